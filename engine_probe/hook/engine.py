@@ -1,0 +1,97 @@
+"""Finding the scheduler inside whatever the user calls an engine, and saying what kind of engine it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine_probe.errors import InputError, UnsupportedVersionError
+from engine_probe.hook.versions import SUPPORTED_TEXT, installed_vllm, is_supported
+
+
+def check_version(force: bool) -> None:
+    """Refuse a vLLM whose inside these hooks were not written against, unless the user insists."""
+    found = installed_vllm()
+    if found is None or force or is_supported(found[1]):
+        return
+    raise UnsupportedVersionError(
+        f"{found[0]} {found[1]} is not among the versions the probe knows ({SUPPORTED_TEXT}): "
+        "install one of those, or consent with force=True (--force) and check the figures"
+    )
+
+
+def find_core(engine: Any) -> Any:
+    """The in-process `EngineCore` of an `LLM`, an `LLMEngine` or itself."""
+    llm_engine = getattr(engine, "llm_engine", engine)
+    client = getattr(llm_engine, "engine_core", llm_engine)
+    core = getattr(client, "engine_core", client)
+    if hasattr(core, "scheduler") and hasattr(core, "model_executor"):
+        return core
+    if hasattr(client, "resources") or type(client).__name__.endswith("MPClient"):
+        raise InputError(
+            "this engine runs in another process, where a Probe cannot reach it: build it with "
+            "VLLM_ENABLE_V1_MULTIPROCESSING=0 set before vllm is imported, or set ENGINE_PROBE_RECORD=<folder> "
+            "before it is built and let the plugin record"
+        )
+    raise InputError(
+        f"a {type(engine).__name__} is no vLLM engine: give the Probe a vllm.LLM, an LLMEngine or an EngineCore"
+    )
+
+
+def describe(core: Any) -> dict[str, Any]:
+    """What `run.json` says about the engine, as vLLM resolved it."""
+    scheduler, config = core.scheduler, core.vllm_config
+    cache = scheduler.kv_cache_config
+    model = config.model_config
+    found = installed_vllm()
+    return {
+        "versions": {"vllm": found[1] if found else None, "distribution": found[0] if found else None},
+        "engine": {
+            "arguments": {name: _plain(getattr(config, name)) for name in _CONFIG_SECTIONS if hasattr(config, name)},
+            "executor": type(core.model_executor).__name__,
+            "scheduler": type(scheduler).__name__,
+            "asynchronous": core.batch_queue is not None,
+        },
+        "model": {
+            "name": model.model,
+            "architecture": (model.architectures or [None])[0],
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "max_model_len": model.max_model_len,
+            "num_layers": model.get_num_layers(config.parallel_config),
+            "num_kv_heads": model.get_total_num_kv_heads(),
+            "head_size": model.get_head_size(),
+        },
+        "kv": {
+            "blocks": scheduler.kv_cache_manager.block_pool.num_gpu_blocks - 1,
+            "block_size_tokens": scheduler.block_size,
+            "bytes": sum(tensor.size for tensor in cache.kv_cache_tensors),
+            "bytes_per_block": sum(tensor.size for tensor in cache.kv_cache_tensors) // cache.num_blocks,
+            "groups": len(cache.kv_cache_groups),
+            "prefix_caching": bool(scheduler.cache_config.enable_prefix_caching),
+        },
+        "limits": {
+            "max_num_seqs": scheduler.max_num_running_reqs,
+            "max_num_batched_tokens": scheduler.max_num_scheduled_tokens,
+            "policy": scheduler.policy.value,
+        },
+    }
+
+
+_CONFIG_SECTIONS = (
+    "model_config",
+    "cache_config",
+    "parallel_config",
+    "scheduler_config",
+    "load_config",
+    "speculative_config",
+)
+
+
+def _plain(section: Any) -> dict[str, Any] | None:
+    """The fields of a configuration that are plain values; objects and callables say nothing in a file."""
+    if section is None:
+        return None
+    return {
+        name: value
+        for name, value in sorted(vars(section).items())
+        if not name.startswith("_") and (value is None or isinstance(value, bool | int | float | str))
+    }

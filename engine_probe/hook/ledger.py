@@ -1,0 +1,276 @@
+"""Who is in the engine: hooks on the events of requests, and counters that the hot path only reads.
+
+A running request gets a token in nearly every step, so nothing is kept per token: only the stretches of
+iterations in which it does. Every token time follows from them and the iterations table, offline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns as now
+from typing import Any
+
+from engine_probe.hook.blocks import BlockCounters
+from engine_probe.hook.patches import Patches
+from engine_probe.hook.track import RequestTrack
+from engine_probe.record.recorder import Recorder
+
+
+class RequestLedger:
+    """The requests of one scheduler, by id, from arrival to row."""
+
+    def __init__(
+        self,
+        scheduler: Any,
+        recorder: Recorder,
+        blocks: BlockCounters,
+        patches: Patches,
+        clock_offset_ns: int,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._requests, self._preemptions = recorder.requests, recorder.preemptions
+        self._blocks = blocks
+        self._clock_offset_ns = clock_offset_ns  # from the wall clock to the monotonic one
+        self._on_failure = on_failure
+        self.speculates = bool(scheduler.num_spec_tokens)
+        self.tracks: dict[str, RequestTrack] = {}
+        self.prefilling: dict[str, None] = {}  # running, its prompt not finished; a set that keeps order
+        self.idle: set[str] = set()  # running, but passed over by the last schedule()
+        self.watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
+        # Flows since the last row's schedule(), and the level of live tokens.
+        self.arrived = self.preempted = self.left_running = self.left_waiting = 0
+        self.live_tokens = 0
+        # Within the update under way.
+        self.updating = False
+        self.current = -1  # the iteration it belongs to
+        self.finished = 0
+        self.irregular = False  # some output of it holds other than one token
+        self._finished_now: list[RequestTrack] = []
+        self.iteration = 0  # the number the next schedule() gets
+        # The last iteration whose update has returned, and when.
+        self.updated, self.updated_ns = -1, 0
+        self.own_ns = 0
+        self._inexact_requests = 0
+        for request in scheduler.requests.values():
+            self._adopt(request)
+        self._call_add = patches.replace(scheduler, "add_request", self._add_request)
+        self._call_preempt = patches.replace(scheduler, "_preempt_request", self._preempt_request)
+        self._call_free = patches.replace(scheduler, "_free_request", self._free_request)
+
+    # ---- events: once per request, or when it is thrown out ---------------------------------------------
+
+    def _add_request(self, request: Any) -> Any:
+        queued = now()
+        result = self._call_add(request)
+        after = now()
+        try:
+            request_id = request.request_id
+            # A further chunk of a streaming session comes under an id that is known already.
+            if request_id not in self.tracks and request_id in self._scheduler.requests:
+                self.tracks[request_id] = RequestTrack(request, queued)
+                self.arrived += 1
+            self.own_ns += now() - after
+        except Exception as error:
+            self._on_failure(error)
+        return result
+
+    def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        before = now()
+        blocks = self._blocks
+        lost, used, held = request.num_computed_tokens, blocks.used(), blocks.held(request.request_id)
+        called = now()
+        result = self._call_preempt(request, *args, **kwargs)
+        after = now()
+        try:
+            track = self.tracks[request.request_id]
+            # What is in flight is still delivered, unless vLLM is told to drop it.
+            dropped = kwargs.get("drop_stale_output", False)
+            self._stop_running(track, self.updated if dropped else self.iteration - 1)
+            self._close_preemption(track)
+            track.preempt(self.iteration, called, lost, held, used, blocks.used())
+            self.preempted += 1
+            self.live_tokens -= lost
+            self.own_ns += now() - after + called - before
+        except Exception as error:
+            self._on_failure(error)
+        return result
+
+    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        before = now()
+        computed, held = request.num_computed_tokens, self._blocks.held(request.request_id)
+        called = now()
+        result = self._call_free(request, *args, **kwargs)
+        after = now()
+        try:
+            if track := self.tracks.pop(request.request_id, None):
+                self._note_leaving(track, computed, held, after)
+            self.own_ns += now() - after + called - before
+        except Exception as error:
+            self._on_failure(error)
+        return result
+
+    def _note_leaving(self, track: RequestTrack, computed: int, held: int, when: int) -> None:
+        if track.running:
+            self.left_running += 1
+            self.live_tokens -= computed
+        else:
+            self.left_waiting += 1
+        # Its part in the update under way counts; an abort between steps loses what is in flight.
+        self._stop_running(track, self.current if self.updating else self.updated)
+        self._close_preemption(track)
+        track.finish(held)
+        if not self.updating:
+            self._emit(track, when)
+            return
+        self.finished += 1
+        self.irregular |= track.reason not in ("stop", "length")
+        self._finished_now.append(track)
+
+    def emit_finished(self, returned: int) -> None:
+        """After an update: the rows of the requests that it finished."""
+        for track in self._finished_now:
+            self._emit(track, returned)
+        self._finished_now.clear()
+
+    def _emit(self, track: RequestTrack, when: int) -> None:
+        if not track.is_exact():
+            self._inexact_requests += 1
+            track.forget_tokens()
+        self._requests.append(track.row(when, self._clock_offset_ns))
+
+    # ---- within schedule(): only for the requests that something happens to ------------------------------
+
+    def note_prefills(self, iteration: int, called: int, output: Any) -> tuple[int, int, int, int, int, int]:
+        """Requests admitted now, and those whose prompt is not finished: a few of the batch.
+
+        Returns how many are new, resumed and given tokens, and their prefill, recomputed and cached tokens.
+        """
+        tokens, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
+        new = resumed = scheduled = prefill = recomputed = cached = 0
+        candidates = dict.fromkeys(data.req_id for data in output.scheduled_new_reqs)
+        candidates |= dict.fromkeys(output.scheduled_cached_reqs.resumed_req_ids)
+        candidates |= self.prefilling
+        for request_id in candidates:
+            num_tokens = tokens.get(request_id, 0)
+            if not num_tokens:
+                continue
+            track = self.tracks[request_id]
+            # schedule() has already moved num_computed_tokens past this chunk.
+            start = track.request.num_computed_tokens - num_tokens
+            num_tokens -= len(drafts.get(request_id, ()))
+            scheduled += 1
+            prefill += num_tokens
+            if not track.running:
+                cached += start
+                # vLLM's second model runner lists resumed requests among the new ones.
+                came_back = track.admit(iteration, called, start)
+                resumed += came_back
+                new += not came_back
+            recomputed += track.recompute(start, start + num_tokens)
+            if start + num_tokens >= track.lost_until:
+                self._close_preemption(track)
+            if track.request.is_prefill_chunk:
+                self.prefilling[request_id] = None
+            else:
+                self.prefilling.pop(request_id, None)
+                self._open_run(track, iteration)
+        return new, resumed, scheduled, prefill, recomputed, cached
+
+    def note_idle(self, iteration: int, running: list[Any], tokens: dict[str, int]) -> None:
+        """Running requests that schedule() passed over deliver nothing: their stretches end, or begin again."""
+        missing = len(running) - len(tokens)
+        idle: set[str] = set()
+        for request in reversed(running):  # what the token budget cuts off is the tail
+            if len(idle) == missing:
+                break
+            if request.request_id not in tokens:
+                idle.add(request.request_id)
+        for request_id in idle - self.idle:
+            self._close_run(self.tracks[request_id], iteration - 1)
+        for request_id in self.idle - idle - self.prefilling.keys():
+            self._open_run(self.tracks[request_id], iteration)
+        self.idle = idle
+
+    def recount_live_tokens(self, running: list[Any]) -> None:
+        """Rejected drafts are taken back request by request: only the sum over the batch is exact."""
+        self.live_tokens = sum(request.num_computed_tokens for request in running)
+
+    # ---- within the update ------------------------------------------------------------------------------
+
+    def note_token_times(self, iteration: int, returned: int) -> None:
+        """The update delivered some request's first or last token."""
+        for track, is_first in self.watched.pop(iteration, ()):
+            if is_first:
+                track.first_token_ns = returned
+            else:
+                track.last_token_ns = returned
+
+    def note_deliveries(self, iteration: int, outputs: dict[int, Any]) -> int:
+        """Tokens per request where a step may deliver other than one each."""
+        self.irregular = False
+        finished = {track.request_id: track for track in self._finished_now}
+        delivered = 0
+        for batch in outputs.values():
+            for output in batch.outputs:
+                count = len(output.new_token_ids)
+                delivered += count
+                track = self.tracks.get(output.request_id) or finished.get(output.request_id)
+                if track is not None and count != 1:
+                    track.bursts.append((iteration, count))
+        return delivered
+
+    # ---- stretches --------------------------------------------------------------------------------------
+
+    def _open_run(self, track: RequestTrack, iteration: int) -> None:
+        if track.first_token_iteration is None and not track.adopted:
+            track.first_token_iteration = iteration
+            self.watched.setdefault(iteration, []).append((track, True))
+        if track.run_start is None:
+            track.run_start = iteration
+
+    def _close_run(self, track: RequestTrack, last: int) -> None:
+        if not track.close_run(last):
+            return
+        if last == self.updated:
+            track.last_token_ns = self.updated_ns
+        else:
+            self.watched.setdefault(last, []).append((track, False))
+
+    def _stop_running(self, track: RequestTrack, last: int) -> None:
+        self.prefilling.pop(track.request_id, None)
+        self.idle.discard(track.request_id)
+        self._close_run(track, last)
+
+    def _close_preemption(self, track: RequestTrack) -> None:
+        if track.open_preemption is not None:
+            self._preemptions.append(track.preemption_row())
+
+    def _adopt(self, request: Any) -> None:
+        """A request that was there before the probe: what came before stays unknown."""
+        track = self.tracks[request.request_id] = RequestTrack(request, None)
+        if request.status.name != "RUNNING":
+            return
+        track.adopt()
+        self.live_tokens += request.num_computed_tokens
+        if request.is_prefill_chunk:
+            self.prefilling[request.request_id] = None
+        else:
+            self._open_run(track, 0)
+
+    # ---- at the end -------------------------------------------------------------------------------------
+
+    def close(self) -> dict[str, int]:
+        for track in self.tracks.values():
+            self._close_preemption(track)
+        return {
+            "requests_in_flight_at_close": len(self.tracks),
+            "requests_with_unknown_token_times": self._inexact_requests,
+        }
+
+    def audit(self) -> list[str]:
+        """Compare what the counters say with a walk over the scheduler; each difference is one sentence."""
+        true = sum(request.num_computed_tokens for request in self._scheduler.running)
+        if true == self.live_tokens:
+            return []
+        return [f"kv_tokens_live ended at {self.live_tokens}, the running requests hold {true}"]

@@ -1,0 +1,145 @@
+"""What is remembered about one request between its arrival and its row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RequestTrack:
+    """Changes only: joined, left, preempted, resumed, passed over; never an entry per token."""
+
+    __slots__ = (
+        "adopted",
+        "adopted_tokens",
+        "bursts",
+        "cached_tokens",
+        "first_scheduled_ns",
+        "first_token_iteration",
+        "first_token_ns",
+        "last_token_iteration",
+        "last_token_ns",
+        "lost_until",
+        "num_preemptions",
+        "open_preemption",
+        "peak_blocks",
+        "queued_ns",
+        "reason",
+        "recomputed_tokens",
+        "request",
+        "request_id",
+        "run_lengths",
+        "run_start",
+        "run_starts",
+        "running",
+    )
+
+    def __init__(self, request: Any, queued_ns: int | None) -> None:
+        self.request = request
+        self.request_id: str = request.request_id
+        self.queued_ns = queued_ns
+        self.first_scheduled_ns: int | None = None
+        self.first_token_ns: int | None = None
+        self.last_token_ns: int | None = None
+        self.first_token_iteration: int | None = None
+        self.last_token_iteration: int | None = None
+        self.adopted = False  # it was running before the probe came
+        self.adopted_tokens = 0
+        self.running = False
+        self.run_start: int | None = None  # of the stretch under way
+        self.run_starts: list[int] = []
+        self.run_lengths: list[int] = []
+        self.bursts: list[tuple[int, int]] = []  # (iteration, tokens) where a step gave other than one
+        self.cached_tokens = self.recomputed_tokens = self.num_preemptions = self.peak_blocks = 0
+        self.lost_until = 0  # tokens below this position were computed before, and lost
+        # The row of the last preemption, until what it cost is known.
+        self.open_preemption: list[Any] | None = None
+        self.reason = ""
+
+    def adopt(self) -> None:
+        self.adopted = self.running = True
+        self.adopted_tokens = self.request.num_output_tokens
+
+    def admit(self, iteration: int, called: int, cached: int) -> bool:
+        """Scheduled out of the waiting queue; True when it comes back from a preemption."""
+        self.running = True
+        if self.num_preemptions:
+            if self.open_preemption is not None:
+                self.open_preemption[7:9] = iteration, called
+            return True
+        self.cached_tokens = cached
+        self.first_scheduled_ns = called
+        return False
+
+    def close_run(self, last: int) -> bool:
+        """End the stretch under way with iteration `last`; False when it holds no iteration."""
+        start, self.run_start = self.run_start, None
+        if start is None or last < start:
+            return False
+        self.run_starts.append(start)
+        self.run_lengths.append(last - start + 1)
+        self.last_token_iteration = last
+        return True
+
+    def preempt(self, iteration: int, when: int, lost: int, held: int, before: int, after: int) -> None:
+        self.running = False
+        self.num_preemptions += 1
+        self.peak_blocks = max(self.peak_blocks, held)
+        self.lost_until = max(self.lost_until, lost)
+        freed = before - after
+        self.open_preemption = [self.request_id, iteration, when, lost, freed, before, after, None, None, 0]
+
+    def recompute(self, start: int, end: int) -> int:
+        """How many of the tokens [start, end) were computed before."""
+        again = max(0, min(end, self.lost_until) - start)
+        self.recomputed_tokens += again
+        if self.open_preemption is not None:
+            self.open_preemption[9] += again
+        return again
+
+    def preemption_row(self) -> tuple[Any, ...]:
+        assert self.open_preemption is not None
+        row = tuple(self.open_preemption)
+        self.open_preemption = None
+        return row
+
+    def finish(self, held: int) -> None:
+        self.running = False
+        self.peak_blocks = max(self.peak_blocks, held)
+        self.reason = str(self.request.get_finished_reason())
+
+    def is_exact(self) -> bool:
+        """Whether the stretches add up to the tokens that vLLM counted."""
+        told = sum(self.run_lengths) + sum(count - 1 for _, count in self.bursts)
+        return told == self.request.num_output_tokens - self.adopted_tokens
+
+    def forget_tokens(self) -> None:
+        """Exact or silent: no token times rather than wrong ones."""
+        self.run_starts, self.run_lengths, self.bursts = [], [], []
+        self.first_token_ns = self.last_token_ns = None
+        self.first_token_iteration = self.last_token_iteration = None
+
+    def row(self, finished_ns: int, clock_offset_ns: int) -> tuple[Any, ...]:
+        request = self.request
+        return (
+            self.request_id,
+            int(request.arrival_time * 1e9) + clock_offset_ns,  # vLLM keeps it in seconds of the wall clock
+            self.queued_ns,
+            self.first_scheduled_ns,
+            self.first_token_ns,
+            self.last_token_ns,
+            finished_ns,
+            request.num_prompt_tokens,
+            request.num_output_tokens,
+            self.cached_tokens,
+            self.recomputed_tokens,
+            self.num_preemptions,
+            self.peak_blocks,
+            request.priority,
+            self.reason,
+            self.first_token_iteration,
+            self.last_token_iteration,
+            self.run_starts,
+            self.run_lengths,
+            [iteration for iteration, _ in self.bursts],
+            [tokens for _, tokens in self.bursts],
+        )

@@ -1,0 +1,121 @@
+"""`with Probe(llm) as probe:` records every iteration of an engine into a run folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import traceback
+import warnings
+from types import TracebackType
+from typing import Any
+
+from engine_probe.errors import InputError
+from engine_probe.hook import engine, worker
+from engine_probe.hook.scheduler import SchedulerHook
+from engine_probe.record.folder import COMPLETE, INCOMPLETE, RunFolder
+from engine_probe.record.recorder import Recorder
+from engine_probe.record.writer import Writer
+from engine_probe.run import Run, load
+
+logger = logging.getLogger(__name__)
+
+
+class IncompleteRecordingWarning(UserWarning):
+    """The probe failed and stepped aside; generation was not affected, the recording ends early."""
+
+
+class Probe:
+    """Attaches to an in-process engine on entry, and undoes itself exactly on exit.
+
+    `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (default:
+    `runs/<time>-<pid>`). Whatever fails in here, the engine goes on with the same tokens: the probe detaches, the
+    run is marked incomplete and says why.
+    """
+
+    def __init__(
+        self, engine: Any, out: str | os.PathLike[str] | None = None, *, force: bool = False, **facts: Any
+    ) -> None:
+        self._engine = engine
+        self._out = out
+        self._force = force
+        self._facts = facts  # whatever the caller wants to find in run.json: workload, seeds ...
+        self._lock = threading.Lock()
+        self._hook: SchedulerHook | None = None
+        self._run: Run | None = None
+        self.failure: str | None = None  # the traceback of what ended the recording early
+        self.recorder = Recorder()
+
+    def __enter__(self) -> Probe:
+        engine.check_version(self._force)
+        self._core = engine.find_core(self._engine)
+        scheduler = self._core.scheduler
+        if isinstance(getattr(vars(scheduler).get("schedule"), "__self__", None), SchedulerHook):
+            raise InputError("this engine already has a probe on it: leave the other `with` block first")
+        self.folder = RunFolder.create(self._out)
+        self.folder.facts.update(engine.describe(self._core), **self._facts)
+        self.folder.save()
+        self._writer = Writer(self.recorder, self.folder.path, self._fail)
+        self._attach_workers()
+        clock = self.folder.facts["clock"]
+        offset = clock["monotonic_ns"] - clock["wall_ns"]
+        self._hook = SchedulerHook(scheduler, self.recorder, offset, self._fail)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._hook is not None
+        self._hook.detach()
+        workers = self._detach_workers()
+        try:
+            audit = self._hook.close()
+            tables = self._writer.close(keep_streams=self.failure is not None)
+            if audit["counter_audit"] and self.failure is None:
+                self.failure = "; ".join(audit["counter_audit"])
+        except Exception as failure:
+            self._fail(failure)
+            audit, tables = {}, {}
+        status = INCOMPLETE if self.failure else COMPLETE
+        try:
+            self.folder.finish(status=status, failure=self.failure, tables=tables, workers=workers, close=audit)
+        except OSError as failure:
+            self._fail(failure)
+        if self.failure:
+            reason = self.failure.strip().splitlines()[-1]
+            warnings.warn(f"{self.folder.path} is incomplete: {reason}", IncompleteRecordingWarning, stacklevel=2)
+
+    @property
+    def run(self) -> Run:
+        """The recording; while it goes on, what is on disk so far."""
+        if self._run is None or not self._run.finished:
+            self._run = load(self.folder.path)
+        return self._run
+
+    def _fail(self, error: BaseException) -> None:
+        """From the engine's thread or the writer's: step aside, once, and remember why."""
+        with self._lock:
+            if self.failure is None:
+                self.failure = "".join(traceback.format_exception(error))
+                logger.error("engine_probe stopped recording; generation goes on\n%s", self.failure)
+        if self._hook is not None:
+            self._hook.detach()
+
+    def _attach_workers(self) -> None:
+        executor = self._core.model_executor
+        try:
+            answers = executor.collective_rpc(worker.attach, args=(str(self.folder.path.resolve()),))
+            self._workers_failure = next((answer for answer in answers if answer), None)
+        except Exception as error:  # a substitute executor has no workers
+            self._workers_failure = f"{type(error).__name__}: {error}"
+
+    def _detach_workers(self) -> dict[str, Any]:
+        if self._workers_failure is not None:
+            return {"recorded": False, "reason": self._workers_failure, "ranks": []}
+        try:
+            ranks = [rank for rank in self._core.model_executor.collective_rpc(worker.detach) if rank]
+        except Exception as error:  # the workers may be gone: a crash is what one wants to look at
+            return {"recorded": False, "reason": f"{type(error).__name__}: {error}", "ranks": []}
+        if failed := next((rank["failure"] for rank in ranks if rank["failure"]), None):
+            self.failure = self.failure or failed
+        return {"recorded": True, "reason": None, "ranks": ranks}

@@ -1,0 +1,91 @@
+"""The run folder: `run.json` beside the tables, and the rule that nothing finished is ever overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine_probe.errors import InputError, UnavailableError
+from engine_probe.record.schema import SCHEMA_VERSION
+
+RUN_FILE = "run.json"
+# Deleted to make room for the last words of a run whose disk is full.
+RESERVE_FILE = ".reserve"
+RESERVE_BYTES = 256 * 1024
+
+RECORDING, COMPLETE, INCOMPLETE = "recording", "complete", "incomplete"
+
+
+class RunFolder:
+    """A folder being recorded into. `facts` is what `run.json` will say."""
+
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        self.path = path
+        self.facts = facts
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str] | None) -> RunFolder:
+        """Make the folder (default: `runs/<time>-<pid>`); one that already holds files is refused."""
+        where = Path(path) if path is not None else Path("runs") / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+            taken = next(iter(where.iterdir()), None)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"{where} is a file, not a folder to record into: name another folder") from None
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot record into {where}: {error.strerror}; name a writable folder"
+            ) from error
+        if taken is not None:
+            raise InputError(f"{where} already holds {taken.name} and is never overwritten: name another folder")
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "status": RECORDING,
+            "clock": clock_anchor(),
+            "process": {"pid": os.getpid(), "started": process_started(os.getpid()), "host": platform.node()},
+        }
+        folder = cls(where, facts)
+        try:
+            (where / RESERVE_FILE).write_bytes(b" " * RESERVE_BYTES)
+            folder.save()
+        except OSError as error:
+            raise UnavailableError(f"cannot record into {where}: {error.strerror}; free some space") from error
+        return folder
+
+    def save(self) -> None:
+        """Write `run.json` in one step: a reader sees the old facts or the new ones, never half."""
+        temporary = self.path / f".{RUN_FILE}.{os.getpid()}"
+        temporary.write_text(json.dumps(self.facts, indent=1) + "\n")
+        temporary.replace(self.path / RUN_FILE)
+
+    def finish(self, **facts: Any) -> None:
+        """The last word on the run; the reserve makes room for it on a full disk."""
+        self.facts.update(facts)
+        (self.path / RESERVE_FILE).unlink(missing_ok=True)
+        self.save()
+
+
+def clock_anchor() -> dict[str, int | str]:
+    """Where the monotonic clock stands against the wall clock, to the microsecond or so it takes to ask."""
+    before = time.monotonic_ns()
+    wall = time.time_ns()
+    after = time.monotonic_ns()
+    return {
+        "monotonic_ns": (before + after) // 2,
+        "wall_ns": wall,
+        "wall": datetime.fromtimestamp(wall / 1e9, UTC).isoformat(),
+    }
+
+
+def process_started(pid: int) -> int | None:
+    """Start time of a process in kernel ticks since boot: tells it from a later one with the same number."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rsplit(")", 1)[1].split()[19])

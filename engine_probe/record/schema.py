@@ -1,0 +1,150 @@
+"""What is recorded: every table, column, unit and meaning. Read this file first.
+
+The file is the interface: each field carries its description and unit, each file the schema version, and
+a version this code does not know is refused. All times are one monotonic clock in nanoseconds; `run.json`
+anchors it to the wall clock. "Flow" columns count what happened since the end of the previous row's
+schedule(), so that `running` and `waiting` of a row follow from the row before (see `docs/architecture.md`).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+VERSION_KEY = b"engine_probe.schema_version"
+TABLE_KEY = b"engine_probe.table"
+
+_TYPES = {
+    "i32": pa.int32(),
+    "i64": pa.int64(),
+    "text": pa.string(),
+    "f32": pa.float32(),
+    "i64[]": pa.list_(pa.int64()),
+    "i32[]": pa.list_(pa.int32()),
+}
+
+# (name, type, unit, meaning); a "?" after the type marks a column that may be null. Every column of
+# iterations is an integer that is always known: the hot path writes them as one packed row, in this order.
+_ITERATIONS = (
+    ("iteration", "i64", "", "number of the engine step since the probe was attached"),
+    ("start_ns", "i64", "ns", "when schedule() was called"),
+    ("gap_ns", "i64", "ns", "from the last return out of the scheduler to this schedule(): outside the core"),
+    ("schedule_ns", "i64", "ns", "duration of schedule()"),
+    ("running_requests", "i32", "requests", "in the running list when schedule() returned"),
+    ("waiting_requests", "i32", "requests", "waiting and ready when schedule() returned"),
+    ("deferred_requests", "i32", "requests", "waiting, but blocked (grammar, remote KV, LoRA slots ...)"),
+    ("arrived_requests", "i32", "requests", "flow: added to the scheduler"),
+    ("new_requests", "i32", "requests", "scheduled for the first time"),
+    ("resumed_requests", "i32", "requests", "scheduled again after a preemption"),
+    ("preempted_requests", "i32", "requests", "flow: thrown out of the running list"),
+    ("left_running_requests", "i32", "requests", "flow: finished or aborted while running"),
+    ("left_waiting_requests", "i32", "requests", "flow: finished or aborted while waiting"),
+    ("scheduled_requests", "i32", "requests", "given tokens in this step"),
+    ("scheduled_tokens", "i32", "tokens", "vLLM's own total: prefill + decode + speculative"),
+    ("prefill_tokens", "i32", "tokens", "scheduled tokens of prompts, and of what a preemption lost"),
+    ("decode_tokens", "i32", "tokens", "scheduled tokens that continue an answer, one per request"),
+    ("speculative_tokens", "i32", "tokens", "scheduled draft tokens"),
+    ("recomputed_tokens", "i32", "tokens", "part of prefill_tokens computed before and lost to a preemption"),
+    ("cached_tokens", "i32", "tokens", "found in the prefix cache when requests were admitted"),
+    ("kv_blocks_scheduled", "i32", "blocks", "KV blocks in use when schedule() returned"),
+    ("kv_blocks_cached_free", "i32", "blocks", "free blocks that still hold a reusable prefix, then"),
+    ("kv_blocks_shared", "i32", "blocks", "references to blocks beyond the first (prefix sharing), then"),
+    ("kv_tokens_live", "i64", "tokens", "sum over requests of the tokens whose KV they hold or compute, then"),
+    ("execute_ns", "i64", "ns", "from the return of schedule() to update_from_output(): model and sampling"),
+    ("update_ns", "i64", "ns", "duration of update_from_output()"),
+    ("finished_requests", "i32", "requests", "finished by this step's output"),
+    ("output_tokens", "i32", "tokens", "tokens this step delivered"),
+    ("kv_blocks_updated", "i32", "blocks", "KV blocks in use after the update"),
+    ("probe_ns", "i64", "ns", "what the probe itself cost in this step, already inside the other times"),
+)
+
+_REQUESTS = (
+    ("request_id", "text", "", "vLLM's internal request id"),
+    ("arrival_ns", "i64?", "ns", "when the caller handed it over (vLLM's wall-clock arrival, on this clock)"),
+    ("queued_ns", "i64?", "ns", "when the scheduler took it; null if that was before the probe attached"),
+    ("first_scheduled_ns", "i64?", "ns", "start of the first step that gave it tokens"),
+    ("first_token_ns", "i64?", "ns", "end of the update that delivered its first token"),
+    ("last_token_ns", "i64?", "ns", "end of the update that delivered its last token"),
+    ("finished_ns", "i64", "ns", "when the scheduler let it go"),
+    ("prompt_tokens", "i32", "tokens", "length of the prompt"),
+    ("output_tokens", "i32", "tokens", "tokens generated"),
+    ("cached_tokens", "i32", "tokens", "prompt tokens taken from the prefix cache at first admission"),
+    ("recomputed_tokens", "i32", "tokens", "tokens computed a second time after preemptions"),
+    ("preemptions", "i32", "", "how often it was preempted"),
+    ("peak_kv_blocks", "i32", "blocks", "most KV blocks it held when it was preempted or let go"),
+    ("priority", "i32", "", "vLLM's priority (0 without priority scheduling)"),
+    ("finish_reason", "text", "", "stop, length, abort, error ... in vLLM's words"),
+    ("first_token_iteration", "i64?", "", "iteration that delivered the first token"),
+    ("last_token_iteration", "i64?", "", "iteration that delivered the last token"),
+    ("run_starts", "i64[]", "", "first iterations of the stretches in which every step delivered tokens"),
+    ("run_lengths", "i32[]", "", "how many iterations each of these stretches lasts"),
+    ("burst_iterations", "i64[]", "", "iterations in these stretches that delivered not one but ..."),
+    ("burst_tokens", "i32[]", "tokens", "... this many tokens (speculative decoding)"),
+)
+
+_PREEMPTIONS = (
+    ("request_id", "text", "", "who was thrown out"),
+    ("iteration", "i64", "", "the schedule() that did it"),
+    ("preempted_ns", "i64", "ns", "when"),
+    ("lost_tokens", "i32", "tokens", "computed tokens whose KV was given up"),
+    ("freed_blocks", "i32", "blocks", "blocks that became free by it"),
+    ("kv_blocks_before", "i32", "blocks", "KV blocks in use just before"),
+    ("kv_blocks_after", "i32", "blocks", "and just after"),
+    ("resumed_iteration", "i64?", "", "iteration that gave it tokens again; null if it never ran again"),
+    ("resumed_ns", "i64?", "ns", "start of that iteration"),
+    ("recomputed_tokens", "i32", "tokens", "of the lost tokens, those computed again (the rest was cached)"),
+)
+
+_TELEMETRY = (
+    ("time_ns", "i64", "ns", "when the sample was taken"),
+    ("device", "i32?", "", "GPU index by NVML; null for the row of the host"),
+    ("power_mw", "i64?", "mW", "power draw"),
+    ("energy_mj", "i64?", "mJ", "energy since the driver was loaded"),
+    ("temperature_c", "i32?", "°C", "GPU temperature"),
+    ("sm_clock_mhz", "i32?", "MHz", "SM clock"),
+    ("memory_clock_mhz", "i32?", "MHz", "memory clock"),
+    ("gpu_utilisation_percent", "i32?", "%", "share of time with a kernel running, by NVML"),
+    ("memory_utilisation_percent", "i32?", "%", "share of time the memory was read or written, by NVML"),
+    ("memory_used_bytes", "i64?", "bytes", "device memory in use by everybody"),
+    ("process_memory_bytes", "i64?", "bytes", "device memory in use by this process, or its RSS on the host"),
+    ("throttle_reasons", "i64?", "", "NVML bit mask of reasons for reduced clocks"),
+    ("pcie_tx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic sent"),
+    ("pcie_rx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic received"),
+    ("ecc_errors", "i64?", "", "volatile uncorrected ECC errors"),
+    ("cpu_percent", "f32?", "%", "CPU use of this process, 100 is one core"),
+)
+
+_WORKERS = (
+    ("iteration", "i64", "", "number of the engine step since the probe was attached"),
+    ("rank", "i32", "", "rank of the worker"),
+    ("start_ns", "i64", "ns", "when the worker began the step"),
+    ("execute_ns", "i64", "ns", "host time inside execute_model()"),
+    ("sample_ns", "i64", "ns", "host time inside sample_tokens(); 0 where execute_model() samples"),
+    ("device_ns", "i64?", "ns", "device time of the step between two CUDA events; null without a GPU"),
+    ("scheduled_tokens", "i32", "tokens", "tokens of the step as the worker saw them"),
+)
+
+
+def _schema(table: str, columns: tuple[tuple[str, str, str, str], ...]) -> pa.Schema:
+    fields = [
+        pa.field(
+            name,
+            _TYPES[kind.rstrip("?")],
+            nullable=kind.endswith("?"),
+            metadata={"unit": unit, "description": meaning},
+        )
+        for name, kind, unit, meaning in columns
+    ]
+    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION), TABLE_KEY: table})
+
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "iterations": _schema("iterations", _ITERATIONS),
+    "requests": _schema("requests", _REQUESTS),
+    "preemptions": _schema("preemptions", _PREEMPTIONS),
+    "telemetry": _schema("telemetry", _TELEMETRY),
+    "workers": _schema("workers", _WORKERS),
+}
+
+# Which columns the hook knows when schedule() has returned, and which only after the update.
+ITERATION_COLUMNS = tuple(name for name, *_ in _ITERATIONS)

@@ -1,0 +1,77 @@
+"""A recording, opened: tables as Arrow, facts as a dict, and what must be said about them."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engine_probe.record.folder import COMPLETE, INCOMPLETE, RECORDING
+from engine_probe.record.reading import CUT, find_run, read_facts, read_table, run_status
+from engine_probe.record.schema import SCHEMAS
+
+
+class Run:
+    """One run folder. Tables are read when first asked for; `notes` says what a reader must know."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts = read_facts(folder)
+        self.status = run_status(self.facts)
+        self.notes = [note] if (note := _status_note(self)) else []
+
+    @property
+    def finished(self) -> bool:
+        return self.status != RECORDING
+
+    @cached_property
+    def iterations(self) -> pa.Table:
+        return read_table(self.folder, "iterations", self.facts)
+
+    @cached_property
+    def requests(self) -> pa.Table:
+        return read_table(self.folder, "requests", self.facts)
+
+    @cached_property
+    def preemptions(self) -> pa.Table:
+        return read_table(self.folder, "preemptions", self.facts)
+
+    @cached_property
+    def telemetry(self) -> pa.Table:
+        return read_table(self.folder, "telemetry", self.facts)
+
+    @cached_property
+    def workers(self) -> pa.Table:
+        """Every rank's steps, in the order of iterations."""
+        names = sorted(path.stem for path in self.folder.glob("workers-*.arrow*"))
+        tables = [read_table(self.folder, "workers", {}, name) for name in names]
+        if not tables:
+            return SCHEMAS["workers"].empty_table()
+        return pa.concat_tables(tables).sort_by([("iteration", "ascending"), ("rank", "ascending")])
+
+    def __repr__(self) -> str:
+        return f"<Run {self.folder} ({self.status})>"
+
+
+def load(path: str | os.PathLike[str]) -> Run:
+    """Open the run folder at `path`, or the only run directly below it."""
+    return Run(find_run(Path(path)))
+
+
+def _status_note(run: Run) -> str | None:
+    facts: dict[str, Any] = run.facts
+    if run.status == CUT:
+        return (
+            f"recovered: process {facts['process']['pid']} ended without closing this run; every row written "
+            "before that is here, requests then in flight have none"
+        )
+    if run.status == INCOMPLETE:
+        reason = (facts.get("failure") or "no reason kept").strip().splitlines()[-1]
+        return f"incomplete: the probe stepped aside before the end ({reason})"
+    if run.status == RECORDING:
+        return "still being recorded: these are the rows on disk so far"
+    assert run.status == COMPLETE
+    return None
