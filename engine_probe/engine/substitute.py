@@ -1,0 +1,121 @@
+"""The real vLLM engine, scheduler and block manager over an executor that computes nothing.
+
+`distributed_executor_backend=SubstituteExecutor` is a public parameter of vLLM. No weights, no KV memory: a step
+costs only what the scheduler costs, so the scheduler and everything that watches it can be measured alone, and
+asynchronous scheduling can be driven on a machine without a GPU. Every finished prefill or decode step answers
+with one token.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from typing import Any
+
+import torch
+from vllm.v1.executor.abstract import Executor
+from vllm.v1.kv_cache_interface import FullAttentionSpec
+from vllm.v1.outputs import ModelRunnerOutput
+
+ANSWER_TOKEN = 7
+
+
+class LazyFuture(Future[Any]):
+    """Done only when somebody waits for it, like a batch that is still on the device."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self._value = value
+
+    def result(self, timeout: float | None = None) -> Any:
+        if not self.done():
+            self.set_result(self._value)
+        return super().result(timeout)
+
+
+class SubstituteExecutor(Executor):
+    """Says at once that the step is done."""
+
+    uses_ray = False
+    supports_pp = True
+
+    def _init_executor(self) -> None:
+        self._prompt_tokens: dict[str, int] = {}
+        self._to_sample: deque[Any] = deque()
+
+    def collective_rpc(  # type: ignore[override]
+        self, method: Any, timeout: float | None = None, args: Any = (), kwargs: Any = None, **_: Any
+    ) -> Any:
+        if not isinstance(method, str):
+            raise TypeError("a substitute executor has no workers to call into")
+        answer = getattr(self, f"_answer_{method}", None)
+        return [answer() if answer else None]
+
+    def _answer_get_kv_cache_spec(self) -> dict[str, Any]:
+        model, parallel = self.vllm_config.model_config, self.vllm_config.parallel_config
+        spec = FullAttentionSpec(
+            block_size=self.vllm_config.cache_config.block_size,
+            num_kv_heads=model.get_num_kv_heads(parallel),
+            head_size=model.get_head_size(),
+            dtype=model.dtype if isinstance(model.dtype, torch.dtype) else torch.bfloat16,
+        )
+        return {f"model.layers.{index}.attn": spec for index in range(model.get_num_layers(parallel))}
+
+    def _answer_determine_available_memory(self) -> int:
+        cache = self.vllm_config.cache_config
+        return cache.kv_cache_memory_bytes or 1 << 40  # the number of blocks is overridden by who builds this
+
+    def _answer_get_supported_kv_cache_layouts(self) -> list[str]:
+        from vllm.v1.kv_cache_layout import KVCacheLayout
+
+        return [layout.name for layout in KVCacheLayout]
+
+    def _answer_get_supported_tasks(self) -> tuple[str, ...]:
+        return ("generate",)
+
+    def compile_or_warm_up_model(self) -> None:
+        return None
+
+    def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
+        sampled = scheduler_output.total_num_scheduled_tokens > 0
+        if sampled:
+            self._to_sample.append(scheduler_output)
+        value = None if sampled else ModelRunnerOutput(req_ids=[], req_id_to_index={})
+        return LazyFuture(value) if non_block else value
+
+    def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
+        output = self._sample(self._to_sample.popleft())
+        return LazyFuture(output) if non_block else output
+
+    def _sample(self, scheduler_output: Any) -> ModelRunnerOutput:
+        for request_id in scheduler_output.finished_req_ids:
+            self._prompt_tokens.pop(request_id, None)
+        partial = set()
+        for data in scheduler_output.scheduled_new_reqs:
+            known = getattr(data, "prefill_token_ids", None) or data.prompt_token_ids
+            self._prompt_tokens[data.req_id] = len(data.prompt_token_ids)
+            if data.num_computed_tokens + scheduler_output.num_scheduled_tokens[data.req_id] < len(known):
+                partial.add(data.req_id)
+        cached = scheduler_output.scheduled_cached_reqs
+        for request_id, computed, answered in zip(
+            cached.req_ids, cached.num_computed_tokens, cached.num_output_tokens, strict=True
+        ):
+            end = computed + scheduler_output.num_scheduled_tokens[request_id]
+            if end < self._prompt_tokens[request_id] + answered:
+                partial.add(request_id)
+        ids = list(scheduler_output.num_scheduled_tokens)
+        return ModelRunnerOutput(
+            req_ids=ids,
+            req_id_to_index={request_id: index for index, request_id in enumerate(ids)},
+            sampled_token_ids=[[] if request_id in partial else [ANSWER_TOKEN] for request_id in ids],
+        )
+
+    def take_draft_token_ids(self) -> None:
+        return None
+
+    def check_health(self) -> None:
+        return None
+
+    @classmethod
+    def supports_async_scheduling(cls) -> bool:
+        return True
