@@ -1,0 +1,96 @@
+"""From a description to a running `vllm.LLM` in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine_probe.engine.arguments import check_arguments, suggestion
+from engine_probe.engine.catalogue import catalogue_folder, catalogue_names
+from engine_probe.engine.embedded import EMBEDDED, silent
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.startup import startup_error
+from engine_probe.errors import InputError, UnavailableError
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+MULTIPROCESSING = "VLLM_ENABLE_V1_MULTIPROCESSING"
+
+
+def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[str], None] = silent) -> LLM:
+    """A started engine: in this process, where a probe reaches it, or with its core in another one.
+
+    `say` hears about what takes longer than two seconds before vLLM itself starts to talk.
+    """
+    arguments = llm_arguments(spec, say)
+    _choose_process(multiprocess)
+    try:
+        from vllm import LLM
+    except ImportError as error:
+        raise UnavailableError(_why_no_vllm(error)) from error
+    try:
+        return LLM(**arguments)
+    except Exception as error:  # whatever stops an engine becomes one sentence, its cause chained
+        raise startup_error(spec.model, error) from error
+
+
+def llm_arguments(spec: EngineSpec, say: Callable[[str], None] = silent) -> dict[str, object]:
+    """What `vllm.LLM` is called with; prepares an embedded model if need be. The spec's own arguments win."""
+    check_arguments(spec.arguments)
+    model, implied = _resolve(spec, say)
+    return {"model": model, **implied, **spec.arguments}
+
+
+def check_model(name: str) -> None:
+    """Refuse a model that cannot be: quickly, touching no network and preparing nothing."""
+    if name in EMBEDDED or name in catalogue_names():
+        return
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not any((folder / config).is_file() for config in ("config.json", "params.json")):
+            raise InputError(f"model folder {name} has no config.json: give the folder that holds it")
+    elif name.startswith((".", "/", "~")):
+        if not folder.is_file():
+            raise InputError(
+                f"model {name}: there is no such folder; `engine_probe models` lists what needs none"
+            )
+    elif "/" not in name:
+        known = sorted([*EMBEDDED, *catalogue_names()])
+        hint = suggestion(name, known) or f": it is none of {', '.join(known)}"
+        raise InputError(f"unknown model {name!r}{hint}; other models are a folder, or organisation/name")
+
+
+def _resolve(spec: EngineSpec, say: Callable[[str], None]) -> tuple[str, dict[str, object]]:
+    """The model as vLLM takes it, and the arguments that follow from what it is."""
+    if spec.model in EMBEDDED:
+        return str(EMBEDDED[spec.model](say)), {}
+    if spec.model in catalogue_names():
+        implied: dict[str, object] = {"load_format": "dummy"}
+        if "tokenizer" not in spec.arguments:
+            implied["skip_tokenizer_init"] = True
+        return str(catalogue_folder(spec.model)), implied
+    check_model(spec.model)
+    local = Path(spec.model).expanduser()
+    return (str(local) if local.exists() else spec.model), {}
+
+
+def _choose_process(multiprocess: bool) -> None:
+    """vLLM reads this from the environment, and may have read it already."""
+    wanted = "1" if multiprocess else "0"
+    os.environ[MULTIPROCESSING] = wanted
+    settings = sys.modules.get("vllm.envs")
+    if settings is not None and bool(getattr(settings, MULTIPROCESSING)) != multiprocess:
+        raise UnavailableError(
+            f"vllm was imported here with another {MULTIPROCESSING}: start a fresh process with "
+            f"{MULTIPROCESSING}={wanted} set before vllm is imported"
+        )
+
+
+def _why_no_vllm(error: ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
+        return "no vLLM is installed here: install engine-probe[cuda] with a GPU, else engine-probe[cpu]"
+    return f"vllm does not import ({error}): `engine_probe doctor --deep` says what is in the way"

@@ -1,0 +1,41 @@
+"""The models that need no hub and no account: their names, and the folder each becomes on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from engine_probe.engine import smollm2, tiny
+from engine_probe.engine.cache import cache_folder, prepared
+
+Say = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """Where nobody listens."""
+
+
+def tiny_folder(say: Say = silent) -> Path:
+    return prepared(_place("tiny", tiny.recipe()), tiny.write_tiny, needs_bytes=4 << 20)
+
+
+def smollm2_folder(say: Say = silent) -> Path:
+    folder = _place("smollm2", smollm2.recipe())
+    return prepared(folder, lambda temporary: smollm2.write_smollm2(temporary, say), smollm2.NEEDS_BYTES)
+
+
+# name -> how its folder comes about
+EMBEDDED: dict[str, Callable[[Say], Path]] = {"smollm2": smollm2_folder, "tiny": tiny_folder}
+
+
+def place_of(name: str) -> Path:
+    """Where an embedded model's folder is, or will be."""
+    return _place(name, (smollm2 if name == "smollm2" else tiny).recipe())
+
+
+def _place(name: str, recipe: object) -> Path:
+    """A folder of its own for each recipe: a new one never meets the files of an old one."""
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "models" / f"{name}-{digest[:12]}"

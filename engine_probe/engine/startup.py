@@ -1,0 +1,49 @@
+"""Why an engine did not start, in one sentence out of a page of traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+
+# Class names, because the hub's client and its HTTP library change theirs between releases of vLLM.
+NO_NETWORK = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError"}
+NO_REPOSITORY = {"RepositoryNotFoundError", "HFValidationError", "RevisionNotFoundError"}
+NO_ACCESS = {"GatedRepoError"}
+WRONG_VALUE = {"ValidationError"}
+
+
+def startup_error(model: str, error: BaseException) -> EngineProbeError:
+    """What to raise in place of `error`, which the caller chains."""
+    names = {type(link).__name__ for link in _chain(error)}
+    reason = _reason(error)
+    if names & NO_ACCESS:
+        return UnavailableError(f"model {model} asks for a login at its hub: log in, or use a local folder")
+    if names & NO_REPOSITORY:
+        return InputError(f"model {model} is unknown to the hub: check the name, or give a local folder")
+    if names & NO_NETWORK or "connect" in reason.lower():
+        return UnavailableError(
+            f"model {model} is not on this machine and its hub cannot be reached: give a local folder, or "
+            "one of `engine_probe models`, which need no network"
+        )
+    if names & WRONG_VALUE:
+        return InputError(f"vLLM refuses the engine arguments for {model}: {reason}")
+    return UnavailableError(f"vLLM could not start {model}: {reason}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(error: BaseException) -> str:
+    """The last line that a person can do something with, without pydantic's advertisement."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith("For further information")]
+    if type(error).__name__ in WRONG_VALUE:
+        telling = [line.partition(" [type=")[0] for line in telling][-2:]
+        return ": ".join(telling)
+    return telling[-1] if telling else type(error).__name__
