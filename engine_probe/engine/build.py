@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.catalogue import catalogue_folder, catalogue_names
 from engine_probe.engine.embedded import EMBEDDED, silent
+from engine_probe.engine.pool import pool_in_bytes
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.startup import startup_error
 from engine_probe.errors import InputError, UnavailableError
@@ -42,7 +43,7 @@ def llm_arguments(spec: EngineSpec, say: Callable[[str], None] = silent) -> dict
     """What `vllm.LLM` is called with; prepares an embedded model if need be. The spec's own arguments win."""
     check_arguments(spec.arguments)
     model, implied = _resolve(spec, say)
-    return {"model": model, **implied, **spec.arguments}
+    return {"model": model, **implied, **pool_in_bytes(Path(model), spec.arguments), **spec.arguments}
 
 
 def check_model(name: str) -> None:

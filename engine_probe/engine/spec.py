@@ -12,8 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class EngineSpec:
-    """Making one touches nothing. `model` is an embedded model, a catalogue geometry, a folder or whatever vLLM takes; `arguments` are
-    vLLM engine arguments under vLLM's own names.
+    """Making one touches nothing: no disk, no environment, no vLLM.
+
+    `model` is an embedded model, a catalogue geometry, a folder or whatever vLLM takes; `arguments` are vLLM
+    engine arguments under vLLM's own names.
     """
 
     model: str

@@ -1,0 +1,152 @@
+"""`engine_probe models`: what can be run without a hub, and what each costs per token."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from engine_probe.engine import smollm2, tiny
+from engine_probe.engine.catalogue import catalogue_config, catalogue_names, sources
+from engine_probe.engine.embedded import place_of
+from engine_probe.engine.geometry import GIB, Geometry, geometry
+
+WIDE = 120  # columns that the table takes with the sources in it
+
+EMBEDDED = (
+    ("smollm2", smollm2.CONFIG, "embedded: real trained weights"),
+    ("tiny", tiny.CONFIG, "embedded: random weights"),
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One line of the list."""
+
+    name: str
+    shape: Geometry
+    source: str
+    note: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        shape = self.shape
+        return {
+            "name": self.name,
+            "parameters": shape.parameters,
+            "attention": shape.attention,
+            "layers": shape.layers,
+            "heads": shape.heads,
+            "kv_heads": shape.kv_heads,
+            "head_size": shape.head_size,
+            "kv_bytes_per_token": shape.kv_bytes_per_token(),
+            "weights_bytes": int(shape.weights_bytes()),
+            "max_context_tokens": shape.max_context,
+            "dtype": shape.dtype,
+            "quantized": shape.quantized,
+            "source": self.source,
+            "note": self.note,
+        }
+
+
+def all_models() -> list[Model]:
+    embedded = [Model(name, geometry(config), source, _state(name)) for name, config, source in EMBEDDED]
+    published = [
+        Model(
+            name, geometry(catalogue_config(name)), sources()[name]["publisher"], sources()[name]["checked"]
+        )
+        for name in catalogue_names()
+    ]
+    return embedded + sorted(published, key=lambda model: (model.shape.parameters, model.name))
+
+
+def _state(name: str) -> str:
+    return "prepared" if place_of(name).is_dir() else "prepared at first use"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="All facts as JSON, sizes in bytes.")
+def command(as_json: bool) -> None:
+    """List the models that need no hub and no account.
+
+    smollm2 really answers, tiny is made of random numbers. The others are geometries: the publisher's own
+    configuration with dummy weights, so speed and memory are true and the text is not. KV per token and
+    weights are at each model's own type. Any other name or folder goes to vLLM as it is.
+    """
+    models = all_models()
+    if as_json:
+        click.echo(json.dumps([model.as_json() for model in models], indent=2))
+        return
+    console = output_console()
+    wide = console.width >= WIDE
+    console.print(_table(models, wide))
+    if not wide:
+        console.print(_sources(models))
+    console.print(
+        "smollm2 really answers. All others run with random or dummy weights: true speed and size, no true text.",
+        style="dim",
+    )
+
+
+def output_console() -> Console:
+    """A pipe has no width of its own: there, a line per model and nothing cut."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=WIDE if piped else None, highlight=False)
+
+
+def _table(models: list[Model], wide: bool) -> Table:
+    table = _plain_table()
+    table.add_column("\nmodel", style="bold", no_wrap=True)
+    table.add_column("\nparams", justify="right", no_wrap=True)
+    table.add_column("\nattn", no_wrap=True)
+    for title in ("lay-\ners", "KV\nheads", "head\nsize", "KV KiB\n/token", "weights\nGiB", "con-\ntext"):
+        table.add_column(title, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("\ncomes from", no_wrap=True)
+    for model in models:
+        table.add_row(*_cells(model), *([model.source] if wide else []))
+    return table
+
+
+def _sources(models: list[Model]) -> Table:
+    """On a narrow screen, where each comes from stands below."""
+    table = _plain_table()
+    table.add_column("model", style="bold", no_wrap=True)
+    table.add_column("comes from", no_wrap=True)
+    for model in models:
+        table.add_row(model.name, model.source)
+    return table
+
+
+def _plain_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+
+
+def _cells(model: Model) -> list[str]:
+    shape = model.shape
+    weights = shape.weights_bytes() / GIB
+    return [
+        model.name,
+        count(shape.parameters),
+        shape.attention,
+        str(shape.layers),
+        str(shape.kv_heads),
+        str(shape.head_size),
+        f"{shape.kv_bytes_per_token() / 1024:.1f}",
+        f"{weights:.2f}" if weights >= 1 else f"{weights:.3f}",
+        f"{shape.max_context // 1024}k",
+    ]
+
+
+def count(parameters: int) -> str:
+    """1.56B, 135M, 378k."""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if parameters >= size:
+            value = parameters / size
+            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}{unit}"
+    return str(parameters)

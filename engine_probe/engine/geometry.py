@@ -1,0 +1,197 @@
+"""What follows from a model's `config.json`: parameters, attention, bytes per token. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine_probe.errors import InputError
+
+GIB = 1 << 30
+BYTES = {"float32": 4, "float16": 2, "half": 2, "bfloat16": 2}
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A decoder's shape, in vLLM's words."""
+
+    architecture: str
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    max_context: int
+    dtype: str
+    parameters: int
+    linear_parameters: int  # those inside the layers' matrices, which is what quantization shrinks
+    linear_bytes: float  # of each of them, as published
+
+    @property
+    def attention(self) -> str:
+        """MHA, GQA or MQA: how many query heads share a KV head."""
+        if self.kv_heads == self.heads:
+            return "MHA"
+        return "MQA" if self.kv_heads == 1 else "GQA"
+
+    def kv_bytes_per_token(self, kv_cache_dtype: str = "auto") -> int:
+        """Key and value of every layer; `auto` is the model's own type."""
+        return 2 * self.layers * self.kv_heads * self.head_size * _kv_width(kv_cache_dtype, self.dtype)
+
+    def weights_bytes(self, dtype: str = "auto") -> float:
+        """What the weights occupy; another `dtype` changes everything that is not quantized."""
+        width = BYTES[self.dtype if dtype == "auto" else dtype]
+        linear = self.linear_bytes if self.quantized else width
+        return (self.parameters - self.linear_parameters) * width + self.linear_parameters * linear
+
+    @property
+    def quantized(self) -> bool:
+        return self.linear_bytes < BYTES[self.dtype]
+
+
+def geometry(config: Config) -> Geometry:
+    """Read a configuration in its publisher's own form."""
+    kind = str(config.get("model_type"))
+    if kind not in _READERS:
+        raise InputError(f"model_type {kind!r} has no known geometry; known are {', '.join(_READERS)}")
+    return _READERS[kind](config)
+
+
+def _llama_like(config: Config) -> Geometry:
+    """Llama, Mistral, Qwen2 and Qwen3: rotary positions, gated feed-forward, RMS norms."""
+    kind, hidden, heads = config["model_type"], config["hidden_size"], config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_size = config.get("head_dim") or (128 if kind == "qwen3" else hidden // heads)
+    inner, query, key_value = config["intermediate_size"], heads * head_size, kv_heads * head_size
+    matrices = hidden * (2 * query + 2 * key_value) + 3 * hidden * inner
+    input_bias = query + 2 * key_value if kind == "qwen2" or config.get("attention_bias") else 0
+    output_bias = hidden if kind != "qwen2" and config.get("attention_bias") else 0
+    inner_bias = 2 * inner + hidden if config.get("mlp_bias") else 0
+    norms = 2 * hidden + (2 * head_size if kind == "qwen3" else 0)
+    tied = bool(config.get("tie_word_embeddings", False))
+    return _decoder(
+        config,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=head_size,
+        layers=config["num_hidden_layers"],
+        hidden=hidden,
+        matrices=matrices,
+        others=input_bias + output_bias + inner_bias + norms,
+        outside=config["vocab_size"] * hidden * (1 if tied else 2) + hidden,
+        max_context=_rotary_context(config),
+    )
+
+
+def _gpt2(config: Config) -> Geometry:
+    hidden, heads = config["n_embd"], config["n_head"]
+    inner = config.get("n_inner") or 4 * hidden
+    return _decoder(
+        config,
+        heads=heads,
+        kv_heads=heads,
+        head_size=hidden // heads,
+        layers=config["n_layer"],
+        hidden=hidden,
+        matrices=4 * hidden * hidden + 2 * hidden * inner,
+        others=4 * hidden + (inner + hidden) + 4 * hidden,  # biases of attention and feed-forward, two norms
+        outside=(config["vocab_size"] + config["n_positions"]) * hidden + 2 * hidden,
+        max_context=config["n_positions"],
+    )
+
+
+def _falcon(config: Config) -> Geometry:
+    """The new decoder architecture (40B, 180B): parallel attention, shared KV heads, two norms, no biases."""
+    if not config.get("new_decoder_architecture") or config.get("bias"):
+        raise InputError("of Falcon, only the new decoder architecture without biases has a known geometry")
+    hidden, heads, kv_heads = config["hidden_size"], config["num_attention_heads"], config["num_kv_heads"]
+    head_size = hidden // heads
+    inner = config.get("ffn_hidden_size") or 4 * hidden
+    return _decoder(
+        config,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=head_size,
+        layers=config["num_hidden_layers"],
+        hidden=hidden,
+        matrices=hidden * (heads + 2 * kv_heads) * head_size + hidden * hidden + 2 * hidden * inner,
+        others=4 * hidden,
+        outside=config["vocab_size"] * hidden + 2 * hidden,
+        max_context=config.get("max_position_embeddings", 2048),
+    )
+
+
+_READERS = {
+    "llama": _llama_like,
+    "mistral": _llama_like,
+    "qwen2": _llama_like,
+    "qwen3": _llama_like,
+    "gpt2": _gpt2,
+    "falcon": _falcon,
+}
+
+
+def _decoder(
+    config: Config,
+    *,
+    heads: int,
+    kv_heads: int,
+    head_size: int,
+    layers: int,
+    hidden: int,
+    matrices: int,
+    others: int,
+    outside: int,
+    max_context: int,
+) -> Geometry:
+    """`matrices` and `others` are parameters of one layer, `outside` those around all layers."""
+    dtype = str(config.get("dtype") or config.get("torch_dtype") or "float16")
+    return Geometry(
+        architecture=config["architectures"][0],
+        layers=layers,
+        hidden_size=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=head_size,
+        vocabulary=config["vocab_size"],
+        max_context=max_context,
+        dtype=dtype,
+        parameters=layers * (matrices + others) + outside,
+        linear_parameters=layers * matrices,
+        linear_bytes=_quantized_width(config.get("quantization_config")) or BYTES[dtype],
+    )
+
+
+def _rotary_context(config: Config) -> int:
+    """YaRN stretches the original context by its factor; the other scalings already say the stretched one."""
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if (scaling.get("rope_type") or scaling.get("type")) == "yarn":
+        return int(scaling["original_max_position_embeddings"] * scaling["factor"])
+    return int(config["max_position_embeddings"])
+
+
+def _quantized_width(quantization: Config | None) -> float | None:
+    """Bytes per weight of the two forms met in the catalogue's kind of models; scales count for nothing."""
+    if quantization is None:
+        return None
+    if quantization.get("quant_method") == "fp8":
+        return 1.0
+    groups = quantization.get("config_groups") or {}
+    bits = {group["weights"]["num_bits"] for group in groups.values() if group.get("weights")}
+    if len(bits) != 1:
+        raise InputError(f"quantization {quantization.get('quant_method')!r} has no known weight size")
+    return float(bits.pop()) / 8
+
+
+def _kv_width(kv_cache_dtype: str, dtype: str) -> int:
+    if kv_cache_dtype == "auto":
+        return BYTES[dtype]
+    if kv_cache_dtype.startswith("fp8"):
+        return 1
+    if kv_cache_dtype not in BYTES:
+        raise InputError(f"kv_cache_dtype {kv_cache_dtype!r} is none of auto, fp8, {', '.join(BYTES)}")
+    return BYTES[kv_cache_dtype]
