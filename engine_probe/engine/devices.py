@@ -1,0 +1,89 @@
+"""The NVIDIA devices of this machine, through whatever speaks NVML. Nothing here changes a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# NVML's own numbers, in words; 0 is fine.
+P2P_STATUS = (
+    "yes",
+    "chipset does not",
+    "GPU does not",
+    "topology does not",
+    "switched off",
+    "no",
+    "unknown",
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """One card; what it would not say is None."""
+
+    index: int
+    name: str
+    memory_bytes: int
+    used_bytes: int
+    compute_capability: str | None
+    mig: bool | None
+    processes: tuple[tuple[int, int | None], ...]  # process id, bytes on the card
+
+
+@dataclass(frozen=True)
+class Devices:
+    driver: str | None
+    cuda: str | None  # the newest CUDA this driver serves
+    devices: tuple[Device, ...]
+    peers: tuple[tuple[str, ...], ...]  # peers[i][j]: whether i reads j directly, and over what
+
+
+def read_devices(nvml: Any) -> Devices:
+    """Everything `doctor` shows. `nvml` is the module `pynvml`, already initialised."""
+    handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    cuda = _ask(nvml, "nvmlSystemGetCudaDriverVersion")
+    return Devices(
+        driver=_text(_ask(nvml, "nvmlSystemGetDriverVersion")),
+        cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
+        devices=tuple(_device(nvml, index, handle) for index, handle in enumerate(handles)),
+        peers=tuple(tuple(_peer(nvml, one, other) for other in handles) for one in handles),
+    )
+
+
+def _device(nvml: Any, index: int, handle: Any) -> Device:
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    capability = _ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
+    mig = _ask(nvml, "nvmlDeviceGetMigMode", handle)
+    processes = _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", handle) or []
+    return Device(
+        index=index,
+        name=_text(nvml.nvmlDeviceGetName(handle)) or "?",
+        memory_bytes=memory.total,
+        used_bytes=memory.used,
+        compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
+        mig=bool(mig[0]) if mig is not None else None,
+        processes=tuple((process.pid, process.usedGpuMemory) for process in processes),
+    )
+
+
+def _peer(nvml: Any, one: Any, other: Any) -> str:
+    if one is other:
+        return "itself"
+    if _ask(nvml, "nvmlDeviceGetP2PStatus", one, other, nvml.NVML_P2P_CAPS_INDEX_NVLINK) == 0:
+        return "NVLink"
+    status = _ask(nvml, "nvmlDeviceGetP2PStatus", one, other, nvml.NVML_P2P_CAPS_INDEX_READ)
+    if status is None or status >= len(P2P_STATUS):
+        return "unknown"
+    return "PCIe" if status == 0 else P2P_STATUS[status]
+
+
+def _ask(nvml: Any, function: str, *arguments: Any) -> Any:
+    """None where this card or driver does not answer that question."""
+    try:
+        return getattr(nvml, function)(*arguments)
+    except (nvml.NVMLError, AttributeError):
+        return None
+
+
+def _text(value: bytes | str | None) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value
