@@ -46,4 +46,5 @@ def _reason(error: BaseException) -> str:
     if type(error).__name__ in WRONG_VALUE:
         telling = [line.partition(" [type=")[0] for line in telling][-2:]
         return ": ".join(telling)
-    return telling[-1] if telling else type(error).__name__
+    last = telling[-1] if telling else "it said nothing"
+    return last if isinstance(error, ValueError | RuntimeError) else f"{type(error).__name__}: {last}"

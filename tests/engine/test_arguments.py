@@ -1,0 +1,140 @@
+"""Engine arguments are checked against the installed vLLM, which is read and never imported."""
+
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from engine_probe.engine.arguments import argument_names, check_arguments, parse_arguments, parse_value
+from engine_probe.errors import InputError
+
+ARG_UTILS = """
+raise RuntimeError("this file is read, not run")
+class EngineArgs:
+    model: str = "x"
+    max_num_seqs: int = 1
+    block_size: int | None = None
+    kv_cache_dtype: str = "auto"
+    enforce_eager: bool = False
+    enable_prefix_caching: bool = True
+    hf_overrides: dict = {}
+    not_a_field = 3
+"""
+LLM = """
+class LLM:
+    def __init__(self, model, *, skip_tokenizer_init=False, **kwargs): ...
+"""
+
+
+@pytest.fixture
+def small_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A vLLM of two files, in front of any that is installed."""
+    root = tmp_path / "vllm"
+    for name, text in (("__init__", ""), ("engine/arg_utils", ARG_UTILS), ("entrypoints/llm", LLM)):
+        file = root / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    monkeypatch.delitem(sys.modules, "vllm", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    argument_names.cache_clear()
+    yield
+    argument_names.cache_clear()
+
+
+@pytest.mark.usefixtures("small_vllm")
+class TestWithASmallVllm:
+    def test_fields_and_parameters_are_known_and_nothing_else(self) -> None:
+        assert argument_names() == {
+            "max_num_seqs",
+            "block_size",
+            "kv_cache_dtype",
+            "enforce_eager",
+            "enable_prefix_caching",
+            "hf_overrides",
+            "skip_tokenizer_init",
+        }
+
+    def test_a_wrong_name_is_refused_with_the_nearest(self) -> None:
+        with pytest.raises(InputError, match=r"kv\.toml: engine: .*max_num_seq: did you mean max_num_seqs\?"):
+            check_arguments({"max_num_seq": 4}, "kv.toml: engine")
+
+    def test_a_name_like_no_other_is_refused_too(self) -> None:
+        with pytest.raises(InputError, match="no engine argument zzz: vLLM's documentation"):
+            check_arguments({"zzz": 4})
+
+    def test_the_model_is_not_an_argument(self) -> None:
+        with pytest.raises(InputError, match="give it as the model itself"):
+            check_arguments({"model": "tiny"})
+
+    def test_a_command_line_becomes_names_and_values(self) -> None:
+        line = "--max-num-seqs 32 --kv_cache_dtype=fp8 --enforce-eager"
+        line += " --no-enable-prefix-caching --block-size -1"
+        assert parse_arguments(line.split()) == {
+            "max_num_seqs": 32,
+            "kv_cache_dtype": "fp8",
+            "enforce_eager": True,
+            "enable_prefix_caching": False,
+            "block_size": -1,
+        }
+
+    def test_a_dotted_name_sets_a_key_inside(self) -> None:
+        tokens = ["--hf-overrides.num_hidden_layers", "2", "--hf-overrides.rope.factor=4.0"]
+        assert parse_arguments(tokens) == {"hf_overrides": {"num_hidden_layers": 2, "rope": {"factor": 4.0}}}
+
+    @pytest.mark.parametrize(
+        ("line", "sentence"),
+        [
+            ("32", "'32' is not an option"),
+            ("-tp 2", "'-tp' is not an option"),
+            ("--max-num-seq 3", "did you mean max_num_seqs"),
+            ("--no-enforce-eagre", "did you mean enforce_eager"),
+            ("--block-size 16 --block-size 32", "block_size was given twice: 16 and 32"),
+            ("--hf-overrides 3 --hf-overrides.a 4", "hf_overrides was already given as 3"),
+        ],
+    )
+    def test_a_wrong_command_line_is_refused(self, line: str, sentence: str) -> None:
+        with pytest.raises(InputError, match=sentence):
+            parse_arguments(line.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("32", 32),
+        ("0.9", 0.9),
+        ("1_000", 1000),
+        ("true", True),
+        ("False", False),
+        ("None", None),
+        ('{"a": [1]}', {"a": [1]}),
+        ("[1, 2]", [1, 2]),
+        ("['a']", ["a"]),
+        ("fp8", "fp8"),
+        ("2024-01-01", "2024-01-01"),
+        ("a = 1", "a = 1"),
+        ("/models/x", "/models/x"),
+        ("", ""),
+    ],
+)
+def test_values_are_json_or_toml_else_text(text: str, value: object) -> None:
+    found = parse_value(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.vllm
+def test_the_installed_vllm_is_read_without_importing_it() -> None:
+    if find_spec("vllm") is None:
+        pytest.skip("no vLLM is installed")
+    argument_names.cache_clear()
+    names = argument_names()
+    assert {
+        "max_num_seqs",
+        "num_gpu_blocks_override",
+        "kv_cache_memory_bytes",
+        "skip_tokenizer_init",
+    } <= names
+    assert len(names) > 100
+    assert "self" not in names

