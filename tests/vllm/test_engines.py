@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine_probe.engine import smollm2, tiny
-from engine_probe.engine.catalogue import catalogue_config
+from engine_probe.engine.catalogue import catalogue_config, catalogue_folder
 from engine_probe.engine.embedded import place_of
 from engine_probe.engine.geometry import geometry
 
@@ -118,3 +118,14 @@ def test_a_geometry_runs_with_dummy_weights(in_own_process: InOwnProcess) -> Non
 )
 def test_every_geometry_runs_with_dummy_weights(in_own_process: InOwnProcess, name: str) -> None:
     check_geometry(in_own_process, name)
+
+
+def test_vllm_reads_the_fp8_llama_as_quantized() -> None:
+    """Its kernels need a GPU; what can be proved here is that vLLM takes the configuration for what it is."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    folder = str(catalogue_folder("llama-3.1-70b-fp8"))
+    arguments = EngineArgs(model=folder, load_format="dummy", skip_tokenizer_init=True)
+    config = arguments.create_model_config()
+    assert config.quantization == "compressed-tensors"
+    assert config.max_model_len == geometry(catalogue_config("llama-3.1-70b-fp8")).max_context
