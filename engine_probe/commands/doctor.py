@@ -233,7 +233,7 @@ def check_embedded() -> list[Check]:
         return [Check(FINE, "smollm2", f"prepared at {place_of('smollm2')}"), *checks]
     missing = [name for name in smollm2.TAKES_MODULES if find_spec(name) is None]
     carried = os.environ.get(smollm2.GIVEN_WHEEL)
-    if find_spec("pip") is None and not carried:
+    if not smollm2.has_pip() and not carried:
         missing.append("pip")
     if missing:
         to_do = f"install {' '.join(missing)}, or use --model tiny"

