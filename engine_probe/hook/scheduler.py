@@ -51,8 +51,8 @@ class SchedulerHook:
         )
         self._free_queue = self._blocks.free_queue
         # Up to 0.30 blocked requests wait in a queue of their own; since 0.31 they are a subset of two queues.
-        self._second_queue = getattr(scheduler, "skipped_waiting", None)
-        self._deferred = self._second_queue
+        self._second_queue: Any = getattr(scheduler, "skipped_waiting", None)
+        self._deferred: Any = self._second_queue
         if self._second_queue is None:
             self._second_queue, self._deferred = scheduler.kv_holding_waiting, scheduler.deferred_waiting
         self._call_schedule = self._patches.replace(scheduler, "schedule", self._schedule)

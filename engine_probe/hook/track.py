@@ -110,7 +110,7 @@ class RequestTrack:
     def is_exact(self) -> bool:
         """Whether the stretches add up to the tokens that vLLM counted."""
         told = sum(self.run_lengths) + sum(count - 1 for _, count in self.bursts)
-        return told == self.request.num_output_tokens - self.adopted_tokens
+        return bool(told == self.request.num_output_tokens - self.adopted_tokens)
 
     def forget_tokens(self) -> None:
         """Exact or silent: no token times rather than wrong ones."""

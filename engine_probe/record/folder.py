@@ -31,7 +31,9 @@ class RunFolder:
     @classmethod
     def create(cls, path: str | os.PathLike[str] | None) -> RunFolder:
         """Make the folder (default: `runs/<time>-<pid>`); one that already holds files is refused."""
-        where = Path(path) if path is not None else Path("runs") / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
+        where = (
+            Path(path) if path is not None else Path("runs") / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
+        )
         try:
             where.mkdir(parents=True, exist_ok=True)
             taken = next(iter(where.iterdir()), None)
@@ -42,7 +44,9 @@ class RunFolder:
                 f"cannot record into {where}: {error.strerror}; name a writable folder"
             ) from error
         if taken is not None:
-            raise InputError(f"{where} already holds {taken.name} and is never overwritten: name another folder")
+            raise InputError(
+                f"{where} already holds {taken.name} and is never overwritten: name another folder"
+            )
         facts = {
             "schema_version": SCHEMA_VERSION,
             "status": RECORDING,
@@ -54,7 +58,9 @@ class RunFolder:
             (where / RESERVE_FILE).write_bytes(b" " * RESERVE_BYTES)
             folder.save()
         except OSError as error:
-            raise UnavailableError(f"cannot record into {where}: {error.strerror}; free some space") from error
+            raise UnavailableError(
+                f"cannot record into {where}: {error.strerror}; free some space"
+            ) from error
         return folder
 
     def save(self) -> None:

@@ -38,7 +38,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """`run.json`, of a schema version this code knows."""
     path = folder / RUN_FILE
     try:
-        facts = json.loads(path.read_text())
+        facts: dict[str, Any] = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): the recording is damaged") from error
     version = facts.get("schema_version") if isinstance(facts, dict) else None
@@ -80,7 +80,9 @@ def read_table(folder: Path, table: str, facts: dict[str, Any], name: str | None
 def read_closed(path: Path, told: dict[str, int] | None) -> pa.Table:
     """A closed file, compared with the checksum that `run.json` keeps of it."""
     if told is not None and (path.stat().st_size, file_crc32(path)) != (told["bytes"], told["crc32"]):
-        raise InputError(f"{path} is not the file that was recorded (size or checksum differ from {RUN_FILE})")
+        raise InputError(
+            f"{path} is not the file that was recorded (size or checksum differ from {RUN_FILE})"
+        )
     with pa.memory_map(str(path)) as source:
         found: pa.Table = pa.ipc.open_file(source).read_all()
     found.validate()

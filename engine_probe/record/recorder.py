@@ -49,7 +49,7 @@ class Recorder:
         """A copy of the oldest rows not taken yet, at most `most`, one row per iteration."""
         first = self.taken
         count = min(self.appended - first, most)
-        rows = self._matrix[np.arange(first, first + count) % self._rows]
+        rows: npt.NDArray[np.int64] = self._matrix[np.arange(first, first + count) % self._rows]
         self.taken = first + count
         return rows
 

@@ -83,8 +83,8 @@ class Writer:
         while len(rows := self._recorder.take_iterations(STREAM_ROWS)):
             self.tables["iterations"].write(narrow_columns(rows, self.tables["iterations"].schema))
         for name in ("requests", "preemptions", "telemetry"):
-            if rows := take_all(getattr(self._recorder, name)):
-                self.tables[name].write(list(zip(*rows, strict=True)))
+            if waiting := take_all(getattr(self._recorder, name)):
+                self.tables[name].write(list(zip(*waiting, strict=True)))
 
     def close(self, keep_streams: bool = False) -> dict[str, dict[str, int]]:
         """Write the rest and turn the streams into files; returns rows, bytes and checksum of each table.

@@ -1,0 +1,33 @@
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && exit; done; echo python3)
+BIN := .venv/bin
+READY := .venv/.engine-probe-ready
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml tools/environment.py
+	@$(PYTHON) tools/environment.py
+
+sweep: $(READY) ## set up, then profile the embedded model on the real vLLM
+	@$(BIN)/python -m engine_probe sweep $(ARGS)
+
+test: $(READY) ## set up, then the everyday test suite
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY) ## the slow matrices
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(READY) ## style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(READY) ## mypy --strict on the product packages
+	@$(BIN)/mypy
+
+wheel: $(READY) ## build the wheel into dist/
+	@$(BIN)/python -m build --wheel
+
+clean: ## remove the environment and everything built
+	rm -rf .venv .venv.lock dist build .mypy_cache .ruff_cache .pytest_cache
+
+.PHONY: help sweep test test-slow lint types wheel clean
