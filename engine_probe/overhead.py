@@ -171,7 +171,7 @@ def bytes_on_disk(engines: Engines, running: int, folder: Path) -> tuple[float, 
     engines.fill(running, max_tokens=3900)
     with Probe(engines.plain, folder) as probe:
         begun = now()
-        for count in range(1, DISK_ITERATIONS + 1):
+        for count in range(1, DISK_ITERATIONS + 1):  # noqa: B007
             if not engines.plain.has_unfinished_requests():
                 break
             engines.plain.step()

@@ -78,16 +78,12 @@ class Probe:
             audit, tables = {}, {}
         status = INCOMPLETE if self.failure else COMPLETE
         try:
-            self.folder.finish(
-                status=status, failure=self.failure, tables=tables, workers=workers, close=audit
-            )
+            self.folder.finish(status=status, failure=self.failure, tables=tables, workers=workers, close=audit)
         except OSError as failure:
             self._fail(failure)
         if self.failure:
             reason = self.failure.strip().splitlines()[-1]
-            warnings.warn(
-                f"{self.folder.path} is incomplete: {reason}", IncompleteRecordingWarning, stacklevel=2
-            )
+            warnings.warn(f"{self.folder.path} is incomplete: {reason}", IncompleteRecordingWarning, stacklevel=2)
 
     @property
     def run(self) -> Run:

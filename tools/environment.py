@@ -112,11 +112,7 @@ def explain_failure(text):
             "pip finds no CPU build of torch (PyTorch's own CPU wheel index has it): name that index in "
             "PIP_EXTRA_INDEX_URL, or a folder with the wheel in PIP_FIND_LINKS"
         )
-    if (
-        "No matching distribution" in text
-        or "Temporary failure in name resolution" in text
-        or "onnection" in text
-    ):
+    if "No matching distribution" in text or "Temporary failure in name resolution" in text or "onnection" in text:
         return "the package index cannot be reached or lacks a package: check the network and pip's configuration"
     return "installing failed"
 

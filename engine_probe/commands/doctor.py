@@ -114,9 +114,7 @@ def check_platform() -> list[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = f"{platform.system()} {platform.machine()}, {cores} cores, {memory / GIB:.1f} GiB memory"
     if platform.system() != "Linux":
-        return [
-            Check(PROBLEM, "machine", found, "vLLM runs on Linux; recordings can be read here all the same")
-        ]
+        return [Check(PROBLEM, "machine", found, "vLLM runs on Linux; recordings can be read here all the same")]
     return [Check(FINE, "machine", found)]
 
 
@@ -244,9 +242,7 @@ def check_embedded() -> list[Check]:
 
 def check_optional() -> list[Check]:
     return [
-        Check(FINE, name, found)
-        if (found := installed(name))
-        else Check(NOTE, name, "not installed", f"for {use}")
+        Check(FINE, name, found) if (found := installed(name)) else Check(NOTE, name, "not installed", f"for {use}")
         for name, use in OPTIONAL.items()
     ]
 

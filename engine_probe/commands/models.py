@@ -57,9 +57,7 @@ class Model:
 def all_models() -> list[Model]:
     embedded = [Model(name, geometry(config), source, _state(name)) for name, config, source in EMBEDDED]
     published = [
-        Model(
-            name, geometry(catalogue_config(name)), sources()[name]["publisher"], sources()[name]["checked"]
-        )
+        Model(name, geometry(catalogue_config(name)), sources()[name]["publisher"], sources()[name]["checked"])
         for name in catalogue_names()
     ]
     return embedded + sorted(published, key=lambda model: (model.shape.parameters, model.name))

@@ -61,9 +61,7 @@ def parse_arguments(tokens: Sequence[str], where: str = "command line") -> dict[
         flag, equals, text = tokens[position].partition("=")
         position += 1
         if not flag.startswith("--") or len(flag) < 3:
-            raise InputError(
-                f"{where}: {flag!r} is not an option: engine arguments look like --max-num-seqs 32"
-            )
+            raise InputError(f"{where}: {flag!r} is not an option: engine arguments look like --max-num-seqs 32")
         if not equals and position < len(tokens) and not _is_flag(tokens[position]):
             equals, text = "=", tokens[position]
             position += 1
@@ -128,11 +126,7 @@ def _class(path: Path, name: str) -> ast.ClassDef | None:
 
 def _fields(node: ast.ClassDef | None) -> list[str]:
     body = node.body if node else []
-    return [
-        item.target.id
-        for item in body
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-    ]
+    return [item.target.id for item in body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
 
 
 def _parameters(node: ast.ClassDef | None) -> list[str]:

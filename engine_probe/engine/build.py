@@ -56,9 +56,7 @@ def check_model(name: str) -> None:
             raise InputError(f"model folder {name} has no config.json: give the folder that holds it")
     elif name.startswith((".", "/", "~")):
         if not folder.is_file():
-            raise InputError(
-                f"model {name}: there is no such folder; `engine_probe models` lists what needs none"
-            )
+            raise InputError(f"model {name}: there is no such folder; `engine_probe models` lists what needs none")
     elif "/" not in name:
         known = sorted([*EMBEDDED, *catalogue_names()])
         hint = suggestion(name, known) or f": it is none of {', '.join(known)}"

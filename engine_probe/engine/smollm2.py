@@ -79,9 +79,7 @@ def _given_wheel() -> Path | None:
         return None
     path = Path(given).expanduser()
     if not path.is_file():
-        raise InputError(
-            f"{GIVEN_WHEEL} is {given}, which is no file: give the path of the {REQUIREMENT} wheel"
-        )
+        raise InputError(f"{GIVEN_WHEEL} is {given}, which is no file: give the path of the {REQUIREMENT} wheel")
     return path
 
 

@@ -17,9 +17,7 @@ from engine_probe.hook.patches import Patches
 class BlockCounters:
     """Watches one block pool. Without prefix caching there is nothing to watch and nothing is hooked."""
 
-    def __init__(
-        self, kv_cache_manager: Any, patches: Patches, on_failure: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, kv_cache_manager: Any, patches: Patches, on_failure: Callable[[BaseException], None]) -> None:
         pool = kv_cache_manager.block_pool
         self._pool = pool
         self._managers = kv_cache_manager.coordinator.single_type_managers

@@ -46,9 +46,7 @@ def describe(core: Any) -> dict[str, Any]:
     return {
         "versions": {"vllm": found[1] if found else None, "distribution": found[0] if found else None},
         "engine": {
-            "arguments": {
-                name: _plain(getattr(config, name)) for name in _CONFIG_SECTIONS if hasattr(config, name)
-            },
+            "arguments": {name: _plain(getattr(config, name)) for name in _CONFIG_SECTIONS if hasattr(config, name)},
             "executor": type(core.model_executor).__name__,
             "scheduler": type(scheduler).__name__,
             "asynchronous": core.batch_queue is not None,

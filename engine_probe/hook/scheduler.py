@@ -46,9 +46,7 @@ class SchedulerHook:
         self._pending: deque[Scheduled] = deque()
         self._left_core = now()
         self._blocks = BlockCounters(scheduler.kv_cache_manager, self._patches, on_failure)
-        self._ledger = RequestLedger(
-            scheduler, recorder, self._blocks, self._patches, clock_offset_ns, on_failure
-        )
+        self._ledger = RequestLedger(scheduler, recorder, self._blocks, self._patches, clock_offset_ns, on_failure)
         self._free_queue = self._blocks.free_queue
         # Up to 0.30 blocked requests wait in a queue of their own; since 0.31 they are a subset of two queues.
         self._second_queue: Any = getattr(scheduler, "skipped_waiting", None)
@@ -89,9 +87,7 @@ class SchedulerHook:
         drafts = output.scheduled_spec_decode_tokens
         new = resumed = prefilling = prefill = recomputed = cached = 0
         if ledger.prefilling or output.scheduled_new_reqs or output.scheduled_cached_reqs.resumed_req_ids:
-            new, resumed, prefilling, prefill, recomputed, cached = ledger.note_prefills(
-                iteration, called, output
-            )
+            new, resumed, prefilling, prefill, recomputed, cached = ledger.note_prefills(iteration, called, output)
         if ledger.idle or num_scheduled != len(running):
             ledger.note_idle(iteration, running, tokens)
         total = output.total_num_scheduled_tokens

@@ -35,9 +35,7 @@ class WorkerHook:
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
         self._steps = 0
         self._rows: list[list[Any]] = []
-        self._in_flight: deque[tuple[list[Any], Any, Any]] = (
-            deque()
-        )  # rows whose CUDA events may not have passed
+        self._in_flight: deque[tuple[list[Any], Any, Any]] = deque()  # rows whose CUDA events may not have passed
         self._flushed = now()
         self._make_event = cuda_event_factory()
         self._begin: Any = None

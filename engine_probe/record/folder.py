@@ -31,22 +31,16 @@ class RunFolder:
     @classmethod
     def create(cls, path: str | os.PathLike[str] | None) -> RunFolder:
         """Make the folder (default: `runs/<time>-<pid>`); one that already holds files is refused."""
-        where = (
-            Path(path) if path is not None else Path("runs") / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
-        )
+        where = Path(path) if path is not None else Path("runs") / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
         try:
             where.mkdir(parents=True, exist_ok=True)
             taken = next(iter(where.iterdir()), None)
         except (FileExistsError, NotADirectoryError):
             raise InputError(f"{where} is a file, not a folder to record into: name another folder") from None
         except OSError as error:
-            raise UnavailableError(
-                f"cannot record into {where}: {error.strerror}; name a writable folder"
-            ) from error
+            raise UnavailableError(f"cannot record into {where}: {error.strerror}; name a writable folder") from error
         if taken is not None:
-            raise InputError(
-                f"{where} already holds {taken.name} and is never overwritten: name another folder"
-            )
+            raise InputError(f"{where} already holds {taken.name} and is never overwritten: name another folder")
         facts = {
             "schema_version": SCHEMA_VERSION,
             "status": RECORDING,
@@ -58,9 +52,7 @@ class RunFolder:
             (where / RESERVE_FILE).write_bytes(b" " * RESERVE_BYTES)
             folder.save()
         except OSError as error:
-            raise UnavailableError(
-                f"cannot record into {where}: {error.strerror}; free some space"
-            ) from error
+            raise UnavailableError(f"cannot record into {where}: {error.strerror}; free some space") from error
         return folder
 
     def save(self) -> None:

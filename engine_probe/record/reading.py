@@ -80,9 +80,7 @@ def read_table(folder: Path, table: str, facts: dict[str, Any], name: str | None
 def read_closed(path: Path, told: dict[str, int] | None) -> pa.Table:
     """A closed file, compared with the checksum that `run.json` keeps of it."""
     if told is not None and (path.stat().st_size, file_crc32(path)) != (told["bytes"], told["crc32"]):
-        raise InputError(
-            f"{path} is not the file that was recorded (size or checksum differ from {RUN_FILE})"
-        )
+        raise InputError(f"{path} is not the file that was recorded (size or checksum differ from {RUN_FILE})")
     with pa.memory_map(str(path)) as source:
         found: pa.Table = pa.ipc.open_file(source).read_all()
     found.validate()

@@ -43,9 +43,7 @@ class TableStream:
         self._sink.flush()
 
     def write(self, columns: list[Any]) -> None:
-        arrays = [
-            pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)
-        ]
+        arrays = [pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)]
         batch = pa.record_batch(arrays, schema=self.schema)
         self._stream.write_batch(batch)
         self._sink.flush()

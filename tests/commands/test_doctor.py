@@ -200,9 +200,7 @@ def test_torchs_cuda_is_read_from_its_version_file(
 
 class TestTheAnswer:
     @pytest.fixture(autouse=True)
-    def _a_machine_with_two_cards(
-        self, monkeypatch: pytest.MonkeyPatch, packages: Callable[..., None]
-    ) -> None:
+    def _a_machine_with_two_cards(self, monkeypatch: pytest.MonkeyPatch, packages: Callable[..., None]) -> None:
         monkeypatch.setattr(doctor, "find_devices", lambda: (TWO, ""))
         monkeypatch.setattr(doctor, "check_media", lambda run: [])
         packages(vllm="0.33.0", torch="2.13.0")

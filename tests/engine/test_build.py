@@ -67,9 +67,7 @@ class TestThePoolInBytes:
 
     def test_overridden_layers_count(self) -> None:
         given = {"num_gpu_blocks_override": 1, "block_size": 32, "hf_overrides": {"n_layer": 2}}
-        assert llm_arguments(EngineSpec("gpt2-xl", given))["kv_cache_memory_bytes"] == 32 * (
-            2 * 2 * 25 * 64 * 2
-        )
+        assert llm_arguments(EngineSpec("gpt2-xl", given))["kv_cache_memory_bytes"] == 32 * (2 * 2 * 25 * 64 * 2)
 
     @pytest.mark.parametrize("told", [{"gpu_memory_utilization": 0.5}, {"kv_cache_memory_bytes": 7}])
     def test_what_was_said_stays(self, told: dict[str, object]) -> None:
@@ -78,9 +76,7 @@ class TestThePoolInBytes:
 
     def test_on_a_gpu_build_nothing_is_added(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pool, "_cpu_build", lambda: False)
-        assert "kv_cache_memory_bytes" not in llm_arguments(
-            EngineSpec("tiny", {"num_gpu_blocks_override": 64})
-        )
+        assert "kv_cache_memory_bytes" not in llm_arguments(EngineSpec("tiny", {"num_gpu_blocks_override": 64}))
 
     def test_an_unknown_geometry_is_left_to_vllm(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
@@ -138,9 +134,7 @@ class TestStarting:
         settled = ModuleType("vllm.envs")
         settled.VLLM_ENABLE_V1_MULTIPROCESSING = True  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "vllm.envs", settled)
-        with pytest.raises(
-            UnavailableError, match="start a fresh process with VLLM_ENABLE_V1_MULTIPROCESSING=0"
-        ):
+        with pytest.raises(UnavailableError, match="start a fresh process with VLLM_ENABLE_V1_MULTIPROCESSING=0"):
             build_llm(EngineSpec("org/name"))
 
     def test_a_failure_is_one_sentence_and_keeps_its_cause(self, vllm: ModuleType) -> None:
@@ -148,9 +142,7 @@ class TestStarting:
             raise RuntimeError("first line\n\nno memory left\n")
 
         vllm.LLM = fail  # type: ignore[attr-defined]
-        with pytest.raises(
-            UnavailableError, match=r"^vLLM could not start org/name: no memory left$"
-        ) as caught:
+        with pytest.raises(UnavailableError, match=r"^vLLM could not start org/name: no memory left$") as caught:
             build_llm(EngineSpec("org/name"))
         assert isinstance(caught.value.__cause__, RuntimeError)
 

