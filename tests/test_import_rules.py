@@ -1,0 +1,51 @@
+"""Importing engine_probe stays light, and each room imports only what it may."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "engine_probe"
+HEAVY = {"torch", "vllm", "transformers", "pyarrow", "numpy"}
+
+# room -> what it must never import
+FORBIDDEN = {
+    "record": {"torch", "vllm", "engine_probe.hook", "engine_probe.engine", "engine_probe.sweep"},
+    "hook": {"engine_probe.engine", "engine_probe.sweep", "engine_probe.commands"},
+    "engine": {"engine_probe.hook", "engine_probe.record", "engine_probe.sweep", "engine_probe.commands"},
+}
+
+
+def imported_by(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    files = list((PACKAGE / room).rglob("*.py"))
+    assert files
+    for path in files:
+        for name in imported_by(path):
+            broken = [rule for rule in FORBIDDEN[room] if name == rule or name.startswith(rule + ".")]
+            assert not broken, f"{path.relative_to(PACKAGE)} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "line", ["import engine_probe", "from engine_probe.cli import cli; cli(['--help'], 'x', standalone_mode=False)"]
+)
+def test_importing_loads_nothing_heavy(line: str) -> None:
+    program = f"{line}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert not loaded & HEAVY
