@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import environment  # noqa: E402
+import environment
 
 
 @pytest.mark.parametrize("version", [(3, 8), (3, 10), (3, 14)])
