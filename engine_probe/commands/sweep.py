@@ -61,7 +61,7 @@ def show(results: list[PointResult], folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title="What the engine did, counted in every iteration")
-    for column in ("requests", "iterations", "tokens/s", "peak running", "peak waiting", "peak KV", "preemptions"):
+    for column in ("requests", "steps", "tokens/s", "peak running", "peak waiting", "peak KV", "preempted"):
         table.add_column(column, justify="right")
     for result in results:
         table.add_row(
