@@ -13,7 +13,7 @@ import sys
 if not (3, 11) <= sys.version_info[:2] < (3, 14):
     sys.stderr.write(
         "set-up: %s is Python %d.%d, but engine_probe needs 3.11, 3.12 or 3.13: install one and name it, "
-        "as in `make PYTHON=python3.12 test`\n" % ((sys.executable,) + tuple(sys.version_info[:2]))
+        "as in `make PYTHON=python3.12 test`\n" % (sys.executable, sys.version_info[0], sys.version_info[1])
     )
     sys.exit(3)
 
@@ -183,7 +183,7 @@ def recipe(place: Place, flavour: str) -> str:
 
 
 def venv_python(place: Place) -> str:
-    """"3.11" for an environment that is there, else the version about to make one."""
+    """The version of an environment that is there, such as 3.11, else of the one about to be made."""
     try:
         settings = (place.venv / "pyvenv.cfg").read_text(encoding="utf-8")
     except OSError:
@@ -338,7 +338,9 @@ def explain(answer: Answer) -> str:
     """The sentence for a failed pip."""
     text = answer.out + answer.err
     if "No space left on device" in text or "Errno 28" in text:
-        return "the disk filled up while installing: free some space (TMPDIR moves the part that pip unpacks) and try again"
+        return (
+            "the disk filled up while installing: free some space (TMPDIR moves the part that pip unpacks) and try again"
+        )
     if "from versions: none" in text or re.search(r"(Connection|Proxy|Timeout|SSL)Error|name resolution", text):
         return (
             f"the package index cannot be reached (pip: {answer.last_error}): check the network and proxy, or name a "
