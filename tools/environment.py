@@ -338,9 +338,7 @@ def explain(answer: Answer) -> str:
     """The sentence for a failed pip."""
     text = answer.out + answer.err
     if "No space left on device" in text or "Errno 28" in text:
-        return (
-            "the disk filled up while installing: free some space (TMPDIR moves the part that pip unpacks) and try again"
-        )
+        return "the disk filled up while installing: free some space (TMPDIR moves what pip unpacks) and try again"
     if "from versions: none" in text or re.search(r"(Connection|Proxy|Timeout|SSL)Error|name resolution", text):
         return (
             f"the package index cannot be reached (pip: {answer.last_error}): check the network and proxy, or name a "
