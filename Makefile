@@ -2,11 +2,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 READY := .venv/.engine-probe-ready
+SETUP := tools/environment.py $(wildcard tools/bootstrap/*.py)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml tools/environment.py
+$(READY): pyproject.toml $(SETUP)
 	@$(PYTHON) tools/environment.py
 
 sweep: $(READY) ## set up, then profile the embedded model on the real vLLM
