@@ -1,0 +1,121 @@
+"""Which devices are meant, and what each is before anything runs on it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kernels_bench.errors import InputError, UnavailableError
+from kernels_bench.results import Device
+
+CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def find_devices(wanted: str | None) -> tuple[Device, ...]:
+    """`cpu`, `all`, `cuda`, `cuda:0,1`; without a wish every card, or the processor where there is none."""
+    if wanted is None:
+        wanted = "all" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        return (cpu(),)
+    return tuple(_cuda(index) for index in wanted_cards(wanted, _cards()))
+
+
+def wanted_cards(wanted: str, cards: int) -> tuple[int, ...]:
+    """The numbers in `cuda:0,1`, each of them there."""
+    form = re.fullmatch(r"all|cuda|cuda:(\d+(?:,(?:cuda:)?\d+)*)", wanted)
+    if form is None:
+        raise InputError(f'--device is "{wanted}", expected cpu, all, or cards such as cuda:0,1')
+    if not cards:
+        raise UnavailableError(f"--device {wanted}: {_no_cuda()}; use --device cpu for the processor's figures")
+    if form[1] is None:
+        return tuple(range(cards)) if wanted == "all" else (0,)
+    indices = tuple(dict.fromkeys(int(number) for number in re.findall(r"\d+", form[1])))
+    for index in indices:
+        if index >= cards:
+            last = f"cuda:0 to cuda:{cards - 1}" if cards > 1 else "cuda:0 only"
+            raise InputError(f"--device names cuda:{index}, and torch sees {last}: see nvidia-smi -L")
+    return indices
+
+
+def cpu() -> Device:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    name = _cpu_name()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    same = hashlib.sha256(f"{platform.node()} {name} {cores}".encode()).hexdigest()[:16]
+    return Device("cpu", name, f"cpu-{same}", memory, _last_cache_bytes(), cores)
+
+
+def free_bytes(device: Device) -> int:
+    """What may be taken without taking it from anybody."""
+    if device.is_cuda:
+        return int(torch.cuda.mem_get_info(torch.device(device.target))[0])
+    return host_free_bytes()
+
+
+def host_free_bytes() -> int:
+    text = MEMINFO.read_text() if MEMINFO.exists() else ""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    if found:
+        return int(found[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def release(device: Device) -> None:
+    """Gives memory that torch keeps for later back to the card."""
+    if device.is_cuda:
+        torch.cuda.synchronize(torch.device(device.target))
+        torch.cuda.empty_cache()
+
+
+def _cards() -> int:
+    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
+
+
+def _no_cuda() -> str:
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is not built for CUDA"
+    return f"torch {torch.__version__} sees no CUDA device (look at nvidia-smi and CUDA_VISIBLE_DEVICES)"
+
+
+def _cuda(index: int) -> Device:
+    facts: Any = torch.cuda.get_device_properties(index)
+    uuid = getattr(facts, "uuid", None)
+    return Device(
+        target=f"cuda:{index}",
+        name=facts.name,
+        identity=_uuid(str(uuid)) if uuid else f"{facts.name.replace(' ', '-')}-{index}",
+        memory_bytes=facts.total_memory,
+        cache_bytes=facts.L2_cache_size,
+        cores=facts.multi_processor_count,
+        capability=f"{facts.major}.{facts.minor}",
+    )
+
+
+def _uuid(text: str) -> str:
+    """As NVML and nvidia-smi write it."""
+    return text if text.startswith(("GPU-", "MIG-")) else f"GPU-{text}"
+
+
+def _cpu_name() -> str:
+    text = CPUINFO.read_text() if CPUINFO.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _last_cache_bytes() -> int:
+    """The largest cache that core 0 reports; 32 MiB where the kernel does not say."""
+    sizes = [
+        int(text[:-1]) * SIZES[text[-1]]
+        for path in CACHES.glob("index*/size")
+        if (text := path.read_text().strip()) and text[-1] in SIZES
+    ]
+    return max(sizes, default=32 << 20)

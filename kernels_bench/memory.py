@@ -1,0 +1,81 @@
+"""How fast memory is: copy, read, write, triad, over buffers that no cache holds. Bytes are counted exactly.
+
+Counted are the bytes that the operation must move. A processor that reads a line before it overwrites it moves
+more; that is its own affair.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from kernels_bench.bench import Bench, Findings
+from kernels_bench.results import Check, Skipped
+from kernels_bench.timing import COLD_CACHES, Work, rate
+
+MIB = 1 << 20
+WANTED_BYTES = 2048 * MIB  # each buffer on a card: some hundred microseconds even on the fastest
+CPU_CACHES = COLD_CACHES
+VALUE_BYTES = 4
+SCALE = 3.0
+COMPARED = 1 << 20  # values of the triad that are checked
+# Rounding errors of n random terms add up to this many times the root of n, or fewer, with probability
+# 1 - 2 exp(-SURE²/2) (Higham and Mary 2019, theorem 2.4).
+SURE = 6.0
+
+
+def run(bench: Bench) -> Findings:
+    size = buffer_bytes(bench)
+    least = COLD_CACHES * bench.device.cache_bytes
+    if size < least:
+        reason = (
+            f"four buffers of {least // MIB} MiB are needed and {bench.usable_bytes() // MIB} MiB may be taken: "
+            "free some memory"
+        )
+        yield Skipped("memory", "bandwidth", reason, invalid=True)
+        return
+    values = size // VALUE_BYTES
+    a, b, c = (bench.random(values) for _ in range(3))
+    total = torch.empty((), device=bench.place)
+    picked = torch.randint(values, (min(COMPARED, values),), device=bench.place)
+    detail: dict[str, str | int | float] = {"buffer_bytes": size}
+
+    work = Work((lambda: a.copy_(b),), 2 * size)
+    samples = bench.measure("copy", work)
+    yield rate("memory", "copy", "B/s", 2 * size, samples, same(a, b, "the source"), detail)
+
+    work = Work((lambda: torch.sum(b, dim=0, out=total),), size)
+    samples = bench.measure("read", work)
+    magnitude = torch.linalg.vector_norm(b, 1, dtype=torch.float64)
+    check = _near(total, b.sum(dtype=torch.float64), magnitude, SURE * values**0.5)
+    yield rate("memory", "read", "B/s", size + VALUE_BYTES, samples, check, detail)
+
+    work = Work((lambda: a.fill_(SCALE),), size)
+    samples = bench.measure("write", work)
+    yield rate("memory", "write", "B/s", size, samples, same(a, torch.full_like(a[:1], SCALE), "the value"), detail)
+
+    work = Work((lambda: torch.add(b, c, alpha=SCALE, out=a),), 3 * size)
+    samples = bench.measure("triad", work)
+    wanted = b[picked].double() + SCALE * c[picked].double()
+    check = _near(a[picked], wanted, b[picked].abs().double() + SCALE * c[picked].abs().double(), 2)
+    yield rate("memory", "triad", "B/s", 3 * size, samples, check, detail)
+
+
+def buffer_bytes(bench: Bench) -> int:
+    """No more than is useful, and room left for a fourth: checking takes memory too. In whole MiB."""
+    wanted = WANTED_BYTES if bench.device.is_cuda else CPU_CACHES * bench.device.cache_bytes
+    return min(wanted, bench.usable_bytes() // 4) // MIB * MIB
+
+
+def same(got: Any, wanted: Any, against: str) -> Check:
+    """Bit for bit, every value."""
+    different = int((got != wanted).sum())
+    return Check(different == 0, against, got.numel(), float(different))
+
+
+def _near(got: Any, wanted: Any, magnitude: Any, roundings: float) -> Check:
+    """Against double precision. `magnitude` is the sum of the absolute terms."""
+    unit = torch.finfo(torch.float32).eps / 2
+    worst = float(((got.double() - wanted).abs() / (roundings * unit * magnitude)).max())
+    return Check(worst <= 1, "float64", got.numel(), worst)

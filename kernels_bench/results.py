@@ -1,0 +1,169 @@
+"""What is measured and what is said about it: frozen data, written to JSON as it stands."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Unit = Literal["B/s", "FLOP/s", "OP/s", "ns"]
+
+PASS, WARN, FAIL, INVALID, SKIPPED = "PASS", "WARN", "FAIL", "INVALID", "SKIPPED"
+MEASURED = "MEASURED"  # a real figure for which no pass mark is known
+Verdict = Literal["PASS", "WARN", "FAIL", "INVALID", "SKIPPED", "MEASURED"]
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all that goes to a file: a misspelt or unknown field is refused when it is read back."""
+
+
+class Samples(Struct, frozen=True):
+    """Every sample of one measurement, in rounds. A sample is the time of one call."""
+
+    rounds_ns: tuple[tuple[float, ...], ...]
+    calls_per_sample: int  # more than one where a single call is too short to be timed alone
+    warm_up_calls: int
+    settled: bool  # whether the clock came to rest during the warm-up
+    stable: bool  # whether the last rounds agree
+    median_ns: float
+    iqr_ns: float  # between the quartiles of the same samples as the median
+
+
+class Check(Struct, frozen=True):
+    """The result compared with a better one."""
+
+    passed: bool
+    against: str
+    compared: int  # values compared
+    worst: float  # the largest error, in units of the error that rounding may cause at that place
+
+
+class Figure(Struct, frozen=True):
+    """One measured number. Rates are work / median."""
+
+    test: str
+    name: str
+    unit: Unit
+    value: float
+    work: int  # bytes or operations in one call; 0 where the figure is a time
+    samples: Samples
+    check: Check | None = None
+    detail: dict[str, str | int | float] = {}
+
+
+class Skipped(Struct, frozen=True):
+    """A figure that is not there, and why."""
+
+    test: str
+    name: str
+    reason: str
+    invalid: bool = False  # should have been measured, and could not be: too little memory, torch refused
+
+
+class Reading(Struct, frozen=True):
+    """One look at the card while it works; what it would not say is None."""
+
+    at_ns: int
+    sm_mhz: int | None = None
+    memory_mhz: int | None = None
+    power_mw: int | None = None
+    temperature_c: int | None = None
+    slowed_by: int | None = None  # NVML's bits
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+
+
+class Health(Struct, frozen=True):
+    """The card's own account of itself; what it would not say is None."""
+
+    uuid: str | None = None
+    driver: str | None = None
+    memory_bytes: int | None = None
+    used_bytes: int | None = None
+    busy_percent: int | None = None
+    processes: tuple[int, ...] | None = None
+    mig: bool | None = None
+    persistence: bool | None = None
+    ecc: bool | None = None
+    ecc_corrected: int | None = None  # since the driver was loaded
+    ecc_uncorrected: int | None = None
+    rows_remapped_corrected: int | None = None
+    rows_remapped_uncorrected: int | None = None
+    row_remap_pending: bool | None = None
+    row_remap_failed: bool | None = None
+    pages_retired: int | None = None
+    page_retirement_pending: bool | None = None
+    pcie_generation_max: int | None = None  # of the card in this slot
+    pcie_generation_card: int | None = None  # of the card in any slot
+    pcie_width_max: int | None = None
+    pcie_replays: int | None = None
+    nvlinks_up: int | None = None
+    nvlink_errors: int | None = None
+    power_limit_mw: int | None = None
+    power_default_mw: int | None = None
+
+
+class Finding(Struct, frozen=True):
+    """One sentence about the card's health."""
+
+    verdict: Verdict
+    text: str
+
+
+class Result(Struct, frozen=True):
+    """A figure or its absence, and what is said about it."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    device: str  # cpu, cuda:0, cuda:0→cuda:1
+    figure: Figure | None = None
+    skipped: Skipped | None = None
+
+    @property
+    def test(self) -> str:
+        part = self.figure or self.skipped
+        return part.test if part else ""
+
+    @property
+    def name(self) -> str:
+        part = self.figure or self.skipped
+        return part.name if part else ""
+
+
+class Device(Struct, frozen=True):
+    """What a card or a processor is, before anything runs on it."""
+
+    target: str  # torch's name for it: cpu, cuda:0
+    name: str
+    identity: str  # the same for the same device in every run
+    memory_bytes: int
+    cache_bytes: int  # the last level's
+    cores: int  # the processor's cores, the card's multiprocessors
+    capability: str | None = None  # CUDA's compute capability
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.target != "cpu"
+
+
+class DeviceReport(Struct, frozen=True):
+    device: Device
+    health_before: Health
+    health_after: Health
+    findings: tuple[Finding, ...]
+    curve: tuple[Reading, ...] = ()  # while the sustained run went on
+
+
+class Report(Struct, frozen=True):
+    """The file that --json writes and --baseline reads."""
+
+    schema: Literal["kernels_bench/1"]
+    started: str  # UTC
+    seconds: float
+    command: tuple[str, ...]
+    quick: bool
+    tolerance: float
+    versions: dict[str, str]
+    devices: tuple[DeviceReport, ...]
+    results: tuple[Result, ...]
+    topology: dict[str, str] = {}  # "cuda:0→cuda:1": "same switch"
