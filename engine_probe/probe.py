@@ -12,7 +12,7 @@ from typing import Any
 
 from engine_probe.errors import InputError
 from engine_probe.hook import engine, worker
-from engine_probe.hook.scheduler import SchedulerHook
+from engine_probe.hook.scheduler import SchedulerHook, is_attached
 from engine_probe.record.folder import COMPLETE, INCOMPLETE, RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import Writer
@@ -50,7 +50,7 @@ class Probe:
         engine.check_version(self._force)
         self._core = engine.find_core(self._engine)
         scheduler = self._core.scheduler
-        if isinstance(getattr(vars(scheduler).get("schedule"), "__self__", None), SchedulerHook):
+        if is_attached(scheduler):
             raise InputError("this engine already has a probe on it: leave the other `with` block first")
         self.folder = RunFolder.create(self._out)
         self.folder.facts.update(engine.describe(self._core), **self._facts)

@@ -11,20 +11,23 @@ from collections.abc import Callable
 from time import monotonic_ns as now
 from typing import Any
 
+from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches
 
 
 class BlockCounters:
     """Watches one block pool. Without prefix caching there is nothing to watch and nothing is hooked."""
 
-    def __init__(self, kv_cache_manager: Any, patches: Patches, on_failure: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, kv_cache_manager: Any, patches: Patches, marks: Marks, on_failure: Callable[[BaseException], None]
+    ) -> None:
         pool = kv_cache_manager.block_pool
         self._pool = pool
         self._managers = kv_cache_manager.coordinator.single_type_managers
         self._on_failure = on_failure
         self.free_queue = pool.free_block_queue
         self.total: int = pool.num_gpu_blocks - 1  # one block is the null block, never given out
-        self.own_ns = 0
+        self._marks = marks
         self.cached_free, self.shared = self._count()
         if pool.enable_caching:
             self._call_touch = patches.replace(pool, "touch", self._touch)
@@ -77,7 +80,8 @@ class BlockCounters:
                     self.shared += 1
                 else:
                     self.cached_free -= 1
-            self.own_ns += now() - before
+            self._marks.changed = True
+            self._marks.own_ns += now() - before
         except Exception as error:
             self._on_failure(error)
         return self._call_touch(blocks)
@@ -93,7 +97,8 @@ class BlockCounters:
                     self.shared -= 1
                 elif block.block_hash is not None:
                     self.cached_free += 1
-            self.own_ns += now() - before
+            self._marks.changed = True
+            self._marks.own_ns += now() - before
         except Exception as error:
             self._on_failure(error)
         return self._call_free(blocks)
@@ -104,7 +109,8 @@ class BlockCounters:
         try:
             if evicted and block.ref_cnt == 0 and not block.is_null:
                 self.cached_free -= 1
-            self.own_ns += now() - before
+            self._marks.changed = True
+            self._marks.own_ns += now() - before
         except Exception as error:
             self._on_failure(error)
         return evicted
@@ -113,4 +119,5 @@ class BlockCounters:
         done = self._call_reset()
         if done:
             self.cached_free = 0
+            self._marks.changed = True
         return done

@@ -11,6 +11,7 @@ from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.blocks import BlockCounters
+from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.track import RequestTrack
 from engine_probe.record.recorder import Recorder
@@ -25,32 +26,37 @@ class RequestLedger:
         recorder: Recorder,
         blocks: BlockCounters,
         patches: Patches,
+        marks: Marks,
         clock_offset_ns: int,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._scheduler = scheduler
-        self._requests, self._preemptions = recorder.requests, recorder.preemptions
+        self._recorder = recorder
         self._blocks = blocks
+        self._marks = marks
         self._clock_offset_ns = clock_offset_ns  # from the wall clock to the monotonic one
         self._on_failure = on_failure
         self.speculates = bool(scheduler.num_spec_tokens)
         self.tracks: dict[str, RequestTrack] = {}
         self.prefilling: dict[str, None] = {}  # running, its prompt not finished; a set that keeps order
         self.idle: set[str] = set()  # running, but passed over by the last schedule()
-        self.watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
-        # Flows since the last row's schedule(), and the level of live tokens.
-        self.arrived = self.preempted = self.left_running = self.left_waiting = 0
-        self.live_tokens = 0
+        self._watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
+        # Up to 0.30 blocked requests wait in a queue of their own; since 0.31 they are a subset of two queues.
+        second: Any = getattr(scheduler, "skipped_waiting", None)
+        self.deferred: Any = second if second is not None else scheduler.deferred_waiting
+        self._queues = (scheduler.waiting, second if second is not None else scheduler.kv_holding_waiting)
+        # Flows since the last note, and the levels of the last one.
+        self._arrived = self._preempted = self._left_running = self._left_waiting = 0
+        self._noted = -1
+        self.num_deferred = self.scheduled_tokens = 0
+        self._live_tokens = 0
         # Within the update under way.
-        self.updating = False
-        self.current = -1  # the iteration it belongs to
-        self.finished = 0
-        self.irregular = False  # some output of it holds other than one token
-        self._finished_now: list[RequestTrack] = []
+        self.updating: int | None = None  # the iteration it belongs to
+        self._irregular = self.speculates  # some output of it may hold other than one token
+        self.finished_now: list[RequestTrack] = []
         self.iteration = 0  # the number the next schedule() gets
         # The last iteration whose update has returned, and when.
-        self.updated, self.updated_ns = -1, 0
-        self.own_ns = 0
+        self.updated, self._updated_ns = -1, 0
         self._inexact_requests = 0
         for request in scheduler.requests.values():
             self._adopt(request)
@@ -69,8 +75,9 @@ class RequestLedger:
             # A further chunk of a streaming session comes under an id that is known already.
             if request_id not in self.tracks and request_id in self._scheduler.requests:
                 self.tracks[request_id] = RequestTrack(request, queued)
-                self.arrived += 1
-            self.own_ns += now() - after
+                self._arrived += 1
+                self._marks.changed = True
+            self._marks.own_ns += now() - after
         except Exception as error:
             self._on_failure(error)
         return result
@@ -89,9 +96,10 @@ class RequestLedger:
             self._stop_running(track, self.updated if dropped else self.iteration - 1)
             self._close_preemption(track)
             track.preempt(self.iteration, called, lost, held, used, blocks.used())
-            self.preempted += 1
-            self.live_tokens -= lost
-            self.own_ns += now() - after + called - before
+            self._preempted += 1
+            self._marks.changed = True
+            self._live_tokens -= lost
+            self._marks.own_ns += now() - after + called - before
         except Exception as error:
             self._on_failure(error)
         return result
@@ -105,43 +113,72 @@ class RequestLedger:
         try:
             if track := self.tracks.pop(request.request_id, None):
                 self._note_leaving(track, computed, held, after)
-            self.own_ns += now() - after + called - before
+            self._marks.own_ns += now() - after + called - before
         except Exception as error:
             self._on_failure(error)
         return result
 
     def _note_leaving(self, track: RequestTrack, computed: int, held: int, when: int) -> None:
+        self._marks.changed = True
         if track.running:
-            self.left_running += 1
-            self.live_tokens -= computed
+            self._left_running += 1
+            self._live_tokens -= computed
         else:
-            self.left_waiting += 1
+            self._left_waiting += 1
         # Its part in the update under way counts; an abort between steps loses what is in flight.
-        self._stop_running(track, self.current if self.updating else self.updated)
+        self._stop_running(track, self.updated if self.updating is None else self.updating)
         self._close_preemption(track)
         track.finish(held)
-        if not self.updating:
+        if self.updating is None:
             self._emit(track, when)
             return
-        self.finished += 1
-        self.irregular |= track.reason not in ("stop", "length")
-        self._finished_now.append(track)
+        self._irregular |= track.reason not in ("stop", "length")
+        self.finished_now.append(track)
 
     def emit_finished(self, returned: int) -> None:
         """After an update: the rows of the requests that it finished."""
-        for track in self._finished_now:
+        for track in self.finished_now:
             self._emit(track, returned)
-        self._finished_now.clear()
+        self.finished_now.clear()
 
     def _emit(self, track: RequestTrack, when: int) -> None:
         if not track.is_exact():
             self._inexact_requests += 1
             track.forget_tokens()
-        self._requests.append(track.row(when, self._clock_offset_ns))
+        self._recorder.requests.append(track.row(when, self._clock_offset_ns))
 
     # ---- within schedule(): only for the requests that something happens to ------------------------------
 
-    def note_prefills(self, iteration: int, called: int, output: Any) -> tuple[int, int, int, int, int, int]:
+    def note_changes(self, iteration: int, called: int, output: Any) -> None:
+        """The note of an iteration in which somebody came, left, was passed over or computed a prompt."""
+        tokens, drafts, running = (
+            output.num_scheduled_tokens,
+            output.scheduled_spec_decode_tokens,
+            self._scheduler.running,
+        )
+        new, resumed, prefilling, prefill, recomputed, cached = self._note_prefills(iteration, called, output)
+        if self.idle or len(tokens) != len(running):
+            self._note_idle(iteration, running, tokens)
+        flows = self._arrived, new, resumed, self._preempted, self._left_running, self._left_waiting
+        speculative = sum(map(len, drafts.values())) if drafts else 0
+        self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + cached
+        if self.speculates:
+            # Rejected drafts are taken back request by request: only the sum over the batch is exact.
+            self._live_tokens = sum(request.num_computed_tokens for request in running)
+        self._noted, self.scheduled_tokens = iteration, output.total_num_scheduled_tokens
+        self.num_deferred = len(self.deferred)
+        levels = len(running), sum(map(len, self._queues)), self.num_deferred, len(tokens), self.scheduled_tokens
+        pool = self._blocks.cached_free, self._blocks.shared
+        prefills = prefilling, prefill, speculative, recomputed, cached
+        self._recorder.changes.append((iteration, *flows, *prefills, *levels, *pool, self._live_tokens))
+        self._arrived = self._preempted = self._left_running = self._left_waiting = 0
+        self._marks.changed = self.speculates or bool(self.prefilling) or bool(self.idle)
+
+    def _live_after(self, iteration: int) -> int:
+        """Since the last note every iteration scheduled the same number of tokens."""
+        return self._live_tokens + (iteration - self._noted) * self.scheduled_tokens
+
+    def _note_prefills(self, iteration: int, called: int, output: Any) -> tuple[int, int, int, int, int, int]:
         """Requests admitted now, and those whose prompt is not finished: a few of the batch.
 
         Returns how many are new, resumed and given tokens, and their prefill, recomputed and cached tokens.
@@ -177,7 +214,7 @@ class RequestLedger:
                 self._open_run(track, iteration)
         return new, resumed, scheduled, prefill, recomputed, cached
 
-    def note_idle(self, iteration: int, running: list[Any], tokens: dict[str, int]) -> None:
+    def _note_idle(self, iteration: int, running: list[Any], tokens: dict[str, int]) -> None:
         """Running requests that schedule() passed over deliver nothing: their stretches end, or begin again."""
         missing = len(running) - len(tokens)
         idle: set[str] = set()
@@ -192,24 +229,26 @@ class RequestLedger:
             self._open_run(self.tracks[request_id], iteration)
         self.idle = idle
 
-    def recount_live_tokens(self, running: list[Any]) -> None:
-        """Rejected drafts are taken back request by request: only the sum over the batch is exact."""
-        self.live_tokens = sum(request.num_computed_tokens for request in running)
-
     # ---- within the update ------------------------------------------------------------------------------
 
-    def note_token_times(self, iteration: int, returned: int) -> None:
-        """The update delivered some request's first or last token."""
-        for track, is_first in self.watched.pop(iteration, ()):
+    def note_update(self, iteration: int, returned: int, outputs: dict[int, Any]) -> int:
+        """An update has returned; how many tokens it delivered."""
+        for track, is_first in self._watched.pop(iteration, ()):
             if is_first:
                 track.first_token_ns = returned
             else:
                 track.last_token_ns = returned
+        if self.finished_now:
+            self._recorder.finished.append((iteration, len(self.finished_now)))
+        self.updated, self._updated_ns = iteration, returned
+        if self._irregular:
+            return self._note_deliveries(iteration, outputs)
+        return sum([len(batch.outputs) for batch in outputs.values()])
 
-    def note_deliveries(self, iteration: int, outputs: dict[int, Any]) -> int:
+    def _note_deliveries(self, iteration: int, outputs: dict[int, Any]) -> int:
         """Tokens per request where a step may deliver other than one each."""
-        self.irregular = False
-        finished = {track.request_id: track for track in self._finished_now}
+        self._irregular = self.speculates
+        finished = {track.request_id: track for track in self.finished_now}
         delivered = 0
         for batch in outputs.values():
             for output in batch.outputs:
@@ -225,7 +264,7 @@ class RequestLedger:
     def _open_run(self, track: RequestTrack, iteration: int) -> None:
         if track.first_token_iteration is None and not track.adopted:
             track.first_token_iteration = iteration
-            self.watched.setdefault(iteration, []).append((track, True))
+            self._watched.setdefault(iteration, []).append((track, True))
         if track.run_start is None:
             track.run_start = iteration
 
@@ -233,9 +272,9 @@ class RequestLedger:
         if not track.close_run(last):
             return
         if last == self.updated:
-            track.last_token_ns = self.updated_ns
+            track.last_token_ns = self._updated_ns
         else:
-            self.watched.setdefault(last, []).append((track, False))
+            self._watched.setdefault(last, []).append((track, False))
 
     def _stop_running(self, track: RequestTrack, last: int) -> None:
         self.prefilling.pop(track.request_id, None)
@@ -244,7 +283,7 @@ class RequestLedger:
 
     def _close_preemption(self, track: RequestTrack) -> None:
         if track.open_preemption is not None:
-            self._preemptions.append(track.preemption_row())
+            self._recorder.preemptions.append(track.preemption_row())
 
     def _adopt(self, request: Any) -> None:
         """A request that was there before the probe: what came before stays unknown."""
@@ -252,9 +291,10 @@ class RequestLedger:
         if request.status.name != "RUNNING":
             return
         track.adopt()
-        self.live_tokens += request.num_computed_tokens
+        self._live_tokens += request.num_computed_tokens
         if request.is_prefill_chunk:
             self.prefilling[request.request_id] = None
+            self._marks.changed = True
         else:
             self._open_run(track, 0)
 
@@ -270,7 +310,10 @@ class RequestLedger:
 
     def audit(self) -> list[str]:
         """Compare what the counters say with a walk over the scheduler; each difference is one sentence."""
+        if self.speculates:
+            return []  # counted anew in every step
         true = sum(request.num_computed_tokens for request in self._scheduler.running)
-        if true == self.live_tokens:
+        told = self._live_after(self.iteration - 1)
+        if true == told:
             return []
-        return [f"kv_tokens_live ended at {self.live_tokens}, the running requests hold {true}"]
+        return [f"kv_tokens_live ended at {told}, the running requests hold {true}"]

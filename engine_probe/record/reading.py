@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from engine_probe.errors import InputError
+from engine_probe.record.closing import FILE_SUFFIX, STREAM_SUFFIX, file_crc32
 from engine_probe.record.folder import RECORDING, RUN_FILE, process_started
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, TABLE_KEY, VERSION_KEY
-from engine_probe.record.writer import FILE_SUFFIX, STREAM_SUFFIX, file_crc32
 
 CUT = "cut"
 

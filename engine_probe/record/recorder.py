@@ -1,8 +1,10 @@
 """The buffer between the engine's thread and the writer: constant memory, constant work per iteration.
 
-An iteration is one row of int64, packed into a ring: no Python object outlives the step, so the garbage
-collector never sees the recording. The few rows of the other tables wait in deques. One thread appends
-(the engine's), one takes (the writer's); the two counters are each written by one of them only.
+Every iteration packs a few raw readings into one row of a ring: no Python object outlives the step, so the
+garbage collector never sees the recording. What changes rarely (somebody came, left, was preempted) waits in a
+deque as a note under the iteration's number; the writer makes the columns of the schema out of both
+(`expand.py`). One thread appends (the engine's), one takes (the writer's); each counter is written by one of
+them only.
 """
 
 from __future__ import annotations
@@ -14,11 +16,48 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.record.schema import ITERATION_COLUMNS
+# Packed for every iteration, as they stand.
+READINGS = (
+    "left_core_ns",  # the last return out of the scheduler before this schedule()
+    "called_ns",
+    "returned_ns",
+    "free_blocks",
+    "update_called_ns",
+    "update_returned_ns",
+    "delivered_tokens",
+    "free_blocks_after",
+    "own_ns",
+)
+# A note, in iterations where something happened: flows, zero where there is no note, ...
+FLOWS = (
+    "arrived_requests",
+    "new_requests",
+    "resumed_requests",
+    "preempted_requests",
+    "left_running_requests",
+    "left_waiting_requests",
+    "prefilling_requests",
+    "prefill_tokens",
+    "speculative_tokens",
+    "recomputed_tokens",
+    "cached_tokens",
+)
+# ... and levels, which stay until the next note (live tokens grow by the scheduled ones in each iteration).
+LEVELS = (
+    "running_requests",
+    "queued_requests",  # both of vLLM's queues, deferred requests among them
+    "deferred_requests",
+    "scheduled_requests",
+    "scheduled_tokens",
+    "kv_blocks_cached_free",
+    "kv_blocks_shared",
+    "kv_tokens_live",
+)
 
-RING_ROWS = 32_768  # 7.6 MB; more than two seconds of the fastest engine steps seen (85 µs)
-
-_ROW = struct.Struct(f"{len(ITERATION_COLUMNS)}q")
+RING_ROWS = 32_768  # 2.4 MB; more than two seconds of the fastest engine steps seen (85 µs)
+_ROW = struct.Struct(f"{len(READINGS)}q")
+ROW_BYTES = _ROW.size
+pack_row = _ROW.pack_into
 
 
 class WriterBehindError(RuntimeError):
@@ -26,36 +65,37 @@ class WriterBehindError(RuntimeError):
 
 
 class Recorder:
-    """Rows on their way to the writer."""
+    """Rows on their way to the writer. The hook packs into `ring` itself: a call would cost as much again."""
 
-    def __init__(self, ring_rows: int = RING_ROWS) -> None:
+    def __init__(self) -> None:
+        self.kv_blocks = 0  # what `free_blocks` is subtracted from
+        self.ring = bytearray(RING_ROWS * ROW_BYTES)
+        self._matrix: npt.NDArray[np.int64] = np.frombuffer(self.ring, dtype=np.int64).reshape(RING_ROWS, -1)
+        self.appended = 0  # whole rows, ever; written by the engine's thread
+        self.taken = 0  # rows taken out, ever; written by the writer's thread
+        self.changes: deque[tuple[int, ...]] = deque()  # (iteration, *FLOWS, *LEVELS), in order
+        self.finished: deque[tuple[int, ...]] = deque()  # (iteration, requests its update finished), in order
         self.requests: deque[tuple[Any, ...]] = deque()
         self.preemptions: deque[tuple[Any, ...]] = deque()
         self.telemetry: deque[tuple[Any, ...]] = deque()
-        self.appended = 0  # iterations put in, ever; written by the engine's thread
-        self.taken = 0  # iterations taken out, ever; written by the writer's thread
-        self._rows = ring_rows
-        self._ring = bytearray(ring_rows * _ROW.size)
-        self._matrix: npt.NDArray[np.int64] = np.frombuffer(self._ring, dtype=np.int64).reshape(ring_rows, -1)
-
-    def append_iteration(self, row: tuple[int, ...]) -> None:
-        position = self.appended
-        if position - self.taken >= self._rows:
-            raise WriterBehindError(f"{self._rows} iterations are waiting for the disk")
-        _ROW.pack_into(self._ring, position % self._rows * _ROW.size, *row)
-        self.appended = position + 1
 
     def take_iterations(self, most: int) -> npt.NDArray[np.int64]:
         """A copy of the oldest rows not taken yet, at most `most`, one row per iteration."""
         first = self.taken
         count = min(self.appended - first, most)
-        rows: npt.NDArray[np.int64] = self._matrix[np.arange(first, first + count) % self._rows]
+        rows: npt.NDArray[np.int64] = self._matrix[np.arange(first, first + count) % RING_ROWS]
         self.taken = first + count
         return rows
 
-    def latest(self) -> dict[str, int] | None:
-        """The newest iteration, for a live view; None before the first."""
-        if not self.appended:
-            return None
-        row = self._matrix[(self.appended - 1) % self._rows].tolist()
-        return dict(zip(ITERATION_COLUMNS, row, strict=True))
+
+def take_until(notes: deque[tuple[int, ...]], iteration: int) -> list[tuple[int, ...]]:
+    """The notes of iterations before `iteration`, out of a deque that another thread appends to."""
+    taken = []
+    while notes and notes[0][0] < iteration:
+        taken.append(notes.popleft())
+    return taken
+
+
+def take_all(rows: deque[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Empty a deque that another thread appends to."""
+    return [rows.popleft() for _ in range(len(rows))]

@@ -24,7 +24,7 @@ _TYPES = {
 }
 
 # (name, type, unit, meaning); a "?" after the type marks a column that may be null. Every column of
-# iterations is an integer that is always known: the hot path writes them as one packed row, in this order.
+# iterations is an integer that is always known.
 _ITERATIONS = (
     ("iteration", "i64", "", "number of the engine step since the probe was attached"),
     ("start_ns", "i64", "ns", "when schedule() was called"),
@@ -60,7 +60,7 @@ _ITERATIONS = (
     ("finished_requests", "i32", "requests", "finished by this step's output"),
     ("output_tokens", "i32", "tokens", "tokens this step delivered"),
     ("kv_blocks_updated", "i32", "blocks", "KV blocks in use after the update"),
-    ("probe_ns", "i64", "ns", "what the probe itself cost in this step, already inside the other times"),
+    ("probe_ns", "i64", "ns", "what the probe cost since it packed the previous row; inside the other times"),
 )
 
 _REQUESTS = (
@@ -150,6 +150,3 @@ SCHEMAS: dict[str, pa.Schema] = {
     "telemetry": _schema("telemetry", _TELEMETRY),
     "workers": _schema("workers", _WORKERS),
 }
-
-# Which columns the hook knows when schedule() has returned, and which only after the update.
-ITERATION_COLUMNS = tuple(name for name, *_ in _ITERATIONS)

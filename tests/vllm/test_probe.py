@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from engine_probe import InputError, Probe, load
+from engine_probe.hook import scheduler
+from engine_probe.record import recorder
 
 
 def generate(llm: Any, count: int = 24, tokens: int = 60) -> list[Any]:
@@ -93,16 +95,15 @@ def test_a_failure_in_the_probe_leaves_the_tokens_alone(
     without, _, _ = recorded
     probe = Probe(tiny_llm, tmp_path / "run")
     calls = 0
-    append = probe.recorder.append_iteration
 
-    def fail_at_the_fifth(row: tuple[int, ...]) -> None:
+    def fail_at_the_fifth(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 5:
             raise RuntimeError("planted")
-        append(row)
+        recorder.pack_row(*arguments)
 
-    monkeypatch.setattr(probe.recorder, "append_iteration", fail_at_the_fifth)
+    monkeypatch.setattr(scheduler, "pack_row", fail_at_the_fifth)
     with pytest.warns(UserWarning, match="planted"), probe:
         watched = generate(tiny_llm)
     assert tokens_of(watched) == tokens_of(without)

@@ -1,0 +1,74 @@
+"""Raw readings and notes of changes into the columns of `iterations`: the arithmetic that the hot path is spared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from engine_probe.record.recorder import FLOWS, LEVELS, READINGS
+from engine_probe.record.schema import SCHEMAS
+
+Column = npt.NDArray[np.int64]
+Notes = list[tuple[int, ...]]
+
+
+class Expander:
+    """Batch after batch in order; remembers the last note, whose levels hold until the next."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._last_note = (0,) * (1 + len(FLOWS) + len(LEVELS))
+
+    def expand(self, rows: Column, changes: Notes, finished: Notes, kv_blocks: int) -> dict[str, Column]:
+        """The columns of the iterations that follow those of the call before."""
+        count, first = len(rows), self._next
+        iterations = np.arange(first, first + count)
+        raw: dict[str, Column] = dict(zip(READINGS, rows.T, strict=True))
+        flows = dict(zip(FLOWS, scatter(changes, first, count, len(FLOWS)), strict=True))
+        notes = np.array([self._last_note, *changes], dtype=np.int64)
+        since = notes[np.searchsorted(notes[:, 0], iterations, side="right") - 1]
+        levels: dict[str, Column] = dict(zip(LEVELS, since.T[1 + len(FLOWS) :], strict=True))
+        self._next += count
+        self._last_note = changes[-1] if changes else self._last_note
+        return {
+            **flows,
+            **levels,
+            "iteration": iterations,
+            "start_ns": raw["called_ns"],
+            "gap_ns": raw["called_ns"] - raw["left_core_ns"],
+            "schedule_ns": raw["returned_ns"] - raw["called_ns"],
+            "execute_ns": raw["update_called_ns"] - raw["returned_ns"],
+            "update_ns": raw["update_returned_ns"] - raw["update_called_ns"],
+            "waiting_requests": levels["queued_requests"] - levels["deferred_requests"],
+            "finished_requests": scatter(finished, first, count, 1)[0],
+            "decode_tokens": levels["scheduled_requests"] - flows["prefilling_requests"],
+            "output_tokens": raw["delivered_tokens"],
+            "kv_blocks_scheduled": kv_blocks - raw["free_blocks"],
+            "kv_blocks_updated": kv_blocks - raw["free_blocks_after"],
+            "kv_tokens_live": levels["kv_tokens_live"] + (iterations - since[:, 0]) * levels["scheduled_tokens"],
+            "probe_ns": raw["own_ns"],
+        }
+
+
+def scatter(notes: Notes, first: int, count: int, width: int) -> Column:
+    """The first `width` values of each note (iteration, values ...) as dense columns, zero where there is none."""
+    dense = np.zeros((width, count), dtype=np.int64)
+    if notes:
+        table = np.array(notes, dtype=np.int64)
+        dense[:, table[:, 0] - first] = table[:, 1 : width + 1].T
+    return dense
+
+
+def narrow(columns: dict[str, Column]) -> list[npt.NDArray[Any]]:
+    """The columns of the schema in its order and types; a value that does not fit raises."""
+    return [_narrow(columns[field.name], field) for field in SCHEMAS["iterations"]]
+
+
+def _narrow(wide: Column, field: pa.Field) -> npt.NDArray[Any]:
+    column: npt.NDArray[Any] = np.ascontiguousarray(wide.astype(field.type.to_pandas_dtype()))
+    if column.dtype != wide.dtype and not np.array_equal(column, wide):
+        raise OverflowError(f"iterations.{field.name} holds a value beyond {field.type}")
+    return column
