@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns as now
 from typing import Any
@@ -26,45 +28,58 @@ logger = logging.getLogger(__name__)
 _ATTRIBUTE = "_engine_probe_worker"
 
 
+@dataclass(slots=True)
+class Step:
+    """One step of this worker; `begin` and `end` are CUDA events, or None without a GPU."""
+
+    number: int
+    called: int
+    execute_ns: int
+    scheduled_tokens: int
+    begin: Any
+    end: Any = None
+    sample_ns: int = 0
+
+    def row(self, rank: int) -> tuple[Any, ...]:
+        device = None if self.end is None else round(self.begin.elapsed_time(self.end) * 1e6)
+        return self.number, rank, self.called, self.execute_ns, self.sample_ns, device, self.scheduled_tokens
+
+
 class WorkerHook:
-    """Hooks on one worker; rows are buffered and appended to the worker's own stream."""
+    """Hooks on one worker. The worker's thread appends steps, a thread of ours writes them."""
 
     def __init__(self, worker: Any, folder: Path) -> None:
         self.failure: str | None = None
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
         self._steps = 0
-        self._rows: list[list[Any]] = []
-        self._in_flight: deque[tuple[list[Any], Any, Any]] = deque()  # rows whose CUDA events may not have passed
-        self._flushed = now()
+        self._open: Step | None = None  # executed, not sampled yet
+        self._done: deque[Step] = deque()
         self._make_event = cuda_event_factory()
-        self._begin: Any = None
         self._patches = Patches()
+        self._stop = threading.Event()
         self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
         if hasattr(worker, "sample_tokens"):
             self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
+        self._thread = threading.Thread(target=self._write, name="engine_probe-worker", daemon=True)
+        self._thread.start()
 
     def _execute(self, scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._make_event is not None:
-            self._begin = self._record_event()
+        begin = self._guarded(self._event)
         called = now()
         output = self._call_execute(scheduler_output, *args, **kwargs)
-        duration = now() - called
-        self._guarded(self._note_execute, scheduler_output, called, duration)
+        self._guarded(self._note_execute, scheduler_output, called, now() - called, begin, output)
         return output
 
-    def _note_execute(self, scheduler_output: Any, called: int, duration: int) -> None:
-        tokens = scheduler_output.total_num_scheduled_tokens
-        row = [self._steps, self._rank, called, duration, 0, None, tokens]
+    def _note_execute(self, scheduler_output: Any, called: int, duration: int, begin: Any, output: Any) -> None:
+        self._finish_open()
+        step = Step(self._steps, called, duration, scheduler_output.total_num_scheduled_tokens, begin)
         self._steps += 1
-        if self._begin is None:
-            self._rows.append(row)
+        step.end = self._event()
+        if output is None:  # sample_tokens() will bring the answer
+            self._open = step
         else:
-            self._in_flight.append((row, self._begin, self._record_event()))
-        self._collect()
-        if len(self._rows) >= STREAM_ROWS or called - self._flushed > FLUSH_SECONDS * 1e9:
-            # The newest row stays: sample_tokens() may still belong to it.
-            self._flush(keep=1)
+            self._done.append(step)
 
     def _sample(self, *args: Any, **kwargs: Any) -> Any:
         called = now()
@@ -73,40 +88,44 @@ class WorkerHook:
         return output
 
     def _note_sample(self, duration: int) -> None:
-        if self._in_flight:
-            row, begin, _ = self._in_flight.pop()
-            row[4] = duration
-            self._in_flight.append((row, begin, self._record_event()))
-        elif self._rows:
-            self._rows[-1][4] = duration
+        if self._open is not None:
+            self._open.sample_ns, self._open.end = duration, self._event()
+            self._finish_open()
 
-    def _record_event(self) -> Any:
-        assert self._make_event is not None
+    def _finish_open(self) -> None:
+        if self._open is not None:
+            self._done.append(self._open)
+            self._open = None
+
+    def _event(self) -> Any:
+        if self._make_event is None:
+            return None
         event = self._make_event()
         event.record()
         return event
 
-    def _collect(self) -> None:
-        """Take over device times that are known by now; the step under way keeps its place."""
-        while len(self._in_flight) > 1 and self._in_flight[0][2].query():
-            self._take_over(self._in_flight.popleft())
+    # ---- the writing thread -----------------------------------------------------------------------------
 
-    def _take_over(self, step: tuple[list[Any], Any, Any]) -> None:
-        row, begin, end = step
-        row[5] = round(begin.elapsed_time(end) * 1e6)
-        self._rows.append(row)
+    def _write(self) -> None:
+        while not self._stop.wait(FLUSH_SECONDS):
+            if self.failure is None:
+                self._guarded(self._drain)
 
-    def _flush(self, keep: int) -> None:
-        ready = self._rows[: len(self._rows) - keep]
-        if ready:
-            self._stream.write(list(zip(*ready, strict=True)))
-            del self._rows[: len(ready)]
-        self._flushed = now()
+    def _drain(self) -> None:
+        """Write the steps whose device time is known by now; the rest keep their places."""
+        rows: list[tuple[Any, ...]] = []
+        while self._done and (self._done[0].end is None or self._done[0].end.query()):
+            rows.append(self._done.popleft().row(self._rank))
+            if len(rows) == STREAM_ROWS:
+                self._stream.write(list(zip(*rows, strict=True)))
+                rows = []
+        if rows:
+            self._stream.write(list(zip(*rows, strict=True)))
 
-    def _guarded(self, note: Callable[..., None], *args: Any) -> None:
+    def _guarded(self, note: Callable[..., Any], *args: Any) -> Any:
         """A failure here ends this worker's record, never its work."""
         try:
-            note(*args)
+            return note(*args)
         except Exception as error:
             self.failure = f"worker {self._rank}: {type(error).__name__}: {error}"
             logger.exception("engine_probe stopped recording worker %d", self._rank)
@@ -114,17 +133,18 @@ class WorkerHook:
 
     def close(self) -> dict[str, Any]:
         self._patches.undo()
+        self._stop.set()
+        self._thread.join()
         if self.failure is None:
-            try:
-                while self._in_flight:
-                    step = self._in_flight.popleft()
-                    step[2].synchronize()  # the recording is over: waiting changes nothing that is measured
-                    self._take_over(step)
-                self._flush(keep=0)
-                self._stream.close()
-            except Exception as error:
-                self.failure = f"worker {self._rank}: {type(error).__name__}: {error}"
+            self._guarded(self._close_stream)
         return {"rank": self._rank, "pid": os.getpid(), "rows": self._stream.rows, "failure": self.failure}
+
+    def _close_stream(self) -> None:
+        self._finish_open()
+        if self._done and self._done[-1].end is not None:
+            self._done[-1].end.synchronize()  # the recording is over: waiting changes nothing that is measured
+        self._drain()
+        self._stream.close()
 
 
 def cuda_event_factory() -> Callable[[], Any] | None:

@@ -1,0 +1,58 @@
+"""Recording where no Python of yours runs: the engine core in a process of its own, or inside a server.
+
+vLLM calls `register` in each of its processes (entry point `vllm.general_plugins`). It does nothing unless the
+user asked for a recording:
+
+    ENGINE_PROBE_RECORD=runs/serving vllm serve ...
+
+Every engine core then records into a folder of its own below `runs/serving`, from when it is built until it is
+shut down. ENGINE_PROBE_FORCE=1 is the consent to a vLLM that the hooks do not know.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine_probe.probe import Probe
+
+RECORD_VARIABLE = "ENGINE_PROBE_RECORD"
+FORCE_VARIABLE = "ENGINE_PROBE_FORCE"
+
+# Below vLLM's own logger, so that these lines appear where and when vLLM's do.
+logger = logging.getLogger("vllm.engine_probe")
+
+_probes: dict[int, Probe] = {}  # by id of the engine core, from built to shut down
+
+
+def register() -> None:
+    """What vLLM calls; importing this module alone loads nothing."""
+    if os.environ.get(RECORD_VARIABLE):
+        from engine_probe.hook.lifetime import watch_cores
+
+        watch_cores(built=start, closing=stop)
+
+
+def start(core: Any) -> None:
+    """Record this engine core; whatever is wrong is said, and the engine goes on without."""
+    from engine_probe.probe import Probe
+
+    if id(core) in _probes:
+        return
+    folder = Path(os.environ[RECORD_VARIABLE]) / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
+    try:
+        _probes[id(core)] = Probe(core, folder, force=os.environ.get(FORCE_VARIABLE) == "1").__enter__()
+        logger.info("engine_probe records this engine into %s", folder)
+    except Exception as error:
+        logger.error("engine_probe does not record this engine: %s", error)
+
+
+def stop(core: Any) -> None:
+    """Close the recording while the workers are still there."""
+    if probe := _probes.pop(id(core), None):
+        probe.__exit__(None, None, None)
+        logger.info("engine_probe closed %s", probe.folder.path)
