@@ -1,0 +1,186 @@
+"""Matrix products: how many operations per second, and whether the numbers are right.
+
+Every format the device has at one large square; in BF16 also the best of many shapes, which is what a roofline
+wants for its ceiling (the idea of mamf-finder), and the shapes of decoding, where M is the batch and the weight's
+bytes are what takes the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import torch
+
+from kernels_bench.bench import Bench, Findings
+from kernels_bench.precisions import BF16, PRECISIONS, Operands, Precision, matmul_setting, operand_bytes, operands
+from kernels_bench.results import Check, Figure, Skipped
+from kernels_bench.timing import COLD_CACHES, Effort, Work, rate
+
+SQUARE = 8192
+CPU_SQUARES = (4096, 2048, 1024, 512)
+CPU_CALL_S = 0.15  # the largest square that takes less than this
+BAND = 128  # one row and one column are checked in each band of this many: no tile of that size escapes
+SLAB = 2048  # rows or columns in double precision at a time
+
+SEARCH_SIDES = (2048, 3072, 4096, 6144, 8192, 12288, 16384)
+QUICK_SEARCH_SIDES = (4096, 8192, 16384)
+FINALISTS = 3
+
+DECODE_N, DECODE_K = 14336, 4096  # the up projection of an 8B Llama
+DECODE_M = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+QUICK_DECODE_M = (1, 16, 256)
+CPU_DECODE_M = (1, 16)
+
+
+def run(bench: Bench) -> Findings:
+    yield from squares(bench)
+    yield from search(bench)
+    yield from decode(bench)
+
+
+def squares(bench: Bench) -> Findings:
+    for precision in PRECISIONS:
+        name = f"{precision.name} square"
+        if reason := precision.runs_on(bench.device, bench.capability()):
+            if bench.device.is_cuda:
+                yield Skipped("gemm", name, reason)
+            continue
+        with matmul_setting(precision):
+            side = SQUARE if bench.device.is_cuda else cpu_side(bench, precision)
+            yield product(bench, precision, name, (side, side, side))
+
+
+def product(bench: Bench, precision: Precision, name: str, shape: tuple[int, int, int]) -> Figure | Skipped:
+    """One figure: timed, then checked."""
+    m, n, k = shape
+    needed = operand_bytes(precision, m, n, k)
+    if needed > bench.usable_bytes():
+        reason = f"{m}×{n}×{k} takes {needed >> 20} MiB and {bench.usable_bytes() >> 20} MiB may be taken"
+        return Skipped("gemm", name, reason, invalid=True)
+    data = operands(precision, m, n, k, bench.place)
+    samples = bench.measure(name, Work((data.multiply,), needed, graph=False))
+    check = check_product(data)
+    return rate("gemm", name, precision.unit, 2 * m * n * k, samples, check, {"m": m, "n": n, "k": k})
+
+
+def cpu_side(bench: Bench, precision: Precision) -> int:
+    """The largest square whose product ends in time, judged by the smallest."""
+    rate_flops = _small_rate(bench, precision)
+    fitting = [side for side in CPU_SQUARES if 2 * side**3 / rate_flops < CPU_CALL_S]
+    return fitting[0] if fitting else CPU_SQUARES[-1]
+
+
+def _small_rate(bench: Bench, precision: Precision) -> float:
+    side = CPU_SQUARES[-1]
+    data = operands(precision, side, side, side, bench.place)
+    bench.clock.time_ns((data.multiply,), 3, False)
+    return 2 * side**3 / min(bench.clock.time_ns((data.multiply,), 5, False)) * 1e9
+
+
+def search(bench: Bench) -> Findings:
+    """The best BF16 rate over many shapes. The winner of a short heat was also lucky, so the finalists run again
+    in full, and only that is the figure."""
+    name = "bf16 best shape"
+    if BF16.runs_on(bench.device, bench.capability()):
+        return
+    effort = replace(bench.effort, rounds_at_most=1, round_s=0.02, warm_up_at_most_s=0.02)
+    heats = {shape: heat(bench, effort, shape) for shape in search_shapes(bench)}
+    best = sorted(heats, key=lambda shape: heats[shape], reverse=True)[:FINALISTS]
+    figures = [product(bench, BF16, name, shape) for shape in best]
+    rated = [figure for figure in figures if isinstance(figure, Figure)]
+    if not rated:
+        yield Skipped("gemm", name, "no shape of the search fits into the memory that may be taken", invalid=True)
+        return
+    wrong = [figure for figure in rated if figure.check and not figure.check.passed]
+    chosen = wrong[0] if wrong else max(rated, key=lambda figure: figure.value)
+    yield msgspec.structs.replace(chosen, detail={**chosen.detail, "shapes_tried": len(heats)})
+
+
+def search_shapes(bench: Bench) -> Iterator[tuple[int, int, int]]:
+    sides: tuple[int, ...] = QUICK_SEARCH_SIDES if bench.quick else SEARCH_SIDES
+    if not bench.device.is_cuda:
+        largest = max(cpu_side(bench, BF16), CPU_SQUARES[-1]) // (2 if bench.quick else 1)
+        sides = tuple(side for side in CPU_SQUARES if side <= largest) or CPU_SQUARES[-1:]
+    usable = bench.usable_bytes()
+    for m in sides:
+        for n in sides:
+            for k in sides:
+                if operand_bytes(BF16, m, n, k) <= usable:
+                    yield m, n, k
+
+
+def heat(bench: Bench, effort: Effort, shape: tuple[int, int, int]) -> float:
+    m, n, k = shape
+    data = operands(BF16, m, n, k, bench.place)
+    work = Work((data.multiply,), operand_bytes(BF16, m, n, k), graph=False)
+    return 2 * m * n * k / replace(bench, effort=effort).measure(f"bf16 {m}×{n}×{k}", work).median_ns
+
+
+def decode(bench: Bench) -> Findings:
+    """Few rows against a whole weight, out of a cache that does not hold it: several copies take turns."""
+    if BF16.runs_on(bench.device, bench.capability()):
+        return
+    batches = CPU_DECODE_M if not bench.device.is_cuda else QUICK_DECODE_M if bench.quick else DECODE_M
+    rate_flops = 0.0 if bench.device.is_cuda else _small_rate(bench, BF16)
+    for m in batches:
+        name = f"bf16 decode M={m}"
+        moved = operand_bytes(BF16, m, DECODE_N, DECODE_K)
+        if not bench.device.is_cuda and (seconds := 2 * m * DECODE_N * DECODE_K / rate_flops) > CPU_CALL_S:
+            yield Skipped("gemm", name, f"one product takes about {seconds:.1f} s here")
+            continue
+        copies = COLD_CACHES * bench.device.cache_bytes // moved + 1
+        if copies * moved > bench.usable_bytes():
+            reason = f"{copies} weights take {copies * moved >> 20} MiB, {bench.usable_bytes() >> 20} may be taken"
+            yield Skipped("gemm", name, reason, invalid=True)
+            continue
+        turns = [operands(BF16, m, DECODE_N, DECODE_K, bench.place) for _ in range(copies)]
+        work = Work(tuple(data.multiply for data in turns), copies * moved)
+        samples = bench.measure(name, work)
+        detail: dict[str, str | int | float] = {"m": m, "n": DECODE_N, "k": DECODE_K}
+        detail["operations"] = 2 * m * DECODE_N * DECODE_K
+        yield rate("gemm", name, "B/s", moved, samples, check_product(turns[-1]), detail)
+
+
+def check_product(data: Operands) -> Check:
+    """Rows and columns of C against double precision, one in each band, so that every tile is met.
+
+    |error| ≤ u_result·|c| + (2·u_input + min(k, chain)·u_sum + k/chain·2⁻²³) · (|A||B|): the textbook bound of a
+    dot product (Higham, Accuracy and Stability, section 3.1). What lies outside is no rounding.
+    """
+    a, b, (m, n) = _plain(data.a), _plain(data.b), data.out.shape
+    rows, columns = _one_per_band(m, a.device), _one_per_band(n, a.device)
+    slabs = [
+        *((a[rows], b[:, at : at + SLAB], data.out[rows, at : at + SLAB]) for at in range(0, n, SLAB)),
+        *((a[at : at + SLAB], b[:, columns], data.out[at : at + SLAB][:, columns]) for at in range(0, m, SLAB)),
+    ]
+    worst = max(_worst(data.precision, *slab) for slab in slabs)
+    return Check(worst <= 1, "float64", len(rows) * n + len(columns) * m, worst)
+
+
+def _worst(kind: Precision, a: Any, b: Any, got: Any) -> float:
+    """The largest error as a share of what rounding may do; infinite where the result is no number."""
+    left, right, k = a.double(), b.double(), a.shape[1]
+    wanted = left @ right
+    terms = left.abs() @ right.abs()
+    chain = min(k, kind.chain)
+    dot = 2 * kind.input_rounding + chain * kind.sum_rounding + (k / chain * 2.0**-23 if chain < k else 0.0)
+    allowed = kind.result_rounding * wanted.abs() + dot * terms
+    error = (got.double() - wanted).abs()
+    if not bool(torch.isfinite(error).all()):
+        return float("inf")
+    share = torch.where(error == 0, torch.zeros_like(error), error / allowed)
+    return float(share.max())
+
+
+def _plain(values: Any) -> Any:
+    """One-byte formats cannot be indexed everywhere; BF16 holds each of their values exactly."""
+    return values.to(torch.bfloat16) if values.dtype.itemsize == 1 else values
+
+
+def _one_per_band(length: int, place: Any) -> Any:
+    starts = torch.arange(0, length, BAND, device=place)
+    widths = torch.clamp(length - starts, max=BAND)
+    return starts + (torch.rand(len(starts), device=place) * widths).long()
