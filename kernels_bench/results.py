@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
 
 Unit = Literal["B/s", "FLOP/s", "OP/s", "ns"]
 
-PASS, WARN, FAIL, INVALID, SKIPPED = "PASS", "WARN", "FAIL", "INVALID", "SKIPPED"
-MEASURED = "MEASURED"  # a real figure for which no pass mark is known
-Verdict = Literal["PASS", "WARN", "FAIL", "INVALID", "SKIPPED", "MEASURED"]
+
+class Verdict(StrEnum):
+    PASS = "PASS"
+    WARN = "WARN"
+    FAIL = "FAIL"
+    INVALID = "INVALID"  # not the card's own figure: throttled, shared, sliced, cramped
+    SKIPPED = "SKIPPED"
+    MEASURED = "MEASURED"  # a real figure for which no pass mark is known
+
+
+PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
+INVALID, SKIPPED, MEASURED = Verdict.INVALID, Verdict.SKIPPED, Verdict.MEASURED
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +91,8 @@ class Health(Struct, frozen=True):
     memory_bytes: int | None = None
     used_bytes: int | None = None
     busy_percent: int | None = None
-    processes: tuple[int, ...] | None = None
+    processes: tuple[int, ...] | None = None  # of others
+    sees_this_process: bool | None = None  # a container may hide it, or show it under another number
     mig: bool | None = None
     persistence: bool | None = None
     ecc: bool | None = None

@@ -1,0 +1,203 @@
+"""What a card says about itself through NVML. Everything here asks; nothing changes a device."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from kernels_bench.results import Device, Health, Reading
+
+PATHS = {0: "one board", 10: "same switch", 20: "several switches", 30: "one host bridge", 40: "same NUMA node"}
+CROSSING = "crossing NUMA"
+NVLINK = "NVLink"
+
+
+class Nvml:
+    """The module pynvml, initialised, and the handle of each device by torch's name for it."""
+
+    def __init__(self, module: Any, devices: tuple[Device, ...]) -> None:
+        self.module = module
+        self.handles = {device.target: self._handle(device) for device in devices if device.is_cuda}
+
+    def _handle(self, device: Device) -> Any:
+        """By its identity, for torch's order and NVML's need not agree."""
+        return self.ask("nvmlDeviceGetHandleByUUID", device.identity)
+
+    def ask(self, function: str, *arguments: Any) -> Any:
+        """None where this card or driver does not answer that question."""
+        try:
+            return getattr(self.module, function)(*arguments)
+        except (self.module.NVMLError, AttributeError):
+            return None
+
+
+@contextmanager
+def open_nvml(devices: tuple[Device, ...]) -> Iterator[Nvml | None]:
+    """None where nothing on this machine speaks NVML."""
+    module = _initialised()
+    try:
+        yield Nvml(module, devices) if module else None
+    finally:
+        if module:
+            module.nvmlShutdown()
+
+
+def _initialised() -> ModuleType | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    found: ModuleType = pynvml
+    return found
+
+
+def read_health(nvml: Nvml | None, device: Device) -> Health:
+    handle = nvml.handles.get(device.target) if nvml else None
+    if nvml is None or handle is None:
+        return Health()
+    ask = nvml.ask
+    memory, busy = ask("nvmlDeviceGetMemoryInfo", handle), ask("nvmlDeviceGetUtilizationRates", handle)
+    remapped, retired = ask("nvmlDeviceGetRemappedRows", handle), _retired(nvml, handle)
+    mig, ecc = ask("nvmlDeviceGetMigMode", handle), ask("nvmlDeviceGetEccMode", handle)
+    driver, running = ask("nvmlSystemGetDriverVersion"), _processes(nvml, handle)
+    return Health(
+        uuid=device.identity,
+        driver=driver.decode() if isinstance(driver, bytes) else driver,
+        memory_bytes=memory.total if memory else None,
+        used_bytes=memory.used if memory else None,
+        busy_percent=busy.gpu if busy else None,
+        processes=None if running is None else tuple(pid for pid in running if pid != os.getpid()),
+        sees_this_process=None if running is None else os.getpid() in running,
+        mig=bool(mig[0]) if mig is not None else None,
+        persistence=_yes(ask("nvmlDeviceGetPersistenceMode", handle)),
+        ecc=bool(ecc[0]) if ecc is not None else None,
+        ecc_corrected=_ecc(nvml, handle, "CORRECTED"),
+        ecc_uncorrected=_ecc(nvml, handle, "UNCORRECTED"),
+        rows_remapped_corrected=remapped[0] if remapped else None,
+        rows_remapped_uncorrected=remapped[1] if remapped else None,
+        row_remap_pending=bool(remapped[2]) if remapped else None,
+        row_remap_failed=bool(remapped[3]) if remapped else None,
+        pages_retired=retired,
+        page_retirement_pending=_yes(ask("nvmlDeviceGetRetiredPagesPendingStatus", handle)),
+        pcie_generation_max=ask("nvmlDeviceGetMaxPcieLinkGeneration", handle),
+        pcie_generation_card=ask("nvmlDeviceGetGpuMaxPcieLinkGeneration", handle),
+        pcie_width_max=ask("nvmlDeviceGetMaxPcieLinkWidth", handle),
+        pcie_replays=ask("nvmlDeviceGetPcieReplayCounter", handle),
+        nvlinks_up=_nvlinks_up(nvml, handle),
+        nvlink_errors=_nvlink_errors(nvml, handle),
+        power_limit_mw=ask("nvmlDeviceGetEnforcedPowerLimit", handle),
+        power_default_mw=ask("nvmlDeviceGetPowerManagementDefaultLimit", handle),
+    )
+
+
+def reader(nvml: Nvml | None, device: Device) -> Callable[[], Reading] | None:
+    """A look at the card while it works, or None where nothing can be seen."""
+    handle = nvml.handles.get(device.target) if nvml else None
+    if nvml is None or handle is None:
+        return None
+
+    def read() -> Reading:
+        ask, module = nvml.ask, nvml.module
+        return Reading(
+            at_ns=time.monotonic_ns(),
+            sm_mhz=ask("nvmlDeviceGetClockInfo", handle, module.NVML_CLOCK_SM),
+            memory_mhz=ask("nvmlDeviceGetClockInfo", handle, module.NVML_CLOCK_MEM),
+            power_mw=ask("nvmlDeviceGetPowerUsage", handle),
+            temperature_c=ask("nvmlDeviceGetTemperature", handle, module.NVML_TEMPERATURE_GPU),
+            slowed_by=_slowed_by(nvml, handle),
+            pcie_generation=ask("nvmlDeviceGetCurrPcieLinkGeneration", handle),
+            pcie_width=ask("nvmlDeviceGetCurrPcieLinkWidth", handle),
+        )
+
+    return read
+
+
+def topology(nvml: Nvml | None, one: Device, other: Device) -> str:
+    """How the way between two cards is called."""
+    ends = [nvml.handles.get(device.target) for device in (one, other)] if nvml else []
+    if nvml is None or None in ends:
+        return "unknown"
+    if nvml.ask("nvmlDeviceGetP2PStatus", *ends, nvml.module.NVML_P2P_CAPS_INDEX_NVLINK) == 0:
+        return NVLINK
+    level = nvml.ask("nvmlDeviceGetTopologyCommonAncestor", *ends)
+    return "unknown" if level is None else PATHS.get(level, CROSSING)
+
+
+class XidWatch:
+    """Xid errors that the driver reports while this process listens."""
+
+    def __init__(self, nvml: Nvml | None) -> None:
+        self._nvml = nvml
+        self._events = nvml.ask("nvmlEventSetCreate") if nvml else None
+        if nvml and self._events:
+            for handle in nvml.handles.values():
+                nvml.ask("nvmlDeviceRegisterEvents", handle, nvml.module.nvmlEventTypeXidCriticalError, self._events)
+
+    def close(self) -> tuple[int, ...]:
+        """The Xids since the start, oldest first."""
+        found: list[int] = []
+        if self._nvml is None or not self._events:
+            return ()
+        while (event := self._nvml.ask("nvmlEventSetWait_v2", self._events, 0)) is not None:
+            found.append(int(event.eventData))
+        self._nvml.ask("nvmlEventSetFree", self._events)
+        return tuple(found)
+
+
+def _yes(answer: int | None) -> bool | None:
+    return None if answer is None else bool(answer)
+
+
+def _processes(nvml: Nvml, handle: Any) -> tuple[int, ...] | None:
+    found = nvml.ask("nvmlDeviceGetComputeRunningProcesses", handle)
+    return None if found is None else tuple(sorted(process.pid for process in found))
+
+
+def _ecc(nvml: Nvml, handle: Any, kind: str) -> int | None:
+    wanted = getattr(nvml.module, f"NVML_MEMORY_ERROR_TYPE_{kind}")
+    count: int | None = nvml.ask("nvmlDeviceGetTotalEccErrors", handle, wanted, nvml.module.NVML_VOLATILE_ECC)
+    return count
+
+
+def _retired(nvml: Nvml, handle: Any) -> int | None:
+    causes = ("MULTIPLE_SINGLE_BIT_ECC_ERRORS", "DOUBLE_BIT_ECC_ERROR")
+    pages = [
+        nvml.ask("nvmlDeviceGetRetiredPages", handle, getattr(nvml.module, f"NVML_PAGE_RETIREMENT_CAUSE_{cause}"))
+        for cause in causes
+    ]
+    known = [len(page) for page in pages if page is not None]
+    return sum(known) if known else None
+
+
+def _slowed_by(nvml: Nvml, handle: Any) -> int | None:
+    """Older drivers know the question by its older name."""
+    bits: int | None = nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    return bits if bits is not None else nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+
+
+def _nvlinks_up(nvml: Nvml, handle: Any) -> int | None:
+    states = [nvml.ask("nvmlDeviceGetNvLinkState", handle, link) for link in range(nvml.module.NVML_NVLINK_MAX_LINKS)]
+    known = [state for state in states if state is not None]
+    return sum(known) if known else None
+
+
+def _nvlink_errors(nvml: Nvml, handle: Any) -> int | None:
+    module = nvml.module
+    kinds = (
+        module.NVML_NVLINK_ERROR_DL_REPLAY,
+        module.NVML_NVLINK_ERROR_DL_RECOVERY,
+        module.NVML_NVLINK_ERROR_DL_CRC_FLIT,
+    )
+    counts = [
+        nvml.ask("nvmlDeviceGetNvLinkErrorCounter", handle, link, kind)
+        for link in range(module.NVML_NVLINK_MAX_LINKS)
+        for kind in kinds
+    ]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

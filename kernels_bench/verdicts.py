@@ -1,0 +1,214 @@
+"""What a figure is worth: pure functions from figures to verdicts, each with its reasons.
+
+A wrong result fails whatever its speed. A figure taken under conditions that are not the card's own is invalid.
+Then it is held against what is known: a mark set for this card, its maker's document, a saved run, its neighbours.
+Where nothing is known nothing is claimed: MEASURED.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from kernels_bench.results import (
+    FAIL,
+    INVALID,
+    MEASURED,
+    PASS,
+    SKIPPED,
+    WARN,
+    Figure,
+    Health,
+    Reading,
+    Result,
+    Skipped,
+    Verdict,
+)
+from kernels_bench.specifications import Specification
+from kernels_bench.words import quantity
+
+Said = tuple[Verdict, str]
+
+NO_MARK = "no pass mark known"
+ORDER: tuple[Verdict, ...] = (SKIPPED, MEASURED, PASS, WARN, INVALID, FAIL)
+
+# The marks of "05 — Benchmarks for L40S x12": name of the card -> (test, name of the figure) -> the least.
+MARKS: dict[str, dict[tuple[str, str], float]] = {
+    "NVIDIA L40S": {("memory", "copy"): 0.72e12, ("gemm", "bf16 square"): 150e12},
+}
+P2P_GOOD, P2P_CROSSING = 25e9, 10e9  # of the same document, for cards on PCIe
+# Another card has no mark of its own. These are the L40S's as shares of its own datasheet: 0.72 of 0.864 TB/s,
+# 150 of 362.05 TFLOPS. Falling short of such a share is a reason to look, not to send the card back.
+SHARES = {("memory", "copy"): 0.72 / 0.864, ("gemm", "bf16 square"): 150 / 362.05}
+
+SLOWED = {8: "hardware slowdown", 32: "too hot (driver)", 64: "too hot (hardware)", 128: "power brake"}
+FEW = 3  # cards from which the odd one out can be told
+
+
+def judge(
+    figure: Figure,
+    card: str,
+    invalid: Sequence[str],
+    specification: Specification | None,
+    baseline: Figure | None,
+    tolerance: float,
+) -> tuple[Verdict, tuple[str, ...]]:
+    if figure.check and not figure.check.passed:
+        worst = f"{figure.check.worst:.3g} times what rounding explains"
+        return FAIL, (f"wrong result against {figure.check.against}: {worst}, {figure.check.compared} values compared",)
+    if invalid:
+        return INVALID, tuple(invalid)
+    said: list[Said] = [
+        *by_mark(figure, card),
+        *by_specification(figure, card, specification),
+        *by_baseline(figure, baseline, tolerance),
+    ]
+    if not said:
+        said = [(MEASURED, NO_MARK)]
+    verdict = worst_of(verdict for verdict, _ in said)
+    reasons = [reason for _, reason in said]
+    if not figure.samples.stable:
+        reasons.append("unstable")
+        verdict = WARN if verdict == PASS else verdict
+    return verdict, tuple(reasons)
+
+
+def by_mark(figure: Figure, card: str) -> list[Said]:
+    mark = MARKS.get(card, {}).get((figure.test, figure.name))
+    if mark is None:
+        return []
+    verdict = PASS if figure.value > mark else FAIL
+    return [(verdict, f"the mark for this card is {quantity(mark, figure.unit)}")]
+
+
+def by_specification(figure: Figure, card: str, specification: Specification | None) -> list[Said]:
+    ceiling = specification.ceiling(figure.test, figure.name) if specification else None
+    if specification is None or ceiling is None:
+        return []
+    share = figure.value / ceiling
+    text = f"{share:.0%} of {quantity(ceiling, figure.unit)} ({specification.source})"
+    if share > 1:
+        return [(WARN, f"{text}: more than the document allows, so the card, the row or the clock is not as written")]
+    key = (figure.test, figure.name)
+    if key in MARKS.get(card, {}) or key not in SHARES:
+        return [(MEASURED, text)]
+    verdict = PASS if share > SHARES[key] else WARN
+    return [(verdict, f"{text}; the L40S's mark is {SHARES[key]:.0%} of its own")]
+
+
+def by_baseline(figure: Figure, baseline: Figure | None, tolerance: float) -> list[Said]:
+    if baseline is None:
+        return []
+    change = gain(figure, baseline.value)
+    text = f"{change:+.1%} against the baseline's {quantity(baseline.value, baseline.unit)}"
+    if change >= -tolerance:
+        return [(PASS, text)]
+    if not figure.samples.stable or not baseline.samples.stable:
+        return [(WARN, f"{text}, but one of the two is unstable: run again on a quiet machine")]
+    return [(FAIL, f"{text}, allowed is {-tolerance:.0%}")]
+
+
+def by_path(result: Result, path: str) -> Result:
+    """Card to card over PCIe against the marks, which depend on the way between the two."""
+    figure = result.figure
+    if figure is None or (figure.test, figure.name) != ("p2p", "one way") or result.verdict in (FAIL, INVALID):
+        return result
+    verdict, reason = path_verdict(figure.value, path)
+    joined = worst_of((result.verdict, verdict))
+    return msgspec.structs.replace(
+        result, verdict=joined, reasons=(reason, *(text for text in result.reasons if text != NO_MARK))
+    )
+
+
+def path_verdict(value: float, path: str) -> Said:
+    good = quantity(P2P_GOOD, "B/s")
+    if value > P2P_GOOD:
+        return PASS, f"{path}, more than {good}"
+    if value >= P2P_CROSSING:
+        return WARN, f"{path}, under the {good} of a good pair"
+    if path == "crossing NUMA":
+        return WARN, f"{path}: place cards that talk to each other on one node"
+    return FAIL, f"{path}, yet under {quantity(P2P_CROSSING, 'B/s')}, as if it crossed NUMA nodes"
+
+
+def of_skipped(skipped: Skipped) -> tuple[Verdict, tuple[str, ...]]:
+    return (INVALID if skipped.invalid else SKIPPED), (skipped.reason,)
+
+
+def invalid_conditions(
+    test: str, readings: Iterable[Reading], before: Health, newcomers: Sequence[int] = ()
+) -> list[str]:
+    """Why a figure taken then and there is not the card's."""
+    reasons, seen = [], list(readings)
+    if before.mig:
+        reasons.append("a MIG slice is not the card: switch MIG off to judge it")
+    users = [*(before.processes or ()), *newcomers]
+    if users:
+        reasons.append(f"other processes are on the card: {', '.join(map(str, users))}")
+    bits = 0
+    for reading in seen:
+        bits |= reading.slowed_by or 0
+    slowed = [words for bit, words in SLOWED.items() if bits & bit]
+    if slowed:
+        hottest = max((reading.temperature_c or 0 for reading in seen), default=0)
+        reasons.append(f"slowed down while it ran: {', '.join(slowed)}" + (f", {hottest} °C" if hottest else ""))
+    if test == "pcie":
+        reasons += _narrow_link(seen, before)
+    return reasons
+
+
+def _narrow_link(readings: Sequence[Reading], before: Health) -> list[str]:
+    """Links rest at a low generation and wake under load: the best of the readings counts."""
+    reasons = []
+    for what, seen, most in (
+        ("generation", [reading.pcie_generation for reading in readings], before.pcie_generation_max),
+        ("width", [reading.pcie_width for reading in readings], before.pcie_width_max),
+    ):
+        known = [value for value in seen if value]
+        if known and most and max(known) < most:
+            reasons.append(f"PCIe {what} under load is {max(known)}, this slot allows {most}: reseat the card")
+    return reasons
+
+
+def outliers(results: Sequence[Result], names: dict[str, str], tolerance: float) -> list[Result]:
+    """The same results, with the card named that lags behind its equals in the same box."""
+    judged = []
+    for result in results:
+        others = [other for other in results if _comparable(result, other, names)]
+        judged.append(_against(result, others, tolerance) if others else result)
+    return judged
+
+
+def _comparable(one: Result, other: Result, names: dict[str, str]) -> bool:
+    return (
+        one is not other
+        and one.figure is not None
+        and other.figure is not None
+        and (one.test, one.name) == (other.test, other.name)
+        and INVALID not in (one.verdict, other.verdict)
+        and names.get(one.device) == names.get(other.device) is not None
+    )
+
+
+def _against(result: Result, others: list[Result], tolerance: float) -> Result:
+    values = [other.figure.value for other in others if other.figure]
+    if result.figure is None or gain(result.figure, statistics.median(values)) >= -tolerance:
+        return result
+    median = quantity(statistics.median(values), result.figure.unit)
+    change = gain(result.figure, statistics.median(values))
+    if len(others) + 1 >= FEW:
+        reason = f"{result.device} is the outlier: {change:+.1%} against {median}, the median of its equals here"
+    else:
+        reason = f"{change:+.1%} against {median} of {others[0].device}; of two, neither is known to be right"
+    return msgspec.structs.replace(result, verdict=worst_of((result.verdict, WARN)), reasons=(reason, *result.reasons))
+
+
+def gain(figure: Figure, reference: float) -> float:
+    """How much better, as a share: more for a rate, less for a time."""
+    return reference / figure.value - 1 if figure.unit == "ns" else figure.value / reference - 1
+
+
+def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
+    return max(verdicts, key=ORDER.index)

@@ -1,0 +1,21 @@
+"""Quantities as people read them."""
+
+from __future__ import annotations
+
+STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+RATES = {"B/s": "B/s", "FLOP/s": "FLOPS", "OP/s": "OPS"}
+TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+
+
+def quantity(value: float, unit: str) -> str:
+    """4.30 TB/s, 788 TFLOPS, 2.58 µs."""
+    if unit == "ns":
+        size, name = next(((size, name) for size, name in TIMES if value >= size), TIMES[-1])
+        return f"{three(value / size)} {name}"
+    size, prefix = next(((size, prefix) for size, prefix in STEPS if value >= size), (1.0, ""))
+    return f"{three(value / size)} {prefix}{RATES[unit]}"
+
+
+def three(value: float) -> str:
+    """Three digits, which is more than any of these figures repeats to."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
