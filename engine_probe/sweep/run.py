@@ -1,82 +1,137 @@
-"""Runs the points of a sweep on one warm engine, each recorded by the probe into a folder of its own."""
+"""Runs a sweep: starts the process that holds the engine, and reads from the recordings how far it is."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from engine_probe.engine.build import build_llm
-from engine_probe.engine.spec import EngineSpec
-from engine_probe.probe import Probe
-from engine_probe.sweep.plan import Point, SweepFile, points
+from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+from engine_probe.run import load
+from engine_probe.sweep.messages import Began, Ended, Failed, Message, Said
+from engine_probe.sweep.plan import SweepFile, points
+from engine_probe.sweep.result import PointResult, Progress, measure, progress
 
-FIRST_TOKEN_ID, LAST_TOKEN_ID = 10, 250  # in the vocabulary of every model, and no special token
+TICK_SECONDS = 1.0
+END_SECONDS = 20  # for the engine to let go of its memory and files
+LOG_FILE = "engine.log"
+RESULT_FILE = "sweep.json"
+# What the user sets wins. OpenMP's threads spin while they wait: on a CPU engine with another program on one of its
+# cores that makes a step take a second instead of 40 ms.
+ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+MESSAGES = msgspec.json.Decoder(Message)
 
-
-class PointResult(msgspec.Struct, frozen=True):
-    """What one point came to; every figure is counted in the recording."""
-
-    id: str
-    point: Point
-    status: str
-    iterations: int
-    output_tokens: int
-    seconds: float
-    peak_running: int
-    peak_waiting: int
-    peak_kv_share: float
-    preemptions: int
-
-    @property
-    def output_tokens_per_s(self) -> float:
-        return self.output_tokens / self.seconds
+Event = Said | Began | Progress | PointResult | None
 
 
-def prompts(point: Point) -> list[dict[str, list[int]]]:
-    """Exact token lengths; the same seed gives the same bytes."""
-    chance = random.Random(point.seed)
-    return [
-        {"prompt_token_ids": [chance.randint(FIRST_TOKEN_ID, LAST_TOKEN_ID) for _ in range(point.input_len)]}
-        for _ in range(point.concurrency)
-    ]
+def run_sweep(sweep: SweepFile, folder: Path) -> Generator[Event]:
+    """What happens, as it happens; None when another second has passed and there is nothing to say."""
+    todo = points(sweep)
+    place = [folder / "points" / point.key(sweep.spec) for point in todo]
+    done: list[PointResult] = []
+    current: int | None = None
+    with engine_process(sweep, folder) as (process, pipe):
+        for message in messages(process, pipe):
+            match message:
+                case None if current is not None:
+                    yield progress(place[current])
+                case None | Said():
+                    yield message
+                case Began(number):
+                    current = number
+                    yield message
+                case Ended(number):
+                    current = None
+                    done.append(measure(load(place[number]), todo[number]))
+                    save(folder, sweep, done)
+                    yield done[-1]
+                case Failed(sentence, exit_code):
+                    kind = InputError if exit_code == InputError.exit_code else UnavailableError
+                    raise kind(f"{sentence}; all the engine said is in {folder / LOG_FILE}")
+        code = process.wait()
+    if code or len(done) < len(todo):
+        raise engine_ended(code, folder / LOG_FILE, f"after {len(done)} of {len(todo)} points")
 
 
-def run_sweep(
-    sweep: SweepFile, out: Path, say: Callable[[str], None], done: Callable[[PointResult], None]
-) -> list[PointResult]:
-    spec = EngineSpec(sweep.engine.model, sweep.engine.arguments)
-    say(f"starting a vLLM engine on {spec.model}")
-    llm = build_llm(spec, say=say)
-    results = []
-    for point in points(sweep):
-        result = run_point(llm, spec, point, out / "points" / point.key(spec))
-        results.append(result)
-        (out / "sweep.json").write_bytes(msgspec.json.format(msgspec.json.encode({"sweep": sweep, "points": results})))
-        done(result)
-    return results
+@contextmanager
+def engine_process(sweep: SweepFile, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The engine in a process of its own, so that its noise goes to a file and its death is survived."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "engine_probe.sweep.engine_process", str(folder), str(writing)]
+    try:
+        with (folder / LOG_FILE).open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=[writing],
+                start_new_session=True,  # Ctrl-C is for this process to answer
+                env=ENGINE_ENVIRONMENT | os.environ,
+            )
+        os.close(writing)
+        assert process.stdin is not None
+        with process.stdin as stdin:
+            stdin.write(msgspec.json.encode(sweep))
+        try:
+            yield process, reading
+        finally:
+            end(process)
+    except OSError as error:
+        raise UnavailableError(f"{error.filename or folder}: {error.strerror}; mend that and try again") from error
+    finally:
+        os.close(reading)
 
 
-def run_point(llm: Any, spec: EngineSpec, point: Point, folder: Path) -> PointResult:
-    from vllm import SamplingParams
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Whatever it is still at; its recording stays readable up to the last row."""
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
-    parameters = SamplingParams(max_tokens=point.output_len, ignore_eos=True, temperature=0, seed=point.seed)
-    with Probe(llm, folder, workload=msgspec.to_builtins(point)) as probe:
-        llm.generate(prompts(point), parameters, use_tqdm=False)
-    rows = probe.run.iterations.to_pydict()
-    end = rows["start_ns"][-1] + rows["schedule_ns"][-1] + rows["execute_ns"][-1] + rows["update_ns"][-1]
-    return PointResult(
-        id=folder.name,
-        point=point,
-        status=probe.run.status,
-        iterations=len(rows["iteration"]),
-        output_tokens=sum(rows["output_tokens"]),
-        seconds=(end - rows["start_ns"][0]) / 1e9,
-        peak_running=max(rows["running_requests"]),
-        peak_waiting=max(rows["waiting_requests"]),
-        peak_kv_share=max(rows["kv_blocks_scheduled"]) / probe.run.facts["kv"]["blocks"],
-        preemptions=sum(rows["preempted_requests"]),
-    )
+
+def messages(process: subprocess.Popen[bytes], pipe: int) -> Iterator[Message | None]:
+    """What the engine's process says until it ends; None at every tick without a word."""
+    rest = b""
+    while True:
+        if not select.select([pipe], [], [], TICK_SECONDS)[0]:
+            if process.poll() is not None:
+                return
+            yield None
+            continue
+        chunk = os.read(pipe, 1 << 16)
+        if not chunk:
+            return
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from map(MESSAGES.decode, lines)
+
+
+def save(folder: Path, sweep: SweepFile, done: list[PointResult]) -> None:
+    """After every point, in one step."""
+    partial = folder / f".{RESULT_FILE}.partial"
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode({"sweep": sweep, "points": done})))
+    partial.replace(folder / RESULT_FILE)
+
+
+def engine_ended(code: int, log: Path, when: str) -> EngineProbeError:
+    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return UnavailableError(f"the engine's process ended {how}{hint} {when}: {last_error(log)}; see {log}")
+
+
+def last_error(log: Path) -> str:
+    """The last line of the log that names an error, else its last line."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\b(\w*Error|\w*Exception|ERROR|FATAL)\b", line)]
+    return f'"{(errors or lines)[-1]}"' if lines else "it said nothing"

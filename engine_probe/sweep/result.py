@@ -1,0 +1,154 @@
+"""What the points came to: every figure is counted in a recording, and what cannot be counted is not said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import pyarrow.compute as pc
+
+from engine_probe.errors import EngineProbeError
+from engine_probe.record.folder import COMPLETE
+from engine_probe.run import Run, load
+from engine_probe.sweep.plan import Point
+
+Region = Literal["spare", "shared", "overload"]
+OVERLOAD_RECOMPUTED_SHARE = 0.1  # of all scheduled tokens
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the running point is, by the rows on disk."""
+
+    output_tokens: int
+    running: int
+    waiting: int
+    kv_share: float
+    preemptions: int
+    seconds: float
+
+
+class PointResult(msgspec.Struct, frozen=True):
+    """One point, measured."""
+
+    id: str
+    point: Point
+    status: str
+    iterations: int
+    seconds: float
+    output_tokens: int
+    scheduled_tokens: int
+    recomputed_tokens: int
+    preemptions: int
+    mean_running: float
+    peak_waiting: int
+    kv_waits: int  # iterations in which a request waited although batch and token budget had room
+    peak_kv_share: float
+    median_first_token_seconds: float
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        return self.output_tokens / self.seconds
+
+    @property
+    def recomputed_share(self) -> float:
+        return self.recomputed_tokens / self.scheduled_tokens
+
+    @property
+    def region(self) -> Region:
+        if self.recomputed_share >= OVERLOAD_RECOMPUTED_SHARE:
+            return "overload"
+        return "shared" if self.kv_waits or self.preemptions else "spare"
+
+
+def progress(folder: Path) -> Progress | None:
+    """None as long as there is no row."""
+    try:
+        run = load(folder)
+        rows = run.iterations
+    except EngineProbeError:  # the folder is just being made
+        return None
+    if not rows.num_rows:
+        return None
+    last = rows.slice(rows.num_rows - 1).to_pylist()[0]
+    return Progress(
+        output_tokens=pc.sum(rows["output_tokens"]).as_py(),
+        running=last["running_requests"],
+        waiting=last["waiting_requests"],
+        kv_share=last["kv_blocks_scheduled"] / run.facts["kv"]["blocks"],
+        preemptions=pc.sum(rows["preempted_requests"]).as_py(),
+        seconds=(step_end(last) - rows["start_ns"][0].as_py()) / 1e9,
+    )
+
+
+def step_end(row: dict[str, int]) -> int:
+    return row["start_ns"] + row["schedule_ns"] + row["execute_ns"] + row["update_ns"]
+
+
+def measure(run: Run, point: Point) -> PointResult:
+    rows = run.iterations
+    column = {name: rows[name].to_numpy() for name in rows.column_names}
+    limits = run.facts["limits"]
+    duration = column["schedule_ns"] + column["execute_ns"] + column["update_ns"]
+    kv_waits = (
+        (column["waiting_requests"] > 0)
+        & (column["running_requests"] < limits["max_num_seqs"])
+        & (column["scheduled_tokens"] < limits["max_num_batched_tokens"])
+    )
+    first_token_ns = pc.subtract(run.requests["first_token_ns"], run.requests["queued_ns"])
+    return PointResult(
+        id=run.folder.name,
+        point=point,
+        status=run.status,
+        iterations=rows.num_rows,
+        seconds=float(column["start_ns"][-1] + duration[-1] - column["start_ns"][0]) / 1e9,
+        output_tokens=int(column["output_tokens"].sum()),
+        scheduled_tokens=int(column["scheduled_tokens"].sum()),
+        recomputed_tokens=int(column["recomputed_tokens"].sum()),
+        preemptions=int(column["preempted_requests"].sum()),
+        mean_running=float(np.average(column["running_requests"], weights=duration)),
+        peak_waiting=int(column["waiting_requests"].max()),
+        kv_waits=int(kv_waits.sum()),
+        peak_kv_share=int(column["kv_blocks_scheduled"].max()) / run.facts["kv"]["blocks"],
+        median_first_token_seconds=float(np.median(first_token_ns.to_numpy())) / 1e9,
+    )
+
+
+def interpretation(results: list[PointResult]) -> str:
+    """One sentence out of the complete points; empty where they show nothing."""
+    whole = sorted((r for r in results if r.status == COMPLETE), key=lambda r: r.point.concurrency)
+    facts = [fact for fact in (waiting(whole), preemption(whole), best(whole)) if fact]
+    sentence = "; ".join(facts)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
+
+
+def waiting(whole: list[PointResult]) -> str:
+    if first := next((result for result in whole if result.region != "spare"), None):
+        return f"the KV pool limits from {first.point.concurrency} requests at once"
+    if not whole:
+        return ""
+    most = max(result.peak_kv_share for result in whole)
+    return f"no request waited for KV blocks, of which at most {most:.0%} were in use"
+
+
+def preemption(whole: list[PointResult]) -> str:
+    hit = [result for result in whole if result.preemptions]
+    if not hit:
+        return ""
+    worst = max(hit, key=lambda result: result.recomputed_share)
+    return (
+        f"preemption begins at {hit[0].point.concurrency}, and at {worst.point.concurrency} "
+        f"{worst.recomputed_share:.0%} of the computed tokens were computed before and lost"
+    )
+
+
+def best(whole: list[PointResult]) -> str:
+    if len(whole) < 2:  # nothing to compare with
+        return ""
+    top = max(whole, key=lambda result: result.output_tokens_per_s)
+    said = f"throughput is highest at {top.point.concurrency} ({top.output_tokens_per_s:.1f} tokens/s)"
+    last = whole[-1]
+    if last is top:
+        return f"{said}, the most that was tried"
+    return f"{said} and {1 - last.output_tokens_per_s / top.output_tokens_per_s:.0%} lower at {last.point.concurrency}"

@@ -1,0 +1,177 @@
+"""What a person sees of a sweep: live lines on a terminal, plain lines elsewhere, a table at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.plan import Point
+from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Progress, interpretation
+from engine_probe.sweep.run import Event
+
+PLAIN_SECONDS = 10  # between signs of life in a log
+REGION_STYLES = {"spare": "green", "shared": "yellow", "overload": "red"}
+REGIONS = (
+    "spare: no request waited for KV blocks; shared: some did; overload: preemption made the\n"
+    f"engine compute at least {OVERLOAD_RECOMPUTED_SHARE:.0%} of its tokens a second time"
+)
+
+
+class Screen(Protocol):
+    """Shows events; a context manager, because a terminal has to be put right afterwards."""
+
+    def __enter__(self) -> Screen: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, event: Event) -> None: ...
+
+
+def live_line(point: Point, now: Progress) -> str:
+    rate = now.output_tokens / now.seconds if now.seconds else 0.0
+    return (
+        f"{point.concurrency} at once: {rate:.1f} tokens/s, {now.running} run, {now.waiting} wait, "
+        f"KV {now.kv_share:.0%}, {now.preemptions} preempted"
+    )
+
+
+def result_line(result: PointResult) -> str:
+    status = "" if result.status == "complete" else f" ({result.status})"
+    return (
+        f"{result.point.concurrency} at once: {result.output_tokens_per_s:.1f} tokens/s "
+        f"over {result.seconds:.1f} s{status}"
+    )
+
+
+class TerminalScreen:
+    """A line for the sweep and a line for the running point, both rewritten in place."""
+
+    def __init__(self, todo: list[Point]) -> None:
+        self._todo = todo
+        columns = (TimeElapsedColumn(), BarColumn(8), TextColumn("{task.description}"))
+        self._bars = Bars(*columns, console=Console(stderr=True, highlight=False), refresh_per_second=4, transient=True)
+        self._sweep = self._bars.add_task("starting", total=len(todo))
+        self._line = self._bars.add_task("", total=None, visible=False)
+        self._number = 0
+
+    def __enter__(self) -> TerminalScreen:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Said(text):
+                self._bars.update(self._sweep, description=text)
+            case Began(number):
+                self._number = number
+                point = self._todo[number]
+                self._bars.update(self._sweep, description=f"point {number + 1} of {len(self._todo)}")
+                self._bars.reset(
+                    self._line, description=f"{point.concurrency} at once", total=point.output_tokens, visible=True
+                )
+            case Progress():
+                line = live_line(self._todo[self._number], event)
+                self._bars.update(self._line, completed=event.output_tokens, description=line)
+            case PointResult():
+                self._bars.update(self._sweep, advance=1)
+                self._bars.update(self._line, visible=False)
+                self._bars.console.print(f"  [green]✓[/] {result_line(event)}")
+
+
+class PlainScreen:
+    """One line for each thing that happens, and one now and then while nothing does."""
+
+    def __init__(self, todo: list[Point], log: Path | None = None) -> None:
+        self._todo = todo
+        self._log = log  # the engine's own words, to be shown as they come
+        self._shown_bytes = 0
+        self._doing = ""
+        self._point: Point | None = None
+        self._since = self._last = time.monotonic()
+
+    def __enter__(self) -> PlainScreen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show_log()
+
+    def show(self, event: Event) -> None:
+        self._show_log()
+        match event:
+            case Said(text):
+                self._begin(text)
+            case Began(number):
+                self._point = self._todo[number]
+                self._begin(f"point {number + 1} of {len(self._todo)}: {self._point.concurrency} requests at once")
+            case PointResult():
+                self._print(f"  {result_line(event)}")
+            case None | Progress():
+                if time.monotonic() - self._last >= PLAIN_SECONDS:
+                    self._print(f"  {time.monotonic() - self._since:.0f} s: {self._state(event)}")
+
+    def _state(self, event: Progress | None) -> str:
+        return live_line(self._point, event) if self._point and event else f"still {self._doing}"
+
+    def _begin(self, doing: str) -> None:
+        self._doing, self._since = doing, time.monotonic()
+        self._print(doing)
+
+    def _print(self, line: str) -> None:
+        self._last = time.monotonic()
+        print(line, file=sys.stderr, flush=True)
+
+    def _show_log(self) -> None:
+        if self._log is None or not self._log.is_file():
+            return
+        with self._log.open("rb") as log:
+            log.seek(self._shown_bytes)
+            fresh = log.read()
+        self._shown_bytes += len(fresh)
+        sys.stderr.write(fresh.decode(errors="replace"))
+        sys.stderr.flush()
+
+
+def show_results(results: list[PointResult], console: Console) -> None:
+    """The table, what its words mean, and what it says."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    titles = ("at\nonce", "tokens\n/s", "1st token\nmedian", "running\nmean", "waiting\npeak", "KV\npeak")
+    for title in (*titles, "pre-\nempted", "computed\ntwice"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("\nregion", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result.point.concurrency),
+            f"{result.output_tokens_per_s:.1f}",
+            f"{result.median_first_token_seconds:.2f} s",
+            f"{result.mean_running:.1f}",
+            str(result.peak_waiting),
+            f"{result.peak_kv_share:.0%}",
+            str(result.preemptions),
+            f"{result.recomputed_share:.0%}",
+            f"[{REGION_STYLES[result.region]}]{result.region}[/]"
+            if result.status == "complete"
+            else f"[red]{result.status}[/]",
+        )
+    console.print(table)
+    console.print(REGIONS, style="dim")
+    if sentence := interpretation(results):
+        console.print(f"\n{sentence}")
