@@ -28,6 +28,7 @@ TINY_ARGUMENTS = {
 # and write `answer` to a file of its own, because vLLM talks on both streams.
 PROGRAM = """
 import json, sys
+sys.path.insert(0, HERE)
 if __name__ == "__main__":
     model, arguments, lines, out = json.loads(sys.argv[1])
     from engine_probe.engine.build import build_llm
@@ -68,7 +69,7 @@ def in_own_process(tmp_path: Path) -> Callable[..., Any]:
     def run(model: str, arguments: dict[str, object], lines: str, timeout: float = 240) -> Any:
         out = tmp_path / "answer.json"
         program = tmp_path / "program.py"
-        program.write_text(PROGRAM)
+        program.write_text(f"HERE = {str(HERE)!r}{PROGRAM}")
         command = [sys.executable, str(program), json.dumps([model, arguments, lines, str(out)])]
         environment = {**os.environ, "VLLM_LOGGING_LEVEL": "WARNING"}
         environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
