@@ -12,7 +12,7 @@ import torch
 
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.memory import MIB, same
-from kernels_bench.results import Skipped
+from kernels_bench.results import INVALID, Skipped
 from kernels_bench.timing import Work, rate
 
 HIDDEN, BF16_BYTES = 8192, 2  # a 70B Llama
@@ -32,7 +32,7 @@ def run(benches: tuple[Bench, ...]) -> Findings:
         name = f"{tokens} tokens × {HIDDEN}"
         size = tokens * HIDDEN * BF16_BYTES
         if size * 3 > min(bench.usable_bytes() for bench in benches):
-            yield Skipped("allreduce", name, f"{size * 3 // MIB} MiB are not free on every card", invalid=True)
+            yield Skipped("allreduce", name, f"{size * 3 // MIB} MiB are not free on every card", verdict=INVALID)
             continue
         sent = [_ones(bench, tokens, rank) for rank, bench in enumerate(benches)]
         got = [torch.empty_like(part) for part in sent]

@@ -9,7 +9,7 @@ import torch.nn.functional as functional
 
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.memory import MIB, same
-from kernels_bench.results import Check, Skipped
+from kernels_bench.results import INVALID, Check, Skipped
 from kernels_bench.timing import COLD_CACHES, Work, rate
 
 BLOCK, KV_HEADS, QUERIES_PER_HEAD, HEAD = 16, 8, 4, 128  # a layer of an 8B Llama in vLLM's blocks
@@ -25,7 +25,7 @@ def run(bench: Bench) -> Findings:
     requests = max(size, COLD_CACHES * bench.device.cache_bytes) // (2 * CONTEXT * TOKEN_BYTES)
     if 4 * requests * 2 * CONTEXT * TOKEN_BYTES > bench.usable_bytes() or not requests:
         reason = f"the KV cache of the test needs {4 * requests * 2 * CONTEXT * TOKEN_BYTES // MIB} MiB: free some"
-        yield Skipped("attention", "decode", reason, invalid=True)
+        yield Skipped("attention", "decode", reason, verdict=INVALID)
         return
     yield from decode(bench, requests)
     yield from gather(bench, requests)

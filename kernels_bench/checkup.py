@@ -25,6 +25,14 @@ def findings(
     return tuple(found) or (Finding(PASS, "nothing wrong in what the card says of itself"),)
 
 
+def cpu_findings(others_cores: float | None, cores: int, tolerance: float) -> tuple[Finding, ...]:
+    """A processor is never one's own; figures taken beside others are lower than it can do."""
+    if others_cores is None:
+        return ()
+    verdict = WARN if others_cores > tolerance * cores else PASS
+    return (Finding(verdict, f"others kept {others_cores:.2f} of {cores} cores busy during the run"),)
+
+
 def newcomers(before: Health, after: Health) -> tuple[int, ...]:
     """Processes of others that came to the card during the run. Where this process does not find itself under its
     own number, it stands there under one of the host's: one newcomer is taken for it."""

@@ -16,7 +16,7 @@ import torch
 
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.precisions import BF16, PRECISIONS, Operands, Precision, matmul_setting, operand_bytes, operands
-from kernels_bench.results import Check, Figure, Skipped
+from kernels_bench.results import INVALID, Check, Figure, Skipped
 from kernels_bench.timing import COLD_CACHES, Effort, Work, rate
 
 SQUARE = 8192
@@ -59,7 +59,7 @@ def product(bench: Bench, precision: Precision, name: str, shape: tuple[int, int
     needed = operand_bytes(precision, m, n, k)
     if needed > bench.usable_bytes():
         reason = f"{m}×{n}×{k} takes {needed >> 20} MiB and {bench.usable_bytes() >> 20} MiB may be taken"
-        return Skipped("gemm", name, reason, invalid=True)
+        return Skipped("gemm", name, reason, verdict=INVALID)
     data = operands(precision, m, n, k, bench.place)
     samples = bench.measure(name, Work((data.multiply,), needed, graph=False))
     check = check_product(data)
@@ -92,7 +92,7 @@ def search(bench: Bench) -> Findings:
     figures = [product(bench, BF16, name, shape) for shape in best]
     rated = [figure for figure in figures if isinstance(figure, Figure)]
     if not rated:
-        yield Skipped("gemm", name, "no shape of the search fits into the memory that may be taken", invalid=True)
+        yield Skipped("gemm", name, "no shape of the search fits into the memory that may be taken", verdict=INVALID)
         return
     wrong = [figure for figure in rated if figure.check and not figure.check.passed]
     chosen = wrong[0] if wrong else max(rated, key=lambda figure: figure.value)
@@ -134,7 +134,7 @@ def decode(bench: Bench) -> Findings:
         copies = COLD_CACHES * bench.device.cache_bytes // moved + 1
         if copies * moved > bench.usable_bytes():
             reason = f"{copies} weights take {copies * moved >> 20} MiB, {bench.usable_bytes() >> 20} may be taken"
-            yield Skipped("gemm", name, reason, invalid=True)
+            yield Skipped("gemm", name, reason, verdict=INVALID)
             continue
         turns = [operands(BF16, m, DECODE_N, DECODE_K, bench.place) for _ in range(copies)]
         work = Work(tuple(data.multiply for data in turns), copies * moved)

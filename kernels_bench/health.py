@@ -6,11 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from kernels_bench.results import Device, Health, Reading
 
+STAT = Path("/proc/stat")
 PATHS = {0: "one board", 10: "same switch", 20: "several switches", 30: "one host bridge", 40: "same NUMA node"}
 CROSSING = "crossing NUMA"
 NVLINK = "NVLink"
@@ -127,6 +129,30 @@ def topology(nvml: Nvml | None, one: Device, other: Device) -> str:
         return NVLINK
     level = nvml.ask("nvmlDeviceGetTopologyCommonAncestor", *ends)
     return "unknown" if level is None else PATHS.get(level, CROSSING)
+
+
+class CpuShare:
+    """How many cores others kept busy since the start. Counted by the kernel in /proc/stat, in ticks."""
+
+    def __init__(self, stat: Path = STAT) -> None:
+        self._stat = stat
+        self._start = self._now()
+
+    def others(self) -> float | None:
+        end = self._now()
+        if self._start is None or end is None or end[2] <= self._start[2]:
+            return None
+        busy, own, wall = (late - early for early, late in zip(self._start, end, strict=True))
+        return max(0.0, (busy - own) / wall)
+
+    def _now(self) -> tuple[float, float, float] | None:
+        """Seconds: of all processes, of this one, of the wall."""
+        if not self._stat.exists():
+            return None
+        user, nice, system, _, _, irq, softirq, steal = map(int, self._stat.read_text().split()[1:9])
+        own = os.times()
+        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        return busy, own.user + own.system, time.monotonic()
 
 
 class XidWatch:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from kernels_bench.bench import Bench, Findings
-from kernels_bench.results import Check, Skipped
+from kernels_bench.results import INVALID, Check, Skipped
 from kernels_bench.timing import COLD_CACHES, Work, rate
 
 MIB = 1 << 20
@@ -33,7 +33,7 @@ def run(bench: Bench) -> Findings:
             f"four buffers of {least // MIB} MiB are needed and {bench.usable_bytes() // MIB} MiB may be taken: "
             "free some memory"
         )
-        yield Skipped("memory", "bandwidth", reason, invalid=True)
+        yield Skipped("memory", "bandwidth", reason, verdict=INVALID)
         return
     values = size // VALUE_BYTES
     a, b, c = (bench.random(values) for _ in range(3))

@@ -12,7 +12,7 @@ import torch
 
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.memory import MIB, same
-from kernels_bench.results import Skipped
+from kernels_bench.results import INVALID, Skipped
 from kernels_bench.timing import Call, Work, latency, rate
 
 WANTED_BYTES = 256 * MIB
@@ -26,7 +26,7 @@ def pairs(benches: tuple[Bench, ...]) -> list[tuple[Bench, Bench]]:
 def run(source: Bench, target: Bench) -> Findings:
     size = min(WANTED_BYTES, source.usable_bytes() // 4, target.usable_bytes() // 4) // MIB * MIB
     if not size:
-        yield Skipped("p2p", "one way", "no MiB is free on one of the two cards", invalid=True)
+        yield Skipped("p2p", "one way", "no MiB is free on one of the two cards", verdict=INVALID)
         return
     detail: dict[str, str | int | float] = {
         "buffer_bytes": size,

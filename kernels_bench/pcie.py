@@ -9,7 +9,7 @@ import torch
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.devices import host_free_bytes
 from kernels_bench.memory import MIB, same
-from kernels_bench.results import Check, Skipped
+from kernels_bench.results import INVALID, Check, Skipped
 from kernels_bench.timing import Call, Work, rate
 
 WANTED_BYTES = 256 * MIB
@@ -23,9 +23,8 @@ def run(bench: Bench) -> Findings:
         return
     size = min(WANTED_BYTES, host_free_bytes() // HOST_SHARE, bench.usable_bytes() // 4) // MIB * MIB
     if size < LEAST_BYTES:
-        yield Skipped(
-            "pcie", "host and device", f"{size // MIB} MiB may be taken, {LEAST_BYTES // MIB} are needed", True
-        )
+        reason = f"{size // MIB} MiB may be taken and {LEAST_BYTES // MIB} are needed: free some memory"
+        yield Skipped("pcie", "host and device", reason, verdict=INVALID)
         return
     detail: dict[str, str | int | float] = {"buffer_bytes": size}
     for kind in ("pinned", "pageable"):

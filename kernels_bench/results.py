@@ -67,7 +67,7 @@ class Skipped(Struct, frozen=True):
     test: str
     name: str
     reason: str
-    invalid: bool = False  # should have been measured, and could not be: too little memory, torch refused
+    verdict: Verdict = SKIPPED  # INVALID where it should have been measured and could not be
 
 
 class Reading(Struct, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.gemm import SQUARE, check_product, cpu_side
 from kernels_bench.precisions import PRECISIONS, matmul_setting, operand_bytes, operands
-from kernels_bench.results import Samples, Skipped
+from kernels_bench.results import INVALID, Samples, Skipped
 from kernels_bench.timing import Call, agree, centre, rate
 
 QUICK_S, FULL_S = 5.0, 60.0
@@ -20,7 +20,7 @@ def run(bench: Bench) -> Findings:
     precision = next(kind for kind in ORDER if not kind.runs_on(bench.device, bench.capability()))
     side = SQUARE if bench.device.is_cuda else cpu_side(bench, precision)
     if operand_bytes(precision, side, side, side) > bench.usable_bytes():
-        yield Skipped("sustained", "rate", f"a product of {side}³ does not fit into the free memory", invalid=True)
+        yield Skipped("sustained", "rate", f"a product of {side}³ does not fit into the free memory", verdict=INVALID)
         return
     name = f"{precision.name} {QUICK_S if bench.quick else FULL_S:.0f} s"
     bench.say(name)

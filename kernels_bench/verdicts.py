@@ -23,7 +23,6 @@ from kernels_bench.results import (
     Health,
     Reading,
     Result,
-    Skipped,
     Verdict,
 )
 from kernels_bench.specifications import Specification
@@ -101,6 +100,9 @@ def by_specification(figure: Figure, card: str, specification: Specification | N
 def by_baseline(figure: Figure, baseline: Figure | None, tolerance: float) -> list[Said]:
     if baseline is None:
         return []
+    if not same_shape(figure, baseline):
+        shapes = " and ".join("×".join(str(each.detail[side]) for side in "mnk") for each in (baseline, figure))
+        return [(MEASURED, f"not compared with the baseline: the shapes differ, {shapes}")]
     change = gain(figure, baseline.value)
     text = f"{change:+.1%} against the baseline's {quantity(baseline.value, baseline.unit)}"
     if change >= -tolerance:
@@ -108,6 +110,13 @@ def by_baseline(figure: Figure, baseline: Figure | None, tolerance: float) -> li
     if not figure.samples.stable or not baseline.samples.stable:
         return [(WARN, f"{text}, but one of the two is unstable: run again on a quiet machine")]
     return [(FAIL, f"{text}, allowed is {-tolerance:.0%}")]
+
+
+def same_shape(figure: Figure, baseline: Figure) -> bool:
+    """The best of a search may lie at another shape; all else is compared like with like."""
+    if figure.name.endswith("best shape"):
+        return True
+    return all(figure.detail.get(side) == baseline.detail.get(side) for side in "mnk")
 
 
 def by_path(result: Result, path: str) -> Result:
@@ -131,10 +140,6 @@ def path_verdict(value: float, path: str) -> Said:
     if path == "crossing NUMA":
         return WARN, f"{path}: place cards that talk to each other on one node"
     return FAIL, f"{path}, yet under {quantity(P2P_CROSSING, 'B/s')}, as if it crossed NUMA nodes"
-
-
-def of_skipped(skipped: Skipped) -> tuple[Verdict, tuple[str, ...]]:
-    return (INVALID if skipped.invalid else SKIPPED), (skipped.reason,)
 
 
 def invalid_conditions(

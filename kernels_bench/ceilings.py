@@ -1,0 +1,97 @@
+"""What a device was measured to reach at best, kept for later runs on the same device.
+
+One file per run under the user's cache folder, `ceilings/<identity>/<time>.json`; nothing is overwritten, and a
+reader takes the newest value of each name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from kernels_bench.errors import UnavailableError
+from kernels_bench.results import FAIL, INVALID, Report, Result, Struct
+
+TESTS = ("memory", "gemm", "pcie", "attention", "launch", "sustained")
+
+
+class Ceiling(Struct, frozen=True):
+    value: float
+    unit: str
+    stable: bool
+    quick: bool
+    measured: str  # UTC
+    detail: dict[str, str | int | float]
+
+
+class Ceilings(Struct, frozen=True):
+    schema: Literal["kernels_bench.ceilings/1"]
+    identity: str
+    device: str
+    versions: dict[str, str]
+    ceilings: dict[str, Ceiling]  # "memory copy", "gemm bf16 best shape"
+
+
+def ceilings_folder() -> Path:
+    """As engine_probe finds its cache: `$ENGINE_PROBE_CACHE`, else `engine_probe` in the user's cache folder."""
+    if chosen := os.environ.get("ENGINE_PROBE_CACHE"):
+        return Path(chosen).expanduser().absolute() / "ceilings"
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().absolute() / "engine_probe" / "ceilings"
+
+
+def ceilings_of(report: Report) -> list[Ceilings]:
+    """Of each device what is right and its own; a wrong or invalid figure is nobody's ceiling."""
+    found = []
+    for part in report.devices:
+        kept = {
+            f"{result.test} {result.name}": _ceiling(result, report)
+            for result in report.results
+            if result.device == part.device.target
+            and result.figure
+            and result.test in TESTS
+            and result.verdict not in (FAIL, INVALID)
+        }
+        if kept:
+            device = part.device
+            found.append(Ceilings("kernels_bench.ceilings/1", device.identity, device.name, report.versions, kept))
+    return found
+
+
+def store(report: Report) -> list[Path]:
+    paths = []
+    for ceilings in ceilings_of(report):
+        stamp = report.started.replace(":", "").replace("-", "")
+        path = ceilings_folder() / ceilings.identity / f"{stamp}.json"
+        temporary = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(ceilings)) + b"\n")
+            temporary.rename(path)
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot keep the ceilings in {path.parent}: {error.strerror or error}; "
+                "choose another place with ENGINE_PROBE_CACHE"
+            ) from error
+        paths.append(path)
+    return paths
+
+
+def read_ceilings(identity: str) -> dict[str, Ceiling]:
+    """The newest value of each name. Files of another schema, or half written, are not this device's ceilings."""
+    newest: dict[str, Ceiling] = {}
+    for path in sorted((ceilings_folder() / identity).glob("*.json")):
+        try:
+            newest |= msgspec.json.decode(path.read_bytes(), type=Ceilings).ceilings
+        except msgspec.DecodeError:
+            continue
+    return newest
+
+
+def _ceiling(result: Result, report: Report) -> Ceiling:
+    figure = result.figure
+    assert figure is not None
+    return Ceiling(figure.value, figure.unit, figure.samples.stable, report.quick, report.started, figure.detail)

@@ -1,0 +1,66 @@
+"""The report as a file, written once and read back strictly."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from kernels_bench.errors import InputError, UnavailableError
+from kernels_bench.results import FAIL, INVALID, Figure, Report
+
+
+def check_writable(path: Path) -> None:
+    """Before the run, so that nothing is measured in vain."""
+    if path.exists():
+        raise InputError(f"--json {path} exists and is never overwritten: name another file")
+    if not path.parent.is_dir():
+        raise InputError(f"--json {path}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"--json {path}: the folder {path.parent} cannot be written to; name another file")
+
+
+def write_report(report: Report, path: Path) -> None:
+    try:
+        with path.open("xb") as file:
+            file.write(msgspec.json.encode(report) + b"\n")
+    except OSError as error:
+        raise UnavailableError(f"cannot write {path}: {error.strerror or error}; name another file") from error
+
+
+def read_report(path: Path) -> Report:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Report)
+    except OSError as error:
+        raise InputError(f"--baseline {path} cannot be read: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"--baseline {path} is no report of kernels_bench: {error}; make one with --json") from error
+
+
+class Baseline:
+    """The figures of a saved run, by the card they came from."""
+
+    def __init__(self, report: Report, path: Path) -> None:
+        self._path = path
+        self._names = {part.device.target: part.device.name for part in report.devices}
+        self._results = [result for result in report.results if result.verdict not in (FAIL, INVALID)]
+
+    def check_covers(self, card: str) -> None:
+        if card not in self._names.values():
+            known = ", ".join(sorted(set(self._names.values()))) or "no device"
+            raise InputError(
+                f"--baseline {self._path} was measured on {known}, this is {card}: use one of its own kind"
+            )
+
+    def figure(self, device: str, card: str | None, test: str, name: str) -> Figure | None:
+        """Of the same place in the box, else of any card of that name."""
+        found = [
+            result
+            for result in self._results
+            if result.figure
+            and (result.test, result.name) == (test, name)
+            and (result.device == device or (card is not None and self._names.get(result.device) == card))
+        ]
+        found.sort(key=lambda result: result.device != device)
+        return found[0].figure if found else None

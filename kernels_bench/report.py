@@ -1,0 +1,99 @@
+"""The report on a terminal: a table per device, its health, and one line that sums up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kernels_bench.results import FAIL, INVALID, MEASURED, PASS, SKIPPED, WARN, Device, Figure, Report, Result, Verdict
+from kernels_bench.words import quantity
+
+STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", SKIPPED: "dim", MEASURED: "cyan"}
+PIPE_WIDTH = 160
+GIB = 1 << 30
+
+
+def show(report: Report) -> None:
+    console = output_console()
+    for part in report.devices:
+        console.print(f"\n[bold]{escape(_title(part.device))}[/]")
+        console.print(_table([result for result in report.results if result.device == part.device.target]))
+        for finding in part.findings:
+            console.print(f"  {_coloured(finding.verdict)} {escape(finding.text)}")
+    targets = {part.device.target for part in report.devices}
+    if between := [result for result in report.results if result.device not in targets]:
+        console.print("\n[bold]between the cards[/]")
+        console.print(_table(between, with_device=True))
+    console.print(f"\n{summary(report)}")
+
+
+def output_console() -> Console:
+    """A pipe has no width of its own: there, nothing is cut."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=PIPE_WIDTH if piped else None, highlight=False)
+
+
+def exit_code(report: Report) -> int:
+    """1: something failed. 3: nothing failed, but a figure could not be had. Else 0."""
+    said = all_verdicts(report)
+    return 1 if FAIL in said else 3 if INVALID in said else 0
+
+
+def all_verdicts(report: Report) -> list[Verdict]:
+    health = [finding.verdict for part in report.devices for finding in part.findings]
+    return [*(result.verdict for result in report.results), *health]
+
+
+def summary(report: Report) -> str:
+    counted = Counter(result.verdict for result in report.results)
+    parts = [f"{counted[verdict]} {_coloured(verdict)}" for verdict in STYLES if counted[verdict]]
+    how = "quick" if report.quick else "full"
+    return f"{', '.join(parts) or 'nothing measured'} in {report.seconds:.0f} s ({how})"
+
+
+def _title(device: Device) -> str:
+    facts = f"{device.name}, {device.memory_bytes / GIB:.1f} GiB, "
+    unit = "multiprocessors" if device.is_cuda else "cores"
+    return f"{device.target}: {facts}{device.cores} {unit}"
+
+
+def _table(results: list[Result], with_device: bool = False) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for title in (*(["cards"] if with_device else []), "test"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("figure", overflow="fold")
+    table.add_column("median", justify="right", no_wrap=True)
+    table.add_column("spread", justify="right", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("because", overflow="fold")
+    for result in results:
+        cells = [result.test, escape(_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
+        table.add_row(*([result.device] if with_device else []), *cells, escape("; ".join(result.reasons)))
+    return table
+
+
+def _name(result: Result) -> str:
+    """With the shape, where a product has one."""
+    detail = result.figure.detail if result.figure else {}
+    if {"m", "n", "k"} <= detail.keys():
+        return f"{result.name}, {detail['m']}×{detail['n']}×{detail['k']}"
+    return result.name
+
+
+def _numbers(figure: Figure | None) -> tuple[str, str, str]:
+    if figure is None:
+        return "", "", ""
+    spread = figure.samples.iqr_ns / figure.samples.median_ns
+    right = "" if figure.check is None else "right" if figure.check.passed else "[bold red]WRONG[/]"
+    return quantity(figure.value, figure.unit), f"{spread:.1%}", right
+
+
+def _coloured(verdict: Verdict) -> str:
+    return f"[{STYLES[verdict]}]{verdict}[/]"
