@@ -17,6 +17,7 @@ from engine_probe.errors import EngineProbeError
 # imported when the command is called, so that `--help` stays quick.
 COMMANDS = {
     "sweep": "measure a grid of points on one or more engines",
+    "validate": "measure this hardware and say whether it is what was paid for",
     "models": "list the models that need no download",
     "doctor": "say what works on this machine and what does not",
 }
