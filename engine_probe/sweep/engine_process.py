@@ -19,7 +19,7 @@ from engine_probe.engine.processes import die_with_parent
 from engine_probe.errors import EngineProbeError
 from engine_probe.probe import Probe
 from engine_probe.sweep.messages import Began, Ended, Failed, Message, Said
-from engine_probe.sweep.plan import Point, SweepFile, points
+from engine_probe.sweep.plan import Point, SweepFile, check_lengths, points
 
 FIRST_TOKEN_ID, LAST_TOKEN_ID = 10, 250  # in the vocabulary of every model, and no special token
 WARM_UP_TOKENS = 4
@@ -38,6 +38,7 @@ def measure_all(sweep: SweepFile, folder: Path, tell: Callable[[Message], None])
     """Every point on one warm engine, each recorded into a folder of its own."""
     tell(Said(f"starting vLLM on {sweep.engine.model}"))
     llm = build_llm(sweep.spec, say=lambda text: tell(Said(text)))
+    check_lengths(sweep, llm.llm_engine.model_config.max_model_len)
     todo = points(sweep)
     tell(Said("warming up"))
     generate(llm, msgspec.structs.replace(todo[0], concurrency=1, output_len=WARM_UP_TOKENS))

@@ -96,9 +96,20 @@ def read_sweep(name: str) -> SweepFile:
     try:
         check_model(sweep.engine.model)
         check_arguments(sweep.engine.arguments, "engine.arguments")
+        check_lengths(sweep, sweep.engine.arguments.get("max_model_len"))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
+
+
+def check_lengths(sweep: SweepFile, max_model_len: object) -> None:
+    """vLLM would end an answer that does not fit early, without a word, and the figures would be another grid's."""
+    asked = sweep.grid.input_len + sweep.grid.output_len
+    if isinstance(max_model_len, int) and asked > max_model_len:
+        raise InputError(
+            f"grid.input_len + grid.output_len is {asked}, more than max_model_len = {max_model_len}: shorten them, or "
+            "raise engine.arguments.max_model_len"
+        )
 
 
 def refusal(said: str, document: dict[str, Any]) -> str:

@@ -1,0 +1,109 @@
+"""A sweep file is taken whole or refused with one sentence: which key, which value, what belongs there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from engine_probe.commands.sweep import command
+from engine_probe.errors import InputError
+from engine_probe.sweep.plan import Point, find_sweep, points, read_sweep, shipped_names
+
+GOOD = """
+question = "How many?"
+[engine]
+model = "tiny"
+[engine.arguments]
+max_model_len = 512
+[grid]
+concurrency = [1, 4]
+input_len = 32
+output_len = 48
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_the_grid_becomes_points(file: Path) -> None:
+    sweep = read_sweep(str(file))
+    assert points(sweep) == [Point(1, 32, 48, 0), Point(4, 32, 48, 0)]
+
+
+def test_a_points_key_follows_its_content(file: Path) -> None:
+    one, other = points(read_sweep(str(file)))
+    spec = read_sweep(str(file)).spec
+    assert one.key(spec) == one.key(spec) != other.key(spec)
+    assert one.key(spec) != one.key(spec.with_arguments(max_model_len=256))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[grid]", "[grid", "is not valid TOML"),
+        ("concurrency =", "concurency =", "grid.concurency is not known: did you mean concurrency?"),
+        ("question =", "aim =", "aim is not known: a sweep file takes question, engine, grid"),
+        ('question = "How many?"', "", "question is missing"),
+        ("[1, 4]", '[1, "64"]', 'grid.concurrency[1] is "64", expected int, got str'),
+        ("[1, 4]", "[1, 0]", "grid.concurrency[1] is 0, expected int >= 1"),
+        ("[1, 4]", "[]", "grid.concurrency is [], expected array of length >= 1"),
+        ("input_len = 32", "input_len = 1.5", "grid.input_len is 1.5, expected int"),
+        ("input_len = 32", "", "grid.input_len is missing"),
+        ("output_len = 48", "output_len = 481", "output_len is 513, more than max_model_len = 512: shorten them"),
+        ('model = "tiny"', "model = 3", "engine.model is 3, expected str, got int"),
+        ('model = "tiny"', 'model = "tinny"', "unknown model 'tinny': did you mean tiny?"),
+    ],
+)
+def test_what_is_wrong_is_named(file: Path, old: str, new: str, sentence: str) -> None:
+    file.write_text(GOOD.replace(old, new))
+    with pytest.raises(InputError, match=re.escape(sentence)) as caught:
+        read_sweep(str(file))
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_engine_argument_is_refused_before_an_engine_starts(file: Path) -> None:
+    pytest.importorskip("vllm")
+    file.write_text(GOOD.replace("max_model_len", "max_model_length"))
+    with pytest.raises(InputError, match=r"mine.toml: engine.arguments: .* did you mean max_model_len"):
+        read_sweep(str(file))
+
+
+def test_no_such_sweep_lists_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"there is no sweep 'smok': did you mean smoke\?"):
+        read_sweep("smok")
+    with pytest.raises(InputError, match=r"shipped are .*smoke"):
+        read_sweep("xyz")
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_sweep_reads_and_tells_its_cost_and_expectation(name: str) -> None:
+    assert read_sweep(name).question.endswith("?")
+    text = find_sweep(name).read_text()
+    assert text.startswith("# Cost:")
+    assert "# Expected" in text
+
+
+def test_the_list_tells_each_question() -> None:
+    outcome = CliRunner().invoke(command, ["--list"])
+    assert outcome.exit_code == 0
+    assert [line.split()[0] for line in outcome.output.splitlines()] == shipped_names()
+    assert read_sweep("smoke").question in outcome.output
+
+
+def test_a_folder_that_holds_something_is_refused(file: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "result").write_text("precious")
+    for taken in (kept, file):
+        outcome = CliRunner().invoke(command, [str(file), "--out", str(taken)])
+        assert isinstance(outcome.exception, InputError)
+        assert f"{taken} already holds something and is never overwritten" in str(outcome.exception)
+    assert [path.name for path in kept.iterdir()] == ["result"]

@@ -1,0 +1,87 @@
+"""What a sweep says is counted in its recordings; what they do not show is not said."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from engine_probe.sweep.plan import Point
+from engine_probe.sweep.result import PointResult, interpretation
+from engine_probe.sweep.screen import show_results
+
+
+def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
+    """Ten seconds at `rate`, with room for everybody."""
+    plain = PointResult(
+        id=f"point-{concurrency}",
+        point=Point(concurrency, 32, 64, 0),
+        status="complete",
+        iterations=64,
+        seconds=10.0,
+        output_tokens=int(rate * 10),
+        scheduled_tokens=1000,
+        recomputed_tokens=0,
+        preemptions=0,
+        mean_running=float(concurrency),
+        peak_waiting=0,
+        kv_waits=0,
+        peak_kv_share=concurrency / 20,
+        median_first_token_seconds=0.1,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+SPARE = result(4, 80)
+FULL = result(16, 200)
+SHARED = result(18, 190, kv_waits=3, preemptions=1, recomputed_tokens=50)
+OVERLOAD = result(64, 150, kv_waits=30, preemptions=20, recomputed_tokens=240)
+
+
+class TestRegions:
+    @pytest.mark.parametrize(
+        ("point", "region"), [(SPARE, "spare"), (FULL, "spare"), (SHARED, "shared"), (OVERLOAD, "overload")]
+    )
+    def test_follow_from_counts(self, point: PointResult, region: str) -> None:
+        assert point.region == region
+
+    def test_a_tenth_computed_twice_is_overload(self) -> None:
+        assert msgspec.structs.replace(SHARED, recomputed_tokens=99).region == "shared"
+        assert msgspec.structs.replace(SHARED, recomputed_tokens=100).region == "overload"
+
+
+class TestTheSentence:
+    def test_it_tells_limit_cost_and_best(self) -> None:
+        assert interpretation([SPARE, FULL, SHARED, OVERLOAD]) == (
+            "The KV pool limits from 18 requests at once; preemption begins at 18, and at 64 24% of the computed "
+            "tokens were computed before and lost; throughput is highest at 16 (200.0 tokens/s) and 25% lower at 64."
+        )
+
+    def test_the_order_of_the_points_does_not_matter(self) -> None:
+        whole = [SPARE, FULL, SHARED, OVERLOAD]
+        assert interpretation(whole[::-1]) == interpretation(whole)
+
+    def test_without_pressure_it_says_how_far_the_pool_is_from_it(self) -> None:
+        assert interpretation([SPARE, result(8, 120)]) == (
+            "No request waited for KV blocks, of which at most 40% were in use; throughput is highest at 8 "
+            "(120.0 tokens/s), the most that was tried."
+        )
+
+    def test_one_point_says_nothing_of_a_best(self) -> None:
+        assert "highest" not in interpretation([SPARE])
+
+    def test_a_recording_that_is_not_complete_says_nothing(self) -> None:
+        assert interpretation([msgspec.structs.replace(SPARE, status="incomplete")]) == ""
+        assert interpretation([]) == ""
+
+
+def test_the_table_fits_a_terminal_of_80_columns_and_names_what_is_incomplete() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_results([SPARE, OVERLOAD, result(8, 1, status="incomplete")], console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = {line.split()[0]: line.split()[-1] for line in lines if line[:5].strip().isdigit()}
+    assert rows == {"4": "spare", "64": "overload", "8": "incomplete"}

@@ -1,0 +1,108 @@
+"""`engine_probe sweep` end to end: a real engine in a process of its own, and what a person gets to see."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engine_probe import load
+
+SWEEP = """
+question = "Does it run?"
+[engine]
+model = "tiny"
+[engine.arguments]
+block_size = 32
+num_gpu_blocks_override = 25
+max_model_len = 256
+enable_prefix_caching = false
+enforce_eager = true
+[grid]
+concurrency = [1, 8, 16]
+input_len = 32
+output_len = 64
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sweep")
+    (path / "mine.toml").write_text(SWEEP)
+    (path / "long.toml").write_text(SWEEP.replace("max_model_len = 256", "max_model_len = 100_000"))
+    (path / "endless.toml").write_text(SWEEP.replace("[1, 8, 16]", "[2000]"))
+    return path
+
+
+def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "engine_probe", "sweep", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> subprocess.CompletedProcess[str]:
+    return sweep(folder, "mine.toml", "--out", "out")
+
+
+def test_it_ends_well_and_keeps_vllms_noise_in_a_file(done: subprocess.CompletedProcess[str], folder: Path) -> None:
+    assert done.returncode == 0, done.stderr
+    assert "INFO" not in done.stdout + done.stderr
+    assert "INFO" in (folder / "out/engine.log").read_text()
+
+
+def test_progress_goes_to_the_error_stream_and_the_result_to_the_other(
+    done: subprocess.CompletedProcess[str],
+) -> None:
+    assert "point 2 of 3: 8 requests at once" in done.stderr
+    assert "The KV pool limits from 16 requests at once; preemption begins at 16" in done.stdout
+    regions = [line.split()[-1] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
+    assert regions == ["spare", "spare", "overload"]
+
+
+def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str], folder: Path) -> None:
+    result = json.loads((folder / "out/sweep.json").read_text())
+    assert [point["point"]["concurrency"] for point in result["points"]] == [1, 8, 16]
+    for point in result["points"]:
+        run = load(folder / "out/points" / point["id"])
+        assert run.status == point["status"] == "complete"
+        assert sum(run.iterations["output_tokens"].to_pylist()) == point["output_tokens"]
+        assert point["output_tokens"] == point["point"]["concurrency"] * 64
+        assert sum(run.requests["recomputed_tokens"].to_pylist()) == point["recomputed_tokens"]
+        assert run.preemptions.num_rows == point["preemptions"]
+        assert run.requests.num_rows == point["point"]["concurrency"]
+
+
+def test_a_second_time_into_the_same_folder_is_refused(done: subprocess.CompletedProcess[str], folder: Path) -> None:
+    again = sweep(folder, "mine.toml", "--out", "out")
+    assert again.returncode == 2
+    assert again.stderr.startswith("engine_probe: out already holds something and is never overwritten")
+
+
+def test_what_vllm_refuses_ends_in_one_sentence_that_names_the_log(folder: Path) -> None:
+    refused = sweep(folder, "long.toml", "--out", "long")
+    assert refused.returncode == 2
+    last = refused.stderr.splitlines()[-1]
+    assert last.startswith("engine_probe: vLLM refuses the engine arguments for tiny: ")
+    assert last.endswith("all the engine said is in long/engine.log")
+
+
+def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -> None:
+    command = [sys.executable, "-m", "engine_probe", "sweep", "endless.toml", "--out", "endless"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    point = folder / "endless/points"
+    deadline = time.monotonic() + 120
+    while not list(point.glob("*/iterations.arrows")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert load(next(point.iterdir())).status == "cut"
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in listed.splitlines() if "engine_process endless" in line]
