@@ -79,8 +79,7 @@ class Witness:
         now |= self._unfinished_prompts & scheduled
         for request_id in scheduled:
             request = self.scheduler.requests[request_id]
-            known = request.num_tokens + request.num_output_placeholders
-            if request.num_computed_tokens < known:
+            if request.num_computed_tokens < request.num_tokens:
                 self._unfinished_prompts.add(request_id)
             else:
                 self._unfinished_prompts.discard(request_id)

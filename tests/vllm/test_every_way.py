@@ -1,0 +1,236 @@
+"""Every way an engine runs: its core in another process, in a server, on two ranks, scheduling ahead."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from witness import broken_laws
+
+from engine_probe import load
+from engine_probe.plugin import FORCE_VARIABLE, RECORD_VARIABLE
+
+SMALL = {"block_size": 32, "num_gpu_blocks_override": 64, "max_model_len": 512, "enforce_eager": True}
+
+BEGIN = """
+import sys
+if __name__ == "__main__":
+    from engine_probe.engine.build import build_llm, llm_arguments
+    from engine_probe.engine.spec import EngineSpec
+    import vllm
+    from vllm import SamplingParams
+    arguments = {arguments!r}
+    prompts = [dict(prompt_token_ids=[10 + (7 * i + j) % 200 for j in range(40 + i)]) for i in range(24)]
+    parameters = SamplingParams(max_tokens=60, ignore_eos=True, temperature=0)
+"""
+
+OFFLINE = (
+    BEGIN
+    + """
+    llm = build_llm(EngineSpec("tiny", arguments), multiprocess=True)
+    outputs = llm.generate(prompts, parameters, use_tqdm=False)
+    print("tokens", sum(len(output.outputs[0].token_ids) for output in outputs))
+    llm.llm_engine.engine_core.shutdown()
+"""
+)
+
+SERVER = (
+    BEGIN
+    + """
+    import asyncio
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    async def answer(engine, name, prompt, leave_after):
+        told = 0
+        async for output in engine.generate(prompt, parameters, name):
+            told = len(output.outputs[0].token_ids)
+            if told >= leave_after:
+                break  # as a client that hangs up
+        return told
+    async def serve():
+        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**llm_arguments(EngineSpec("tiny", arguments), print)))
+        first = [answer(engine, "a%d" % i, prompt, 1000) for i, prompt in enumerate(prompts)]
+        told = sum(await asyncio.gather(*first))
+        await asyncio.sleep(0.6)  # nothing to do for a while, as servers have
+        second = [answer(engine, "b%d" % i, prompt, 7 if i % 2 else 1000) for i, prompt in enumerate(prompts)]
+        await asyncio.gather(*second)
+        print("tokens", told)
+        engine.shutdown()
+    asyncio.run(serve())
+"""
+)
+
+
+@pytest.fixture
+def run_program(tmp_path: Path) -> Callable[..., str]:
+    """A program in a process of its own, with a main module that vLLM's processes can import."""
+
+    def run(text: str, **environment: str) -> str:
+        program = tmp_path / "program.py"
+        program.write_text(text)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_"))}
+        outcome = subprocess.run(
+            [sys.executable, str(program)],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            env={**clean, **environment},
+        )
+        assert outcome.returncode == 0, outcome.stderr[-4000:]
+        return outcome.stdout + outcome.stderr
+
+    return run
+
+
+def tokens_told(printed: str) -> int:
+    (line,) = [line for line in printed.splitlines() if line.startswith("tokens ")]
+    return int(line.split()[1])
+
+
+def test_the_core_in_another_process_is_recorded_when_asked_for(
+    run_program: Callable[..., str], tmp_path: Path
+) -> None:
+    printed = run_program(OFFLINE.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "recorded")})
+    run = load(tmp_path / "recorded")
+    assert "engine_probe records this engine into" in printed
+    assert run.status == "complete"
+    assert broken_laws(run) == []
+    assert sum(run.iterations["output_tokens"].to_pylist()) == tokens_told(printed) == 24 * 60
+    assert run.requests.num_rows == 24
+    assert run.facts["process"]["pid"] != os.getpid()
+    assert run.workers["scheduled_tokens"].to_pylist() == run.iterations["scheduled_tokens"].to_pylist()
+
+
+def test_nothing_is_recorded_unless_asked_for(run_program: Callable[..., str], tmp_path: Path) -> None:
+    printed = run_program(OFFLINE.format(arguments=SMALL))
+    assert tokens_told(printed) == 24 * 60
+    assert "engine_probe records" not in printed
+    assert not list(tmp_path.glob("**/run.json"))
+
+
+def test_a_long_lived_async_engine(run_program: Callable[..., str], tmp_path: Path) -> None:
+    printed = run_program(SERVER.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "recorded")})
+    run = load(tmp_path / "recorded")
+    assert run.status == "complete"
+    assert broken_laws(run) == []
+    rows = run.requests.to_pylist()
+    assert sum(row["output_tokens"] for row in rows if row["request_id"].startswith("a")) == tokens_told(printed)
+    reasons = [row["finish_reason"] for row in rows if row["request_id"].startswith("b")]
+    assert reasons.count("abort") == 12
+    assert reasons.count("length") == 12
+    assert max(run.iterations["gap_ns"].to_pylist()) > 0.5e9  # the pause
+
+
+def test_a_recording_that_cannot_be_is_said_and_the_engine_goes_on(
+    run_program: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    printed = run_program(OFFLINE.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "taken")})
+    assert tokens_told(printed) == 24 * 60
+    assert "engine_probe does not record this engine" in printed
+
+
+def test_two_ranks_show_their_own_steps(run_program: Callable[..., str], tmp_path: Path) -> None:
+    text = (
+        BEGIN
+        + """
+    from engine_probe import Probe
+    llm = build_llm(EngineSpec("tiny", {{**arguments, "tensor_parallel_size": 2}}))
+    with Probe(llm, {out!r}):
+        outputs = llm.generate(prompts, parameters, use_tqdm=False)
+    print("tokens", sum(len(output.outputs[0].token_ids) for output in outputs))
+    llm.llm_engine.engine_core.shutdown()
+"""
+    )
+    out = str(tmp_path / "run")
+    printed = run_program(text.format(arguments=SMALL, out=out), VLLM_CPU_OMP_THREADS_BIND="0|1")
+    run = load(out)
+    assert run.status == "complete", run.notes
+    assert broken_laws(run) == []
+    assert tokens_told(printed) == sum(run.iterations["output_tokens"].to_pylist())
+    workers = run.workers.to_pylist()
+    scheduled = run.iterations["scheduled_tokens"].to_pylist()
+    for rank in (0, 1):
+        mine = [row for row in workers if row["rank"] == rank]
+        assert [row["scheduled_tokens"] for row in mine] == scheduled
+        for row, step in zip(mine, run.iterations.to_pylist(), strict=True):
+            # Its work lies within the step as the core saw it: one clock in all processes.
+            assert step["start_ns"] < row["start_ns"]
+            end = step["start_ns"] + step["schedule_ns"] + step["execute_ns"]
+            assert rank or row["start_ns"] + row["execute_ns"] < end
+    assert len({json.dumps(rank["pid"]) for rank in run.facts["workers"]["ranks"]}) == 2
+
+
+def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_path: Path) -> None:
+    """AsyncScheduler and its queue of batches, over an executor that computes nothing."""
+    text = (
+        BEGIN
+        + """
+    sys.path.insert(0, {here!r})
+    import os
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+    from engine_probe import Probe
+    from engine_probe.engine.substitute import SubstituteExecutor
+    from scenarios import drive, greedy, prompt
+    from witness import Witness
+    known = llm_arguments(EngineSpec("tiny", arguments), print)
+    config = EngineArgs(**known, distributed_executor_backend=SubstituteExecutor).create_engine_config()
+    config.scheduler_config.async_scheduling = True
+    engine = LLMEngine(config, SubstituteExecutor, log_stats=False)
+    core = engine.engine_core.engine_core
+    witness = Witness(core)
+    order = []
+    schedule, update = core.scheduler.schedule, core.scheduler.update_from_output
+    core.scheduler.schedule = lambda *a, **k: (order.append("S"), schedule(*a, **k))[1]
+    core.scheduler.update_from_output = lambda *a, **k: (order.append("U"), update(*a, **k))[1]
+    requests = [(str(i), prompt(i, 60), greedy(50)) for i in range(30)]
+    late = {{20: [(str(i), prompt(i, 200), greedy(9)) for i in range(30, 36)]}}
+    with Probe(engine, {out!r}) as probe:
+        outputs = drive(engine, requests, late=late, aborts={{33: ["2", "35"]}})
+    print("tokens", sum(len(output.outputs[0].token_ids) for output in outputs.values()))
+    print("scheduler", type(core.scheduler).__name__, "".join(order[:8]))
+    print("differences", witness.differences(probe.run))
+"""
+    )
+    out = str(tmp_path / "run")
+    printed = run_program(text.format(arguments=SMALL, out=out, here=str(Path(__file__).parent)))
+    assert "scheduler AsyncScheduler SSUSUSUS" in printed
+    assert "differences []" in printed
+    run = load(out)
+    assert run.status == "complete", run.notes
+    assert run.facts["engine"]["asynchronous"]
+    assert run.facts["close"]["requests_with_unknown_token_times"] == 0
+    assert sum(run.iterations["preempted_requests"].to_pylist()) > 0
+
+
+def test_an_unknown_vllm_is_consented_to_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine_probe.errors import UnsupportedVersionError
+    from engine_probe.hook import engine
+
+    monkeypatch.setattr(engine, "installed_vllm", lambda: ("vllm", "0.99.1"))
+    with pytest.raises(UnsupportedVersionError, match=r"vllm 0\.99\.1 .*0\.28 to 0\.33.*--force"):
+        engine.check_version(force=False)
+    engine.check_version(force=True)
+    assert FORCE_VARIABLE == "ENGINE_PROBE_FORCE"
+
+
+def test_an_engine_in_another_process_without_the_plugin_is_refused(tmp_path: Path) -> None:
+    from engine_probe import InputError, Probe
+
+    class SyncMPClient:
+        resources = None
+
+    class Outside:
+        engine_core: Any = SyncMPClient()
+
+    with pytest.raises(InputError, match=RECORD_VARIABLE), Probe(Outside(), tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
