@@ -18,6 +18,7 @@ from engine_probe.errors import EngineProbeError
 COMMANDS = {
     "sweep": "measure a grid of points on one or more engines",
     "validate": "measure this hardware and say whether it is what was paid for",
+    "overhead": "measure what the probe itself costs on this machine",
     "models": "list the models that need no download",
     "doctor": "say what works on this machine and what does not",
 }

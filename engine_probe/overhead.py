@@ -1,37 +1,43 @@
 """What watching costs: the probe against vLLM's own statistics, on the real scheduler of this machine.
 
 Every mode drives the same real `LLMEngine` and scheduler over an executor that computes nothing, in one process, in
-short alternating blocks. A figure is the median over rounds of (block with the mode on - neighbouring block
-with nothing on), of each block's median step, so that drift of the machine falls out.
+short alternating blocks: off, probe, off, statistics, off, details ... A figure is the median over the rounds of
+(block with the mode on - mean of the two blocks beside it), each block standing for the median of its steps, so that
+the drift of a shared machine falls out.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter_ns as now
 from typing import Any
 
+import msgspec
+
+from engine_probe.engine.build import llm_arguments
+from engine_probe.engine.spec import EngineSpec
 from engine_probe.probe import Probe
 
 RUNNING = (1, 32, 256, 1024)
 ROUNDS = 15
-BLOCK_SECONDS = 0.15  # a block of steps of one mode; short against the drift of a shared machine
+MAX_MODEL_LEN = 4096
 PROMPT_TOKENS = 64
+LONGEST_ANSWER = MAX_MODEL_LEN - PROMPT_TOKENS - 64
+BLOCK_SECONDS = 0.12  # a block of steps of one mode; short against the drift of a shared machine
+SETTLING_STEPS = 3
 SNAPSHOT_SECONDS = 0.2
-DISK_ITERATIONS = 4_096
-DISK_SECONDS = 4.0
+DISK_ITERATIONS, DISK_SECONDS = 3_900, 8.0
+MODES = ("probe", "statistics", "details")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """One number of running requests, all modes."""
+class Cost(msgspec.Struct, frozen=True):
+    """One number of running requests, all modes; times are medians in ns per iteration."""
 
     running: int
     rounds: int
@@ -41,23 +47,27 @@ class Cost:
     probe_counted_ns: float  # what the probe counts of itself
     probe_ns: float  # what the clock outside says, as are the next two
     statistics_ns: float  # disable_log_stats=False
-    details_ns: float  # and enable_logging_iteration_details
-    snapshot_ns: float  # one metrics snapshot every 200 ms, its cost spread over the steps between two
-    disk_bytes: float  # per iteration, closed file
+    details_ns: float  # ... and enable_logging_iteration_details
+    snapshot_ns: float  # one metrics snapshot every 200 ms, spread over the steps between two
+    spread_ns: dict[str, float]  # half the distance between the quartiles of the rounds, per mode
+    disk_bytes: float  # per iteration, closed iterations file
     disk_iterations: int
 
     @property
-    def cheaper_than_statistics(self) -> float:
-        return self.statistics_ns / self.probe_ns if self.probe_ns > 0 else float("nan")
+    def share_of_schedule(self) -> float:
+        return self.probe_ns / self.schedule_ns
+
+    def times_cheaper(self, than_ns: float) -> float | None:
+        """None where the probe's cost drowns in the noise."""
+        return than_ns / self.probe_ns if self.probe_ns > self.spread_ns["probe"] else None
 
 
 class Engines:
     """Three real engines over substitute executors: nothing on, statistics on, iteration details too."""
 
-    def __init__(self, model: str, most_running: int) -> None:
+    def __init__(self, most_running: int) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        self._model, self._most = model, most_running
+        self._most = most_running
         self.plain = self._build(log_stats=False)
         self.statistics = self._build(log_stats=True)
         self.details = self._build(log_stats=True, enable_logging_iteration_details=True)
@@ -68,34 +78,37 @@ class Engines:
 
         from engine_probe.engine.substitute import SubstituteExecutor
 
-        config = EngineArgs(
-            model=self._model,
-            load_format="dummy",
-            skip_tokenizer_init=True,
-            max_model_len=4096,
-            block_size=16,
-            num_gpu_blocks_override=1 + self._most * 4096 // 16,
-            max_num_seqs=self._most,
-            max_num_batched_tokens=max(8192, self._most * PROMPT_TOKENS),
-            enable_prefix_caching=False,
-            enforce_eager=True,
-            distributed_executor_backend=SubstituteExecutor,
-            **arguments,
-        ).create_engine_config()
-        return LLMEngine(config, SubstituteExecutor, log_stats=log_stats)
+        spec = EngineSpec(
+            "tiny",
+            {
+                "skip_tokenizer_init": True,
+                "max_model_len": MAX_MODEL_LEN,
+                "block_size": 16,
+                "num_gpu_blocks_override": 1 + self._most * MAX_MODEL_LEN // 16,
+                "max_num_seqs": self._most,
+                "max_num_batched_tokens": max(8192, self._most * PROMPT_TOKENS),
+                "enable_prefix_caching": False,
+                "enforce_eager": True,
+                **arguments,
+            },
+        )
+        known = {**llm_arguments(spec), "distributed_executor_backend": SubstituteExecutor}
+        known.pop("kv_cache_memory_bytes", None)  # there is no memory behind these blocks
+        return LLMEngine(EngineArgs(**known).create_engine_config(), SubstituteExecutor, log_stats=log_stats)
 
-    def fill(self, running: int, max_tokens: int) -> None:
+    @contextmanager
+    def filled(self, running: int) -> Iterator[None]:
+        """So many requests past their prompts, in all three; none left afterwards."""
         from vllm import SamplingParams
 
-        parameters = SamplingParams(max_tokens=max_tokens, ignore_eos=True, detokenize=False)
+        parameters = SamplingParams(max_tokens=LONGEST_ANSWER, ignore_eos=True, detokenize=False)
         for engine in self:
             for index in range(running):
                 prompt = [3 + (index * 7 + position) % 200 for position in range(PROMPT_TOKENS)]
                 engine.add_request(f"{running}-{index}", {"prompt_token_ids": prompt}, parameters)
             for _ in range(5):
                 engine.step()
-
-    def empty(self) -> None:
+        yield
         for engine in self:
             core = engine.engine_core.engine_core
             engine.abort_request(list(engine.output_processor.request_states), internal=True)
@@ -106,8 +119,10 @@ class Engines:
         return iter((self.plain, self.statistics, self.details))
 
 
-def time_steps(engine: Any, steps: int) -> float:
-    """Median duration of a step over one block."""
+def block(engine: Any, steps: int) -> float:
+    """Median duration of a step over one block, the first steps after the change of mode apart."""
+    for _ in range(SETTLING_STEPS):
+        engine.step()
     durations = []
     for _ in range(steps):
         before = now()
@@ -118,28 +133,34 @@ def time_steps(engine: Any, steps: int) -> float:
 
 def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Callable[[], None]) -> Cost:
     """One row of the table."""
-    engines.fill(running, max_tokens=3900)
-    step = time_steps(engines.plain, 5)
-    steps = max(5, min(200, int(BLOCK_SECONDS * 1e9 / step)))
-    steps = min(steps, 3000 // (2 * rounds + 2))
-    differences: dict[str, list[float]] = {"probe": [], "statistics": [], "details": []}
-    off, counted, scheduling = [], [], []
-    for number in range(rounds):
-        base = time_steps(engines.plain, steps)
+    differences: dict[str, list[float]] = {mode: [] for mode in MODES}
+    off: list[float] = []
+    counted: list[float] = []
+    scheduling: list[float] = []
+
+    def probed(steps: int, number: int) -> float:
         with Probe(engines.plain, folder / f"{running}-{number}") as probe:
-            watched = time_steps(engines.plain, steps)
+            watched = block(engines.plain, steps)
         rows = probe.run.iterations
         counted.append(statistics.median(rows["probe_ns"].to_pylist()))
         scheduling.append(statistics.median(rows["schedule_ns"].to_pylist()))
-        off.append(base)
-        differences["probe"].append(watched - base)
-        differences["statistics"].append(time_steps(engines.statistics, steps) - base)
-        differences["details"].append(time_steps(engines.details, steps) - base)
-        tick()
-    snapshot = metrics_snapshot_ns(engines.statistics)
-    step = statistics.median(off)
-    engines.empty()
+        return watched
+
+    with engines.filled(running):
+        step = block(engines.plain, 5)
+        steps = max(5, min(200, int(BLOCK_SECONDS * 1e9 / step)))
+        steps = min(steps, LONGEST_ANSWER // (5 * rounds) - SETTLING_STEPS)  # what the plain engine's requests can still answer
+        off.append(block(engines.plain, steps))
+        for number in range(rounds):
+            for mode in (*MODES[number % 3 :], *MODES[: number % 3]):
+                engine = {"statistics": engines.statistics, "details": engines.details}.get(mode)
+                watched = block(engine, steps) if engine else probed(steps, number)
+                off.append(block(engines.plain, steps))
+                differences[mode].append(watched - (off[-2] + off[-1]) / 2)
+            tick()
+        snapshot = metrics_snapshot_ns(engines.statistics)
     disk_bytes, disk_rows = bytes_on_disk(engines, running, folder / f"{running}-disk")
+    step = statistics.median(off)
     return Cost(
         running=running,
         rounds=rounds,
@@ -151,9 +172,17 @@ def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Cal
         statistics_ns=statistics.median(differences["statistics"]),
         details_ns=statistics.median(differences["details"]),
         snapshot_ns=snapshot * step / (SNAPSHOT_SECONDS * 1e9),
+        spread_ns={mode: half_quartile_distance(values) for mode, values in differences.items()},
         disk_bytes=disk_bytes,
         disk_iterations=disk_rows,
     )
+
+
+def half_quartile_distance(values: list[float]) -> float:
+    if len(values) < 2:
+        return float("inf")  # one round says nothing about the spread
+    first, _, third = statistics.quantiles(values, n=4)
+    return (third - first) / 2
 
 
 def metrics_snapshot_ns(engine: Any) -> float:
@@ -168,34 +197,24 @@ def metrics_snapshot_ns(engine: Any) -> float:
 
 def bytes_on_disk(engines: Engines, running: int, folder: Path) -> tuple[float, int]:
     """Size of the closed iterations file per row, over a recording of its own."""
-    engines.fill(running, max_tokens=3900)
-    with Probe(engines.plain, folder) as probe:
+    with engines.filled(running), Probe(engines.plain, folder) as probe:
         begun = now()
-        for count in range(1, DISK_ITERATIONS + 1):  # noqa: B007
-            if not engines.plain.has_unfinished_requests():
-                break
+        for _ in range(DISK_ITERATIONS):
             engines.plain.step()
             if now() - begun > DISK_SECONDS * 1e9:
                 break
     table = probe.run.facts["tables"]["iterations"]
-    engines.empty()
-    return table["bytes"] / max(1, table["rows"]), count
+    return table["bytes"] / max(1, table["rows"]), table["rows"]
 
 
-def run(model: str, rounds: int, tick: Callable[[], None], say: Callable[[str], None]) -> list[Cost]:
-    """The whole table; recordings go to a temporary folder."""
+def run(levels: tuple[int, ...], rounds: int, tick: Callable[[], None], say: Callable[[str], None]) -> Iterator[Cost]:
+    """Row by row; recordings go to a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="engine_probe-overhead-"))
     try:
-        say("starting three engines over substitute executors")
-        engines = Engines(model, max(RUNNING))
-        costs = []
-        for running in RUNNING:
-            say(f"{running} running requests")
-            costs.append(measure(engines, running, rounds, folder, tick))
-        return costs
+        say("starting three engines that compute nothing")
+        engines = Engines(max(levels))
+        for running in levels:
+            say(f"{running} running")
+            yield measure(engines, running, rounds, folder, tick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def as_json(costs: list[Cost], facts: dict[str, Any]) -> str:
-    return json.dumps({**facts, "costs": [asdict(cost) for cost in costs]}, indent=1)
