@@ -69,7 +69,7 @@ def measure_live(levels: tuple[int, ...], rounds: int) -> list[Cost]:
 
 
 def microseconds(ns: float) -> str:
-    return f"{ns / 1e3:,.1f}"
+    return f"{ns / 1e3:.1f}" if abs(ns) < 1e5 else f"{ns / 1e3:.0f}"
 
 
 def show(costs: list[Cost]) -> None:
@@ -77,18 +77,19 @@ def show(costs: list[Cost]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     titles = (
-        "running",
+        "run-\nning",
         "step",
-        "schedule()",
+        "sched-\nule()",
         "probe",
-        "± ",
-        "counted\nby itself",
-        "of\nschedule()",
-        "vLLM's\nstatistics",
+        "±",
+        "own\ncount",
+        "of sche-\ndule()",
+        "statis-\ntics",
+        "±",
     )
-    for title in (*titles, "± ", "with\ndetails", "snapshot\n200 ms", "details\n/ probe", "bytes\n/ row"):
+    for title in (*titles, "with\ndetails", "snap-\nshot", "details\n/probe", "bytes\n/row"):
         table.add_column(title, justify="right", no_wrap=True)
     for cost in costs:
         ratio = cost.times_cheaper(cost.details_ns)
@@ -104,8 +105,9 @@ def show(costs: list[Cost]) -> None:
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
     console.print(table)
     console.print(
-        "µs per iteration, medians; ± is half the distance between the quartiles over "
-        f"{costs[0].rounds} rounds. A probe cost below its ± is not told from nothing, and has no ratio.",
+        f"µs per iteration, medians of {costs[0].rounds} rounds of pairs; ± is half the distance between the "
+        "quartiles.\nstatistics, details, snapshot: vLLM's own, the last once in 200 ms; own count: what the probe "
+        "counts\nof itself. A probe cost below its ± is not told from nothing: no ratio is given.",
         style="dim",
     )
 
