@@ -22,7 +22,9 @@ def findings(
         *_company(before),
         *(Finding(FAIL, f"the driver reported Xid {xid} during the run") for xid in xids),
     ]
-    return tuple(found) or (Finding(PASS, "nothing wrong in what the card says of itself"),)
+    healthy = () if found else (Finding(PASS, "nothing wrong in what the card says of itself"),)
+    unknown = () if specification else (Finding(WARN, "no row in specifications.toml: nothing to hold it to"),)
+    return (*found, *healthy, *unknown)
 
 
 def cpu_findings(others_cores: float | None, cores: int, tolerance: float) -> tuple[Finding, ...]:

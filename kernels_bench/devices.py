@@ -56,9 +56,11 @@ def cpu() -> Device:
 
 def free_bytes(device: Device) -> int:
     """What may be taken without taking it from anybody."""
-    if device.is_cuda:
-        return int(torch.cuda.mem_get_info(torch.device(device.target))[0])
-    return host_free_bytes()
+    if not device.is_cuda:
+        return host_free_bytes()
+    place = torch.device(device.target)
+    kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)  # by torch, for its next tensor
+    return int(torch.cuda.mem_get_info(place)[0]) + int(kept)
 
 
 def host_free_bytes() -> int:

@@ -26,8 +26,9 @@ class Nvml:
         self.handles = {device.target: self._handle(device) for device in devices if device.is_cuda}
 
     def _handle(self, device: Device) -> Any:
-        """By its identity, for torch's order and NVML's need not agree."""
-        return self.ask("nvmlDeviceGetHandleByUUID", device.identity)
+        """By its identity, for torch's order and NVML's need not agree. torch does not say which kind it is."""
+        whole = self.ask("nvmlDeviceGetHandleByUUID", device.identity)
+        return whole or self.ask("nvmlDeviceGetHandleByUUID", device.identity.replace("GPU-", "MIG-"))
 
     def ask(self, function: str, *arguments: Any) -> Any:
         """None where this card or driver does not answer that question."""
@@ -76,7 +77,7 @@ def read_health(nvml: Nvml | None, device: Device) -> Health:
         busy_percent=busy.gpu if busy else None,
         processes=None if running is None else tuple(pid for pid in running if pid != os.getpid()),
         sees_this_process=None if running is None else os.getpid() in running,
-        mig=bool(mig[0]) if mig is not None else None,
+        mig=True if " MIG " in device.name else bool(mig[0]) if mig is not None else None,
         persistence=_yes(ask("nvmlDeviceGetPersistenceMode", handle)),
         ecc=bool(ecc[0]) if ecc is not None else None,
         ecc_corrected=_ecc(nvml, handle, "CORRECTED"),

@@ -59,7 +59,7 @@ class Effort:
 
 
 QUICK = Effort(round_s=0.1, rounds_at_most=8, warm_up_at_most_s=1.0, tolerance=0.02)
-FULL = Effort(round_s=0.4, rounds_at_most=20, warm_up_at_most_s=5.0, tolerance=0.01)
+FULL = Effort(round_s=0.4, rounds_at_most=10, warm_up_at_most_s=3.0, tolerance=0.01)
 
 
 @dataclass(frozen=True)

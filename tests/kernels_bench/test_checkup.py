@@ -1,0 +1,237 @@
+"""What a card says of itself, through a small NVML of our own, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kernels_bench.checkup import cpu_findings, findings, newcomers
+from kernels_bench.health import CpuShare, Nvml, XidWatch, read_health, reader, topology
+from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
+from kernels_bench.specifications import specification_of
+from kernels_bench.watch import Watch
+from tests.kernels_bench.fakes import L40S
+
+OTHER = Device("cuda:1", "NVIDIA L40S", "GPU-2", 48 << 30, 96 << 20, 142, "8.9")
+GIB = 1 << 30
+
+
+class NVMLError(Exception):
+    pass
+
+
+def small_nvml(**answers: Any) -> Any:
+    """A driver that answers what the test names, with constants of NVML's names, and refuses the rest."""
+
+    class Module:
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith(("NVML_", "nvmlEventType")):
+                return 3
+            if name not in answers:
+                raise AttributeError(name)
+            answer = answers[name]
+            return answer if callable(answer) else lambda *arguments: answer
+
+    module: Any = Module()
+    module.NVMLError = NVMLError
+    return module
+
+
+def by_uuid(uuid: str) -> str:
+    return f"handle of {uuid}"
+
+
+def test_a_card_that_answers() -> None:
+    nvml = Nvml(
+        small_nvml(
+            nvmlDeviceGetHandleByUUID=by_uuid,
+            nvmlDeviceGetMemoryInfo=SimpleNamespace(total=48 * GIB, used=GIB),
+            nvmlDeviceGetUtilizationRates=SimpleNamespace(gpu=3),
+            nvmlDeviceGetRemappedRows=(1, 2, 0, 1),
+            nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=os.getpid()), SimpleNamespace(pid=7)],
+            nvmlDeviceGetMigMode=(0, 0),
+            nvmlDeviceGetEccMode=(1, 1),
+            nvmlSystemGetDriverVersion="580.95",
+            nvmlDeviceGetNvLinkState=lambda handle, link: link < 2,
+        ),
+        (L40S,),
+    )
+    health = read_health(nvml, L40S)
+    assert (health.driver, health.used_bytes, health.busy_percent, health.nvlinks_up) == ("580.95", GIB, 3, 2)
+    assert (health.processes, health.sees_this_process) == ((7,), True)
+    assert (health.mig, health.ecc) == (False, True)
+    assert (health.rows_remapped_uncorrected, health.row_remap_pending, health.row_remap_failed) == (2, False, True)
+
+
+def test_a_card_that_says_nothing_is_not_called_healthy_or_ill() -> None:
+    silent = Nvml(small_nvml(nvmlDeviceGetHandleByUUID=by_uuid), (L40S,))
+    assert read_health(silent, L40S) == Health(uuid="GPU-1")
+    assert read_health(None, L40S) == Health()
+    assert reader(None, L40S) is None
+
+
+def test_a_slice_is_found_by_its_own_kind_of_name() -> None:
+    def only_slices(uuid: str) -> str:
+        if not uuid.startswith("MIG-"):
+            raise NVMLError
+        return by_uuid(uuid)
+
+    part = Device("cuda:0", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", "GPU-1", 5 * GIB, 1 << 20, 14, "8.0")
+    nvml = Nvml(small_nvml(nvmlDeviceGetHandleByUUID=only_slices), (part,))
+    assert nvml.handles == {"cuda:0": "handle of MIG-1"}
+    assert read_health(nvml, part).mig
+
+
+def test_readings_under_load_ask_older_drivers_by_the_older_name() -> None:
+    nvml = Nvml(
+        small_nvml(
+            nvmlDeviceGetHandleByUUID=by_uuid,
+            nvmlDeviceGetCurrentClocksThrottleReasons=64,
+            nvmlDeviceGetTemperature=91,
+            nvmlDeviceGetCurrPcieLinkWidth=8,
+        ),
+        (L40S,),
+    )
+    read = reader(nvml, L40S)
+    assert read is not None
+    reading = read()
+    assert (reading.slowed_by, reading.temperature_c, reading.pcie_width, reading.power_mw) == (64, 91, 8, None)
+
+
+def test_the_watch_looks_while_the_work_goes_on_and_stops_with_it() -> None:
+    looked: list[int] = []
+
+    def read() -> Any:
+        looked.append(len(looked))
+        return len(looked)
+
+    with Watch(read, every_s=0.001) as watch:
+        while not looked:
+            pass
+    assert list(watch.readings) == [number + 1 for number in looked]
+    with Watch(None) as blind:
+        pass
+    assert blind.readings == []
+
+
+@pytest.mark.parametrize(
+    ("level", "words"), [(10, "same switch"), (30, "one host bridge"), (40, "same NUMA node"), (50, "crossing NUMA")]
+)
+def test_the_way_between_two_cards_has_a_name(level: int, words: str) -> None:
+    nvml = Nvml(
+        small_nvml(
+            nvmlDeviceGetHandleByUUID=by_uuid,
+            nvmlDeviceGetTopologyCommonAncestor=level,
+            nvmlDeviceGetP2PStatus=5,
+        ),
+        (L40S, OTHER),
+    )
+    assert topology(nvml, L40S, OTHER) == words
+    assert topology(None, L40S, OTHER) == "unknown"
+
+
+def test_nvlink_is_named_before_the_bus() -> None:
+    nvml = Nvml(small_nvml(nvmlDeviceGetHandleByUUID=by_uuid, nvmlDeviceGetP2PStatus=0), (L40S, OTHER))
+    assert topology(nvml, L40S, OTHER) == "NVLink"
+
+
+def test_xids_are_heard_while_they_come() -> None:
+    waiting = [79, 48]
+
+    def wait(events: object, timeout_ms: int) -> SimpleNamespace:
+        if not waiting:
+            raise NVMLError
+        return SimpleNamespace(eventData=waiting.pop(0))
+
+    freed: list[object] = []
+    nvml = Nvml(
+        small_nvml(
+            nvmlDeviceGetHandleByUUID=by_uuid,
+            nvmlEventSetCreate="events",
+            nvmlDeviceRegisterEvents=None,
+            nvmlEventSetWait_v2=wait,
+            nvmlEventSetFree=freed.append,
+        ),
+        (L40S,),
+    )
+    assert XidWatch(nvml).close() == (79, 48)
+    assert freed == ["events"]
+    assert XidWatch(None).close() == ()
+
+
+@pytest.mark.parametrize(
+    ("after", "expected", "words"),
+    [
+        ({"ecc_uncorrected": 1}, FAIL, "could not be corrected"),
+        ({"ecc_corrected": 4}, WARN, "4 ECC errors were corrected"),
+        ({"row_remap_failed": True}, FAIL, "replace it"),
+        ({"row_remap_pending": True}, FAIL, "reset it"),
+        ({"page_retirement_pending": True}, FAIL, "retired"),
+        ({"pages_retired": 2}, WARN, "2 memory pages"),
+        ({"ecc": False}, WARN, "ECC is off"),
+        ({"pcie_replays": 12}, WARN, "2 PCIe replays during the run"),
+        ({"nvlink_errors": 3}, WARN, "3 NVLink errors during the run"),
+    ],
+)
+def test_each_fault_has_its_sentence(after: dict[str, Any], expected: Verdict, words: str) -> None:
+    before = Health(pcie_replays=10, nvlink_errors=0)
+    found = findings(before, Health(**after), specification_of("NVIDIA L40S"))
+    assert [(finding.verdict, words in finding.text) for finding in found] == [(expected, True)]
+
+
+@pytest.mark.parametrize(
+    ("before", "expected", "words"),
+    [
+        ({"mig": True}, INVALID, "slice"),
+        ({"processes": (7,)}, INVALID, "7"),
+        ({"used_bytes": 20 * GIB, "memory_bytes": 48 * GIB}, WARN, "20.0 GiB"),
+        ({"pcie_generation_max": 3, "pcie_generation_card": 4}, WARN, "slot is PCIe generation 3"),
+        ({"pcie_width_max": 8}, WARN, "8 PCIe lanes, the card could use 16"),
+        ({"power_limit_mw": 300_000, "power_default_mw": 350_000}, WARN, "300 W"),
+        ({"persistence": False}, WARN, "persistence"),
+    ],
+)
+def test_each_circumstance_has_its_sentence(before: dict[str, Any], expected: Verdict, words: str) -> None:
+    found = findings(Health(**before), Health(), specification_of("NVIDIA L40S"))
+    assert [(finding.verdict, words in finding.text) for finding in found] == [(expected, True)]
+
+
+def test_a_healthy_known_card_a_strange_one_and_an_xid() -> None:
+    assert [f.verdict for f in findings(Health(), Health(), specification_of("NVIDIA L40S"))] == [PASS]
+    assert "no row in specifications.toml" in findings(Health(), Health(), None)[-1].text
+    assert "Xid 79" in findings(Health(), Health(), specification_of("NVIDIA L40S"), [79])[0].text
+
+
+def test_who_came_during_the_run() -> None:
+    before = Health(processes=(7,))
+    assert newcomers(before, Health(processes=(7, 8), sees_this_process=True)) == (8,)
+    assert newcomers(before, Health(processes=(7, 8), sees_this_process=False)) == ()  # that is this process
+    assert newcomers(before, Health(processes=(7, 8, 9), sees_this_process=False)) == (8, 9)
+
+
+def test_cores_that_others_used_are_counted_from_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    stat = tmp_path / "stat"
+    times = iter([100.0, 110.0])
+    monkeypatch.setattr("kernels_bench.health.time", SimpleNamespace(monotonic=lambda: next(times)))
+    own = iter([(1.0, 0.0), (6.0, 0.0)])
+
+    def used() -> SimpleNamespace:
+        user, system = next(own)
+        return SimpleNamespace(user=user, system=system)
+
+    monkeypatch.setattr("kernels_bench.health.os.times", used)
+    stat.write_text("cpu 0 0 0 0 0 0 0 0 0 0\n")
+    share = CpuShare(stat)
+    stat.write_text(f"cpu {12 * ticks} 0 {3 * ticks} 0 0 0 0 0 0 0\n")
+    assert share.others() == pytest.approx(1.0)  # 15 s of work in 10 s, 5 s of it ours
+
+
+def test_a_processor_with_company() -> None:
+    assert cpu_findings(1.5, 2, 0.05)[0].verdict == WARN
+    assert cpu_findings(0.02, 2, 0.05)[0].verdict == PASS
+    assert cpu_findings(None, 2, 0.05) == ()
