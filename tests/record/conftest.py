@@ -1,0 +1,16 @@
+"""Batches are what the test makes them: no writer of this room wakes up by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from engine_probe.record import writer
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hours_between_flushes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "FLUSH_SECONDS", 3_600)
+        yield
