@@ -138,8 +138,8 @@ def preemption(whole: list[PointResult]) -> str:
         return ""
     worst = max(hit, key=lambda result: result.recomputed_share)
     return (
-        f"preemption begins at {hit[0].point.concurrency}, and at {worst.point.concurrency} "
-        f"{worst.recomputed_share:.0%} of the computed tokens were computed before and lost"
+        f"preemption begins at {hit[0].point.concurrency}, and at {worst.point.concurrency} requests "
+        f"{worst.recomputed_share:.0%} of the tokens were computed a second time"
     )
 
 

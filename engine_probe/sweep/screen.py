@@ -22,8 +22,8 @@ from engine_probe.sweep.run import Event
 PLAIN_SECONDS = 10  # between signs of life in a log
 REGION_STYLES = {"spare": "green", "shared": "yellow", "overload": "red"}
 REGIONS = (
-    "spare: no request waited for KV blocks; shared: some did; overload: preemption made the\n"
-    f"engine compute at least {OVERLOAD_RECOMPUTED_SHARE:.0%} of its tokens a second time"
+    "spare: no request waited for KV blocks; shared: some did; overload: at least\n"
+    f"{OVERLOAD_RECOMPUTED_SHARE:.0%} of the tokens were computed a second time, after preemptions"
 )
 
 
