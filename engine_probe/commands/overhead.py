@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,39 +78,40 @@ def show(costs: list[Cost]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    titles = (
-        "run-\nning",
-        "step",
-        "sched-\nule()",
-        "probe",
-        "±",
-        "own\ncount",
-        "of sche-\ndule()",
-        "statis-\ntics",
-        "±",
-    )
-    for title in (*titles, "with\ndetails", "snap-\nshot", "details\n/probe", "bytes\n/row"):
-        table.add_column(title, justify="right", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table.add_column("µs per iteration, at")
     for cost in costs:
-        ratio = cost.times_cheaper(cost.details_ns)
-        table.add_row(
-            str(cost.running),
-            *map(microseconds, (cost.step_ns, cost.schedule_ns, cost.probe_ns, cost.spread_ns["probe"])),
-            microseconds(cost.probe_counted_ns),
-            f"{cost.share_of_schedule:.2%}",
-            *map(microseconds, (cost.statistics_ns, cost.spread_ns["statistics"], cost.details_ns, cost.snapshot_ns)),
-            "-" if ratio is None else f"{ratio:.1f}",
-            f"{cost.disk_bytes:.0f}",
-        )
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120, highlight=False)
+        table.add_column(f"{cost.running} running", justify="right", no_wrap=True)
+
+    def row(name: str, figure: Callable[[Cost], str]) -> None:
+        table.add_row(name, *map(figure, costs))
+
+    row("step, nothing on", lambda cost: microseconds(cost.step_ns))
+    row("  of which schedule()", lambda cost: microseconds(cost.schedule_ns))
+    row("[bold]probe[/]", lambda cost: spread(cost, "probe", cost.probe_ns))
+    row("  counted by itself", lambda cost: microseconds(cost.probe_counted_ns))
+    row("  of schedule()", lambda cost: f"{cost.share_of_schedule:.2%}")
+    row("vLLM's statistics", lambda cost: spread(cost, "statistics", cost.statistics_ns))
+    row("  with iteration details", lambda cost: spread(cost, "details", cost.details_ns))
+    row("  a metrics snapshot every 200 ms", lambda cost: microseconds(cost.snapshot_ns))
+    row("[bold]details / probe[/]", times_cheaper)
+    row("bytes on disk per iteration", lambda cost: f"{cost.disk_bytes:.0f}")
+    console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"µs per iteration, medians of {costs[0].rounds} rounds of pairs; ± is half the distance between the "
-        "quartiles.\nstatistics, details, snapshot: vLLM's own, the last once in 200 ms; own count: what the probe "
-        "counts\nof itself. A probe cost below its ± is not told from nothing: no ratio is given.",
+        f"Medians of {costs[0].rounds} rounds of pairs; ± is half the distance between the quartiles. "
+        "A probe cost below its ± is not told from nothing, and has no ratio.",
         style="dim",
     )
+
+
+def spread(cost: Cost, mode: str, ns: float) -> str:
+    return f"{microseconds(ns)} ± {microseconds(cost.spread_ns[mode])}"
+
+
+def times_cheaper(cost: Cost) -> str:
+    ratio = cost.times_cheaper(cost.details_ns)
+    return "-" if ratio is None else f"{ratio:.1f}"
 
 
 def write(path: Path, costs: list[Cost]) -> None:
