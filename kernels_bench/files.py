@@ -49,9 +49,7 @@ class Baseline:
     def check_covers(self, card: str) -> None:
         if card not in self._names.values():
             known = ", ".join(sorted(set(self._names.values()))) or "no device"
-            raise InputError(
-                f"--baseline {self._path} was measured on {known}, this is {card}: use one of its own kind"
-            )
+            raise InputError(f"--baseline {self._path} is of {known}, and this is {card}: use one of its kind")
 
     def figure(self, device: str, card: str | None, test: str, name: str) -> Figure | None:
         """Of the same place in the box, else of any card of that name."""

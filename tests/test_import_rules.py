@@ -20,6 +20,8 @@ FORBIDDEN = {
     "engine": {"engine_probe.hook", "engine_probe.record", "engine_probe.sweep", "engine_probe.commands"},
 }
 
+KERNELS_BENCH = PACKAGE.parent / "kernels_bench"
+
 
 def imported_by(path: Path) -> set[str]:
     found: set[str] = set()
@@ -41,8 +43,23 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
             assert not broken, f"{path.relative_to(PACKAGE)} imports {name}"
 
 
+def test_kernels_bench_runs_alone() -> None:
+    """With torch and the core dependencies: nothing of engine_probe, and no vLLM."""
+    files = list(KERNELS_BENCH.rglob("*.py"))
+    assert files
+    for path in files:
+        rooms = {name.partition(".")[0] for name in imported_by(path)}
+        assert not rooms & {"engine_probe", "vllm", "transformers", "pyarrow"}, path.name
+
+
 @pytest.mark.parametrize(
-    "line", ["import engine_probe", "from engine_probe.cli import cli; cli(['--help'], 'x', standalone_mode=False)"]
+    "line",
+    [
+        "import engine_probe",
+        "from engine_probe.cli import cli; cli(['--help'], 'x', standalone_mode=False)",
+        "import kernels_bench",
+        "from kernels_bench.cli import command; command(['--help'], 'x', standalone_mode=False)",
+    ],
 )
 def test_importing_loads_nothing_heavy(line: str) -> None:
     program = f"{line}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"

@@ -1,0 +1,132 @@
+"""The command line: what is wrong is said before anything is measured; a real run on this processor ends well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from kernels_bench.cli import command
+from kernels_bench.devices import wanted_cards
+from kernels_bench.errors import InputError, UnavailableError
+from kernels_bench.files import read_report
+
+needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="only a machine without a GPU can lack one")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path / "cache"))
+
+
+def existing(tmp_path: Path) -> str:
+    (tmp_path / "there.json").write_text("{}")
+    return str(tmp_path / "there.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--only", "gemmm"], 2, "did you mean gemm?"),
+        (["--only", "memory,xyz"], 2, "known are memory, gemm"),
+        (["--only", ""], 2, 'names "", which is no test'),
+        (["--device", "tpu"], 2, '--device is "tpu", expected cpu, all, or cards such as cuda:0,1'),
+        (["--device", "cuda:x"], 2, "expected cpu"),
+        (["--device", "cpu", "--only", "p2p"], 3, "takes two cards, and there is cpu only"),
+        (["--device", "cpu", "--only", "pcie"], 3, "takes a card"),
+        (["--baseline", "nowhere.json"], 2, "nowhere.json cannot be read: No such file"),
+        (["--tolerance", "0"], 2, "0"),
+        (["--json", "nowhere/x.json"], 2, "there is no folder nowhere"),
+        (["--ray"], 2, "No such option"),
+    ],
+)
+def test_wrong_input_is_one_sentence(arguments: list[str], code: int, said: str) -> None:
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_existing_report_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["--device", "cpu", "--json", existing(tmp_path)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "never overwritten" in done.stderr
+
+
+def test_a_corrupt_baseline_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["--device", "cpu", "--baseline", existing(tmp_path)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "missing required field `schema`" in done.stderr
+
+
+@needs_no_gpu
+@pytest.mark.parametrize("wanted", ["all", "cuda", "cuda:0", "cuda:0,1"])
+def test_a_machine_without_cuda_says_so(wanted: str) -> None:
+    done = CliRunner().invoke(command, ["--device", wanted])
+    assert done.exit_code == 3
+    assert "use --device cpu" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cards"),
+    [("all", (0, 1, 2)), ("cuda", (0,)), ("cuda:1", (1,)), ("cuda:2,0", (2, 0)), ("cuda:0,cuda:1,1", (0, 1))],
+)
+def test_cards_by_their_numbers(wanted: str, cards: tuple[int, ...]) -> None:
+    assert wanted_cards(wanted, 3) == cards
+
+
+def test_cards_that_are_not_there() -> None:
+    with pytest.raises(InputError, match="names cuda:3, and torch sees cuda:0 to cuda:2"):
+        wanted_cards("cuda:0,3", 3)
+    with pytest.raises(InputError, match="torch sees cuda:0 only"):
+        wanted_cards("cuda:1", 1)
+    with pytest.raises(UnavailableError):
+        wanted_cards("cuda:0", 0)
+
+
+def test_engine_probe_validate_is_the_same_command() -> None:
+    line = [sys.executable, "-m", "engine_probe", "validate", "--only", "gemmm"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == 'kernels_bench: --only names "gemmm", which is no test: did you mean gemm?\n'
+
+
+def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    arguments = ["--device", "cpu", "--quick", "--only", "launch,memory"]
+    first = CliRunner().invoke(command, [*arguments, "--json", str(path)])
+    assert first.exit_code == 0, first.output
+    results = read_report(path).results
+    assert [(result.test, result.name) for result in results] == [
+        *(("memory", name) for name in ("copy", "read", "write", "triad")),
+        ("launch", "operator"),
+    ]
+    assert all(result.verdict == "MEASURED" for result in results)  # no pass mark is known for a processor
+    assert all(result.figure and result.figure.value > 0 for result in results)
+    assert all(result.figure and result.figure.check for result in results[:4])
+    assert all(result.figure.check.passed for result in results if result.figure and result.figure.check)
+
+    second = CliRunner().invoke(
+        command, [*arguments, "--only", "launch", "--baseline", str(path), "--tolerance", "100"]
+    )
+    assert second.exit_code == 0, second.output
+    assert "against the baseline's" in second.output
+
+
+@pytest.mark.slow
+def test_everything_on_this_processor(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    command_line = [sys.executable, "-m", "kernels_bench", "--device", "cpu", "--quick", "--json", str(path)]
+    done = subprocess.run(command_line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no pass mark known" in done.stdout
+    rows = json.loads(path.read_text())["results"]
+    by_verdict = {row["verdict"] for row in rows}
+    assert by_verdict == {"MEASURED", "SKIPPED"}
+    measured = {row["figure"]["test"] for row in rows if row["figure"]}
+    assert measured == {"memory", "gemm", "attention", "launch", "sustained"}

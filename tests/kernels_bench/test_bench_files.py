@@ -1,0 +1,160 @@
+"""Reports go to disk and come back the same; broken ones are refused; ceilings are found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kernels_bench.ceilings import read_ceilings, store
+from kernels_bench.errors import InputError
+from kernels_bench.files import Baseline, check_writable, read_report, write_report
+from kernels_bench.report import exit_code, summary
+from kernels_bench.results import (
+    FAIL,
+    INVALID,
+    MEASURED,
+    PASS,
+    SKIPPED,
+    WARN,
+    Device,
+    DeviceReport,
+    Finding,
+    Health,
+    Report,
+    Result,
+    Skipped,
+    Verdict,
+)  # fmt: skip
+from tests.kernels_bench.fakes import figure
+
+EPYC = Device("cpu", "AMD EPYC", "cpu-1", 24 << 30, 32 << 20, 2)
+
+
+def report(*results: Result, started: str = "2026-01-01T00:00:00+00:00", findings: tuple[Finding, ...] = ()) -> Report:
+    part = DeviceReport(EPYC, Health(), Health(), findings)
+    return Report("kernels_bench/1", started, 1.0, ("x",), True, 0.05, {"torch": "2"}, (part,), results)
+
+
+def row(value: float = 2e10, verdict: Verdict = MEASURED, name: str = "copy") -> Result:
+    return Result(verdict, ("a reason",), "cpu", figure=figure(value, name=name))
+
+
+def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
+    whole = report(row(), Result(SKIPPED, ("why",), "cpu", skipped=Skipped("pcie", "all", "why")))
+    write_report(whole, tmp_path / "one.json")
+    assert read_report(tmp_path / "one.json") == whole
+
+
+def test_every_sample_is_in_the_file(tmp_path: Path) -> None:
+    write_report(report(row()), tmp_path / "one.json")
+    back = read_report(tmp_path / "one.json").results[0].figure
+    assert back is not None
+    assert [len(times) for times in back.samples.rounds_ns] == [3, 3, 3]
+
+
+def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    check_writable(path)
+    path.write_text("dear")
+    with pytest.raises(InputError, match="never overwritten"):
+        check_writable(path)
+    assert path.read_text() == "dear"
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="make it first"):
+        check_writable(tmp_path / "no" / "one.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "Input data was truncated"),
+        (b"{", "Input data was truncated"),
+        (b"\xff\xfe", "no report"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"schema": "kernels_bench/2"}', "Invalid enum value 'kernels_bench/2' - at `$.schema`"),
+        (b'{"schemas": 1}', "unknown field `schemas`"),
+    ],
+)
+def test_a_corrupt_baseline_says_where(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "base.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_report(path)
+    assert said in caught.value.message
+    assert str(path) in caught.value.message
+
+
+def test_a_cut_off_baseline_is_refused(tmp_path: Path) -> None:
+    write_report(report(row()), tmp_path / "whole.json")
+    cut = tmp_path / "cut.json"
+    cut.write_bytes((tmp_path / "whole.json").read_bytes()[:-100])
+    with pytest.raises(InputError, match="no report of kernels_bench"):
+        read_report(cut)
+
+
+def test_a_baseline_of_another_card_is_refused() -> None:
+    baseline = Baseline(report(row()), Path("base.json"))
+    baseline.check_covers("AMD EPYC")
+    with pytest.raises(InputError, match=r"base\.json is of AMD EPYC, and this is NVIDIA L40S"):
+        baseline.check_covers("NVIDIA L40S")
+
+
+def test_a_baseline_finds_the_same_place_first_then_the_same_kind() -> None:
+    baseline = Baseline(report(row(1e10)), Path("base.json"))
+    same = baseline.figure("cpu", "AMD EPYC", "memory", "copy")
+    kind = baseline.figure("cuda:5", "AMD EPYC", "memory", "copy")
+    assert same is not None
+    assert same == kind
+    assert baseline.figure("cuda:5", "NVIDIA L40S", "memory", "copy") is None
+    assert baseline.figure("cpu", "AMD EPYC", "memory", "triad") is None
+
+
+def test_a_bad_figure_is_nobodys_baseline() -> None:
+    bad = Baseline(report(row(verdict=FAIL), row(verdict=INVALID)), Path("base.json"))
+    assert bad.figure("cpu", "AMD EPYC", "memory", "copy") is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [((PASS, MEASURED), 0), ((WARN, SKIPPED), 0), ((INVALID, PASS), 3), ((FAIL, INVALID), 1), ((), 0)],
+)
+def test_the_exit_code_is_the_worst_verdicts(verdicts: tuple[Verdict, ...], code: int) -> None:
+    assert exit_code(report(*(row(verdict=verdict) for verdict in verdicts))) == code
+
+
+def test_ill_health_alone_fails_too() -> None:
+    assert exit_code(report(row(), findings=(Finding(FAIL, "no spare rows"),))) == 1
+
+
+def test_the_summary_counts() -> None:
+    text = summary(report(row(), row(), row(verdict=FAIL)))
+    assert "1 [bold red]FAIL[/], 2 [cyan]MEASURED[/] in 1 s (quick)" in text
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_ceilings_are_kept_by_device_and_the_newest_of_each_name_is_read(own_cache: Path) -> None:
+    store(report(row(1e10), row(3e10, name="triad")))
+    (path,) = store(report(row(2e10), started="2026-02-01T00:00:00+00:00"))
+    assert path.parent == own_cache / "ceilings" / "cpu-1"
+    found = read_ceilings("cpu-1")
+    assert {name: ceiling.value for name, ceiling in found.items()} == {"memory copy": 2e10, "memory triad": 3e10}
+    assert read_ceilings("cpu-2") == {}
+
+
+def test_wrong_and_invalid_figures_are_no_ceilings(own_cache: Path) -> None:
+    assert store(report(row(verdict=FAIL), row(verdict=INVALID))) == []
+    assert read_ceilings("cpu-1") == {}
+
+
+def test_a_broken_ceilings_file_hides_nothing_else(own_cache: Path) -> None:
+    (path,) = store(report(row(1e10)))
+    path.with_name("2027.json").write_text("{")
+    assert read_ceilings("cpu-1")["memory copy"].value == 1e10
