@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from kernels_bench.results import Check, Device, Figure, Samples, Unit
 from kernels_bench.timing import Call
@@ -71,3 +72,28 @@ def figure(
     detail: dict[str, str | int | float] | None = None,
 ) -> Figure:
     return Figure(test, name, unit, value, int(value / 1000), samples(stable=stable), check, detail or {})
+
+
+class NVMLError(Exception):
+    pass
+
+
+def small_nvml(**answers: Any) -> Any:
+    """A driver that answers what the test names, with constants of NVML's names, and refuses the rest."""
+
+    class Module:
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith(("NVML_", "nvmlEventType")):
+                return 3
+            if name not in answers:
+                raise AttributeError(name)
+            answer = answers[name]
+            return answer if callable(answer) else lambda *arguments: answer
+
+    module: Any = Module()
+    module.NVMLError = NVMLError
+    return module
+
+
+def by_uuid(uuid: str) -> str:
+    return f"handle of {uuid}"

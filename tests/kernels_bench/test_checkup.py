@@ -14,35 +14,10 @@ from kernels_bench.health import CpuShare, Nvml, XidWatch, read_health, reader, 
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.watch import Watch
-from tests.kernels_bench.fakes import L40S
+from tests.kernels_bench.fakes import L40S, NVMLError, by_uuid, small_nvml
 
 OTHER = Device("cuda:1", "NVIDIA L40S", "GPU-2", 48 << 30, 96 << 20, 142, "8.9")
 GIB = 1 << 30
-
-
-class NVMLError(Exception):
-    pass
-
-
-def small_nvml(**answers: Any) -> Any:
-    """A driver that answers what the test names, with constants of NVML's names, and refuses the rest."""
-
-    class Module:
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith(("NVML_", "nvmlEventType")):
-                return 3
-            if name not in answers:
-                raise AttributeError(name)
-            answer = answers[name]
-            return answer if callable(answer) else lambda *arguments: answer
-
-    module: Any = Module()
-    module.NVMLError = NVMLError
-    return module
-
-
-def by_uuid(uuid: str) -> str:
-    return f"handle of {uuid}"
 
 
 def test_a_card_that_answers() -> None:

@@ -1,0 +1,131 @@
+"""The suite on cards that exist only as numbers: throttling, too little memory, a dying card each get their row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from kernels_bench import suite
+from kernels_bench.bench import Bench
+from kernels_bench.health import Nvml
+from kernels_bench.report import exit_code, show
+from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, Device, Figure, Report
+from kernels_bench.screen import Screen
+from kernels_bench.timing import QUICK
+from tests.kernels_bench.fakes import L40S, FakeClock, by_uuid, figure, small_nvml
+
+THERMAL = 64
+GOOD = 0.8e12  # bytes per second; the L40S's mark is 0.72e12
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
+    """Runs given tests on fake L40S cards, whose NVML answers what is given."""
+
+    def run(tests: dict[str, Callable[[], Iterator[Figure]]], cards: int = 1, **answers: Any) -> Report:
+        @contextmanager
+        def opened(devices: tuple[Device, ...]) -> Iterator[Nvml]:
+            yield Nvml(small_nvml(nvmlDeviceGetHandleByUUID=by_uuid, **answers), devices)
+
+        def fake_bench(state: Any, device: Device) -> Bench:
+            return Bench(device, FakeClock(lambda sample: 1e6), QUICK, True, lambda text: None)
+
+        monkeypatch.setattr(suite, "open_nvml", opened)
+        monkeypatch.setattr(suite, "_bench", fake_bench)
+        monkeypatch.setattr(suite, "release", lambda device: None)
+        monkeypatch.setattr(suite, "_module", lambda test: SimpleNamespace(run=lambda bench: tests[test]()))
+        devices = tuple(
+            Device(f"cuda:{index}", L40S.name, f"GPU-{index}", 48 << 30, 96 << 20, 142, "8.9") for index in range(cards)
+        )
+        with Screen() as screen:
+            return suite.run(suite.Wish(devices, tuple(tests), True, 0.05), screen)
+
+    return run
+
+
+def good() -> Iterator[Figure]:
+    yield figure(GOOD)
+
+
+def test_a_good_card_passes(card: Callable[..., Report]) -> None:
+    report = card({"memory": good})
+    assert [result.verdict for result in report.results] == [PASS]
+    assert exit_code(report) == 0
+
+
+def test_a_throttled_card_is_caught(card: Callable[..., Report]) -> None:
+    looks: list[int] = []
+
+    def hot(handle: str) -> int:
+        looks.append(1)
+        return THERMAL
+
+    def slow_work() -> Iterator[Figure]:
+        while len(looks) < 3:
+            pass
+        yield figure(GOOD)
+
+    report = card({"memory": slow_work}, nvmlDeviceGetCurrentClocksEventReasons=hot, nvmlDeviceGetTemperature=92)
+    (result,) = report.results
+    assert result.verdict == INVALID
+    assert result.reasons == ("slowed down while it ran: too hot (hardware), 92 °C",)
+    assert exit_code(report) == 3
+
+
+def test_a_card_in_use_gives_no_valid_figure(card: Callable[..., Report]) -> None:
+    report = card({"memory": good}, nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=7)])
+    assert report.results[0].reasons == ("other processes are on the card: 7",)
+    assert exit_code(report) == 3
+
+
+def test_too_little_memory_is_a_row_and_the_next_test_runs(card: Callable[..., Report]) -> None:
+    def hungry() -> Iterator[Figure]:
+        yield figure(GOOD)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
+
+    report = card({"memory": hungry, "attention": lambda: iter([figure(5e11, "attention", "decode")])})
+    assert [(result.test, result.verdict) for result in report.results][:2] == [("memory", PASS), ("memory", INVALID)]
+    assert "not enough memory: CUDA out of memory" in report.results[1].reasons[0]
+    assert report.results[2].test == "attention"
+
+
+def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(card: Callable[..., Report]) -> None:
+    def dies() -> Iterator[Figure]:
+        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+        yield
+
+    report = card({"memory": dies, "gemm": good})
+    assert [result.verdict for result in report.results] == [FAIL, SKIPPED]
+    assert "uncorrectable ECC" in report.results[0].reasons[0]
+    assert exit_code(report) == 1
+
+
+def test_what_torch_cannot_do_is_said(card: Callable[..., Report]) -> None:
+    def refuses() -> Iterator[Figure]:
+        raise RuntimeError("cublasLtMatmulAlgoGetHeuristic: not supported\nand much more")
+        yield
+
+    report = card({"gemm": refuses})
+    assert report.results[0].reasons == ("torch refused: cublasLtMatmulAlgoGetHeuristic: not supported",)
+    assert report.results[0].verdict == INVALID
+
+
+def test_the_slow_card_of_three_is_named(card: Callable[..., Report], capsys: pytest.CaptureFixture[str]) -> None:
+    values = iter([GOOD, 0.73e12, GOOD])
+    report = card({"memory": lambda: iter([figure(next(values))])}, cards=3)
+    assert "cuda:1 is the outlier: -8.8% against 800 GB/s" in report.results[1].reasons[0]
+    show(report)
+    shown = capsys.readouterr().out
+    assert "cuda:1 is the outlier" in shown
+    assert "2 PASS, 1 WARN" in shown
+
+
+def test_two_card_tests_are_skipped_aloud_on_one_card(card: Callable[..., Report]) -> None:
+    report = card({"p2p": good})
+    assert report.results[0].reasons == ("one device only, and it takes two",)
+    assert report.results[0].verdict == SKIPPED
