@@ -36,7 +36,7 @@ class EngineSpec:
         return EngineSpec(self.model, {**self.arguments, **arguments})
 
     def __eq__(self, other: object) -> bool:
-        return self.key == other.key if isinstance(other, EngineSpec) else NotImplemented
+        return isinstance(other, EngineSpec) and self.key == other.key
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -22,6 +22,8 @@ from engine_probe.sweep.result import PointResult, Progress, measure, progress
 
 TICK_SECONDS = 1.0
 END_SECONDS = 20  # for the engine to let go of its memory and files
+LOG_PREFIX = re.compile(r"^(\(.*?\) )?(ERROR|FATAL|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ")
+MOST_QUOTED = 300  # characters of an error
 LOG_FILE = "engine.log"
 RESULT_FILE = "sweep.json"
 # What the user sets wins. OpenMP's threads spin while they wait: on a CPU engine with another program on one of its
@@ -131,7 +133,11 @@ def engine_ended(code: int, log: Path, when: str) -> EngineProbeError:
 
 
 def last_error(log: Path) -> str:
-    """The last line of the log that names an error, else its last line."""
+    """The last line of the log that names an error, without vLLM's time stamp."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\b(\w*Error|\w*Exception|ERROR|FATAL)\b", line)]
-    return f'"{(errors or lines)[-1]}"' if lines else "it said nothing"
+    if not errors:
+        return "its log names no error"
+    return (
+        '"' + re.sub(r"^(\(.*?\) )?(ERROR|FATAL|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ", "", errors[-1])[:MOST_QUOTED] + '"'
+    )

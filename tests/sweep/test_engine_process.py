@@ -38,7 +38,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> object:
 
 
 def test_a_killed_engine_is_told_with_the_last_error_of_its_log(sweep: SweepFile, engine, tmp_path: Path) -> None:
-    engine("print('RuntimeError: no more memory', flush=True); print('bye', flush=True); os.kill(os.getpid(), 9)")
+    engine(
+        "print('(EngineCore pid=7) ERROR 11-21 08:08:06 [core.py:1] RuntimeError: no more memory', flush=True); print('bye', flush=True); os.kill(os.getpid(), 9)"
+    )
     with pytest.raises(UnavailableError) as caught:
         list(run.run_sweep(sweep, tmp_path))
     assert str(caught.value) == (
@@ -49,7 +51,7 @@ def test_a_killed_engine_is_told_with_the_last_error_of_its_log(sweep: SweepFile
 
 def test_an_engine_that_says_nothing_is_told_too(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("sys.exit(5)")
-    with pytest.raises(UnavailableError, match="with exit code 5 after 0 of 7 points: it said nothing"):
+    with pytest.raises(UnavailableError, match="with exit code 5 after 0 of 7 points: its log names no error"):
         list(run.run_sweep(sweep, tmp_path))
 
 

@@ -56,8 +56,8 @@ class TestRegions:
 class TestTheSentence:
     def test_it_tells_limit_cost_and_best(self) -> None:
         assert interpretation([SPARE, FULL, SHARED, OVERLOAD]) == (
-            "The KV pool limits from 18 requests at once; preemption begins at 18, and at 64 requests 24% of the tokens "
-            "were computed a second time; throughput is highest at 16 (200.0 tokens/s) and 25% lower at 64."
+            "The KV pool limits from 18 requests at once; preemption begins at 18, and at 64 requests 24% of the "
+            "tokens were computed a second time; throughput is highest at 16 (200.0 tokens/s) and 25% lower at 64."
         )
 
     def test_the_order_of_the_points_does_not_matter(self) -> None:

@@ -87,7 +87,7 @@ def shell(place: Place) -> FakeShell:
 
 
 def run(place: Place, shell: FakeShell, flavour: str = "cpu", free_bytes: int = ROOM) -> None:
-    set_up(place, flavour, shell, free_bytes)
+    set_up(place, flavour, shell, lambda: free_bytes)
 
 
 def told(place: Place, shell: FakeShell, flavour: str = "cpu", free_bytes: int = ROOM) -> str:
@@ -194,10 +194,13 @@ class TestCutOff:
         assert "is no Python environment: move it away" in told(place, shell)
         assert (place.venv / "photographs").exists()
 
-    def test_a_failure_while_packages_are_written_marks_them(self, place: Place, shell: FakeShell) -> None:
+    def test_a_failure_while_packages_are_written_leaves_only_the_log(self, place: Place, shell: FakeShell) -> None:
         shell.answers["[cpu,dev]"] = Answer(1, INSTALLING + "ERROR: [Errno 28] No space left on device")
         assert "disk filled up" in told(place, shell)
-        assert place.unfinished.exists()
+        assert list(place.venv.iterdir()) == [place.log]
+        shell.answers.clear()
+        run(place, shell)
+        assert is_ready(place, recipe(place, "cpu"))
 
     def test_a_failure_before_that_leaves_the_environment_whole(self, place: Place, shell: FakeShell) -> None:
         shell.answers["[cpu,dev]"] = Answer(1, "ERROR: ResolutionImpossible")

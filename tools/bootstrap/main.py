@@ -39,7 +39,7 @@ def main() -> int:
     try:
         flavour = choose_flavour(os.environ.get(FLAVOUR_VARIABLE, ""))
         with locked(place.lock) as lock:
-            set_up(place, flavour, RealShell(place, lock), shutil.disk_usage(place.root).free)
+            set_up(place, flavour, RealShell(place, lock), lambda: shutil.disk_usage(place.root).free)
     except SetupError as error:
         sys.stderr.write(f"set-up: {error}\n")
         return error.exit_code

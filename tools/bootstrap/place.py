@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,21 @@ class Place:
     def making(self) -> bool:
         """Whether `.venv` itself was being made when an earlier set-up ended: what is there of it is ours."""
         return self.lock.exists() and self.lock.stat().st_size > 0
+
+    def mark_making(self, begun: bool) -> None:
+        self.lock.write_text("making .venv\n" if begun else "", encoding="utf-8")
+
+    def clear_half_made(self) -> bool:
+        """Frees what an environment takes up that will be made anew anyhow; the log stays."""
+        if not (self.venv.exists() and (self.making or self.unfinished.exists())):
+            return False
+        self.mark_making(True)
+        for entry in self.venv.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != self.log:
+                entry.unlink()
+        return True
 
 
 def say(line: str) -> None:

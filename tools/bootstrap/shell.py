@@ -119,7 +119,7 @@ class RealShell:
             finally:
                 process.wait()
         if process.returncode:
-            sys.stderr.write("".join(f"  | {line}" for line in lines[-12:]))
+            sys.stderr.write("".join(f"  | {line.rstrip()[:200]}\n" for line in lines[-12:]))
         return Answer(process.returncode, "".join(lines))
 
 

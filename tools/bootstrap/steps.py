@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bootstrap.flavour import TESTED, TRAPS
@@ -23,26 +24,23 @@ print(json.dumps([str(n).split(";")[0] for n in needs if n.marker is None or n.m
 
 
 def make_venv(place: Place, shell: Shell) -> None:
-    """Keeps a working environment; one that is half-made is made again from nothing."""
+    """Keeps an environment that is whole."""
     if place.venv.exists() and not place.making:
         if not (place.venv / "pyvenv.cfg").exists():
             raise SetupError(f"{place.venv} is there but is no Python environment: move it away")
         if venv_python(place) not in ("3.11", "3.12", "3.13"):
             raise SetupError(f"{place.venv} was made with Python {venv_python(place)}: remove it")
-        if not place.unfinished.exists() and shell.ask([place.python, "-c", "import pip"]).code == 0:
+        if shell.ask([place.python, "-c", "import pip"]).code == 0:
             return
-    if place.venv.exists():
-        say("an earlier set-up was cut off: making .venv anew")
-    else:
-        say(f"making .venv with Python {sys.version_info[0]}.{sys.version_info[1]}")
-    place.lock.write_text("making .venv\n", encoding="utf-8")
+    say(f"making .venv with Python {sys.version_info[0]}.{sys.version_info[1]}")
+    place.mark_making(True)
     made = shell.ask([sys.executable, "-m", "venv", "--clear", place.venv])
     if made.code:
         raise SetupError(
             f"{sys.executable} -m venv could not make {place.venv} ({made.last_error}): install Python's venv module, "
             "or name another Python with `make PYTHON=...`"
         )
-    place.lock.write_bytes(b"")
+    place.mark_making(False)
 
 
 def pip(place: Place, *arguments: object) -> list[object]:
@@ -107,10 +105,12 @@ def install(place: Place, flavour: str, shell: Shell) -> None:
 
 
 def write_packages(place: Place, command: list[object], shell: Shell) -> Answer:
-    """Marks the environment as unfinished for as long as packages are being written."""
+    """Marks the environment as unfinished for as long as packages are being written; what failed half-way goes."""
     place.unfinished.touch()
     answer = shell.work(command)
-    if answer.code == 0 or not re.search(r"^(Installing collected|Prepared|Installed) ", answer.out, re.MULTILINE):
+    if answer.code and re.search(r"^(Installing collected|Prepared|Installed) ", answer.out, re.MULTILINE):
+        place.clear_half_made()
+    else:
         place.unfinished.unlink()
     return answer
 
@@ -156,14 +156,16 @@ def finish(place: Place, wanted: str) -> None:
     partial.replace(place.stamp)
 
 
-def set_up(place: Place, flavour: str, shell: Shell, free_bytes: int) -> None:
+def set_up(place: Place, flavour: str, shell: Shell, free_bytes: Callable[[], int]) -> None:
     refuse_two_vllms(place, flavour)
     wanted = recipe(place, flavour)
     if is_ready(place, wanted):
         place.stamp.touch()  # newer than pyproject.toml again, so that make does not ask next time
         return
     begun = time.monotonic()
-    check_space(place, flavour, free_bytes)
+    if place.clear_half_made():
+        say("an earlier set-up was cut off: beginning anew")
+    check_space(place, flavour, free_bytes())
     make_venv(place, shell)
     place.stamp.unlink(missing_ok=True)
     place.log.write_bytes(b"")
