@@ -138,6 +138,4 @@ def last_error(log: Path) -> str:
     errors = [line for line in lines if re.search(r"\b(\w*Error|\w*Exception|ERROR|FATAL)\b", line)]
     if not errors:
         return "its log names no error"
-    return (
-        '"' + re.sub(r"^(\(.*?\) )?(ERROR|FATAL|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ", "", errors[-1])[:MOST_QUOTED] + '"'
-    )
+    return f'"{LOG_PREFIX.sub("", errors[-1])[:MOST_QUOTED]}"'

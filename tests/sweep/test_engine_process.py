@@ -38,9 +38,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> object:
 
 
 def test_a_killed_engine_is_told_with_the_last_error_of_its_log(sweep: SweepFile, engine, tmp_path: Path) -> None:
-    engine(
-        "print('(EngineCore pid=7) ERROR 11-21 08:08:06 [core.py:1] RuntimeError: no more memory', flush=True); print('bye', flush=True); os.kill(os.getpid(), 9)"
-    )
+    said = "(EngineCore pid=7) ERROR 11-21 08:08:06 [core.py:1] RuntimeError: no more memory"
+    engine(f"print('{said}'); print('bye', flush=True); os.kill(os.getpid(), 9)")
     with pytest.raises(UnavailableError) as caught:
         list(run.run_sweep(sweep, tmp_path))
     assert str(caught.value) == (
