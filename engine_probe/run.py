@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE, INCOMPLETE, RECORDING
-from engine_probe.record.reading import CUT, find_run, read_facts, read_table, run_status
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.reading import CUT, find_run, read_facts, read_table, read_workers, run_status
+
+if TYPE_CHECKING:
+    from engine_probe.analysis.summary import Summary
 
 
 class Run:
@@ -46,11 +49,15 @@ class Run:
     @cached_property
     def workers(self) -> pa.Table:
         """Every rank's steps, in the order of iterations."""
-        names = sorted(path.stem for path in self.folder.glob("workers-*.arrow*"))
-        tables = [read_table(self.folder, "workers", {}, name) for name in names]
-        if not tables:
-            return SCHEMAS["workers"].empty_table()
-        return pa.concat_tables(tables).sort_by([("iteration", "ascending"), ("rank", "ascending")])
+        return read_workers(self.folder, self.facts)
+
+    def summary(self) -> Summary:
+        """The run in a few figures that judge themselves."""
+        from engine_probe.analysis.summary import summarise
+
+        if not self.iterations.num_rows:
+            raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
+        return summarise(self.facts, self.status, self.notes, self.iterations, self.requests)
 
     def __repr__(self) -> str:
         return f"<Run {self.folder} ({self.status})>"
@@ -69,7 +76,7 @@ def _status_note(run: Run) -> str | None:
             "before that is here, requests then in flight have none"
         )
     if run.status == INCOMPLETE:
-        reason = (facts.get("failure") or "no reason kept").strip().splitlines()[-1]
+        reason = (facts["failure"].strip() or "no reason kept").splitlines()[-1]
         return f"incomplete: the probe stepped aside before the end ({reason})"
     if run.status == RECORDING:
         return "still being recorded: these are the rows on disk so far"

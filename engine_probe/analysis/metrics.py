@@ -1,0 +1,61 @@
+"""Every latency of a request, declared once: name, unit, formula, function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.sample import Sample
+from engine_probe.analysis.tokens import gap_sample
+
+ANSWERED = ("stop", "length")  # finish reasons of requests whose latencies mean something
+
+
+@dataclass(frozen=True)
+class Latency:
+    name: str
+    meaning: str
+    formula: str
+    sample_ns: Callable[[pa.Table, pa.Table], Sample]  # iterations, answered requests
+
+
+def between(begin: str, end: str) -> Callable[[pa.Table, pa.Table], Sample]:
+    """The time between two columns of the requests table; requests that lack one of them are left out."""
+
+    def sample(_: pa.Table, requests: pa.Table) -> Sample:
+        return Sample.of(pc.drop_null(pc.subtract(requests[end], requests[begin])).to_numpy())
+
+    return sample
+
+
+def time_per_output_token(_: pa.Table, requests: pa.Table) -> Sample:
+    several = requests.filter(pc.greater(requests["output_tokens"], 1))
+    decode = pc.cast(pc.subtract(several["last_token_ns"], several["first_token_ns"]), pa.float64())
+    return Sample.of(pc.drop_null(pc.divide(decode, pc.subtract(several["output_tokens"], 1))).to_numpy())
+
+
+LATENCIES = (
+    Latency("TTFT", "time to first token", "first_token - arrival", between("arrival_ns", "first_token_ns")),
+    Latency("TPOT", "time per output token", "(last_token - first_token) / (tokens - 1)", time_per_output_token),
+    Latency("ITL", "inter-token latency", "token - token before, all tokens", gap_sample),
+    Latency("E2EL", "end-to-end latency", "last_token - arrival", between("arrival_ns", "last_token_ns")),
+    Latency("queue", "time in the queue", "first_scheduled - queued", between("queued_ns", "first_scheduled_ns")),
+    Latency(
+        "prefill", "prefill time", "first_token - first_scheduled", between("first_scheduled_ns", "first_token_ns")
+    ),
+    Latency("decode", "decode time", "last_token - first_token", between("first_token_ns", "last_token_ns")),
+)
+
+
+def answered(requests: pa.Table) -> pa.Table:
+    """The requests that were answered: aborted and failed ones are never mixed in."""
+    return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
+
+
+def mean_over_time(levels: pa.ChunkedArray, seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """A level held for so long each."""
+    return float(np.average(levels.to_numpy(), weights=seconds))
