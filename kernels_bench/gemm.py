@@ -24,6 +24,9 @@ CPU_SQUARES = (4096, 2048, 1024, 512)
 CPU_CALL_S = 0.15  # the largest square that takes less than this
 BAND = 128  # one row and one column are checked in each band of this many: no tile of that size escapes
 SLAB = 2048  # rows or columns in double precision at a time
+SUMMED_FROM = 512  # rows and columns, so that the errors of a row are many and the rows too
+SIZES, NORMAL_MEDIAN = 8, 0.6745  # NORMAL_MEDIAN: of the absolute value of a normal number of size 1
+EXACT = 1e-12  # of the largest sum: what double precision itself may be off by, with room
 
 SEARCH_SIDES = (2048, 3072, 4096, 6144, 8192, 12288, 16384)
 QUICK_SEARCH_SIDES = (4096, 8192, 16384)
@@ -148,7 +151,8 @@ def check_product(data: Operands) -> Check:
     """Rows and columns of C against double precision, one in each band, so that every tile is met.
 
     |error| ≤ u_result·|c| + (2·u_input + min(k, chain)·u_sum + k/chain·2⁻²³) · (|A||B|): the textbook bound of a
-    dot product (Higham, Accuracy and Stability, section 3.1). What lies outside is no rounding.
+    dot product (Higham, Accuracy and Stability, section 3.1). What lies outside is no rounding. A large product is
+    also summed by row, so that a single wrong value far from the sampled ones shows too.
     """
     a, b, (m, n) = _plain(data.a), _plain(data.b), data.out.shape
     rows, columns = _one_per_band(m, a.device), _one_per_band(n, a.device)
@@ -157,7 +161,10 @@ def check_product(data: Operands) -> Check:
         *((a[at : at + SLAB], b[:, columns], data.out[at : at + SLAB][:, columns]) for at in range(0, m, SLAB)),
     ]
     worst = max(_worst(data.precision, *slab) for slab in slabs)
-    return Check(worst <= 1, "float64", len(rows) * n + len(columns) * m, worst)
+    if min(m, n) < SUMMED_FROM:
+        return Check(worst <= 1, "float64", len(rows) * n + len(columns) * m, worst)
+    worst = max(worst, _worst_row_sum(a, b, data.out))
+    return Check(worst <= 1, "float64", m * n, worst)
 
 
 def _worst(kind: Precision, a: Any, b: Any, got: Any) -> float:
@@ -173,6 +180,24 @@ def _worst(kind: Precision, a: Any, b: Any, got: Any) -> float:
         return float("inf")
     share = torch.where(error == 0, torch.zeros_like(error), error / allowed)
     return float(share.max())
+
+
+def _worst_row_sum(a: Any, b: Any, out: Any) -> float:
+    """Every value of C, added up by row under random signs, against A·(B·signs): Freivalds' check.
+
+    Rounding leaves in each row a sum of many small errors under random signs, nearly normal and alike in all rows,
+    so the median of all rows tells its size. A row eight such sizes off comes by chance once in 10¹⁰ products.
+    """
+    signs = torch.randint(0, 2, (out.shape[1],), device=out.device).double() * 2 - 1
+    cuts = range(0, out.shape[1], SLAB)
+    inner = sum(b[:, at : at + SLAB].double() @ signs[at : at + SLAB] for at in cuts)
+    left = torch.cat([part.double() @ inner for part in a.split(SLAB)])
+    right = torch.cat([part.double() @ signs for part in out.split(SLAB)])
+    off = (right - left).abs()
+    if not bool(torch.isfinite(off).all()):
+        return float("inf")
+    size = max(float(off.median()) / NORMAL_MEDIAN, EXACT * float(left.abs().max()))
+    return float(off.max()) / (SIZES * size)
 
 
 def _plain(values: Any) -> Any:

@@ -5,13 +5,27 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kernels_bench.results import FAIL, INVALID, MEASURED, PASS, SKIPPED, WARN, Device, Figure, Report, Result, Verdict
+from kernels_bench.results import (
+    FAIL,
+    INVALID,
+    MEASURED,
+    PASS,
+    SKIPPED,
+    WARN,
+    Device,
+    Figure,
+    Reading,
+    Report,
+    Result,
+    Verdict,
+)
 from kernels_bench.words import quantity
 
 STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", SKIPPED: "dim", MEASURED: "cyan"}
@@ -24,6 +38,8 @@ def show(report: Report) -> None:
     for part in report.devices:
         console.print(f"\n[bold]{escape(_title(part.device))}[/]")
         console.print(_table([result for result in report.results if result.device == part.device.target]))
+        if part.curve:
+            console.print(f"  sustained: {escape(curve(part.curve))}")
         for finding in part.findings:
             console.print(f"  {_coloured(finding.verdict)} {escape(finding.text)}")
     targets = {part.device.target for part in report.devices}
@@ -55,6 +71,21 @@ def summary(report: Report) -> str:
     parts = [f"{counted[verdict]} {_coloured(verdict)}" for verdict in STYLES if counted[verdict]]
     how = "quick" if report.quick else "full"
     return f"{', '.join(parts) or 'nothing measured'} in {report.seconds:.0f} s ({how})"
+
+
+def curve(readings: Sequence[Reading]) -> str:
+    """What clock, power and temperature did, from the first look to the last."""
+    parts = []
+    for what, values, size, unit in (
+        ("clock", [reading.sm_mhz for reading in readings], 1, "MHz"),
+        ("power", [reading.power_mw for reading in readings], 1000, "W"),
+        ("temperature", [reading.temperature_c for reading in readings], 1, "°C"),
+    ):
+        known = [value for value in values if value is not None]
+        if known:
+            low, high = min(known) // size, max(known) // size
+            parts.append(f"{what} {known[0] // size} → {known[-1] // size} {unit} ({low} to {high})")
+    return ", ".join(parts) or "the card says nothing of clock, power and temperature"
 
 
 def _title(device: Device) -> str:

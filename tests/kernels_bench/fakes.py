@@ -26,6 +26,7 @@ class FakeClock:
         self.cache_bytes = cache_bytes
         self.samples = self.flushes = 0
         self.bundles: list[int] = []
+        self._sizes: dict[Call, int] = {}
         self._cost_ns = cost_ns
         self._frequency = frequency
         self._now_ns = 0.0
@@ -33,8 +34,9 @@ class FakeClock:
     def time_ns(self, calls: Sequence[Call], count: int, flush: bool) -> list[float]:
         times = []
         for index in range(count):
-            calls[index % len(calls)]()
-            cost = self._cost_ns(self.samples) * (self.bundles[-1] if self.bundles else 1)
+            call = calls[index % len(calls)]
+            call()
+            cost = self._cost_ns(self.samples) * self._sizes.get(call, 1)
             self.samples += 1
             self.flushes += flush
             self._now_ns += cost + (self.flush_ns if flush else 0)
@@ -48,6 +50,7 @@ class FakeClock:
             for index in range(count):
                 calls[index % len(calls)]()
 
+        self._sizes[together] = count
         return together
 
     def frequency_mhz(self) -> int | None:

@@ -9,7 +9,7 @@ import pytest
 from kernels_bench.ceilings import read_ceilings, store
 from kernels_bench.errors import InputError
 from kernels_bench.files import Baseline, check_writable, read_report, write_report
-from kernels_bench.report import exit_code, summary
+from kernels_bench.report import curve, exit_code, summary
 from kernels_bench.results import (
     FAIL,
     INVALID,
@@ -21,6 +21,7 @@ from kernels_bench.results import (
     DeviceReport,
     Finding,
     Health,
+    Reading,
     Report,
     Result,
     Skipped,
@@ -132,6 +133,18 @@ def test_ill_health_alone_fails_too() -> None:
 def test_the_summary_counts() -> None:
     text = summary(report(row(), row(), row(verdict=FAIL)))
     assert "1 [bold red]FAIL[/], 2 [cyan]MEASURED[/] in 1 s (quick)" in text
+
+
+def test_the_curve_of_a_sustained_run_in_a_line() -> None:
+    readings = [
+        Reading(1, sm_mhz=1980, power_mw=650_000, temperature_c=50),
+        Reading(2, sm_mhz=1700, power_mw=700_000),
+        Reading(3, sm_mhz=1755, power_mw=699_900, temperature_c=67),
+    ]
+    assert curve(readings) == (
+        "clock 1980 → 1755 MHz (1700 to 1980), power 650 → 699 W (650 to 700), temperature 50 → 67 °C (50 to 67)"
+    )
+    assert curve([Reading(1)]) == "the card says nothing of clock, power and temperature"
 
 
 @pytest.fixture

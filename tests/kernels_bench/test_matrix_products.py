@@ -67,6 +67,16 @@ def test_a_wrong_product_is_caught(spoil: Callable[[Any], None]) -> None:
     assert not check_product(data).passed
 
 
+@pytest.mark.parametrize("precision", [kind for kind in PRECISIONS if kind.name != "fp16"], ids=lambda kind: kind.name)
+def test_a_single_wrong_value_in_a_large_product_is_caught(precision: Precision) -> None:
+    """It lies in no sampled row or column, most likely; the sums by row meet every value. (FP16 on a CPU is slow.)"""
+    data = made(precision, 512, 640, 768)
+    check = check_product(data)
+    assert (check.passed, check.compared) == (True, 512 * 640)
+    data.out[77, 99] += 1 if precision.name == "int8" else 200
+    assert not check_product(data).passed
+
+
 def test_a_wrong_product_fails_the_card_however_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way from a kernel that skips its last tile to the verdict."""
 
