@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 measured and failed a gate (or the recording is incomplete
 
 from __future__ import annotations
 
+import difflib
 import sys
 from importlib import import_module
 
@@ -32,7 +33,9 @@ class CommandList(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "engine_probe --help lists them"
+            ctx.fail(f"there is no command {cmd_name}: {hint}")
         command: click.Command = import_module(f"engine_probe.commands.{cmd_name}").command
         return command
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# Before torch is loaded: on cores that others use too, OpenMP's spinning makes a step of a tiny engine take a second.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 NO_GPU = "no NVIDIA GPU on this machine"
 

@@ -1,0 +1,38 @@
+"""The command line as typed: what is wrong is said in one line, with exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from engine_probe.cli import COMMANDS
+
+
+def typed(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "engine_probe", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["swep"], "there is no command swep: did you mean sweep?"),
+        (["xyz"], "there is no command xyz: engine_probe --help lists them"),
+        (["sweep", "--lst"], "Did you mean one of: '--list'"),
+        (["sweep", "smok"], "there is no sweep 'smok': did you mean smoke?"),
+    ],
+)
+def test_a_wrong_word_meets_the_nearest_right_one(words: list[str], sentence: str) -> None:
+    done = typed(*words)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+def test_help_lists_every_command() -> None:
+    done = typed("--help")
+    assert done.returncode == 0
+    for name, line in COMMANDS.items():
+        assert f"  {name}" in done.stdout
+        assert line in " ".join(done.stdout.split())
