@@ -40,8 +40,9 @@ CPU_DECODE_M = (1, 16)
 
 def run(bench: Bench) -> Findings:
     yield from squares(bench)
-    yield from search(bench)
-    yield from decode(bench)
+    with matmul_setting(BF16):
+        yield from search(bench)
+        yield from decode(bench)
 
 
 def squares(bench: Bench) -> Findings:

@@ -11,6 +11,8 @@ import torch
 
 from kernels_bench.results import Device, Unit
 
+REDUCED_SUMS = ("allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precision_reduction")
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -92,13 +94,20 @@ def operand_bytes(precision: Precision, m: int, n: int, k: int) -> int:
 
 @contextmanager
 def matmul_setting(precision: Precision) -> Iterator[None]:
-    """float32 products as this format means them; the process's own setting comes back."""
-    before = torch.get_float32_matmul_precision()
+    """float32 products as this format means them, and sums in float32 to the end: torch lets cuBLAS add the parts
+    of a split sum in BF16 or FP16, which no bound of rounding tells from a fault. The process's own settings come
+    back."""
+    settings, before = torch.backends.cuda.matmul, torch.get_float32_matmul_precision()
+    kept = {name: getattr(settings, name) for name in REDUCED_SUMS}
     torch.set_float32_matmul_precision(precision.matmul)
+    for name in REDUCED_SUMS:
+        setattr(settings, name, False)
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+        for name, value in kept.items():
+            setattr(settings, name, value)
 
 
 def _random(precision: Precision, rows: int, columns: int, place: Any) -> Any:

@@ -101,19 +101,24 @@ def test_formats_a_card_lacks_say_why() -> None:
     assert lacking["fp8"] == "fp8 is in hardware from compute capability 8.9, this card has 7.5"
 
 
-def test_the_setting_for_float32_products_comes_back() -> None:
-    before = torch.get_float32_matmul_precision()
+def test_the_settings_for_products_come_back() -> None:
     tf32 = next(precision for precision in PRECISIONS if precision.name == "tf32")
-    seen = []
+
+    def settings() -> tuple[str, bool]:
+        reduced: bool = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        return torch.get_float32_matmul_precision(), reduced
+
+    before, inside = settings(), []
 
     def failing_kernel() -> None:
         with matmul_setting(tf32):
-            seen.append(torch.get_float32_matmul_precision())
+            inside.append(settings())
             raise ValueError("on purpose")
 
     with pytest.raises(ValueError, match="on purpose"):
         failing_kernel()
-    assert (seen, torch.get_float32_matmul_precision()) == (["high"], before)
+    assert inside == [("high", False)]
+    assert settings() == before
 
 
 def test_bytes_are_counted_exactly() -> None:
