@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from kernels_bench.errors import InputError, UnavailableError
+from kernels_bench.processor import cpu, host_free_bytes
 from kernels_bench.results import Device
-
-CPUINFO = Path("/proc/cpuinfo")
-MEMINFO = Path("/proc/meminfo")
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def find_devices(wanted: str | None) -> tuple[Device, ...]:
@@ -46,14 +38,6 @@ def wanted_cards(wanted: str, cards: int) -> tuple[int, ...]:
     return indices
 
 
-def cpu() -> Device:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    name = _cpu_name()
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    same = hashlib.sha256(f"{platform.node()} {name} {cores}".encode()).hexdigest()[:16]
-    return Device("cpu", name, f"cpu-{same}", memory, _last_cache_bytes(), cores)
-
-
 def free_bytes(device: Device) -> int:
     """What may be taken without taking it from anybody."""
     if not device.is_cuda:
@@ -61,14 +45,6 @@ def free_bytes(device: Device) -> int:
     place = torch.device(device.target)
     kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)  # by torch, for its next tensor
     return int(torch.cuda.mem_get_info(place)[0]) + int(kept)
-
-
-def host_free_bytes() -> int:
-    text = MEMINFO.read_text() if MEMINFO.exists() else ""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
-    if found:
-        return int(found[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def release(device: Device) -> None:
@@ -105,19 +81,3 @@ def _cuda(index: int) -> Device:
 def _uuid(text: str) -> str:
     """As NVML and nvidia-smi write it."""
     return text if text.startswith(("GPU-", "MIG-")) else f"GPU-{text}"
-
-
-def _cpu_name() -> str:
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
-
-
-def _last_cache_bytes() -> int:
-    """The largest cache that core 0 reports; 32 MiB where the kernel does not say."""
-    sizes = [
-        int(text[:-1]) * SIZES[text[-1]]
-        for path in CACHES.glob("index*/size")
-        if (text := path.read_text().strip()) and text[-1] in SIZES
-    ]
-    return max(sizes, default=32 << 20)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from kernels_bench.bench import Bench, Findings
-from kernels_bench.devices import host_free_bytes
 from kernels_bench.memory import MIB, same
+from kernels_bench.processor import host_free_bytes
 from kernels_bench.results import INVALID, Check, Skipped
 from kernels_bench.timing import Call, Work, rate
 

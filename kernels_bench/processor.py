@@ -1,0 +1,48 @@
+"""The processor as a device. Loads no torch, so that whoever wants its ceilings can ask for its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from pathlib import Path
+
+from kernels_bench.results import Device
+
+CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def cpu() -> Device:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    name = _cpu_name()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    same = hashlib.sha256(f"{platform.node()} {name} {cores}".encode()).hexdigest()[:16]
+    return Device("cpu", name, f"cpu-{same}", memory, _last_cache_bytes(), cores)
+
+
+def host_free_bytes() -> int:
+    text = MEMINFO.read_text() if MEMINFO.exists() else ""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    if found:
+        return int(found[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpu_name() -> str:
+    text = CPUINFO.read_text() if CPUINFO.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _last_cache_bytes() -> int:
+    """The largest cache that core 0 reports; 32 MiB where the kernel does not say."""
+    sizes = [
+        int(text[:-1]) * SIZES[text[-1]]
+        for path in CACHES.glob("index*/size")
+        if (text := path.read_text().strip()) and text[-1] in SIZES
+    ]
+    return max(sizes, default=32 << 20)
