@@ -1,7 +1,7 @@
 """What a device was measured to reach at best, kept for later runs on the same device.
 
 One file per run under the user's cache folder, `ceilings/<identity>/<time>.json`; nothing is overwritten, and a
-reader takes the newest value of each name.
+reader takes the newest stable value of each name.
 """
 
 from __future__ import annotations
@@ -81,14 +81,19 @@ def store(report: Report) -> list[Path]:
 
 
 def read_ceilings(identity: str) -> dict[str, Ceiling]:
-    """The newest value of each name. Files of another schema, or half written, are not this device's ceilings."""
-    newest: dict[str, Ceiling] = {}
+    """The newest stable value of each name, else the newest. A file of another schema, or a broken one, holds none."""
+    known: dict[str, Ceiling] = {}
     for path in sorted((ceilings_folder() / identity).glob("*.json")):
         try:
-            newest |= msgspec.json.decode(path.read_bytes(), type=Ceilings).ceilings
+            found = msgspec.json.decode(path.read_bytes(), type=Ceilings).ceilings
         except msgspec.DecodeError:
             continue
-    return newest
+        known |= {name: ceiling for name, ceiling in found.items() if ceiling.stable or not _stable(known.get(name))}
+    return known
+
+
+def _stable(ceiling: Ceiling | None) -> bool:
+    return ceiling is not None and ceiling.stable
 
 
 def _ceiling(result: Result, report: Report) -> Ceiling:

@@ -162,6 +162,15 @@ def test_ceilings_are_kept_by_device_and_the_newest_of_each_name_is_read(own_cac
     assert read_ceilings("cpu-2") == {}
 
 
+def test_a_restless_run_hides_no_stable_ceiling(own_cache: Path) -> None:
+    restless = Result(MEASURED, ("unstable",), "cpu", figure=figure(5e9, stable=False))
+    store(report(restless))
+    assert read_ceilings("cpu-1")["memory copy"].value == 5e9
+    store(report(row(2e10), started="2026-02-01T00:00:00+00:00"))
+    store(report(restless, started="2026-03-01T00:00:00+00:00"))
+    assert read_ceilings("cpu-1")["memory copy"].value == 2e10
+
+
 def test_wrong_and_invalid_figures_are_no_ceilings(own_cache: Path) -> None:
     assert store(report(row(verdict=FAIL), row(verdict=INVALID))) == []
     assert read_ceilings("cpu-1") == {}
