@@ -16,7 +16,7 @@ from engine_probe.hook.engine import check_version
 
 if TYPE_CHECKING:
     from engine_probe.sweep.plan import SweepFile
-    from engine_probe.sweep.result import PointResult
+    from engine_probe.sweep.result import PointResult, Unmeasured
 
 PIPED_WIDTH = 80
 
@@ -40,9 +40,9 @@ def command(name: str, list_only: bool, out: Path | None, verbose: bool, force: 
     folder = out or Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}"
     make_folder(folder)
     click.echo(f"{Path(name).stem}: {sweep.question}", err=True)
-    results: list[PointResult] = []
+    results: list[PointResult | Unmeasured] = []
     try:
-        run(sweep, folder, verbose, results)
+        run(sweep, folder, verbose, force, results)
     except KeyboardInterrupt:
         click.echo("interrupted: the points below are complete, the one that ran is readable up to there", err=True)
         sys.exit(130)
@@ -65,24 +65,24 @@ def make_folder(folder: Path) -> None:
         raise UnavailableError(f"cannot write to {folder}: {error.strerror}; name another folder with --out") from error
 
 
-def run(sweep: SweepFile, folder: Path, verbose: bool, results: list[PointResult]) -> None:
+def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, results: list[PointResult | Unmeasured]) -> None:
     """Shows every event, and adds every point to `results`."""
     from engine_probe.sweep.plan import points
-    from engine_probe.sweep.result import PointResult
+    from engine_probe.sweep.result import PointResult, Unmeasured
     from engine_probe.sweep.run import LOG_FILE, run_sweep
     from engine_probe.sweep.screen import PlainScreen, Screen, TerminalScreen
 
     todo = points(sweep)
     plain = verbose or not sys.stderr.isatty()
     screen: Screen = PlainScreen(todo, folder / LOG_FILE if verbose else None) if plain else TerminalScreen(todo)
-    with screen, closing(run_sweep(sweep, folder)) as events:
+    with screen, closing(run_sweep(sweep, folder, force)) as events:
         for event in events:
             screen.show(event)
-            if isinstance(event, PointResult):
+            if isinstance(event, PointResult | Unmeasured):
                 results.append(event)
 
 
-def show(results: list[PointResult], folder: Path) -> None:
+def show(results: list[PointResult | Unmeasured], folder: Path) -> None:
     from rich.console import Console
 
     from engine_probe.sweep.run import LOG_FILE

@@ -1,8 +1,22 @@
-"""What the engine's process tells the one that started it: one JSON line each, over a pipe of their own."""
+"""What the engine's process is told, and what it tells: one JSON line each, over pipes of their own."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+
+from engine_probe.sweep.plan import Point
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One engine, and the points that it measures one after the other, each recorded into its folder."""
+
+    model: str
+    arguments: dict[str, Any]
+    points: list[Point]
+    folders: list[str]
+    force: bool = False
 
 
 class Said(msgspec.Struct, frozen=True, tag=True):

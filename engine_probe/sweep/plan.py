@@ -28,6 +28,7 @@ class GridSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Annotated[list[Positive], msgspec.Meta(min_length=1)]
     input_len: Positive
     output_len: Positive
+    num_prompts: Positive | None = None  # requests in all; none given: as many as at once, a burst
     seed: int = 0
 
 
@@ -47,16 +48,17 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {"": SweepFile, "engine": EngineSect
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One measured point: N requests at once, each so many tokens in and out."""
+    """One measured point: so many requests, at most N at once, each so many tokens in and out."""
 
     concurrency: int
+    num_prompts: int
     input_len: int
     output_len: int
     seed: int
 
     @property
     def output_tokens(self) -> int:
-        return self.concurrency * self.output_len
+        return self.num_prompts * self.output_len
 
     def key(self, engine: EngineSpec) -> str:
         content = json.dumps([engine.key, msgspec.to_builtins(self)], sort_keys=True)
@@ -96,19 +98,20 @@ def read_sweep(name: str) -> SweepFile:
     try:
         check_model(sweep.engine.model)
         check_arguments(sweep.engine.arguments, "engine.arguments")
-        check_lengths(sweep, sweep.engine.arguments.get("max_model_len"))
+        for point in points(sweep):
+            check_length(point, sweep.engine.arguments.get("max_model_len"))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
 
 
-def check_lengths(sweep: SweepFile, max_model_len: object) -> None:
-    """vLLM would end an answer that does not fit early, without a word, and the figures would be another grid's."""
-    asked = sweep.grid.input_len + sweep.grid.output_len
+def check_length(point: Point, max_model_len: object) -> None:
+    """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
+    asked = point.input_len + point.output_len
     if isinstance(max_model_len, int) and asked > max_model_len:
         raise InputError(
-            f"grid.input_len + grid.output_len is {asked}, more than max_model_len = {max_model_len}: shorten them, or "
-            "raise engine.arguments.max_model_len"
+            f"input_len + output_len is {asked}, more than max_model_len = {max_model_len}: shorten them, or raise "
+            "max_model_len"
         )
 
 
@@ -141,4 +144,7 @@ def lower(problem: str) -> str:
 
 def points(sweep: SweepFile) -> list[Point]:
     grid = sweep.grid
-    return [Point(level, grid.input_len, grid.output_len, grid.seed) for level in grid.concurrency]
+    return [
+        Point(level, grid.num_prompts or level, grid.input_len, grid.output_len, grid.seed)
+        for level in grid.concurrency
+    ]

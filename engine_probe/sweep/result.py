@@ -9,9 +9,11 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
-from engine_probe.errors import EngineProbeError
+from engine_probe.record.closing import STREAM_SUFFIX
 from engine_probe.record.folder import COMPLETE
-from engine_probe.run import Run, load
+from engine_probe.record.follow import Follower
+from engine_probe.record.reading import read_facts
+from engine_probe.run import Run
 from engine_probe.sweep.plan import Point
 
 Region = Literal["spare", "shared", "overload"]
@@ -27,6 +29,15 @@ class Progress(msgspec.Struct, frozen=True):
     kv_share: float
     preemptions: int
     seconds: float
+
+
+class Unmeasured(msgspec.Struct, frozen=True):
+    """A point whose recording is not whole: no figure of it would be true."""
+
+    id: str
+    point: Point
+    status: str
+    reason: str
 
 
 class PointResult(msgspec.Struct, frozen=True):
@@ -62,31 +73,44 @@ class PointResult(msgspec.Struct, frozen=True):
         return "shared" if self.kv_waits or self.preemptions else "spare"
 
 
-def progress(folder: Path) -> Progress | None:
-    """None as long as there is no row."""
-    try:
-        run = load(folder)
-        rows = run.iterations
-    except EngineProbeError:  # the folder is just being made
-        return None
-    if not rows.num_rows:
-        return None
-    last = rows.slice(rows.num_rows - 1).to_pylist()[0]
-    return Progress(
-        output_tokens=pc.sum(rows["output_tokens"]).as_py(),
-        running=last["running_requests"],
-        waiting=last["waiting_requests"],
-        kv_share=last["kv_blocks_scheduled"] / run.facts["kv"]["blocks"],
-        preemptions=pc.sum(rows["preempted_requests"]).as_py(),
-        seconds=(step_end(last) - rows["start_ns"][0].as_py()) / 1e9,
-    )
+class Watch:
+    """Follows the recording of the running point; each call costs what is new in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._follower = Follower(folder / f"iterations{STREAM_SUFFIX}")
+        self._blocks: int | None = None
+        self._begin_ns = self._output_tokens = self._preemptions = 0
+        self._last: dict[str, int] | None = None
+
+    def progress(self) -> Progress | None:
+        """None as long as there is no row."""
+        for batch in self._follower.new_batches():
+            if self._last is None:
+                self._begin_ns = batch["start_ns"][0].as_py()
+                self._blocks = read_facts(self._folder)["kv"]["blocks"]
+            self._output_tokens += pc.sum(batch["output_tokens"]).as_py()
+            self._preemptions += pc.sum(batch["preempted_requests"]).as_py()
+            self._last = batch.slice(batch.num_rows - 1).to_pylist()[0]
+        if self._last is None or self._blocks is None:
+            return None
+        return Progress(
+            output_tokens=self._output_tokens,
+            running=self._last["running_requests"],
+            waiting=self._last["waiting_requests"],
+            kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
+            preemptions=self._preemptions,
+            seconds=(step_end(self._last) - self._begin_ns) / 1e9,
+        )
 
 
 def step_end(row: dict[str, int]) -> int:
     return row["start_ns"] + row["schedule_ns"] + row["execute_ns"] + row["update_ns"]
 
 
-def measure(run: Run, point: Point) -> PointResult:
+def measure(run: Run, point: Point) -> PointResult | Unmeasured:
+    if run.status != COMPLETE:
+        return Unmeasured(run.folder.name, point, run.status, "; ".join(run.notes))
     rows = run.iterations
     column = {name: rows[name].to_numpy() for name in rows.column_names}
     limits = run.facts["limits"]
@@ -116,8 +140,8 @@ def measure(run: Run, point: Point) -> PointResult:
 
 
 def interpretation(results: list[PointResult]) -> str:
-    """One sentence out of the complete points; empty where they show nothing."""
-    whole = sorted((r for r in results if r.status == COMPLETE), key=lambda r: r.point.concurrency)
+    """One sentence; empty where the points show nothing."""
+    whole = sorted(results, key=lambda result: result.point.concurrency)
     facts = [fact for fact in (waiting(whole), preemption(whole), best(whole)) if fact]
     sentence = "; ".join(facts)
     return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""

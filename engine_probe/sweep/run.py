@@ -14,11 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.run import load
-from engine_probe.sweep.messages import Began, Ended, Failed, Message, Said
-from engine_probe.sweep.plan import SweepFile, points
-from engine_probe.sweep.result import PointResult, Progress, measure, progress
+from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Said
+from engine_probe.sweep.plan import Point, SweepFile, points
+from engine_probe.sweep.result import PointResult, Progress, Unmeasured, Watch, measure
 
 TICK_SECONDS = 1.0
 END_SECONDS = 20  # for the engine to let go of its memory and files
@@ -31,45 +32,55 @@ RESULT_FILE = "sweep.json"
 ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
 MESSAGES = msgspec.json.Decoder(Message)
 
-Event = Said | Began | Progress | PointResult | None
+Event = Said | Began | Progress | PointResult | Unmeasured | None
 
 
-def run_sweep(sweep: SweepFile, folder: Path) -> Generator[Event]:
-    """What happens, as it happens; None when another second has passed and there is nothing to say."""
+def run_sweep(sweep: SweepFile, folder: Path, force: bool = False) -> Generator[Event]:
+    """What happens, as it happens; after every point its result is on disk."""
     todo = points(sweep)
-    place = [folder / "points" / point.key(sweep.spec) for point in todo]
-    done: list[PointResult] = []
-    current: int | None = None
-    with engine_process(sweep, folder) as (process, pipe):
+    places = [folder / "points" / point.key(sweep.spec) for point in todo]
+    done: list[PointResult | Unmeasured] = []
+    for event in run_points(sweep.spec, todo, places, folder / LOG_FILE, force):
+        if isinstance(event, PointResult | Unmeasured):
+            done.append(event)
+            save(folder, sweep, done)
+        yield event
+
+
+def run_points(spec: EngineSpec, todo: list[Point], places: list[Path], log: Path, force: bool) -> Generator[Event]:
+    """One engine, point after point; None when a tick has passed and there is nothing to say."""
+    job = Job(spec.model, dict(spec.arguments), todo, [str(place) for place in places], force)
+    done = 0
+    watch: Watch | None = None
+    with engine_process(job, log) as (process, pipe):
         for message in messages(process, pipe):
             match message:
-                case None if current is not None:
-                    yield progress(place[current])
+                case None if watch is not None:
+                    yield watch.progress()
                 case None | Said():
                     yield message
                 case Began(number):
-                    current = number
+                    watch = Watch(places[number])
                     yield message
                 case Ended(number):
-                    current = None
-                    done.append(measure(load(place[number]), todo[number]))
-                    save(folder, sweep, done)
-                    yield done[-1]
+                    watch = None
+                    done += 1
+                    yield measure(load(places[number]), todo[number])
                 case Failed(sentence, exit_code):
                     kind = InputError if exit_code == InputError.exit_code else UnavailableError
-                    raise kind(f"{sentence}; all the engine said is in {folder / LOG_FILE}")
+                    raise kind(f"{sentence}; all the engine said is in {log}")
         code = process.wait()
-    if code or len(done) < len(todo):
-        raise engine_ended(code, folder / LOG_FILE, f"after {len(done)} of {len(todo)} points")
+    if code or done < len(todo):
+        raise engine_ended(code, log, f"after {done} of {len(todo)} points")
 
 
 @contextmanager
-def engine_process(sweep: SweepFile, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def engine_process(job: Job, log_file: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The engine in a process of its own, so that its noise goes to a file and its death is survived."""
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "engine_probe.sweep.engine_process", str(folder), str(writing)]
+    command = [sys.executable, "-m", "engine_probe.sweep.engine_process", str(writing)]
     try:
-        with (folder / LOG_FILE).open("wb") as log:
+        with log_file.open("wb") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -82,13 +93,13 @@ def engine_process(sweep: SweepFile, folder: Path) -> Iterator[tuple[subprocess.
         os.close(writing)
         assert process.stdin is not None
         with process.stdin as stdin:
-            stdin.write(msgspec.json.encode(sweep))
+            stdin.write(msgspec.json.encode(job))
         try:
             yield process, reading
         finally:
             end(process)
     except OSError as error:
-        raise UnavailableError(f"{error.filename or folder}: {error.strerror}; mend that and try again") from error
+        raise UnavailableError(f"{error.filename or log_file}: {error.strerror}; mend that and try again") from error
     finally:
         os.close(reading)
 
@@ -119,7 +130,7 @@ def messages(process: subprocess.Popen[bytes], pipe: int) -> Iterator[Message | 
         yield from map(MESSAGES.decode, lines)
 
 
-def save(folder: Path, sweep: SweepFile, done: list[PointResult]) -> None:
+def save(folder: Path, sweep: SweepFile, done: list[PointResult | Unmeasured]) -> None:
     """After every point, in one step."""
     partial = folder / f".{RESULT_FILE}.partial"
     partial.write_bytes(msgspec.json.format(msgspec.json.encode({"sweep": sweep, "points": done})))

@@ -10,13 +10,14 @@ from typing import Protocol
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
-from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Progress, interpretation
+from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Progress, Unmeasured, interpretation
 from engine_probe.sweep.run import Event
 
 PLAIN_SECONDS = 10  # between signs of life in a log
@@ -47,12 +48,11 @@ def live_line(point: Point, now: Progress) -> str:
     )
 
 
-def result_line(result: PointResult) -> str:
-    status = "" if result.status == "complete" else f" ({result.status})"
-    return (
-        f"{result.point.concurrency} at once: {result.output_tokens_per_s:.1f} tokens/s "
-        f"over {result.seconds:.1f} s{status}"
-    )
+def result_line(result: PointResult | Unmeasured) -> str:
+    start = f"{result.point.concurrency} at once:"
+    if isinstance(result, Unmeasured):
+        return f"{start} {result.reason}"
+    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s"
 
 
 class TerminalScreen:
@@ -89,10 +89,11 @@ class TerminalScreen:
             case Progress():
                 line = live_line(self._todo[self._number], event)
                 self._bars.update(self._line, completed=event.output_tokens, description=line)
-            case PointResult():
+            case PointResult() | Unmeasured():
                 self._bars.update(self._sweep, advance=1)
                 self._bars.update(self._line, visible=False)
-                self._bars.console.print(f"  [green]✓[/] {result_line(event)}")
+                mark = "[green]✓[/]" if isinstance(event, PointResult) else "[red]✗[/]"
+                self._bars.console.print(f"  {mark} {escape(result_line(event))}")
 
 
 class PlainScreen:
@@ -122,7 +123,7 @@ class PlainScreen:
             case Began(number):
                 self._point = self._todo[number]
                 self._begin(f"point {number + 1} of {len(self._todo)}: {self._point.concurrency} requests at once")
-            case PointResult():
+            case PointResult() | Unmeasured():
                 self._print(f"  {result_line(event)}")
             case None | Progress():
                 if time.monotonic() - self._last >= PLAIN_SECONDS:
@@ -150,7 +151,7 @@ class PlainScreen:
         sys.stderr.flush()
 
 
-def show_results(results: list[PointResult], console: Console) -> None:
+def show_results(results: list[PointResult | Unmeasured], console: Console) -> None:
     """The table, what its words mean, and what it says."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     titles = ("at\nonce", "tokens\n/s", "1st token\nmedian", "running\nmean", "waiting\npeak", "KV\npeak")
@@ -158,20 +159,25 @@ def show_results(results: list[PointResult], console: Console) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("\nregion", no_wrap=True)
     for result in results:
-        table.add_row(
-            str(result.point.concurrency),
-            f"{result.output_tokens_per_s:.1f}",
-            f"{result.median_first_token_seconds:.2f} s",
-            f"{result.mean_running:.1f}",
-            str(result.peak_waiting),
-            f"{result.peak_kv_share:.0%}",
-            str(result.preemptions),
-            f"{result.recomputed_share:.0%}",
-            f"[{REGION_STYLES[result.region]}]{result.region}[/]"
-            if result.status == "complete"
-            else f"[red]{result.status}[/]",
-        )
+        table.add_row(*cells(result))
     console.print(table)
     console.print(REGIONS, style="dim")
-    if sentence := interpretation(results):
+    if sentence := interpretation([result for result in results if isinstance(result, PointResult)]):
         console.print(f"\n{sentence}")
+
+
+def cells(result: PointResult | Unmeasured) -> list[str]:
+    concurrency = str(result.point.concurrency)
+    if isinstance(result, Unmeasured):
+        return [concurrency, *["-"] * 7, f"[red]{result.status}[/]"]
+    return [
+        concurrency,
+        f"{result.output_tokens_per_s:.1f}",
+        f"{result.median_first_token_seconds:.2f} s",
+        f"{result.mean_running:.1f}",
+        str(result.peak_waiting),
+        f"{result.peak_kv_share:.0%}",
+        str(result.preemptions),
+        f"{result.recomputed_share:.0%}",
+        f"[{REGION_STYLES[result.region]}]{result.region}[/]",
+    ]

@@ -14,7 +14,7 @@ from engine_probe.sweep import run
 from engine_probe.sweep.messages import Said
 from engine_probe.sweep.plan import SweepFile, read_sweep
 
-TELL = "import os, sys; pipe = int(sys.argv[4]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
+TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_grid_becomes_points(file: Path) -> None:
     sweep = read_sweep(str(file))
-    assert points(sweep) == [Point(1, 32, 48, 0), Point(4, 32, 48, 0)]
+    assert points(sweep) == [Point(1, 1, 32, 48, 0), Point(4, 4, 32, 48, 0)]
 
 
 def test_a_points_key_follows_its_content(file: Path) -> None:

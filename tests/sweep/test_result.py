@@ -10,15 +10,15 @@ import pytest
 from rich.console import Console
 
 from engine_probe.sweep.plan import Point
-from engine_probe.sweep.result import PointResult, interpretation
-from engine_probe.sweep.screen import show_results
+from engine_probe.sweep.result import PointResult, Unmeasured, interpretation
+from engine_probe.sweep.screen import result_line, show_results
 
 
 def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
     """Ten seconds at `rate`, with room for everybody."""
     plain = PointResult(
         id=f"point-{concurrency}",
-        point=Point(concurrency, 32, 64, 0),
+        point=Point(concurrency, concurrency, 32, 64, 0),
         status="complete",
         iterations=64,
         seconds=10.0,
@@ -39,6 +39,8 @@ SPARE = result(4, 80)
 FULL = result(16, 200)
 SHARED = result(18, 190, kv_waits=3, preemptions=1, recomputed_tokens=50)
 OVERLOAD = result(64, 150, kv_waits=30, preemptions=20, recomputed_tokens=240)
+
+CUT = Unmeasured("point-8", Point(8, 8, 32, 64, 0), "incomplete", "the probe stepped aside")
 
 
 class TestRegions:
@@ -73,15 +75,15 @@ class TestTheSentence:
     def test_one_point_says_nothing_of_a_best(self) -> None:
         assert "highest" not in interpretation([SPARE])
 
-    def test_a_recording_that_is_not_complete_says_nothing(self) -> None:
-        assert interpretation([msgspec.structs.replace(SPARE, status="incomplete")]) == ""
+    def test_without_points_there_is_none(self) -> None:
         assert interpretation([]) == ""
 
 
 def test_the_table_fits_a_terminal_of_80_columns_and_names_what_is_incomplete() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    show_results([SPARE, OVERLOAD, result(8, 1, status="incomplete")], console)
+    show_results([SPARE, OVERLOAD, CUT], console)
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80
     rows = {line.split()[0]: line.split()[-1] for line in lines if line[:5].strip().isdigit()}
+    assert result_line(CUT) == "8 at once: the probe stepped aside"
     assert rows == {"4": "spare", "64": "overload", "8": "incomplete"}

@@ -1,0 +1,1 @@
+"""What the engine is asked: prompts, and when they arrive."""
