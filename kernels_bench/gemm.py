@@ -106,8 +106,9 @@ def search(bench: Bench) -> Findings:
 def search_shapes(bench: Bench) -> Iterator[tuple[int, int, int]]:
     sides: tuple[int, ...] = QUICK_SEARCH_SIDES if bench.quick else SEARCH_SIDES
     if not bench.device.is_cuda:
-        largest = max(cpu_side(bench, BF16), CPU_SQUARES[-1]) // (2 if bench.quick else 1)
-        sides = tuple(side for side in CPU_SQUARES if side <= largest) or CPU_SQUARES[-1:]
+        largest = cpu_side(bench, BF16)
+        fitting = tuple(side for side in CPU_SQUARES if side <= largest)
+        sides = fitting[:2] if bench.quick else fitting
     usable = bench.usable_bytes()
     for m in sides:
         for n in sides:

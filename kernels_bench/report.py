@@ -26,10 +26,12 @@ from kernels_bench.results import (
     Result,
     Verdict,
 )
+from kernels_bench.verdicts import NO_MARK
 from kernels_bench.words import quantity
 
 STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", SKIPPED: "dim", MEASURED: "cyan"}
 PIPE_WIDTH = 160
+NAME_WIDTH = 18
 GIB = 1 << 30
 
 
@@ -69,8 +71,12 @@ def all_verdicts(report: Report) -> list[Verdict]:
 def summary(report: Report) -> str:
     counted = Counter(result.verdict for result in report.results)
     parts = [f"{counted[verdict]} {_coloured(verdict)}" for verdict in STYLES if counted[verdict]]
-    how = "quick" if report.quick else "full"
-    return f"{', '.join(parts) or 'nothing measured'} in {report.seconds:.0f} s ({how})"
+    checks = [result.figure.check.passed for result in report.results if result.figure and result.figure.check]
+    right = f"{sum(checks)} of {len(checks)} results right"
+    lines = [f"{', '.join(parts) or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
+    if any(NO_MARK in result.reasons for result in report.results):
+        lines.append(f"{_coloured(MEASURED)}: a real figure, and {NO_MARK} for this hardware")
+    return "\n".join(lines)
 
 
 def curve(readings: Sequence[Reading]) -> str:
@@ -98,32 +104,35 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for title in (*(["cards"] if with_device else []), "test"):
         table.add_column(title, no_wrap=True)
-    table.add_column("figure", overflow="fold")
+    table.add_column("figure", overflow="fold", min_width=NAME_WIDTH)
     table.add_column("median", justify="right", no_wrap=True)
     table.add_column("spread", justify="right", no_wrap=True)
-    table.add_column("result", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("because", overflow="fold")
     for result in results:
         cells = [result.test, escape(_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
-        table.add_row(*([result.device] if with_device else []), *cells, escape("; ".join(result.reasons)))
+        table.add_row(*([result.device] if with_device else []), *cells, escape(_because(result)))
     return table
 
 
 def _name(result: Result) -> str:
     """With the shape, where a product has one."""
     detail = result.figure.detail if result.figure else {}
-    if {"m", "n", "k"} <= detail.keys():
-        return f"{result.name}, {detail['m']}×{detail['n']}×{detail['k']}"
-    return result.name
+    if not {"m", "n", "k"} <= detail.keys():
+        return result.name
+    m, n, k = detail["m"], detail["n"], detail["k"]
+    return f"{result.name} {m}³" if m == n == k else f"{result.name} {m}×{n}×{k}"
 
 
-def _numbers(figure: Figure | None) -> tuple[str, str, str]:
+def _because(result: Result) -> str:
+    """That no mark is known is said once, below."""
+    return "; ".join(reason for reason in result.reasons if reason != NO_MARK)
+
+
+def _numbers(figure: Figure | None) -> tuple[str, str]:
     if figure is None:
-        return "", "", ""
-    spread = figure.samples.iqr_ns / figure.samples.median_ns
-    right = "" if figure.check is None else "right" if figure.check.passed else "[bold red]WRONG[/]"
-    return quantity(figure.value, figure.unit), f"{spread:.1%}", right
+        return "", ""
+    return quantity(figure.value, figure.unit), f"{figure.samples.iqr_ns / figure.samples.median_ns:.1%}"
 
 
 def _coloured(verdict: Verdict) -> str:

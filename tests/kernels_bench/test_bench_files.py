@@ -17,6 +17,7 @@ from kernels_bench.results import (
     PASS,
     SKIPPED,
     WARN,
+    Check,
     Device,
     DeviceReport,
     Finding,
@@ -27,6 +28,7 @@ from kernels_bench.results import (
     Skipped,
     Verdict,
 )  # fmt: skip
+from kernels_bench.verdicts import NO_MARK
 from tests.kernels_bench.fakes import figure
 
 EPYC = Device("cpu", "AMD EPYC", "cpu-1", 24 << 30, 32 << 20, 2)
@@ -130,9 +132,14 @@ def test_ill_health_alone_fails_too() -> None:
     assert exit_code(report(row(), findings=(Finding(FAIL, "no spare rows"),))) == 1
 
 
-def test_the_summary_counts() -> None:
-    text = summary(report(row(), row(), row(verdict=FAIL)))
-    assert "1 [bold red]FAIL[/], 2 [cyan]MEASURED[/] in 1 s (quick)" in text
+def test_the_summary_counts_verdicts_and_right_results() -> None:
+    right, wrong = (
+        Result(verdict, (NO_MARK,), "cpu", figure=figure(1e9, check=Check(verdict != FAIL, "float64", 1, 0.5)))
+        for verdict in (MEASURED, FAIL)
+    )
+    first, second = summary(report(right, right, wrong)).splitlines()
+    assert first == "1 [bold red]FAIL[/], 2 [cyan]MEASURED[/]; 2 of 3 results right; 1 s (quick)"
+    assert "no pass mark known for this hardware" in second
 
 
 def test_the_curve_of_a_sustained_run_in_a_line() -> None:
