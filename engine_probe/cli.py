@@ -18,6 +18,7 @@ from engine_probe.errors import EngineProbeError
 # imported when the command is called, so that `--help` stays quick.
 COMMANDS = {
     "sweep": "measure a grid of points on one or more engines",
+    "profile": "measure one point and watch it live",
     "validate": "measure this hardware and say whether it is what was paid for",
     "overhead": "measure what the probe itself costs on this machine",
     "models": "list the models that need no download",

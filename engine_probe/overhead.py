@@ -149,7 +149,8 @@ def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Cal
     with engines.filled(running):
         step = block(engines.plain, 5)
         steps = max(5, min(200, int(BLOCK_SECONDS * 1e9 / step)))
-        steps = min(steps, LONGEST_ANSWER // (5 * rounds) - SETTLING_STEPS)  # what the plain engine's requests can still answer
+        # Not more than the requests of the plain engine can still answer.
+        steps = min(steps, LONGEST_ANSWER // (5 * rounds) - SETTLING_STEPS)
         off.append(block(engines.plain, steps))
         for number in range(rounds):
             for mode in (*MODES[number % 3 :], *MODES[: number % 3]):

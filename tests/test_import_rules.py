@@ -17,6 +17,16 @@ HEAVY = {"torch", "vllm", "transformers", "pyarrow", "numpy"}
 FORBIDDEN = {
     "record": {"torch", "vllm", "engine_probe.hook", "engine_probe.engine", "engine_probe.sweep"},
     "hook": {"engine_probe.engine", "engine_probe.sweep", "engine_probe.commands"},
+    "analysis": {
+        "torch",
+        "vllm",
+        "engine_probe.hook",
+        "engine_probe.engine",
+        "engine_probe.sweep",
+        "engine_probe.report",
+    },
+    "report": {"torch", "vllm", "engine_probe.hook", "engine_probe.engine", "engine_probe.sweep"},
+    "workload": {"engine_probe.hook", "engine_probe.record", "engine_probe.sweep", "engine_probe.report"},
     "engine": {"engine_probe.hook", "engine_probe.record", "engine_probe.sweep", "engine_probe.commands"},
 }
 

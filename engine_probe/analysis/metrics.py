@@ -39,15 +39,13 @@ def time_per_output_token(_: pa.Table, requests: pa.Table) -> Sample:
 
 
 LATENCIES = (
-    Latency("TTFT", "time to first token", "first_token - arrival", between("arrival_ns", "first_token_ns")),
-    Latency("TPOT", "time per output token", "(last_token - first_token) / (tokens - 1)", time_per_output_token),
-    Latency("ITL", "inter-token latency", "token - token before, all tokens", gap_sample),
-    Latency("E2EL", "end-to-end latency", "last_token - arrival", between("arrival_ns", "last_token_ns")),
-    Latency("queue", "time in the queue", "first_scheduled - queued", between("queued_ns", "first_scheduled_ns")),
-    Latency(
-        "prefill", "prefill time", "first_token - first_scheduled", between("first_scheduled_ns", "first_token_ns")
-    ),
-    Latency("decode", "decode time", "last_token - first_token", between("first_token_ns", "last_token_ns")),
+    Latency("TTFT", "time to first token", "first token - arrival", between("arrival_ns", "first_token_ns")),
+    Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),
+    Latency("ITL", "inter-token latency", "token - token before it", gap_sample),
+    Latency("E2EL", "end-to-end latency", "last token - arrival", between("arrival_ns", "last_token_ns")),
+    Latency("queue", "time in the queue", "first step - queued", between("queued_ns", "first_scheduled_ns")),
+    Latency("prefill", "prefill time", "first token - first step", between("first_scheduled_ns", "first_token_ns")),
+    Latency("decode", "decode time", "last token - first token", between("first_token_ns", "last_token_ns")),
 )
 
 

@@ -100,7 +100,7 @@ def summarise(
         output_tokens_per_s=output / seconds,
         total_tokens_per_s=(told + prompt) / seconds,
         requests_per_s=whole.num_rows / seconds,
-        step_ns=figures("step", "end of update - start of schedule()", Sample.of(steps_ns)),
+        step_ns=figures("step", "schedule() to update's end", Sample.of(steps_ns)),
         shares={**named, "outside": int(column["gap_ns"][1:].sum()) / (end - begin)},
         mean_running=mean_over_time(iterations["running_requests"], steps_ns),
         peak_running=int(column["running_requests"].max()),

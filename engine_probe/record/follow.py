@@ -1,10 +1,15 @@
-"""Reading a stream while it grows: only what is new, each time."""
+"""Reading a recording while it grows: only what is new, each time."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.record.closing import STREAM_SUFFIX
+from engine_probe.record.reading import read_facts
 
 
 class Follower:
@@ -39,3 +44,50 @@ def whole_message(source: pa.NativeFile) -> pa.Message | None:
         return pa.ipc.read_message(source)
     except (EOFError, OSError, pa.ArrowInvalid):
         return None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a recording is; every figure is counted in it."""
+
+    output_tokens: int
+    running: int
+    waiting: int
+    kv_share: float
+    preemptions: int
+    seconds: float
+
+
+class Watch:
+    """Follows the recording of the running point; each call costs what is new in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._follower = Follower(folder / f"iterations{STREAM_SUFFIX}")
+        self._blocks: int | None = None
+        self._begin_ns = self._output_tokens = self._preemptions = 0
+        self._last: dict[str, int] | None = None
+
+    def progress(self) -> Moment | None:
+        """None as long as there is no row."""
+        for batch in self._follower.new_batches():
+            if self._last is None:
+                self._begin_ns = batch["start_ns"][0].as_py()
+                self._blocks = read_facts(self._folder)["kv"]["blocks"]
+            self._output_tokens += pc.sum(batch["output_tokens"]).as_py()
+            self._preemptions += pc.sum(batch["preempted_requests"]).as_py()
+            self._last = batch.slice(batch.num_rows - 1).to_pylist()[0]
+        if self._last is None or self._blocks is None:
+            return None
+        return Moment(
+            output_tokens=self._output_tokens,
+            running=self._last["running_requests"],
+            waiting=self._last["waiting_requests"],
+            kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
+            preemptions=self._preemptions,
+            seconds=(_step_end(self._last) - self._begin_ns) / 1e9,
+        )
+
+
+def _step_end(row: dict[str, int]) -> int:
+    return row["start_ns"] + row["schedule_ns"] + row["execute_ns"] + row["update_ns"]

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
-from engine_probe.record.closing import STREAM_SUFFIX
 from engine_probe.record.folder import COMPLETE
-from engine_probe.record.follow import Follower
-from engine_probe.record.reading import read_facts
 from engine_probe.run import Run
 from engine_probe.sweep.plan import Point
 
 Region = Literal["spare", "shared", "overload"]
 OVERLOAD_RECOMPUTED_SHARE = 0.1  # of all scheduled tokens
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far the running point is, by the rows on disk."""
-
-    output_tokens: int
-    running: int
-    waiting: int
-    kv_share: float
-    preemptions: int
-    seconds: float
 
 
 class Unmeasured(msgspec.Struct, frozen=True):
@@ -71,41 +56,6 @@ class PointResult(msgspec.Struct, frozen=True):
         if self.recomputed_share >= OVERLOAD_RECOMPUTED_SHARE:
             return "overload"
         return "shared" if self.kv_waits or self.preemptions else "spare"
-
-
-class Watch:
-    """Follows the recording of the running point; each call costs what is new in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._follower = Follower(folder / f"iterations{STREAM_SUFFIX}")
-        self._blocks: int | None = None
-        self._begin_ns = self._output_tokens = self._preemptions = 0
-        self._last: dict[str, int] | None = None
-
-    def progress(self) -> Progress | None:
-        """None as long as there is no row."""
-        for batch in self._follower.new_batches():
-            if self._last is None:
-                self._begin_ns = batch["start_ns"][0].as_py()
-                self._blocks = read_facts(self._folder)["kv"]["blocks"]
-            self._output_tokens += pc.sum(batch["output_tokens"]).as_py()
-            self._preemptions += pc.sum(batch["preempted_requests"]).as_py()
-            self._last = batch.slice(batch.num_rows - 1).to_pylist()[0]
-        if self._last is None or self._blocks is None:
-            return None
-        return Progress(
-            output_tokens=self._output_tokens,
-            running=self._last["running_requests"],
-            waiting=self._last["waiting_requests"],
-            kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
-            preemptions=self._preemptions,
-            seconds=(step_end(self._last) - self._begin_ns) / 1e9,
-        )
-
-
-def step_end(row: dict[str, int]) -> int:
-    return row["start_ns"] + row["schedule_ns"] + row["execute_ns"] + row["update_ns"]
 
 
 def measure(run: Run, point: Point) -> PointResult | Unmeasured:

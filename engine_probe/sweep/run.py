@@ -16,10 +16,11 @@ import msgspec
 
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+from engine_probe.record.follow import Moment, Watch
 from engine_probe.run import load
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Said
 from engine_probe.sweep.plan import Point, SweepFile, points
-from engine_probe.sweep.result import PointResult, Progress, Unmeasured, Watch, measure
+from engine_probe.sweep.result import PointResult, Unmeasured, measure
 
 TICK_SECONDS = 1.0
 END_SECONDS = 20  # for the engine to let go of its memory and files
@@ -32,7 +33,7 @@ RESULT_FILE = "sweep.json"
 ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
 MESSAGES = msgspec.json.Decoder(Message)
 
-Event = Said | Began | Progress | PointResult | Unmeasured | None
+Event = Said | Began | Moment | PointResult | Unmeasured | None
 
 
 def run_sweep(sweep: SweepFile, folder: Path, force: bool = False) -> Generator[Event]:
@@ -47,13 +48,20 @@ def run_sweep(sweep: SweepFile, folder: Path, force: bool = False) -> Generator[
         yield event
 
 
-def run_points(spec: EngineSpec, todo: list[Point], places: list[Path], log: Path, force: bool) -> Generator[Event]:
+def run_points(
+    spec: EngineSpec,
+    todo: list[Point],
+    places: list[Path],
+    log: Path,
+    force: bool = False,
+    tick_seconds: float | None = None,
+) -> Generator[Event]:
     """One engine, point after point; None when a tick has passed and there is nothing to say."""
     job = Job(spec.model, dict(spec.arguments), todo, [str(place) for place in places], force)
     done = 0
     watch: Watch | None = None
     with engine_process(job, log) as (process, pipe):
-        for message in messages(process, pipe):
+        for message in messages(process, pipe, tick_seconds or TICK_SECONDS):
             match message:
                 case None if watch is not None:
                     yield watch.progress()
@@ -114,11 +122,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def messages(process: subprocess.Popen[bytes], pipe: int) -> Iterator[Message | None]:
+def messages(process: subprocess.Popen[bytes], pipe: int, tick_seconds: float) -> Iterator[Message | None]:
     """What the engine's process says until it ends; None at every tick without a word."""
     rest = b""
     while True:
-        if not select.select([pipe], [], [], TICK_SECONDS)[0]:
+        if not select.select([pipe], [], [], tick_seconds)[0]:
             if process.poll() is not None:
                 return
             yield None

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from engine_probe.record.follow import Moment
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
-from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Progress, Unmeasured, interpretation
+from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Unmeasured, interpretation
 from engine_probe.sweep.run import Event
 
 PLAIN_SECONDS = 10  # between signs of life in a log
@@ -40,7 +41,7 @@ class Screen(Protocol):
     def show(self, event: Event) -> None: ...
 
 
-def live_line(point: Point, now: Progress) -> str:
+def live_line(point: Point, now: Moment) -> str:
     rate = now.output_tokens / now.seconds if now.seconds else 0.0
     return (
         f"{point.concurrency} at once: {rate:.1f} tokens/s, {now.running} run, {now.waiting} wait, "
@@ -86,7 +87,7 @@ class TerminalScreen:
                 self._bars.reset(
                     self._line, description=f"{point.concurrency} at once", total=point.output_tokens, visible=True
                 )
-            case Progress():
+            case Moment():
                 line = live_line(self._todo[self._number], event)
                 self._bars.update(self._line, completed=event.output_tokens, description=line)
             case PointResult() | Unmeasured():
@@ -125,11 +126,11 @@ class PlainScreen:
                 self._begin(f"point {number + 1} of {len(self._todo)}: {self._point.concurrency} requests at once")
             case PointResult() | Unmeasured():
                 self._print(f"  {result_line(event)}")
-            case None | Progress():
+            case None | Moment():
                 if time.monotonic() - self._last >= PLAIN_SECONDS:
                     self._print(f"  {time.monotonic() - self._since:.0f} s: {self._state(event)}")
 
-    def _state(self, event: Progress | None) -> str:
+    def _state(self, event: Moment | None) -> str:
         return live_line(self._point, event) if self._point and event else f"still {self._doing}"
 
     def _begin(self, doing: str) -> None:

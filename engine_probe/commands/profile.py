@@ -1,0 +1,137 @@
+"""`engine_probe profile`: one measured point, watched live."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine_probe.commands.sweep import make_folder
+from engine_probe.hook.engine import check_version
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from engine_probe.engine.spec import EngineSpec
+    from engine_probe.sweep.plan import Point
+    from engine_probe.sweep.run import Event
+
+RECORDING = "recording"
+TICK_SECONDS = 0.25
+PLAIN_SECONDS = 10.0
+
+
+@click.command("profile", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--model", default="smollm2", show_default=True, help="Embedded, from the catalogue, a folder, org/name.")
+@click.option("--num-prompts", type=click.IntRange(1), default=32, show_default=True, help="Requests in all.")
+@click.option("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all at once].")
+@click.option("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
+@click.option("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same prompts.")
+@click.option("--out", type=click.Path(path_type=Path), help="New folder [default: runs/profile-<time>].")
+@click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
+@click.argument("engine_arguments", nargs=-1, type=click.UNPROCESSED)
+def command(
+    model: str,
+    num_prompts: int,
+    max_concurrency: int | None,
+    input_len: int,
+    output_len: int,
+    seed: int,
+    out: Path | None,
+    force: bool,
+    engine_arguments: tuple[str, ...],
+) -> None:
+    """Measure one point on a real engine, and record every iteration.
+
+    Any vLLM engine argument follows under its own name, as --block-size 32 or --tensor-parallel-size 2.
+    """
+    from engine_probe.engine.arguments import parse_arguments
+    from engine_probe.engine.build import check_model
+    from engine_probe.engine.spec import EngineSpec
+    from engine_probe.sweep.plan import Point, check_length
+
+    arguments = parse_arguments(engine_arguments, "profile")
+    check_model(model)
+    point = Point(max_concurrency or num_prompts, num_prompts, input_len, output_len, seed)
+    check_length(point, arguments.get("max_model_len"))
+    check_version(force)
+    folder = out or Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"
+    make_folder(folder)
+    try:
+        measure(EngineSpec(model, arguments), point, folder, force)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: what ran is recorded in {folder}, up to the last quarter of a second", err=True)
+        sys.exit(130)
+    sys.exit(show(folder))
+
+
+def measure(spec: EngineSpec, point: Point, folder: Path, force: bool) -> None:
+    """The engine in a process of its own, its recording drawn while it grows."""
+    from rich.console import Console
+
+    from engine_probe.sweep.run import LOG_FILE, run_points
+
+    console = Console(stderr=True, highlight=False)
+    events = run_points(spec, [point], [folder / RECORDING], folder / LOG_FILE, force, tick_seconds=TICK_SECONDS)
+    with closing(events):
+        if console.is_terminal:
+            draw(events, console, spec, point)
+        else:
+            tell(events, point)
+
+
+def draw(events: Iterator[Event], console: Console, spec: EngineSpec, point: Point) -> None:
+    from rich.live import Live
+
+    from engine_probe.record.follow import Moment
+    from engine_probe.report.live import LiveView
+    from engine_probe.sweep.messages import Said
+
+    title = f"{spec.model}: {point.num_prompts} requests, {point.concurrency} at once, {point.input_len} tokens in"
+    view = LiveView(f"{title}, {point.output_len} out", point.output_tokens)
+    with Live(view, console=console, refresh_per_second=4, transient=True):
+        for event in events:
+            match event:
+                case Said(text):
+                    view.say(text)
+                case Moment():
+                    view.add(event)
+
+
+def tell(events: Iterator[Event], point: Point) -> None:
+    """Not a terminal: a line for what begins, and one now and then."""
+    from engine_probe.record.follow import Moment
+    from engine_probe.sweep.messages import Said
+    from engine_probe.sweep.screen import live_line
+
+    told = 0.0
+    for event in events:
+        match event:
+            case Said(text):
+                click.echo(text, err=True)
+            case Moment() if event.seconds - told >= PLAIN_SECONDS:
+                told = event.seconds
+                click.echo(f"  {live_line(point, event)}", err=True)
+
+
+def show(folder: Path) -> int:
+    """The summary of the recording; 1 when it is not whole."""
+    from rich.console import Console
+
+    from engine_probe.record.folder import COMPLETE
+    from engine_probe.report.terminal import print_summary
+    from engine_probe.run import load
+
+    run = load(folder)
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(width=100 if piped else None, highlight=False)
+    print_summary(run.summary(), console)
+    console.print(f"Every iteration is recorded in {run.folder}.", soft_wrap=True)
+    return 0 if run.status == COMPLETE else 1

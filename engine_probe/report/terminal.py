@@ -1,0 +1,94 @@
+"""A summary as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from engine_probe.analysis.summary import PERCENTILES, LatencyFigures, Summary
+
+
+def duration(ns: float | None) -> str:
+    """With three figures; "-" where the sample is too small to say."""
+    if ns is None:
+        return "-"
+    for unit, size in (("s", 1e9), ("ms", 1e6)):
+        if ns >= size:
+            return f"{figures(ns / size)} {unit}"
+    return f"{figures(ns / 1e3)} µs"
+
+
+def figures(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def summary_view(summary: Summary) -> RenderableType:
+    """The whole summary: what came out, how long things took, and what is to be said against it."""
+    return Group(*(Text(line) for line in headlines(summary)), latency_table(summary), *judgements(summary))
+
+
+def headlines(summary: Summary) -> Iterator[str]:
+    others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
+    yield (
+        f"{summary.output_tokens_per_s:.1f} output tokens/s over {summary.seconds:.1f} s: "
+        f"{summary.output_tokens:,} tokens, {summary.requests_answered:,} requests answered{others}"
+    )
+    yield (
+        f"running {summary.mean_running:.1f} on average, {summary.peak_running} at most; "
+        f"waiting {summary.peak_waiting} at most; KV {summary.mean_kv_share:.0%} on average, "
+        f"{summary.peak_kv_share:.0%} at most"
+    )
+    if summary.preemptions:
+        yield (
+            f"{summary.preemptions:,} preemptions: {summary.recomputed_share:.1%} of all scheduled tokens "
+            "had been computed before"
+        )
+    parts = ", ".join(f"{name} {share:.1%}" for name, share in summary.shares.items())
+    yield f"{summary.iterations:,} steps, the time in them: {parts}"
+
+
+def latency_table(summary: Summary) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for title in ("n", "mean", *(f"p{percent}" for percent in PERCENTILES)):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("from what", style="dim")
+    for latency in (summary.step_ns, *summary.latencies):
+        table.add_row(*latency_row(latency))
+    return table
+
+
+def latency_row(latency: LatencyFigures) -> list[str]:
+    percentiles = (duration(latency.percentiles_ns[percent]) for percent in PERCENTILES)
+    return [latency.name, f"{latency.count:,}", duration(latency.mean_ns), *percentiles, latency.formula]
+
+
+def judgements(summary: Summary) -> Iterator[Text]:
+    """The summary on itself: what it rests on, and what watching cost."""
+    steady = summary.steadiness
+    if steady is None:
+        yield Text("No steady part: too few steps in which nearly as many requests ran as ever.", style="yellow")
+    else:
+        word = Text("UNSTABLE", style="bold red") if steady.unstable else Text("steady", style="green")
+        yield Text.assemble(
+            word,
+            f": {steady.output_tokens_per_s:.1f} ± {steady.output_tokens_per_s * steady.spread:.1f} tokens/s "
+            f"(± {steady.spread:.1%}) over the {steady.seconds:.1f} s with nearly as many running as ever",
+        )
+    if any(figure is None for latency in summary.latencies for figure in latency.percentiles_ns.values()):
+        yield Text("A percentile is given only where the sample has one: p90 from 10 values on, p99 from 100.", "dim")
+    yield Text(
+        f"The probe took {summary.probe_share:.2%} of the time, {duration(summary.probe_median_ns)} per step "
+        "(median, counted by itself).",
+        "dim",
+    )
+    for note in summary.notes:
+        yield Text(note, style="bold red")
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    console.print(summary_view(summary), soft_wrap=False)

@@ -1,0 +1,98 @@
+"""A run of 40 steps of 10 ms: every figure of its summary can be worked out in one's head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from engine_probe.analysis.summary import Summary, summarise
+
+MS = 1_000_000
+Make = Callable[..., pa.Table]
+FACTS: dict[str, Any] = {"kv": {"blocks": 100}}
+
+
+def answered(**more: Any) -> dict[str, Any]:
+    return {
+        "arrival_ns": 0,
+        "queued_ns": 2 * MS,
+        "first_scheduled_ns": 10 * MS,
+        "first_token_ns": 20 * MS,
+        "last_token_ns": 400 * MS,
+        "prompt_tokens": 60,
+        "output_tokens": 39,
+        "finish_reason": "length",
+        "run_starts": [1],
+        "run_lengths": [39],
+        **more,
+    }
+
+
+@pytest.fixture
+def summary(iterations: Make, requests: Make) -> Summary:
+    steps = iterations(
+        40,
+        running_requests=[2] * 40,
+        output_tokens=[2] * 40,
+        scheduled_tokens=[10] * 40,
+        recomputed_tokens=[4] + [0] * 39,
+        preempted_requests=[1] + [0] * 39,
+        kv_blocks_scheduled=[50] * 20 + [100] * 20,
+        probe_ns=[1000] * 39 + [5000],
+    )
+    rows = requests(answered(), answered(), answered(finish_reason="abort", output_tokens=2, first_token_ns=900 * MS))
+    return summarise(FACTS, "complete", [], steps, rows)
+
+
+def test_throughput_counts_every_token_and_only_answered_requests(summary: Summary) -> None:
+    assert summary.seconds == pytest.approx(0.4)
+    assert summary.output_tokens_per_s == pytest.approx(200)
+    assert summary.total_tokens_per_s == pytest.approx(2 * (60 + 39) / 0.4)
+    assert summary.requests_per_s == pytest.approx(5)
+    assert (summary.requests_answered, summary.requests_other) == (2, {"abort": 1})
+
+
+def test_latencies_leave_out_what_was_aborted(summary: Summary) -> None:
+    latency = {figures.name: figures for figures in summary.latencies}
+    assert latency["TTFT"].count == 2
+    assert latency["TTFT"].mean_ns == 20 * MS
+    assert latency["queue"].mean_ns == 8 * MS
+    assert latency["prefill"].mean_ns == 10 * MS
+    assert latency["decode"].mean_ns == 380 * MS
+    assert latency["TPOT"].mean_ns == 10 * MS
+    assert latency["ITL"].count == 76
+    assert latency["ITL"].percentiles_ns == {50: 10 * MS, 90: 10 * MS, 99: None}
+    assert latency["E2EL"].percentiles_ns[99] is None
+
+
+def test_where_the_time_went_and_how_full_it_was(summary: Summary) -> None:
+    assert summary.shares == pytest.approx({"schedule": 0.1, "execute": 0.8, "update": 0.1, "outside": 0.0})
+    assert summary.step_ns.mean_ns == 10 * MS
+    assert (summary.mean_kv_share, summary.peak_kv_share) == (0.75, 1.0)
+    assert summary.recomputed_share == pytest.approx(0.01)
+
+
+def test_it_says_what_watching_cost(summary: Summary) -> None:
+    assert summary.probe_median_ns == 1000
+    assert summary.probe_share == pytest.approx(44_000 / (400 * MS))
+
+
+def test_even_throughput_is_steady(summary: Summary) -> None:
+    assert summary.steadiness is not None
+    assert summary.steadiness.output_tokens_per_s == pytest.approx(200)
+    assert not summary.steadiness.unstable
+
+
+def test_throughput_that_halves_is_unstable(iterations: Make, requests: Make) -> None:
+    steps = iterations(40, running_requests=[2] * 40, output_tokens=[4] * 20 + [2] * 20)
+    steadiness = summarise(FACTS, "complete", [], steps, requests()).steadiness
+    assert steadiness is not None
+    assert steadiness.unstable
+
+
+def test_a_peak_of_a_moment_is_no_steady_part(iterations: Make, requests: Make) -> None:
+    steps = iterations(40, running_requests=[1] * 10 + [9] * 5 + [1] * 25, output_tokens=[1] * 40)
+    assert summarise(FACTS, "complete", [], steps, requests()).steadiness is None

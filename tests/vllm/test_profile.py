@@ -1,0 +1,58 @@
+"""`engine_probe profile` on a real engine, and what it refuses before it starts one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine_probe import load
+
+SMALL = ["--block-size", "32", "--num-gpu-blocks-override", "48", "--max-model-len", "256", "--enforce-eager"]
+
+
+def profile(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "engine_probe", "profile", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+def test_a_point_is_measured_and_summarised(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    point = ["--num-prompts", "40", "--max-concurrency", "16", "--input-len", "60", "--output-len", "50"]
+    done = profile("--model", "tiny", *point, "--out", str(out), *SMALL)
+    assert done.returncode == 0, done.stderr
+    run = load(out)
+    assert run.status == "complete"
+    assert run.requests.num_rows == 40
+    assert max(run.iterations["running_requests"].to_pylist()) <= 16
+    assert run.facts["workload"]["num_prompts"] == 40
+    assert f"{40 * 50:,} tokens, 40 requests answered" in done.stdout
+    assert "The probe took" in done.stdout
+    assert "INFO" not in done.stdout + done.stderr
+    again = profile("--model", "tiny", *point, "--out", str(out), *SMALL)
+    assert again.returncode == 2
+    assert "never overwritten" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "tinny"], "unknown model 'tinny': did you mean tiny?"),
+        (["--model", "tiny", "--blok-size", "32"], "block_size"),
+        (
+            ["--model", "tiny", "--input-len", "200", "--output-len", "100", "--max-model-len", "256"],
+            "is 300, more than",
+        ),
+        (["--num-prompts", "0"], "num-prompts"),
+    ],
+)
+def test_what_is_wrong_is_said_before_an_engine_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = profile(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert not list(tmp_path.iterdir())
