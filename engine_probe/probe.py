@@ -7,10 +7,12 @@ import os
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from engine_probe.errors import InputError
+from engine_probe.errors import InputError, UnavailableError
 from engine_probe.hook import engine, worker
 from engine_probe.hook.scheduler import SchedulerHook, is_attached
 from engine_probe.record.folder import COMPLETE, INCOMPLETE, RunFolder
@@ -52,35 +54,37 @@ class Probe:
         scheduler = self._core.scheduler
         if is_attached(scheduler):
             raise InputError("this engine already has a probe on it: leave the other `with` block first")
-        self.folder = RunFolder.create(self._out)
-        self.folder.facts.update(engine.describe(self._core), **self._facts)
-        self.folder.save()
-        self._writer = Writer(self.recorder, self.folder.path, self._fail)
+        self.folder = RunFolder.create(self._out, engine.describe(self._core), **self._facts)
+        try:
+            self._writer = Writer(self.recorder, self.folder.path, self._fail)
+        except OSError as error:
+            raise UnavailableError(f"cannot record into {self.folder.path}: {error.strerror}") from error
         self._attach_workers()
         clock = self.folder.facts["clock"]
         offset = clock["monotonic_ns"] - clock["wall_ns"]
-        self._hook = SchedulerHook(scheduler, self.recorder, offset, self._fail)
+        with self._stepping_aside():
+            self._hook = SchedulerHook(scheduler, self.recorder, offset, self._fail)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._hook is not None
-        self._hook.detach()
+        if self._hook is not None:
+            self._hook.detach()
         workers = self._detach_workers()
-        try:
-            audit = self._hook.close()
+        audit: dict[str, Any] = {}
+        tables: dict[str, Any] = {}
+        with self._stepping_aside():
+            audit = self._hook.close() if self._hook is not None else {}
+        with self._stepping_aside():
             tables = self._writer.close(keep_streams=self.failure is not None)
-            if audit["counter_audit"] and self.failure is None:
-                self.failure = "; ".join(audit["counter_audit"])
-        except Exception as failure:
-            self._fail(failure)
-            audit, tables = {}, {}
+        if audit.get("counter_audit") and self.failure is None:
+            self.failure = "; ".join(audit["counter_audit"])
         status = INCOMPLETE if self.failure else COMPLETE
-        try:
+        with self._stepping_aside():
             self.folder.finish(status=status, failure=self.failure, tables=tables, workers=workers, close=audit)
-        except OSError as failure:
-            self._fail(failure)
+            if tables:
+                self._writer.drop_streams()
         if self.failure:
             reason = self.failure.strip().splitlines()[-1]
             warnings.warn(f"{self.folder.path} is incomplete: {reason}", IncompleteRecordingWarning, stacklevel=2)
@@ -100,6 +104,14 @@ class Probe:
                 logger.error("engine_probe stopped recording; generation goes on\n%s", self.failure)
         if self._hook is not None:
             self._hook.detach()
+
+    @contextmanager
+    def _stepping_aside(self) -> Iterator[None]:
+        """Around what is ours alone: its failure ends the recording and nothing else."""
+        try:
+            yield
+        except Exception as error:
+            self._fail(error)
 
     def _attach_workers(self) -> None:
         executor = self._core.model_executor

@@ -5,37 +5,53 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
 FILE_ROWS = 65_536
 COMPRESSION = "zstd"
 STREAM_SUFFIX, FILE_SUFFIX = ".arrows", ".arrow"
+CHECKSUM_KEY = b"crc32"  # of each batch of a stream, in the metadata of its message
 
 
 def finalise(stream_path: Path) -> dict[str, int]:
-    """Rewrite a stream as a file of large batches, in constant memory; the stream goes when the file is safe."""
+    """Rewrite a stream as a file of large batches, in constant memory.
+
+    The stream stays until `run.json` knows the checksum of the file: without it nobody could trust the file.
+    """
     path = stream_path.with_suffix(FILE_SUFFIX)
     temporary = path.with_suffix(".tmp")
-    options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
-    rows = 0
-    with pa.memory_map(str(stream_path)) as source, temporary.open("wb") as sink:
-        stream = pa.ipc.open_stream(source)
-        with pa.ipc.new_file(sink, stream.schema, options=options) as target:
-            pending: list[pa.RecordBatch] = []
-            for batch in stream:
-                rows += batch.num_rows
-                pending.append(batch)
-                if sum(b.num_rows for b in pending) >= FILE_ROWS:
-                    target.write_batch(pa.concat_batches(pending))
-                    pending = []
-            if pending:
-                target.write_batch(pa.concat_batches(pending))
-        sink.flush()
-        os.fsync(sink.fileno())
-    temporary.replace(path)
-    stream_path.unlink()
+    try:
+        with temporary.open("wb") as sink:
+            rows = _rewrite(stream_path, sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # on a full disk the last words of the run need its place
     return {"rows": rows, "bytes": path.stat().st_size, "crc32": file_crc32(path)}
+
+
+def _rewrite(stream_path: Path, sink: BinaryIO) -> int:
+    """The rows of a stream in batches of at least FILE_ROWS; returns how many there are."""
+    rows = waiting = 0
+    pending: list[pa.RecordBatch] = []
+    options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
+    with (
+        pa.memory_map(str(stream_path)) as source,
+        pa.ipc.open_stream(source) as stream,
+        pa.ipc.new_file(sink, stream.schema, options=options) as target,
+    ):
+        for batch in stream:
+            pending.append(batch)
+            waiting += batch.num_rows
+            if waiting >= FILE_ROWS:
+                target.write_batch(pa.concat_batches(pending))
+                rows, waiting, pending = rows + waiting, 0, []
+        if pending:
+            target.write_batch(pa.concat_batches(pending))
+    return rows + waiting
 
 
 def file_crc32(path: Path) -> int:
@@ -45,3 +61,8 @@ def file_crc32(path: Path) -> int:
         while chunk := source.read(1 << 20):
             checksum = zlib.crc32(chunk, checksum)
     return checksum
+
+
+def batch_checksum(batch: pa.RecordBatch) -> bytes:
+    """The same for the same values, whether they come from memory or out of a compressed stream."""
+    return str(zlib.crc32(batch.serialize())).encode()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.errors import InputError, UnavailableError
+from engine_probe.record.facts import checked_additions, what_is_wrong
 from engine_probe.record.schema import SCHEMA_VERSION
 
 RUN_FILE = "run.json"
@@ -29,8 +30,22 @@ class RunFolder:
         self.facts = facts
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str] | None) -> RunFolder:
-        """Make the folder (default: `runs/<time>-<pid>`); one that already holds files is refused."""
+    def create(cls, path: str | os.PathLike[str] | None, engine: dict[str, Any], **added: Any) -> RunFolder:
+        """Make the folder (default: `runs/<time>-<pid>`); one that already holds files is refused.
+
+        What is known of the engine, and what the caller adds, is in `run.json` from its first moment on: a run
+        cut short is no worse described.
+        """
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "status": RECORDING,
+            "clock": clock_anchor(),
+            "process": {"pid": os.getpid(), "started": process_started(os.getpid()), "host": platform.node()},
+            **engine,
+            **checked_additions(added),
+        }
+        if wrong := what_is_wrong(facts):
+            raise UnavailableError(f"this engine cannot be described in {RUN_FILE}: {wrong}")
         where = Path(path) if path is not None else Path("runs") / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
         try:
             where.mkdir(parents=True, exist_ok=True)
@@ -41,12 +56,6 @@ class RunFolder:
             raise UnavailableError(f"cannot record into {where}: {error.strerror}; name a writable folder") from error
         if taken is not None:
             raise InputError(f"{where} already holds {taken.name} and is never overwritten: name another folder")
-        facts = {
-            "schema_version": SCHEMA_VERSION,
-            "status": RECORDING,
-            "clock": clock_anchor(),
-            "process": {"pid": os.getpid(), "started": process_started(os.getpid()), "host": platform.node()},
-        }
         folder = cls(where, facts)
         try:
             (where / RESERVE_FILE).write_bytes(b" " * RESERVE_BYTES)

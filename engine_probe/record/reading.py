@@ -6,14 +6,17 @@ Never a wrong table: what cannot be trusted is refused with a sentence, what is 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from engine_probe.errors import InputError
-from engine_probe.record.closing import FILE_SUFFIX, STREAM_SUFFIX, file_crc32
-from engine_probe.record.folder import RECORDING, RUN_FILE, process_started
+from engine_probe.record.closing import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
+from engine_probe.record.facts import what_is_wrong
+from engine_probe.record.folder import COMPLETE, RECORDING, RUN_FILE, process_started
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, TABLE_KEY, VERSION_KEY
 
 CUT = "cut"
@@ -35,18 +38,14 @@ def find_run(path: Path) -> Path:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """`run.json`, of a schema version this code knows."""
+    """`run.json`, of a schema version this code knows, with every key that readers rely on."""
     path = folder / RUN_FILE
     try:
         facts: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): the recording is damaged") from error
-    version = facts.get("schema_version") if isinstance(facts, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema version {version!r}, this engine_probe reads version {SCHEMA_VERSION}: "
-            "read it with the engine_probe that wrote it"
-        )
+    if wrong := what_is_wrong(facts):
+        raise InputError(f"{path}: {wrong}: read it with the engine_probe that wrote it, if it is not damaged")
     return facts
 
 
@@ -60,67 +59,75 @@ def run_status(facts: dict[str, Any]) -> str:
     return status
 
 
-def read_table(folder: Path, table: str, facts: dict[str, Any], name: str | None = None) -> pa.Table:
-    """One table, from its closed file or, where the run was cut, from its stream up to the last whole batch."""
-    closed = folder / f"{name or table}{FILE_SUFFIX}"
-    stream = folder / f"{name or table}{STREAM_SUFFIX}"
-    try:
-        if closed.is_file():
-            found = read_closed(closed, facts.get("tables", {}).get(table))
-        elif stream.is_file():
-            found = recover_stream(stream, table)
-        else:
-            raise InputError(f"{folder} has no {closed.name} and no {stream.name}: the recording is damaged")
-    except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder}: table {table} is damaged ({reason})") from error
-    return check_schema(found, table, folder)
+def read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
+    """One table: from its closed file where `run.json` knows it, else from its stream up to the last whole batch."""
+    told: dict[str, int] | None = facts.get("tables", {}).get(table)
+    if told is None:
+        return read_stream(folder / f"{table}{STREAM_SUFFIX}", table)
+    path = folder / f"{table}{FILE_SUFFIX}"
+    with _named_as_damaged(path):
+        if (path.stat().st_size, file_crc32(path)) != (told["bytes"], told["crc32"]):
+            raise InputError(f"{path} is not the file that was recorded: size or checksum differ from {RUN_FILE}")
+        with pa.memory_map(str(path)) as source:
+            return _as_known(pa.ipc.open_file(source).read_all(), table, path)
 
 
-def read_closed(path: Path, told: dict[str, int] | None) -> pa.Table:
-    """A closed file, compared with the checksum that `run.json` keeps of it."""
-    if told is not None and (path.stat().st_size, file_crc32(path)) != (told["bytes"], told["crc32"]):
-        raise InputError(f"{path} is not the file that was recorded (size or checksum differ from {RUN_FILE})")
-    with pa.memory_map(str(path)) as source:
-        found: pa.Table = pa.ipc.open_file(source).read_all()
-    found.validate()
-    return found
+def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
+    """Every rank's steps, in the order of iterations."""
+    told = {rank["rank"]: rank["rows"] for rank in facts.get("workers", {}).get("ranks", ())}
+    paths = [folder / f"workers-{rank}{STREAM_SUFFIX}" for rank in told]
+    tables = [SCHEMAS["workers"].empty_table()]
+    for path in paths or sorted(folder.glob(f"workers-*{STREAM_SUFFIX}")):
+        tables.append(read_stream(path, "workers"))
+    if told and facts["status"] == COMPLETE and sum(table.num_rows for table in tables) != sum(told.values()):
+        raise InputError(f"{folder}: {RUN_FILE} promises {sum(told.values())} rows of workers, their files hold fewer")
+    return pa.concat_tables(tables).sort_by([("iteration", "ascending"), ("rank", "ascending")])
 
 
-def recover_stream(path: Path, table: str) -> pa.Table:
+def read_stream(path: Path, table: str) -> pa.Table:
     """The whole batches of a stream that may end anywhere, even within its first bytes."""
-    batches: list[pa.RecordBatch] = []
-    schema = SCHEMAS[table]
-    with pa.memory_map(str(path)) if path.stat().st_size else pa.BufferReader(b"") as source:
-        try:
+    with _named_as_damaged(path):
+        with path.open("rb") as file:
+            header = SCHEMAS[table].serialize().to_pybytes()  # what every stream of this table begins with
+            if len(begin := file.read(len(header))) < len(header) and header.startswith(begin):
+                return SCHEMAS[table].empty_table()  # cut before the first message was whole
+        with pa.memory_map(str(path)) as source:
             stream = pa.ipc.open_stream(source)
-        except (pa.ArrowInvalid, EOFError):
-            if path.stat().st_size >= _SCHEMA_MESSAGE_BYTES:
-                raise
-            return schema.empty_table()  # cut before the first message was whole
-        schema = stream.schema
-        while True:
-            try:
-                batch = stream.read_next_batch()
-                batch.validate(full=True)
-            except (StopIteration, pa.ArrowException, OSError):
-                break  # the torn last message: everything before it is whole
-            batches.append(batch)
-    return pa.Table.from_batches(batches, schema)
+            batches = list(_whole_batches(stream, path))
+        return _as_known(pa.Table.from_batches(batches, stream.schema), table, path)
 
 
-# Smaller than the smallest schema message: a stream this short was cut while it was being opened.
-_SCHEMA_MESSAGE_BYTES = 512
+def _whole_batches(stream: pa.RecordBatchStreamReader, path: Path) -> Iterator[pa.RecordBatch]:
+    while True:
+        try:
+            batch, metadata = stream.read_next_batch_with_custom_metadata()
+            batch.validate(full=True)
+        except (StopIteration, pa.ArrowException, OSError):
+            return  # the torn last message: everything before it is whole
+        if (metadata or {}).get(CHECKSUM_KEY) != batch_checksum(batch):
+            raise InputError(f"{path} is damaged: a batch of rows differs from its checksum")
+        yield batch
 
 
-def check_schema(found: pa.Table, table: str, folder: Path) -> pa.Table:
+def _as_known(found: pa.Table, table: str, path: Path) -> pa.Table:
+    """With the schema of this code; columns that are not its own are refused."""
     expected = SCHEMAS[table]
     metadata = found.schema.metadata or {}
     version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
-        raise InputError(
-            f"{folder}: table {table} has schema version {version}, this engine_probe reads {SCHEMA_VERSION}"
-        )
+        raise InputError(f"{path} has schema version {version!r}, this engine_probe reads {SCHEMA_VERSION}")
     if metadata.get(TABLE_KEY) != table.encode() or not found.schema.equals(expected):
-        raise InputError(f"{folder}: the file of table {table} holds other columns: the recording is damaged")
-    return found
+        raise InputError(f"{path} holds other columns than the table {table}: the recording is damaged")
+    return found.cast(expected)
+
+
+@contextmanager
+def _named_as_damaged(path: Path) -> Iterator[None]:
+    """What Arrow and the file system have to say about a file, in a sentence that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: the recording is damaged") from error
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is damaged ({reason})") from error

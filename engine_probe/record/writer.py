@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.closing import COMPRESSION, STREAM_SUFFIX, finalise
+from engine_probe.record.closing import CHECKSUM_KEY, COMPRESSION, STREAM_SUFFIX, batch_checksum, finalise
 from engine_probe.record.expand import Expander, narrow
 from engine_probe.record.recorder import Recorder, take_all, take_until
 from engine_probe.record.schema import SCHEMAS
@@ -34,18 +35,22 @@ class TableStream:
         options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
         self._stream = pa.ipc.new_stream(self._sink, self.schema, options=options)
         self._sink.flush()
+        self._torn = False
 
     def write(self, columns: list[Any]) -> None:
         arrays = [pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)]
         batch = pa.record_batch(arrays, schema=self.schema)
-        self._stream.write_batch(batch)
+        self._torn = True  # until the batch is whole
+        self._stream.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
         self._sink.flush()
+        self._torn = False
         self.rows += batch.num_rows
 
     def close(self) -> None:
-        """End the stream, keeping the file as it is."""
+        """End the stream, keeping the file as it is; a torn batch stays its last."""
         try:
-            self._stream.close()
+            if not self._torn:
+                self._stream.close()
         finally:
             self._sink.close()
 
@@ -57,6 +62,7 @@ class Writer:
         self._recorder = recorder
         self._on_failure = on_failure
         self._stop = threading.Event()
+        self._failed = False
         self._expander = Expander()
         self.tables = {name: TableStream(folder, name) for name in SCHEMAS if name != "workers"}
         self._thread = threading.Thread(target=self._run, name="engine_probe-writer", daemon=True)
@@ -68,6 +74,7 @@ class Writer:
                 self.drain()
             self.drain()
         except BaseException as error:
+            self._failed = True
             self._on_failure(error)
 
     def drain(self) -> None:
@@ -89,8 +96,14 @@ class Writer:
         """
         self._stop.set()
         self._thread.join()
-        for table in self.tables.values():
-            table.close()
-        if keep_streams:
+        with ExitStack() as closing:  # each of them, whatever happens to another
+            for table in self.tables.values():
+                closing.callback(table.close)
+        if keep_streams or self._failed:
             return {}
         return {name: finalise(table.path) for name, table in self.tables.items()}
+
+    def drop_streams(self) -> None:
+        """Once `run.json` knows the files."""
+        for table in self.tables.values():
+            table.path.unlink()

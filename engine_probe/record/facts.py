@@ -1,0 +1,152 @@
+"""What `run.json` must hold, key by key: whoever reads a recording may rely on it.
+
+Callers add facts of their own beside these (workload, seeds ...); they are kept and not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from engine_probe.errors import InputError
+from engine_probe.record.schema import SCHEMA_VERSION
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Clock(msgspec.Struct):
+    """The monotonic clock of all tables against the wall clock."""
+
+    monotonic_ns: int
+    wall_ns: int
+    wall: str
+
+
+class Process(msgspec.Struct):
+    pid: int
+    started: int | None
+    host: str
+
+
+class Versions(msgspec.Struct):
+    vllm: str | None
+    distribution: str | None
+
+
+class Engine(msgspec.Struct):
+    arguments: dict[str, dict[str, Any] | None]
+    executor: str
+    scheduler: str
+    asynchronous: bool
+
+
+class Model(msgspec.Struct):
+    name: str
+    architecture: str | None
+    dtype: str
+    max_model_len: int
+    num_layers: int
+    num_kv_heads: int
+    head_size: int
+
+
+class Kv(msgspec.Struct):
+    blocks: Positive
+    block_size_tokens: Positive
+    bytes: int
+    bytes_per_block: int
+    groups: int
+    prefix_caching: bool
+
+
+class Limits(msgspec.Struct):
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    policy: str
+
+
+class TableFacts(msgspec.Struct):
+    rows: int
+    bytes: int
+    crc32: int
+
+
+class Tables(msgspec.Struct):
+    iterations: TableFacts
+    requests: TableFacts
+    preemptions: TableFacts
+    telemetry: TableFacts
+
+
+class Rank(msgspec.Struct):
+    rank: int
+    pid: int
+    rows: int
+    failure: str | None
+
+
+class Workers(msgspec.Struct):
+    recorded: bool
+    reason: str | None
+    ranks: list[Rank]
+
+
+class Facts(msgspec.Struct):
+    """From the first moment of a run."""
+
+    schema_version: int
+    status: Literal["recording", "complete", "incomplete"]
+    clock: Clock
+    process: Process
+    versions: Versions
+    engine: Engine
+    model: Model
+    kv: Kv
+    limits: Limits
+
+
+class Ended(Facts, kw_only=True):
+    """... and once somebody has closed it."""
+
+    workers: Workers
+    close: dict[str, Any]
+
+
+class Complete(Ended, kw_only=True):
+    tables: Tables
+    failure: None
+
+
+class Incomplete(Ended, kw_only=True):
+    failure: str
+
+
+_KINDS: dict[str, type[Facts]] = {"complete": Complete, "incomplete": Incomplete}
+
+
+def what_is_wrong(facts: Any) -> str | None:
+    """One clause about the first key that is missing or of the wrong type; None when all is well."""
+    if not isinstance(facts, dict):
+        return f"it holds a {type(facts).__name__} and not an object"
+    if (version := facts.get("schema_version")) != SCHEMA_VERSION or isinstance(version, bool):
+        return f"schema version {version!r}, this engine_probe reads version {SCHEMA_VERSION}"
+    status = facts.get("status")
+    try:
+        msgspec.convert(facts, _KINDS.get(status, Facts) if isinstance(status, str) else Facts)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return None
+
+
+def checked_additions(added: dict[str, Any]) -> dict[str, Any]:
+    """A caller's own facts: under names that are free, and such as JSON can hold."""
+    if taken := sorted(added.keys() & {field.name for field in msgspec.structs.fields(Complete)}):
+        raise InputError(f"{taken[0]!r} is a key of run.json itself: give this fact another name")
+    for name, value in added.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name}={value!r} cannot be kept in run.json ({error}): give plain values") from error
+    return added

@@ -1,0 +1,170 @@
+"""Rows on their way to the disk: readable at every moment, whole when closed, and a full disk is said."""
+
+from __future__ import annotations
+
+import errno
+import json
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from made import CLOSE, ENGINE, WORKERS, append, begun, raw, step, written
+
+from engine_probe import InputError, UnavailableError, load
+from engine_probe.record import folder as folder_module
+from engine_probe.record import writer as writer_module
+from engine_probe.record.folder import INCOMPLETE, RunFolder
+from engine_probe.record.recorder import Recorder
+from engine_probe.record.writer import STREAM_ROWS, Writer
+
+TABLES = ("iterations", "requests", "preemptions", "telemetry")
+
+
+def test_a_run_is_readable_at_any_moment_of_its_writing(tmp_path: Path) -> None:
+    folder, recorder, writer = begun(tmp_path / "run")
+    for rows in range(5):
+        run = load(folder.path)
+        assert run.status == "recording"
+        assert run.iterations["iteration"].to_pylist() == list(range(rows))
+        assert run.requests.num_rows == run.preemptions.num_rows == 0
+        step(recorder)
+        writer.drain()
+    writer.close()
+
+
+def test_a_closed_run_is_files_to_map_with_their_checksums(tmp_path: Path) -> None:
+    run = load(written(tmp_path / "run", iterations=10, requests=3))
+    assert sorted(path.name for path in run.folder.iterdir()) == sorted(["run.json", *(f"{t}.arrow" for t in TABLES)])
+    with pa.memory_map(str(run.folder / "iterations.arrow")) as source:
+        assert pa.ipc.open_file(source).read_all().num_rows == 10
+    assert run.facts["tables"]["iterations"]["rows"] == 10
+    assert run.notes == []
+    assert run.requests["request_id"].to_pylist() == ["r0", "r1", "r2"]
+    assert run.requests["run_lengths"].to_pylist() == [[2, 3]] * 3
+    assert run.iterations.schema.field("start_ns").metadata[b"unit"] == b"ns"
+
+
+def test_many_small_batches_become_few_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine_probe.record.closing.FILE_ROWS", 4)
+    folder, recorder, writer = begun(tmp_path / "run")
+    for _ in range(10):
+        step(recorder)
+        writer.drain()
+    tables = writer.close()
+    with pa.memory_map(str(folder.path / "iterations.arrow")) as source:
+        file = pa.ipc.open_file(source)
+        assert [file.get_batch(index).num_rows for index in range(file.num_record_batches)] == [4, 4, 2]
+    assert tables["iterations"]["rows"] == 10
+
+
+def test_no_batch_is_larger_than_what_a_crash_may_cost(tmp_path: Path) -> None:
+    folder, recorder, writer = begun(tmp_path / "run")
+    for _ in range(2 * STREAM_ROWS + 5):
+        step(recorder)
+    writer.drain()
+    writer.close(keep_streams=True)
+    with pa.memory_map(str(folder.path / "iterations.arrows")) as source:
+        assert [batch.num_rows for batch in pa.ipc.open_stream(source)] == [STREAM_ROWS, STREAM_ROWS, 5]
+
+
+class FullDisk:
+    """A file on a disk that has room for so many bytes more."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file, self._room = file, room
+
+    def write(self, data: Any) -> int:
+        if self._room < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._room -= len(data)
+        return int(self._file.write(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@pytest.mark.parametrize("room", [0, 100, 1_000, 6_000, 7_000])
+def test_a_disk_that_fills_up_is_said_and_what_is_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    folder, recorder = RunFolder.create(tmp_path / "run", ENGINE), Recorder()
+    failures: list[BaseException] = []
+    monkeypatch.setattr(writer_module, "FLUSH_SECONDS", 0.01)
+    opened = Path.open
+
+    def open_on_a_full_disk(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
+        file = opened(path, mode, *more, **named)
+        return FullDisk(file, room) if path.name == "iterations.arrows" and mode == "xb" else file
+
+    monkeypatch.setattr(Path, "open", open_on_a_full_disk)
+    failed = threading.Event()
+    writer = Writer(recorder, folder.path, lambda error: (failures.append(error), failed.set())[0])
+    while not failed.is_set():
+        step(recorder)
+        failed.wait(0.002)
+    with suppress(OSError):  # nor is there room for the end of a stream
+        writer.close(keep_streams=True)
+    folder.finish(status=INCOMPLETE, failure=f"{failures[0]}", tables={}, workers=WORKERS, close=CLOSE)
+    run = load(folder.path)
+    assert isinstance(failures[0], OSError)
+    assert "No space left" in run.notes[0]
+    assert run.iterations["iteration"].to_pylist() == list(range(run.iterations.num_rows))
+    assert run.iterations.num_rows < recorder.appended
+
+
+def test_a_value_beyond_its_column_ends_the_recording_and_is_named(tmp_path: Path) -> None:
+    folder, recorder = RunFolder.create(tmp_path / "run", ENGINE), Recorder()
+    failures: list[BaseException] = []
+    writer = Writer(recorder, folder.path, failures.append)
+    step(recorder)
+    append(recorder, raw(delivered_tokens=2**40))
+    assert writer.close() == {}
+    assert "output_tokens" in str(failures[0])
+
+
+def test_the_reserve_makes_room_for_the_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _, writer = begun(tmp_path / "run")
+    assert (folder.path / folder_module.RESERVE_FILE).stat().st_size == folder_module.RESERVE_BYTES
+    seen = []
+    save = RunFolder.save
+    monkeypatch.setattr(
+        RunFolder, "save", lambda self: (seen.append((self.path / folder_module.RESERVE_FILE).exists()), save(self))[1]
+    )
+    writer.close(keep_streams=True)
+    folder.finish(status=INCOMPLETE, failure="disk full", tables={}, workers=WORKERS, close=CLOSE)
+    assert seen == [False]
+    assert len(json.dumps(folder.facts)) < folder_module.RESERVE_BYTES
+
+
+def test_a_file_that_cannot_be_finished_leaves_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, recorder, writer = begun(tmp_path / "run")
+    step(recorder)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        writer.close()
+    assert not list(folder.path.glob("*.tmp"))
+    assert (folder.path / "iterations.arrows").exists()
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [({"kv": 3}, "'kv' is a key of run.json itself"), ({"seed": {1, 2}}, r"seed=\{1, 2\} cannot be kept in run.json")],
+)
+def test_facts_that_run_json_cannot_hold_are_refused(tmp_path: Path, facts: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        RunFolder.create(tmp_path / "run", ENGINE, **facts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises((InputError, UnavailableError), match=str(place)):
+            RunFolder.create(place, ENGINE)
