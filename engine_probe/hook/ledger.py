@@ -84,8 +84,12 @@ class RequestLedger:
 
     def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         before = now()
-        blocks = self._blocks
-        lost, used, held = request.num_computed_tokens, blocks.used(), blocks.held(request.request_id)
+        blocks, lost = self._blocks, request.num_computed_tokens
+        try:
+            used, held = blocks.used(), blocks.held(request.request_id)
+        except Exception as error:
+            self._on_failure(error)
+            return self._call_preempt(request, *args, **kwargs)
         called = now()
         result = self._call_preempt(request, *args, **kwargs)
         after = now()
@@ -106,7 +110,12 @@ class RequestLedger:
 
     def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         before = now()
-        computed, held = request.num_computed_tokens, self._blocks.held(request.request_id)
+        computed = request.num_computed_tokens
+        try:
+            held = self._blocks.held(request.request_id)
+        except Exception as error:
+            self._on_failure(error)
+            return self._call_free(request, *args, **kwargs)
         called = now()
         result = self._call_free(request, *args, **kwargs)
         after = now()

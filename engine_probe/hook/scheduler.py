@@ -36,15 +36,23 @@ class SchedulerHook:
     ) -> None:
         self._scheduler, self._recorder, self._on_failure = scheduler, recorder, on_failure
         self._patches, self._marks = Patches(), Marks()
-        self._blocks = BlockCounters(scheduler.kv_cache_manager, self._patches, self._marks, on_failure)
-        self._ledger = RequestLedger(
-            scheduler, recorder, self._blocks, self._patches, self._marks, clock_offset_ns, on_failure
-        )
         # The first halves of rows, from the SchedulerOutput on, waiting for their updates.
         self._pending: deque[tuple[Any, int, int, int, int, int, int]] = deque()
+        try:
+            self._attach(clock_offset_ns)
+        except BaseException:
+            self._patches.undo()
+            raise
+
+    def _attach(self, clock_offset_ns: int) -> None:
+        scheduler, recorder, fail = self._scheduler, self._recorder, self._on_failure
+        self._blocks = BlockCounters(scheduler.kv_cache_manager, self._patches, self._marks, fail)
+        self._ledger = RequestLedger(
+            scheduler, recorder, self._blocks, self._patches, self._marks, clock_offset_ns, fail
+        )
         recorder.kv_blocks = self._blocks.total
-        _attached.add(scheduler)
         self._hook_methods()
+        _attached.add(scheduler)
 
     def detach(self) -> None:
         """Put back what was there; safe to call twice and from any thread."""

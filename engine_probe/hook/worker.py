@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ class WorkerHook:
         try:
             return note(*args)
         except Exception as error:
-            self.failure = f"worker {self._rank}: {type(error).__name__}: {error}"
+            self.failure = f"in worker {self._rank}:\n" + "".join(traceback.format_exception(error))
             logger.exception("engine_probe stopped recording worker %d", self._rank)
             self._patches.undo()
 
