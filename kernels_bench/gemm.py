@@ -21,7 +21,7 @@ from kernels_bench.timing import COLD_CACHES, Effort, Work, rate
 
 SQUARE = 8192
 CPU_SQUARES = (4096, 2048, 1024, 512)
-CPU_CALL_S = 0.15  # the largest square that takes less than this
+CPU_CALL_S = 0.1  # the largest square that takes less than this
 BAND = 128  # one row and one column are checked in each band of this many: no tile of that size escapes
 SLAB = 2048  # rows or columns in double precision at a time
 SUMMED_FROM = 512  # rows and columns, so that the errors of a row are many and the rows too

@@ -56,10 +56,11 @@ class Effort:
     rounds_at_most: int
     warm_up_at_most_s: float
     tolerance: float  # rounds whose medians differ by less than this share agree
+    at_most_s: float = float("inf")  # for all rounds together, however slow the machine has become
 
 
-QUICK = Effort(round_s=0.1, rounds_at_most=8, warm_up_at_most_s=1.0, tolerance=0.02)
-FULL = Effort(round_s=0.4, rounds_at_most=10, warm_up_at_most_s=3.0, tolerance=0.01)
+QUICK = Effort(round_s=0.1, rounds_at_most=8, warm_up_at_most_s=0.8, tolerance=0.02, at_most_s=1.5)
+FULL = Effort(round_s=0.4, rounds_at_most=10, warm_up_at_most_s=3.0, tolerance=0.01, at_most_s=6.0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ def measure(work: Work, clock: Clock, effort: Effort) -> Samples:
     warm_up, settled, cost_ns = _settle(calls, clock, effort, flush)
     count = _count(effort.round_s, cost_ns)
     rounds: list[tuple[float, ...]] = []
-    while len(rounds) < effort.rounds_at_most and not agree(rounds, effort.tolerance):
+    begun_ns = clock.now_ns()
+    while not agree(rounds, effort.tolerance) and len(rounds) < effort.rounds_at_most:
+        if rounds and clock.now_ns() - begun_ns > effort.at_most_s * 1e9:
+            break
         times = clock.time_ns(calls, count, flush)
         rounds.append(tuple(time / per_sample for time in times))
     stable = agree(rounds, effort.tolerance)

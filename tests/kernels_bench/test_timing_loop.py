@@ -48,6 +48,14 @@ def test_a_device_that_never_rests_is_unstable_and_says_so() -> None:
     assert len(found.rounds_ns) == EFFORT.rounds_at_most
 
 
+def test_a_machine_that_has_become_slow_is_given_up_in_time() -> None:
+    clock = FakeClock(lambda sample: 1000.0 if sample < 10 else 1e6 + 1e5 * sample)
+    hurried = Effort(round_s=10e-6, rounds_at_most=100, warm_up_at_most_s=0, tolerance=0.01, at_most_s=0.05)
+    found = measure(Work((nothing,), BIG), clock, hurried)
+    assert not found.stable
+    assert sum(map(sum, found.rounds_ns)) < 0.1e9  # 0.05 s, and the round in which they were over
+
+
 def test_an_outlier_in_a_round_moves_neither_median_nor_verdict() -> None:
     clock = FakeClock(lambda sample: 1e6 if sample % 10 == 0 else 1000.0)
     found = measure(Work((nothing,), BIG), clock, Effort(1e-2, 6, 1e-3, 0.01))
