@@ -16,43 +16,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Packed for every iteration, as they stand.
+# Packed for every iteration, as they stand. Left core: the last return out of the scheduler before this schedule().
 READINGS = (
-    "left_core_ns",  # the last return out of the scheduler before this schedule()
-    "called_ns",
-    "returned_ns",
-    "free_blocks",
-    "update_called_ns",
-    "update_returned_ns",
-    "delivered_tokens",
-    "free_blocks_after",
-    "own_ns",
-)
+    "left_core_ns", "called_ns", "returned_ns", "free_blocks",
+    "update_called_ns", "update_returned_ns", "delivered_tokens", "free_blocks_after", "own_ns",
+)  # fmt: skip
 # A note, in iterations where something happened: flows, zero where there is no note, ...
 FLOWS = (
-    "arrived_requests",
-    "new_requests",
-    "resumed_requests",
-    "preempted_requests",
-    "left_running_requests",
-    "left_waiting_requests",
-    "prefilling_requests",
-    "prefill_tokens",
-    "speculative_tokens",
-    "recomputed_tokens",
+    "arrived_requests", "new_requests", "resumed_requests", "preempted_requests", "left_running_requests",
+    "left_waiting_requests", "prefilling_requests", "prefill_tokens", "speculative_tokens", "recomputed_tokens",
     "cached_tokens",
-)
-# ... and levels, which stay until the next note (live tokens grow by the scheduled ones in each iteration).
+)  # fmt: skip
+# ... and levels, which stay until the next note (but live tokens grow by the scheduled ones in each iteration).
 LEVELS = (
-    "running_requests",
-    "queued_requests",  # both of vLLM's queues, deferred requests among them
-    "deferred_requests",
-    "scheduled_requests",
-    "scheduled_tokens",
-    "kv_blocks_cached_free",
-    "kv_blocks_shared",
-    "kv_tokens_live",
-)
+    "running_requests", "queued_requests", "deferred_requests", "scheduled_requests", "scheduled_tokens",
+    "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live",
+)  # fmt: skip
 
 RING_ROWS = 32_768  # 2.4 MB; more than two seconds of the fastest engine steps seen (85 µs)
 _ROW = struct.Struct(f"{len(READINGS)}q")
@@ -96,6 +75,6 @@ def take_until(notes: deque[tuple[int, ...]], iteration: int) -> list[tuple[int,
     return taken
 
 
-def take_all(rows: deque[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Empty a deque that another thread appends to."""
-    return [rows.popleft() for _ in range(len(rows))]
+def take_rows(rows: deque[tuple[Any, ...]], most: int) -> list[tuple[Any, ...]]:
+    """At most `most` of the rows that wait in a deque another thread appends to."""
+    return [rows.popleft() for _ in range(min(len(rows), most))]

@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.closing import CHECKSUM_KEY, COMPRESSION, STREAM_SUFFIX, batch_checksum, finalise
+from engine_probe.record.closing import CHECKSUM_KEY, STREAM_SUFFIX, WRITE_OPTIONS, batch_checksum, finalise
 from engine_probe.record.expand import Expander, narrow
-from engine_probe.record.recorder import Recorder, take_all, take_until
+from engine_probe.record.recorder import Recorder, take_rows, take_until
 from engine_probe.record.schema import SCHEMAS
 
 FLUSH_SECONDS = 0.25
@@ -32,8 +32,7 @@ class TableStream:
         self.path = folder / f"{name or table}{STREAM_SUFFIX}"
         self.rows = 0
         self._sink = self.path.open("xb")
-        options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
-        self._stream = pa.ipc.new_stream(self._sink, self.schema, options=options)
+        self._stream = pa.ipc.new_stream(self._sink, self.schema, options=WRITE_OPTIONS)
         self._sink.flush()
         self._torn = False
 
@@ -85,8 +84,12 @@ class Writer:
             finished = take_until(recorder.finished, recorder.taken)
             columns = self._expander.expand(rows, changes, finished, recorder.kv_blocks)
             self.tables["iterations"].write(narrow(columns))
+            self._drain_events()
+        self._drain_events()
+
+    def _drain_events(self) -> None:
         for name in ("requests", "preemptions", "telemetry"):
-            if waiting := take_all(getattr(recorder, name)):
+            while waiting := take_rows(getattr(self._recorder, name), STREAM_ROWS):
                 self.tables[name].write(list(zip(*waiting, strict=True)))
 
     def close(self, keep_streams: bool = False) -> dict[str, dict[str, int]]:

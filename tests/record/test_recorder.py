@@ -7,7 +7,7 @@ from collections import deque
 
 from made import append, note, raw
 
-from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder, take_all, take_until
+from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder, take_rows, take_until
 
 CALLED = READINGS.index("called_ns")
 
@@ -73,7 +73,7 @@ def test_finished_rows_are_taken_while_others_arrive() -> None:
     arriving.start()
     found = []
     while not done.is_set():
-        found += take_all(rows)
+        found += take_rows(rows, 100)
     arriving.join()
-    found += take_all(rows)
+    found += take_rows(rows, 20_000)
     assert found == [(number,) for number in range(20_000)]
