@@ -12,10 +12,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.errors import EngineProbeError, InputError, UnavailableError, UnsupportedVersionError
+from engine_probe.errors import (
+    EngineProbeError,
+    IncompleteRecordingWarning,
+    InputError,
+    UnavailableError,
+    UnsupportedVersionError,
+)
 
 if TYPE_CHECKING:
-    from engine_probe.probe import IncompleteRecordingWarning, Probe
+    from engine_probe.probe import Probe
     from engine_probe.run import Run, load
 
 __all__ = [
@@ -30,7 +36,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "IncompleteRecordingWarning": "engine_probe.probe",
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.run",
     "load": "engine_probe.run",

@@ -25,3 +25,7 @@ class UnavailableError(EngineProbeError):
 
 class UnsupportedVersionError(UnavailableError):
     """vLLM (or Python) is outside the range whose inside the hooks were written against."""
+
+
+class IncompleteRecordingWarning(UserWarning):
+    """The probe failed and stepped aside; generation was not affected, the recording ends early."""

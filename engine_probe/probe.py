@@ -12,19 +12,15 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from engine_probe.errors import InputError, UnavailableError
+from engine_probe.errors import IncompleteRecordingWarning, InputError, UnavailableError
 from engine_probe.hook import engine, worker
 from engine_probe.hook.scheduler import SchedulerHook, is_attached
-from engine_probe.record.folder import COMPLETE, INCOMPLETE, RunFolder
+from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import Writer
 from engine_probe.run import Run, load
 
 logger = logging.getLogger(__name__)
-
-
-class IncompleteRecordingWarning(UserWarning):
-    """The probe failed and stepped aside; generation was not affected, the recording ends early."""
 
 
 class Probe:
@@ -38,9 +34,7 @@ class Probe:
     def __init__(
         self, engine: Any, out: str | os.PathLike[str] | None = None, *, force: bool = False, **facts: Any
     ) -> None:
-        self._engine = engine
-        self._out = out
-        self._force = force
+        self._engine, self._out, self._force = engine, out, force
         self._facts = facts  # whatever the caller wants to find in run.json: workload, seeds ...
         self._lock = threading.Lock()
         self._hook: SchedulerHook | None = None
@@ -59,11 +53,9 @@ class Probe:
             self._writer = Writer(self.recorder, self.folder.path, self._fail)
         except OSError as error:
             raise UnavailableError(f"cannot record into {self.folder.path}: {error.strerror}") from error
-        self._attach_workers()
-        clock = self.folder.facts["clock"]
-        offset = clock["monotonic_ns"] - clock["wall_ns"]
+        self._workers_failure = worker.attach_all(self._core.model_executor, self.folder.path)
         with self._stepping_aside():
-            self._hook = SchedulerHook(scheduler, self.recorder, offset, self._fail)
+            self._hook = SchedulerHook(scheduler, self.recorder, self.folder.clock_offset_ns, self._fail)
         return self
 
     def __exit__(
@@ -71,18 +63,17 @@ class Probe:
     ) -> None:
         if self._hook is not None:
             self._hook.detach()
-        workers = self._detach_workers()
-        audit: dict[str, Any] = {}
-        tables: dict[str, Any] = {}
+        workers = worker.detach_all(self._core.model_executor, self._workers_failure)
+        self.failure = self.failure or workers["failure"]
+        audit, tables = dict[str, Any](), dict[str, Any]()
         with self._stepping_aside():
             audit = self._hook.close() if self._hook is not None else {}
         with self._stepping_aside():
             tables = self._writer.close(keep_streams=self.failure is not None)
         if audit.get("counter_audit") and self.failure is None:
             self.failure = "; ".join(audit["counter_audit"])
-        status = INCOMPLETE if self.failure else COMPLETE
         with self._stepping_aside():
-            self.folder.finish(status=status, failure=self.failure, tables=tables, workers=workers, close=audit)
+            self.folder.finish(self.failure, tables=tables, workers=workers, close=audit)
             if tables:
                 self._writer.drop_streams()
         if self.failure:
@@ -112,22 +103,3 @@ class Probe:
             yield
         except Exception as error:
             self._fail(error)
-
-    def _attach_workers(self) -> None:
-        executor = self._core.model_executor
-        try:
-            answers = executor.collective_rpc(worker.attach, args=(str(self.folder.path.resolve()),))
-            self._workers_failure = next((answer for answer in answers if answer), None)
-        except Exception as error:  # a substitute executor has no workers
-            self._workers_failure = f"{type(error).__name__}: {error}"
-
-    def _detach_workers(self) -> dict[str, Any]:
-        if self._workers_failure is not None:
-            return {"recorded": False, "reason": self._workers_failure, "ranks": []}
-        try:
-            ranks = [rank for rank in self._core.model_executor.collective_rpc(worker.detach) if rank]
-        except Exception as error:  # the workers may be gone: a crash is what one wants to look at
-            return {"recorded": False, "reason": f"{type(error).__name__}: {error}", "ranks": []}
-        if failed := next((rank["failure"] for rank in ranks if rank["failure"]), None):
-            self.failure = self.failure or failed
-        return {"recorded": True, "reason": None, "ranks": ranks}

@@ -1,10 +1,9 @@
 """The hot path: attaches to one built scheduler and packs a row for every iteration.
 
-`schedule` and `update_from_output` are replaced on the *instance*. In a step in which nobody came or left they
-read the clock and the number of free blocks, and that is all; everything else is counted by `RequestLedger` and
-`BlockCounters` when it happens, so the work does not grow with the batch. With a batch queue schedule() of N+1
-runs before the update of N: the halves of a row are paired by the `SchedulerOutput` object; rows follow the order
-of the updates, which is that of the schedules.
+`schedule` and `update_from_output` are replaced on the *instance*. In a step in which nobody came or left they read
+the clock and the number of free blocks; all else is counted by `RequestLedger` and `BlockCounters` when it happens,
+so the work does not grow with the batch. With a batch queue schedule() of N+1 runs before the update of N: the halves
+of a row are paired by the `SchedulerOutput` object; rows follow the order of the updates, as of the schedules.
 """
 
 from __future__ import annotations

@@ -170,3 +170,28 @@ def detach(worker: Any) -> dict[str, Any] | None:
     """Runs in the worker: flush, undo, report."""
     hook: WorkerHook | None = vars(worker).pop(_ATTRIBUTE, None)
     return None if hook is None else hook.close()
+
+
+# ---- in the process of the engine core ----------------------------------------------------------------------
+
+
+def attach_all(executor: Any, folder: Path) -> str | None:
+    """Attach to every worker; the reason if that cannot be."""
+    try:
+        answers = executor.collective_rpc(attach, args=(str(folder.resolve()),))
+    except Exception as error:  # a substitute executor has no workers
+        return f"{type(error).__name__}: {error}"
+    return next((answer for answer in answers if answer), None)
+
+
+def detach_all(executor: Any, not_attached: str | None) -> dict[str, Any]:
+    """What `run.json` says about the workers."""
+    facts: dict[str, Any] = {"recorded": False, "reason": not_attached, "ranks": [], "failure": None}
+    if not_attached is not None:
+        return facts
+    try:
+        ranks = [rank for rank in executor.collective_rpc(detach) if rank]
+    except Exception as error:  # the workers may be gone: a crash is what one wants to look at
+        return {**facts, "reason": f"{type(error).__name__}: {error}"}
+    failure = next((rank["failure"] for rank in ranks if rank["failure"]), None)
+    return {**facts, "recorded": True, "ranks": ranks, "failure": failure}

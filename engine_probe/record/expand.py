@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from engine_probe.record.recorder import FLOWS, LEVELS, READINGS
 from engine_probe.record.schema import SCHEMAS
@@ -64,11 +63,10 @@ def scatter(notes: Notes, first: int, count: int, width: int) -> Column:
 
 def narrow(columns: dict[str, Column]) -> list[npt.NDArray[Any]]:
     """The columns of the schema in its order and types; a value that does not fit raises."""
-    return [_narrow(columns[field.name], field) for field in SCHEMAS["iterations"]]
-
-
-def _narrow(wide: Column, field: pa.Field) -> npt.NDArray[Any]:
-    column: npt.NDArray[Any] = np.ascontiguousarray(wide.astype(field.type.to_pandas_dtype()))
-    if column.dtype != wide.dtype and not np.array_equal(column, wide):
-        raise OverflowError(f"iterations.{field.name} holds a value beyond {field.type}")
-    return column
+    narrowed: list[npt.NDArray[Any]] = []
+    for field in SCHEMAS["iterations"]:
+        wide = columns[field.name]
+        narrowed.append(np.ascontiguousarray(wide.astype(field.type.to_pandas_dtype())))
+        if not np.array_equal(narrowed[-1], wide):
+            raise OverflowError(f"iterations.{field.name} holds a value beyond {field.type}")
+    return narrowed

@@ -70,9 +70,15 @@ class RunFolder:
         temporary.write_text(json.dumps(self.facts, indent=1) + "\n")
         temporary.replace(self.path / RUN_FILE)
 
-    def finish(self, **facts: Any) -> None:
-        """The last word on the run; the reserve makes room for it on a full disk."""
-        self.facts.update(facts)
+    @property
+    def clock_offset_ns(self) -> int:
+        """From the wall clock to the monotonic one."""
+        clock = self.facts["clock"]
+        return int(clock["monotonic_ns"] - clock["wall_ns"])
+
+    def finish(self, failure: str | None, **facts: Any) -> None:
+        """The last word on the run, whole or not; the reserve makes room for it on a full disk."""
+        self.facts.update(facts, status=INCOMPLETE if failure else COMPLETE, failure=failure)
         (self.path / RESERVE_FILE).unlink(missing_ok=True)
         self.save()
 

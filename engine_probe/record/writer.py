@@ -60,8 +60,7 @@ class Writer:
     def __init__(self, recorder: Recorder, folder: Path, on_failure: Callable[[BaseException], None]) -> None:
         self._recorder = recorder
         self._on_failure = on_failure
-        self._stop = threading.Event()
-        self._failed = False
+        self._stop, self._failed = threading.Event(), False
         self._expander = Expander()
         self.tables = {name: TableStream(folder, name) for name in SCHEMAS if name != "workers"}
         self._thread = threading.Thread(target=self._run, name="engine_probe-writer", daemon=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine_probe.record.folder import COMPLETE, RunFolder
+from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import FLOWS, LEVELS, READINGS, RING_ROWS, ROW_BYTES, Recorder, pack_row
 from engine_probe.record.writer import Writer
 
@@ -112,7 +112,7 @@ def written(path: Path, iterations: int, requests: int) -> Path:
         step(recorder)
     recorder.requests.extend(request(f"r{number}", number) for number in range(requests))
     tables = writer.close()
-    folder.finish(status=COMPLETE, failure=None, tables=tables, workers=WORKERS, close=CLOSE)
+    folder.finish(None, tables=tables, workers=WORKERS, close=CLOSE)
     writer.drop_streams()
     return path
 

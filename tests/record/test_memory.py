@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[3])
 from made import CLOSE, ENGINE, KV_BLOCKS, WORKERS, note, request
 from engine_probe.record import writer as writer_module
-from engine_probe.record.folder import COMPLETE, RunFolder
+from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
 
 def peak_mb():
@@ -65,7 +65,7 @@ for first in range(0, total, CHUNK):
     fill(recorder, ring, first, min(CHUNK, total - first))
 recorded = time.monotonic()
 tables = writer.close()
-folder.finish(status=COMPLETE, failure=None, tables=tables, workers=WORKERS, close=CLOSE)
+folder.finish(None, tables=tables, workers=WORKERS, close=CLOSE)
 writer.drop_streams()
 print(json.dumps({"failures": [str(failure) for failure in failures], "before_mb": before, "peak_mb": peak_mb(),
                   "recording_s": recorded - began, "closing_s": time.monotonic() - recorded, "tables": tables}))

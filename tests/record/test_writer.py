@@ -16,7 +16,7 @@ from made import CLOSE, ENGINE, WORKERS, append, begun, raw, step, written
 from engine_probe import InputError, UnavailableError, load
 from engine_probe.record import folder as folder_module
 from engine_probe.record import writer as writer_module
-from engine_probe.record.folder import INCOMPLETE, RunFolder
+from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import STREAM_ROWS, Writer
 
@@ -107,7 +107,7 @@ def test_a_disk_that_fills_up_is_said_and_what_is_there_stays(
         failed.wait(0.002)
     with suppress(OSError):  # nor is there room for the end of a stream
         writer.close(keep_streams=True)
-    folder.finish(status=INCOMPLETE, failure=f"{failures[0]}", tables={}, workers=WORKERS, close=CLOSE)
+    folder.finish(f"{failures[0]}", tables={}, workers=WORKERS, close=CLOSE)
     run = load(folder.path)
     assert isinstance(failures[0], OSError)
     assert "No space left" in run.notes[0]
@@ -134,7 +134,7 @@ def test_the_reserve_makes_room_for_the_last_words(tmp_path: Path, monkeypatch: 
         RunFolder, "save", lambda self: (seen.append((self.path / folder_module.RESERVE_FILE).exists()), save(self))[1]
     )
     writer.close(keep_streams=True)
-    folder.finish(status=INCOMPLETE, failure="disk full", tables={}, workers=WORKERS, close=CLOSE)
+    folder.finish("disk full", tables={}, workers=WORKERS, close=CLOSE)
     assert seen == [False]
     assert len(json.dumps(folder.facts)) < folder_module.RESERVE_BYTES
 
