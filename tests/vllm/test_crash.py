@@ -1,0 +1,100 @@
+"""`kill -9` at any moment leaves everything up to the last second."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from witness import broken_laws
+
+from engine_probe import Run, load
+
+# Requests without end, more than the pool holds; every step is told to the parent when it is over.
+PROGRAM = """
+import itertools, os, sys, time
+from engine_probe import Probe
+from engine_probe.engine.build import build_llm
+from engine_probe.engine.spec import EngineSpec
+arguments = dict(block_size=32, num_gpu_blocks_override=64, max_model_len=512, enforce_eager=True)
+engine = build_llm(EngineSpec("tiny", arguments)).llm_engine
+from vllm import SamplingParams
+numbers = itertools.count()
+
+def add():
+    number = next(numbers)
+    prompt = [10 + (number * 7 + position) % 200 for position in range(40 + number % 30)]
+    parameters = SamplingParams(max_tokens=20 + number % 50, ignore_eos=True, temperature=0)
+    engine.add_request(str(number), {"prompt_token_ids": prompt}, parameters)
+
+with Probe(engine, sys.argv[1]):
+    for _ in range(30):
+        add()
+    for step in itertools.count():
+        finished = [output for output in engine.step() if output.finished]
+        os.write(3, f"{step} {time.monotonic_ns()}\\n".encode())
+        for _ in finished:
+            add()
+"""
+
+
+@dataclass
+class Killed:
+    """What the child had told when it was killed, and what it left."""
+
+    run: Run
+    told_ns: list[int]  # when each step was over
+    killed_ns: int
+
+
+def killed_after(steps: int, out: Path) -> Killed:
+    told, tells = os.pipe()
+    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "WARNING"}
+    environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
+    command = ["bash", "-c", f'exec "$@" 3>&{tells}', "bash", sys.executable, "-c", PROGRAM, str(out)]
+    with (out.parent / "log").open("wb") as log:
+        child = subprocess.Popen(command, env=environment, pass_fds=[tells], stdout=log, stderr=log)
+    os.close(tells)
+    times = []
+    with os.fdopen(told) as lines:
+        for line in lines:
+            times.append(int(line.split()[1]))
+            if len(times) == steps:
+                child.send_signal(signal.SIGKILL)
+                killed_ns = time.monotonic_ns()
+                break
+        times += [int(line.split()[1]) for line in lines if line.endswith("\n")]  # before the signal came
+    assert child.wait() == -signal.SIGKILL, (out.parent / "log").read_text()[-3000:]
+    return Killed(load(out), times, killed_ns)
+
+
+@pytest.mark.parametrize("steps", [3, 100, 331])
+def test_what_was_recorded_survives(tmp_path: Path, steps: int) -> None:
+    killed = killed_after(steps, tmp_path / "run")
+    run, told_ns = killed.run, killed.told_ns
+    assert run.status == "cut"
+    assert "recovered" in run.notes[0]
+    assert run.facts["engine"]["scheduler"] == "Scheduler"
+    assert broken_laws(run) == []
+    rows = run.iterations
+    assert rows["iteration"].to_pylist() == list(range(rows.num_rows))
+    assert rows.num_rows <= len(told_ns) + 1  # the step under way may have been packed and not told
+    for begin, over in zip(rows["start_ns"].to_pylist(), told_ns, strict=False):
+        assert begin < over
+    # What is missing is less than a second old.
+    for found in (rows.num_rows, run.workers.num_rows):
+        assert all(killed.killed_ns - over < 1e9 for over in told_ns[found:])
+    both = min(rows.num_rows, run.workers.num_rows)
+    assert run.workers["scheduled_tokens"].to_pylist()[:both] == rows["scheduled_tokens"].to_pylist()[:both]
+    for request in run.requests.to_pylist():
+        asked = 20 + int(request["request_id"].split("-")[0]) % 50
+        assert sum(request["run_lengths"]) == request["output_tokens"] == asked
+    if steps > 300:
+        assert rows.num_rows > 200
+        assert run.requests.num_rows > 0
+        assert run.preemptions.num_rows > 0
