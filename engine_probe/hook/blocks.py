@@ -117,7 +117,10 @@ class BlockCounters:
 
     def _reset_prefix_cache(self) -> Any:
         done = self._call_reset()
-        if done:
-            self.cached_free = 0
-            self._marks.changed = True
+        try:
+            if done:
+                self.cached_free = 0
+                self._marks.changed = True
+        except Exception as error:
+            self._on_failure(error)
         return done

@@ -1,0 +1,226 @@
+"""Whatever breaks inside the probe: the same tokens, nothing left behind, and a run that says what happened."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_probe import IncompleteRecordingWarning, Probe, Run, load
+from engine_probe.hook import ledger, scheduler
+from engine_probe.hook.blocks import BlockCounters
+from engine_probe.hook.ledger import RequestLedger
+from engine_probe.hook.track import RequestTrack
+from engine_probe.hook.worker import WorkerHook
+from engine_probe.record import expand, recorder, writer
+from engine_probe.record.folder import RunFolder
+from engine_probe.record.writer import TableStream
+
+
+def generate(llm: Any) -> list[list[int]]:
+    """A few more than the pool holds, so that somebody is preempted."""
+    from vllm import SamplingParams
+
+    prompts = [{"prompt_token_ids": [10 + (i * 7 + j) % 200 for j in range(40 + i)]} for i in range(24)]
+    parameters = SamplingParams(max_tokens=44, ignore_eos=True, temperature=0)
+    outputs = llm.generate(prompts, parameters, use_tqdm=False)
+    return [list(output.outputs[0].token_ids) for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def tokens(tiny_llm: Any) -> list[list[int]]:
+    """Without any probe."""
+    return generate(tiny_llm)
+
+
+@pytest.fixture
+def nothing_left(tiny_llm: Any) -> Iterator[None]:
+    """Scheduler, block pool and worker hold after the test what they held before."""
+
+    def held() -> list[set[str]]:
+        core = tiny_llm.llm_engine.engine_core.engine_core
+        workers = core.model_executor.collective_rpc(lambda worker: set(vars(worker)))
+        return [set(vars(core.scheduler)), set(vars(core.scheduler.kv_cache_manager.block_pool)), *workers]
+
+    before = held()
+    yield
+    assert held() == before
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A function of ours that fails: where it is looked up, and at which call it begins to."""
+
+    where: Any
+    name: str
+    call: int = 3
+    error: Exception | None = None
+
+    def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        original: Callable[..., Any] = getattr(self.where, self.name)
+        calls = 0
+
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls >= self.call:
+                raise self.error or RuntimeError("planted")
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(self.where, self.name, failing)
+
+
+FULL = OSError(errno.ENOSPC, "planted: no space left on device")
+
+PLANTS = {
+    "a request arrives": Plant(ledger, "RequestTrack"),
+    "attaching": Plant(RequestLedger, "__init__", 1),
+    "the note of a step": Plant(RequestLedger, "note_changes"),
+    "the very first note": Plant(RequestLedger, "note_changes", 1),
+    "who computes a prompt": Plant(RequestLedger, "_note_prefills"),
+    "the note of an update": Plant(RequestLedger, "note_update"),
+    "a stretch ends": Plant(RequestTrack, "close_run"),
+    "somebody is preempted": Plant(RequestTrack, "preempt", 1),
+    "somebody leaves": Plant(RequestLedger, "_note_leaving"),
+    "counting a request's blocks": Plant(BlockCounters, "held"),
+    "counting a request's blocks when it is preempted": Plant(BlockCounters, "held", 1),
+    "counting the used blocks": Plant(BlockCounters, "used", 1),
+    "the row of a request": Plant(RequestTrack, "row"),
+    "the row of a step": Plant(scheduler, "pack_row"),
+    "the columns": Plant(expand.Expander, "expand", 1),
+    "the columns' types": Plant(writer, "narrow", 2),
+    "the disk": Plant(TableStream, "write", 2, FULL),
+    "the disk, at once": Plant(TableStream, "write", 1, FULL),
+    "the last batch": Plant(writer, "take_until", 1),
+    "closing": Plant(RequestLedger, "close", 1),
+    "the audit": Plant(BlockCounters, "audit", 1),
+    "the closed file": Plant(writer, "finalise", 2, FULL),
+    "the end of a stream": Plant(TableStream, "close", 2, FULL),
+    "the worker's step": Plant(WorkerHook, "_note_execute"),
+    "the worker's sampling": Plant(WorkerHook, "_note_sample"),
+    "the worker's writing": Plant(WorkerHook, "_drain", 1),
+    "the worker's disk": Plant(WorkerHook, "_close_stream", 1, FULL),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
+@pytest.mark.usefixtures("nothing_left")
+def test_a_failure_ends_the_recording_and_nothing_else(
+    tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Plant
+) -> None:
+    plant.put(monkeypatch)
+    run = recorded_in_part(tiny_llm, tokens, tmp_path / "run", "planted")
+    assert "Traceback" in run.facts["failure"]
+    assert "in failing" in run.facts["failure"]
+
+
+def recorded_in_part(llm: Any, tokens: list[list[int]], out: Path, reason: str) -> Run:
+    """Generate with a probe that fails, and check all that must be so whatever it failed of."""
+    with pytest.warns(IncompleteRecordingWarning, match=reason) as warned, Probe(llm, out):
+        watched = generate(llm)
+    assert watched == tokens
+    assert len([warning for warning in warned if warning.category is IncompleteRecordingWarning]) == 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("engine_probe")]
+    run = load(out)
+    assert run.status == "incomplete"
+    assert reason in run.notes[0]
+    assert run.iterations["iteration"].to_pylist() == list(range(run.iterations.num_rows))
+    assert run.requests.num_rows <= len(tokens)
+    return run
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_value_that_no_column_holds(
+    tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def far_too_many(ring: bytearray, offset: int, *readings: int) -> None:
+        recorder.pack_row(ring, offset, *readings[:6], 2**31, *readings[7:])
+
+    monkeypatch.setattr(scheduler, "pack_row", far_too_many)
+    recorded_in_part(tiny_llm, tokens, tmp_path / "run", "iterations.output_tokens holds a value beyond int32")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_request_that_no_row_holds(
+    tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BlockCounters, "held", lambda self, request_id: 2**31)
+    run = recorded_in_part(tiny_llm, tokens, tmp_path / "run", "2147483648")
+    assert run.requests.num_rows == 0
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_disk_that_does_not_keep_up(
+    tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "FLUSH_SECONDS", 3_600)
+    monkeypatch.setattr(scheduler, "RING_ROWS", 16)
+    run = recorded_in_part(tiny_llm, tokens, tmp_path / "run", "16 iterations are waiting for the disk")
+    assert run.iterations.num_rows == 16
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_run_json_cannot_be_written_at_the_end(
+    tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Plant(RunFolder, "save", 2, FULL).put(monkeypatch)
+    with pytest.warns(IncompleteRecordingWarning, match="planted"), Probe(tiny_llm, tmp_path / "run") as probe:
+        watched = generate(tiny_llm)
+    assert watched == tokens
+    assert "planted" in str(probe.failure)
+    run = load(tmp_path / "run")  # nobody could say that it ended; its streams are all there
+    assert run.status == "recording"
+    assert run.requests.num_rows == 24
+
+
+def test_afterwards_the_engine_is_recorded_as_ever(tiny_llm: Any, tokens: list[list[int]], tmp_path: Path) -> None:
+    with Probe(tiny_llm, tmp_path / "run") as probe:
+        assert generate(tiny_llm) == tokens
+    assert probe.run.status == "complete"
+
+
+# A prefix cache has hooks of its own: one of them after the other fails when it marks its change.
+CACHING = """
+import sys, tempfile, warnings
+from pathlib import Path
+from engine_probe import Probe, load
+from engine_probe.hook import scheduler
+from engine_probe.hook.marks import Marks
+pool = llm.llm_engine.engine_core.engine_core.scheduler.kv_cache_manager.block_pool
+prompts = [{"prompt_token_ids": [10 + j % 150 for j in range(64 + 7 * (i % 9))] + [i]} for i in range(24)]
+parameters = SamplingParams(max_tokens=44, ignore_eos=True, temperature=0)
+
+def generate():
+    llm.reset_prefix_cache()
+    return [list(output.outputs[0].token_ids) for output in llm.generate(prompts, parameters, use_tqdm=False)]
+
+class Wired(Marks):
+    def __setattr__(self, name, value):
+        if name == "changed" and sys._getframe(1).f_code.co_name == wired:
+            raise RuntimeError("planted in " + wired)
+        super().__setattr__(name, value)
+
+bare, before, answer = generate(), set(vars(pool)), {}
+scheduler.Marks = Wired
+for wired in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache"):
+    out = Path(tempfile.mkdtemp()) / "run"
+    with warnings.catch_warnings(record=True) as warned, Probe(llm, out):
+        warnings.simplefilter("always")
+        same = generate() == bare
+    told = [str(warning.message) for warning in warned if "IncompleteRecording" in warning.category.__name__]
+    answer[wired] = [same, set(vars(pool)) == before, len(told), load(out).status, load(out).notes]
+"""
+
+
+def test_failures_in_the_hooks_on_a_prefix_cache(in_own_process: Callable[..., Any]) -> None:
+    arguments = {"block_size": 32, "num_gpu_blocks_override": 40, "max_model_len": 512, "enforce_eager": True}
+    answer = in_own_process("tiny", arguments, CACHING)
+    assert len(answer) == 4
+    for wired, (same, nothing_left, warned, status, notes) in answer.items():
+        assert (same, nothing_left, warned, status) == (True, True, 1, "incomplete"), wired
+        assert f"planted in {wired}" in notes[0]
