@@ -14,7 +14,7 @@ from typing import Any
 
 from engine_probe.errors import IncompleteRecordingWarning, InputError, UnavailableError
 from engine_probe.hook import engine, worker
-from engine_probe.hook.scheduler import SchedulerHook, is_attached
+from engine_probe.hook.scheduler import SchedulerHook, attached
 from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import Writer
@@ -46,7 +46,7 @@ class Probe:
         engine.check_version(self._force)
         self._core = engine.find_core(self._engine)
         scheduler = self._core.scheduler
-        if is_attached(scheduler):
+        if scheduler in attached:
             raise InputError("this engine already has a probe on it: leave the other `with` block first")
         self.folder = RunFolder.create(self._out, engine.describe(self._core), **self._facts)
         try:

@@ -40,7 +40,7 @@ class RequestLedger:
         self.tracks: dict[str, RequestTrack] = {}
         self.prefilling: dict[str, None] = {}  # running, its prompt not finished; a set that keeps order
         self.idle: set[str] = set()  # running, but passed over by the last schedule()
-        self._watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
+        self.watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
         # Up to 0.30 blocked requests wait in a queue of their own; since 0.31 they are a subset of two queues.
         second: Any = getattr(scheduler, "skipped_waiting", None)
         self.deferred: Any = second if second is not None else scheduler.deferred_waiting
@@ -52,11 +52,11 @@ class RequestLedger:
         self._live_tokens = 0
         # Within the update under way.
         self.updating: int | None = None  # the iteration it belongs to
-        self._irregular = self.speculates  # some output of it may hold other than one token
+        self.irregular = self.speculates  # some output of it may hold other than one token
         self.finished_now: list[RequestTrack] = []
         self.iteration = 0  # the number the next schedule() gets
         # The last iteration whose update has returned, and when.
-        self.updated, self._updated_ns = -1, 0
+        self.updated, self.updated_ns = -1, 0
         self._inexact_requests = 0
         for request in scheduler.requests.values():
             self._adopt(request)
@@ -141,14 +141,8 @@ class RequestLedger:
         if self.updating is None:
             self._emit(track, when)
             return
-        self._irregular |= track.reason not in ("stop", "length")
+        self.irregular |= track.reason not in ("stop", "length")
         self.finished_now.append(track)
-
-    def emit_finished(self, returned: int) -> None:
-        """After an update: the rows of the requests that it finished."""
-        for track in self.finished_now:
-            self._emit(track, returned)
-        self.finished_now.clear()
 
     def _emit(self, track: RequestTrack, when: int) -> None:
         if not track.is_exact():
@@ -241,22 +235,24 @@ class RequestLedger:
     # ---- within the update ------------------------------------------------------------------------------
 
     def note_update(self, iteration: int, returned: int, outputs: dict[int, Any]) -> int:
-        """An update has returned; how many tokens it delivered."""
-        for track, is_first in self._watched.pop(iteration, ()):
+        """The update of an iteration in which somebody's first or last token came; how many tokens it delivered."""
+        for track, is_first in self.watched.pop(iteration, ()):
             if is_first:
                 track.first_token_ns = returned
             else:
                 track.last_token_ns = returned
+        delivered = self._note_deliveries(iteration, outputs) if self.irregular else count_outputs(outputs)
         if self.finished_now:
-            self._recorder.finished.append((iteration, len(self.finished_now)))
-        self.updated, self._updated_ns = iteration, returned
-        if self._irregular:
-            return self._note_deliveries(iteration, outputs)
-        return sum([len(batch.outputs) for batch in outputs.values()])
+            if iteration > self.updated:  # an update that was scheduled before the probe came has no row
+                self._recorder.finished.append((iteration, len(self.finished_now)))
+            for track in self.finished_now:
+                self._emit(track, returned)
+            self.finished_now.clear()
+        return delivered
 
     def _note_deliveries(self, iteration: int, outputs: dict[int, Any]) -> int:
         """Tokens per request where a step may deliver other than one each."""
-        self._irregular = self.speculates
+        self.irregular = self.speculates
         finished = {track.request_id: track for track in self.finished_now}
         delivered = 0
         for batch in outputs.values():
@@ -273,7 +269,7 @@ class RequestLedger:
     def _open_run(self, track: RequestTrack, iteration: int) -> None:
         if track.first_token_iteration is None and not track.adopted:
             track.first_token_iteration = iteration
-            self._watched.setdefault(iteration, []).append((track, True))
+            self.watched.setdefault(iteration, []).append((track, True))
         if track.run_start is None:
             track.run_start = iteration
 
@@ -281,9 +277,9 @@ class RequestLedger:
         if not track.close_run(last):
             return
         if last == self.updated:
-            track.last_token_ns = self._updated_ns
+            track.last_token_ns = self.updated_ns
         else:
-            self._watched.setdefault(last, []).append((track, False))
+            self.watched.setdefault(last, []).append((track, False))
 
     def _stop_running(self, track: RequestTrack, last: int) -> None:
         self.prefilling.pop(track.request_id, None)
@@ -326,3 +322,7 @@ class RequestLedger:
         if true == told:
             return []
         return [f"kv_tokens_live ended at {told}, the running requests hold {true}"]
+
+
+def count_outputs(outputs: dict[int, Any]) -> int:
+    return sum(len(batch.outputs) for batch in outputs.values())

@@ -20,11 +20,7 @@ from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches
 from engine_probe.record.recorder import RING_ROWS, ROW_BYTES, Recorder, WriterBehindError, pack_row
 
-_attached: WeakSet[Any] = WeakSet()
-
-
-def is_attached(scheduler: Any) -> bool:
-    return scheduler in _attached
+attached: WeakSet[Any] = WeakSet()  # schedulers with a hook on them
 
 
 class SchedulerHook:
@@ -51,12 +47,12 @@ class SchedulerHook:
         )
         recorder.kv_blocks = self._blocks.total
         self._hook_methods()
-        _attached.add(scheduler)
+        attached.add(scheduler)
 
     def detach(self) -> None:
         """Put back what was there; safe to call twice and from any thread."""
         self._patches.undo()
-        _attached.discard(self._scheduler)
+        attached.discard(self._scheduler)
 
     def close(self) -> dict[str, Any]:
         """After detaching: hand over what is still open, audit the counters, say what has no row."""
@@ -71,15 +67,15 @@ class SchedulerHook:
         scheduler, ledger, recorder, marks = self._scheduler, self._ledger, self._recorder, self._marks
         deferred, free_queue, fail = ledger.deferred, self._blocks.free_queue, self._on_failure
         pending, ring = self._pending, recorder.ring
+        scheduled = 0  # iterations so far
         left_core, update_own = now(), 0  # last return out of the scheduler; the probe's own time after the last update
 
         def schedule(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left_core
+            nonlocal left_core, scheduled
             called = now()
             output = call_schedule(*args, **kwargs)
             returned = now()
             try:
-                iteration = ledger.iteration
                 if (
                     marks.changed
                     or output.total_num_scheduled_tokens != ledger.scheduled_tokens
@@ -87,10 +83,10 @@ class SchedulerHook:
                     or output.scheduled_cached_reqs.resumed_req_ids
                     or len(deferred) != ledger.num_deferred
                 ):
-                    ledger.note_changes(iteration, called, output)
-                ledger.iteration = iteration + 1
+                    ledger.note_changes(scheduled, called, output)
                 free = free_queue.num_free_blocks
-                pending.append((output, iteration, left_core, called, returned, free, now() - returned))
+                pending.append((output, scheduled, left_core, called, returned, free, now() - returned))
+                ledger.iteration = scheduled = scheduled + 1
                 left_core = returned
             except Exception as error:
                 fail(error)
@@ -110,8 +106,13 @@ class SchedulerHook:
             returned = now()
             try:
                 ledger.updating = None
-                if known:
+                delivered = 0
+                if ledger.watched or ledger.finished_now or ledger.irregular:
                     delivered = ledger.note_update(iteration, returned, outputs)
+                else:
+                    for batch in outputs.values():
+                        delivered += len(batch.outputs)
+                if known:
                     if iteration - recorder.taken >= RING_ROWS:
                         raise WriterBehindError(f"{RING_ROWS} iterations are waiting for the disk")
                     pack_row(
@@ -119,9 +120,8 @@ class SchedulerHook:
                         called, returned, delivered, free_queue.num_free_blocks, own + update_own + marks.own_ns,
                     )  # fmt: skip
                     marks.own_ns = 0
+                    ledger.updated, ledger.updated_ns = iteration, returned
                     recorder.appended = iteration + 1
-                if ledger.finished_now:
-                    ledger.emit_finished(returned)
                 left_core = returned
                 update_own = now() - returned
             except Exception as error:
