@@ -5,7 +5,7 @@ READY := .venv/.engine-probe-ready
 SETUP := tools/environment.py $(wildcard tools/bootstrap/*.py)
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml $(SETUP)
 	@$(PYTHON) tools/environment.py
@@ -19,6 +19,9 @@ test: $(READY) ## set up, then the everyday test suite
 test-slow: $(READY) ## the slow matrices
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
+	@$(BIN)/python tools/versions.py $(ARGS)
+
 lint: $(READY) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -31,4 +34,4 @@ wheel: $(READY) ## build the wheel into dist/
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep test test-slow lint types wheel clean
+.PHONY: help sweep test test-slow test-versions lint types wheel clean

@@ -1,0 +1,96 @@
+"""Every name of vLLM's that the hooks and `run.json` rely on, so that a version can be checked without running it.
+
+Class by class, where it is defined. The sources are only parsed: a CUDA build is checked on any machine.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+NAMES: dict[str, str] = {
+    "vllm/v1/core/sched/scheduler.py Scheduler": (
+        "schedule update_from_output add_request _preempt_request _free_request running waiting requests "
+        "kv_cache_manager kv_cache_config cache_config block_size num_spec_tokens policy "
+        "max_num_running_reqs max_num_scheduled_tokens"
+    ),
+    "vllm/v1/core/kv_cache_manager.py KVCacheManager": "block_pool coordinator",
+    "vllm/v1/core/kv_cache_coordinator.py KVCacheCoordinator": "single_type_managers",
+    "vllm/v1/core/single_type_kv_cache_manager.py SingleTypeKVCacheManager": "req_to_blocks",
+    "vllm/v1/core/block_pool.py BlockPool": (
+        "num_gpu_blocks free_block_queue blocks enable_caching touch free_blocks _maybe_evict_cached_block "
+        "reset_prefix_cache"
+    ),
+    "vllm/v1/core/kv_cache_utils.py FreeKVCacheBlockQueue": "num_free_blocks",
+    "vllm/v1/core/kv_cache_utils.py KVCacheBlock": "ref_cnt block_hash is_null",
+    "vllm/v1/request.py Request": (
+        "request_id num_computed_tokens num_output_tokens num_prompt_tokens arrival_time priority status "
+        "is_prefill_chunk get_finished_reason"
+    ),
+    "vllm/v1/request.py RequestStatus": "RUNNING",
+    "vllm/v1/core/sched/output.py SchedulerOutput": (
+        "num_scheduled_tokens total_num_scheduled_tokens scheduled_new_reqs scheduled_cached_reqs "
+        "scheduled_spec_decode_tokens"
+    ),
+    "vllm/v1/core/sched/output.py NewRequestData": "req_id",
+    "vllm/v1/core/sched/output.py CachedRequestData": "resumed_req_ids",
+    "vllm/v1/engine/__init__.py EngineCoreOutputs": "outputs",
+    "vllm/v1/engine/__init__.py EngineCoreOutput": "request_id new_token_ids",
+    "vllm/v1/engine/core.py EngineCore": "__init__ shutdown scheduler model_executor vllm_config batch_queue",
+    "vllm/v1/engine/core.py EngineCoreProc": "run_busy_loop",
+    "vllm/v1/engine/core.py DPEngineCoreProc": "run_busy_loop",
+    "vllm/v1/engine/core_client.py InprocClient": "engine_core",
+    "vllm/v1/engine/llm_engine.py LLMEngine": "engine_core",
+    "vllm/v1/executor/abstract.py Executor": "collective_rpc",
+    "vllm/v1/worker/worker_base.py WorkerWrapperBase": "execute_model __getattr__",
+    "vllm/v1/worker/gpu_worker.py Worker": "execute_model sample_tokens",
+    "vllm/v1/kv_cache_interface.py KVCacheConfig": "num_blocks kv_cache_tensors kv_cache_groups",
+    "vllm/v1/kv_cache_interface.py KVCacheTensor": "size",
+    "vllm/config/model.py ModelConfig": (
+        "model architectures dtype max_model_len get_num_layers get_total_num_kv_heads get_head_size"
+    ),
+    "vllm/config/cache.py CacheConfig": "enable_prefix_caching",
+}
+
+# Blocked requests: up to 0.30 in a queue of their own, since 0.31 a subset of two queues.
+ONE_OF: dict[str, tuple[str, ...]] = {
+    "vllm/v1/core/sched/scheduler.py Scheduler": ("skipped_waiting", "kv_holding_waiting deferred_waiting"),
+}
+
+
+def missing_names(read: Callable[[str], str]) -> list[str]:
+    """What a vLLM lacks whose files `read(path)` gives; each a clause that names file, class and attribute."""
+    missing = []
+    for place, names in NAMES.items():
+        path, name = place.split()
+        try:
+            classes = {node.name: node for node in ast.parse(read(path)).body if isinstance(node, ast.ClassDef)}
+        except FileNotFoundError:
+            missing.append(f"{path} is not there")
+            continue
+        if name not in classes:
+            missing.append(f"{path} defines no {name}")
+            continue
+        defined = set(_defined(name, classes))
+        missing += [f"{path}: {name} has no {wanted}" for wanted in names.split() if wanted not in defined]
+        choices = ONE_OF.get(place)
+        if choices and not any(defined.issuperset(choice.split()) for choice in choices):
+            missing.append(f"{path}: {name} has none of {' / '.join(choices)}")
+    return missing
+
+
+def _defined(name: str, classes: dict[str, ast.ClassDef]) -> Iterator[str]:
+    """Methods, class attributes and what methods assign to self; bases of the same file included."""
+    for statement in classes[name].body:
+        match statement:
+            case ast.FunctionDef(name=method) | ast.AsyncFunctionDef(name=method):
+                yield method
+            case ast.AnnAssign(target=ast.Name(id=attribute)) | ast.Assign(targets=[ast.Name(id=attribute)]):
+                yield attribute
+    for node in ast.walk(classes[name]):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=attribute, ctx=ast.Store()):
+                yield attribute
+    for base in classes[name].bases:
+        if isinstance(base, ast.Name) and base.id in classes:
+            yield from _defined(base.id, classes)

