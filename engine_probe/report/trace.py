@@ -1,0 +1,155 @@
+"""A recording as a trace that Perfetto (ui.perfetto.dev) opens: steps, counters, requests, workers, telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.errors import InputError
+from engine_probe.report.packets import Slot, begin, clock, counter, end, rows, track
+from engine_probe.run import Run
+
+Integers = npt.NDArray[np.int64]
+
+# name of the counter, its unit, and the columns that tell it: when, and how much
+COUNTERS = (
+    ("KV blocks", "blocks", (("scheduled_at", "kv_blocks_scheduled"), ("updated_at", "kv_blocks_updated"))),
+    ("running", "requests", (("scheduled_at", "running_requests"),)),
+    ("waiting", "requests", (("scheduled_at", "waiting"),)),
+    ("scheduled tokens", "tokens", (("scheduled_at", "scheduled_tokens"),)),
+    ("prefill tokens", "tokens", (("scheduled_at", "prefill_tokens"),)),
+    ("output tokens", "tokens", (("updated_at", "output_tokens"),)),
+)
+MOST_AT_ONCE = 64  # steps in flight together; asynchronous and pipelined engines have a few
+
+
+def write_trace(run: Run, file: BinaryIO) -> None:
+    for part in trace(run):
+        file.write(part)
+
+
+def trace(run: Run) -> Iterator[bytes]:
+    uuids = count(1)
+    yield clock(run.facts["clock"]["monotonic_ns"], run.facts["clock"]["wall_ns"])
+    yield from steps(run.iterations, f"engine: {run.facts['model']['name']}", uuids)
+    yield from workers(run.workers, uuids)
+    yield from telemetry(run.telemetry, uuids)
+    yield from requests(run.requests, run.preemptions, uuids)
+
+
+def steps(iterations: pa.Table, title: str, uuids: Iterator[int]) -> Iterator[bytes]:
+    """Each step a slice split into schedule, execute and update; and the counters."""
+    column = {name: iterations[name].to_numpy() for name in iterations.column_names}
+    column["scheduled_at"] = column["start_ns"] + column["schedule_ns"]
+    column["executed_at"] = column["scheduled_at"] + column["execute_ns"]
+    column["updated_at"] = update_end_ns(iterations)
+    column["waiting"] = column["waiting_requests"] + column["deferred_requests"]
+    engine = next(uuids)
+    yield track(engine, title)
+    lanes = lanes_needed(column["start_ns"], column["updated_at"])
+    for lane in range(lanes):
+        uuid = next(uuids)
+        yield track(uuid, "steps" if lanes == 1 else f"steps, lane {lane + 1} of {lanes}", engine)
+        told = {"iteration": "iteration", "requests": "scheduled_requests", "preempted": "preempted_requests"}
+        pieces = begin("start_ns", uuid, "step", **told)
+        marks = ("start_ns", "scheduled_at", "executed_at", "updated_at")
+        for name, since, until in zip(("schedule", "execute", "update"), marks, marks[1:], strict=False):
+            pieces += begin(since, uuid, name) + end(until, uuid)
+        yield from rows(
+            pieces + end("updated_at", uuid), {name: values[lane::lanes] for name, values in column.items()}
+        )
+    for name, unit, points in COUNTERS:
+        uuid = next(uuids)
+        yield track(uuid, name, engine, unit)
+        yield from rows(sum((counter(at, uuid, value) for at, value in points), ()), column)
+
+
+def lanes_needed(starts: Integers, ends: Integers) -> int:
+    """How many steps are in flight at once: slices of one track may not overlap."""
+    for lanes in range(1, MOST_AT_ONCE + 1):
+        if not (starts[lanes:] < ends[: len(ends) - lanes]).any():
+            return lanes
+    raise InputError(f"more than {MOST_AT_ONCE} steps overlap: the recording contradicts itself")
+
+
+def workers(table: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
+    """One track per rank. When sample_tokens() began is not recorded, so its time is a note on the step."""
+    if not table.num_rows:
+        return
+    parent = next(uuids)
+    yield track(parent, "workers")
+    for rank in pc.unique(table["rank"]).sort().to_pylist():
+        mine = table.filter(pc.equal(table["rank"], rank))
+        uuid = next(uuids)
+        yield track(uuid, f"rank {rank}", parent)
+        for timed in (pc.is_valid(mine["device_ns"]), pc.is_null(mine["device_ns"])):
+            part = mine.filter(timed)
+            if part.num_rows:
+                told = {name: name for name in ("iteration", "scheduled_tokens", "sample_ns", "device_ns")}
+                if part["device_ns"].null_count:
+                    del told["device_ns"]
+                columns = {name: part[name].to_numpy() for name in ("start_ns", "execute_ns", *told)}
+                columns["end_ns"] = columns["start_ns"] + columns["execute_ns"]
+                yield from rows(begin("start_ns", uuid, "execute_model", **told) + end("end_ns", uuid), columns)
+
+
+def telemetry(table: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
+    """A counter for every column that has a value, per device and for the host."""
+    if not table.num_rows:
+        return
+    parent = next(uuids)
+    yield track(parent, "telemetry")
+    for device in sorted(pc.unique(table["device"]).to_pylist(), key=lambda index: -1 if index is None else index):
+        chosen = pc.is_null(table["device"]) if device is None else pc.equal(table["device"], device)
+        mine = table.filter(chosen)
+        for field in table.schema:
+            known = mine.filter(pc.is_valid(mine[field.name]))
+            if field.name in ("time_ns", "device") or not known.num_rows:
+                continue
+            uuid = next(uuids)
+            owner = "host" if device is None else f"GPU {device}"
+            yield track(uuid, f"{owner}: {field.name}", parent, field.metadata[b"unit"].decode())
+            columns = {"time_ns": known["time_ns"].to_numpy(), "value": known[field.name].to_numpy()}
+            yield from rows(counter("time_ns", uuid, "value"), columns)
+
+
+def requests(table: pa.Table, preemptions: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
+    """One track per request: queued, prefill, decode, and preempted within them."""
+    if not table.num_rows:
+        return
+    parent = next(uuids)
+    yield track(parent, "requests")
+    table = table.append_column("track", pa.array([next(uuids) for _ in range(table.num_rows)], pa.int64()))
+    for uuid, name in zip(table["track"].to_pylist(), table["request_id"].to_pylist(), strict=True):
+        yield track(uuid, name, parent)
+    for name, spans in request_spans(table, preemptions):
+        columns = {column: spans[column].to_numpy() for column in ("track", "begin_ns", "end_ns")}
+        yield from rows(begin("begin_ns", Slot("track"), name) + end("end_ns", Slot("track")), columns)
+
+
+def request_spans(table: pa.Table, preemptions: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Spans of (track, begin_ns, end_ns), only where both ends are recorded.
+
+    A phase that an abort ended lasts until the scheduler let the request go, and so does a preemption from which
+    it never came back.
+    """
+    phases = (
+        ("queued", "queued_ns", "first_scheduled_ns"),
+        ("prefill", "first_scheduled_ns", "first_token_ns"),
+        ("decode", "first_token_ns", "last_token_ns"),
+    )
+    for name, since, until in phases:
+        begun = table.filter(pc.is_valid(table[since]))
+        ends = pc.coalesce(begun[until], begun["finished_ns"])
+        yield name, pa.table({"track": begun["track"], "begin_ns": begun[since], "end_ns": ends})
+    whose = table.select(["request_id", "track", "finished_ns"])
+    lost = preemptions.select(["request_id", "preempted_ns", "resumed_ns"]).join(whose, "request_id", join_type="inner")
+    ends = pc.coalesce(lost["resumed_ns"], lost["finished_ns"])
+    yield "preempted", pa.table({"track": lost["track"], "begin_ns": lost["preempted_ns"], "end_ns": ends})

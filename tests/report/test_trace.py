@@ -1,0 +1,171 @@
+"""A trace is read back with Perfetto's own message definitions, and with its trace processor where there is one.
+
+The `perfetto` package fetches the trace processor from a host of its own; where that cannot be reached, put the
+binary on the PATH as trace_processor_shell.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+from perfetto.trace_processor import TraceProcessor, TraceProcessorConfig
+from recorded import MS, facts, ran, table, write_run
+
+from engine_probe.commands.trace import command
+from engine_probe.report.trace import write_trace
+from engine_probe.run import Run, load
+
+PROCESSOR = shutil.which("trace_processor_shell")
+
+
+class Read:
+    """The slices and counters of a trace, by the path of their track."""
+
+    def __init__(self, data: bytes) -> None:
+        self.trace = Trace()
+        self.trace.ParseFromString(data)
+        self.names: dict[int, str] = {}
+        self.slices: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)  # name, begin, end, depth
+        self.counters: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for packet in self.trace.packet:
+            if packet.HasField("track_descriptor"):
+                track = packet.track_descriptor
+                parent = f"{self.names[track.parent_uuid]}/" if track.parent_uuid else ""
+                self.names[track.uuid] = parent + track.name
+        open_slices: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        events = [packet for packet in self.trace.packet if packet.HasField("track_event")]
+        for packet in sorted(events, key=lambda packet: packet.timestamp):  # stable, as Perfetto sorts
+            event, track = packet.track_event, packet.track_event.track_uuid
+            assert packet.trusted_packet_sequence_id
+            if event.type == TrackEvent.TYPE_COUNTER:
+                self.counters[self.names[track]].append((packet.timestamp, event.double_counter_value))
+            elif event.type == TrackEvent.TYPE_SLICE_BEGIN:
+                open_slices[track].append((event.name, packet.timestamp))
+            else:
+                name, since = open_slices[track].pop()
+                self.slices[self.names[track]].append((name, since, packet.timestamp, len(open_slices[track])))
+        assert not any(open_slices.values()), "a slice never ends"
+
+
+def traced(run: Run) -> Read:
+    file = io.BytesIO()
+    write_trace(run, file)
+    return Read(file.getvalue())
+
+
+def recorded(path: Path, tables: dict[str, Any]) -> Run:
+    return load(write_run(path / "run", tables))
+
+
+def test_a_step_is_split_into_its_three_parts(tmp_path: Path) -> None:
+    run = recorded(tmp_path, ran(2, prompt=10, output=3))
+    steps = traced(run).slices["engine: tiny/steps"]
+    # 20 prompt tokens: 0.5 ms schedule, 1 + 2 ms execute, 0.5 ms update.
+    assert sorted(steps[:4], key=lambda step: (step[1], step[3])) == [
+        ("step", 0, 4 * MS, 0),
+        ("schedule", 0, MS // 2, 1),
+        ("execute", MS // 2, 7 * MS // 2, 1),
+        ("update", 7 * MS // 2, 4 * MS, 1),
+    ]
+    assert len(steps) == 3 * 4
+    notes = [packet.track_event.debug_annotations for packet in traced(run).trace.packet if packet.track_event.name]
+    assert {note.name: note.int_value for note in notes[4]} == {"iteration": 1, "requests": 2, "preempted": 0}
+
+
+def test_counters_hold_every_value_of_the_recording(tmp_path: Path) -> None:
+    run = recorded(tmp_path, ran(20))
+    read = traced(run)
+    for name, column in (("running", "running_requests"), ("waiting", "waiting_requests")):
+        assert [value for _, value in read.counters[f"engine: tiny/{name}"]] == run.iterations[column].to_pylist()
+    kv = [value for _, value in read.counters["engine: tiny/KV blocks"]]
+    assert kv[0::2] == run.iterations["kv_blocks_scheduled"].to_pylist()
+    assert kv[1::2] == run.iterations["kv_blocks_updated"].to_pylist()
+
+
+def test_a_request_is_queued_prefilled_decoded_and_preempted_within(tmp_path: Path) -> None:
+    run = recorded(tmp_path, ran(20))
+    read = traced(run)
+    assert run.preemptions.num_rows
+    lost = run.preemptions.slice(0, 1).to_pylist()[0]
+    spans = read.slices[f"requests/{lost['request_id']}"]
+    assert {(name, depth) for name, _, _, depth in spans} == {
+        ("queued", 0),
+        ("prefill", 0),
+        ("decode", 0),
+        ("preempted", 1),
+    }
+    assert ("preempted", lost["preempted_ns"], lost["resumed_ns"], 1) in spans
+    assert sum(name == "decode" for slices in read.slices.values() for name, *_ in slices) == 20
+
+
+def test_an_abort_ends_the_phase_it_came_in(tmp_path: Path) -> None:
+    queued = {"request_id": "gone", "queued_ns": 5, "finished_ns": 9, "finish_reason": "abort"}
+    unseen = {"request_id": "before the probe", "finished_ns": 9, "finish_reason": "abort"}
+    tables = ran(1) | {"requests": table("requests", [queued, unseen])}
+    read = traced(recorded(tmp_path, tables))
+    assert read.slices["requests/gone"] == [("queued", 5, 9, 0)]
+    assert "requests/before the probe" not in read.slices
+
+
+def test_steps_that_overlap_lie_in_lanes(tmp_path: Path) -> None:
+    """An asynchronous engine schedules the next step while the one before still runs."""
+    rows = [{"iteration": i, "start_ns": 10 * i, "schedule_ns": 2, "execute_ns": 10, "update_ns": 2} for i in range(4)]
+    read = traced(recorded(tmp_path, {"iterations": table("iterations", rows)}))
+    assert [len(read.slices[f"engine: tiny/steps, lane {lane} of 2"]) for lane in (1, 2)] == [8, 8]
+
+
+def test_workers_and_telemetry_have_tracks_of_their_own(tmp_path: Path) -> None:
+    workers = [
+        {"iteration": 0, "rank": rank, "start_ns": 3, "execute_ns": 4 + rank, "device_ns": device}
+        for rank, device in ((0, 5), (1, None))
+    ]
+    telemetry = [
+        {"time_ns": 7, "device": 0, "power_mw": 250_000},
+        {"time_ns": 8, "device": None, "cpu_percent": 12.5},
+    ]
+    tables = ran(1) | {"workers": table("workers", workers), "telemetry": table("telemetry", telemetry)}
+    read = traced(recorded(tmp_path, tables))
+    assert read.slices["workers/rank 0"] == [("execute_model", 3, 7, 0)]
+    assert read.slices["workers/rank 1"] == [("execute_model", 3, 8, 0)]
+    assert read.counters["telemetry/GPU 0: power_mw"] == [(7, 250_000)]
+    assert read.counters["telemetry/host: cpu_percent"] == [(8, 12.5)]
+
+
+def test_the_command_writes_once_and_never_over_a_file(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(2), facts(name='<b>"\x1b[31m'))
+    done = CliRunner().invoke(command, [str(folder)])
+    assert done.exit_code == 0, done.output
+    assert 'engine: <b>"\x1b[31m/steps' in Read((folder / "trace.pftrace").read_bytes()).slices
+    again = CliRunner().invoke(command, [str(folder)])
+    assert "exists already and is never overwritten" in str(again.exception)
+
+
+def test_a_run_without_a_step_is_said_to_be_one(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(command, [str(write_run(tmp_path / "run", {}))])
+    assert "holds no iteration" in str(refused.exception)
+
+
+@pytest.mark.skipif(PROCESSOR is None, reason="no trace_processor_shell on the PATH")
+def test_perfettos_trace_processor_finds_the_same_by_sql(tmp_path: Path) -> None:
+    run = recorded(tmp_path, ran(20))
+    path = tmp_path / "trace.pftrace"
+    with path.open("wb") as file:
+        write_trace(run, file)
+    with TraceProcessor(trace=str(path), config=TraceProcessorConfig(bin_path=PROCESSOR)) as processor:
+        counted = {row.name: row.n for row in processor.query("select name, count() as n from slice group by name")}
+        wrong = list(processor.query("select name from stats where severity = 'error' and value > 0"))
+    steps = run.iterations.num_rows
+    assert counted == {"step": steps, "schedule": steps, "execute": steps, "update": steps} | {
+        "queued": 20,
+        "prefill": 20,
+        "decode": 20,
+        "preempted": run.preemptions.num_rows,
+    }
+    assert not wrong
