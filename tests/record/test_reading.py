@@ -21,7 +21,7 @@ from engine_probe.record.reading import read_facts, read_table
 from engine_probe.record.schema import SCHEMAS
 
 FUZZED = ("iterations", "requests")
-fuzzed = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def torn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three batches of iterations, two of requests."""
-    return cut(tmp_path_factory.mktemp("cut") / "run", [(3, 2), (4, 0), (2, 3)])
+    """Two batches of each."""
+    return cut(tmp_path_factory.mktemp("cut") / "run", [(3, 2), (6, 3)])
 
 
 def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -218,7 +218,7 @@ def test_a_stream_cut_at_every_byte_is_a_prefix_of_whole_batches(tmp_path: Path,
         assert rows is not None, f"refused when cut at byte {end}"
         sizes.append(rows)
     assert sizes == sorted(sizes)
-    assert set(sizes) == ({0, 3, 7, 9} if table == "iterations" else {0, 2, 5})
+    assert set(sizes) == ({0, 3, 9} if table == "iterations" else {0, 2, 5})
 
 
 def test_a_closed_file_cut_at_every_byte_is_refused(tmp_path: Path, closed: Path, table: str) -> None:
