@@ -1,0 +1,111 @@
+"""Where more requests at once stop paying: the points of a sweep over concurrency, read as one curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine_probe.analysis.growth import Growth, Kind, growth
+
+
+@dataclass(frozen=True)
+class Level:
+    """What one concurrency came to; the mean over its repeats."""
+
+    concurrency: int
+    output_tokens_per_s: float
+    peak_kv_share: float
+    waited_for_kv: bool  # a request waited for KV blocks, or lost them
+    repeats: int = 1
+    spread: float | None = None  # relative standard deviation over the repeats
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A level at which something ends, and the range that the measurement leaves open."""
+
+    concurrency: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class KvSaturation:
+    """When the pool is full. `between`: measured; `derived`: from how much of it a request takes."""
+
+    after: int | None  # the highest level at which no request waited for blocks
+    reached: int | None  # the lowest at which one did
+    derived: tuple[float, float] | None  # level / peak KV share, least and most over the levels before it
+
+    @property
+    def predicted(self) -> bool:
+        """Never reached: only the derivation says where it would be."""
+        return self.reached is None and self.derived is not None
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """None wherever the levels do not show it; `notes` says why."""
+
+    levels: tuple[Level, ...]
+    best: Level | None  # the highest throughput that was measured
+    equilibrium: Boundary | None  # the end of proportional growth
+    saturation: Boundary | None  # the end of growth
+    growth: Growth | None
+    kv: KvSaturation
+    notes: tuple[str, ...]
+
+    @property
+    def kv_headroom(self) -> float | None:
+        """Share of the pool that was free at the best level when it was fullest."""
+        return None if self.best is None else 1 - self.best.peak_kv_share
+
+    def region(self, concurrency: float) -> Kind | None:
+        """Which part of the curve a level lies in; a boundary belongs to what it ends."""
+        if self.growth is None:
+            return None
+        return self.growth.shape[sum(concurrency > end for end in self.growth.breaks)]
+
+
+def saturation(measured: Sequence[Level]) -> Saturation:
+    """Levels in any order, each concurrency once."""
+    usable = [level for level in measured if math.isfinite(level.output_tokens_per_s) and level.output_tokens_per_s > 0]
+    levels = tuple(sorted(usable, key=lambda level: level.concurrency))
+    notes = [f"{len(measured) - len(levels)} of {len(measured)} levels have no throughput"] * (
+        len(levels) < len(measured)
+    )
+    line = curve(levels)
+    if len(levels) < 2:
+        notes.append("one level alone shows neither knee nor peak")
+    elif line is None or len(line.shape) == 1:
+        notes.append(f"{len(levels)} levels show no end of proportional growth")
+    equilibrium = boundary(line, 0) if line and len(line.shape) > 1 else None
+    ends = line is not None and line.shape[-1] in ("plateau", "overload")
+    full = boundary(line, len(line.breaks) - 1) if line and ends else None
+    if equilibrium and full is None:
+        notes.append(f"throughput still grows at {levels[-1].concurrency}, the most that was tried")
+    best = max(levels, key=lambda level: level.output_tokens_per_s) if len(levels) > 1 else None
+    return Saturation(levels, best, equilibrium, full, line, kv_saturation(levels), tuple(notes))
+
+
+def curve(levels: Sequence[Level]) -> Growth | None:
+    if len(levels) < 2:
+        return None
+    at = np.array([level.concurrency for level in levels], dtype=np.float64)
+    return growth(at, np.array([level.output_tokens_per_s for level in levels]))
+
+
+def boundary(line: Growth, number: int) -> Boundary:
+    return Boundary(line.breaks[number], *line.at(number))
+
+
+def kv_saturation(levels: Sequence[Level]) -> KvSaturation:
+    """The pool fills in proportion to the requests in it, so each level below tells how many it would hold."""
+    reached = next((level.concurrency for level in levels if level.waited_for_kv), None)
+    below = [level for level in levels if reached is None or level.concurrency < reached]
+    holds = [level.concurrency / level.peak_kv_share for level in below if level.peak_kv_share > 0]
+    after = below[-1].concurrency if below else None
+    return KvSaturation(after, reached, (min(holds), max(holds)) if holds else None)
