@@ -2,24 +2,168 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 from typing import Any
+
+import msgspec
+
+from engine_probe.workload.plan import SECOND_NS, Loop, Plan, Request, Session
+from engine_probe.workload.spec import Sampling
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """What became of one request; times on the monotonic clock that recordings use."""
+
+    request_id: str
+    planned_ns: int
+    handed_ns: int
+    finished_ns: int | None  # None: aborted
+
+    @property
+    def lateness_ns(self) -> int:
+        """How much later than planned the engine got it."""
+        return self.handed_ns - self.planned_ns
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What was asked, in the order it was handed over."""
+
+    started_ns: int
+    ended_ns: int
+    deliveries: list[Delivery]
+    never_handed: int  # left when the time was up
+
+    @property
+    def aborted(self) -> int:
+        return sum(delivery.finished_ns is None for delivery in self.deliveries)
+
+
+class _Driver:
+    """The state of one run: what is due when, and what the engine has."""
+
+    def __init__(self, engine: Any, plan: Plan, parameters: Callable[[Request], Any], now: Callable[[], int]) -> None:
+        self._engine, self._plan, self._parameters, self._now = engine, plan, parameters, now
+        self.started_ns = now()
+        self.due: list[tuple[int, int, int]] = []  # a heap of (when, session, turn)
+        self.in_flight: dict[str, tuple[int, int]] = {}  # id -> (session, turn)
+        self.times_ns: dict[str, list[int]] = {}  # id -> planned, handed, finished
+        self._words: dict[int, list[int]] = {}  # what a conversation with turns to come has said so far
+        self._began_ns: dict[int, int] = {}  # when a user asked; only where there is a pace to keep
+        for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
+            heappush(self.due, (self.started_ns + offset_ns, number, 0))
+        self._next = len(self.due)  # the first session that waits for a free user
+
+    @property
+    def has_room(self) -> bool:
+        most = self._plan.max_concurrency
+        return most is None or len(self.in_flight) < most
+
+    def hand_over_due(self) -> None:
+        """Whatever is due by now, while there is room for it."""
+        if not self.due or self.due[0][0] > (now_ns := self._now()):
+            return
+        while self.due and self.due[0][0] <= now_ns and self.has_room:
+            planned_ns, number, turn = heappop(self.due)
+            session = self._plan.sessions[number]
+            request = session.requests[turn]
+            prompt = self._prompt(number, turn, session)
+            handed_ns = self._now()
+            self._engine.add_request(request.id, {"prompt_token_ids": prompt}, self._parameters(request))
+            self.in_flight[request.id] = number, turn
+            self.times_ns[request.id] = [planned_ns, handed_ns]
+            if turn == 0 and self._plan.loop is not None and self._plan.loop.pace_ns:
+                self._began_ns[number] = planned_ns
+
+    def _prompt(self, number: int, turn: int, session: Session) -> list[int]:
+        new = session.requests[turn].prompt_token_ids
+        if len(session.requests) == 1:
+            return new
+        words = self._words.setdefault(number, [])
+        words += new
+        return list(words)
+
+    def step(self) -> None:
+        outputs = self._engine.step()
+        if not outputs:
+            return
+        finished = [output for output in outputs if output.finished]
+        if self._words:
+            for output in outputs:
+                number, _ = self.in_flight[output.request_id]
+                if number in self._words:
+                    self._words[number] += output.outputs[0].token_ids
+        if finished:
+            now_ns = self._now()
+            for output in finished:
+                self._answered(output.request_id, now_ns)
+
+    def _answered(self, request_id: str, now_ns: int) -> None:
+        number, turn = self.in_flight.pop(request_id)
+        self.times_ns[request_id].append(now_ns)
+        session = self._plan.sessions[number]
+        if turn + 1 < len(session.requests):
+            heappush(self.due, (now_ns + self._plan.turn_pause_ns, number, turn + 1))
+            return
+        self._words.pop(number, None)
+        if self._plan.loop is not None and self._next < len(self._plan.sessions):
+            paced_ns = self._began_ns.pop(number, 0) + self._plan.loop.pace_ns
+            heappush(self.due, (max(now_ns + session.rest_ns, paced_ns), self._next, 0))
+            self._next += 1
+
+    def abort(self) -> None:
+        self._engine.abort_request(list(self.in_flight))
+        self.in_flight.clear()
+
+    def outcome(self) -> Outcome:
+        deliveries = [
+            Delivery(request_id, times[0], times[1], times[2] if len(times) == 3 else None)
+            for request_id, times in self.times_ns.items()
+        ]
+        return Outcome(self.started_ns, self._now(), deliveries, self._plan.num_requests - len(deliveries))
+
+
+def _first_arrivals_ns(plan: Plan) -> list[int]:
+    """Of all sessions, or in a closed loop of each user's first."""
+    if plan.loop is None:
+        return [session.arrival_ns or 0 for session in plan.sessions]
+    users = min(plan.loop.users, len(plan.sessions))
+    return [plan.loop.spread_ns * user // plan.loop.users for user in range(users)]
 
 
 def closed_loop(engine: Any, prompts: Iterable[list[int]], parameters: Any, most_in_flight: int) -> None:
-    """Answer every prompt, holding so many in flight: as one is answered the next is handed over.
+    """Answer every prompt, holding so many in flight: as one is answered the next is handed over."""
+    sessions = [Session([Request(str(number), ids, 0)], None) for number, ids in enumerate(prompts)]
+    plan = Plan(sessions, Sampling(), 0, Loop(most_in_flight, 0, 0), 0, None, None, [])
+    drive(engine, plan, lambda request: parameters)
 
-    `engine` is vLLM's `LLMEngine` in this process, `parameters` its `SamplingParams`.
+
+def drive(
+    engine: Any,
+    plan: Plan,
+    parameters: Callable[[Request], Any],
+    now: Callable[[], int] = time.monotonic_ns,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Outcome:
+    """Ask everything and wait for the answers, handing over before each step what has come due.
+
+    `engine` is vLLM's `LLMEngine` in this process; `parameters` gives a request's `SamplingParams`. Whatever ends
+    this early (Ctrl-C too) leaves no request of it behind in the engine.
     """
-    waiting = enumerate(prompts)
-    in_flight, more = 0, True
-    while more or in_flight:
-        while more and in_flight < most_in_flight:
-            request = next(waiting, None)
-            if request is None:
-                more = False
+    driver = _Driver(engine, plan, parameters, now)
+    end_ns = None if plan.time_limit_ns is None else driver.started_ns + plan.time_limit_ns
+    try:
+        while driver.due or driver.in_flight:
+            if end_ns is not None and now() >= end_ns:
                 break
-            number, ids = request
-            engine.add_request(str(number), {"prompt_token_ids": ids}, parameters)
-            in_flight += 1
-        in_flight -= sum(output.finished for output in engine.step())
+            driver.hand_over_due()
+            if driver.in_flight:
+                driver.step()
+            else:
+                until_ns = driver.due[0][0] if end_ns is None else min(driver.due[0][0], end_ns)
+                sleep(max(0, until_ns - now()) / SECOND_NS)
+    finally:
+        if driver.in_flight:
+            driver.abort()
+    return driver.outcome()

@@ -1,13 +1,124 @@
-"""Prompts of exact token lengths; the same seed gives the same bytes."""
+"""Prompts made of random tokens, of exact lengths; the same seed gives the same bytes."""
 
 from __future__ import annotations
 
-import random
+from collections.abc import Iterator
+from random import Random
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from engine_probe.workload.lengths import Length, Lengths, Positive, Uniform
 
 FIRST_TOKEN_ID, LAST_TOKEN_ID = 10, 250  # in the vocabulary of every model, and no special token
+TOKEN_IDS = range(FIRST_TOKEN_ID, LAST_TOKEN_ID + 1)
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+NotNegativeInt = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Turn(NamedTuple):
+    """What is asked, after everything that was said before, and how many tokens answer it."""
+
+    prompt: list[int]
+    output_len: int
+
+
+class Draft(NamedTuple):
+    """One conversation, of one turn or several; in a trace with the time it was recorded at."""
+
+    turns: list[Turn]
+    timestamp_seconds: float = 0.0
+
+
+class RandomPrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="random"):
+    """Prompts that have nothing in common."""
+
+    input_len: Length
+
+
+class SharedPrefix(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="shared_prefix"):
+    """Some prompts (`share` of them) begin with one of a few prefixes, others with one of their own, as long.
+
+    `input_len` counts the tokens after the prefix.
+    """
+
+    prefix_len: Positive
+    input_len: Length
+    num_prefixes: Positive = 1
+    share: Share = 1.0
+
+
+class Conversations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="conversations"):
+    """Several turns: each prompt is everything said so far, the engine's own answers included, and something new.
+
+    The next turn comes `pause_seconds` after the answer. All begin with the same `system_len` tokens.
+    """
+
+    turns: Positive | Uniform
+    input_len: Length
+    system_len: NotNegativeInt = 0
+    pause_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Chances:
+    """Streams of chance that do not disturb each other: other lengths of answers leave the prompts alone."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def stream(self, name: str) -> Random:
+        return Random(f"{self._seed}/{name}")
+
+
+class Drawing:
+    """The streams and lengths that synthetic prompts are drawn from; remembers what there is to say."""
+
+    def __init__(self, seed: int, input_len: Length, output_len: Length) -> None:
+        self.chances = Chances(seed)
+        self.input = Lengths(input_len, self.chances.stream("input lengths"))
+        self.output = Lengths(output_len, self.chances.stream("output lengths"))
+
+    def prompt(self, name: object, length: int) -> list[int]:
+        """Each has a stream of its own, so that a longer one begins like a shorter one."""
+        return random_tokens(self.chances.stream(f"prompt {name}"), length)
+
+    @property
+    def notes(self) -> list[str]:
+        said = (self.input.note("prompts"), self.output.note("answers"))
+        return [note for note in said if note is not None]
+
+
+def random_tokens(chance: Random, length: int) -> list[int]:
+    return chance.choices(TOKEN_IDS, k=length)
+
+
+def random_drafts(drawing: Drawing, count: int) -> Iterator[Draft]:
+    for number in range(count):
+        yield Draft([Turn(drawing.prompt(number, drawing.input.draw()), drawing.output.draw())])
+
+
+def shared_prefix_drafts(prompts: SharedPrefix, drawing: Drawing, count: int) -> Iterator[Draft]:
+    prefixes = [drawing.prompt(f"prefix {number}", prompts.prefix_len) for number in range(prompts.num_prefixes)]
+    choice = drawing.chances.stream("prefixes")
+    for number, draft in enumerate(random_drafts(drawing, count)):
+        chosen, shares = choice.choice(prefixes), choice.random() < prompts.share
+        prefix = chosen if shares else drawing.prompt(f"own prefix {number}", prompts.prefix_len)
+        yield Draft([Turn(prefix + turn.prompt, turn.output_len) for turn in draft.turns])
+
+
+def conversation_drafts(prompts: Conversations, drawing: Drawing, count: int) -> Iterator[Draft]:
+    system = drawing.prompt("system", prompts.system_len)
+    lengths = Lengths(prompts.turns, drawing.chances.stream("turns"))
+    for number in range(count):
+        turns = [
+            Turn(drawing.prompt(f"{number}.{turn}", drawing.input.draw()), drawing.output.draw())
+            for turn in range(lengths.draw())
+        ]
+        yield Draft([Turn(system + turns[0].prompt, turns[0].output_len), *turns[1:]])
 
 
 def random_prompts(count: int, length: int, seed: int) -> list[list[int]]:
     """So many prompts of so many token ids; the first of more are those of fewer."""
-    chance = random.Random(seed)
-    return [[chance.randint(FIRST_TOKEN_ID, LAST_TOKEN_ID) for _ in range(length)] for _ in range(count)]
+    drawing = Drawing(seed, length, 1)
+    return [draft.turns[0].prompt for draft in random_drafts(drawing, count)]

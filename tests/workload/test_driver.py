@@ -1,49 +1,135 @@
-"""The closed loop, over an engine that answers as it is told."""
+"""What the driver hands over when, to the nanosecond, in a world whose clock we hold."""
 
 from __future__ import annotations
 
-from collections import deque
-from types import SimpleNamespace
+import pytest
+from world import ANSWER, MS, START_NS, World, after_ms
 
-from engine_probe.workload.driver import closed_loop
-from engine_probe.workload.prompts import random_prompts
-
-
-class Engine:
-    """Every request takes as many steps as its prompt is long."""
-
-    def __init__(self) -> None:
-        self.left: dict[str, int] = {}
-        self.most = 0
-        self.order: deque[str] = deque()
-
-    def add_request(self, name: str, prompt: dict[str, list[int]], parameters: object) -> None:
-        self.left[name] = len(prompt["prompt_token_ids"])
-        self.order.append(name)
-        self.most = max(self.most, len(self.left))
-
-    def step(self) -> list[SimpleNamespace]:
-        self.left = {name: steps - 1 for name, steps in self.left.items()}
-        finished = [name for name, steps in self.left.items() if not steps]
-        outputs = [SimpleNamespace(finished=name in finished) for name in self.left]
-        for name in finished:
-            del self.left[name]
-        return outputs
+from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop
+from engine_probe.workload.driver import Outcome
+from engine_probe.workload.plan import Plan, make_plan
+from engine_probe.workload.prompts import Conversations, RandomPrompts
+from engine_probe.workload.spec import Workload
 
 
-def test_every_prompt_is_answered_and_never_more_in_flight_than_told() -> None:
-    engine = Engine()
-    closed_loop(engine, [[1] * length for length in (3, 1, 4, 1, 5)], None, most_in_flight=2)
-    assert engine.left == {}
-    assert engine.most == 2
-    assert list(engine.order) == ["0", "1", "2", "3", "4"]
+def planned(arrivals: Arrivals, count: int, answer: int = 1, **more: object) -> Plan:
+    return make_plan(Workload(RandomPrompts(4), arrivals, output_len=answer, num_prompts=count, **more))
 
 
-def test_nothing_to_ask_takes_no_step() -> None:
-    closed_loop(Engine(), [], None, most_in_flight=2)
+def moments(outcome: Outcome) -> list[tuple[float | None, ...]]:
+    """Of each request: planned, handed over, finished, in ms after the start."""
+    return [(after_ms(d.planned_ns), after_ms(d.handed_ns), after_ms(d.finished_ns)) for d in outcome.deliveries]
 
 
-def test_a_seed_gives_the_same_prompts_and_fewer_are_the_first_of_more() -> None:
-    assert random_prompts(3, 5, 7) == random_prompts(9, 5, 7)[:3]
-    assert random_prompts(1, 5, 7) != random_prompts(1, 5, 8)
-    assert {len(prompt) for prompt in random_prompts(4, 11, 0)} == {11}
+def test_a_burst_is_in_the_engine_before_its_first_step() -> None:
+    world = World()
+    outcome = world.drive(planned(Burst(), 3, answer=2))
+    assert moments(outcome) == [(0, 0, 20)] * 3
+    assert world.steps == 2
+    assert world.slept_ms == []
+
+
+def test_what_comes_due_while_it_generates_joins_before_the_next_step() -> None:
+    """Every 25 ms, steps of 10 ms: the second comes at 25 and is handed over at 30."""
+    world = World()
+    outcome = world.drive(planned(Constant(40), 3, answer=4))
+    assert moments(outcome) == [(0, 0, 40), (25, 30, 70), (50, 50, 90)]
+    assert [delivery.lateness_ns for delivery in outcome.deliveries] == [0, 5 * MS, 0]
+
+
+def test_an_idle_driver_sleeps_once_until_the_next_arrival() -> None:
+    world = World()
+    outcome = world.drive(planned(Constant(10), 3))
+    assert moments(outcome) == [(0, 0, 10), (100, 100, 110), (200, 200, 210)]
+    assert world.slept_ms == [90, 90]
+
+
+def test_a_closed_loop_holds_so_many_in_flight_to_the_last() -> None:
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(2), 5, answer=3))
+    assert world.most == 2
+    assert moments(outcome) == [(0, 0, 30), (0, 0, 30), (30, 30, 60), (30, 30, 60), (60, 60, 90)]
+
+
+def test_more_users_than_requests_and_no_request_at_all() -> None:
+    world = World()
+    world.drive(planned(ClosedLoop(9), 2))
+    assert list(world.asked) == ["0", "1"]
+
+
+def test_a_user_who_thinks_is_not_a_request_in_flight() -> None:
+    """Two users, 20 ms of answer, 60 ms of thought: each has a request in flight a quarter of the time."""
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(2, think_seconds=0.06), 4, answer=2))
+    assert moments(outcome) == [(0, 0, 20), (0, 0, 20), (80, 80, 100), (80, 80, 100)]
+    assert world.slept_ms == [60]
+
+
+def test_a_hundred_users_of_a_request_each_40_s_that_takes_20_s_are_50_at_once() -> None:
+    world = World(step_ms=400)
+    loop = ClosedLoop(100, pace_seconds=40, spread_seconds=40)
+    outcome = world.drive(planned(loop, 400, answer=50))
+    middle_ns = START_NS + 100_000 * MS
+    alive = [one for one in outcome.deliveries if one.handed_ns <= middle_ns < (one.finished_ns or 0)]
+    assert len(alive) == 50
+    assert {one.lateness_ns for one in outcome.deliveries} == {0}
+
+
+def test_a_pace_that_the_engine_cannot_keep_waits_for_the_answer() -> None:
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(1, pace_seconds=0.01), 2, answer=5))
+    assert moments(outcome) == [(0, 0, 50), (50, 50, 100)]
+
+
+def test_a_limit_in_front_of_the_engine_makes_late_what_arrives_in_time() -> None:
+    world = World()
+    outcome = world.drive(planned(Burst(), 3, answer=2, max_concurrency=1))
+    assert world.most == 1
+    assert moments(outcome) == [(0, 0, 20), (0, 20, 40), (0, 40, 60)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_turn_is_everything_said_before_and_what_is_new(stream: bool) -> None:
+    world = World(stream=stream)
+    conversations = Conversations(turns=3, input_len=4, system_len=2, pause_seconds=0.05)
+    plan = make_plan(Workload(conversations, Burst(), output_len=2, num_prompts=2))
+    outcome = world.drive(plan)
+    first, second, third = (request.prompt_token_ids for request in plan.sessions[0].requests)
+    answer = [ANSWER, ANSWER]
+    assert world.asked["0.0"] == first
+    assert world.asked["0.1"] == first + answer + second
+    assert world.asked["0.2"] == first + answer + second + answer + third
+    assert len(first) == 6
+    assert moments(outcome)[::2] == [(0, 0, 20), (70, 70, 90), (140, 140, 160)]
+
+
+def test_when_the_time_is_up_nothing_more_is_handed_over_and_the_rest_is_aborted() -> None:
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(2), 9, answer=3, time_limit_seconds=0.045))
+    assert moments(outcome) == [(0, 0, 30), (0, 0, 30), (30, 30, None), (30, 30, None)]
+    assert world.aborted == ["2", "3"]
+    assert (outcome.aborted, outcome.never_handed) == (2, 5)
+    assert after_ms(outcome.ended_ns) == 50  # the step in which the time ran out is finished
+
+
+def test_the_time_also_ends_while_nobody_asks() -> None:
+    world = World()
+    outcome = world.drive(planned(Constant(1), 5, time_limit_seconds=1.5))
+    assert after_ms(outcome.ended_ns) == 1500
+    assert outcome.never_handed == 3
+
+
+def test_an_interrupted_run_leaves_no_request_behind() -> None:
+    world = World()
+    with world.interrupted_at(2), pytest.raises(KeyboardInterrupt):
+        world.drive(planned(Burst(), 2, answer=5))
+    assert sorted(world.aborted) == ["0", "1"]
+    assert world.left == {}
+
+
+def test_an_open_loop_is_handed_over_in_the_order_of_its_arrivals() -> None:
+    world = World()
+    outcome = world.drive(planned(OpenLoop(50), 200, answer=3))
+    assert [one.planned_ns for one in outcome.deliveries] == sorted(one.planned_ns for one in outcome.deliveries)
+    assert all(0 <= one.lateness_ns < 10 * MS for one in outcome.deliveries)
+    assert after_ms(outcome.deliveries[-1].planned_ns) == 4000

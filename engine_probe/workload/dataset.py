@@ -1,0 +1,154 @@
+"""Questions that people asked, from a local file: ShareGPT, Alpaca, or a JSON object on each line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from engine_probe.errors import InputError
+from engine_probe.workload.lengths import Lengths, Positive
+from engine_probe.workload.prompts import Draft, Turn
+
+Encode = Callable[[str], list[int]]
+PEOPLE = {"human", "user"}
+
+
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="dataset"):
+    """Entries drawn at random, each at most once; all of them, shuffled, where no number is asked for.
+
+    Formats: `sharegpt`, a list of objects with `conversations` (up to `turns` questions of each); `alpaca`, a list of
+    objects with `instruction`, `input`, `output`; `jsonl`, lines with `prompt` and perhaps `output_tokens`.
+    An answer is as long as the file's own where the workload gives no length.
+    """
+
+    path: str
+    format: Literal["sharegpt", "alpaca", "jsonl"]
+    turns: Positive = 1
+    max_input_len: Positive | None = None  # longer questions are left out, and counted
+    chat: bool = False  # each question within the model's chat template
+
+
+class Exchange(NamedTuple):
+    """A question and what the file says of its answer."""
+
+    question: str
+    answer: str | None = None
+    answer_tokens: int | None = None
+
+
+def dataset_drafts(
+    dataset: Dataset, count: int | None, output: Lengths | None, encode: Encode, chance: Random
+) -> tuple[list[Draft], list[str]]:
+    """The drafts, and what must be said about them."""
+    entries = [entry for entry in read_entries(dataset) if entry]
+    chance.shuffle(entries)
+    drafts: list[Draft] = []
+    too_long = 0
+    for exchanges in entries:
+        if count is not None and len(drafts) == count:
+            break
+        prompts = [encode(exchange.question) for exchange in exchanges]
+        if dataset.max_input_len is not None and len(prompts[0]) > dataset.max_input_len:
+            too_long += 1
+            continue
+        lengths = [output.draw() if output else answer_len(exchange, encode, dataset.path) for exchange in exchanges]
+        drafts.append(Draft([Turn(prompt, length) for prompt, length in zip(prompts, lengths, strict=True)]))
+    if not drafts or len(drafts) < (count or 0):
+        raise InputError(
+            f"{dataset.path} holds {len(drafts)} usable entries, fewer than num_prompts = {count or 1}: "
+            "ask for fewer, or give a larger file"
+        )
+    return drafts, [f"{too_long} questions longer than {dataset.max_input_len} tokens were left out"] * bool(too_long)
+
+
+def answer_len(exchange: Exchange, encode: Encode, path: str) -> int:
+    if exchange.answer_tokens is not None:
+        return exchange.answer_tokens
+    if exchange.answer is None:
+        raise InputError(f"{path} does not say how long the answers are: give output_len")
+    return max(1, len(encode(exchange.answer)))
+
+
+def read_entries(dataset: Dataset) -> Iterator[list[Exchange]]:
+    """Each entry's exchanges; an entry that holds no question is empty."""
+    path = Path(dataset.path)
+    if dataset.format == "jsonl":
+        for where, entry in read_json_lines(path):
+            yield [line_exchange(entry, where)]
+        return
+    read = sharegpt_exchanges if dataset.format == "sharegpt" else alpaca_exchanges
+    for number, entry in enumerate(read_json_list(path)):
+        yield read(entry, f"{path}[{number}]")[: dataset.turns]
+
+
+def line_exchange(entry: dict[str, Any], where: str) -> Exchange:
+    tokens = entry.get("output_tokens")
+    if tokens is not None and (not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 1):
+        raise InputError(f"{where}: output_tokens is {tokens!r}, expected a positive integer")
+    return Exchange(text(entry, "prompt", where), answer_tokens=tokens)
+
+
+def alpaca_exchanges(entry: dict[str, Any], where: str) -> list[Exchange]:
+    question = "\n\n".join(filter(None, [text(entry, "instruction", where), text(entry, "input", where, "")]))
+    return [Exchange(question, text(entry, "output", where, ""))] if question else []
+
+
+def sharegpt_exchanges(entry: dict[str, Any], where: str) -> list[Exchange]:
+    """The pairs of a person's words and the answer right after them."""
+    said = entry.get("conversations")
+    if not isinstance(said, list) or not all(isinstance(message, dict) for message in said):
+        raise InputError(f"{where}: conversations is no list of messages: is it a file in ShareGPT's form?")
+    found = []
+    for question, answer in pairwise(said):
+        if question.get("from") in PEOPLE and answer.get("from") not in {*PEOPLE, "system"}:
+            words = text(question, "value", where)
+            if words:
+                found.append(Exchange(words, text(answer, "value", where)))
+    return found
+
+
+def text(entry: dict[str, Any], key: str, where: str, otherwise: str | None = None) -> str:
+    value = entry.get(key, otherwise)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key} is {value!r}, expected text")
+    return value
+
+
+def read_json_list(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(read_text(path))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}): for one object on each line use jsonl") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path} holds no JSON list of objects: give a file in the form that `format` names")
+    return entries
+
+
+def read_json_lines(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Each object with the line it stands on."""
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where} is not valid JSON ({error}): give one object on each line") from error
+        if not isinstance(entry, dict):
+            raise InputError(f"{where} is {line.strip()[:40]!r}, expected a JSON object")
+        yield where, entry
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}: give the path of a local file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text ({error}): give a local file") from error

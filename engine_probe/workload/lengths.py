@@ -1,0 +1,93 @@
+"""How many tokens: a number, or a distribution between limits. What the limits change is counted."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Annotated
+
+import msgspec
+
+from engine_probe.errors import InputError
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class DescriptionError(InputError, ValueError):
+    """A workload that cannot be; a ValueError too, so that msgspec names the place in the file."""
+
+
+class Uniform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="uniform"):
+    """Every length from `low` to `high` is as likely."""
+
+    low: Positive
+    high: Positive
+
+    def __post_init__(self) -> None:
+        check_limits(self.low, self.high)
+
+
+class Normal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="normal"):
+    """A bell, rounded to whole tokens and clipped."""
+
+    mean: PositiveFloat
+    deviation: PositiveFloat
+    high: Positive
+    low: Positive = 1
+
+    def __post_init__(self) -> None:
+        check_limits(self.low, self.high)
+
+
+class Lognormal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="lognormal"):
+    """Half below the median, with a long tail; `sigma` is the deviation of the logarithm. Rounded and clipped."""
+
+    median: PositiveFloat
+    sigma: PositiveFloat
+    high: Positive
+    low: Positive = 1
+
+    def __post_init__(self) -> None:
+        check_limits(self.low, self.high)
+
+
+Length = Positive | Uniform | Normal | Lognormal
+
+
+def check_limits(low: int, high: int) -> None:
+    if low > high:
+        raise DescriptionError(f"low = {low} is above high = {high}: exchange them")
+
+
+class Lengths:
+    """Lengths of one kind, one after the other."""
+
+    def __init__(self, length: Length, chance: Random) -> None:
+        self._length, self._chance = length, chance
+        self.drawn = self.clipped = 0
+
+    def draw(self) -> int:
+        self.drawn += 1
+        match self._length:
+            case Uniform(low, high):
+                return self._chance.randint(low, high)
+            case Normal(mean, deviation, high, low):
+                return self._clip(self._chance.gauss(mean, deviation), low, high)
+            case Lognormal(median, sigma, high, low):
+                return self._clip(math.exp(self._chance.gauss(math.log(median), sigma)), low, high)
+            case fixed:
+                return fixed
+
+    def _clip(self, drawn: float, low: int, high: int) -> int:
+        kept = min(max(drawn, low), high)
+        self.clipped += kept != drawn
+        return round(kept)
+
+    def note(self, name: str) -> str | None:
+        """What a reader must know about these lengths."""
+        if not self.clipped:
+            return None
+        assert not isinstance(self._length, int)
+        limits = f"{self._length.low} to {self._length.high}"
+        return f"{self.clipped} of {self.drawn} drawn {name} lay outside {limits} tokens and were clipped"

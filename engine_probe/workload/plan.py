@@ -1,0 +1,174 @@
+"""From a description to the requests themselves: the same seed gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from engine_probe.errors import InputError
+from engine_probe.workload.arrivals import ClosedLoop, offsets_seconds, think_seconds
+from engine_probe.workload.dataset import Dataset, Encode, dataset_drafts
+from engine_probe.workload.lengths import Lengths
+from engine_probe.workload.prompts import (
+    Chances,
+    Conversations,
+    Draft,
+    Drawing,
+    RandomPrompts,
+    SharedPrefix,
+    conversation_drafts,
+    random_drafts,
+    shared_prefix_drafts,
+)
+from engine_probe.workload.spec import Sampling, Workload
+from engine_probe.workload.trace import trace_drafts
+
+SECOND_NS = 1_000_000_000
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One prompt. In a later turn of a conversation: what is new after the answer before."""
+
+    id: str
+    prompt_token_ids: list[int]
+    output_len: int
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Requests of which each waits for the answer to the one before; mostly a single one."""
+
+    requests: list[Request]
+    arrival_ns: int | None  # after the start; None in a closed loop: when a user is free
+    rest_ns: int = 0  # in a closed loop, the same user's pause after it
+
+
+class Loop(msgspec.Struct, frozen=True):
+    """The users of a closed loop."""
+
+    users: int
+    pace_ns: int
+    spread_ns: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All there is to ask, in the order of arrival."""
+
+    sessions: list[Session]
+    sampling: Sampling
+    seed: int
+    loop: Loop | None
+    turn_pause_ns: int
+    max_concurrency: int | None
+    time_limit_ns: int | None
+    notes: list[str]
+
+    @property
+    def num_requests(self) -> int:
+        return sum(len(session.requests) for session in self.sessions)
+
+    @property
+    def sha256(self) -> str:
+        """Two runs with the same one were asked the same."""
+        return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()
+
+
+class Size(NamedTuple):
+    """The tokens that a request needs room for."""
+
+    request_id: str
+    input_len: int
+    output_len: int
+
+
+def make_plan(workload: Workload, encode: Encode | None = None) -> Plan:
+    """`encode` turns the text of a dataset into token ids; other prompts need none, and no engine."""
+    drafts, notes = drafts_of(workload, encode)
+    chances, arrivals = Chances(workload.seed), workload.arrivals
+    closed = isinstance(arrivals, ClosedLoop)
+    offsets = offsets_seconds(arrivals, [draft.timestamp_seconds for draft in drafts], chances.stream("arrivals"))
+    thinking = chances.stream("thinking")
+    sessions = [
+        Session(
+            requests=[
+                Request(str(number) if len(draft.turns) == 1 else f"{number}.{turn}", *draft.turns[turn])
+                for turn in range(len(draft.turns))
+            ],
+            arrival_ns=None if closed else nanoseconds(offset),
+            rest_ns=nanoseconds(think_seconds(arrivals, thinking)) if isinstance(arrivals, ClosedLoop) else 0,
+        )
+        for number, (draft, offset) in enumerate(zip(drafts, offsets, strict=True))
+    ]
+    loop = loop_of(arrivals) if isinstance(arrivals, ClosedLoop) else None
+    pause = workload.prompts.pause_seconds if isinstance(workload.prompts, Conversations) else 0.0
+    limit = workload.time_limit_seconds
+    return Plan(
+        sessions,
+        workload.sampling,
+        workload.seed,
+        loop,
+        nanoseconds(pause),
+        workload.max_concurrency,
+        None if limit is None else nanoseconds(limit),
+        notes,
+    )
+
+
+def loop_of(arrivals: ClosedLoop) -> Loop:
+    return Loop(arrivals.users, nanoseconds(arrivals.pace_seconds), nanoseconds(arrivals.spread_seconds))
+
+
+def nanoseconds(seconds: float) -> int:
+    return round(seconds * SECOND_NS)
+
+
+def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], list[str]]:
+    """The prompts and lengths of the answers, and what must be said about them."""
+    prompts, count, chances = workload.prompts, workload.num_prompts, Chances(workload.seed)
+    if isinstance(prompts, Dataset):
+        if encode is None:
+            raise InputError(f"{prompts.path} holds text, but this model has no tokenizer: use prompts of token ids")
+        output_len = workload.output_len
+        output = None if output_len is None else Lengths(output_len, chances.stream("output lengths"))
+        drafts, notes = dataset_drafts(prompts, count, output, encode, chances.stream("dataset"))
+        clipped = output.note("answers") if output else None
+        return drafts, [*notes, *filter(None, [clipped])]
+    if isinstance(prompts, RandomPrompts | SharedPrefix | Conversations):
+        assert count is not None
+        assert workload.output_len is not None
+        drawing = Drawing(workload.seed, prompts.input_len, workload.output_len)
+        match prompts:
+            case RandomPrompts():
+                made = random_drafts(drawing, count)
+            case SharedPrefix():
+                made = shared_prefix_drafts(prompts, drawing, count)
+            case Conversations():
+                made = conversation_drafts(prompts, drawing, count)
+        return list(made), drawing.notes
+    return trace_drafts(prompts, count, chances)
+
+
+def sizes(plan: Plan) -> list[Size]:
+    """A turn's prompt is everything before it, with answers of their full length."""
+    found = []
+    for session in plan.sessions:
+        length = 0
+        for request in session.requests:
+            length += len(request.prompt_token_ids)
+            found.append(Size(request.id, length, request.output_len))
+            length += request.output_len
+    return found
+
+
+def check_fits(plan: Plan, max_model_len: int) -> None:
+    """vLLM would end an answer that does not fit early, without a word."""
+    too_long = [size for size in sizes(plan) if size.input_len + size.output_len > max_model_len]
+    if not too_long:
+        return
+    worst = max(too_long, key=lambda size: size.input_len + size.output_len)
+    raise InputError(
+        f"{len(too_long)} of {plan.num_requests} requests are longer than max_model_len = {max_model_len}, the longest "
+        f"(request {worst.request_id}) {worst.input_len} tokens in and {worst.output_len} out: shorten them, or raise "
+        "max_model_len"
+    )

@@ -1,0 +1,43 @@
+"""A workload on a started engine: planned, checked, driven."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine_probe.errors import InputError
+from engine_probe.workload.dataset import Dataset, Encode
+from engine_probe.workload.driver import Outcome, drive
+from engine_probe.workload.plan import Plan, check_fits, make_plan
+from engine_probe.workload.sampling import sampling_parameters
+from engine_probe.workload.spec import Workload
+
+
+def plan_for(llm: Any, workload: Workload) -> Plan:
+    """The requests of a workload as this `vllm.LLM` is to get them; what does not fit is refused."""
+    plan = make_plan(workload, text_encoder(llm, workload))
+    check_fits(plan, llm.llm_engine.model_config.max_model_len)
+    return plan
+
+
+def run_plan(llm: Any, plan: Plan) -> Outcome:
+    return drive(llm.llm_engine, plan, sampling_parameters(plan))
+
+
+def text_encoder(llm: Any, workload: Workload) -> Encode | None:
+    """How this model turns text into token ids; None where the workload holds no text."""
+    dataset = workload.prompts
+    if not isinstance(dataset, Dataset):
+        return None
+    if llm.llm_engine.model_config.skip_tokenizer_init:
+        raise InputError(f"{dataset.path} holds text, but this model has no tokenizer: use prompts of token ids")
+    tokenizer = llm.get_tokenizer()
+    if not dataset.chat:
+        return lambda text: list(tokenizer.encode(text))
+    if not tokenizer.chat_template:
+        raise InputError(f"{dataset.path}: chat = true, but this model has no chat template: leave it out")
+
+    def encode(text: str) -> list[int]:
+        message = [{"role": "user", "content": text}]
+        return list(tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False))
+
+    return encode

@@ -1,0 +1,49 @@
+"""The frozen description of a workload, as a sweep file holds it: prompts × arrivals × answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
+from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.lengths import DescriptionError, Length, Positive, PositiveFloat
+from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
+from engine_probe.workload.trace import Trace
+
+Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Trace
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the engine is to choose its tokens, and hand them over."""
+
+    temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    ignore_eos: bool = True  # answers of exact lengths
+    stream: bool = False  # tokens step by step, as a person sees them appear; else each answer once, whole
+
+
+class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the engine is asked. The same description gives the same requests, byte for byte."""
+
+    prompts: Prompts
+    arrivals: Arrivals = Burst()
+    output_len: Length | None = None  # None: as the dataset or trace says
+    num_prompts: Positive | None = None  # conversations, where they have several turns; None: all of a file
+    max_concurrency: Positive | None = None  # in flight, whatever arrives: the rest waits in front of the engine
+    time_limit_seconds: PositiveFloat | None = None  # what is not answered by then is aborted
+    sampling: Sampling = Sampling()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        from_file = isinstance(self.prompts, Dataset | Trace)
+        if isinstance(self.prompts, Trace) and self.output_len is not None:
+            raise DescriptionError("output_len is given, but a trace brings its own lengths: leave it out")
+        if not from_file and self.output_len is None:
+            raise DescriptionError("output_len is missing: say how many tokens an answer has")
+        if not from_file and self.num_prompts is None:
+            raise DescriptionError("num_prompts is missing: say how many requests there are")
+        if isinstance(self.arrivals, Replay) and not isinstance(self.prompts, Trace):
+            raise DescriptionError("arrivals are replayed, but only a trace has times: use prompts of kind trace")
+        if isinstance(self.arrivals, ClosedLoop) and self.max_concurrency is not None:
+            raise DescriptionError("max_concurrency says the same as the users of a closed loop: leave it out")

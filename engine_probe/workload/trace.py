@@ -1,0 +1,131 @@
+"""Recorded traffic from a local file: when requests came, how long they were, and which prefixes they shared."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from engine_probe.errors import InputError
+from engine_probe.workload.dataset import read_json_lines, read_text
+from engine_probe.workload.lengths import Positive
+from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
+
+BURSTGPT_COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
+
+
+class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="trace"):
+    """Requests in the order of time, the first `num_prompts` of them.
+
+    Formats: `mooncake`, lines with `timestamp` (ms), `input_length`, `output_length` and perhaps `hash_ids`, one for
+    each block of `block_tokens` tokens (the same id is the same tokens); `burstgpt`, a CSV with `Timestamp` (s),
+    `Request tokens` and `Response tokens`, whose failed requests (no answer) are left out.
+    """
+
+    path: str
+    format: Literal["mooncake", "burstgpt"]
+    block_tokens: Positive = 512
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """One request of a trace."""
+
+    where: str
+    timestamp_seconds: float
+    input_len: int
+    output_len: int
+    hash_ids: list[int] = []
+
+
+def trace_drafts(trace: Trace, count: int | None, chances: Chances) -> tuple[list[Draft], list[str]]:
+    """The drafts, and what must be said about them."""
+    path = Path(trace.path)
+    everything = read_mooncake(path) if trace.format == "mooncake" else read_burstgpt(path)
+    answered = sorted((one for one in everything if one.output_len > 0), key=lambda one: one.timestamp_seconds)
+    if not answered or len(answered) < (count or 0):
+        raise InputError(
+            f"{path} holds {len(answered)} requests with an answer, fewer than num_prompts = {count or 1}: "
+            "ask for fewer, or give a longer trace"
+        )
+    drafts = [
+        Draft([Turn(trace_prompt(one, number, trace.block_tokens, chances), one.output_len)], one.timestamp_seconds)
+        for number, one in enumerate(answered[:count])
+    ]
+    failed = len(everything) - len(answered)
+    return drafts, [f"{failed} requests of the trace had no answer and were left out"] * bool(failed)
+
+
+def trace_prompt(one: Recorded, number: int, block_tokens: int, chances: Chances) -> list[int]:
+    if not one.hash_ids:
+        return random_tokens(chances.stream(f"prompt {number}"), one.input_len)
+    if len(one.hash_ids) != math.ceil(one.input_len / block_tokens):
+        raise InputError(
+            f"{one.where}: {len(one.hash_ids)} hash_ids for {one.input_len} tokens are not one for each "
+            f"{block_tokens}: set block_tokens to the trace's own"
+        )
+    ids: list[int] = []
+    for hash_id in one.hash_ids:
+        ids += random_tokens(chances.stream(f"block {hash_id}"), block_tokens)
+    return ids[: one.input_len]
+
+
+def read_mooncake(path: Path) -> list[Recorded]:
+    return [
+        Recorded(
+            where,
+            number(entry, "timestamp", where) / 1000,
+            whole(entry, "input_length", where, least=1),
+            whole(entry, "output_length", where),
+            hashes(entry, where),
+        )
+        for where, entry in read_json_lines(path)
+    ]
+
+
+def read_burstgpt(path: Path) -> list[Recorded]:
+    rows = csv.DictReader(read_text(path).splitlines())
+    missing = [column for column in BURSTGPT_COLUMNS if column not in (rows.fieldnames or ())]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]!r}: is it a CSV file in BurstGPT's form?")
+    found = []
+    for line, row in enumerate(rows, start=2):
+        where = f"{path}:{line}"
+        time, asked, answered = (parsed(row[column], column, where) for column in BURSTGPT_COLUMNS)
+        entry = {"Request tokens": int(asked), "Response tokens": int(answered)}
+        asked_tokens = whole(entry, "Request tokens", where, least=1)
+        found.append(Recorded(where, time, asked_tokens, whole(entry, "Response tokens", where)))
+    return found
+
+
+def parsed(words: str | None, column: str, where: str) -> float:
+    try:
+        value = float(words or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {column} is {words!r}, expected a number")
+    return value
+
+
+def number(entry: dict[str, Any], key: str, where: str) -> float:
+    value = entry.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise InputError(f"{where}: {key} is {value!r}, expected a number")
+    return value
+
+
+def whole(entry: dict[str, Any], key: str, where: str, least: int = 0) -> int:
+    value = entry.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{where}: {key} is {value!r}, expected a whole number of at least {least}")
+    return value
+
+
+def hashes(entry: dict[str, Any], where: str) -> list[int]:
+    found = entry.get("hash_ids", [])
+    if not isinstance(found, list) or not all(isinstance(hash_id, int) for hash_id in found):
+        raise InputError(f"{where}: hash_ids is {found!r}, expected a list of integers")
+    return found
