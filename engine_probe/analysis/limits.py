@@ -1,0 +1,117 @@
+"""What limits a run, step by step: what kept requests waiting, and where nothing did, what a step's time went into.
+
+A request that waits after schedule() returned was refused by something, and the row of that step shows by what: the
+batch was full (`max_num_seqs`), the token budget was spent (`max_num_batched_tokens`), or neither, and then the pool
+had no blocks for it. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
+host's (schedule, update, and between them) or the model's. Whether a model is held up by compute or by memory
+bandwidth cannot be told without the hardware's ceilings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Limit:
+    name: str
+    meaning: str
+    rule: str
+
+
+# The first whose rule holds is a step's limit. What a rule names are columns of its row, and limits in run.json.
+LIMITS = (
+    Limit(
+        "KV blocks", "requests waited for KV blocks, or lost them", "preempted > 0, or waiting > 0 and no other limit"
+    ),
+    Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs"),
+    Limit("token budget", "the step's tokens were spent", "waiting > 0 and scheduled = max_num_batched_tokens"),
+    Limit(
+        "untold", "requests waited, and the row does not show for what", "waiting > 0, blocks enough for any request"
+    ),
+    Limit("host", "nobody waited; the host took longer than the model", "gap + schedule + update > execute"),
+    Limit("model", "nobody waited; compute or bandwidth, which takes ceilings to tell", "execute is the longer part"),
+)
+NAMES = tuple(limit.name for limit in LIMITS)
+KV, SEQS, BUDGET, UNTOLD, HOST, MODEL = range(len(LIMITS))
+
+
+@dataclass(frozen=True, eq=False)
+class LimitsFound:
+    """A limit for every step, and the share of the busy time under each."""
+
+    of_step: npt.NDArray[np.int8]  # index into LIMITS
+    shares: dict[str, float]
+    idle_share: float  # of the whole time: gaps in which there was no request
+
+    @property
+    def main(self) -> str:
+        return max(self.shares, key=lambda name: self.shares[name])
+
+
+def limits(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> LimitsFound:
+    """Of a run at least one step long."""
+    names = ("gap", "schedule", "execute", "update")
+    gap, schedule, execute, update = (iterations[f"{name}_ns"].to_numpy() for name in names)
+    idle = idle_gaps(iterations)
+    gap = np.where(idle, 0, gap)
+    gap[0] = 0  # before the first step nothing is known
+    found = np.where(gap + schedule + update > execute, HOST, MODEL).astype(np.int8)
+    for limit, steps in refused(facts, iterations, requests).items():
+        found[steps] = limit
+    busy = gap + schedule + execute + update
+    times = np.bincount(found, weights=busy, minlength=len(LIMITS))
+    idle_ns = int(iterations["gap_ns"].to_numpy()[idle].sum())
+    shares = dict(zip(NAMES, (times / times.sum()).tolist(), strict=True))
+    return LimitsFound(found, shares, idle_ns / (idle_ns + float(times.sum())))
+
+
+def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> dict[int, Flags]:
+    """Steps in which requests waited, by what they waited for; no step is in two."""
+    column = {name: iterations[name].to_numpy() for name in ("scheduled_tokens", "running_requests")}
+    waiting = iterations["waiting_requests"].to_numpy() > 0
+    thrown_out = iterations["preempted_requests"].to_numpy() > 0
+    full = column["running_requests"] >= facts["limits"]["max_num_seqs"]
+    left = facts["limits"]["max_num_batched_tokens"] - column["scheduled_tokens"]
+    free = facts["kv"]["blocks"] - iterations["kv_blocks_scheduled"].to_numpy()
+    most_tokens = pc.max(pc.add(requests["prompt_tokens"], requests["output_tokens"])).as_py()
+    most = most_tokens or facts["model"]["max_model_len"]
+    # Blocks for the longest request were free, or a prompt that may not be cut did not fit into the step.
+    scheduler = facts["engine"]["arguments"].get("scheduler_config") or {}
+    uncut = not scheduler.get("enable_chunked_prefill", True)
+    unexplained = free >= -(-most // facts["kv"]["block_size_tokens"])
+    if uncut:
+        unexplained |= left < most
+    rest = waiting & ~thrown_out & ~full & (left > 0)
+    return {
+        KV: thrown_out | (rest & ~unexplained),
+        SEQS: waiting & ~thrown_out & full,
+        BUDGET: waiting & ~thrown_out & ~full & (left <= 0),
+        UNTOLD: rest & unexplained,
+    }
+
+
+def idle_gaps(iterations: pa.Table) -> Flags:
+    """Gaps before which every request had been answered: nothing to do is no limit of the engine."""
+    names = ("running_requests", "waiting_requests", "deferred_requests")
+    held: Integers = np.sum([iterations[name].to_numpy() for name in names], axis=0)
+    empty = held - iterations["finished_requests"].to_numpy() <= 0
+    before: Flags = np.r_[False, empty[:-1]]
+    return before
+
+
+def sentence(found: LimitsFound) -> str:
+    """What limits the run, in words."""
+    name = found.main
+    (limit,) = (limit for limit in LIMITS if limit.name == name)
+    said = f"Limited by {name} in {found.shares[name]:.0%} of the busy time: {limit.meaning}."
+    return f"{said} No request was there in {found.idle_share:.0%} of the whole time." if found.idle_share else said

@@ -1,0 +1,154 @@
+"""What a run paid without getting a token for it: preemption, half-empty blocks, the host, a slow rank.
+
+Each part is counted in the recording. The one estimate, the time that recomputing took, says how it was derived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+WORST = 5
+
+
+@dataclass(frozen=True)
+class Suffered:
+    request_id: str
+    preemptions: int
+    away_ns: int  # from each preemption to the step that gave it tokens again
+
+
+@dataclass(frozen=True)
+class PreemptionTax:
+    preemptions: int
+    requests: int
+    never_resumed: int
+    lost_tokens: int  # whose KV was given up
+    recomputed_tokens: int
+    recomputed_share: float | None  # of all scheduled tokens
+    away_ns: int  # summed over the requests
+    recompute_ns: (
+        float  # derived: each step's execute time x recomputed / scheduled tokens, as if all tokens cost alike
+    )
+    worst: tuple[Suffered, ...]  # longest away first
+
+
+def preemption_tax(iterations: pa.Table, preemptions: pa.Table) -> PreemptionTax:
+    recomputed, scheduled = (iterations[f"{name}_tokens"].to_numpy() for name in ("recomputed", "scheduled"))
+    again = recomputed > 0
+    away = pc.subtract(preemptions["resumed_ns"], preemptions["preempted_ns"])
+    rows = pa.table({"request_id": preemptions["request_id"], "away_ns": away})
+    by_request = rows.group_by("request_id").aggregate([("away_ns", "sum"), ("away_ns", "count"), ([], "count_all")])
+    worst = by_request.sort_by([("away_ns_sum", "descending"), ("request_id", "ascending")]).slice(0, WORST)
+    spent = iterations["execute_ns"].to_numpy()[again] * (recomputed[again] / scheduled[again])
+    return PreemptionTax(
+        preemptions=preemptions.num_rows,
+        requests=by_request.num_rows,
+        never_resumed=preemptions["resumed_ns"].null_count,
+        lost_tokens=pc.sum(preemptions["lost_tokens"]).as_py() or 0,
+        recomputed_tokens=int(recomputed.sum()),
+        recomputed_share=int(recomputed.sum()) / int(scheduled.sum()) if scheduled.sum() else None,
+        away_ns=pc.sum(away).as_py() or 0,
+        recompute_ns=float(spent.sum()),
+        worst=tuple(
+            Suffered(row["request_id"], row["count_all"], row["away_ns_sum"] or 0) for row in worst.to_pylist()
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What the scheduled tokens were, and the steps that carried them."""
+
+    token_shares: dict[str, float]  # prefill, recomputed, decode, speculative; of all scheduled tokens
+    step_shares: dict[str, float]  # of all steps with tokens: only prefill, only decode, both
+    mean_tokens: float  # per step
+    mean_requests: float
+
+
+def composition(iterations: pa.Table) -> Composition | None:
+    """None where nothing was scheduled."""
+    names = ("prefill", "recomputed", "decode", "speculative", "scheduled")
+    tokens = {name: iterations[f"{name}_tokens"].to_numpy() for name in names}
+    total = int(tokens["scheduled"].sum())
+    if not total:
+        return None
+    parts = {**tokens, "prefill": tokens["prefill"] - tokens["recomputed"]}
+    filling, decoding = tokens["prefill"] > 0, tokens["decode"] > 0
+    steps = {"prefill": filling & ~decoding, "decode": decoding & ~filling, "both": filling & decoding}
+    carrying = tokens["scheduled"] > 0
+    return Composition(
+        token_shares={name: int(parts[name].sum()) / total for name in names[:-1]},
+        step_shares={name: float(kind[carrying].mean()) for name, kind in steps.items()},
+        mean_tokens=float(tokens["scheduled"][carrying].mean()),
+        mean_requests=float(iterations["scheduled_requests"].to_numpy()[carrying].mean()),
+    )
+
+
+def kv_fragmentation(facts: dict[str, Any], iterations: pa.Table) -> float | None:
+    """Share of the places in blocks in use that hold no token: 1 - live tokens / (blocks x block size), over time.
+
+    A block that several requests share counts for each, as its tokens do. None for models with several kinds of
+    cache, where a token has more than one place, and where no block was in use.
+    """
+    if facts["kv"]["groups"] != 1:
+        return None
+    blocks = iterations["kv_blocks_scheduled"].to_numpy() + iterations["kv_blocks_shared"].to_numpy()
+    places = blocks.astype(np.float64) * facts["kv"]["block_size_tokens"]
+    live = iterations["kv_tokens_live"].to_numpy()
+    seconds = step_ns(iterations)
+    if not (places * seconds).sum() or (live > places).any():
+        return None
+    return 1 - float((live * seconds).sum() / (places * seconds).sum())
+
+
+def prefix_cache_saving(facts: dict[str, Any], iterations: pa.Table) -> float | None:
+    """Share of the tokens to be prefilled that the prefix cache held: cached / (cached + prefill)."""
+    cached = int(iterations["cached_tokens"].to_numpy().sum())
+    asked = cached + int(iterations["prefill_tokens"].to_numpy().sum())
+    return cached / asked if asked and facts["kv"]["prefix_caching"] else None
+
+
+@dataclass(frozen=True)
+class Straggler:
+    """The rank that most often took longest."""
+
+    rank: int
+    last_share: float  # of the steps; 1 / ranks would be chance
+    ranks: int
+    behind_ns: float  # mean over all steps: the slowest rank's time - the median rank's
+    clock: str  # "device" where every row has device time, else "host"
+
+
+def straggler(workers: pa.Table) -> Straggler | None:
+    """None with one rank, or no step that all of them recorded."""
+    ranks = pc.unique(workers["rank"]).sort().to_pylist()
+    if len(ranks) < 2:
+        return None
+    on_device = workers["device_ns"].null_count == 0
+    host_ns = pc.add(workers["execute_ns"], workers["sample_ns"])
+    timed = pa.table(
+        {name: workers[name] for name in ("iteration", "rank")} | {"ns": workers["device_ns"] if on_device else host_ns}
+    )
+    counts = timed.group_by("iteration").aggregate([([], "count_all")])
+    whole = counts.filter(pc.equal(counts["count_all"], len(ranks)))["iteration"]
+    rows = timed.filter(pc.is_in(timed["iteration"], whole)).sort_by(
+        [("iteration", "ascending"), ("rank", "ascending")]
+    )
+    if not rows.num_rows:
+        return None
+    times = rows["ns"].to_numpy().reshape(-1, len(ranks))
+    slowest = np.bincount(times.argmax(axis=1), minlength=len(ranks))
+    behind = float((times.max(axis=1) - np.median(times, axis=1)).mean())
+    worst = int(slowest.argmax())
+    return Straggler(
+        ranks[worst], int(slowest[worst]) / len(times), len(ranks), behind, "device" if on_device else "host"
+    )
+
+
+def step_ns(iterations: pa.Table) -> Any:
+    return sum(iterations[f"{name}_ns"].to_numpy() for name in ("schedule", "execute", "update"))

@@ -1,0 +1,118 @@
+"""Preemption, fragmentation, caching, batches and slow ranks, on tables small enough for the head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from conftest import table
+
+from engine_probe.analysis.waste import (
+    Suffered,
+    composition,
+    kv_fragmentation,
+    preemption_tax,
+    prefix_cache_saving,
+    straggler,
+)
+
+MS = 1_000_000
+Make = Callable[..., pa.Table]
+KV: dict[str, Any] = {"blocks": 100, "block_size_tokens": 16, "groups": 1, "prefix_caching": True}
+
+
+def thrown_out(name: str, at: int, back: int | None, tokens: int) -> dict[str, Any]:
+    return {
+        "request_id": name,
+        "preempted_ns": at * MS,
+        "resumed_ns": None if back is None else back * MS,
+        "lost_tokens": tokens,
+    }
+
+
+def test_what_preemption_cost_and_whom(iterations: Make) -> None:
+    """Half of the second step's 40 tokens had been computed before: half of its 8 ms went into them."""
+    rows = [
+        thrown_out("a", 10, 30, 15),
+        thrown_out("b", 10, 15, 5),
+        thrown_out("a", 40, 50, 7),
+        thrown_out("c", 60, None, 9),
+    ]
+    tax = preemption_tax(
+        iterations(3, scheduled_tokens=[50, 40, 10], recomputed_tokens=[0, 20, 0]), table("preemptions", rows)
+    )
+    assert (tax.preemptions, tax.requests, tax.never_resumed) == (4, 3, 1)
+    assert (tax.lost_tokens, tax.recomputed_tokens, tax.recomputed_share) == (36, 20, 0.2)
+    assert (tax.away_ns, tax.recompute_ns) == (35 * MS, 4 * MS)
+    assert tax.worst == (Suffered("a", 2, 30 * MS), Suffered("b", 1, 5 * MS), Suffered("c", 1, 0))
+
+
+def test_nobody_was_preempted(iterations: Make) -> None:
+    tax = preemption_tax(iterations(1), table("preemptions", []))
+    assert (tax.preemptions, tax.away_ns, tax.worst, tax.recomputed_share) == (0, 0, (), None)
+
+
+def test_half_empty_blocks(iterations: Make) -> None:
+    """10 blocks of 16 hold 120 tokens: a quarter of the places is empty."""
+    steps = iterations(2, kv_blocks_scheduled=[10, 10], kv_tokens_live=[120, 120])
+    assert kv_fragmentation({"kv": KV}, steps) == 0.25
+    assert kv_fragmentation({"kv": KV | {"groups": 2}}, steps) is None
+    assert kv_fragmentation({"kv": KV}, iterations(2)) is None
+
+
+def test_a_shared_block_counts_for_each_who_holds_it(iterations: Make) -> None:
+    """Two requests of 32 tokens with one block in common: three blocks, four references, 64 tokens."""
+    steps = iterations(1, kv_blocks_scheduled=[3], kv_blocks_shared=[1], kv_tokens_live=[64])
+    assert kv_fragmentation({"kv": KV}, steps) == 0
+
+
+def test_rows_that_contradict_each_other_give_no_figure(iterations: Make) -> None:
+    assert kv_fragmentation({"kv": KV}, iterations(1, kv_blocks_scheduled=[1], kv_tokens_live=[17])) is None
+
+
+def test_what_the_prefix_cache_saved(iterations: Make) -> None:
+    steps = iterations(2, cached_tokens=[30, 0], prefill_tokens=[60, 10])
+    assert prefix_cache_saving({"kv": KV}, steps) == 0.3
+    assert prefix_cache_saving({"kv": KV | {"prefix_caching": False}}, steps) is None
+
+
+def test_what_the_batches_were_made_of(iterations: Make) -> None:
+    found = composition(
+        iterations(
+            4,
+            scheduled_tokens=[50, 30, 20, 0],
+            scheduled_requests=[1, 3, 2, 0],
+            prefill_tokens=[50, 20, 0, 0],
+            recomputed_tokens=[0, 10, 0, 0],
+            decode_tokens=[0, 10, 20, 0],
+        )
+    )
+    assert found is not None
+    assert found.token_shares == pytest.approx({"prefill": 0.6, "recomputed": 0.1, "decode": 0.3, "speculative": 0})
+    assert found.step_shares == pytest.approx({"prefill": 1 / 3, "decode": 1 / 3, "both": 1 / 3})
+    assert found.mean_requests == 2
+    assert composition(iterations(1)) is None
+
+
+def steps_of(*times: tuple[int, int, int]) -> list[dict[str, Any]]:
+    return [
+        {"iteration": number, "rank": rank, "execute_ns": ns}
+        for number, step in enumerate(times)
+        for rank, ns in enumerate(step)
+    ]
+
+
+def test_the_rank_that_is_mostly_last() -> None:
+    found = straggler(table("workers", steps_of((5, 5, 9), (5, 5, 9), (7, 5, 5), (5, 5, 9))))
+    assert found is not None
+    assert (found.rank, found.last_share, found.ranks, found.clock) == (2, 0.75, 3, "host")
+    assert found.behind_ns == (4 + 4 + 2 + 4) / 4
+
+
+def test_one_rank_is_behind_nobody() -> None:
+    assert straggler(table("workers", [{"rank": 0, "execute_ns": 5}])) is None
+    assert straggler(table("workers", [])) is None
+    torn = [{"iteration": 0, "rank": 0}, {"iteration": 1, "rank": 1}]
+    assert straggler(table("workers", torn)) is None
