@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.record.schema import SCHEMA_VERSION
+from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS
+
+WRITTEN_TABLES = SCHEMAS.keys() - {"workers"}  # ranks write their own streams
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -73,13 +75,6 @@ class TableFacts(msgspec.Struct):
     crc32: int
 
 
-class Tables(msgspec.Struct):
-    iterations: TableFacts
-    requests: TableFacts
-    preemptions: TableFacts
-    telemetry: TableFacts
-
-
 class Rank(msgspec.Struct):
     rank: int
     pid: int
@@ -93,8 +88,8 @@ class Workers(msgspec.Struct):
     ranks: list[Rank]
 
 
-class Facts(msgspec.Struct):
-    """From the first moment of a run."""
+class Facts(msgspec.Struct, kw_only=True):
+    """From the first moment of a run; nothing is known of files and workers before it ends."""
 
     schema_version: int
     status: Literal["recording", "complete", "incomplete"]
@@ -105,17 +100,19 @@ class Facts(msgspec.Struct):
     model: Model
     kv: Kv
     limits: Limits
+    tables: dict[str, TableFacts] | msgspec.UnsetType = msgspec.UNSET
+    workers: Workers | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ended(Facts, kw_only=True):
     """... and once somebody has closed it."""
 
+    tables: dict[str, TableFacts]  # none where the streams were kept
     workers: Workers
     close: dict[str, Any]
 
 
 class Complete(Ended, kw_only=True):
-    tables: Tables
     failure: None
 
 
@@ -137,7 +134,8 @@ def what_is_wrong(facts: Any) -> str | None:
         msgspec.convert(facts, _KINDS.get(status, Facts) if isinstance(status, str) else Facts)
     except msgspec.ValidationError as error:
         return str(error)
-    return None
+    gone = sorted(WRITTEN_TABLES - facts.get("tables", {}).keys())
+    return f"$.tables has no {gone[0]}" if status == "complete" and gone else None
 
 
 def checked_additions(added: dict[str, Any]) -> dict[str, Any]:

@@ -150,13 +150,18 @@ def test_each_key_missing_or_of_another_type(
             load(folder)
 
 
+@pytest.mark.parametrize("status", ["complete", "incomplete", "recording"])
 @given(junk=some.recursive(some.none() | some.booleans() | some.integers() | some.text(), some.lists, max_leaves=5))
 @fuzzed
-def test_any_value_anywhere_in_run_json_is_read_or_refused(tmp_path: Path, closed: Path, junk: object) -> None:
+def test_any_value_anywhere_in_run_json_is_read_or_refused(
+    tmp_path: Path, closed: Path, status: str, junk: object
+) -> None:
     folder = tmp_path / "run"
     if not folder.exists():
         shutil.copytree(closed, folder)
-    facts = json.loads((closed / "run.json").read_text())
+    facts = json.loads((closed / "run.json").read_text()) | {"status": status}
+    if status == "incomplete":
+        facts["failure"] = "planted"
     for path in keys_of(facts):
         put(folder / "run.json", json.dumps(replaced(facts, path, junk)).encode())
         read_or_refused(folder)
