@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.spans import request_spans
 from engine_probe.analysis.tokens import update_end_ns
 from engine_probe.errors import InputError
 from engine_probe.report.packets import Slot, begin, clock, counter, end, rows, track
@@ -129,27 +130,6 @@ def requests(table: pa.Table, preemptions: pa.Table, uuids: Iterator[int]) -> It
     table = table.append_column("track", pa.array([next(uuids) for _ in range(table.num_rows)], pa.int64()))
     for uuid, name in zip(table["track"].to_pylist(), table["request_id"].to_pylist(), strict=True):
         yield track(uuid, name, parent)
-    for name, spans in request_spans(table, preemptions):
+    for name, spans in request_spans(table, preemptions, "track"):
         columns = {column: spans[column].to_numpy() for column in ("track", "begin_ns", "end_ns")}
         yield from rows(begin("begin_ns", Slot("track"), name) + end("end_ns", Slot("track")), columns)
-
-
-def request_spans(table: pa.Table, preemptions: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Spans of (track, begin_ns, end_ns), only where both ends are recorded.
-
-    A phase that an abort ended lasts until the scheduler let the request go, and so does a preemption from which
-    it never came back.
-    """
-    phases = (
-        ("queued", "queued_ns", "first_scheduled_ns"),
-        ("prefill", "first_scheduled_ns", "first_token_ns"),
-        ("decode", "first_token_ns", "last_token_ns"),
-    )
-    for name, since, until in phases:
-        begun = table.filter(pc.is_valid(table[since]))
-        ends = pc.coalesce(begun[until], begun["finished_ns"])
-        yield name, pa.table({"track": begun["track"], "begin_ns": begun[since], "end_ns": ends})
-    whose = table.select(["request_id", "track", "finished_ns"])
-    lost = preemptions.select(["request_id", "preempted_ns", "resumed_ns"]).join(whose, "request_id", join_type="inner")
-    ends = pc.coalesce(lost["resumed_ns"], lost["finished_ns"])
-    yield "preempted", pa.table({"track": lost["track"], "begin_ns": lost["preempted_ns"], "end_ns": ends})

@@ -1,0 +1,54 @@
+"""What one point of a sweep came to, and the levels that repeats of a concurrency make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from engine_probe.analysis.limits import LimitsFound
+from engine_probe.analysis.saturation import Level
+from engine_probe.analysis.summary import Summary
+
+
+@dataclass(frozen=True)
+class PointFigures:
+    """One measured point: what was asked, and what the recording says."""
+
+    id: str
+    concurrency: int
+    summary: Summary
+    limits: LimitsFound
+
+    @property
+    def kv_share(self) -> float:
+        """Of the busy time, that in which requests waited for KV blocks or lost them."""
+        return self.limits.shares["KV blocks"]
+
+    def percentile_ns(self, latency: str, percent: int) -> float | None:
+        (figures,) = (figures for figures in self.summary.latencies if figures.name == latency)
+        return figures.percentiles_ns[percent]
+
+
+def levels(points: Sequence[PointFigures]) -> list[Level]:
+    """One per concurrency: the mean throughput of its repeats, and how far they lie apart."""
+    ordered = sorted(points, key=lambda point: point.concurrency)
+    return [
+        level(concurrency, list(repeats))
+        for concurrency, repeats in groupby(ordered, key=lambda each: each.concurrency)
+    ]
+
+
+def level(concurrency: int, repeats: Sequence[PointFigures]) -> Level:
+    rates = [point.summary.output_tokens_per_s for point in repeats]
+    mean = float(np.mean(rates))
+    return Level(
+        concurrency=concurrency,
+        output_tokens_per_s=mean,
+        peak_kv_share=max(point.summary.peak_kv_share for point in repeats),
+        waited_for_kv=any(point.kv_share > 0 for point in repeats),
+        repeats=len(rates),
+        spread=float(np.std(rates, ddof=1)) / mean if len(rates) > 1 and mean else None,
+    )

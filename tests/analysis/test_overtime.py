@@ -1,0 +1,54 @@
+"""Few points for many steps, and no peak lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine_probe.analysis.overtime import pace, stretches, thinned
+
+Make = Callable[..., pa.Table]
+
+
+def test_few_steps_are_drawn_as_they_are() -> None:
+    found = thinned(np.array([0.0, 1.0, 2.0]), {"kv": np.array([5, 6, 7])}, 10)
+    assert (found.seconds.tolist(), found.columns["kv"].tolist(), found.steps_each) == ([0, 1, 2], [5, 6, 7], 1)
+
+
+def test_least_and_most_of_each_bucket_in_their_order() -> None:
+    found = thinned(np.arange(8.0), {"kv": np.array([1, 9, 2, 3, 8, 7, 0, 5])}, 4)
+    assert found.columns["kv"].tolist() == [1, 9, 8, 0]
+    assert found.seconds.tolist() == [0, 2, 4, 6]
+    assert found.steps_each == 4
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=300), st.integers(2, 40))
+def test_no_extreme_is_lost(values: list[int], points: int) -> None:
+    found = thinned(np.arange(len(values), dtype=float), {"x": np.array(values)}, points)
+    assert found.columns["x"].min() == min(values)
+    assert found.columns["x"].max() == max(values)
+    assert (np.diff(found.seconds) >= 0).all()
+    assert len(found.seconds) <= max(points, len(values) if len(values) <= points else 0)
+
+
+def test_the_pace_of_an_even_run(iterations: Make) -> None:
+    """Two tokens each 10 ms are 200 tokens/s; 25 of 100 blocks, then 50."""
+    found = pace(iterations(8, output_tokens=[2] * 8, kv_blocks_scheduled=[25] * 4 + [50] * 4), 100)
+    assert found is not None
+    assert found.output_tokens_per_s.tolist() == pytest.approx([200, 200])
+    assert found.kv_share.tolist() == pytest.approx([0.25, 0.5])
+    assert found.seconds.tolist() == pytest.approx([0.02, 0.06])
+    assert pace(iterations(7), 100) is None
+
+
+def test_steps_of_one_kind_are_one_stretch() -> None:
+    starts = np.arange(6) * 10
+    kinds = np.array([0, 0, 1, 1, 1, 0])
+    assert stretches(kinds, starts, starts + 10, 10) == [(0, 0, 20), (1, 20, 50), (0, 50, 60)]
+    assert stretches(kinds, starts, starts + 10, 2) == [(0, 0, 30), (1, 30, 60)]
+    assert stretches(kinds[:0], starts[:0], starts[:0], 2) == []
