@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -18,13 +19,13 @@ from engine_probe.hook.engine import check_version
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine_probe.engine.spec import EngineSpec
     from engine_probe.sweep.plan import Point
     from engine_probe.sweep.run import Event
 
 RECORDING = "recording"
 TICK_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
+RATE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("profile", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -33,6 +34,10 @@ PLAIN_SECONDS = 10.0
 @click.option("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all at once].")
 @click.option("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
 @click.option("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
+@click.option(
+    "--request-rate", type=RATE, default=math.inf, help="Requests per second, Poisson [default: all at once]."
+)
+@click.option("--burstiness", type=RATE, default=1.0, show_default=True, help="Below 1 in clusters, above evenly.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same prompts.")
 @click.option("--out", type=click.Path(path_type=Path), help="New folder [default: runs/profile-<time>].")
 @click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
@@ -43,6 +48,8 @@ def command(
     max_concurrency: int | None,
     input_len: int,
     output_len: int,
+    request_rate: float,
+    burstiness: float,
     seed: int,
     out: Path | None,
     force: bool,
@@ -54,48 +61,58 @@ def command(
     """
     from engine_probe.engine.arguments import parse_arguments
     from engine_probe.engine.build import check_model
-    from engine_probe.engine.spec import EngineSpec
-    from engine_probe.sweep.plan import Point, check_length
+    from engine_probe.sweep.plan import EngineSection, Point, Workload, check_length
+    from engine_probe.workload.arrivals import OpenLoop
 
     arguments = parse_arguments(engine_arguments, "profile")
     check_model(model)
-    point = Point(max_concurrency or num_prompts, num_prompts, input_len, output_len, seed)
-    check_length(point, arguments.get("max_model_len"))
+    arrivals = None if math.isinf(request_rate) else OpenLoop(request_rate, burstiness)
+    workload = Workload(
+        input_len,
+        output_len,
+        concurrency=max_concurrency or num_prompts,
+        num_prompts=num_prompts,
+        arrivals=arrivals,
+        seed=seed,
+    )
+    check_length(workload, arguments.get("max_model_len"))
     check_version(force)
     folder = out or Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"
     make_folder(folder)
     try:
-        measure(EngineSpec(model, arguments), point, folder, force)
+        measure(Point(EngineSection(model, arguments), workload, label=model), folder, force)
     except KeyboardInterrupt:
         click.echo(f"interrupted: what ran is recorded in {folder}, up to the last quarter of a second", err=True)
         sys.exit(130)
     sys.exit(show(folder))
 
 
-def measure(spec: EngineSpec, point: Point, folder: Path, force: bool) -> None:
+def measure(point: Point, folder: Path, force: bool) -> None:
     """The engine in a process of its own, its recording drawn while it grows."""
     from rich.console import Console
 
     from engine_probe.sweep.run import LOG_FILE, run_points
 
     console = Console(stderr=True, highlight=False)
-    events = run_points(spec, [point], [folder / RECORDING], folder / LOG_FILE, force, tick_seconds=TICK_SECONDS)
+    places = [folder / RECORDING]
+    events = run_points(point.engine, [point], places, folder / LOG_FILE, force, tick_seconds=TICK_SECONDS)
     with closing(events):
         if console.is_terminal:
-            draw(events, console, spec, point)
+            draw(events, console, point)
         else:
             tell(events, point)
 
 
-def draw(events: Iterator[Event], console: Console, spec: EngineSpec, point: Point) -> None:
+def draw(events: Iterator[Event], console: Console, point: Point) -> None:
     from rich.live import Live
 
     from engine_probe.record.follow import Moment
     from engine_probe.report.live import LiveView
     from engine_probe.sweep.messages import Said
 
-    title = f"{spec.model}: {point.num_prompts} requests, {point.concurrency} at once, {point.input_len} tokens in"
-    view = LiveView(f"{title}, {point.output_len} out", point.output_tokens)
+    work = point.workload
+    title = f"{point.label}: {work.requests} requests, {work.at_once} at once, {work.input_len} tokens in"
+    view = LiveView(f"{title}, {work.output_len} out", work.output_tokens or 1)
     with Live(view, console=console, refresh_per_second=4, transient=True):
         for event in events:
             match event:

@@ -16,7 +16,7 @@ from engine_probe.hook.engine import check_version
 
 if TYPE_CHECKING:
     from engine_probe.sweep.plan import SweepFile
-    from engine_probe.sweep.result import PointResult, Unmeasured
+    from engine_probe.sweep.result import Row
 
 PIPED_WIDTH = 80
 
@@ -24,40 +24,70 @@ PIPED_WIDTH = 80
 @click.command("sweep")
 @click.argument("name", default="smoke")
 @click.option("--list", "list_only", is_flag=True, help="List the shipped sweeps and what each asks.")
+@click.option("--dry-run", is_flag=True, help="Show the points and how they fit, and start nothing.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the sweep: workload.output_len=8.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/<name>-<time>].")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on in this folder; what is complete is kept.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what vLLM says, too; it is in <folder>/engine.log anyway.")
 @click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
-def command(name: str, list_only: bool, out: Path | None, verbose: bool, force: bool) -> None:
+def command(
+    name: str,
+    list_only: bool,
+    dry_run: bool,
+    settings: tuple[str, ...],
+    out: Path | None,
+    resume: Path | None,
+    verbose: bool,
+    force: bool,
+) -> None:
     """Measure the points of NAME (a shipped sweep, or a TOML file) and record every iteration of each."""
-    from engine_probe.sweep.plan import read_sweep, shipped_names
+    from engine_probe.sweep.plan import check_files, points, read_sweep, shipped_names
 
     if list_only:
         for shipped in shipped_names():
             click.echo(f"{shipped:24} {read_sweep(shipped).question}")
         return
-    sweep = read_sweep(name)
+    from engine_probe.sweep.fit import check_fit, show_points
+
+    sweep = read_sweep(name, settings)
+    check_fit(points(sweep))
+    if dry_run:
+        show_points(sweep)
+        return
+    check_files(points(sweep))
     check_version(force)
-    folder = out or Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}"
-    make_folder(folder)
+    folder = resume or out or Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}"
+    if resume is None:
+        make_folder(folder)
+    elif not folder.is_dir():
+        raise InputError(f"there is no folder {folder} to go on in: name the folder of a sweep with --resume")
     click.echo(f"{Path(name).stem}: {sweep.question}", err=True)
-    results: list[PointResult | Unmeasured] = []
+    rows: list[Row] = []
     try:
-        run(sweep, folder, verbose, force, results)
+        run(sweep, folder, verbose, force, rows)
     except KeyboardInterrupt:
-        click.echo("interrupted: the points below are complete, the one that ran is readable up to there", err=True)
+        click.echo(f"interrupted: what is complete is kept; go on with --resume {folder}", err=True)
         sys.exit(130)
     finally:
-        if results:
-            show(results, folder)
-    if any(result.status != "complete" for result in results):
-        sys.exit(1)
+        if rows:
+            show(rows, folder)
+    sys.exit(exit_code(rows))
+
+
+def exit_code(rows: list[Row]) -> int:
+    """0 when every point is measured, 1 when some are; when none is, why, and the code of that."""
+    from engine_probe.sweep.result import Unmeasured
+
+    lost = [row for row in rows if isinstance(row, Unmeasured)]
+    if lost and len(lost) == len(rows):
+        click.echo(f"engine_probe: {lost[-1].reason}", err=True)
+        return lost[-1].exit_code
+    return 1 if lost else 0
 
 
 def make_folder(folder: Path) -> None:
-    """New or empty; the log of an engine that never measured anything may be there."""
-    from engine_probe.sweep.run import LOG_FILE
-
-    if folder.exists() and (not folder.is_dir() or any(entry.name != LOG_FILE for entry in folder.iterdir())):
+    """New or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already holds something and is never overwritten: name another folder with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,8 +95,8 @@ def make_folder(folder: Path) -> None:
         raise UnavailableError(f"cannot write to {folder}: {error.strerror}; name another folder with --out") from error
 
 
-def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, results: list[PointResult | Unmeasured]) -> None:
-    """Shows every event, and adds every point to `results`."""
+def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, rows: list[Row]) -> None:
+    """Shows every event, and adds the row of every point to `rows`."""
     from engine_probe.sweep.plan import points
     from engine_probe.sweep.result import PointResult, Unmeasured
     from engine_probe.sweep.run import LOG_FILE, run_sweep
@@ -79,10 +109,10 @@ def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, results: lis
         for event in events:
             screen.show(event)
             if isinstance(event, PointResult | Unmeasured):
-                results.append(event)
+                rows.append(event)
 
 
-def show(results: list[PointResult | Unmeasured], folder: Path) -> None:
+def show(rows: list[Row], folder: Path) -> None:
     from rich.console import Console
 
     from engine_probe.sweep.run import LOG_FILE
@@ -91,7 +121,7 @@ def show(results: list[PointResult | Unmeasured], folder: Path) -> None:
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
     console.print()
-    show_results(results, console)
+    show_results(rows, console)
     console.print(
         f"Every iteration is recorded below {folder}/points; what vLLM said is in {folder / LOG_FILE}.", soft_wrap=True
     )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from engine_probe.sweep.plan import Point
+from engine_probe.sweep.plan import EngineSection, Workload
 
 
 class Job(msgspec.Struct, frozen=True):
     """One engine, and the points that it measures one after the other, each recorded into its folder."""
 
-    model: str
-    arguments: dict[str, Any]
-    points: list[Point]
+    engine: EngineSection
+    workloads: list[Workload]
     folders: list[str]
     force: bool = False
 

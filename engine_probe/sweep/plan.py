@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,54 +14,113 @@ from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+from engine_probe.sweep.axes import Range, check_axis, combinations, documents, label
+from engine_probe.sweep.document import convert, read_document, settle
+from engine_probe.workload import spec
+from engine_probe.workload.arrivals import Arrivals, ClosedLoop
+from engine_probe.workload.lengths import Length, Positive, PositiveFloat
+from engine_probe.workload.prompts import RandomPrompts
+from engine_probe.workload.spec import Prompts, Sampling
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     arguments: dict[str, Any] = {}
 
+    @property
+    def spec(self) -> EngineSpec:
+        return EngineSpec(self.model, self.arguments)
 
-class GridSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    concurrency: Annotated[list[Positive], msgspec.Meta(min_length=1)]
-    input_len: Positive
-    output_len: Positive
+
+class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What each point asks. Plainly: `concurrency` requests at once, each so many random tokens in and out.
+
+    `prompts` and `arrivals` say it in full, in the words of `engine_probe.workload.spec`.
+    """
+
+    input_len: Length | None = None  # of random prompts
+    output_len: Length | None = None
+    concurrency: Positive | None = None  # held in flight; with other arrivals the most in flight
     num_prompts: Positive | None = None  # requests in all; none given: as many as at once, a burst
+    prompts: Prompts | None = None
+    arrivals: Arrivals | None = None
+    sampling: Sampling = Sampling()
+    time_limit_seconds: PositiveFloat | None = None
     seed: int = 0
+
+    @property
+    def at_once(self) -> int:
+        return self.concurrency or self.num_prompts or 1
+
+    @property
+    def requests(self) -> int:
+        return self.num_prompts or self.at_once
+
+    @property
+    def output_tokens(self) -> int | None:
+        """In all, where it is known before."""
+        return self.requests * self.output_len if isinstance(self.output_len, int) else None
+
+    def description(self) -> spec.Workload:
+        """In full; what does not go together is refused."""
+        if self.prompts is None and self.input_len is None:
+            raise InputError("workload.input_len is missing: say how long prompts are, or describe them in prompts")
+        if self.prompts is not None and self.input_len is not None:
+            raise InputError("workload.input_len is for random prompts: leave it out, the lengths are told in prompts")
+        try:
+            return spec.Workload(
+                prompts=self.prompts or RandomPrompts(self.input_len or 1),
+                arrivals=self.arrivals or ClosedLoop(self.at_once),
+                output_len=self.output_len,
+                num_prompts=self.requests if self.prompts is None else self.num_prompts,
+                max_concurrency=self.concurrency if self.arrivals else None,
+                time_limit_seconds=self.time_limit_seconds,
+                sampling=self.sampling,
+                seed=self.seed,
+            )
+        except ValueError as error:
+            raise InputError(f"workload: {error}") from error
 
 
 class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a sweep asks, of which engine, at which points."""
+    """What a sweep asks, of which engines, at which points."""
 
     question: str
     engine: EngineSection
-    grid: GridSection
-
-    @property
-    def spec(self) -> EngineSpec:
-        return EngineSpec(self.engine.model, self.engine.arguments)
-
-
-SECTIONS: dict[str, type[msgspec.Struct]] = {"": SweepFile, "engine": EngineSection, "grid": GridSection}
+    workload: Workload
+    axes: dict[str, list[Any] | Range] = {}
+    include: list[dict[str, Any]] = []
+    exclude: list[dict[str, Any]] = []
+    repeats: Positive = 1
+    point_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1800.0  # a point that takes longer is given up
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One measured point: so many requests, at most N at once, each so many tokens in and out."""
+    """One measured point. The label is for people, and no part of its identity."""
 
-    concurrency: int
-    num_prompts: int
-    input_len: int
-    output_len: int
-    seed: int
+    engine: EngineSection
+    workload: Workload
+    repeat: int = 0
+    label: str = ""
 
     @property
-    def output_tokens(self) -> int:
-        return self.num_prompts * self.output_len
+    def concurrency(self) -> int:
+        return self.workload.at_once
 
-    def key(self, engine: EngineSpec) -> str:
-        content = json.dumps([engine.key, msgspec.to_builtins(self)], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+    @property
+    def key(self) -> str:
+        content = [self.engine.spec.key, msgspec.to_builtins(self.workload), self.repeat]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the axes reach."""
+
+    engine: EngineSection
+    workload: Workload
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {"": SweepFile, "engine": EngineSection, "workload": Workload}
 
 
 def shipped_folder() -> Path:
@@ -84,30 +142,52 @@ def find_sweep(name: str) -> Path:
     raise InputError(f"there is no sweep {name!r}{hint}; or give the path of a TOML file")
 
 
-def read_sweep(name: str) -> SweepFile:
+def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
     """Everything that can be wrong about it is said here, before an engine is started."""
     path = find_sweep(name)
+    document = read_document(path)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
-    try:
-        sweep = msgspec.convert(document, SweepFile)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {refusal(str(error), document)}") from error
-    try:
-        check_model(sweep.engine.model)
-        check_arguments(sweep.engine.arguments, "engine.arguments")
-        for point in points(sweep):
-            check_length(point, sweep.engine.arguments.get("max_model_len"))
+        settle(document, settings)
+        sweep = convert(document, SweepFile, SECTIONS)
+        for axis in sweep.axes:
+            check_axis(axis, Workload.__struct_fields__)
+        check_points(points(sweep))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
 
 
-def check_length(point: Point, max_model_len: object) -> None:
+def points(sweep: SweepFile) -> list[Point]:
+    """Every combination as often as it is repeated; those of one engine one after the other."""
+    base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload))
+    combined = combinations(sweep.axes, sweep.include, sweep.exclude)
+    varying = [name for name in sweep.axes if len({repr(chosen[name]) for chosen in combined}) > 1]
+    found = []
+    for chosen, document in zip(combined, documents(base, combined), strict=True):
+        one = convert(document, _Varied, SECTIONS)
+        for repeat in range(sweep.repeats):
+            words = label(chosen, varying) or f"{one.workload.at_once} at once"
+            more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
+            found.append(Point(one.engine, one.workload, repeat, words + more))
+    order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}
+    return sorted(found, key=lambda point: order[point.engine.spec])
+
+
+def check_points(found: list[Point]) -> None:
+    """Models, arguments and lengths of all points; each engine once."""
+    for engine in dict.fromkeys(point.engine.spec for point in found):
+        check_model(engine.model)
+        check_arguments(engine.arguments, "engine.arguments")
+    for point in found:
+        point.workload.description()
+        check_length(point.workload, point.engine.arguments.get("max_model_len"))
+
+
+def check_length(workload: Workload, max_model_len: object) -> None:
     """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
-    asked = point.input_len + point.output_len
+    if not (isinstance(workload.input_len, int) and isinstance(workload.output_len, int)):
+        return  # drawn or read: told when the requests are made
+    asked = workload.input_len + workload.output_len
     if isinstance(max_model_len, int) and asked > max_model_len:
         raise InputError(
             f"input_len + output_len is {asked}, more than max_model_len = {max_model_len}: shorten them, or raise "
@@ -115,36 +195,10 @@ def check_length(point: Point, max_model_len: object) -> None:
         )
 
 
-def refusal(said: str, document: dict[str, Any]) -> str:
-    """msgspec's words as ours: the key with its path, the value that is there, and what belongs there."""
-    problem, _, place = said.partition(" - at `$")
-    place = place.strip(".`")
-    named = re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", problem)
-    if named is None:
-        return f"{place} is {json.dumps(value_at(document, place), default=str)}, {lower(problem)}"
-    key = f"{place}.{named[2]}" if place else named[2]
-    if named[1] == "missing required":
-        return f"{key} is missing"
-    known = SECTIONS[place].__struct_fields__
-    where = f"[{place}]" if place else "a sweep file"
-    return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
-
-
-def value_at(document: Any, place: str) -> Any:
-    """What stands at a path such as `grid.concurrency[2]`."""
-    for key, index in re.findall(r"(\w+)|\[(\d+)\]", place):
-        document = document[int(index)] if index else document[key]
-    return document
-
-
-def lower(problem: str) -> str:
-    text = problem.replace("`", "")
-    return text[:1].lower() + text[1:]
-
-
-def points(sweep: SweepFile) -> list[Point]:
-    grid = sweep.grid
-    return [
-        Point(level, grid.num_prompts or level, grid.input_len, grid.output_len, grid.seed)
-        for level in grid.concurrency
-    ]
+def check_files(found: list[Point]) -> None:
+    """What the workloads read from is there; a dry run does not need it."""
+    for path in dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in found):
+        if path is not None and not Path(path).is_file():
+            raise InputError(
+                f"workload.prompts.path: there is no file {path}: name yours with --set workload.prompts.path=FILE"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -17,12 +18,13 @@ OVERLOAD_RECOMPUTED_SHARE = 0.1  # of all scheduled tokens
 
 
 class Unmeasured(msgspec.Struct, frozen=True):
-    """A point whose recording is not whole: no figure of it would be true."""
+    """A point that failed, or whose recording is not whole: no figure of it would be true."""
 
     id: str
     point: Point
     status: str
     reason: str
+    exit_code: int = 1
 
 
 class PointResult(msgspec.Struct, frozen=True):
@@ -58,7 +60,10 @@ class PointResult(msgspec.Struct, frozen=True):
         return "shared" if self.kv_waits or self.preemptions else "spare"
 
 
-def measure(run: Run, point: Point) -> PointResult | Unmeasured:
+Row = PointResult | Unmeasured
+
+
+def measure(run: Run, point: Point) -> Row:
     if run.status != COMPLETE:
         return Unmeasured(run.folder.name, point, run.status, "; ".join(run.notes))
     rows = run.iterations
@@ -90,11 +95,25 @@ def measure(run: Run, point: Point) -> PointResult | Unmeasured:
 
 
 def interpretation(results: list[PointResult]) -> str:
-    """One sentence; empty where the points show nothing."""
-    whole = sorted(results, key=lambda result: result.point.concurrency)
-    facts = [fact for fact in (waiting(whole), preemption(whole), best(whole)) if fact]
-    sentence = "; ".join(facts)
-    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
+    """A sentence for each curve over concurrency; empty where the points show nothing."""
+    curves: dict[str, list[PointResult]] = {}
+    for result in sorted(results, key=lambda result: result.point.concurrency):
+        curves.setdefault(curve(result.point), []).append(result)
+    sentences = []
+    for name, whole in curves.items():
+        if len(curves) > 1 and len({result.point.concurrency for result in whole}) == 1:
+            continue  # no curve, a single point of several
+        facts = [fact for fact in (waiting(whole), preemption(whole), best(whole)) if fact]
+        sentence = "; ".join(facts)
+        start = f"{name}: " if name and len(curves) > 1 else ""
+        sentences.append(f"{start}{sentence[:1].upper()}{sentence[1:]}.")
+    return "\n".join(sentences)
+
+
+def curve(point: Point) -> str:
+    """What its points have in common beside concurrency and repetition."""
+    words = point.label.split(", ")
+    return ", ".join(word for word in words if not re.fullmatch(r"\d+ (at once|of \d+)", word))
 
 
 def waiting(whole: list[PointResult]) -> str:

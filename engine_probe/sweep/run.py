@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.record.follow import Moment, Watch
 from engine_probe.run import load
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Said
-from engine_probe.sweep.plan import Point, SweepFile, points
-from engine_probe.sweep.result import PointResult, Unmeasured, measure
+from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
+from engine_probe.sweep.result import PointResult, Row, Unmeasured, measure
 
 TICK_SECONDS = 1.0
 END_SECONDS = 20  # for the engine to let go of its memory and files
@@ -33,42 +34,110 @@ RESULT_FILE = "sweep.json"
 ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
 MESSAGES = msgspec.json.Decoder(Message)
 
-Event = Said | Began | Moment | PointResult | Unmeasured | None
+FAILED = "failed"
+
+
+class Reused(msgspec.Struct, frozen=True):
+    """The point with this number was measured before: its row comes next."""
+
+    number: int
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The row of the point with this number in the whole sweep."""
+
+    number: int
+    row: Row
+
+
+Event = Said | Began | Reused | Moment | PointResult | Unmeasured | None
 
 
 def run_sweep(sweep: SweepFile, folder: Path, force: bool = False) -> Generator[Event]:
-    """What happens, as it happens; after every point its result is on disk."""
+    """What happens, as it happens; after every point its row is on disk.
+
+    Points whose recording in `folder` is complete are read, not measured again. One process per engine; a point
+    that fails is a row with its reason, and the sweep goes on behind it.
+    """
     todo = points(sweep)
-    places = [folder / "points" / point.key(sweep.spec) for point in todo]
-    done: list[PointResult | Unmeasured] = []
-    for event in run_points(sweep.spec, todo, places, folder / LOG_FILE, force):
-        if isinstance(event, PointResult | Unmeasured):
-            done.append(event)
-            save(folder, sweep, done)
-        yield event
+    places = [folder / "points" / point.key for point in todo]
+    rows: dict[int, Row] = {}
+    for number, (point, place) in enumerate(zip(todo, places, strict=True)):
+        if row := finished(place, point):
+            rows[number] = row
+            yield Reused(number)
+            yield row
+    save(folder, sweep, rows)
+    while left := [number for number in range(len(todo)) if number not in rows]:
+        engine = todo[left[0]].engine
+        group = [number for number in left if todo[number].engine.spec == engine.spec]
+        for number in group:
+            set_aside(places[number])
+        for event in run_group(
+            engine, [(number, todo[number], places[number]) for number in group], sweep, folder, force
+        ):
+            if isinstance(event, Finished):
+                rows[event.number] = event.row
+                save(folder, sweep, rows)
+                yield event.row
+            else:
+                yield event
+
+
+def run_group(
+    engine: EngineSection, group: list[tuple[int, Point, Path]], sweep: SweepFile, folder: Path, force: bool
+) -> Generator[Event | Finished]:
+    """Points of one engine until one of them ends it: that one gets the reason, the others are left to a new one.
+
+    An engine that never began a point is not tried again: all its points get the reason.
+    """
+    numbers, todo, places = (list(part) for part in zip(*group, strict=True))
+    log = new_log(folder)
+    current: int | None = None
+    try:
+        for event in run_points(engine, todo, places, log, force, seconds_each=sweep.point_seconds):
+            if isinstance(event, Began):
+                current = event.number
+                yield Began(numbers[current])
+            elif isinstance(event, PointResult | Unmeasured):
+                assert current is not None
+                yield Finished(numbers[current], event)
+                current = None
+            else:
+                yield event
+    except EngineProbeError as error:
+        hit = range(len(todo)) if current is None else [current]
+        for index in hit:
+            yield Finished(
+                numbers[index], Unmeasured(places[index].name, todo[index], FAILED, str(error), error.exit_code)
+            )
 
 
 def run_points(
-    spec: EngineSpec,
+    engine: EngineSection,
     todo: list[Point],
     places: list[Path],
     log: Path,
     force: bool = False,
+    seconds_each: float | None = None,
     tick_seconds: float | None = None,
 ) -> Generator[Event]:
     """One engine, point after point; None when a tick has passed and there is nothing to say."""
-    job = Job(spec.model, dict(spec.arguments), todo, [str(place) for place in places], force)
+    job = Job(engine, [point.workload for point in todo], [str(place) for place in places], force)
     done = 0
+    begun = time.monotonic()
     watch: Watch | None = None
     with engine_process(job, log) as (process, pipe):
         for message in messages(process, pipe, tick_seconds or TICK_SECONDS):
             match message:
                 case None if watch is not None:
                     yield watch.progress()
+                    if seconds_each is not None and time.monotonic() - begun > seconds_each:
+                        raise UnavailableError(f"given up after {seconds_each:g} s (point_seconds)")
                 case None | Said():
                     yield message
                 case Began(number):
-                    watch = Watch(places[number])
+                    begun, watch = time.monotonic(), Watch(places[number])
                     yield message
                 case Ended(number):
                     watch = None
@@ -82,13 +151,37 @@ def run_points(
         raise engine_ended(code, log, f"after {done} of {len(todo)} points")
 
 
+def finished(place: Path, point: Point) -> PointResult | None:
+    """What an earlier run of the same sweep measured here, if it is whole."""
+    if not place.is_dir():
+        return None
+    try:
+        row = measure(load(place), point)
+    except EngineProbeError:
+        return None
+    return row if isinstance(row, PointResult) else None
+
+
+def set_aside(place: Path) -> None:
+    """A recording that is not whole makes room, and is kept."""
+    if place.exists():
+        number = next(n for n in itertools.count(1) if not place.with_name(f"{place.name}.cut-{n}").exists())
+        place.rename(place.with_name(f"{place.name}.cut-{number}"))
+
+
+def new_log(folder: Path) -> Path:
+    """engine.log, or the next free number: every engine's words are kept."""
+    names = itertools.chain([LOG_FILE], (f"engine-{number}.log" for number in itertools.count(2)))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
 @contextmanager
 def engine_process(job: Job, log_file: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The engine in a process of its own, so that its noise goes to a file and its death is survived."""
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "engine_probe.sweep.engine_process", str(writing)]
     try:
-        with log_file.open("wb") as log:
+        with log_file.open("xb") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -138,11 +231,17 @@ def messages(process: subprocess.Popen[bytes], pipe: int, tick_seconds: float) -
         yield from map(MESSAGES.decode, lines)
 
 
-def save(folder: Path, sweep: SweepFile, done: list[PointResult | Unmeasured]) -> None:
+def save(folder: Path, sweep: SweepFile, rows: dict[int, Row]) -> None:
     """After every point, in one step."""
     partial = folder / f".{RESULT_FILE}.partial"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode({"sweep": sweep, "points": done})))
-    partial.replace(folder / RESULT_FILE)
+    result = {"sweep": sweep, "points": [rows[number] for number in sorted(rows)]}
+    try:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+        partial.replace(folder / RESULT_FILE)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot write {folder / RESULT_FILE}: {error.strerror}; every finished point is kept, go on with --resume"
+        ) from error
 
 
 def engine_ended(code: int, log: Path, when: str) -> EngineProbeError:

@@ -18,8 +18,8 @@ from rich.table import Table
 from engine_probe.record.follow import Moment
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
-from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Unmeasured, interpretation
-from engine_probe.sweep.run import Event
+from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Row, Unmeasured, curve, interpretation
+from engine_probe.sweep.run import Event, Reused
 
 PLAIN_SECONDS = 10  # between signs of life in a log
 REGION_STYLES = {"spare": "green", "shared": "yellow", "overload": "red"}
@@ -44,13 +44,13 @@ class Screen(Protocol):
 def live_line(point: Point, now: Moment) -> str:
     rate = now.output_tokens / now.seconds if now.seconds else 0.0
     return (
-        f"{point.concurrency} at once: {rate:.1f} tokens/s, {now.running} run, {now.waiting} wait, "
+        f"{point.label}: {rate:.1f} tokens/s, {now.running} run, {now.waiting} wait, "
         f"KV {now.kv_share:.0%}, {now.preemptions} preempted"
     )
 
 
-def result_line(result: PointResult | Unmeasured) -> str:
-    start = f"{result.point.concurrency} at once:"
+def result_line(result: Row) -> str:
+    start = f"{result.point.label}:"
     if isinstance(result, Unmeasured):
         return f"{start} {result.reason}"
     return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s"
@@ -84,9 +84,9 @@ class TerminalScreen:
                 self._number = number
                 point = self._todo[number]
                 self._bars.update(self._sweep, description=f"point {number + 1} of {len(self._todo)}")
-                self._bars.reset(
-                    self._line, description=f"{point.concurrency} at once", total=point.output_tokens, visible=True
-                )
+                self._bars.reset(self._line, description=point.label, total=point.workload.output_tokens, visible=True)
+            case Reused(number):
+                self._bars.update(self._sweep, description=f"point {number + 1} of {len(self._todo)}: measured before")
             case Moment():
                 line = live_line(self._todo[self._number], event)
                 self._bars.update(self._line, completed=event.output_tokens, description=line)
@@ -123,7 +123,9 @@ class PlainScreen:
                 self._begin(text)
             case Began(number):
                 self._point = self._todo[number]
-                self._begin(f"point {number + 1} of {len(self._todo)}: {self._point.concurrency} requests at once")
+                self._begin(f"point {number + 1} of {len(self._todo)}: {self._point.label}")
+            case Reused(number):
+                self._print(f"point {number + 1} of {len(self._todo)}: measured before")
             case PointResult() | Unmeasured():
                 self._print(f"  {result_line(event)}")
             case None | Moment():
@@ -152,27 +154,40 @@ class PlainScreen:
         sys.stderr.flush()
 
 
-def show_results(results: list[PointResult | Unmeasured], console: Console) -> None:
-    """The table, what its words mean, and what it says."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    titles = ("at\nonce", "tokens\n/s", "1st token\nmedian", "running\nmean", "waiting\npeak", "KV\npeak")
-    for title in (*titles, "pre-\nempted", "computed\ntwice"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("\nregion", no_wrap=True)
+def show_results(results: list[Row], console: Console) -> None:
+    """A table for each curve over concurrency, what its words mean, and what they say."""
+    curves: dict[str, list[Row]] = {}
     for result in results:
-        table.add_row(*cells(result))
-    console.print(table)
+        curves.setdefault(curve(result.point), []).append(result)
+    if all(len({row.point.concurrency for row in rows}) == 1 for rows in curves.values()):
+        curves = {"": results}  # something else varies: one table, its points by name
+    for name, rows in curves.items():
+        if name:
+            console.print(f"\n[bold]{escape(name)}[/]")
+        console.print(table_of(rows))
     console.print(REGIONS, style="dim")
     if sentence := interpretation([result for result in results if isinstance(result, PointResult)]):
         console.print(f"\n{sentence}")
 
 
-def cells(result: PointResult | Unmeasured) -> list[str]:
-    concurrency = str(result.point.concurrency)
+def table_of(rows: list[Row]) -> Table:
+    by_name = len({curve(row.point) for row in rows}) > 1
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("point" if by_name else "at\nonce", justify="left" if by_name else "right")
+    titles = ("tokens\n/s", "1st token\nmedian", "running\nmean", "waiting\npeak", "KV\npeak")
+    for title in (*titles, "pre-\nempted", "computed\ntwice"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("\nregion", no_wrap=True)
+    for row in rows:
+        table.add_row(*cells(escape(row.point.label) if by_name else str(row.point.concurrency), row))
+    return table
+
+
+def cells(name: str, result: Row) -> list[str]:
     if isinstance(result, Unmeasured):
-        return [concurrency, *["-"] * 7, f"[red]{result.status}[/]"]
+        return [name, *["-"] * 7, f"[red]{result.status}[/]"]
     return [
-        concurrency,
+        name,
         f"{result.output_tokens_per_s:.1f}",
         f"{result.median_first_token_seconds:.2f} s",
         f"{result.mean_running:.1f}",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from engine_probe.errors import InputError, UnavailableError
 from engine_probe.sweep import run
 from engine_probe.sweep.messages import Said
-from engine_probe.sweep.plan import SweepFile, read_sweep
+from engine_probe.sweep.plan import SweepFile, points, read_sweep
+from engine_probe.sweep.result import Unmeasured
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
 
@@ -37,37 +39,61 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> object:
     return plant
 
 
+def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:
+    return [event for event in run.run_sweep(sweep, folder) if isinstance(event, Unmeasured)]
+
+
 def test_a_killed_engine_is_told_with_the_last_error_of_its_log(sweep: SweepFile, engine, tmp_path: Path) -> None:
     said = "(EngineCore pid=7) ERROR 11-21 08:08:06 [core.py:1] RuntimeError: no more memory"
     engine(f"print('{said}'); print('bye', flush=True); os.kill(os.getpid(), 9)")
-    with pytest.raises(UnavailableError) as caught:
-        list(run.run_sweep(sweep, tmp_path))
-    assert str(caught.value) == (
+    lost = rows(sweep, tmp_path)
+    assert len(lost) == 7
+    assert {row.reason for row in lost} == {
         "the engine's process ended by signal SIGKILL (out of memory?) after 0 of 7 points: "
         f'"RuntimeError: no more memory"; see {tmp_path}/engine.log'
-    )
+    }
+    assert {(row.status, row.exit_code) for row in lost} == {("failed", 3)}
 
 
 def test_an_engine_that_says_nothing_is_told_too(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("sys.exit(5)")
-    with pytest.raises(UnavailableError, match="with exit code 5 after 0 of 7 points: its log names no error"):
-        list(run.run_sweep(sweep, tmp_path))
+    assert "with exit code 5 after 0 of 7 points: its log names no error" in rows(sweep, tmp_path)[0].reason
 
 
-@pytest.mark.parametrize(("code", "kind"), [(2, InputError), (3, UnavailableError)])
-def test_what_the_engine_refuses_keeps_its_exit_code(
-    sweep: SweepFile, engine, tmp_path: Path, code: int, kind: type[Exception]
-) -> None:
+@pytest.mark.parametrize("code", [2, 3])
+def test_what_the_engine_refuses_keeps_its_exit_code(sweep: SweepFile, engine, tmp_path: Path, code: int) -> None:
     engine(f"""tell('{{"type":"Failed","sentence":"no such thing","exit_code":{code}}}'); sys.exit({code})""")
-    with pytest.raises(kind, match=r"^no such thing; all the engine said is in .*engine.log$"):
-        list(run.run_sweep(sweep, tmp_path))
+    lost = rows(sweep, tmp_path)
+    assert lost[0].reason == f"no such thing; all the engine said is in {tmp_path}/engine.log"
+    assert {row.exit_code for row in lost} == {code}
+
+
+def test_an_engine_that_never_began_is_started_once(sweep: SweepFile, engine, tmp_path: Path) -> None:
+    engine("sys.exit(5)")
+    rows(sweep, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.log")] == ["engine.log"]
+
+
+def test_a_point_that_ends_its_engine_is_a_row_and_the_next_gets_a_new_one(
+    sweep: SweepFile, engine, tmp_path: Path
+) -> None:
+    engine("""tell('{"type":"Began","number":0}'); sys.exit(1)""")
+    lost = rows(sweep, tmp_path)
+    assert [row.id for row in lost] == [point.key for point in points(sweep)]
+    assert len(list(tmp_path.glob("*.log"))) == 7
+    saved = json.loads((tmp_path / "sweep.json").read_text())["points"]
+    assert [row["status"] for row in saved] == ["failed"] * 7
+
+
+def test_a_point_that_hangs_is_given_up(sweep: SweepFile, engine, tmp_path: Path) -> None:
+    engine("""tell('{"type":"Began","number":0}'); import time; time.sleep(60)""")
+    hasty = msgspec.structs.replace(sweep, point_seconds=0.1, axes={"workload.concurrency": [1, 2]})
+    assert [row.reason for row in rows(hasty, tmp_path)] == ["given up after 0.1 s (point_seconds)"] * 2
 
 
 def test_while_it_is_silent_seconds_pass(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("""tell('{"type":"Said","text":"starting"}'); import time; time.sleep(0.5); sys.exit(1)""")
-    seen: list[object] = []
-    with pytest.raises(UnavailableError):
-        seen.extend(run.run_sweep(sweep, tmp_path))
+    seen = list(run.run_sweep(sweep, tmp_path))
     assert Said("starting") in seen
     assert None in seen
 

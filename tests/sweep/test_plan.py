@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands.sweep import command
 from engine_probe.errors import InputError
-from engine_probe.sweep.plan import Point, find_sweep, points, read_sweep, shipped_names
+from engine_probe.sweep.plan import Workload, find_sweep, points, read_sweep, shipped_names
 
 GOOD = """
 question = "How many?"
@@ -18,10 +19,11 @@ question = "How many?"
 model = "tiny"
 [engine.arguments]
 max_model_len = 512
-[grid]
-concurrency = [1, 4]
+[workload]
 input_len = 32
 output_len = 48
+[axes]
+"workload.concurrency" = [1, 4]
 """
 
 
@@ -34,28 +36,35 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_grid_becomes_points(file: Path) -> None:
     sweep = read_sweep(str(file))
-    assert points(sweep) == [Point(1, 1, 32, 48, 0), Point(4, 4, 32, 48, 0)]
+    assert [point.workload for point in points(sweep)] == [Workload(32, 48, 1), Workload(32, 48, 4)]
+    assert [point.label for point in points(sweep)] == ["1 at once", "4 at once"]
 
 
 def test_a_points_key_follows_its_content(file: Path) -> None:
     one, other = points(read_sweep(str(file)))
-    spec = read_sweep(str(file)).spec
-    assert one.key(spec) == one.key(spec) != other.key(spec)
-    assert one.key(spec) != one.key(spec.with_arguments(max_model_len=256))
+    again, _ = points(read_sweep(str(file), ["question=Else?"]))
+    smaller, _ = points(read_sweep(str(file), ["engine.arguments.max_model_len=256"]))
+    assert one.key == again.key
+    assert len({one.key, other.key, smaller.key, msgspec.structs.replace(one, repeat=1).key}) == 4
+    assert msgspec.structs.replace(one, label="another").key == one.key
 
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("[grid]", "[grid", "is not valid TOML"),
-        ("concurrency =", "concurency =", "grid.concurency is not known: did you mean concurrency?"),
-        ("question =", "aim =", "aim is not known: a sweep file takes question, engine, grid"),
+        ("[workload]", "[workload", "is not valid TOML"),
+        ("input_len =", "inputlen =", "workload.inputlen is not known: did you mean input_len"),
+        ("question =", "aim =", "aim is not known: a sweep file takes question, engine"),
         ('question = "How many?"', "", "question is missing"),
-        ("[1, 4]", '[1, "64"]', 'grid.concurrency[1] is "64", expected int, got str'),
-        ("[1, 4]", "[1, 0]", "grid.concurrency[1] is 0, expected int >= 1"),
-        ("[1, 4]", "[]", "grid.concurrency is [], expected array of length >= 1"),
-        ("input_len = 32", "input_len = 1.5", "grid.input_len is 1.5, expected int"),
-        ("input_len = 32", "", "grid.input_len is missing"),
+        ("[1, 4]", '[1, "64"]', 'workload.concurrency is "64", expected int'),
+        ("[1, 4]", "[1, 0]", "workload.concurrency is 0, expected int"),
+        ("[1, 4]", "[]", "axes.workload.concurrency is empty: give at least one value"),
+        ("[1, 4]", "[4, 4]", "axes.workload.concurrency holds a value twice: [4, 4]"),
+        ('"workload.concurrency"', '"workload.concurency"', "workload.concurency cannot vary: did you mean"),
+        ('"workload.concurrency"', '"engine.arguments.blok_size"', "no engine argument blok_size: did you mean block"),
+        ("input_len = 32", "input_len = 1.5", "workload.input_len is 1.5, expected int"),
+        ("input_len = 32", "", "workload.input_len is missing"),
+        ("output_len = 48", "", "output_len is missing: say how many tokens an answer has"),
         ("output_len = 48", "output_len = 481", "output_len is 513, more than max_model_len = 512: shorten them"),
         ('model = "tiny"', "model = 3", "engine.model is 3, expected str, got int"),
         ('model = "tiny"', 'model = "tinny"', "unknown model 'tinny': did you mean tiny?"),

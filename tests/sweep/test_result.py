@@ -9,16 +9,20 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from engine_probe.sweep.plan import Point
+from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.result import PointResult, Unmeasured, interpretation
 from engine_probe.sweep.screen import result_line, show_results
+
+
+def point(concurrency: int, also: str = "") -> Point:
+    return Point(EngineSection("tiny"), Workload(32, 64, concurrency), label=f"{also}{concurrency} at once")
 
 
 def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
     """Ten seconds at `rate`, with room for everybody."""
     plain = PointResult(
         id=f"point-{concurrency}",
-        point=Point(concurrency, concurrency, 32, 64, 0),
+        point=point(concurrency),
         status="complete",
         iterations=64,
         seconds=10.0,
@@ -40,7 +44,7 @@ FULL = result(16, 200)
 SHARED = result(18, 190, kv_waits=3, preemptions=1, recomputed_tokens=50)
 OVERLOAD = result(64, 150, kv_waits=30, preemptions=20, recomputed_tokens=240)
 
-CUT = Unmeasured("point-8", Point(8, 8, 32, 64, 0), "incomplete", "the probe stepped aside")
+CUT = Unmeasured("point-8", point(8), "incomplete", "the probe stepped aside")
 
 
 class TestRegions:
@@ -74,6 +78,17 @@ class TestTheSentence:
 
     def test_one_point_says_nothing_of_a_best(self) -> None:
         assert "highest" not in interpretation([SPARE])
+
+    def test_each_curve_has_one_of_its_own(self) -> None:
+        curves = [
+            result(level, rate, point=point(level, f"max_num_seqs {most}, "))
+            for most, level, rate in [(4, 1, 10), (4, 4, 30), (64, 1, 10), (64, 4, 40)]
+        ]
+        one, other = interpretation(curves).splitlines()
+        assert one.startswith("max_num_seqs 4: No request waited")
+        assert "highest at 4 (30.0 tokens/s)" in one
+        assert other.startswith("max_num_seqs 64: ")
+        assert "highest at 4 (40.0 tokens/s)" in other
 
     def test_without_points_there_is_none(self) -> None:
         assert interpretation([]) == ""

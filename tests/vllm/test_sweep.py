@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,10 +24,11 @@ num_gpu_blocks_override = 25
 max_model_len = 256
 enable_prefix_caching = false
 enforce_eager = true
-[grid]
-concurrency = [1, 8, 16]
+[workload]
 input_len = 32
 output_len = 64
+[axes]
+"workload.concurrency" = [1, 8, 16]
 """
 
 
@@ -58,7 +60,7 @@ def test_it_ends_well_and_keeps_vllms_noise_in_a_file(done: subprocess.Completed
 def test_progress_goes_to_the_error_stream_and_the_result_to_the_other(
     done: subprocess.CompletedProcess[str],
 ) -> None:
-    assert "point 2 of 3: 8 requests at once" in done.stderr
+    assert "point 2 of 3: 8 at once" in done.stderr
     assert "The KV pool limits from 16 requests at once; preemption begins at 16" in done.stdout
     regions = [line.split()[-1] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
     assert regions == ["spare", "spare", "overload"]
@@ -66,15 +68,15 @@ def test_progress_goes_to_the_error_stream_and_the_result_to_the_other(
 
 def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str], folder: Path) -> None:
     result = json.loads((folder / "out/sweep.json").read_text())
-    assert [point["point"]["concurrency"] for point in result["points"]] == [1, 8, 16]
+    assert [point["point"]["workload"]["concurrency"] for point in result["points"]] == [1, 8, 16]
     for point in result["points"]:
         run = load(folder / "out/points" / point["id"])
         assert run.status == point["status"] == "complete"
         assert sum(run.iterations["output_tokens"].to_pylist()) == point["output_tokens"]
-        assert point["output_tokens"] == point["point"]["concurrency"] * 64
+        assert point["output_tokens"] == point["point"]["workload"]["concurrency"] * 64
         assert sum(run.requests["recomputed_tokens"].to_pylist()) == point["recomputed_tokens"]
         assert run.preemptions.num_rows == point["preemptions"]
-        assert run.requests.num_rows == point["point"]["concurrency"]
+        assert run.requests.num_rows == point["point"]["workload"]["concurrency"]
 
 
 def test_a_second_time_into_the_same_folder_is_refused(done: subprocess.CompletedProcess[str], folder: Path) -> None:
@@ -106,3 +108,43 @@ def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -
     assert load(next(point.iterdir())).status == "cut"
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert not [line for line in listed.splitlines() if "engine_process endless" in line]
+
+
+def test_a_sweep_killed_in_the_middle_goes_on_where_it_was(folder: Path) -> None:
+    slow = ["slow.toml", "--set", "workload.output_len=200"]
+    (folder / "slow.toml").write_text(SWEEP.replace("[1, 8, 16]", "[2, 3, 200]"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine_probe", "sweep", *slow, "--out", "killed"], cwd=folder, stderr=subprocess.DEVNULL
+    )
+    result = folder / "killed/sweep.json"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (result.is_file() and len(json.loads(result.read_text())["points"]) == 2):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    kept = {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("killed/points/*/iterations.arrow")}
+    assert len(kept) == 2
+    again = sweep(folder, *slow, "--resume", "killed")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("measured before") == 2
+    rows = json.loads(result.read_text())["points"]
+    assert [row["status"] for row in rows] == ["complete"] * 3
+    assert [row["point"]["workload"]["concurrency"] for row in rows] == [2, 3, 200]
+    assert {name: (folder / f"killed/points/{name}/iterations.arrow").stat().st_mtime_ns for name in kept} == kept
+    assert len(list(folder.glob("killed/points/*.cut-1"))) == 1  # what was cut is kept
+
+
+def test_tensor_parallel_one_against_two(folder: Path) -> None:
+    """Each engine in its turn, on a core of its own per rank."""
+    (folder / "parallel.toml").write_text(
+        SWEEP.replace("[axes]", '[axes]\n"engine.arguments.tensor_parallel_size" = [1, 2]')
+    )
+    command = [sys.executable, "-m", "engine_probe", "sweep", "parallel.toml", "--out", "parallel"]
+    environment = {**os.environ, "VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, env=environment)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((folder / "parallel/sweep.json").read_text())["points"]
+    ranks = [len(load(folder / "parallel/points" / row["id"]).facts["workers"]["ranks"]) for row in rows]
+    assert ranks == [1, 1, 1, 2, 2, 2]
+    assert "tensor_parallel_size 2: " in done.stdout

@@ -1,0 +1,114 @@
+"""What varies in a sweep: names of what is set, the values each takes, and which combinations are meant."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from engine_probe.engine.arguments import suggestion
+from engine_probe.errors import InputError
+from engine_probe.sweep.document import put
+
+MOST_POINTS = 10_000
+MODEL, ARGUMENT, WORKLOAD = "engine.model", "engine.arguments.", "workload."
+
+Values = Mapping[str, Any]  # of one combination, by axis
+
+
+class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
+    """`{ from = 8192, to = 131072, step = 8192 }`, both ends included; `factor = 2` instead of a step doubles."""
+
+    first: int
+    last: int
+    step: int | None = None
+    factor: int | None = None
+
+    def values(self, name: str) -> list[int]:
+        if (self.step is None) == (self.factor is None):
+            raise InputError(f"axes.{name}: give the range either a step or a factor")
+        least, advance = (1, self.step) if self.step is not None else (2, self.factor)
+        assert advance is not None
+        if advance < least or (self.factor and self.first < 1):
+            raise InputError(f"axes.{name}: with {advance} from {self.first} on the range never reaches {self.last}")
+        found, value = [], self.first
+        while value <= self.last:
+            found.append(value)
+            value = value + advance if self.factor is None else value * advance
+        if not found:
+            raise InputError(f"axes.{name}: the range from {self.first} to {self.last} holds nothing")
+        return found
+
+
+def check_axis(name: str, workload_fields: tuple[str, ...]) -> None:
+    """An axis is `engine.model`, `engine.arguments.<vLLM's name>` or `workload.<field>`, or a part of it."""
+    if name == MODEL or (name.startswith(ARGUMENT) and len(name) > len(ARGUMENT)):
+        return
+    known = [MODEL, f"{ARGUMENT}<name>", *(f"{WORKLOAD}{field}" for field in workload_fields)]
+    if ".".join(name.split(".")[:2]) not in known:
+        raise InputError(f"axes: {name} cannot vary" + suggestion(name, known, f": {', '.join(known)} can"))
+
+
+def combinations(
+    axes: Mapping[str, list[Any] | Range], include: list[dict[str, Any]], exclude: list[dict[str, Any]]
+) -> list[Values]:
+    """The product of all axes, the last varying fastest, without what is excluded and with what is included."""
+    values = {name: axis.values(name) if isinstance(axis, Range) else axis for name, axis in axes.items()}
+    for name, found in values.items():
+        if not found:
+            raise InputError(f"axes.{name} is empty: give at least one value")
+        if len({repr(value) for value in found}) < len(found):
+            raise InputError(f"axes.{name} holds a value twice: {found}")
+    total = 1
+    for found in values.values():
+        total *= len(found)
+    if total > MOST_POINTS:
+        raise InputError(f"axes: these are {total:,} points, more than {MOST_POINTS:,}: make the axes shorter")
+    for kind, rules in (("exclude", exclude), ("include", include)):
+        for number, rule in enumerate(rules):
+            check_rule(f"{kind}[{number}]", rule, values)
+    product: Iterator[Values] = (
+        dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())
+    )
+    kept: list[Values] = [chosen for chosen in product if not any(matches(chosen, rule) for rule in exclude)]
+    kept += [dict(rule) for rule in include if rule not in kept]
+    if not kept:
+        raise InputError("exclude: nothing is left of the sweep")
+    return kept
+
+
+def check_rule(place: str, rule: Mapping[str, Any], values: Mapping[str, list[Any]]) -> None:
+    for name in rule:
+        if name not in values:
+            hint = suggestion(name, values, f": {', '.join(values) or 'none'} are")
+            raise InputError(f"{place}: {name} is no axis here{hint}")
+    if place.startswith("include") and (missing := [name for name in values if name not in rule]):
+        raise InputError(f"{place}: a point to include names every axis; {', '.join(missing)} is missing")
+
+
+def matches(chosen: Values, rule: Mapping[str, Any]) -> bool:
+    """A rule names some axes, each with a value or a list of them."""
+    return all(
+        chosen[name] in wanted if isinstance(wanted, list) else chosen[name] == wanted for name, wanted in rule.items()
+    )
+
+
+def documents(base: Mapping[str, Any], combined: list[Values]) -> Iterator[dict[str, Any]]:
+    """The base with each combination's values in their places."""
+    for chosen in combined:
+        document = copy.deepcopy(dict(base))
+        for name, value in chosen.items():
+            put(document, name, value)
+        yield document
+
+
+def label(chosen: Values, varying: list[str]) -> str:
+    """What tells this point from the others, in few words."""
+    words = []
+    for name in varying:
+        short = name.rpartition(".")[2]
+        words.append(f"{chosen[name]} at once" if name == f"{WORKLOAD}concurrency" else f"{short} {chosen[name]}")
+    return ", ".join(words)

@@ -1,0 +1,131 @@
+"""Which points a sweep has: products, ranges, what is left out and what is added."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_probe.errors import InputError
+from engine_probe.sweep.axes import Range, combinations
+from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_each
+from engine_probe.sweep.plan import SweepFile, points, read_sweep
+
+BASE = """
+question = "?"
+[engine]
+model = "tiny"
+[engine.arguments]
+block_size = 32
+num_gpu_blocks_override = 9
+[workload]
+input_len = 50
+output_len = 20
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Any:
+    def read(more: str = "", *settings: str) -> SweepFile:
+        path = tmp_path / "mine.toml"
+        path.write_text(BASE + more)
+        return read_sweep(str(path), settings)
+
+    return read
+
+
+def labels(sweep: SweepFile) -> list[str]:
+    return [point.label for point in points(sweep)]
+
+
+def test_the_last_axis_varies_fastest() -> None:
+    found = combinations({"a": [1, 2], "b": ["x", "y"]}, [], [])
+    assert [tuple(values.values()) for values in found] == [(1, "x"), (1, "y"), (2, "x"), (2, "y")]
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        (Range(8, 32, step=8), [8, 16, 24, 32]),
+        (Range(1, 20, factor=2), [1, 2, 4, 8, 16]),
+        (Range(5, 5, step=1), [5]),
+    ],
+)
+def test_a_range_holds_both_its_ends(given: Range, values: list[int]) -> None:
+    assert given.values("a") == values
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (Range(1, 8), "either a step or a factor"),
+        (Range(1, 8, step=1, factor=2), "either a step or a factor"),
+        (Range(1, 8, step=0), "never reaches 8"),
+        (Range(0, 8, factor=2), "never reaches 8"),
+        (Range(9, 8, step=1), "holds nothing"),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused(given: Range, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        given.values("a")
+
+
+def test_what_is_excluded_is_no_point_and_what_is_included_is(sweep: Any) -> None:
+    axes = '[axes]\n"workload.concurrency" = [1, 2]\n"engine.arguments.max_num_seqs" = [4, 8]\n'
+    rules = '[[exclude]]\n"workload.concurrency" = 2\n"engine.arguments.max_num_seqs" = [4]\n'
+    more = '[[include]]\n"workload.concurrency" = 3\n"engine.arguments.max_num_seqs" = 8\n'
+    assert labels(sweep(axes + rules + more)) == [
+        "1 at once, max_num_seqs 4",
+        "1 at once, max_num_seqs 8",
+        "2 at once, max_num_seqs 8",
+        "3 at once, max_num_seqs 8",
+    ]
+
+
+def test_points_of_one_engine_come_one_after_the_other(sweep: Any) -> None:
+    axes = '[axes]\n"workload.concurrency" = [1, 2]\n"engine.arguments.max_num_seqs" = [4, 8]\n'
+    engines = [point.engine.spec for point in points(sweep(axes))]
+    assert engines[0] == engines[1] != engines[2] == engines[3]
+
+
+def test_repeats_are_points_of_their_own(sweep: Any) -> None:
+    found = points(sweep('[axes]\n"workload.concurrency" = [1, 2]\n', "repeats=2"))
+    assert [point.label for point in found][:2] == ["1 at once, 1 of 2", "1 at once, 2 of 2"]
+    assert len({point.key for point in found}) == 4
+
+
+def test_a_setting_makes_an_axis_or_ends_one(sweep: Any) -> None:
+    axes = '[axes]\n"workload.concurrency" = [1, 2]\n'
+    assert labels(sweep(axes, "workload.concurrency=3")) == ["3 at once"]
+    assert labels(sweep("", "workload.input_len=[8, 16]")) == ["input_len 8", "input_len 16"]
+    assert labels(sweep("", 'axes.workload.concurrency={"from": 1, "to": 4, "factor": 4}')) == [
+        "1 at once",
+        "4 at once",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ('[[exclude]]\n"workload.seed" = 2\n', "exclude[0]: workload.seed is no axis here: none are"),
+        ('[axes]\n"workload.seed" = [1, 2]\n[[include]]\n', "include[0]: a point to include names every axis"),
+        ('[axes]\n"workload.seed" = [1]\n[[exclude]]\n"workload.seed" = 1\n', "nothing is left of the sweep"),
+        ('[axes]\n"workload.seed" = {from = 1, to = 20_000, step = 1}\n', "20,000 points, more than 10,000"),
+        ('[axes]\n"question" = ["a", "b"]\n', "question cannot vary"),
+        ("repeats = 0\n", "workload.repeats is not known"),
+    ],
+)
+def test_what_is_wrong_is_named(sweep: Any, more: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        sweep(more)
+
+
+def test_a_point_of_which_not_one_request_fits_is_refused_before_anything_starts(sweep: Any) -> None:
+    (point,) = points(sweep())
+    assert tokens_each(point) == 96  # three blocks of 32
+    assert pool_tokens(point) == 256  # eight, and vLLM's null block
+    check_fit([point])
+    with pytest.raises(InputError, match="one request needs 320 KV tokens and the pool holds 256"):
+        check_fit(points(sweep("", "workload.output_len=270")))
