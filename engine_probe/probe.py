@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 from engine_probe.errors import IncompleteRecordingWarning, InputError, UnavailableError
 from engine_probe.hook import engine, worker
 from engine_probe.hook.scheduler import SchedulerHook, attached
-from engine_probe.record.folder import RunFolder
+from engine_probe.record.folder import AnyPath, RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import Writer
 from engine_probe.run import Run, load
+from engine_probe.telemetry.sampler import Period, Sampler
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +27,11 @@ class Probe:
 
     `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (default:
     `runs/<time>-<pid>`). Whatever fails in here, the engine goes on with the same tokens: the probe detaches, the
-    run is marked incomplete and says why.
+    run is marked incomplete and says why. `telemetry` is on, off, or the seconds between two samples.
     """
 
     def __init__(
-        self, engine: Any, out: str | os.PathLike[str] | None = None, *, force: bool = False, **facts: Any
+        self, engine: Any, out: AnyPath | None = None, *, force: bool = False, telemetry: Period = True, **facts: Any
     ) -> None:
         self._engine, self._out, self._force = engine, out, force
         self._facts = facts  # whatever the caller wants to find in run.json: workload, seeds ...
@@ -41,6 +40,7 @@ class Probe:
         self._run: Run | None = None
         self.failure: str | None = None  # the traceback of what ended the recording early
         self.recorder = Recorder()
+        self._sampler = Sampler(self.recorder, telemetry)
 
     def __enter__(self) -> Probe:
         engine.check_version(self._force)
@@ -56,15 +56,15 @@ class Probe:
         self._workers_failure = worker.attach_all(self._core.model_executor, self.folder.path)
         with self._stepping_aside():
             self._hook = SchedulerHook(scheduler, self.recorder, self.folder.clock_offset_ns, self._fail)
+        self._sampler.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._hook is not None:
             self._hook.detach()
         workers = worker.detach_all(self._core.model_executor, self._workers_failure)
         self.failure = self.failure or workers["failure"]
+        sampled = self._sampler.stop()
         audit, tables = dict[str, Any](), dict[str, Any]()
         with self._stepping_aside():
             audit = self._hook.close() if self._hook is not None else {}
@@ -73,7 +73,7 @@ class Probe:
         if audit.get("counter_audit") and self.failure is None:
             self.failure = "; ".join(audit["counter_audit"])
         with self._stepping_aside():
-            self.folder.finish(self.failure, tables=tables, workers=workers, close=audit)
+            self.folder.finish(self.failure, tables=tables, workers=workers, close=audit, telemetry=sampled)
             if tables:
                 self._writer.drop_streams()
         if self.failure:

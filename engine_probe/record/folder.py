@@ -14,6 +14,8 @@ from engine_probe.errors import InputError, UnavailableError
 from engine_probe.record.facts import checked_additions, what_is_wrong
 from engine_probe.record.schema import SCHEMA_VERSION
 
+AnyPath = str | os.PathLike[str]
+
 RUN_FILE = "run.json"
 # Deleted to make room for the last words of a run whose disk is full.
 RESERVE_FILE = ".reserve"
@@ -30,7 +32,7 @@ class RunFolder:
         self.facts = facts
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str] | None, engine: dict[str, Any], **added: Any) -> RunFolder:
+    def create(cls, path: AnyPath | None, engine: dict[str, Any], **added: Any) -> RunFolder:
         """Make the folder (default: `runs/<time>-<pid>`); one that already holds files is refused.
 
         What is known of the engine, and what the caller adds, is in `run.json` from its first moment on: a run

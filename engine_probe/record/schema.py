@@ -100,6 +100,7 @@ _PREEMPTIONS = (
     ("recomputed_tokens", "i32", "tokens", "of the lost tokens, those computed again (the rest was cached)"),
 )
 
+# One row of the host and one of each device per sample; "each second": read so often, null in the rows between.
 _TELEMETRY = (
     ("time_ns", "i64", "ns", "when the sample was taken"),
     ("device", "i32?", "", "GPU index by NVML; null for the row of the host"),
@@ -110,13 +111,21 @@ _TELEMETRY = (
     ("memory_clock_mhz", "i32?", "MHz", "memory clock"),
     ("gpu_utilisation_percent", "i32?", "%", "share of time with a kernel running, by NVML"),
     ("memory_utilisation_percent", "i32?", "%", "share of time the memory was read or written, by NVML"),
-    ("memory_used_bytes", "i64?", "bytes", "device memory in use by everybody"),
-    ("process_memory_bytes", "i64?", "bytes", "device memory in use by this process, or its RSS on the host"),
+    ("memory_used_bytes", "i64?", "bytes", "memory in use by everybody, of the device, or of the host each second"),
+    (
+        "process_memory_bytes",
+        "i64?",
+        "bytes",
+        "device memory held by this process and its children (each second), or this process's RSS on the host",
+    ),
     ("throttle_reasons", "i64?", "", "NVML bit mask of reasons for reduced clocks"),
-    ("pcie_tx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic sent"),
-    ("pcie_rx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic received"),
-    ("ecc_errors", "i64?", "", "volatile uncorrected ECC errors"),
-    ("cpu_percent", "f32?", "%", "CPU use of this process, 100 is one core"),
+    ("performance_state", "i32?", "", "NVML's P-state, 0 is the fastest (each second)"),
+    ("pcie_tx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic sent since the row before, or in 20 ms of each second"),
+    ("pcie_rx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic received, likewise"),
+    ("ecc_errors", "i64?", "", "volatile uncorrected ECC errors (each second)"),
+    ("ecc_corrected_errors", "i64?", "", "volatile corrected ECC errors (each second)"),
+    ("cpu_percent", "f32?", "%", "CPU use of this process since the row before, 100 is one core"),
+    ("machine_cpu_percent", "f32?", "%", "CPU use of the whole machine, 100 is one core (each second)"),
 )
 
 _WORKERS = (

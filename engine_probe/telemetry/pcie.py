@@ -1,0 +1,65 @@
+"""Traffic over PCIe: from the card's byte counters where it has them, else from NVML's own short look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+COLUMNS = ("pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s")
+LOOK_UNIT_BYTES = 1000  # NVML's look counts in KB/s
+
+
+class Pcie:
+    """Counters cost little and miss nothing. A look stops its caller for 20 ms each way and is left to slow samples."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+        self._fields = [nvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES, nvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES]
+        self._before: tuple[int, list[int]] | None = None
+        self._by_counter = self._can_look = True
+        self.note: str | None = None
+
+    def read(self, now_ns: int, slow: bool) -> dict[str, int | None]:
+        if self._by_counter:
+            counts = self._counts()
+            if counts is not None:
+                return dict(zip(COLUMNS, self._rates(now_ns, counts), strict=True))
+            self._by_counter = False
+        if not slow or not self._can_look:
+            return {}
+        return self._look()
+
+    def _counts(self) -> list[int] | None:
+        """Bytes since the driver was loaded; None where the card has no such counters, or narrow ones that wrap."""
+        try:
+            values = self._nvml.nvmlDeviceGetFieldValues(self._handle, self._fields)
+        except self._nvml.NVMLError_GpuIsLost:
+            raise
+        except self._nvml.NVMLError:
+            return None
+        wide = self._nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+        if any(value.nvmlReturn != self._nvml.NVML_SUCCESS or value.valueType != wide for value in values):
+            return None
+        return [value.value.ullVal for value in values]
+
+    def _rates(self, now_ns: int, counts: list[int]) -> list[int | None]:
+        before, self._before = self._before, (now_ns, counts)
+        if before is None or now_ns <= before[0]:
+            return [None, None]
+        grown = [late - early for early, late in zip(before[1], counts, strict=True)]
+        return [None if growth < 0 else growth * 1_000_000_000 // (now_ns - before[0]) for growth in grown]
+
+    def _look(self) -> dict[str, int | None]:
+        nvml = self._nvml
+        try:
+            sent, received = (
+                nvml.nvmlDeviceGetPcieThroughput(self._handle, way)
+                for way in (nvml.NVML_PCIE_UTIL_TX_BYTES, nvml.NVML_PCIE_UTIL_RX_BYTES)
+            )
+        except nvml.NVMLError_GpuIsLost:
+            raise
+        except nvml.NVMLError as error:
+            self._can_look = False
+            self.note = f"{', '.join(COLUMNS)}: {error}"
+            return {}
+        self.note = "PCIe traffic is that of 20 ms, once a second: this card has no byte counters"
+        return dict(zip(COLUMNS, (sent * LOOK_UNIT_BYTES, received * LOOK_UNIT_BYTES), strict=True))
