@@ -21,6 +21,7 @@ COMMANDS = {
     "profile": "measure one point and watch it live",
     "validate": "measure this hardware and say whether it is what was paid for",
     "overhead": "measure what the probe itself costs on this machine",
+    "report": "say what a run or a sweep came to and what limits it; --html writes a page",
     "trace": "write a recording as a trace that Perfetto opens",
     "export": "write a recording as Parquet or CSV",
     "models": "list the models that need no download",

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine_probe.analysis.summary import PERCENTILES, LatencyFigures, Summary
+from engine_probe.report.plain import plain
 
 
 def duration(ns: float | None) -> str:
@@ -32,7 +33,7 @@ def summary_view(summary: Summary) -> RenderableType:
 
 
 def headlines(summary: Summary) -> Iterator[str]:
-    others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
+    others = "".join(f", {count} {plain(reason)}" for reason, count in sorted(summary.requests_other.items()))
     yield (
         f"{summary.output_tokens_per_s:.1f} output tokens/s over {summary.seconds:.1f} s: "
         f"{summary.output_tokens:,} tokens, {summary.requests_answered:,} requests answered{others}"
@@ -87,7 +88,7 @@ def judgements(summary: Summary) -> Iterator[Text]:
         "dim",
     )
     for note in summary.notes:
-        yield Text(note, style="bold red")
+        yield Text(plain(note), style="bold red")
 
 
 def print_summary(summary: Summary, console: Console) -> None:

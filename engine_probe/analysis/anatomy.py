@@ -1,0 +1,43 @@
+"""Everything that is said of one run, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine_probe.analysis.limits import LimitsFound, limits
+from engine_probe.analysis.summary import Summary
+from engine_probe.analysis.waste import (
+    Composition,
+    PreemptionTax,
+    Straggler,
+    composition,
+    kv_fragmentation,
+    preemption_tax,
+    prefix_cache_saving,
+    straggler,
+)
+from engine_probe.run import Run
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    summary: Summary
+    limits: LimitsFound
+    tax: PreemptionTax
+    composition: Composition | None
+    kv_fragmentation: float | None
+    prefix_cache_saving: float | None
+    straggler: Straggler | None
+
+
+def anatomy(run: Run) -> Anatomy:
+    """Of a run at least one step long; `Run.summary` refuses others with a sentence."""
+    return Anatomy(
+        summary=run.summary(),
+        limits=limits(run.facts, run.iterations, run.requests),
+        tax=preemption_tax(run.iterations, run.preemptions),
+        composition=composition(run.iterations),
+        kv_fragmentation=kv_fragmentation(run.facts, run.iterations),
+        prefix_cache_saving=prefix_cache_saving(run.facts, run.iterations),
+        straggler=straggler(run.workers),
+    )

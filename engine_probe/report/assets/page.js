@@ -1,0 +1,139 @@
+"use strict";
+// Draws the charts that the page carries as data. One function per kind; colours come from the style sheet.
+(() => {
+  const charts = JSON.parse(document.getElementById("charts").textContent);
+  const root = document.documentElement;
+  const drawn = new Map();
+  const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
+  const seriesColour = (number) => colour(`c${number % 8}`);
+  const make = (tag, text, parent) => {
+    const node = document.createElement(tag);
+    node.textContent = text;
+    parent.append(node);
+    return node;
+  };
+  const shown = (value, unit) => value == null ? "–" : `${value.toLocaleString("en", { maximumSignificantDigits: 6 })}${unit ? ` ${unit}` : ""}`;
+  const ticks = (values) => values.map((value) => value == null ? "" : value.toLocaleString("en", { maximumSignificantDigits: 6 }));
+
+  const axis = (spec, more) => ({
+    stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("line"), width: 1 },
+    label: spec.unit ? `${spec.label} (${spec.unit})` : spec.label, labelSize: 20, font: "12px system-ui, sans-serif",
+    labelFont: "12px system-ui, sans-serif", values: (_, values) => ticks(values), ...more,
+  });
+
+  const drawRegions = (regions) => (u) => {
+    for (const region of regions) {
+      const left = Math.max(u.bbox.left, region.begin == null ? -Infinity : u.valToPos(region.begin, "x", true));
+      const right = Math.min(u.bbox.left + u.bbox.width, region.end == null ? Infinity : u.valToPos(region.end, "x", true));
+      if (right <= left) continue;
+      u.ctx.fillStyle = colour(region.kind === "plateau" ? "shared" : region.kind);
+      u.ctx.fillRect(left, u.bbox.top, right - left, u.bbox.height);
+      u.ctx.fillStyle = colour("soft");
+      u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+      u.ctx.textAlign = "center";
+      u.ctx.textBaseline = "top";
+      if (right - left > u.ctx.measureText(region.label).width) u.ctx.fillText(region.label, (left + right) / 2, u.bbox.top + 4);
+    }
+  };
+
+  const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
+
+  const drawLines = (spec, place, width) => {
+    const series = spec.series.map((line) => {
+      const dots = line.style === "dots";
+      return {
+        label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line.colour), width: dots ? 0 : 1.5, spanGaps: true,
+        ...(line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
+        points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line.colour) },
+        value: (_, value) => shown(value, spec.y[line.axis].unit),
+      };
+    });
+    const scales = { x: { time: false } };
+    spec.y.forEach((_, number) => { scales[`y${number}`] = { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.05] }; });
+    const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: 56, ...(number ? { grid: { show: false } } : {}) }));
+    return new uPlot({
+      width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), axes: [axis(spec.x), ...axes],
+      series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
+      hooks: { drawClear: [drawRegions(spec.regions || [])] },
+    }, [spec.xs, ...spec.series.map((line) => line.values)], place);
+  };
+
+  const drawSpans = (spec, place, width) => {
+    const rows = spec.rows.length;
+    const one = Math.max(2, Math.min(22, 640 / rows));
+    const from = Math.min(...spec.spans.map((span) => span[2])), to = Math.max(...spec.spans.map((span) => span[3]));
+    // What lies within another span is drawn over it.
+    const order = [...spec.spans].sort((a, b) => a[1] - b[1]);
+    const told = make("div", "", place);
+    told.className = "told";
+    const paint = (u) => {
+      for (const [row, kind, begin, end] of order) {
+        const left = Math.max(u.bbox.left, u.valToPos(begin, "x", true));
+        const right = Math.min(u.bbox.left + u.bbox.width, u.valToPos(end, "x", true));
+        if (right < u.bbox.left || left > u.bbox.left + u.bbox.width) continue;
+        const top = u.valToPos(row, "y", true), bottom = u.valToPos(row + 1, "y", true);
+        u.ctx.fillStyle = spanColour(spec, kind);
+        u.ctx.fillRect(left, top, Math.max(1, right - left), Math.max(1, (bottom - top) * (rows > 1 ? 0.86 : 1)));
+      }
+    };
+    const tell = (u) => {
+      const at = u.cursor.left < 0 ? null : u.posToVal(u.cursor.left, "x"), row = Math.floor(u.posToVal(u.cursor.top, "y"));
+      const under = at == null ? [] : order.filter((span) => span[0] === (rows > 1 ? row : 0) && span[2] <= at && at <= span[3]);
+      const span = under[under.length - 1];
+      told.textContent = span ? `${spec.rows[span[0]]}: ${spec.kinds[span[1]]}, ${shown(span[2], "s")} to ${shown(span[3], "s")} (${shown(span[3] - span[2], "s")})` : "";
+    };
+    const plot = new uPlot({
+      width, height: rows * one + 62, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
+      scales: { x: { time: false }, y: { range: () => [rows, 0] } },
+      axes: [axis({ label: "time", unit: "s" }), axis({ label: rows > 1 ? "requests" : "" }, { size: 56, splits: () => [], values: () => [] })],
+      series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { drawClear: [paint], setCursor: [tell] },
+    }, [[from, to], [null, null]], place);
+    const key = make("div", "", place);
+    key.className = "key";
+    spec.kinds.forEach((kind, number) => {
+      const item = make("span", "", key);
+      make("i", "", item).style.background = spanColour(spec, number);
+      item.append(kind);
+    });
+    return plot;
+  };
+
+  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", untold: "c5", host: "c7", model: "c2" };
+  const spanColour = (spec, kind) => colour(named[spec.kinds[kind]] || `c${kind % 8}`);
+
+  const draw = (place, width) => {
+    const spec = charts[Number(place.dataset.chart)];
+    drawn.get(place)?.destroy();
+    place.replaceChildren();
+    drawn.set(place, (spec.kind === "lines" ? drawLines : drawSpans)(spec, place, width || place.clientWidth));
+  };
+  const visible = () => [...document.querySelectorAll(".plot")].filter((place) => !place.closest("details:not([open])"));
+  const drawAll = (width) => visible().forEach((place) => draw(place, width));
+
+  const theme = (name) => { root.dataset.theme = name; drawAll(); };
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  root.dataset.theme = dark.matches ? "dark" : "light";
+  dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
+  document.getElementById("theme").addEventListener("click", () => theme(root.dataset.theme === "dark" ? "light" : "dark"));
+  document.querySelectorAll("details").forEach((part) => part.addEventListener("toggle", () => {
+    if (part.open) part.querySelectorAll(".plot").forEach((place) => drawn.has(place) || draw(place));
+  }));
+
+  let before = null;
+  addEventListener("beforeprint", () => {
+    before = root.dataset.theme;
+    root.dataset.theme = "light";
+    document.querySelectorAll("details").forEach((part) => { part.open = true; });
+    drawAll(660);
+  });
+  addEventListener("afterprint", () => theme(before));
+  let width = innerWidth, waiting = 0;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => drawAll(), 120);
+  });
+  drawAll();
+  root.dataset.drawn = String(drawn.size);
+})();

@@ -1,0 +1,79 @@
+"""Charts as plain data, which `assets/page.js` draws: lines over a common x, or spans of time in rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+SIGNIFICANT = 5  # digits that a drawing needs; hover shows them all
+
+
+class Axis(msgspec.Struct, frozen=True):
+    label: str
+    unit: str = ""
+
+
+class Series(msgspec.Struct, frozen=True):
+    label: str
+    values: list[float | None]
+    axis: int = 0
+    style: str = "line"  # line, dots, both, dashed
+    colour: int = 0
+
+
+class Region(msgspec.Struct, frozen=True):
+    """A stretch of x with a name; `None` is the edge of the chart."""
+
+    label: str
+    kind: str
+    begin: float | None = None
+    end: float | None = None
+
+
+class Lines(msgspec.Struct, frozen=True, tag="lines", tag_field="kind"):
+    title: str
+    note: str
+    x: Axis
+    y: list[Axis]
+    xs: list[float | None]
+    series: list[Series]
+    regions: list[Region] = []
+    sync: str = ""  # charts of one name share their cursor and zoom
+
+
+class Spans(msgspec.Struct, frozen=True, tag="spans", tag_field="kind"):
+    title: str
+    note: str
+    kinds: list[str]
+    rows: list[str]
+    spans: list[tuple[int, int, float, float]]  # row, kind, begin and end in seconds
+    sync: str = ""
+
+
+Chart = Lines | Spans
+
+
+def numbers(values: npt.ArrayLike | Sequence[float | None]) -> list[float | None]:
+    """Finite ones to five significant digits (whole ones exactly), the others as None."""
+    array = np.asarray(values, dtype=np.float64)
+    return [None if not np.isfinite(value) else short(value) for value in array.tolist()]
+
+
+def short(value: float) -> float:
+    return int(value) if value == int(value) else float(f"{value:.{SIGNIFICANT}g}")
+
+
+def moments(seconds: npt.ArrayLike) -> list[float | None]:
+    """Times since the first step, to the microsecond."""
+    return [None if not np.isfinite(value) else round(value, 6) for value in np.asarray(seconds, float).tolist()]
+
+
+def of_levels(
+    xs: Sequence[float], pairs: Iterable[tuple[float, float | None]], scale: float = 1.0
+) -> list[float | None]:
+    """Values at the levels they belong to, None at the others."""
+    known = {x: value for x, value in pairs if value is not None}
+    return [short(known[x] * scale) if x in known and np.isfinite(known[x]) else None for x in xs]

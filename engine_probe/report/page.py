@@ -1,0 +1,195 @@
+"""One self-contained page for a run or a sweep: it loads nothing, and a policy in it forbids that it ever does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.analysis.anatomy import Anatomy
+from engine_probe.analysis.limits import LIMITS
+from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.summary import PERCENTILES
+from engine_probe.report.charts import Chart
+from engine_probe.report.html import Html, element, grid, joined, says, tiles
+from engine_probe.report.run_charts import run_charts
+from engine_probe.report.sweep_charts import Curve, sweep_charts
+from engine_probe.report.swept import Swept, SweptPoint
+from engine_probe.report.terminal import duration, headlines, judgements, latency_row
+from engine_probe.report.verdicts import SEGMENTS, run_verdicts, sweep_verdicts
+from engine_probe.run import Run
+
+ASSETS = Path(__file__).parent / "assets"
+POINTS = 4000  # moments of a line; shared by the points of a sweep
+LEAST_POINTS = 300
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+
+
+class Page:
+    """Collects charts while the body is written, and puts both into one document."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._charts: list[Chart] = []
+
+    def figure(self, chart: Chart) -> Html:
+        self._charts.append(chart)
+        place = element("div", class_="plot", data_chart=str(len(self._charts) - 1), role="img", aria_label=chart.title)
+        return element("figure", element("h3", chart.title), element("figcaption", chart.note), place)
+
+    def document(self, *body: str) -> str:
+        # In a script element only "</" and "<!--" could end the data early.
+        data = msgspec.json.encode(self._charts).decode().replace("<", "\\u003c")
+        style = Html(asset("uPlot.min.css") + asset("page.css"))
+        head = element(
+            "head",
+            Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
+            element("title", self._title),
+            element("style", style),
+        )
+        scripts = (
+            element("script", Html(data), id="charts", type="application/json"),
+            element("script", Html(asset("uPlot.iife.min.js"))),
+            element("script", Html(asset("page.js"))),
+        )
+        return (
+            f"<!doctype html>\n{element('html', head, element('body', element('main', *body), *scripts), lang='en')}\n"
+        )
+
+
+def asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def heading(title: str, below: str) -> Html:
+    switch = element("button", "light / dark", id="theme", type="button")
+    return element("header", element("h1", title), switch, element("div", below, class_="soft"))
+
+
+def run_page(run: Run, found: Anatomy) -> str:
+    page = Page(f"engine_probe: {model_name(run)}")
+    body = joined(run_body(page, run, found, POINTS))
+    return page.document(heading(model_name(run), origin(run)), body, settings(run))
+
+
+def model_name(run: Run) -> str:
+    """Without the path that leads to it."""
+    name: str = run.facts["model"]["name"]
+    return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
+
+
+def origin(run: Run) -> str:
+    versions, clock = run.facts["versions"], run.facts["clock"]
+    return f"vLLM {versions['vllm']} ({versions['distribution']}), recorded {clock['wall'][:19]} UTC in {run.folder}"
+
+
+def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html]:
+    summary = found.summary
+    for note in summary.notes:
+        yield element("div", note, class_="warning")
+    figures = [("output tokens/s", f"{summary.output_tokens_per_s:,.1f}")]
+    medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
+    figures += [(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT")]
+    figures += [("KV blocks in use, at most", f"{summary.peak_kv_share:.0%}")]
+    figures += [("preemptions", f"{summary.preemptions:,}")]
+    figures += [("limited most by", found.limits.main)]
+    yield tiles(figures)
+    judged = (line.plain for line in judgements(summary) if line.plain not in summary.notes)
+    yield says([*run_verdicts(found), *headlines(summary), *judged])
+    yield limit_table(found)
+    for chart in run_charts(run, found.limits, run.folder.name, points):
+        yield page.figure(chart)
+    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), "from what"]
+    rows = [latency_row(latency) for latency in (summary.step_ns, *summary.latencies)]
+    yield joined((element("h3", "Latencies"), grid(titles, rows, text=(0, len(titles) - 1))))
+    if found.tax.worst:
+        worst = ([each.request_id, f"{each.preemptions:,}", duration(each.away_ns)] for each in found.tax.worst)
+        yield joined((element("h3", "Longest away by preemption"), grid(["request", "preemptions", "away"], worst)))
+
+
+def limit_table(found: Anatomy) -> Html:
+    rows = [
+        [limit.name, f"{found.limits.shares[limit.name]:.1%}", limit.meaning, limit.rule]
+        for limit in LIMITS
+        if found.limits.shares[limit.name]
+    ]
+    table = grid(["limit", "of busy time", "meaning", "rule, per step"], rows, text=(0, 2, 3))
+    return joined((element("h3", "What limits"), table))
+
+
+def settings(run: Run) -> Html:
+    kv, limits = run.facts["kv"], run.facts["limits"]
+    rows = [
+        ["model", run.facts["model"]["name"]],
+        ["KV pool", f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**30:.3g} GiB"],
+        ["batch", f"max_num_seqs {limits['max_num_seqs']:,}, {limits['max_num_batched_tokens']:,} tokens a step"],
+        ["executor", f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}"],
+        ["host", run.facts["process"]["host"]],
+    ]
+    return joined((element("h2", "Settings"), grid(["what", "value"], rows, text=(0, 1))))
+
+
+def sweep_page(swept: Swept, curves: Sequence[Curve]) -> str:
+    page = Page(f"engine_probe: {swept.question}")
+    body = joined(sweep_body(page, swept, curves))
+    first = next((point.run for point in swept.points if point.run), None)
+    below = f"{len(swept.points)} points in {swept.folder}" + (
+        f"; {model_name(first)}, {origin(first)}" if first else ""
+    )
+    return page.document(heading(swept.question, below), body, settings(first) if first else "")
+
+
+def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Html]:
+    for point in swept.points:
+        if point.anatomy is None:
+            yield element("div", f"{point.concurrency} at once was not measured: {point.reason}", class_="warning")
+    for curve in curves:
+        if curve.label:
+            yield element("h2", curve.label)
+        yield says(sweep_verdicts(curve.found))
+    yield grid(LEVEL_TITLES, (level_row(curve, point) for curve in curves for point in curve.figures))
+    yield says(f"{meaning}." for meaning in SEGMENTS.values())
+    for chart in sweep_charts(swept, curves):
+        yield page.figure(chart)
+    yield element("h2", "Each point")
+    whole = [point for point in swept.points if point.anatomy]
+    for point in whole:
+        assert point.run is not None
+        assert point.anatomy is not None
+        points = max(LEAST_POINTS, POINTS // len(whole))
+        title = element("summary", point_title(point))
+        yield element("details", title, *run_body(page, point.run, point.anatomy, points))
+
+
+LEVEL_TITLES = (
+    *("at once", "output tokens/s", "TTFT p50", "TPOT p50", "running mean", "waiting peak", "KV peak", "preempted"),
+    *("computed twice", "limited most by", "region"),
+)
+
+
+def level_row(curve: Curve, figures: PointFigures) -> list[str]:
+    summary = figures.summary
+    return [
+        str(figures.concurrency),
+        f"{summary.output_tokens_per_s:,.1f}",
+        duration(figures.percentile_ns("TTFT", 50)),
+        duration(figures.percentile_ns("TPOT", 50)),
+        f"{summary.mean_running:.1f}",
+        f"{summary.peak_waiting:,}",
+        f"{summary.peak_kv_share:.0%}",
+        f"{summary.preemptions:,}",
+        f"{summary.recomputed_share:.1%}",
+        figures.limits.main,
+        region_name(curve, figures.concurrency),
+    ]
+
+
+def point_title(point: SweptPoint) -> str:
+    return f"{point.concurrency} requests at once" + (f", {point.label}" if point.label else "")
+
+
+def region_name(curve: Curve, concurrency: int) -> str:
+    region = curve.found.region(concurrency)
+    return SEGMENTS[region].partition(":")[0] if region else "-"

@@ -1,0 +1,201 @@
+"""The charts of one run, all on its own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.limits import NAMES, LimitsFound
+from engine_probe.analysis.overtime import Pace, Thinned, pace, stretches, thinned
+from engine_probe.analysis.spans import PHASES, PREEMPTED, request_spans
+from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.report.charts import Axis, Chart, Lines, Series, Spans, moments, numbers
+from engine_probe.run import Run
+
+MOST_ROWS = 200  # of requests that are drawn one by one
+MOST_STRETCHES = 1000
+TIME = Axis("time", "s")
+
+
+def run_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterator[Chart]:
+    """At least one step long; `points` is how many moments a line may have."""
+    iterations = run.iterations
+    blocks, answers = run.facts["kv"]["blocks"], run.requests.num_rows
+    origin = int(iterations["start_ns"][0].as_py())
+    column = {field: iterations[field].to_numpy() for field in COLUMNS}
+    seconds = (column["start_ns"] + column["schedule_ns"] - origin) / 1e9
+    levels = {
+        "running": column["running_requests"],
+        "waiting": column["waiting_requests"] + column["deferred_requests"],
+        "kv": column["kv_blocks_scheduled"] / blocks * 100,
+    }
+    if answers:
+        levels["answered"] = np.cumsum(column["finished_requests"], dtype=np.int64) / answers * 100
+    yield pressure(thinned(seconds, levels, points), name)
+    drawn = pace(iterations, blocks)
+    if drawn is not None:
+        yield throughput(drawn, name)
+        yield against_kv(drawn)
+    yield limit_strip(iterations, limits, origin, name)
+    parts = {part: column[f"{part}_ns"] / 1e6 for part in ("execute", "schedule", "update", "gap")}
+    yield step_parts(thinned(seconds, parts, points), name)
+    if run.requests.num_rows:
+        yield gantt(run.requests, run.preemptions, origin, name)
+    if run.preemptions.num_rows:
+        yield preemption_timeline(run.preemptions, origin, points, name)
+
+
+COLUMNS = (
+    *("start_ns", "schedule_ns", "execute_ns", "update_ns", "gap_ns", "running_requests", "waiting_requests"),
+    *("deferred_requests", "kv_blocks_scheduled", "finished_requests"),
+)
+
+
+def told(points: Thinned) -> str:
+    if points.steps_each == 1:
+        return "Every step is drawn."
+    return f"Each pair of points is the least and the most of {points.steps_each:,} steps: no extreme is left out."
+
+
+def pressure(points: Thinned, name: str) -> Lines:
+    labels = {"running": ("running", 0, 0), "waiting": ("waiting", 0, 1), "kv": ("KV blocks in use", 1, 2)}
+    labels["answered"] = ("answered", 1, 4)
+    return Lines(
+        title="Admission, queueing and memory pressure",
+        note=f"Requests that run and wait after each schedule(); KV blocks in use, and requests answered of all. "
+        f"{told(points)}",
+        x=TIME,
+        y=[Axis("requests"), Axis("share", "%")],
+        xs=moments(points.seconds),
+        series=[
+            Series(labels[key][0], numbers(values), labels[key][1], "line", labels[key][2])
+            for key, values in points.columns.items()
+        ],
+        sync=name,
+    )
+
+
+def throughput(drawn: Pace, name: str) -> Lines:
+    return Lines(
+        title="Throughput over time",
+        note=f"Output tokens in equal parts of {drawn.part_seconds:.3g} s, and the mean share of KV blocks in use.",
+        x=TIME,
+        y=[Axis("output", "tokens/s"), Axis("KV blocks in use", "%")],
+        xs=moments(drawn.seconds),
+        series=[
+            Series("output tokens/s", numbers(drawn.output_tokens_per_s), 0, "line", 0),
+            Series("KV blocks in use", numbers(drawn.kv_share * 100), 1, "line", 2),
+        ],
+        sync=name,
+    )
+
+
+def against_kv(drawn: Pace) -> Lines:
+    order = np.argsort(drawn.kv_share, kind="stable")
+    return Lines(
+        title="Throughput against KV occupancy",
+        note=f"One dot for each {drawn.part_seconds:.3g} s of the run.",
+        x=Axis("KV blocks in use", "%"),
+        y=[Axis("output", "tokens/s")],
+        xs=numbers(drawn.kv_share[order] * 100),
+        series=[Series("output tokens/s", numbers(drawn.output_tokens_per_s[order]), 0, "dots", 0)],
+    )
+
+
+def step_parts(points: Thinned, name: str) -> Lines:
+    return Lines(
+        title="What a step takes",
+        note=f"execute: model and sampling; schedule and update: the scheduler; gap: outside the core. {told(points)}",
+        x=TIME,
+        y=[Axis("duration", "ms")],
+        xs=moments(points.seconds),
+        series=[
+            Series(part, numbers(values), 0, "line", colour)
+            for colour, (part, values) in enumerate(points.columns.items())
+        ],
+        sync=name,
+    )
+
+
+def limit_strip(iterations: pa.Table, limits: LimitsFound, origin: int, name: str) -> Spans:
+    starts, ends = iterations["start_ns"].to_numpy(), update_end_ns(iterations)
+    pieces = stretches(limits.of_step.astype(np.int64), starts, ends, MOST_STRETCHES)
+    spans = [(0, kind, *relative(begin, end, origin)) for kind, begin, end in pieces]
+    used = sorted({kind for _, kind, _, _ in spans})
+    return Spans(
+        title="What limits, when",
+        note="Consecutive steps of one limit; where they alternate faster than the eye, the one that lasted longest.",
+        kinds=[NAMES[kind] for kind in used],
+        rows=["limited by"],
+        spans=[(row, used.index(kind), begin, end) for row, kind, begin, end in spans],
+        sync=name,
+    )
+
+
+def relative(begin: int, end: int, origin: int) -> tuple[float, float]:
+    return round((begin - origin) / 1e9, 6), round((end - origin) / 1e9, 6)
+
+
+def gantt(requests: pa.Table, preemptions: pa.Table, origin: int, name: str) -> Spans:
+    """Requests in the order in which they came; of many, an even choice, the slowest and the most preempted."""
+    chosen = drawn_requests(requests)
+    rows = requests.take(pa.array(chosen)).append_column("row", pa.array(range(len(chosen)), pa.int64()))
+    kinds = [*(phase for phase, _, _ in PHASES), PREEMPTED]
+    spans: list[tuple[int, int, float, float]] = []
+    for phase, table in request_spans(rows, preemptions, "row"):
+        for span in table.to_pylist():
+            spans.append((span["row"], kinds.index(phase), *relative(span["begin_ns"], span["end_ns"], origin)))
+    all_of = (
+        f"All {len(chosen)} requests"
+        if len(chosen) == requests.num_rows
+        else (
+            f"{len(chosen)} of {requests.num_rows:,} requests (spread evenly, with the slowest and the most preempted)"
+        )
+    )
+    return Spans(
+        title="Requests",
+        note=f"{all_of}, from queued to the last token, in the order in which they came.",
+        kinds=kinds,
+        rows=rows["request_id"].to_pylist(),
+        spans=spans,
+        sync=name,
+    )
+
+
+def drawn_requests(requests: pa.Table) -> npt.NDArray[np.int64]:
+    """Rows of the requests table, by arrival."""
+    came = pc.fill_null(pc.coalesce(requests["queued_ns"], requests["first_scheduled_ns"]), 0).to_numpy()
+    order = np.argsort(came, kind="stable")
+    if len(order) <= MOST_ROWS:
+        return order
+    lasted = requests["finished_ns"].to_numpy() - came
+    even = order[np.linspace(0, len(order) - 1, MOST_ROWS // 2).astype(np.int64)]
+    slowest = np.argsort(lasted)[-MOST_ROWS // 4 :]
+    hit = np.argsort(requests["preemptions"].to_numpy(), kind="stable")[-MOST_ROWS // 4 :]
+    chosen = np.unique(np.r_[even, slowest, hit])
+    return chosen[np.argsort(came[chosen], kind="stable")]
+
+
+def preemption_timeline(preemptions: pa.Table, origin: int, points: int, name: str) -> Lines:
+    ordered = preemptions.sort_by("preempted_ns")
+    columns = {
+        "lost": ordered["lost_tokens"].to_numpy(),
+        "so far": np.arange(1, ordered.num_rows + 1),
+    }
+    drawn = thinned((ordered["preempted_ns"].to_numpy() - origin) / 1e9, columns, points)
+    return Lines(
+        title="Preemptions",
+        note="Each dot is a request thrown out of the batch, at the height of the computed tokens it lost.",
+        x=TIME,
+        y=[Axis("lost", "tokens"), Axis("preemptions so far")],
+        xs=moments(drawn.seconds),
+        series=[
+            Series("tokens lost", numbers(drawn.columns["lost"]), 0, "dots", 3),
+            Series("preemptions so far", numbers(drawn.columns["so far"]), 1, "line", 0),
+        ],
+        sync=name,
+    )

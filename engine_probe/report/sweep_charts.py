@@ -1,0 +1,156 @@
+"""The charts of a sweep: what happens as more requests are in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine_probe.analysis.overtime import pace
+from engine_probe.analysis.points import PointFigures, levels
+from engine_probe.analysis.saturation import Saturation, saturation
+from engine_probe.analysis.summary import PERCENTILES
+from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers, of_levels
+from engine_probe.report.swept import Swept, SweptPoint
+
+CONCURRENCY = Axis("requests at once")
+REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
+COMMON_MOMENTS = 240
+PARTS_PER_LEVEL = 60
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points that differ in concurrency alone."""
+
+    label: str
+    figures: list[PointFigures]
+    found: Saturation
+
+    def named(self, what: str) -> str:
+        return f"{what} ({self.label})" if self.label else what
+
+
+def curves(swept: Swept) -> list[Curve]:
+    found = []
+    for label, points in swept.curves.items():
+        figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.concurrency)
+        found.append(Curve(label, figures, saturation(levels(figures))))
+    return found
+
+
+def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
+    xs = sorted({each.concurrency for curve in drawn for each in curve.figures})
+    if len(xs) > 1:
+        yield throughput(xs, drawn)
+        yield occupancy(xs, drawn)
+        yield latency(xs, drawn, "TTFT", "time to first token")
+        yield latency(xs, drawn, "TPOT", "time per output token")
+        yield preempted(xs, drawn)
+    whole = [point for point in swept.points if point.run and point.anatomy]
+    yield from over_time(whole, len({point.label for point in whole}) > 1)
+
+
+def throughput(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
+    """With the regions where there is one curve to have them."""
+    series = []
+    for number, curve in enumerate(drawn):
+        means = {level.concurrency: level.output_tokens_per_s for level in curve.found.levels}
+        series.append(Series(curve.named("output tokens/s"), of_levels(xs, means.items()), 0, "both", number))
+    note = "Output tokens/s over the whole run of each point, the mean over repeats."
+    regions: list[Region] = []
+    if len(drawn) == 1 and (line := drawn[0].found.growth) and len(line.shape) > 1:
+        ends: list[float | None] = [None, *line.breaks, None]
+        regions = [
+            Region(REGION_NAMES[kind], kind, begin, end)
+            for kind, begin, end in zip(line.shape, ends, ends[1:], strict=False)
+        ]
+        fit = np.clip(np.array(xs)[:, None], [0, *line.breaks], [*line.breaks, np.inf]) - [0, *line.breaks]
+        heights = fit[:, : len(line.slopes)] @ np.array(line.slopes)
+        series.append(Series("broken line fitted", numbers(heights), 0, "dashed", 5))
+        note += f" The broken line misses them by {line.relative_error:.1%} (root mean square)."
+    return Lines(
+        "Throughput and its regions", note, CONCURRENCY, [Axis("output", "tokens/s")], list(xs), series, regions
+    )
+
+
+def occupancy(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
+    series = []
+    for number, curve in enumerate(drawn):
+        peak = {each.concurrency: each.summary.peak_kv_share for each in curve.figures}
+        mean = {each.concurrency: each.summary.mean_kv_share for each in curve.figures}
+        series.append(Series(curve.named("at most"), of_levels(xs, peak.items(), 100), 0, "both", number))
+        series.append(Series(curve.named("on average"), of_levels(xs, mean.items(), 100), 0, "dashed", number))
+    note = "Share of the KV blocks in use, over the run of each point."
+    return Lines("KV occupancy", note, CONCURRENCY, [Axis("KV blocks in use", "%")], list(xs), series)
+
+
+def latency(xs: Sequence[int], drawn: Sequence[Curve], name: str, meaning: str) -> Lines:
+    series = []
+    for number, curve in enumerate(drawn):
+        for percent, style in zip(PERCENTILES, ("both", "dashed", "dots"), strict=True):
+            values = ((each.concurrency, each.percentile_ns(name, percent)) for each in curve.figures)
+            line = of_levels(xs, values, 1e-6)
+            if any(value is not None for value in line):
+                colour = number if len(drawn) > 1 else PERCENTILES.index(percent)
+                series.append(Series(curve.named(f"p{percent}"), line, 0, style, colour))
+    note = f"{name}, {meaning}; a percentile only where the point has requests enough for one."
+    return Lines(f"{meaning[:1].upper()}{meaning[1:]}", note, CONCURRENCY, [Axis(name, "ms")], list(xs), series)
+
+
+def preempted(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
+    series = []
+    for number, curve in enumerate(drawn):
+        share = {each.concurrency: each.summary.recomputed_share for each in curve.figures}
+        waited = {each.concurrency: each.kv_share for each in curve.figures}
+        series.append(
+            Series(curve.named("tokens computed twice"), of_levels(xs, share.items(), 100), 0, "both", number)
+        )
+        series.append(
+            Series(curve.named("time limited by KV"), of_levels(xs, waited.items(), 100), 0, "dashed", number)
+        )
+    note = "Of all scheduled tokens, and of the busy time."
+    return Lines("What the full pool costs", note, CONCURRENCY, [Axis("share", "%")], list(xs), series)
+
+
+def over_time(points: Sequence[SweptPoint], several: bool) -> Iterator[Chart]:
+    """Throughput of every level over time, and against how full the pool was."""
+    paces = {}
+    for point in points:
+        assert point.run is not None
+        if drawn := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
+            paces[f"{point.concurrency} at once" + (f", {point.label}" if several else "")] = drawn
+    if not paces:
+        return
+    end = max(each.seconds[-1] for each in paces.values())
+    xs = np.linspace(0, end, COMMON_MOMENTS)
+    lines = {
+        label: np.interp(xs, each.seconds, each.output_tokens_per_s, right=np.nan) for label, each in paces.items()
+    }
+    yield level_lines(
+        "Throughput over time, by level", "Each level from its first step on.", Axis("time", "s"), xs, lines
+    )
+    order = np.argsort(np.concatenate([each.kv_share for each in paces.values()]), kind="stable")
+    shares = np.concatenate([each.kv_share for each in paces.values()])[order] * 100
+    dots: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+    place = 0
+    for label, each in paces.items():
+        alone = np.full(len(order), np.nan)
+        alone[place : place + len(each.kv_share)] = each.output_tokens_per_s
+        place += len(each.kv_share)
+        dots[label] = alone[order]
+    note = "One dot for each sixtieth of a run."
+    yield level_lines("Throughput against KV occupancy", note, Axis("KV blocks in use", "%"), shares, dots, "dots")
+
+
+def level_lines(
+    title: str,
+    note: str,
+    x: Axis,
+    xs: np.ndarray[tuple[int], np.dtype[np.float64]],
+    lines: Mapping[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
+    style: str = "line",
+) -> Lines:
+    series = [Series(label, numbers(values), 0, style, number) for number, (label, values) in enumerate(lines.items())]
+    return Lines(title, note, x, [Axis("output", "tokens/s")], moments(xs), series)

@@ -1,0 +1,88 @@
+"""What the figures say, in sentences; each names the figure it rests on, and none is said without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine_probe.analysis.anatomy import Anatomy
+from engine_probe.analysis.limits import sentence
+from engine_probe.analysis.saturation import Boundary, KvSaturation, Saturation
+from engine_probe.analysis.waste import PreemptionTax, Straggler
+from engine_probe.report.terminal import duration
+
+SEGMENTS = {
+    "spare": "A, spare capacity: throughput grows in proportion",
+    "shared": "B, shared capacity: it grows more slowly",
+    "plateau": "B+, all capacity shared: it no longer grows",
+    "overload": "C, overload: it falls",
+}
+
+
+def run_verdicts(found: Anatomy) -> Iterator[str]:
+    yield sentence(found.limits)
+    if found.tax.preemptions:
+        yield preemption_verdict(found.tax)
+    if found.kv_fragmentation is not None:
+        yield f"{found.kv_fragmentation:.1%} of the places in KV blocks in use held no token (fragmentation)."
+    if found.prefix_cache_saving is not None:
+        yield f"The prefix cache held {found.prefix_cache_saving:.1%} of the tokens to be prefilled."
+    if made := found.composition:
+        parts = ", ".join(f"{share:.0%} {name}" for name, share in made.token_shares.items() if share)
+        yield f"A step carried {made.mean_tokens:.1f} tokens of {made.mean_requests:.1f} requests on average: {parts}."
+    if found.straggler:
+        yield straggler_verdict(found.straggler)
+
+
+def preemption_verdict(tax: PreemptionTax) -> str:
+    share = f" ({tax.recomputed_share:.1%} of all)" if tax.recomputed_share is not None else ""
+    never = f" {tax.never_resumed:,} never ran again." if tax.never_resumed else ""
+    return (
+        f"{tax.preemptions:,} preemptions of {tax.requests:,} requests: {tax.recomputed_tokens:,} tokens were computed "
+        f"twice{share}, about {duration(tax.recompute_ns)} of model time if all tokens of a step cost alike; the "
+        f"requests were away {duration(tax.away_ns)} in sum, the longest {duration(tax.worst[0].away_ns)}.{never}"
+    )
+
+
+def straggler_verdict(found: Straggler) -> str:
+    return (
+        f"Rank {found.rank} of {found.ranks} took longest in {found.last_share:.0%} of the steps ({found.clock} time; "
+        f"{1 / found.ranks:.0%} would be chance); the slowest rank was {duration(found.behind_ns)} behind the median."
+    )
+
+
+def sweep_verdicts(found: Saturation) -> Iterator[str]:
+    if found.best:
+        spread = (
+            f" ± {found.best.spread:.1%} over {found.best.repeats} repeats" if found.best.spread is not None else ""
+        )
+        yield (
+            f"Highest throughput: {found.best.output_tokens_per_s:,.1f} output tokens/s{spread} at "
+            f"{found.best.concurrency} requests at once."
+        )
+    if found.equilibrium:
+        yield f"Throughput grows in proportion up to {where(found.equilibrium)} requests (equilibrium point)."
+    if found.saturation:
+        yield f"Growth ends at {where(found.saturation)} requests (saturation point)."
+    yield from kv_verdict(found.kv)
+    if found.kv_headroom is not None:
+        yield f"At its best level {found.kv_headroom:.0%} of the KV pool stayed free."
+    for note in found.notes:
+        yield f"{note[:1].upper()}{note[1:]}."
+
+
+def where(end: Boundary) -> str:
+    """A boundary lies on a measured level; its range is what the measurement does not exclude with 95 %."""
+    open_ = "" if end.low == end.high else f" (between {end.low:g} and {end.high:g})"
+    return f"{end.concurrency:g}{open_}"
+
+
+def kv_verdict(kv: KvSaturation) -> Iterator[str]:
+    if kv.reached is not None:
+        after = f", and at {kv.after} none did" if kv.after is not None else ", the least that was tried"
+        yield f"Requests waited for KV blocks, or lost them, from {kv.reached} at once{after}."
+    if kv.derived is None:
+        return
+    low, high = (f"{value:,.0f}" for value in kv.derived)
+    about = low if low == high else f"{low} to {high}"
+    verb = "Predicted, not measured: the" if kv.predicted else "The"
+    yield f"{verb} pool is full with {about} requests at once (level / its peak share of the pool, below that)."
