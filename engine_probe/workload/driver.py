@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
 
-from engine_probe.workload.plan import SECOND_NS, Loop, Plan, Request, Session
-from engine_probe.workload.spec import Sampling
+from engine_probe.workload.plan import SECOND_NS, Plan, Request, Session
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
@@ -62,8 +61,7 @@ class _Driver:
 
     def hand_over_due(self) -> None:
         """Whatever is due by now, while there is room for it."""
-        if not self.due or self.due[0][0] > (now_ns := self._now()):
-            return
+        now_ns = self._now()
         while self.due and self.due[0][0] <= now_ns and self.has_room:
             planned_ns, number, turn = heappop(self.due)
             session = self._plan.sessions[number]
@@ -84,20 +82,18 @@ class _Driver:
         words += new
         return list(words)
 
-    def step(self) -> None:
-        outputs = self._engine.step()
-        if not outputs:
-            return
-        finished = [output for output in outputs if output.finished]
+    def take(self, outputs: list[Any]) -> None:
+        """What a step answered: whole answers, or the new tokens of each."""
         if self._words:
             for output in outputs:
                 number, _ = self.in_flight[output.request_id]
                 if number in self._words:
                     self._words[number] += output.outputs[0].token_ids
+        finished = [output.request_id for output in outputs if output.finished]
         if finished:
             now_ns = self._now()
-            for output in finished:
-                self._answered(output.request_id, now_ns)
+            for request_id in finished:
+                self._answered(request_id, now_ns)
 
     def _answered(self, request_id: str, now_ns: int) -> None:
         number, turn = self.in_flight.pop(request_id)
@@ -132,13 +128,6 @@ def _first_arrivals_ns(plan: Plan) -> list[int]:
     return [plan.loop.spread_ns * user // plan.loop.users for user in range(users)]
 
 
-def closed_loop(engine: Any, prompts: Iterable[list[int]], parameters: Any, most_in_flight: int) -> None:
-    """Answer every prompt, holding so many in flight: as one is answered the next is handed over."""
-    sessions = [Session([Request(str(number), ids, 0)], None) for number, ids in enumerate(prompts)]
-    plan = Plan(sessions, Sampling(), 0, Loop(most_in_flight, 0, 0), 0, None, None, [])
-    drive(engine, plan, lambda request: parameters)
-
-
 def drive(
     engine: Any,
     plan: Plan,
@@ -152,18 +141,21 @@ def drive(
     this early (Ctrl-C too) leaves no request of it behind in the engine.
     """
     driver = _Driver(engine, plan, parameters, now)
+    due, in_flight, step = driver.due, driver.in_flight, engine.step  # once, not at every step
     end_ns = None if plan.time_limit_ns is None else driver.started_ns + plan.time_limit_ns
     try:
-        while driver.due or driver.in_flight:
+        while due or in_flight:
             if end_ns is not None and now() >= end_ns:
                 break
-            driver.hand_over_due()
-            if driver.in_flight:
-                driver.step()
+            if due and due[0][0] <= now():
+                driver.hand_over_due()
+            if in_flight:
+                if outputs := step():
+                    driver.take(outputs)
             else:
-                until_ns = driver.due[0][0] if end_ns is None else min(driver.due[0][0], end_ns)
+                until_ns = due[0][0] if end_ns is None else min(due[0][0], end_ns)
                 sleep(max(0, until_ns - now()) / SECOND_NS)
     finally:
-        if driver.in_flight:
+        if in_flight:
             driver.abort()
     return driver.outcome()

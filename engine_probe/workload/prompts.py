@@ -116,9 +116,3 @@ def conversation_drafts(prompts: Conversations, drawing: Drawing, count: int) ->
             for turn in range(lengths.draw())
         ]
         yield Draft([Turn(system + turns[0].prompt, turns[0].output_len), *turns[1:]])
-
-
-def random_prompts(count: int, length: int, seed: int) -> list[list[int]]:
-    """So many prompts of so many token ids; the first of more are those of fewer."""
-    drawing = Drawing(seed, length, 1)
-    return [draft.turns[0].prompt for draft in random_drafts(drawing, count)]
