@@ -93,7 +93,7 @@ PLANTS = {
     "the row of a request": Plant(RequestTrack, "row"),
     "the row of a step": Plant(scheduler, "pack_row"),
     "the columns": Plant(expand.Expander, "expand", 1),
-    "the columns' types": Plant(writer, "narrow", 2),
+    "the columns' types": Plant(writer, "narrow", 1),
     "the disk": Plant(TableStream, "write", 2, FULL),
     "the disk, at once": Plant(TableStream, "write", 1, FULL),
     "the last batch": Plant(writer, "take_until", 1),

@@ -43,7 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "engine_probe", "sweep", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    # Other tests in this process quieten vLLM; here its noise is looked for.
+    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "INFO"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
 
 
 @pytest.fixture(scope="module")
