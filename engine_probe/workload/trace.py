@@ -55,7 +55,7 @@ def trace_drafts(trace: Trace, count: int | None, chances: Chances) -> tuple[lis
         for number, one in enumerate(answered[:count])
     ]
     failed = len(everything) - len(answered)
-    return drafts, [f"{failed} requests of the trace had no answer and were left out"] * bool(failed)
+    return drafts, [f"{failed} of {len(everything)} recorded requests had no answer and were left out"] * bool(failed)
 
 
 def trace_prompt(one: Recorded, number: int, block_tokens: int, chances: Chances) -> list[int]:
@@ -93,10 +93,11 @@ def read_burstgpt(path: Path) -> list[Recorded]:
     found = []
     for line, row in enumerate(rows, start=2):
         where = f"{path}:{line}"
-        time, asked, answered = (parsed(row[column], column, where) for column in BURSTGPT_COLUMNS)
-        entry = {"Request tokens": int(asked), "Response tokens": int(answered)}
-        asked_tokens = whole(entry, "Request tokens", where, least=1)
-        found.append(Recorded(where, time, asked_tokens, whole(entry, "Response tokens", where)))
+        time, *lengths = (parsed(row[column], column, where) for column in BURSTGPT_COLUMNS)
+        tokens = [int(length) if length.is_integer() else length for length in lengths]
+        entry = dict(zip(BURSTGPT_COLUMNS[1:], tokens, strict=True))
+        asked = whole(entry, BURSTGPT_COLUMNS[1], where, least=1)
+        found.append(Recorded(where, time, asked, whole(entry, BURSTGPT_COLUMNS[2], where)))
     return found
 
 
