@@ -22,6 +22,7 @@ class Series(msgspec.Struct, frozen=True):
     axis: int = 0
     style: str = "line"  # line, dots, both, dashed
     colour: int = 0
+    shade: float | None = None  # place among ordered series, 0 to 1; takes the place of the colour
 
 
 class Region(msgspec.Struct, frozen=True):

@@ -123,7 +123,7 @@ def settings(run: Run) -> Html:
     kv, limits = run.facts["kv"], run.facts["limits"]
     rows = [
         ["model", run.facts["model"]["name"]],
-        ["KV pool", f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**30:.3g} GiB"],
+        ["KV pool", f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**20:,.1f} MiB"],
         ["batch", f"max_num_seqs {limits['max_num_seqs']:,}, {limits['max_num_batched_tokens']:,} tokens a step"],
         ["executor", f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}"],
         ["host", run.facts["process"]["host"]],

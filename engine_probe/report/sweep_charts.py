@@ -117,7 +117,7 @@ def preempted(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
 def over_time(points: Sequence[SweptPoint], several: bool) -> Iterator[Chart]:
     """Throughput of every level over time, and against how full the pool was."""
     paces = {}
-    for point in points:
+    for point in sorted(points, key=lambda point: point.concurrency):
         assert point.run is not None
         if drawn := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
             paces[f"{point.concurrency} at once" + (f", {point.label}" if several else "")] = drawn
@@ -152,5 +152,9 @@ def level_lines(
     lines: Mapping[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
     style: str = "line",
 ) -> Lines:
-    series = [Series(label, numbers(values), 0, style, number) for number, (label, values) in enumerate(lines.items())]
+    most = max(1, len(lines) - 1)
+    series = [
+        Series(label, numbers(values), 0, style, shade=number / most)
+        for number, (label, values) in enumerate(lines.items())
+    ]
     return Lines(title, note, x, [Axis("output", "tokens/s")], moments(xs), series)

@@ -37,7 +37,7 @@ def preemption_verdict(tax: PreemptionTax) -> str:
     share = f" ({tax.recomputed_share:.1%} of all)" if tax.recomputed_share is not None else ""
     never = f" {tax.never_resumed:,} never ran again." if tax.never_resumed else ""
     return (
-        f"{tax.preemptions:,} preemptions of {tax.requests:,} requests: {tax.recomputed_tokens:,} tokens were computed "
+        f"Preemption hit {tax.requests:,} requests: {tax.recomputed_tokens:,} tokens were computed "
         f"twice{share}, about {duration(tax.recompute_ns)} of model time if all tokens of a step cost alike; the "
         f"requests were away {duration(tax.away_ns)} in sum, the longest {duration(tax.worst[0].away_ns)}.{never}"
     )

@@ -5,7 +5,8 @@
   const root = document.documentElement;
   const drawn = new Map();
   const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
-  const seriesColour = (number) => colour(`c${number % 8}`);
+  const seriesColour = (line) => line.shade == null ? colour(`c${line.colour % 8}`)
+    : `hsl(${225 - 215 * line.shade} 70% ${root.dataset.theme === "dark" ? 66 : 42}%)`;
   const make = (tag, text, parent) => {
     const node = document.createElement(tag);
     node.textContent = text;
@@ -42,9 +43,9 @@
     const series = spec.series.map((line) => {
       const dots = line.style === "dots";
       return {
-        label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line.colour), width: dots ? 0 : 1.5, spanGaps: true,
+        label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
         ...(line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
-        points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line.colour) },
+        points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line) },
         value: (_, value) => shown(value, spec.y[line.axis].unit),
       };
     });
@@ -60,7 +61,7 @@
 
   const drawSpans = (spec, place, width) => {
     const rows = spec.rows.length;
-    const one = Math.max(2, Math.min(22, 640 / rows));
+    const one = rows === 1 ? 40 : Math.max(2, Math.min(22, 640 / rows));
     const from = Math.min(...spec.spans.map((span) => span[2])), to = Math.max(...spec.spans.map((span) => span[3]));
     // What lies within another span is drawn over it.
     const order = [...spec.spans].sort((a, b) => a[1] - b[1]);
@@ -83,10 +84,10 @@
       told.textContent = span ? `${spec.rows[span[0]]}: ${spec.kinds[span[1]]}, ${shown(span[2], "s")} to ${shown(span[3], "s")} (${shown(span[3] - span[2], "s")})` : "";
     };
     const plot = new uPlot({
-      width, height: rows * one + 62, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
+      width, height: rows * one + 92, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
       scales: { x: { time: false }, y: { range: () => [rows, 0] } },
       axes: [axis({ label: "time", unit: "s" }), axis({ label: rows > 1 ? "requests" : "" }, { size: 56, splits: () => [], values: () => [] })],
-      series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { drawClear: [paint], setCursor: [tell] },
+      series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { draw: [paint], setCursor: [tell] },
     }, [[from, to], [null, null]], place);
     const key = make("div", "", place);
     key.className = "key";

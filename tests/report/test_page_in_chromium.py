@@ -1,0 +1,141 @@
+"""The page in a real headless Chromium: it draws without a word on the console, answers to the mouse, fits a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from recorded import facts, ran, write_run, write_sweep
+
+from engine_probe.commands.report import command
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("pages")
+    hostile = "<img src=x onerror=\"document.title='taken'\">"
+    folders = {
+        "sweep": write_sweep(place / "sweep", (1, 2, 4, 8, 12, 20)),
+        "run": write_run(place / "run", ran(20), facts(name=hostile)),
+    }
+    for name, folder in folders.items():
+        done = CliRunner().invoke(command, [str(folder), "--html", str(place / f"{name}.html")])
+        assert done.exit_code == 0, done.output
+    return {name: place / f"{name}.html" for name in folders}
+
+
+@pytest.fixture
+def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Open]:
+    """Opens a page; at the end nothing may have been said on its console, and nothing loaded."""
+    words: list[str] = []
+    loaded: list[str] = []
+    sheets = []
+
+    def open_page(name: str, width: int = 1000, scheme: str = "light") -> Any:
+        sheet = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        sheets.append(sheet)
+        sheet.on("console", lambda message: words.append(message.text))
+        sheet.on("pageerror", lambda error: words.append(str(error)))
+        sheet.on("request", lambda request: loaded.append(request.url))
+        sheet.goto(pages[name].as_uri())
+        return sheet
+
+    yield open_page
+    for sheet in sheets:
+        sheet.close()
+    assert words == []
+    assert len(loaded) == len(sheets)
+
+
+def plots(sheet: Any) -> int:
+    return int(sheet.evaluate("document.querySelectorAll('.plot .uplot canvas').length"))
+
+
+def test_every_chart_of_a_run_is_drawn(opened: Open) -> None:
+    sheet = opened("run")
+    assert plots(sheet) == sheet.locator(".plot").count() == 7
+    assert sheet.title().startswith("engine_probe: <img")  # a name is text
+
+
+def test_the_points_of_a_sweep_are_drawn_when_opened(opened: Open) -> None:
+    sheet = opened("sweep")
+    assert plots(sheet) == 7
+    sheet.locator("summary").nth(5).click()
+    sheet.wait_for_function("document.querySelectorAll('.plot .uplot canvas').length === 14")
+
+
+def test_hover_tells_the_values(opened: Open) -> None:
+    sheet = opened("run")
+    legend = sheet.locator(".plot").first.locator(".u-value")
+    assert "–" in legend.nth(1).inner_text()
+    sheet.locator(".plot").first.locator(".u-over").hover()
+    assert legend.nth(1).inner_text().isdigit()
+    assert legend.nth(2).inner_text().isdigit()
+    assert legend.nth(3).inner_text().endswith("%")
+    gantt = sheet.locator("figure", has=sheet.get_by_role("heading", name="Requests", exact=True))
+    gantt.locator(".u-over").hover(position={"x": 60, "y": 5})
+    assert gantt.locator(".told").inner_text() == "r0: prefill, 0 s to 0.0532 s (0.0532 s)"
+
+
+def picture(place: Any) -> str:
+    return str(place.locator("canvas").first.evaluate("canvas => canvas.toDataURL()"))
+
+
+def test_drag_zooms_double_click_undoes_and_the_legend_toggles(opened: Open) -> None:
+    sheet = opened("run")
+    place = sheet.locator(".plot").nth(1)
+    place.scroll_into_view_if_needed()
+    before = picture(place)
+    box = place.locator(".u-over").bounding_box()
+    sheet.mouse.move(box["x"] + 100, box["y"] + 50)
+    sheet.mouse.down()
+    sheet.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
+    sheet.mouse.up()
+    sheet.wait_for_timeout(100)
+    assert picture(place) != before
+    place.locator(".u-over").dblclick()
+    sheet.wait_for_timeout(100)
+    assert picture(place) == before
+    place.locator(".u-legend th").nth(1).click()
+    assert place.locator(".u-series.u-off").count() == 1
+
+
+def test_light_and_dark_by_the_reader_or_by_the_system(opened: Open) -> None:
+    sheet = opened("run", scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = sheet.evaluate(background)
+    sheet.locator("#theme").click()
+    assert sheet.evaluate("document.documentElement.dataset.theme") == "light"
+    assert sheet.evaluate(background) != dark
+
+
+@pytest.mark.parametrize("name", ["run", "sweep"])
+def test_it_fits_a_phone(opened: Open, name: str) -> None:
+    sheet = opened(name, width=360)
+    assert sheet.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_it_prints_light_and_whole(opened: Open, tmp_path: Path) -> None:
+    sheet = opened("sweep", scheme="dark")
+    assert len(sheet.pdf(path=tmp_path / "report.pdf")) > 10_000
+    sheet.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert plots(sheet) == sheet.locator(".plot").count()
+    assert sheet.evaluate("document.documentElement.dataset.theme") == "light"

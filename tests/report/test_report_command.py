@@ -1,0 +1,155 @@
+"""`engine_probe report`: what it says of runs and sweeps, whole and broken, and never a misleading curve."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner, Result
+from recorded import facts, ran, write_run, write_sweep
+
+from engine_probe.analysis.anatomy import anatomy
+from engine_probe.commands.report import command
+from engine_probe.record.schema import SCHEMAS
+from engine_probe.report.page import run_page
+from engine_probe.run import load
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e"
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool for ten requests; from eleven on they wait and are preempted."""
+    return write_sweep(tmp_path_factory.mktemp("sweep"), (1, 2, 4, 6, 8, 10, 14, 20))
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def said(result: Result) -> str:
+    """Without the line breaks of the terminal."""
+    return re.sub(r"\s+", " ", result.output)
+
+
+def drawn(page: str) -> list[dict[str, Any]]:
+    (data,) = re.findall(r'<script id="charts" type="application/json">(.*?)</script>', page, re.DOTALL)
+    charts: list[dict[str, Any]] = json.loads(data)
+    return charts
+
+
+def test_a_run_says_what_limits_it(tmp_path: Path) -> None:
+    text = said(report(write_run(tmp_path / "run", ran(20))))
+    assert "Limited by KV blocks in 41% of the busy time" in text
+    assert "Preemption hit 6 requests: 395 tokens were computed twice (18.5% of all)" in text
+    assert "20 requests answered" in text
+
+
+def test_a_sweep_says_where_it_ends(sweep: Path) -> None:
+    result = report(sweep)
+    assert result.exit_code == 0
+    assert "Highest throughput: 2,395.2 output tokens/s at 10 requests at once." in said(result)
+    assert "Requests waited for KV blocks, or lost them, from 14 at once, and at 10 none did." in said(result)
+    assert "The pool is full with 10 requests at once" in said(result)
+
+
+def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert report(sweep, "--html", page).exit_code == 0
+    text = page.read_text()
+    titles = [chart["title"] for chart in drawn(text)]
+    assert titles[:5] == [
+        "Throughput and its regions",
+        "KV occupancy",
+        "Time to first token",
+        "Time per output token",
+        "What the full pool costs",
+    ]
+    assert {"Requests", "Preemptions", "What limits, when", "Admission, queueing and memory pressure"} <= set(titles)
+    assert "default-src 'none'" in text
+    assert not re.findall(r'(?:src|href)="', text)
+    assert "never overwritten" in str(report(sweep, "--html", page).exception)
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    tables = ran(2)
+    names = pa.array([HOSTILE] * 2)
+    tables["requests"] = tables["requests"].set_column(0, SCHEMAS["requests"].field("request_id"), names)
+    folder, page = write_run(tmp_path / "run", tables, facts(name=HOSTILE)), tmp_path / "report.html"
+    result = report(folder, "--html", page)
+    assert "\x1b" not in result.output
+    assert "\\x1b[2J\\u202e" in result.output
+    text = page.read_text()
+    assert "<img" not in text
+    assert "\x1b" not in text
+    (gantt,) = (chart for chart in drawn(text) if chart["title"] == "Requests")
+    assert gantt["rows"] == [HOSTILE] * 2  # data of the script, which only ever becomes text
+
+
+def test_a_point_without_a_recording_is_named(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2, 4))
+    (folder / "points" / "p2" / "run.json").unlink()
+    (folder / "points" / "p4" / "requests.arrow").write_bytes(b"torn")
+    result = report(folder, "--html", tmp_path / "report.html")
+    assert result.exit_code == 1
+    assert "2 at once was not measured: no recording" in said(result)
+    assert "4 at once was not measured:" in said(result)
+    assert "One level alone shows neither knee nor peak." in said(result)
+    assert "Throughput and its regions" not in [
+        chart["title"] for chart in drawn((tmp_path / "report.html").read_text())
+    ]
+
+
+def test_no_point_at_all(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text('{"sweep": {"question": "?"}, "points": []}')
+    assert report(tmp_path, "--html", tmp_path / "report.html").exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"points": []}', '{"sweep": {"question": "?"}, "points": [{"id": 1}]}'])
+def test_a_damaged_sweep_is_refused_in_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sweep.json").write_text(text)
+    result = report(tmp_path)
+    assert "is not what a sweep writes" in str(result.exception)
+    assert getattr(result.exception, "exit_code", None) == 2
+
+
+def test_an_empty_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    assert "holds no iteration" in str(report(write_run(tmp_path / "run", {})).exception)
+
+
+def test_one_step_and_no_request_make_a_page(tmp_path: Path) -> None:
+    tables = {"iterations": ran(1)["iterations"].slice(0, 1)}
+    page = tmp_path / "report.html"
+    assert report(write_run(tmp_path / "run", tables), "--html", page).exit_code == 0
+    assert "Requests" not in [chart["title"] for chart in drawn(page.read_text())]
+
+
+def test_points_that_differ_in_more_than_concurrency_are_curves_of_their_own(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2, 4, 8))
+    document = json.loads((folder / "sweep.json").read_text())
+    for row, length in zip(document["points"], (48, 48, 96, 96), strict=True):
+        row["point"]["input_len"] = length
+    (folder / "sweep.json").write_text(json.dumps(document))
+    text = said(report(folder))
+    assert "input_len 48" in text
+    assert "input_len 96" in text
+
+
+def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
+    """100,000 steps of 1 ms; one of them runs 999 requests, and is still in the drawing."""
+    count = 100_000
+    columns = {field.name: np.zeros(count, dtype=np.int64) for field in SCHEMAS["iterations"]}
+    columns |= {"iteration": np.arange(count), "start_ns": np.arange(count) * 1_000_000}
+    columns |= {"execute_ns": np.full(count, 900_000), "scheduled_tokens": np.ones(count)}
+    columns["running_requests"][77_777] = 999
+    arrays = [pa.array(columns[field.name].astype(field.type.to_pandas_dtype())) for field in SCHEMAS["iterations"]]
+    run = load(write_run(tmp_path / "run", {"iterations": pa.table(arrays, schema=SCHEMAS["iterations"])}))
+    page = run_page(run, anatomy(run))
+    assert len(page) < 1_000_000
+    (pressure,) = (chart for chart in drawn(page) if chart["title"] == "Admission, queueing and memory pressure")
+    assert max(pressure["series"][0]["values"]) == 999
