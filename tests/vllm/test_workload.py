@@ -1,0 +1,74 @@
+"""Workloads on a real engine: what is due joins while it generates, and the probe saw it come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_probe import InputError, Probe, Run
+from engine_probe.workload.arrivals import Burst, OpenLoop
+from engine_probe.workload.driver import Outcome
+from engine_probe.workload.prompts import Conversations, RandomPrompts
+from engine_probe.workload.run import plan_for, run_plan
+from engine_probe.workload.spec import Workload
+
+
+def record(llm: Any, workload: Workload, folder: Path) -> tuple[Outcome, Run]:
+    with Probe(llm, folder, workload=str(workload), telemetry=0.02) as probe:
+        outcome = run_plan(llm, plan_for(llm, workload))
+    assert probe.run.status == "complete"
+    return outcome, probe.run
+
+
+def test_open_loop_arrivals_are_honoured_while_it_generates(tiny_llm: Any, tmp_path: Path) -> None:
+    """Thirty requests at 40 per second, each of forty steps: somebody is always at work when the next one comes."""
+    workload = Workload(RandomPrompts(20), OpenLoop(40), output_len=40, num_prompts=30)
+    outcome, run = record(tiny_llm, workload, tmp_path / "run")
+    rows, steps = run.requests.sort_by("arrival_ns").to_pylist(), run.iterations
+    assert [row["output_tokens"] for row in rows] == [40] * 30
+    starts_ns = steps["start_ns"].to_numpy()
+    for delivery, row in zip(outcome.deliveries, rows, strict=True):
+        assert delivery.planned_ns <= delivery.handed_ns <= row["queued_ns"] <= (delivery.finished_ns or 0)
+        # One step may be on its way when it comes due; it is handed over before the next.
+        between = (starts_ns > delivery.planned_ns) & (starts_ns < delivery.handed_ns)
+        assert between.sum() <= 1
+    joined = [
+        row for row in steps.to_pylist() if row["arrived_requests"] and row["running_requests"] > row["new_requests"]
+    ]
+    assert len(joined) >= 5, "they came one by one into an idle engine, or all at once"
+    asked_seconds = (outcome.deliveries[-1].planned_ns - outcome.started_ns) / 1e9
+    assert asked_seconds == pytest.approx(30 / 40)
+
+
+def test_the_next_turn_begins_with_the_answer_of_the_engine(tiny_llm: Any, tmp_path: Path) -> None:
+    workload = Workload(Conversations(turns=3, input_len=10), Burst(), output_len=8, num_prompts=4)
+    outcome, run = record(tiny_llm, workload, tmp_path / "run")
+    lengths = sorted(row["prompt_tokens"] for row in run.requests.to_pylist())
+    assert lengths == [10] * 4 + [28] * 4 + [46] * 4
+    assert outcome.aborted == 0
+
+
+def test_the_time_limit_aborts_and_leaves_a_working_engine(tiny_llm: Any, tmp_path: Path) -> None:
+    endless = Workload(RandomPrompts(10), Burst(), output_len=490, num_prompts=8, time_limit_seconds=0.05)
+    outcome, run = record(tiny_llm, endless, tmp_path / "limited")
+    assert outcome.aborted > 0
+    assert [row["finish_reason"] for row in run.requests.to_pylist()].count("abort") == outcome.aborted
+    again, _ = record(tiny_llm, Workload(RandomPrompts(10), output_len=5, num_prompts=3), tmp_path / "again")
+    assert again.aborted == 0
+
+
+def test_too_long_is_refused_before_anything_is_asked(tiny_llm: Any) -> None:
+    with pytest.raises(InputError, match="1 of 1 requests are longer than max_model_len = 512"):
+        plan_for(tiny_llm, Workload(RandomPrompts(500), output_len=20, num_prompts=1))
+
+
+def test_the_probe_samples_the_host_beside_it(tiny_llm: Any, tmp_path: Path) -> None:
+    _, run = record(tiny_llm, Workload(RandomPrompts(10), output_len=60, num_prompts=8), tmp_path / "run")
+    told, rows = run.facts["telemetry"], run.telemetry
+    host = [row for row in rows.to_pylist() if row["device"] is None]
+    assert told["failure"] is None
+    assert len(host) == told["samples"] >= 1
+    assert all(row["process_memory_bytes"] > 50 << 20 for row in host)
+    assert rows["time_ns"].to_pylist() == sorted(rows["time_ns"].to_pylist())
