@@ -149,7 +149,8 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Ht
         if curve.label:
             yield element("h2", curve.label)
         yield says(sweep_verdicts(curve.found))
-    yield grid(LEVEL_TITLES, (level_row(curve, point) for curve in curves for point in curve.figures))
+    rows = (level_row(curve, point) for curve in curves for point in curve.figures)
+    yield grid(LEVEL_TITLES, rows, text=(0, len(LEVEL_TITLES) - 2, len(LEVEL_TITLES) - 1))
     yield says(f"{meaning}." for meaning in SEGMENTS.values())
     for chart in sweep_charts(swept, curves):
         yield page.figure(chart)

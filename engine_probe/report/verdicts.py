@@ -10,6 +10,7 @@ from engine_probe.analysis.saturation import Boundary, KvSaturation, Saturation
 from engine_probe.analysis.waste import PreemptionTax, Straggler
 from engine_probe.report.terminal import duration
 
+ROUGH = 0.05  # root mean square of the relative errors
 SEGMENTS = {
     "spare": "A, spare capacity: throughput grows in proportion",
     "shared": "B, shared capacity: it grows more slowly",
@@ -63,6 +64,11 @@ def sweep_verdicts(found: Saturation) -> Iterator[str]:
         yield f"Throughput grows in proportion up to {where(found.equilibrium)} requests (equilibrium point)."
     if found.saturation:
         yield f"Growth ends at {where(found.saturation)} requests (saturation point)."
+    if found.growth and found.growth.relative_error > ROUGH:
+        yield (
+            f"The broken line behind these points misses the levels by {found.growth.relative_error:.1%}: "
+            "the curve has another shape, trust its levels more than its regions."
+        )
     yield from kv_verdict(found.kv)
     if found.kv_headroom is not None:
         yield f"At its best level {found.kv_headroom:.0%} of the KV pool stayed free."
