@@ -1,0 +1,370 @@
+"""What the sampler writes of cards and host, and that nothing which goes wrong there goes further."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_nvml import FakeCard, FakeNvml
+
+from engine_probe.errors import InputError
+from engine_probe.record.recorder import Recorder
+from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.writer import Writer
+from engine_probe.telemetry import sampler as room
+from engine_probe.telemetry.host import Host
+from engine_probe.telemetry.sampler import Sampler
+
+SECOND = 1_000_000_000
+START = 100 * SECOND
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now_ns = START
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class Watched:
+    """A sampler on cards of ours, sampled by hand at the times we say."""
+
+    def __init__(self, *cards: FakeCard) -> None:
+        self.nvml, self.clock, self.recorder = FakeNvml(*cards), Clock(), Recorder()
+        self.sampler = Sampler(self.recorder, load_nvml=lambda: (self.nvml, None), clock=self.clock)
+        self.sampler.open()
+
+    def sample(self, after_seconds: float = 0.05) -> list[dict[str, Any]]:
+        """The new rows, as a reader sees them."""
+        self.clock.now_ns += round(after_seconds * SECOND)
+        self.sampler.sample()
+        rows = [dict(zip(SCHEMAS["telemetry"].names, row, strict=True)) for row in self.recorder.telemetry]
+        self.recorder.telemetry.clear()
+        return rows
+
+    @property
+    def notes(self) -> list[str]:
+        return self.sampler.stop()["notes"]
+
+
+@pytest.fixture(autouse=True)
+def all_cards_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_a_card_says_everything_there_is_a_column_for() -> None:
+    card = FakeCard()
+    card.processes = [(os.getpid(), 90 << 30), (1, 5 << 30)]
+    watched = Watched(card)
+    watched.sample(after_seconds=0)
+    card.pcie_bytes = [1_000 + 3_000_000, 2_000 + 500_000]
+    host, row = watched.sample(after_seconds=1)
+    assert host["device"] is None
+    assert row == {
+        "time_ns": START + SECOND,
+        "device": 0,
+        "power_mw": 350_000,
+        "energy_mj": 7_000_000,
+        "temperature_c": 61,
+        "sm_clock_mhz": 1_980,
+        "memory_clock_mhz": 3_201,
+        "gpu_utilisation_percent": 93,
+        "memory_utilisation_percent": 41,
+        "memory_used_bytes": 120 << 30,
+        "process_memory_bytes": 90 << 30,
+        "throttle_reasons": 4,
+        "performance_state": 0,
+        "pcie_tx_bytes_per_s": 3_000_000,
+        "pcie_rx_bytes_per_s": 500_000,
+        "ecc_errors": 2,
+        "ecc_corrected_errors": 11,
+        "cpu_percent": None,
+        "machine_cpu_percent": None,
+    }
+    assert watched.notes == []
+
+
+def test_what_costs_much_is_asked_once_a_second() -> None:
+    watched = Watched(FakeCard())
+    rows = [watched.sample()[1] for _ in range(40)]
+    assert [row["ecc_errors"] is not None for row in rows] == [True, *[False] * 19] * 2
+    assert all(row["power_mw"] == 350_000 for row in rows)
+    assert watched.nvml.asked["nvmlDeviceGetComputeRunningProcesses"] == 2
+
+
+def test_what_a_card_will_never_say_is_asked_once_null_and_named_once() -> None:
+    card = FakeCard()
+    card.refuses = {
+        "nvmlDeviceGetTotalEnergyConsumption": FakeNvml.NVMLError_NotSupported,
+        "nvmlDeviceGetUtilizationRates": FakeNvml.NVMLError_NotSupported,
+        "nvmlDeviceGetPowerUsage": FakeNvml.NVMLError_NoPermission,
+    }
+    card.processes = [(os.getpid(), 1)]
+    watched = Watched(card)
+    rows = [watched.sample()[1] for _ in range(30)]
+    assert {(row["energy_mj"], row["gpu_utilisation_percent"], row["power_mw"]) for row in rows} == {(None, None, None)}
+    assert rows[-1]["temperature_c"] == 61
+    assert {watched.nvml.asked[function] for function in card.refuses} == {1}
+    assert watched.notes == [
+        "device 0: power_mw: Insufficient Permissions",
+        "device 0: energy_mj, gpu_utilisation_percent, memory_utilisation_percent: Not Supported",
+    ]
+
+
+def test_a_passing_failure_leaves_one_hole() -> None:
+    card = FakeCard()
+    watched = Watched(card)
+    watched.sample()
+    card.refuses["nvmlDeviceGetPowerUsage"] = FakeNvml.NVMLError_Timeout
+    assert watched.sample()[1]["power_mw"] is None
+    card.refuses.clear()
+    assert watched.sample()[1]["power_mw"] == 350_000
+    assert "device 0: power_mw: Timeout" in watched.notes
+
+
+def test_an_older_driver_knows_the_reasons_by_their_older_name() -> None:
+    card = FakeCard()
+    card.refuses["nvmlDeviceGetCurrentClocksEventReasons"] = FakeNvml.NVMLError_FunctionNotFound
+    assert Watched(card).sample()[1]["throttle_reasons"] == 4
+
+
+def test_a_lost_card_has_no_more_rows_and_the_others_go_on() -> None:
+    lost, well = FakeCard(), FakeCard("GPU-1", index=1)
+    watched = Watched(lost, well)
+    assert [row["device"] for row in watched.sample()] == [None, 0, 1]
+    lost.refuses["everything"] = FakeNvml.NVMLError_GpuIsLost
+    assert [row["device"] for row in watched.sample()] == [None, 1]
+    asked = dict(watched.nvml.asked)
+    lost.refuses.clear()
+    assert [row["device"] for row in watched.sample()] == [None, 1]
+    assert watched.nvml.asked["nvmlDeviceGetPowerUsage"] == asked["nvmlDeviceGetPowerUsage"] + 1
+    assert "device 0: the card: GPU is lost: its rows end there" in watched.notes
+
+
+def test_a_mig_instance_has_its_own_memory_and_the_cards_sensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, instance = FakeCard(index=3), FakeCard("MIG-abc")
+    instance.parent, instance.used_bytes = card, 9 << 30
+    instance.refuses = {"nvmlDeviceGetPowerUsage": FakeNvml.NVMLError_InvalidArgument}
+    card.refuses = {"nvmlDeviceGetUtilizationRates": FakeNvml.NVMLError_NotSupported}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-abc")
+    watched = Watched(card, instance)
+    row = watched.sample()[1]
+    assert (row["device"], row["memory_used_bytes"], row["power_mw"]) == (3, 9 << 30, 350_000)
+    assert row["gpu_utilisation_percent"] is None
+    assert "device 3: memory is that of MIG-abc, everything else of the whole card" in watched.notes
+    assert watched.sampler.stop()["devices"] == [
+        {"device": 3, "name": "NVIDIA H200", "uuid": "MIG-abc", "mig_instance": True}
+    ]
+
+
+def test_a_card_split_by_mig_whose_instance_nobody_named_is_said() -> None:
+    card = FakeCard()
+    card.mig = 1
+    (note,) = [note for note in Watched(card).notes if "MIG" in note]
+    assert note.startswith("device 0 is split by MIG: memory is the whole card's")
+
+
+@pytest.mark.parametrize(
+    ("visible", "devices"),
+    [("1", [1]), ("GPU-1,0", [1, 0]), ("", []), ("-1", []), ("1,7,0", [1]), ("GPU-9", []), ("no", [])],
+)
+def test_only_the_cards_cuda_shows_are_sampled(
+    monkeypatch: pytest.MonkeyPatch, visible: str, devices: list[int]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    watched = Watched(FakeCard(), FakeCard("GPU-1", index=1))
+    assert [row["device"] for row in watched.sample()] == [None, *devices]
+    if not devices:
+        assert watched.notes[-1] == "no NVIDIA device (none is visible): rows of the host only"
+
+
+def test_numbers_among_different_cards_may_not_be_cudas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    cards = FakeCard(), FakeCard("GPU-1", name="NVIDIA L40S", index=1)
+    assert any("NVML's numbers may not be CUDA's" in note for note in Watched(*cards).notes)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert Watched(*cards).notes == []
+
+
+def test_memory_of_processes_that_nvml_does_not_name_is_null_and_said_once() -> None:
+    card = FakeCard()
+    card.processes = [(1, 5)]
+    watched = Watched(card)
+    assert watched.sample()[1]["process_memory_bytes"] is None
+    assert [note for note in watched.notes if "names none of our processes" in note]
+    card.processes = [(os.getpid(), None)]  # NVML names it and does not say how much
+    assert watched.sample(1)[1]["process_memory_bytes"] is None
+
+
+def test_without_byte_counters_pcie_is_looked_at_once_a_second() -> None:
+    card = FakeCard()
+    card.pcie_bytes = None
+    watched = Watched(card)
+    rows = [watched.sample()[1] for _ in range(21)]
+    assert [row["pcie_tx_bytes_per_s"] for row in rows] == [50_000, *[None] * 19, 50_000]
+    assert watched.nvml.asked["nvmlDeviceGetFieldValues"] == 1
+    assert any("PCIe traffic is that of 20 ms, once a second" in note for note in watched.notes)
+    card.refuses["nvmlDeviceGetPcieThroughput"] = FakeNvml.NVMLError_NotSupported
+    watched.sample(1)
+    watched.sample(1)
+    assert watched.nvml.asked["nvmlDeviceGetPcieThroughput"] == 2 * 2 + 1
+
+
+def test_a_counter_that_went_back_is_no_rate() -> None:
+    card = FakeCard()
+    watched = Watched(card)
+    watched.sample()
+    card.pcie_bytes = [0, 3_000]
+    row = watched.sample(1)[1]
+    assert (row["pcie_tx_bytes_per_s"], row["pcie_rx_bytes_per_s"]) == (None, 1_000)
+
+
+def test_without_a_gpu_there_are_rows_of_the_host_and_it_says_so() -> None:
+    recorder = Recorder()
+    with Sampler(recorder, 0.001, load_nvml=lambda: (None, "Driver Not Loaded")) as sampler:
+        while sampler.samples < 3:
+            time.sleep(0.001)
+    told = sampler.stop()
+    assert {row[1] for row in recorder.telemetry} == {None}
+    assert len(recorder.telemetry) == told["samples"]
+    assert told["notes"] == ["no NVIDIA device (Driver Not Loaded): rows of the host only"]
+    assert told["cpu_ns"] > 0
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Iterator[Path]:
+    """A machine that stood still."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/statm").write_text("9000 250 80 1 0 300 0\n")
+    (tmp_path / "stat").write_text("cpu  100 0 50 900 50 0 0 0 0 0\ncpu0 1 2 3 4\n")
+    (tmp_path / "meminfo").write_text("MemTotal:  1000 kB\nMemFree:  100 kB\nMemAvailable:  400 kB\n")
+    return tmp_path
+
+
+def test_the_host_in_mental_arithmetic(proc: Path) -> None:
+    spent = iter([0, 100_000_000])
+    host = Host(proc, cpu_clock=lambda: next(spent))
+    page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+    assert host.read(START, slow=True) == {
+        "cpu_percent": None,
+        "process_memory_bytes": 250 * page,
+        "machine_cpu_percent": None,
+        "memory_used_bytes": 600 * 1024,
+    }
+    (proc / "stat").write_text(f"cpu  {100 + 3 * ticks} 0 50 1900 50 0 0 0 0 0\n")
+    later = host.read(START + 2 * SECOND, slow=True)
+    assert later["cpu_percent"] == 5.0  # 0.1 s of CPU in 2 s
+    assert later["machine_cpu_percent"] == 150.0  # 3 s of CPU in 2 s
+    host.close()
+
+
+def test_what_the_kernel_does_not_show_is_null_and_said(proc: Path) -> None:
+    (proc / "stat").unlink()
+    host = Host(proc)
+    assert host.read(START, slow=True)["machine_cpu_percent"] is None
+    assert host.notes == [f"host: {proc}/stat cannot be read (No such file or directory)"]
+    host.close()
+
+
+def test_a_failing_sampler_ends_its_rows_and_keeps_why(caplog: pytest.LogCaptureFixture) -> None:
+    def load() -> Any:
+        raise ZeroDivisionError("of the driver")
+
+    with caplog.at_level(logging.WARNING), Sampler(Recorder(), load_nvml=load) as sampler:
+        pass
+    assert "ZeroDivisionError: of the driver" in sampler.stop()["failure"]
+    assert "everything else goes on" in caplog.text
+
+
+def test_a_failure_in_the_middle_and_one_while_closing_are_contained() -> None:
+    watched = FakeNvml(FakeCard())
+    watched.cards[0].refuses["nvmlDeviceGetPowerUsage"] = MemoryError
+    sampler = Sampler(Recorder(), 0.001, load_nvml=lambda: (watched, None))
+    sampler.start()
+    assert sampler._thread is not None
+    sampler._thread.join(10)
+    assert "MemoryError" in sampler.stop()["failure"]
+    assert watched.shut_down == 1
+
+
+def test_rows_that_nobody_takes_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MOST_WAITING", 5)
+    recorder = Recorder()
+    sampler = Sampler(recorder, 0.001, load_nvml=lambda: (None, "none"))
+    sampler.start()
+    assert sampler._thread is not None
+    sampler._thread.join(10)
+    assert len(recorder.telemetry) == 5
+    assert "nobody writes them" in sampler.stop()["failure"]
+
+
+def test_a_machine_without_threads_goes_without_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    sampler = Sampler(Recorder())
+    sampler.start()
+    assert "can't start new thread" in sampler.stop()["failure"]
+
+
+def test_off_means_no_thread_and_no_row() -> None:
+    recorder = Recorder()
+    with Sampler(recorder, False) as sampler:
+        assert sampler._thread is None
+    assert sampler.stop()["period_seconds"] is None
+    assert not recorder.telemetry
+
+
+@pytest.mark.parametrize("period", [0, -1, float("nan"), float("inf"), 1e-6, "often", None])
+def test_a_period_that_cannot_be_is_refused(period: Any) -> None:
+    with pytest.raises(InputError, match="give True, False or the seconds between two samples"):
+        Sampler(Recorder(), period)
+
+
+def test_late_samples_are_counted_and_not_caught_up() -> None:
+    """Every look takes 120 ms of a period of 50: of three moments, one is sampled."""
+    clock, recorder = Clock(), Recorder()
+    sampler = Sampler(recorder, 0.05, load_nvml=lambda: (None, "none"), clock=clock)
+    sampler.open()
+    waits: list[float] = []
+
+    def slow_sample() -> None:
+        clock.now_ns += 120_000_000
+        sampler.samples += 1
+
+    def wait(seconds: float) -> bool:
+        waits.append(round(seconds, 6))
+        clock.now_ns += round(seconds * SECOND)
+        return sampler.samples == 3
+
+    sampler.sample = slow_sample
+    sampler._stop.wait = wait
+    sampler._sample_until_stopped()
+    sampler.close()
+    assert waits == [0.03, 0.03, 0.03]
+    assert sampler.missed == 6
+
+
+def test_rows_reach_the_disk_as_the_schema_has_them(tmp_path: Path) -> None:
+    from engine_probe.record.reading import read_stream
+
+    watched = Watched(FakeCard())
+    failures: list[BaseException] = []
+    writer = Writer(watched.recorder, tmp_path, failures.append)
+    for _ in range(3):
+        watched.clock.now_ns += 50_000_000
+        watched.sampler.sample()
+    tables = writer.close(keep_streams=True)
+    assert (tables, failures) == ({}, [])
+    table = read_stream(tmp_path / "telemetry.arrows", "telemetry")
+    assert table["device"].to_pylist() == [None, 0] * 3
+    assert table["power_mw"].to_pylist()[1] == 350_000
