@@ -1,0 +1,122 @@
+"""What changed from one measurement to another, and whether repeats say that it is real.
+
+One run each shows a change and cannot say whether the next run would show it again; that is said, not guessed. With
+repeats on both sides Welch's t-test judges every metric, corrected for how many are judged (Holm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from engine_probe.analysis.summary import Summary
+
+SIGNIFICANT = 0.05
+STEPS = 2001  # of the integral; odd, for Simpson's rule
+
+Verdict = Literal["better", "worse", "not different", "no repeats"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    unit: str
+    better: Literal["more", "less"]
+    formula: str
+    value: Callable[[Summary], float | None]
+
+
+def percentile(latency: str, percent: int) -> Callable[[Summary], float | None]:
+    def value(summary: Summary) -> float | None:
+        (found,) = (each for each in summary.latencies if each.name == latency)
+        ns = found.percentiles_ns[percent]
+        return None if ns is None else ns / 1e6
+
+    return value
+
+
+METRICS = (
+    Metric("output_tokens_per_s", "tokens/s", "more", "output tokens / time", lambda run: run.output_tokens_per_s),
+    Metric("total_tokens_per_s", "tokens/s", "more", "prompts and answers / time", lambda run: run.total_tokens_per_s),
+    Metric("requests_per_s", "requests/s", "more", "answered requests / time", lambda run: run.requests_per_s),
+    *(
+        Metric(f"{name.lower()}_p{percent}_ms", "ms", "less", f"p{percent} of {name}", percentile(name, percent))
+        for name in ("TTFT", "TPOT", "ITL", "E2EL")
+        for percent in (50, 99)
+    ),
+    Metric("peak_kv_share", "", "less", "KV blocks in use at most / all", lambda run: run.peak_kv_share),
+    Metric("preemptions", "", "less", "requests thrown out", lambda run: run.preemptions),
+    Metric("recomputed_share", "", "less", "tokens computed twice / scheduled", lambda run: run.recomputed_share),
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of one point, before and after: means over the repeats."""
+
+    metric: Metric
+    before: float
+    after: float
+    repeats: tuple[int, int]
+    p: float | None  # None with one run on a side; corrected once `corrected` has seen all
+
+    @property
+    def relative(self) -> float | None:
+        """None where there is nothing to relate it to."""
+        return self.after / self.before - 1 if self.before else (0.0 if self.after == self.before else None)
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.p is None:
+            return "no repeats"
+        if self.p >= SIGNIFICANT:
+            return "not different"
+        return "better" if (self.after > self.before) == (self.metric.better == "more") else "worse"
+
+
+def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]:
+    """Of every metric that all runs of both sides have."""
+    found = []
+    for metric in METRICS:
+        old, new = ([metric.value(run) for run in side] for side in (before, after))
+        known = [[value for value in side if value is not None] for side in (old, new)]
+        if len(known[0]) == len(old) and len(known[1]) == len(new) and old and new:
+            means = [float(np.mean(side)) for side in known]
+            found.append(Change(metric, means[0], means[1], (len(old), len(new)), welch(known[0], known[1])))
+    return found
+
+
+def welch(old: Sequence[float], new: Sequence[float]) -> float | None:
+    """Two-sided p of Welch's t-test; None without repeats on both sides."""
+    if len(old) < 2 or len(new) < 2:
+        return None
+    errors = [float(np.var(side, ddof=1)) / len(side) for side in (old, new)]
+    distance, error = float(np.mean(new) - np.mean(old)), sum(errors)
+    if not error:
+        return 0.0 if distance else 1.0
+    freedom = error**2 / sum(part**2 / (len(side) - 1) for part, side in zip(errors, (old, new), strict=True))
+    return student(distance / math.sqrt(error), freedom)
+
+
+def student(t: float, freedom: float) -> float:
+    """Two-sided p of Student's t: with t = sqrt(freedom) tan(angle) the density is a power of the cosine."""
+    angles = np.linspace(0, math.atan(abs(t) / math.sqrt(freedom)), STEPS)
+    weights = np.where(np.arange(STEPS) % 2, 4.0, 2.0)
+    weights[[0, -1]] = 1.0
+    inside = float((weights * np.cos(angles) ** (freedom - 1)).sum()) * float(angles[1]) / 3
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+    return max(0.0, 1 - 2 * scale * inside)
+
+
+def corrected(found: Sequence[Change]) -> list[Change]:
+    """Holm: the smallest p times how many are judged, the next times one less, and never below the one before."""
+    judged = sorted((index for index, each in enumerate(found) if each.p is not None), key=lambda i: found[i].p or 0.0)
+    result, floor = list(found), 0.0
+    for place, index in enumerate(judged):
+        floor = max(floor, min(1.0, (found[index].p or 0.0) * (len(judged) - place)))
+        result[index] = replace(found[index], p=floor)
+    return result

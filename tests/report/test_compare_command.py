@@ -1,0 +1,99 @@
+"""`engine_probe compare`: point by point, and a gate that a CI job stops at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from recorded import facts, ran, write_run, write_sweep
+
+from engine_probe.commands.compare import command
+
+RATE = "output_tokens_per_s < -5%"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Twenty requests with a pool of 60 blocks, and with 40."""
+    place = tmp_path_factory.mktemp("runs")
+    return write_run(place / "a", ran(20), facts(60)), write_run(place / "b", ran(20, blocks=40), facts(40))
+
+
+def compare(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_a_smaller_pool_costs_throughput_and_breaks_the_gate(runs: tuple[Path, Path]) -> None:
+    result = compare(*runs, "--fail-if", RATE)
+    assert result.exit_code == 1
+    assert f"{RATE} is broken: 2,130 to 1,702 tokens/s, -20.1%, no repeats" in result.stderr
+    assert "kv.blocks differs: 60 before, 40 after" in result.stdout
+    assert compare(*reversed(runs), "--fail-if", RATE).exit_code == 0
+
+
+def test_json_for_machines_and_markdown_for_people(runs: tuple[Path, Path]) -> None:
+    (found,) = json.loads(compare(*runs, "--format", "json").stdout)
+    first = found["points"][0]["changes"][0]
+    assert (first["metric"], first["better"], first["repeats"], first["p"]) == (
+        "output_tokens_per_s",
+        "more",
+        [1, 1],
+        None,
+    )
+    assert "| output_tokens_per_s | tokens/s | 2,130 | 1,702 | -20.1% | - | no repeats |" in (
+        compare(*runs, "--format", "markdown").stdout
+    )
+
+
+def with_repeats(folder: Path, *blocks: int) -> Path:
+    """A sweep of one level, once for each size of pool."""
+    points = []
+    for number, size in enumerate(blocks):
+        write_run(folder / "points" / f"p{number}", ran(20, blocks=size), facts(60))
+        work = {"concurrency": 20, "input_len": 48, "output_len": 40}
+        points.append({"id": f"p{number}", "point": {"workload": work, "repeat": number}, "status": "complete"})
+    (folder / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))
+    return folder
+
+
+def test_repeats_tell_what_is_real(tmp_path: Path) -> None:
+    large, small = with_repeats(tmp_path / "a", 60, 60, 61), with_repeats(tmp_path / "b", 40, 40, 41)
+    (found,) = json.loads(compare(large, small, "--format", "json").stdout)
+    assert [point["point"] for point in found["points"]] == ["20 at once"]
+    assert found["points"][0]["changes"][0]["verdict"] == "worse"
+    (same,) = json.loads(compare(large, large, "--format", "json").stdout)
+    assert {change["verdict"] for change in same["points"][0]["changes"]} == {"not different"}
+
+
+def test_a_point_that_is_gone_is_named_and_holds_no_gate(tmp_path: Path) -> None:
+    before, after = write_sweep(tmp_path / "a", (1, 2, 4)), write_sweep(tmp_path / "b", (1, 2))
+    whole = compare(before, after, "--fail-if", RATE)
+    assert (whole.exit_code, f"only in {before}: 4 at once" in whole.stdout.replace("\n", "")) == (0, True)
+    (after / "points" / "p2" / "run.json").unlink()
+    broken = compare(before, after, "--fail-if", RATE)
+    assert broken.exit_code == 1
+    assert f"{RATE} cannot be held at 2 at once: not all of it was measured" in broken.stderr
+
+
+@pytest.mark.parametrize("which", ["alone", "kinds", "points", "metric"])
+def test_what_cannot_be_compared_is_refused(runs: tuple[Path, Path], tmp_path: Path, which: str) -> None:
+    sweep = write_sweep(tmp_path / "sweep", (1,))
+    arguments, why = {
+        "alone": ((runs[0],), "name a second folder"),
+        "kinds": ((runs[0], sweep), "compare two of a kind"),
+        "points": ((sweep, write_sweep(tmp_path / "other", (2,))), "no point in common"),
+        "metric": ((*runs, "--fail-if", "ttft_p99_ms > 5%"), "these runs have no ttft_p99_ms"),
+    }[which]
+    result = compare(*arguments)
+    assert why in str(result.exception)
+    assert getattr(result.exception, "exit_code", None) == 2
+
+
+def test_a_name_is_only_a_name(tmp_path: Path) -> None:
+    mine = write_run(tmp_path / "a", ran(1), facts(name="tiny"))
+    theirs = write_run(tmp_path / "b", ran(1), facts(name="<script>`|\x1b[31m"))
+    text = compare(mine, theirs, "--format", "markdown").stdout
+    assert "<script>" not in text
+    assert "\x1b" not in text + compare(mine, theirs).stdout
