@@ -24,7 +24,7 @@ class Run:
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        self.notes = [note] if (note := _status_note(self)) else []
+        self.notes = [note for note in (_status_note(self), _telemetry_note(self)) if note]
 
     @property
     def finished(self) -> bool:
@@ -82,3 +82,8 @@ def _status_note(run: Run) -> str | None:
         return "still being recorded: these are the rows on disk so far"
     assert run.status == COMPLETE
     return None
+
+
+def _telemetry_note(run: Run) -> str | None:
+    failure: str | None = run.facts.get("telemetry", {}).get("failure")
+    return f"telemetry ends early ({failure.strip().splitlines()[-1]})" if failure else None

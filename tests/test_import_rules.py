@@ -26,7 +26,27 @@ FORBIDDEN = {
         "engine_probe.report",
     },
     "report": {"torch", "vllm", "engine_probe.hook", "engine_probe.engine", "engine_probe.sweep"},
-    "workload": {"engine_probe.hook", "engine_probe.record", "engine_probe.sweep", "engine_probe.report"},
+    "workload": {
+        "torch",
+        "engine_probe.hook",
+        "engine_probe.record",
+        "engine_probe.telemetry",
+        "engine_probe.analysis",
+        "engine_probe.sweep",
+        "engine_probe.report",
+        "engine_probe.commands",
+    },
+    "telemetry": {
+        "torch",
+        "vllm",
+        "engine_probe.hook",
+        "engine_probe.engine",
+        "engine_probe.workload",
+        "engine_probe.analysis",
+        "engine_probe.sweep",
+        "engine_probe.report",
+        "engine_probe.commands",
+    },
     "engine": {"engine_probe.hook", "engine_probe.record", "engine_probe.sweep", "engine_probe.commands"},
 }
 

@@ -88,6 +88,25 @@ class Workers(msgspec.Struct):
     ranks: list[Rank]
 
 
+class SampledDevice(msgspec.Struct):
+    device: int
+    name: str
+    uuid: str
+    mig_instance: bool
+
+
+class Telemetry(msgspec.Struct):
+    """How the table of the same name came about, and what could not be read."""
+
+    period_seconds: float | None
+    samples: int
+    missed_samples: int
+    cpu_ns: int
+    devices: list[SampledDevice]
+    notes: list[str]
+    failure: str | None
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """From the first moment of a run; nothing is known of files and workers before it ends."""
 
@@ -102,6 +121,7 @@ class Facts(msgspec.Struct, kw_only=True):
     limits: Limits
     tables: dict[str, TableFacts] | msgspec.UnsetType = msgspec.UNSET
     workers: Workers | msgspec.UnsetType = msgspec.UNSET
+    telemetry: Telemetry | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ended(Facts, kw_only=True):

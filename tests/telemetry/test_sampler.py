@@ -13,14 +13,33 @@ import pytest
 from fake_nvml import FakeCard, FakeNvml
 
 from engine_probe.errors import InputError
+from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import Writer
+from engine_probe.run import load
 from engine_probe.telemetry import sampler as room
 from engine_probe.telemetry.host import Host
 from engine_probe.telemetry.sampler import Sampler
 
 SECOND = 1_000_000_000
+# What the engine says of itself, as little of it as `run.json` must hold.
+ENGINE: dict[str, Any] = {
+    "versions": {"vllm": None, "distribution": None},
+    "engine": {"arguments": {}, "executor": "none", "scheduler": "none", "asynchronous": False},
+    "model": {"name": "tiny", "architecture": None, "dtype": "bfloat16", "max_model_len": 512}
+    | {"num_layers": 2, "num_kv_heads": 2, "head_size": 32},
+    "kv": {
+        "blocks": 9,
+        "block_size_tokens": 32,
+        "bytes": 9,
+        "bytes_per_block": 1,
+        "groups": 1,
+        "prefix_caching": False,
+    },
+    "limits": {"max_num_seqs": 256, "max_num_batched_tokens": 4096, "policy": "fcfs"},
+}
+WORKERS: dict[str, Any] = {"recorded": False, "reason": "made by hand", "ranks": []}
 START = 100 * SECOND
 
 
@@ -314,6 +333,15 @@ def test_a_machine_without_threads_goes_without_telemetry(monkeypatch: pytest.Mo
     sampler = Sampler(Recorder())
     sampler.start()
     assert "can't start new thread" in sampler.stop()["failure"]
+
+
+def test_whoever_reads_the_run_is_told_that_telemetry_ended(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", ENGINE)
+    Writer(Recorder(), folder.path, lambda error: None).close(keep_streams=True)
+    sampler = Sampler(Recorder(), load_nvml=lambda: 1 / 0)
+    sampler.start()
+    folder.finish("why", workers=WORKERS, tables={}, close={}, telemetry=sampler.stop())
+    assert load(folder.path).notes[1:] == ["telemetry ends early (ZeroDivisionError: division by zero)"]
 
 
 def test_off_means_no_thread_and_no_row() -> None:
