@@ -47,6 +47,7 @@ def level(concurrency: int, repeats: Sequence[PointFigures]) -> Level:
     return Level(
         concurrency=concurrency,
         output_tokens_per_s=mean,
+        peak_running=max(point.summary.peak_running for point in repeats),
         peak_kv_share=max(point.summary.peak_kv_share for point in repeats),
         waited_for_kv=any(point.kv_share > 0 for point in repeats),
         repeats=len(rates),

@@ -17,6 +17,7 @@ class Level:
 
     concurrency: int
     output_tokens_per_s: float
+    peak_running: int
     peak_kv_share: float
     waited_for_kv: bool  # a request waited for KV blocks, or lost them
     repeats: int = 1
@@ -38,7 +39,7 @@ class KvSaturation:
 
     after: int | None  # the highest level at which no request waited for blocks
     reached: int | None  # the lowest at which one did
-    derived: tuple[float, float] | None  # level / peak KV share, least and most over the levels before it
+    derived: tuple[float, float] | None  # most running / most of the pool in use, over the levels before it
 
     @property
     def predicted(self) -> bool:
@@ -106,6 +107,6 @@ def kv_saturation(levels: Sequence[Level]) -> KvSaturation:
     """The pool fills in proportion to the requests in it, so each level below tells how many it would hold."""
     reached = next((level.concurrency for level in levels if level.waited_for_kv), None)
     below = [level for level in levels if reached is None or level.concurrency < reached]
-    holds = [level.concurrency / level.peak_kv_share for level in below if level.peak_kv_share > 0]
+    holds = [level.peak_running / level.peak_kv_share for level in below if level.peak_kv_share > 0]
     after = below[-1].concurrency if below else None
     return KvSaturation(after, reached, (min(holds), max(holds)) if holds else None)

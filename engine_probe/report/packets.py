@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine_probe.errors import InputError
+
 SEQUENCE = 1  # all packets come from one writer
 BEGIN, END, COUNTER = 1, 2, 4  # TrackEvent.Type
 BOOTTIME, REALTIME = 6, 1  # clocks by Perfetto's numbers
@@ -134,6 +136,8 @@ def rows(pieces: Pieces, columns: Mapping[str, Column]) -> Iterator[bytes]:
 
 
 def fill_varint(target: npt.NDArray[np.uint8], values: npt.NDArray[np.int64]) -> None:
+    if (values < 0).any():
+        raise InputError("a time or a count in this recording is negative: it is damaged")
     shifts = 7 * np.arange(VARINT_BYTES)
     target[:] = values[:, None] >> shifts & 0x7F
     target[:, :-1] |= 0x80

@@ -51,7 +51,7 @@ class Page:
         )
         scripts = (
             element("script", Html(data), id="charts", type="application/json"),
-            element("script", Html(asset("uPlot.iife.min.js"))),
+            element("script", Html(f"/*\n{asset('uPlot.LICENSE')}*/\n{asset('uPlot.iife.min.js')}")),
             element("script", Html(asset("page.js"))),
         )
         return (

@@ -111,7 +111,7 @@ def telemetry(table: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
         chosen = pc.is_null(table["device"]) if device is None else pc.equal(table["device"], device)
         mine = table.filter(chosen)
         for field in table.schema:
-            known = mine.filter(pc.is_valid(mine[field.name]))
+            known = mine.filter(pc.is_finite(mine[field.name]))  # neither null nor NaN
             if field.name in ("time_ns", "device") or not known.num_rows:
                 continue
             uuid = next(uuids)

@@ -91,4 +91,4 @@ def kv_verdict(kv: KvSaturation) -> Iterator[str]:
     low, high = (f"{value:,.0f}" for value in kv.derived)
     about = low if low == high else f"{low} to {high}"
     verb = "Predicted, not measured: the" if kv.predicted else "The"
-    yield f"{verb} pool is full with {about} requests at once (level / its peak share of the pool, below that)."
+    yield f"{verb} pool is full with {about} requests at once (most running / most of the pool in use, below that)."

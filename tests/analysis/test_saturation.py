@@ -13,8 +13,8 @@ from engine_probe.analysis.saturation import Level, saturation
 Curve = Callable[[float], float]
 
 
-def level(concurrency: int, rate: float, kv: float = 0.5, waited: bool = False) -> Level:
-    return Level(concurrency, rate, kv, waited)
+def level(concurrency: int, rate: float, kv: float = 0.5, waited: bool = False, running: int | None = None) -> Level:
+    return Level(concurrency, rate, running or concurrency, kv, waited)
 
 
 def broken_line(knee: float, peak: float, slopes: tuple[float, float, float]) -> Curve:
@@ -108,3 +108,9 @@ def test_a_pool_that_was_never_full_is_only_predicted() -> None:
 def test_a_pool_that_was_full_from_the_start_tells_no_size() -> None:
     found = saturation([level(4, 40, 1.0, waited=True)]).kv
     assert (found.after, found.reached, found.derived) == (None, 4, None)
+
+
+def test_a_batch_smaller_than_the_level_is_what_fills_the_pool() -> None:
+    """Only 50 of 400 requests run at once, in a quarter of the pool."""
+    found = saturation([level(400, 40, 0.25, running=50)]).kv
+    assert found.derived == pytest.approx((200, 200))

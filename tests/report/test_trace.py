@@ -7,6 +7,7 @@ binary on the PATH as trace_processor_shell.
 from __future__ import annotations
 
 import io
+import math
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from perfetto.trace_processor import TraceProcessor, TraceProcessorConfig
 from recorded import MS, facts, ran, table, write_run
 
 from engine_probe.commands.trace import command
+from engine_probe.errors import InputError
 from engine_probe.report.trace import write_trace
 from engine_probe.run import Run, load
 
@@ -129,6 +131,7 @@ def test_workers_and_telemetry_have_tracks_of_their_own(tmp_path: Path) -> None:
     telemetry = [
         {"time_ns": 7, "device": 0, "power_mw": 250_000},
         {"time_ns": 8, "device": None, "cpu_percent": 12.5},
+        {"time_ns": 9, "device": None, "cpu_percent": math.nan},
     ]
     tables = ran(1) | {"workers": table("workers", workers), "telemetry": table("telemetry", telemetry)}
     read = traced(recorded(tmp_path, tables))
@@ -169,3 +172,9 @@ def test_perfettos_trace_processor_finds_the_same_by_sql(tmp_path: Path) -> None
         "preempted": run.preemptions.num_rows,
     }
     assert not wrong
+
+
+def test_a_negative_time_is_refused(tmp_path: Path) -> None:
+    rows = [{"iteration": 0, "start_ns": -5, "execute_ns": 10}]
+    with pytest.raises(InputError, match="negative"):
+        traced(recorded(tmp_path, {"iterations": table("iterations", rows)}))
