@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands.sweep import make_folder
+from engine_probe.errors import UnavailableError
 from engine_probe.hook.engine import check_version
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from engine_probe.sweep.plan import Point
-    from engine_probe.sweep.run import Event
+    from engine_probe.sweep.run import Event, Finished
 
 RECORDING = "recording"
 TICK_SECONDS = 0.25
@@ -91,19 +92,27 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     """The engine in a process of its own, its recording drawn while it grows."""
     from rich.console import Console
 
-    from engine_probe.sweep.run import LOG_FILE, run_points
+    from engine_probe.sweep.run import LOG_FILE, run_engine
 
     console = Console(stderr=True, highlight=False)
-    places = [folder / RECORDING]
-    events = run_points(point.engine, [point], places, folder / LOG_FILE, force, tick_seconds=TICK_SECONDS)
-    with closing(events):
-        if console.is_terminal:
-            draw(events, console, point)
-        else:
-            tell(events, point)
+    tasks = iter([(0, point, folder / RECORDING)])
+    with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, tick_seconds=TICK_SECONDS)) as events:
+        show_all = draw if console.is_terminal else tell
+        show_all(failing(events), console, point)
 
 
-def draw(events: Iterator[Event], console: Console, point: Point) -> None:
+def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
+    """An engine that dies is an error here; what it recorded stays."""
+    from engine_probe.sweep.result import Unmeasured
+    from engine_probe.sweep.run import FAILED, Finished
+
+    for event in events:
+        if isinstance(event, Finished) and isinstance(event.row, Unmeasured) and event.row.status == FAILED:
+            raise UnavailableError(event.row.reason)
+        yield event
+
+
+def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     from rich.live import Live
 
     from engine_probe.record.follow import Moment
@@ -122,7 +131,7 @@ def draw(events: Iterator[Event], console: Console, point: Point) -> None:
                     view.add(event)
 
 
-def tell(events: Iterator[Event], point: Point) -> None:
+def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     """Not a terminal: a line for what begins, and one now and then."""
     from engine_probe.record.follow import Moment
     from engine_probe.sweep.messages import Said
@@ -132,10 +141,10 @@ def tell(events: Iterator[Event], point: Point) -> None:
     for event in events:
         match event:
             case Said(text):
-                click.echo(text, err=True)
+                console.print(text)
             case Moment() if event.seconds - told >= PLAIN_SECONDS:
                 told = event.seconds
-                click.echo(f"  {live_line(point, event)}", err=True)
+                console.print(f"  {live_line(point, event)}", soft_wrap=True)
 
 
 def show(folder: Path) -> int:

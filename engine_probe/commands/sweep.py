@@ -102,10 +102,10 @@ def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, rows: list[R
     from engine_probe.sweep.run import LOG_FILE, run_sweep
     from engine_probe.sweep.screen import PlainScreen, Screen, TerminalScreen
 
-    todo = points(sweep)
+    todo = [] if sweep.adaptive else points(sweep)  # a search adds its own
     plain = verbose or not sys.stderr.isatty()
     screen: Screen = PlainScreen(todo, folder / LOG_FILE if verbose else None) if plain else TerminalScreen(todo)
-    with screen, closing(run_sweep(sweep, folder, force)) as events:
+    with screen, closing(run_sweep(sweep, folder, todo, force)) as events:
         for event in events:
             screen.show(event)
             if isinstance(event, PointResult | Unmeasured):

@@ -8,12 +8,17 @@ from engine_probe.sweep.plan import EngineSection, Workload
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One engine, and the points that it measures one after the other, each recorded into its folder."""
+    """The engine; what it measures follows, task by task."""
 
     engine: EngineSection
-    workloads: list[Workload]
-    folders: list[str]
     force: bool = False
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One point, recorded into this folder."""
+
+    workload: Workload
+    folder: str
 
 
 class Said(msgspec.Struct, frozen=True, tag=True):
@@ -34,6 +39,13 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """This point cannot be asked of this engine; the engine goes on."""
+
+    number: int
+    sentence: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """The last word: an error that a person is told."""
 
@@ -41,4 +53,4 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Message = Said | Began | Ended | Failed
+Message = Said | Began | Ended | Refused | Failed

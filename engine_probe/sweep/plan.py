@@ -14,7 +14,8 @@ from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
-from engine_probe.sweep.axes import Range, check_axis, combinations, documents, label
+from engine_probe.sweep.adaptive import Adaptive
+from engine_probe.sweep.axes import WORKLOAD, Range, check_axis, combinations, documents, label
 from engine_probe.sweep.document import convert, read_document, settle
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, ClosedLoop
@@ -91,6 +92,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     axes: dict[str, list[Any] | Range] = {}
     include: list[dict[str, Any]] = []
     exclude: list[dict[str, Any]] = []
+    adaptive: Adaptive | None = None
     repeats: Positive = 1
     point_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1800.0  # a point that takes longer is given up
 
@@ -120,7 +122,12 @@ class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workload: Workload
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {"": SweepFile, "engine": EngineSection, "workload": Workload}
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "": SweepFile,
+    "engine": EngineSection,
+    "workload": Workload,
+    "adaptive": Adaptive,
+}
 
 
 def shipped_folder() -> Path:
@@ -151,10 +158,22 @@ def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
         sweep = convert(document, SweepFile, SECTIONS)
         for axis in sweep.axes:
             check_axis(axis, Workload.__struct_fields__)
+        check_adaptive(sweep)
         check_points(points(sweep))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
+
+
+def check_adaptive(sweep: SweepFile) -> None:
+    if sweep.adaptive is None:
+        return
+    sweep.adaptive.check()
+    if not sweep.adaptive.axis.startswith(WORKLOAD):
+        raise InputError(f"adaptive.axis is {sweep.adaptive.axis}: a search varies the load, so name a workload field")
+    check_axis(sweep.adaptive.axis, Workload.__struct_fields__)
+    if sweep.adaptive.axis in sweep.axes:
+        raise InputError(f"axes.{sweep.adaptive.axis} is searched already (adaptive.axis): leave one of the two out")
 
 
 def points(sweep: SweepFile) -> list[Point]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
+from engine_probe.errors import EngineProbeError
 from engine_probe.record.folder import COMPLETE
-from engine_probe.run import Run
+from engine_probe.run import Run, load
 from engine_probe.sweep.plan import Point
 
 Region = Literal["spare", "shared", "overload"]
@@ -92,6 +94,17 @@ def measure(run: Run, point: Point) -> Row:
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / run.facts["kv"]["blocks"],
         median_first_token_seconds=float(np.median(first_token_ns.to_numpy())) / 1e9,
     )
+
+
+def finished(place: Path, point: Point) -> PointResult | None:
+    """What an earlier run of the same sweep measured here, if it is whole."""
+    if not place.is_dir():
+        return None
+    try:
+        row = measure(load(place), point)
+    except EngineProbeError:
+        return None
+    return row if isinstance(row, PointResult) else None
 
 
 def interpretation(results: list[PointResult]) -> str:

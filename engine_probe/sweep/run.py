@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -19,9 +19,11 @@ import msgspec
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.record.follow import Moment, Watch
 from engine_probe.run import load
-from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Said
+from engine_probe.sweep.adaptive import Adaptive, Found
+from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
-from engine_probe.sweep.result import PointResult, Row, Unmeasured, measure
+from engine_probe.sweep.result import Row, Unmeasured, finished, measure
+from engine_probe.sweep.seek import Seeker
 
 TICK_SECONDS = 1.0
 END_SECONDS = 20  # for the engine to let go of its memory and files
@@ -35,6 +37,8 @@ ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
 MESSAGES = msgspec.json.Decoder(Message)
 
 FAILED = "failed"
+
+Numbered = tuple[int, Point, Path]  # a point, its number in the sweep, and its folder
 
 
 class Reused(msgspec.Struct, frozen=True):
@@ -50,116 +54,157 @@ class Finished(msgspec.Struct, frozen=True):
     row: Row
 
 
-Event = Said | Began | Reused | Moment | PointResult | Unmeasured | None
+class Discovered(msgspec.Struct, frozen=True):
+    """What a search came to."""
+
+    curve: str
+    adaptive: Adaptive
+    found: Found
+    problem: str | None  # why it ended early
 
 
-def run_sweep(sweep: SweepFile, folder: Path, force: bool = False) -> Generator[Event]:
+class NeverBeganError(EngineProbeError):
+    """An engine that ended before its first point, which was this one."""
+
+    def __init__(self, sentence: str, exit_code: int, task: Numbered) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+        self.task = task
+
+
+Event = Said | Began | Reused | Moment | Row | Discovered | None
+
+
+def run_sweep(sweep: SweepFile, folder: Path, todo: list[Point], force: bool = False) -> Generator[Event]:
     """What happens, as it happens; after every point its row is on disk.
 
-    Points whose recording in `folder` is complete are read, not measured again. One process per engine; a point
-    that fails is a row with its reason, and the sweep goes on behind it.
+    `todo` holds the points of a grid; a search adds its own as it goes. Points whose recording in `folder` is
+    complete are read, not measured again. One process per engine; a point that fails is a row with its reason, and
+    the sweep goes on behind it.
     """
-    todo = points(sweep)
-    places = [folder / "points" / point.key for point in todo]
     rows: dict[int, Row] = {}
-    for number, (point, place) in enumerate(zip(todo, places, strict=True)):
-        if row := finished(place, point):
-            rows[number] = row
-            yield Reused(number)
-            yield row
-    save(folder, sweep, rows)
-    while left := [number for number in range(len(todo)) if number not in rows]:
-        engine = todo[left[0]].engine
-        group = [number for number in left if todo[number].engine.spec == engine.spec]
-        for number in group:
-            set_aside(places[number])
-        for event in run_group(
-            engine, [(number, todo[number], places[number]) for number in group], sweep, folder, force
-        ):
+    found: dict[str, Found] = {}
+
+    def noted(events: Iterator[Event | Finished]) -> Iterator[Event]:
+        """A finished point is on disk before anybody hears of it."""
+        for event in events:
             if isinstance(event, Finished):
                 rows[event.number] = event.row
-                save(folder, sweep, rows)
+                save(folder, sweep, rows, found)
                 yield event.row
             else:
                 yield event
 
+    def run(engine: EngineSection, tasks: Iterator[Numbered]) -> Iterator[Event]:
+        return noted(run_group(engine, tasks, folder, force, sweep.point_seconds))
+
+    save(folder, sweep, rows, found)
+    if sweep.adaptive is not None:
+        for base in points(sweep):
+            seeker = Seeker(sweep.adaptive, base, folder, todo, rows)
+            yield from run(base.engine, seeker.tasks())
+            found[seeker.name] = seeker.found
+            save(folder, sweep, rows, found)
+            for number in seeker.known:
+                yield Reused(number)
+                yield rows[number]
+            yield Discovered(seeker.name, sweep.adaptive, seeker.found, seeker.problem)
+        return
+    for number, point in enumerate(todo):
+        if row := finished(place_of(folder, point), point):
+            yield Reused(number)
+            yield from noted(iter([Finished(number, row)]))
+    for engine in dict.fromkeys(point.engine.spec for number, point in enumerate(todo) if number not in rows):
+        group = [number for number, point in enumerate(todo) if number not in rows and point.engine.spec == engine]
+        tasks = ((number, todo[number], place_of(folder, todo[number])) for number in group)
+        yield from run(todo[group[0]].engine, tasks)
+
 
 def run_group(
-    engine: EngineSection, group: list[tuple[int, Point, Path]], sweep: SweepFile, folder: Path, force: bool
+    engine: EngineSection, tasks: Iterator[Numbered], folder: Path, force: bool, seconds_each: float
 ) -> Generator[Event | Finished]:
-    """Points of one engine until one of them ends it: that one gets the reason, the others are left to a new one.
-
-    An engine that never began a point is not tried again: all its points get the reason.
-    """
-    numbers, todo, places = (list(part) for part in zip(*group, strict=True))
-    log = new_log(folder)
-    current: int | None = None
+    """One engine after the other until all tasks are done; one that never began a point is not tried again."""
     try:
-        for event in run_points(engine, todo, places, log, force, seconds_each=sweep.point_seconds):
-            if isinstance(event, Began):
-                current = event.number
-                yield Began(numbers[current])
-            elif isinstance(event, PointResult | Unmeasured):
-                assert current is not None
-                yield Finished(numbers[current], event)
-                current = None
-            else:
-                yield event
-    except EngineProbeError as error:
-        hit = range(len(todo)) if current is None else [current]
-        for index in hit:
-            yield Finished(
-                numbers[index], Unmeasured(places[index].name, todo[index], FAILED, str(error), error.exit_code)
-            )
+        while (yield from run_engine(engine, tasks, new_log(folder), force, seconds_each)) is not None:
+            pass
+    except NeverBeganError as error:
+        for number, point, place in itertools.chain([error.task], tasks):
+            yield Finished(number, Unmeasured(place.name, point, FAILED, str(error), error.exit_code))
 
 
-def run_points(
+def run_engine(
     engine: EngineSection,
-    todo: list[Point],
-    places: list[Path],
+    tasks: Iterator[Numbered],
     log: Path,
     force: bool = False,
     seconds_each: float | None = None,
     tick_seconds: float | None = None,
-) -> Generator[Event]:
-    """One engine, point after point; None when a tick has passed and there is nothing to say."""
-    job = Job(engine, [point.workload for point in todo], [str(place) for place in places], force)
-    done = 0
-    begun = time.monotonic()
-    watch: Watch | None = None
-    with engine_process(job, log) as (process, pipe):
-        for message in messages(process, pipe, tick_seconds or TICK_SECONDS):
-            match message:
-                case None if watch is not None:
-                    yield watch.progress()
-                    if seconds_each is not None and time.monotonic() - begun > seconds_each:
-                        raise UnavailableError(f"given up after {seconds_each:g} s (point_seconds)")
-                case None | Said():
-                    yield message
-                case Began(number):
-                    begun, watch = time.monotonic(), Watch(places[number])
-                    yield message
-                case Ended(number):
-                    watch = None
-                    done += 1
-                    yield measure(load(places[number]), todo[number])
-                case Failed(sentence, exit_code):
-                    kind = InputError if exit_code == InputError.exit_code else UnavailableError
-                    raise kind(f"{sentence}; all the engine said is in {log}")
-        code = process.wait()
-    if code or done < len(todo):
-        raise engine_ended(code, log, f"after {done} of {len(todo)} points")
+) -> Generator[Event | Finished, None, Unmeasured | None]:
+    """Task after task on one engine; None as an event when a tick has passed and there is nothing to say.
 
-
-def finished(place: Path, point: Point) -> PointResult | None:
-    """What an earlier run of the same sweep measured here, if it is whole."""
-    if not place.is_dir():
+    Returns None when there is no task left, or the row of the task that ended the engine. The next task is asked for
+    when somebody has seen the row of the one before.
+    """
+    task = next(tasks, None)
+    if task is None:
         return None
+    watch, begun = None, 0.0
+    ever_began = False
     try:
-        row = measure(load(place), point)
-    except EngineProbeError:
-        return None
-    return row if isinstance(row, PointResult) else None
+        with engine_process(Job(engine, force), log) as (process, pipe):
+            hand_over(process, task)
+            for message in messages(process, pipe, tick_seconds or TICK_SECONDS):
+                match message:
+                    case None if watch is not None:
+                        yield watch.progress()
+                        if seconds_each is not None and time.monotonic() - begun > seconds_each:
+                            raise UnavailableError(f"given up after {seconds_each:g} s (point_seconds)")
+                    case None | Said():
+                        yield message
+                    case Began():
+                        begun, watch, ever_began = time.monotonic(), Watch(task[2]), True
+                        yield Began(task[0])
+                    case Ended() | Refused():
+                        watch = None
+                        yield Finished(task[0], row_of(message, task))
+                        task = next(tasks, None)
+                        hand_over(process, task)
+                        if task is None:
+                            return None
+                    case Failed(sentence, exit_code):
+                        kind = InputError if exit_code == InputError.exit_code else UnavailableError
+                        raise kind(f"{sentence}; all the engine said is in {log}")
+            raise engine_ended(process.wait(), log)
+    except EngineProbeError as error:
+        assert task is not None
+        if not ever_began:
+            raise NeverBeganError(str(error), error.exit_code, task) from error
+        lost = Unmeasured(task[2].name, task[1], FAILED, str(error), error.exit_code)
+        yield Finished(task[0], lost)
+        return lost
+
+
+def row_of(message: Ended | Refused, task: Numbered) -> Row:
+    _, point, place = task
+    if isinstance(message, Refused):
+        return Unmeasured(place.name, point, FAILED, message.sentence, InputError.exit_code)
+    return measure(load(place), point)
+
+
+def hand_over(process: subprocess.Popen[bytes], task: Numbered | None) -> None:
+    """The next task, or that there is none. An engine that has ended does not hear it, which shows elsewhere."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        if task is None:
+            process.stdin.close()
+            return
+        set_aside(task[2])
+        process.stdin.write(msgspec.json.encode(Task(task[1].workload, str(task[2]))) + b"\n")
+        process.stdin.flush()
+
+
+def place_of(folder: Path, point: Point) -> Path:
+    return folder / "points" / point.key
 
 
 def set_aside(place: Path) -> None:
@@ -193,8 +238,8 @@ def engine_process(job: Job, log_file: Path) -> Iterator[tuple[subprocess.Popen[
             )
         os.close(writing)
         assert process.stdin is not None
-        with process.stdin as stdin:
-            stdin.write(msgspec.json.encode(job))
+        with suppress(BrokenPipeError):
+            process.stdin.write(msgspec.json.encode(job) + b"\n")
         try:
             yield process, reading
         finally:
@@ -207,6 +252,9 @@ def engine_process(job: Job, log_file: Path) -> Iterator[tuple[subprocess.Popen[
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Whatever it is still at; its recording stays readable up to the last row."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
     process.terminate()
     try:
         process.wait(END_SECONDS)
@@ -231,10 +279,10 @@ def messages(process: subprocess.Popen[bytes], pipe: int, tick_seconds: float) -
         yield from map(MESSAGES.decode, lines)
 
 
-def save(folder: Path, sweep: SweepFile, rows: dict[int, Row]) -> None:
+def save(folder: Path, sweep: SweepFile, rows: dict[int, Row], found: dict[str, Found]) -> None:
     """After every point, in one step."""
     partial = folder / f".{RESULT_FILE}.partial"
-    result = {"sweep": sweep, "points": [rows[number] for number in sorted(rows)]}
+    result = {"sweep": sweep, "points": [rows[number] for number in sorted(rows)], "found": found}
     try:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
         partial.replace(folder / RESULT_FILE)
@@ -244,10 +292,10 @@ def save(folder: Path, sweep: SweepFile, rows: dict[int, Row]) -> None:
         ) from error
 
 
-def engine_ended(code: int, log: Path, when: str) -> EngineProbeError:
+def engine_ended(code: int, log: Path) -> EngineProbeError:
     how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return UnavailableError(f"the engine's process ended {how}{hint} {when}: {last_error(log)}; see {log}")
+    return UnavailableError(f"the engine's process ended {how}{hint}: {last_error(log)}; see {log}")
 
 
 def last_error(log: Path) -> str:

@@ -19,7 +19,7 @@ from engine_probe.record.follow import Moment
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Row, Unmeasured, curve, interpretation
-from engine_probe.sweep.run import Event, Reused
+from engine_probe.sweep.run import Discovered, Event, Reused
 
 PLAIN_SECONDS = 10  # between signs of life in a log
 REGION_STYLES = {"spare": "green", "shared": "yellow", "overload": "red"}
@@ -56,14 +56,31 @@ def result_line(result: Row) -> str:
     return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s"
 
 
+def place_in(number: int, total: int) -> str:
+    """How many points a search takes nobody knows before."""
+    return f"point {number + 1} of {total}" if total else f"point {number + 1}"
+
+
+def found_line(event: Discovered) -> str:
+    """What a search found, and how narrowly."""
+    name, found = event.adaptive.axis.rpartition(".")[2], event.found
+    start = f"{event.curve}: " if event.curve else ""
+    if found.best is None:
+        return f"{start}nothing found: {event.problem or f'not even {name} {found.below} meets the SLO'}"
+    goal = "throughput saturates at" if event.adaptive.goal == "saturation" else "the SLO is met up to"
+    tried = [f"{way} {value}" for way, value in (("above", found.above), ("below", found.below)) if value is not None]
+    narrowed = f" (measured between: {', '.join(tried)})" if tried else ""
+    return f"{start}{goal} {name} {found.best}{narrowed}"
+
+
 class TerminalScreen:
     """A line for the sweep and a line for the running point, both rewritten in place."""
 
     def __init__(self, todo: list[Point]) -> None:
-        self._todo = todo
+        self._todo, self._total = todo, len(todo)
         columns = (TimeElapsedColumn(), BarColumn(8), TextColumn("{task.description}"))
         self._bars = Bars(*columns, console=Console(stderr=True, highlight=False), refresh_per_second=4, transient=True)
-        self._sweep = self._bars.add_task("starting", total=len(todo))
+        self._sweep = self._bars.add_task("starting", total=len(todo) or None)
         self._line = self._bars.add_task("", total=None, visible=False)
         self._number = 0
 
@@ -83,13 +100,15 @@ class TerminalScreen:
             case Began(number):
                 self._number = number
                 point = self._todo[number]
-                self._bars.update(self._sweep, description=f"point {number + 1} of {len(self._todo)}")
+                self._bars.update(self._sweep, description=place_in(number, self._total))
                 self._bars.reset(self._line, description=point.label, total=point.workload.output_tokens, visible=True)
             case Reused(number):
-                self._bars.update(self._sweep, description=f"point {number + 1} of {len(self._todo)}: measured before")
+                self._bars.update(self._sweep, description=f"{place_in(number, self._total)}: measured before")
             case Moment():
                 line = live_line(self._todo[self._number], event)
                 self._bars.update(self._line, completed=event.output_tokens, description=line)
+            case Discovered():
+                self._bars.console.print(found_line(event), highlight=False)
             case PointResult() | Unmeasured():
                 self._bars.update(self._sweep, advance=1)
                 self._bars.update(self._line, visible=False)
@@ -101,7 +120,7 @@ class PlainScreen:
     """One line for each thing that happens, and one now and then while nothing does."""
 
     def __init__(self, todo: list[Point], log: Path | None = None) -> None:
-        self._todo = todo
+        self._todo, self._total = todo, len(todo)
         self._log = log  # the engine's own words, to be shown as they come
         self._shown_bytes = 0
         self._doing = ""
@@ -123,11 +142,13 @@ class PlainScreen:
                 self._begin(text)
             case Began(number):
                 self._point = self._todo[number]
-                self._begin(f"point {number + 1} of {len(self._todo)}: {self._point.label}")
+                self._begin(f"{place_in(number, self._total)}: {self._point.label}")
             case Reused(number):
-                self._print(f"point {number + 1} of {len(self._todo)}: measured before")
+                self._print(f"{place_in(number, self._total)}: measured before")
             case PointResult() | Unmeasured():
                 self._print(f"  {result_line(event)}")
+            case Discovered():
+                self._print(found_line(event))
             case None | Moment():
                 if time.monotonic() - self._last >= PLAIN_SECONDS:
                     self._print(f"  {time.monotonic() - self._since:.0f} s: {self._state(event)}")
@@ -164,7 +185,7 @@ def show_results(results: list[Row], console: Console) -> None:
     for name, rows in curves.items():
         if name:
             console.print(f"\n[bold]{escape(name)}[/]")
-        console.print(table_of(rows))
+        console.print(table_of(sorted(rows, key=lambda row: row.point.concurrency)))
     console.print(REGIONS, style="dim")
     if sentence := interpretation([result for result in results if isinstance(result, PointResult)]):
         console.print(f"\n{sentence}")

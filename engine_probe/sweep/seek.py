@@ -1,0 +1,87 @@
+"""One adaptive search over a base point: which loads to measure, told by what came of those before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.analysis.metrics import LATENCIES, answered
+from engine_probe.errors import InputError
+from engine_probe.run import Run, load
+from engine_probe.sweep.adaptive import Adaptive, Found, Slo
+from engine_probe.sweep.axes import WORKLOAD
+from engine_probe.sweep.document import put
+from engine_probe.sweep.plan import Point, Workload
+from engine_probe.sweep.result import PointResult, Row, curve, finished
+
+NS_PER_MS = 1e6
+
+
+class Seeker:
+    """Adds its points to `todo`, and finds their rows in `rows` under their numbers."""
+
+    def __init__(self, adaptive: Adaptive, base: Point, folder: Path, todo: list[Point], rows: dict[int, Row]) -> None:
+        self._adaptive, self._base, self._folder = adaptive, base, folder
+        self._todo, self._rows = todo, rows
+        self.name = curve(base)
+        self.found = Found(None, None, None)
+        self.problem: str | None = None
+        self.known: list[int] = []  # points that were measured before
+
+    def tasks(self) -> Iterator[tuple[int, Point, Path]]:
+        """The next point each time, until the search is over or a point could not be measured."""
+        search = self._adaptive.search()
+        value = next(search)
+        while True:
+            point = self._point(value)
+            number, place = len(self._todo), self._folder / "points" / point.key
+            self._todo.append(point)
+            if known := finished(place, point):
+                self._rows[number] = known
+                self.known.append(number)
+            else:
+                yield number, point, place
+            row = self._rows[number]
+            if not isinstance(row, PointResult):
+                self.problem = f"{point.label}: {row.reason}"
+                return
+            try:
+                value = search.send(self._score(row, place))
+            except StopIteration as end:
+                self.found = end.value
+                return
+            except InputError as error:
+                self.problem = str(error)
+                return
+
+    def _point(self, value: int) -> Point:
+        document = msgspec.to_builtins(self._base.workload)
+        name = self._adaptive.axis.removeprefix(WORKLOAD)
+        put(document, name, value)
+        words = f"{value} at once" if name == "concurrency" else f"{name.rpartition('.')[2]} {value}"
+        label = ", ".join(word for word in (self.name, words) if word)
+        return msgspec.structs.replace(self._base, workload=msgspec.convert(document, Workload), label=label)
+
+    def _score(self, row: PointResult, place: Path) -> float:
+        if self._adaptive.slo is None:
+            return row.output_tokens_per_s
+        return slack(load(place), self._adaptive.slo)
+
+
+def slack(run: Run, slo: Slo) -> float:
+    """How much of the tightest limit is left, as a share of it; negative where one is broken."""
+    whole = answered(run.requests)
+    left = []
+    for name, limit_ms in (("TTFT", slo.ttft_ms), ("TPOT", slo.tpot_ms)):
+        if limit_ms is None:
+            continue
+        (latency,) = (latency for latency in LATENCIES if latency.name == name)
+        (reached,) = latency.sample_ns(run.iterations, whole).percentiles((slo.percentile,))
+        if reached is None:
+            raise InputError(
+                f"{run.folder}: {whole.num_rows} requests have no p{slo.percentile:g} of {name}: raise num_prompts"
+            )
+        left.append(1 - reached / NS_PER_MS / limit_ms)
+    return min(left)
