@@ -22,18 +22,25 @@ class Thinned:
 
     seconds: Reals
     columns: dict[str, npt.NDArray[Any]]
+    means: dict[str, npt.NDArray[Any]]
     steps_each: int
 
 
 def thinned(seconds: Reals, columns: dict[str, npt.NDArray[Any]], points: int) -> Thinned:
     count = len(seconds)
     if count <= points:
-        return Thinned(seconds, columns, 1)
+        return Thinned(seconds, columns, columns, 1)
     size = -(-count // (points // 2))
     buckets = -(-count // size)
     places = np.minimum(np.arange(buckets * size), count - 1).reshape(buckets, size)
+    spread = np.arange(count) // size
     moments = np.column_stack([seconds[places[:, 0]], seconds[places[:, size // 2]]])
-    return Thinned(moments.ravel(), {name: extremes(values[places]) for name, values in columns.items()}, size)
+    kept, means = {}, {}
+    for name, values in columns.items():
+        rows = values[places]
+        kept[name] = extremes(rows)
+        means[name] = np.repeat(np.add.reduceat(values, places[:, 0], dtype=np.float64) / np.bincount(spread), 2)
+    return Thinned(moments.ravel(), kept, means, size)
 
 
 def extremes(buckets: npt.NDArray[Any]) -> npt.NDArray[Any]:

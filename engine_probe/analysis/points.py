@@ -1,4 +1,4 @@
-"""What one point of a sweep came to, and the levels that repeats of a concurrency make."""
+"""What one point of a sweep came to, and the levels that repeats of a load make."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PointFigures:
     """One measured point: what was asked, and what the recording says."""
 
     id: str
-    concurrency: int
+    load: float
     summary: Summary
     limits: LimitsFound
 
@@ -33,19 +33,16 @@ class PointFigures:
 
 
 def levels(points: Sequence[PointFigures]) -> list[Level]:
-    """One per concurrency: the mean throughput of its repeats, and how far they lie apart."""
-    ordered = sorted(points, key=lambda point: point.concurrency)
-    return [
-        level(concurrency, list(repeats))
-        for concurrency, repeats in groupby(ordered, key=lambda each: each.concurrency)
-    ]
+    """One per load: the mean throughput of its repeats, and how far they lie apart."""
+    ordered = sorted(points, key=lambda point: point.load)
+    return [level(load, list(repeats)) for load, repeats in groupby(ordered, key=lambda each: each.load)]
 
 
-def level(concurrency: int, repeats: Sequence[PointFigures]) -> Level:
+def level(load: float, repeats: Sequence[PointFigures]) -> Level:
     rates = [point.summary.output_tokens_per_s for point in repeats]
     mean = float(np.mean(rates))
     return Level(
-        concurrency=concurrency,
+        load=load,
         output_tokens_per_s=mean,
         peak_running=max(point.summary.peak_running for point in repeats),
         peak_kv_share=max(point.summary.peak_kv_share for point in repeats),

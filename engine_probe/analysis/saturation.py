@@ -1,4 +1,4 @@
-"""Where more requests at once stop paying: the points of a sweep over concurrency, read as one curve."""
+"""Where more load stops paying: the points of a sweep over requests at once, users or a rate, read as one curve."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from engine_probe.analysis.growth import Growth, Kind, growth
 
 @dataclass(frozen=True)
 class Level:
-    """What one concurrency came to; the mean over its repeats."""
+    """What one load came to; the mean over its repeats."""
 
-    concurrency: int
+    load: float  # requests at once, users, or requests per second
     output_tokens_per_s: float
     peak_running: int
     peak_kv_share: float
@@ -28,7 +28,7 @@ class Level:
 class Boundary:
     """A level at which something ends, and the range that the measurement leaves open."""
 
-    concurrency: float
+    load: float
     low: float
     high: float
 
@@ -37,8 +37,8 @@ class Boundary:
 class KvSaturation:
     """When the pool is full. `between`: measured; `derived`: from how much of it a request takes."""
 
-    after: int | None  # the highest level at which no request waited for blocks
-    reached: int | None  # the lowest at which one did
+    after: float | None  # the highest level at which no request waited for blocks
+    reached: float | None  # the lowest at which one did
     derived: tuple[float, float] | None  # most running / most of the pool in use, over the levels before it
 
     @property
@@ -64,17 +64,17 @@ class Saturation:
         """Share of the pool that was free at the best level when it was fullest."""
         return None if self.best is None else 1 - self.best.peak_kv_share
 
-    def region(self, concurrency: float) -> Kind | None:
+    def region(self, load: float) -> Kind | None:
         """Which part of the curve a level lies in; a boundary belongs to what it ends."""
         if self.growth is None:
             return None
-        return self.growth.shape[sum(concurrency > end for end in self.growth.breaks)]
+        return self.growth.shape[sum(load > end for end in self.growth.breaks)]
 
 
 def saturation(measured: Sequence[Level]) -> Saturation:
-    """Levels in any order, each concurrency once."""
+    """Levels in any order, each load once."""
     usable = [level for level in measured if math.isfinite(level.output_tokens_per_s) and level.output_tokens_per_s > 0]
-    levels = tuple(sorted(usable, key=lambda level: level.concurrency))
+    levels = tuple(sorted(usable, key=lambda level: level.load))
     notes = [f"{len(measured) - len(levels)} of {len(measured)} levels have no throughput"] * (
         len(levels) < len(measured)
     )
@@ -87,7 +87,7 @@ def saturation(measured: Sequence[Level]) -> Saturation:
     ends = line is not None and line.shape[-1] in ("plateau", "overload")
     full = boundary(line, len(line.breaks) - 1) if line and ends else None
     if equilibrium and full is None:
-        notes.append(f"throughput still grows at {levels[-1].concurrency}, the most that was tried")
+        notes.append(f"throughput still grows at {levels[-1].load:g}, the most that was tried")
     best = max(levels, key=lambda level: level.output_tokens_per_s) if len(levels) > 1 else None
     return Saturation(levels, best, equilibrium, full, line, kv_saturation(levels), tuple(notes))
 
@@ -95,7 +95,7 @@ def saturation(measured: Sequence[Level]) -> Saturation:
 def curve(levels: Sequence[Level]) -> Growth | None:
     if len(levels) < 2:
         return None
-    at = np.array([level.concurrency for level in levels], dtype=np.float64)
+    at = np.array([level.load for level in levels], dtype=np.float64)
     return growth(at, np.array([level.output_tokens_per_s for level in levels]))
 
 
@@ -105,8 +105,8 @@ def boundary(line: Growth, number: int) -> Boundary:
 
 def kv_saturation(levels: Sequence[Level]) -> KvSaturation:
     """The pool fills in proportion to the requests in it, so each level below tells how many it would hold."""
-    reached = next((level.concurrency for level in levels if level.waited_for_kv), None)
-    below = [level for level in levels if reached is None or level.concurrency < reached]
+    reached = next((level.load for level in levels if level.waited_for_kv), None)
+    below = [level for level in levels if reached is None or level.load < reached]
     holds = [level.peak_running / level.peak_kv_share for level in below if level.peak_kv_share > 0]
-    after = below[-1].concurrency if below else None
+    after = below[-1].load if below else None
     return KvSaturation(after, reached, (min(holds), max(holds)) if holds else None)

@@ -20,7 +20,7 @@ class Series(msgspec.Struct, frozen=True):
     label: str
     values: list[float | None]
     axis: int = 0
-    style: str = "line"  # line, dots, both, dashed
+    style: str = "line"  # line, dots, both, dashed, shade (the extremes behind the series before it)
     colour: int = 0
     shade: float | None = None  # place among ordered series, 0 to 1; takes the place of the colour
 

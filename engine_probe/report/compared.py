@@ -79,7 +79,7 @@ def opened(folder: Path) -> tuple[str, dict[str, list[Run]], dict[str, str]]:
     points: dict[str, list[Run]] = {}
     notes = {}
     for point in open_sweep(folder).points:
-        name = f"{point.concurrency} at once" + (f", {point.label}" if point.label else "")
+        name = point.name
         if point.run is None or point.anatomy is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:

@@ -35,7 +35,7 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
         console.print(*curve_view(curve), sep="\n")
     for point in swept.points:
         if point.anatomy is None:
-            console.print(Text(plain(f"{point.concurrency} at once was not measured: {point.reason}"), "red"))
+            console.print(Text(plain(f"{point.name} was not measured: {point.reason}"), "red"))
 
 
 def curve_view(curve: Curve) -> Iterator[RenderableType]:
@@ -46,12 +46,20 @@ def curve_view(curve: Curve) -> Iterator[RenderableType]:
     regions = dict.fromkeys(SEGMENTS[kind] for kind in (curve.found.growth.shape if curve.found.growth else ()))
     yield from (Text(f"{meaning}.", "dim") for meaning in regions)
     yield Text()
-    yield from (Text(said) for said in sweep_verdicts(curve.found))
+    yield from (Text(said) for said in sweep_verdicts(curve.found, curve.unit))
 
 
 def level_table(curve: Curve) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    titles = ("at\nonce", "tokens\n/s", "TTFT\np50", "TPOT\np50", "waiting\npeak", "KV\npeak", "computed\ntwice")
+    titles = (
+        curve.unit.removeprefix("requests ").replace(" ", "\n").replace("/", "\n/"),
+        "tokens\n/s",
+        "TTFT\np50",
+        "TPOT\np50",
+        "waiting\npeak",
+        "KV\npeak",
+        "computed\ntwice",
+    )
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for title in ("limited\nmost by", "\nregion"):
@@ -62,9 +70,9 @@ def level_table(curve: Curve) -> Table:
 
 
 def cells(curve: Curve, figures: PointFigures) -> list[str | Text]:
-    summary, region = figures.summary, curve.found.region(figures.concurrency)
+    summary, region = figures.summary, curve.found.region(figures.load)
     return [
-        str(figures.concurrency),
+        f"{figures.load:g}",
         f"{summary.output_tokens_per_s:,.1f}",
         duration(figures.percentile_ns("TTFT", 50)),
         duration(figures.percentile_ns("TPOT", 50)),

@@ -15,7 +15,7 @@ from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
-from engine_probe.report.swept import Swept, SweptPoint
+from engine_probe.report.swept import Swept
 from engine_probe.report.terminal import duration, headlines, judgements, latency_row
 from engine_probe.report.verdicts import SEGMENTS, run_verdicts, sweep_verdicts
 from engine_probe.run import Run
@@ -144,11 +144,11 @@ def sweep_page(swept: Swept, curves: Sequence[Curve]) -> str:
 def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Html]:
     for point in swept.points:
         if point.anatomy is None:
-            yield element("div", f"{point.concurrency} at once was not measured: {point.reason}", class_="warning")
+            yield element("div", f"{point.name} was not measured: {point.reason}", class_="warning")
     for curve in curves:
         if curve.label:
             yield element("h2", curve.label)
-        yield says(sweep_verdicts(curve.found))
+        yield says(sweep_verdicts(curve.found, curve.unit))
     rows = (level_row(curve, point) for curve in curves for point in curve.figures)
     yield grid(LEVEL_TITLES, rows, text=(0, len(LEVEL_TITLES) - 2, len(LEVEL_TITLES) - 1))
     yield says(f"{meaning}." for meaning in SEGMENTS.values())
@@ -160,12 +160,12 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Ht
         assert point.run is not None
         assert point.anatomy is not None
         points = max(LEAST_POINTS, POINTS // len(whole))
-        title = element("summary", point_title(point))
+        title = element("summary", point.name)
         yield element("details", title, *run_body(page, point.run, point.anatomy, points))
 
 
 LEVEL_TITLES = (
-    *("at once", "output tokens/s", "TTFT p50", "TPOT p50", "running mean", "waiting peak", "KV peak", "preempted"),
+    *("load", "output tokens/s", "TTFT p50", "TPOT p50", "running mean", "waiting peak", "KV peak", "preempted"),
     *("computed twice", "limited most by", "region"),
 )
 
@@ -173,7 +173,7 @@ LEVEL_TITLES = (
 def level_row(curve: Curve, figures: PointFigures) -> list[str]:
     summary = figures.summary
     return [
-        str(figures.concurrency),
+        f"{figures.load:g} {curve.unit.removeprefix('requests ')}",
         f"{summary.output_tokens_per_s:,.1f}",
         duration(figures.percentile_ns("TTFT", 50)),
         duration(figures.percentile_ns("TPOT", 50)),
@@ -183,14 +183,10 @@ def level_row(curve: Curve, figures: PointFigures) -> list[str]:
         f"{summary.preemptions:,}",
         f"{summary.recomputed_share:.1%}",
         figures.limits.main,
-        region_name(curve, figures.concurrency),
+        region_name(curve, figures.load),
     ]
 
 
-def point_title(point: SweptPoint) -> str:
-    return f"{point.concurrency} requests at once" + (f", {point.label}" if point.label else "")
-
-
-def region_name(curve: Curve, concurrency: int) -> str:
-    region = curve.found.region(concurrency)
+def region_name(curve: Curve, load: float) -> str:
+    region = curve.found.region(load)
     return SEGMENTS[region].partition(":")[0] if region else "-"

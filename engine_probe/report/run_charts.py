@@ -58,7 +58,7 @@ COLUMNS = (
 def told(points: Thinned) -> str:
     if points.steps_each == 1:
         return "Every step is drawn."
-    return f"Each pair of points is the least and the most of {points.steps_each:,} steps: no extreme is left out."
+    return f"Lines are means of {points.steps_each:,} steps, shades reach from the least to the most of them."
 
 
 def pressure(points: Thinned, name: str) -> Lines:
@@ -71,12 +71,18 @@ def pressure(points: Thinned, name: str) -> Lines:
         x=TIME,
         y=[Axis("requests"), Axis("share", "%")],
         xs=moments(points.seconds),
-        series=[
-            Series(labels[key][0], numbers(values), labels[key][1], "line", labels[key][2])
-            for key, values in points.columns.items()
-        ],
+        series=[line for key in points.columns for line in shaded(points, key, *labels[key])],
         sync=name,
     )
+
+
+def shaded(points: Thinned, key: str, label: str, axis: int, colour: int) -> Iterator[Series]:
+    """A line; of more steps than points their mean, and behind it all that lies between the extremes."""
+    if points.steps_each > 1:
+        yield Series(label, numbers(points.means[key]), axis, "line", colour)
+        yield Series(f"{label}, extremes", numbers(points.columns[key]), axis, "shade", colour)
+    else:
+        yield Series(label, numbers(points.columns[key]), axis, "line", colour)
 
 
 def throughput(drawn: Pace, name: str) -> Lines:
@@ -113,10 +119,7 @@ def step_parts(points: Thinned, name: str) -> Lines:
         x=TIME,
         y=[Axis("duration", "ms")],
         xs=moments(points.seconds),
-        series=[
-            Series(part, numbers(values), 0, "line", colour)
-            for colour, (part, values) in enumerate(points.columns.items())
-        ],
+        series=[line for colour, part in enumerate(points.columns) for line in shaded(points, part, part, 0, colour)],
         sync=name,
     )
 
@@ -175,7 +178,9 @@ def drawn_requests(requests: pa.Table) -> npt.NDArray[np.int64]:
     lasted = requests["finished_ns"].to_numpy() - came
     even = order[np.linspace(0, len(order) - 1, MOST_ROWS // 2).astype(np.int64)]
     slowest = np.argsort(lasted)[-MOST_ROWS // 4 :]
-    hit = np.argsort(requests["preemptions"].to_numpy(), kind="stable")[-MOST_ROWS // 4 :]
+    preempted = requests["preemptions"].to_numpy()
+    hit = np.argsort(preempted, kind="stable")[-MOST_ROWS // 4 :]
+    hit = hit[preempted[hit] > 0]
     chosen = np.unique(np.r_[even, slowest, hit])
     return chosen[np.argsort(came[chosen], kind="stable")]
 

@@ -14,7 +14,6 @@ from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers, of_levels
 from engine_probe.report.swept import Swept, SweptPoint
 
-CONCURRENCY = Axis("requests at once")
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
@@ -22,9 +21,10 @@ PARTS_PER_LEVEL = 60
 
 @dataclass(frozen=True)
 class Curve:
-    """Points that differ in concurrency alone."""
+    """Points that differ in their load alone."""
 
     label: str
+    unit: str
     figures: list[PointFigures]
     found: Saturation
 
@@ -35,28 +35,30 @@ class Curve:
 def curves(swept: Swept) -> list[Curve]:
     found = []
     for label, points in swept.curves.items():
-        figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.concurrency)
-        found.append(Curve(label, figures, saturation(levels(figures))))
+        figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.load)
+        found.append(Curve(label, points[0].unit, figures, saturation(levels(figures))))
     return found
 
 
 def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
-    xs = sorted({each.concurrency for curve in drawn for each in curve.figures})
-    if len(xs) > 1:
-        yield throughput(xs, drawn)
-        yield occupancy(xs, drawn)
-        yield latency(xs, drawn, "TTFT", "time to first token")
-        yield latency(xs, drawn, "TPOT", "time per output token")
-        yield preempted(xs, drawn)
+    for unit in dict.fromkeys(curve.unit for curve in drawn):
+        alike = [curve for curve in drawn if curve.unit == unit]
+        xs = sorted({each.load for curve in alike for each in curve.figures})
+        if len(xs) > 1:
+            yield throughput(xs, alike)
+            yield occupancy(xs, alike)
+            yield latency(xs, alike, "TTFT", "time to first token")
+            yield latency(xs, alike, "TPOT", "time per output token")
+            yield preempted(xs, alike)
     whole = [point for point in swept.points if point.run and point.anatomy]
-    yield from over_time(whole, len({point.label for point in whole}) > 1)
+    yield from over_time(whole)
 
 
-def throughput(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
+def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     """With the regions where there is one curve to have them."""
     series = []
     for number, curve in enumerate(drawn):
-        means = {level.concurrency: level.output_tokens_per_s for level in curve.found.levels}
+        means = {level.load: level.output_tokens_per_s for level in curve.found.levels}
         series.append(Series(curve.named("output tokens/s"), of_levels(xs, means.items()), 0, "both", number))
     note = "Output tokens/s over the whole run of each point, the mean over repeats."
     regions: list[Region] = []
@@ -71,39 +73,39 @@ def throughput(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
         series.append(Series("broken line fitted", numbers(heights), 0, "dashed", 5))
         note += f" The broken line misses them by {line.relative_error:.1%} (root mean square)."
     return Lines(
-        "Throughput and its regions", note, CONCURRENCY, [Axis("output", "tokens/s")], list(xs), series, regions
+        "Throughput and its regions", note, Axis(drawn[0].unit), [Axis("output", "tokens/s")], list(xs), series, regions
     )
 
 
-def occupancy(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
+def occupancy(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     series = []
     for number, curve in enumerate(drawn):
-        peak = {each.concurrency: each.summary.peak_kv_share for each in curve.figures}
-        mean = {each.concurrency: each.summary.mean_kv_share for each in curve.figures}
+        peak = {each.load: each.summary.peak_kv_share for each in curve.figures}
+        mean = {each.load: each.summary.mean_kv_share for each in curve.figures}
         series.append(Series(curve.named("at most"), of_levels(xs, peak.items(), 100), 0, "both", number))
         series.append(Series(curve.named("on average"), of_levels(xs, mean.items(), 100), 0, "dashed", number))
     note = "Share of the KV blocks in use, over the run of each point."
-    return Lines("KV occupancy", note, CONCURRENCY, [Axis("KV blocks in use", "%")], list(xs), series)
+    return Lines("KV occupancy", note, Axis(drawn[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
 
 
-def latency(xs: Sequence[int], drawn: Sequence[Curve], name: str, meaning: str) -> Lines:
+def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str) -> Lines:
     series = []
     for number, curve in enumerate(drawn):
         for percent, style in zip(PERCENTILES, ("both", "dashed", "dots"), strict=True):
-            values = ((each.concurrency, each.percentile_ns(name, percent)) for each in curve.figures)
+            values = ((each.load, each.percentile_ns(name, percent)) for each in curve.figures)
             line = of_levels(xs, values, 1e-6)
             if any(value is not None for value in line):
                 colour = number if len(drawn) > 1 else PERCENTILES.index(percent)
                 series.append(Series(curve.named(f"p{percent}"), line, 0, style, colour))
     note = f"{name}, {meaning}; a percentile only where the point has requests enough for one."
-    return Lines(f"{meaning[:1].upper()}{meaning[1:]}", note, CONCURRENCY, [Axis(name, "ms")], list(xs), series)
+    return Lines(f"{meaning[:1].upper()}{meaning[1:]}", note, Axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series)
 
 
-def preempted(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
+def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     series = []
     for number, curve in enumerate(drawn):
-        share = {each.concurrency: each.summary.recomputed_share for each in curve.figures}
-        waited = {each.concurrency: each.kv_share for each in curve.figures}
+        share = {each.load: each.summary.recomputed_share for each in curve.figures}
+        waited = {each.load: each.kv_share for each in curve.figures}
         series.append(
             Series(curve.named("tokens computed twice"), of_levels(xs, share.items(), 100), 0, "both", number)
         )
@@ -111,16 +113,16 @@ def preempted(xs: Sequence[int], drawn: Sequence[Curve]) -> Lines:
             Series(curve.named("time limited by KV"), of_levels(xs, waited.items(), 100), 0, "dashed", number)
         )
     note = "Of all scheduled tokens, and of the busy time."
-    return Lines("What the full pool costs", note, CONCURRENCY, [Axis("share", "%")], list(xs), series)
+    return Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
 
 
-def over_time(points: Sequence[SweptPoint], several: bool) -> Iterator[Chart]:
+def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
     """Throughput of every level over time, and against how full the pool was."""
     paces = {}
-    for point in sorted(points, key=lambda point: point.concurrency):
+    for point in sorted(points, key=lambda point: point.load):
         assert point.run is not None
         if drawn := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
-            paces[f"{point.concurrency} at once" + (f", {point.label}" if several else "")] = drawn
+            paces[point.name] = drawn
     if not paces:
         return
     end = max(each.seconds[-1] for each in paces.values())

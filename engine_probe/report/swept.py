@@ -18,6 +18,7 @@ from engine_probe.run import Run, load
 
 RESULT_FILE = "sweep.json"
 POINTS_FOLDER = "points"
+AT_ONCE, USERS, RATE, IN_ALL = "requests at once", "users", "requests/s", "requests in all"
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,22 @@ class SweptPoint:
 
     id: str
     label: str  # of the curve it belongs to; empty where the sweep has only one
-    concurrency: int
+    load: float
+    unit: str  # of the load
     run: Run | None
     anatomy: Anatomy | None
     reason: str = ""
 
     @property
+    def name(self) -> str:
+        said = f"{self.load:g} {self.unit}" if self.load else "as the trace says"
+        return f"{said}, {self.label}" if self.label else said
+
+    @property
     def figures(self) -> PointFigures | None:
         if self.anatomy is None:
             return None
-        return PointFigures(self.id, self.concurrency, self.anatomy.summary, self.anatomy.limits)
+        return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Swept:
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
-        """Points that differ in concurrency alone, or are repeats of one another."""
+        """Points that differ in their load alone, or are repeats of one another."""
         found: dict[str, list[SweptPoint]] = {}
         for point in self.points:
             found.setdefault(point.label, []).append(point)
@@ -62,42 +69,62 @@ def open_sweep(folder: Path) -> Swept:
     try:
         document = json.loads(path.read_bytes())
         question = str(document["sweep"]["question"])
-        asked = [(str(row["id"]), workload(row["point"]), row) for row in document["points"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        rows = document["points"]
+        ids = [str(row["id"]) for row in rows]
+        loads = [load_of(row["point"]) for row in rows]
+        labels = curve_labels([row["point"] for row in rows], loads)
+        reasons = [str(row.get("reason") or "no recording") for row in rows]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
-    labels = curve_labels([row["point"] for _, _, row in asked])
-    points = [
-        open_point(folder, id_, int(work["concurrency"]), label, row)
-        for (id_, work, row), label in zip(asked, labels, strict=True)
-    ]
-    return Swept(folder, question, tuple(points))
+    asked = zip(ids, labels, loads, reasons, strict=True)
+    return Swept(folder, question, tuple(open_point(folder, *each) for each in asked))
 
 
-def workload(point: dict[str, Any]) -> dict[str, Any]:
-    """What the requests of a point were."""
-    work: dict[str, Any] = point.get("workload", point)
-    if not isinstance(work["concurrency"], int) or work["concurrency"] < 1:
-        raise ValueError(f"concurrency is {work['concurrency']!r}")
-    return work
+def load_of(point: dict[str, Any]) -> tuple[float, str]:
+    """How hard the engine was pushed, and in what; zero where a trace alone knows."""
+    work = point.get("workload", point)
+    arrivals = work.get("arrivals") or {}
+    for key, unit in (("request_rate", RATE), ("users", USERS)):
+        if key in arrivals:
+            return positive(arrivals[key], key), unit
+    if arrivals.get("kind", "burst") != "burst":
+        return float(work.get("num_prompts") or 0), IN_ALL
+    return positive(work.get("concurrency") or work.get("num_prompts") or 1, "concurrency"), AT_ONCE
 
 
-def open_point(folder: Path, id_: str, concurrency: int, label: str, row: dict[str, Any]) -> SweptPoint:
+def positive(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"{name} is {value!r}")
+    return float(value)
+
+
+def open_point(folder: Path, id_: str, label: str, load_: tuple[float, str], reason: str) -> SweptPoint:
     place = folder / POINTS_FOLDER / Path(id_).name
     if not (place / "run.json").is_file():
-        return SweptPoint(id_, label, concurrency, None, None, str(row.get("reason", "") or "no recording"))
+        return SweptPoint(id_, label, *load_, None, None, reason)
     try:
         run = load(place)
         if run.status != COMPLETE:
-            return SweptPoint(id_, label, concurrency, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, label, concurrency, run, anatomy(run))
+            return SweptPoint(id_, label, *load_, run, None, "; ".join(run.notes))
+        return SweptPoint(id_, label, *load_, run, anatomy(run))
     except InputError as error:
-        return SweptPoint(id_, label, concurrency, None, None, str(error))
+        return SweptPoint(id_, label, *load_, None, None, str(error))
 
 
-def curve_labels(points: list[dict[str, Any]]) -> list[str]:
-    """For each point what sets its curve apart: the settings, but concurrency, in which the points differ."""
-    settings = [flat(point) for point in points]
-    ignored = {"concurrency", "num_prompts", "repeat", "label", "seed"}
+def curve_labels(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -> list[str]:
+    """For each point what sets its curve apart: the settings, but its load, in which the points differ.
+
+    How many requests there are in all mostly follows from the load, and is no setting of its own then.
+    """
+    settings = [flat(point) | {"load in": unit} for point, (_, unit) in zip(points, loads, strict=True)]
+    ignored = {"repeat", "label", "seed"}
+    units = {unit for _, unit in loads}
+    ignored |= {
+        key for key, unit in (("concurrency", AT_ONCE), ("users", USERS), ("request_rate", RATE)) if unit in units
+    }
+    pairs = {(load_, each.get("num_prompts")) for each, load_ in zip(settings, loads, strict=True)}
+    if len(pairs) == len(set(loads)):
+        ignored.add("num_prompts")
     names = [name for name in dict.fromkeys(name for each in settings for name in each) if name not in ignored]
     varied = [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
     return [", ".join(f"{name} {each.get(name, '-')}" for name in varied) for each in settings]

@@ -51,25 +51,25 @@ def straggler_verdict(found: Straggler) -> str:
     )
 
 
-def sweep_verdicts(found: Saturation) -> Iterator[str]:
+def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
     if found.best:
         spread = (
             f" ± {found.best.spread:.1%} over {found.best.repeats} repeats" if found.best.spread is not None else ""
         )
         yield (
             f"Highest throughput: {found.best.output_tokens_per_s:,.1f} output tokens/s{spread} at "
-            f"{found.best.concurrency} requests at once."
+            f"{found.best.load:g} {unit}."
         )
     if found.equilibrium:
-        yield f"Throughput grows in proportion up to {where(found.equilibrium)} requests (equilibrium point)."
+        yield f"Throughput grows in proportion up to {where(found.equilibrium)} {unit} (equilibrium point)."
     if found.saturation:
-        yield f"Growth ends at {where(found.saturation)} requests (saturation point)."
+        yield f"Growth ends at {where(found.saturation)} {unit} (saturation point)."
     if found.growth and found.growth.relative_error > ROUGH:
         yield (
             f"The broken line behind these points misses the levels by {found.growth.relative_error:.1%}: "
             "the curve has another shape, trust its levels more than its regions."
         )
-    yield from kv_verdict(found.kv)
+    yield from kv_verdict(found.kv, unit)
     if found.kv_headroom is not None:
         yield f"At its best level {found.kv_headroom:.0%} of the KV pool stayed free."
     for note in found.notes:
@@ -79,13 +79,13 @@ def sweep_verdicts(found: Saturation) -> Iterator[str]:
 def where(end: Boundary) -> str:
     """A boundary lies on a measured level; its range is what the measurement does not exclude with 95 %."""
     open_ = "" if end.low == end.high else f" (between {end.low:g} and {end.high:g})"
-    return f"{end.concurrency:g}{open_}"
+    return f"{end.load:g}{open_}"
 
 
-def kv_verdict(kv: KvSaturation) -> Iterator[str]:
+def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
     if kv.reached is not None:
-        after = f", and at {kv.after} none did" if kv.after is not None else ", the least that was tried"
-        yield f"Requests waited for KV blocks, or lost them, from {kv.reached} at once{after}."
+        after = f", and at {kv.after:g} none did" if kv.after is not None else ", the least that was tried"
+        yield f"Requests waited for KV blocks, or lost them, from {kv.reached:g} {unit} on{after}."
     if kv.derived is None:
         return
     low, high = (f"{value:,.0f}" for value in kv.derived)

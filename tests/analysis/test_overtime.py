@@ -24,6 +24,7 @@ def test_least_and_most_of_each_bucket_in_their_order() -> None:
     found = thinned(np.arange(8.0), {"kv": np.array([1, 9, 2, 3, 8, 7, 0, 5])}, 4)
     assert found.columns["kv"].tolist() == [1, 9, 8, 0]
     assert found.seconds.tolist() == [0, 2, 4, 6]
+    assert found.means["kv"].tolist() == [3.75, 3.75, 5, 5]
     assert found.steps_each == 4
 
 

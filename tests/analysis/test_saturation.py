@@ -29,11 +29,11 @@ def test_knee_and_peak_of_a_line_drawn_by_hand() -> None:
     found = saturation([level(n, line(n)) for n in range(10, 90, 10)])
     assert found.equilibrium is not None
     assert found.saturation is not None
-    assert (found.equilibrium.concurrency, found.equilibrium.low, found.equilibrium.high) == (20, 20, 20)
-    assert (found.saturation.concurrency, found.saturation.low, found.saturation.high) == (40, 40, 40)
+    assert (found.equilibrium.load, found.equilibrium.low, found.equilibrium.high) == (20, 20, 20)
+    assert (found.saturation.load, found.saturation.low, found.saturation.high) == (40, 40, 40)
     assert [found.region(n) for n in (10, 20, 30, 40, 50)] == ["spare", "spare", "shared", "shared", "overload"]
     assert found.best is not None
-    assert (found.best.concurrency, found.best.output_tokens_per_s) == (40, 300)
+    assert (found.best.load, found.best.output_tokens_per_s) == (40, 300)
     assert found.growth is not None
     assert found.growth.slopes == pytest.approx((10, 5, -2))
 
@@ -50,9 +50,9 @@ def test_a_planted_knee_is_found_within_one_step(seed: int) -> None:
     found = saturation([level(n, line(n) * chance.normal(1, 0.01)) for n in grid])
     assert found.equilibrium is not None
     assert found.saturation is not None
-    assert abs(grid.index(int(found.equilibrium.concurrency)) - knee) <= 1
-    assert abs(grid.index(int(found.saturation.concurrency)) - peak) <= 1
-    assert found.equilibrium.low <= found.equilibrium.concurrency <= found.equilibrium.high
+    assert abs(grid.index(int(found.equilibrium.load)) - knee) <= 1
+    assert abs(grid.index(int(found.saturation.load)) - peak) <= 1
+    assert found.equilibrium.low <= found.equilibrium.load <= found.equilibrium.high
 
 
 def test_a_throughput_that_only_grows_has_no_end() -> None:
@@ -65,7 +65,7 @@ def test_a_throughput_that_only_grows_has_no_end() -> None:
 def test_a_plateau_is_no_fall() -> None:
     found = saturation([level(n, min(n, 8) * 10.0) for n in (1, 2, 4, 8, 16, 32)])
     assert found.saturation is not None
-    assert found.saturation.concurrency == 8
+    assert found.saturation.load == 8
     assert found.region(32) == "plateau"
 
 
@@ -86,7 +86,7 @@ def test_one_level_is_a_figure_and_no_curve() -> None:
 
 def test_levels_without_a_throughput_are_left_out_aloud() -> None:
     found = saturation([level(1, 10.0), level(2, math.nan), level(4, 0.0), level(8, 80.0)])
-    assert [level.concurrency for level in found.levels] == [1, 8]
+    assert [level.load for level in found.levels] == [1, 8]
     assert found.notes[0] == "2 of 4 levels have no throughput"
 
 

@@ -61,7 +61,7 @@ def with_repeats(folder: Path, *blocks: int) -> Path:
 def test_repeats_tell_what_is_real(tmp_path: Path) -> None:
     large, small = with_repeats(tmp_path / "a", 60, 60, 61), with_repeats(tmp_path / "b", 40, 40, 41)
     (found,) = json.loads(compare(large, small, "--format", "json").stdout)
-    assert [point["point"] for point in found["points"]] == ["20 at once"]
+    assert [point["point"] for point in found["points"]] == ["20 requests at once"]
     assert found["points"][0]["changes"][0]["verdict"] == "worse"
     (same,) = json.loads(compare(large, large, "--format", "json").stdout)
     assert {change["verdict"] for change in same["points"][0]["changes"]} == {"not different"}
@@ -70,11 +70,11 @@ def test_repeats_tell_what_is_real(tmp_path: Path) -> None:
 def test_a_point_that_is_gone_is_named_and_holds_no_gate(tmp_path: Path) -> None:
     before, after = write_sweep(tmp_path / "a", (1, 2, 4)), write_sweep(tmp_path / "b", (1, 2))
     whole = compare(before, after, "--fail-if", RATE)
-    assert (whole.exit_code, f"only in {before}: 4 at once" in whole.stdout.replace("\n", "")) == (0, True)
+    assert (whole.exit_code, f"only in {before}: 4 requests at once" in whole.stdout.replace("\n", "")) == (0, True)
     (after / "points" / "p2" / "run.json").unlink()
     broken = compare(before, after, "--fail-if", RATE)
     assert broken.exit_code == 1
-    assert f"{RATE} cannot be held at 2 at once: not all of it was measured" in broken.stderr
+    assert f"{RATE} cannot be held at 2 requests at once: not all of it was measured" in broken.stderr
 
 
 @pytest.mark.parametrize("which", ["alone", "kinds", "points", "metric"])

@@ -54,7 +54,9 @@ def test_a_sweep_says_where_it_ends(sweep: Path) -> None:
     result = report(sweep)
     assert result.exit_code == 0
     assert "Highest throughput: 2,395.2 output tokens/s at 10 requests at once." in said(result)
-    assert "Requests waited for KV blocks, or lost them, from 14 at once, and at 10 none did." in said(result)
+    assert "Requests waited for KV blocks, or lost them, from 14 requests at once on, and at 10 none did." in said(
+        result
+    )
     assert "The pool is full with 10 requests at once" in said(result)
 
 
@@ -97,8 +99,8 @@ def test_a_point_without_a_recording_is_named(tmp_path: Path) -> None:
     (folder / "points" / "p4" / "requests.arrow").write_bytes(b"torn")
     result = report(folder, "--html", tmp_path / "report.html")
     assert result.exit_code == 1
-    assert "2 at once was not measured: no recording" in said(result)
-    assert "4 at once was not measured:" in said(result)
+    assert "2 requests at once was not measured: no recording" in said(result)
+    assert "4 requests at once was not measured:" in said(result)
     assert "One level alone shows neither knee nor peak." in said(result)
     assert "Throughput and its regions" not in [
         chart["title"] for chart in drawn((tmp_path / "report.html").read_text())
@@ -140,6 +142,16 @@ def test_points_that_differ_in_more_than_concurrency_are_curves_of_their_own(tmp
     assert "input_len 96" in text
 
 
+def test_a_sweep_over_a_rate_is_told_in_requests_per_second(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2, 4))
+    document = json.loads((folder / "sweep.json").read_text())
+    for row, rate in zip(document["points"], (0.5, 1.0, 2.0), strict=True):
+        work = {"num_prompts": 50, "concurrency": None, "arrivals": {"kind": "open_loop", "request_rate": rate}}
+        row["point"] = {"workload": work, "repeat": 0}
+    (folder / "sweep.json").write_text(json.dumps(document))
+    assert "Highest throughput: 1,393.7 output tokens/s at 2 requests/s." in said(report(folder))
+
+
 def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
     """100,000 steps of 1 ms; one of them runs 999 requests, and is still in the drawing."""
     count = 100_000
@@ -152,4 +164,4 @@ def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
     page = run_page(run, anatomy(run))
     assert len(page) < 1_000_000
     (pressure,) = (chart for chart in drawn(page) if chart["title"] == "Admission, queueing and memory pressure")
-    assert max(pressure["series"][0]["values"]) == 999
+    assert max(pressure["series"][1]["values"]) == 999

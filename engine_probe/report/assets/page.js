@@ -41,9 +41,9 @@
 
   const drawLines = (spec, place, width) => {
     const series = spec.series.map((line) => {
-      const dots = line.style === "dots";
+      const dots = line.style === "dots", shade = line.style === "shade";
       return {
-        label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
+        class: line.style, alpha: shade ? 0.25 : 1, label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
         ...(line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
         points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line) },
         value: (_, value) => shown(value, spec.y[line.axis].unit),
@@ -55,7 +55,9 @@
     return new uPlot({
       width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), axes: [axis(spec.x), ...axes],
       series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
-      hooks: { drawClear: [drawRegions(spec.regions || [])] },
+      hooks: { drawClear: [drawRegions(spec.regions || [])], setSeries: [(u, number, options) => {
+        if (options.show != null && spec.series[number]?.style === "shade") u.setSeries(number + 1, { show: options.show });
+      }] },
     }, [spec.xs, ...spec.series.map((line) => line.values)], place);
   };
 
