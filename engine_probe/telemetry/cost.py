@@ -6,6 +6,7 @@ The thread's own clock counts what NVML and the kernel do for it, and not what i
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 import msgspec
@@ -50,7 +51,7 @@ def measure(seconds: float, period_seconds: float) -> Cost:
     return Cost(len(facts["devices"]), sampler.samples, opening_ns, spent_ns / sampler.samples, period_seconds)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine_probe.telemetry.cost", description="What sampling costs.")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to sample (default: 20)")
     parser.add_argument("--period", type=float, default=PERIOD_SECONDS, help="seconds between samples (default: 0.05)")
@@ -61,7 +62,8 @@ def main() -> None:
         f"{cost.share_of_a_core:.3%} of one core every {cost.period_seconds * 1000:g} ms (limit {LIMIT:.0%}); "
         f"opening took {cost.opening_ns / 1e6:.1f} ms once"
     )
+    return int(cost.share_of_a_core >= LIMIT)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

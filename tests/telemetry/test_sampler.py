@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_nvml import FakeCard, FakeNvml
+from fake_nvml import ANSWERS, FakeCard, FakeNvml
 
 from engine_probe.errors import InputError
 from engine_probe.record.folder import RunFolder
@@ -109,6 +109,16 @@ def test_a_card_says_everything_there_is_a_column_for() -> None:
         "machine_cpu_percent": None,
     }
     assert watched.notes == []
+
+
+def test_the_fake_has_no_name_that_the_real_module_has_not() -> None:
+    import pynvml
+
+    constants = [name for name in vars(FakeNvml) if name.startswith("NVML")]
+    assert len(constants) > 10
+    assert [name for name in (*constants, *ANSWERS) if not hasattr(pynvml, name)] == []
+    numbers = [name for name in constants if name.startswith("NVML_")]
+    assert [name for name in numbers if getattr(pynvml, name) != getattr(FakeNvml, name)] == []
 
 
 def test_what_costs_much_is_asked_once_a_second() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 
 from engine_probe import InputError, Probe, Run
 from engine_probe.workload.arrivals import Burst, OpenLoop
+from engine_probe.workload.dataset import Dataset
 from engine_probe.workload.driver import Outcome
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
@@ -72,3 +76,26 @@ def test_the_probe_samples_the_host_beside_it(tiny_llm: Any, tmp_path: Path) -> 
     assert len(host) == told["samples"] >= 1
     assert all(row["process_memory_bytes"] > 50 << 20 for row in host)
     assert rows["time_ns"].to_pylist() == sorted(rows["time_ns"].to_pylist())
+
+
+def test_a_dataset_is_asked_in_the_models_own_tokens(tiny_llm: Any, tmp_path: Path) -> None:
+    path, tokenizer = tmp_path / "questions.jsonl", tiny_llm.get_tokenizer()
+    path.write_text(json.dumps({"prompt": "Where is the river?", "output_tokens": 6}))
+
+    def prompt(chat: bool) -> list[int]:
+        plan = plan_for(tiny_llm, Workload(Dataset(str(path), "jsonl", chat=chat)))
+        return plan.sessions[0].requests[0].prompt_token_ids
+
+    assert tokenizer.decode(prompt(chat=False)) == "Where is the river?"
+    asked = "<|im_start|>user\nWhere is the river?<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(prompt(chat=True)) == asked
+    outcome, run = record(tiny_llm, Workload(Dataset(str(path), "jsonl", chat=True)), tmp_path / "run")
+    assert run.requests["output_tokens"].to_pylist() == [6]
+    assert len(outcome.deliveries) == 1
+
+
+@pytest.mark.slow
+def test_driving_stays_under_one_per_cent_of_the_engines_step_time() -> None:
+    command = [sys.executable, "-m", "engine_probe.workload.cost", "--num-prompts", "500"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
