@@ -3,7 +3,8 @@
 Every mode drives the same real `LLMEngine` and scheduler over an executor that computes nothing, in one process, in
 short alternating blocks: off, probe, off, statistics, off, details ... A figure is the median over the rounds of
 (block with the mode on - mean of the two blocks beside it), each block standing for the median of its steps, so that
-the drift of a shared machine falls out.
+the drift of a shared machine falls out. Telemetry is off: a thread of its own has a command of its own,
+`python -m engine_probe.telemetry.cost`.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Cal
     scheduling: list[float] = []
 
     def probed(steps: int, number: int) -> float:
-        with Probe(engines.plain, folder / f"{running}-{number}") as probe:
+        with Probe(engines.plain, folder / f"{running}-{number}", telemetry=False) as probe:
             watched = block(engines.plain, steps)
         rows = probe.run.iterations
         counted.append(statistics.median(rows["probe_ns"].to_pylist()))
@@ -198,7 +199,7 @@ def metrics_snapshot_ns(engine: Any) -> float:
 
 def bytes_on_disk(engines: Engines, running: int, folder: Path) -> tuple[float, int]:
     """Size of the closed iterations file per row, over a recording of its own."""
-    with engines.filled(running), Probe(engines.plain, folder) as probe:
+    with engines.filled(running), Probe(engines.plain, folder, telemetry=False) as probe:
         begun = now()
         for _ in range(DISK_ITERATIONS):
             engines.plain.step()
