@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine_probe.errors import IncompleteRecordingWarning, InputError, UnavailableError
+from engine_probe.hardware import hardware_facts
 from engine_probe.hook import engine, worker
 from engine_probe.hook.scheduler import SchedulerHook, attached
 from engine_probe.record.folder import AnyPath, RunFolder
@@ -34,8 +35,7 @@ class Probe:
         self, engine: Any, out: AnyPath | None = None, *, force: bool = False, telemetry: Period = True, **facts: Any
     ) -> None:
         self._engine, self._out, self._force = engine, out, force
-        self._facts = facts  # whatever the caller wants to find in run.json: workload, seeds ...
-        self._lock = threading.Lock()
+        self._lock, self._facts = threading.Lock(), facts  # for run.json: workload, seeds, whatever the caller wants
         self._hook: SchedulerHook | None = None
         self._run: Run | None = None
         self.failure: str | None = None  # the traceback of what ended the recording early
@@ -45,10 +45,10 @@ class Probe:
     def __enter__(self) -> Probe:
         engine.check_version(self._force)
         self._core = engine.find_core(self._engine)
-        scheduler = self._core.scheduler
-        if scheduler in attached:
+        if (scheduler := self._core.scheduler) in attached:
             raise InputError("this engine already has a probe on it: leave the other `with` block first")
-        self.folder = RunFolder.create(self._out, engine.describe(self._core), **self._facts)
+        facts = {"hardware": hardware_facts(), **self._facts}
+        self.folder = RunFolder.create(self._out, engine.describe(self._core), **facts)
         try:
             self._writer = Writer(self.recorder, self.folder.path, self._fail)
         except OSError as error:
