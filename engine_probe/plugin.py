@@ -54,5 +54,8 @@ def start(core: Any) -> None:
 def stop(core: Any) -> None:
     """Close the recording while the workers are still there."""
     if probe := _probes.pop(id(core), None):
-        probe.__exit__(None, None, None)
-        logger.info("engine_probe closed %s", probe.folder.path)
+        try:
+            probe.__exit__(None, None, None)
+            logger.info("engine_probe closed %s", probe.folder.path)
+        except Exception as error:  # even a warning that somebody has made an error of
+            logger.error("engine_probe: %s", error)
