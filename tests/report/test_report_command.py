@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, write_run, write_sweep
+from recorded import facts, ran, table, write_run, write_sweep
 
 from engine_probe.analysis.anatomy import anatomy
 from engine_probe.commands.report import command
@@ -124,6 +124,16 @@ def test_an_empty_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert "holds no iteration" in str(report(write_run(tmp_path / "run", {})).exception)
 
 
+def test_an_incomplete_run_is_partial_and_says_so(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(4))
+    told = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(told | {"status": "incomplete", "failure": "Boom: \x1b[31mhere"}))
+    result = report(folder, "--html", tmp_path / "report.html")
+    assert result.exit_code == 1
+    assert "the probe stepped aside before the end (Boom: \\x1b[31mhere)" in said(result)
+    assert '<div class="warning">incomplete: the probe stepped aside' in (tmp_path / "report.html").read_text()
+
+
 def test_one_step_and_no_request_make_a_page(tmp_path: Path) -> None:
     tables = {"iterations": ran(1)["iterations"].slice(0, 1)}
     page = tmp_path / "report.html"
@@ -150,6 +160,21 @@ def test_a_sweep_over_a_rate_is_told_in_requests_per_second(tmp_path: Path) -> N
         row["point"] = {"workload": work, "repeat": 0}
     (folder / "sweep.json").write_text(json.dumps(document))
     assert "Highest throughput: 1,393.7 output tokens/s at 2 requests/s." in said(report(folder))
+
+
+def test_telemetry_is_drawn_by_unit_and_owner(tmp_path: Path) -> None:
+    """Two devices draw 250 and 300 W; of the host only the CPU is known."""
+    rows = [{"time_ns": 2_000_000, "device": index, "power_mw": 250_000 + 50_000 * index} for index in (0, 1)]
+    rows += [{"time_ns": 3_000_000, "cpu_percent": 150.0}]
+    run = load(write_run(tmp_path / "run", ran(1) | {"telemetry": table("telemetry", rows)}))
+    charts = {chart["title"]: chart for chart in drawn(run_page(run, anatomy(run)))}
+    assert [(line["label"], line["values"]) for line in charts["Power"]["series"]] == [
+        ("GPU 0: power", [250]),
+        ("GPU 1: power", [300]),
+    ]
+    assert charts["Power"]["xs"] == [0.002]
+    assert [line["label"] for line in charts["Utilisation"]["series"]] == ["host: cpu"]
+    assert "Temperature" not in charts
 
 
 def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
