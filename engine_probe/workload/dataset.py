@@ -30,7 +30,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     path: str
     format: Literal["sharegpt", "alpaca", "jsonl"]
     turns: Positive = 1
-    max_input_len: Positive | None = None  # longer questions are left out, and counted
+    max_total_len: Positive | None = None  # longer ones, questions and answers together, are left out and counted
     chat: bool = False  # each question within the model's chat template
 
 
@@ -53,18 +53,20 @@ def dataset_drafts(
     for exchanges in entries:
         if count is not None and len(drafts) == count:
             break
-        prompts = [encode(exchange.question) for exchange in exchanges]
-        if dataset.max_input_len is not None and len(prompts[0]) > dataset.max_input_len:
+        turns = [
+            Turn(encode(one.question), output.draw() if output else answer_len(one, encode, dataset.path))
+            for one in exchanges
+        ]
+        if dataset.max_total_len and sum(len(turn.prompt) + turn.output_len for turn in turns) > dataset.max_total_len:
             too_long += 1
-            continue
-        lengths = [output.draw() if output else answer_len(exchange, encode, dataset.path) for exchange in exchanges]
-        drafts.append(Draft([Turn(prompt, length) for prompt, length in zip(prompts, lengths, strict=True)]))
+        else:
+            drafts.append(Draft(turns))
     if not drafts or len(drafts) < (count or 0):
         raise InputError(
             f"{dataset.path} holds {len(drafts)} usable entries, fewer than num_prompts = {count or 1}: "
             "ask for fewer, or give a larger file"
         )
-    return drafts, [f"{too_long} questions longer than {dataset.max_input_len} tokens were left out"] * bool(too_long)
+    return drafts, [f"{too_long} entries longer than {dataset.max_total_len} tokens were left out"] * bool(too_long)
 
 
 def answer_len(exchange: Exchange, encode: Encode, path: str) -> int:

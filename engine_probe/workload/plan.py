@@ -162,7 +162,9 @@ def sizes(plan: Plan) -> list[Size]:
 
 
 def check_fits(plan: Plan, max_model_len: int) -> None:
-    """vLLM would end an answer that does not fit early, without a word."""
+    """vLLM would end an answer that does not fit early, without a word; and it takes no empty prompt."""
+    if empty := [size.request_id for size in sizes(plan) if not size.input_len]:
+        raise InputError(f"{len(empty)} of {plan.num_requests} requests (first {empty[0]}) are empty: leave them out")
     too_long = [size for size in sizes(plan) if size.input_len + size.output_len > max_model_len]
     if not too_long:
         return

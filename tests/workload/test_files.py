@@ -10,7 +10,7 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, Replay
 from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.plan import Plan, make_plan
+from engine_probe.workload.plan import Plan, check_fits, make_plan
 from engine_probe.workload.spec import Prompts, Workload
 from engine_probe.workload.trace import Trace
 
@@ -84,11 +84,18 @@ def test_a_sample_is_drawn_by_the_seed_each_entry_once(tmp_path: Path) -> None:
     assert len(requests(asked(dataset))) == 100
 
 
-def test_questions_that_are_too_long_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_entries_that_are_too_long_are_left_out_and_counted(tmp_path: Path) -> None:
     lines = "\n".join(json.dumps({"prompt": "w " * number, "output_tokens": 3}) for number in range(1, 11))
-    plan = asked(Dataset(write(tmp_path / "some.jsonl", lines), "jsonl", max_input_len=6))
+    plan = asked(Dataset(write(tmp_path / "some.jsonl", lines), "jsonl", max_total_len=9))
     assert max(len(prompt) for _, prompt, _ in requests(plan)) == 6
-    assert plan.notes == ["4 questions longer than 6 tokens were left out"]
+    assert plan.notes == ["4 entries longer than 9 tokens were left out"]
+
+
+def test_an_empty_question_is_refused_before_the_run(tmp_path: Path) -> None:
+    lines = '{"prompt": "a", "output_tokens": 1}\n{"prompt": "", "output_tokens": 1}'
+    plan = asked(Dataset(write(tmp_path / "some.jsonl", lines), "jsonl"))
+    with pytest.raises(InputError, match=r"1 of 2 requests \(first \d\) are empty: leave them out"):
+        check_fits(plan, 100)
 
 
 def test_text_without_a_tokenizer_is_refused(sharegpt: str) -> None:
