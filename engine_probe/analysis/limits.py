@@ -41,6 +41,7 @@ LIMITS = (
     Limit("host", "nobody waited; the host took longer than the model", "gap + schedule + update > execute"),
     Limit("model", "nobody waited; compute or bandwidth, which takes ceilings to tell", "execute is the longer part"),
 )
+NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
 KV, SEQS, BUDGET, UNTOLD, HOST, MODEL = range(len(LIMITS))
 
@@ -114,4 +115,6 @@ def sentence(found: LimitsFound) -> str:
     name = found.main
     (limit,) = (limit for limit in LIMITS if limit.name == name)
     said = f"Limited by {name} in {found.shares[name]:.0%} of the busy time: {limit.meaning}."
-    return f"{said} No request was there in {found.idle_share:.0%} of the whole time." if found.idle_share else said
+    if found.idle_share < NAMED_IDLE:
+        return said
+    return f"{said} No request was there in {found.idle_share:.0%} of the whole time."

@@ -35,7 +35,8 @@ class SweptPoint:
 
     @property
     def name(self) -> str:
-        said = f"{self.load:g} {self.unit}" if self.load else "as the trace says"
+        unit = self.unit.replace("requests", "request", 1) if self.load == 1 else self.unit
+        said = f"{self.load:g} {unit}" if self.load else "as the trace says"
         return f"{said}, {self.label}" if self.label else said
 
     @property
