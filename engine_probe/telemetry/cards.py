@@ -38,7 +38,7 @@ class Card:
         self._open = list(QUESTIONS)
         self._pcie = Pcie(nvml, handle)
         self._refused: dict[str, list[str]] = defaultdict(list)  # reason -> columns
-        self._names_us: bool | None = None
+        self.is_ours: bool | None = None  # whether NVML has named a process of ours on it
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -84,15 +84,17 @@ class Card:
             self._refuse(("process_memory_bytes",), error)
             return None
         ours = [process.usedGpuMemory for process in running if process.pid in our_pids]
-        self._names_us = bool(ours) or bool(self._names_us)
+        self.is_ours = bool(ours) or bool(self.is_ours)
         return None if not ours or None in ours else sum(ours)
 
-    def notes(self) -> list[str]:
+    def notes(self, others_are_ours: bool) -> list[str]:
         """What this card did not say, and why: once, not at every sample."""
         said = [f"device {self.device}: {', '.join(what)}: {why}" for why, what in self._refused.items()]
         if self._pcie.note:
             said.append(f"device {self.device}: {self._pcie.note}")
-        if self._names_us is False:
+        if self.is_ours is False and others_are_ours:
+            said.append(f"device {self.device} holds nothing of ours: sampled once a second")
+        elif self.is_ours is False:
             said.append(
                 f"device {self.device}: process_memory_bytes: NVML names none of our processes (they hold nothing "
                 "there, or their numbers are those of another namespace)"

@@ -77,13 +77,14 @@ class Sampler:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        known = self._knows_ours
         return {
             "period_seconds": self.period_seconds,
             "samples": self.samples,
             "missed_samples": self.missed,
             "cpu_ns": self.cpu_ns,
             "devices": [card.facts for card in self._cards],
-            "notes": [*self._notes, *(note for card in self._cards for note in card.notes())],
+            "notes": [*self._notes, *(note for card in self._cards for note in card.notes(known))],
             "failure": self.failure,
         }
 
@@ -126,8 +127,12 @@ class Sampler:
             self._nvml.nvmlShutdown()
             self._nvml = None
 
+    @property
+    def _knows_ours(self) -> bool:
+        return any(card.is_ours for card in self._cards)
+
     def sample(self) -> None:
-        """One row of the host and one of each card."""
+        """One row of the host and one of each card; of cards that others use, where that is known, once a second."""
         now_ns = self._clock()
         slow = now_ns >= self._next_slow_ns
         if slow:
@@ -135,8 +140,9 @@ class Sampler:
             self._pids = our_processes() if self._cards else self._pids
         assert self._host is not None
         self._append(now_ns, None, self._host.read(now_ns, slow))
+        known = self._knows_ours
         for card in self._cards:
-            if not card.lost:
+            if not card.lost and (slow or card.is_ours or not known):
                 now_ns = self._clock()
                 found = card.read(now_ns, slow, self._pids)
                 if not card.lost:

@@ -233,6 +233,18 @@ def test_memory_of_processes_that_nvml_does_not_name_is_null_and_said_once() -> 
     assert watched.sample(1)[1]["process_memory_bytes"] is None
 
 
+def test_a_neighbours_card_is_looked_at_once_a_second() -> None:
+    """Where NVML names us on one of eight cards, the others cost a twentieth."""
+    cards = [FakeCard(f"GPU-{index}", index=index) for index in range(3)]
+    cards[1].processes = [(os.getpid(), 5)]
+    watched = Watched(*cards)
+    rows = [watched.sample() for _ in range(21)]
+    assert [row["device"] for row in rows[0]] == [None, 0, 1, 2]
+    assert {tuple(row["device"] for row in sample) for sample in rows[1:20]} == {(None, 1)}
+    assert [row["device"] for row in rows[20]] == [None, 0, 1, 2]
+    assert watched.notes == [f"device {other} holds nothing of ours: sampled once a second" for other in (0, 2)]
+
+
 def test_without_byte_counters_pcie_is_looked_at_once_a_second() -> None:
     card = FakeCard()
     card.pcie_bytes = None
