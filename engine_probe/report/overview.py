@@ -18,6 +18,7 @@ from engine_probe.report.terminal import duration, summary_view
 from engine_probe.report.verdicts import SEGMENTS, run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
+TITLES = ("tokens\n/s", "TTFT\np50", "TPOT\np50", "waiting\npeak", "KV\npeak", "computed\ntwice")
 STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload": "red"}
 
 
@@ -32,7 +33,10 @@ def print_run(run: Run, found: Anatomy, console: Console) -> None:
 def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None:
     console.print(Text(plain(swept.question), "bold"))
     for curve in curves:
-        console.print(*curve_view(curve), sep="\n")
+        if curve.worth_words or len(curves) == 1:
+            console.print(*curve_view(curve), sep="\n")
+    if len(curves) > 1 and (alone := [curve for curve in curves if curve.figures and not curve.worth_words]):
+        console.print(level_table(alone))
     for point in swept.points:
         if point.anatomy is None:
             console.print(Text(plain(f"{point.name} was not measured: {point.reason}"), "red"))
@@ -42,35 +46,35 @@ def curve_view(curve: Curve) -> Iterator[RenderableType]:
     if curve.label:
         yield Text(f"\n{plain(curve.label)}", "bold")
     if curve.figures:
-        yield level_table(curve)
+        yield level_table([curve])
     regions = dict.fromkeys(SEGMENTS[kind] for kind in (curve.found.growth.shape if curve.found.growth else ()))
     yield from (Text(f"{meaning}.", "dim") for meaning in regions)
     yield Text()
     yield from (Text(said) for said in sweep_verdicts(curve.found, curve.unit))
 
 
-def level_table(curve: Curve) -> Table:
+def level_table(curves: Sequence[Curve]) -> Table:
+    """One row per point; of several curves with what sets each apart."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    titles = (
-        curve.unit.removeprefix("requests ").replace(" ", "\n").replace("/", "\n/"),
-        "tokens\n/s",
-        "TTFT\np50",
-        "TPOT\np50",
-        "waiting\npeak",
-        "KV\npeak",
-        "computed\ntwice",
-    )
-    for title in titles:
+    load = curves[0].unit.removeprefix("requests ").replace(" ", "\n").replace("/", "\n/")
+    for title in (load, *TITLES):
         table.add_column(title, justify="right", no_wrap=True)
-    for title in ("limited\nmost by", "\nregion"):
+    for title in ("limited\nmost by", "\nregion" if len(curves) == 1 else "\nsettings"):
         table.add_column(title, no_wrap=True)
-    for figures in curve.figures:
-        table.add_row(*cells(curve, figures))
+    for curve in curves:
+        for figures in curve.figures:
+            last = region_cell(curve, figures.load) if len(curves) == 1 else Text(plain(curve.label))
+            table.add_row(*cells(figures), last)
     return table
 
 
-def cells(curve: Curve, figures: PointFigures) -> list[str | Text]:
-    summary, region = figures.summary, curve.found.region(figures.load)
+def region_cell(curve: Curve, load: float) -> Text:
+    region = curve.found.region(load)
+    return Text(SEGMENTS[region].partition(",")[0], STYLES[region]) if region else Text("-")
+
+
+def cells(figures: PointFigures) -> list[str]:
+    summary = figures.summary
     return [
         f"{figures.load:g}",
         f"{summary.output_tokens_per_s:,.1f}",
@@ -80,5 +84,4 @@ def cells(curve: Curve, figures: PointFigures) -> list[str | Text]:
         f"{summary.peak_kv_share:.0%}",
         f"{summary.recomputed_share:.1%}",
         figures.limits.main,
-        Text(SEGMENTS[region].partition(",")[0], STYLES[region]) if region else "-",
     ]

@@ -146,11 +146,13 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Ht
         if point.anatomy is None:
             yield element("div", f"{point.name} was not measured: {point.reason}", class_="warning")
     for curve in curves:
-        if curve.label:
-            yield element("h2", curve.label)
-        yield says(sweep_verdicts(curve.found, curve.unit))
-    rows = (level_row(curve, point) for curve in curves for point in curve.figures)
-    yield grid(LEVEL_TITLES, rows, text=(0, len(LEVEL_TITLES) - 2, len(LEVEL_TITLES) - 1))
+        if curve.worth_words or len(curves) == 1:
+            yield element("h2", curve.label) if curve.label else Html()
+            yield says(sweep_verdicts(curve.found, curve.unit))
+    titles = (*LEVEL_TITLES, "settings") if any(curve.label for curve in curves) else LEVEL_TITLES
+    rows = ([*level_row(curve, point), curve.label][: len(titles)] for curve in curves for point in curve.figures)
+    words = range(LEVEL_TITLES.index("limited most by"), len(titles))
+    yield grid(titles, rows, text=(0, *words))
     yield says(f"{meaning}." for meaning in SEGMENTS.values())
     for chart in sweep_charts(swept, curves):
         yield page.figure(chart)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.limits import NAMES, LimitsFound
+from engine_probe.analysis.metrics import answered
 from engine_probe.analysis.overtime import Pace, Thinned, pace, stretches, thinned
 from engine_probe.analysis.spans import PHASES, PREEMPTED, request_spans
 from engine_probe.analysis.tokens import update_end_ns
@@ -19,6 +20,7 @@ from engine_probe.run import Run
 
 MOST_ROWS = 200  # of requests that are drawn one by one
 MOST_STRETCHES = 1000
+MOST_DOTS = 2000
 TIME = Axis("time", "s")
 
 
@@ -46,6 +48,7 @@ def run_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterato
     yield step_parts(thinned(seconds, parts, points), name)
     if run.requests.num_rows:
         yield gantt(run.requests, run.preemptions, origin, name)
+        yield from by_prompt(answered(run.requests))
     if run.preemptions.num_rows:
         yield preemption_timeline(run.preemptions, origin, points, name)
     yield from telemetry_charts(run.telemetry, origin, name)
@@ -185,6 +188,31 @@ def drawn_requests(requests: pa.Table) -> npt.NDArray[np.int64]:
     hit = hit[preempted[hit] > 0]
     chosen = np.unique(np.r_[even, slowest, hit])
     return chosen[np.argsort(came[chosen], kind="stable")]
+
+
+def by_prompt(requests: pa.Table) -> Iterator[Lines]:
+    """Where prompts differ in length: what each waited for its first token."""
+    known = requests.filter(pc.and_(pc.is_valid(requests["arrival_ns"]), pc.is_valid(requests["first_token_ns"])))
+    tokens = known["prompt_tokens"].to_numpy()
+    if len(np.unique(tokens)) < 2:
+        return
+    ms = (known["first_token_ns"].to_numpy() - known["arrival_ns"].to_numpy()) / 1e6
+    order = np.argsort(tokens, kind="stable")
+    if len(order) > MOST_DOTS:
+        even = np.linspace(0, len(order) - 1, MOST_DOTS * 9 // 10).astype(np.int64)
+        slowest = np.argsort(ms[order])[-MOST_DOTS // 10 :]
+        order = order[np.union1d(even, slowest)]
+    drawn = (
+        "Each request" if len(order) == len(tokens) else f"{len(order):,} of {len(tokens):,} requests, the slowest too"
+    )
+    yield Lines(
+        title="Time to first token by prompt length",
+        note=f"{drawn}.",
+        x=Axis("prompt", "tokens"),
+        y=[Axis("TTFT", "ms")],
+        xs=numbers(tokens[order]),
+        series=[Series("TTFT", numbers(ms[order]), 0, "dots", 0)],
+    )
 
 
 def preemption_timeline(preemptions: pa.Table, origin: int, points: int, name: str) -> Lines:

@@ -28,6 +28,11 @@ class Curve:
     figures: list[PointFigures]
     found: Saturation
 
+    @property
+    def worth_words(self) -> bool:
+        """One level alone is a row of a table."""
+        return len(self.found.levels) > 1
+
     def named(self, what: str) -> str:
         return f"{what} ({self.label})" if self.label else what
 
@@ -50,6 +55,7 @@ def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
             yield latency(xs, alike, "TTFT", "time to first token")
             yield latency(xs, alike, "TPOT", "time per output token")
             yield preempted(xs, alike)
+    yield from by_prompt([each for curve in drawn for each in curve.figures])
     whole = [point for point in swept.points if point.run and point.anatomy]
     yield from over_time(whole)
 
@@ -114,6 +120,25 @@ def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         )
     note = "Of all scheduled tokens, and of the busy time."
     return Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
+
+
+def by_prompt(figures: Sequence[PointFigures]) -> Iterator[Lines]:
+    """Where the points differ in how long prompts are."""
+    known = [
+        (each.summary.prompt_tokens / each.summary.requests_answered, each.percentile_ns("TTFT", 50))
+        for each in figures
+        if each.summary.requests_answered
+    ]
+    told = sorted((tokens, ns / 1e6) for tokens, ns in known if ns is not None)
+    if len({tokens for tokens, _ in told}) > 1:
+        yield Lines(
+            title="Time to first token by prompt length",
+            note="The median of each point, over the mean length of its prompts.",
+            x=Axis("prompt", "tokens"),
+            y=[Axis("TTFT", "ms")],
+            xs=numbers([tokens for tokens, _ in told]),
+            series=[Series("p50", numbers([ms for _, ms in told]), 0, "both", 0)],
+        )
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

@@ -152,6 +152,22 @@ def test_points_that_differ_in_more_than_concurrency_are_curves_of_their_own(tmp
     assert "input_len 96" in text
 
 
+def test_a_sweep_over_prompt_lengths_is_one_table_and_a_line(tmp_path: Path) -> None:
+    """One request at a time: 48 tokens take 0.1 ms each and 2 ms, and so do 96."""
+    points = []
+    for length in (48, 96):
+        write_run(tmp_path / "points" / f"p{length}", ran(1, prompt=length))
+        points.append({"id": f"p{length}", "point": {"workload": {"concurrency": 1, "input_len": length}}})
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))
+    result = report(tmp_path, "--html", tmp_path / "report.html")
+    assert "input_len 48" in said(result)
+    assert "One level alone" not in said(result)
+    (line,) = (
+        c for c in drawn((tmp_path / "report.html").read_text()) if c["title"].startswith("Time to first token by")
+    )
+    assert (line["xs"], line["series"][0]["values"]) == ([48, 96], [6.8, 11.6])
+
+
 def test_a_sweep_over_a_rate_is_told_in_requests_per_second(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, (1, 2, 4))
     document = json.loads((folder / "sweep.json").read_text())
