@@ -40,13 +40,11 @@ def levels(points: Sequence[PointFigures]) -> list[Level]:
 
 def level(load: float, repeats: Sequence[PointFigures]) -> Level:
     rates = [point.summary.output_tokens_per_s for point in repeats]
-    mean = float(np.mean(rates))
     return Level(
         load=load,
-        output_tokens_per_s=mean,
+        output_tokens_per_s=float(np.mean(rates)),
         peak_running=max(point.summary.peak_running for point in repeats),
         peak_kv_share=max(point.summary.peak_kv_share for point in repeats),
         waited_for_kv=any(point.kv_share > 0 for point in repeats),
-        repeats=len(rates),
-        spread=float(np.std(rates, ddof=1)) / mean if len(rates) > 1 and mean else None,
+        repeated=tuple(rates),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine_probe.analysis.comparison import SIGNIFICANT, welch
 from engine_probe.analysis.growth import Growth, Kind, growth
 
 
@@ -20,8 +21,13 @@ class Level:
     peak_running: int
     peak_kv_share: float
     waited_for_kv: bool  # a request waited for KV blocks, or lost them
-    repeats: int = 1
-    spread: float | None = None  # relative standard deviation over the repeats
+    repeated: tuple[float, ...] = ()  # the throughput of each repeat
+
+    @property
+    def spread(self) -> float | None:
+        """Relative standard deviation over the repeats."""
+        several = len(self.repeated) > 1
+        return float(np.std(self.repeated, ddof=1)) / self.output_tokens_per_s if several else None
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,14 @@ class Saturation:
     def kv_headroom(self) -> float | None:
         """Share of the pool that was free at the best level when it was fullest."""
         return None if self.best is None else 1 - self.best.peak_kv_share
+
+    @property
+    def not_different(self) -> tuple[Level, ...]:
+        """Levels whose repeats cannot be told from the best one's (Welch's t-test at 5 %, each by itself)."""
+        if self.best is None:
+            return ()
+        tested = ((level, welch(level.repeated, self.best.repeated)) for level in self.levels if level is not self.best)
+        return tuple(level for level, p in tested if p is not None and p >= SIGNIFICANT)
 
     def region(self, load: float) -> Kind | None:
         """Which part of the curve a level lies in; a boundary belongs to what it ends."""

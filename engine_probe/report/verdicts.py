@@ -54,12 +54,18 @@ def straggler_verdict(found: Straggler) -> str:
 def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
     if found.best:
         spread = (
-            f" ± {found.best.spread:.1%} over {found.best.repeats} repeats" if found.best.spread is not None else ""
+            f" ± {found.best.spread:.1%} over {len(found.best.repeated)} repeats"
+            if found.best.spread is not None
+            else ""
         )
         yield (
             f"Highest throughput: {found.best.output_tokens_per_s:,.1f} output tokens/s{spread} at "
             f"{found.best.load:g} {unit}."
         )
+        if alike := found.not_different:
+            yield f"Not different from it, by their repeats: {', '.join(f'{level.load:g}' for level in alike)} {unit}."
+        elif found.best.spread is None:
+            yield "One run of each level: how far repeats would lie apart is not known."
     if found.equilibrium:
         yield f"Throughput grows in proportion up to {where(found.equilibrium)} {unit} (equilibrium point)."
     if found.saturation:

@@ -90,6 +90,16 @@ def test_levels_without_a_throughput_are_left_out_aloud() -> None:
     assert found.notes[0] == "2 of 4 levels have no throughput"
 
 
+def test_levels_that_repeats_cannot_tell_from_the_best() -> None:
+    """100 and 110 lie closer than their own repeats do; 50 does not."""
+    repeats = {2: (49.0, 51.0, 50.0), 4: (90.0, 110.0, 100.0), 8: (100.0, 120.0, 110.0)}
+    found = saturation([Level(n, sum(rates) / 3, n, 0.5, False, rates) for n, rates in repeats.items()])
+    assert [level.load for level in found.not_different] == [4]
+    assert found.best is not None
+    assert found.best.spread == pytest.approx(10 / 110)
+    assert saturation([level(1, 10), level(2, 20)]).not_different == ()
+
+
 def test_the_pool_fills_between_two_levels() -> None:
     """Each request takes a tenth of the pool."""
     found = saturation([level(4, 40, 0.4), level(8, 80, 0.8), level(16, 90, 1.0, waited=True)]).kv
