@@ -11,6 +11,8 @@ import numpy as np
 from engine_probe.analysis.comparison import SIGNIFICANT, welch
 from engine_probe.analysis.growth import Growth, Kind, growth
 
+MISFIT = 0.1  # of the line, root mean square of the relative errors: beyond it there is no such line
+
 
 @dataclass(frozen=True)
 class Level:
@@ -93,7 +95,10 @@ def saturation(measured: Sequence[Level]) -> Saturation:
         len(levels) < len(measured)
     )
     line = curve(levels)
-    if len(levels) < 2:
+    if line and line.relative_error > MISFIT:
+        notes.append(f"the levels lie {line.relative_error:.0%} off any broken line: they show no knee and no regions")
+        line = None
+    elif len(levels) < 2:
         notes.append("one level alone shows neither knee nor peak")
     elif line is None or len(line.shape) == 1:
         notes.append(f"{len(levels)} levels show no end of proportional growth")

@@ -11,11 +11,13 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.limits import LIMITS
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.summary import PERCENTILES
+from engine_probe.errors import InputError
 from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
 from engine_probe.report.swept import Swept
+from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.report.terminal import duration, headlines, judgements, latency_row
 from engine_probe.report.verdicts import SEGMENTS, run_verdicts, sweep_verdicts
 from engine_probe.run import Run
@@ -101,12 +103,24 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     yield limit_table(found)
     for chart in run_charts(run, found.limits, run.folder.name, points):
         yield page.figure(chart)
+    yield from meanwhile(page, run)
     titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), "from what"]
     rows = [latency_row(latency) for latency in (summary.step_ns, *summary.latencies)]
     yield joined((element("h3", "Latencies"), grid(titles, rows, text=(0, len(titles) - 1))))
     if found.tax.worst:
         worst = ([each.request_id, f"{each.preemptions:,}", duration(each.away_ns)] for each in found.tax.worst)
         yield joined((element("h3", "Longest away by preemption"), grid(["request", "preemptions", "away"], worst)))
+
+
+def meanwhile(page: Page, run: Run) -> Iterator[Html]:
+    """Telemetry; where it is damaged the rest of the page is none the worse."""
+    try:
+        telemetry = run.telemetry
+    except InputError as error:
+        yield element("div", str(error), class_="warning")
+        return
+    for chart in telemetry_charts(telemetry, int(run.iterations["start_ns"][0].as_py()), run.folder.name):
+        yield page.figure(chart)
 
 
 def limit_table(found: Anatomy) -> Html:

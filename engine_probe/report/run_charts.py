@@ -15,7 +15,6 @@ from engine_probe.analysis.overtime import Pace, Thinned, pace, stretches, thinn
 from engine_probe.analysis.spans import PHASES, PREEMPTED, request_spans
 from engine_probe.analysis.tokens import update_end_ns
 from engine_probe.report.charts import Axis, Chart, Lines, Series, Spans, moments, numbers
-from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.run import Run
 
 MOST_ROWS = 200  # of requests that are drawn one by one
@@ -51,7 +50,6 @@ def run_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterato
         yield from by_prompt(answered(run.requests))
     if run.preemptions.num_rows:
         yield preemption_timeline(run.preemptions, origin, points, name)
-    yield from telemetry_charts(run.telemetry, origin, name)
 
 
 COLUMNS = (

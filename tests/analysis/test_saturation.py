@@ -77,6 +77,16 @@ def test_a_break_that_noise_hides_has_a_range() -> None:
     assert found.equilibrium.low < found.equilibrium.high
 
 
+def test_levels_that_jump_about_show_no_knee() -> None:
+    found = saturation(
+        [level(n, rate) for n, rate in ((1, 220), (2, 800), (4, 1500), (8, 1100), (16, 4600), (32, 2600))]
+    )
+    assert (found.growth, found.equilibrium, found.saturation) == (None, None, None)
+    assert found.best is not None
+    assert found.best.load == 16
+    assert "off any broken line" in found.notes[0]
+
+
 def test_one_level_is_a_figure_and_no_curve() -> None:
     found = saturation([level(8, 100.0)])
     assert (found.best, found.growth, found.equilibrium, found.region(8)) == (None, None, None, None)

@@ -191,6 +191,10 @@ def test_telemetry_is_drawn_by_unit_and_owner(tmp_path: Path) -> None:
     assert charts["Power"]["xs"] == [0.002]
     assert [line["label"] for line in charts["Utilisation"]["series"]] == ["host: cpu"]
     assert "Temperature" not in charts
+    (tmp_path / "run" / "telemetry.arrow").write_bytes(b"torn")
+    page = run_page(load(tmp_path / "run"), anatomy(run))
+    assert "telemetry.arrow is not the file that was recorded" in page
+    assert "Power" not in {chart["title"] for chart in drawn(page)}
 
 
 def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
