@@ -20,10 +20,12 @@ from time import perf_counter_ns as now
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from engine_probe.engine.build import llm_arguments
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.probe import Probe
+from engine_probe.record.schema import SCHEMAS
 
 RUNNING = (1, 32, 256, 1024)
 ROUNDS = 15
@@ -31,9 +33,9 @@ MAX_MODEL_LEN = 4096
 PROMPT_TOKENS = 64
 LONGEST_ANSWER = MAX_MODEL_LEN - PROMPT_TOKENS - 64
 BLOCK_SECONDS = 0.12  # a block of steps of one mode; short against the drift of a shared machine
-SETTLING_STEPS = 3
+MOST_STEPS = 200
 SNAPSHOT_SECONDS = 0.2
-DISK_ITERATIONS, DISK_SECONDS = 3_900, 8.0
+DISK_ITERATIONS, DISK_SECONDS = 3_900, 20.0
 MODES = ("probe", "statistics", "details")
 
 
@@ -51,7 +53,7 @@ class Cost(msgspec.Struct, frozen=True):
     details_ns: float  # ... and enable_logging_iteration_details
     snapshot_ns: float  # one metrics snapshot every 200 ms, spread over the steps between two
     spread_ns: dict[str, float]  # half the distance between the quartiles of the rounds, per mode
-    disk_bytes: float  # per iteration, closed iterations file
+    disk_bytes: float  # per iteration, closed iterations file beyond an empty one
     disk_iterations: int
 
     @property
@@ -120,9 +122,14 @@ class Engines:
         return iter((self.plain, self.statistics, self.details))
 
 
+def settling(steps: int) -> int:
+    """As many again, untimed: attaching, or another engine's block, leaves the caches full of something else."""
+    return steps
+
+
 def block(engine: Any, steps: int) -> float:
-    """Median duration of a step over one block, the first steps after the change of mode apart."""
-    for _ in range(SETTLING_STEPS):
+    """Median duration of a step over one block, after as many steps that are not timed."""
+    for _ in range(settling(steps)):
         engine.step()
     durations = []
     for _ in range(steps):
@@ -132,49 +139,66 @@ def block(engine: Any, steps: int) -> float:
     return statistics.median(durations)
 
 
-def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Callable[[], None]) -> Cost:
-    """One row of the table."""
-    differences: dict[str, list[float]] = {mode: [] for mode in MODES}
-    off: list[float] = []
-    counted: list[float] = []
-    scheduling: list[float] = []
+class Rounds:
+    """What the rounds of one number of running requests gave; each sample is the median of a block."""
 
-    def probed(steps: int, number: int) -> float:
-        with Probe(engines.plain, folder / f"{running}-{number}", telemetry=False) as probe:
-            watched = block(engines.plain, steps)
+    def __init__(self, engines: Engines, folder: Path) -> None:
+        self._engines, self._folder = engines, folder
+        self.differences: dict[str, list[float]] = {mode: [] for mode in MODES}
+        self.off: list[float] = []
+        self.counted: list[float] = []
+        self.scheduling: list[float] = []
+
+    def take(self, steps: int) -> None:
+        """One round: every mode between two blocks with nothing on; who begins changes from round to round."""
+        first = len(self.differences[MODES[0]]) % len(MODES)
+        before = block(self._engines.plain, steps)
+        for mode in (*MODES[first:], *MODES[:first]):
+            watched = self._with(mode, steps)
+            after = block(self._engines.plain, steps)
+            self.differences[mode].append(watched - (before + after) / 2)
+            self.off.append(before)
+            before = after
+
+    def _with(self, mode: str, steps: int) -> float:
+        if mode != "probe":
+            return block(getattr(self._engines, mode), steps)
+        with Probe(self._engines.plain, self._folder / str(len(self.counted)), telemetry=False) as probe:
+            watched = block(self._engines.plain, steps)
         rows = probe.run.iterations
-        counted.append(statistics.median(rows["probe_ns"].to_pylist()))
-        scheduling.append(statistics.median(rows["schedule_ns"].to_pylist()))
+        self.counted.append(statistics.median(rows["probe_ns"].to_pylist()))
+        self.scheduling.append(statistics.median(rows["schedule_ns"].to_pylist()))
         return watched
 
-    with engines.filled(running):
-        step = block(engines.plain, 5)
-        steps = max(5, min(200, int(BLOCK_SECONDS * 1e9 / step)))
-        # Not more than the requests of the plain engine can still answer.
-        steps = min(steps, LONGEST_ANSWER // (5 * rounds) - SETTLING_STEPS)
-        off.append(block(engines.plain, steps))
-        for number in range(rounds):
-            for mode in (*MODES[number % 3 :], *MODES[: number % 3]):
-                engine = {"statistics": engines.statistics, "details": engines.details}.get(mode)
-                watched = block(engine, steps) if engine else probed(steps, number)
-                off.append(block(engines.plain, steps))
-                differences[mode].append(watched - (off[-2] + off[-1]) / 2)
-            tick()
-        snapshot = metrics_snapshot_ns(engines.statistics)
+
+def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Callable[[], None]) -> Cost:
+    """One row of the table."""
+    taken = Rounds(engines, folder / str(running))
+    left = rounds
+    while left:
+        with engines.filled(running):
+            steps = max(5, min(MOST_STEPS, int(BLOCK_SECONDS * 1e9 / block(engines.plain, 5))))
+            # Not more than the requests of the plain engine can still answer.
+            for _ in range(min(left, max(1, LONGEST_ANSWER // (5 * (steps + settling(steps)))))):
+                taken.take(steps)
+                left -= 1
+                tick()
+            snapshot = metrics_snapshot_ns(engines.statistics)
     disk_bytes, disk_rows = bytes_on_disk(engines, running, folder / f"{running}-disk")
-    step = statistics.median(off)
+    step = statistics.median(taken.off)
+    median = {mode: statistics.median(values) for mode, values in taken.differences.items()}
     return Cost(
         running=running,
         rounds=rounds,
         steps_per_block=steps,
         step_ns=step,
-        schedule_ns=statistics.median(scheduling),
-        probe_counted_ns=statistics.median(counted),
-        probe_ns=statistics.median(differences["probe"]),
-        statistics_ns=statistics.median(differences["statistics"]),
-        details_ns=statistics.median(differences["details"]),
+        schedule_ns=statistics.median(taken.scheduling),
+        probe_counted_ns=statistics.median(taken.counted),
+        probe_ns=median["probe"],
+        statistics_ns=median["statistics"],
+        details_ns=median["details"],
         snapshot_ns=snapshot * step / (SNAPSHOT_SECONDS * 1e9),
-        spread_ns={mode: half_quartile_distance(values) for mode, values in differences.items()},
+        spread_ns={mode: half_quartile_distance(values) for mode, values in taken.differences.items()},
         disk_bytes=disk_bytes,
         disk_iterations=disk_rows,
     )
@@ -198,7 +222,7 @@ def metrics_snapshot_ns(engine: Any) -> float:
 
 
 def bytes_on_disk(engines: Engines, running: int, folder: Path) -> tuple[float, int]:
-    """Size of the closed iterations file per row, over a recording of its own."""
+    """Size of the closed iterations file per row, over a recording of its own, beside what an empty one takes."""
     with engines.filled(running), Probe(engines.plain, folder, telemetry=False) as probe:
         begun = now()
         for _ in range(DISK_ITERATIONS):
@@ -206,7 +230,15 @@ def bytes_on_disk(engines: Engines, running: int, folder: Path) -> tuple[float, 
             if now() - begun > DISK_SECONDS * 1e9:
                 break
     table = probe.run.facts["tables"]["iterations"]
-    return table["bytes"] / max(1, table["rows"]), table["rows"]
+    return (table["bytes"] - empty_file_bytes()) / table["rows"], table["rows"]
+
+
+def empty_file_bytes() -> int:
+    """The schema with its units and meanings, once per file."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, SCHEMAS["iterations"]):
+        pass
+    return int(sink.getvalue().size)
 
 
 def run(levels: tuple[int, ...], rounds: int, tick: Callable[[], None], say: Callable[[str], None]) -> Iterator[Cost]:

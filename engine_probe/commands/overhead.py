@@ -92,10 +92,10 @@ def show(costs: list[Cost]) -> None:
     row("  counted by itself", lambda cost: microseconds(cost.probe_counted_ns))
     row("  of schedule()", lambda cost: f"{cost.share_of_schedule:.2%}")
     row("vLLM's statistics", lambda cost: spread(cost, "statistics", cost.statistics_ns))
-    row("  with iteration details", lambda cost: spread(cost, "details", cost.details_ns))
-    row("  a metrics snapshot every 200 ms", lambda cost: microseconds(cost.snapshot_ns))
+    row("  with details", lambda cost: spread(cost, "details", cost.details_ns))
+    row("  a snapshot each 200 ms", lambda cost: microseconds(cost.snapshot_ns))
     row("[bold]details / probe[/]", times_cheaper)
-    row("bytes on disk per iteration", lambda cost: f"{cost.disk_bytes:.0f}")
+    row("bytes on disk", lambda cost: f"{cost.disk_bytes:.0f}")
     console = Console(highlight=False)
     console.print(table)
     console.print(
