@@ -8,6 +8,7 @@ Its standard output and error are the engine's log; what it has to tell goes thr
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,6 +20,7 @@ from engine_probe.engine.processes import die_with_parent
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.probe import Probe
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
+from engine_probe.workload.driver import Outcome
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
@@ -39,9 +41,22 @@ def measure_all(job: Job, tasks: Iterable[Task], tell: Callable[[Message], None]
             tell(Refused(number, str(error)))
             continue
         tell(Began(number))
-        with Probe(llm, task.folder, force=job.force, workload=msgspec.to_builtins(task.workload)):
-            run_plan(llm, plan)
+        asked = {**msgspec.to_builtins(task.workload), "sha256": plan.sha256, "notes": plan.notes}
+        with Probe(llm, task.folder, force=job.force, workload=asked) as probe:
+            outcome = run_plan(llm, plan)
+            probe.folder.facts["outcome"] = outcome_facts(outcome)
         tell(Ended(number))
+
+
+def outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    """How well the plan was kept: what came late came late by the driver, not by the engine."""
+    late = [delivery.lateness_ns for delivery in outcome.deliveries]
+    return {
+        "handed_over": len(late),
+        "aborted": outcome.aborted,
+        "never_handed_over": outcome.never_handed,
+        "late_ns": {"median": statistics.median(late), "most": max(late)} if late else None,
+    }
 
 
 def warm_up(llm: Any) -> None:
