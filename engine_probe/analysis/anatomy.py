@@ -34,7 +34,7 @@ def anatomy(run: Run) -> Anatomy:
     """Of a run at least one step long; `Run.summary` refuses others with a sentence."""
     return Anatomy(
         summary=run.summary(),
-        limits=limits(run.facts, run.iterations, run.requests),
+        limits=limits(run.facts, run.iterations, run.requests, run.workers),
         tax=preemption_tax(run.iterations, run.preemptions),
         composition=composition(run.iterations),
         kv_fragmentation=kv_fragmentation(run.facts, run.iterations),

@@ -3,8 +3,9 @@
 A request that waits after schedule() returned was refused by something, and the row of that step shows by what: the
 batch was full (`max_num_seqs`), the token budget was spent (`max_num_batched_tokens`), or neither, and then the pool
 had no blocks for it. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
-host's (schedule, update, and between them) or the model's. Whether a model is held up by compute or by memory
-bandwidth cannot be told without the hardware's ceilings.
+host's (schedule, update, and between them) or the model's. An asynchronous engine does both at once, and only device
+times tell them apart there. Whether a model is held up by compute or by memory bandwidth cannot be told without the
+hardware's ceilings.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from engine_probe.analysis.tokens import update_end_ns
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -38,12 +41,17 @@ LIMITS = (
     Limit(
         "untold", "requests waited, and the row does not show for what", "waiting > 0, blocks enough for any request"
     ),
-    Limit("host", "nobody waited; the host took longer than the model", "gap + schedule + update > execute"),
+    Limit(
+        "host", "nobody waited; the host took longer than the model", "execute (device, if timed) is the shorter part"
+    ),
     Limit("model", "nobody waited; compute or bandwidth, which takes ceilings to tell", "execute is the longer part"),
+    Limit(
+        "host or model", "nobody waited; steps overlap, and no device was timed", "asynchronous engine, no device times"
+    ),
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
-KV, SEQS, BUDGET, UNTOLD, HOST, MODEL = range(len(LIMITS))
+KV, SEQS, BUDGET, UNTOLD, HOST, MODEL, PACE = range(len(LIMITS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,21 +67,38 @@ class LimitsFound:
         return max(self.shares, key=lambda name: self.shares[name])
 
 
-def limits(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> LimitsFound:
+def limits(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, workers: pa.Table) -> LimitsFound:
     """Of a run at least one step long."""
-    names = ("gap", "schedule", "execute", "update")
-    gap, schedule, execute, update = (iterations[f"{name}_ns"].to_numpy() for name in names)
     idle = idle_gaps(iterations)
-    gap = np.where(idle, 0, gap)
-    gap[0] = 0  # before the first step nothing is known
-    found = np.where(gap + schedule + update > execute, HOST, MODEL).astype(np.int8)
+    idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
+    ends = update_end_ns(iterations)
+    # From the end of one step to the end of the next: steps that overlap are not counted twice.
+    busy = np.diff(ends, prepend=iterations["start_ns"][0].as_py()) - idle_ns
+    found = pace(facts, iterations, workers, busy)
     for limit, steps in refused(facts, iterations, requests).items():
         found[steps] = limit
-    busy = gap + schedule + execute + update
     times = np.bincount(found, weights=busy, minlength=len(LIMITS))
-    idle_ns = int(iterations["gap_ns"].to_numpy()[idle].sum())
     shares = dict(zip(NAMES, (times / times.sum()).tolist(), strict=True))
-    return LimitsFound(found, shares, idle_ns / (idle_ns + float(times.sum())))
+    return LimitsFound(found, shares, float(idle_ns.sum() / (idle_ns.sum() + times.sum())))
+
+
+def pace(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: Integers) -> npt.NDArray[np.int8]:
+    """Host or model for every step: by device time where every step has it, else by the parts of the step."""
+    device = device_ns(iterations, workers)
+    if device is None and facts["engine"]["asynchronous"]:
+        return np.full(len(busy), PACE, dtype=np.int8)
+    working = iterations["execute_ns"].to_numpy() if device is None else device
+    return np.where(2 * working < busy, HOST, MODEL).astype(np.int8)
+
+
+def device_ns(iterations: pa.Table, workers: pa.Table) -> Integers | None:
+    """Of the slowest rank in each step; None unless every step was timed."""
+    timed = workers.filter(pc.is_valid(workers["device_ns"]))
+    slowest = timed.group_by("iteration").aggregate([("device_ns", "max")]).sort_by("iteration")
+    if not slowest["iteration"].equals(iterations["iteration"]):
+        return None
+    found: Integers = slowest["device_ns_max"].to_numpy()
+    return found
 
 
 def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> dict[int, Flags]:

@@ -101,7 +101,7 @@
     return plot;
   };
 
-  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", untold: "c5", host: "c7", model: "c2" };
+  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", untold: "c5", host: "c7", model: "c2", "host or model": "c5" };
   const spanColour = (spec, kind) => colour(named[spec.kinds[kind]] || `c${kind % 8}`);
 
   const draw = (place, width) => {
