@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSION_KEY = b"engine_probe.schema_version"
 TABLE_KEY = b"engine_probe.table"
 
@@ -77,7 +77,7 @@ _REQUESTS = (
     ("recomputed_tokens", "i32", "tokens", "tokens computed a second time after preemptions"),
     ("preemptions", "i32", "", "how often it was preempted"),
     ("peak_kv_blocks", "i32", "blocks", "most KV blocks it held when it was preempted or let go"),
-    ("priority", "i32", "", "vLLM's priority (0 without priority scheduling)"),
+    ("priority", "i64", "", "vLLM's priority (0 without priority scheduling)"),
     ("finish_reason", "text", "", "stop, length, abort, error ... in vLLM's words"),
     ("first_token_iteration", "i64?", "", "iteration that delivered the first token"),
     ("last_token_iteration", "i64?", "", "iteration that delivered the last token"),
