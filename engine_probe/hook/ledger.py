@@ -40,7 +40,7 @@ class RequestLedger:
         self.tracks: dict[str, RequestTrack] = {}
         self.prefilling: dict[str, None] = {}  # running, its prompt not finished; a set that keeps order
         self.idle: set[str] = set()  # running, but passed over by the last schedule()
-        self.watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
+        self._watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
         # Up to 0.30 blocked requests wait in a queue of their own; since 0.31 they are a subset of two queues.
         second: Any = getattr(scheduler, "skipped_waiting", None)
         self.deferred: Any = second if second is not None else scheduler.deferred_waiting
@@ -52,8 +52,9 @@ class RequestLedger:
         self._live_tokens = 0
         # Within the update under way.
         self.updating: int | None = None  # the iteration it belongs to
-        self.irregular = self.speculates  # some output of it may hold other than one token
-        self.finished_now: list[RequestTrack] = []
+        self._irregular = self.speculates  # some output of it may hold other than one token
+        self.due = self.speculates  # the next update has more to note than how many tokens it delivered
+        self._finished_now: list[RequestTrack] = []
         self.iteration = 0  # the number the next schedule() gets
         # The last iteration whose update has returned, and when.
         self.updated, self.updated_ns = -1, 0
@@ -141,8 +142,9 @@ class RequestLedger:
         if self.updating is None:
             self._emit(track, when)
             return
-        self.irregular |= track.reason not in ("stop", "length")
-        self.finished_now.append(track)
+        self._irregular |= track.reason not in ("stop", "length")
+        self._finished_now.append(track)
+        self.due = True
 
     def _emit(self, track: RequestTrack, when: int) -> None:
         if not track.is_exact():
@@ -236,24 +238,25 @@ class RequestLedger:
 
     def note_update(self, iteration: int, returned: int, outputs: dict[int, Any]) -> int:
         """The update of an iteration in which somebody's first or last token came; how many tokens it delivered."""
-        for track, is_first in self.watched.pop(iteration, ()):
+        for track, is_first in self._watched.pop(iteration, ()):
             if is_first:
                 track.first_token_ns = returned
             else:
                 track.last_token_ns = returned
-        delivered = self._note_deliveries(iteration, outputs) if self.irregular else count_outputs(outputs)
-        if self.finished_now:
+        delivered = self._note_deliveries(iteration, outputs) if self._irregular else count_outputs(outputs)
+        if self._finished_now:
             if iteration > self.updated:  # an update that was scheduled before the probe came has no row
-                self._recorder.finished.append((iteration, len(self.finished_now)))
-            for track in self.finished_now:
+                self._recorder.finished.append((iteration, len(self._finished_now)))
+            for track in self._finished_now:
                 self._emit(track, returned)
-            self.finished_now.clear()
+            self._finished_now.clear()
+        self.due = bool(self._watched) or self._irregular
         return delivered
 
     def _note_deliveries(self, iteration: int, outputs: dict[int, Any]) -> int:
         """Tokens per request where a step may deliver other than one each."""
-        self.irregular = self.speculates
-        finished = {track.request_id: track for track in self.finished_now}
+        self._irregular = self.speculates
+        finished = {track.request_id: track for track in self._finished_now}
         delivered = 0
         for batch in outputs.values():
             for output in batch.outputs:
@@ -269,7 +272,7 @@ class RequestLedger:
     def _open_run(self, track: RequestTrack, iteration: int) -> None:
         if track.first_token_iteration is None and not track.adopted:
             track.first_token_iteration = iteration
-            self.watched.setdefault(iteration, []).append((track, True))
+            self._watch(iteration, track, True)
         if track.run_start is None:
             track.run_start = iteration
 
@@ -279,7 +282,11 @@ class RequestLedger:
         if last == self.updated:
             track.last_token_ns = self.updated_ns
         else:
-            self.watched.setdefault(last, []).append((track, False))
+            self._watch(last, track, False)
+
+    def _watch(self, iteration: int, track: RequestTrack, is_first: bool) -> None:
+        self._watched.setdefault(iteration, []).append((track, is_first))
+        self.due = True
 
     def _stop_running(self, track: RequestTrack, last: int) -> None:
         self.prefilling.pop(track.request_id, None)

@@ -18,7 +18,7 @@ from engine_probe.hook.blocks import BlockCounters
 from engine_probe.hook.ledger import RequestLedger
 from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches
-from engine_probe.record.recorder import RING_ROWS, ROW_BYTES, Recorder, WriterBehindError, pack_row
+from engine_probe.record.recorder import CHECK_ROWS, RING_ROWS, ROW_BYTES, Recorder, WriterBehindError, pack_row
 
 attached: WeakSet[Any] = WeakSet()  # schedulers with a hook on them
 
@@ -107,13 +107,13 @@ class SchedulerHook:
             try:
                 ledger.updating = None
                 delivered = 0
-                if ledger.watched or ledger.finished_now or ledger.irregular:
+                if ledger.due:
                     delivered = ledger.note_update(iteration, returned, outputs)
                 else:
                     for batch in outputs.values():
                         delivered += len(batch.outputs)
                 if known:
-                    if iteration - recorder.taken >= RING_ROWS:
+                    if not iteration % CHECK_ROWS and iteration - recorder.taken >= RING_ROWS - CHECK_ROWS:
                         raise WriterBehindError(f"{RING_ROWS} iterations are waiting for the disk")
                     pack_row(
                         ring, iteration % RING_ROWS * ROW_BYTES, before, schedule_called, schedule_returned, free,

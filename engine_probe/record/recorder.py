@@ -33,7 +33,7 @@ LEVELS = (
     "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live",
 )  # fmt: skip
 
-RING_ROWS = 32_768  # 2.4 MB; more than two seconds of the fastest engine steps seen (85 µs)
+RING_ROWS, CHECK_ROWS = 32_768, 1_024  # 2.4 MB, more than two seconds of steps of 85 µs; how often room is looked for
 _ROW = struct.Struct(f"{len(READINGS)}q")
 ROW_BYTES = _ROW.size
 pack_row = _ROW.pack_into
