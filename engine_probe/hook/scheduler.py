@@ -114,7 +114,7 @@ class SchedulerHook:
                         delivered += len(batch.outputs)
                 if known:
                     if not iteration % CHECK_ROWS and iteration - recorder.taken >= RING_ROWS - CHECK_ROWS:
-                        raise WriterBehindError(f"{RING_ROWS} iterations are waiting for the disk")
+                        raise WriterBehindError(f"{iteration - recorder.taken} iterations are waiting for the disk")
                     pack_row(
                         ring, iteration % RING_ROWS * ROW_BYTES, before, schedule_called, schedule_returned, free,
                         called, returned, delivered, free_queue.num_free_blocks, own + update_own + marks.own_ns,
