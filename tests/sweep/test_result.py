@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from engine_probe.commands.sweep import exit_code
 from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.sweep.result import PointResult, Unmeasured, interpretation
+from engine_probe.sweep.result import PointResult, Row, Unmeasured, interpretation
 from engine_probe.sweep.screen import result_line, show_results
 
 
@@ -102,3 +103,17 @@ def test_the_table_fits_a_terminal_of_80_columns_and_names_what_is_incomplete() 
     rows = {line.split()[0]: line.split()[-1] for line in lines if line[:5].strip().isdigit()}
     assert result_line(CUT) == "8 at once: the probe stepped aside"
     assert rows == {"4": "spare", "64": "overload", "8": "incomplete"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ([SPARE, FULL], 0),
+        ([SPARE, CUT], 1),
+        ([CUT], 1),
+        ([msgspec.structs.replace(CUT, status="failed", exit_code=2)], 2),
+        ([SPARE, msgspec.structs.replace(CUT, status="failed", exit_code=3)], 1),
+    ],
+)
+def test_a_point_without_figures_ends_the_command_non_zero(rows: list[Row], code: int) -> None:
+    assert exit_code(rows) == code
