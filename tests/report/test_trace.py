@@ -1,14 +1,9 @@
-"""A trace is read back with Perfetto's own message definitions, and with its trace processor where there is one.
-
-The `perfetto` package fetches the trace processor from a host of its own; where that cannot be reached, put the
-binary on the PATH as trace_processor_shell.
-"""
+"""A trace is read back with Perfetto's own message definitions, and by SQL with its trace processor."""
 
 from __future__ import annotations
 
 import io
 import math
-import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,15 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
-from perfetto.trace_processor import TraceProcessor, TraceProcessorConfig
+from perfetto_engine import sql
 from recorded import MS, facts, ran, table, write_run
 
 from engine_probe.commands.trace import command
 from engine_probe.errors import InputError
 from engine_probe.report.trace import write_trace
 from engine_probe.run import Run, load
-
-PROCESSOR = shutil.which("trace_processor_shell")
 
 
 class Read:
@@ -155,15 +148,19 @@ def test_a_run_without_a_step_is_said_to_be_one(tmp_path: Path) -> None:
     assert "holds no iteration" in str(refused.exception)
 
 
-@pytest.mark.skipif(PROCESSOR is None, reason="no trace_processor_shell on the PATH")
-def test_perfettos_trace_processor_finds_the_same_by_sql(tmp_path: Path) -> None:
+def test_perfettos_trace_processor_finds_the_same_by_sql(tmp_path: Path, browser: Any) -> None:
     run = recorded(tmp_path, ran(20))
-    path = tmp_path / "trace.pftrace"
-    with path.open("wb") as file:
-        write_trace(run, file)
-    with TraceProcessor(trace=str(path), config=TraceProcessorConfig(bin_path=PROCESSOR)) as processor:
-        counted = {row.name: row.n for row in processor.query("select name, count() as n from slice group by name")}
-        wrong = list(processor.query("select name from stats where severity = 'error' and value > 0"))
+    file = io.BytesIO()
+    write_trace(run, file)
+    lost = run.preemptions.slice(0, 1).to_pylist()[0]
+    with sql(browser, file.getvalue()) as query:
+        counted = {row.name: row.n for row in query("select name, count() as n from slice group by name")}
+        wrong = [row.name for row in query("select name from stats where severity = 'error' and value > 0")]
+        kv = "from counter join track on track.id = track_id where track.name = 'KV blocks'"
+        blocks = [row.value for row in query(f"select value {kv} order by ts, counter.id")]
+        away = "select ts, dur, depth from slice join track on track.id = track_id where slice.name = 'preempted'"
+        gone = {(row.ts, row.dur, row.depth) for row in query(f"{away} and track.name = '{lost['request_id']}'")}
+        (never,) = query("select count() as n from slice where dur < 0")
     steps = run.iterations.num_rows
     assert counted == {"step": steps, "schedule": steps, "execute": steps, "update": steps} | {
         "queued": 20,
@@ -171,7 +168,10 @@ def test_perfettos_trace_processor_finds_the_same_by_sql(tmp_path: Path) -> None
         "decode": 20,
         "preempted": run.preemptions.num_rows,
     }
-    assert not wrong
+    assert wrong == []
+    assert blocks[0::2] == run.iterations["kv_blocks_scheduled"].to_pylist()
+    assert (lost["preempted_ns"], lost["resumed_ns"] - lost["preempted_ns"], 1) in gone
+    assert never.n == 0
 
 
 def test_a_negative_time_is_refused(tmp_path: Path) -> None:
