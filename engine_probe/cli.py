@@ -24,7 +24,7 @@ COMMANDS = {
     "report": "say what a run or a sweep came to and what limits it; --html writes a page",
     "compare": "say what changed between two runs or sweeps; --fail-if stops a CI job",
     "trace": "write a recording as a trace that Perfetto opens",
-    "export": "write a recording as Parquet or CSV",
+    "export": "write a recording as Parquet, CSV or the JSON of vllm bench",
     "models": "list the models that need no download",
     "doctor": "say what works on this machine and what does not",
 }

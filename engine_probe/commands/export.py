@@ -1,18 +1,33 @@
-"""`engine_probe export`: a recording as Parquet or CSV."""
+"""`engine_probe export`: a recording for other programs."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from engine_probe.run import Run
+
+TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-throughput"
 
 
 @click.command("export")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--to", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New or empty folder for the files.")
-def command(folder: Path, kind: str, out: Path) -> None:
-    """Write every table of the recording in FOLDER as Parquet or CSV, without loss (lists become JSON in CSV)."""
+@click.option("--to", "kind", type=click.Choice([*TABLES, SERVE, THROUGHPUT]), default="parquet", show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="New or empty folder; for vllm-bench a file."
+)
+@click.option("--save-detailed", is_flag=True, help=f"With {SERVE}: every request's lengths and latencies too.")
+def command(folder: Path, kind: str, out: Path, save_detailed: bool) -> None:
+    """Write the recording in FOLDER for other programs.
+
+    Parquet and CSV hold every table without loss (lists become JSON in CSV). The vllm-bench kinds are the JSON that
+    `vllm bench serve --save-result` and `vllm bench throughput --output-json` save: their names and definitions, from
+    what happened in the engine.
+    """
     from engine_probe.record.export import export
     from engine_probe.record.schema import SCHEMAS
     from engine_probe.run import load
@@ -20,5 +35,20 @@ def command(folder: Path, kind: str, out: Path) -> None:
     run = load(folder)
     for note in run.notes:
         click.echo(note, err=True)
-    for path in export({name: getattr(run, name) for name in SCHEMAS}, out, kind):
-        click.echo(str(path))
+    if kind in TABLES:
+        for path in export({name: getattr(run, name) for name in SCHEMAS}, out, kind):
+            click.echo(str(path))
+    else:
+        write_result(run, kind, out, save_detailed)
+
+
+def write_result(run: Run, kind: str, out: Path, detailed: bool) -> None:
+    from engine_probe.analysis.vllm_bench import not_seen_to_begin, serve_result, throughput_result
+    from engine_probe.report.fresh_file import fresh_file
+
+    if unseen := not_seen_to_begin(run.requests):
+        click.echo(f"{unseen} requests are left out: they began before the probe was attached", err=True)
+    with fresh_file(out) as file:
+        result = serve_result(run, detailed) if kind == SERVE else throughput_result(run)
+        file.write(json.dumps(result).encode())
+    click.echo(str(out))
