@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine_probe.engine.arguments import check_arguments, suggestion
-from engine_probe.engine.catalogue import catalogue_folder, catalogue_names
+from engine_probe.engine.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
 from engine_probe.engine.embedded import EMBEDDED, silent
 from engine_probe.engine.pool import pool_in_bytes
 from engine_probe.engine.spec import EngineSpec
@@ -43,7 +43,13 @@ def llm_arguments(spec: EngineSpec, say: Callable[[str], None] = silent) -> dict
     """What `vllm.LLM` is called with; prepares an embedded model if need be. The spec's own arguments win."""
     check_arguments(spec.arguments)
     model, implied = _resolve(spec, say)
-    return {"model": model, **implied, **pool_in_bytes(Path(model), spec.arguments), **spec.arguments}
+    return {
+        "model": model,
+        **implied,
+        **pool_in_bytes(Path(model), spec.arguments),
+        **spec.arguments,
+        **_overrides(spec),
+    }
 
 
 def check_model(name: str) -> None:
@@ -75,6 +81,13 @@ def _resolve(spec: EngineSpec, say: Callable[[str], None]) -> tuple[str, dict[st
     check_model(spec.model)
     local = Path(spec.model).expanduser()
     return (str(local) if local.exists() else spec.model), {}
+
+
+def _overrides(spec: EngineSpec) -> dict[str, object]:
+    """The catalogue's and the user's, field by field; the user's win, and win whole where they are no table."""
+    ours = catalogue_overrides(spec.model) if spec.model in catalogue_names() else {}
+    theirs = spec.arguments.get("hf_overrides", {})
+    return {"hf_overrides": {**ours, **theirs}} if ours and isinstance(theirs, Mapping) else {}
 
 
 def _choose_process(multiprocess: bool) -> None:

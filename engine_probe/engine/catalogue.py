@@ -17,8 +17,8 @@ def catalogue_names() -> tuple[str, ...]:
 
 
 @cache
-def sources() -> dict[str, dict[str, str]]:
-    """For each name, its publisher and what its configuration was checked against."""
+def sources() -> dict[str, dict[str, Any]]:
+    """For each name its publisher, what its configuration was checked against, and what vLLM is told beside it."""
     return tomllib.loads((GEOMETRIES / "sources.toml").read_text(encoding="utf-8"))
 
 
@@ -27,6 +27,13 @@ def catalogue_folder(name: str) -> Path:
     return GEOMETRIES / name
 
 
+def catalogue_overrides(name: str) -> dict[str, Any]:
+    """What vLLM is to read instead of the publisher's own words; most need none."""
+    overrides: dict[str, Any] = sources()[name].get("hf_overrides", {})
+    return dict(overrides)
+
+
 def catalogue_config(name: str) -> dict[str, Any]:
+    """The publisher's configuration with our overrides: what the engine runs."""
     config: dict[str, Any] = json.loads((catalogue_folder(name) / "config.json").read_text(encoding="utf-8"))
-    return config
+    return config | catalogue_overrides(name)

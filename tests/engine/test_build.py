@@ -35,6 +35,17 @@ class TestWhatVllmIsCalledWith:
         assert arguments["load_format"] == "auto"
         assert "skip_tokenizer_init" not in arguments
 
+    def test_a_context_that_vllm_would_misread_is_told_beside_the_publishers_file(self) -> None:
+        arguments = llm_arguments(EngineSpec("mistral-7b-128k"))
+        assert arguments["hf_overrides"] == {"max_position_embeddings": 131072}
+
+    def test_the_users_overrides_join_the_catalogues_and_win(self) -> None:
+        theirs = {"num_hidden_layers": 2}
+        joined = llm_arguments(EngineSpec("mistral-7b-128k", {"hf_overrides": theirs}))["hf_overrides"]
+        assert joined == {"max_position_embeddings": 131072, "num_hidden_layers": 2}
+        theirs = {"max_position_embeddings": 4096}
+        assert llm_arguments(EngineSpec("mistral-7b-128k", {"hf_overrides": theirs}))["hf_overrides"] == theirs
+
     def test_tiny_is_made_on_the_way(self, tmp_path: Path) -> None:
         folder = Path(str(llm_arguments(EngineSpec("tiny"))["model"]))
         assert folder.is_relative_to(tmp_path)

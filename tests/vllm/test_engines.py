@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from engine_probe.engine import smollm2, tiny
+from engine_probe.engine.build import llm_arguments
 from engine_probe.engine.catalogue import catalogue_config, catalogue_folder
 from engine_probe.engine.embedded import place_of
 from engine_probe.engine.geometry import geometry
+from engine_probe.engine.spec import EngineSpec
 
 InOwnProcess = Callable[..., Any]
 
@@ -118,6 +120,16 @@ def test_a_geometry_runs_with_dummy_weights(in_own_process: InOwnProcess) -> Non
 )
 def test_every_geometry_runs_with_dummy_weights(in_own_process: InOwnProcess, name: str) -> None:
     check_geometry(in_own_process, name)
+
+
+def test_vllm_reads_the_stretched_context_of_yarn() -> None:
+    """Of the publisher's file alone it would read 32768."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    arguments = llm_arguments(EngineSpec("mistral-7b-128k"))
+    assert EngineArgs(**arguments).create_model_config().max_model_len == 131072
+    del arguments["hf_overrides"]
+    assert EngineArgs(**arguments).create_model_config().max_model_len == 32768
 
 
 def test_vllm_reads_the_fp8_llama_as_quantized() -> None:
