@@ -1,3 +1,8 @@
+# A Python or a flavour that somebody names is held against the .venv that is there; else dates tell enough.
+ifneq ($(ENGINE_PROBE_FLAVOUR)$(PYTHON),)
+NAMED := $(if $(PYTHON),--this-python)
+.PHONY: .venv/.engine-probe-ready
+endif
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
@@ -8,7 +13,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml $(SETUP)
-	@$(PYTHON) tools/environment.py
+	@$(PYTHON) tools/environment.py $(NAMED)
 
 sweep: $(READY) ## set up, then profile the embedded model on the real vLLM
 	@$(BIN)/python -m engine_probe sweep $(ARGS)
@@ -32,6 +37,6 @@ wheel: $(READY) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel
 
 clean: ## remove the environment and everything built
-	rm -rf .venv .venv.lock dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
 .PHONY: help sweep test test-slow test-versions lint types wheel clean

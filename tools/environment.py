@@ -1,9 +1,10 @@
 """Makes `.venv` with engine_probe, torch and the vLLM that fits this machine. Standard library only.
 
-    python3 tools/environment.py
+    python3 tools/environment.py [--this-python]
 
-Exit 0: `.venv` is complete. Exit 2 or 3, with one sentence: what is wrong and what to do about it. Everything
-pip and uv said is in `.venv/setup.log`. ENGINE_PROBE_FLAVOUR=cpu or cuda overrides what is detected.
+Exit 0: `.venv` is complete. Exit 2 or 3, with one sentence: what is wrong and what to do about it, and no half-made
+`.venv` left behind. Everything pip and uv said is in `.venv.log`. ENGINE_PROBE_FLAVOUR=cpu or cuda overrides what is
+detected; with --this-python a `.venv` of another Python version is refused.
 """
 
 import sys

@@ -17,7 +17,7 @@ from bootstrap.flavour import TESTED, TRAPS, choose_flavour
 from bootstrap.main import locked
 from bootstrap.place import Place, SetupError
 from bootstrap.shell import Answer, RealShell, progress
-from bootstrap.state import is_ready, recipe
+from bootstrap.state import is_ready, recipe, refuse_other_python
 from bootstrap.steps import explain, set_up
 
 ROOT = Path(__file__).parents[2]
@@ -124,10 +124,12 @@ class TestFromNothing:
     def test_without_a_network_the_first_question_says_so(self, place: Place, shell: FakeShell) -> None:
         shell.answers["--report"] = Answer(1, "", "ERROR: No matching distribution found for x (from versions: none)")
         assert "package index cannot be reached" in told(place, shell)
+        assert not place.venv.exists()
 
     def test_a_python_without_venv_is_named(self, place: Place, shell: FakeShell) -> None:
         shell.answers[" -m venv "] = Answer(1, "", "Error: ensurepip is not available")
         assert "ensurepip is not available" in told(place, shell)
+        assert not place.venv.exists()
 
 
 class TestTorch:
@@ -146,7 +148,7 @@ class TestTorch:
         shell.answers[f"--timeout 20 {TORCH}"] = NOT_FOUND
         shell.answers["--torch-backend"] = Answer(1, "error: Failed to fetch")
         assert "PyTorch's own index cannot be reached; set PIP_EXTRA_INDEX_URL" in told(place, shell)
-        assert not place.unfinished.exists()
+        assert not place.venv.exists()
 
 
 class TestTraps:
@@ -196,18 +198,50 @@ class TestCutOff:
         assert "is no Python environment: move it away" in told(place, shell)
         assert (place.venv / "photographs").exists()
 
-    def test_a_failure_while_packages_are_written_leaves_only_the_log(self, place: Place, shell: FakeShell) -> None:
+    def test_a_failure_while_packages_are_written_leaves_nothing_half_made(
+        self, place: Place, shell: FakeShell
+    ) -> None:
         shell.answers["[cpu,dev]"] = Answer(1, INSTALLING + "ERROR: [Errno 28] No space left on device")
         assert "disk filled up" in told(place, shell)
-        assert list(place.venv.iterdir()) == [place.log]
+        assert not place.venv.exists()
+        assert not place.making
+        assert place.log.exists()
         shell.answers.clear()
         run(place, shell)
         assert is_ready(place, recipe(place, "cpu"))
 
-    def test_a_failure_before_that_leaves_the_environment_whole(self, place: Place, shell: FakeShell) -> None:
+    def test_neither_does_one_before_that(self, place: Place, shell: FakeShell) -> None:
         shell.answers["[cpu,dev]"] = Answer(1, "ERROR: ResolutionImpossible")
         assert told(place, shell) == "pip failed: ERROR: ResolutionImpossible"
+        assert not place.venv.exists()
+
+    def test_an_update_that_fails_before_it_writes_leaves_the_old_environment(
+        self, place: Place, shell: FakeShell
+    ) -> None:
+        run(place, shell)
+        place.stamp.unlink()
+        shell.answers["[models,dev]"] = Answer(1, "ERROR: ResolutionImpossible")
+        told(place, shell)
+        assert place.python.exists()
         assert not place.unfinished.exists()
+
+    def test_an_update_that_fails_while_it_writes_leaves_none(self, place: Place, shell: FakeShell) -> None:
+        run(place, shell)
+        place.stamp.unlink()
+        shell.answers["[models,dev]"] = Answer(1, INSTALLING + "ERROR: [Errno 28] No space left on device")
+        told(place, shell)
+        assert not place.venv.exists()
+
+    def test_ctrl_c_removes_what_was_begun(
+        self, place: Place, shell: FakeShell, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(command: Sequence[object]) -> Answer:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(shell, "work", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(place, shell)
+        assert not place.venv.exists()
 
 
 class TestStamp:
@@ -230,6 +264,15 @@ class TestStamp:
         place.venv.mkdir()
         (place.venv / "pyvenv.cfg").write_text("version = 3.12.1\n")
         assert recipe(place, "cpu") != before
+
+    def test_a_python_that_was_named_is_not_quietly_another(self, place: Place) -> None:
+        place.venv.mkdir()
+        (place.venv / "pyvenv.cfg").write_text("version = 3.10.1\n")
+        with pytest.raises(
+            SetupError, match=r"was made with Python 3\.10, and 3\.\d+ is asked for: remove it"
+        ) as caught:
+            refuse_other_python(place)
+        assert caught.value.exit_code == 2
 
     def test_invalid_toml_is_named(self, place: Place) -> None:
         (place.root / "pyproject.toml").write_text("[project")
@@ -274,7 +317,6 @@ def test_two_set_ups_take_turns(tmp_path: Path) -> None:
 
 
 def test_long_work_is_logged_and_its_failure_shown(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
-    place.venv.mkdir()
     with locked(place.lock) as lock:
         answer = RealShell(place, lock).work([sys.executable, "-c", "print('ERROR: ' + 'x' * 500); exit(4)"])
     assert answer.code == 4

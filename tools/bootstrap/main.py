@@ -14,6 +14,7 @@ from pathlib import Path
 from bootstrap.flavour import FLAVOUR_VARIABLE, choose_flavour
 from bootstrap.place import Place, SetupError, say
 from bootstrap.shell import RealShell
+from bootstrap.state import refuse_other_python
 from bootstrap.steps import set_up
 
 
@@ -35,10 +36,13 @@ def end_on_terminate(signal_number: int, frame: object) -> None:
 
 def main() -> int:
     place = Place(Path(__file__).resolve().parents[2])
+    named = "--this-python" in sys.argv[1:]
     signal.signal(signal.SIGTERM, end_on_terminate)
     try:
         flavour = choose_flavour(os.environ.get(FLAVOUR_VARIABLE, ""))
         with locked(place.lock) as lock:
+            if named:
+                refuse_other_python(place)
             set_up(place, flavour, RealShell(place, lock), lambda: shutil.disk_usage(place.root).free)
     except SetupError as error:
         sys.stderr.write(f"set-up: {error}\n")
@@ -47,6 +51,6 @@ def main() -> int:
         sys.stderr.write(f"set-up: {error.filename or place.root}: {error.strerror}: mend that and try again\n")
         return 3
     except KeyboardInterrupt:
-        sys.stderr.write("\nset-up: interrupted; the next run takes care of what is half-made\n")
+        sys.stderr.write("\nset-up: interrupted\n")
         return 130
     return 0

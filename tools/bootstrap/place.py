@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class Place:
 
     @property
     def log(self) -> Path:
-        return self.venv / "setup.log"
+        """Beside the environment, which goes when a set-up fails."""
+        return self.root / ".venv.log"
 
     @property
     def stamp(self) -> Path:
@@ -49,22 +51,20 @@ class Place:
 
     @property
     def making(self) -> bool:
-        """Whether `.venv` itself was being made when an earlier set-up ended: what is there of it is ours."""
+        """Whether a set-up that made `.venv` has not come to its end: what is there of it is ours, and half-made."""
         return self.lock.exists() and self.lock.stat().st_size > 0
 
     def mark_making(self, begun: bool) -> None:
         self.lock.write_text("making .venv\n" if begun else "", encoding="utf-8")
 
-    def clear_half_made(self) -> bool:
-        """Frees what an environment takes up that will be made anew anyhow; the log stays."""
+    def remove_half_made(self) -> bool:
+        """Nothing half-written is left behind; an environment that was whole before stays."""
         if not (self.venv.exists() and (self.making or self.unfinished.exists())):
             return False
-        self.mark_making(True)
-        for entry in self.venv.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            elif entry != self.log:
-                entry.unlink()
+        with suppress(OSError):  # a full disk has no room for the mark, and is what this frees
+            self.mark_making(True)
+        shutil.rmtree(self.venv)
+        self.mark_making(False)
         return True
 
 

@@ -63,6 +63,13 @@ def installed_version(place: Place, distribution: str) -> str:
     return ""
 
 
+def refuse_other_python(place: Place) -> None:
+    """A Python that was asked for by name is not quietly another one."""
+    asked, there = f"{sys.version_info[0]}.{sys.version_info[1]}", venv_python(place)
+    if asked != there:
+        raise SetupError(f"{place.venv} was made with Python {there}, and {asked} is asked for: remove it first", 2)
+
+
 def refuse_two_vllms(place: Place, flavour: str) -> None:
     other = OTHER_VLLM[flavour]
     version = installed_version(place, other)

@@ -40,7 +40,6 @@ def make_venv(place: Place, shell: Shell) -> None:
             f"{sys.executable} -m venv could not make {place.venv} ({made.last_error}): install Python's venv module, "
             "or name another Python with `make PYTHON=...`"
         )
-    place.mark_making(False)
 
 
 def pip(place: Place, *arguments: object) -> list[object]:
@@ -105,12 +104,10 @@ def install(place: Place, flavour: str, shell: Shell) -> None:
 
 
 def write_packages(place: Place, command: list[object], shell: Shell) -> Answer:
-    """Marks the environment as unfinished for as long as packages are being written; what failed half-way goes."""
+    """Marks the environment as unfinished for as long as packages may be half written."""
     place.unfinished.touch()
     answer = shell.work(command)
-    if answer.code and re.search(r"^(Installing collected|Prepared|Installed) ", answer.out, re.MULTILINE):
-        place.clear_half_made()
-    else:
+    if not answer.code or not re.search(r"^(Installing collected|Prepared|Installed) ", answer.out, re.MULTILINE):
         place.unfinished.unlink()
     return answer
 
@@ -151,27 +148,34 @@ def explain(answer: Answer) -> str:
 
 
 def finish(place: Place, wanted: str) -> None:
+    place.mark_making(False)
     partial = place.stamp.with_suffix(".partial")
     partial.write_text(wanted + "\n", encoding="utf-8")
     partial.replace(place.stamp)
 
 
 def set_up(place: Place, flavour: str, shell: Shell, free_bytes: Callable[[], int]) -> None:
+    """Whatever ends it early leaves no half-made environment behind; what a `kill -9` leaves the next one removes."""
     refuse_two_vllms(place, flavour)
     wanted = recipe(place, flavour)
     if is_ready(place, wanted):
         place.stamp.touch()  # newer than pyproject.toml again, so that make does not ask next time
         return
     begun = time.monotonic()
-    if place.clear_half_made():
+    if place.remove_half_made():
         say("an earlier set-up was cut off: beginning anew")
     check_space(place, flavour, free_bytes())
-    make_venv(place, shell)
-    place.stamp.unlink(missing_ok=True)
-    place.log.write_bytes(b"")
-    provide_torch(place, flavour, shell)
-    install(place, flavour, shell)
-    remove_traps(place, shell)
-    check_vllm(place, shell)
-    finish(place, recipe(place, flavour))
+    try:
+        make_venv(place, shell)
+        place.stamp.unlink(missing_ok=True)
+        place.log.write_bytes(b"")
+        provide_torch(place, flavour, shell)
+        install(place, flavour, shell)
+        remove_traps(place, shell)
+        check_vllm(place, shell)
+        finish(place, recipe(place, flavour))
+    except BaseException:
+        if place.remove_half_made():
+            say("removed the half-made .venv")
+        raise
     say(f"ready after {time.monotonic() - begun:.0f} s")
