@@ -12,7 +12,7 @@ from bootstrap.flavour import FLAVOUR_VARIABLE, OTHER_VLLM, TESTED, TRAPS
 from bootstrap.place import Place, SetupError
 
 # Packages, what pip unpacks on its way, and room for the embedded model.
-NEEDED_GIB = {"cpu": 5, "cuda": 12}
+NEEDED_GIB = {"cpu": 6, "cuda": 12}
 NEEDED_GIB_FOR_UPDATE = 1
 # What a change of must lead to a new installation: the rest of pyproject.toml is tools' configuration.
 INSTALLED_SECTIONS = (
