@@ -22,6 +22,7 @@ from engine_probe.errors import (
 
 if TYPE_CHECKING:
     from engine_probe.probe import Probe
+    from engine_probe.report.swept import Swept, load_sweep
     from engine_probe.run import Run, load
 
 __all__ = [
@@ -30,15 +31,19 @@ __all__ = [
     "InputError",
     "Probe",
     "Run",
+    "Swept",
     "UnavailableError",
     "UnsupportedVersionError",
     "load",
+    "load_sweep",
 ]
 
 _HOMES = {
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.run",
+    "Swept": "engine_probe.report.swept",
     "load": "engine_probe.run",
+    "load_sweep": "engine_probe.report.swept",
 }
 
 

@@ -59,6 +59,11 @@ class Run:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
         return summarise(self.facts, self.status, self.notes, self.iterations, self.requests)
 
+    def _repr_html_(self) -> str:
+        from engine_probe.report.notebook import run_html
+
+        return run_html(self)
+
     def __repr__(self) -> str:
         return f"<Run {self.folder} ({self.status})>"
 

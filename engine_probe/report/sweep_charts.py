@@ -67,20 +67,27 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         means = {level.load: level.output_tokens_per_s for level in curve.found.levels}
         series.append(Series(curve.named("output tokens/s"), of_levels(xs, means.items()), 0, "both", number))
     note = "Output tokens/s over the whole run of each point, the mean over repeats."
-    regions: list[Region] = []
-    if len(drawn) == 1 and (line := drawn[0].found.growth) and len(line.shape) > 1:
-        ends: list[float | None] = [None, *line.breaks, None]
-        regions = [
-            Region(REGION_NAMES[kind], kind, begin, end)
-            for kind, begin, end in zip(line.shape, ends, ends[1:], strict=False)
-        ]
+    shaded = regions(drawn[0]) if len(drawn) == 1 else []
+    if shaded and (line := drawn[0].found.growth):
         fit = np.clip(np.array(xs)[:, None], [0, *line.breaks], [*line.breaks, np.inf]) - [0, *line.breaks]
         heights = fit[:, : len(line.slopes)] @ np.array(line.slopes)
         series.append(Series("broken line fitted", numbers(heights), 0, "dashed", 5))
         note += f" The broken line misses them by {line.relative_error:.1%} (root mean square)."
     return Lines(
-        "Throughput and its regions", note, Axis(drawn[0].unit), [Axis("output", "tokens/s")], list(xs), series, regions
+        "Throughput and its regions", note, Axis(drawn[0].unit), [Axis("output", "tokens/s")], list(xs), series, shaded
     )
+
+
+def regions(curve: Curve) -> list[Region]:
+    """Where one part of the curve ends and the next begins; none where it has only one."""
+    line = curve.found.growth
+    if line is None or len(line.shape) < 2:
+        return []
+    ends: list[float | None] = [None, *line.breaks, None]
+    return [
+        Region(REGION_NAMES[kind], kind, begin, end)
+        for kind, begin, end in zip(line.shape, ends, ends[1:], strict=False)
+    ]
 
 
 def occupancy(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:

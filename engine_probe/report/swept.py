@@ -6,15 +6,20 @@ Only what was asked is read from `sweep.json`; every figure is counted again in 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine_probe.analysis.anatomy import Anatomy, anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE
 from engine_probe.run import Run, load
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow as pa
 
 RESULT_FILE = "sweep.json"
 POINTS_FOLDER = "points"
@@ -48,9 +53,12 @@ class SweptPoint:
 
 @dataclass(frozen=True)
 class Swept:
+    """A sweep: its points in the order they were asked in. In Jupyter it shows its curve and its table."""
+
     folder: Path
     question: str
     points: tuple[SweptPoint, ...]
+    settings: tuple[dict[str, Any], ...]  # of each point, those in which points differ
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
@@ -60,9 +68,41 @@ class Swept:
             found.setdefault(point.label, []).append(point)
         return found
 
+    @property
+    def runs(self) -> list[Run]:
+        """The whole recordings, in the order of their points."""
+        return [point.run for point in self.points if point.run and point.anatomy]
+
+    @property
+    def table(self) -> pa.Table:
+        """A row for each point: what was asked, what it came to, what limited it."""
+        from engine_probe.report.sweep_table import sweep_table
+
+        return sweep_table(self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        frame: pandas.DataFrame = self.table.to_pandas()
+        return frame
+
+    def __repr__(self) -> str:
+        return f"<Swept {self.folder} ({len(self.runs)} of {len(self.points)} points measured)>"
+
+    def _repr_html_(self) -> str:
+        from engine_probe.report.notebook import sweep_html
+
+        return sweep_html(self)
+
 
 def is_sweep(folder: Path) -> bool:
     return (folder / RESULT_FILE).is_file()
+
+
+def load_sweep(path: str | os.PathLike[str]) -> Swept:
+    """Open the sweep in the folder at `path`."""
+    folder = Path(path)
+    if not is_sweep(folder):
+        raise InputError(f"{folder} holds no {RESULT_FILE}: give the folder that a sweep was written to")
+    return open_sweep(folder)
 
 
 def open_sweep(folder: Path) -> Swept:
@@ -74,11 +114,12 @@ def open_sweep(folder: Path) -> Swept:
         ids = [str(row["id"]) for row in rows]
         loads = [load_of(row["point"]) for row in rows]
         labels = curve_labels([row["point"] for row in rows], loads)
+        varied = varied_settings([row["point"] for row in rows])
         reasons = [str(row.get("reason") or "no recording") for row in rows]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
     asked = zip(ids, labels, loads, reasons, strict=True)
-    return Swept(folder, question, tuple(open_point(folder, *each) for each in asked))
+    return Swept(folder, question, tuple(open_point(folder, *each) for each in asked), varied)
 
 
 def load_of(point: dict[str, Any]) -> tuple[float, str]:
@@ -129,6 +170,19 @@ def curve_labels(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -
     names = [name for name in dict.fromkeys(name for each in settings for name in each) if name not in ignored]
     varied = [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
     return [", ".join(f"{name} {each.get(name, '-')}" for name in varied) for each in settings]
+
+
+def varied_settings(points: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Of each point the settings in which points differ; what is no number is its text."""
+    settings = [flat(point) for point in points]
+    names = [name for name in dict.fromkeys(name for each in settings for name in each) if name != "label"]
+    varied = [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
+    numeric = {name for name in varied if all(isinstance(each.get(name), int | float | None) for each in settings)}
+
+    def cell(name: str, value: Any) -> Any:
+        return value if name in numeric or value is None or isinstance(value, str) else json.dumps(value)
+
+    return tuple({name: cell(name, each.get(name)) for name in varied} for each in settings)
 
 
 def flat(settings: dict[str, Any]) -> dict[str, Any]:

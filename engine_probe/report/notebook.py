@@ -1,0 +1,133 @@
+"""How a run and a sweep show themselves in Jupyter: small, without scripts, on light and on dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine_probe.analysis.anatomy import Anatomy, anatomy
+from engine_probe.analysis.overtime import thinned
+from engine_probe.errors import EngineProbeError
+from engine_probe.record.schema import SCHEMAS
+from engine_probe.report.charts import numbers
+from engine_probe.report.html import Html, element, joined
+from engine_probe.report.page import model_name
+from engine_probe.report.svg import Line, chart, page_of
+from engine_probe.report.sweep_charts import Curve, curves, regions
+from engine_probe.report.swept import Swept
+from engine_probe.report.terminal import duration
+from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
+from engine_probe.run import Run
+
+POINTS = 320  # of a line: what 540 pixels can tell apart
+MOST_ROWS = 40
+SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
+RIGHT = "text-align:right;padding:2px 12px 2px 0;white-space:nowrap"
+LEFT = RIGHT.replace("right", "left", 1)
+
+
+def run_html(run: Run) -> str:
+    """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
+    head = [element("b", model_name(run)), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
+    notes = [element("div", note, style="border-left:3px solid #d64545;padding-left:8px") for note in run.notes]
+    try:
+        body = run_parts(run, anatomy(run))
+        return page_of(element("div", *head), *notes, *body)
+    except EngineProbeError as error:
+        return page_of(element("div", *head), *notes, element("div", str(error)))
+
+
+def run_parts(run: Run, found: Anatomy) -> Iterator[Html]:
+    summary = found.summary
+    medians = {latency.name: duration(latency.percentiles_ns[50]) for latency in summary.latencies}
+    yield facts_row(
+        {
+            "output tokens/s": f"{summary.output_tokens_per_s:,.1f}",
+            "TTFT p50": medians["TTFT"],
+            "TPOT p50": medians["TPOT"],
+            "KV at most": f"{summary.peak_kv_share:.0%}",
+            "preemptions": f"{summary.preemptions:,}",
+            "limited most by": found.limits.main,
+        }
+    )
+    yield pressure(run)
+    yield element("div", next(iter(run_verdicts(found))))
+    rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in SCHEMAS)
+    yield element("div", f"Tables: {rows}", style=SOFT)
+
+
+def facts_row(pairs: dict[str, str]) -> Html:
+    cells = (
+        element("div", element("div", figure, style="font-size:17px"), element("div", what, style=SOFT))
+        for what, figure in pairs.items()
+    )
+    return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:4px 22px;margin:6px 0")
+
+
+def pressure(run: Run) -> Html:
+    """Running, waiting, and how full the pool is; the most of each stretch, so that no peak is lost."""
+    rows = run.iterations
+    column = {name: rows[name].to_numpy() for name in ("start_ns", "running_requests", "waiting_requests")}
+    levels = {
+        "running": column["running_requests"],
+        "waiting": column["waiting_requests"] + rows["deferred_requests"].to_numpy(),
+        "KV blocks in use": rows["kv_blocks_scheduled"].to_numpy() / run.facts["kv"]["blocks"] * 100,
+    }
+    few = thinned((column["start_ns"] - column["start_ns"][0]) / 1e9, levels, POINTS)
+    lines = [
+        Line("KV blocks in use", numbers(few.columns["KV blocks in use"]), 2, right=True, style="area"),
+        Line("running", numbers(few.columns["running"]), 0),
+        Line("waiting", numbers(few.columns["waiting"]), 1),
+    ]
+    return chart("running, waiting and KV over time", few.seconds.tolist(), "seconds", "requests", lines)
+
+
+def sweep_html(swept: Swept) -> str:
+    head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
+    lost = [point for point in swept.points if point.anatomy is None]
+    failed = (element("div", f"{point.name} was not measured: {point.reason}", style=SOFT) for point in lost)
+    drawn = curves(swept)
+    return page_of(head, *curve_parts(drawn), points_table(swept), *failed)
+
+
+def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
+    for unit in dict.fromkeys(curve.unit for curve in drawn):
+        alike = [curve for curve in drawn if curve.unit == unit and curve.worth_words]
+        if not alike:
+            continue
+        xs = sorted({level.load for curve in alike for level in curve.found.levels})
+        lines = []
+        for number, curve in enumerate(alike):
+            rates = {level.load: level.output_tokens_per_s for level in curve.found.levels}
+            lines.append(Line(curve.label or "output tokens/s", [rates.get(x) for x in xs], number, style="dots"))
+        shaded = regions(alike[0]) if len(alike) == 1 else []
+        yield chart("throughput over the load", xs, unit, "tokens/s", lines, shaded)
+        for curve in alike:
+            said = (element("li", sentence) for sentence in sweep_verdicts(curve.found, curve.unit))
+            yield joined((curve.label, element("ul", *said, style="margin:4px 0;padding-left:20px;font-size:13px")))
+
+
+def points_table(swept: Swept) -> Html:
+    titles = ("point", "tokens/s", "TTFT p50", "TPOT p50", "KV peak", "computed twice", "limited most by")
+    figures = [(point.name, point.figures) for point in swept.points]
+    rows = [
+        [
+            name,
+            f"{each.summary.output_tokens_per_s:,.1f}",
+            duration(each.percentile_ns("TTFT", 50)),
+            duration(each.percentile_ns("TPOT", 50)),
+            f"{each.summary.peak_kv_share:.0%}",
+            f"{each.summary.recomputed_share:.1%}",
+            each.limits.main,
+        ]
+        for name, each in figures
+        if each
+    ]
+
+    def line(tag: str, cells: Sequence[str]) -> Html:
+        places = [LEFT, *[RIGHT] * (len(cells) - 2), LEFT]
+        return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
+
+    head, body = line("th", titles), [line("td", row) for row in rows[:MOST_ROWS]]
+    more = len(rows) - MOST_ROWS
+    rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
+    return joined((element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))

@@ -1,0 +1,42 @@
+"""An opened sweep as one Arrow table: a row for each point, measured or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from engine_probe.analysis.comparison import METRICS
+from engine_probe.report.sweep_charts import curves
+
+if TYPE_CHECKING:
+    from engine_probe.report.swept import Swept
+
+
+def sweep_table(swept: Swept) -> pa.Table:
+    """What was asked (the settings in which points differ), every metric of `compare`, what limited, and the region.
+
+    A metric that a point does not have is null; `reason` says why a point has none at all.
+    """
+    regions = {
+        (curve.label, curve.unit, figures.id): curve.found.region(figures.load)
+        for curve in curves(swept)
+        for figures in curve.figures
+    }
+    rows = []
+    for point, settings in zip(swept.points, swept.settings, strict=True):
+        figures = point.figures
+        row: dict[str, Any] = {"point": point.id, "load": point.load, "unit": point.unit, **settings}
+        row |= {metric.name: metric.value(figures.summary) if figures else None for metric in METRICS}
+        row["limited_most_by"] = figures.limits.main if figures else None
+        row["region"] = regions.get((point.label, point.unit, point.id))
+        rows.append(row | {"reason": point.reason or None})
+    table = pa.Table.from_pylist(rows)
+    units = {metric.name: metric for metric in METRICS}
+    fields = [
+        field.with_metadata({"unit": units[field.name].unit, "description": units[field.name].formula})
+        if field.name in units
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))

@@ -1,0 +1,106 @@
+"""A run and a sweep in Jupyter: small, self-contained, every name only a name, nothing raised for being looked at."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import facts, ran, write_run, write_sweep
+
+import engine_probe
+from engine_probe.errors import InputError
+from engine_probe.report.svg import ticks
+
+HOSTILE = '<script>alert(1)</script>"\x1b[31m\u202e'
+
+
+class Elements(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words += data + " "
+
+
+def test_a_run_shows_its_figures_and_its_pressure(tmp_path: Path) -> None:
+    found = Elements(engine_probe.load(write_run(tmp_path / "run", ran(20)))._repr_html_())
+    assert "2,130.5 output tokens/s" in " ".join(found.words.split())
+    assert "Limited by KV blocks" in found.words
+    assert found.tags.count("polyline") == 3
+
+
+def test_names_are_names_and_nothing_is_loaded(tmp_path: Path) -> None:
+    page = engine_probe.load(write_run(tmp_path / "run", ran(2), facts(name=HOSTILE)))._repr_html_()
+    found = Elements(page)
+    assert "script" not in found.tags
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert not [name for name, _ in found.attributes if name.startswith("on") or name in ("src", "href")]
+    assert "var(" not in page  # no style sheet to rest on
+
+
+def test_a_long_run_stays_small(tmp_path: Path) -> None:
+    page = engine_probe.load(write_run(tmp_path / "run", ran(60, output=400, blocks=200)))._repr_html_()
+    assert len(page) < 40_000
+
+
+@pytest.mark.parametrize("damage", ["empty", "torn"])
+def test_what_cannot_be_shown_is_said(tmp_path: Path, damage: str) -> None:
+    folder = write_run(tmp_path / "run", {} if damage == "empty" else ran(2))
+    if damage == "torn":
+        (folder / "requests.arrow").write_bytes(b"torn")
+    said = {"empty": "holds no iteration", "torn": "is not the file that was recorded"}[damage]
+    assert said in engine_probe.load(folder)._repr_html_()
+
+
+def test_a_sweep_shows_its_curve_and_its_points(tmp_path: Path) -> None:
+    swept = engine_probe.load_sweep(write_sweep(tmp_path, (1, 2, 4, 8, 12, 20)))
+    found = Elements(swept._repr_html_())
+    assert found.tags.count("circle") == 6
+    assert found.tags.count("tr") == 7
+    assert "Highest throughput" in found.words
+    assert repr(swept) == f"<Swept {tmp_path} (6 of 6 points measured)>"
+    assert [run.requests.num_rows for run in swept.runs] == [1, 2, 4, 8, 12, 20]
+
+
+def test_its_table_has_a_row_for_each_point_measured_or_not(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2, 4))
+    (folder / "points" / "p2" / "run.json").unlink()
+    swept = engine_probe.load_sweep(folder)
+    frame = swept.to_pandas()
+    assert frame.load.tolist() == [1, 2, 4]
+    assert frame.output_tokens_per_s.round(1).tolist()[0] == round(swept.runs[0].summary().output_tokens_per_s, 1)
+    assert frame.output_tokens_per_s.isna().sum() == 1
+    assert frame.reason.notna().sum() == 1
+    assert swept.table.schema.field("ttft_p50_ms").metadata[b"unit"] == b"ms"
+
+
+def test_settings_in_which_points_differ_are_columns(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2, 4, 8))
+    document = json.loads((folder / "sweep.json").read_text())
+    lengths: list[Any] = [48, 48, [1, 9], 96]
+    for row, length in zip(document["points"], lengths, strict=True):
+        row["point"]["input_len"] = length
+    (folder / "sweep.json").write_text(json.dumps(document))
+    assert engine_probe.load_sweep(folder).table["input_len"].to_pylist() == ["48", "48", "[1, 9]", "96"]
+
+
+def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder that a sweep was written to"):
+        engine_probe.load_sweep(tmp_path)
+
+
+@pytest.mark.parametrize(("most", "last"), [(0, 1), (7, 8), (64, 80), (215, 300), (0.03, 0.03), (1e6, 1e6)])
+def test_axes_end_on_a_round_value(most: float, last: float) -> None:
+    assert ticks(most)[-1] == pytest.approx(last)
