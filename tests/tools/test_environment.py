@@ -150,6 +150,14 @@ class TestTorch:
         assert "PyTorch's own index cannot be reached; set PIP_EXTRA_INDEX_URL" in told(place, shell)
         assert not place.venv.exists()
 
+    def test_a_gpu_gets_no_torch_built_for_the_cpu_from_a_folder_of_wheels(
+        self, place: Place, shell: FakeShell
+    ) -> None:
+        shell.answers["-c \nimport json"] = Answer(0, json.dumps(["torch==2.13.0"]))
+        run(place, shell, flavour="cuda")
+        (installed,) = [line for line in shell.said if "[cuda,dev]" in line]
+        assert installed.endswith("torch==2.13.0,!=2.13.0+cpu")
+
 
 class TestTraps:
     def test_what_does_not_import_is_removed(self, place: Place, shell: FakeShell) -> None:

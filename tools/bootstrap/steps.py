@@ -65,17 +65,22 @@ def required_torch(place: Place, flavour: str, shell: Shell) -> str:
     return pins[0] if pins else "torch"
 
 
-def provide_torch(place: Place, flavour: str, shell: Shell) -> None:
-    """A build such as 2.13.0+cpu is not on PyPI: where pip cannot find it, uv knows PyTorch's own index by itself.
+def provide_torch(place: Place, flavour: str, shell: Shell) -> list[str]:
+    """What pip is to be told of torch beside vLLM's own requirement.
+
+    A build such as 2.13.0+cpu is not on PyPI: where pip cannot find it, uv knows PyTorch's own index by itself.
 
     That index is used for torch alone: beside pip's own, an unreachable one costs seconds per package.
     """
     torch = required_torch(place, flavour, shell)
     build = torch.partition("+")[2]
-    if not build or installed_version(place, "torch") == torch.removeprefix("torch=="):
-        return
+    if not build:
+        # A folder of wheels may hold a CPU build, which counts as the newer one of the same version.
+        return [f"{torch},!={torch.removeprefix('torch==')}+cpu"] if "==" in torch else []
+    if installed_version(place, "torch") == torch.removeprefix("torch=="):
+        return []
     if ask_index(place, torch, shell).code == 0:
-        return
+        return []
     say(f"pip does not find {torch}: fetching it from PyTorch's own index with uv")
     fetch_uv = shell.work(pip(place, "install", "--progress-bar", "off", "uv"))
     if fetch_uv.code:
@@ -87,16 +92,17 @@ def provide_torch(place: Place, flavour: str, shell: Shell) -> None:
             f"{torch} cannot be had: pip's index does not have it and PyTorch's own index cannot be reached; set "
             "PIP_EXTRA_INDEX_URL to a mirror of that index, or PIP_FIND_LINKS to a folder that holds the wheel"
         )
+    return []
 
 
-def install(place: Place, flavour: str, shell: Shell) -> None:
+def install(place: Place, flavour: str, shell: Shell, torch: list[str]) -> None:
     name, _, version = TESTED[flavour].partition("==")
     if installed_version(place, name) == version:
         # Asked for again, pip would bring the three traps back beside engines that are running.
         project = ["-e", f"{place.root}[models,dev]"]
         say(f"{TESTED[flavour]} is there: bringing the rest up to date; all output is in {place.log}")
     else:
-        project = ["-e", f"{place.root}[{flavour},dev]", TESTED[flavour]]
+        project = ["-e", f"{place.root}[{flavour},dev]", TESTED[flavour], *torch]
         say(f"installing engine_probe with {TESTED[flavour]}, some minutes; all output is in {place.log}")
     answer = write_packages(place, pip(place, "install", "--progress-bar", "off", *project), shell)
     if answer.code:
@@ -169,8 +175,7 @@ def set_up(place: Place, flavour: str, shell: Shell, free_bytes: Callable[[], in
         make_venv(place, shell)
         place.stamp.unlink(missing_ok=True)
         place.log.write_bytes(b"")
-        provide_torch(place, flavour, shell)
-        install(place, flavour, shell)
+        install(place, flavour, shell, provide_torch(place, flavour, shell))
         remove_traps(place, shell)
         check_vllm(place, shell)
         finish(place, recipe(place, flavour))
