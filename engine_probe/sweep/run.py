@@ -10,16 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
+from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.record.follow import Moment, Watch
 from engine_probe.run import load
 from engine_probe.sweep.adaptive import Adaptive, Found
+from engine_probe.sweep.lanes import Lane, Moved, Placed, Waiting, Words
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.result import Row, Unmeasured, finished, measure
@@ -72,10 +75,41 @@ class NeverBeganError(EngineProbeError):
         self.task = task
 
 
-Event = Said | Began | Reused | Moment | Row | Discovered | None
+Event = Said | Began | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Lane | None
+Running = Generator["Event | Finished", None, Unmeasured | None]
 
 
-def run_sweep(sweep: SweepFile, folder: Path, todo: list[Point], force: bool = False) -> Generator[Event]:
+class Ways(Protocol):
+    """Where engines run."""
+
+    def start(
+        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, seconds_each: float
+    ) -> Running:
+        """Task after task on one engine, as `run_engine` does it."""
+
+    def together(self, groups: Iterable[Iterator[Event]]) -> Iterator[Event]:
+        """The events of all groups of points, in whatever order they happen."""
+
+
+class Here:
+    """In a process of this machine, one engine after the other."""
+
+    def start(
+        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, seconds_each: float
+    ) -> Running:
+        return run_engine(engine, tasks, log, force, seconds_each)
+
+    def together(self, groups: Iterable[Iterator[Event]]) -> Iterator[Event]:
+        for group in groups:
+            yield from group
+
+
+HERE = Here()
+
+
+def run_sweep(
+    sweep: SweepFile, folder: Path, todo: list[Point], force: bool = False, ways: Ways = HERE
+) -> Generator[Event]:
     """What happens, as it happens; after every point its row is on disk.
 
     `todo` holds the points of a grid; a search adds its own as it goes. Points whose recording in `folder` is
@@ -84,48 +118,58 @@ def run_sweep(sweep: SweepFile, folder: Path, todo: list[Point], force: bool = F
     """
     rows: dict[int, Row] = {}
     found: dict[str, Found] = {}
+    moved: list[Moved] = []
+
+    def kept() -> None:
+        save(folder, sweep, rows, found, moved)
 
     def noted(events: Iterator[Event | Finished]) -> Iterator[Event]:
         """A finished point is on disk before anybody hears of it."""
         for event in events:
             if isinstance(event, Finished):
                 rows[event.number] = event.row
-                save(folder, sweep, rows, found)
+                kept()
                 yield event.row
-            else:
-                yield event
+                continue
+            if isinstance(event, Moved):
+                moved.append(event)
+                kept()
+            yield event
 
     def run(engine: EngineSection, tasks: Iterator[Numbered]) -> Iterator[Event]:
-        return noted(run_group(engine, tasks, folder, force, sweep.point_seconds))
+        return noted(run_group(engine, tasks, folder, force, sweep.point_seconds, ways))
 
-    save(folder, sweep, rows, found)
+    def searched(adaptive: Adaptive, base: Point) -> Iterator[Event]:
+        seeker = Seeker(adaptive, base, folder, todo, rows)
+        yield from run(base.engine, seeker.tasks())
+        found[seeker.name] = seeker.found
+        kept()
+        for number in seeker.known:
+            yield Reused(number)
+            yield rows[number]
+        yield Discovered(seeker.name, adaptive, seeker.found, seeker.problem)
+
+    kept()
     if sweep.adaptive is not None:
-        for base in points(sweep):
-            seeker = Seeker(sweep.adaptive, base, folder, todo, rows)
-            yield from run(base.engine, seeker.tasks())
-            found[seeker.name] = seeker.found
-            save(folder, sweep, rows, found)
-            for number in seeker.known:
-                yield Reused(number)
-                yield rows[number]
-            yield Discovered(seeker.name, sweep.adaptive, seeker.found, seeker.problem)
+        yield from ways.together([searched(sweep.adaptive, base) for base in points(sweep)])
         return
     for number, point in enumerate(todo):
         if row := finished(place_of(folder, point), point):
             yield Reused(number)
             yield from noted(iter([Finished(number, row)]))
-    for engine in dict.fromkeys(point.engine.spec for number, point in enumerate(todo) if number not in rows):
-        group = [number for number, point in enumerate(todo) if number not in rows and point.engine.spec == engine]
-        tasks = ((number, todo[number], place_of(folder, todo[number])) for number in group)
-        yield from run(todo[group[0]].engine, tasks)
+    groups: dict[EngineSpec, list[Numbered]] = {}
+    for number, point in enumerate(todo):
+        if number not in rows:
+            groups.setdefault(point.engine.spec, []).append((number, point, place_of(folder, point)))
+    yield from ways.together([run(group[0][1].engine, iter(group)) for group in groups.values()])
 
 
 def run_group(
-    engine: EngineSection, tasks: Iterator[Numbered], folder: Path, force: bool, seconds_each: float
+    engine: EngineSection, tasks: Iterator[Numbered], folder: Path, force: bool, seconds_each: float, ways: Ways
 ) -> Generator[Event | Finished]:
     """One engine after the other until all tasks are done; one that never began a point is not tried again."""
     try:
-        while (yield from run_engine(engine, tasks, new_log(folder), force, seconds_each)) is not None:
+        while (yield from ways.start(engine, tasks, new_log(folder), force, seconds_each)) is not None:
             pass
     except NeverBeganError as error:
         for number, point, place in itertools.chain([error.task], tasks):
@@ -139,7 +183,7 @@ def run_engine(
     force: bool = False,
     seconds_each: float | None = None,
     tick_seconds: float | None = None,
-) -> Generator[Event | Finished, None, Unmeasured | None]:
+) -> Running:
     """Task after task on one engine; None as an event when a tick has passed and there is nothing to say.
 
     Returns None when there is no task left, or the row of the task that ended the engine. The next task is asked for
@@ -279,10 +323,10 @@ def messages(process: subprocess.Popen[bytes], pipe: int, tick_seconds: float) -
         yield from map(MESSAGES.decode, lines)
 
 
-def save(folder: Path, sweep: SweepFile, rows: dict[int, Row], found: dict[str, Found]) -> None:
+def save(folder: Path, sweep: SweepFile, rows: dict[int, Row], found: dict[str, Found], moved: list[Moved]) -> None:
     """After every point, in one step."""
     partial = folder / f".{RESULT_FILE}.partial"
-    result = {"sweep": sweep, "points": [rows[number] for number in sorted(rows)], "found": found}
+    result = {"sweep": sweep, "points": [rows[number] for number in sorted(rows)], "found": found, "moved": moved}
     try:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
         partial.replace(folder / RESULT_FILE)
