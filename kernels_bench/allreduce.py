@@ -1,69 +1,47 @@
-"""NCCL's all-reduce over all cards of the run, at the sizes of tensor-parallel layers.
+"""All-reduce over all cards of the run, at the sizes of tensor-parallel layers: one process per card, over NCCL.
 
-One process drives all cards (torch.cuda.nccl); engines use one process per card, with the same library and links.
-The rate is NCCL's bus bandwidth: 2·(n-1)/n of the buffer crosses each card's link.
+The rate is NCCL's bus bandwidth: 2·(n-1)/n of the buffer crosses each card's link. Short ones are timed many at a time
+out of a graph, as engines run them.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from kernels_bench.bench import Bench, Findings
-from kernels_bench.memory import MIB, same
-from kernels_bench.results import INVALID, Skipped
-from kernels_bench.timing import Work, rate
+from kernels_bench.crew import Crew, Together
+from kernels_bench.memory import MIB
+from kernels_bench.results import INVALID, Check, Skipped
+from kernels_bench.timing import Work, measure, rate
 
 HIDDEN, BF16_BYTES = 8192, 2  # a 70B Llama
 TOKENS = (1, 16, 256, 8192)  # decode of that many requests; one prefill chunk
 QUICK_TOKENS = (16, 8192)
+CHECK_BYTES = 20  # for each value: the check counts places in 64 bits, twice over, beside the buffer and its source
 
 
 def run(benches: tuple[Bench, ...]) -> Findings:
-    from torch.cuda import nccl
-
-    cards = len(benches)
-    first = benches[0]
-    if not nccl.is_available([torch.empty(1, device=bench.place) for bench in benches]):
-        yield Skipped("allreduce", "all-reduce", "this torch has no NCCL")
+    first, cards = benches[0], len(benches)
+    backend = "nccl" if first.device.is_cuda else "gloo"
+    if not torch.distributed.is_available() or not torch.distributed.is_backend_available(backend):
+        yield Skipped("allreduce", "all-reduce", f"this torch has no {backend}")
         return
-    for tokens in QUICK_TOKENS if first.quick else TOKENS:
-        name = f"{tokens} tokens × {HIDDEN}"
-        size = tokens * HIDDEN * BF16_BYTES
-        if size * 3 > min(bench.usable_bytes() for bench in benches):
-            yield Skipped("allreduce", name, f"{size * 3 // MIB} MiB are not free on every card", verdict=INVALID)
-            continue
-        sent = [_ones(bench, tokens, rank) for rank, bench in enumerate(benches)]
-        got = [torch.empty_like(part) for part in sent]
-        streams = [torch.cuda.Stream(bench.place) for bench in benches]
-
-        samples = first.measure(name, Work((_Reduce(benches, sent, got, streams),), cold=False, graph=False))
-        for bench in benches:
-            torch.cuda.synchronize(bench.place)
-        total = cards * (cards + 1) // 2  # 1 + 2 + … : small whole numbers, exact in BF16
-        check = same(got[-1], torch.full_like(got[-1], total), "the sum")
-        moved = 2 * (cards - 1) * size // cards
-        yield rate("allreduce", name, "B/s", moved, samples, check, {"cards": cards, "buffer_bytes": size})
-
-
-class _Reduce:
-    """One all-reduce that begins and ends on the first card's timed stream."""
-
-    def __init__(self, benches: tuple[Bench, ...], sent: Any, got: Any, streams: Any) -> None:
-        self._place = benches[0].place
-        self._sent, self._got, self._streams = sent, got, streams
-
-    def __call__(self) -> None:
-        from torch.cuda import nccl
-
-        timed = torch.cuda.current_stream(self._place)
-        for stream in self._streams:
-            stream.wait_stream(timed)
-        nccl.all_reduce(self._sent, self._got, streams=self._streams)
-        for stream in self._streams:
-            timed.wait_stream(stream)
-
-
-def _ones(bench: Bench, tokens: int, rank: int) -> Any:
-    return torch.full((tokens, HIDDEN), float(rank + 1), dtype=torch.bfloat16, device=bench.place)
+    free_bytes = min(bench.usable_bytes() for bench in benches)
+    first.say(f"{cards} processes start")
+    with Crew([bench.device for bench in benches], backend) as crew:
+        for tokens in QUICK_TOKENS if first.quick else TOKENS:
+            name = f"{tokens} tokens × {HIDDEN}"
+            values = tokens * HIDDEN
+            needed = values * (2 * BF16_BYTES + (cards + 1) * CHECK_BYTES)
+            if needed > free_bytes:
+                yield Skipped("allreduce", name, f"{needed // MIB} MiB are not free on every card", verdict=INVALID)
+                continue
+            crew.prepare(values)
+            first.say(name)
+            samples = measure(Work((Together(1),), cold=False), crew, first.effort)
+            wrong = crew.wrong_values()
+            check = Check(wrong == 0, "the sum", values, float(wrong))
+            size = values * BF16_BYTES
+            moved = 2 * (cards - 1) * size // cards
+            detail: dict[str, str | int | float] = {"cards": cards, "buffer_bytes": size, "backend": backend}
+            yield rate("allreduce", name, "B/s", moved, samples, check, detail)

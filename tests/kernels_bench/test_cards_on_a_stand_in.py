@@ -88,7 +88,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         synchronize=lambda place: None,
         can_device_access_peer=lambda one, other: True,
     )
-    for module in (pcie, p2p, launch, allreduce):
+    for module in (pcie, p2p, launch):
         monkeypatch.setattr(module.torch, "cuda", cuda)
 
 
@@ -152,15 +152,32 @@ def test_cards_among_each_other() -> None:
     assert list(figures(p2p.run(other, one))) == ["one way", "latency"]  # both ways once per pair
 
 
+class FakeCrew(FakeClock):
+    """Ranks that exist only as numbers."""
+
+    wrong = 0
+
+    def __init__(self, devices: list[Device], backend: str) -> None:
+        super().__init__(lambda sample: 1e8)
+        self.backend = backend
+
+    def __enter__(self) -> FakeCrew:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def prepare(self, values: int) -> None: ...
+
+    def time_ns(self, calls: Any, count: int, flush: bool) -> list[float]:
+        return super().time_ns((lambda: None,), count, flush)
+
+    def wrong_values(self) -> int:
+        return self.wrong
+
+
 def test_all_cards_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch.cuda import nccl
-
-    def all_reduce(sent: list[Any], got: list[Any], streams: Any) -> None:
-        for part in got:
-            part.copy_(sum(sent))
-
-    monkeypatch.setattr(nccl, "is_available", lambda tensors: True)
-    monkeypatch.setattr(nccl, "all_reduce", all_reduce)
+    monkeypatch.setattr(allreduce, "Crew", FakeCrew)
+    monkeypatch.setattr(torch.distributed, "is_backend_available", lambda backend: backend == "nccl")
     monkeypatch.setattr(allreduce, "QUICK_TOKENS", (16, 64, 1 << 20))
     findings = list(allreduce.run((bench(0), bench(1), bench(2), bench(3))))
     found = figures(findings)
@@ -170,6 +187,21 @@ def test_all_cards_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(figure.check and figure.check.passed for figure in found.values())
     assert isinstance(findings[-1], Skipped)
     assert "not free on every card" in findings[-1].reason
+
+
+def test_a_wrong_sum_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allreduce, "Crew", FakeCrew)
+    monkeypatch.setattr(torch.distributed, "is_backend_available", lambda backend: True)
+    monkeypatch.setattr(FakeCrew, "wrong", 3)
+    figure = next(iter(figures(allreduce.run((bench(0), bench(1)))).values()))
+    assert judge(figure, "", (), None, None, 0.05)[0] == FAIL
+
+
+def test_a_torch_without_nccl_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_backend_available", lambda backend: False)
+    (skipped,) = allreduce.run((bench(0), bench(1)))
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason == "this torch has no nccl"
 
 
 def test_launches_are_told_one_by_one() -> None:

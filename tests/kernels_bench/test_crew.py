@@ -1,0 +1,83 @@
+"""Processes that add up together, really: two ranks over gloo on this processor. NCCL is the same code on cards."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from kernels_bench import allreduce
+from kernels_bench.bench import Bench
+from kernels_bench.clocks import CpuClock
+from kernels_bench.crew import Crew, Together
+from kernels_bench.processor import cpu
+from kernels_bench.rank import Order, Rank
+from kernels_bench.results import Figure
+from kernels_bench.timing import Effort, Work, measure
+
+SHORT = Effort(round_s=0.01, rounds_at_most=3, warm_up_at_most_s=0.01, tolerance=1.0)
+
+
+@pytest.fixture
+def pair() -> Iterator[Crew]:
+    with Crew((cpu(), cpu()), "gloo") as crew:
+        yield crew
+
+
+def test_two_ranks_add_up_through_the_one_timing_loop(pair: Crew) -> None:
+    pair.prepare(1000)
+    found = measure(Work((Together(1),), cold=False), pair, SHORT)
+    assert found.median_ns > 0
+    assert all(len(times) >= 3 for times in found.rounds_ns)
+    assert pair.wrong_values() == 0
+    pair.bundle((Together(1),), 5)
+    assert len(pair.time_ns((Together(5),), 4, False)) == 4
+
+
+def test_the_slowest_rank_is_the_one_that_counts(pair: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair, "_tell", lambda order: [[1.0, 5.0], [3.0, 2.0]])
+    assert pair.time_ns((Together(1),), 2, False) == [3.0, 5.0]
+
+
+def test_a_rank_that_dies_is_named(pair: Crew) -> None:
+    os.kill(pair._processes[1].pid or 0, signal.SIGKILL)
+    pair._processes[1].join()
+    with pytest.raises(RuntimeError, match=r"rank 1 on cpu (ended with signal 9|is gone)"):
+        pair.prepare(1000)
+
+
+def test_ranks_that_hang_are_given_up_and_ended() -> None:
+    with Crew((cpu(), cpu()), "gloo") as crew:
+        processes = list(crew._processes)
+        os.kill(processes[0].pid or 0, signal.SIGSTOP)
+        crew._answer_s = 0.3
+        with pytest.raises(RuntimeError, match="rank 0 on cpu has not answered for 0 s: gloo hangs"):
+            crew.prepare(1000)
+    assert all(process.exitcode == -signal.SIGKILL for process in processes)
+
+
+def test_what_a_rank_says_comes_back_in_its_words(pair: Crew) -> None:
+    with pytest.raises(RuntimeError, match=r"rank 0 on cpu: RuntimeError: .*negative"):
+        pair.prepare(-1)
+
+
+def test_a_rank_notices_a_wrong_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    alone = Rank(0, 2, cpu(), torch.device("cpu"))
+    alone.prepare(1000)
+    monkeypatch.setattr(Rank, "reduce", lambda self: None)  # a library that adds nothing
+    assert alone.obey(Order("check")) > 900
+
+
+def test_the_test_itself_on_two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allreduce, "QUICK_TOKENS", (1,))
+    device = cpu()
+    bench = Bench(device, CpuClock(device.cache_bytes), SHORT, True, lambda text: None)
+    (figure,) = allreduce.run((bench, bench))
+    assert isinstance(figure, Figure)
+    assert (figure.name, figure.detail["backend"]) == ("1 tokens × 8192", "gloo")
+    assert figure.check is not None
+    assert figure.check.passed
