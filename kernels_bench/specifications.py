@@ -24,23 +24,38 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     names: tuple[str, ...]
     source: str
+    compared: str  # with which other public documents, and what was found
+    capability: str  # CUDA's
     memory_gb_per_s: float
     tera: dict[str, float]
     pcie_generation: int | None = None
     pcie_width: int | None = None
     nvlink_gb_per_s: float | None = None
+    half_rate: bool = False  # tensor cores add in float32 at half their rate, as on cards for games
+    unconfirmed: tuple[str, ...] = ()  # columns that nothing public was found to confirm
 
     def ceiling(self, test: str, name: str) -> float | None:
         """Of one figure, in its own unit; None where the document says nothing about it."""
-        kind, _, what = name.partition(" ")
-        if test == "memory" or test == "attention" or what.startswith("decode"):
+        column = held_to(test, name)
+        if column == "memory":
             return self.memory_gb_per_s * 1e9
-        if test in ("gemm", "sustained"):
-            return self.tera[kind] * 1e12 if kind in self.tera else None
-        if test == "pcie" and self.pcie_generation and self.pcie_width:
+        if column in self.tera:
+            return self.tera[column] * 1e12
+        if column == "pcie" and self.pcie_generation and self.pcie_width:
             one_way = LANE_BYTES_PER_S[self.pcie_generation] * self.pcie_width
             return 2 * one_way if name.startswith("both") else one_way
         return None
+
+    def doubted(self, test: str, name: str) -> bool:
+        return held_to(test, name) in self.unconfirmed
+
+
+def held_to(test: str, name: str) -> str:
+    """The column of the table that limits a figure; a decoding product reads its weight once, so memory does."""
+    kind, _, what = name.partition(" ")
+    if test in ("memory", "attention") or what.startswith("decode"):
+        return "memory"
+    return {"gemm": kind, "sustained": kind, "pcie": "pcie"}.get(test, "")
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from itertools import chain
 
+import msgspec
 import pytest
 
-from kernels_bench.specifications import LANE_BYTES_PER_S, specification_of, specifications
+from kernels_bench.specifications import LANE_BYTES_PER_S, Specification, specification_of, specifications
 
-REACHED = ("Tesla V100-SXM2-16GB", "Tesla T4", "NVIDIA A100-SXM4-80GB", "NVIDIA L40S", "NVIDIA H100 80GB HBM3",
-           "NVIDIA H200", "NVIDIA B200", "NVIDIA GeForce RTX 4090")  # fmt: skip
+REACHED = (
+    *("Tesla V100-SXM2-16GB", "Tesla V100-PCIE-32GB", "Tesla V100S-PCIE-32GB", "Quadro RTX 6000", "TITAN RTX"),
+    *("Tesla T4", "NVIDIA GeForce RTX 2080 Ti", "NVIDIA A100-PCIE-40GB", "A100-SXM4-40GB", "NVIDIA A100 80GB PCIe"),
+    *("NVIDIA A100-SXM4-80GB", "NVIDIA A800-SXM4-80GB", "NVIDIA A2", "NVIDIA A10", "NVIDIA A10G", "NVIDIA A16"),
+    *("NVIDIA A30", "NVIDIA A40", "NVIDIA RTX A6000", "RTX A5000", "NVIDIA GeForce RTX 3090", "GeForce RTX 3080"),
+    *("NVIDIA L4", "NVIDIA L20", "NVIDIA L40", "NVIDIA L40S", "NVIDIA RTX 6000 Ada Generation"),
+    *("NVIDIA GeForce RTX 4090", "NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA H800"),
+    *("NVIDIA H20", "NVIDIA H200", "NVIDIA H200 NVL", "NVIDIA GH200 480GB", "NVIDIA B200", "NVIDIA GB200"),
+    *("NVIDIA GeForce RTX 5090", "NVIDIA RTX PRO 6000 Blackwell Server Edition"),
+)
+# Dense operations of the tensor cores for one in plain float32, by generation: operations per clock and
+# multiprocessor, 1024 : 128 on Volta and Turing, 2048 : 128 on the A100, 1024 : 256 on other Ampere, Ada and
+# Blackwell cards for desks, 4096 : 256 on Hopper, 8192 : 256 on the B200 (NVIDIA's architecture whitepapers).
+OVER_FP32 = {"7.0": 8, "7.5": 8, "8.0": 16, "8.6": 4, "8.9": 4, "9.0": 16, "10.0": 32, "12.0": 4}
+CUT_DOWN = ("NVIDIA H20",)  # its tensor cores were slowed and its other cores were not
 
 
 @pytest.mark.parametrize("name", REACHED)
@@ -17,7 +31,30 @@ def test_the_cards_of_the_last_years_are_there(name: str) -> None:
     row = specification_of(name)
     assert row is not None
     assert row.source
+    assert row.compared
     assert row.memory_gb_per_s > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "NVIDIA A100 80GB PCIe"),
+        ("NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe"),
+        ("NVIDIA H100 PCIe", "NVIDIA H100 NVL"),
+        ("NVIDIA H200", "NVIDIA H200 NVL"),
+        ("NVIDIA H200", "NVIDIA GH200 480GB"),
+        ("NVIDIA L40", "NVIDIA L40S"),
+        ("NVIDIA A10", "NVIDIA A100-SXM4-40GB"),
+        ("NVIDIA B200", "NVIDIA GB200"),
+    ],
+)
+def test_cards_whose_names_look_alike_are_told_apart(name: str, other: str) -> None:
+    assert specification_of(name) != specification_of(other)
+
+
+@pytest.mark.parametrize("name", ["NVIDIA H100", "NVIDIA A100", "NVIDIA A100-SXM4-80GB MIG 1g.10gb", "H200 141GB", ""])
+def test_what_is_no_name_of_nvml_matches_nothing(name: str) -> None:
+    assert specification_of(name) is None
 
 
 def test_every_name_stands_once() -> None:
@@ -40,14 +77,34 @@ def test_the_l40s_by_its_datasheet() -> None:
     assert row.ceiling("launch", "operator") is None
 
 
-def test_dense_rates_keep_their_order() -> None:
-    """Half the bits never run slower, and no row has slipped to its sparse figure: FP8 is at most 2.1 times BF16."""
+@pytest.mark.parametrize("row", specifications(), ids=lambda row: row.names[0])
+def test_the_rates_of_a_row_are_dense(row: Specification) -> None:
+    """A figure with sparsity is twice the dense one, and fits neither float32 nor the other formats of its row."""
+    tera = row.tera
+    half = tera.get("bf16") or tera.get("fp16")
+    if half is None:
+        return
+    assert tera.get("fp16") == tera.get("bf16", half)
+    if row.names[0] not in CUT_DOWN and "fp32" in tera:
+        expected = OVER_FP32[row.capability] / (2 if row.half_rate else 1)
+        assert 0.85 * expected < half / tera["fp32"] < 1.02 * expected
+    for name, times in (("tf32", (0.5,)), ("fp8", (2,)), ("int8", (2, 4) if row.half_rate else (2,))):
+        if name in tera:
+            assert any(tera[name] == pytest.approx(time * half, rel=0.02) for time in times), name
+
+
+def test_a_figure_with_sparsity_would_be_noticed() -> None:
+    row = specification_of("NVIDIA L40S")
+    assert row is not None
+    with pytest.raises(AssertionError):
+        test_the_rates_of_a_row_are_dense(
+            msgspec.structs.replace(row, tera={"bf16": 733.0, "fp16": 733.0, "fp32": 91.6})
+        )
+
+
+def test_what_nothing_confirms_names_columns_of_its_row() -> None:
     for row in specifications():
-        tera = row.tera
-        if "tf32" in tera and "bf16" in tera:
-            assert tera["tf32"] <= tera["bf16"], row.names
-        if "fp8" in tera and "bf16" in tera:
-            assert tera["bf16"] < tera["fp8"] <= 2.1 * tera["bf16"], row.names
+        assert set(row.unconfirmed) <= {"memory", *row.tera}, row.names
 
 
 def test_a_pcie_link_by_generation_and_lanes() -> None:
