@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import msgspec
@@ -16,8 +17,8 @@ import torch
 
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.precisions import BF16, PRECISIONS, Operands, Precision, matmul_setting, operand_bytes, operands
-from kernels_bench.results import INVALID, Check, Figure, Skipped
-from kernels_bench.timing import COLD_CACHES, Effort, Work, rate
+from kernels_bench.results import INVALID, Check, Figure, Skipped, Trial
+from kernels_bench.timing import COLD_CACHES, Effort, Work, brief, rate
 
 SQUARE = 8192
 CPU_SQUARES = (4096, 2048, 1024, 512)
@@ -31,6 +32,7 @@ EXACT = 1e-12  # of the largest sum: what double precision itself may be off by,
 SEARCH_SIDES = (2048, 3072, 4096, 6144, 8192, 12288, 16384)
 QUICK_SEARCH_SIDES = (4096, 8192, 16384)
 FINALISTS = 3
+SEARCH_S, QUICK_SEARCH_S = 60.0, 10.0
 
 DECODE_N, DECODE_K = 14336, 4096  # the up projection of an 8B Llama
 DECODE_M = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -90,8 +92,14 @@ def search(bench: Bench) -> Findings:
     name = "bf16 best shape"
     if BF16.runs_on(bench.device, bench.capability()):
         return
-    effort = replace(bench.effort, rounds_at_most=1, round_s=0.02, warm_up_at_most_s=0.02)
-    heats = {shape: heat(bench, effort, shape) for shape in search_shapes(bench)}
+    shapes = list(search_shapes(bench))
+    Random(0).shuffle(shapes)  # a slow card does not get through them all: what it tried is spread over them
+    until_ns = bench.clock.now_ns() + (QUICK_SEARCH_S if bench.quick else SEARCH_S) * 1e9
+    heats: dict[tuple[int, int, int], float] = {}
+    for shape in shapes:
+        if heats and bench.clock.now_ns() > until_ns:
+            break
+        heats[shape] = heat(bench, brief(bench.effort), shape)
     best = sorted(heats, key=lambda shape: heats[shape], reverse=True)[:FINALISTS]
     figures = [product(bench, BF16, name, shape) for shape in best]
     rated = [figure for figure in figures if isinstance(figure, Figure)]
@@ -100,7 +108,9 @@ def search(bench: Bench) -> Findings:
         return
     wrong = [figure for figure in rated if figure.check and not figure.check.passed]
     chosen = wrong[0] if wrong else max(rated, key=lambda figure: figure.value)
-    yield msgspec.structs.replace(chosen, detail={**chosen.detail, "shapes_tried": len(heats)})
+    detail = {**chosen.detail, "shapes_tried": len(heats), "shapes": len(shapes)}
+    trials = tuple(Trial({"m": m, "n": n, "k": k}, value) for (m, n, k), value in sorted(heats.items()))
+    yield msgspec.structs.replace(chosen, detail=detail, trials=trials)
 
 
 def search_shapes(bench: Bench) -> Iterator[tuple[int, int, int]]:
@@ -121,7 +131,7 @@ def heat(bench: Bench, effort: Effort, shape: tuple[int, int, int]) -> float:
     m, n, k = shape
     data = operands(BF16, m, n, k, bench.place)
     work = Work((data.multiply,), operand_bytes(BF16, m, n, k), graph=False)
-    return 2 * m * n * k / replace(bench, effort=effort).measure(f"bf16 {m}×{n}×{k}", work).median_ns
+    return 2 * m * n * k / replace(bench, effort=effort).measure(f"bf16 {m}×{n}×{k}", work).median_ns * 1e9
 
 
 def decode(bench: Bench) -> Findings:

@@ -6,16 +6,21 @@ more; that is its own affair.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import msgspec
 import torch
 
 from kernels_bench.bench import Bench, Findings
-from kernels_bench.results import INVALID, Check, Skipped
-from kernels_bench.timing import COLD_CACHES, Work, rate
+from kernels_bench.results import INVALID, Check, Skipped, Trial
+from kernels_bench.timing import COLD_CACHES, Work, brief, rate
 
 MIB = 1 << 20
 WANTED_BYTES = 2048 * MIB  # each buffer on a card: some hundred microseconds even on the fastest
+SIZES = tuple(size * MIB for size in (1, 4, 16, 64, 256, 1024))
 CPU_CACHES = COLD_CACHES
 VALUE_BYTES = 4
 SCALE = 3.0
@@ -43,7 +48,8 @@ def run(bench: Bench) -> Findings:
 
     work = Work((lambda: a.copy_(b),), 2 * size)
     samples = bench.measure("copy", work)
-    yield rate("memory", "copy", "B/s", 2 * size, samples, same(a, b, "the source"), detail)
+    copied = rate("memory", "copy", "B/s", 2 * size, samples, same(a, b, "the source"), detail)
+    yield msgspec.structs.replace(copied, trials=tuple(by_size(bench, a, b)))
 
     work = Work((lambda: torch.sum(b, dim=0, out=total),), size)
     samples = bench.measure("read", work)
@@ -60,6 +66,15 @@ def run(bench: Bench) -> Findings:
     wanted = b[picked].double() + SCALE * c[picked].double()
     check = _near(a[picked], wanted, b[picked].abs().double() + SCALE * c[picked].abs().double(), 2)
     yield rate("memory", "triad", "B/s", 3 * size, samples, check, detail)
+
+
+def by_size(bench: Bench, a: Any, b: Any) -> Iterator[Trial]:
+    """Smaller copies, each cold and launched alone."""
+    short = replace(bench, effort=brief(bench.effort))
+    for size in (size for size in SIZES if size < a.nbytes):
+        into, source = a[: size // VALUE_BYTES], b[: size // VALUE_BYTES]
+        samples = short.measure(f"copy of {size // MIB} MiB", Work((partial(into.copy_, source),), 2 * size))
+        yield Trial({"bytes": size}, 2 * size / samples.median_ns * 1e9)
 
 
 def buffer_bytes(bench: Bench) -> int:

@@ -33,6 +33,7 @@ STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", S
 PIPE_WIDTH = 160
 NAME_WIDTH = 18
 GIB = 1 << 30
+POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
 
 
 def show(report: Report) -> None:
@@ -91,6 +92,9 @@ def curve(readings: Sequence[Reading]) -> str:
         if known:
             low, high = min(known) // size, max(known) // size
             parts.append(f"{what} {known[0] // size} → {known[-1] // size} {unit} ({low} to {high})")
+    known = [reading.slowed_by for reading in readings if reading.slowed_by is not None]
+    if at_limit := sum(1 for bits in known if bits & POWER_CAP):
+        parts.append(f"at the power limit in {at_limit / len(known):.0%} of the looks")
     return ", ".join(parts) or "the card says nothing of clock, power and temperature"
 
 

@@ -48,6 +48,13 @@ class Check(Struct, frozen=True):
     worst: float  # the largest error, in units of the error that rounding may cause at that place
 
 
+class Trial(Struct, frozen=True):
+    """One short measurement beside a figure: another size, another shape."""
+
+    at: dict[str, int]  # {"bytes": …} or {"m": …, "n": …, "k": …}
+    value: float  # in the figure's unit
+
+
 class Figure(Struct, frozen=True):
     """One measured number. Rates are work / median."""
 
@@ -59,6 +66,7 @@ class Figure(Struct, frozen=True):
     samples: Samples
     check: Check | None = None
     detail: dict[str, str | int | float] = {}
+    trials: tuple[Trial, ...] = ()
 
 
 class Skipped(Struct, frozen=True):

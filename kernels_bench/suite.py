@@ -63,7 +63,10 @@ class Run:
     after: dict[str, Health] = field(default_factory=dict)
     found: list[tuple[str, Figure | Skipped, list[Reading]]] = field(default_factory=list)
     curves: dict[str, list[Reading]] = field(default_factory=dict)
-    broken: str = ""  # what ended the work of the cards, if something did
+    broken: str = ""  # which card failed and how, if one did
+
+    def users(self, device: Device) -> tuple[int, ...]:
+        return self.before[device.target].processes or ()
 
 
 def run(wish: Wish, screen: Screen) -> Report:
@@ -74,9 +77,12 @@ def run(wish: Wish, screen: Screen) -> Report:
         xid_watch, cpu_share = XidWatch(nvml), CpuShare()
         benches = tuple(_bench(state, device) for device in wish.devices)
         for bench in benches:
+            if users := state.users(bench.device):
+                _leave_alone(state, bench, users)
+                continue
             for test in (test for test in wish.tests if test not in BETWEEN):
                 _one(state, bench, test, partial(_module(test).run, bench))
-        _between(state, benches)
+        _between(state, tuple(bench for bench in benches if not state.users(bench.device)))
         state.after = {device.target: read_health(nvml, device) for device in wish.devices}
         xids, others = xid_watch.close(), cpu_share.others()
         paths = {f"{a.target}→{b.target}": topology(nvml, a, b) for a in wish.devices for b in wish.devices if a != b}
@@ -106,12 +112,20 @@ def _bench(state: Run, device: Device) -> Bench:
     return Bench(device, clock, QUICK if state.wish.quick else FULL, state.wish.quick, say)
 
 
+def _leave_alone(state: Run, bench: Bench, users: tuple[int, ...]) -> None:
+    """What others run there would be slowed down, and might find no memory; and no figure would be the card's."""
+    pids = ", ".join(map(str, users))
+    reason = f"other processes are on the card, which is left to them: {pids}; end them, or name other cards"
+    _keep(state, bench.device.target, Skipped("all", "not measured", reason, verdict=INVALID), [])
+
+
 def _one(state: Run, bench: Bench, test: str, findings: Callable[[], Findings], target: str = "") -> None:
     """One test on one device. What goes wrong becomes a row, and the next test has its turn."""
     target = target or bench.device.target
     state.screen.test(target, test, TESTS[test])
     if state.broken:
-        _keep(state, target, Skipped(test, "all", f"the card failed before: {state.broken}"), [])
+        reason = f"{state.broken}, and CUDA has to start anew after that: name the other cards with --device"
+        _keep(state, target, Skipped(test, "all", reason), [])
         return
     with Watch(reader(state.nvml, bench.device)) as watch:
         seen = 0
@@ -122,8 +136,8 @@ def _one(state: Run, bench: Bench, test: str, findings: Callable[[], Findings], 
         except torch.OutOfMemoryError as error:
             _keep(state, target, Skipped(test, "rest", f"not enough memory: {first_line(error)}", verdict=INVALID), [])
         except torch.AcceleratorError as error:
-            state.broken = first_line(error)
-            _keep(state, target, Skipped(test, "rest", f"the card failed: {state.broken}", verdict=FAIL), [])
+            state.broken = f"{bench.device.target} failed before"
+            _keep(state, target, Skipped(test, "rest", f"the card failed: {first_line(error)}", verdict=FAIL), [])
         except RuntimeError as error:
             _keep(state, target, Skipped(test, "rest", f"torch refused: {first_line(error)}", verdict=INVALID), [])
     if test == "sustained":
@@ -141,8 +155,9 @@ def _between(state: Run, benches: tuple[Bench, ...]) -> None:
     """The tests that need more than one card."""
     for test in (test for test in state.wish.tests if test in BETWEEN):
         if len(benches) < 2:
-            state.screen.test(benches[0].device.target, test, TESTS[test])
-            _keep(state, benches[0].device.target, Skipped(test, "all", "one device only, and it takes two"), [])
+            target = state.wish.devices[0].target if len(state.wish.devices) == 1 else "all"
+            state.screen.test(target, test, TESTS[test])
+            _keep(state, target, Skipped(test, "all", "one device only, and it takes two"), [])
             continue
         module = _module(test)
         if test == "allreduce":
@@ -170,11 +185,13 @@ def judged(state: Run, paths: dict[str, str]) -> list[Result]:
             )
         ]
         known = wish.baseline.figure(target, card, finding.test, finding.name) if wish.baseline else None
-        specification = specification_of(card) if card else None
-        verdict, reasons = verdicts.judge(finding, card or "", invalid, specification, known, wish.tolerance)
+        specification = specification_of(card or names.get(taking_part[0], ""))
+        held = specification if card else None
+        verdict, reasons = verdicts.judge(finding, card or "", invalid, held, known, wish.tolerance)
         result = Result(verdict, reasons, target, figure=finding)
-        results.append(verdicts.by_path(result, paths[target]) if target in paths else result)
-    return verdicts.outliers(results, names, wish.tolerance)
+        results.append(verdicts.by_path(result, paths[target], specification) if target in paths else result)
+    pairs = {pair: f"{'→'.join(names[end] for end in pair.split('→'))}, {path}" for pair, path in paths.items()}
+    return verdicts.outliers(results, names | pairs, wish.tolerance)
 
 
 def _about(state: Run, device: Device, xids: tuple[int, ...], others: float | None) -> DeviceReport:

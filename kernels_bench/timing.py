@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -61,6 +61,11 @@ class Effort:
 
 QUICK = Effort(round_s=0.1, rounds_at_most=8, warm_up_at_most_s=0.8, tolerance=0.02, at_most_s=1.5)
 FULL = Effort(round_s=0.4, rounds_at_most=10, warm_up_at_most_s=3.0, tolerance=0.01, at_most_s=6.0)
+
+
+def brief(effort: Effort) -> Effort:
+    """For one of many trials: a look, not a figure."""
+    return replace(effort, rounds_at_most=1, round_s=0.02, warm_up_at_most_s=0.02)
 
 
 @dataclass(frozen=True)

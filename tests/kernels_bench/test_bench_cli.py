@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ from kernels_bench.cli import command
 from kernels_bench.devices import wanted_cards
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.files import read_report
+from kernels_bench.processor import host_free_bytes
+from kernels_bench.results import INVALID, MEASURED, SKIPPED
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="only a machine without a GPU can lack one")
 
@@ -118,15 +119,25 @@ def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path) -> None:
     assert "against the baseline's" in second.output
 
 
+NEEDED_BYTES = 3 << 30  # of which a quarter may be taken: half a GiB for copies of a cache of 32 MiB, and room
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # beside seven other programs each second of it takes five
 def test_everything_on_this_processor(tmp_path: Path) -> None:
+    """What others do on the machine may make a figure restless or slow, and neither is a verdict here. Where they
+    leave too little memory the suite must say INVALID with that reason; then, and only then, that is right."""
     path = tmp_path / "report.json"
     command_line = [sys.executable, "-m", "kernels_bench", "--device", "cpu", "--quick", "--json", str(path)]
+    free = host_free_bytes()
     done = subprocess.run(command_line, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    scarce = min(free, host_free_bytes()) < NEEDED_BYTES
+    report = read_report(path)
+    invalid = [result for result in report.results if result.verdict == INVALID]
+    assert scarce or not invalid, done.stdout
+    assert all("MiB" in result.reasons[0] or "memory" in result.reasons[0] for result in invalid)
+    assert done.returncode == (3 if invalid else 0), done.stdout + done.stderr
+    assert {result.verdict for result in report.results} - {INVALID} == {MEASURED, SKIPPED}
     assert "no pass mark known" in done.stdout
-    rows = json.loads(path.read_text())["results"]
-    by_verdict = {row["verdict"] for row in rows}
-    assert by_verdict == {"MEASURED", "SKIPPED"}
-    measured = {row["figure"]["test"] for row in rows if row["figure"]}
-    assert measured == {"memory", "gemm", "attention", "launch", "sustained"}
+    seen = {result.test for result in report.results if result.figure or result.verdict == INVALID}
+    assert seen == {"memory", "gemm", "attention", "launch", "sustained"}

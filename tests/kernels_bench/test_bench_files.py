@@ -151,6 +151,8 @@ def test_the_curve_of_a_sustained_run_in_a_line() -> None:
     assert curve(readings) == (
         "clock 1980 → 1755 MHz (1700 to 1980), power 650 → 699 W (650 to 700), temperature 50 → 67 °C (50 to 67)"
     )
+    at_limit = [Reading(1, slowed_by=4), Reading(2, slowed_by=0), Reading(3, slowed_by=5), Reading(4, slowed_by=4)]
+    assert curve(at_limit) == "at the power limit in 75% of the looks"
     assert curve([Reading(1)]) == "the card says nothing of clock, power and temperature"
 
 

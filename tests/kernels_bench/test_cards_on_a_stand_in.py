@@ -223,7 +223,18 @@ def test_the_best_of_many_shapes_is_measured_again_and_named(monkeypatch: pytest
     monkeypatch.setattr(gemm, "QUICK_SEARCH_SIDES", (64, 128))
     (figure,) = gemm.search(bench())
     assert isinstance(figure, Figure)
-    assert figure.detail == {"m": 128, "n": 128, "k": 128, "shapes_tried": 8}  # equal times: the most work wins
+    assert figure.detail == {"m": 128, "n": 128, "k": 128, "shapes_tried": 8, "shapes": 8}  # equal times: most work
+    assert [trial.at["m"] for trial in figure.trials] == [64] * 4 + [128] * 4
+    assert max(trial.value for trial in figure.trials) == pytest.approx(figure.value)
+
+
+def test_a_slow_card_searches_as_far_as_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "QUICK_SEARCH_SIDES", (64, 128))
+    monkeypatch.setattr(gemm, "QUICK_SEARCH_S", 3.0)
+    (figure,) = gemm.search(bench())
+    assert isinstance(figure, Figure)
+    assert 0 < int(figure.detail["shapes_tried"]) < 8
+    assert figure.detail["shapes"] == 8
 
 
 def test_decoding_takes_turns_over_weights_that_no_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +29,9 @@ GOOD = 0.8e12  # bytes per second; the L40S's mark is 0.72e12
 def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
     """Runs given tests on fake L40S cards, whose NVML answers what is given."""
 
-    def run(tests: dict[str, Callable[[], Iterator[Figure]]], cards: int = 1, **answers: Any) -> Report:
+    def run(
+        tests: dict[str, Callable[[], Iterator[Figure]]], cards: int = 1, between: Any = None, **answers: Any
+    ) -> Report:
         @contextmanager
         def opened(devices: tuple[Device, ...]) -> Iterator[Nvml]:
             yield Nvml(small_nvml(nvmlDeviceGetHandleByUUID=by_uuid, **answers), devices)
@@ -38,7 +42,13 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
         monkeypatch.setattr(suite, "open_nvml", opened)
         monkeypatch.setattr(suite, "_bench", fake_bench)
         monkeypatch.setattr(suite, "release", lambda device: None)
-        monkeypatch.setattr(suite, "_module", lambda test: SimpleNamespace(run=lambda bench: tests[test]()))
+
+        def module(test: str) -> SimpleNamespace:
+            if between:
+                return SimpleNamespace(run=between, pairs=lambda benches: list(permutations(benches, 2)))
+            return SimpleNamespace(run=lambda bench: tests[test]())
+
+        monkeypatch.setattr(suite, "_module", module)
         devices = tuple(
             Device(f"cuda:{index}", L40S.name, f"GPU-{index}", 48 << 30, 96 << 20, 142, "8.9") for index in range(cards)
         )
@@ -77,10 +87,26 @@ def test_a_throttled_card_is_caught(card: Callable[..., Report]) -> None:
     assert exit_code(report) == 3
 
 
-def test_a_card_in_use_gives_no_valid_figure(card: Callable[..., Report]) -> None:
-    report = card({"memory": good}, nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=7)])
-    assert report.results[0].reasons == ("other processes are on the card: 7",)
+def test_a_card_in_use_is_left_to_its_users(card: Callable[..., Report]) -> None:
+    def disturbs() -> Iterator[Figure]:
+        raise AssertionError("measured on a card that others use")
+        yield
+
+    report = card({"memory": disturbs}, nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=7)])
+    assert [result.verdict for result in report.results] == [INVALID]
+    assert "is left to them: 7; end them, or name other cards" in report.results[0].reasons[0]
     assert exit_code(report) == 3
+
+
+def test_who_comes_during_the_run_spoils_it(card: Callable[..., Report]) -> None:
+    asked: list[int] = []
+
+    def running(handle: str) -> list[SimpleNamespace]:
+        asked.append(1)
+        return [SimpleNamespace(pid=os.getpid()), *([SimpleNamespace(pid=8)] if len(asked) > 1 else [])]
+
+    report = card({"memory": good}, nvmlDeviceGetComputeRunningProcesses=running)
+    assert report.results[0].reasons == ("other processes are on the card: 8",)
 
 
 def test_too_little_memory_is_a_row_and_the_next_test_runs(card: Callable[..., Report]) -> None:
@@ -102,6 +128,7 @@ def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(card: Callable[..., 
     report = card({"memory": dies, "gemm": good})
     assert [result.verdict for result in report.results] == [FAIL, SKIPPED]
     assert "uncorrectable ECC" in report.results[0].reasons[0]
+    assert report.results[1].reasons[0].startswith("cuda:0 failed before, and CUDA has to start anew")
     assert exit_code(report) == 1
 
 
@@ -123,6 +150,18 @@ def test_the_slow_card_of_three_is_named(card: Callable[..., Report], capsys: py
     shown = capsys.readouterr().out
     assert "cuda:1 is the outlier" in shown
     assert "2 PASS, 1 WARN" in shown
+
+
+def test_the_slow_pair_of_cards_is_named(card: Callable[..., Report]) -> None:
+    def one_way(source: Bench, target: Bench) -> Iterator[Figure]:
+        slow = (source.device.target, target.device.target) == ("cuda:2", "cuda:0")
+        yield figure(20e9 if slow else 26e9, "p2p", "one way")
+
+    report = card({"p2p": good}, cards=3, between=one_way, nvmlDeviceGetTopologyCommonAncestor=10)
+    odd = [result for result in report.results if result.verdict != PASS]
+    assert [result.device for result in odd] == ["cuda:2→cuda:0"]
+    assert odd[0].reasons[0].startswith("cuda:2→cuda:0 is the outlier: -23.1% against 26.0 GB/s")
+    assert "same switch, under the 25.0 GB/s of a good pair" in odd[0].reasons[1]
 
 
 def test_two_card_tests_are_skipped_aloud_on_one_card(card: Callable[..., Report]) -> None:

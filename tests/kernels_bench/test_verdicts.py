@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kernels_bench.results import FAIL, INVALID, MEASURED, PASS, WARN, Check, Figure, Health, Reading, Result, Verdict
@@ -33,6 +34,19 @@ def test_another_card_is_held_against_its_datasheet_and_never_fails_by_it() -> N
     assert verdict(figure(4.3e12), H200) == PASS
     assert verdict(figure(3.9e12), H200) == WARN
     assert "90% of 4.80 TB/s (NVIDIA H200 Tensor Core GPU, datasheet" in reasons(figure(4.3e12), H200)
+
+
+def test_less_than_half_of_that_share_is_a_fail() -> None:
+    assert verdict(figure(1.9e12), H200) == FAIL
+    assert "not even half of the 83%" in reasons(figure(1.9e12), H200)
+
+
+def test_nothing_is_judged_by_a_figure_that_nothing_confirms() -> None:
+    """The RTX 6000 Ada's BF16 rate is worked out from its FP8 rate; no public document was found that states it."""
+    card = "NVIDIA RTX 6000 Ada Generation"
+    slow = figure(30e12, "gemm", "bf16 square", "FLOP/s")
+    assert verdict(slow, card) == MEASURED
+    assert "which nothing public confirms" in reasons(slow, card)
 
 
 def test_a_share_without_a_mark_is_told_and_not_judged() -> None:
@@ -113,6 +127,15 @@ def test_a_narrow_link_under_load_invalidates_pcie_and_nothing_else() -> None:
         "PCIe width under load is 8, this slot allows 16: reseat the card"
     ]
     assert invalid_conditions("memory", readings, slot) == []
+
+
+def test_nvlink_is_held_to_the_links_of_the_card() -> None:
+    result = Result(MEASURED, ("no pass mark known",), "cuda:0→cuda:1", figure=figure(400e9, "p2p", "one way"))
+    good = by_path(result, "NVLink", specification_of(H200))
+    told = ("NVLink, 89% of 450 GB/s, which all links of the card carry one way",)
+    assert (good.verdict, good.reasons) == (PASS, told)
+    few = msgspec.structs.replace(result, figure=figure(26e9, "p2p", "one way"))
+    assert by_path(few, "NVLink", specification_of(H200)).verdict == WARN
 
 
 def row(device: str, value: float) -> Result:
