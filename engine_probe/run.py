@@ -14,6 +14,7 @@ from engine_probe.record.folder import COMPLETE, INCOMPLETE, RECORDING
 from engine_probe.record.reading import CUT, find_run, read_facts, read_table, read_workers, run_status
 
 if TYPE_CHECKING:
+    from engine_probe.analysis.slo import Slo
     from engine_probe.analysis.summary import Summary
 
 
@@ -51,13 +52,13 @@ class Run:
         """Every rank's steps, in the order of iterations."""
         return read_workers(self.folder, self.facts)
 
-    def summary(self) -> Summary:
-        """The run in a few figures that judge themselves."""
+    def summary(self, slo: Slo | None = None) -> Summary:
+        """The run in a few figures that judge themselves; with limits also how many requests kept them."""
         from engine_probe.analysis.summary import summarise
 
         if not self.iterations.num_rows:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
-        return summarise(self.facts, self.status, self.notes, self.iterations, self.requests)
+        return summarise(self.facts, self.status, self.notes, self.iterations, self.requests, slo)
 
     def _repr_html_(self) -> str:
         from engine_probe.report.notebook import run_html

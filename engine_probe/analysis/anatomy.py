@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine_probe.analysis.limits import LimitsFound, limits
+from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.summary import Summary
 from engine_probe.analysis.waste import (
     Composition,
@@ -30,10 +31,10 @@ class Anatomy:
     straggler: Straggler | None
 
 
-def anatomy(run: Run) -> Anatomy:
+def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
     """Of a run at least one step long; `Run.summary` refuses others with a sentence."""
     return Anatomy(
-        summary=run.summary(),
+        summary=run.summary(slo),
         limits=limits(run.facts, run.iterations, run.requests, run.workers),
         tax=preemption_tax(run.iterations, run.preemptions),
         composition=composition(run.iterations),

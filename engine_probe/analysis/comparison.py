@@ -43,6 +43,20 @@ METRICS = (
     Metric("output_tokens_per_s", "tokens/s", "more", "output tokens / time", lambda run: run.output_tokens_per_s),
     Metric("total_tokens_per_s", "tokens/s", "more", "prompts and answers / time", lambda run: run.total_tokens_per_s),
     Metric("requests_per_s", "requests/s", "more", "answered requests / time", lambda run: run.requests_per_s),
+    Metric(
+        "goodput_requests_per_s",
+        "requests/s",
+        "more",
+        "requests that kept every limit / time",
+        lambda run: run.goodput.requests_per_s if run.goodput else None,
+    ),
+    Metric(
+        "goodput_share",
+        "",
+        "more",
+        "requests that kept every limit / requests judged",
+        lambda run: run.goodput.share if run.goodput else None,
+    ),
     *(
         Metric(f"{name.lower()}_p{percent}_ms", "ms", "less", f"p{percent} of {name}", percentile(name, percent))
         for name in ("TTFT", "TPOT", "ITL", "E2EL")

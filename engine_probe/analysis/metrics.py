@@ -20,28 +20,34 @@ class Latency:
     name: str
     meaning: str
     formula: str
-    sample_ns: Callable[[pa.Table, pa.Table], Sample]  # iterations, answered requests
+    of_requests: Callable[[pa.Table], pa.ChunkedArray] | None  # ns of each, null where it has none; None: of tokens
+
+    def sample_ns(self, iterations: pa.Table, requests: pa.Table) -> Sample:
+        """Of answered requests; those that lack it are left out."""
+        if self.of_requests is None:
+            return gap_sample(iterations, requests)
+        return Sample.of(pc.drop_null(self.of_requests(requests)).to_numpy())
 
 
-def between(begin: str, end: str) -> Callable[[pa.Table, pa.Table], Sample]:
-    """The time between two columns of the requests table; requests that lack one of them are left out."""
+def between(begin: str, end: str) -> Callable[[pa.Table], pa.ChunkedArray]:
+    """The time between two columns of the requests table."""
 
-    def sample(_: pa.Table, requests: pa.Table) -> Sample:
-        return Sample.of(pc.drop_null(pc.subtract(requests[end], requests[begin])).to_numpy())
+    def of_requests(requests: pa.Table) -> pa.ChunkedArray:
+        return pc.subtract(requests[end], requests[begin])
 
-    return sample
+    return of_requests
 
 
-def time_per_output_token(_: pa.Table, requests: pa.Table) -> Sample:
-    several = requests.filter(pc.greater(requests["output_tokens"], 1))
-    decode = pc.cast(pc.subtract(several["last_token_ns"], several["first_token_ns"]), pa.float64())
-    return Sample.of(pc.drop_null(pc.divide(decode, pc.subtract(several["output_tokens"], 1))).to_numpy())
+def time_per_output_token(requests: pa.Table) -> pa.ChunkedArray:
+    decode = pc.cast(pc.subtract(requests["last_token_ns"], requests["first_token_ns"]), pa.float64())
+    gaps = pc.subtract(requests["output_tokens"], 1)
+    return pc.divide(decode, pc.if_else(pc.greater(gaps, 0), gaps, None))
 
 
 LATENCIES = (
     Latency("TTFT", "time to first token", "first token - arrival", between("arrival_ns", "first_token_ns")),
     Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),
-    Latency("ITL", "inter-token latency", "token - token before it", gap_sample),
+    Latency("ITL", "inter-token latency", "token - token before it", None),
     Latency("E2EL", "end-to-end latency", "last token - arrival", between("arrival_ns", "last_token_ns")),
     Latency("queue", "time in the queue", "first step - queued", between("queued_ns", "first_scheduled_ns")),
     Latency("prefill", "prefill time", "first token - first step", between("first_scheduled_ns", "first_token_ns")),

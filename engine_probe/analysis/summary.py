@@ -10,8 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.goodput import Goodput, goodput
 from engine_probe.analysis.metrics import ANSWERED, LATENCIES, answered, mean_over_time
 from engine_probe.analysis.sample import Sample
+from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.tokens import update_end_ns
 
 PERCENTILES = (50, 90, 99)
@@ -56,6 +58,7 @@ class Summary:
     requests_other: dict[str, int]  # aborted and failed, by vLLM's word for it
     output_tokens: int
     prompt_tokens: int  # of answered requests
+    answer_tokens: int  # of answered requests
     output_tokens_per_s: float
     total_tokens_per_s: float  # prompts and answers of answered requests
     requests_per_s: float
@@ -70,12 +73,18 @@ class Summary:
     recomputed_share: float  # of all scheduled tokens
     steadiness: Steadiness | None
     latencies: tuple[LatencyFigures, ...]
+    goodput: Goodput | None  # None unless limits were named
     probe_share: float  # of the whole time
     probe_median_ns: float
 
 
 def summarise(
-    facts: dict[str, Any], status: str, notes: list[str], iterations: pa.Table, requests: pa.Table
+    facts: dict[str, Any],
+    status: str,
+    notes: list[str],
+    iterations: pa.Table,
+    requests: pa.Table,
+    slo: Slo | None = None,
 ) -> Summary:
     """The tables of one run, at least one iteration long."""
     column = {name: iterations[name].to_numpy() for name in iterations.column_names}
@@ -97,6 +106,7 @@ def summarise(
         requests_other=count_others(requests),
         output_tokens=output,
         prompt_tokens=prompt,
+        answer_tokens=told,
         output_tokens_per_s=output / seconds,
         total_tokens_per_s=(told + prompt) / seconds,
         requests_per_s=whole.num_rows / seconds,
@@ -113,6 +123,7 @@ def summarise(
         latencies=tuple(
             figures(latency.name, latency.formula, latency.sample_ns(iterations, whole)) for latency in LATENCIES
         ),
+        goodput=goodput(requests, seconds, slo) if slo else None,
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
     )

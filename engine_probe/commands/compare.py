@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine_probe.commands import goodput_option
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,24 +18,27 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 100
 
 
-@click.command("compare")
+@click.command("compare", cls=goodput_option.WithGoodput)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--fail-if", "bounds", multiple=True, help='Exit 1 beyond this, as "output_tokens_per_s < -5%".')
 @click.option("--format", "kind", type=click.Choice(["table", "markdown", "json"]), default="table", show_default=True)
-def command(folders: tuple[Path, ...], bounds: tuple[str, ...], kind: str) -> None:
+@goodput_option.option
+def command(folders: tuple[Path, ...], bounds: tuple[str, ...], kind: str, limits: tuple[str, ...]) -> None:
     """Compare every further of FOLDERS (runs, or sweeps) with the first, point by point.
 
     Repeats of a point on both sides tell whether a change is real (Welch's t-test, corrected for many metrics); a
     change that they show to be none breaks no bound. With one run each the bound is held to the change itself.
     """
     from engine_probe.analysis.gate import read_gate
+    from engine_probe.analysis.slo import read_goodput
     from engine_probe.report.compared import compare
 
     gates = [read_gate(bound) for bound in bounds]
     first, *others = folders
     if not others:
         raise InputError(f"there is nothing to compare {first} with: name a second folder")
-    found = [compare(first, other) for other in others]
+    slo = read_goodput(list(limits))
+    found = [compare(first, other, slo) for other in others]
     show(found, kind)
     broken = [sentence for comparison in found for sentence in comparison.broken(gates)]
     for sentence in broken:

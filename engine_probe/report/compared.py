@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine_probe.analysis.comparison import Change, changes, corrected
 from engine_probe.analysis.gate import Gate
+from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.report.plain import plain
 from engine_probe.report.swept import is_sweep, open_sweep
@@ -47,13 +48,14 @@ class Comparison:
                 for name in self.missing
             )
             if not told:
-                raise InputError(f"--fail-if {gate.text!r}: these runs have no {gate.metric}, so it cannot be held")
+                what = f"{gate.metric}: name limits with --goodput" if "goodput" in gate.metric else gate.metric
+                raise InputError(f"--fail-if {gate.text!r}: these runs have no {what}, so it cannot be held")
             for pair, change in told:
                 if gate.broken_by(change):
                     yield f"{gate.text} is broken{f' at {pair.name}' if pair.name else ''}: {moved(change)}"
 
 
-def compare(before: Path, after: Path) -> Comparison:
+def compare(before: Path, after: Path, slo: Slo | None = None) -> Comparison:
     (kind, old, notes), (other, new, more) = opened(before), opened(after)
     failed = [name for name in old if name in more] + [name for name in new if name in notes]
     if kind != other:
@@ -64,7 +66,7 @@ def compare(before: Path, after: Path) -> Comparison:
     alone = [f"only in {before}: {name}" for name in old if name not in new and name not in more]
     alone += [f"only in {after}: {name}" for name in new if name not in old and name not in notes]
     alone += [*notes.values(), *more.values()]
-    raw = [changes([run.summary() for run in old[name]], [run.summary() for run in new[name]]) for name in shared]
+    raw = [changes([run.summary(slo) for run in old[name]], [run.summary(slo) for run in new[name]]) for name in shared]
     judged = iter(corrected([change for found in raw for change in found]))
     pairs = [Pair(name, [next(judged) for _ in found]) for name, found in zip(shared, raw, strict=True)]
     others = other_settings(old[shared[0]][0], new[shared[0]][0])

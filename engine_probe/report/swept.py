@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine_probe.analysis.anatomy import Anatomy, anatomy
 from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE
 from engine_probe.run import Run, load
@@ -59,6 +60,7 @@ class Swept:
     question: str
     points: tuple[SweptPoint, ...]
     settings: tuple[dict[str, Any], ...]  # of each point, those in which points differ
+    asked: dict[str, Any]  # the sweep's own document
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
@@ -105,11 +107,12 @@ def load_sweep(path: str | os.PathLike[str]) -> Swept:
     return open_sweep(folder)
 
 
-def open_sweep(folder: Path) -> Swept:
+def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     path = folder / RESULT_FILE
     try:
         document = json.loads(path.read_bytes())
-        question = str(document["sweep"]["question"])
+        sweep = document["sweep"]
+        question = str(sweep["question"])
         rows = document["points"]
         ids = [str(row["id"]) for row in rows]
         loads = [load_of(row["point"]) for row in rows]
@@ -119,7 +122,7 @@ def open_sweep(folder: Path) -> Swept:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
     asked = zip(ids, labels, loads, reasons, strict=True)
-    return Swept(folder, question, tuple(open_point(folder, *each) for each in asked), varied)
+    return Swept(folder, question, tuple(open_point(folder, *each, slo) for each in asked), varied, sweep)
 
 
 def load_of(point: dict[str, Any]) -> tuple[float, str]:
@@ -140,7 +143,9 @@ def positive(value: Any, name: str) -> float:
     return float(value)
 
 
-def open_point(folder: Path, id_: str, label: str, load_: tuple[float, str], reason: str) -> SweptPoint:
+def open_point(
+    folder: Path, id_: str, label: str, load_: tuple[float, str], reason: str, slo: Slo | None
+) -> SweptPoint:
     place = folder / POINTS_FOLDER / Path(id_).name
     if not (place / "run.json").is_file():
         return SweptPoint(id_, label, *load_, None, None, reason)
@@ -148,7 +153,7 @@ def open_point(folder: Path, id_: str, label: str, load_: tuple[float, str], rea
         run = load(place)
         if run.status != COMPLETE:
             return SweptPoint(id_, label, *load_, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, label, *load_, run, anatomy(run))
+        return SweptPoint(id_, label, *load_, run, anatomy(run, slo))
     except InputError as error:
         return SweptPoint(id_, label, *load_, None, None, str(error))
 

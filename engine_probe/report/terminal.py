@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine_probe.analysis.goodput import Goodput
 from engine_probe.analysis.summary import PERCENTILES, LatencyFigures, Summary
 from engine_probe.report.plain import plain
 
@@ -43,6 +44,8 @@ def headlines(summary: Summary) -> Iterator[str]:
         f"waiting {summary.peak_waiting} at most; KV {summary.mean_kv_share:.0%} on average, "
         f"{summary.peak_kv_share:.0%} at most"
     )
+    if summary.goodput:
+        yield goodput_line(summary.goodput)
     if summary.preemptions:
         yield (
             f"{summary.preemptions:,} preemptions: {summary.recomputed_share:.1%} of all scheduled tokens "
@@ -50,6 +53,16 @@ def headlines(summary: Summary) -> Iterator[str]:
         )
     parts = ", ".join(f"{name} {share:.1%}" for name, share in summary.shares.items())
     yield f"{summary.iterations:,} steps, the time in them: {parts}"
+
+
+def goodput_line(found: Goodput) -> str:
+    if found.share is None:
+        return f"Goodput with {found.slo}: no request that could be judged"
+    undecided = f"; {found.undecided:,} broken off before that could be told" if found.undecided else ""
+    return (
+        f"goodput {figures(found.requests_per_s)} requests/s: {found.kept:,} of {found.judged:,} requests "
+        f"({found.share:.1%}) kept {found.slo} ms{undecided}"
+    )
 
 
 def latency_table(summary: Summary) -> Table:

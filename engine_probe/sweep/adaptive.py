@@ -10,19 +10,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 
 RISING = 1.02  # a throughput that rises by less than this from one point to the double is no longer rising
 
 Search = Generator[int, float, "Found"]
-
-
-class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the slowest of `percentile` in a hundred requests may still take."""
-
-    ttft_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    tpot_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    percentile: Annotated[float, msgspec.Meta(ge=50, lt=100)] = 90
 
 
 class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
@@ -38,8 +31,8 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     def check(self) -> None:
         if self.last < self.first:
             raise InputError(f"adaptive: to = {self.last} is below from = {self.first}")
-        if self.goal == "slo" and (self.slo is None or (self.slo.ttft_ms is None and self.slo.tpot_ms is None)):
-            raise InputError("adaptive.slo is missing: say what is allowed, ttft_ms or tpot_ms or both")
+        if self.goal == "slo" and (self.slo is None or not self.slo.limits_ms):
+            raise InputError("adaptive.slo is missing: say what is allowed: ttft_ms, tpot_ms, e2el_ms or several")
         if self.goal == "saturation" and self.slo is not None:
             raise InputError('adaptive.slo is for goal = "slo": leave it out, or set the goal')
 

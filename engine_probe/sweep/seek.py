@@ -7,16 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.analysis.metrics import LATENCIES, answered
+from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.run import Run, load
-from engine_probe.sweep.adaptive import Adaptive, Found, Slo
+from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.axes import WORKLOAD
 from engine_probe.sweep.document import put
 from engine_probe.sweep.plan import Point, Workload
 from engine_probe.sweep.result import PointResult, Row, curve, finished
-
-NS_PER_MS = 1e6
 
 
 class Seeker:
@@ -72,16 +70,8 @@ class Seeker:
 
 def slack(run: Run, slo: Slo) -> float:
     """How much of the tightest limit is left, as a share of it; negative where one is broken."""
-    whole = answered(run.requests)
-    left = []
-    for name, limit_ms in (("TTFT", slo.ttft_ms), ("TPOT", slo.tpot_ms)):
-        if limit_ms is None:
-            continue
-        (latency,) = (latency for latency in LATENCIES if latency.name == name)
-        (reached,) = latency.sample_ns(run.iterations, whole).percentiles((slo.percentile,))
-        if reached is None:
-            raise InputError(
-                f"{run.folder}: {whole.num_rows} requests have no p{slo.percentile:g} of {name}: raise num_prompts"
-            )
-        left.append(1 - reached / NS_PER_MS / limit_ms)
-    return min(left)
+    found = run.summary(slo).goodput
+    assert found is not None
+    if found.strain is None:
+        raise InputError(f"{run.folder}: {found.judged} requests have no p{slo.percentile:g}: raise num_prompts")
+    return 1 - found.strain

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.sweep.adaptive import Adaptive, Found, Search, Slo, find_limit, find_peak
+from engine_probe.sweep.adaptive import Adaptive, Found, Search, find_limit, find_peak
 
 
 def run(search: Search, curve: Callable[[int], float]) -> tuple[Found, list[int]]:
@@ -74,7 +75,7 @@ def test_everything_meets_it() -> None:
     [
         (Adaptive("workload.concurrency", 8, 4), "to = 4 is below from = 8"),
         (Adaptive("workload.concurrency", 1, 4, goal="slo"), "adaptive.slo is missing"),
-        (Adaptive("workload.concurrency", 1, 4, goal="slo", slo=Slo()), "ttft_ms or tpot_ms"),
+        (Adaptive("workload.concurrency", 1, 4, goal="slo", slo=Slo()), "ttft_ms, tpot_ms"),
         (Adaptive("workload.concurrency", 1, 4, slo=Slo(ttft_ms=9)), 'slo is for goal = "slo"'),
     ],
 )

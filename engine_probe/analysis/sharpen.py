@@ -1,0 +1,78 @@
+"""Which further levels of a sweep would tell more closely where something ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine_probe.analysis.capacity import MostLoad
+from engine_probe.analysis.saturation import Saturation
+
+RESOLUTION = 0.1  # how far apart, relatively, two levels may be; that of a search (sweep/adaptive.py)
+MOST_LEVELS = 4  # in one offer: more are offered again once these are measured
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Levels to measure, and why."""
+
+    about: str  # what would be known better
+    low: float  # between what it lies as far as is known
+    high: float | None  # None: higher than all that was tried
+    levels: tuple[float, ...]
+
+    @property
+    def bisections(self) -> int | None:
+        """How many runs a search between the two would take, one after the other."""
+        if self.high is None:
+            return None
+        return max(1, math.ceil(math.log2((self.high - self.low) / (RESOLUTION * self.low))))
+
+
+def sharpen_slo(found: MostLoad) -> Offer | None:
+    """Between the neighbours where the limits begin to be broken; beyond the last level where they never are."""
+    about = "the most load that meets the limits"
+    if found.most is None:
+        return None  # nothing below the lowest level is known to meet them
+    if found.beyond is None:
+        return Offer(about, found.most, None, (2 * found.most,))
+    levels = split([found.most, found.beyond])
+    return Offer(about, found.most, found.beyond, levels) if levels else None
+
+
+def sharpen_saturation(found: Saturation) -> Offer | None:
+    """Around the end of growth; beyond the last level where throughput still grows there."""
+    about, loads = "the saturation point", [level.load for level in found.levels]
+    if found.saturation is None:
+        grows = found.growth is not None and found.growth.shape[-1] in ("spare", "shared")
+        return Offer(about, loads[-1], None, (2 * loads[-1], 4 * loads[-1])) if grows and len(loads) > 1 else None
+    # A break is looked for at measured levels only: the true one lies between the neighbours of those it may be at.
+    first, last = loads.index(found.saturation.low), loads.index(found.saturation.high)
+    open_part = loads[max(0, first - 1) : last + 2]
+    levels = split(open_part)
+    return Offer(about, open_part[0], open_part[-1], levels) if levels else None
+
+
+def split(loads: Sequence[float]) -> tuple[float, ...]:
+    """The widest gap is halved again and again, until none is wide or there are levels enough; whole numbers stay so."""
+    whole = all(load == int(load) for load in loads)
+    known, added = sorted(loads), list[float]()
+    while len(added) < MOST_LEVELS:
+        gaps = [
+            ((high - low) / low, middle)
+            for low, high in zip(known, known[1:], strict=False)
+            if (high - low) / low > RESOLUTION and (middle := between(low, high, whole)) is not None
+        ]
+        if not gaps:
+            break
+        added.append(max(gaps)[1])
+        known = sorted([*known, added[-1]])
+    return tuple(sorted(added))
+
+
+def between(low: float, high: float, whole: bool) -> float | None:
+    """None where two whole numbers have nothing between them."""
+    if not whole:
+        return float(f"{(low + high) / 2:.3g}")
+    return float((low + high) // 2) if high - low > 1 else None

@@ -1,0 +1,50 @@
+"""What still counts as good service: limits on one request, in the words of `vllm bench serve --goodput`."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+
+from engine_probe.errors import InputError
+
+NAMES = ("ttft", "tpot", "e2el")
+
+Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one request may take. A load meets it where `percentile` in a hundred requests keep all of the limits."""
+
+    ttft_ms: Milliseconds | None = None
+    tpot_ms: Milliseconds | None = None
+    e2el_ms: Milliseconds | None = None
+    percentile: Annotated[float, msgspec.Meta(ge=50, lt=100)] = 90
+
+    @property
+    def limits_ms(self) -> dict[str, float]:
+        """Those that are set, by vLLM's name."""
+        named = ((name, getattr(self, f"{name}_ms")) for name in NAMES)
+        return {name: limit for name, limit in named if limit is not None}
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}:{limit:g}" for name, limit in self.limits_ms.items())
+
+
+def read_goodput(words: list[str], percentile: float = 90) -> Slo | None:
+    """`ttft:200 tpot:30`, as `vllm bench serve --goodput` takes it; None without a word."""
+    limits: dict[str, float] = {}
+    for word in " ".join(words).split():
+        name, _, text = word.partition(":")
+        if name not in NAMES:
+            raise InputError(f"--goodput {word}: the limits are {', '.join(NAMES)}; write it as ttft:200, in ms")
+        if name in limits:
+            raise InputError(f"--goodput {word}: {name} is limited twice")
+        try:
+            limits[name] = float(text)
+        except ValueError:
+            limits[name] = math.nan
+        if not 0 < limits[name] < math.inf:
+            raise InputError(f"--goodput {word}: {text or 'nothing'} is no limit: give milliseconds, as {name}:200")
+    return Slo(percentile=percentile, **{f"{name}_ms": limit for name, limit in limits.items()}) if limits else None

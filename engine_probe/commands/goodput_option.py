@@ -1,0 +1,31 @@
+"""`--goodput ttft:200 tpot:30`, written as `vllm bench serve` takes it."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+LIMIT = re.compile(r"[a-z0-9]+:\S*")
+NAME = "--goodput"
+
+
+class WithGoodput(click.Command):
+    """Every limit that follows the first is one more of the same option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        told: list[str] = []
+        for word in args:
+            if len(told) > 1 and told[-2] == NAME and LIMIT.fullmatch(word):
+                told.append(NAME)
+            told.append(word)
+        return super().parse_args(ctx, told)
+
+
+option = click.option(
+    NAME,
+    "limits",
+    multiple=True,
+    metavar="LIMIT ...",
+    help="Count requests that keep all of these limits, in ms: ttft:200 tpot:30 e2el:9000.",
+)
