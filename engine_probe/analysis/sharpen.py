@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from engine_probe.analysis.capacity import MostLoad
 from engine_probe.analysis.saturation import Saturation
@@ -55,13 +56,13 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
 
 
 def split(loads: Sequence[float]) -> tuple[float, ...]:
-    """The widest gap is halved again and again, until none is wide or there are levels enough; whole numbers stay so."""
+    """The widest gap is halved again and again, until none is wide or levels are enough; whole numbers stay whole."""
     whole = all(load == int(load) for load in loads)
     known, added = sorted(loads), list[float]()
     while len(added) < MOST_LEVELS:
         gaps = [
             ((high - low) / low, middle)
-            for low, high in zip(known, known[1:], strict=False)
+            for low, high in pairwise(known)
             if (high - low) / low > RESOLUTION and (middle := between(low, high, whole)) is not None
         ]
         if not gaps:

@@ -22,7 +22,7 @@ PIPED_WIDTH = 80
 
 
 @click.command("sweep")
-@click.argument("name", default="smoke")
+@click.argument("name", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the shipped sweeps and what each asks.")
 @click.option("--dry-run", is_flag=True, help="Show the points and how they fit, and start nothing.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the sweep: workload.output_len=8.")
@@ -31,7 +31,7 @@ PIPED_WIDTH = 80
 @click.option("--verbose", "-v", is_flag=True, help="Show what vLLM says, too; it is in <folder>/engine.log anyway.")
 @click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
 def command(
-    name: str,
+    name: str | None,
     list_only: bool,
     dry_run: bool,
     settings: tuple[str, ...],
@@ -40,7 +40,11 @@ def command(
     verbose: bool,
     force: bool,
 ) -> None:
-    """Measure the points of NAME (a shipped sweep, or a TOML file) and record every iteration of each."""
+    """Measure the points of NAME and record every iteration of each.
+
+    NAME is a shipped sweep [default: smoke], a TOML file, or the folder of an earlier sweep; with --resume it is what
+    was asked there.
+    """
     from engine_probe.sweep.plan import check_files, points, read_sweep, shipped_names
 
     if list_only:
@@ -49,6 +53,7 @@ def command(
         return
     from engine_probe.sweep.fit import check_fit, show_points
 
+    name = name or (str(resume) if resume else "smoke")
     sweep = read_sweep(name, settings)
     check_fit(points(sweep))
     if dry_run:

@@ -23,6 +23,8 @@ class Series(msgspec.Struct, frozen=True):
     style: str = "line"  # line, dots, both, dashed, shade (the extremes behind the series before it)
     colour: int = 0
     shade: float | None = None  # place among ordered series, 0 to 1; takes the place of the colour
+    low: list[float | None] = []  # ends of an interval around each value; empty: none has one
+    high: list[float | None] = []
 
 
 class Region(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import mean
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -11,10 +12,12 @@ from rich.text import Text
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
+from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
 from engine_probe.report.plain import plain
+from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
-from engine_probe.report.terminal import duration, summary_view
+from engine_probe.report.terminal import summary_view
 from engine_probe.report.verdicts import SEGMENTS, run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
@@ -37,6 +40,8 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
             console.print(*curve_view(curve), sep="\n")
     if len(curves) > 1 and (alone := [curve for curve in curves if curve.figures and not curve.worth_words]):
         console.print(level_table(alone))
+    for said in offers(swept, curves):
+        console.print(Text(plain(said), "dim"), soft_wrap=True)
     for point in swept.points:
         if point.anatomy is None:
             console.print(Text(plain(f"{point.name} was not measured: {point.reason}"), "red"))
@@ -50,11 +55,12 @@ def curve_view(curve: Curve) -> Iterator[RenderableType]:
     regions = dict.fromkeys(SEGMENTS[kind] for kind in (curve.found.growth.shape if curve.found.growth else ()))
     yield from (Text(f"{meaning}.", "dim") for meaning in regions)
     yield Text()
-    yield from (Text(said) for said in sweep_verdicts(curve.found, curve.unit))
+    yield from (Text(said) for said in repeats_note(curve.figures))
+    yield from (Text(plain(said)) for said in (*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve)))
 
 
 def level_table(curves: Sequence[Curve]) -> Table:
-    """One row per point; of several curves with what sets each apart."""
+    """One row per load, over its repeats; of several curves with what sets each apart."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     load = curves[0].unit.removeprefix("requests ").replace(" ", "\n").replace("/", "\n/")
     for title in (load, *TITLES):
@@ -62,9 +68,9 @@ def level_table(curves: Sequence[Curve]) -> Table:
     for title in ("limited\nmost by", "\nregion" if len(curves) == 1 else "\nsettings"):
         table.add_column(title, no_wrap=True)
     for curve in curves:
-        for figures in curve.figures:
-            last = region_cell(curve, figures.load) if len(curves) == 1 else Text(plain(curve.label))
-            table.add_row(*cells(figures), last)
+        for same in by_load(curve.figures):
+            last = region_cell(curve, same[0].load) if len(curves) == 1 else Text(plain(curve.label))
+            table.add_row(*cells(same), last)
     return table
 
 
@@ -73,15 +79,14 @@ def region_cell(curve: Curve, load: float) -> Text:
     return Text(SEGMENTS[region].partition(",")[0], STYLES[region]) if region else Text("-")
 
 
-def cells(figures: PointFigures) -> list[str]:
-    summary = figures.summary
+def cells(same: Sequence[PointFigures]) -> list[str]:
     return [
-        f"{figures.load:g}",
-        f"{summary.output_tokens_per_s:,.1f}",
-        duration(figures.percentile_ns("TTFT", 50)),
-        duration(figures.percentile_ns("TPOT", 50)),
-        f"{summary.peak_waiting:,}",
-        f"{summary.peak_kv_share:.0%}",
-        f"{summary.recomputed_share:.1%}",
-        figures.limits.main,
+        f"{same[0].load:g}",
+        mean_cell(same, lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format),
+        duration_cell(same, "TTFT", 50),
+        duration_cell(same, "TPOT", 50),
+        f"{max(each.summary.peak_waiting for each in same):,}",
+        f"{max(each.summary.peak_kv_share for each in same):.0%}",
+        f"{mean(each.summary.recomputed_share for each in same):.1%}",
+        limits_cell(same),
     ]

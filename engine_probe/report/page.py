@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import mean
 
 import msgspec
 
@@ -14,7 +15,9 @@ from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.errors import InputError
 from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
+from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
 from engine_probe.report.run_charts import run_charts
+from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
 from engine_probe.report.swept import Swept
 from engine_probe.report.telemetry_charts import telemetry_charts
@@ -162,13 +165,15 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Ht
     for curve in curves:
         if curve.worth_words or len(curves) == 1:
             yield element("h2", curve.label) if curve.label else Html()
-            yield says(sweep_verdicts(curve.found, curve.unit))
+            yield says([*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve), *repeats_note(curve.figures)])
+    yield says(offers(swept, curves))
     titles = (*LEVEL_TITLES, "settings") if any(curve.label for curve in curves) else LEVEL_TITLES
-    rows = ([*level_row(curve, point), curve.label][: len(titles)] for curve in curves for point in curve.figures)
+    told = ((curve, same) for curve in curves for same in by_load(curve.figures))
+    rows = ([*level_row(curve, same), curve.label][: len(titles)] for curve, same in told)
     words = range(LEVEL_TITLES.index("limited most by"), len(titles))
     yield grid(titles, rows, text=(0, *words))
     yield says(f"{meaning}." for meaning in SEGMENTS.values())
-    for chart in sweep_charts(swept, curves):
+    for chart in (*slo_charts(curves), *sweep_charts(swept, curves)):
         yield page.figure(chart)
     yield element("h2", "Each point")
     whole = [point for point in swept.points if point.anatomy]
@@ -186,20 +191,20 @@ LEVEL_TITLES = (
 )
 
 
-def level_row(curve: Curve, figures: PointFigures) -> list[str]:
-    summary = figures.summary
+def level_row(curve: Curve, same: Sequence[PointFigures]) -> list[str]:
+    """One load, over its repeats."""
     return [
-        f"{figures.load:g} {curve.unit.removeprefix('requests ')}",
-        f"{summary.output_tokens_per_s:,.1f}",
-        duration(figures.percentile_ns("TTFT", 50)),
-        duration(figures.percentile_ns("TPOT", 50)),
-        f"{summary.mean_running:.1f}",
-        f"{summary.peak_waiting:,}",
-        f"{summary.peak_kv_share:.0%}",
-        f"{summary.preemptions:,}",
-        f"{summary.recomputed_share:.1%}",
-        figures.limits.main,
-        region_name(curve, figures.load),
+        f"{same[0].load:g} {curve.unit.removeprefix('requests ')}",
+        mean_cell(same, lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format),
+        duration_cell(same, "TTFT", 50),
+        duration_cell(same, "TPOT", 50),
+        f"{mean(each.summary.mean_running for each in same):.1f}",
+        f"{max(each.summary.peak_waiting for each in same):,}",
+        f"{max(each.summary.peak_kv_share for each in same):.0%}",
+        f"{mean(each.summary.preemptions for each in same):,.4g}",
+        f"{mean(each.summary.recomputed_share for each in same):.1%}",
+        limits_cell(same),
+        region_name(curve, same[0].load),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from engine_probe.analysis.overtime import pace
 from engine_probe.analysis.points import PointFigures, levels
 from engine_probe.analysis.saturation import Saturation, saturation
 from engine_probe.analysis.summary import PERCENTILES
-from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers, of_levels
+from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers
+from engine_probe.report.levels import over_loads
 from engine_probe.report.swept import Swept, SweptPoint
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
+WHISKERS = " Over repeats the mean, and its interval with 95 % (Student's t)."
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     """With the regions where there is one curve to have them."""
     series = []
     for number, curve in enumerate(drawn):
-        means = {level.load: level.output_tokens_per_s for level in curve.found.levels}
-        series.append(Series(curve.named("output tokens/s"), of_levels(xs, means.items()), 0, "both", number))
-    note = "Output tokens/s over the whole run of each point, the mean over repeats."
+        made = over_loads(xs, curve.figures, lambda each: each.summary.output_tokens_per_s)
+        series.append(Series(curve.named("output tokens/s"), **made, style="both", colour=number))
+    note = f"Output tokens/s over the whole run of each point.{WHISKERS if any(line.high for line in series) else ''}"
     shaded = regions(drawn[0]) if len(drawn) == 1 else []
     if shaded and (line := drawn[0].found.growth):
         fit = np.clip(np.array(xs)[:, None], [0, *line.breaks], [*line.breaks, np.inf]) - [0, *line.breaks]
@@ -93,10 +96,10 @@ def regions(curve: Curve) -> list[Region]:
 def occupancy(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     series = []
     for number, curve in enumerate(drawn):
-        peak = {each.load: each.summary.peak_kv_share for each in curve.figures}
-        mean = {each.load: each.summary.mean_kv_share for each in curve.figures}
-        series.append(Series(curve.named("at most"), of_levels(xs, peak.items(), 100), 0, "both", number))
-        series.append(Series(curve.named("on average"), of_levels(xs, mean.items(), 100), 0, "dashed", number))
+        peak = over_loads(xs, curve.figures, lambda each: each.summary.peak_kv_share, 100)
+        mean = over_loads(xs, curve.figures, lambda each: each.summary.mean_kv_share, 100)
+        series.append(Series(curve.named("at most"), **peak, style="both", colour=number))
+        series.append(Series(curve.named("on average"), **mean, style="dashed", colour=number))
     note = "Share of the KV blocks in use, over the run of each point."
     return Lines("KV occupancy", note, Axis(drawn[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
 
@@ -105,47 +108,46 @@ def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str
     series = []
     for number, curve in enumerate(drawn):
         for percent, style in zip(PERCENTILES, ("both", "dashed", "dots"), strict=True):
-            values = ((each.load, each.percentile_ns(name, percent)) for each in curve.figures)
-            line = of_levels(xs, values, 1e-6)
-            if any(value is not None for value in line):
+            line = over_loads(
+                xs, curve.figures, partial(PointFigures.percentile_ns, latency=name, percent=percent), 1e-6
+            )
+            if any(value is not None for value in line["values"]):
                 colour = number if len(drawn) > 1 else PERCENTILES.index(percent)
-                series.append(Series(curve.named(f"p{percent}"), line, 0, style, colour))
+                series.append(Series(curve.named(f"p{percent}"), **line, style=style, colour=colour))
     note = f"{name}, {meaning}; a percentile only where the point has requests enough for one."
+    note += WHISKERS if any(line.high for line in series) else ""
     return Lines(f"{meaning[:1].upper()}{meaning[1:]}", note, Axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series)
 
 
 def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     series = []
     for number, curve in enumerate(drawn):
-        share = {each.load: each.summary.recomputed_share for each in curve.figures}
-        waited = {each.load: each.kv_share for each in curve.figures}
-        series.append(
-            Series(curve.named("tokens computed twice"), of_levels(xs, share.items(), 100), 0, "both", number)
-        )
-        series.append(
-            Series(curve.named("time limited by KV"), of_levels(xs, waited.items(), 100), 0, "dashed", number)
-        )
+        share = over_loads(xs, curve.figures, lambda each: each.summary.recomputed_share, 100)
+        waited = over_loads(xs, curve.figures, lambda each: each.kv_share, 100)
+        series.append(Series(curve.named("tokens computed twice"), **share, style="both", colour=number))
+        series.append(Series(curve.named("time limited by KV"), **waited, style="dashed", colour=number))
     note = "Of all scheduled tokens, and of the busy time."
     return Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
 
 
 def by_prompt(figures: Sequence[PointFigures]) -> Iterator[Lines]:
     """Where the points differ in how long prompts are."""
-    known = [
-        (each.summary.prompt_tokens / each.summary.requests_answered, each.percentile_ns("TTFT", 50))
-        for each in figures
-        if each.summary.requests_answered
-    ]
-    told = sorted((tokens, ns / 1e6) for tokens, ns in known if ns is not None)
-    if len({tokens for tokens, _ in told}) > 1:
-        yield Lines(
-            title="Time to first token by prompt length",
-            note="The median of each point, over the mean length of its prompts.",
-            x=Axis("prompt", "tokens"),
-            y=[Axis("TTFT", "ms")],
-            xs=numbers([tokens for tokens, _ in told]),
-            series=[Series("p50", numbers([ms for _, ms in told]), 0, "both", 0)],
-        )
+    for name, meaning in (("TTFT", "Time to first token"), ("TPOT", "Time per output token")):
+        known = [
+            (each.summary.prompt_tokens / each.summary.requests_answered, each.percentile_ns(name, 50))
+            for each in figures
+            if each.summary.requests_answered
+        ]
+        told = sorted((tokens, ns / 1e6) for tokens, ns in known if ns is not None)
+        if len({tokens for tokens, _ in told}) > 1:
+            yield Lines(
+                title=f"{meaning} by prompt length",
+                note="The median of each point, over the mean length of its prompts.",
+                x=Axis("prompt", "tokens"),
+                y=[Axis(name, "ms")],
+                xs=numbers([tokens for tokens, _ in told]),
+                series=[Series("p50", numbers([ms for _, ms in told]), 0, "dots", 0)],
+            )
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

@@ -14,6 +14,8 @@ import msgspec
 from engine_probe.engine.arguments import parse_value, suggestion
 from engine_probe.errors import InputError
 
+RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
+
 Section = TypeVar("Section", bound=msgspec.Struct)
 
 
@@ -22,6 +24,17 @@ def read_document(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
+
+
+def read_asked(path: Path) -> dict[str, Any]:
+    """What a sweep's folder says was asked."""
+    try:
+        asked = json.loads(path.read_bytes())["sweep"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
+    if not isinstance(asked, dict):
+        raise InputError(f"{path} is not what a sweep writes: sweep is {asked!r}")
+    return asked
 
 
 def settle(document: dict[str, Any], settings: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis, combinations, documents, label
-from engine_probe.sweep.document import convert, read_document, settle
+from engine_probe.sweep.document import RESULT_FILE, convert, read_asked, read_document, settle
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, ClosedLoop
 from engine_probe.workload.lengths import Length, Positive, PositiveFloat
@@ -141,8 +141,8 @@ def shipped_names() -> list[str]:
 
 
 def find_sweep(name: str) -> Path:
-    """A file by path, or a shipped sweep by name."""
-    for path in (Path(name), shipped_folder() / f"{name}.toml"):
+    """A file by path, a folder that a sweep was written to, or a shipped sweep by name."""
+    for path in (Path(name), shipped_folder() / f"{name}.toml", Path(name) / RESULT_FILE):
         if path.is_file():
             return path
     hint = suggestion(name, shipped_names(), f": shipped are {', '.join(shipped_names())}")
@@ -152,7 +152,7 @@ def find_sweep(name: str) -> Path:
 def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
     """Everything that can be wrong about it is said here, before an engine is started."""
     path = find_sweep(name)
-    document = read_document(path)
+    document = read_asked(path) if path.name == RESULT_FILE else read_document(path)
     try:
         settle(document, settings)
         sweep = convert(document, SweepFile, SECTIONS)

@@ -22,6 +22,7 @@ from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.record.follow import Moment, Watch
 from engine_probe.run import load
 from engine_probe.sweep.adaptive import Adaptive, Found
+from engine_probe.sweep.document import RESULT_FILE
 from engine_probe.sweep.lanes import Lane, Moved, Placed, Waiting, Words
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
@@ -33,7 +34,6 @@ END_SECONDS = 20  # for the engine to let go of its memory and files
 LOG_PREFIX = re.compile(r"^(\(.*?\) )?(ERROR|FATAL|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ")
 MOST_QUOTED = 300  # characters of an error
 LOG_FILE = "engine.log"
-RESULT_FILE = "sweep.json"
 # What the user sets wins. OpenMP's threads spin while they wait: on a CPU engine with another program on one of its
 # cores that makes a step take a second instead of 40 ms.
 ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}

@@ -37,6 +37,28 @@
     }
   };
 
+  // The interval of each value that has one.
+  const drawWhiskers = (series) => (u) => series.forEach((line, number) => {
+    if (!line.low?.length || !u.series[number + 1].show) return;
+    u.ctx.save();
+    u.ctx.beginPath();
+    u.ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
+    u.ctx.clip();
+    u.ctx.strokeStyle = seriesColour(line);
+    u.ctx.lineWidth = devicePixelRatio;
+    line.low.forEach((low, at) => {
+      if (low == null) return;
+      const x = u.valToPos(u.data[0][at], "x", true), cap = 4 * devicePixelRatio;
+      const ends = [low, line.high[at]].map((value) => u.valToPos(value, `y${line.axis}`, true));
+      u.ctx.beginPath();
+      u.ctx.moveTo(x, ends[0]);
+      u.ctx.lineTo(x, ends[1]);
+      for (const y of ends) { u.ctx.moveTo(x - cap, y); u.ctx.lineTo(x + cap, y); }
+      u.ctx.stroke();
+    });
+    u.ctx.restore();
+  });
+
   const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
 
   const drawLines = (spec, place, width) => {
@@ -46,16 +68,18 @@
         class: line.style, alpha: shade ? 0.25 : 1, label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
         ...(line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
         points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line) },
-        value: (_, value) => shown(value, spec.y[line.axis].unit),
+        value: (_, value, __, at) => shown(value, spec.y[line.axis].unit) + (line.low?.[at] == null ? "" : ` (${shown(line.low[at])} to ${shown(line.high[at])})`),
       };
     });
     const scales = { x: { time: false } };
-    spec.y.forEach((_, number) => { scales[`y${number}`] = { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.05] }; });
+    // Whiskers may stretch the scale by half at most: what is wider leaves the chart.
+    const top = (number) => Math.max(0, ...spec.series.filter((line) => line.axis === number).flatMap((line) => line.high || []));
+    spec.y.forEach((_, number) => { scales[`y${number}`] = { range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most || 1, Math.min(top(number), (most || 1) * 1.5)) * 1.05] }; });
     const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: 56, ...(number ? { grid: { show: false } } : {}) }));
     return new uPlot({
       width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), axes: [axis(spec.x), ...axes],
       series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
-      hooks: { drawClear: [drawRegions(spec.regions || [])], setSeries: [(u, number, options) => {
+      hooks: { drawClear: [drawRegions(spec.regions || [])], draw: [drawWhiskers(spec.series)], setSeries: [(u, number, options) => {
         if (options.show != null && spec.series[number]?.style === "shade") u.setSeries(number + 1, { show: options.show });
       }] },
     }, [spec.xs, ...spec.series.map((line) => line.values)], place);

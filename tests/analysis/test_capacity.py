@@ -1,0 +1,148 @@
+"""The most load that meets an SLO, and which levels would tell it more closely."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from engine_probe.analysis.capacity import MostLoad, most_load
+from engine_probe.analysis.goodput import Goodput
+from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.repeats import repeated
+from engine_probe.analysis.saturation import Level, saturation
+from engine_probe.analysis.sharpen import Offer, sharpen_saturation, sharpen_slo, split
+from engine_probe.analysis.slo import Slo
+
+SLO = Slo(ttft_ms=200)
+
+
+@dataclasses.dataclass
+class Said:
+    """As much of a summary as is asked here."""
+
+    goodput: Goodput | None
+    requests_per_s: float = 10.0
+
+
+def point(load: float, kept: int, judged: int = 100, strain: float | None = None) -> PointFigures:
+    said: Any = Said(Goodput(SLO, kept, judged, 0, 10.0, strain))
+    nothing: Any = None
+    return PointFigures(f"p{load}", load, said, nothing)
+
+
+def found(*points: PointFigures) -> MostLoad:
+    result = most_load(points)
+    assert result is not None
+    return result
+
+
+def test_it_is_the_last_level_before_the_limits_are_broken() -> None:
+    result = found(point(16, 20), point(4, 100), point(8, 99), point(32, 0))
+    assert (result.most, result.beyond) == (8, 16)
+    assert (result.sure, result.sure_beyond) == (8, 16)
+    assert result.best is not None
+    assert result.best.goodput == repeated([9.9])
+
+
+def test_chance_leaves_the_neighbours_open() -> None:
+    """18 of 20 is 90 %, but so few requests could as well be of 70 or of 97 %."""
+    result = found(point(4, 200, 200), point(8, 18, 20), point(16, 17, 20), point(32, 2, 20))
+    assert (result.most, result.beyond) == (8, 16)
+    assert (result.sure, result.sure_beyond) == (4, 32)
+    assert [level.verdict for level in result.levels] == ["met", "open", "open", "broken"]
+
+
+def test_repeats_that_disagree_leave_it_open() -> None:
+    result = found(point(8, 1000, 1000), point(8, 800, 1000), point(16, 0))
+    assert result.levels[0].share == 0.9
+    assert result.levels[0].verdict == "open"
+
+
+def test_between_two_levels_the_strain_tells_where_it_is_one() -> None:
+    """From a quarter to four times the limit: one is halfway, if it grows in proportion to itself."""
+    assert found(point(8, 100, strain=0.25), point(16, 0, strain=4.0)).crossing == pytest.approx(12)
+
+
+def test_a_level_too_small_for_a_percentile_crosses_nowhere() -> None:
+    assert found(point(8, 9, 9), point(16, 0, 9)).crossing is None
+
+
+def test_limits_that_are_never_broken_or_never_kept() -> None:
+    assert (found(point(8, 100)).most, found(point(8, 100)).beyond) == (8, None)
+    assert (found(point(8, 0)).most, found(point(8, 0)).beyond) == (None, 8)
+
+
+def test_limits_kept_again_further_on_are_said() -> None:
+    result = found(point(4, 100), point(8, 0), point(16, 100))
+    assert result.most == 4
+    assert "kept at 16 again" in result.notes[0]
+
+
+def test_without_limits_nothing_is_said() -> None:
+    bare = dataclasses.replace(point(4, 1), summary=Said(None))  # type: ignore[arg-type]
+    assert most_load([bare]) is None
+    assert most_load([point(4, 0, judged=0)]) is None
+
+
+@pytest.mark.parametrize(
+    ("loads", "levels"),
+    [
+        ([8, 16], (10, 12, 14)),  # 10 to 12 and 12 to 14 are wider than a tenth: 11 and 13 are offered later
+        ([8, 9], ()),
+        ([100, 110], ()),
+        ([100, 120], (110,)),
+        ([1.0, 1.5], (1.12, 1.25, 1.38)),
+    ],
+)
+def test_gaps_are_halved_until_they_are_narrow(loads: list[float], levels: tuple[float, ...]) -> None:
+    assert set(levels) <= set(split(loads))
+    assert len(split(loads)) <= 4
+    assert levels or not split(loads)
+
+
+def test_the_offer_lies_between_the_neighbours() -> None:
+    assert sharpen_slo(found(point(100, 100), point(120, 0))) == Offer(
+        "the most load that meets the limits", 100, 120, (110,)
+    )
+    assert sharpen_slo(found(point(100, 100))) == Offer("the most load that meets the limits", 100, None, (200,))
+    assert sharpen_slo(found(point(100, 100), point(105, 0))) is None
+    assert sharpen_slo(found(point(100, 0))) is None
+
+
+def curve(*pairs: tuple[float, float]) -> list[Level]:
+    return [Level(load, rate, int(load), 0.1, False) for load, rate in pairs]
+
+
+def test_a_knee_on_a_coarse_grid_is_looked_for_between_its_neighbours() -> None:
+    levels = curve((1, 10), (2, 20), (4, 40), (8, 80), (16, 100), (32, 100), (64, 100))
+    offer = sharpen_saturation(saturation(levels))
+    assert offer is not None
+    assert offer.high is not None
+    assert offer.low <= 10 <= offer.high  # the line reaches 100 at 10
+    assert any(8 <= level <= 16 for level in offer.levels)
+
+
+def test_growth_that_does_not_end_is_looked_for_further_out() -> None:
+    levels = curve((1, 10), (2, 20), (4, 40), (8, 60), (16, 100), (32, 180))
+    offer = sharpen_saturation(saturation(levels))
+    assert offer is not None
+    assert (offer.low, offer.high, offer.levels) == (32, None, (64, 128))
+
+
+def test_one_level_offers_nothing() -> None:
+    assert sharpen_saturation(saturation(curve((1, 10)))) is None
+
+
+def test_the_interval_over_repeats_is_students() -> None:
+    """9, 10, 11: a deviation of 1, over the root of 3, times 4.303."""
+    three = repeated([9, 10, 11])
+    assert three is not None
+    assert three.mean == 10
+    assert three.reach == pytest.approx(4.303 / 3**0.5, abs=1e-3)
+    one = repeated([7])
+    assert one is not None
+    assert (one.mean, one.reach) == (7, None)
+    assert repeated([7, None]) is None
+    assert repeated([]) is None

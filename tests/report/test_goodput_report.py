@@ -1,0 +1,99 @@
+"""Limits on requests in reports, comparisons and sweeps: who kept them, up to which load, and what to measure next."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from recorded import ran, write_run, write_sweep
+
+from engine_probe.commands.compare import command as compare
+from engine_probe.commands.report import command as report
+from engine_probe.sweep.plan import points, read_sweep
+
+
+def said(*arguments: object, command: Any = report) -> str:
+    done: Result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    assert done.exit_code in (0, 1), done.output
+    return re.sub(r"\s+", " ", done.output)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prompts of 48 tokens are prefilled ten in a step: from 11 requests on the last wait a step longer."""
+    folder = write_sweep(tmp_path_factory.mktemp("sweep"), (1, 2, 4, 8, 14, 20))
+    path = folder / "sweep.json"
+    document = json.loads(path.read_text())
+    document["sweep"]["axes"] = {"workload.concurrency": [1, 2, 4, 8, 14, 20]}
+    path.write_text(json.dumps(document))
+    return folder
+
+
+def test_a_run_says_how_many_kept_the_limits(tmp_path: Path) -> None:
+    """A prefill of ten prompts takes 50 ms; of 20 requests ten have their first token by then."""
+    text = said(write_run(tmp_path / "run", ran(20)), "--goodput", "ttft:60", "e2el:100000")
+    assert re.search(r"goodput [\d.]+ requests/s: 10 of 20 requests \(50.0%\) kept ttft:60 e2el:100000 ms", text)
+
+
+def test_without_limits_it_says_nothing_of_goodput(tmp_path: Path) -> None:
+    assert "goodput" not in said(write_run(tmp_path / "run", ran(2)))
+
+
+def test_a_sweep_says_up_to_which_load_they_are_kept(sweep: Path) -> None:
+    text = said(sweep, "--goodput", "ttft:60")
+    assert re.search(r"most load with ttft:60 ms kept by 90 in 100 requests: 8 requests at once.*broken at 14", text)
+    assert "To know the most load that meets the limits more closely than between 8 and 14 requests at once" in text
+
+
+def test_limits_that_nothing_keeps(sweep: Path) -> None:
+    assert "Not even 1 requests at once have ttft:1 ms kept" in said(sweep, "--goodput", "ttft:1")
+
+
+def test_the_offer_is_a_command_that_keeps_what_is_measured(sweep: Path) -> None:
+    """The made document has no workload, so only the axis is looked at."""
+    (told,) = re.findall(r"engine_probe (sweep --resume .*? --set '.*?')", said(sweep, "--goodput", "ttft:60"))
+    *_, folder, _, setting = shlex.split(told)
+    axis, _, values = setting.partition("=")
+    assert (Path(folder), axis) == (sweep, "workload.concurrency")
+    assert {1, 2, 4, 8, 14, 20} < set(json.loads(values))
+    assert any(8 < level < 14 for level in json.loads(values))
+
+
+def test_a_sweeps_folder_says_what_was_asked(tmp_path: Path) -> None:
+    """So that its points keep their identity, and one more level is one more point."""
+    asked = read_sweep("smoke")
+    import msgspec
+
+    (tmp_path / "sweep.json").write_bytes(msgspec.json.encode({"sweep": asked, "points": []}))
+    again = read_sweep(str(tmp_path))
+    assert [point.key for point in points(again)] == [point.key for point in points(asked)]
+    more = read_sweep(str(tmp_path), ["workload.concurrency=[1,4,8,16,17,18,32,64]"])
+    assert len({point.key for point in points(more)} - {point.key for point in points(asked)}) == 1
+
+
+def test_the_page_draws_goodput(sweep: Path, tmp_path: Path) -> None:
+    said(sweep, "--goodput", "ttft:60", "--html", tmp_path / "page.html")
+    (data,) = re.findall(
+        r'<script id="charts" type="application/json">(.*?)</script>', (tmp_path / "page.html").read_text()
+    )
+    (chart,) = (chart for chart in json.loads(data) if chart["title"] == "Goodput")
+    assert chart["series"][2]["values"][:4] == [100] * 4
+    assert [(region["label"], region["begin"], region["end"]) for region in chart["regions"]] == [
+        ("limits kept", None, 8),
+        ("broken", 14, None),
+    ]
+
+
+def test_a_gate_on_goodput(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, ran(count)) for name, count in (("before", 8), ("after", 20))]
+    bound = ("--fail-if", "goodput_requests_per_s < -5%")
+    text = said(*runs, *bound, "--goodput", "ttft:60", command=compare)
+    assert "goodput_share" in text
+    assert "goodput_requests_per_s < -5% is broken" in text
+    refused = CliRunner().invoke(compare, [str(word) for word in (*runs, *bound)])
+    assert "name limits with --goodput" in str(refused.exception)
