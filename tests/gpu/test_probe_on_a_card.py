@@ -47,6 +47,18 @@ def test_every_step_has_its_device_time(llm: Any, tmp_path: Path) -> None:
     assert sum(row["device_ns"] for row in workers) < 1.01 * (end - first["start_ns"])
 
 
+def test_the_parts_of_memory_add_up_to_the_card(llm: Any, tmp_path: Path) -> None:
+    with Probe(llm, tmp_path / "run") as probe:
+        generate(llm)
+    (row,) = probe.run.facts["memory"]
+    parts = ("weights_bytes", "kv_pool_bytes", "activations_bytes", "graphs_bytes", "other_bytes", "free_bytes")
+    assert row["missing"] == {}
+    assert sum(row[part] for part in parts) == row["total_bytes"]
+    assert row["device"] == probe.run.facts["hardware"]["gpus"][0]["uuid"]
+    assert abs(row["nvml_used_bytes"] - row["used_bytes"]) < 1 << 30  # NVML counts what the driver keeps for itself
+    assert probe.run.facts["loaded"][0]["bytes"] <= row["weights_bytes"]
+
+
 def test_nothing_is_synchronised_while_it_records(llm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

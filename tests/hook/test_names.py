@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.hook.names import NAMES, missing_names
+from engine_probe.hook.names import NAMES, READ_ONCE, missing_names
 
 HOOK = Path(__file__).parents[2] / "engine_probe" / "hook"
 SPEC = find_spec("vllm")
@@ -26,6 +26,7 @@ needs_sources = pytest.mark.skipif(SOURCES is None, reason="no vLLM is installed
 @needs_sources
 def test_the_installed_vllm_has_every_name() -> None:
     assert missing_names(read) == []
+    assert missing_names(read, READ_ONCE) == []
 
 
 @needs_sources

@@ -165,6 +165,13 @@ def test_two_ranks_show_their_own_steps(run_program: Callable[..., str], tmp_pat
             end = step["start_ns"] + step["schedule_ns"] + step["execute_ns"]
             assert rank or row["start_ns"] + row["execute_ns"] < end
     assert len({json.dumps(rank["pid"]) for rank in run.facts["workers"]["ranks"]}) == 2
+    shards = run.facts["loaded"]
+    assert [shard["rank"] for shard in shards] == [row["rank"] for row in run.facts["memory"]] == [0, 1]
+    config = json.loads((Path(run.facts["model"]["name"]) / "config.json").read_text())
+    for name in ("heads", "kv_heads"):  # each rank has half of them
+        whole = config["num_attention_heads" if name == "heads" else "num_key_value_heads"]
+        assert [shard["attention"][0][name] for shard in shards] == [whole // 2] * 2
+    assert {row["kv_pool_bytes"] for row in run.facts["memory"]} == {run.facts["kv"]["bytes"]}
 
 
 def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_path: Path) -> None:

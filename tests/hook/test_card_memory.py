@@ -1,0 +1,193 @@
+"""A rank's memory, part by part, on a worker shaped like vLLM's for a GPU; every part by mental arithmetic."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Thing
+from typing import Any
+
+import msgspec
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from engine_probe.hook import memory as room  # noqa: E402
+from engine_probe.hook.memory import PARTS, look, look_at_all  # noqa: E402
+from engine_probe.record.facts import Loaded, Memory  # noqa: E402
+
+GIB = 1 << 30
+GRAPH_POOL = (0, 1)
+
+
+def segment(gib: float, used: float, pool: tuple[int, int] = (0, 0), device: int = 0) -> dict[str, Any]:
+    return {
+        "device": device,
+        "segment_pool_id": pool,
+        "total_size": int(gib * GIB),
+        "allocated_size": int(used * GIB),
+    }
+
+
+class Attention(torch.nn.Module):
+    """As vLLM's: by name, and among those that keep state."""
+
+    num_heads, num_kv_heads, head_size, sliding_window = 2, 1, 32, None
+    kv_cache_torch_dtype = torch.bfloat16
+
+
+class AttentionLayerBase:
+    pass
+
+
+def model() -> Any:
+    mixer = type("Attention", (Attention, AttentionLayerBase), {})()
+    made = torch.nn.Sequential(torch.nn.Embedding(100, 64), torch.nn.Linear(64, 32, bias=False), mixer)
+    made.config = Thing(tie_word_embeddings=False)
+    return made.to(torch.bfloat16)
+
+
+def worker(**changes: Any) -> Any:
+    """A card of 80 GiB of which 70.5 are in use: 15 weights, 40 KV pool, 1 graphs, 4 kept for activations, and 10.5."""
+    made = Thing(
+        rank=0,
+        device=torch.device("cuda:0"),
+        lora_config=None,
+        model_config=Thing(enforce_eager=False),
+        cache_config=Thing(kv_cache_memory_bytes=None, gpu_memory_utilization=0.9),
+        requested_memory=72 * GIB,
+        peak_activation_memory=7 * GIB,  # 6 and the estimate for graphs
+        cudagraph_memory_estimate=1 * GIB,
+        total_consumed=16 * GIB,
+        model_runner=Thing(
+            get_model=model,
+            model_memory_usage=15 * GIB,
+            kv_cache_config=Thing(kv_cache_tensors=[Thing(size=30 * GIB), Thing(size=10 * GIB)]),
+        ),
+    )
+    vars(made).update(changes)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What CUDA, torch's allocator and NVML say."""
+    says = {
+        "free": int(9.5 * GIB),
+        "segments": [
+            segment(50, 50),
+            segment(10, 6),
+            segment(1, 0.2, GRAPH_POOL),
+            segment(7, 0, device=1),  # another card
+        ],
+        "pool": GRAPH_POOL,
+        "estimates": True,
+    }
+    properties = Thing(uuid="1234", name="a card", total_memory=80 * GIB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (says["free"], 80 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: says["segments"])
+    monkeypatch.setattr(room, "nvml_used", lambda uuid: 71 * GIB)
+    monkeypatch.setattr(room, "graph_pool", lambda: says["pool"])
+    monkeypatch.setattr(room, "estimate_is_applied", lambda: says["estimates"])
+    return says
+
+
+def gib(row: dict[str, Any]) -> dict[str, float | None]:
+    return {part: None if row[part] is None else row[part] / GIB for part in PARTS}
+
+
+def test_the_parts_add_up_to_the_card() -> None:
+    """70.5 in use - 15 - 40 - 1 graphs - 4 that torch keeps = 10.5; 80 - 15 - 40 - 1 - 6 at the peak - 10.5 = 7.5."""
+    row = look(worker())["memory"]
+    expected = {"weights": 15, "kv_pool": 40, "activations": 6, "graphs": 1, "other": 10.5, "free": 7.5}
+    assert gib(row) == {f"{part}_bytes": value for part, value in expected.items()}
+    assert sum(row[part] for part in PARTS) == row["total_bytes"] == 80 * GIB
+    assert (row["reserved_bytes"], row["nvml_used_bytes"]) == (72 * GIB, 71 * GIB)
+    assert (row["device"], row["name"]) == ("GPU-1234", "a card")
+    assert not row["missing"]
+    msgspec.convert(row, Memory)
+
+
+def test_an_estimate_that_was_not_applied_is_not_taken_off(card: dict[str, Any]) -> None:
+    card["estimates"] = False
+    assert gib(look(worker())["memory"])["activations_bytes"] == 7
+
+
+def test_before_0_28_the_peak_was_without_the_estimate() -> None:
+    older = worker()
+    del older.total_consumed
+    assert gib(look(older)["memory"])["activations_bytes"] == 7
+
+
+def test_a_pool_given_in_bytes_leaves_activations_untold() -> None:
+    """vLLM does not profile then: what is free now and what torch keeps is all that can be said."""
+    given = worker(cache_config=Thing(kv_cache_memory_bytes=40 * GIB))
+    del given.peak_activation_memory, given.cudagraph_memory_estimate, given.total_consumed
+    row = look(given)["memory"]
+    assert gib(row)["free_bytes"] == 9.5 + 4
+    assert row["activations_bytes"] is None
+    assert "did not profile" in row["missing"]["activations_bytes"]
+    assert "reserves nothing" in row["missing"]["reserved_bytes"]
+
+
+def test_without_a_pool_of_graphs_the_estimate_stands_and_says_so(card: dict[str, Any]) -> None:
+    card["pool"] = None
+    row = look(worker(cudagraph_memory_estimate=GIB // 2))["memory"]
+    assert gib(row)["graphs_bytes"] == 0.5
+    assert row["sources"]["graphs_bytes"].startswith("vLLM's estimate")
+
+
+def test_an_eager_engine_has_no_graphs() -> None:
+    assert gib(look(worker(model_config=Thing(enforce_eager=True)))["memory"])["graphs_bytes"] == 0
+
+
+def test_parts_that_exceed_the_whole_are_not_shown_as_negative(card: dict[str, Any]) -> None:
+    card["free"] = 40 * GIB
+    row = look(worker())["memory"]
+    assert row["other_bytes"] is None
+    assert "exceed the whole" in row["missing"]["other_bytes"]
+    assert "other_bytes" in row["missing"]["free_bytes"]
+
+
+@pytest.mark.parametrize("name", ["model_memory_usage", "kv_cache_config"])
+def test_a_name_that_a_version_lacks_costs_that_figure_only(name: str) -> None:
+    lacking = worker()
+    delattr(lacking.model_runner, name)
+    told = look(lacking)
+    part = {"model_memory_usage": "weights_bytes", "kv_cache_config": "kv_pool_bytes"}[name]
+    assert told["memory"][part] is None
+    assert name in told["memory"]["missing"][part]
+    assert told["memory"]["total_bytes"] == 80 * GIB
+    assert told["unread"] == []
+
+
+def test_a_driver_that_fails_leaves_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_: Any) -> None:
+        raise RuntimeError("device lost")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lost)
+    told = look(worker())
+    assert told["memory"] is None
+    assert told["unread"] == ["memory of rank 0: RuntimeError: device lost"]
+    assert told["loaded"]["parameters"] == 100 * 64 + 64 * 32
+
+
+def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
+    def refuse(_: Any) -> None:
+        raise TypeError("no workers")
+
+    assert look_at_all(Thing(collective_rpc=refuse)) == {
+        "memory": [],
+        "loaded": [],
+        "unread": ["TypeError: no workers"],
+    }
+
+
+def test_the_model_is_counted_by_what_a_step_does_with_it() -> None:
+    loaded = look(worker())["loaded"]
+    assert loaded["parts"]["embedding"] == {"parameters": 6400, "bytes": 12800}
+    assert loaded["parts"]["linear"] == {"parameters": 2048, "bytes": 4096}
+    assert loaded["attention"] == [
+        {"heads": 2, "kv_heads": 1, "head_size": 32, "window": None, "kv_value_bytes": 2, "layers": 1}
+    ]
+    assert loaded["unknown"] == []
+    msgspec.convert(loaded, Loaded)

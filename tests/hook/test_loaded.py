@@ -1,0 +1,135 @@
+"""Weights counted by what a step does with them: packed, tied, quantised, chosen experts, encoders beside."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Thing
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from engine_probe.hook.loaded import loaded_model  # noqa: E402
+
+BF16 = torch.bfloat16
+
+
+class Layer(torch.nn.Module):
+    """One weight of any type and shape, and the layer's own account of itself."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any = BF16, **account: Any) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(shape, dtype=dtype), requires_grad=False)
+        vars(self).update(account)
+
+
+class LinearBase(Layer): ...
+
+
+class RowParallelLinear(LinearBase): ...
+
+
+class VocabParallelEmbedding(Layer): ...
+
+
+class ParallelLMHead(VocabParallelEmbedding): ...
+
+
+class RoutedExperts(Layer): ...
+
+
+class Convolution(Layer): ...
+
+
+class AttentionLayerBase: ...
+
+
+class MLAAttention(torch.nn.Module, AttentionLayerBase): ...
+
+
+def counted(*layers: Any, tie: bool = False, **worker: Any) -> dict[str, Any]:
+    model = torch.nn.Sequential(*layers)
+    model.config = Thing(tie_word_embeddings=tie)
+    return loaded_model(Thing(rank=3, model_runner=Thing(get_model=lambda: model), **worker))
+
+
+def vocabulary(kind: type[Layer]) -> Layer:
+    return kind((10, 8), num_embeddings_per_partition=10, embedding_dim=8)
+
+
+def test_a_shard_is_counted_as_the_rank_holds_it() -> None:
+    """An eighth of 64 inputs on this rank."""
+    layer = RowParallelLinear((16, 8), input_size=64, output_size=16, input_size_per_partition=8)
+    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 256}
+
+
+def test_weights_packed_away_are_counted_by_their_shape() -> None:
+    """A CPU backend gives them to a library, and leaves an empty parameter behind."""
+    layer = LinearBase((0,), input_size=8, output_size=16, params_dtype=BF16)
+    told = counted(layer)
+    assert told["parts"]["linear"] == {"parameters": 128, "bytes": 256}
+    assert told["dtypes"] == {"bfloat16": 256}
+
+
+def test_quantised_weights_have_their_bytes_and_the_shape_of_their_matrix() -> None:
+    """Eight values of four bits in each int32."""
+    layer = LinearBase((1, 16), dtype=torch.int32, input_size=8, output_size=16, params_dtype=BF16)
+    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 64}
+
+
+def test_a_tied_head_is_read_but_held_once() -> None:
+    embedding, head = vocabulary(VocabParallelEmbedding), vocabulary(ParallelLMHead)
+    head.weight = embedding.weight
+    told = counted(embedding, head)
+    assert told["tied_head"]
+    assert told["parts"]["head"] == told["parts"]["embedding"] == {"parameters": 80, "bytes": 160}
+    assert (told["parameters"], told["bytes"]) == (80, 160)
+
+
+def test_a_head_of_its_own_is_held_beside_the_embedding() -> None:
+    told = counted(vocabulary(VocabParallelEmbedding), vocabulary(ParallelLMHead))
+    assert not told["tied_head"]
+    assert told["bytes"] == 320
+
+
+def test_a_model_that_uses_the_embedding_as_its_head() -> None:
+    told = counted(vocabulary(VocabParallelEmbedding), tie=True)
+    assert told["parts"]["head"] == told["parts"]["embedding"]
+    assert told["bytes"] == 160
+
+
+def test_experts_are_told_one_by_one() -> None:
+    """Four of eight experts here, each gate, up and down of 8 x 2."""
+    layer = RoutedExperts(
+        (4, 6, 8),
+        local_num_experts=4,
+        global_num_experts=8,
+        hidden_size=8,
+        intermediate_size_per_partition=2,
+        top_k=2,
+        moe_config=Thing(is_act_and_mul=True),
+    )
+    told = counted(layer)
+    assert told["experts"] == [{"held": 4, "all": 8, "per_token": 2, "parameters": 48, "bytes": 96}]
+    assert told["parts"]["experts"] == {"parameters": 192, "bytes": 384}
+
+
+def test_encoders_are_held_beside_the_text_model() -> None:
+    class Seeing(torch.nn.Sequential):
+        supports_multimodal = True
+        config = Thing(tie_word_embeddings=False)
+
+        def get_language_model(self) -> Any:
+            return self[1]
+
+    layer = {"input_size": 8, "output_size": 16}
+    model = Seeing(LinearBase((16, 8), **layer), LinearBase((16, 8), **layer))
+    told = loaded_model(Thing(rank=0, model_runner=Thing(get_model=lambda: model)))
+    assert told["parts"]["linear"]["bytes"] == told["beside_text"]["bytes"] == 256
+    assert told["bytes"] == 512
+
+
+def test_what_is_not_known_is_named() -> None:
+    told = counted(Convolution((4, 4)), MLAAttention(), lora_config=Thing())
+    assert told["unknown"] == ["Convolution", "LoRA adapters", "MLAAttention"]
+    assert told["parts"]["other"]["bytes"] == 32
