@@ -22,7 +22,7 @@ COMMANDS = {
     "validate": "measure this hardware and say whether it is what was paid for",
     "overhead": "measure what the probe itself costs on this machine",
     "report": "say what a run or a sweep came to and what limits it; --html writes a page",
-    "compare": "say what changed between two runs or sweeps; --fail-if stops a CI job",
+    "compare": "say what changed between runs or sweeps; --html writes a page, --fail-if stops a CI job",
     "trace": "write a recording as a trace that Perfetto opens",
     "export": "write a recording as Parquet, CSV or the JSON of vllm bench",
     "models": "list the models that need no download",

@@ -77,6 +77,15 @@ class Change:
     after: float
     repeats: tuple[int, int]
     p: float | None  # None with one run on a side; corrected once `corrected` has seen all
+    interval: tuple[float, float] | None = None  # of the difference, at 95 %, this one alone; None with one run
+
+    @property
+    def relative_interval(self) -> tuple[float, float] | None:
+        """As a share of what it was before."""
+        if self.interval is None or not self.before:
+            return None
+        low, high = sorted(end / self.before for end in self.interval)
+        return low, high
 
     @property
     def relative(self) -> float | None:
@@ -100,7 +109,7 @@ def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]
         known = [[value for value in side if value is not None] for side in (old, new)]
         if len(known[0]) == len(old) and len(known[1]) == len(new) and old and new:
             means = [float(np.mean(side)) for side in known]
-            found.append(Change(metric, means[0], means[1], (len(old), len(new)), welch(known[0], known[1])))
+            found.append(Change(metric, means[0], means[1], (len(old), len(new)), *tested(known[0], known[1])))
     return found
 
 
@@ -114,6 +123,21 @@ def welch(old: Sequence[float], new: Sequence[float]) -> float | None:
         return 0.0 if distance else 1.0
     freedom = error**2 / sum(part**2 / (len(side) - 1) for part, side in zip(errors, (old, new), strict=True))
     return student(distance / math.sqrt(error), freedom)
+
+
+def tested(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
+    """p of Welch's test, and the interval at 95 % of the difference that belongs to it."""
+    if len(old) < 2 or len(new) < 2:
+        return None, None
+    from scipy.stats import t
+
+    errors = [float(np.var(side, ddof=1)) / len(side) for side in (old, new)]
+    distance, error = float(np.mean(new) - np.mean(old)), sum(errors)
+    half = 0.0
+    if error:
+        freedom = error**2 / sum(part**2 / (len(side) - 1) for part, side in zip(errors, (old, new), strict=True))
+        half = float(t.ppf(1 - SIGNIFICANT / 2, freedom)) * math.sqrt(error)
+    return welch(old, new), (distance - half, distance + half)
 
 
 def student(t: float, freedom: float) -> float:

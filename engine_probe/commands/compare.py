@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,57 +14,72 @@ from engine_probe.commands import goodput_option
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
+    from engine_probe.analysis.gate import Gate
     from engine_probe.report.compared import Comparison
 
 PIPED_WIDTH = 100
+KINDS = ("table", "markdown", "json", "junit")
 
 
 @click.command("compare", cls=goodput_option.WithGoodput)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--fail-if", "bounds", multiple=True, help='Exit 1 beyond this, as "output_tokens_per_s < -5%".')
-@click.option("--format", "kind", type=click.Choice(["table", "markdown", "json"]), default="table", show_default=True)
+@click.option("--format", "kind", type=click.Choice(KINDS), default="table", show_default=True)
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this new file.")
 @goodput_option.option
-def command(folders: tuple[Path, ...], bounds: tuple[str, ...], kind: str, limits: tuple[str, ...]) -> None:
+def command(
+    folders: tuple[Path, ...], bounds: tuple[str, ...], kind: str, page: Path | None, limits: tuple[str, ...]
+) -> None:
     """Compare every further of FOLDERS (runs, or sweeps) with the first, point by point.
 
-    Repeats of a point on both sides tell whether a change is real (Welch's t-test, corrected for many metrics); a
-    change that they show to be none breaks no bound. With one run each the bound is held to the change itself.
+    Repeats of a point on both sides tell whether a change is real (Welch's t-test, corrected for all that is judged);
+    a change that they show to be none breaks no bound. With one run each the bound is held to the change itself.
     """
     from engine_probe.analysis.gate import read_gate
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.report.compared import compare
+    from engine_probe.report.fresh_file import fresh_file
 
     gates = [read_gate(bound) for bound in bounds]
     first, *others = folders
     if not others:
         raise InputError(f"there is nothing to compare {first} with: name a second folder")
-    slo = read_goodput(list(limits))
-    found = [compare(first, other, slo) for other in others]
-    show(found, kind)
+    if kind == "junit" and not gates:
+        raise InputError("--format junit has a test case for each bound: name one with --fail-if")
+    found = compare(first, others, read_goodput(list(limits)))
     broken = [sentence for comparison in found for sentence in comparison.broken(gates)]
+    show(found, gates, kind)
+    if page is not None:
+        from engine_probe.report.compared_page import compared_page
+
+        with fresh_file(page) as file:
+            file.write(compared_page(found, gates).encode())
+        click.echo(f"\n{page}", err=kind != "table")
     for sentence in broken:
         click.echo(sentence, err=True)
     sys.exit(1 if broken else 0)
 
 
-def show(found: list[Comparison], kind: str) -> None:
+def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from engine_probe.report.compared import as_json, markdown, tables
+    from engine_probe.report.compared_text import as_json, counted, markdown, tables
+    from engine_probe.report.junit import junit
     from engine_probe.report.plain import plain
 
-    if kind == "json":
-        click.echo(f"[{','.join(map(as_json, found))}]")
+    if kind in ("json", "junit"):
+        click.echo(as_json(found, gates) if kind == "json" else junit(found, gates), nl=kind == "json")
         return
     if kind == "markdown":
         for comparison in found:
-            click.echo("\n".join(markdown(comparison)))
+            click.echo("\n".join(markdown(comparison, gates)))
         return
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
     for comparison in found:
-        console.print(Text(plain(f"{comparison.before} (before), {comparison.after} (after)"), "bold"))
-        console.print(*tables(comparison), sep="\n")
-        for note in comparison.notes:
-            console.print(Text(plain(note), "yellow"))
+        said = f"{comparison.before} (before), {comparison.after} (after): {counted(comparison)}"
+        console.print(Text(plain(said), "bold"))
+    console.print(*tables(found), sep="\n")
+    for note in dict.fromkeys(note for comparison in found for note in comparison.notes):
+        console.print(Text(plain(note), "yellow"))

@@ -1,25 +1,25 @@
-"""Two measurements side by side: opened, paired by point, and shown as a table, Markdown or JSON."""
+"""Measurements against the first of them: opened, paired by point, judged, and held to gates."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from engine_probe.analysis.comparison import Change, changes, corrected
 from engine_probe.analysis.gate import Gate
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.report.plain import plain
-from engine_probe.report.swept import is_sweep, open_sweep
+from engine_probe.report.swept import SweptPoint, is_sweep, open_sweep
 from engine_probe.run import Run, load
 
-STYLES = {"better": "green", "worse": "red", "not different": "dim", "no repeats": "dim"}
+
+@dataclass(frozen=True)
+class Side:
+    """One point of one measurement: its repeats, and its place on a curve (None for a run by itself)."""
+
+    runs: list[Run]
+    point: SweptPoint | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,22 @@ class Pair:
 
     name: str
     changes: list[Change]
+    point: SweptPoint | None = None
+    seconds: float = 0.0  # that the later measurement of it took, all repeats together
+
+    def change(self, metric: str) -> Change | None:
+        return next((change for change in self.changes if change.metric.name == metric), None)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A gate at one point: kept, broken, or not to be held there (`broken` is None)."""
+
+    gate: Gate
+    pair: Pair | None
+    point: str
+    broken: bool | None
+    said: str
 
 
 @dataclass(frozen=True)
@@ -38,25 +54,40 @@ class Comparison:
     notes: list[str]
     missing: list[str]  # points that one side has, and the other has not or not whole
 
-    def broken(self, gates: Sequence[Gate]) -> Iterator[str]:
+    def held(self, gates: Sequence[Gate]) -> Iterator[Held]:
         for gate in gates:
-            told = [
-                (pair, change) for pair in self.pairs for change in pair.changes if change.metric.name == gate.metric
-            ]
-            yield from (
-                f"{gate.text} cannot be held{f' at {name}' if name else ''}: not all of it was measured"
-                for name in self.missing
-            )
+            for name in self.missing:
+                where = f" at {name}" if name else ""
+                yield Held(gate, None, name, None, f"{gate.text} cannot be held{where}: not all of it was measured")
+            told = [(pair, change) for pair in self.pairs if (change := pair.change(gate.metric))]
             if not told:
                 what = f"{gate.metric}: name limits with --goodput" if "goodput" in gate.metric else gate.metric
                 raise InputError(f"--fail-if {gate.text!r}: these runs have no {what}, so it cannot be held")
             for pair, change in told:
-                if gate.broken_by(change):
-                    yield f"{gate.text} is broken{f' at {pair.name}' if pair.name else ''}: {moved(change)}"
+                broken, where = gate.broken_by(change), f" at {pair.name}" if pair.name else ""
+                verb = "is broken" if broken else "holds"
+                yield Held(gate, pair, pair.name, broken, f"{gate.text} {verb}{where}: {moved(change)}")
+
+    def broken(self, gates: Sequence[Gate]) -> Iterator[str]:
+        return (held.said for held in self.held(gates) if held.broken is not False)
 
 
-def compare(before: Path, after: Path, slo: Slo | None = None) -> Comparison:
-    (kind, old, notes), (other, new, more) = opened(before), opened(after)
+def compare(first: Path, others: Sequence[Path], slo: Slo | None = None) -> list[Comparison]:
+    """Each against the first; what repeats say is corrected for all that is judged in all of them."""
+    before = opened(first)
+    found = [paired(first, before, other, slo) for other in others]
+    judged = iter(corrected([change for each in found for pair in each.pairs for change in pair.changes]))
+    return [
+        replace(each, pairs=[replace(pair, changes=[next(judged) for _ in pair.changes]) for pair in each.pairs])
+        for each in found
+    ]
+
+
+Opened = tuple[str, dict[str, Side], dict[str, str]]
+
+
+def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Comparison:
+    (kind, old, notes), (other, new, more) = first, opened(after)
     failed = [name for name in old if name in more] + [name for name in new if name in notes]
     if kind != other:
         raise InputError(f"{before} is a {kind} and {after} a {other}: compare two of a kind")
@@ -66,26 +97,29 @@ def compare(before: Path, after: Path, slo: Slo | None = None) -> Comparison:
     alone = [f"only in {before}: {name}" for name in old if name not in new and name not in more]
     alone += [f"only in {after}: {name}" for name in new if name not in old and name not in notes]
     alone += [*notes.values(), *more.values()]
-    raw = [changes([run.summary(slo) for run in old[name]], [run.summary(slo) for run in new[name]]) for name in shared]
-    judged = iter(corrected([change for found in raw for change in found]))
-    pairs = [Pair(name, [next(judged) for _ in found]) for name, found in zip(shared, raw, strict=True)]
-    others = other_settings(old[shared[0]][0], new[shared[0]][0])
+    pairs = [pair(name, old[name], new[name], slo) for name in shared]
+    others = other_settings(old[shared[0]].runs[0], new[shared[0]].runs[0])
     return Comparison(str(before), str(after), pairs, [*alone, *others], failed)
 
 
-def opened(folder: Path) -> tuple[str, dict[str, list[Run]], dict[str, str]]:
+def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
+    was, now = ([run.summary(slo) for run in side.runs] for side in (old, new))
+    return Pair(name, changes(was, now), old.point, sum(each.seconds for each in now))
+
+
+def opened(folder: Path) -> Opened:
     """The runs of every point by its name, and by name why a point has none, or not all it should have."""
     if not is_sweep(folder):
         run = load(folder)
-        return "run", {"": [run]}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}
-    points: dict[str, list[Run]] = {}
+        return "run", {"": Side([run])}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}
+    points: dict[str, Side] = {}
     notes = {}
     for point in open_sweep(folder).points:
         name = point.name
         if point.run is None or point.anatomy is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:
-            points.setdefault(name, []).append(point.run)
+            points.setdefault(name, Side([], point)).runs.append(point.run)
     return "sweep", points, notes
 
 
@@ -107,66 +141,3 @@ def moved(change: Change) -> str:
     relative = "from zero" if change.relative is None else f"{change.relative:+.1%}"
     unit = f" {change.metric.unit}" if change.metric.unit else ""
     return f"{change.before:,.4g} to {change.after:,.4g}{unit}, {relative}, {change.verdict}"
-
-
-def cells(change: Change) -> list[str]:
-    relative = "from zero" if change.relative is None else f"{change.relative:+.1%}"
-    chance = "-" if change.p is None else f"{change.p:.3f}"
-    figures = (f"{value:,.4g}" for value in (change.before, change.after))
-    return [change.metric.name, change.metric.unit, *figures, relative, chance, change.verdict]
-
-
-TITLES = ("metric", "unit", "before", "after", "change", "p", "verdict")
-
-
-def tables(comparison: Comparison) -> Iterator[Table]:
-    for pair in comparison.pairs:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=plain(pair.name) or None)
-        for number, title in enumerate(TITLES):
-            table.add_column(title, justify="right" if 2 <= number <= 5 else "left", no_wrap=True)
-        for change in pair.changes:
-            *row, verdict = cells(change)
-            table.add_row(*row, Text(verdict, STYLES[verdict]))
-        yield table
-
-
-def markdown(comparison: Comparison) -> Iterator[str]:
-    """For a pull request."""
-    yield f"**{quoted(comparison.before)}** against **{quoted(comparison.after)}**"
-    for pair in comparison.pairs:
-        yield f"\n### {quoted(pair.name)}\n" if pair.name else ""
-        yield f"| {' | '.join(TITLES)} |"
-        yield "|---|---|--:|--:|--:|--:|---|"
-        yield from (f"| {' | '.join(cells(change))} |" for change in pair.changes)
-    yield from (f"\n> {quoted(note)}" for note in comparison.notes)
-
-
-def quoted(text: str) -> str:
-    r"""What Markdown and HTML would take for theirs is escaped: a name is only a name."""
-    return "".join(f"&#{ord(each)};" if each in "<>&`*_[]|\\#" else each for each in plain(text))
-
-
-def as_json(comparison: Comparison) -> str:
-    points = [
-        {
-            "point": pair.name,
-            "changes": [
-                {
-                    "metric": change.metric.name,
-                    "unit": change.metric.unit,
-                    "better": change.metric.better,
-                    "before": change.before,
-                    "after": change.after,
-                    "repeats": change.repeats,
-                    "relative": change.relative,
-                    "p": change.p,
-                    "verdict": change.verdict,
-                }
-                for change in pair.changes
-            ],
-        }
-        for pair in comparison.pairs
-    ]
-    return json.dumps(
-        {"before": comparison.before, "after": comparison.after, "points": points, "notes": comparison.notes}, indent=1
-    )

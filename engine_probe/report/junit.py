@@ -1,0 +1,42 @@
+"""Gates as test cases, in the XML that CI servers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from engine_probe.analysis.gate import Gate
+from engine_probe.report.compared import Comparison, Held
+from engine_probe.report.plain import plain
+
+
+def junit(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
+    """A suite for each comparison, a case for each gate and point; `time` is what measuring that point took."""
+    root = Element("testsuites", name="engine_probe compare")
+    for comparison in found:
+        held = list(comparison.held(gates))
+        suite = SubElement(
+            root,
+            "testsuite",
+            name=plain(f"{comparison.after} against {comparison.before}"),
+            tests=str(len(held)),
+            failures=str(sum(each.broken is True for each in held)),
+            errors=str(sum(each.broken is None for each in held)),
+            skipped="0",
+            time=f"{sum(each.pair.seconds for each in held if each.pair):.3f}",
+        )
+        for each in held:
+            suite.append(case(comparison, each))
+        if comparison.notes:
+            SubElement(suite, "system-out").text = "\n".join(map(plain, comparison.notes))
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+def case(comparison: Comparison, held: Held) -> Element:
+    name = f"{held.gate.text}, {held.point}" if held.point else held.gate.text
+    seconds = held.pair.seconds if held.pair else 0.0
+    made = Element("testcase", classname=plain(comparison.after), name=plain(name), time=f"{seconds:.3f}")
+    if held.broken is not False:
+        kind = "failure" if held.broken else "error"
+        SubElement(made, kind, message=plain(held.said), type=held.gate.metric).text = plain(held.said)
+    return made

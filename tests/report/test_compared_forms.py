@@ -1,0 +1,146 @@
+"""A comparison for CI servers, pull requests and people: JUnit, Markdown, the page, several side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+from recorded import facts, ran, write_run, write_sweep
+
+from engine_probe.analysis.comparison import METRICS, Change
+from engine_probe.commands.compare import command
+from engine_probe.report.forest import forest, reach
+
+RATE = "output_tokens_per_s < -5%"
+HOSTILE = "a\x00\x1b[31m<b>&]]>\u202e\ufffe"
+
+
+def compare(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def repeated(folder: Path, blocks: int, levels: tuple[int, ...] = (4, 20)) -> Path:
+    """A sweep of two levels, three repeats each, whose prompts differ by a token."""
+    points = []
+    for level in levels:
+        for repeat in range(3):
+            name = f"p{level}-{repeat}"
+            write_run(folder / "points" / name, ran(level, prompt=48 + repeat, blocks=blocks), facts(blocks))
+            work = {"concurrency": level, "input_len": 48, "output_len": 40}
+            points.append({"id": name, "point": {"workload": work, "repeat": repeat}, "status": "complete"})
+    (folder / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    place = tmp_path_factory.mktemp("sweeps")
+    return repeated(place / "wide", 90), repeated(place / "narrow", 40), repeated(place / "wider", 120)
+
+
+class TestJUnit:
+    def test_a_case_for_each_gate_and_point(self, sweeps: tuple[Path, Path, Path]) -> None:
+        result = compare(*sweeps[:2], "--fail-if", RATE, "--fail-if", "tpot_p50_ms > 900%", "--format", "junit")
+        assert result.exit_code == 1
+        (suite,) = ElementTree.fromstring(result.stdout.encode())
+        assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
+            "tests": "4",
+            "failures": "1",
+            "errors": "0",
+        }
+        ((failed, told),) = ((case, each) for case in suite.iter("testcase") for each in case.iter("failure"))
+        assert failed.get("name") == f"{RATE}, 20 requests at once"
+        assert "is broken at 20 requests at once" in str(told.get("message"))
+        assert float(str(failed.get("time"))) > 0
+
+    def test_what_cannot_be_held_is_an_error(self, tmp_path: Path) -> None:
+        before, after = write_sweep(tmp_path / "a", (1, 2)), write_sweep(tmp_path / "b", (1, 2))
+        (after / "points" / "p2" / "run.json").unlink()
+        (suite,) = ElementTree.fromstring(
+            compare(before, after, "--fail-if", RATE, "--format", "junit").stdout.encode()
+        )
+        assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
+
+    def test_names_break_no_xml(self, tmp_path: Path) -> None:
+        mine = write_run(tmp_path / "a", ran(1), facts(name="tiny"))
+        theirs = write_run(tmp_path / "b", ran(1), facts(name=HOSTILE))
+        text = compare(mine, theirs, "--fail-if", RATE, "--format", "junit").stdout
+        assert "a\\x00\\x1b[31m<b>&]]>" in str(ElementTree.fromstring(text.encode())[0].findtext("system-out"))
+
+    def test_without_a_gate_there_is_no_case(self, sweeps: tuple[Path, Path, Path]) -> None:
+        assert "name one with --fail-if" in str(compare(*sweeps[:2], "--format", "junit").exception)
+
+
+def test_json_has_intervals_and_gates(sweeps: tuple[Path, Path, Path]) -> None:
+    (found,) = json.loads(compare(*sweeps[:2], "--fail-if", RATE, "--format", "json").stdout)
+    assert [(gate["point"], gate["broken"]) for gate in found["gates"]] == [
+        ("4 requests at once", False),
+        ("20 requests at once", True),
+    ]
+    change = found["points"][1]["changes"][0]
+    low, high = change["interval"]
+    assert low < change["after"] - change["before"] < high < 0
+
+
+def test_markdown_says_first_what_is_broken(sweeps: tuple[Path, Path, Path]) -> None:
+    lines = compare(*sweeps[:2], "--fail-if", RATE, "--format", "markdown").stdout.splitlines()
+    assert "worse" in lines[0]
+    assert lines[2].startswith("- :x: output&#95;tokens&#95;per&#95;s &#60; -5% is broken at 20 requests at once")
+
+
+def test_several_are_judged_together_and_stand_side_by_side(sweeps: tuple[Path, Path, Path]) -> None:
+    text = compare(*sweeps).stdout
+    (row,) = (line for line in text.splitlines() if line.startswith("output_tokens_per_s") and "worse" in line)
+    assert row.count("%") == 2
+    alone = json.loads(compare(*sweeps[:2], "--format", "json").stdout)[0]["points"][1]["changes"]
+    both = json.loads(compare(*sweeps, "--format", "json").stdout)[0]["points"][1]["changes"]
+    assert all(one["p"] <= other["p"] for one, other in zip(alone, both, strict=True))
+
+
+class TestThePage:
+    def test_it_draws_without_a_word_and_fits_a_phone(
+        self, sweeps: tuple[Path, Path, Path], tmp_path: Path, browser: Any
+    ) -> None:
+        page = tmp_path / "changes.html"
+        assert compare(*sweeps, "--fail-if", RATE, "--html", page).exit_code == 1
+        sheet = browser.new_page(viewport={"width": 360, "height": 800})
+        words: list[str] = []
+        sheet.on("console", lambda message: words.append(message.text))
+        sheet.on("pageerror", lambda error: words.append(str(error)))
+        sheet.goto(page.as_uri())
+        assert sheet.locator(".warning").count() == 1
+        assert sheet.locator(".plot .uplot canvas").count() == 4
+        assert sheet.locator(".forest svg:visible").count() == 2
+        assert sheet.evaluate("document.documentElement.scrollWidth") == 360
+        assert words == []
+        sheet.close()
+
+    def test_a_name_is_only_a_name(self, tmp_path: Path) -> None:
+        mine = write_run(tmp_path / "a", ran(1), facts(name="tiny"))
+        theirs = write_run(tmp_path / "b", ran(1), facts(name=HOSTILE))
+        page = tmp_path / "page.html"
+        assert compare(mine, theirs, "--html", page).exit_code == 0
+        shown = page.read_text().partition("<script")[0]
+        assert "\x1b" not in shown
+        assert "&lt;b&gt;&amp;]]&gt;" in shown
+
+
+def test_one_outlier_does_not_flatten_the_others() -> None:
+    assert reach([0.01, -0.02, 0.01, 0.02, -0.01, 0.02, 0.01, 7.0]) == 0.05
+    assert reach([]) == 0.05
+    rows = [("far", Change(METRICS[0], 1.0, 80.0, (1, 1), None)), ("near", Change(METRICS[0], 1.0, 1.0, (1, 1), None))]
+    drawn = forest(rows, "changes")
+    assert (drawn.count("<polygon"), drawn.count("<circle")) == (1, 1)
+
+
+def test_the_interval_is_that_of_welch() -> None:
+    """Two and two: 1, 3 against 5, 7. Means 2 and 6, each error 1, two degrees of freedom: 4 ± 4.3027 √2."""
+    from engine_probe.analysis.comparison import tested
+
+    p, interval = tested([1, 3], [5, 7])
+    assert p == pytest.approx(0.1056, abs=1e-4)
+    assert interval == pytest.approx((4 - 4.30265 * 2**0.5, 4 + 4.30265 * 2**0.5), abs=1e-4)
