@@ -1,105 +1,102 @@
-"""How throughput grows with concurrency: a broken line through the origin, and which of its breaks are sure.
+"""How throughput grows with concurrency: which line the levels lie on, and how sure its breaks and parts are.
 
-Zero requests give zero tokens, so every line begins there. Each segment is proportional growth (first), slower growth,
-no growth, or a fall. How many there are is chosen by the Bayesian information criterion, where they break by least
-squares of the relative error over all pairs of measured levels.
+Every line of every family, broken at every choice of measured levels, is weighed by how well it fits for the freedom it
+takes (its marginal likelihood under one unknown relative noise; all families, and all places of their breaks, equally
+likely before). What is chosen is the heaviest family and its best line; what is said of its sureness are sums of
+these weights.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from engine_probe.analysis.lines import Kind, Line, Reals, lines
 
-Kind = Literal["spare", "shared", "plateau", "overload"]
-Reals = npt.NDArray[np.float64]
+Key = TypeVar("Key")
 
-SHAPES: tuple[tuple[Kind, ...], ...] = (
-    ("spare",),
-    ("spare", "plateau"),
-    ("spare", "shared"),
-    ("spare", "overload"),
-    ("spare", "shared", "plateau"),
-    ("spare", "shared", "overload"),
-)
-DOUBT = 0.05  # breaks that the measurement does not exclude with 95 % are kept
+DOUBT = 0.05  # of the weight may lie outside a range
 EXACT = 1e-18  # a squared relative error below this is rounding
 
 
 @dataclass(frozen=True)
 class Growth:
-    """The chosen line: its segments, where each ends, and every set of breaks that fits nearly as well."""
+    """The chosen line, and all lines that were tried with the weight of each."""
 
-    shape: tuple[Kind, ...]
-    breaks: tuple[float, ...]
-    slopes: tuple[float, ...]  # tokens/s per request
-    possible_breaks: tuple[tuple[float, ...], ...]
+    line: Line
     relative_error: float  # root mean square, per degree of freedom
+    tried: tuple[tuple[Line, float], ...]
+    most: float  # the highest level: beyond it nothing is known
 
-    def at(self, break_number: int) -> tuple[float, float]:
-        """The range of one break that the measurement leaves open."""
-        among = [breaks[break_number] for breaks in self.possible_breaks]
-        return min(among), max(among)
+    @property
+    def shape(self) -> tuple[Kind, ...]:
+        """Its parts as far as the levels go."""
+        return self.line.shape[: 1 + len(self.breaks)]
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return tuple(place for place in self.line.breaks if place < self.most)
+
+    def sureness(self, load: float) -> float:
+        """The weight of all lines that put this load into the part where the chosen one puts it."""
+        kind = self.line.kind(load)
+        return min(1.0, sum(weight for line, weight in self.tried if line.kind(load) == kind))
+
+    def equilibrium(self) -> tuple[float, float, float]:
+        """Where proportional growth may end, from and to, and how sure it is that it ends at all."""
+        return spread((line.breaks[0], weight) for line, weight in self.tried if line.breaks and self.measured(line, 0))
+
+    def saturation(self) -> tuple[float, float, float]:
+        """Where growth may end."""
+        return spread((line.last, weight) for line, weight in self.tried if line.last is not None)
+
+    def measured(self, line: Line, number: int) -> bool:
+        return line.breaks[number] < self.most
 
 
-@dataclass(frozen=True)
-class Fit:
-    breaks: tuple[float, ...]
-    slopes: tuple[float, ...]
-    squares: float
+def spread(places: Iterable[tuple[float, float]]) -> tuple[float, float, float]:
+    """The likeliest places until they hold all but the doubt, from the lowest to the highest; and the weight of all."""
+    at = totals(places)
+    total, held, kept = sum(at.values()), 0.0, []
+    for place, weight in sorted(at.items(), key=lambda each: -each[1]):
+        kept.append(place)
+        held += weight
+        if held >= (1 - DOUBT) * total:
+            break
+    return min(kept), max(kept), min(1.0, total)
+
+
+def totals(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
+    found: dict[Key, float] = {}
+    for key, weight in pairs:
+        found[key] = found.get(key, 0.0) + weight
+    return found
 
 
 def growth(levels: Reals, rates: Reals) -> Growth | None:
-    """Of increasing levels and positive rates; None where too few were measured for any shape."""
-    best: tuple[float, tuple[Kind, ...], list[Fit]] | None = None
-    for shape in SHAPES:
-        unknowns = parameters(shape)
-        fits = list(fitted(shape, levels, rates)) if len(levels) > unknowns else []
-        if not fits:
-            continue
-        squares = max(min(fit.squares for fit in fits) / len(levels), EXACT)
-        criterion = len(levels) * math.log(squares) + unknowns * math.log(len(levels))
-        if best is None or criterion < best[0]:
-            best = (criterion, shape, fits)
-    if best is None:
+    """Of increasing levels (repeats give one several times) and positive rates; None where too few were measured."""
+    tried = weighed(list(lines(levels, rates)), len(levels))
+    if not tried:
         return None
-    _, shape, fits = best
-    chosen = min(fits, key=lambda fit: fit.squares)
-    freedom = len(levels) - parameters(shape)
-    # The joint confidence region of two breaks: F(2, d) has its quantile in closed form.
-    open_up_to = max(chosen.squares, EXACT * len(levels)) * DOUBT ** (-2 / freedom)
-    possible = tuple(fit.breaks for fit in fits if fit.squares <= open_up_to)
-    return Growth(shape, chosen.breaks, chosen.slopes, possible, math.sqrt(chosen.squares / freedom))
+    behind = totals((line.family, weight) for line, weight in tried)
+    family = max(behind, key=lambda each: behind[each])
+    # The first of the best: of a bending curve its middle place.
+    chosen = min((line for line, _ in tried if line.family == family), key=lambda line: line.squares)
+    error = math.sqrt(chosen.squares / max(1, len(levels) - chosen.parameters))
+    return Growth(chosen, error, tuple(tried), float(levels.max()))
 
 
-def parameters(shape: tuple[Kind, ...]) -> int:
-    """A slope for each segment that has one, and the breaks."""
-    return sum(kind != "plateau" for kind in shape) + len(shape) - 1
-
-
-def fitted(shape: tuple[Kind, ...], levels: Reals, rates: Reals) -> Iterator[Fit]:
-    """The best line for each choice of breaks, if its slopes are what the shape says."""
-    sloped = sum(kind != "plateau" for kind in shape)
-    for breaks in combinations(levels[:-1].tolist(), len(shape) - 1):
-        ends = np.array([0.0, *breaks, np.inf])
-        run = np.clip(levels[:, None], ends[:-1], ends[1:]) - ends[:-1]
-        design = run[:, :sloped] / rates[:, None]
-        slopes = np.linalg.lstsq(design, np.ones(len(levels)), rcond=None)[0]
-        if agrees(shape, slopes):
-            squares = float(((design @ slopes - 1) ** 2).sum())
-            yield Fit(breaks, tuple(slopes.tolist()), squares)
-
-
-def agrees(shape: tuple[Kind, ...], slopes: Reals) -> bool:
-    first = slopes[0]
-    allowed = {"spare": first > 0, "plateau": True}
-    for kind, slope in zip(shape, slopes, strict=False):
-        allowed |= {"shared": 0 < slope < first, "overload": slope < 0}
-        if not allowed[kind]:
-            return False
-    return True
+def weighed(found: Sequence[Line], count: int) -> list[tuple[Line, float]]:
+    """The noise is unknown: integrated out it leaves a power of the squares, by the freedom that is left."""
+    places = totals((line.family, line.share) for line in found)
+    logs = []
+    for line in found:
+        free = len(line.coefficients)
+        squares = max(line.squares / count, EXACT)
+        fits = -(count - free) / 2 * math.log(squares) - free / 2 * math.log(count)
+        logs.append(fits + math.log(line.share / places[line.family]))
+    most = max(logs, default=0.0)
+    weights = [math.exp(log - most) for log in logs]
+    return [(line, weight / sum(weights)) for line, weight in zip(found, weights, strict=True)]

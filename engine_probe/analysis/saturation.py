@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine_probe.analysis.comparison import SIGNIFICANT, welch
-from engine_probe.analysis.growth import Growth, Kind, growth
+from engine_probe.analysis.growth import Growth, growth
+from engine_probe.analysis.lines import Kind
 
-MISFIT = 0.1  # of the line, root mean square of the relative errors: beyond it there is no such line
+MISFIT = 0.1  # root mean square of the relative errors: beyond it there is no such line
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,12 @@ class Level:
 
 @dataclass(frozen=True)
 class Boundary:
-    """A level at which something ends, and the range that the measurement leaves open."""
+    """A level at which something ends, the range that the measurement leaves open, and how sure it is that it ends."""
 
     load: float
     low: float
     high: float
+    sureness: float
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,11 @@ class Saturation:
 
     def region(self, load: float) -> Kind | None:
         """Which part of the curve a level lies in; a boundary belongs to what it ends."""
-        if self.growth is None:
-            return None
-        return self.growth.shape[sum(load > end for end in self.growth.breaks)]
+        return None if self.growth is None else self.growth.line.kind(load)
+
+    def sureness(self, load: float) -> float:
+        """How sure that region is."""
+        return 0.0 if self.growth is None else self.growth.sureness(load)
 
 
 def saturation(measured: Sequence[Level]) -> Saturation:
@@ -96,30 +100,57 @@ def saturation(measured: Sequence[Level]) -> Saturation:
     )
     line = curve(levels)
     if line and line.relative_error > MISFIT:
-        notes.append(f"the levels lie {line.relative_error:.0%} off any broken line: they show no knee and no regions")
+        notes.append(
+            f"the levels lie {line.relative_error:.0%} off any line that was tried: they show no knee and no regions"
+        )
         line = None
     elif len(levels) < 2:
         notes.append("one level alone shows neither knee nor peak")
-    elif line is None or len(line.shape) == 1:
+    elif line is None:
+        notes.append(f"{len(levels)} levels are too few to show a region")
+    elif not line.breaks:
         notes.append(f"{len(levels)} levels show no end of proportional growth")
-    equilibrium = boundary(line, 0) if line and len(line.shape) > 1 else None
-    ends = line is not None and line.shape[-1] in ("plateau", "overload")
-    full = boundary(line, len(line.breaks) - 1) if line and ends else None
-    if equilibrium and full is None:
-        notes.append(f"throughput still grows at {levels[-1].load:g}, the most that was tried")
+    equilibrium = full = None
+    if line and line.breaks:
+        equilibrium = Boundary(line.breaks[0], *line.equilibrium())
+        if line.line.last is not None:
+            full = Boundary(line.line.last, *line.saturation())
+        else:
+            notes.append(f"throughput still grows at {levels[-1].load:g}, the most that was tried")
+        if (chance := bent(levels, line)) is not None and chance < SIGNIFICANT:
+            notes.append(
+                f"the levels lie further off this line than their repeats lie apart (F-test, p {chance:.3f}): the "
+                "curve has another shape, trust its levels more than its regions"
+            )
     best = max(levels, key=lambda level: level.output_tokens_per_s) if len(levels) > 1 else None
     return Saturation(levels, best, equilibrium, full, line, kv_saturation(levels), tuple(notes))
 
 
 def curve(levels: Sequence[Level]) -> Growth | None:
-    if len(levels) < 2:
+    """Every repeat is an observation; where the levels are no broken line, only their means are: as many as there are.
+
+    Repeats tell how much chance moves a level, and nothing of how far a line misses the curve.
+    """
+    means = [(level.load, level.output_tokens_per_s) for level in levels]
+    every = [(level.load, rate) for level in levels for rate in level.repeated or (level.output_tokens_per_s,)]
+    found = growth(*np.array(every, dtype=np.float64).T) if len(levels) > 1 else None
+    if found is None or len(every) == len(means) or (chance := bent(levels, found)) is None or chance >= SIGNIFICANT:
+        return found
+    return growth(*np.array(means, dtype=np.float64).T)
+
+
+def bent(levels: Sequence[Level], line: Growth) -> float | None:
+    """The chance of levels so far off the line, were repeats all that moves them; None without repeats."""
+    from scipy.special import fdtrc  # what scipy.stats asks, without its long import
+
+    fitted = {level.load: line.line.rate(level.load) for level in levels}
+    means = {level.load: level.output_tokens_per_s for level in levels}
+    off = sum(len(each.repeated) * (means[each.load] / fitted[each.load] - 1) ** 2 for each in levels)
+    apart = sum(((rate - means[each.load]) / fitted[each.load]) ** 2 for each in levels for rate in each.repeated)
+    free, more = len(levels) - line.line.parameters, sum(len(each.repeated) for each in levels) - len(levels)
+    if free < 1 or more < 1 or not apart:
         return None
-    at = np.array([level.load for level in levels], dtype=np.float64)
-    return growth(at, np.array([level.output_tokens_per_s for level in levels]))
-
-
-def boundary(line: Growth, number: int) -> Boundary:
-    return Boundary(line.breaks[number], *line.at(number))
+    return float(fdtrc(free, more, (off / free) / (apart / more)))
 
 
 def kv_saturation(levels: Sequence[Level]) -> KvSaturation:

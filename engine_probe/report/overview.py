@@ -12,13 +12,14 @@ from rich.text import Text
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
 from engine_probe.report.plain import plain
 from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
 from engine_probe.report.terminal import summary_view
-from engine_probe.report.verdicts import SEGMENTS, run_verdicts, sweep_verdicts
+from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
 TITLES = ("tokens\n/s", "TTFT\np50", "TPOT\np50", "waiting\npeak", "KV\npeak", "computed\ntwice")
@@ -52,7 +53,7 @@ def curve_view(curve: Curve) -> Iterator[RenderableType]:
         yield Text(f"\n{plain(curve.label)}", "bold")
     if curve.figures:
         yield level_table([curve])
-    regions = dict.fromkeys(SEGMENTS[kind] for kind in (curve.found.growth.shape if curve.found.growth else ()))
+    regions = dict.fromkeys(MEANINGS[kind] for kind in (curve.found.growth.shape if curve.found.growth else ()))
     yield from (Text(f"{meaning}.", "dim") for meaning in regions)
     yield Text()
     yield from (Text(said) for said in repeats_note(curve.figures))
@@ -76,7 +77,7 @@ def level_table(curves: Sequence[Curve]) -> Table:
 
 def region_cell(curve: Curve, load: float) -> Text:
     region = curve.found.region(load)
-    return Text(SEGMENTS[region].partition(",")[0], STYLES[region]) if region else Text("-")
+    return Text(letter(curve.found, load), STYLES[region]) if region else Text("-")
 
 
 def cells(same: Sequence[PointFigures]) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.limits import LIMITS
 from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.errors import InputError
 from engine_probe.report.charts import Chart
@@ -22,7 +23,7 @@ from engine_probe.report.sweep_charts import Curve, sweep_charts
 from engine_probe.report.swept import Swept
 from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.report.terminal import duration, headlines, judgements, latency_row
-from engine_probe.report.verdicts import SEGMENTS, run_verdicts, sweep_verdicts
+from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
 ASSETS = Path(__file__).parent / "assets"
@@ -172,7 +173,7 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Ht
     rows = ([*level_row(curve, same), curve.label][: len(titles)] for curve, same in told)
     words = range(LEVEL_TITLES.index("limited most by"), len(titles))
     yield grid(titles, rows, text=(0, *words))
-    yield says(f"{meaning}." for meaning in SEGMENTS.values())
+    yield says(f"{meaning}." for meaning in MEANINGS.values())
     for chart in (*slo_charts(curves), *sweep_charts(swept, curves)):
         yield page.figure(chart)
     yield element("h2", "Each point")
@@ -204,10 +205,5 @@ def level_row(curve: Curve, same: Sequence[PointFigures]) -> list[str]:
         f"{mean(each.summary.preemptions for each in same):,.4g}",
         f"{mean(each.summary.recomputed_share for each in same):.1%}",
         limits_cell(same),
-        region_name(curve, same[0].load),
+        letter(curve.found, same[0].load),
     ]
-
-
-def region_name(curve: Curve, load: float) -> str:
-    region = curve.found.region(load)
-    return SEGMENTS[region].partition(":")[0] if region else "-"

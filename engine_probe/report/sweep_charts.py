@@ -17,6 +17,7 @@ from engine_probe.report.levels import over_loads
 from engine_probe.report.swept import Swept, SweptPoint
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
+FORMS = {"line": "broken line", "curve": "bending curve"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 WHISKERS = " Over repeats the mean, and its interval with 95 % (Student's t)."
@@ -72,10 +73,9 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     note = f"Output tokens/s over the whole run of each point.{WHISKERS if any(line.high for line in series) else ''}"
     shaded = regions(drawn[0]) if len(drawn) == 1 else []
     if shaded and (line := drawn[0].found.growth):
-        fit = np.clip(np.array(xs)[:, None], [0, *line.breaks], [*line.breaks, np.inf]) - [0, *line.breaks]
-        heights = fit[:, : len(line.slopes)] @ np.array(line.slopes)
-        series.append(Series("broken line fitted", numbers(heights), 0, "dashed", 5))
-        note += f" The broken line misses them by {line.relative_error:.1%} (root mean square)."
+        form = FORMS[line.line.form]
+        series.append(Series(f"{form} fitted", numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
+        note += f" The {form} misses them by {line.relative_error:.1%} (root mean square)."
     return Lines(
         "Throughput and its regions", note, Axis(drawn[0].unit), [Axis("output", "tokens/s")], list(xs), series, shaded
     )

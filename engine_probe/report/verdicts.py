@@ -6,17 +6,12 @@ from collections.abc import Iterator
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.limits import sentence
-from engine_probe.analysis.saturation import Boundary, KvSaturation, Saturation
+from engine_probe.analysis.regions import region_sentences
+from engine_probe.analysis.saturation import KvSaturation, Saturation
 from engine_probe.analysis.waste import PreemptionTax, Straggler
 from engine_probe.report.terminal import duration
 
 ROUGH = 0.05  # root mean square of the relative errors
-SEGMENTS = {
-    "spare": "A, spare capacity: throughput grows in proportion",
-    "shared": "B, shared capacity: it grows more slowly",
-    "plateau": "B+, all capacity shared: it no longer grows",
-    "overload": "C, overload: it falls",
-}
 
 
 def run_verdicts(found: Anatomy) -> Iterator[str]:
@@ -63,16 +58,13 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
             f"{found.best.load:g} {unit}."
         )
         if alike := found.not_different:
-            yield f"Not different from it, by their repeats: {', '.join(f'{level.load:g}' for level in alike)} {unit}."
+            yield f"Not told apart from it by their repeats: {', '.join(f'{level.load:g}' for level in alike)} {unit}."
         elif found.best.spread is None:
             yield "One run of each level: how far repeats would lie apart is not known."
-    if found.equilibrium:
-        yield f"Throughput grows in proportion up to {where(found.equilibrium)} {unit} (equilibrium point)."
-    if found.saturation:
-        yield f"Growth ends at {where(found.saturation)} {unit} (saturation point)."
+    yield from region_sentences(found, unit)
     if found.growth and found.growth.relative_error > ROUGH:
         yield (
-            f"The broken line behind these points misses the levels by {found.growth.relative_error:.1%}: "
+            f"The line behind these points misses the levels by {found.growth.relative_error:.1%}: "
             "the curve has another shape, trust its levels more than its regions."
         )
     yield from kv_verdict(found.kv, unit)
@@ -80,12 +72,6 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
         yield f"At its best level {found.kv_headroom:.0%} of the KV pool stayed free."
     for note in found.notes:
         yield f"{note[:1].upper()}{note[1:]}."
-
-
-def where(end: Boundary) -> str:
-    """A boundary lies on a measured level; its range is what the measurement does not exclude with 95 %."""
-    open_ = "" if end.low == end.high else f" (between {end.low:g} and {end.high:g})"
-    return f"{end.load:g}{open_}"
 
 
 def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:

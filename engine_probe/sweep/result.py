@@ -10,13 +10,15 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
+from engine_probe.analysis.regions import region_sentences
+from engine_probe.analysis.saturation import Level, Saturation, saturation
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.folder import COMPLETE
 from engine_probe.run import Run, load
 from engine_probe.sweep.plan import Point
 
-Region = Literal["spare", "shared", "overload"]
-OVERLOAD_RECOMPUTED_SHARE = 0.1  # of all scheduled tokens
+Pressure = Literal["free", "waits", "recomputes"]
+RECOMPUTES_SHARE = 0.1  # of all scheduled tokens
 
 
 class Unmeasured(msgspec.Struct, frozen=True):
@@ -56,10 +58,11 @@ class PointResult(msgspec.Struct, frozen=True):
         return self.recomputed_tokens / self.scheduled_tokens
 
     @property
-    def region(self) -> Region:
-        if self.recomputed_share >= OVERLOAD_RECOMPUTED_SHARE:
-            return "overload"
-        return "shared" if self.kv_waits or self.preemptions else "spare"
+    def kv_pressure(self) -> Pressure:
+        """What the pool did to this point, counted; where on the curve it lies (its region) is another question."""
+        if self.recomputed_share >= RECOMPUTES_SHARE:
+            return "recomputes"
+        return "waits" if self.kv_waits or self.preemptions else "free"
 
 
 Row = PointResult | Unmeasured
@@ -119,8 +122,29 @@ def interpretation(results: list[PointResult]) -> str:
         facts = [fact for fact in (waiting(whole), preemption(whole), best(whole)) if fact]
         sentence = "; ".join(facts)
         start = f"{name}: " if name and len(curves) > 1 else ""
-        sentences.append(f"{start}{sentence[:1].upper()}{sentence[1:]}.")
+        regions = region_sentences(curve_of(whole), "requests at once")
+        sentences.append(" ".join([f"{start}{sentence[:1].upper()}{sentence[1:]}.", *regions]))
     return "\n".join(sentences)
+
+
+def curve_of(results: list[PointResult]) -> Saturation:
+    """The levels of one curve, the repeats of each together, read for knee, peak and regions."""
+    levels: dict[int, list[PointResult]] = {}
+    for result in results:
+        levels.setdefault(result.point.concurrency, []).append(result)
+    return saturation([level_of(load, repeats) for load, repeats in levels.items()])
+
+
+def level_of(load: int, repeats: list[PointResult]) -> Level:
+    rates = [result.output_tokens_per_s for result in repeats]
+    return Level(
+        load=load,
+        output_tokens_per_s=float(np.mean(rates)),
+        peak_running=max(round(result.mean_running) for result in repeats),  # of the pool nothing is derived here
+        peak_kv_share=max(result.peak_kv_share for result in repeats),
+        waited_for_kv=any(result.kv_pressure != "free" for result in repeats),
+        repeated=tuple(rates),
+    )
 
 
 def curve(point: Point) -> str:
@@ -130,7 +154,7 @@ def curve(point: Point) -> str:
 
 
 def waiting(whole: list[PointResult]) -> str:
-    if first := next((result for result in whole if result.region != "spare"), None):
+    if first := next((result for result in whole if result.kv_pressure != "free"), None):
         return f"the KV pool limits from {first.point.concurrency} requests at once"
     if not whole:
         return ""

@@ -15,17 +15,24 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from engine_probe.analysis.regions import letter
+from engine_probe.analysis.saturation import Saturation
 from engine_probe.record.follow import Moment
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
-from engine_probe.sweep.result import OVERLOAD_RECOMPUTED_SHARE, PointResult, Row, Unmeasured, curve, interpretation
+from engine_probe.sweep.result import RECOMPUTES_SHARE, PointResult, Row, Unmeasured, curve, curve_of, interpretation
 from engine_probe.sweep.run import Discovered, Event, Reused
 
 PLAIN_SECONDS = 10  # between signs of life in a log
-REGION_STYLES = {"spare": "green", "shared": "yellow", "overload": "red"}
+REGION_STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload": "red"}
+PRESSURE_STYLES = {"free": "green", "waits": "yellow", "recomputes": "red"}
+PRESSURES = (
+    "KV pressure: free, no request waited for KV blocks; waits, some did; recomputes, at least\n"
+    f"{RECOMPUTES_SHARE:.0%} of the tokens were computed a second time, after preemptions; behind it their share."
+)
 REGIONS = (
-    "spare: no request waited for KV blocks; shared: some did; overload: at least\n"
-    f"{OVERLOAD_RECOMPUTED_SHARE:.0%} of the tokens were computed a second time, after preemptions"
+    "Region, and how sure: A, throughput grows in proportion; B, more slowly; B+, no longer;\n"
+    "C, it falls. It is read off the whole curve."
 )
 
 
@@ -186,27 +193,48 @@ def show_results(results: list[Row], console: Console) -> None:
         if name:
             console.print(f"\n[bold]{escape(name)}[/]")
         console.print(table_of(sorted(rows, key=lambda row: row.point.concurrency)))
-    console.print(REGIONS, style="dim")
+    console.print(PRESSURES, style="dim")
+    if any(has_regions(rows) for rows in curves.values()):
+        console.print(REGIONS, style="dim")
     if sentence := interpretation([result for result in results if isinstance(result, PointResult)]):
         console.print(f"\n{sentence}")
+
+
+def has_regions(rows: list[Row]) -> bool:
+    return len({curve(row.point) for row in rows}) == 1 and regions_of(rows).growth is not None
+
+
+def regions_of(rows: list[Row]) -> Saturation:
+    return curve_of([row for row in rows if isinstance(row, PointResult)])
 
 
 def table_of(rows: list[Row]) -> Table:
     by_name = len({curve(row.point) for row in rows}) > 1
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("point" if by_name else "at\nonce", justify="left" if by_name else "right")
-    titles = ("tokens\n/s", "1st token\nmedian", "running\nmean", "waiting\npeak", "KV\npeak")
-    for title in (*titles, "pre-\nempted", "computed\ntwice"):
+    titles = ("tokens\n/s", "1st token\nmedian", "running\nmean", "waiting\npeak", "KV\npeak", "pre-\nempted")
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("\nregion", no_wrap=True)
+    table.add_column("KV\npressure", no_wrap=True)
+    found = regions_of(rows) if has_regions(rows) else None
+    if found is not None:
+        table.add_column("\nregion", no_wrap=True)
     for row in rows:
-        table.add_row(*cells(escape(row.point.label) if by_name else str(row.point.concurrency), row))
+        region = [] if found is None else [region_cell(found, row)]
+        table.add_row(*cells(escape(row.point.label) if by_name else str(row.point.concurrency), row), *region)
     return table
+
+
+def region_cell(found: Saturation, row: Row) -> str:
+    load = row.point.concurrency
+    kind = found.region(load)
+    return f"[{REGION_STYLES[kind]}]{letter(found, load)}[/]" if kind and isinstance(row, PointResult) else "-"
 
 
 def cells(name: str, result: Row) -> list[str]:
     if isinstance(result, Unmeasured):
-        return [name, *["-"] * 7, f"[red]{result.status}[/]"]
+        return [name, *["-"] * 6, f"[red]{result.status}[/]"]
+    twice = "" if result.kv_pressure == "free" else f" {result.recomputed_share:.0%}"
     return [
         name,
         f"{result.output_tokens_per_s:.1f}",
@@ -215,6 +243,5 @@ def cells(name: str, result: Row) -> list[str]:
         str(result.peak_waiting),
         f"{result.peak_kv_share:.0%}",
         str(result.preemptions),
-        f"{result.recomputed_share:.0%}",
-        f"[{REGION_STYLES[result.region]}]{result.region}[/]",
+        f"[{PRESSURE_STYLES[result.kv_pressure]}]{result.kv_pressure}{twice}[/]",
     ]

@@ -48,16 +48,16 @@ OVERLOAD = result(64, 150, kv_waits=30, preemptions=20, recomputed_tokens=240)
 CUT = Unmeasured("point-8", point(8), "incomplete", "the probe stepped aside")
 
 
-class TestRegions:
+class TestKvPressure:
     @pytest.mark.parametrize(
-        ("point", "region"), [(SPARE, "spare"), (FULL, "spare"), (SHARED, "shared"), (OVERLOAD, "overload")]
+        ("point", "pressure"), [(SPARE, "free"), (FULL, "free"), (SHARED, "waits"), (OVERLOAD, "recomputes")]
     )
-    def test_follow_from_counts(self, point: PointResult, region: str) -> None:
-        assert point.region == region
+    def test_follows_from_counts(self, point: PointResult, pressure: str) -> None:
+        assert point.kv_pressure == pressure
 
-    def test_a_tenth_computed_twice_is_overload(self) -> None:
-        assert msgspec.structs.replace(SHARED, recomputed_tokens=99).region == "shared"
-        assert msgspec.structs.replace(SHARED, recomputed_tokens=100).region == "overload"
+    def test_a_tenth_computed_twice_recomputes(self) -> None:
+        assert msgspec.structs.replace(SHARED, recomputed_tokens=99).kv_pressure == "waits"
+        assert msgspec.structs.replace(SHARED, recomputed_tokens=100).kv_pressure == "recomputes"
 
 
 class TestTheSentence:
@@ -102,7 +102,22 @@ def test_the_table_fits_a_terminal_of_80_columns_and_names_what_is_incomplete() 
     assert max(map(len, lines)) <= 80
     rows = {line.split()[0]: line.split()[-1] for line in lines if line[:5].strip().isdigit()}
     assert result_line(CUT) == "8 at once: the probe stepped aside"
-    assert rows == {"4": "spare", "64": "overload", "8": "incomplete"}
+    assert rows == {"4": "free", "64": "24%", "8": "incomplete"}
+    assert "region" not in "".join(lines).lower()  # two levels show none
+
+
+def test_enough_levels_show_their_region_and_how_sure_it_is() -> None:
+    """10 tokens/s per request up to 8, level up to 16, then at once a quarter less."""
+    rates = {1: 10, 2: 20, 4: 40, 8: 80, 12: 100, 16: 120, 24: 90, 32: 90}
+    points = [result(n, rate, kv_waits=n > 16, recomputed_tokens=200 * (n > 16)) for n, rate in rates.items()]
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_results(points, console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = {line.split()[0]: line.split()[-2:] for line in lines if line[:5].strip().isdigit()}
+    assert cells == {str(n): ["A" if n <= 8 else "B" if n <= 16 else "C", "99%"] for n in rates}
+    said = " ".join(" ".join(lines).split())
+    assert "Growth ends at 16 requests at once (saturation point), and throughput falls behind it" in said
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def test_progress_goes_to_the_error_stream_and_the_result_to_the_other(
 ) -> None:
     assert "point 2 of 3: 8 at once" in done.stderr
     assert "The KV pool limits from 16 requests at once; preemption begins at 16" in done.stdout
-    regions = [line.split()[-1] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
-    assert regions == ["spare", "spare", "overload"]
+    pressures = [line.split()[7] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
+    assert pressures == ["free", "free", "recomputes"]
 
 
 def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str], folder: Path) -> None:
