@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from engine_probe.record.schema import SCHEMAS
+from small_tables import table
 
 MS = 1_000_000
-
-
-def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows of which only some columns are told; the others are zero, empty or null."""
-
-    def blank(field: pa.Field) -> Any:
-        if field.nullable:
-            return None
-        if pa.types.is_list(field.type):
-            return []
-        return "" if pa.types.is_string(field.type) else 0
-
-    return pa.Table.from_pylist(
-        [{field.name: row.get(field.name, blank(field)) for field in SCHEMAS[name]} for row in rows], SCHEMAS[name]
-    )
 
 
 @pytest.fixture

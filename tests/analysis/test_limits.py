@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import table
+from small_tables import table
 
 from engine_probe.analysis.limits import LIMITS, NAMES, idle_gaps, limits, sentence
 

@@ -81,7 +81,7 @@ def test_a_point_that_ends_its_engine_is_a_row_and_the_next_gets_a_new_one(
     engine("""tell('{"type":"Began","number":0}'); sys.exit(1)""")
     lost = rows(sweep, tmp_path)
     assert [row.id for row in lost] == [point.key for point in points(sweep)]
-    assert len(list(tmp_path.glob("*.log"))) == 7
+    assert len(list(tmp_path.glob("*.log"))) == 9
     saved = json.loads((tmp_path / "sweep.json").read_text())["points"]
     assert [row["status"] for row in saved] == ["failed"] * 9
 
