@@ -18,6 +18,16 @@ $(READY): pyproject.toml $(SETUP)
 sweep: $(READY) ## set up, then profile the embedded model on the real vLLM
 	@$(BIN)/python -m engine_probe sweep $(ARGS)
 
+# One run with arrivals in time, and the embedded sweep: what the notebooks open. A folder that is there is kept.
+recordings: runs/anatomy runs/knee ## what the notebooks open: a run and a sweep (two minutes)
+
+runs/anatomy: | $(READY)
+	@$(BIN)/python -m engine_probe profile --model smollm2 --num-prompts 72 --request-rate 3 --input-len 160 --output-len 48 \
+		--seed 1 --out $@ --block-size 32 --num-gpu-blocks-override 97 --max-model-len 512 --max-num-batched-tokens 512 --enforce-eager
+
+runs/knee: | $(READY)
+	@$(BIN)/python -m engine_probe sweep smoke --out $@
+
 test: $(READY) ## set up, then the everyday test suite
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
@@ -39,4 +49,4 @@ wheel: $(READY) ## build the wheel into dist/
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep test test-slow test-versions lint types wheel clean
+.PHONY: help sweep recordings test test-slow test-versions lint types wheel clean

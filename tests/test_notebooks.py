@@ -49,5 +49,5 @@ class TestEveryNotebook:
                 assert node.attr in engine_probe.__all__
 
 
-def test_there_is_one() -> None:
-    assert "one_run" in [path.stem for path in NOTEBOOKS]
+def test_there_are_both() -> None:
+    assert {"anatomy_of_one_iteration", "where_the_knee_comes_from"} <= {path.stem for path in NOTEBOOKS}

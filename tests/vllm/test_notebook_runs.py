@@ -1,7 +1,10 @@
-"""The notebooks run, from the first cell to the last, on a recording of a real engine whose KV pool was full."""
+"""The notebooks run, from the first cell to the last, on recordings of a real engine whose KV pool was full."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,22 @@ import pytest
 from engine_probe import Probe
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SWEEP = """
+question = "Where is the knee of a tiny one?"
+[engine]
+model = "tiny"
+[engine.arguments]
+block_size = 32
+num_gpu_blocks_override = 49
+max_model_len = 256
+enable_prefix_caching = false
+enforce_eager = true
+[workload]
+input_len = 40
+output_len = 60
+[axes]
+"workload.concurrency" = [1, 4, 12, 16, 24]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +43,47 @@ def storm(tiny_llm: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_one_run(storm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def knee(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("knee")
+    (place / "knee.toml").write_text(SWEEP)
+    words = [sys.executable, "-m", "engine_probe", "sweep", "knee.toml", "--out", "out"]
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=240, env={**os.environ})
+    assert done.returncode == 0, done.stderr
+    return place / "out"
+
+
+def executed(name: str) -> list[Any]:
+    """The outputs of a notebook without an error and without a warning."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    monkeypatch.setenv("ENGINE_PROBE_RUN", str(storm))
-    notebook = nbformat.read(NOTEBOOKS / "one_run.ipynb", as_version=4)
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
-    assert any("complete" in output.get("text", "") for output in outputs)
+    return outputs
+
+
+def pictures(outputs: list[Any]) -> int:
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def said(outputs: list[Any]) -> str:
+    return " ".join(output.get("text", "") + output.get("data", {}).get("text/html", "") for output in outputs)
+
+
+def test_anatomy_of_one_iteration(storm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_PROBE_RUN", str(storm))
+    outputs = executed("anatomy_of_one_iteration")
+    assert pictures(outputs) == 4
+    assert "with lost work" in said(outputs)
+    assert "complete" in said(outputs)
+
+
+def test_where_the_knee_comes_from(knee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 tokens of prompt take 2 blocks, 100 tokens 4, and the pool has 48."""
+    monkeypatch.setenv("ENGINE_PROBE_SWEEP", str(knee))
+    outputs = executed("where_the_knee_comes_from")
+    assert pictures(outputs) == 6
+    assert "a request takes 2 blocks when it comes and 4 when it ends, of 48" in said(outputs)
+    assert "so 24 are let in and 12 can end together" in said(outputs)
+    assert "Where is the knee of a tiny one?" in said(outputs)
