@@ -81,9 +81,9 @@ def command(
 
 def exit_code(rows: list[Row]) -> int:
     """0 when every point is measured, 1 when some are; when none is, why, and the code of that."""
-    from engine_probe.sweep.result import Unmeasured
+    from engine_probe.sweep.result import SKIPPED, Unmeasured
 
-    lost = [row for row in rows if isinstance(row, Unmeasured)]
+    lost = [row for row in rows if isinstance(row, Unmeasured) and row.status != SKIPPED]
     if lost and len(lost) == len(rows):
         click.echo(f"engine_probe: {lost[-1].reason}", err=True)
         return lost[-1].exit_code
@@ -103,7 +103,7 @@ def make_folder(folder: Path) -> None:
 def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, rows: list[Row]) -> None:
     """Shows every event, and adds the row of every point to `rows`."""
     from engine_probe.sweep.plan import points
-    from engine_probe.sweep.result import PointResult, Unmeasured
+    from engine_probe.sweep.result import PointResult, Unmeasured, Unwatched
     from engine_probe.sweep.run import LOG_FILE, run_sweep
     from engine_probe.sweep.screen import PlainScreen, Screen, TerminalScreen
 
@@ -113,20 +113,27 @@ def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, rows: list[R
     with screen, closing(run_sweep(sweep, folder, todo, force)) as events:
         for event in events:
             screen.show(event)
-            if isinstance(event, PointResult | Unmeasured):
+            if isinstance(event, PointResult | Unmeasured | Unwatched):
                 rows.append(event)
 
 
 def show(rows: list[Row], folder: Path) -> None:
     from rich.console import Console
 
+    from engine_probe.sweep.driven import between
+    from engine_probe.sweep.result import Unmeasured
     from engine_probe.sweep.run import LOG_FILE
-    from engine_probe.sweep.screen import show_results
+    from engine_probe.sweep.screen import idle_line, show_results
+    from engine_probe.sweep.watching import watching, watching_line
 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
     console.print()
     show_results(rows, console)
+    if pairs := watching(rows):
+        console.print(watching_line(pairs))
+    if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
+        console.print(idle_line(idle), style="dim")
     console.print(
         f"Every iteration is recorded below {folder}/points; what vLLM said is in {folder / LOG_FILE}.", soft_wrap=True
     )

@@ -14,7 +14,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.document import put
 
 MOST_POINTS = 10_000
-MODEL, ARGUMENT, WORKLOAD = "engine.model", "engine.arguments.", "workload."
+MODEL, ARGUMENT, WORKLOAD, PROBE = "engine.model", "engine.arguments.", "workload.", "probe"
 
 Values = Mapping[str, Any]  # of one combination, by axis
 
@@ -44,10 +44,10 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fi
 
 
 def check_axis(name: str, workload_fields: tuple[str, ...]) -> None:
-    """An axis is `engine.model`, `engine.arguments.<vLLM's name>` or `workload.<field>`, or a part of it."""
-    if name == MODEL or (name.startswith(ARGUMENT) and len(name) > len(ARGUMENT)):
+    """An axis is `engine.model`, `engine.arguments.<vLLM's name>`, `workload.<field>` or a part of it, or `probe`."""
+    if name in (MODEL, PROBE) or (name.startswith(ARGUMENT) and len(name) > len(ARGUMENT)):
         return
-    known = [MODEL, f"{ARGUMENT}<name>", *(f"{WORKLOAD}{field}" for field in workload_fields)]
+    known = [MODEL, f"{ARGUMENT}<name>", *(f"{WORKLOAD}{field}" for field in workload_fields), PROBE]
     if ".".join(name.split(".")[:2]) not in known:
         raise InputError(f"axes: {name} cannot vary" + suggestion(name, known, f": {', '.join(known)} can"))
 
@@ -110,5 +110,8 @@ def label(chosen: Values, varying: list[str]) -> str:
     words = []
     for name in varying:
         short = name.rpartition(".")[2]
+        if name == PROBE:
+            words.append("probe on" if chosen[name] else "probe off")
+            continue
         words.append(f"{chosen[name]} at once" if name == f"{WORKLOAD}concurrency" else f"{short} {chosen[name]}")
     return ", ".join(words)

@@ -8,9 +8,10 @@ Its standard output and error are the engine's log; what it has to tell goes thr
 from __future__ import annotations
 
 import os
-import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,50 +20,76 @@ from engine_probe.engine.build import build_llm
 from engine_probe.engine.processes import die_with_parent
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.probe import Probe
+from engine_probe.sweep.driven import WarmedUp, driven, write_driven
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
-from engine_probe.workload.driver import Outcome
+from engine_probe.sweep.plan import Point
+from engine_probe.sweep.steady_watch import SteadyWatch
+from engine_probe.workload.plan import Plan
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
+from engine_probe.workload.stop import Stop
 
-WARM_UP_TOKENS = 4
+FIRST_TOKENS = 4
+OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are measured
 
 
 def measure_all(job: Job, tasks: Iterable[Task], tell: Callable[[Message], None]) -> None:
     """Every task as it comes, on one warm engine, each recorded into a folder of its own."""
     tell(Said(f"starting vLLM on {job.engine.model}"))
     llm = build_llm(job.engine.spec, say=lambda text: tell(Said(text)))
-    tell(Said("warming up"))
-    warm_up(llm)
     for number, task in enumerate(tasks):
+        point = task.point
         try:
-            plan = plan_for(llm, task.workload.description())
+            plan = plan_for(llm, point.workload.description())
+            tell(Began(number))
+            warmed = warm_up(llm, point, first=number == 0)
+            empty_prefix_cache(llm)
         except InputError as error:
             tell(Refused(number, str(error)))
             continue
-        tell(Began(number))
-        asked = {**msgspec.to_builtins(task.workload), "sha256": plan.sha256, "notes": plan.notes}
-        with Probe(llm, task.folder, force=job.force, workload=asked) as probe:
-            outcome = run_plan(llm, plan)
-            probe.folder.facts["outcome"] = outcome_facts(outcome)
+        if point.probe:
+            watched(llm, task, plan, warmed, job.force)
+        else:
+            unwatched(llm, task, plan, warmed)
         tell(Ended(number))
 
 
-def outcome_facts(outcome: Outcome) -> dict[str, Any]:
-    """How well the plan was kept: what came late came late by the driver, not by the engine."""
-    late = [delivery.lateness_ns for delivery in outcome.deliveries]
-    return {
-        "handed_over": len(late),
-        "aborted": outcome.aborted,
-        "never_handed_over": outcome.never_handed,
-        "late_ns": {"median": statistics.median(late), "most": max(late)} if late else None,
-    }
+def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool) -> None:
+    point = task.point
+    asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
+    known = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
+    with Probe(llm, task.folder, force=force, **known) as probe:
+        steady = SteadyWatch(point.stop.steady, probe.recorder) if point.stop.steady else None
+        outcome = run_plan(llm, plan, point.stop, steady)
+        found = driven(plan, outcome, warmed, steady.facts() if steady else None)
+        probe.folder.facts["outcome"] = msgspec.to_builtins(found)
 
 
-def warm_up(llm: Any) -> None:
-    """Whatever is made at the first request is made now."""
-    asked = Workload(RandomPrompts(WARM_UP_TOKENS), output_len=WARM_UP_TOKENS, num_prompts=1)
-    run_plan(llm, plan_for(llm, asked))
+def unwatched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None) -> None:
+    """Nothing but the driver's clock, which points with a recording have too."""
+    outcome = run_plan(llm, plan)
+    write_driven(Path(task.folder), driven(plan, outcome, warmed))
+
+
+def warm_up(llm: Any, point: Point, first: bool) -> WarmedUp | None:
+    """What the point asks for before it; whatever vLLM makes at its first request is made at one short request."""
+    asked, work = point.warm_up, point.workload
+    if asked.own_workload:
+        before = msgspec.structs.replace(work, seed=work.seed + OTHER_SEED)
+        begun = time.monotonic()
+        plan = plan_for(llm, before.description())
+        outcome = run_plan(llm, plan, Stop(seconds=asked.seconds, requests=asked.requests))
+        return WarmedUp(time.monotonic() - begun, len(outcome.deliveries) - outcome.aborted, outcome.aborted)
+    if first and not asked.none:
+        run_plan(llm, plan_for(llm, Workload(RandomPrompts(FIRST_TOKENS), output_len=FIRST_TOKENS, num_prompts=1)))
+    return None
+
+
+def empty_prefix_cache(llm: Any) -> None:
+    """Or a point would find the prompts of those before it, and depend on the order of points."""
+    if not llm.reset_prefix_cache():
+        raise InputError("vLLM does not empty its prefix cache: requests of the point before are still in it")
 
 
 def main() -> None:

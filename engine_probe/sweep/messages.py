@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine_probe.sweep.plan import EngineSection, Workload
+from engine_probe.sweep.plan import EngineSection, Point
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -17,7 +17,7 @@ class Job(msgspec.Struct, frozen=True):
 class Task(msgspec.Struct, frozen=True):
     """One point, recorded into this folder."""
 
-    workload: Workload
+    point: Point
     folder: str
 
 

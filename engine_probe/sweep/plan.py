@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from engine_probe.analysis.slo import Slo
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model
 from engine_probe.engine.spec import EngineSpec
@@ -17,11 +18,14 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis, combinations, documents, label
 from engine_probe.sweep.document import RESULT_FILE, convert, read_asked, read_document, settle
+from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, ClosedLoop
-from engine_probe.workload.lengths import Length, Positive, PositiveFloat
+from engine_probe.workload.lengths import Length, Positive
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.spec import Prompts, Sampling
+from engine_probe.workload.stop import Steady, Stop
+from engine_probe.workload.warm_up import WarmUp
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +50,6 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompts: Prompts | None = None
     arrivals: Arrivals | None = None
     sampling: Sampling = Sampling()
-    time_limit_seconds: PositiveFloat | None = None
     seed: int = 0
 
     @property
@@ -75,12 +78,21 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 output_len=self.output_len,
                 num_prompts=self.requests if self.prompts is None else self.num_prompts,
                 max_concurrency=self.concurrency if self.arrivals else None,
-                time_limit_seconds=self.time_limit_seconds,
                 sampling=self.sampling,
                 seed=self.seed,
             )
         except ValueError as error:
             raise InputError(f"workload: {error}") from error
+
+
+class StopSection(Stop, frozen=True, forbid_unknown_fields=True):
+    """When a point is over, and when an axis is."""
+
+    saturated: Saturated | None = None
+
+    @property
+    def of_a_point(self) -> Stop:
+        return Stop(self.seconds, self.requests, self.steady)
 
 
 class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +105,11 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     include: list[dict[str, Any]] = []
     exclude: list[dict[str, Any]] = []
     adaptive: Adaptive | None = None
+    stop: StopSection = StopSection()
+    warm_up: WarmUp = WarmUp()
+    probe: bool = True  # false: the driver's clock alone, to be compared with
     repeats: Positive = 1
+    interleave: bool = False  # all points once, then all again: what drifts meets them all alike
     point_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1800.0  # a point that takes longer is given up
 
 
@@ -104,6 +120,9 @@ class Point(msgspec.Struct, frozen=True):
     workload: Workload
     repeat: int = 0
     label: str = ""
+    stop: Stop = Stop()
+    warm_up: WarmUp = WarmUp()
+    probe: bool = True
 
     @property
     def concurrency(self) -> int:
@@ -111,7 +130,8 @@ class Point(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        content = [self.engine.spec.key, msgspec.to_builtins(self.workload), self.repeat]
+        asked = msgspec.to_builtins([self.workload, self.stop, self.warm_up])
+        content = [self.engine.spec.key, asked, self.probe, self.repeat]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -120,6 +140,7 @@ class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     engine: EngineSection
     workload: Workload
+    probe: bool
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -127,6 +148,11 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "engine": EngineSection,
     "workload": Workload,
     "adaptive": Adaptive,
+    "adaptive.slo": Slo,
+    "stop": StopSection,
+    "stop.steady": Steady,
+    "stop.saturated": Saturated,
+    "warm_up": WarmUp,
 }
 
 
@@ -159,6 +185,7 @@ def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
         for axis in sweep.axes:
             check_axis(axis, Workload.__struct_fields__)
         check_adaptive(sweep)
+        check_saturated(sweep)
         check_points(points(sweep))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -178,7 +205,7 @@ def check_adaptive(sweep: SweepFile) -> None:
 
 def points(sweep: SweepFile) -> list[Point]:
     """Every combination as often as it is repeated; those of one engine one after the other."""
-    base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload))
+    base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload, sweep.probe))
     combined = combinations(sweep.axes, sweep.include, sweep.exclude)
     varying = [name for name in sweep.axes if len({repr(chosen[name]) for chosen in combined}) > 1]
     found = []
@@ -187,9 +214,10 @@ def points(sweep: SweepFile) -> list[Point]:
         for repeat in range(sweep.repeats):
             words = label(chosen, varying) or f"{one.workload.at_once} at once"
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
-            found.append(Point(one.engine, one.workload, repeat, words + more))
+            stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
+            found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe))
     order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}
-    return sorted(found, key=lambda point: order[point.engine.spec])
+    return sorted(found, key=lambda point: (order[point.engine.spec], point.repeat if sweep.interleave else 0))
 
 
 def check_points(found: list[Point]) -> None:
@@ -199,7 +227,47 @@ def check_points(found: list[Point]) -> None:
         check_arguments(engine.arguments, "engine.arguments")
     for point in found:
         point.workload.description()
+        check_stop(point)
         check_length(point.workload, point.engine.arguments.get("max_model_len"))
+
+
+def check_stop(point: Point) -> None:
+    """A condition that can never come true is a mistake."""
+    stop, work = point.stop, point.workload
+    if not point.probe and stop != Stop():
+        raise InputError("probe = false: without a recording only whole answers are counted: leave [stop] out")
+    known = work.num_prompts or (work.requests if work.prompts is None else None)  # None: as many as a file holds
+    if stop.requests is not None and known is not None and stop.requests >= known:
+        raise InputError(
+            f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"
+        )
+    if stop.steady is not None and known is not None and known <= work.at_once and work.arrivals is None:
+        raise InputError(
+            f"stop.steady: {known} requests at once are a burst, which is never steady: set workload.num_prompts to "
+            "many times as many"
+        )
+
+
+def check_saturated(sweep: SweepFile) -> None:
+    asked = sweep.stop.saturated
+    if asked is None:
+        return
+    if sweep.adaptive is not None:
+        raise InputError("stop.saturated is for grids, and a search ends by itself: leave it out")
+    if sweep.interleave:
+        raise InputError("stop.saturated needs a level whole before the next: leave interleave out")
+    if not asked.axis.startswith(WORKLOAD) or asked.axis not in sweep.axes:
+        known = [name for name in sweep.axes if name.startswith(WORKLOAD)]
+        raise InputError(
+            f"stop.saturated.axis is {asked.axis}, which is no axis of the load here"
+            + suggestion(asked.axis, known, f": {', '.join(known) or 'none'} are")
+        )
+    axis = sweep.axes[asked.axis]
+    values = axis.values(asked.axis) if isinstance(axis, Range) else axis
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        raise InputError(f"stop.saturated.axis: the values of {asked.axis} are no numbers")
+    if values != sorted(values):
+        raise InputError(f"stop.saturated goes up {asked.axis}: give its values in ascending order, not {values}")
 
 
 def check_length(workload: Workload, max_model_len: object) -> None:

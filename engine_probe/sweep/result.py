@@ -15,10 +15,13 @@ from engine_probe.analysis.saturation import Level, Saturation, saturation
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.folder import COMPLETE
 from engine_probe.run import Run, load
+from engine_probe.sweep.driven import Driven, read_driven
 from engine_probe.sweep.plan import Point
+from engine_probe.sweep.saturated import Reached
 
 Pressure = Literal["free", "waits", "recomputes"]
 RECOMPUTES_SHARE = 0.1  # of all scheduled tokens
+SKIPPED = "skipped"
 
 
 class Unmeasured(msgspec.Struct, frozen=True):
@@ -29,6 +32,16 @@ class Unmeasured(msgspec.Struct, frozen=True):
     status: str
     reason: str
     exit_code: int = 1
+
+
+class Unwatched(msgspec.Struct, frozen=True):
+    """A point that ran without the probe: the driver's clock is all there is."""
+
+    id: str
+    point: Point
+    driven: Driven
+    status: str = COMPLETE
+    reason: str = "ran without the probe, so there is no recording"
 
 
 class PointResult(msgspec.Struct, frozen=True):
@@ -47,7 +60,8 @@ class PointResult(msgspec.Struct, frozen=True):
     peak_waiting: int
     kv_waits: int  # iterations in which a request waited although batch and token budget had room
     peak_kv_share: float
-    median_first_token_seconds: float
+    median_first_token_seconds: float | None  # None where nobody got one
+    driven: Driven | None = None
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -58,6 +72,13 @@ class PointResult(msgspec.Struct, frozen=True):
         return self.recomputed_tokens / self.scheduled_tokens
 
     @property
+    def reached(self) -> Reached:
+        """What a decision about the next point goes by: the steady part, where there is one."""
+        known = self.driven.steady if self.driven else None
+        rate = known.rate.output_tokens_per_s if known and known.reached and known.rate else self.output_tokens_per_s
+        return Reached(rate, self.recomputed_share)
+
+    @property
     def kv_pressure(self) -> Pressure:
         """What the pool did to this point, counted; where on the curve it lies (its region) is another question."""
         if self.recomputed_share >= RECOMPUTES_SHARE:
@@ -65,13 +86,15 @@ class PointResult(msgspec.Struct, frozen=True):
         return "waits" if self.kv_waits or self.preemptions else "free"
 
 
-Row = PointResult | Unmeasured
+Row = PointResult | Unmeasured | Unwatched
 
 
 def measure(run: Run, point: Point) -> Row:
     if run.status != COMPLETE:
         return Unmeasured(run.folder.name, point, run.status, "; ".join(run.notes))
     rows = run.iterations
+    if not rows.num_rows:
+        return Unmeasured(run.folder.name, point, "failed", "it ended before the engine's first step")
     column = {name: rows[name].to_numpy() for name in rows.column_names}
     limits = run.facts["limits"]
     duration = column["schedule_ns"] + column["execute_ns"] + column["update_ns"]
@@ -80,7 +103,7 @@ def measure(run: Run, point: Point) -> Row:
         & (column["running_requests"] < limits["max_num_seqs"])
         & (column["scheduled_tokens"] < limits["max_num_batched_tokens"])
     )
-    first_token_ns = pc.subtract(run.requests["first_token_ns"], run.requests["queued_ns"])
+    first_token_ns = pc.drop_null(pc.subtract(run.requests["first_token_ns"], run.requests["queued_ns"])).to_numpy()
     return PointResult(
         id=run.folder.name,
         point=point,
@@ -95,19 +118,35 @@ def measure(run: Run, point: Point) -> Row:
         peak_waiting=int(column["waiting_requests"].max()),
         kv_waits=int(kv_waits.sum()),
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / run.facts["kv"]["blocks"],
-        median_first_token_seconds=float(np.median(first_token_ns.to_numpy())) / 1e9,
+        median_first_token_seconds=float(np.median(first_token_ns)) / 1e9 if len(first_token_ns) else None,
+        driven=driven_of(run),
     )
 
 
-def finished(place: Path, point: Point) -> PointResult | None:
+def driven_of(run: Run) -> Driven | None:
+    """What the driver said of it; None where something else drove."""
+    try:
+        return msgspec.convert(run.facts.get("outcome"), Driven)
+    except msgspec.ValidationError:
+        return None
+
+
+def row_at(place: Path, point: Point) -> Row:
+    """What was measured into this folder."""
+    if point.probe:
+        return measure(load(place), point)
+    return Unwatched(place.name, point, read_driven(place))
+
+
+def finished(place: Path, point: Point) -> PointResult | Unwatched | None:
     """What an earlier run of the same sweep measured here, if it is whole."""
     if not place.is_dir():
         return None
     try:
-        row = measure(load(place), point)
+        row = row_at(place, point)
     except EngineProbeError:
         return None
-    return row if isinstance(row, PointResult) else None
+    return None if isinstance(row, Unmeasured) else row
 
 
 def interpretation(results: list[PointResult]) -> str:

@@ -20,13 +20,14 @@ import msgspec
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.record.follow import Moment, Watch
-from engine_probe.run import load
 from engine_probe.sweep.adaptive import Adaptive, Found
+from engine_probe.sweep.axis_end import AxisEnd
 from engine_probe.sweep.document import RESULT_FILE
+from engine_probe.sweep.driven import between
 from engine_probe.sweep.lanes import Lane, Moved, Placed, Waiting, Words
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
-from engine_probe.sweep.result import Row, Unmeasured, finished, measure
+from engine_probe.sweep.result import SKIPPED, Row, Unmeasured, finished, row_at
 from engine_probe.sweep.seek import Seeker
 
 TICK_SECONDS = 1.0
@@ -149,6 +150,22 @@ def run_sweep(
             yield rows[number]
         yield Discovered(seeker.name, adaptive, seeker.found, seeker.problem)
 
+    axis_end = AxisEnd(sweep.stop.saturated, todo, rows)
+
+    def measured(group: list[Numbered]) -> Iterator[Event]:
+        """Those of one engine, and then those that turned out not to be needed."""
+        skipped: list[Finished] = []
+
+        def needed() -> Iterator[Numbered]:
+            for number, point, place in group:
+                if (reason := axis_end.reason_to_skip(point)) is None:
+                    yield number, point, place
+                else:
+                    skipped.append(Finished(number, Unmeasured(place.name, point, SKIPPED, reason, exit_code=0)))
+
+        yield from run(group[0][1].engine, needed())
+        yield from noted(iter(skipped))
+
     kept()
     if sweep.adaptive is not None:
         yield from ways.together([searched(sweep.adaptive, base) for base in points(sweep)])
@@ -161,7 +178,7 @@ def run_sweep(
     for number, point in enumerate(todo):
         if number not in rows:
             groups.setdefault(point.engine.spec, []).append((number, point, place_of(folder, point)))
-    yield from ways.together([run(group[0][1].engine, iter(group)) for group in groups.values()])
+    yield from ways.together([measured(group) for group in groups.values()])
 
 
 def run_group(
@@ -232,7 +249,7 @@ def row_of(message: Ended | Refused, task: Numbered) -> Row:
     _, point, place = task
     if isinstance(message, Refused):
         return Unmeasured(place.name, point, FAILED, message.sentence, InputError.exit_code)
-    return measure(load(place), point)
+    return row_at(place, point)
 
 
 def hand_over(process: subprocess.Popen[bytes], task: Numbered | None) -> None:
@@ -243,7 +260,7 @@ def hand_over(process: subprocess.Popen[bytes], task: Numbered | None) -> None:
             process.stdin.close()
             return
         set_aside(task[2])
-        process.stdin.write(msgspec.json.encode(Task(task[1].workload, str(task[2]))) + b"\n")
+        process.stdin.write(msgspec.json.encode(Task(task[1], str(task[2]))) + b"\n")
         process.stdin.flush()
 
 
@@ -326,7 +343,9 @@ def messages(process: subprocess.Popen[bytes], pipe: int, tick_seconds: float) -
 def save(folder: Path, sweep: SweepFile, rows: dict[int, Row], found: dict[str, Found], moved: list[Moved]) -> None:
     """After every point, in one step."""
     partial = folder / f".{RESULT_FILE}.partial"
-    result = {"sweep": sweep, "points": [rows[number] for number in sorted(rows)], "found": found, "moved": moved}
+    points = [rows[number] for number in sorted(rows)]
+    idle = between(row.driven for row in points if not isinstance(row, Unmeasured) and row.driven)
+    result = {"sweep": sweep, "points": points, "found": found, "moved": moved, "between": idle}
     try:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
         partial.replace(folder / RESULT_FILE)

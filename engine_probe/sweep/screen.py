@@ -18,9 +18,20 @@ from rich.table import Table
 from engine_probe.analysis.regions import letter
 from engine_probe.analysis.saturation import Saturation
 from engine_probe.record.follow import Moment
+from engine_probe.sweep.driven import Between
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
-from engine_probe.sweep.result import RECOMPUTES_SHARE, PointResult, Row, Unmeasured, curve, curve_of, interpretation
+from engine_probe.sweep.result import (
+    RECOMPUTES_SHARE,
+    SKIPPED,
+    PointResult,
+    Row,
+    Unmeasured,
+    Unwatched,
+    curve,
+    curve_of,
+    interpretation,
+)
 from engine_probe.sweep.run import Discovered, Event, Reused
 
 PLAIN_SECONDS = 10  # between signs of life in a log
@@ -60,7 +71,34 @@ def result_line(result: Row) -> str:
     start = f"{result.point.label}:"
     if isinstance(result, Unmeasured):
         return f"{start} {result.reason}"
-    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s"
+    if isinstance(result, Unwatched):
+        return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, nobody watching"
+    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{ending(result)}"
+
+
+def ending(result: PointResult) -> str:
+    """Why a point ended before everything was answered, and how steady it was."""
+    driven = result.driven
+    if driven is None:
+        return ""
+    unanswered = driven.aborted + driven.never_handed_over
+    early = f"; ended by stop.{driven.why}, {unanswered:,} requests unanswered" if driven.why != "answered" else ""
+    if driven.steady is None:
+        return early
+    rate = driven.steady.rate
+    if rate is None:
+        return f"{early}; never steady"
+    begin = (rate.from_ns - driven.started_ns) / 1e9
+    said = f"{rate.output_tokens_per_s:.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
+    return f"{early}; steady: {said}" if driven.steady.reached else f"{early}; not steady: {said}"
+
+
+def idle_line(found: Between) -> str:
+    """What a warm engine did not measure."""
+    return (
+        f"Between points the engine waited {found.between_seconds / found.points * 1000:.0f} ms each, "
+        f"{found.share:.1%} of its time."
+    )
 
 
 def place_in(number: int, total: int) -> str:
@@ -116,11 +154,17 @@ class TerminalScreen:
                 self._bars.update(self._line, completed=event.output_tokens, description=line)
             case Discovered():
                 self._bars.console.print(found_line(event), highlight=False)
-            case PointResult() | Unmeasured():
+            case PointResult() | Unmeasured() | Unwatched():
                 self._bars.update(self._sweep, advance=1)
                 self._bars.update(self._line, visible=False)
-                mark = "[green]✓[/]" if isinstance(event, PointResult) else "[red]✗[/]"
+                mark = mark_of(event)
                 self._bars.console.print(f"  {mark} {escape(result_line(event))}")
+
+
+def mark_of(row: Row) -> str:
+    if not isinstance(row, Unmeasured):
+        return "[green]✓[/]"
+    return "[dim]·[/]" if row.status == SKIPPED else "[red]✗[/]"
 
 
 class PlainScreen:
@@ -152,7 +196,7 @@ class PlainScreen:
                 self._begin(f"{place_in(number, self._total)}: {self._point.label}")
             case Reused(number):
                 self._print(f"{place_in(number, self._total)}: measured before")
-            case PointResult() | Unmeasured():
+            case PointResult() | Unmeasured() | Unwatched():
                 self._print(f"  {result_line(event)}")
             case Discovered():
                 self._print(found_line(event))
@@ -233,12 +277,16 @@ def region_cell(found: Saturation, row: Row) -> str:
 
 def cells(name: str, result: Row) -> list[str]:
     if isinstance(result, Unmeasured):
-        return [name, *["-"] * 6, f"[red]{result.status}[/]"]
+        return [name, *["-"] * 6, f"[{'dim' if result.status == SKIPPED else 'red'}]{result.status}[/]"]
+    if isinstance(result, Unwatched):
+        tokens = result.driven.answered_tokens
+        rate = "-" if tokens is None else f"{tokens / result.driven.seconds:.1f}"
+        return [name, rate, *["-"] * 5, "[dim]unwatched[/]"]
     twice = "" if result.kv_pressure == "free" else f" {result.recomputed_share:.0%}"
     return [
         name,
         f"{result.output_tokens_per_s:.1f}",
-        f"{result.median_first_token_seconds:.2f} s",
+        "-" if result.median_first_token_seconds is None else f"{result.median_first_token_seconds:.2f} s",
         f"{result.mean_running:.1f}",
         str(result.peak_waiting),
         f"{result.peak_kv_share:.0%}",

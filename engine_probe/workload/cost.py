@@ -122,7 +122,7 @@ def measure(engine: Any, name: str, arrivals: Arrivals, num_prompts: int, stream
     )
     plan, clock = make_plan(asked), Clock()
     kept = Kept(engine, clock)
-    drive(kept, plan, sampling_parameters(plan), clock, clock.sleep)
+    drive(kept, plan, sampling_parameters(plan), now=clock, sleep=clock.sleep)
     driver_ns = statistics.median(replay_ns(plan, kept.given) for _ in range(REPLAYS))
     return Cost(name, len(kept.given), kept.step_ns, round(driver_ns))
 
@@ -131,7 +131,7 @@ def replay_ns(plan: Plan, given: list[list[Any]]) -> int:
     clock = Clock()
     engine, parameters = StandIn(given, clock), sampling_parameters(plan)
     before = now()
-    drive(engine, plan, parameters, clock, clock.sleep)
+    drive(engine, plan, parameters, now=clock, sleep=clock.sleep)
     return now() - before
 
 

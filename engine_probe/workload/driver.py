@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
 
 from engine_probe.workload.plan import SECOND_NS, Plan, Request, Session
+from engine_probe.workload.stop import Stop, Why
+
+NEVER = Stop()  # before all are answered
+EVERYTHING: Why = "answered"
+Enough = Callable[[Sequence[int], int], bool]  # asked with the times of all answers and the number in flight
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
@@ -32,7 +37,9 @@ class Outcome(msgspec.Struct, frozen=True):
     started_ns: int
     ended_ns: int
     deliveries: list[Delivery]
-    never_handed: int  # left when the time was up
+    never_handed: int  # left when it ended
+    why: Why = "answered"
+    steps: int = 0
 
     @property
     def aborted(self) -> int:
@@ -48,6 +55,7 @@ class _Driver:
         self.due: list[tuple[int, int, int]] = []  # a heap of (when, session, turn)
         self.in_flight: dict[str, tuple[int, int]] = {}  # id -> (session, turn)
         self.times_ns: dict[str, list[int]] = {}  # id -> planned, handed, finished
+        self.finished_ns: list[int] = []  # in order
         self._words: dict[int, list[int]] = {}  # what a conversation with turns to come has said so far
         self._began_ns: dict[int, int] = {}  # when a user asked; only where there is a pace to keep
         for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
@@ -98,6 +106,7 @@ class _Driver:
     def _answered(self, request_id: str, now_ns: int) -> None:
         number, turn = self.in_flight.pop(request_id)
         self.times_ns[request_id].append(now_ns)
+        self.finished_ns.append(now_ns)
         session = self._plan.sessions[number]
         if turn + 1 < len(session.requests):
             heappush(self.due, (now_ns + self._plan.turn_pause_ns, number, turn + 1))
@@ -112,12 +121,13 @@ class _Driver:
         self._engine.abort_request(list(self.in_flight))
         self.in_flight.clear()
 
-    def outcome(self) -> Outcome:
+    def outcome(self, why: Why, steps: int) -> Outcome:
         deliveries = [
             Delivery(request_id, times[0], times[1], times[2] if len(times) == 3 else None)
             for request_id, times in self.times_ns.items()
         ]
-        return Outcome(self.started_ns, self._now(), deliveries, self._plan.num_requests - len(deliveries))
+        never_handed = self._plan.num_requests - len(deliveries)
+        return Outcome(self.started_ns, self._now(), deliveries, never_handed, why, steps)
 
 
 def _first_arrivals_ns(plan: Plan) -> list[int]:
@@ -132,24 +142,36 @@ def drive(
     engine: Any,
     plan: Plan,
     parameters: Callable[[Request], Any],
+    stop: Stop = NEVER,
+    enough: Enough | None = None,
     now: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Ask everything and wait for the answers, handing over before each step what has come due.
 
-    `engine` is vLLM's `LLMEngine` in this process; `parameters` gives a request's `SamplingParams`. Whatever ends
-    this early (Ctrl-C too) leaves no request of it behind in the engine.
+    `engine` is vLLM's `LLMEngine` in this process; `parameters` gives a request's `SamplingParams`; `enough` says
+    when it is steady. Whatever ends this early (Ctrl-C too) leaves no request of it behind in the engine.
     """
     driver = _Driver(engine, plan, parameters, now)
-    due, in_flight, step = driver.due, driver.in_flight, engine.step  # once, not at every step
-    end_ns = None if plan.time_limit_ns is None else driver.started_ns + plan.time_limit_ns
+    due, in_flight, finished_ns, step = driver.due, driver.in_flight, driver.finished_ns, engine.step  # looked up once
+    end_ns = None if stop.seconds is None else driver.started_ns + round(stop.seconds * SECOND_NS)
+    most = stop.requests
+    steps, why = 0, EVERYTHING
     try:
         while due or in_flight:
             if end_ns is not None and now() >= end_ns:
+                why = "seconds"
+                break
+            if most is not None and len(finished_ns) >= most:
+                why = "requests"
+                break
+            if enough is not None and enough(finished_ns, len(in_flight)):
+                why = "steady"
                 break
             if due and due[0][0] <= now():
                 driver.hand_over_due()
             if in_flight:
+                steps += 1
                 if outputs := step():
                     driver.take(outputs)
             else:
@@ -158,4 +180,4 @@ def drive(
     finally:
         if in_flight:
             driver.abort()
-    return driver.outcome()
+    return driver.outcome(why, steps)

@@ -61,7 +61,6 @@ class Plan(msgspec.Struct, frozen=True):
     loop: Loop | None
     turn_pause_ns: int
     max_concurrency: int | None
-    time_limit_ns: int | None
     notes: list[str]
 
     @property
@@ -102,7 +101,6 @@ def make_plan(workload: Workload, encode: Encode | None = None) -> Plan:
     ]
     loop = loop_of(arrivals) if isinstance(arrivals, ClosedLoop) else None
     pause = workload.prompts.pause_seconds if isinstance(workload.prompts, Conversations) else 0.0
-    limit = workload.time_limit_seconds
     return Plan(
         sessions,
         workload.sampling,
@@ -110,7 +108,6 @@ def make_plan(workload: Workload, encode: Encode | None = None) -> Plan:
         loop,
         nanoseconds(pause),
         workload.max_concurrency,
-        None if limit is None else nanoseconds(limit),
         notes,
     )
 

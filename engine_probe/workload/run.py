@@ -6,21 +6,25 @@ from typing import Any
 
 from engine_probe.errors import InputError
 from engine_probe.workload.dataset import Dataset, Encode
-from engine_probe.workload.driver import Outcome, drive
+from engine_probe.workload.driver import NEVER, Enough, Outcome, drive
 from engine_probe.workload.plan import Plan, check_fits, make_plan
-from engine_probe.workload.sampling import sampling_parameters
+from engine_probe.workload.sampling import UNSEEDED, can_seed, sampling_parameters
 from engine_probe.workload.spec import Workload
+from engine_probe.workload.stop import Stop
 
 
 def plan_for(llm: Any, workload: Workload) -> Plan:
     """The requests of a workload as this `vllm.LLM` is to get them; what does not fit is refused."""
     plan = make_plan(workload, text_encoder(llm, workload))
+    if workload.sampling.temperature and not can_seed(llm.llm_engine):
+        plan.notes.append(UNSEEDED)
     check_fits(plan, llm.llm_engine.model_config.max_model_len)
     return plan
 
 
-def run_plan(llm: Any, plan: Plan) -> Outcome:
-    return drive(llm.llm_engine, plan, sampling_parameters(plan))
+def run_plan(llm: Any, plan: Plan, stop: Stop = NEVER, enough: Enough | None = None) -> Outcome:
+    engine = llm.llm_engine
+    return drive(engine, plan, sampling_parameters(plan, can_seed(engine)), stop, enough)
 
 
 def text_encoder(llm: Any, workload: Workload) -> Encode | None:

@@ -9,9 +9,14 @@ from zlib import crc32
 
 from engine_probe.workload.plan import Plan, Request
 
+UNSEEDED = (
+    "answers are drawn without a seed for each: this vLLM runs on a CPU, where a seeded request whose prompt comes in "
+    "chunks stops the engine; enable_chunked_prefill = false would allow seeds"
+)
 
-def sampling_parameters(plan: Plan) -> Callable[[Request], Any]:
-    """Greedy answers of a length share one object, for the engine copies it; others have a seed of their own."""
+
+def sampling_parameters(plan: Plan, seeded: bool = True) -> Callable[[Request], Any]:
+    """Equal parameters share one object, for the engine copies it; where chance decides each has a seed of its own."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -29,6 +34,17 @@ def sampling_parameters(plan: Plan) -> Callable[[Request], Any]:
             output_kind=kind,
         )
 
-    if not sampling.temperature:
+    if not sampling.temperature or not seeded:
         return lambda request: parameters(request.output_len, None)
     return lambda request: parameters(request.output_len, crc32(f"{plan.seed}/{request.id}".encode()))
+
+
+def can_seed(engine: Any) -> bool:
+    """Whether vLLM can give requests seeds of their own here.
+
+    After each chunk of a prompt but the last, it takes back what a seeded request drew, by moving its torch
+    generator; a generator on a CPU cannot be moved and raises, which ends the engine. Prompts are cut wherever the
+    step's token budget runs out, and again after a preemption, so without whole prompts it cannot be excluded.
+    """
+    config = engine.vllm_config
+    return config.device_config.device_type != "cpu" or not config.scheduler_config.enable_chunked_prefill

@@ -8,7 +8,7 @@ import msgspec
 
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
 from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.lengths import DescriptionError, Length, Positive, PositiveFloat
+from engine_probe.workload.lengths import DescriptionError, Length, Positive
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.trace import Trace
 
@@ -31,7 +31,6 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_len: Length | None = None  # None: as the dataset or trace says
     num_prompts: Positive | None = None  # conversations, where they have several turns; None: all of a file
     max_concurrency: Positive | None = None  # in flight, whatever arrives: the rest waits in front of the engine
-    time_limit_seconds: PositiveFloat | None = None  # what is not answered by then is aborted
     sampling: Sampling = Sampling()
     seed: int = 0
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from engine_probe import load
+from engine_probe.analysis.steady import steady_rate
+from engine_probe.sweep.plan import points, read_sweep
 
 SWEEP = """
 question = "Does it run?"
@@ -135,6 +137,8 @@ def test_a_sweep_killed_in_the_middle_goes_on_where_it_was(folder: Path) -> None
     assert [row["point"]["workload"]["concurrency"] for row in rows] == [2, 3, 200]
     assert {name: (folder / f"killed/points/{name}/iterations.arrow").stat().st_mtime_ns for name in kept} == kept
     assert len(list(folder.glob("killed/points/*.cut-1"))) == 1  # what was cut is kept
+    undisturbed = points(read_sweep(str(folder / "slow.toml"), ["workload.output_len=200"]))
+    assert [row["id"] for row in rows] == [point.key for point in undisturbed]
 
 
 def test_tensor_parallel_one_against_two(folder: Path) -> None:
@@ -150,3 +154,66 @@ def test_tensor_parallel_one_against_two(folder: Path) -> None:
     ranks = [len(load(folder / "parallel/points" / row["id"]).facts["workers"]["ranks"]) for row in rows]
     assert ranks == [1, 1, 1, 2, 2, 2]
     assert "tensor_parallel_size 2: " in done.stdout
+
+
+STOPPING = """
+[stop]
+seconds = 15
+steady = { within = 0.5, after_seconds = 1 }
+saturated = { growth = 0.9, levels = 1 }
+[warm_up]
+requests = 3
+"""
+
+
+def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder: Path) -> None:
+    """With tolerances that any machine meets: whether it stops is tested here, how well it judges elsewhere."""
+    text = SWEEP.replace("output_len = 64", "output_len = 64\nnum_prompts = 4000").replace("[1, 8, 16]", "[8, 9, 10]")
+    (folder / "stopping.toml").write_text(text + STOPPING)
+    done = sweep(folder, "stopping.toml", "--out", "stopping")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "stopping/sweep.json").read_text())
+    first, second, last = result["points"]
+    assert last["status"] == "skipped"
+    assert last["reason"] == "skipped: saturated at concurrency 8 (stop.saturated)"
+    assert "10 at once: skipped: saturated at concurrency 8" in done.stderr
+    for row in (first, second):
+        run = load(folder / "stopping/points" / row["id"])
+        outcome = run.facts["outcome"]
+        assert outcome["why"] in ("steady", "seconds")
+        assert outcome["never_handed_over"] > 0
+        assert run.requests["finish_reason"].to_pylist().count("abort") == outcome["aborted"] > 0
+        assert run.facts["warm_up"]["answered"] >= 3
+        assert run.facts["stop"]["steady"]["within"] == 0.5
+    assert first["driven"]["why"] == "steady"
+    rate, run = first["driven"]["steady"]["rate"], load(folder / "stopping/points" / first["id"])
+    ends = run.iterations["start_ns"].to_numpy() + sum(
+        run.iterations[name].to_numpy() for name in ("schedule_ns", "execute_ns", "update_ns")
+    )
+    seen = ends <= rate["to_ns"]
+    again = steady_rate(
+        run.iterations["start_ns"][0].as_py(), ends[seen], run.iterations["output_tokens"].to_numpy()[seen]
+    )
+    assert again is not None
+    assert again.per_second == pytest.approx(rate["output_tokens_per_s"], rel=1e-6)
+    assert again.half_width == pytest.approx(rate["half_width"], rel=1e-6)
+    assert result["between"]["points"] == 1
+    assert "Between points the engine waited" in done.stdout
+    resumed = sweep(folder, "stopping.toml", "--resume", "stopping")
+    assert resumed.stderr.count("measured before") == 2
+    assert json.loads((folder / "stopping/sweep.json").read_text())["points"] == result["points"]
+
+
+def test_points_without_the_probe_leave_the_drivers_clock_and_are_not_measured_twice(folder: Path) -> None:
+    text = SWEEP.replace('"workload.concurrency" = [1, 8, 16]', "probe = [true, false]")
+    (folder / "watching.toml").write_text("repeats = 2\ninterleave = true\n" + text)
+    done = sweep(folder, "watching.toml", "--out", "watching")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((folder / "watching/sweep.json").read_text())["points"]
+    assert [(folder / "watching/points" / row["id"] / "run.json").is_file() for row in rows] == [True, False] * 2
+    assert {row["driven"]["answered_tokens"] for row in rows} == {64}
+    assert {row["driven"]["steps"] for row in rows} == {64}
+    assert all(row["driven"]["ended_ns"] > row["driven"]["started_ns"] for row in rows)
+    assert "2 pairs are too few to say" in " ".join(done.stdout.split())
+    resumed = sweep(folder, "watching.toml", "--resume", "watching")
+    assert resumed.stderr.count("measured before") == 4

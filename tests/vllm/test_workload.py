@@ -13,15 +13,16 @@ import pytest
 from engine_probe import InputError, Probe, Run
 from engine_probe.workload.arrivals import Burst, OpenLoop
 from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.driver import Outcome
+from engine_probe.workload.driver import NEVER, Outcome
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
+from engine_probe.workload.stop import Stop
 
 
-def record(llm: Any, workload: Workload, folder: Path) -> tuple[Outcome, Run]:
+def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NEVER) -> tuple[Outcome, Run]:
     with Probe(llm, folder, workload=str(workload), telemetry=0.02) as probe:
-        outcome = run_plan(llm, plan_for(llm, workload))
+        outcome = run_plan(llm, plan_for(llm, workload), stop)
     assert probe.run.status == "complete"
     return outcome, probe.run
 
@@ -55,8 +56,8 @@ def test_the_next_turn_begins_with_the_answer_of_the_engine(tiny_llm: Any, tmp_p
 
 
 def test_the_time_limit_aborts_and_leaves_a_working_engine(tiny_llm: Any, tmp_path: Path) -> None:
-    endless = Workload(RandomPrompts(10), Burst(), output_len=490, num_prompts=8, time_limit_seconds=0.05)
-    outcome, run = record(tiny_llm, endless, tmp_path / "limited")
+    endless = Workload(RandomPrompts(10), Burst(), output_len=490, num_prompts=8)
+    outcome, run = record(tiny_llm, endless, tmp_path / "limited", Stop(seconds=0.05))
     assert outcome.aborted > 0
     assert [row["finish_reason"] for row in run.requests.to_pylist()].count("abort") == outcome.aborted
     again, _ = record(tiny_llm, Workload(RandomPrompts(10), output_len=5, num_prompts=3), tmp_path / "again")

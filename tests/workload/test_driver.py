@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from world import ANSWER, MS, START_NS, World, after_ms
 
@@ -10,6 +12,7 @@ from engine_probe.workload.driver import Outcome
 from engine_probe.workload.plan import Plan, make_plan
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.spec import Workload
+from engine_probe.workload.stop import Stop
 
 
 def planned(arrivals: Arrivals, count: int, answer: int = 1, **more: object) -> Plan:
@@ -105,18 +108,41 @@ def test_a_turn_is_everything_said_before_and_what_is_new(stream: bool) -> None:
 
 def test_when_the_time_is_up_nothing_more_is_handed_over_and_the_rest_is_aborted() -> None:
     world = World()
-    outcome = world.drive(planned(ClosedLoop(2), 9, answer=3, time_limit_seconds=0.045))
+    outcome = world.drive(planned(ClosedLoop(2), 9, answer=3), Stop(seconds=0.045))
     assert moments(outcome) == [(0, 0, 30), (0, 0, 30), (30, 30, None), (30, 30, None)]
     assert world.aborted == ["2", "3"]
-    assert (outcome.aborted, outcome.never_handed) == (2, 5)
+    assert (outcome.aborted, outcome.never_handed, outcome.why) == (2, 5, "seconds")
     assert after_ms(outcome.ended_ns) == 50  # the step in which the time ran out is finished
 
 
 def test_the_time_also_ends_while_nobody_asks() -> None:
     world = World()
-    outcome = world.drive(planned(Constant(1), 5, time_limit_seconds=1.5))
+    outcome = world.drive(planned(Constant(1), 5), Stop(seconds=1.5))
     assert after_ms(outcome.ended_ns) == 1500
     assert outcome.never_handed == 3
+
+
+def test_it_ends_with_the_last_of_so_many_answers_and_the_load_is_held_until_then() -> None:
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(2), 9, answer=3), Stop(requests=4))
+    assert (outcome.why, outcome.steps, after_ms(outcome.ended_ns)) == ("requests", 6, 60)
+    assert (outcome.aborted, outcome.never_handed) == (0, 5)
+
+
+def test_it_ends_when_somebody_has_seen_enough_who_is_told_of_every_answer() -> None:
+    world, seen = World(), list[tuple[list[int], int]]()
+
+    def enough(finished_ns: Sequence[int], in_flight: int) -> bool:
+        seen.append(([(moment - START_NS) // MS for moment in finished_ns], in_flight))
+        return len(seen) == 5
+
+    outcome = world.drive(planned(ClosedLoop(2), 9, answer=3), enough=enough)
+    assert seen == [([], 0), ([], 2), ([], 2), ([30, 30], 0), ([30, 30], 2)]
+    assert (outcome.why, outcome.aborted, outcome.never_handed) == ("steady", 2, 5)
+
+
+def test_when_nothing_ends_it_everything_is_answered() -> None:
+    assert World().drive(planned(ClosedLoop(2), 3)).why == "answered"
 
 
 def test_an_interrupted_run_leaves_no_request_behind() -> None:

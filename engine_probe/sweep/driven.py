@@ -1,0 +1,144 @@
+"""What the driver says of a point by its own clock: kept in `run.json`, or alone where no probe watched."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine_probe.errors import InputError, UnavailableError
+from engine_probe.record.folder import process_started
+from engine_probe.workload.driver import Outcome
+from engine_probe.workload.plan import Plan
+from engine_probe.workload.stop import Why
+
+DRIVEN_FILE = "driven.json"
+
+
+class WarmedUp(msgspec.Struct, frozen=True):
+    """What was answered before the recording."""
+
+    seconds: float
+    answered: int
+    aborted: int
+
+
+class Late(msgspec.Struct, frozen=True):
+    median: float
+    most: int
+
+
+class SteadyPart(msgspec.Struct, frozen=True):
+    """The part of the recording in which the rate was steady, and half its 95 % confidence interval."""
+
+    from_ns: int
+    to_ns: int
+    output_tokens_per_s: float
+    half_width: float
+
+    @property
+    def relative(self) -> float:
+        return self.half_width / self.output_tokens_per_s
+
+
+class Steadiness(msgspec.Struct, frozen=True):
+    """Whether a point that was to become steady did, and what of it is known."""
+
+    reached: bool
+    within: float
+    rate: SteadyPart | None
+
+
+class Driven(msgspec.Struct, frozen=True):
+    """How well the plan was kept (what came late came late by the driver, not by the engine), and why it ended."""
+
+    why: Why
+    started_ns: int
+    ended_ns: int
+    process: tuple[int, int | None]  # number and start of the engine's process
+    steps: int
+    handed_over: int
+    aborted: int
+    never_handed_over: int
+    late_ns: Late | None
+    answered_tokens: int | None  # None where answers may end early
+    warmed_up: WarmedUp | None = None
+    steady: Steadiness | None = None
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended_ns - self.started_ns) / 1e9
+
+
+def driven(
+    plan: Plan, outcome: Outcome, warmed: WarmedUp | None = None, steady: dict[str, Any] | None = None
+) -> Driven:
+    late = [delivery.lateness_ns for delivery in outcome.deliveries]
+    length = {request.id: request.output_len for session in plan.sessions for request in session.requests}
+    answers = [length[one.request_id] for one in outcome.deliveries if one.finished_ns is not None]
+    return Driven(
+        why=outcome.why,
+        started_ns=outcome.started_ns,
+        ended_ns=outcome.ended_ns,
+        process=(os.getpid(), process_started(os.getpid())),
+        steps=outcome.steps,
+        handed_over=len(late),
+        aborted=outcome.aborted,
+        never_handed_over=outcome.never_handed,
+        late_ns=Late(statistics.median(late), max(late)) if late else None,
+        answered_tokens=sum(answers) if plan.sampling.ignore_eos else None,
+        warmed_up=warmed,
+        steady=None if steady is None else msgspec.convert(steady, Steadiness),
+    )
+
+
+def write_driven(folder: Path, found: Driven) -> None:
+    """In one step, as a recording's facts are."""
+    partial = folder / f".{DRIVEN_FILE}.partial"
+    try:
+        folder.mkdir(parents=True)
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+        partial.replace(folder / DRIVEN_FILE)
+    except OSError as error:
+        raise UnavailableError(f"cannot write {folder / DRIVEN_FILE}: {error.strerror}; free some space") from error
+
+
+def read_driven(folder: Path) -> Driven:
+    path = folder / DRIVEN_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Driven)
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error})") from error
+
+
+class Between(msgspec.Struct, frozen=True):
+    """Time on warm engines that was not measured: from the end of a point to the beginning of the next.
+
+    Warming up is not in it: that was asked for.
+    """
+
+    points: int  # that followed another on the same engine
+    measured_seconds: float  # theirs
+    between_seconds: float  # before them
+    most_seconds: float
+
+    @property
+    def share(self) -> float:
+        return self.between_seconds / (self.between_seconds + self.measured_seconds)
+
+
+def between(points: Iterable[Driven]) -> Between | None:
+    """None where no point followed another."""
+    order = sorted(points, key=lambda point: (point.process, point.started_ns))
+    gaps, measured = [], 0.0
+    for _, group in groupby(order, key=lambda point: point.process):
+        for before, after in pairwise(group):
+            warming = after.warmed_up.seconds if after.warmed_up else 0.0
+            gaps.append((after.started_ns - before.ended_ns) / 1e9 - warming)
+            measured += after.seconds
+    return Between(len(gaps), measured, sum(gaps), max(gaps)) if gaps else None

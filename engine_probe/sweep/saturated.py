@@ -1,0 +1,47 @@
+"""Going up an axis no further than it pays: the levels beyond the saturated one are skipped, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Annotated
+
+import msgspec
+
+from engine_probe.workload.lengths import Positive
+
+
+class Saturated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Once the output tokens per second have not grown by more than `growth` for so many further `levels`.
+
+    One further level is enough where it recomputed at least `recomputed` of its tokens after preemptions: more load
+    can only make it recompute more.
+    """
+
+    axis: str = "workload.concurrency"
+    growth: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.02
+    levels: Positive = 2
+    recomputed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """What one measurement of a level came to."""
+
+    output_tokens_per_s: float
+    recomputed_share: float
+
+
+def saturated_at(asked: Saturated, levels: Mapping[float, Sequence[Reached]]) -> float | None:
+    """The level behind which throughput no longer grew; None while it does. A level is the mean of its repeats."""
+    best: float | None = None
+    best_rate, further = 0.0, 0
+    for level in sorted(levels):
+        rate = mean(one.output_tokens_per_s for one in levels[level])
+        if best is None or rate > best_rate * (1 + asked.growth):
+            best, best_rate, further = level, rate, 0
+            continue
+        further += 1
+        overloaded = mean(one.recomputed_share for one in levels[level]) >= asked.recomputed
+        if overloaded or further >= asked.levels:
+            return best
+    return None

@@ -1,0 +1,85 @@
+"""Says during a point whether its rate of output tokens is steady yet, from the rows that its recorder holds."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine_probe.analysis.steady import Rate, steady_rate
+from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
+from engine_probe.workload.stop import Steady
+
+COLLECT_NS = 200_000_000  # the ring holds more than two seconds of the fastest steps
+LATER = 1.15  # each look this much later than the one before: who looks all the time sees it steady by chance
+TURNOVERS = 2  # so often everything in flight must have been answered: a burst's rate says nothing of the next
+CALLED, ENDED, TOKENS = (READINGS.index(name) for name in ("called_ns", "update_returned_ns", "delivered_tokens"))
+
+
+class SteadyWatch:
+    """Asked by the driver before every step; looks now and then."""
+
+    def __init__(self, asked: Steady, recorder: Recorder, now: Callable[[], int] = time.monotonic_ns) -> None:
+        self._asked, self._recorder, self._now = asked, recorder, now
+        self._ring: npt.NDArray[np.int64] = np.frombuffer(recorder.ring, dtype=np.int64).reshape(RING_ROWS, -1)
+        self._collected = recorder.appended
+        self._begin_ns: int | None = None
+        self._ends: list[npt.NDArray[np.int64]] = []
+        self._tokens: list[npt.NDArray[np.int64]] = []
+        self._collect_ns = now() + COLLECT_NS
+        self._began_ns, self._next_seconds = now(), asked.after_seconds
+        self._last: Rate | None = None
+        self._reached = False
+
+    def __call__(self, finished_ns: Sequence[int], in_flight: int) -> bool:
+        """`finished_ns`: when each answer came, in order."""
+        now_ns = self._now()
+        if now_ns < self._collect_ns:
+            return False
+        self._collect_ns = now_ns + COLLECT_NS
+        self._collect()
+        seconds = (now_ns - self._began_ns) / 1e9
+        if seconds < self._next_seconds:
+            return False
+        self._next_seconds = seconds * LATER
+        return self._look(finished_ns, in_flight)
+
+    def _collect(self) -> None:
+        """Copies: the ring is written over."""
+        first, last = max(self._collected, self._recorder.appended - RING_ROWS), self._recorder.appended
+        if last == first:
+            return
+        rows = self._ring[np.arange(first, last) % RING_ROWS]
+        if self._begin_ns is None:
+            self._begin_ns = int(rows[0, CALLED])
+        self._ends.append(rows[:, ENDED])
+        self._tokens.append(rows[:, TOKENS])
+        self._collected = last
+
+    def _look(self, finished_ns: Sequence[int], in_flight: int) -> bool:
+        if self._begin_ns is None:
+            return False
+        self._ends, self._tokens = [np.concatenate(self._ends)], [np.concatenate(self._tokens)]
+        self._last = rate = steady_rate(self._begin_ns, self._ends[0], self._tokens[0])
+        if rate is None:
+            return False
+        answered = len(finished_ns) - bisect_left(finished_ns, rate.from_ns)
+        self._reached = rate.relative <= self._asked.within and answered >= TURNOVERS * in_flight
+        return self._reached
+
+    def facts(self) -> dict[str, Any]:
+        """For `run.json`: the last look, and whether it was enough."""
+        rate = self._last
+        known = None
+        if rate is not None:
+            known = {
+                "from_ns": rate.from_ns,
+                "to_ns": rate.to_ns,
+                "output_tokens_per_s": rate.per_second,
+                "half_width": rate.half_width,
+            }
+        return {"reached": self._reached, "within": self._asked.within, "rate": known}
