@@ -24,7 +24,8 @@ PIPED_WIDTH = 80
 @click.command("sweep")
 @click.argument("name", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the shipped sweeps and what each asks.")
-@click.option("--dry-run", is_flag=True, help="Show the points and how they fit, and start nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the points, how they fit and how long they take.")
+@click.option("--like", type=click.Path(path_type=Path), help="Earlier sweeps to predict times from [default: runs].")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the sweep: workload.output_len=8.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/<name>-<time>].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on in this folder; what is complete is kept.")
@@ -34,6 +35,7 @@ def command(
     name: str | None,
     list_only: bool,
     dry_run: bool,
+    like: Path | None,
     settings: tuple[str, ...],
     out: Path | None,
     resume: Path | None,
@@ -51,15 +53,17 @@ def command(
         for shipped in shipped_names():
             click.echo(f"{shipped:24} {read_sweep(shipped).question}")
         return
-    from engine_probe.sweep.fit import check_fit, show_points
+    from engine_probe.hardware import visible_gpus
+    from engine_probe.sweep.fit import check_cards, check_fit
 
     name = name or (str(resume) if resume else "smoke")
     sweep = read_sweep(name, settings)
     check_fit(points(sweep))
     if dry_run:
-        show_points(sweep)
+        predict(sweep, like)
         return
     check_files(points(sweep))
+    check_cards(points(sweep), visible_gpus())
     check_version(force)
     folder = resume or out or Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}"
     if resume is None:
@@ -77,6 +81,21 @@ def command(
         if rows:
             show(rows, folder)
     sys.exit(exit_code(rows))
+
+
+def predict(sweep: SweepFile, like: Path | None) -> None:
+    from rich.console import Console
+
+    from engine_probe.hardware import hardware_facts
+    from engine_probe.sweep.dry_run import show_points
+    from engine_probe.sweep.fit import check_cards
+    from engine_probe.sweep.history import checked_folder, earlier
+    from engine_probe.sweep.plan import points
+
+    hardware = hardware_facts()
+    check_cards(points(sweep), hardware["gpus"])
+    where = checked_folder(like) if like else Path("runs")
+    show_points(sweep, earlier(where, hardware), where, hardware, Console(highlight=False))
 
 
 def exit_code(rows: list[Row]) -> int:

@@ -1,48 +1,18 @@
-"""What a sweep would do, and whether its KV pool holds it: arithmetic on geometries, nothing is started."""
+"""What a sweep would do, and whether memory holds it: arithmetic on geometries, nothing is started."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from engine_probe.engine.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.geometry import BYTES, GIB, geometry
 from engine_probe.errors import InputError
-from engine_probe.sweep.plan import Point, SweepFile, points
+from engine_probe.sweep.estimate import ranks, weights_bytes
+from engine_probe.sweep.plan import Point
 
-
-def show_points(sweep: SweepFile) -> None:
-    """One row per point: what it asks of the KV pool, where the pool's size is known before an engine runs."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    found = points(sweep)
-    engines = len({point.engine.spec for point in found})
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for title in ("id", "model", "point"):
-        table.add_column(title, no_wrap=title != "point")
-    for title in ("requests", "tokens in\nand out", "KV\ntokens", "of the\npool"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for point in found:
-        table.add_row(*cells(point))
-    console = Console(highlight=False)
-    console.print(table)
-    plural = "" if engines == 1 else "s"
-    console.print(
-        f"{len(found)} points on {engines} engine{plural}. How long they take is known once one was measured."
-    )
-
-
-def cells(point: Point) -> list[str]:
-    work = point.workload
-    each, pool = tokens_each(point), pool_tokens(point)
-    asked = None if each is None else each * min(work.at_once, work.requests)
-    share = "-" if pool is None or asked is None else f"{asked / pool:.0%}"
-    lengths = f"{length(work.input_len)} + {length(work.output_len)}"
-    return [point.key, point.engine.model, point.label, f"{work.requests:,}", lengths, length(asked), share]
-
-
-def length(tokens: object) -> str:
-    return f"{tokens:,}" if isinstance(tokens, int) else "-" if tokens is None else "drawn"
+MOST_OF_A_CARD = 1.0
 
 
 def tokens_each(point: Point) -> int | None:
@@ -64,20 +34,21 @@ def pool_tokens(point: Point) -> int | None:
         return (blocks - 1) * block  # one is vLLM's null block
     per_token = kv_bytes_per_token(point)
     if isinstance(given, int) and per_token is not None:
-        return given // per_token
+        return int(given * ranks(point) // per_token)
     return None
 
 
 def kv_bytes_per_token(point: Point) -> int | None:
-    from engine_probe.engine.geometry import geometry
-
+    """Of all ranks together."""
     if point.engine.model not in catalogue_names():
         return None
+    arguments = point.engine.arguments
+    kept_as, computed_as = str(arguments.get("kv_cache_dtype", "auto")), str(arguments.get("dtype", "auto"))
     shape = geometry(catalogue_config(point.engine.model))
-    return shape.kv_bytes_per_token(str(point.engine.arguments.get("kv_cache_dtype", "auto")))
+    return shape.kv_bytes_per_token(computed_as if kept_as == "auto" and computed_as in BYTES else kept_as)
 
 
-def check_fit(found: list[Point]) -> None:
+def check_fit(found: Sequence[Point]) -> None:
     """Refuse a point of which not even one request fits into the pool: it could never end."""
     for point in found:
         pool, each = pool_tokens(point), tokens_each(point)
@@ -86,3 +57,47 @@ def check_fit(found: list[Point]) -> None:
                 f"{point.label}: one request needs {each:,} KV tokens and the pool holds {pool:,}: raise "
                 "num_gpu_blocks_override, or ask for less"
             )
+
+
+def check_cards(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
+    """Refuse what the cards of this machine cannot hold by any means; without a card nothing is known."""
+    if not gpus:
+        return
+    for point in {point.engine.spec: point for point in found}.values():
+        needed = ranks(point)
+        if needed > len(gpus):
+            raise InputError(
+                f"{point.label}: {needed} ranks need as many GPUs, and there are {len(gpus)}: lower "
+                "tensor_parallel_size or pipeline_parallel_size"
+            )
+        weights = weights_bytes(point)
+        held = most_bytes(point, gpus) * needed
+        if weights is not None and weights > held:
+            raise InputError(
+                f"{point.label}: the weights of {point.engine.model} take {weights / GIB:.1f} GiB and {needed} of "
+                f"these GPUs give {held / GIB:.1f}: use a smaller model or type, or raise tensor_parallel_size"
+            )
+        check_pool(point, weights, held)
+
+
+def check_pool(point: Point, weights: float | None, held_bytes: float) -> None:
+    """vLLM refuses to start where its pool cannot hold one request of the longest length."""
+    longest = point.engine.arguments.get("max_model_len")
+    longest = longest if isinstance(longest, int) else tokens_each(point)
+    per_token = kv_bytes_per_token(point)
+    if weights is None or per_token is None or longest is None or pool_tokens(point) is not None:
+        return
+    left = held_bytes - weights
+    if longest * per_token > left:
+        raise InputError(
+            f"{point.label}: one request of {longest:,} tokens takes {longest * per_token / GIB:.1f} GiB of KV cache, "
+            f"and beside the weights at most {left / GIB:.1f} are left: lower max_model_len, or raise "
+            "tensor_parallel_size"
+        )
+
+
+def most_bytes(point: Point, gpus: Sequence[dict[str, Any]]) -> float:
+    """What vLLM may take of the smallest card at most."""
+    share = point.engine.arguments.get("gpu_memory_utilization", MOST_OF_A_CARD)
+    least = min(gpu["memory_bytes"] for gpu in gpus)
+    return float(least) * (share if isinstance(share, int | float) else MOST_OF_A_CARD)

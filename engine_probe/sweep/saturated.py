@@ -19,7 +19,7 @@ class Saturated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     axis: str = "workload.concurrency"
-    growth: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.02
+    growth: Annotated[float, msgspec.Meta(ge=0)] = 0.02
     levels: Positive = 2
     recomputed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
 

@@ -160,7 +160,7 @@ STOPPING = """
 [stop]
 seconds = 15
 steady = { within = 0.5, after_seconds = 1 }
-saturated = { growth = 0.9, levels = 1 }
+saturated = { growth = 50, levels = 1 }
 [warm_up]
 requests = 3
 """

@@ -1,0 +1,109 @@
+"""What `--dry-run` shows: the points, what they ask of the KV pool, and how long they will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from engine_probe.sweep.estimate import Estimate, engine_start, estimate, measured_bandwidth
+from engine_probe.sweep.fit import pool_tokens, tokens_each
+from engine_probe.sweep.history import Past
+from engine_probe.sweep.plan import Point, SweepFile, points
+
+MINUTE, HOUR = 60, 3600
+
+
+def show_points(
+    sweep: SweepFile, past: Sequence[Past], where: Path, hardware: dict[str, Any], console: Console
+) -> None:
+    found = points(sweep)
+    bandwidth = measured_bandwidth(hardware)
+    estimates = [estimate(point, past, bandwidth) for point in found]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for title in ("id", "model", "point"):
+        table.add_column(title, no_wrap=title != "point")
+    for title in ("requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time,\npredicted"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for point, guess in zip(found, estimates, strict=True):
+        table.add_row(*cells(point, past), time_cell(guess))
+    console.print(table)
+    engines = [len(list(group)) for _, group in groupby(found, key=lambda point: point.engine.spec)]
+    console.print(
+        f"{counted(len(found), 'point')} on {counted(len(engines), 'engine')}"
+        + (", of which a search takes as many loads as it needs." if sweep.adaptive else ".")
+    )
+    for line in said(found, estimates, past, where, len(engines), sweep):
+        console.print(line)
+
+
+def said(
+    found: Sequence[Point],
+    estimates: Sequence[Estimate | None],
+    past: Sequence[Past],
+    where: Path,
+    engines: int,
+    sweep: SweepFile,
+) -> list[str]:
+    """The sum, what it rests on, and what is not known."""
+    known = [guess for guess in estimates if guess is not None]
+    lines = []
+    if known and not sweep.adaptive:
+        total = sum(guess.seconds for guess in known)
+        at_least = "at least " if any(guess.basis == "at least" for guess in known) else ""
+        start = engine_start(found, past)
+        starting = f", and {counted(engines, 'engine start')} of about {duration(start)}" if start else ""
+        starting = starting or "; starting engines comes on top"
+        lines.append(f"Predicted: {at_least}{duration(total)} for {len(known)} of {len(found)} points{starting}.")
+    if any(guess.basis == "at least" for guess in known):
+        lines.append("≥: no less than reading all weights in each step takes, at the memory bandwidth measured here.")
+    if any(guess.basis != "at least" for guess in known):
+        lines.append(f"~: from what the same engine measured on such hardware before, below {where}.")
+    if len(known) < len(found):
+        lines.append(
+            f"{counted(len(found) - len(known), 'point')} without a time: nothing below {where} measured this engine "
+            "near this load (--like names another folder), and no memory bandwidth says how fast it could be at best "
+            "(`engine_probe validate` measures it; small models do not depend on it)."
+        )
+    return lines
+
+
+def cells(point: Point, past: Sequence[Past]) -> list[str]:
+    work = point.workload
+    each, pool = tokens_each(point), pool_tokens(point) or pool_before(point, past)
+    asked = None if each is None else each * min(work.at_once, work.requests)
+    share = "-" if pool is None or asked is None else f"{asked / pool:.0%}"
+    lengths = f"{length(work.input_len)} + {length(work.output_len)}"
+    return [point.key, point.engine.model, point.label, f"{work.requests:,}", lengths, length(asked), share]
+
+
+def pool_before(point: Point, past: Sequence[Past]) -> int | None:
+    """What this engine's pool held when it ran here."""
+    return next((one.kv_tokens for one in past if one.point.engine.spec == point.engine.spec), None)
+
+
+def length(tokens: object) -> str:
+    return f"{tokens:,}" if isinstance(tokens, int) else "-" if tokens is None else "drawn"
+
+
+def time_cell(guess: Estimate | None) -> str:
+    if guess is None:
+        return "-"
+    return f"{'≥' if guess.basis == 'at least' else '~'} {duration(guess.seconds)}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if seconds < HOUR:
+        return f"{seconds / MINUTE:.0f} min" if seconds >= 10 * MINUTE else f"{seconds / MINUTE:.1f} min"
+    return f"{seconds / HOUR:.1f} h"
+
+
+def counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
