@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine_probe.analysis.limits import LimitsFound, limits
+from engine_probe.analysis.limits import LimitsFound, idle_gaps, limits
+from engine_probe.analysis.roofline import Roofline, held_up, roofline
 from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.steptime import busy_ns, step_time
 from engine_probe.analysis.summary import Summary
 from engine_probe.analysis.waste import (
     Composition,
@@ -29,16 +31,23 @@ class Anatomy:
     kv_fragmentation: float | None
     prefix_cache_saving: float | None
     straggler: Straggler | None
+    roofline: Roofline | str  # or why there is none
 
 
 def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
     """Of a run at least one step long; `Run.summary` refuses others with a sentence."""
+    summary = run.summary(slo)
+    time = step_time(run.facts, run.iterations, run.workers, busy_ns(run.iterations, idle_gaps(run.iterations)))
+    roofs = roofline(run.facts, run.iterations, run.requests, time)
     return Anatomy(
-        summary=run.summary(slo),
-        limits=limits(run.facts, run.iterations, run.requests, run.workers),
+        summary=summary,
+        limits=limits(
+            run.facts, run.iterations, run.requests, run.workers, None if isinstance(roofs, str) else held_up(roofs)
+        ),
         tax=preemption_tax(run.iterations, run.preemptions),
         composition=composition(run.iterations),
         kv_fragmentation=kv_fragmentation(run.facts, run.iterations),
         prefix_cache_saving=prefix_cache_saving(run.facts, run.iterations),
         straggler=straggler(run.workers),
+        roofline=roofs,
     )

@@ -4,8 +4,8 @@ A request that waits after schedule() returned was refused by something, and the
 batch was full (`max_num_seqs`), the token budget was spent (`max_num_batched_tokens`), or neither, and then the pool
 had no blocks for it. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
 host's (schedule, update, and between them) or the model's. An asynchronous engine does both at once, and only device
-times tell them apart there. Whether a model is held up by compute or by memory bandwidth cannot be told without the
-hardware's ceilings.
+times tell them apart there. Where the hardware's ceilings are known, a model's step near one of its roofs is held up
+by compute or by memory bandwidth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.analysis.roofline import BY_COMPUTE, BY_MEMORY, NEAR
+from engine_probe.analysis.steptime import busy_ns, device_ns
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -44,14 +45,22 @@ LIMITS = (
     Limit(
         "host", "nobody waited; the host took longer than the model", "execute (device, if timed) is the shorter part"
     ),
-    Limit("model", "nobody waited; compute or bandwidth, which takes ceilings to tell", "execute is the longer part"),
+    Limit("model", "nobody waited; the model took longer than the host", "execute is the longer part, near no roof"),
+    Limit(
+        "compute", "nobody waited; the model's products took longest", f"model, {NEAR:.0%} of it at the compute roof"
+    ),
+    Limit(
+        "memory bandwidth",
+        "nobody waited; moving weights and KV took longest",
+        f"model, {NEAR:.0%} of it at the bandwidth roof",
+    ),
     Limit(
         "host or model", "nobody waited; steps overlap, and no device was timed", "asynchronous engine, no device times"
     ),
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
-KV, SEQS, BUDGET, UNTOLD, HOST, MODEL, PACE = range(len(LIMITS))
+KV, SEQS, BUDGET, UNTOLD, HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(len(LIMITS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +76,21 @@ class LimitsFound:
         return max(self.shares, key=lambda name: self.shares[name])
 
 
-def limits(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, workers: pa.Table) -> LimitsFound:
-    """Of a run at least one step long."""
+def limits(
+    facts: dict[str, Any],
+    iterations: pa.Table,
+    requests: pa.Table,
+    workers: pa.Table,
+    roofs: npt.NDArray[Any] | None = None,
+) -> LimitsFound:
+    """Of a run at least one step long; `roofs` is what holds each step up, by its roofline."""
     idle = idle_gaps(iterations)
     idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
-    ends = update_end_ns(iterations)
-    # From the end of one step to the end of the next: steps that overlap are not counted twice.
-    busy = np.diff(ends, prepend=iterations["start_ns"][0].as_py()) - idle_ns
+    busy = busy_ns(iterations, idle)  # steps that overlap are not counted twice
     found = pace(facts, iterations, workers, busy)
+    if roofs is not None:
+        found[(found == MODEL) & (roofs == BY_COMPUTE)] = COMPUTE
+        found[(found == MODEL) & (roofs == BY_MEMORY)] = BANDWIDTH
     for limit, steps in refused(facts, iterations, requests).items():
         found[steps] = limit
     times = np.bincount(found, weights=busy, minlength=len(LIMITS))
@@ -89,16 +105,6 @@ def pace(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: I
         return np.full(len(busy), PACE, dtype=np.int8)
     working = iterations["execute_ns"].to_numpy() if device is None else device
     return np.where(2 * working < busy, HOST, MODEL).astype(np.int8)
-
-
-def device_ns(iterations: pa.Table, workers: pa.Table) -> Integers | None:
-    """Of the slowest rank in each step; None unless every step was timed."""
-    timed = workers.filter(pc.is_valid(workers["device_ns"]))
-    slowest = timed.group_by("iteration").aggregate([("device_ns", "max")]).sort_by("iteration")
-    if not slowest["iteration"].equals(iterations["iteration"]):
-        return None
-    found: Integers = slowest["device_ns_max"].to_numpy()
-    return found
 
 
 def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> dict[int, Flags]:

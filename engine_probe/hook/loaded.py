@@ -26,7 +26,8 @@ def loaded_model(worker: Any) -> dict[str, Any]:
         counted.add(module)
     rest = _rest(model, counted)
     if not counted.head_seen and getattr(model.config, "tie_word_embeddings", False):
-        counted.parts["head"] = dict(counted.parts["embedding"])
+        embedding = counted.parts["embedding"]
+        counted.parts["head"] = {**embedding, "products": embedding["parameters"]}
         counted.tied = True
     if getattr(worker, "lora_config", None) is not None:
         counted.unknown.add("LoRA adapters")
@@ -38,6 +39,7 @@ def loaded_model(worker: Any) -> dict[str, Any]:
         "parts": counted.parts,
         "beside_text": rest,
         "tied_head": counted.tied,
+        "row_bytes": counted.row_bytes,
         "experts": counted.experts,
         "attention": [
             {**dict(zip(ATTENTION, key, strict=True)), "layers": count} for key, count in counted.attention.items()
@@ -55,7 +57,8 @@ class Counted:
 
     def __init__(self) -> None:
         names = ("linear", "experts", "head", "embedding", "other")
-        self.parts = {name: {"parameters": 0, "bytes": 0} for name in names}
+        self.parts = {name: {"parameters": 0, "bytes": 0, "products": 0} for name in names}
+        self.row_bytes = 0
         self.seen: set[int] = set()
         self.dtypes: Counter[str] = Counter()  # bytes
         self.attention: Counter[tuple[int | None, ...]] = Counter()
@@ -71,7 +74,8 @@ class Counted:
         if kinds & HEAD:
             self._head(module)
         elif kinds & EMBEDDING:
-            self._count("embedding", module, matrix(module, "num_embeddings", "embedding_dim"))
+            rows = getattr(module, "num_embeddings_per_partition", None) or module.num_embeddings
+            self.row_bytes += self._count("embedding", module, 0) // rows
         elif kinds & LINEAR:
             self._count("linear", module, matrix(module, "output_size", "input_size"))
         elif kinds & EXPERTS:
@@ -98,7 +102,7 @@ class Counted:
         else:  # its weights are the embedding's
             self.tied = True
             size = sum(bytes_of(parameter) for parameter in module.parameters(recurse=False))
-            self.parts["head"] = {"parameters": values, "bytes": size}
+            self.parts["head"] = {"parameters": values, "bytes": size, "products": values}
 
     def _experts(self, module: Any) -> None:
         here, hidden, width = module.local_num_experts, module.hidden_size, module.intermediate_size_per_partition
@@ -133,6 +137,7 @@ class Counted:
             self.dtypes[plain(dtype)] += values * int(dtype.itemsize)
         self.parts[part]["parameters"] += values + others
         self.parts[part]["bytes"] += size
+        self.parts[part]["products"] += values
         return size
 
 
@@ -163,7 +168,7 @@ def _text_part(model: Any) -> Any:
 def _rest(model: Any, counted: Counted) -> dict[str, int]:
     """Encoders and the like: held, and not read by a step of text."""
     left = list(_unseen(model, counted.seen))
-    return {"parameters": sum(part.numel() for part in left), "bytes": sum(bytes_of(part) for part in left)}
+    return {"parameters": sum(part.numel() for part in left), "bytes": sum(map(bytes_of, left)), "products": 0}
 
 
 def _unseen(model: Any, seen: set[int]) -> Iterator[Any]:

@@ -96,6 +96,7 @@ class Memory(msgspec.Struct):
 class Weights(msgspec.Struct):
     parameters: int
     bytes: int
+    products: int  # multiplications of a matrix product for one token: values of the matrices, without biases
 
 
 class Experts(msgspec.Struct):
@@ -128,6 +129,7 @@ class Loaded(msgspec.Struct):
     parts: dict[str, Weights]  # linear, experts, head, embedding, other
     beside_text: Weights  # encoders of pictures and sound
     tied_head: bool
+    row_bytes: int  # of one token in all embeddings
     experts: list[Experts]
     attention: list[Attention]
     dtypes: dict[str, int]  # bytes of each

@@ -64,22 +64,15 @@ def put(document: dict[str, Any], name: str, value: object) -> None:
     inner[key] = value
 
 
-def convert(
-    document: Mapping[str, Any],
-    kind: type[Section],
-    sections: Mapping[str, type[msgspec.Struct]],
-    whole: str = "a sweep file",
-) -> Section:
-    """The document as a frozen `kind`; `sections` names the keys of each place (`options[]`: of each in a list)."""
+def convert(document: Mapping[str, Any], kind: type[Section], sections: Mapping[str, type[msgspec.Struct]]) -> Section:
+    """The document as a frozen `kind`; `sections` names the keys that each place takes."""
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise InputError(refusal(str(error), document, sections, whole)) from error
+        raise InputError(refusal(str(error), document, sections)) from error
 
 
-def refusal(
-    said: str, document: Mapping[str, Any], sections: Mapping[str, type[msgspec.Struct]], whole: str = "a sweep file"
-) -> str:
+def refusal(said: str, document: Mapping[str, Any], sections: Mapping[str, type[msgspec.Struct]]) -> str:
     """msgspec's words as ours: the key with its path, the value that is there, and what belongs there."""
     problem, _, place = said.partition(" - at `$")
     place = place.strip(".`")
@@ -89,11 +82,10 @@ def refusal(
     key = f"{place}.{named[2]}" if place else named[2]
     if named[1] == "missing required":
         return f"{key} is missing"
-    section = re.sub(r"\[\d+\]", "[]", place)
-    if section not in sections:
+    if place not in sections:
         return f"{key} is not known"
-    known = sections[section].__struct_fields__
-    where = f"[{place}]" if place else whole
+    known = sections[place].__struct_fields__
+    where = f"[{place}]" if place else "a sweep file"
     return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
 
 

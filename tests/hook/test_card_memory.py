@@ -184,8 +184,8 @@ def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
 
 def test_the_model_is_counted_by_what_a_step_does_with_it() -> None:
     loaded = look(worker())["loaded"]
-    assert loaded["parts"]["embedding"] == {"parameters": 6400, "bytes": 12800}
-    assert loaded["parts"]["linear"] == {"parameters": 2048, "bytes": 4096}
+    assert loaded["parts"]["embedding"] == {"parameters": 6400, "bytes": 12800, "products": 0}
+    assert loaded["parts"]["linear"] == {"parameters": 2048, "bytes": 4096, "products": 2048}
     assert loaded["attention"] == [
         {"heads": 2, "kv_heads": 1, "head_size": 32, "window": None, "kv_value_bytes": 2, "layers": 1}
     ]

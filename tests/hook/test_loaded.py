@@ -60,21 +60,21 @@ def vocabulary(kind: type[Layer]) -> Layer:
 def test_a_shard_is_counted_as_the_rank_holds_it() -> None:
     """An eighth of 64 inputs on this rank."""
     layer = RowParallelLinear((16, 8), input_size=64, output_size=16, input_size_per_partition=8)
-    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 256}
+    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 256, "products": 128}
 
 
 def test_weights_packed_away_are_counted_by_their_shape() -> None:
     """A CPU backend gives them to a library, and leaves an empty parameter behind."""
     layer = LinearBase((0,), input_size=8, output_size=16, params_dtype=BF16)
     told = counted(layer)
-    assert told["parts"]["linear"] == {"parameters": 128, "bytes": 256}
+    assert told["parts"]["linear"] == {"parameters": 128, "bytes": 256, "products": 128}
     assert told["dtypes"] == {"bfloat16": 256}
 
 
 def test_quantised_weights_have_their_bytes_and_the_shape_of_their_matrix() -> None:
     """Eight values of four bits in each int32."""
     layer = LinearBase((1, 16), dtype=torch.int32, input_size=8, output_size=16, params_dtype=BF16)
-    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 64}
+    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 64, "products": 128}
 
 
 def test_a_tied_head_is_read_but_held_once() -> None:
@@ -82,7 +82,9 @@ def test_a_tied_head_is_read_but_held_once() -> None:
     head.weight = embedding.weight
     told = counted(embedding, head)
     assert told["tied_head"]
-    assert told["parts"]["head"] == told["parts"]["embedding"] == {"parameters": 80, "bytes": 160}
+    assert told["parts"]["embedding"] == {"parameters": 80, "bytes": 160, "products": 0}
+    assert told["parts"]["head"] == {"parameters": 80, "bytes": 160, "products": 80}
+    assert told["row_bytes"] == 16
     assert (told["parameters"], told["bytes"]) == (80, 160)
 
 
@@ -94,7 +96,7 @@ def test_a_head_of_its_own_is_held_beside_the_embedding() -> None:
 
 def test_a_model_that_uses_the_embedding_as_its_head() -> None:
     told = counted(vocabulary(VocabParallelEmbedding), tie=True)
-    assert told["parts"]["head"] == told["parts"]["embedding"]
+    assert told["parts"]["head"] == {"parameters": 80, "bytes": 160, "products": 80}
     assert told["bytes"] == 160
 
 
@@ -111,7 +113,7 @@ def test_experts_are_told_one_by_one() -> None:
     )
     told = counted(layer)
     assert told["experts"] == [{"held": 4, "all": 8, "per_token": 2, "parameters": 48, "bytes": 96}]
-    assert told["parts"]["experts"] == {"parameters": 192, "bytes": 384}
+    assert told["parts"]["experts"] == {"parameters": 192, "bytes": 384, "products": 192}
 
 
 def test_encoders_are_held_beside_the_text_model() -> None:

@@ -20,7 +20,7 @@ def test_weights_are_those_of_the_checkpoint(tiny_llm: Any, tmp_path: Path) -> N
     size = config.get("head_dim") or hidden // config["num_attention_heads"]
     queries, keys = config["num_attention_heads"] * size, config["num_key_value_heads"] * size
     matrices = layers * (hidden * (queries + 2 * keys) + queries * hidden + 3 * hidden * inner)
-    assert loaded["parts"]["linear"] == {"parameters": matrices, "bytes": 2 * matrices}
+    assert loaded["parts"]["linear"] == {"parameters": matrices, "bytes": 2 * matrices, "products": matrices}
     assert loaded["parts"]["head"]["parameters"] == config["vocab_size"] * hidden
     assert loaded["tied_head"] == config["tie_word_embeddings"]
     assert loaded["parts"]["other"]["parameters"] == (2 * layers + 1) * hidden

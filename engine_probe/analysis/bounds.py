@@ -1,0 +1,29 @@
+"""Figures of every step that the recording tells only between a least and a most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Where both agree the figure is exact."""
+
+    least: Reals
+    most: Reals
+
+    @classmethod
+    def exact(cls, values: Reals) -> Bounds:
+        return cls(values, values)
+
+    def __add__(self, other: Bounds | Reals) -> Bounds:
+        more = other if isinstance(other, Bounds) else Bounds.exact(other)
+        return Bounds(self.least + more.least, self.most + more.most)
+
+    def __mul__(self, factor: float) -> Bounds:
+        return Bounds(self.least * factor, self.most * factor)
