@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,55 +16,102 @@ from engine_probe.commands import goodput_option
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine_probe.analysis.prices import Prices
     from engine_probe.analysis.slo import Slo
 
 PIPED_WIDTH = 100
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a report is held against."""
+
+    slo: Slo | None
+    prices: Prices | None
+    at: Path  # where a price list lies: it names recordings from there
+
+
+@dataclass(frozen=True)
+class Made:
+    """The report's other forms, each made when it is wanted, and the exit code."""
+
+    page: Callable[[], bytes]
+    figures: Callable[[], bytes]
+    code: int
+
+
 @click.command("report", cls=goodput_option.WithGoodput)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this new file.")
+@click.option("--json", "figures", type=click.Path(path_type=Path), help="Write every figure to this new file.")
 @goodput_option.option
-def command(folder: Path, page: Path | None, limits: tuple[str, ...]) -> None:
+@click.option("--money", "prices", metavar="FILE", help="A price list (TOML): cost, revenue, profit, options.")
+@click.option("--cost-per-hour", metavar="SUM", help="What the engine costs an hour in all, as 2.5 or 2.5EUR.")
+@click.option("--price-per-million", metavar="SUM", help="What a million output tokens are sold for.")
+def command(
+    folder: Path,
+    page: Path | None,
+    figures: Path | None,
+    limits: tuple[str, ...],
+    prices: str | None,
+    cost_per_hour: str | None,
+    price_per_million: str | None,
+) -> None:
     """Say what the run or the sweep in FOLDER came to, what limited it, and where its limits are."""
     from rich.console import Console
 
     from engine_probe.analysis.slo import read_goodput
+    from engine_probe.price_list import find_prices, prices_of
     from engine_probe.report.fresh_file import fresh_file
     from engine_probe.report.swept import is_sweep
 
+    slo = read_goodput(list(limits))
+    at = find_prices(prices).parent if prices is not None else Path()
+    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at)
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
-    slo = read_goodput(list(limits))
-    make_page, code = (report_sweep if is_sweep(folder) else report_run)(folder, console, slo)
-    if page is not None:
-        with fresh_file(page) as file:
-            file.write(make_page().encode())
-        click.echo(f"\n{page}")
-    sys.exit(code)
+    made = (report_sweep if is_sweep(folder) else report_run)(folder, console, asked)
+    for path, content in ((page, made.page), (figures, made.figures)):
+        if path is not None:
+            with fresh_file(path) as file:
+                file.write(content())
+            click.echo(f"\n{path}")
+    sys.exit(made.code)
 
 
-def report_run(folder: Path, console: Console, slo: Slo | None) -> tuple[Callable[[], str], int]:
+def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.analysis.anatomy import anatomy
     from engine_probe.record.folder import COMPLETE
+    from engine_probe.report.machine import run_figures
+    from engine_probe.report.money import run_money
+    from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_run
     from engine_probe.report.page import run_page
     from engine_probe.run import load
 
     run = load(folder)
-    found = anatomy(run, slo)
+    found = anatomy(run, asked.slo)
+    money = run_money(run, found, asked.prices, asked.slo, asked.at)
     print_run(run, found, console)
-    return lambda: run_page(run, found), 0 if run.status == COMPLETE else 1
+    console.print(*money_view(money), sep="\n")
+    code = 0 if run.status == COMPLETE else 1
+    return Made(lambda: run_page(run, found, money).encode(), lambda: run_figures(run, found, money), code)
 
 
-def report_sweep(folder: Path, console: Console, slo: Slo | None) -> tuple[Callable[[], str], int]:
+def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     """1 where a point has no whole recording."""
+    from engine_probe.report.machine import sweep_figures
+    from engine_probe.report.money import sweep_money
+    from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_sweep
     from engine_probe.report.page import sweep_page
     from engine_probe.report.sweep_charts import curves
     from engine_probe.report.swept import open_sweep
 
-    swept = open_sweep(folder, slo)
+    swept = open_sweep(folder, asked.slo)
     found = curves(swept)
+    money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
     print_sweep(swept, found, console)
-    return lambda: sweep_page(swept, found), 0 if all(point.anatomy for point in swept.points) else 1
+    console.print(*money_view(money), sep="\n")
+    code = 0 if all(point.anatomy for point in swept.points) else 1
+    return Made(lambda: sweep_page(swept, found, money).encode(), lambda: sweep_figures(swept, found, money), code)

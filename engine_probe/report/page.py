@@ -17,6 +17,9 @@ from engine_probe.errors import InputError
 from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
+from engine_probe.report.money import Money
+from engine_probe.report.money_charts import money_charts
+from engine_probe.report.money_view import money_section
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
@@ -74,9 +77,9 @@ def heading(title: str, below: str) -> Html:
     return element("header", element("h1", title), switch, element("div", below, class_="soft"))
 
 
-def run_page(run: Run, found: Anatomy) -> str:
+def run_page(run: Run, found: Anatomy, money: Money | None = None) -> str:
     page = Page(f"engine_probe: {model_name(run)}")
-    body = joined(run_body(page, run, found, POINTS))
+    body = joined((*run_body(page, run, found, POINTS), money_section(money) if money else ""))
     return page.document(heading(model_name(run), origin(run)), body, settings(run))
 
 
@@ -149,9 +152,9 @@ def settings(run: Run) -> Html:
     return joined((element("h2", "Settings"), grid(["what", "value"], rows, text=(0, 1))))
 
 
-def sweep_page(swept: Swept, curves: Sequence[Curve]) -> str:
+def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:
     page = Page(f"engine_probe: {swept.question}")
-    body = joined(sweep_body(page, swept, curves))
+    body = joined(sweep_body(page, swept, curves, money))
     first = next((point.run for point in swept.points if point.run), None)
     below = f"{len(swept.points)} points in {swept.folder}" + (
         f"; {model_name(first)}, {origin(first)}" if first else ""
@@ -159,7 +162,7 @@ def sweep_page(swept: Swept, curves: Sequence[Curve]) -> str:
     return page.document(heading(swept.question, below), body, settings(first) if first else "")
 
 
-def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Html]:
+def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) -> Iterator[Html]:
     for point in swept.points:
         if point.anatomy is None:
             yield element("div", f"{point.name} was not measured: {point.reason}", class_="warning")
@@ -175,6 +178,9 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve]) -> Iterator[Ht
     yield grid(titles, rows, text=(0, *words))
     yield says(f"{meaning}." for meaning in MEANINGS.values())
     for chart in (*slo_charts(curves), *sweep_charts(swept, curves)):
+        yield page.figure(chart)
+    yield money_section(money)
+    for chart in money_charts(money):
         yield page.figure(chart)
     yield element("h2", "Each point")
     whole = [point for point in swept.points if point.anatomy]

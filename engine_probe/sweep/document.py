@@ -64,15 +64,22 @@ def put(document: dict[str, Any], name: str, value: object) -> None:
     inner[key] = value
 
 
-def convert(document: Mapping[str, Any], kind: type[Section], sections: Mapping[str, type[msgspec.Struct]]) -> Section:
-    """The document as a frozen `kind`; `sections` names the keys that each place takes."""
+def convert(
+    document: Mapping[str, Any],
+    kind: type[Section],
+    sections: Mapping[str, type[msgspec.Struct]],
+    whole: str = "a sweep file",
+) -> Section:
+    """The document as a frozen `kind`; `sections` names the keys of each place (`options[]`: of each in a list)."""
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise InputError(refusal(str(error), document, sections)) from error
+        raise InputError(refusal(str(error), document, sections, whole)) from error
 
 
-def refusal(said: str, document: Mapping[str, Any], sections: Mapping[str, type[msgspec.Struct]]) -> str:
+def refusal(
+    said: str, document: Mapping[str, Any], sections: Mapping[str, type[msgspec.Struct]], whole: str = "a sweep file"
+) -> str:
     """msgspec's words as ours: the key with its path, the value that is there, and what belongs there."""
     problem, _, place = said.partition(" - at `$")
     place = place.strip(".`")
@@ -82,10 +89,11 @@ def refusal(said: str, document: Mapping[str, Any], sections: Mapping[str, type[
     key = f"{place}.{named[2]}" if place else named[2]
     if named[1] == "missing required":
         return f"{key} is missing"
-    if place not in sections:
+    section = re.sub(r"\[\d+\]", "[]", place)
+    if section not in sections:
         return f"{key} is not known"
-    known = sections[place].__struct_fields__
-    where = f"[{place}]" if place else "a sweep file"
+    known = sections[section].__struct_fields__
+    where = f"[{place}]" if place else whole
     return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
 
 

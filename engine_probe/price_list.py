@@ -1,0 +1,69 @@
+"""A price list (TOML) as frozen data, or the few prices that were given on the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.analysis.prices import SECTIONS, Cost, Prices, Sold
+from engine_probe.errors import InputError
+from engine_probe.sweep.document import convert, read_document
+
+SHIPPED = Path(__file__).parent / "prices"
+UNNAMED = ""  # currency of prices that were given without one
+AMOUNT = re.compile(r"\s*(\d*\.?\d+)\s*([A-Za-z€$£¥]*)\s*")
+
+
+def read_prices(name: str) -> Prices:
+    """By path, or by the name of a shipped example."""
+    path = find_prices(name)
+    try:
+        prices = convert(read_document(path), Prices, SECTIONS, "a price list")
+        prices.check()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return prices
+
+
+def find_prices(name: str) -> Path:
+    for path in (Path(name), SHIPPED / f"{name}.toml"):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+    raise InputError(
+        f"there is no price list {name!r}: give the path of a TOML file (shipped as an example: {shipped})"
+    )
+
+
+def prices_of(name: str | None, cost_per_hour: str | None, price_per_million: str | None) -> Prices | None:
+    """What is given by itself takes the place of what the list says; None without anything."""
+    if name is None and cost_per_hour is None and price_per_million is None:
+        return None
+    cost = amount("--cost-per-hour", cost_per_hour)
+    price = amount("--price-per-million", price_per_million)
+    prices = read_prices(name) if name is not None else None
+    named = dict.fromkeys(currency for _, currency in (cost, price) if currency)
+    if prices is not None:
+        named |= {prices.currency: None}
+    if len(named) > 1:
+        raise InputError(f"prices are in {' and '.join(named)}: put all into one currency, no exchange rate is known")
+    prices = prices or Prices(currency=next(iter(named), UNNAMED))
+    if cost[0] is not None:
+        prices = msgspec.structs.replace(prices, fixed=[Cost("--cost-per-hour", per_hour=cost[0])], power=None)
+    if price[0] is not None:
+        prices = msgspec.structs.replace(prices, sold=Sold(per_million_output_tokens=price[0]))
+    return prices
+
+
+def amount(option: str, text: str | None) -> tuple[float | None, str]:
+    """`2.5` or `2.5EUR`."""
+    if text is None:
+        return None, UNNAMED
+    found = AMOUNT.fullmatch(text)
+    if found is None:
+        raise InputError(f"{option} {text}: give a sum that is not negative, as 2.5 or 2.5EUR")
+    return float(found[1]), found[2]

@@ -1,0 +1,119 @@
+"""The figures of a report for machines: JSON, each metric by its name, with unit and formula beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from engine_probe.analysis.anatomy import Anatomy
+from engine_probe.analysis.capacity import most_load
+from engine_probe.analysis.comparison import METRICS
+from engine_probe.analysis.money import MONEY
+from engine_probe.analysis.repeats import repeated
+from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
+from engine_probe.report.levels import by_load
+from engine_probe.report.money import Money, worth_showing
+from engine_probe.report.slo_view import slo_of
+from engine_probe.report.sweep_charts import Curve
+from engine_probe.report.swept import Swept
+from engine_probe.run import Run
+
+
+def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:
+    return encoded(
+        {
+            "kind": "run",
+            "folder": str(run.folder),
+            "metrics": described(money),
+            "summary": found.summary,
+            "figures": {metric.name: metric.value(found.summary) for metric in METRICS},
+            "limited_by": found.limits.shares,
+            "money": accounted(money),
+        }
+    )
+
+
+def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
+    return encoded(
+        {
+            "kind": "sweep",
+            "folder": str(swept.folder),
+            "question": swept.question,
+            "metrics": described(money),
+            "curves": [curve_figures(curve) for curve in curves],
+            "points": [
+                {"name": point.name, "id": point.id, "summary": point.anatomy and point.anatomy.summary}
+                | ({} if point.anatomy else {"reason": point.reason})
+                for point in swept.points
+            ],
+            "money": accounted(money),
+        }
+    )
+
+
+def curve_figures(curve: Curve) -> dict[str, Any]:
+    limit = most_load(curve.figures) if slo_of(curve) else None
+    levels = [
+        {
+            "load": same[0].load,
+            "figures": {metric.name: repeated([metric.value(each.summary) for each in same]) for metric in METRICS},
+        }
+        for same in by_load(curve.figures)
+    ]
+    found = curve.found
+    return {
+        "label": curve.label,
+        "unit": curve.unit,
+        "levels": levels,
+        "equilibrium": found.equilibrium,
+        "saturation": found.saturation,
+        "kv": found.kv,
+        "notes": found.notes,
+        "slo": slo_of(curve),
+        "most_load": limit,
+        "measure_next": [
+            offer for offer in (sharpen_saturation(found), sharpen_slo(limit) if limit else None) if offer is not None
+        ]
+        if curve.worth_words
+        else [],
+    }
+
+
+def described(money: Money) -> dict[str, dict[str, str]]:
+    """Every metric there can be: its unit and formula."""
+    said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in METRICS}
+    return said | {
+        metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
+    }
+
+
+def accounted(money: Money) -> dict[str, Any] | None:
+    if not worth_showing(money):
+        return None
+    return {
+        "currency": money.currency,
+        "prices": money.prices,
+        "curves": [
+            {
+                "label": curve.label,
+                "unit": curve.unit,
+                "cards": curve.cards,
+                "levels": curve.accounts.levels,
+                "energy_in_cost": curve.accounts.with_energy,
+                "energy_from": curve.accounts.energy_sources,
+                "break_even": curve.accounts.break_even,
+                "notes": curve.accounts.notes,
+            }
+            for curve in money.curves
+        ],
+        "cards": [{"fewer": pair.fewer.cards, "more": pair.more.cards, "levels": pair.rows} for pair in money.cards],
+        "options": money.offered,
+        "cheapest_by_demand": money.steps,
+    }
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """NaN and infinity are null."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=1)

@@ -1,0 +1,98 @@
+"""Energy from telemetry: the card's counter where it has one, the area under its power otherwise, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from engine_probe.analysis.energy import Energy, energy
+from engine_probe.record.schema import SCHEMAS
+
+MS = 1_000_000
+S = 1000 * MS
+Make = Callable[..., pa.Table]
+
+
+@pytest.fixture
+def steps(iterations: Make) -> pa.Table:
+    """A second: 100 steps of 10 ms."""
+    return iterations(100)
+
+
+def samples(*times_ms: float, device: int | None = 0, **columns: Callable[[float], int]) -> list[dict[str, Any]]:
+    return [
+        {"time_ns": int(at * MS), "device": device, **{name: value(at) for name, value in columns.items()}}
+        for at in times_ms
+    ]
+
+
+def telemetry(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, SCHEMAS["telemetry"])
+
+
+def found(steps: pa.Table, rows: list[dict[str, Any]], **facts: Any) -> Energy:
+    result = energy(facts, steps, telemetry(rows))
+    assert isinstance(result, Energy), result
+    return result
+
+
+def test_the_counter_is_read_at_both_ends_of_the_run(steps: pa.Table) -> None:
+    """300 W are 300 mJ a millisecond; it was running long before. Power says something else and is not asked."""
+    rows = samples(-50, 500, 1050, energy_mj=lambda at: int(10_000_000 + 300 * at), power_mw=lambda _: 1)
+    result = found(steps, rows)
+    assert result.watts == pytest.approx(300)
+    assert result.cards[0].joules == pytest.approx(300)
+    assert result.sources == ("energy counter",)
+
+
+def test_without_a_counter_power_is_summed_over_time(steps: pa.Table) -> None:
+    """From 100 to 300 W evenly: 200 J."""
+    result = found(steps, samples(0, 250, 500, 750, 1000, power_mw=lambda at: int(100_000 + 200 * at)))
+    assert result.cards[0].joules == pytest.approx(200)
+    assert result.sources == ("power over time",)
+
+
+def test_samples_that_come_at_uneven_times_count_for_their_time(steps: pa.Table) -> None:
+    """100 W to 900 ms, then a rise to 300 W: 90 J and 20 J."""
+    rows = samples(0, 100, 900, 1000, power_mw=lambda at: 300_000 if at == 1000 else 100_000)
+    assert found(steps, rows).cards[0].joules == pytest.approx(110)
+
+
+@pytest.mark.parametrize("counter", [lambda _: 7, lambda at: int(-at)], ids=["stands still", "falls"])
+def test_a_counter_that_does_not_count_is_not_believed(steps: pa.Table, counter: Callable[[float], int]) -> None:
+    rows = samples(0, 500, 1000, energy_mj=counter, power_mw=lambda _: 250_000)
+    assert found(steps, rows).sources == ("power over time",)
+
+
+def test_cards_add_up_and_those_of_others_are_left_out(steps: pa.Table) -> None:
+    def card(device: int, held: int) -> list[dict[str, Any]]:
+        return samples(
+            0, 1000, device=device, power_mw=lambda _: 100_000 * (device + 1), process_memory_bytes=lambda _: held
+        )
+
+    result = found(steps, [*card(0, 5), *card(1, 5), *card(2, 0)])
+    assert result.watts == pytest.approx(300)
+    assert result.notes == ("card 2 holds nothing of this engine and is left out",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "no card was sampled"),
+        (samples(0, 1000, device=None), "no card was sampled"),
+        (samples(0, 1000, temperature_c=lambda _: 40), "card 0: it tells neither energy nor power"),
+        (samples(0, 500, power_mw=lambda _: 1), "card 0: its samples cover less than 90% of the run"),
+        (samples(500, power_mw=lambda _: 1), "card 0: its samples cover less than 90% of the run"),
+    ],
+)
+def test_where_it_is_not_known_the_reason_is(steps: pa.Table, rows: list[dict[str, Any]], reason: str) -> None:
+    assert energy({}, steps, telemetry(rows)) == reason
+
+
+def test_a_part_of_a_card_has_no_power_of_its_own(steps: pa.Table) -> None:
+    facts = {"telemetry": {"devices": [{"device": 0, "mig_instance": True}]}}
+    reason = energy(facts, steps, telemetry(samples(0, 1000, power_mw=lambda _: 1)))
+    assert reason == "card 0 is shared (MIG): its power is not this engine's alone"
