@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Percent by which a figure may lie behind its baseline, or a card behind its equals.",
 )
+@click.option("--ray", "address", help="Every machine of a Ray cluster at once: auto, or HOST:PORT of its head.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -43,12 +44,15 @@ def command(
     json_path: Path | None,
     baseline_path: Path | None,
     tolerance: float,
+    address: str | None,
 ) -> None:
     """Measure this hardware and say whether it is what was paid for.
 
     Ends with 1 when a verdict is FAIL, with 3 when a figure is INVALID, else with 0.
     """
     tests = chosen_tests(only)
+    if address is not None:
+        context.exit(on_a_fleet(address, wanted, only, quick, json_path, baseline_path, tolerance))
     if find_spec("torch") is None:
         raise UnavailableError("torch is not installed, and every figure comes from it: pip install torch")
     from kernels_bench import ceilings, files, report, screen, suite
@@ -72,6 +76,31 @@ def command(
     if stored:
         click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
     context.exit(report.exit_code(done))
+
+
+def on_a_fleet(
+    address: str,
+    wanted: str | None,
+    only: str | None,
+    quick: bool,
+    json_path: Path | None,
+    baseline_path: Path | None,
+    tolerance: float,
+) -> int:
+    from kernels_bench import files, fleet, fleet_report, fleet_results
+
+    if json_path:
+        files.check_writable(json_path)
+    if baseline_path:
+        files.read_report(baseline_path)
+    arguments = ("--tolerance", str(tolerance), *(("--only", only) if only else ()), *(("--quick",) if quick else ()))
+    saved = baseline_path.read_bytes() if baseline_path else None
+    asked = fleet.Asked(wanted, arguments, tolerance / 100, saved)
+    done = fleet.run(address, asked, lambda text: click.echo(text, err=True))
+    if json_path:
+        files.write_report(done, json_path)
+    fleet_report.show_fleet(done)
+    return fleet_results.fleet_exit_code(done)
 
 
 def chosen_tests(only: str | None) -> tuple[str, ...]:

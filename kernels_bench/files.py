@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from kernels_bench.errors import InputError, UnavailableError
-from kernels_bench.results import FAIL, INVALID, Figure, Report
+from kernels_bench.results import FAIL, INVALID, Figure, Report, Struct
 
 
 def check_writable(path: Path) -> None:
@@ -21,7 +21,7 @@ def check_writable(path: Path) -> None:
         raise InputError(f"--json {path}: the folder {path.parent} cannot be written to; name another file")
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Struct, path: Path) -> None:
     try:
         with path.open("xb") as file:
             file.write(msgspec.json.encode(report) + b"\n")

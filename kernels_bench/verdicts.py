@@ -191,12 +191,12 @@ def _narrow_link(readings: Sequence[Reading], before: Health) -> list[str]:
     return reasons
 
 
-def outliers(results: Sequence[Result], names: dict[str, str], tolerance: float) -> list[Result]:
-    """The same results, with the card named that lags behind its equals in the same box."""
+def outliers(results: Sequence[Result], names: dict[str, str], tolerance: float, where: str = "here") -> list[Result]:
+    """The same results, with the card named that lags behind its equals in the same box, or in the same fleet."""
     judged = []
     for result in results:
         others = [other for other in results if _comparable(result, other, names)]
-        judged.append(_against(result, others, tolerance) if others else result)
+        judged.append(_against(result, others, tolerance, where) if others else result)
     return judged
 
 
@@ -213,14 +213,14 @@ def _comparable(one: Result, other: Result, names: dict[str, str]) -> bool:
     )
 
 
-def _against(result: Result, others: list[Result], tolerance: float) -> Result:
+def _against(result: Result, others: list[Result], tolerance: float, where: str) -> Result:
     values = [other.figure.value for other in others if other.figure]
     if result.figure is None or gain(result.figure, statistics.median(values)) >= -tolerance:
         return result
     median = quantity(statistics.median(values), result.figure.unit)
     change = gain(result.figure, statistics.median(values))
     if len(others) + 1 >= FEW:
-        reason = f"{result.device} is the outlier: {change:+.1%} against {median}, the median of its equals here"
+        reason = f"{result.device} is the outlier: {change:+.1%} against {median}, the median of its equals {where}"
     else:
         reason = f"{change:+.1%} against {median} of {others[0].device}; of two, neither is known to be right"
     return msgspec.structs.replace(result, verdict=worst_of((result.verdict, WARN)), reasons=(reason, *result.reasons))

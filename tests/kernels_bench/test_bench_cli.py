@@ -43,7 +43,7 @@ def existing(tmp_path: Path) -> str:
         (["--baseline", "nowhere.json"], 2, "nowhere.json cannot be read: No such file"),
         (["--tolerance", "0"], 2, "0"),
         (["--json", "nowhere/x.json"], 2, "there is no folder nowhere"),
-        (["--ray"], 2, "No such option"),
+        (["--raay"], 2, "No such option"),
     ],
 )
 def test_wrong_input_is_one_sentence(arguments: list[str], code: int, said: str) -> None:

@@ -1,0 +1,84 @@
+"""Many machines as one: outliers by model, versions that differ, one exit code; nodes with and without cards."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels_bench.errors import UnavailableError
+from kernels_bench.fleet import Place, chosen
+from kernels_bench.fleet_report import show_fleet
+from kernels_bench.fleet_results import FleetReport, Node, across, differences, fleet_exit_code
+from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
+from tests.kernels_bench.fakes import figure
+
+
+def node(name: str, value: float, model: str = "NVIDIA H200", torch: str = "2.13", verdict: Verdict = MEASURED) -> Node:
+    card = Device("cuda:0", model, f"GPU-{name}", 141 << 30, 50 << 20, 132, "9.0")
+    result = Result(verdict, ("a reason",), "cuda:0", figure=figure(value))
+    part = DeviceReport(card, Health(), Health(), ())
+    report = Report("kernels_bench/1", "2026-11-21", 1.0, ("x",), True, 0.05, {"torch": torch}, (part,), (result,))
+    return Node(name, name, report)
+
+
+def fleet(*nodes: Node) -> FleetReport:
+    return FleetReport("kernels_bench.fleet/1", "2026-11-21", 9.0, ("x",), 0.05, nodes)
+
+
+def verdicts(nodes: tuple[Node, ...]) -> list[Verdict]:
+    return [each.report.results[0].verdict for each in nodes if each.report]
+
+
+def test_the_slow_card_of_the_fleet_is_named_with_its_node() -> None:
+    judged = across([node("a", 4.3e12), node("b", 3.6e12), node("c", 4.31e12), Node("d", "d", failed="gone")], 0.05)
+    assert verdicts(judged) == [MEASURED, WARN, MEASURED]
+    assert judged[1].report is not None
+    result = judged[1].report.results[0]
+    assert result.device == "cuda:0"
+    assert result.reasons[0].startswith("b/cuda:0 is the outlier: -16.4% against 4.3")
+    assert result.reasons[0].endswith("the median of its equals in the fleet")
+
+
+def test_cards_of_other_models_are_no_equals() -> None:
+    others = [node("a", 4.3e12), node("b", 4.29e12), node("c", 0.7e12, model="NVIDIA L40S")]
+    assert verdicts(across(others, 0.05)) == [MEASURED] * 3
+
+
+def test_versions_that_differ_are_said() -> None:
+    (said,) = differences([node("a", 1e12), node("b", 1e12, torch="2.12"), node("c", 1e12)])
+    assert (said.verdict, said.text) == (WARN, "torch differs: 2.13 on a, c; 2.12 on b")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "failed", "code"), [(MEASURED, "", 0), (MEASURED, "gone", 3), (INVALID, "", 3), (FAIL, "gone", 1)]
+)
+def test_one_exit_code_for_all(verdict: Verdict, failed: str, code: int) -> None:
+    lost = (Node("z", "z", failed=failed),) if failed else ()
+    assert fleet_exit_code(fleet(node("a", 1e12), node("b", 1e12, verdict=verdict), *lost)) == code
+
+
+def test_the_table_has_a_row_for_each_device_and_for_the_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    show_fleet(
+        fleet(node("gpu-1", 4.3e12), node("gpu-2", 3.6e12, verdict=FAIL), Node("gpu-3", "3", failed="it [died]"))
+    )
+    shown = capsys.readouterr().out
+    assert [line.split()[:2] for line in shown.splitlines()[2:5]] == [
+        ["gpu-1", "cuda:0"],
+        ["gpu-2", "cuda:0"],
+        ["gpu-3", "-"],
+    ]
+    assert "FAIL gpu-2/cuda:0 memory copy: a reason" in shown
+    assert "INVALID gpu-3: it [died]" in shown
+    assert "3 nodes, 1 without a report, 2 devices: 1 FAIL, 1 INVALID, 1 MEASURED" in shown
+
+
+def test_cards_are_measured_where_there_are_some() -> None:
+    places = [Place("head", "h", 8, 0), Place("gpu-1", "1", 64, 8)]
+    with_cards, left_out = chosen(places, None)
+    assert [(place.name, place.gpus) for place in with_cards] == [("gpu-1", 8)]
+    assert left_out[0].text == "left out, for Ray knows of no GPU there: head"
+    everywhere, none = chosen(places, "cpu")
+    assert [(place.name, place.cpus, place.gpus) for place in everywhere] == [("head", 8, 0), ("gpu-1", 64, 0)]
+    assert none == []
+    assert chosen(places[:1], None)[0][0].gpus == 0
+    with pytest.raises(UnavailableError, match="no node of this Ray cluster has a GPU"):
+        chosen(places[:1], "all")
