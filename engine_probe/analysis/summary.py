@@ -14,6 +14,7 @@ from engine_probe.analysis.goodput import Goodput, goodput
 from engine_probe.analysis.metrics import ANSWERED, LATENCIES, answered, mean_over_time
 from engine_probe.analysis.sample import Sample
 from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.steady_part import SteadyState, steady_state, within
 from engine_probe.analysis.tokens import update_end_ns
 
 PERCENTILES = (50, 90, 99)
@@ -74,6 +75,8 @@ class Summary:
     steadiness: Steadiness | None
     latencies: tuple[LatencyFigures, ...]
     goodput: Goodput | None  # None unless limits were named
+    steady: SteadyState | None  # None where all came before any was answered, or in too short a time
+    steady_latencies: tuple[LatencyFigures, ...]  # of requests that arrived in it; empty without it
     probe_share: float  # of the whole time
     probe_median_ns: float
 
@@ -97,6 +100,7 @@ def summarise(
     prompt, told = (pc.sum(whole[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens"))
     blocks = facts["kv"]["blocks"]
     named = {name: int(column[f"{name}_ns"].sum()) / (end - begin) for name in ("schedule", "execute", "update")}
+    steady = steady_state(begin, ends, column["output_tokens"], whole, requests)
     return Summary(
         status=status,
         notes=tuple(notes),
@@ -120,13 +124,19 @@ def summarise(
         preemptions=int(column["preempted_requests"].sum()),
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
         steadiness=steadiness(column, ends),
-        latencies=tuple(
-            figures(latency.name, latency.formula, latency.sample_ns(iterations, whole)) for latency in LATENCIES
-        ),
+        latencies=latencies(iterations, whole),
         goodput=goodput(requests, seconds, slo) if slo else None,
+        steady=steady,
+        steady_latencies=latencies(iterations, within(whole, "arrival_ns", steady.window)) if steady else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
     )
+
+
+def latencies(iterations: pa.Table, whole: pa.Table) -> tuple[LatencyFigures, ...]:
+    """Of requests that were answered."""
+    samples = ((latency, latency.sample_ns(iterations, whole)) for latency in LATENCIES)
+    return tuple(figures(latency.name, latency.formula, sample) for latency, sample in samples)
 
 
 def figures(name: str, formula: str, sample: Sample) -> LatencyFigures:

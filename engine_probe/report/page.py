@@ -25,7 +25,7 @@ from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
 from engine_probe.report.swept import Swept
 from engine_probe.report.telemetry_charts import telemetry_charts
-from engine_probe.report.terminal import duration, headlines, judgements, latency_row
+from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
@@ -111,9 +111,8 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     for chart in run_charts(run, found.limits, run.folder.name, points):
         yield page.figure(chart)
     yield from meanwhile(page, run)
-    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), "from what"]
-    rows = [latency_row(latency) for latency in (summary.step_ns, *summary.latencies)]
-    yield joined((element("h3", "Latencies"), grid(titles, rows, text=(0, len(titles) - 1))))
+    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "from what"]
+    yield joined((element("h3", "Latencies"), grid(titles, latency_rows(summary), text=(0, len(titles) - 1))))
     if found.tax.worst:
         worst = ([each.request_id, f"{each.preemptions:,}", duration(each.away_ns)] for each in found.tax.worst)
         yield joined((element("h3", "Longest away by preemption"), grid(["request", "preemptions", "away"], worst)))

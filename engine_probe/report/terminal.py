@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from engine_probe.analysis.goodput import Goodput
-from engine_probe.analysis.summary import PERCENTILES, LatencyFigures, Summary
+from engine_probe.analysis.steady_part import SteadyState
+from engine_probe.analysis.summary import PERCENTILES, Summary
 from engine_probe.report.plain import plain
 
 
@@ -65,34 +66,59 @@ def goodput_line(found: Goodput) -> str:
     )
 
 
+def steady_line(steady: SteadyState, summary: Summary) -> str:
+    """Its throughput beside the whole run's."""
+    known = f" ± {figures(steady.half_width)}" if steady.half_width is not None else ""
+    changing = "; it was STILL CHANGING all the time" if steady.changing else ""
+    return (
+        f"Between warm-up and the last arrival, {steady.since_start_s:.1f} to "
+        f"{steady.since_start_s + steady.seconds:.1f} s: {steady.output_tokens_per_s:,.1f}{known} tokens/s, "
+        f"{figures(steady.requests_per_s)} requests/s (the whole run: {summary.output_tokens_per_s:,.1f} and "
+        f"{figures(summary.requests_per_s)}){changing}"
+    )
+
+
 def latency_table(summary: Summary) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for title in ("n", "mean", *(f"p{percent}" for percent in PERCENTILES)):
         table.add_column(title, justify="right", no_wrap=True)
+    for title in steady_titles(summary):
+        table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     table.add_column("from what", style="dim")
-    for latency in (summary.step_ns, *summary.latencies):
-        table.add_row(*latency_row(latency))
+    for row in latency_rows(summary):
+        table.add_row(*row)
     return table
 
 
-def latency_row(latency: LatencyFigures) -> list[str]:
-    percentiles = (duration(latency.percentiles_ns[percent]) for percent in PERCENTILES)
-    return [latency.name, f"{latency.count:,}", duration(latency.mean_ns), *percentiles, latency.formula]
+def steady_titles(summary: Summary) -> list[str]:
+    """Columns for requests that arrived in the steady part, where there is one."""
+    return [f"steady p{percent}" for percent in PERCENTILES if percent != 90] if summary.steady_latencies else []
+
+
+def latency_rows(summary: Summary) -> Iterator[list[str]]:
+    steady = {latency.name: latency.percentiles_ns for latency in summary.steady_latencies}
+    for latency in (summary.step_ns, *summary.latencies):
+        percentiles = (duration(latency.percentiles_ns[percent]) for percent in PERCENTILES)
+        apart = steady.get(latency.name, {})
+        aside = (duration(apart.get(int(title.rpartition("p")[2]))) for title in steady_titles(summary))
+        yield [latency.name, f"{latency.count:,}", duration(latency.mean_ns), *percentiles, *aside, latency.formula]
 
 
 def judgements(summary: Summary) -> Iterator[Text]:
     """The summary on itself: what it rests on, and what watching cost."""
     steady = summary.steadiness
-    if steady is None:
+    if steady is None and summary.steady is None:
         yield Text("No steady part: too few steps in which nearly as many requests ran as ever.", style="yellow")
-    else:
+    if steady is not None:
         word = Text("UNSTABLE", style="bold red") if steady.unstable else Text("steady", style="green")
         yield Text.assemble(
             word,
             f": {steady.output_tokens_per_s:.1f} ± {steady.output_tokens_per_s * steady.spread:.1f} tokens/s "
             f"(± {steady.spread:.1%}) over the {steady.seconds:.1f} s with nearly as many running as ever",
         )
+    if summary.steady:
+        yield Text(steady_line(summary.steady, summary), "yellow" if summary.steady.changing else "")
     if any(figure is None for latency in summary.latencies for figure in latency.percentiles_ns.values()):
         yield Text("A percentile is given only where the sample has one: p90 from 10 values on, p99 from 100.", "dim")
     yield Text(
