@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from engine_probe.analysis.effect import holm
 from engine_probe.analysis.summary import Summary
 
 SIGNIFICANT = 0.05
-STEPS = 2001  # of the integral; odd, for Simpson's rule
 
 Verdict = Literal["better", "worse", "not different", "no repeats"]
 
@@ -115,46 +115,28 @@ def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]
 
 def welch(old: Sequence[float], new: Sequence[float]) -> float | None:
     """Two-sided p of Welch's t-test; None without repeats on both sides."""
-    if len(old) < 2 or len(new) < 2:
-        return None
-    errors = [float(np.var(side, ddof=1)) / len(side) for side in (old, new)]
-    distance, error = float(np.mean(new) - np.mean(old)), sum(errors)
-    if not error:
-        return 0.0 if distance else 1.0
-    freedom = error**2 / sum(part**2 / (len(side) - 1) for part, side in zip(errors, (old, new), strict=True))
-    return student(distance / math.sqrt(error), freedom)
+    return tested(old, new)[0]
 
 
 def tested(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
     """p of Welch's test, and the interval at 95 % of the difference that belongs to it."""
     if len(old) < 2 or len(new) < 2:
         return None, None
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit  # what scipy.stats asks, without its long import
 
     errors = [float(np.var(side, ddof=1)) / len(side) for side in (old, new)]
-    distance, error = float(np.mean(new) - np.mean(old)), sum(errors)
-    half = 0.0
-    if error:
-        freedom = error**2 / sum(part**2 / (len(side) - 1) for part, side in zip(errors, (old, new), strict=True))
-        half = float(t.ppf(1 - SIGNIFICANT / 2, freedom)) * math.sqrt(error)
-    return welch(old, new), (distance - half, distance + half)
-
-
-def student(t: float, freedom: float) -> float:
-    """Two-sided p of Student's t: with t = sqrt(freedom) tan(angle) the density is a power of the cosine."""
-    angles = np.linspace(0, math.atan(abs(t) / math.sqrt(freedom)), STEPS)
-    weights = np.where(np.arange(STEPS) % 2, 4.0, 2.0)
-    weights[[0, -1]] = 1.0
-    inside = float((weights * np.cos(angles) ** (freedom - 1)).sum()) * float(angles[1]) / 3
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
-    return max(0.0, 1 - 2 * scale * inside)
+    distance, error = float(np.mean(new) - np.mean(old)), math.sqrt(sum(errors))
+    if not error:
+        return 0.0 if distance else 1.0, (distance, distance)
+    freedom = error**4 / sum(part**2 / (len(side) - 1) for part, side in zip(errors, (old, new), strict=True))
+    half = float(stdtrit(freedom, 1 - SIGNIFICANT / 2)) * error
+    return float(2 * stdtr(freedom, -abs(distance) / error)), (distance - half, distance + half)
 
 
 def corrected(found: Sequence[Change]) -> list[Change]:
-    """Holm: the smallest p times how many are judged, the next times one less, and never below the one before."""
-    judged = sorted((index for index, each in enumerate(found) if each.p is not None), key=lambda i: found[i].p or 0.0)
-    result, floor = list(found), 0.0
-    for place, index in enumerate(judged):
-        floor = max(floor, min(1.0, (found[index].p or 0.0) * (len(judged) - place)))
-        result[index] = replace(found[index], p=floor)
+    """Holm, over all that have a p."""
+    judged = [index for index, each in enumerate(found) if each.p is not None]
+    result = list(found)
+    for index, p in zip(judged, holm([found[index].p or 0.0 for index in judged]), strict=True):
+        result[index] = replace(found[index], p=p)
     return result

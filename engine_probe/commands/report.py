@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from engine_probe.commands import goodput_option
+from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +30,7 @@ class Asked:
     slo: Slo | None
     prices: Prices | None
     at: Path  # where a price list lies: it names recordings from there
+    scores: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Made:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this new file.")
 @click.option("--json", "figures", type=click.Path(path_type=Path), help="Write every figure to this new file.")
+@click.option(
+    "--score", "scores", type=click.Path(path_type=Path), help="Test a score of the answers too: CSV or JSON (sweeps)."
+)
 @goodput_option.option
 @click.option("--money", "prices", metavar="FILE", help="A price list (TOML): cost, revenue, profit, options.")
 @click.option("--cost-per-hour", metavar="SUM", help="What the engine costs an hour in all, as 2.5 or 2.5EUR.")
@@ -52,6 +57,7 @@ def command(
     folder: Path,
     page: Path | None,
     figures: Path | None,
+    scores: Path | None,
     limits: tuple[str, ...],
     prices: str | None,
     cost_per_hour: str | None,
@@ -67,9 +73,11 @@ def command(
 
     slo = read_goodput(list(limits))
     at = find_prices(prices).parent if prices is not None else Path()
-    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at)
+    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores)
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
+    if scores is not None and not is_sweep(folder):
+        raise InputError(f"--score tells loads apart, and {folder} is a single run: name a sweep's folder")
     made = (report_sweep if is_sweep(folder) else report_run)(folder, console, asked)
     for path, content in ((page, made.page), (figures, made.figures)):
         if path is not None:
@@ -105,10 +113,13 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_sweep
     from engine_probe.report.page import sweep_page
+    from engine_probe.report.scores import read_scores
     from engine_probe.report.sweep_charts import curves
     from engine_probe.report.swept import open_sweep
 
     swept = open_sweep(folder, asked.slo)
+    if asked.scores is not None:
+        swept = replace(swept, scores=read_scores(asked.scores, {point.id: None for point in swept.points}))
     found = curves(swept)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
     print_sweep(swept, found, console)

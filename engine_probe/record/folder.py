@@ -17,6 +17,7 @@ from engine_probe.record.schema import SCHEMA_VERSION
 AnyPath = str | os.PathLike[str]
 
 RUN_FILE = "run.json"
+ANSWERS_FILE = "answers.json"  # of a sweep's points: request id -> checksum of the tokens of its answer
 # Deleted to make room for the last words of a run whose disk is full.
 RESERVE_FILE = ".reserve"
 RESERVE_BYTES = 256 * 1024

@@ -14,6 +14,7 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
+from engine_probe.report.load_effect import effect_sentences, load_effects
 from engine_probe.report.plain import plain
 from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
@@ -39,6 +40,8 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
     for curve in curves:
         if curve.worth_words or len(curves) == 1:
             console.print(*curve_view(curve), sep="\n")
+            effect = effect_sentences(load_effects(swept.curves[curve.label], swept.scores))
+            console.print(*(Text(plain(said)) for said in effect), sep="\n")
     if len(curves) > 1 and (alone := [curve for curve in curves if curve.figures and not curve.worth_words]):
         console.print(level_table(alone))
     for said in offers(swept, curves):

@@ -17,6 +17,7 @@ from engine_probe.errors import InputError
 from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
+from engine_probe.report.load_effect import effect_table, load_effects
 from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
@@ -169,6 +170,7 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         if curve.worth_words or len(curves) == 1:
             yield element("h2", curve.label) if curve.label else Html()
             yield says([*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve), *repeats_note(curve.figures)])
+            yield effect_table(load_effects(swept.curves[curve.label], swept.scores))
     yield says(offers(swept, curves))
     titles = (*LEVEL_TITLES, "settings") if any(curve.label for curve in curves) else LEVEL_TITLES
     told = ((curve, same) for curve in curves for same in by_load(curve.figures))

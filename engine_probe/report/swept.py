@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
 
+    from engine_probe.report.scores import Scores
+
 RESULT_FILE = "sweep.json"
 POINTS_FOLDER = "points"
 AT_ONCE, USERS, RATE, IN_ALL = "requests at once", "users", "requests/s", "requests in all"
@@ -61,6 +63,7 @@ class Swept:
     points: tuple[SweptPoint, ...]
     settings: tuple[dict[str, Any], ...]  # of each point, those in which points differ
     asked: dict[str, Any]  # the sweep's own document
+    scores: Scores | None = None  # that others gave the answers
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError, UnavailableError
-from engine_probe.record.folder import process_started
+from engine_probe.record.folder import ANSWERS_FILE, process_started
 from engine_probe.workload.driver import Outcome
 from engine_probe.workload.plan import Plan
 from engine_probe.workload.stop import Why
@@ -106,6 +106,15 @@ def write_driven(folder: Path, found: Driven) -> None:
         partial.replace(folder / DRIVEN_FILE)
     except OSError as error:
         raise UnavailableError(f"cannot write {folder / DRIVEN_FILE}: {error.strerror}; free some space") from error
+
+
+def write_answers(folder: Path, outcome: Outcome) -> None:
+    """Checksums of the answers by request, so that the same prompts under another load can be compared."""
+    answers = {delivery.request_id: delivery.answer for delivery in outcome.deliveries if delivery.answer is not None}
+    try:
+        (folder / ANSWERS_FILE).write_bytes(msgspec.json.encode(answers))
+    except OSError as error:
+        raise UnavailableError(f"cannot write {folder / ANSWERS_FILE}: {error.strerror}; free some space") from error
 
 
 def read_driven(folder: Path) -> Driven:

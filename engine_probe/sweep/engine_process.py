@@ -20,7 +20,7 @@ from engine_probe.engine.build import build_llm
 from engine_probe.engine.processes import die_with_parent
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.probe import Probe
-from engine_probe.sweep.driven import WarmedUp, driven, write_driven
+from engine_probe.sweep.driven import WarmedUp, driven, write_answers, write_driven
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.steady_watch import SteadyWatch
@@ -64,6 +64,7 @@ def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bo
         outcome = run_plan(llm, plan, point.stop, steady)
         found = driven(plan, outcome, warmed, steady.facts() if steady else None)
         probe.folder.facts["outcome"] = msgspec.to_builtins(found)
+        write_answers(Path(task.folder), outcome)
 
 
 def unwatched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None) -> None:

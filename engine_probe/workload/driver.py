@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -24,6 +26,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     planned_ns: int
     handed_ns: int
     finished_ns: int | None  # None: aborted
+    answer: int | None = None  # checksum of its tokens; None: aborted, or streamed
 
     @property
     def lateness_ns(self) -> int:
@@ -51,11 +54,13 @@ class _Driver:
 
     def __init__(self, engine: Any, plan: Plan, parameters: Callable[[Request], Any], now: Callable[[], int]) -> None:
         self._engine, self._plan, self._parameters, self._now = engine, plan, parameters, now
+        self._whole = not plan.sampling.stream  # an answer comes once, whole, when it is finished
         self.started_ns = now()
         self.due: list[tuple[int, int, int]] = []  # a heap of (when, session, turn)
         self.in_flight: dict[str, tuple[int, int]] = {}  # id -> (session, turn)
         self.times_ns: dict[str, list[int]] = {}  # id -> planned, handed, finished
         self.finished_ns: list[int] = []  # in order
+        self._answers: dict[str, int] = {}
         self._words: dict[int, list[int]] = {}  # what a conversation with turns to come has said so far
         self._began_ns: dict[int, int] = {}  # when a user asked; only where there is a pace to keep
         for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
@@ -100,6 +105,9 @@ class _Driver:
         finished = [output.request_id for output in outputs if output.finished]
         if finished:
             now_ns = self._now()
+            if self._whole:
+                for output in outputs:
+                    self._answers[output.request_id] = checksum(output.outputs[0].token_ids)
             for request_id in finished:
                 self._answered(request_id, now_ns)
 
@@ -123,11 +131,18 @@ class _Driver:
 
     def outcome(self, why: Why, steps: int) -> Outcome:
         deliveries = [
-            Delivery(request_id, times[0], times[1], times[2] if len(times) == 3 else None)
+            Delivery(
+                request_id, times[0], times[1], times[2] if len(times) == 3 else None, self._answers.get(request_id)
+            )
             for request_id, times in self.times_ns.items()
         ]
         never_handed = self._plan.num_requests - len(deliveries)
         return Outcome(self.started_ns, self._now(), deliveries, never_handed, why, steps)
+
+
+def checksum(token_ids: Sequence[int]) -> int:
+    """Two answers with the same one are the same, but for one chance in four thousand million."""
+    return crc32(array("q", token_ids))
 
 
 def _first_arrivals_ns(plan: Plan) -> list[int]:

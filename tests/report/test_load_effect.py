@@ -1,0 +1,98 @@
+"""What a sweep's report says of load: through the command, with answers and scores that are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from recorded import write_sweep
+
+from engine_probe.commands.report import command
+
+LEVELS = (1, 2, 4, 8, 12, 20)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return write_sweep(tmp_path / "sweep", LEVELS)
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def said(*arguments: object) -> str:
+    result = report(*arguments)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
+    """Every request's answer is its number; so many of a level are others."""
+    for level in LEVELS:
+        answers = {str(n): n + 1000 * (n < changed.get(level, 0)) for n in range(level)}
+        (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
+
+
+def test_latency_rises_and_failures_cannot_be_excluded(sweep: Path) -> None:
+    text = said(sweep)
+    assert "TTFT, median rises with load: " in text
+    assert "Requests not answered: cannot tell whether load matters" in text
+    assert "One run of some loads" in text
+    assert "Answers" not in text  # none were kept
+
+
+def test_answers_are_held_against_those_of_the_lowest_load(sweep: Path) -> None:
+    """Only request 0 was asked at the lowest load, so it is what can be compared."""
+    keep_answers(sweep, {})
+    assert "Answers other than at the lowest load: cannot tell" in said(sweep)
+    keep_answers(sweep, {8: 1, 12: 1, 20: 1})
+    text = said(sweep)
+    assert "0.0% at the lowest load, 100.0% at the highest" in text
+    assert "Sums in BF16 and FP16 depend on what shares a batch" in text
+
+
+def test_damaged_answers_are_none(sweep: Path) -> None:
+    for level in LEVELS:
+        (sweep / f"points/p{level}/answers.json").write_text("[1, 2")
+    assert "Answers" not in said(sweep)
+
+
+def test_a_score_of_each_request_is_tested(sweep: Path, tmp_path: Path) -> None:
+    lines = [f"p{level},{n},{1 - level / 100}" for level in LEVELS for n in range(level)]
+    (tmp_path / "quality.csv").write_text("\n".join(["point,request_id,faithfulness", *lines]))
+    assert "Faithfulness falls with load: 0.99 at the lowest load, 0.8 at the highest" in said(
+        sweep, "--score", tmp_path / "quality.csv"
+    )
+
+
+def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "bleu.json").write_text(json.dumps({f"p{level}": level for level in LEVELS}))
+    page = tmp_path / "page.html"
+    assert "Bleu rises with load" in said(sweep, "--score", tmp_path / "bleu.json", "--html", page)
+    assert "Does load change it?" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.csv", "point,quality\np99,1", "this sweep has no point 'p99'"),
+        ("a.csv", "point,quality\np1,good", "line 2: quality is 'good', expected a number"),
+        ("a.csv", "point,quality\np1,nan", "expected a finite number"),
+        ("a.csv", "request,quality\n1,1", "no column point"),
+        ("a.csv", "point\np1", "no column of scores"),
+        ("a.json", "[1]", "give CSV with point"),
+        ("a.json", "{}", "holds no score"),
+        ("none.csv", None, "No such file"),
+    ],
+)
+def test_a_score_that_cannot_be_read_is_refused(
+    sweep: Path, tmp_path: Path, name: str, text: str | None, why: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    result = report(sweep, "--score", tmp_path / name)
+    assert result.exit_code != 0
+    assert why in str(result.exception)
