@@ -1,8 +1,8 @@
 """The part of a run in which the engine both took in and answered requests, apart from warm-up and draining.
 
 From the moment at which the first answer was whole to the last arrival: before it the batch only fills, after it the
-batch only empties. A burst, in which all arrive before any is answered, has no such part. Where there are steps enough, what is
-still of the warm-up is cut off its beginning, and its throughput has an interval, both as `steady.py` says.
+batch only empties. A burst, in which all arrive before any is answered, has no such part. Where there are steps enough,
+what is still of the warm-up is cut off its beginning, and its throughput has an interval, both as `steady.py` says.
 """
 
 from __future__ import annotations
