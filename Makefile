@@ -37,6 +37,9 @@ test-slow: $(READY) ## the slow matrices
 test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
 	@$(BIN)/python tools/versions.py $(ARGS)
 
+screenshot: runs/knee ## the README's pictures, from the sweep of make recordings (needs a Chromium)
+	@$(BIN)/python tools/screenshot.py $<
+
 lint: $(READY) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -49,4 +52,4 @@ wheel: $(READY) ## build the wheel into dist/
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings test test-slow test-versions lint types wheel clean
+.PHONY: help sweep recordings screenshot test test-slow test-versions lint types wheel clean

@@ -14,6 +14,7 @@ SIGNIFICANT = 5  # digits that a drawing needs; hover shows them all
 class Axis(msgspec.Struct, frozen=True):
     label: str
     unit: str = ""
+    log: bool = False  # powers of ten; what is not above zero is not drawn
 
 
 class Series(msgspec.Struct, frozen=True):

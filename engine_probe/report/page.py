@@ -169,6 +169,7 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
     for curve in curves:
         if curve.worth_words or len(curves) == 1:
             yield element("h2", curve.label) if curve.label else Html()
+            yield tiles(curve_tiles(curve))
             yield says([*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve), *repeats_note(curve.figures)])
             yield effect_table(load_effects(swept.curves[curve.label], swept.scores))
     yield says(offers(swept, curves))
@@ -191,6 +192,22 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         points = max(LEAST_POINTS, POINTS // len(whole))
         title = element("summary", point.name)
         yield element("details", title, *run_body(page, point.run, point.anatomy, points))
+
+
+def curve_tiles(curve: Curve) -> Iterator[tuple[str, str]]:
+    """Where the knee is, at a glance."""
+    found = curve.found
+    if found.best:
+        yield f"highest output tokens/s, at {found.best.load:g}", f"{found.best.output_tokens_per_s:,.1f}"
+    if found.saturation:
+        low, high = found.saturation.low, found.saturation.high
+        about = f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
+        yield f"{curve.unit}: growth ends", about
+    if found.kv.reached is not None:
+        yield f"{curve.unit}: waiting for KV blocks begins", f"{found.kv.reached:g}"
+    if found.best and curve.figures:
+        (best, *_) = (figures for figures in curve.figures if figures.load == found.best.load)
+        yield "limited most by, there", best.limits.main
 
 
 LEVEL_TITLES = (

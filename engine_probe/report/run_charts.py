@@ -120,7 +120,7 @@ def step_parts(points: Thinned, name: str) -> Lines:
         title="What a step takes",
         note=f"execute: model and sampling; schedule and update: the scheduler; gap: outside the core. {told(points)}",
         x=TIME,
-        y=[Axis("duration", "ms")],
+        y=[Axis("duration", "ms", log=True)],
         xs=moments(points.seconds),
         series=[line for colour, part in enumerate(points.columns) for line in shaded(points, part, part, 0, colour)],
         sync=name,
@@ -189,12 +189,20 @@ def drawn_requests(requests: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def by_prompt(requests: pa.Table) -> Iterator[Lines]:
-    """Where prompts differ in length: what each waited for its first token."""
-    known = requests.filter(pc.and_(pc.is_valid(requests["arrival_ns"]), pc.is_valid(requests["first_token_ns"])))
-    tokens = known["prompt_tokens"].to_numpy()
+    """Where prompts differ in length: what each waited for its first token, and for each later one."""
+    ttft = pc.subtract(requests["first_token_ns"], requests["arrival_ns"])
+    decode = pc.cast(pc.subtract(requests["last_token_ns"], requests["first_token_ns"]), pa.float64())
+    several = pc.if_else(pc.greater(requests["output_tokens"], 1), pc.subtract(requests["output_tokens"], 1), None)
+    yield from over_prompts(requests, "TTFT", "Time to first token", ttft)
+    yield from over_prompts(requests, "TPOT", "Time per output token", pc.divide(decode, several))
+
+
+def over_prompts(requests: pa.Table, name: str, meaning: str, ns: pa.ChunkedArray) -> Iterator[Lines]:
+    """One dot for each request that has the latency; of many an even choice, and the slowest."""
+    known = pc.is_valid(ns)
+    tokens, ms = requests["prompt_tokens"].filter(known).to_numpy(), ns.filter(known).to_numpy() / 1e6
     if len(np.unique(tokens)) < 2:
         return
-    ms = (known["first_token_ns"].to_numpy() - known["arrival_ns"].to_numpy()) / 1e6
     order = np.argsort(tokens, kind="stable")
     if len(order) > MOST_DOTS:
         even = np.linspace(0, len(order) - 1, MOST_DOTS * 9 // 10).astype(np.int64)
@@ -204,12 +212,12 @@ def by_prompt(requests: pa.Table) -> Iterator[Lines]:
         "Each request" if len(order) == len(tokens) else f"{len(order):,} of {len(tokens):,} requests, the slowest too"
     )
     yield Lines(
-        title="Time to first token by prompt length",
+        title=f"{meaning} by prompt length",
         note=f"{drawn}.",
         x=Axis("prompt", "tokens"),
-        y=[Axis("TTFT", "ms")],
+        y=[Axis(name, "ms")],
         xs=numbers(tokens[order]),
-        series=[Series("TTFT", numbers(ms[order]), 0, "dots", 0)],
+        series=[Series(name, numbers(ms[order]), 0, "dots", 0)],
     )
 
 

@@ -126,3 +126,35 @@ def test_it_prints_light_and_whole(opened: Open, tmp_path: Path) -> None:
     sheet.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert plots(sheet) == sheet.locator(".plot").count()
     assert sheet.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_charts_of_one_run_show_the_same_stretch_of_time(opened: Open) -> None:
+    """From the left edge of each to its right edge: the steps, what limits them, the requests, the preemptions."""
+    sheet = opened("run")
+    edges = """name => {
+      const title = [...document.querySelectorAll('h3')].find(each => each.textContent === name);
+      const {min, max} = title.parentElement.querySelector('.plot').plot.scales.x;
+      return [min, max];
+    }"""
+    found = [
+        sheet.evaluate(edges, name) for name in ("What a step takes", "What limits, when", "Requests", "Preemptions")
+    ]
+    assert found[0][0] == 0
+    assert found.count(found[0]) == 4
+
+
+def test_a_line_that_is_dashed_is_dashed_in_its_legend(opened: Open) -> None:
+    sheet = opened("sweep")
+    kv = sheet.locator("figure", has=sheet.get_by_role("heading", name="KV occupancy", exact=True))
+    styles = kv.locator(".u-series .u-marker").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).borderTopStyle)"
+    )
+    assert styles[-2:] == ["solid", "dashed"]
+
+
+def test_short_parts_of_a_step_are_seen_beside_long_ones(opened: Open) -> None:
+    """Powers of ten around 0.5 ms of schedule() and 3 to 53 ms of execute; the gaps, all zero, are not drawn."""
+    sheet = opened("run")
+    place = sheet.locator("figure", has=sheet.get_by_role("heading", name="What a step takes", exact=True))
+    scale = place.locator(".plot").evaluate("place => [place.plot.scales.y0.min, place.plot.scales.y0.max]")
+    assert scale == [0.1, 100]

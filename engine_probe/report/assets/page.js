@@ -59,6 +59,23 @@
     u.ctx.restore();
   });
 
+  // Charts of one name show the same stretch of time; the others begin at zero where their values come near it.
+  const stretches = {};
+  for (const spec of charts.filter((each) => each.sync)) {
+    const times = spec.kind === "lines" ? [spec.xs[0], spec.xs[spec.xs.length - 1]] : spec.spans.flatMap((span) => [span[2], span[3]]);
+    const [from, to] = stretches[spec.sync] || [Infinity, -Infinity];
+    stretches[spec.sync] = [times.reduce((a, b) => Math.min(a, b), from), times.reduce((a, b) => Math.max(a, b), to)];
+  }
+  const across = (spec) => (u, least, most) => {
+    const xs = u.data[0];
+    if (least == null) return [0, 1];
+    if (least !== xs[0] || most !== xs[xs.length - 1]) return [least, most];  // zoomed
+    const [from, to] = stretches[spec.sync] || [least >= 0 && least <= most / 2 ? 0 : least - (most - least) * 0.02, most + (most - least) * 0.02];
+    return from < to ? [from, to] : [from, from + 1];
+  };
+  const room = (_, values) => 20 + 7 * Math.max(2, ...(values || []).map((value) => String(value ?? "").length));
+  const markers = (spec) => ({ width: 3, dash: (_, number) => spec.series[number - 1]?.style === "dashed" ? "dashed" : spec.series[number - 1]?.style === "dots" ? "dotted" : "solid", fill: () => "transparent" });
+
   const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
 
   const drawLines = (spec, place, width) => {
@@ -71,24 +88,27 @@
         value: (_, value, __, at) => shown(value, spec.y[line.axis].unit) + (line.low?.[at] == null ? "" : ` (${shown(line.low[at])} to ${shown(line.high[at])})`),
       };
     });
-    const scales = { x: { time: false } };
+    const scales = { x: { time: false, range: across(spec) } };
+    const headroom = spec.regions?.length ? 1.16 : 1.05;
     // Whiskers may stretch the scale by half at most: what is wider leaves the chart.
     const top = (number) => Math.max(0, ...spec.series.filter((line) => line.axis === number).flatMap((line) => line.high || []));
-    spec.y.forEach((_, number) => { scales[`y${number}`] = { range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most || 1, Math.min(top(number), (most || 1) * 1.5)) * 1.05] }; });
-    const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: 56, ...(number ? { grid: { show: false } } : {}) }));
+    const linear = (number) => ({ range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most || 1, Math.min(top(number), (most || 1) * 1.5)) * headroom] });
+    const powers = { distr: 3, range: (_, least, most) => [10 ** Math.floor(Math.log10(least || 0.1)), 10 ** Math.ceil(Math.log10(most || 1))] };
+    spec.y.forEach((y, number) => { scales[`y${number}`] = y.log ? powers : linear(number); });
+    const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: room, ...(number ? { grid: { show: false } } : {}) }));
     return new uPlot({
-      width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), axes: [axis(spec.x), ...axes],
+      width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
       series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
       hooks: { drawClear: [drawRegions(spec.regions || [])], draw: [drawWhiskers(spec.series)], setSeries: [(u, number, options) => {
         if (options.show != null && spec.series[number]?.style === "shade") u.setSeries(number + 1, { show: options.show });
       }] },
-    }, [spec.xs, ...spec.series.map((line) => line.values)], place);
+    }, [spec.xs, ...spec.series.map((line) => spec.y[line.axis].log ? line.values.map((value) => value > 0 ? value : null) : line.values)], place);
   };
 
   const drawSpans = (spec, place, width) => {
     const rows = spec.rows.length;
     const one = rows === 1 ? 40 : Math.max(2, Math.min(22, 640 / rows));
-    const from = Math.min(...spec.spans.map((span) => span[2])), to = Math.max(...spec.spans.map((span) => span[3]));
+    const [from, to] = stretches[spec.sync];
     // What lies within another span is drawn over it.
     const order = [...spec.spans].sort((a, b) => a[1] - b[1]);
     const told = make("div", "", place);
@@ -110,9 +130,9 @@
       told.textContent = span ? `${spec.rows[span[0]]}: ${spec.kinds[span[1]]}, ${shown(span[2], "s")} to ${shown(span[3], "s")} (${shown(span[3] - span[2], "s")})` : "";
     };
     const plot = new uPlot({
-      width, height: rows * one + 92, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
-      scales: { x: { time: false }, y: { range: () => [rows, 0] } },
-      axes: [axis({ label: "time", unit: "s" }), axis({ label: rows > 1 ? "requests" : "" }, { size: 56, splits: () => [], values: () => [] })],
+      width, height: rows * one + 76, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
+      scales: { x: { time: false, range: across(spec) }, y: { range: () => [rows, 0] } },
+      axes: [axis({ label: "time", unit: "s" }, { size: 34 }), axis({ label: rows > 1 ? "requests" : "" }, { size: 56, splits: () => [], values: () => [] })],
       series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { draw: [paint], setCursor: [tell] },
     }, [[from, to], [null, null]], place);
     const key = make("div", "", place);
@@ -132,7 +152,8 @@
     const spec = charts[Number(place.dataset.chart)];
     drawn.get(place)?.destroy();
     place.replaceChildren();
-    drawn.set(place, (spec.kind === "lines" ? drawLines : drawSpans)(spec, place, width || place.clientWidth));
+    place.plot = (spec.kind === "lines" ? drawLines : drawSpans)(spec, place, width || place.clientWidth);  // for a console
+    drawn.set(place, place.plot);
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((place) => !place.closest("details:not([open])"));
   const drawAll = (width) => visible().forEach((place) => draw(place, width));
