@@ -34,6 +34,11 @@ def find_run(path: Path) -> Path:
     if below:
         names = ", ".join(child.name for child in below[:5])
         raise InputError(f"{path} holds {len(below)} runs ({names} ...): name one of them")
+    if deeper := next(iter(sorted(path.glob(f"*/*/{RUN_FILE}"))), None):
+        near = deeper.parent.relative_to(path)
+        raise InputError(
+            f"{path} is no run but holds some, as {near}: name one of them (load_sweep opens a whole sweep)"
+        )
     raise InputError(f"{path} holds no {RUN_FILE}: it is not a run folder")
 
 

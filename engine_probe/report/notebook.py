@@ -10,7 +10,7 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.report.charts import numbers
 from engine_probe.report.html import Html, element, joined
-from engine_probe.report.page import model_name
+from engine_probe.report.plain import model_name
 from engine_probe.report.svg import Line, chart, page_of
 from engine_probe.report.sweep_charts import Curve, curves, regions
 from engine_probe.report.swept import Swept

@@ -21,6 +21,7 @@ from engine_probe.report.load_effect import effect_table, load_effects
 from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
+from engine_probe.report.plain import model_name
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
@@ -82,12 +83,6 @@ def run_page(run: Run, found: Anatomy, money: Money | None = None) -> str:
     page = Page(f"engine_probe: {model_name(run)}")
     body = joined((*run_body(page, run, found, POINTS), money_section(money) if money else ""))
     return page.document(heading(model_name(run), origin(run)), body, settings(run))
-
-
-def model_name(run: Run) -> str:
-    """Without the path that leads to it."""
-    name: str = run.facts["model"]["name"]
-    return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
 
 
 def origin(run: Run) -> str:

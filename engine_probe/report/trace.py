@@ -15,6 +15,7 @@ from engine_probe.analysis.spans import request_spans
 from engine_probe.analysis.tokens import update_end_ns
 from engine_probe.errors import InputError
 from engine_probe.report.packets import Slot, begin, clock, counter, end, rows, track
+from engine_probe.report.plain import model_name
 from engine_probe.run import Run
 
 Integers = npt.NDArray[np.int64]
@@ -39,7 +40,7 @@ def write_trace(run: Run, file: BinaryIO) -> None:
 def trace(run: Run) -> Iterator[bytes]:
     uuids = count(1)
     yield clock(run.facts["clock"]["monotonic_ns"], run.facts["clock"]["wall_ns"])
-    yield from steps(run.iterations, f"engine: {run.facts['model']['name']}", uuids)
+    yield from steps(run.iterations, f"engine: {model_name(run)}", uuids)
     yield from workers(run.workers, uuids)
     yield from telemetry(run.telemetry, uuids)
     yield from requests(run.requests, run.preemptions, uuids)

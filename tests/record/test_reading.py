@@ -77,6 +77,12 @@ def test_several_runs_have_to_be_told_apart(tmp_path: Path, closed: Path) -> Non
         load(tmp_path)
 
 
+def test_a_sweep_is_told_from_a_run(tmp_path: Path, closed: Path) -> None:
+    shutil.copytree(closed, tmp_path / "points" / "a1")
+    with pytest.raises(InputError, match=r"is no run but holds some, as points/a1: name one of them \(load_sweep"):
+        load(tmp_path)
+
+
 # ---- run.json -------------------------------------------------------------------------------------------
 
 
