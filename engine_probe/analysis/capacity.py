@@ -44,7 +44,7 @@ class MostLoad:
     beyond: float | None  # the one above it, which did not
     sure: float | None  # the highest up to which each surely did
     sure_beyond: float | None  # the lowest that surely did not
-    crossing: float | None  # where the strain is 1, on a straight line between `most` and `beyond` (strain logarithmic)
+    crossing: float | None  # where the strain is 1 on a power law between `most` and `beyond`: strain ~ load ** x
     notes: tuple[str, ...]
 
     @property
@@ -113,4 +113,4 @@ def crossing(most: SloLevel, beyond: SloLevel) -> float | None:
     if most.strain is None or beyond.strain is None or not most.strain <= 1 < beyond.strain:
         return None
     part = -math.log(most.strain) / (math.log(beyond.strain) - math.log(most.strain))
-    return most.load + part * (beyond.load - most.load)
+    return most.load * math.exp(part * math.log(beyond.load / most.load))

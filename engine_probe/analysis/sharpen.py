@@ -46,11 +46,12 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
     """Around the end of growth; beyond the last level where throughput still grows there."""
     about, loads = "the saturation point", [level.load for level in found.levels]
     if found.saturation is None:
-        grows = found.growth is not None and found.growth.shape[-1] in ("spare", "shared")
-        return Offer(about, loads[-1], None, (2 * loads[-1], 4 * loads[-1])) if grows and len(loads) > 1 else None
-    # A break is looked for at measured levels only: the true one lies between the neighbours of those it may be at.
-    first, last = loads.index(found.saturation.low), loads.index(found.saturation.high)
-    open_part = loads[max(0, first - 1) : last + 2]
+        grows = found.growth is not None and len(loads) > 1
+        return Offer(about, loads[-1], None, (2 * loads[-1], 4 * loads[-1])) if grows else None
+    # It is looked for at measured levels, so the truth lies between the neighbours of the range that is left open.
+    first = sum(load < found.saturation.low for load in loads)
+    last = sum(load <= found.saturation.high for load in loads)
+    open_part = loads[max(0, first - 1) : last + 1]
     levels = split(open_part)
     return Offer(about, open_part[0], open_part[-1], levels) if levels else None
 

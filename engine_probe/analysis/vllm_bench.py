@@ -15,7 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.goodput import goodput
 from engine_probe.analysis.metrics import ANSWERED
+from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.tokens import token_times
 from engine_probe.errors import InputError
 from engine_probe.run import Run
@@ -40,7 +42,7 @@ def throughput_result(run: Run) -> dict[str, Any]:
     }
 
 
-def serve_result(run: Run, detailed: bool) -> dict[str, Any]:
+def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, Any]:
     """What `vllm bench serve --save-result` saves; the lists of every request with `detailed`, as there."""
     requests = answered_in_order(run)
     failed = run.requests.num_rows - told_whole(run.requests).num_rows - not_seen_to_begin(run.requests)
@@ -63,7 +65,7 @@ def serve_result(run: Run, detailed: bool) -> dict[str, Any]:
         "total_input_tokens": prompt_tokens,
         "total_output_tokens": output_tokens,
         "request_throughput": requests.num_rows / seconds,
-        "request_goodput": None,
+        "request_goodput": goodput(run.requests, seconds, slo).requests_per_s if slo else None,
         "output_throughput": output_tokens / seconds,
         "total_token_throughput": (prompt_tokens + output_tokens) / seconds,
         "latencies": (latency_ns / SECOND).tolist(),

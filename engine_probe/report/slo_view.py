@@ -51,7 +51,7 @@ def most_verdict(found: MostLoad, unit: str, kept: str) -> str:
     if found.beyond is None:
         end = "the most that was tried"
     else:
-        between = f"; on a straight line between them the limit is at {found.crossing:,.3g}" if found.crossing else ""
+        between = f"; on a power law between them the limit is at {found.crossing:,.3g}" if found.crossing else ""
         end = f"broken at {found.beyond:g}{between}"
     return f"The most load with {kept}: {found.most:g} {unit}{good}; {end}."
 

@@ -13,6 +13,7 @@ from engine_probe.analysis.points import PointFigures, levels
 from engine_probe.analysis.saturation import Saturation, saturation
 from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers
+from engine_probe.report.length_charts import length_charts
 from engine_probe.report.levels import over_loads
 from engine_probe.report.swept import Swept, SweptPoint
 
@@ -59,7 +60,7 @@ def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
             yield latency(xs, alike, "TTFT", "time to first token")
             yield latency(xs, alike, "TPOT", "time per output token")
             yield preempted(xs, alike)
-    yield from by_prompt([each for curve in drawn for each in curve.figures])
+    yield from length_charts([each for curve in drawn for each in curve.figures])
     whole = [point for point in swept.points if point.run and point.anatomy]
     yield from over_time(whole)
 
@@ -128,26 +129,6 @@ def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         series.append(Series(curve.named("time limited by KV"), **waited, style="dashed", colour=number))
     note = "Of all scheduled tokens, and of the busy time."
     return Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
-
-
-def by_prompt(figures: Sequence[PointFigures]) -> Iterator[Lines]:
-    """Where the points differ in how long prompts are."""
-    for name, meaning in (("TTFT", "Time to first token"), ("TPOT", "Time per output token")):
-        known = [
-            (each.summary.prompt_tokens / each.summary.requests_answered, each.percentile_ns(name, 50))
-            for each in figures
-            if each.summary.requests_answered
-        ]
-        told = sorted((tokens, ns / 1e6) for tokens, ns in known if ns is not None)
-        if len({tokens for tokens, _ in told}) > 1:
-            yield Lines(
-                title=f"{meaning} by prompt length",
-                note="The median of each point, over the mean length of its prompts.",
-                x=Axis("prompt", "tokens"),
-                y=[Axis(name, "ms")],
-                xs=numbers([tokens for tokens, _ in told]),
-                series=[Series("p50", numbers([ms for _, ms in told]), 0, "dots", 0)],
-            )
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

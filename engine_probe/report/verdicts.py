@@ -9,6 +9,7 @@ from engine_probe.analysis.limits import sentence
 from engine_probe.analysis.regions import region_sentences
 from engine_probe.analysis.saturation import KvSaturation, Saturation
 from engine_probe.analysis.waste import PreemptionTax, Straggler
+from engine_probe.report.swept import AT_ONCE
 from engine_probe.report.terminal import duration
 
 ROUGH = 0.05  # root mean square of the relative errors
@@ -57,6 +58,9 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
             f"Highest throughput: {found.best.output_tokens_per_s:,.1f} output tokens/s{spread} at "
             f"{found.best.load:g} {unit}."
         )
+        if unit == AT_ONCE and found.levels[0].load == 1 and found.best is not found.levels[0]:
+            times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
+            yield f"That is {times:,.1f} times the throughput of one request after the other."
         if alike := found.not_different:
             yield f"Not told apart from it by their repeats: {', '.join(f'{level.load:g}' for level in alike)} {unit}."
         elif found.best.spread is None:

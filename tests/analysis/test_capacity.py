@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import random
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from engine_probe.analysis.capacity import MostLoad, most_load
 from engine_probe.analysis.goodput import Goodput
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.repeats import repeated
-from engine_probe.analysis.saturation import Level, saturation
+from engine_probe.analysis.saturation import Boundary, Level, saturation
 from engine_probe.analysis.sharpen import Offer, sharpen_saturation, sharpen_slo, split
 from engine_probe.analysis.slo import Slo
 
@@ -61,8 +63,8 @@ def test_repeats_that_disagree_leave_it_open() -> None:
 
 
 def test_between_two_levels_the_strain_tells_where_it_is_one() -> None:
-    """From a quarter to four times the limit: one is halfway, if it grows in proportion to itself."""
-    assert found(point(8, 100, strain=0.25), point(16, 0, strain=4.0)).crossing == pytest.approx(12)
+    """A strain in proportion to the load: 0.5 at 8 and 1.5 at 24 is 1 at 16."""
+    assert found(point(8, 100, strain=0.5), point(24, 0, strain=1.5)).crossing == pytest.approx(16)
 
 
 def test_a_level_too_small_for_a_percentile_crosses_nowhere() -> None:
@@ -146,3 +148,35 @@ def test_the_interval_over_repeats_is_students() -> None:
     assert (one.mean, one.reach) == (7, None)
     assert repeated([7, None]) is None
     assert repeated([]) is None
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_planted_limit_is_found_within_a_grid_step(seed: int) -> None:
+    """Strains in proportion to the load, scattered by a tenth: nine in ten keep the limits at the planted load."""
+    chance = random.Random(seed)
+    planted, grid = chance.uniform(3, 180), sorted(chance.sample(range(1, 257), 12))
+
+    def at(load: int) -> PointFigures:
+        draws = [chance.gauss(0, 0.1) for _ in range(500)]
+        strains = sorted(load / planted * math.exp(draw - 0.1 * 1.2816) for draw in draws)  # 1.2816: the normal's p90
+        return point(load, sum(strain <= 1 for strain in strains), len(strains), strains[449])
+
+    result = found(*map(at, grid))
+    below = max((load for load in grid if load <= planted), default=None)
+    above = min((load for load in grid if load > planted), default=None)
+    steps = [None, *grid, None]
+    near = {steps.index(below) + shift for shift in (-1, 0, 1)} if below is not None else {0, 1}
+    assert (steps.index(result.most) if result.most is not None else 0) in near
+    if result.sure is not None:
+        assert result.sure <= planted * 1.05
+    if result.sure_beyond is not None:
+        assert result.sure_beyond >= planted * 0.95
+    if result.crossing is not None and (result.most, result.beyond) == (below, above):
+        assert result.crossing == pytest.approx(planted, rel=0.05)
+
+
+def test_a_knee_that_lies_on_no_level_is_looked_for_around_it() -> None:
+    knee = saturation(curve((10, 100), (20, 200), (40, 300), (80, 300), (160, 300)))
+    offered = sharpen_saturation(dataclasses.replace(knee, saturation=Boundary(30, 25, 50, 0.9)))
+    assert offered is not None
+    assert (offered.low, offered.high) == (20, 80)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from recorded import MS, facts, ran, table, write_run
 
+from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.vllm_bench import serve_result, throughput_result
 from engine_probe.commands.export import command
 from engine_probe.errors import InputError
@@ -95,7 +96,9 @@ def test_vllms_own_computation_gives_the_same_figures(tmp_path: Path) -> None:
     from vllm.benchmarks.lib.endpoint_request_func import RequestFuncOutput
     from vllm.benchmarks.serve import calculate_metrics
 
-    found = serve_result(load(write_run(tmp_path / "run", ran(20))), detailed=True)
+    limits = {"ttft": 100.0, "tpot": 4.5, "e2el": 300.0}
+    slo = Slo(*limits.values())
+    found = serve_result(load(write_run(tmp_path / "run", ran(20))), detailed=True, slo=slo)
     lists = (found[name] for name in ("ttfts", "itls", "latencies", "start_times", "input_lens", "output_lens"))
     outputs = [
         RequestFuncOutput(
@@ -103,7 +106,7 @@ def test_vllms_own_computation_gives_the_same_figures(tmp_path: Path) -> None:
         )
         for ttft, itl, latency, start, prompt, output in zip(*lists, strict=True)
     ]
-    theirs, lengths = calculate_metrics([], outputs, found["duration"], None, [99.0], {})
+    theirs, lengths = calculate_metrics([], outputs, found["duration"], None, [99.0], limits)
     assert lengths == found["output_lens"]
     assert (theirs.max_concurrent_requests, theirs.max_output_tokens_per_s) == (
         found["max_concurrent_requests"],
@@ -113,6 +116,13 @@ def test_vllms_own_computation_gives_the_same_figures(tmp_path: Path) -> None:
         for figure in ("mean", "median", "std"):
             assert found[f"{figure}_{name}_ms"] == pytest.approx(getattr(theirs, f"{figure}_{name}_ms"), abs=1e-9), name
         assert found[f"p99_{name}_ms"] == pytest.approx(getattr(theirs, f"percentiles_{name}_ms")[0][1])
-    for name in ("request_throughput", "output_throughput", "total_token_throughput"):
+    for name in ("request_throughput", "request_goodput", "output_throughput", "total_token_throughput"):
         assert found[name] == pytest.approx(getattr(theirs, name))
     assert (found["total_input_tokens"], found["total_output_tokens"]) == (theirs.total_input, theirs.total_output)
+
+
+def test_goodput_by_hand(tmp_path: Path) -> None:
+    """First tokens 0.5 and 1.4 s after the arrival; one of the two keeps a second."""
+    run = made(tmp_path, [row(0, 0, [0, 1, 2]), row(1, 100, [1, 2])])
+    assert serve_result(run, detailed=False, slo=Slo(ttft_ms=1000))["request_goodput"] == pytest.approx(1 / 2.5)
+    assert serve_result(run, detailed=False)["request_goodput"] is None

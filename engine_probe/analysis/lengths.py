@@ -1,0 +1,30 @@
+"""How a latency follows from a length: a fixed part, and so much per token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Straight:
+    intercept: float
+    slope: float
+    explained: float  # share of the variance, R²
+
+    def at(self, length: float) -> float:
+        return self.intercept + self.slope * length
+
+
+def straight(lengths: Sequence[float], values: Sequence[float]) -> Straight | None:
+    """By least squares; None where fewer than three lengths leave nothing to be told by, or all values are one."""
+    x, y = np.array(lengths), np.array(values)
+    around, total = x - x.mean(), float(((y - y.mean()) ** 2).sum())
+    if len(set(lengths)) < 3 or not total:
+        return None
+    slope = float(around @ y / (around @ around))
+    intercept = float(y.mean() - slope * x.mean())
+    left = float(((y - intercept - slope * x) ** 2).sum())
+    return Straight(intercept, slope, 1 - left / total)
