@@ -40,7 +40,7 @@ class RunSeen:
     started: float
     values: Mapping[str, float]
     samples: Mapping[str, Reals] = field(default_factory=dict)  # of its requests, for what is only described
-    requests: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)  # of requests behind a share
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
         "highest": float(np.mean(by_load[max(by_load)])),
         "delta": delta_of(outcome.name, ends),
         "furthest": furthest(by_load, outcome.share),
-        "bound": none_seen(runs) if outcome.share and not values.any() else None,
+        "bound": none_seen(outcome, runs) if outcome.share and not values.any() else None,
     }
     made = [Effect(question="trend", size=rho(loads, values), p=trend_p(loads, values), **shared)]  # type: ignore[arg-type]
     if shared["repeats"] >= 2 and values.any():  # type: ignore[operator]
@@ -250,10 +250,10 @@ def furthest(by_load: Mapping[float, Sequence[float]], share: bool) -> tuple[flo
     return max(reach, key=lambda each: max(map(abs, each)))
 
 
-def none_seen(runs: Sequence[RunSeen]) -> float:
+def none_seen(outcome: Outcome, runs: Sequence[RunSeen]) -> float:
     """Nothing among n requests of the highest load: a share that would have shown in 95 of 100 such samples."""
     most = max(run.load for run in runs)
-    asked = sum(run.requests for run in runs if run.load == most)
+    asked = sum(run.counts.get(outcome.name, 0) for run in runs if run.load == most)
     return float(1 - SIGNIFICANT ** (1 / asked)) if asked else 1.0
 
 

@@ -27,7 +27,7 @@ from engine_probe.report.swept import SweptPoint
 from engine_probe.report.terminal import duration
 
 FAILURES = Outcome("requests not answered", "", share=True)
-ANSWERS = Outcome("answers other than at the lowest load", "", share=True)
+ANSWERS = Outcome("answers other than at a lower load", "", share=True)
 TESTED = ("TTFT", "TPOT", "E2EL")
 LOWEST_PRECISION = (
     "Sums in BF16 and FP16 depend on what shares a batch: answers may differ between loads without a fault; repeats of "
@@ -38,13 +38,13 @@ LOWEST_PRECISION = (
 def load_effects(points: Sequence[SweptPoint], scores: Scores | None = None) -> Effects:
     """Of one curve."""
     whole = sorted((point for point in points if point.run and point.anatomy), key=lambda point: point.load)
-    reference = answers_of(whole[0]) if whole else {}
-    runs = [seen(point, number, reference, scores or {}) for number, point in enumerate(whole)]
+    first: dict[str, int] = {}  # each request's answer at the lowest load at which it was asked
+    runs = [seen(point, first, scores or {}) for point in whole]
     latencies = [Outcome(f"{name}, median", "ms") for name in TESTED]
     return effects(runs, [FAILURES, *latencies, ANSWERS, *(Outcome(name, "") for name in scores or {})])
 
 
-def seen(point: SweptPoint, number: int, reference: dict[str, int], scores: Scores) -> RunSeen:
+def seen(point: SweptPoint, first: dict[str, int], scores: Scores) -> RunSeen:
     assert point.run is not None
     assert point.anatomy is not None
     summary, run = point.anatomy.summary, point.run
@@ -60,14 +60,17 @@ def seen(point: SweptPoint, number: int, reference: dict[str, int], scores: Scor
                 values[f"{latency.name}, median"] = float(np.median(ms))
                 samples[f"{latency.name}, median"] = ms
     mine = answers_of(point)
-    if number and (both := mine.keys() & reference.keys()):  # the first is what others are compared with
-        values[ANSWERS.name] = sum(mine[name] != reference[name] for name in both) / len(both)
+    both = mine.keys() & first.keys()
+    if both:
+        values[ANSWERS.name] = sum(mine[name] != first[name] for name in both) / len(both)
+    first.update({name: answer for name, answer in mine.items() if name not in first})
     for name, given in scores.items():
         if point.id in given:
             samples[name] = np.array(list(given[point.id].values()))
             values[name] = float(samples[name].mean())
     began = run.facts["clock"]["wall_ns"] / 1e9
-    return RunSeen(point.name, point.load, began, values, samples, asked)
+    counts = {FAILURES.name: asked, ANSWERS.name: len(both)}
+    return RunSeen(point.name, point.load, began, values, samples, counts)
 
 
 def answers_of(point: SweptPoint) -> dict[str, int]:

@@ -18,7 +18,7 @@ def runs(values: dict[float, list[float]], outcome: Outcome = SLOW, requests: in
     made = [(load, value) for load, several in values.items() for value in several]
     order = np.random.default_rng(3).permutation(len(made))
     return [
-        RunSeen(f"r{number}", load, float(order[number]), {outcome.name: value}, {}, requests)
+        RunSeen(f"r{number}", load, float(order[number]), {outcome.name: value}, {}, {outcome.name: requests})
         for number, (load, value) in enumerate(made)
     ]
 
