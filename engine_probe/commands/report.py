@@ -31,6 +31,7 @@ class Asked:
     prices: Prices | None
     at: Path  # where a price list lies: it names recordings from there
     scores: Path | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Made:
 @click.option(
     "--score", "scores", type=click.Path(path_type=Path), help="Test a score of the answers too: CSV or JSON (sweeps)."
 )
+@click.option("--reference", metavar="NAME|FILE", help="Published figures to be shown beside (sweeps).")
 @goodput_option.option
 @click.option("--money", "prices", metavar="FILE", help="A price list (TOML): cost, revenue, profit, options.")
 @click.option("--cost-per-hour", metavar="SUM", help="What the engine costs an hour in all, as 2.5 or 2.5EUR.")
@@ -58,6 +60,7 @@ def command(
     page: Path | None,
     figures: Path | None,
     scores: Path | None,
+    reference: str | None,
     limits: tuple[str, ...],
     prices: str | None,
     cost_per_hour: str | None,
@@ -73,11 +76,13 @@ def command(
 
     slo = read_goodput(list(limits))
     at = find_prices(prices).parent if prices is not None else Path()
-    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores)
+    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference)
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
     if scores is not None and not is_sweep(folder):
         raise InputError(f"--score tells loads apart, and {folder} is a single run: name a sweep's folder")
+    if reference is not None and not is_sweep(folder):
+        raise InputError(f"--reference is held against a sweep, and {folder} is a single run: name a sweep's folder")
     made = (report_sweep if is_sweep(folder) else report_run)(folder, console, asked)
     for path, content in ((page, made.page), (figures, made.figures)):
         if path is not None:
@@ -113,11 +118,14 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_sweep
     from engine_probe.report.page import sweep_page
+    from engine_probe.report.references import read_reference
     from engine_probe.report.scores import read_scores
     from engine_probe.report.sweep_charts import curves
     from engine_probe.report.swept import open_sweep
 
     swept = open_sweep(folder, asked.slo)
+    if asked.reference is not None:
+        swept = replace(swept, reference=read_reference(asked.reference))
     if asked.scores is not None:
         swept = replace(swept, scores=read_scores(asked.scores, {point.id: None for point in swept.points}))
     found = curves(swept)

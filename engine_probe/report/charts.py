@@ -37,6 +37,13 @@ class Region(msgspec.Struct, frozen=True):
     end: float | None = None
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """A place on x with a name: a dashed line from top to bottom."""
+
+    label: str
+    at: float
+
+
 class Lines(msgspec.Struct, frozen=True, tag="lines", tag_field="kind"):
     title: str
     note: str
@@ -45,6 +52,7 @@ class Lines(msgspec.Struct, frozen=True, tag="lines", tag_field="kind"):
     xs: list[float | None]
     series: list[Series]
     regions: list[Region] = []
+    marks: list[Mark] = []
     sync: str = ""  # charts of one name share their cursor and zoom
 
 

@@ -16,6 +16,8 @@ from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
 from engine_probe.report.load_effect import effect_sentences, load_effects
 from engine_probe.report.plain import plain
+from engine_probe.report.reference_view import nothing_beside, reference_rows
+from engine_probe.report.references import Beside, Reference, beside
 from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
@@ -46,9 +48,25 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
         console.print(level_table(alone))
     for said in offers(swept, curves):
         console.print(Text(plain(said), "dim"), soft_wrap=True)
+    if swept.reference:
+        console.print(*reference_view(swept.reference, beside(swept.reference, swept, curves)), sep="\n")
     for point in swept.points:
         if point.anatomy is None:
             console.print(Text(plain(f"{point.name} was not measured: {point.reason}"), "red"))
+
+
+def reference_view(reference: Reference, found: Sequence[Beside]) -> Iterator[RenderableType]:
+    yield Text(f"\nPublished: {plain(reference.title)}", "bold")
+    yield Text(plain(f"{reference.source}. {reference.doubt}"), "dim")
+    if not found:
+        yield Text(plain(nothing_beside(reference)))
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for number, title in enumerate(("figure", "at", "published", "measured", "ratio", "differs in", "doubts")):
+        table.add_column(title, justify="right" if 1 <= number <= 4 else "left")
+    for row in reference_rows(found):
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    yield table
 
 
 def curve_view(curve: Curve) -> Iterator[RenderableType]:

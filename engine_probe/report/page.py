@@ -22,6 +22,8 @@ from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
 from engine_probe.report.plain import model_name
+from engine_probe.report.reference_view import drawn_beside, reference_section
+from engine_probe.report.references import beside
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
@@ -174,8 +176,11 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
     words = range(LEVEL_TITLES.index("limited most by"), len(titles))
     yield grid(titles, rows, text=(0, *words))
     yield says(f"{meaning}." for meaning in MEANINGS.values())
+    published = beside(swept.reference, swept, curves) if swept.reference else []
     for chart in (*slo_charts(curves), *sweep_charts(swept, curves)):
-        yield page.figure(chart)
+        yield page.figure(drawn_beside(chart, published))
+    if swept.reference:
+        yield reference_section(swept.reference, published)
     yield money_section(money)
     for chart in money_charts(money):
         yield page.figure(chart)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
 
+    from engine_probe.report.references import Reference
     from engine_probe.report.scores import Scores
 
 RESULT_FILE = "sweep.json"
@@ -64,6 +65,7 @@ class Swept:
     settings: tuple[dict[str, Any], ...]  # of each point, those in which points differ
     asked: dict[str, Any]  # the sweep's own document
     scores: Scores | None = None  # that others gave the answers
+    reference: Reference | None = None  # published figures to be shown beside
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:

@@ -37,6 +37,25 @@
     }
   };
 
+  const drawMarks = (marks) => (u) => marks.forEach((mark, number) => {
+    const x = u.valToPos(mark.at, "x", true);
+    if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) return;
+    u.ctx.save();
+    u.ctx.strokeStyle = u.ctx.fillStyle = colour("c6");
+    u.ctx.lineWidth = 1.5 * devicePixelRatio;
+    u.ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+    u.ctx.beginPath();
+    u.ctx.moveTo(x, u.bbox.top);
+    u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
+    u.ctx.stroke();
+    const late = x > u.bbox.left + u.bbox.width / 2;
+    u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+    u.ctx.textAlign = late ? "right" : "left";
+    u.ctx.textBaseline = "bottom";
+    u.ctx.fillText(`${mark.label}: ${mark.at}`, x + (late ? -4 : 4) * devicePixelRatio, u.bbox.top + u.bbox.height - (4 + 16 * number) * devicePixelRatio);
+    u.ctx.restore();
+  });
+
   // The interval of each value that has one.
   const drawWhiskers = (series) => (u) => series.forEach((line, number) => {
     if (!line.low?.length || !u.series[number + 1].show) return;
@@ -99,7 +118,7 @@
     return new uPlot({
       width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
       series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
-      hooks: { drawClear: [drawRegions(spec.regions || [])], draw: [drawWhiskers(spec.series)], setSeries: [(u, number, options) => {
+      hooks: { drawClear: [drawRegions(spec.regions || [])], draw: [drawWhiskers(spec.series), drawMarks(spec.marks || [])], setSeries: [(u, number, options) => {
         if (options.show != null && spec.series[number]?.style === "shade") u.setSeries(number + 1, { show: options.show });
       }] },
     }, [spec.xs, ...spec.series.map((line) => spec.y[line.axis].log ? line.values.map((value) => value > 0 ? value : null) : line.values)], place);

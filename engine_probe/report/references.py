@@ -1,0 +1,180 @@
+"""Published figures: tables with their source and their doubts, and what of them belongs beside a measured curve."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from engine_probe.errors import InputError
+from engine_probe.report.sweep_charts import Curve
+from engine_probe.report.swept import AT_ONCE, USERS, Swept
+from engine_probe.run import Run
+
+FOLDER = Path(__file__).parent / "published"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What can be compared: its words, how it is written, and the chart that it is drawn in."""
+
+    words: str
+    form: Callable[[float], str]
+    chart: str
+    measured: Callable[[Curve, Run, float | None], float | None]
+    scale: float = 1.0  # to the chart's unit
+
+
+def at_load(value: Callable[[Any], float | None]) -> Callable[[Curve, Run, float | None], float | None]:
+    """The mean over the repeats of a load; None where it was not measured."""
+
+    def measured(curve: Curve, _: Run, at: float | None) -> float | None:
+        values = [value(each) for each in curve.figures if each.load == at]
+        known = [each for each in values if each is not None]
+        return float(np.mean(known)) if known and len(known) == len(values) else None
+
+    return measured
+
+
+def milliseconds(latency: str) -> Callable[[Any], float | None]:
+    def value(figures: Any) -> float | None:
+        ns = figures.percentile_ns(latency, 50)
+        return None if ns is None else ns / 1e6
+
+    return value
+
+
+def kv_saturation(curve: Curve, _: Run, __: float | None) -> float | None:
+    kv = curve.found.kv
+    return float(np.mean(kv.derived)) if kv.derived else kv.reached
+
+
+def failed(figures: Any) -> float | None:
+    lost = sum(figures.summary.requests_other.values())
+    asked = lost + figures.summary.requests_answered
+    return lost / asked if asked else None
+
+
+THROUGHPUT, OCCUPANCY = "Throughput and its regions", "KV occupancy"
+FIGURES: dict[str, Figure] = {
+    "saturation_point": Figure(
+        "saturation point",
+        "{:,.4g}".format,
+        THROUGHPUT,
+        lambda curve, _, __: curve.found.saturation.load if curve.found.saturation else None,
+    ),
+    "kv_saturation": Figure("KV pool full at", "{:,.4g}".format, OCCUPANCY, kv_saturation),
+    "kv_capacity_tokens": Figure(
+        "KV capacity, tokens",
+        "{:,.0f}".format,
+        "",
+        lambda _, run, __: run.facts["kv"]["blocks"] * run.facts["kv"]["block_size_tokens"],
+    ),
+    "output_tokens_per_s": Figure(
+        "output tokens/s", "{:,.4g}".format, THROUGHPUT, at_load(lambda each: each.summary.output_tokens_per_s)
+    ),
+    "peak_kv_share": Figure(
+        "KV peak", "{:.0%}".format, OCCUPANCY, at_load(lambda each: each.summary.peak_kv_share), 100
+    ),
+    "ttft_p50_ms": Figure("TTFT p50, ms", "{:,.4g}".format, "Time to first token", at_load(milliseconds("TTFT"))),
+    "tpot_p50_ms": Figure("TPOT p50, ms", "{:,.4g}".format, "Time per output token", at_load(milliseconds("TPOT"))),
+    "e2el_p50_ms": Figure("E2EL p50, ms", "{:,.4g}".format, "", at_load(milliseconds("E2EL"))),
+    "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
+}
+
+
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model: str
+    what: str
+    value: Annotated[float, msgspec.Meta(gt=0)]
+    at: Annotated[float, msgspec.Meta(gt=0)] | None = None  # the load; None: it belongs to the curve
+    doubt: str = ""
+    setting: dict[str, str | int] = {}
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    title: str
+    source: str
+    figures: list[Published]
+    doubt: str = ""
+    setting: dict[str, str | int] = {}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One published figure beside what was measured; `differs` names settings that are not the same."""
+
+    curve: Curve
+    published: Published
+    measured: float | None
+    differs: tuple[str, ...]
+
+    @property
+    def figure(self) -> Figure:
+        return FIGURES[self.published.what]
+
+    @property
+    def ratio(self) -> float | None:
+        return None if self.measured is None else self.measured / self.published.value
+
+
+def shipped() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def read_reference(name: str) -> Reference:
+    """One of the shipped tables by name, or a file."""
+    path = next((path for path in (Path(name), FOLDER / f"{name}.toml") if path.is_file()), None)
+    if path is None:
+        raise InputError(f"--reference {name}: no such file, and shipped are {', '.join(shipped())}")
+    try:
+        found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Reference)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--reference {path}: {error}") from error
+    for number, figure in enumerate(found.figures):
+        if figure.what not in FIGURES:
+            raise InputError(
+                f"--reference {path}: figures[{number}].what is {figure.what!r}: known are {', '.join(FIGURES)}"
+            )
+    return found
+
+
+def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[Beside]:
+    """Published figures of the models that were measured, where load is a number of requests at once."""
+    found = []
+    for curve in curves:
+        run = next((point.run for point in swept.curves[curve.label] if point.run and point.anatomy), None)
+        if run is None or curve.unit not in (AT_ONCE, USERS):
+            continue
+        number = next(at for at, point in enumerate(swept.points) if point.run is run)
+        asked = {**(swept.asked.get("engine") or {}), **swept.settings[number]}
+        models = {plain_model(run.facts["model"]["name"]), plain_model(str(asked.get("model", "")))}
+        for published in reference.figures:
+            if plain_model(published.model) in models:
+                measured = FIGURES[published.what].measured(curve, run, published.at)
+                differs = tuple(differences({**reference.setting, **published.setting}, run))
+                found.append(Beside(curve, published, measured, differs))
+    return found
+
+
+def plain_model(name: str) -> str:
+    """Without who publishes it, or the path that leads to it."""
+    return name.rstrip("/").rpartition("/")[2].lower()
+
+
+def differences(setting: dict[str, str | int], run: Run) -> Iterator[str]:
+    gpus = run.facts.get("hardware", {}).get("gpus") or []
+    workload = run.facts.get("workload") or {}
+    parallel = run.facts["engine"]["arguments"].get("parallel_config") or {}
+    here: dict[str, Any] = {**workload, **parallel, "gpu": gpus[0].get("name", "") if gpus else "no GPU"}
+    for name, value in setting.items():
+        mine = here.get(name)
+        if mine is None:
+            yield f"{name} not told here"
+        elif not (str(value).lower() in str(mine).lower().split(", ")[0] if name == "gpu" else mine == value):
+            yield f"{name} {mine} for {value}"

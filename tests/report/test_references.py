@@ -1,0 +1,101 @@
+"""Published figures beside measured ones: only of the same model, with what differs, and never as if measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from recorded import write_sweep
+
+from engine_probe.commands.report import command
+from engine_probe.engine.catalogue import catalogue_names
+from engine_probe.report.references import read_reference, shipped
+
+MADE = """
+title = "A toy"
+source = "a paper"
+doubt = "read off a plot"
+[setting]
+gpu = "L40S"
+[[figures]]
+model = "Someone/Tiny"
+what = "saturation_point"
+value = 9
+[[figures]]
+model = "tiny"
+what = "output_tokens_per_s"
+at = 16
+value = 2000
+doubt = "one run"
+[[figures]]
+model = "tiny"
+what = "ttft_p50_ms"
+at = 8
+value = 40
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return write_sweep(tmp_path / "sweep", (1, 2, 4, 6, 8, 10, 14, 20))
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def charts(page: Path) -> dict[str, dict[str, Any]]:
+    (data,) = re.findall(r'<script id="charts" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
+    return {chart["title"]: chart for chart in json.loads(data)}
+
+
+def test_it_is_listed_with_what_differs_and_drawn_as_published(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "toy.toml").write_text(MADE)
+    result = report(sweep, "--reference", tmp_path / "toy.toml", "--html", tmp_path / "page.html")
+    assert result.exit_code == 0, result.exception
+    assert "Published: A toy" in result.output
+    assert "not measured" in result.output  # at 16 nothing was
+    drawn = charts(tmp_path / "page.html")
+    marks = drawn["Throughput and its regions"]["marks"]
+    assert marks == [{"label": "published; other settings", "at": 9}]
+    series = drawn["Throughput and its regions"]["series"]
+    assert series[-1]["label"] == "published; other settings"
+    assert drawn["Throughput and its regions"]["xs"] == [1, 2, 4, 6, 8, 10, 14, 16, 20]
+    assert series[-1]["values"] == [None, None, None, None, None, None, None, 2000, None]
+    assert series[0]["values"][7] is None  # nothing is made up where nothing was measured
+    assert drawn["Time to first token"]["series"][-1]["values"][4] == 40
+    assert "gpu no GPU for L40S" in (tmp_path / "page.html").read_text()
+
+
+def test_of_another_model_nothing_is_drawn(sweep: Path, tmp_path: Path) -> None:
+    result = report(sweep, "--reference", "thesis_concurrency", "--html", tmp_path / "page.html")
+    assert "Nothing of it is about what was measured here: it is about gpt2-xl," in " ".join(result.output.split())
+    assert charts(tmp_path / "page.html")["KV occupancy"].get("marks", []) == []
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_what_is_shipped_says_where_it_is_from_and_names_models_that_exist(name: str) -> None:
+    found = read_reference(name)
+    assert found.source
+    assert found.doubt
+    assert {figure.model for figure in found.figures} <= set(catalogue_names())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (MADE.replace("saturation_point", "saturation"), "figures[0].what is 'saturation': known are saturation_point"),
+        (MADE.replace("value = 9", "value = 0"), "$.figures[0].value"),
+        (MADE.replace("value = 9", "valeu = 9"), "valeu"),
+        ("title = 1 2", "line 1"),
+        (None, "no such file, and shipped are l40s,"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(sweep: Path, tmp_path: Path, text: str | None, why: str) -> None:
+    if text is not None:
+        (tmp_path / "toy.toml").write_text(text)
+    assert why in str(report(sweep, "--reference", tmp_path / "toy.toml").exception)
