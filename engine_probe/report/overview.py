@@ -13,6 +13,7 @@ from rich.text import Text
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
+from engine_probe.report.advice_view import advice_lines, advised
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
 from engine_probe.report.load_effect import effect_sentences, load_effects
 from engine_probe.report.plain import plain
@@ -48,6 +49,8 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
         console.print(level_table(alone))
     for said in offers(swept, curves):
         console.print(Text(plain(said), "dim"), soft_wrap=True)
+    if told := advised(swept, curves):
+        console.print(*advice_lines(told), sep="\n")
     if swept.reference:
         console.print(*reference_view(swept.reference, beside(swept.reference, swept, curves)), sep="\n")
     for point in swept.points:

@@ -14,6 +14,8 @@ from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.errors import InputError
+from engine_probe.report.across_charts import across_charts
+from engine_probe.report.advice_view import advice_section, advised
 from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
@@ -177,13 +179,14 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
     yield grid(titles, rows, text=(0, *words))
     yield says(f"{meaning}." for meaning in MEANINGS.values())
     published = beside(swept.reference, swept, curves) if swept.reference else []
-    for chart in (*slo_charts(curves), *sweep_charts(swept, curves)):
+    for chart in (*slo_charts(curves), *sweep_charts(swept, curves), *across_charts(swept, curves)):
         yield page.figure(drawn_beside(chart, published))
     if swept.reference:
         yield reference_section(swept.reference, published)
     yield money_section(money)
     for chart in money_charts(money):
         yield page.figure(chart)
+    yield advice_section(advised(swept, curves))
     yield element("h2", "Each point")
     whole = [point for point in swept.points if point.anatomy]
     for point in whole:

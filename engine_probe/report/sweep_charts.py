@@ -146,7 +146,11 @@ def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
         label: np.interp(xs, each.seconds, each.output_tokens_per_s, right=np.nan) for label, each in paces.items()
     }
     yield level_lines(
-        "Throughput over time, by level", "Each level from its first step on.", Axis("time", "s"), xs, lines
+        "Throughput over time, by level",
+        "Each level from its first step on; of repeats the last.",
+        Axis("time", "s"),
+        xs,
+        lines,
     )
     order = np.argsort(np.concatenate([each.kv_share for each in paces.values()]), kind="stable")
     shares = np.concatenate([each.kv_share for each in paces.values()])[order] * 100
@@ -157,7 +161,7 @@ def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
         alone[place : place + len(each.kv_share)] = each.output_tokens_per_s
         place += len(each.kv_share)
         dots[label] = alone[order]
-    note = "One dot for each sixtieth of a run."
+    note = "One dot for each sixtieth of a run; of repeats the last."
     yield level_lines("Throughput against KV occupancy", note, Axis("KV blocks in use", "%"), shares, dots, "dots")
 
 
