@@ -39,8 +39,8 @@ def said(cases: list[Case], role: str) -> list[Advice]:
 def test_hold_concurrency_where_throughput_falls_behind() -> None:
     (hold,) = (each for each in said([case(FALLS)], "architect") if "Hold" in each.text)
     assert hold.text == (
-        "Hold concurrency at 16 (--max-num-seqs 16, or before the engine): at 32 throughput is 27% lower, and the median "
-        "first token takes 8.0 times as long."
+        "Hold concurrency at 16 (--max-num-seqs 16, or before the engine): at 32 throughput is 27% lower, and the "
+        "median first token takes 8.0 times as long."
     )
     assert hold.rows == ("16 requests at once", "32 requests at once")
 
