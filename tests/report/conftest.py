@@ -12,11 +12,21 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
+def chromium() -> str:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def driver(chromium: str) -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
+    with api.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser(driver: Any, chromium: str) -> Iterator[Any]:
+    opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    yield opened
+    opened.close()
