@@ -70,7 +70,11 @@ class Run:
 
 
 def load(path: str | os.PathLike[str]) -> Run:
-    """Open the run folder at `path`, or the only run directly below it."""
+    """Open the run folder at `path`, or the only run directly below it; a URI (`s3://` …) is copied to the cache."""
+    if isinstance(path, str) and "://" in path:
+        from engine_probe.remote import local_copy
+
+        path = local_copy(path)
     return Run(find_run(Path(path)))
 
 

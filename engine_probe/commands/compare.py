@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands import goodput_option
+from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ KINDS = ("table", "markdown", "json", "junit")
 
 
 @click.command("compare", cls=goodput_option.WithGoodput)
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, type=recorded)
 @click.option("--fail-if", "bounds", multiple=True, help='Exit 1 beyond this, as "output_tokens_per_s < -5%".')
 @click.option("--format", "kind", type=click.Choice(KINDS), default="table", show_default=True)
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this new file.")

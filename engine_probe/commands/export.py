@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands import goodput_option
+from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-
 
 
 @click.command("export", cls=goodput_option.WithGoodput)
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=recorded)
 @click.option("--to", "kind", type=click.Choice([*TABLES, SERVE, THROUGHPUT]), default="parquet", show_default=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="New or empty folder; for vllm-bench a file."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.sweep import make_folder
+from engine_probe.commands.places import make_folder
 from engine_probe.errors import UnavailableError
 from engine_probe.hook.engine import check_version
 

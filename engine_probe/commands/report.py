@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands import goodput_option
+from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Made:
 
 
 @click.command("report", cls=goodput_option.WithGoodput)
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=recorded)
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this new file.")
 @click.option("--json", "figures", type=click.Path(path_type=Path), help="Write every figure to this new file.")
 @click.option(

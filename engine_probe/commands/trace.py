@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from engine_probe.commands.places import recorded
+
 TRACE_FILE = "trace.pftrace"
 
 
 @click.command("trace")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=recorded)
 @click.option("--out", type=click.Path(path_type=Path), help=f"New file [default: {TRACE_FILE} in the run's folder].")
 def command(folder: Path, out: Path | None) -> None:
     """Write the recording in FOLDER as a trace that ui.perfetto.dev opens.

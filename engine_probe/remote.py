@@ -1,0 +1,119 @@
+"""Folders behind a URI (`s3://`, `gs://`, `abfs://`, `file://` …: what pyarrow.fs opens), and copies of them here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engine_probe.engine.cache import cache_folder
+from engine_probe.errors import InputError, UnavailableError
+
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+PROBE_FILE = ".engine_probe-can-write"
+
+
+def is_uri(place: object) -> bool:
+    return isinstance(place, str) and URI.match(place) is not None
+
+
+class RemoteFolder:
+    """A folder on a file system of pyarrow; `uri` is what a person calls it."""
+
+    def __init__(self, filesystem: Any, base: str, uri: str) -> None:
+        self._filesystem, self._base, self.uri = filesystem, base.rstrip("/"), uri.rstrip("/")
+
+    @classmethod
+    def at(cls, uri: str) -> RemoteFolder:
+        """Opens nothing yet, but refuses what no file system is behind."""
+        import pyarrow as pa
+        from pyarrow import fs
+
+        try:
+            filesystem, base = fs.FileSystem.from_uri(uri)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(f"{uri}: {first_line(error)}; give a URI that pyarrow.fs opens, or a folder") from error
+        if not base.strip("/"):
+            raise InputError(f"{uri} names no folder: add one, as in {uri.rstrip('/')}/NAME")
+        return cls(filesystem, base, uri)
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Size and time of change (ns) by name below it; empty where there is no such folder."""
+        from pyarrow import fs
+
+        with self._named("read"):
+            found = self._filesystem.get_file_info(fs.FileSelector(self._base, recursive=True, allow_not_found=True))
+        return {
+            info.path[len(self._base) :].lstrip("/"): (info.size, info.mtime_ns or 0)
+            for info in found
+            if info.type == fs.FileType.File
+        }
+
+    def check_writable(self) -> None:
+        with self._named("write"):
+            self._filesystem.create_dir(self._base, recursive=True)
+            with self._filesystem.open_output_stream(f"{self._base}/{PROBE_FILE}") as stream:
+                stream.write(b"")
+            self._filesystem.delete_file(f"{self._base}/{PROBE_FILE}")
+
+    def put(self, folder: Path, names: Iterable[str]) -> Iterator[str]:
+        """These files of `folder`; each name when its file is there, whole."""
+        from pyarrow import fs
+
+        for name in names:
+            target = f"{self._base}/{name}"
+            with self._named("write"):
+                self._filesystem.create_dir(target.rpartition("/")[0], recursive=True)
+                fs.copy_files(str(folder / name), target, fs.LocalFileSystem(), self._filesystem)
+            yield name
+
+    def delete(self, name: str) -> None:
+        with self._named("write"):
+            self._filesystem.delete_file(f"{self._base}/{name}")
+
+    def get(self, folder: Path) -> None:
+        """Makes `folder` hold what is there: only what is new or changed travels, what is gone there goes here."""
+        from pyarrow import fs
+
+        there = self.files()
+        for path in [path for path in folder.rglob("*") if path.is_file()]:
+            if str(path.relative_to(folder)) not in there:
+                path.unlink()
+        for name, (size, changed_ns) in there.items():
+            path = folder / name
+            if path.is_file() and (path.stat().st_size, path.stat().st_mtime_ns) == (size, changed_ns):
+                continue
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            with self._named("read"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fs.copy_files(f"{self._base}/{name}", str(partial), self._filesystem, fs.LocalFileSystem())
+                os.utime(partial, ns=(changed_ns, changed_ns))
+                partial.replace(path)
+
+    @contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise UnavailableError(f"cannot {what} {self.uri}: {first_line(error)}") from error
+
+
+def local_copy(uri: str) -> Path:
+    """The folder behind a URI, in the user's cache; asked again, only what changed is fetched."""
+    remote = RemoteFolder.at(uri)
+    copy = cache_folder() / "remote" / hashlib.sha256(remote.uri.encode()).hexdigest()[:16] / remote.uri.split("/")[-1]
+    if not remote.files():
+        raise InputError(f"{uri} holds nothing: give the folder that a recording or a sweep was written to")
+    remote.get(copy)
+    return copy
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

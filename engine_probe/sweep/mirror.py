@@ -1,0 +1,58 @@
+"""A sweep whose results belong behind a URI: it runs in a folder here, and every finished point is sent on at once."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from engine_probe.errors import InputError, UnavailableError
+from engine_probe.remote import RemoteFolder
+from engine_probe.report.swept import RESULT_FILE
+
+
+class Mirror:
+    """`folder` is where the sweep runs; `send` brings what is new in it behind the URI."""
+
+    def __init__(self, remote: RemoteFolder, resume: bool) -> None:
+        """New or empty, unless a sweep is to be gone on with: then what is there is fetched first."""
+        there = remote.files()
+        if resume and not there:
+            raise InputError(f"there is nothing at {remote.uri} to go on with: name the place of a sweep with --resume")
+        if there and not resume:
+            raise InputError(f"{remote.uri} already holds something and is never overwritten: name another with --out")
+        remote.check_writable()
+        self._remote = remote
+        self.folder = Path(tempfile.mkdtemp(prefix="engine_probe-sweep-"))
+        if resume:
+            remote.get(self.folder)
+        self._sent = self._here()
+
+    def send(self) -> None:
+        """Tables before the `run.json` that promises them, the sweep's own result last."""
+        here = self._here()
+        fresh = [name for name, state in here.items() if self._sent.get(name) != state]
+        fresh.sort(key=lambda name: (name == RESULT_FILE, name.endswith("run.json"), name))
+        try:
+            for name in self._remote.put(self.folder, fresh):
+                self._sent[name] = here[name]
+            for name in self._sent.keys() - here.keys():  # of a recording that was set aside, and sent as that
+                self._remote.delete(name)
+                del self._sent[name]
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{error}; everything measured is kept in {self.folder}: go on with --resume {self.folder}"
+            ) from error
+
+    def close(self) -> None:
+        """Everything has been sent."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _here(self) -> dict[str, tuple[int, int]]:
+        """Size and time of change by name; what is still being written has a dot before its name."""
+        found = {}
+        for path in self.folder.rglob("*"):
+            name = path.relative_to(self.folder)
+            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+                found[str(name)] = (path.stat().st_size, path.stat().st_mtime_ns)
+        return found

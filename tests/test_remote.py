@@ -1,0 +1,158 @@
+"""Folders behind a URI, on file systems of pyarrow that are here: a folder, a part of one, and one in memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import fs
+
+import engine_probe
+from engine_probe.errors import InputError, UnavailableError
+from engine_probe.remote import RemoteFolder, is_uri, local_copy
+from engine_probe.sweep.mirror import Mirror
+
+
+@pytest.fixture(params=["memory", "part of a folder"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> RemoteFolder:
+    if request.param == "memory":
+        filesystem, _ = fs.FileSystem.from_uri("mock:///")
+    else:
+        (tmp_path / "far").mkdir()
+        filesystem = fs.SubTreeFileSystem(str(tmp_path / "far"), fs.LocalFileSystem())
+    return RemoteFolder(filesystem, "bucket/sweep", "far://bucket/sweep")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_json", ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def sizes(remote: RemoteFolder) -> dict[str, int]:
+    return {name: size for name, (size, _) in remote.files().items()}
+
+
+class TestAMirror:
+    def test_what_is_new_goes_and_what_is_half_written_waits(self, remote: RemoteFolder) -> None:
+        mirror = Mirror(remote, resume=False)
+        write(mirror.folder, sweep_json="{}", points__a__rows="12345")
+        write(mirror.folder / "points", **{".b.partial__rows": "1"})
+        mirror.send()
+        assert sizes(remote) == {"sweep.json": 2, "points/a/rows": 5}
+        write(mirror.folder, sweep_json="{ }", points__b__rows="1")
+        mirror.send()
+        assert sizes(remote) == {"sweep.json": 3, "points/a/rows": 5, "points/b/rows": 1}
+        mirror.close()
+        assert not mirror.folder.exists()
+
+    def test_what_promises_a_file_goes_behind_it(self, remote: RemoteFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+        sent: list[str] = []
+        put = RemoteFolder.put
+        monkeypatch.setattr(
+            RemoteFolder, "put", lambda self, folder, names: (sent.append(n) or n for n in put(self, folder, names))
+        )
+        mirror = Mirror(remote, resume=False)
+        write(mirror.folder, sweep_json="{}", engine_log="", points__a__run_json="{}", points__a__workers="1")
+        mirror.send()
+        assert sent == ["engine_log", "points/a/workers", "points/a/run.json", "sweep.json"]
+
+    def test_a_sweep_is_gone_on_with_where_it_was(self, remote: RemoteFolder) -> None:
+        first = Mirror(remote, resume=False)
+        write(first.folder, sweep_json="{}", points__a__run_json="cut")
+        first.send()
+        second = Mirror(remote, resume=True)
+        assert (second.folder / "points/a/run.json").read_text() == "cut"
+        (second.folder / "points/a").rename(second.folder / "points/a.cut-1")
+        write(second.folder, points__a__run_json="whole", points__a__rows="1")
+        second.send()
+        assert sizes(remote) == {
+            "sweep.json": 2,
+            "points/a.cut-1/run.json": 3,
+            "points/a/run.json": 5,
+            "points/a/rows": 1,
+        }
+
+    def test_what_is_there_is_never_overwritten(self, remote: RemoteFolder) -> None:
+        mirror = Mirror(remote, resume=False)
+        write(mirror.folder, sweep_json="{}")
+        mirror.send()
+        with pytest.raises(InputError, match="far://bucket/sweep already holds something and is never overwritten"):
+            Mirror(remote, resume=False)
+
+    def test_going_on_with_nothing_is_refused(self, remote: RemoteFolder) -> None:
+        with pytest.raises(InputError, match="nothing at far://bucket/sweep to go on with"):
+            Mirror(remote, resume=True)
+
+    def test_when_the_far_side_fails_everything_is_kept_here(
+        self, remote: RemoteFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mirror = Mirror(remote, resume=False)
+        write(mirror.folder, sweep_json="{}")
+
+        def full(*given: Any, **named: Any) -> None:
+            raise OSError("quota exceeded")
+
+        monkeypatch.setattr(fs, "copy_files", full)
+        with pytest.raises(UnavailableError) as failed:
+            mirror.send()
+        assert str(failed.value) == (
+            "cannot write far://bucket/sweep: quota exceeded; everything measured is kept in "
+            f"{mirror.folder}: go on with --resume {mirror.folder}"
+        )
+        assert (mirror.folder / "sweep.json").is_file()
+
+
+class TestACopy:
+    def test_only_what_changed_is_fetched_again(self, tmp_path: Path) -> None:
+        far = tmp_path / "far"
+        write(far, run_json="{}", rows="123")
+        copy = local_copy(far.as_uri())
+        first = (copy / "rows").stat().st_ino
+        write(far, run_json="{1}")
+        os.utime(far / "run.json", ns=(1, 1))
+        assert local_copy(far.as_uri()) == copy
+        assert (copy / "run.json").read_text() == "{1}"
+        assert (copy / "rows").stat().st_ino == first
+
+    def test_what_is_gone_there_goes_here(self, tmp_path: Path) -> None:
+        far = tmp_path / "far"
+        write(far, run_json="{}", rows="123")
+        copy = local_copy(far.as_uri())
+        (far / "rows").unlink()
+        local_copy(far.as_uri())
+        assert [path.name for path in copy.iterdir()] == ["run.json"]
+
+    def test_nothing_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="holds nothing"):
+            local_copy((tmp_path / "far").as_uri())
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [("nope://x/y", "nope://x/y: Unrecognized filesystem type"), ("file:///", "file:/// names no folder: add one")],
+)
+def test_a_uri_that_leads_nowhere_is_refused(uri: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        RemoteFolder.at(uri)
+    assert str(refused.value).startswith(said)
+
+
+def test_a_folder_is_no_uri() -> None:
+    assert [is_uri(place) for place in ("s3://b/x", "file:///x", "runs/x", "/x", "C:x", Path("x"))] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
+
+
+def test_load_reads_what_a_uri_names(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds nothing"):
+        engine_probe.load((tmp_path / "far").as_uri())
