@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.errors import InputError, UnavailableError
+from engine_probe.commands.places import Results, open_results
 from engine_probe.hook.engine import check_version
 
 if TYPE_CHECKING:
-    from engine_probe.sweep.plan import SweepFile
+    from engine_probe.sweep.plan import Point, SweepFile
     from engine_probe.sweep.result import Row
+    from engine_probe.sweep.run import Ways
+    from engine_probe.sweep.screen import Screen
 
 PIPED_WIDTH = 80
 
@@ -27,8 +30,18 @@ PIPED_WIDTH = 80
 @click.option("--dry-run", is_flag=True, help="Show the points, how they fit and how long they take.")
 @click.option("--like", type=click.Path(path_type=Path), help="Earlier sweeps to predict times from [default: runs].")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the sweep: workload.output_len=8.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/<name>-<time>].")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on in this folder; what is complete is kept.")
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    help="For the results; s3:// or any other URI of pyarrow.fs, too [default: runs/<name>-<time>].",
+)
+@click.option("--resume", metavar="FOLDER", help="Go on in this folder or URI; what is complete is kept.")
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Run the engines side by side on this Ray cluster: auto, local or HOST:PORT.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show what vLLM says, too; it is in <folder>/engine.log anyway.")
 @click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
 def command(
@@ -37,8 +50,9 @@ def command(
     dry_run: bool,
     like: Path | None,
     settings: tuple[str, ...],
-    out: Path | None,
-    resume: Path | None,
+    out: str | None,
+    resume: str | None,
+    address: str | None,
     verbose: bool,
     force: bool,
 ) -> None:
@@ -53,34 +67,60 @@ def command(
         for shipped in shipped_names():
             click.echo(f"{shipped:24} {read_sweep(shipped).question}")
         return
-    from engine_probe.hardware import visible_gpus
-    from engine_probe.sweep.fit import check_cards, check_fit
+    from engine_probe.remote import is_uri, local_copy
+    from engine_probe.sweep.fit import check_fit
 
-    name = name or (str(resume) if resume else "smoke")
-    sweep = read_sweep(name, settings)
+    name = name or resume or "smoke"
+    sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings)
     check_fit(points(sweep))
     if dry_run:
         predict(sweep, like)
         return
     check_files(points(sweep))
-    check_cards(points(sweep), visible_gpus())
-    check_version(force)
-    folder = resume or out or Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}"
-    if resume is None:
-        make_folder(folder)
-    elif not folder.is_dir():
-        raise InputError(f"there is no folder {folder} to go on in: name the folder of a sweep with --resume")
-    click.echo(f"{Path(name).stem}: {sweep.question}", err=True)
-    rows: list[Row] = []
-    try:
-        run(sweep, folder, verbose, force, rows)
-    except KeyboardInterrupt:
-        click.echo(f"interrupted: what is complete is kept; go on with --resume {folder}", err=True)
-        sys.exit(130)
-    finally:
-        if rows:
-            show(rows, folder)
+    with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
+        out = out or str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
+        results = open_results(resume, out)
+        click.echo(f"{Path(name).stem}: {sweep.question}", err=True)
+        rows: list[Row] = []
+        try:
+            run(sweep, results, verbose, force, rows, ways)
+            results.send()
+        except KeyboardInterrupt:
+            results.send()
+            click.echo(f"interrupted: what is complete is kept; go on with --resume {results.told}", err=True)
+            sys.exit(130)
+        finally:
+            if rows:
+                show(rows, results.told)
+        results.close()
     sys.exit(exit_code(rows))
+
+
+@contextmanager
+def here(found: list[Point], force: bool) -> Iterator[Ways]:
+    from engine_probe.hardware import visible_gpus
+    from engine_probe.sweep.fit import check_cards
+    from engine_probe.sweep.run import Here
+
+    check_cards(found, visible_gpus())
+    check_version(force)
+    yield Here()
+
+
+@contextmanager
+def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
+    """Refuses what its machines cannot hold, or what they would measure with other programs."""
+    from engine_probe.sweep.claim import check_claims, mixed_cards
+    from engine_probe.sweep.fleet import Fleet
+    from engine_probe.sweep.ray_cluster import connected
+
+    with connected(address) as cluster:
+        nodes = cluster.nodes()
+        fit = check_claims((point.engine.spec for point in found), nodes)
+        cluster.check_installed(fit, force)
+        if warning := mixed_cards(fit):
+            click.echo(warning, err=True)
+        yield Fleet(cluster)
 
 
 def predict(sweep: SweepFile, like: Path | None) -> None:
@@ -109,34 +149,41 @@ def exit_code(rows: list[Row]) -> int:
     return 1 if lost else 0
 
 
-def make_folder(folder: Path) -> None:
-    """New or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} already holds something and is never overwritten: name another folder with --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnavailableError(f"cannot write to {folder}: {error.strerror}; name another folder with --out") from error
-
-
-def run(sweep: SweepFile, folder: Path, verbose: bool, force: bool, rows: list[Row]) -> None:
+def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], ways: Ways) -> None:
     """Shows every event, and adds the row of every point to `rows`."""
+    from engine_probe.sweep.lanes import Lane
     from engine_probe.sweep.plan import points
     from engine_probe.sweep.result import PointResult, Unmeasured, Unwatched
-    from engine_probe.sweep.run import LOG_FILE, run_sweep
-    from engine_probe.sweep.screen import PlainScreen, Screen, TerminalScreen
+    from engine_probe.sweep.run import run_sweep
 
     todo = [] if sweep.adaptive else points(sweep)  # a search adds its own
-    plain = verbose or not sys.stderr.isatty()
-    screen: Screen = PlainScreen(todo, folder / LOG_FILE if verbose else None) if plain else TerminalScreen(todo)
-    with screen, closing(run_sweep(sweep, folder, todo, force)) as events:
+    folder = results.folder
+    with (
+        screen_for(ways, todo, folder, verbose) as screen,
+        closing(run_sweep(sweep, folder, todo, force, ways)) as events,
+    ):
         for event in events:
             screen.show(event)
+            event = event.event if isinstance(event, Lane) else event
             if isinstance(event, PointResult | Unmeasured | Unwatched):
                 rows.append(event)
+                results.send()
+    order = {point.key: number for number, point in enumerate(todo)}
+    rows.sort(key=lambda row: order[row.id])  # engines side by side end theirs in any order
 
 
-def show(rows: list[Row], folder: Path) -> None:
+def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Screen:
+    from engine_probe.sweep.fleet_screen import FleetPlain, FleetTerminal
+    from engine_probe.sweep.run import LOG_FILE, Here
+    from engine_probe.sweep.screen import PlainScreen, TerminalScreen
+
+    plain = verbose or not sys.stderr.isatty()
+    if isinstance(ways, Here):
+        return PlainScreen(todo, folder / LOG_FILE if verbose else None) if plain else TerminalScreen(todo)
+    return FleetPlain(todo, verbose) if plain else FleetTerminal(todo)
+
+
+def show(rows: list[Row], folder: str) -> None:
     from rich.console import Console
 
     from engine_probe.sweep.driven import between
@@ -154,5 +201,5 @@ def show(rows: list[Row], folder: Path) -> None:
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle_line(idle), style="dim")
     console.print(
-        f"Every iteration is recorded below {folder}/points; what vLLM said is in {folder / LOG_FILE}.", soft_wrap=True
+        f"Every iteration is recorded below {folder}/points; what vLLM said is in {folder}/{LOG_FILE}.", soft_wrap=True
     )

@@ -16,6 +16,8 @@ class Placed(msgspec.Struct, frozen=True):
 
     host: str
     cards: tuple[str, ...] = ()
+    process: int = 0  # that the engine's own is a child of
+    node: str = ""  # as the cluster calls the machine
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -25,6 +27,10 @@ class Moved(msgspec.Struct, frozen=True):
     point: str
     host: str
     reason: str
+
+
+class Left(msgspec.Struct, frozen=True):
+    """This lane has nothing more to measure."""
 
 
 class Words(msgspec.Struct, frozen=True):

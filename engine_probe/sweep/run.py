@@ -24,7 +24,7 @@ from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.axis_end import AxisEnd
 from engine_probe.sweep.document import RESULT_FILE
 from engine_probe.sweep.driven import between
-from engine_probe.sweep.lanes import Lane, Moved, Placed, Waiting, Words
+from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Waiting, Words
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.result import SKIPPED, Row, Unmeasured, finished, row_at
@@ -76,7 +76,7 @@ class NeverBeganError(EngineProbeError):
         self.task = task
 
 
-Event = Said | Began | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Lane | None
+Event = Said | Began | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Left | Lane | None
 Running = Generator["Event | Finished", None, Unmeasured | None]
 
 

@@ -1,0 +1,112 @@
+"""What an engine takes of a machine in a fleet, told before anything is started there."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.errors import InputError
+
+# Each of vLLM's ranks has a card of its own; the world is the product of these.
+SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "prefill_context_parallel_size", "data_parallel_size")
+BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A machine as Ray describes it."""
+
+    id: str
+    host: str
+    cpus: float
+    gpus: float
+    card: str = ""  # what kind, where Ray tells it
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """For one engine, all on one machine."""
+
+    cpus: float
+    gpus: int
+
+    def __str__(self) -> str:
+        return counted(self.gpus, "GPU") if self.gpus else counted(self.cpus, "CPU")
+
+    def fits(self, node: Node) -> bool:
+        return node.gpus >= self.gpus and node.cpus >= self.cpus
+
+
+def claim_of(spec: EngineSpec, nodes: list[Node], on_cards: bool) -> Claim:
+    """A card for each rank, and a core to drive it. On a fleet without cards: a whole machine of the largest kind.
+
+    vLLM binds its threads to every core it finds, and a neighbour on the same memory would be measured with it; so
+    on CPUs two engines never share a machine, however small they are.
+    """
+    check_one_machine(spec.arguments)
+    if on_cards:
+        cards = ranks(spec.arguments)
+        return Claim(cpus=cards, gpus=cards)
+    return Claim(cpus=max((node.cpus for node in nodes), default=0.0) or 1.0, gpus=0)
+
+
+def has_cards(nodes: Iterable[Node]) -> bool:
+    return any(node.gpus for node in nodes)
+
+
+def ranks(arguments: Mapping[str, object]) -> int:
+    sizes = {name: arguments.get(name, 1) for name in SIZES}
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise InputError(f"engine.arguments.{name} is {size!r}: give a whole number from 1 on")
+    return math.prod(size for size in sizes.values() if isinstance(size, int))
+
+
+def check_one_machine(arguments: Mapping[str, object]) -> None:
+    """An engine that asks Ray for cards by itself would wait for those that its own claim holds."""
+    for name in BACKENDS:
+        if arguments.get(name) == "ray":
+            raise InputError(
+                f'engine.arguments.{name} is "ray": such an engine claims its machines from Ray itself, which --ray '
+                "has claimed for it already; leave the argument out, or run this sweep without --ray"
+            )
+    if arguments.get("nnodes", 1) != 1:
+        raise InputError("engine.arguments.nnodes: an engine over several machines is run without --ray")
+
+
+def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
+    """Refuse what no machine of this fleet can ever hold; the machines that engines will run on."""
+    fitting: dict[str, Node] = {}
+    for spec in dict.fromkeys(specs):
+        claim = claim_of(spec, nodes, has_cards(nodes))
+        if fit := {node.id: node for node in nodes if claim.fits(node)}:
+            fitting |= fit
+            continue
+        if not any(node.cpus for node in nodes):
+            raise InputError("this fleet has no machine with a CPU to run an engine on: start a node that offers some")
+        most = max(nodes, key=lambda node: (node.gpus, node.cpus))
+        raise InputError(
+            f"{spec.model} with {sized(spec.arguments)} needs {counted(claim.gpus, 'GPU')} and "
+            f"{counted(claim.cpus, 'CPU')} on one machine, and the largest of this fleet ({most.host}) has "
+            f"{counted(most.gpus, 'GPU')} and {counted(most.cpus, 'CPU')}: ask for fewer ranks, or add a larger node"
+        )
+    return list(fitting.values())
+
+
+def sized(arguments: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {arguments[name]}" for name in SIZES if name in arguments) or "one rank"
+
+
+def counted(number: float, what: str) -> str:
+    return f"{number:g} {what}{'' if number == 1 else 's'}"
+
+
+def mixed_cards(nodes: Iterable[Node]) -> str | None:
+    """Points measured on different cards do not make one curve: said once, before."""
+    kinds = Counter(node.card or "unknown" for node in nodes if node.gpus)
+    if len(kinds) < 2:
+        return None
+    named = ", ".join(f"{kind} on {counted(number, 'machine')}" for kind, number in sorted(kinds.items()))
+    return f"the cards of this fleet differ ({named}): compare only points whose run.json names the same card"

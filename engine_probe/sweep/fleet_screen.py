@@ -1,0 +1,206 @@
+"""What a person sees of engines that run side by side: who runs where, how far each is, and how long all will take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from engine_probe.record.follow import Moment
+from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
+from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.plan import Point
+from engine_probe.sweep.result import PointResult, Unmeasured, Unwatched
+from engine_probe.sweep.run import Discovered, Event, Reused
+from engine_probe.sweep.screen import found_line, live_line, place_in, result_line
+
+PLAIN_SECONDS = 30  # between signs of life of the same lane in a log
+MOST_SHOWN = 16  # lanes on a terminal; the rest is counted
+
+
+@dataclass
+class LaneState:
+    """One lane, as it stands."""
+
+    host: str = ""
+    cards: tuple[str, ...] = ()
+    doing: str = ""
+    point: Point | None = None
+    moment: Moment | None = None
+    told: float = 0.0  # when something of it was last printed
+
+    @property
+    def place(self) -> str:
+        return f"{self.host} GPU {','.join(self.cards)}" if self.cards else self.host
+
+    @property
+    def state(self) -> str:
+        if self.point is None:
+            return self.doing
+        return live_line(self.point, self.moment) if self.moment else f"{self.point.label}: begun"
+
+    def hear(self, event: Event, todo: list[Point]) -> None:
+        match event:
+            case Placed(host=host, cards=cards):
+                self.host, self.cards = host, cards
+            case Said(text):
+                self.doing, self.point = text, None
+            case Began(number):
+                self.point, self.moment = todo[number], None
+            case Moment():
+                self.moment = event
+            case Moved():
+                self.host, self.cards, self.point = "", (), None
+            case PointResult() | Unmeasured() | Unwatched():
+                self.doing, self.point = "next point", None
+
+
+class Fleetwide:
+    """What all lanes together have come to."""
+
+    def __init__(self, todo: list[Point]) -> None:
+        self.todo, self._total = todo, len(todo)
+        self.lanes: dict[int, LaneState] = {}
+        self._done = self._measured = 0
+        self._began = time.monotonic()
+
+    def hear(self, event: Event) -> LaneState | None:
+        """The lane it is of."""
+        number, inner = (event.number, event.event) if isinstance(event, Lane) else (None, event)
+        if isinstance(inner, PointResult | Unmeasured | Unwatched):
+            self._done += 1
+            self._measured += number is not None
+        if number is None:
+            return None
+        if isinstance(inner, Left):
+            self.lanes.pop(number, None)
+            return None
+        row = self.lanes.setdefault(number, LaneState())
+        row.hear(inner, self.todo)
+        return row
+
+    def place_in(self, number: int) -> str:
+        return place_in(number, self._total)
+
+    def summary(self, now: float) -> str:
+        engines = sum(bool(lane.host) for lane in self.lanes.values())
+        of = f" of {self._total}" if self._total else ""
+        return f"{self._done}{of} points, {engines} engine{'' if engines == 1 else 's'} at work{self._left(now)}"
+
+    def _left(self, now: float) -> str:
+        """As fast as so far; nothing before a point was measured, or where nobody knows how many there will be."""
+        left = self._total - self._done
+        if not self._measured or left <= 0:
+            return ""
+        seconds = (now - self._began) / self._measured * left
+        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+
+
+class FleetTerminal:
+    """A line for the sweep and one for each engine, rewritten in place."""
+
+    def __init__(self, todo: list[Point], verbose: bool = False, console: Console | None = None) -> None:
+        self._all = Fleetwide(todo)
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self.picture)
+
+    def __enter__(self) -> FleetTerminal:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        row = self._all.hear(event)
+        inner = event.event if isinstance(event, Lane) else event
+        where = f" [dim]{escape(row.place)}[/]" if row and row.place else ""
+        match inner:
+            case PointResult() | Unwatched():
+                self._console.print(f"  [green]✓[/] {escape(result_line(inner))}{where}")
+            case Unmeasured():
+                self._console.print(f"  [red]✗[/] {escape(result_line(inner))}{where}")
+            case Moved():
+                self._console.print(f"  [yellow]↻[/] {escape(moved_line(inner))}")
+            case Discovered():
+                self._console.print(escape(found_line(inner)))
+
+    def picture(self) -> Group:
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for ratio in (None, None, 1):
+            table.add_column(no_wrap=True, ratio=ratio, overflow="ellipsis")
+        at_work = [lane for lane in self._all.lanes.values() if lane.host]
+        for lane in at_work[:MOST_SHOWN]:
+            total = lane.point.workload.output_tokens if lane.point else None
+            done = lane.moment.output_tokens if lane.moment and lane.point else 0
+            table.add_row(
+                f"  {escape(lane.place)}", ProgressBar(total=total or 1, completed=done, width=8), escape(lane.state)
+            )
+        rest = [f"{len(at_work) - MOST_SHOWN} more engines at work"] if len(at_work) > MOST_SHOWN else []
+        if waiting := [lane for lane in self._all.lanes.values() if not lane.host and lane.doing]:
+            rest.append(f"{len(waiting)} {waiting[0].doing}")
+        return Group(Text(self._all.summary(time.monotonic())), table, Text("  " + "; ".join(rest), style="dim"))
+
+
+class FleetPlain:
+    """One line for each thing that happens, with its place; now and then one for each engine at work."""
+
+    def __init__(self, todo: list[Point], verbose: bool = False) -> None:
+        self._all, self._verbose = Fleetwide(todo), verbose
+
+    def __enter__(self) -> FleetPlain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        row = self._all.hear(event)
+        if not isinstance(event, Lane):
+            if isinstance(event, Reused):
+                self._print(f"{self._all.place_in(event.number)}: measured before")
+            return
+        if row is None:
+            return
+        match event.event:
+            case Said(text):
+                self._print(text, row)
+            case Began(number):
+                self._print(f"{self._all.place_in(number)}: {self._all.todo[number].label}", row)
+            case PointResult() | Unmeasured() | Unwatched():
+                self._print(result_line(event.event), row)
+                self._print(self._all.summary(time.monotonic()))
+            case Moved():
+                self._print(moved_line(event.event))
+            case Reused(number):
+                self._print(f"{self._all.place_in(number)}: measured before")
+            case Discovered():
+                self._print(found_line(event.event))
+            case Words(text) if self._verbose:
+                for line in text.splitlines():
+                    self._print(line, row)
+            case None | Moment() if time.monotonic() - row.told >= PLAIN_SECONDS:
+                self._print(row.state, row)
+
+    def _print(self, line: str, row: LaneState | None = None) -> None:
+        place = f"[{row.place}] " if row and row.place else ""
+        if row is not None:
+            row.told = time.monotonic()
+        print(f"{place}{line}", file=sys.stderr, flush=True)
+
+
+def moved_line(event: Moved) -> str:
+    where = f"{event.host}: " if event.host else ""
+    return f"{where}{event.reason}; {event.point} is measured again on another machine"

@@ -1,0 +1,77 @@
+"""What an engine takes of a machine, and which sweeps a fleet refuses before anything is started."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.errors import InputError
+from engine_probe.sweep.claim import Claim, Node, check_claims, claim_of, mixed_cards
+
+HEAD = Node("a", "head", 8, 0)
+FOUR = Node("b", "four", 64, 4, "H100")
+ONE = Node("c", "one", 16, 1, "L40S")
+SMALL, LARGE = Node("d", "small", 4, 0), Node("e", "large", 32, 0)
+
+
+def engine(**arguments: object) -> EngineSpec:
+    return EngineSpec("tiny", arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cards"),
+    [
+        ({}, 1),
+        ({"tensor_parallel_size": 4}, 4),
+        ({"tensor_parallel_size": 2, "pipeline_parallel_size": 2}, 4),
+        ({"tensor_parallel_size": 2, "data_parallel_size": 2, "distributed_executor_backend": "mp"}, 4),
+    ],
+)
+def test_each_rank_takes_a_card_and_a_core(arguments: dict[str, object], cards: int) -> None:
+    assert claim_of(engine(**arguments), [HEAD, FOUR], on_cards=True) == Claim(cards, cards)
+
+
+def test_without_cards_an_engine_takes_a_whole_machine_of_the_largest_kind() -> None:
+    """Its threads would spread over all cores in any case."""
+    assert claim_of(engine(tensor_parallel_size=2), [SMALL, LARGE], on_cards=False) == Claim(32, 0)
+
+
+def test_the_machines_that_will_be_used_are_named() -> None:
+    assert check_claims([engine(), engine(tensor_parallel_size=2)], [HEAD, FOUR, ONE]) == [FOUR, ONE]
+    assert check_claims([engine()], [SMALL, LARGE]) == [LARGE]
+
+
+def test_what_no_machine_holds_is_refused_with_what_it_wants_and_the_largest_has() -> None:
+    with pytest.raises(InputError) as refused:
+        check_claims([engine(), engine(tensor_parallel_size=8)], [HEAD, FOUR, ONE])
+    assert str(refused.value) == (
+        "tiny with tensor_parallel_size 8 needs 8 GPUs and 8 CPUs on one machine, and the largest of this fleet (four) "
+        "has 4 GPUs and 64 CPUs: ask for fewer ranks, or add a larger node"
+    )
+
+
+def test_a_fleet_without_a_core_is_refused() -> None:
+    with pytest.raises(InputError, match="no machine with a CPU"):
+        check_claims([engine()], [Node("a", "head", 0, 0)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"distributed_executor_backend": "ray"}, 'distributed_executor_backend is "ray"'),
+        ({"data_parallel_backend": "ray"}, 'data_parallel_backend is "ray"'),
+        ({"nnodes": 2}, "nnodes: an engine over several machines is run without --ray"),
+        ({"tensor_parallel_size": "two"}, "tensor_parallel_size is 'two'"),
+    ],
+)
+def test_an_engine_that_looks_for_machines_itself_is_refused(arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        check_claims([engine(**arguments)], [FOUR])
+
+
+def test_different_cards_are_told_once() -> None:
+    assert mixed_cards([FOUR, FOUR, HEAD]) is None
+    assert mixed_cards([FOUR, ONE, FOUR]) == (
+        "the cards of this fleet differ (H100 on 2 machines, L40S on 1 machine): compare only points whose run.json "
+        "names the same card"
+    )

@@ -1,0 +1,284 @@
+"""A fleet without Ray: posts in this process that can be lost at any moment, with stand-ins for their engines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine_probe.sweep import run
+from engine_probe.sweep.claim import Claim, Node
+from engine_probe.sweep.fleet import MOST_PLACES, Fleet, carried
+from engine_probe.sweep.lanes import Lane, Moved, Placed
+from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.plan import SweepFile, points, read_sweep
+from engine_probe.sweep.post import Post
+from engine_probe.sweep.result import Unmeasured
+
+# Begins every task, leaves a file in its folder, and refuses it: rows without vLLM.
+ENGINE = """
+import json, os, pathlib, sys
+pipe = int(sys.argv[-1])
+def tell(**what): os.write(pipe, json.dumps(what).encode() + b"\\n")
+sys.stdin.readline()
+tell(type="Said", text=f"starting {os.getpid()}")
+print("noise", flush=True)
+for number, line in enumerate(sys.stdin):
+    task = json.loads(line)
+    tell(type="Began", number=number)
+    folder = pathlib.Path(task["folder"])
+    folder.mkdir(parents=True)
+    (folder / "rows").write_bytes(b"x" * 20)
+    BETWEEN
+    tell(type="Refused", number=number, sentence="no figures")
+"""
+
+
+class GoneError(Exception):
+    """What a stand-in cluster raises where Ray would say that a machine died."""
+
+
+class StandIn:
+    """Asks a post in this process, call after call in a thread of its own, until its machine is lost."""
+
+    def __init__(self, cluster: Machines, node: str, post: Post) -> None:
+        self._cluster, self._node, self._post = cluster, node, post
+        self._thread = ThreadPoolExecutor(1)
+
+    def __getattr__(self, name: str) -> Callable[..., Future[Any]]:
+        if name == "where" and not self._node:
+            return Future  # nobody ever answers
+        return lambda *given: self._thread.submit(self._call, name, given)
+
+    def _call(self, name: str, given: tuple[Any, ...]) -> Any:
+        self._cluster.asked.append(name)
+        if self._cluster.loses(name):
+            self._cluster.gone.append(self._node)
+        if self._node in self._cluster.gone:
+            self._post.close()
+            raise GoneError("the lights went out")
+        answer = getattr(self._post, name)(*given)
+        return msgspec.structs.replace(answer, node=self._node) if name == "where" else answer
+
+    def kill(self) -> None:
+        self._thread.submit(self._post.close)
+        self._thread.shutdown()
+
+
+class Machines:
+    """Five of them, or as many as are left; `loses` says at which call one is."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.gone: list[str] = []
+        self.taken: set[str] = set()
+        self.avoided: list[frozenset[str]] = []
+        self.loses: Callable[[str], bool] = lambda name: False
+        self.all = [Node(name, name, 1, 0) for name in "abcde"]
+
+    def nodes(self) -> list[Node]:
+        return [node for node in self.all if node.id not in self.gone]
+
+    def hire(self, claim: Claim, avoid: frozenset[str], *post: Any) -> StandIn:
+        self.avoided.append(avoid)
+        place = next((node.id for node in self.nodes() if node.id not in avoid | self.taken), "")
+        self.taken.add(place)
+        return StandIn(self, place, Post(*post))
+
+    def lost(self, error: BaseException) -> str | None:
+        return str(error) if isinstance(error, GoneError) else None
+
+
+@pytest.fixture
+def machines() -> Machines:
+    return Machines()
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> SweepFile:
+    file = tmp_path / "two.toml"
+    file.write_text(
+        'question = "?"\n[engine]\nmodel = "tiny"\n[workload]\ninput_len = 8\noutput_len = 8\n[axes]\n'
+        '"engine.arguments.max_num_seqs" = [1, 2]\n"workload.concurrency" = [1, 2]\n'
+    )
+    return read_sweep(str(file))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    real = subprocess.Popen
+
+    def plant(between: str = "pass") -> None:
+        def popen(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+            return real([sys.executable, "-c", ENGINE.replace("BETWEEN", between), *command[1:]], **how)
+
+        monkeypatch.setattr(run.subprocess, "Popen", popen)
+
+    monkeypatch.setattr(run, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr("engine_probe.sweep.fleet.TICK_SECONDS", 0.05)
+    plant()
+    return plant
+
+
+def one_engine(sweep: SweepFile) -> SweepFile:
+    return msgspec.structs.replace(sweep, axes={"workload.concurrency": [1, 2]})
+
+
+def events(sweep: SweepFile, out: Path, machines: Machines, **how: Any) -> Iterator[Any]:
+    """Of the lanes, without the ticks."""
+    for event in run.run_sweep(sweep, out, points(sweep), ways=Fleet(machines, **how)):
+        if isinstance(event, Lane) and event.event is not None:
+            yield event.event
+
+
+def of(kind: type, told: list[Any]) -> list[Any]:
+    return [event for event in told if isinstance(event, kind)]
+
+
+def nth(name: str, number: int) -> Callable[[str], bool]:
+    """Loses the machine at the n-th call of this name."""
+    count = 0
+
+    def loses(asked: str) -> bool:
+        nonlocal count
+        count += asked == name
+        return asked == name and count == number
+
+    return loses
+
+
+def test_every_group_has_a_machine_and_every_point_a_row(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object
+) -> None:
+    told = list(events(sweep, out, machines))
+    rows = of(Unmeasured, told)
+    assert sorted(row.id for row in rows) == sorted(point.key for point in points(sweep))
+    assert {row.reason for row in rows} == {"no figures"}
+    assert len(of(Placed, told)) == 2
+    assert [row["id"] for row in json.loads((out / "sweep.json").read_text())["points"]] == [
+        point.key for point in points(sweep)
+    ]
+
+
+def test_a_points_folder_and_the_log_come_home(sweep: SweepFile, out: Path, machines: Machines, engine: object) -> None:
+    list(events(sweep, out, machines))
+    assert {path.name: (path / "rows").read_bytes() for path in (out / "points").iterdir()} == {
+        point.key: b"x" * 20 for point in points(sweep)
+    }
+    assert [path.read_text() for path in sorted(out.glob("*.log"))] == ["noise\n", "noise\n"]
+
+
+def test_large_files_come_in_pieces(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine_probe.sweep.post.PIECE_BYTES", 8)
+    list(events(sweep, out, machines))
+    assert machines.asked.count("read") == 4 * 3
+    assert {(path / "rows").read_bytes() for path in (out / "points").iterdir()} == {b"x" * 20}
+
+
+@pytest.mark.parametrize("call", ["where", "next", "read", "forget"])
+def test_whenever_a_machine_is_lost_its_point_is_measured_on_another(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object, call: str
+) -> None:
+    machines.loses = nth(call, 3 if call == "next" else 1)
+    told = list(events(sweep, out, machines))
+    (moved,) = of(Moved, told)
+    assert moved.reason == "the lights went out"
+    assert sorted(row.id for row in of(Unmeasured, told)) == sorted(point.key for point in points(sweep))
+    assert {(path / "rows").read_bytes() for path in (out / "points").iterdir()} == {b"x" * 20}
+    assert not list(out.glob("points/.*"))  # nothing half arrived
+    assert json.loads((out / "sweep.json").read_text())["moved"] == [msgspec.to_builtins(moved)]
+
+
+def test_a_lost_machine_is_avoided_even_before_the_cluster_misses_it(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object
+) -> None:
+    machines.loses = nth("read", 1)
+    list(events(sweep, out, machines))
+    assert machines.avoided == [frozenset(), frozenset(), frozenset(machines.gone)]
+    assert len(machines.gone) == 1
+
+
+def test_a_point_that_loses_every_machine_is_a_row_in_the_end(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object
+) -> None:
+    machines.loses = lambda name: name == "read" and len(machines.gone) < MOST_PLACES
+    told = list(events(one_engine(sweep), out, machines))
+    first, second = of(Unmeasured, told)
+    assert [event.number for event in of(Moved, told)] == [0] * (MOST_PLACES - 1)
+    assert first.reason == "lost with its machine 3 times, at last on vm: the lights went out".replace(
+        "vm", os.uname()[1]
+    )
+    assert second.reason == "no figures"
+
+
+def test_when_no_machine_is_left_that_is_a_row_too(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object
+) -> None:
+    machines.all = machines.all[:1]
+    machines.loses = nth("read", 1)
+    told = list(events(one_engine(sweep), out, machines, patience_seconds=0.2))
+    assert [row.reason for row in of(Unmeasured, told)] == ["no machine of the fleet has 1 CPU any longer"] * 2
+
+
+def test_an_engine_that_dies_by_itself_is_a_row_and_the_next_point_gets_a_new_one(
+    sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
+) -> None:
+    engine("sys.exit(5)")
+    told = list(events(sweep, out, machines))
+    reasons = {row.reason for row in of(Unmeasured, told)}
+    assert len(of(Unmeasured, told)) == 4
+    assert not of(Moved, told)
+    assert all(reason.startswith("the engine's process ended with exit code 5") for reason in reasons)
+    logs = {reason.rpartition("; see ")[2] for reason in reasons}  # as they are called at home
+    assert logs == {str(path) for path in out.glob("*.log")}
+    assert len(logs) == 4
+
+
+def test_an_engine_that_never_begins_is_started_once(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "ENGINE", "import sys; sys.exit(7)")
+    told = list(events(sweep, out, machines))
+    assert len(of(Unmeasured, told)) == 4
+    assert len(list(out.glob("*.log"))) == 2
+
+
+def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
+    sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
+) -> None:
+    engine("import time; time.sleep(60)")
+    processes, begun = [], 0
+    whole = events(sweep, out, machines)
+    for event in whole:
+        if isinstance(event, Said) and event.text.startswith("starting"):
+            processes.append(int(event.text.split()[1]))
+        begun += isinstance(event, Began)
+        if begun == 2:
+            break
+    whole.close()
+    assert len(processes) == 2
+    for process in processes:
+        assert not Path(f"/proc/{process}").exists()
+    assert json.loads((out / "sweep.json").read_text())["points"] == []
+
+
+def test_what_the_user_sets_for_vllm_is_carried_and_what_is_a_machines_own_is_not() -> None:
+    here = {"VLLM_USE_X": "1", "VLLM_HOST_IP": "10.0.0.1", "OMP_NUM_THREADS": "2", "HOME": "/me", "NCCL_DEBUG": "INFO"}
+    assert carried(here) == {"VLLM_USE_X": "1", "OMP_NUM_THREADS": "2", "NCCL_DEBUG": "INFO"}

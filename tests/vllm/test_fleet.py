@@ -1,0 +1,176 @@
+"""A sweep on a real Ray cluster of two machines, of which one dies: every point is measured all the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine_probe import load
+from engine_probe.sweep.claim import Claim, Node
+from engine_probe.sweep.fleet import Fleet
+from engine_probe.sweep.lanes import Lane, Moved, Placed
+from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.plan import SweepFile, points, read_sweep
+from engine_probe.sweep.result import PointResult
+from engine_probe.sweep.run import run_sweep
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+STORE_BYTES = 80 << 20
+SWEEP = """
+question = "Does it run elsewhere?"
+[engine]
+model = "tiny"
+[engine.arguments]
+block_size = 32
+num_gpu_blocks_override = 25
+max_model_len = 256
+enable_prefix_caching = false
+enforce_eager = true
+[workload]
+input_len = 32
+output_len = 120
+[axes]
+"engine.arguments.max_num_seqs" = [2, 4]
+"workload.concurrency" = [16, 2]
+"""
+
+
+class Machines:
+    """A cluster on this machine: each of its nodes has a raylet of its own to lose."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.cluster = Cluster(True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES})
+        self.nodes = [self.add(num_cpus=1) for _ in range(2)]
+
+    def add(self, **resources: int) -> Any:
+        return self.cluster.add_node(object_store_memory=STORE_BYTES, **resources)
+
+    def lose(self, process: int) -> None:
+        """The machine that runs this process dies without a word."""
+        raylet = parent(process)
+        (node,) = [node for node in self.nodes if node.all_processes["raylet"][0].process.pid == raylet]
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.nodes.remove(node)
+
+
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    found = Machines()
+    yield found
+    found.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepFile:
+    path = tmp_path_factory.mktemp("sweep") / "fleet.toml"
+    path.write_text(SWEEP)
+    return read_sweep(str(path))
+
+
+@pytest.fixture(scope="module")
+def story(machines: Machines, sweep: SweepFile, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """The sweep with the loss of the first machine on which a point begins; its folder and its events."""
+    from engine_probe.sweep.ray_cluster import connected
+
+    folder = tmp_path_factory.mktemp("out")
+    events: list[Any] = []
+    with connected(machines.cluster.address) as cluster:
+        fleet = Fleet(cluster)
+        lost = False
+        for event in run_sweep(sweep, folder, points(sweep), ways=fleet):
+            events.append(event)
+            match event:
+                case Lane(number, Began()) if not lost:
+                    lost = True
+                    machines.lose(next(e.event.process for e in events if e == placed_on(e, number)))
+    return folder, events
+
+
+def placed_on(event: Any, lane: int) -> Any:
+    """The event itself, if it tells where this lane's engine is."""
+    return event if isinstance(event, Lane) and event.number == lane and isinstance(event.event, Placed) else ...
+
+
+def test_the_points_are_those_of_an_undisturbed_run_here(
+    story: tuple[Path, list[Any]], sweep: SweepFile, tmp_path: Path
+) -> None:
+    folder, _ = story
+    for _ in run_sweep(sweep, tmp_path, points(sweep)):
+        pass
+    here, elsewhere = (json.loads((path / "sweep.json").read_text())["points"] for path in (tmp_path, folder))
+    assert [(row["id"], row["status"], row["output_tokens"]) for row in elsewhere] == [
+        (row["id"], row["status"], row["output_tokens"]) for row in here
+    ]
+    assert [row["point"] for row in elsewhere] == [row["point"] for row in here]
+
+
+def test_what_was_lost_is_told_and_measured_again(story: tuple[Path, list[Any]]) -> None:
+    folder, events = story
+    (moved,) = [event.event for event in events if isinstance(event, Lane) and isinstance(event.event, Moved)]
+    begun = [event.event.number for event in events if isinstance(event, Lane) and isinstance(event.event, Began)]
+    assert begun.count(moved.number) == 2
+    assert [begun.count(number) for number in {0, 1, 2, 3} - {moved.number}] == [1, 1, 1]
+    assert json.loads((folder / "sweep.json").read_text())["moved"] == [msgspec.to_builtins(moved)]
+
+
+def test_every_recording_is_whole_and_here(story: tuple[Path, list[Any]]) -> None:
+    folder, events = story
+    rows = [event.event for event in events if isinstance(event, Lane) and isinstance(event.event, PointResult)]
+    assert sorted(path.name for path in (folder / "points").iterdir()) == sorted(row.id for row in rows)
+    for row in rows:
+        run = load(folder / "points" / row.id)
+        assert run.status == "complete"
+        assert sum(run.iterations["output_tokens"].to_pylist()) == row.output_tokens
+    assert "vLLM" in (folder / "engine.log").read_text()
+
+
+def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFile, tmp_path: Path) -> None:
+    """Two engines on one machine with two cards: each sees its own. The cards are Ray's word alone here."""
+    from engine_probe.sweep.ray_cluster import connected
+
+    machines.add(num_cpus=2, num_gpus=2)
+    with connected(machines.cluster.address) as cluster:
+        lanes: dict[int, Placed] = {}
+        seen = {}
+        with closing(run_sweep(sweep, tmp_path, points(sweep), ways=Fleet(cluster))) as events:
+            for event in events:
+                match event:
+                    case Lane(number, Placed() as placed):
+                        lanes[number] = placed
+                    case Lane(number, Said(text)) if text.startswith("starting"):
+                        (engine,) = children(lanes[number].process)
+                        told = Path(f"/proc/{engine}/environ").read_text().split("\0")
+                        seen[engine] = next(line for line in told if line.startswith("CUDA_VISIBLE_DEVICES="))
+                if len(seen) == 2:
+                    break
+        assert sorted(placed.cards for placed in lanes.values()) == [("0",), ("1",)]
+        assert sorted(seen.values()) == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]
+        for engine in seen:
+            assert not Path(f"/proc/{engine}").exists()  # leaving early ends the engines, on every machine
+
+
+def test_the_machines_are_what_ray_says(machines: Machines) -> None:
+    from engine_probe.sweep.ray_cluster import connected
+
+    with connected(machines.cluster.address) as cluster:
+        nodes = cluster.nodes()
+        assert all(isinstance(node, Node) for node in nodes)
+        assert {node.cpus for node in nodes if not node.gpus} == {0, 1}
+        cluster.check_installed([node for node in nodes if Claim(1, 0).fits(node)], force=False)
