@@ -16,7 +16,8 @@ from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.names import BETWEEN, TESTS
 
 if TYPE_CHECKING:
-    from kernels_bench.results import Device
+    from kernels_bench.fleet_results import FleetReport
+    from kernels_bench.results import Device, Report
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--only", help=f"Some of the tests, with commas: {', '.join(TESTS)}.")
 @click.option("--quick", is_flag=True, help="Under a minute per device: shorter rounds, fewer shapes.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report with every sample.")
+@click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as one page.")
 @click.option(
     "--baseline", "baseline_path", type=click.Path(path_type=Path), help="Compare with a file that --json wrote."
 )
@@ -42,6 +44,7 @@ def command(
     only: str | None,
     quick: bool,
     json_path: Path | None,
+    page_path: Path | None,
     baseline_path: Path | None,
     tolerance: float,
     address: str | None,
@@ -52,14 +55,13 @@ def command(
     """
     tests = chosen_tests(only)
     if address is not None:
-        context.exit(on_a_fleet(address, wanted, only, quick, json_path, baseline_path, tolerance))
+        context.exit(on_a_fleet(address, wanted, only, quick, json_path, page_path, baseline_path, tolerance))
     if find_spec("torch") is None:
         raise UnavailableError("torch is not installed, and every figure comes from it: pip install torch")
-    from kernels_bench import ceilings, files, report, screen, suite
+    from kernels_bench import ceilings, files, screen, show, suite
     from kernels_bench.devices import find_devices
 
-    if json_path:
-        files.check_writable(json_path)
+    check_files(json_path, page_path)
     saved = files.Baseline(files.read_report(baseline_path), baseline_path) if baseline_path else None
     devices = find_devices(wanted)
     check_possible(only, tests, devices)
@@ -69,13 +71,12 @@ def command(
     wish = suite.Wish(devices, tests, quick, tolerance / 100, saved)
     with screen.Screen() as shown:
         done = suite.run(wish, shown)
-    if json_path:
-        files.write_report(done, json_path)
-    report.show(done)
+    write_files(done, json_path, page_path)
+    code = show.show_any(done)
     stored = ceilings.store(done)
     if stored:
         click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
-    context.exit(report.exit_code(done))
+    context.exit(code)
 
 
 def on_a_fleet(
@@ -84,23 +85,40 @@ def on_a_fleet(
     only: str | None,
     quick: bool,
     json_path: Path | None,
+    page_path: Path | None,
     baseline_path: Path | None,
     tolerance: float,
 ) -> int:
-    from kernels_bench import files, fleet, fleet_report, fleet_results
+    from kernels_bench import files, fleet, show
 
-    if json_path:
-        files.check_writable(json_path)
+    check_files(json_path, page_path)
     if baseline_path:
         files.read_report(baseline_path)
     arguments = ("--tolerance", str(tolerance), *(("--only", only) if only else ()), *(("--quick",) if quick else ()))
     saved = baseline_path.read_bytes() if baseline_path else None
     asked = fleet.Asked(wanted, arguments, tolerance / 100, saved)
     done = fleet.run(address, asked, lambda text: click.echo(text, err=True))
+    write_files(done, json_path, page_path)
+    return show.show_any(done)
+
+
+def check_files(json_path: Path | None, page_path: Path | None) -> None:
+    """Before the run, so that nothing is measured in vain."""
+    from kernels_bench import files
+
+    for option, path in (("--json", json_path), ("--html", page_path)):
+        if path:
+            files.check_writable(path, option)
+
+
+def write_files(done: Report | FleetReport, json_path: Path | None, page_path: Path | None) -> None:
+    from kernels_bench import files
+    from kernels_bench.page.document import page
+
     if json_path:
         files.write_report(done, json_path)
-    fleet_report.show_fleet(done)
-    return fleet_results.fleet_exit_code(done)
+    if page_path:
+        files.write_new(page_path, page(done).encode())
 
 
 def chosen_tests(only: str | None) -> tuple[str, ...]:

@@ -8,34 +8,49 @@ from pathlib import Path
 import msgspec
 
 from kernels_bench.errors import InputError, UnavailableError
+from kernels_bench.fleet_results import FleetReport
 from kernels_bench.results import FAIL, INVALID, Figure, Report, Struct
 
 
-def check_writable(path: Path) -> None:
-    """Before the run, so that nothing is measured in vain."""
+def check_writable(path: Path, option: str = "--json") -> None:
     if path.exists():
-        raise InputError(f"--json {path} exists and is never overwritten: name another file")
+        raise InputError(f"{option} {path} exists and is never overwritten: name another file")
     if not path.parent.is_dir():
-        raise InputError(f"--json {path}: there is no folder {path.parent}; make it first")
+        raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"--json {path}: the folder {path.parent} cannot be written to; name another file")
+        raise InputError(f"{option} {path}: the folder {path.parent} cannot be written to; name another file")
 
 
 def write_report(report: Struct, path: Path) -> None:
+    write_new(path, msgspec.json.encode(report) + b"\n")
+
+
+def write_new(path: Path, content: bytes) -> None:
     try:
         with path.open("xb") as file:
-            file.write(msgspec.json.encode(report) + b"\n")
+            file.write(content)
     except OSError as error:
         raise UnavailableError(f"cannot write {path}: {error.strerror or error}; name another file") from error
 
 
 def read_report(path: Path) -> Report:
+    found = read_any(path, "--baseline ")
+    if isinstance(found, FleetReport):
+        raise InputError(f"--baseline {path} is of a fleet: name the report of one known-good machine")
+    return found
+
+
+def read_any(path: Path, option: str = "") -> Report | FleetReport:
+    """Of one machine or of a fleet, which the first field tells."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        content = path.read_bytes()
+        if content.startswith(b'{"schema":"kernels_bench.fleet/'):
+            return msgspec.json.decode(content, type=FleetReport)
+        return msgspec.json.decode(content, type=Report)
     except OSError as error:
-        raise InputError(f"--baseline {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{option}{path} cannot be read: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"--baseline {path} is no report of kernels_bench: {error}; make one with --json") from error
+        raise InputError(f"{option}{path} is no report of kernels_bench: {error}; make one with --json") from error
 
 
 class Baseline:

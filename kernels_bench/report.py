@@ -114,12 +114,12 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
     table.add_column("verdict", no_wrap=True)
     table.add_column("because", overflow="fold")
     for result in results:
-        cells = [result.test, escape(_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
+        cells = [result.test, escape(shape_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
         table.add_row(*([result.device] if with_device else []), *cells, escape(_because(result)))
     return table
 
 
-def _name(result: Result) -> str:
+def shape_name(result: Result) -> str:
     """With the shape, where a product has one."""
     detail = result.figure.detail if result.figure else {}
     if not {"m", "n", "k"} <= detail.keys():

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -70,6 +70,8 @@ def command(
     """Say what the run or the sweep in FOLDER came to, what limited it, and where its limits are."""
     from rich.console import Console
 
+    if folder.is_file():
+        report_hardware(folder, page)
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.price_list import find_prices, prices_of
     from engine_probe.report.fresh_file import fresh_file
@@ -91,6 +93,22 @@ def command(
                 file.write(content())
             click.echo(f"\n{path}")
     sys.exit(made.code)
+
+
+def report_hardware(path: Path, page: Path | None) -> NoReturn:
+    """What `validate --json` wrote, of one machine or of a fleet, shown as that command shows it."""
+    from engine_probe.report.fresh_file import fresh_file
+    from kernels_bench.files import read_any
+    from kernels_bench.page.document import page as drawn
+    from kernels_bench.show import show_any
+
+    done = read_any(path)
+    code = show_any(done)
+    if page is not None:
+        with fresh_file(page) as file:
+            file.write(drawn(done).encode())
+        click.echo(f"\n{page}")
+    sys.exit(code)
 
 
 def report_run(folder: Path, console: Console, asked: Asked) -> Made:

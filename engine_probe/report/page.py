@@ -16,6 +16,7 @@ from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.errors import InputError
 from engine_probe.report.across_charts import across_charts
 from engine_probe.report.advice_view import advice_section, advised
+from engine_probe.report.ceilings import ceilings
 from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
@@ -148,7 +149,8 @@ def settings(run: Run) -> Html:
         ["executor", f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}"],
         ["host", run.facts["process"]["host"]],
     ]
-    return joined((element("h2", "Settings"), grid(["what", "value"], rows, text=(0, 1))))
+    told = grid(["what", "value"], rows, text=(0, 1))
+    return joined((element("h2", "Settings"), told, ceilings(run.facts)))
 
 
 def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:

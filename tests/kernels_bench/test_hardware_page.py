@@ -1,0 +1,136 @@
+"""The page of a box and of a fleet: whole, self-contained, safe from hostile names, right in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from engine_probe.commands.report import command
+from kernels_bench.fleet_results import FleetReport, Node
+from kernels_bench.page.document import page
+from kernels_bench.page.svg import Scale, Series, box, chart, heat, steps
+from kernels_bench.results import INVALID
+from tests.kernels_bench import whole_reports
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ASSETS = Path(__file__).parents[2] / "engine_probe" / "report" / "assets"
+
+
+def fleet() -> FleetReport:
+    nodes = (Node("gpu-1", "1", whole_reports.box(2)), Node("gpu-2", "2", failed=f"it died: {HOSTILE}"))
+    return FleetReport("kernels_bench.fleet/1", "2026-11-21T10:00:00", 300.0, ("kernels_bench",), 0.05, nodes)
+
+
+def test_every_part_of_a_report_is_on_its_page() -> None:
+    made = page(whole_reports.box())
+    titles = ("Memory bandwidth by size", "BF16 products by shape", "Decoding", "Card to card, one way", "Latency",
+              "The sustained run: rate", "The sustained run: power", "The sustained run: temperature",
+              "The sustained run: clock", "Health, as the cards tell it", "Between the cards", "Settings")  # fmt: skip
+    for title in titles:
+        assert title in made
+    assert "3 → 6" in made  # PCIe replays that were counted during the run
+    assert "NVIDIA H200: NVIDIA H200 Tensor Core GPU, datasheet, SXM" in made  # the dashed line
+    assert made.index("wrong result against float64") < made.index("persistence mode is off")  # the worst first
+
+
+def test_a_page_loads_nothing_and_hostile_names_are_text() -> None:
+    for made in (page(whole_reports.box(2, HOSTILE)), page(fleet())):
+        assert "<img" not in made
+        assert "&lt;img src=x" in made
+        assert not re.search(r"(src|href)\s*=\s*[\"']?http", made)
+
+
+def test_a_fleet_shows_the_lost_node_and_a_part_for_each_other() -> None:
+    made = page(fleet())
+    assert "it died: &lt;img" in made
+    assert made.count("<summary>gpu-1") == 1
+    assert f"badge {INVALID.lower()}" in made
+
+
+def test_a_report_without_trials_or_cards_has_no_empty_charts() -> None:
+    whole = whole_reports.box(1)
+    part = msgspec.structs.replace(whole.devices[0], curve=())
+    bare = msgspec.structs.replace(whole, results=whole.results[-1:], topology={}, devices=(part,))
+    assert "<figure" not in page(bare)
+
+
+def test_the_colours_are_those_of_the_other_pages() -> None:
+    tokens = re.compile(r"^:root.*?^}", re.MULTILINE | re.DOTALL)
+    here = (Path(__file__).parents[2] / "kernels_bench" / "page" / "page.css").read_text()
+    assert tokens.findall(here)[:2] == tokens.findall((ASSETS / "page.css").read_text())[:2]
+
+
+def test_a_chart_places_its_points() -> None:
+    drawn = chart([Series("a", ((1.0, 0.0, "low"), (4.0, 10.0, "high")))], Scale("x", log=True), Scale("y"))
+    spots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    assert [float(x) for x, _ in spots] == [62, 690]
+    assert float(spots[0][1]) == 220  # zero lies on the axis
+    assert float(spots[1][1]) == pytest.approx(12 + 208 * 0.05 / 1.05, abs=0.01)
+    assert chart([], Scale("x"), Scale("y")) == ""
+
+
+def test_round_numbers_and_strong_colours() -> None:
+    assert steps(100.0) == (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+    drawn = heat(("a", "b"), {("a", "b"): (1.0, "1", "a"), ("b", "a"): (2.0, "2", "b")}, best_is_high=False)
+    assert "var(--c2) 70%" in drawn.split("1</td>")[0]  # the shorter time is the better
+    assert 'x1="0"' in box((-0.2, 0.0, 0.01, 0.02), "told")  # cut at the edge
+
+
+@pytest.mark.parametrize(("made", "code"), [(whole_reports.box(2), 1), (fleet(), 1)])
+def test_engine_probe_report_reads_what_validate_wrote(made: Any, code: int, tmp_path: Path) -> None:
+    (tmp_path / "saved.json").write_bytes(msgspec.json.encode(made))
+    line = [str(tmp_path / "saved.json"), "--html", str(tmp_path / "page.html")]
+    done = CliRunner().invoke(command, line)
+    assert done.exit_code == code, done.output
+    assert (tmp_path / "page.html").read_text() == page(made)
+    assert "cuda:1" in done.stdout
+
+
+def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    done = CliRunner().invoke(command, [str(tmp_path / "x.json")])
+    assert done.exit_code == 2
+    assert "x.json is no report of kernels_bench" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    driver = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with driver.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("kind", ["box", "fleet"])
+@pytest.mark.parametrize(("width", "scheme"), [(1000, "light"), (360, "dark")])
+def test_in_chromium(browser: Any, tmp_path: Path, kind: str, width: int, scheme: str) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page(whole_reports.box(4, HOSTILE) if kind == "box" else fleet()))
+    words: list[str] = []
+    loaded: list[str] = []
+    sheet = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    sheet.on("console", lambda message: words.append(message.text))
+    sheet.on("pageerror", lambda error: words.append(str(error)))
+    sheet.on("request", lambda request: loaded.append(request.url))
+    sheet.goto(path.as_uri())
+    assert sheet.evaluate("document.documentElement.dataset.theme") == scheme
+    assert sheet.evaluate("document.documentElement.scrollWidth") == width
+    before = sheet.evaluate("getComputedStyle(document.body).backgroundColor")
+    sheet.locator("#theme").click()
+    assert sheet.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    sheet.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert sheet.locator("details:not([open])").count() == 0
+    assert len(sheet.pdf(path=tmp_path / "page.pdf")) > 10_000
+    sheet.close()
+    assert (words, len(loaded)) == ([], 1)
