@@ -67,7 +67,10 @@ def command(
     cost_per_hour: str | None,
     price_per_million: str | None,
 ) -> None:
-    """Say what the run or the sweep in FOLDER came to, what limited it, and where its limits are."""
+    """Say what the run or the sweep in FOLDER came to, what limited it, and where its limits are.
+
+    Of a file that `validate --json` wrote, what it says of the hardware.
+    """
     from rich.console import Console
 
     if folder.is_file():

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from kernels_bench.fleet_report import worth_a_look as fleet_worries
 from kernels_bench.fleet_results import FleetReport, Node
 from kernels_bench.page.charts import charts
 from kernels_bench.page.html import Html, element, grid, joined
@@ -55,8 +56,8 @@ def asset(name: str) -> str:
 
 def fleet_body(fleet: FleetReport) -> Iterator[Html]:
     yield tiles(Counter(verdict for node in fleet.nodes for verdict in node.verdicts))
-    for finding in fleet.findings:
-        yield element("div", badge(finding.verdict), f" {finding.text}", class_="warning")
+    said = (element("li", badge(verdict), f" {where}: {text}") for verdict, where, text in fleet_worries(fleet))
+    yield element("ul", *said, class_="says")
     yield grid(("node", "devices", "verdicts"), (node_row(node) for node in fleet.nodes), text=(0, 1, 2))
     for node in fleet.nodes:
         if node.report:
@@ -83,8 +84,8 @@ def report_body(report: Report) -> Iterator[Html]:
             yield element("details", element("summary", title, "   ", tally(own)), *device(report, part))
     targets = {part.device.target for part in report.devices}
     if between := [result for result in report.results if result.device not in targets]:
-        yield element("h2", "Between the cards")
-        yield verdict_table(report, between)
+        title = element("summary", "Between the cards   ", tally(Counter(result.verdict for result in between)))
+        yield element("details", title, verdict_table(report, between))
     yield joined(charts(report))
     yield health_table(report.devices)
     yield element("h2", "Settings")
