@@ -14,7 +14,7 @@ of it. What the recording does not tell exactly lies between a least and a most.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,19 @@ class Roofline:
     def _rate(self, work: Bounds) -> Range:
         seconds = float(self.seconds[self.working].sum())
         return Range(float(work.least.sum()) / seconds, float(work.most.sum()) / seconds)
+
+    def only(self, steps: Any) -> Roofline | None:
+        """As if these steps were all; None where none of them did anything."""
+        if not (steps & self.working).any():
+            return None
+        kept = steps & self.working
+        return replace(
+            self,
+            bytes=Bounds(self.bytes.least[kept], self.bytes.most[kept]),
+            flops=Bounds(self.flops.least[kept], self.flops.most[kept]),
+            prefill_share=self.prefill_share[kept],
+            seconds=self.seconds[kept],
+        )
 
 
 def share(rate: Range, roof: Roof | None) -> Range | None:

@@ -16,9 +16,11 @@ from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.advice_view import advice_lines, advised
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
 from engine_probe.report.load_effect import effect_sentences, load_effects
+from engine_probe.report.memory_view import memory_lines
 from engine_probe.report.plain import plain
 from engine_probe.report.reference_view import nothing_beside, reference_rows
 from engine_probe.report.references import Beside, Reference, beside
+from engine_probe.report.roofline_view import roofline_words
 from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
@@ -34,8 +36,10 @@ def print_run(run: Run, found: Anatomy, console: Console) -> None:
     console.print(Text(plain(f"{run.facts['model']['name']}, {run.folder}"), "bold"))
     console.print(summary_view(found.summary))
     console.print(Text("\nWhat limits", "bold"))
-    for said in run_verdicts(found):
+    for said in (*run_verdicts(found), *roofline_words(found.roofline)):
         console.print(Text(plain(said)))
+    if memory := list(memory_lines(run.facts, found.summary)):
+        console.print(Text("\nMemory", "bold"), *memory, sep="\n")
 
 
 def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None:

@@ -21,12 +21,14 @@ from engine_probe.report.charts import Chart
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
 from engine_probe.report.load_effect import effect_table, load_effects
+from engine_probe.report.memory_view import memory_figure, memory_words
 from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
 from engine_probe.report.plain import model_name
 from engine_probe.report.reference_view import drawn_beside, reference_section
 from engine_probe.report.references import beside
+from engine_probe.report.roofline_view import roofline_chart, roofline_words
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
@@ -107,10 +109,13 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     figures += [("limited most by", found.limits.main)]
     yield tiles(figures)
     judged = (line.plain for line in judgements(summary) if line.plain not in summary.notes)
-    yield says([*run_verdicts(found), *headlines(summary), *judged])
+    hardware = [*memory_words(run.facts, summary), *roofline_words(found.roofline)]
+    yield says([*run_verdicts(found), *headlines(summary), *judged, *hardware])
     yield limit_table(found)
+    yield from memory_figure(run.facts, summary)
     for chart in run_charts(run, found.limits, run.folder.name, points):
         yield page.figure(chart)
+    yield from map(page.figure, roofline_chart(found.roofline))
     yield from meanwhile(page, run)
     titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "from what"]
     yield joined((element("h3", "Latencies"), grid(titles, latency_rows(summary), text=(0, len(titles) - 1))))

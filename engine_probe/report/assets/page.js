@@ -107,7 +107,7 @@
         value: (_, value, __, at) => shown(value, spec.y[line.axis].unit) + (line.low?.[at] == null ? "" : ` (${shown(line.low[at])} to ${shown(line.high[at])})`),
       };
     });
-    const scales = { x: { time: false, range: across(spec) } };
+    const scales = { x: { time: false, ...(spec.x.log ? { distr: 3 } : { range: across(spec) }) } };
     const headroom = spec.regions?.length ? 1.16 : 1.05;
     // Whiskers may stretch the scale by half at most: what is wider leaves the chart.
     const top = (number) => Math.max(0, ...spec.series.filter((line) => line.axis === number).flatMap((line) => line.high || []));
@@ -164,7 +164,7 @@
     return plot;
   };
 
-  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", untold: "c5", host: "c7", model: "c2", "host or model": "c5" };
+  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", untold: "c5", host: "c7", model: "c2", compute: "c6", "memory bandwidth": "c0", "host or model": "c5" };
   const spanColour = (spec, kind) => colour(named[spec.kinds[kind]] || `c${kind % 8}`);
 
   const draw = (place, width) => {
