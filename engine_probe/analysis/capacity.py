@@ -42,7 +42,7 @@ class MostLoad:
     levels: tuple[SloLevel, ...]
     most: float | None  # the highest level up to which each met the limits
     beyond: float | None  # the one above it, which did not
-    sure: float | None  # the highest up to which each surely did
+    sure: float | None  # the highest of them that surely did
     sure_beyond: float | None  # the lowest that surely did not
     crossing: float | None  # where the strain is 1 on a power law between `most` and `beyond`: strain ~ load ** x
     notes: tuple[str, ...]
@@ -69,7 +69,8 @@ def most_load(points: Sequence[PointFigures]) -> MostLoad | None:
             f"the limits are broken at {beyond.load:g} and kept at {', '.join(f'{load:g}' for load in again)} again: "
             "the most load is the end of the first stretch"
         )
-    sure = list(takewhile(lambda level: level.verdict == "met", levels))
+    # What a higher load surely keeps a lower one keeps, too.
+    sure = [level for level in good if level.verdict == "met"]
     surely_not = next((level.load for level in levels if level.verdict == "broken"), None)
     return MostLoad(
         levels=levels,

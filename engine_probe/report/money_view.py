@@ -13,6 +13,7 @@ from engine_probe.analysis.money import MONEY, Level, MoneyMetric
 from engine_probe.report.html import Html, element, grid, joined, says
 from engine_probe.report.money import Costed, Money, worth_showing
 from engine_probe.report.money_words import amount, verdicts
+from engine_probe.report.money_words import rate as per_minute
 from engine_probe.report.plain import plain
 
 SHORT = {
@@ -93,7 +94,7 @@ OPTION_TITLES = ("option", "a month", "requests/min", "1,000 requests", "from wh
 def option_rows(found: Money) -> Iterator[list[str]]:
     assert found.prices is not None
     for each in found.offered:
-        rate = "-" if each.requests_per_minute is None else f"{each.requests_per_minute:,.4g}"
+        rate = "-" if each.requests_per_minute is None else per_minute(each.requests_per_minute)
         full = each.per_1000_requests(found.prices.hours_per_month)
         yield [each.name, amount(each.per_month, ""), rate, amount(full, ""), each.how]
 

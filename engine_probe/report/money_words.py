@@ -125,15 +125,20 @@ def cards_verdict(pair: Cards) -> Iterator[str]:
 def option_verdicts(found: Money) -> Iterator[str]:
     for step, after in zip(found.steps, found.steps[1:], strict=False):
         yield (
-            f"Up to {step.up_to_per_minute:,.4g} requests/min {several(step)} is the cheapest "
+            f"Up to {rate(step.up_to_per_minute)} requests/min {several(step)} is the cheapest "
             f"({amount(step.per_month, found.currency)} a month); beyond, {several(after)} "
             f"({amount(after.per_month, found.currency)})."
         )
     for each in found.offered:
         others = [other for other in found.offered if other is not each]
-        rate = each.must_sustain(others)
-        if each.requests_per_minute is None and rate is not None:
-            yield f"{each.name} pays if one of it sustains more than {rate:,.4g} requests/min ({each.how})."
+        least = each.must_sustain(others)
+        if each.requests_per_minute is None and least is not None:
+            yield f"{each.name} pays if one of it sustains more than {rate(least)} requests/min ({each.how})."
+
+
+def rate(per_minute: float) -> str:
+    """With four figures, or all that stand before the point."""
+    return f"{per_minute:,.0f}" if per_minute >= 1000 else f"{per_minute:.4g}"
 
 
 def several(step: Step) -> str:

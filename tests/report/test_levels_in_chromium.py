@@ -1,0 +1,77 @@
+"""Repeats, limits and money in a real headless Chromium: intervals are told, break-even is shaded, a phone holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from recorded import facts, ran, write_run
+
+from engine_probe.commands.report import command
+
+LEVELS = (1, 2, 4, 8, 14)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every level three times, with prompts of 47, 48 and 49 tokens to make a difference."""
+    folder = tmp_path_factory.mktemp("levels")
+    points = []
+    for level in LEVELS:
+        for repeat in range(3):
+            id_ = f"p{level}-{repeat}"
+            write_run(folder / "points" / id_, ran(level, prompt=47 + repeat), facts())
+            points.append({"id": id_, "point": {"concurrency": level, "repeat": repeat}, "status": "complete"})
+    document = {"sweep": {"question": "Where does it pay?"}, "points": points}
+    (folder / "sweep.json").write_text(json.dumps(document))
+    words = ["--goodput", "ttft:60", "--cost-per-hour", "3.6EUR", "--price-per-million", "1"]
+    done = CliRunner().invoke(command, [str(folder), "--html", str(folder / "page.html"), *words])
+    assert done.exit_code == 0, done.output
+    return folder / "page.html"
+
+
+@pytest.fixture
+def sheet(browser: Any, page: Path) -> Iterator[Any]:
+    words: list[str] = []
+    opened = browser.new_page(viewport={"width": 390, "height": 800})
+    opened.on("console", lambda message: words.append(message.text))
+    opened.on("pageerror", lambda error: words.append(str(error)))
+    opened.goto(page.as_uri())
+    yield opened
+    opened.close()
+    assert words == []
+
+
+def figure(sheet: Any, title: str) -> Any:
+    return sheet.locator("figure", has=sheet.get_by_role("heading", name=title, exact=True))
+
+
+@pytest.mark.parametrize("title", ["Goodput", "Cost of a million output tokens", "Revenue, cost and profit"])
+def test_its_charts_are_drawn(sheet: Any, title: str) -> None:
+    assert figure(sheet, title).locator("canvas").count() == 1
+
+
+def test_hover_tells_the_interval_over_repeats(sheet: Any) -> None:
+    place = figure(sheet, "Cost of a million output tokens")
+    place.locator(".u-over").hover()
+    told = place.locator(".u-value").nth(1).inner_text()
+    mean, _, ends = told.partition(" EUR (")
+    low, high = (float(end) for end in ends.removesuffix(")").split(" to "))
+    assert low < float(mean) < high
+
+
+def test_a_series_switched_off_takes_its_whiskers_along(sheet: Any) -> None:
+    place = figure(sheet, "Cost of a million output tokens")
+    drawn = "canvas => canvas.toDataURL().length"
+    before = place.locator("canvas").evaluate(drawn)
+    place.locator(".u-legend th").nth(1).click()
+    sheet.wait_for_timeout(100)
+    assert place.locator("canvas").evaluate(drawn) < before
+
+
+def test_a_phone_holds_it(sheet: Any) -> None:
+    assert sheet.evaluate("document.documentElement.scrollWidth") == 390
