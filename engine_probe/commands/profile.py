@@ -151,13 +151,17 @@ def show(folder: Path) -> int:
     """The summary of the recording; 1 when it is not whole."""
     from rich.console import Console
 
+    from engine_probe.analysis.anatomy import anatomy
     from engine_probe.record.folder import COMPLETE
+    from engine_probe.report.overview import print_limits
     from engine_probe.report.terminal import print_summary
     from engine_probe.run import load
 
     run = load(folder)
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=100 if piped else None, highlight=False)
-    print_summary(run.summary(), console)
-    console.print(f"Every iteration is recorded in {run.folder}.", soft_wrap=True)
+    found = anatomy(run)
+    print_summary(found.summary, console)
+    print_limits(run, found, console)
+    console.print(f"\nEvery iteration is recorded in {run.folder}.", soft_wrap=True)
     return 0 if run.status == COMPLETE else 1

@@ -35,6 +35,11 @@ STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload":
 def print_run(run: Run, found: Anatomy, console: Console) -> None:
     console.print(Text(plain(f"{run.facts['model']['name']}, {run.folder}"), "bold"))
     console.print(summary_view(found.summary))
+    print_limits(run, found, console)
+
+
+def print_limits(run: Run, found: Anatomy, console: Console) -> None:
+    """What held the run up, how near the roofs it came, and where the memory went."""
     console.print(Text("\nWhat limits", "bold"))
     for said in (*run_verdicts(found), *roofline_words(found.roofline)):
         console.print(Text(plain(said)))

@@ -28,7 +28,7 @@ from engine_probe.report.money_view import money_section
 from engine_probe.report.plain import model_name
 from engine_probe.report.reference_view import drawn_beside, reference_section
 from engine_probe.report.references import beside
-from engine_probe.report.roofline_view import roofline_chart, roofline_words
+from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
@@ -106,7 +106,7 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     figures += [(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT")]
     figures += [("KV blocks in use, at most", f"{summary.peak_kv_share:.0%}")]
     figures += [("preemptions", f"{summary.preemptions:,}")]
-    figures += [("limited most by", found.limits.main)]
+    figures += [("limited most by", found.limits.main), *roofline_tiles(found.roofline)]
     yield tiles(figures)
     judged = (line.plain for line in judgements(summary) if line.plain not in summary.notes)
     hardware = [*memory_words(run.facts, summary), *roofline_words(found.roofline)]

@@ -134,6 +134,16 @@ def roofline_words(found: Roofline | str) -> Iterator[str]:
         yield f"The roofs of this device were not measured: no share of them can be given ({MEASURE})."
 
 
+def roofline_tiles(found: Roofline | str) -> Iterator[tuple[str, str]]:
+    """The two shares, where the roofs are known."""
+    if isinstance(found, str) or not found.working.any():
+        return
+    if found.memory:
+        yield "of the bandwidth roof (MBU)", share_of(found.bytes_per_s, found.memory)
+    if found.compute:
+        yield "of the compute roof (MFU)", share_of(found.flops_per_s, found.compute)
+
+
 def rate_words(title: str, what: str, unit: str, roof: Roof | None, rate: Range) -> str:
     if roof is None:
         return f"{title}: {what} at {rates(rate, unit)}"

@@ -149,7 +149,8 @@ def test_shares_of_the_roofs(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", ran(4), hardware(memory()))
     found = anatomy(load(folder)).roofline
     assert not isinstance(found, str)
-    text = report(folder)
+    text = report(folder, "--html", str(tmp_path / "page.html"))
+    assert "<span>of the bandwidth roof (MBU)</span>" in page(tmp_path)
     assert found.bandwidth_utilisation is not None
     assert f"Bandwidth (MBU): {found.bandwidth_utilisation.least:.0%} of 4 GB/s (memory read)" in text
     assert found.flop_utilisation is not None
