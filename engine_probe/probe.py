@@ -56,7 +56,7 @@ class Probe:
         self._workers_failure = worker.attach_all(self._core.model_executor, self.folder.path)
         with self._stepping_aside():
             self._hook = SchedulerHook(scheduler, self.recorder, self.folder.clock_offset_ns, self._fail)
-        self._sampler.start()
+        self._sampler.start(self.folder.note_telemetry)
         return self
 
     def __exit__(self, *_: object) -> None:

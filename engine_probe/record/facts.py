@@ -163,7 +163,7 @@ class SampledDevice(msgspec.Struct):
 
 
 class Telemetry(msgspec.Struct):
-    """How the table of the same name came about, and what could not be read."""
+    """How the table of the same name came about, and what could not be read; of a run that was cut, so far."""
 
     period_seconds: float | None
     samples: int

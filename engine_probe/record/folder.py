@@ -67,10 +67,15 @@ class RunFolder:
             raise UnavailableError(f"cannot record into {where}: {error.strerror}; free some space") from error
         return folder
 
+    def note_telemetry(self, said: dict[str, Any]) -> None:
+        """What is known of the sampling so far; the last word replaces it."""
+        self.facts["telemetry"] = said
+        self.save()
+
     def save(self) -> None:
         """Write `run.json` in one step: a reader sees the old facts or the new ones, never half."""
         temporary = self.path / f".{RUN_FILE}.{os.getpid()}"
-        temporary.write_text(json.dumps(self.facts, indent=1) + "\n")
+        temporary.write_text(json.dumps(dict(self.facts), indent=1) + "\n")  # others may add a fact meanwhile
         temporary.replace(self.path / RUN_FILE)
 
     @property

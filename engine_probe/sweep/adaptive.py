@@ -1,11 +1,16 @@
 """Finding the load that matters with as few points as it takes: bracket by doubling, then bisect.
 
 A search is a generator: it yields a value to measure and is sent what came of it. It ends by returning what it found.
+With repeats, the values that the answer rests on are measured again until chance no longer decides, or as often as is
+allowed; a value that loses its place opens the search again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Iterable
+from itertools import pairwise
+from statistics import fmean
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,7 +18,8 @@ import msgspec
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 
-RISING = 1.02  # a throughput that rises by less than this from one point to the double is no longer rising
+CONFIDENCE = 0.95  # one-sided
+HALF = 0.5
 
 Search = Generator[int, float, "Found"]
 
@@ -27,6 +33,7 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     goal: Literal["saturation", "slo"] = "saturation"
     slo: Slo | None = None
     resolution: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1  # how far apart, relatively, the last two may be
+    tolerance: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05  # below the highest throughput, and still as good
 
     def check(self) -> None:
         if self.last < self.first:
@@ -36,78 +43,141 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
         if self.goal == "saturation" and self.slo is not None:
             raise InputError('adaptive.slo is for goal = "slo": leave it out, or set the goal')
 
-    def search(self) -> Search:
-        find = find_peak if self.goal == "saturation" else find_limit
-        return find(self.first, self.last, self.resolution)
+    def search(self, repeats: int = 1) -> Search:
+        if self.goal == "slo":
+            return find_limit(self.first, self.last, self.resolution, repeats)
+        return find_saturation(self.first, self.last, self.resolution, repeats, self.tolerance)
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The best value measured, and the neighbours between which the true one lies (None: beyond what was tried)."""
+    """The value sought, and the neighbours between which the true one lies (None: beyond what was tried)."""
 
     best: int | None
     above: int | None  # the greatest measured below the best
     below: int | None  # the smallest measured above it
+    highest: int | None = None  # of a throughput: where it was highest
+    sure: bool | None = None  # chance would hardly have it otherwise; None: nothing was repeated
 
 
-def find_peak(first: int, last: int, resolution: float) -> Search:
-    """The value of the highest score, on a curve that rises and then does not."""
-    scores: dict[int, float] = {}
-    value = first
+class Measured:
+    """What was measured so far: every value's scores, and the chance that is in them."""
+
+    def __init__(self, repeats: int) -> None:
+        self._repeats = repeats
+        self._scores: dict[int, list[float]] = {}
+
+    def add(self, value: int, score: float) -> None:
+        self._scores.setdefault(value, []).append(score)
+
+    def __getitem__(self, value: int) -> float:
+        return fmean(self._scores[value])
+
+    @property
+    def values(self) -> list[int]:
+        return sorted(self._scores)
+
+    @property
+    def highest(self) -> int:
+        return max(self.values, key=lambda value: self[value])
+
+    def neighbours(self, value: int) -> tuple[int | None, int | None]:
+        below = [other for other in self.values if other < value]
+        above = [other for other in self.values if other > value]
+        return (below[-1] if below else None), (above[0] if above else None)
+
+    def count(self, value: int) -> int:
+        return len(self._scores[value])
+
+    def may_repeat(self, value: int) -> bool:
+        return self.count(value) < self._repeats
+
+    def margin(self, *values: int) -> float | None:
+        """What chance may add to the difference of these; None before anything was repeated.
+
+        The same chance is taken to be in all scores: those that were repeated tell how much.
+        """
+        freedom = sum(len(scores) - 1 for scores in self._scores.values())
+        if not freedom:
+            return None
+        squares = sum((score - fmean(scores)) ** 2 for scores in self._scores.values() for score in scores)
+        return one_sided(freedom) * math.sqrt(squares / freedom * sum(1 / self.count(value) for value in values))
+
+
+def one_sided(freedom: int) -> float:
+    """Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, CONFIDENCE))
+
+
+def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, tolerance: float = 0.05) -> Search:
+    """The least value as good as the highest, on a curve that rises and then does not.
+
+    As good is what is not more than the tolerance below the highest, nor told from that by chance.
+    """
+    measured, value = Measured(repeats), first
     while True:
-        scores[value] = yield value
-        top = max(scores, key=lambda tried: scores[tried])
-        flat = value > first and scores[value] < RISING * max(scores[tried] for tried in scores if tried < value)
-        if value == last or (flat and top != value):
+        measured.add(value, (yield value))
+        below = [measured[other] for other in measured.values if other < value]
+        flat = bool(below) and measured[value] * (1 - tolerance) <= max(below)
+        if flat and measured.count(value) == 1 and measured.may_repeat(value):
+            continue  # one bad measurement must not end it
+        if flat or value == last:
             break
         value = min(value * 2, last)
     while True:
-        best = max(scores, key=lambda tried: scores[tried])
-        low, high = neighbours(scores, best)
-        gaps = [(other, middle(low_end, high_end)) for other, low_end, high_end in sides(low, best, high)]
-        open_gaps = [(abs(other - best) / best, probe) for other, probe in gaps if probe is not None]
-        wide = [(gap, probe) for gap, probe in open_gaps if gap > resolution]
-        if not wide:
-            return Found(best, low, high)
-        probe = max(wide)[1]
-        scores[probe] = yield probe
+        top = measured.highest
+        line = measured[top] * (1 - tolerance)
+
+        def short(value: int, line: float = line, top: int = top) -> float:
+            """How far it is below the line, beyond chance."""
+            return line - measured[value] - (measured.margin(value, top) or 0.0)
+
+        best = next(value for value in measured.values if short(value) <= 0)
+        above, below_ = measured.neighbours(best)
+        _, behind = measured.neighbours(top)
+        # The true highest may lie where it falls behind the top, or where nobody looked between two doublings.
+        falls = behind is not None and short(behind) > 0
+        margin = measured.margin(best, top)
+        sure = None if margin is None else best == top or measured[best] - line > margin
+        probe = widest([(above, best)], resolution)
+        probe = probe or (widest([(top, behind)], resolution) if falls else None)
+        probe = probe or widest(pairwise(value for value in measured.values if value >= best), max(resolution, HALF))
+        if probe is None and not sure:
+            probe = next((value for value in (top, best) if measured.may_repeat(value)), None)
+        if probe is None:
+            return Found(best, above, below_, top, sure)
+        measured.add(probe, (yield probe))
 
 
-def find_limit(first: int, last: int, resolution: float) -> Search:
+def find_limit(first: int, last: int, resolution: float, repeats: int = 1) -> Search:
     """The greatest value whose score is not negative, where it is negative from some value on."""
-    good: int | None = None
-    value = first
+    measured, value = Measured(repeats), first
     while True:
-        if (yield value) < 0:
+        measured.add(value, (yield value))
+        if measured[value] < 0 or value == last:
             break
-        good = value
-        if value == last:
-            return Found(good, None, None)
         value = min(value * 2, last)
-    bad = value
-    while good is not None and (probe := middle(good, bad)) is not None and (bad - good) / good > resolution:
-        if (yield probe) < 0:
-            bad = probe
-        else:
-            good = probe
-    return Found(good, None, bad)
+    while True:
+        bad = next((value for value in measured.values if measured[value] < 0), None)
+        good = max((value for value in measured.values if bad is None or value < bad), default=None)
+        ends = [value for value in (good, bad) if value is not None]
+        margins = {value: measured.margin(value) for value in ends}
+        doubtful = [end for end in ends if (margin := margins[end]) is None or abs(measured[end]) < margin]
+        probe = widest([(good, bad)], resolution)
+        if probe is None:
+            probe = min(filter(measured.may_repeat, doubtful), key=measured.count, default=None)
+        if probe is None:
+            above = None if good is None else measured.neighbours(good)[0]
+            return Found(good, above, bad, sure=None if None in margins.values() else not doubtful)
+        measured.add(probe, (yield probe))
 
 
-def neighbours(scores: dict[int, float], best: int) -> tuple[int | None, int | None]:
-    below = [value for value in scores if value < best]
-    above = [value for value in scores if value > best]
-    return (max(below) if below else None), (min(above) if above else None)
-
-
-def sides(low: int | None, best: int, high: int | None) -> list[tuple[int, int, int]]:
-    """The gaps beside the best: the neighbour, and the gap's two ends."""
-    found = []
-    if low is not None:
-        found.append((low, low, best))
-    if high is not None:
-        found.append((high, best, high))
-    return found
-
-
-def middle(low: int, high: int) -> int | None:
-    """A value between the two; None where there is none."""
-    return (low + high) // 2 if high - low > 1 else None
+def widest(gaps: Iterable[tuple[int | None, int | None]], resolution: float) -> int | None:
+    """The middle of the gap that is relatively the widest; None where all are narrow enough."""
+    wide = [
+        ((high - low) / low, (low + high) // 2)
+        for low, high in gaps
+        if low is not None and high is not None and high - low > 1 and (high - low) / low > resolution
+    ]
+    return max(wide)[1] if wide else None

@@ -141,7 +141,7 @@ def run_sweep(
         return noted(run_group(engine, tasks, folder, force, sweep.point_seconds, ways))
 
     def searched(adaptive: Adaptive, base: Point) -> Iterator[Event]:
-        seeker = Seeker(adaptive, base, folder, todo, rows)
+        seeker = Seeker(adaptive, base, folder, todo, rows, sweep.repeats)
         yield from run(base.engine, seeker.tasks())
         found[seeker.name] = seeker.found
         kept()
@@ -168,7 +168,7 @@ def run_sweep(
 
     kept()
     if sweep.adaptive is not None:
-        yield from ways.together([searched(sweep.adaptive, base) for base in points(sweep)])
+        yield from ways.together([searched(sweep.adaptive, base) for base in points(sweep) if not base.repeat])
         return
     for number, point in enumerate(todo):
         if row := finished(place_of(folder, point), point):
@@ -350,6 +350,7 @@ def save(folder: Path, sweep: SweepFile, rows: dict[int, Row], found: dict[str, 
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
         partial.replace(folder / RESULT_FILE)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise UnavailableError(
             f"cannot write {folder / RESULT_FILE}: {error.strerror}; every finished point is kept, go on with --resume"
         ) from error

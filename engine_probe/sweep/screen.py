@@ -115,7 +115,9 @@ def found_line(event: Discovered) -> str:
     goal = "throughput saturates at" if event.adaptive.goal == "saturation" else "the SLO is met up to"
     tried = [f"{way} {value}" for way, value in (("above", found.above), ("below", found.below)) if value is not None]
     narrowed = f" (measured between: {', '.join(tried)})" if tried else ""
-    return f"{start}{goal} {name} {found.best}{narrowed}"
+    high = f", highest at {found.highest}" if found.highest not in (None, found.best) else ""
+    judged = {None: "", True: "; repeats confirm it", False: "; repeats do not settle it: chance may move it"}
+    return f"{start}{goal} {name} {found.best}{high}{narrowed}{judged[found.sure]}"
 
 
 class TerminalScreen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from engine_probe.sweep.result import PointResult, Row, curve, finished
 class Seeker:
     """Adds its points to `todo`, and finds their rows in `rows` under their numbers."""
 
-    def __init__(self, adaptive: Adaptive, base: Point, folder: Path, todo: list[Point], rows: dict[int, Row]) -> None:
-        self._adaptive, self._base, self._folder = adaptive, base, folder
+    def __init__(
+        self, adaptive: Adaptive, base: Point, folder: Path, todo: list[Point], rows: dict[int, Row], repeats: int = 1
+    ) -> None:
+        self._adaptive, self._base, self._folder, self._repeats = adaptive, base, folder, repeats
         self._todo, self._rows = todo, rows
         self.name = curve(base)
         self.found = Found(None, None, None)
@@ -30,10 +33,11 @@ class Seeker:
 
     def tasks(self) -> Iterator[tuple[int, Point, Path]]:
         """The next point each time, until the search is over or a point could not be measured."""
-        search = self._adaptive.search()
+        search, tried = self._adaptive.search(self._repeats), Counter[int]()
         value = next(search)
         while True:
-            point = self._point(value)
+            point = self._point(value, tried[value])
+            tried[value] += 1
             number, place = len(self._todo), self._folder / "points" / point.key
             self._todo.append(point)
             if known := finished(place, point):
@@ -54,17 +58,19 @@ class Seeker:
                 self.problem = str(error)
                 return
 
-    def _point(self, value: int) -> Point:
+    def _point(self, value: int, repeat: int) -> Point:
         document = msgspec.to_builtins(self._base.workload)
         name = self._adaptive.axis.removeprefix(WORKLOAD)
         put(document, name, value)
         words = f"{value} at once" if name == "concurrency" else f"{name.rpartition('.')[2]} {value}"
-        label = ", ".join(word for word in (self.name, words) if word)
-        return msgspec.structs.replace(self._base, workload=msgspec.convert(document, Workload), label=label)
+        again = f"{repeat + 1} of {self._repeats}" if repeat else ""
+        label = ", ".join(word for word in (self.name, words, again) if word)
+        workload = msgspec.convert(document, Workload)
+        return msgspec.structs.replace(self._base, workload=workload, label=label, repeat=repeat)
 
     def _score(self, row: PointResult, place: Path) -> float:
         if self._adaptive.slo is None:
-            return row.output_tokens_per_s
+            return row.reached.output_tokens_per_s
         return slack(load(place), self._adaptive.slo)
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from engine_probe.errors import InputError
@@ -24,6 +24,7 @@ from engine_probe.telemetry.host import Host
 logger = logging.getLogger(__name__)
 
 Period = bool | float  # on, off, or the seconds between two samples
+Tell = Callable[[dict[str, Any]], None]  # hears what `run.json` is to say, whenever a note comes up
 LoadNvml = Callable[[], tuple[Any, str | None]]  # the module pynvml, or why there is none
 PERIOD_SECONDS, LEAST_SECONDS = 0.05, 0.001
 SLOW_NS = 1_000_000_000  # between two readings of what costs much or changes little
@@ -49,6 +50,8 @@ class Sampler:
         self._host: Host | None = None
         self._notes: list[str] = []
         self._next_slow_ns = 0
+        self._tell: Tell | None = None
+        self._told: tuple[list[str], str | None] = ([], None)
         self._pids: frozenset[int] = frozenset()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,7 +65,9 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
+    def start(self, tell: Tell | None = None) -> None:
+        """`tell` is called from the sampler's thread, so that a run that is cut has its notes too."""
+        self._tell = tell
         if self.period_seconds is None:
             return
         self._thread = threading.Thread(target=self._run, name="engine_probe-telemetry", daemon=True)
@@ -77,16 +82,30 @@ class Sampler:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        known = self._knows_ours
+        return self._facts()
+
+    def _facts(self) -> dict[str, Any]:
         return {
             "period_seconds": self.period_seconds,
             "samples": self.samples,
             "missed_samples": self.missed,
             "cpu_ns": self.cpu_ns,
             "devices": [card.facts for card in self._cards],
-            "notes": [*self._notes, *(note for card in self._cards for note in card.notes(known))],
+            "notes": self._all_notes(),
             "failure": self.failure,
         }
+
+    def _all_notes(self) -> list[str]:
+        known = self._knows_ours
+        return [*self._notes, *(note for card in self._cards for note in card.notes(known))]
+
+    def _tell_news(self) -> None:
+        """What cannot be told now is told at the end."""
+        news = self._all_notes(), self.failure
+        if self._tell is not None and news != self._told:
+            self._told = news
+            with suppress(OSError):
+                self._tell(self._facts())
 
     def _run(self) -> None:
         try:
@@ -95,14 +114,18 @@ class Sampler:
                 self._sample_until_stopped()
         except Exception as error:  # whatever it is, it must not reach the engine
             self._fail(error)
+        self._tell_news()
         self.cpu_ns = time.thread_time_ns()
 
     def _sample_until_stopped(self) -> None:
         assert self.period_seconds is not None
         period_ns = round(self.period_seconds * 1e9)
-        due_ns = self._clock()
+        due_ns, looked_ns = self._clock(), 0
         while True:
             self.sample()
+            if self._next_slow_ns != looked_ns:  # once a second
+                looked_ns = self._next_slow_ns
+                self._tell_news()
             late = max(0, self._clock() - due_ns) // period_ns
             self.missed += late
             due_ns += period_ns * (1 + late)

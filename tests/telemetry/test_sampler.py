@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -418,3 +419,47 @@ def test_rows_reach_the_disk_as_the_schema_has_them(tmp_path: Path) -> None:
     table = read_stream(tmp_path / "telemetry.arrows", "telemetry")
     assert table["device"].to_pylist() == [None, 0] * 3
     assert table["power_mw"].to_pylist()[1] == 350_000
+
+
+def test_a_note_is_told_when_it_comes_up_and_not_again() -> None:
+    """So that a run that is killed has it; nobody waits for the end."""
+    told: list[dict[str, Any]] = []
+    heard = threading.Event()
+
+    def tell(said: dict[str, Any]) -> None:
+        told.append(said)
+        heard.set()
+
+    sampler = Sampler(Recorder(), 0.001, load_nvml=lambda: (None, "Driver Not Loaded"))
+    sampler.start(tell)
+    assert heard.wait(10)
+    sampler.stop()
+    assert [note for note in told[0]["notes"] if "Driver Not Loaded" in note]
+    assert len(told) == 1
+
+
+def test_a_failure_is_told_before_the_end() -> None:
+    told: list[dict[str, Any]] = []
+    sampler = Sampler(Recorder(), 0.001, load_nvml=lambda: 1 / 0)
+    sampler.start(told.append)
+    sampler.stop()
+    assert "ZeroDivisionError" in told[-1]["failure"]
+
+
+def test_a_disk_that_takes_no_note_does_not_end_the_sampling() -> None:
+    recorder = Recorder()
+
+    def full(said: dict[str, Any]) -> None:
+        raise OSError(28, "No space left on device")
+
+    sampler = Sampler(recorder, 0.001, load_nvml=lambda: (None, "none"))
+    sampler.start(full)
+    while sampler.samples < 3:
+        time.sleep(0.001)
+    assert sampler.stop()["failure"] is None
+
+
+def test_a_cut_run_has_the_notes_of_its_telemetry(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", ENGINE)
+    folder.note_telemetry({**Sampler(Recorder(), False).stop(), "notes": ["no NVIDIA device"]})
+    assert load(tmp_path / "run").facts["telemetry"]["notes"] == ["no NVIDIA device"]

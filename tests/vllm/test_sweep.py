@@ -217,3 +217,32 @@ def test_points_without_the_probe_leave_the_drivers_clock_and_are_not_measured_t
     assert "2 pairs are too few to say" in " ".join(done.stdout.split())
     resumed = sweep(folder, "watching.toml", "--resume", "watching")
     assert resumed.stderr.count("measured before") == 4
+
+
+PRIVATE = ["unshare", "--user", "--map-root-user", "--mount"]  # a mount that only the command behind it sees
+
+
+def can_mount(folder: Path) -> bool:
+    command = [*PRIVATE, "mount", "-t", "tmpfs", "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_a_disk_that_fills_ends_the_sweep_with_a_sentence_and_keeps_what_is_finished(
+    folder: Path, tmp_path: Path
+) -> None:
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("no small disk can be made here: user namespaces are switched off")
+    many = list(range(8, 28))
+    (folder / "many.toml").write_text(SWEEP.replace("[1, 8, 16]", str(many)))
+    words = f"{sys.executable} -m engine_probe sweep {folder}/many.toml --out {disk}/out"
+    script = f"mount -t tmpfs -o size=900k tmpfs {disk}; {words}; code=$?; cp -r {disk}/out {kept}; exit $code"
+    done = subprocess.run([*PRIVATE, "sh", "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert "every finished point is kept, go on with --resume" in done.stderr
+    rows = json.loads((kept / "sweep.json").read_text())["points"]
+    whole = [row["id"] for row in rows if row["status"] == "complete"]
+    assert 1 <= len(whole) < len(many)
+    assert {load(kept / "points" / point).status for point in whole} == {"complete"}

@@ -100,3 +100,26 @@ def test_driving_stays_under_one_per_cent_of_the_engines_step_time() -> None:
     command = [sys.executable, "-m", "engine_probe.workload.cost", "--num-prompts", "500"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+DRAWN = """
+from engine_probe.workload.arrivals import Burst
+from engine_probe.workload.prompts import RandomPrompts
+from engine_probe.workload.run import plan_for, run_plan
+from engine_probe.workload.spec import Sampling, Workload
+drawn = Workload(RandomPrompts(100), Burst(), output_len=20, num_prompts=12, sampling=Sampling(temperature=1.0))
+plan = plan_for(llm, drawn)
+outcome = run_plan(llm, plan)
+answer = [sum(one.finished_ns is not None for one in outcome.deliveries), plan.notes]
+"""
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_drawn_answers_do_not_stop_an_engine_on_a_cpu_that_cuts_prompts(in_own_process: Any, whole: bool) -> None:
+    """Twelve prompts of 100 tokens do not go into a step of 512: with a seed each, vLLM's CPU build stops there."""
+    arguments = {"block_size": 32, "max_model_len": 512, "max_num_batched_tokens": 512, "num_gpu_blocks_override": 64}
+    arguments |= {"enable_chunked_prefill": False} if whole else {}
+    answered, notes = in_own_process("tiny", {"enforce_eager": True, **arguments}, DRAWN)
+    assert answered == 12
+    assert (notes == []) == whole
+    assert whole or "drawn without a seed" in notes[0]
