@@ -39,7 +39,7 @@ class Crew:
     """`with Crew(devices, backend) as crew:`; a `Clock` for `measure`, whose calls are `Together`."""
 
     def __init__(self, devices: Sequence[Device], backend: str, answer_s: float = ANSWER_S) -> None:
-        self.cache_bytes = devices[0].cache_bytes
+        self.cache_bytes, self.pauses = devices[0].cache_bytes, False
         self.short_ns = 100_000.0 if devices[0].is_cuda else 20_000.0
         self._devices, self._backend, self._answer_s = tuple(devices), backend, answer_s
         self._processes: list[BaseProcess] = []

@@ -32,6 +32,7 @@ class Clock(Protocol):
 
     cache_bytes: int
     short_ns: float  # a call shorter than this is not timed alone
+    pauses: bool  # whether a flush goes before every long call, needed or not
 
     def time_ns(self, calls: Sequence[Call], count: int, flush: bool) -> list[float]:
         """The time of each of `count` samples, which take the calls in turn."""
@@ -81,6 +82,7 @@ class Work:
 def measure(work: Work, clock: Clock, effort: Effort) -> Samples:
     flush = work.cold and work.touched_bytes < COLD_CACHES * clock.cache_bytes
     calls, per_sample = _bundled(work, clock, flush)
+    flush = flush or (work.cold and clock.pauses and per_sample == 1)
     warm_up, settled, cost_ns = _settle(calls, clock, effort, flush)
     count = _count(effort.round_s, cost_ns)
     rounds: list[tuple[float, ...]] = []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from kernels_bench import attention, gemm, launch, memory, p2p, pcie, sustained
+from kernels_bench import allreduce, attention, gemm, launch, memory, p2p, pcie, sustained
 from kernels_bench.bench import Bench
 from kernels_bench.clocks import CudaClock
 from kernels_bench.devices import find_devices, free_bytes, release
@@ -53,6 +53,24 @@ def test_copy_beside_triton() -> None:
     values = 1 << 29
     source, target = torch.randn(values, device="cuda:0"), torch.empty(values, device="cuda:0")
     assert share_of_triton(lambda: target.copy_(source), 2 * source.nbytes) >= AT_LEAST
+
+
+def test_triad_beside_triton() -> None:
+    a, b, c = (torch.randn(1 << 28, device="cuda:0") for _ in range(3))
+    assert share_of_triton(lambda: torch.add(b, c, alpha=3.0, out=a), 3 * a.nbytes) >= AT_LEAST
+
+
+def test_a_short_product_beside_tritons_graphs() -> None:
+    """Both replay a graph of many calls, on one weight that may stay in the cache: the same work, no gap of a host."""
+    testing = pytest.importorskip("triton.testing")
+    data = operands(BF16, 16, gemm.DECODE_N, gemm.DECODE_K, torch.device("cuda:0"))
+    clock, shares = bench().clock, []
+    for _ in range(PAIRS):
+        theirs_ms = testing.do_bench_cudagraph(data.multiply, rep=100, return_mode="median")
+        ours = measure(Work((data.multiply,), cold=False), clock, QUICK)
+        assert ours.calls_per_sample > 1
+        shares.append(theirs_ms * 1e6 / ours.median_ns)
+    assert statistics.median(shares) >= AT_LEAST
 
 
 def test_the_large_product_beside_triton() -> None:
@@ -111,6 +129,16 @@ def test_every_pair_of_cards_moves_what_it_says() -> None:
         for finding in p2p.run(source, target):
             assert isinstance(finding, Figure)
             assert finding.check is None or finding.check.passed
+
+
+def test_all_cards_add_up_over_nccl_short_ones_in_a_graph() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    found = [finding for finding in allreduce.run((bench(0), bench(1))) if isinstance(finding, Figure)]
+    assert len(found) == len(allreduce.QUICK_TOKENS)
+    assert all(figure.check and figure.check.passed for figure in found)
+    assert found[0].samples.calls_per_sample > 1
+    assert found[0].detail["backend"] == "nccl"
 
 
 def test_the_card_answers_for_its_health_and_is_left_as_it_was() -> None:

@@ -16,6 +16,7 @@ class FakeClock:
 
     short_ns = 100.0
     flush_ns = 50.0
+    pauses = False
 
     def __init__(
         self,

@@ -87,6 +87,23 @@ def test_data_of_four_caches_needs_no_flush() -> None:
     assert clock.flushes == 0
 
 
+def test_a_clock_that_pauses_flushes_before_long_calls_and_never_between_short_ones() -> None:
+    """As triton's do_bench does; what is bundled has no room for it, and what need not be cold no use."""
+    long, short, warm = (
+        FakeClock(lambda sample: 1000.0),
+        FakeClock(lambda sample: 10.0),
+        FakeClock(lambda sample: 1e3),
+    )
+    for clock in (long, short, warm):
+        clock.pauses = True
+    measure(Work((nothing,), BIG), long, EFFORT)
+    measure(Work((nothing,), BIG), short, EFFORT)
+    measure(Work((nothing,), BIG, cold=False), warm, EFFORT)
+    assert long.flushes >= 3 * 9
+    assert short.bundles
+    assert (short.flushes, warm.flushes) == (0, 0)
+
+
 def test_short_calls_are_timed_many_at_a_time_and_told_one_by_one() -> None:
     clock = FakeClock(lambda sample: 10.0)
     calls: list[str] = []
