@@ -25,9 +25,8 @@ def money_charts(found: Money) -> Iterator[Chart]:
         xs = sorted({level.load for curve in alike for level in curve.accounts.levels})
         if len(xs) < 2:
             continue
-        yield from over_load(
-            alike, xs, "Cost of a million output tokens", "cost_per_million_output_tokens", found.currency
-        )
+        for heading, name in CURVES:
+            yield from over_load(alike, xs, heading, name, found.currency)
         for curve in alike:
             yield from profit_chart(curve, found.currency)
     if len(found.steps) > 1:

@@ -72,6 +72,11 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         made = over_loads(xs, curve.figures, lambda each: each.summary.output_tokens_per_s)
         series.append(Series(curve.named("output tokens/s"), **made, style="both", colour=number))
     note = f"Output tokens/s over the whole run of each point.{WHISKERS if any(line.high for line in series) else ''}"
+    for number, curve in enumerate(drawn):
+        steady = over_loads(xs, curve.figures, steady_rate)["values"]
+        if any(value is not None for value in steady):
+            colour = number if len(drawn) > 1 else 2
+            series.append(Series(curve.named("in its steady part"), steady, style="dots", colour=colour))
     shaded = regions(drawn[0]) if len(drawn) == 1 else []
     if shaded and (line := drawn[0].found.growth):
         form = FORMS[line.line.form]
@@ -80,6 +85,11 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     return Lines(
         "Throughput and its regions", note, Axis(drawn[0].unit), [Axis("output", "tokens/s")], list(xs), series, shaded
     )
+
+
+def steady_rate(point: PointFigures) -> float | None:
+    """Without warm-up and draining, where the run has such a part."""
+    return point.summary.steady.output_tokens_per_s if point.summary.steady else None
 
 
 def regions(curve: Curve) -> list[Region]:

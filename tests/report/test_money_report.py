@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,31 @@ def test_a_run_tells_its_cost_and_the_energy_of_its_cards(tmp_path: Path) -> Non
     assert re.search(r"A million output tokens cost [\d.]+ USD", text)
     assert re.search(r"An output token took [\d.]+ J, the cards 200 W on average, by their power over time\.", text)
     assert "An output token took" in said(folder)  # energy needs no price
+
+
+def test_the_energy_of_a_token_over_the_load_is_the_planted_one(tmp_path: Path) -> None:
+    """100 W and 10 W for each request at once; with 100 W of the host, at 0.36 per kWh."""
+    folder = write_sweep(tmp_path / "sweep", (1, 2, 4, 8))
+    for level in (1, 2, 4, 8):
+        tables = ran(level)
+        end = tables["iterations"]["start_ns"].to_pylist()[-1] + 10 * MS
+        power = 100_000 + 10_000 * level
+        counter = [(at, power * at // 10**9) for at in (-end, 2 * end)]
+        rows = [{"time_ns": at, "device": 0, "power_mw": power, "energy_mj": told} for at, told in counter]
+        shutil.rmtree(folder / "points" / f"p{level}")
+        write_run(folder / "points" / f"p{level}", tables | {"telemetry": table("telemetry", rows)})
+    lists = 'currency = "EUR"\n[power]\nper_kwh = 0.36\nhost_watts = 100\n'
+    figures, page = tmp_path / "figures.json", tmp_path / "page.html"
+    said(folder, "--money", prices(tmp_path, lists), "--json", figures, "--html", page)
+    document = json.loads(figures.read_text())
+    (accounts,) = document["money"]["curves"]
+    assert accounts["energy_from"] == ["energy counter"]
+    for level, point in zip(accounts["levels"], document["points"], strict=True):
+        summary, watts = point["summary"], 100 + 10 * level["load"]
+        rate = summary["answer_tokens"] / summary["seconds"]
+        assert level["figures"]["joules_per_output_token"]["mean"] == pytest.approx(watts / rate, rel=0.01)
+        assert level["figures"]["cost_per_hour"]["mean"] == pytest.approx((watts + 100) / 1000 * 0.36, rel=0.01)
+    assert drawn(page)["Energy of an output token"]["y"][0]["unit"] == "J"
 
 
 def test_figures_for_machines_carry_units_and_formulas(sweep: Path, tmp_path: Path) -> None:
