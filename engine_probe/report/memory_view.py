@@ -12,6 +12,7 @@ from rich.text import Text
 from engine_probe.analysis.summary import Summary
 from engine_probe.report.html import Html, element, grid, joined
 from engine_probe.report.plain import plain
+from engine_probe.report.terminal import percent
 
 GIB = 1 << 30
 HOST = "cpu"
@@ -28,7 +29,7 @@ PARTS = {
     "free_bytes": ("free", "none", "black"),
 }
 WEIGHED = ("weights_bytes", "kv_pool_bytes", "graphs_bytes", "activations_bytes", "other_bytes")
-LABELLED = 0.09  # of the bar: room for a figure
+LABELLED = 0.13  # of the bar: room for a figure
 DIFFERENT = 0.02  # of the device, between what the parts come to and what NVML says
 
 
@@ -100,7 +101,8 @@ def memory_words(facts: dict[str, Any], summary: Summary) -> Iterator[str]:
             yield f"{device.name}: vLLM reserves {reserved / total:.1%} of {gib(total)} by design: {told}."
         else:
             yield f"{device.name}, {gib(total)}: {told}."
-        yield f"Of the KV pool at most {summary.peak_kv_share:.0%} was in use, {summary.mean_kv_share:.0%} on average."
+        most, mean = (percent(share) for share in (summary.peak_kv_share, summary.mean_kv_share))
+        yield f"Of the KV pool at most {most} was in use, {mean} on average."
         if None not in parts.values() and (nvml := first["nvml_used_bytes"]) is not None:
             yield against_nvml(device, nvml)
     for reason in facts.get("unread") or ():

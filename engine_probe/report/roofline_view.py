@@ -11,6 +11,7 @@ from engine_probe.analysis.roofline import Range, Roofline
 from engine_probe.analysis.roofs import Roof
 from engine_probe.analysis.steptime import CLOCKS
 from engine_probe.report.charts import Axis, Lines, Series, numbers
+from engine_probe.report.terminal import percent
 
 Reals = npt.NDArray[np.float64]
 MOST_DOTS = 1500  # of each kind of steps
@@ -156,7 +157,7 @@ def aside(steps: str, unit: str, roof: Roof | None, rate: Range) -> str:
 
 
 def share_of(rate: Range, roof: Roof) -> str:
-    return between(f"{rate.least / roof.per_s:.0%}", f"{rate.most / roof.per_s:.0%}")
+    return between(percent(rate.least / roof.per_s), percent(rate.most / roof.per_s))
 
 
 def rates(rate: Range, unit: str) -> str:

@@ -25,6 +25,11 @@ def duration(ns: float | None) -> str:
     return f"{figures(ns / 1e3)} µs"
 
 
+def percent(share: float) -> str:
+    """Whole percents; of less than one with two more digits."""
+    return f"{share:.2%}" if 0 < share < 0.01 else f"{share:.0%}"
+
+
 def figures(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 

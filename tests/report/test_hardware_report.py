@@ -16,6 +16,7 @@ from engine_probe.analysis.anatomy import anatomy
 from engine_probe.commands.report import command
 from engine_probe.report.memory_view import gib
 from engine_probe.report.roofline_view import MOST_DOTS, drawn
+from engine_probe.report.terminal import percent
 from engine_probe.run import load
 
 GIB = 1 << 30
@@ -178,6 +179,11 @@ def test_a_million_steps_keep_their_extremes() -> None:
     chosen = drawn(np.ones(len(at), dtype=bool), at, speed)
     assert len(chosen) <= MOST_DOTS
     assert {123_456, 654_321, int(at.argmin()), int(speed.argmax())} <= set(chosen.tolist())
+
+
+@pytest.mark.parametrize(("share", "told"), [(0, "0%"), (0.0006, "0.06%"), (0.126, "13%"), (1, "100%")])
+def test_little_is_not_nothing(share: float, told: str) -> None:
+    assert percent(share) == told
 
 
 @pytest.mark.parametrize(
