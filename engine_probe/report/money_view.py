@@ -64,7 +64,7 @@ def money_view(found: Money) -> Iterator[RenderableType]:
             table.add_column(SHORT[metric.name], justify="right", no_wrap=True)
         for curve, level in rows(found):
             name = f"{level.load:g}" if single or not curve.label else f"{level.load:g}, {curve.label}"
-            table.add_row(plain(name), *(cell(level, metric) for metric in metrics))
+            table.add_row(plain(name) if curve.unit else "", *(cell(level, metric) for metric in metrics))
         yield table
     for said in verdicts(found):
         yield Text(plain(said))
@@ -75,6 +75,11 @@ def money_view(found: Money) -> Iterator[RenderableType]:
         for row in option_rows(found):
             table.add_row(*map(plain, row))
         yield table
+
+
+def named_load(curve: Costed, level: Level) -> str:
+    """A run by itself has none."""
+    return f"{level.load:g} {curve.unit.removeprefix('requests ')}" if curve.unit else ""
 
 
 def rows(found: Money) -> Iterator[tuple[Costed, Level]]:
@@ -109,7 +114,7 @@ def money_section(found: Money) -> Html:
         titles = [f"{metric.title}{f', {unit}' if unit else ''}" for metric, unit in zip(metrics, units, strict=True)]
         table = (
             [
-                f"{level.load:g} {curve.unit}" if curve.unit else "",
+                named_load(curve, level),
                 *(cell(level, each) for each in metrics),
                 curve.label,
             ]

@@ -45,7 +45,7 @@ def curve_verdicts(curve: Costed, currency: str) -> Iterator[str]:
     if least := done.best("joules_per_output_token", least=True):
         yield (
             f"an output token takes least energy at {least.load:g} {unit}: "
-            f"{figures(least.mean('joules_per_output_token') or 0)} J, by the cards' "
+            f"{amount(least.mean('joules_per_output_token'), 'J')}, by the cards' "
             f"{' and '.join(done.energy_sources)}."
         )
     top = done.best("profit_per_hour") or done.best("cost_per_million_output_tokens", least=True)
@@ -96,7 +96,7 @@ def level_verdicts(level: Level, currency: str, done: Accounts) -> Iterator[str]
         yield f"{'profit' if profit >= 0 else 'loss'}: {amount(abs(profit), currency)} an hour."
     if (joules := level.mean("joules_per_output_token")) is not None:
         yield (
-            f"an output token took {figures(joules)} J, the cards {level.mean('watts'):,.0f} W on average, by "
+            f"an output token took {amount(joules, 'J')}, the cards {level.mean('watts'):,.0f} W on average, by "
             f"their {' and '.join(done.energy_sources)}."
         )
     if (people := level.mean("users")) is not None:
