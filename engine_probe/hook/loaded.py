@@ -86,7 +86,7 @@ class Counted:
             self._count("other", module, 0)
 
     def _mixer(self, module: Any, name: str) -> None:
-        if name != KNOWN_MIXER:
+        if name != KNOWN_MIXER or getattr(module, "head_size_v", module.head_size) != module.head_size:
             self.unknown.add(name)
             return
         values = (module.num_heads, module.num_kv_heads, module.head_size, module.sliding_window)

@@ -102,9 +102,12 @@ def memory(worker: Any, loaded: dict[str, Any] | None) -> dict[str, Any]:
     answers = Answers()
     answers.ask("rss_bytes", "resident memory of the worker's process, by the kernel", resident_bytes)
     answers.ask("kv_pool_bytes", "the tensors of vLLM's KV cache configuration", lambda: pool_bytes(worker))
-    if worker.device.type == "cuda":
+    kind: str = worker.device.type
+    if kind == "cuda":
         return of_card(worker, answers)
-    return of_host(worker, loaded, answers)
+    if kind == "cpu":
+        return of_host(worker, loaded, answers)
+    raise UntoldError(f"memory of a device of type {kind} is not read")
 
 
 def resident_bytes() -> int:
@@ -182,7 +185,8 @@ def of_card(worker: Any, answers: Answers) -> dict[str, Any]:
         reason = answers.missing.pop("graphs_bytes")
         ask("graphs_bytes", f"vLLM's estimate ({reason})", lambda: worker.cudagraph_memory_estimate)
     ask("cached", "torch", segments.cached)
-    ask("nvml_used_bytes", "NVML, by everybody", lambda: nvml_used(str(card.uuid)))
+    uuid = str(getattr(card, "uuid", "unknown"))
+    ask("nvml_used_bytes", "NVML, by everybody", lambda: nvml_used(uuid))
     held = ("weights_bytes", "kv_pool_bytes", "graphs_bytes")
     derive(
         "other_bytes",
@@ -204,7 +208,7 @@ def of_card(worker: Any, answers: Answers) -> dict[str, Any]:
             ("total_bytes", *held, "other_bytes"),
             lambda whole, *parts: whole - sum(parts),
         )
-    return answers.row(int(worker.rank), f"GPU-{card.uuid}", card.name)
+    return answers.row(int(worker.rank), f"GPU-{uuid}", card.name)
 
 
 def activations(worker: Any) -> int:

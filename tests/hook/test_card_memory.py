@@ -171,6 +171,12 @@ def test_a_driver_that_fails_leaves_the_weights(monkeypatch: pytest.MonkeyPatch)
     assert told["loaded"]["parameters"] == 100 * 64 + 64 * 32
 
 
+def test_another_kind_of_device_is_not_taken_for_a_processor() -> None:
+    told = look(worker(device=Thing(type="xpu")))
+    assert told["memory"] is None
+    assert "a device of type xpu is not read" in told["unread"][0]
+
+
 def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
     def refuse(_: Any) -> None:
         raise TypeError("no workers")

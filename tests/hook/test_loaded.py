@@ -131,6 +131,13 @@ def test_encoders_are_held_beside_the_text_model() -> None:
     assert told["bytes"] == 512
 
 
+def test_values_of_another_size_than_keys_are_not_guessed_at() -> None:
+    class Attention(torch.nn.Module, AttentionLayerBase):
+        num_heads, num_kv_heads, head_size, head_size_v, sliding_window = 2, 1, 32, 16, None
+
+    assert counted(Attention())["unknown"] == ["Attention"]
+
+
 def test_what_is_not_known_is_named() -> None:
     told = counted(Convolution((4, 4)), MLAAttention(), lora_config=Thing())
     assert told["unknown"] == ["Convolution", "LoRA adapters", "MLAAttention"]
