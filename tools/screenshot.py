@@ -33,7 +33,7 @@ def photograph(page: Path, chromium: str, pictures: Path) -> list[Path]:
         for scheme in ("light", "dark"):
             sheet = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
             sheet.goto(page.as_uri())
-            sheet.wait_for_function("document.documentElement.dataset.drawn > 0")
+            sheet.wait_for_selector("html[data-drawn]", state="attached")
             made.append(pictures / f"report-{scheme}.png")
             first = sheet.locator("figure").first.bounding_box()
             bottom = min(first["y"] + first["height"] + MARGIN, HEIGHT)

@@ -141,7 +141,7 @@ def effect_sentences(found: Effects) -> Iterator[str]:
 TITLES = ("outcome", "question", "lowest load", "highest load", "effect", "Cliff's delta", "p (Holm)", "verdict")
 
 
-def effect_table(found: Effects) -> Html:
+def effect_table(found: Effects, label: str = "") -> Html:
     if not found.tested:
         return Html()
     rows = (
@@ -162,5 +162,7 @@ def effect_table(found: Effects) -> Html:
         "independent sample; p is corrected for all tests here. Cliff's delta compares requests at the highest "
         "and the lowest load, and only describes."
     )
-    head = element("h3", "Does load change it?")
-    return joined((head, says(effect_sentences(found)), grid(TITLES, rows, text=(0, 1, 7)), element("p", note)))
+    head = element("h2", f"Does load change it? {label}".rstrip())
+    return joined(
+        (head, says(effect_sentences(found)), grid(TITLES, rows, text=(0, 1, 7)), element("p", note, class_="soft"))
+    )

@@ -32,7 +32,7 @@ from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, ro
 from engine_probe.report.run_charts import run_charts
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts
-from engine_probe.report.swept import Swept
+from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
@@ -177,17 +177,19 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
             yield element("h2", curve.label) if curve.label else Html()
             yield tiles(curve_tiles(curve))
             yield says([*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve), *repeats_note(curve.figures)])
-            yield effect_table(load_effects(swept.curves[curve.label], swept.scores))
     yield says(offers(swept, curves))
     titles = (*LEVEL_TITLES, "settings") if any(curve.label for curve in curves) else LEVEL_TITLES
     told = ((curve, same) for curve in curves for same in by_load(curve.figures))
     rows = ([*level_row(curve, same), curve.label][: len(titles)] for curve, same in told)
     words = range(LEVEL_TITLES.index("limited most by"), len(titles))
     yield grid(titles, rows, text=(0, *words))
-    yield says(f"{meaning}." for meaning in MEANINGS.values())
+    yield element("p", " ".join(f"{meaning}." for meaning in MEANINGS.values()), class_="soft")
     published = beside(swept.reference, swept, curves) if swept.reference else []
     for chart in (*slo_charts(curves), *sweep_charts(swept, curves), *across_charts(swept, curves)):
         yield page.figure(drawn_beside(chart, published))
+    for curve in curves:
+        if curve.worth_words or len(curves) == 1:
+            yield effect_table(load_effects(swept.curves[curve.label], swept.scores), curve.label)
     if swept.reference:
         yield reference_section(swept.reference, published)
     yield money_section(money)
@@ -200,8 +202,14 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         assert point.run is not None
         assert point.anatomy is not None
         points = max(LEAST_POINTS, POINTS // len(whole))
-        title = element("summary", point.name)
+        title = element("summary", told_apart(point, whole))
         yield element("details", title, *run_body(page, point.run, point.anatomy, points))
+
+
+def told_apart(point: SweptPoint, points: Sequence[SweptPoint]) -> str:
+    """Its name, and which of its repeats it is."""
+    alike = [each.id for each in points if each.name == point.name]
+    return point.name if len(alike) == 1 else f"{point.name}, {alike.index(point.id) + 1} of {len(alike)}"
 
 
 def curve_tiles(curve: Curve) -> Iterator[tuple[str, str]]:

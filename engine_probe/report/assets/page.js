@@ -22,20 +22,23 @@
     labelFont: "12px system-ui, sans-serif", values: (_, values) => ticks(values), ...more,
   });
 
-  const drawRegions = (regions) => (u) => {
-    for (const region of regions) {
-      const left = Math.max(u.bbox.left, region.begin == null ? -Infinity : u.valToPos(region.begin, "x", true));
-      const right = Math.min(u.bbox.left + u.bbox.width, region.end == null ? Infinity : u.valToPos(region.end, "x", true));
-      if (right <= left) continue;
-      u.ctx.fillStyle = colour(region.kind === "plateau" ? "shared" : region.kind);
-      u.ctx.fillRect(left, u.bbox.top, right - left, u.bbox.height);
-      u.ctx.fillStyle = colour("soft");
-      u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
-      u.ctx.textAlign = "center";
-      u.ctx.textBaseline = "top";
-      if (right - left > u.ctx.measureText(region.label).width) u.ctx.fillText(region.label, (left + right) / 2, u.bbox.top + 4);
-    }
-  };
+  const regionEdges = (u, region) => [
+    Math.max(u.bbox.left, region.begin == null ? -Infinity : u.valToPos(region.begin, "x", true)),
+    Math.min(u.bbox.left + u.bbox.width, region.end == null ? Infinity : u.valToPos(region.end, "x", true)),
+  ];
+  const fillRegions = (regions) => (u) => regions.forEach((region) => {
+    const [left, right] = regionEdges(u, region);
+    u.ctx.fillStyle = colour(region.kind === "plateau" ? "shared" : region.kind);
+    if (right > left) u.ctx.fillRect(left, u.bbox.top, right - left, u.bbox.height);
+  });
+  const nameRegions = (regions) => (u) => regions.forEach((region) => {
+    const [left, right] = regionEdges(u, region);
+    u.ctx.fillStyle = colour("ink");
+    u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+    u.ctx.textAlign = "center";
+    u.ctx.textBaseline = "top";
+    if (right - left > u.ctx.measureText(region.label).width) u.ctx.fillText(region.label, (left + right) / 2, u.bbox.top + 5 * devicePixelRatio);
+  });
 
   const drawMarks = (marks) => (u) => marks.forEach((mark, number) => {
     const x = u.valToPos(mark.at, "x", true);
@@ -65,6 +68,7 @@
     u.ctx.clip();
     u.ctx.strokeStyle = seriesColour(line);
     u.ctx.lineWidth = devicePixelRatio;
+    u.ctx.setLineDash([]);
     line.low.forEach((low, at) => {
       if (low == null) return;
       const x = u.valToPos(u.data[0][at], "x", true), cap = 4 * devicePixelRatio;
@@ -118,7 +122,7 @@
     return new uPlot({
       width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
       series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
-      hooks: { drawClear: [drawRegions(spec.regions || [])], draw: [drawWhiskers(spec.series), drawMarks(spec.marks || [])], setSeries: [(u, number, options) => {
+      hooks: { drawClear: [fillRegions(spec.regions || [])], draw: [drawWhiskers(spec.series), drawMarks(spec.marks || []), nameRegions(spec.regions || [])], setSeries: [(u, number, options) => {
         if (options.show != null && spec.series[number]?.style === "shade") u.setSeries(number + 1, { show: options.show });
       }] },
     }, [spec.xs, ...spec.series.map((line) => spec.y[line.axis].log ? line.values.map((value) => value > 0 ? value : null) : line.values)], place);
