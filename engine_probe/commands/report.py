@@ -53,6 +53,14 @@ class Made:
 )
 @click.option("--reference", metavar="NAME|FILE", help="Published figures to be shown beside (sweeps).")
 @goodput_option.option
+@click.option(
+    "--goodput-percentile",
+    "percentile",
+    type=click.FloatRange(50, 100, max_open=True),
+    default=90,
+    show_default=True,
+    help="A load meets the limits where so many requests in a hundred keep them all.",
+)
 @click.option("--money", "prices", metavar="FILE", help="A price list (TOML): cost, revenue, profit, options.")
 @click.option("--cost-per-hour", metavar="SUM", help="What the engine costs an hour in all, as 2.5 or 2.5EUR.")
 @click.option("--price-per-million", metavar="SUM", help="What a million output tokens are sold for.")
@@ -63,6 +71,7 @@ def command(
     scores: Path | None,
     reference: str | None,
     limits: tuple[str, ...],
+    percentile: float,
     prices: str | None,
     cost_per_hour: str | None,
     price_per_million: str | None,
@@ -80,7 +89,7 @@ def command(
     from engine_probe.report.fresh_file import fresh_file
     from engine_probe.report.swept import is_sweep
 
-    slo = read_goodput(list(limits))
+    slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
     asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference)
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ

@@ -55,7 +55,7 @@ def money_view(found: Money) -> Iterator[RenderableType]:
     """For the terminal."""
     if not worth_showing(found):
         return
-    yield Text(f"\n{title(found)}", "bold")
+    yield Text(f"\n{plain(title(found))}", "bold")
     metrics, single = [each for each in shown_metrics(found) if each.name in SHORT], len(found.curves) == 1
     if metrics:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))

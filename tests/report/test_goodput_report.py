@@ -50,6 +50,12 @@ def test_a_sweep_says_up_to_which_load_they_are_kept(sweep: Path) -> None:
     assert "To know the most load that meets the limits more closely than between 8 and 14 requests at once" in text
 
 
+def test_how_many_have_to_keep_them_is_asked(sweep: Path) -> None:
+    """At 14 ten of 14 have their first token in time: 71 %."""
+    text = said(sweep, "--goodput", "ttft:60", "--goodput-percentile", "70")
+    assert "ttft:60 ms kept by 70 in 100 requests: 14 requests at once" in text
+
+
 def test_limits_that_nothing_keeps(sweep: Path) -> None:
     assert "Not even 1 requests at once have ttft:1 ms kept" in said(sweep, "--goodput", "ttft:1")
 

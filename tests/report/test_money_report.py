@@ -244,3 +244,17 @@ def test_wrong_prices_are_refused(sweep: Path, words: tuple[str, ...], sentence:
 def test_a_recording_that_is_not_there(sweep: Path, tmp_path: Path) -> None:
     options = 'currency = "USD"\n[[options]]\nname = "x"\nper_month = 1\nrecording = "gone"'
     assert "gone is no folder" in refused(sweep, "--money", prices(tmp_path, options))
+
+
+def test_hostile_names_stay_text(sweep: Path, tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>\\u001b[2J"
+    lists = (
+        f'currency = "{name}"\nsource = "{name}"\n[[options]]\nname = "{name}"\nper_month = 1\nrequests_per_minute = 1'
+    )
+    done = report(sweep, "--money", prices(tmp_path, lists), "--html", tmp_path / "page.html")
+    assert done.exit_code == 0, done.exception
+    assert "\x1b" not in done.output
+    assert "\\x1b[2J" in done.output
+    page = (tmp_path / "page.html").read_text()
+    assert "<img" not in page
+    assert "\x1b" not in page
