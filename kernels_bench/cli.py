@@ -106,6 +106,8 @@ def check_files(json_path: Path | None, page_path: Path | None) -> None:
     """Before the run, so that nothing is measured in vain."""
     from kernels_bench import files
 
+    if json_path and json_path == page_path:
+        raise InputError(f"--json and --html are both {json_path}: name two files")
     for option, path in (("--json", json_path), ("--html", page_path)):
         if path:
             files.check_writable(path, option)

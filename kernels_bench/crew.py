@@ -25,6 +25,10 @@ from kernels_bench.timing import Call
 ANSWER_S = 120.0  # the first collective of many cards takes tens of seconds to set up; a round takes one
 
 
+class CrewError(RuntimeError):
+    """What a rank said, or how it ended."""
+
+
 @dataclass(frozen=True)
 class Together:
     """One thing that all ranks do at once. The parent only names it."""
@@ -111,7 +115,7 @@ class Crew:
             try:
                 pipe.send(order)
             except OSError as error:
-                raise RuntimeError(f"{self._name(rank)} is gone: {error.strerror}") from error
+                raise CrewError(f"{self._name(rank)} is gone: {error.strerror}") from error
         return self._answers()
 
     def _answers(self) -> list[Any]:
@@ -124,23 +128,23 @@ class Crew:
             while not pipe.poll(0.05):
                 self._look_for_the_dead()
                 if time.monotonic() > until:
-                    raise RuntimeError(
+                    raise CrewError(
                         f"{self._name(rank)} has not answered for {self._answer_s:.0f} s: {self._backend} hangs "
                         "(NCCL_DEBUG=INFO makes it say more)"
                     )
             fine, answer = pipe.recv()
         except (EOFError, OSError) as error:
             self._look_for_the_dead()
-            raise RuntimeError(f"{self._name(rank)} ended without a word") from error
+            raise CrewError(f"{self._name(rank)} ended without a word") from error
         if not fine:
-            raise RuntimeError(f"{self._name(rank)}: {answer}")
+            raise CrewError(f"{self._name(rank)}: {answer}")
         return answer
 
     def _look_for_the_dead(self) -> None:
         """The one that others wait for in a collective is the one that is told, with its own words if it has any."""
         for rank, process in enumerate(self._processes):
             if process.exitcode is not None:
-                raise RuntimeError(f"{self._name(rank)} {_last_words(self._pipes[rank], process.exitcode)}")
+                raise CrewError(f"{self._name(rank)} {_last_words(self._pipes[rank], process.exitcode)}")
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} on {self._devices[rank].target}"

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernels_bench.fleet_results import FleetReport, Node, worst
-from kernels_bench.report import STYLES, output_console
+from kernels_bench.report import STYLES, because, output_console
 from kernels_bench.results import FAIL, INVALID, WARN, Device, Report, Result, Verdict
 from kernels_bench.words import quantity
 
@@ -93,7 +93,7 @@ def worth_a_look(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
             found += [(each.verdict, f"{node.name}/{part.device.target}", each.text) for each in part.findings]
         for result in node.report.results:
             where = f"{node.name}/{result.device} {result.test} {result.name}"
-            found.append((result.verdict, where, "; ".join(result.reasons)))
+            found.append((result.verdict, where, because(result)))
     for verdict in (FAIL, INVALID, WARN):
         yield from (each for each in found if each[0] == verdict)
 

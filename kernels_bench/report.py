@@ -115,7 +115,7 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
     table.add_column("because", overflow="fold")
     for result in results:
         cells = [result.test, escape(shape_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
-        table.add_row(*([result.device] if with_device else []), *cells, escape(_because(result)))
+        table.add_row(*([result.device] if with_device else []), *cells, escape(because(result)))
     return table
 
 
@@ -128,7 +128,7 @@ def shape_name(result: Result) -> str:
     return f"{result.name} {m}³" if m == n == k else f"{result.name} {m}×{n}×{k}"
 
 
-def _because(result: Result) -> str:
+def because(result: Result) -> str:
     """That no mark is known is said once, below."""
     return "; ".join(reason for reason in result.reasons if reason != NO_MARK)
 

@@ -17,6 +17,7 @@ import torch
 from kernels_bench import checkup, verdicts
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.clocks import CpuClock, CudaClock
+from kernels_bench.crew import CrewError
 from kernels_bench.devices import release
 from kernels_bench.files import Baseline
 from kernels_bench.health import CpuShare, Nvml, XidWatch, open_nvml, read_health, reader, topology
@@ -138,6 +139,8 @@ def _one(state: Run, bench: Bench, test: str, findings: Callable[[], Findings], 
         except torch.AcceleratorError as error:
             state.broken = f"{bench.device.target} failed before"
             _keep(state, target, Skipped(test, "rest", f"the card failed: {first_line(error)}", verdict=FAIL), [])
+        except CrewError as error:
+            _keep(state, target, Skipped(test, "rest", str(error), verdict=INVALID), [])
         except RuntimeError as error:
             _keep(state, target, Skipped(test, "rest", f"torch refused: {first_line(error)}", verdict=INVALID), [])
     if test == "sustained":

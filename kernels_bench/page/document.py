@@ -13,7 +13,7 @@ from kernels_bench.fleet_results import FleetReport, Node
 from kernels_bench.page.charts import charts
 from kernels_bench.page.html import Html, element, grid, joined
 from kernels_bench.page.svg import box
-from kernels_bench.report import all_verdicts, shape_name
+from kernels_bench.report import all_verdicts, because, shape_name
 from kernels_bench.results import DeviceReport, Figure, Health, Report, Result, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.verdicts import ORDER
@@ -99,7 +99,7 @@ def worth_a_look(report: Report) -> Iterator[Html]:
         for finding in part.findings:
             said.setdefault((finding.verdict, finding.text), []).append(part.device.target)
     for result in report.results:
-        text = f"{result.test} {result.name}: {'; '.join(result.reasons)}"
+        text = f"{result.test} {result.name}: {because(result)}"
         said.setdefault((result.verdict, text), []).append(result.device)
     for verdict in (Verdict.FAIL, Verdict.INVALID, Verdict.WARN):
         for (each, text), places in said.items():
@@ -120,8 +120,8 @@ def verdict_table(report: Report, results: Sequence[Result]) -> Html:
     rows = []
     for result in results:
         cells = [result.test, shape_name(result), *numbers(result.figure, models.get(result.device, ""))]
-        because = joined((badge(result.verdict), f" {'; '.join(result.reasons)}"))
-        rows.append([*([result.device] if named else []), *cells, because])
+        verdict = joined((badge(result.verdict), f" {'; '.join(result.reasons)}"))
+        rows.append([*([result.device] if named else []), *cells, verdict])
     words = (0, 1, len(titles) - 1) if not named else (0, 1, 2, len(titles) - 1)
     return grid(titles, rows, text=words)
 

@@ -43,6 +43,8 @@ def existing(tmp_path: Path) -> str:
         (["--baseline", "nowhere.json"], 2, "nowhere.json cannot be read: No such file"),
         (["--tolerance", "0"], 2, "0"),
         (["--json", "nowhere/x.json"], 2, "there is no folder nowhere"),
+        (["--json", "x", "--html", "x"], 2, "both x: name two files"),
+        (["--html", "nowhere/x.html"], 2, "--html nowhere/x.html: there is no folder nowhere"),
         (["--raay"], 2, "No such option"),
     ],
 )

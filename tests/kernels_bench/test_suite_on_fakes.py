@@ -14,6 +14,7 @@ import torch
 
 from kernels_bench import suite
 from kernels_bench.bench import Bench
+from kernels_bench.crew import CrewError
 from kernels_bench.health import Nvml
 from kernels_bench.report import exit_code, show
 from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, Device, Figure, Report
@@ -140,6 +141,16 @@ def test_what_torch_cannot_do_is_said(card: Callable[..., Report]) -> None:
     report = card({"gemm": refuses})
     assert report.results[0].reasons == ("torch refused: cublasLtMatmulAlgoGetHeuristic: not supported",)
     assert report.results[0].verdict == INVALID
+
+
+def test_what_a_rank_said_is_the_reason(card: Callable[..., Report]) -> None:
+    def hangs() -> Iterator[Figure]:
+        raise CrewError("rank 1 on cuda:1 has not answered for 120 s: nccl hangs")
+        yield
+
+    report = card({"gemm": hangs, "memory": good})
+    assert report.results[0].reasons == ("rank 1 on cuda:1 has not answered for 120 s: nccl hangs",)
+    assert [result.verdict for result in report.results] == [INVALID, PASS]
 
 
 def test_the_slow_card_of_three_is_named(card: Callable[..., Report], capsys: pytest.CaptureFixture[str]) -> None:
