@@ -24,6 +24,7 @@ CLEAR = 0.1  # relative: without repeats less is no difference
 RECOMPUTED = 0.05  # of all scheduled tokens
 OTHER_LOAD = 1.5  # the ratio of two saturation points that asks for pools of their own
 NEARLY_FULL = 0.75  # of the pool: less says nothing of the room that is needed
+SAME_POOL = 1.25  # the ratio of two pools' bytes
 MAIN = 0.5  # of the busy time
 
 
@@ -226,7 +227,7 @@ def sure(case: Case) -> bool:
 
 
 def kv_per_token(cases: Sequence[Case]) -> Iterator[Advice]:
-    """Models by what a token of KV costs, where both pools filled."""
+    """Models by what a token of KV costs, where pools of the same memory filled."""
     told = sorted(
         ((case.kv_bytes_per_token, min(case.found.kv.derived or (0,)), case) for case in cases if measured_full(case)),
         key=lambda each: each[0],
@@ -234,8 +235,9 @@ def kv_per_token(cases: Sequence[Case]) -> Iterator[Advice]:
     if len({case.model for _, _, case in told}) < 2:
         return
     (few, holds, small), (many, held, large) = told[0], told[-1]
-    if many <= few:
-        return
+    pools = (few * small.kv_tokens, many * large.kv_tokens)
+    if many <= few or max(pools) > SAME_POOL * min(pools) or holds <= held:
+        return  # the same memory has to have held more of the cheaper ones
     yield Advice(
         "developer",
         f"Choose models by KV bytes per token: {small.model} takes {few / 1024:,.4g} KiB and its pool of "

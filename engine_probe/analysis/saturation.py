@@ -104,6 +104,8 @@ def saturation(measured: Sequence[Level]) -> Saturation:
             f"the levels lie {line.relative_error:.0%} off any line that was tried: they show no knee and no regions"
         )
         line = None
+    elif not levels:
+        notes.append("no level was measured")
     elif len(levels) < 2:
         notes.append("one level alone shows neither knee nor peak")
     elif line is None:

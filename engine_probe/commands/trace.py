@@ -30,6 +30,10 @@ def command(folder: Path, out: Path | None) -> None:
         click.echo(note, err=True)
     if not run.iterations.num_rows:
         raise InputError(f"{run.folder} holds no iteration: nothing ran while it was recorded")
+    try:
+        _ = run.telemetry
+    except InputError as error:
+        click.echo(f"{error}; the trace goes without it", err=True)
     path = out or run.folder / TRACE_FILE
     with fresh_file(path) as file:
         write_trace(run, file)

@@ -49,6 +49,8 @@ def print_limits(run: Run, found: Anatomy, console: Console) -> None:
 
 def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None:
     console.print(Text(plain(swept.question), "bold"))
+    if not swept.points:
+        console.print(Text(plain(f"{swept.folder} holds no point yet: the sweep ended before its first"), "red"))
     for curve in curves:
         if curve.worth_words or len(curves) == 1:
             console.print(*curve_view(curve), sep="\n")

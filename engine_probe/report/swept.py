@@ -139,7 +139,8 @@ def load_of(point: dict[str, Any]) -> tuple[float, str]:
             return positive(arrivals[key], key), unit
     if arrivals.get("kind", "burst") != "burst":
         return float(work.get("num_prompts") or 0), IN_ALL
-    return positive(work.get("concurrency") or work.get("num_prompts") or 1, "concurrency"), AT_ONCE
+    told = (value for name in ("concurrency", "num_prompts") if (value := work.get(name)) is not None)
+    return positive(next(told, 1), "concurrency"), AT_ONCE
 
 
 def positive(value: Any, name: str) -> float:

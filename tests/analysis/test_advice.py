@@ -93,6 +93,9 @@ def test_workloads_that_saturate_far_apart_want_pools_of_their_own() -> None:
 
 
 def test_models_by_what_a_token_of_kv_costs() -> None:
-    lean, heavy = case(FALLS, model="gqa"), case(FALLS, full=8, model="mha", kv_bytes_per_token=8192)
+    lean = case(FALLS, model="gqa", kv_tokens=8192)
+    heavy = case(FALLS, full=8, model="mha", kv_bytes_per_token=2048, kv_tokens=4096)
     (told,) = said([lean, heavy], "developer")
-    assert "gqa takes 1 KiB and its pool of 4,096 tokens held 16 requests; mha takes 8 KiB" in told.text
+    assert "gqa takes 1 KiB and its pool of 8,192 tokens held 16 requests; mha takes 2 KiB" in told.text
+    other_memory = case(FALLS, full=8, model="mha", kv_bytes_per_token=8192, kv_tokens=4096)
+    assert said([lean, other_memory], "developer") == []

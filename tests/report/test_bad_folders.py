@@ -1,0 +1,137 @@
+"""Broken and hostile folders through every command that reads them: a sentence or a part, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from recorded import facts, ran, write_run, write_sweep
+
+from engine_probe.commands import compare, export, report, trace
+from engine_probe.errors import InputError
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J\x1b]0;taken\x07[bold]x[/] \u202e"
+
+
+def run_command(command: Any, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def every_command(folder: Path, other: Path, out: Path) -> dict[str, Result]:
+    return {
+        "report": run_command(report.command, folder, "--html", out / "page.html"),
+        "compare": run_command(compare.command, folder, other),
+        "trace": run_command(trace.command, folder, "--out", out / "run.pftrace"),
+        "export": run_command(export.command, folder, "--out", out / "tables"),
+    }
+
+
+def refused(result: Result) -> bool:
+    return isinstance(result.exception, InputError)
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "no facts": lambda run: (run / "run.json").unlink(),
+    "half of the facts": lambda run: halve(run / "run.json"),
+    "facts of another thing": lambda run: (run / "run.json").write_text("{}") and None,
+    "no iterations": lambda run: (run / "iterations.arrow").unlink(),
+    "half of the iterations": lambda run: halve(run / "iterations.arrow"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_refused_with_a_sentence(tmp_path: Path, damage: str) -> None:
+    run = write_run(tmp_path / "run", ran(4))
+    other = write_run(tmp_path / "other", ran(4))
+    DAMAGES[damage](run)
+    for name, result in every_command(run, other, tmp_path).items():
+        assert refused(result), (name, result.exception)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_without_telemetry_all_but_telemetry_is_told(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ran(4))
+    (run / "telemetry.arrow").unlink()
+    done = every_command(run, write_run(tmp_path / "other", ran(4)), tmp_path)
+    assert {name: result.exit_code for name, result in done.items() if name != "export"} == {
+        "report": 0,
+        "compare": 0,
+        "trace": 0,
+    }
+    assert "telemetry.arrow is missing" in (tmp_path / "page.html").read_text()
+    assert "telemetry.arrow is missing" in done["trace"].output
+    assert refused(done["export"])  # tables as files: all of them or none
+
+
+def test_a_hostile_model_name_is_only_a_name(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ran(4), facts(name=HOSTILE))
+    done = every_command(run, write_run(tmp_path / "other", ran(4)), tmp_path)
+    for name, result in done.items():
+        assert result.exit_code == 0, (name, result.exception)
+        assert "\x1b[2J" not in result.output
+        assert "\x07" not in result.output
+    assert "<script>alert(1)" not in (tmp_path / "page.html").read_text()
+
+
+def changed(sweep: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads((sweep / "sweep.json").read_text())
+    change(document)
+    (sweep / "sweep.json").write_text(json.dumps(document))
+
+
+def test_a_hostile_sweep_is_only_text(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep", (1, 2, 4))
+
+    def hostile(document: dict[str, Any]) -> None:
+        document["sweep"]["question"] = HOSTILE
+        document["points"][0] |= {"id": "../../../etc", "reason": HOSTILE}
+        document["points"][1]["point"]["model"] = HOSTILE
+
+    changed(sweep, hostile)
+    result = run_command(report.command, sweep, "--html", tmp_path / "page.html")
+    assert result.exit_code == 1
+    assert "\x1b[2J" not in result.output
+    assert "<script>alert(1)" not in (tmp_path / "page.html").read_text()
+
+
+def test_a_sweep_without_points_or_recordings_draws_nothing(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep", (1, 2, 4))
+    shutil.rmtree(sweep / "points")
+    gone = run_command(report.command, sweep)
+    assert gone.exit_code == 1
+    assert gone.output.count("was not measured: no recording") == 3
+    assert "No level was measured." in gone.output
+    changed(sweep, lambda document: document["points"].clear())
+    empty = run_command(report.command, sweep)
+    assert empty.exit_code == 1
+    assert "holds no point yet" in " ".join(empty.output.split())
+
+
+@pytest.mark.parametrize("load", [float("nan"), float("inf"), 0, -1, "many", True])
+def test_a_load_that_is_none_is_refused(tmp_path: Path, load: object) -> None:
+    sweep = write_sweep(tmp_path / "sweep", (1, 2))
+    changed(sweep, lambda document: document["points"][0]["point"].update(concurrency=load, num_prompts=load))
+    assert refused(run_command(report.command, sweep))
+
+
+def test_models_in_one_sweep_are_curves_of_their_own(tmp_path: Path) -> None:
+    """Never one curve through the points of two."""
+    sweep = write_sweep(tmp_path / "sweep", (1, 2, 4, 8))
+
+    def mixed(document: dict[str, Any]) -> None:
+        for number, row in enumerate(document["points"]):
+            row["point"]["model"] = f"m{number % 2}"
+
+    changed(sweep, mixed)
+    text = run_command(report.command, sweep).output
+    assert "model m0" in text
+    assert "model m1" in text
