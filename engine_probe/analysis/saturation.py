@@ -99,7 +99,8 @@ def saturation(measured: Sequence[Level]) -> Saturation:
         len(levels) < len(measured)
     )
     line = curve(levels)
-    if line and line.relative_error > MISFIT:
+    chance = bent(levels, line) if line else None  # large: repeats scatter as much
+    if line and line.relative_error > MISFIT and (chance is None or chance < SIGNIFICANT):
         notes.append(
             f"the levels lie {line.relative_error:.0%} off any line that was tried: they show no knee and no regions"
         )
@@ -119,7 +120,7 @@ def saturation(measured: Sequence[Level]) -> Saturation:
             full = Boundary(line.line.last, *line.saturation())
         else:
             notes.append(f"throughput still grows at {levels[-1].load:g}, the most that was tried")
-        if (chance := bent(levels, line)) is not None and chance < SIGNIFICANT:
+        if chance is not None and chance < SIGNIFICANT:
             notes.append(
                 f"the levels lie further off this line than their repeats lie apart (F-test, p {chance:.3f}): the "
                 "curve has another shape, trust its levels more than its regions"

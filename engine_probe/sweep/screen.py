@@ -38,12 +38,12 @@ PLAIN_SECONDS = 10  # between signs of life in a log
 REGION_STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload": "red"}
 PRESSURE_STYLES = {"free": "green", "waits": "yellow", "recomputes": "red"}
 PRESSURES = (
-    "KV pressure: free, no request waited for KV blocks; waits, some did; recomputes, at least\n"
-    f"{RECOMPUTES_SHARE:.0%} of the tokens were computed a second time, after preemptions; behind it their share."
+    "KV pressure: free, no request waited for KV blocks; waits, some did; recomputes,\n"
+    f"at least {RECOMPUTES_SHARE:.0%} of the tokens were computed a second time, after preemptions."
 )
 REGIONS = (
-    "Region, and how sure: A, throughput grows in proportion; B, more slowly; B+, no longer;\n"
-    "C, it falls. It is read off the whole curve."
+    "Region, and how sure: A, throughput grows in proportion; B, more slowly; B+, no\n"
+    "longer; C, it falls. It is read off the whole curve."
 )
 
 
