@@ -18,7 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine_probe.hook.loaded import loaded_model
+from engine_probe.record.facts import Loaded, Memory
 from kernels_bench.processor import cpu, host_free_bytes
 
 PARTS = ("weights_bytes", "kv_pool_bytes", "activations_bytes", "graphs_bytes", "other_bytes", "free_bytes")
@@ -91,11 +94,25 @@ def look_at_all(executor: Any) -> dict[str, Any]:
         ranks = [told for told in executor.collective_rpc(look) if told]
     except Exception as error:  # a substitute executor has no workers
         return {"memory": [], "loaded": [], "unread": [f"{type(error).__name__}: {error}"]}
+    unread = [reason for told in ranks for reason in told["unread"]]
     return {
-        "memory": [told["memory"] for told in ranks if told["memory"]],
-        "loaded": [told["loaded"] for told in ranks if told["loaded"]],
-        "unread": [reason for told in ranks for reason in told["unread"]],
+        "memory": fitting([told["memory"] for told in ranks if told["memory"]], Memory, unread),
+        "loaded": fitting([told["loaded"] for told in ranks if told["loaded"]], Loaded, unread),
+        "unread": unread,
     }
+
+
+def fitting(rows: list[dict[str, Any]], kind: type[Memory] | type[Loaded], unread: list[str]) -> list[dict[str, Any]]:
+    """Those that `run.json` can hold: a value of a type nobody thought of costs its row, not the recording."""
+    kept = []
+    for row in rows:
+        try:
+            msgspec.convert(row, kind)
+        except msgspec.ValidationError as error:
+            unread.append(f"{kind.__name__.lower()} of rank {row['rank']}: {error}")
+        else:
+            kept.append(row)
+    return kept
 
 
 def memory(worker: Any, loaded: dict[str, Any] | None) -> dict[str, Any]:

@@ -188,6 +188,14 @@ def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
     }
 
 
+def test_a_value_of_an_unexpected_type_costs_its_row_and_not_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Attention, "sliding_window", (127, 0))
+    told = look_at_all(Thing(collective_rpc=lambda question: [question(worker())]))
+    assert told["loaded"] == []
+    assert len(told["memory"]) == 1
+    assert told["unread"][0].startswith("loaded of rank 0: Expected `int | null`, got `array`")
+
+
 def test_the_model_is_counted_by_what_a_step_does_with_it() -> None:
     loaded = look(worker())["loaded"]
     assert loaded["parts"]["embedding"] == {"parameters": 6400, "bytes": 12800, "products": 0}
