@@ -66,7 +66,7 @@ def test_progress_goes_to_the_error_stream_and_the_result_to_the_other(
 ) -> None:
     assert "point 2 of 3: 8 at once" in done.stderr
     assert "The KV pool limits from 16 requests at once; preemption begins at 16" in done.stdout
-    pressures = [line.split()[7] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
+    pressures = [line.split()[8] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
     assert pressures == ["free", "free", "recomputes"]
 
 
@@ -81,6 +81,8 @@ def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str
         assert sum(run.requests["recomputed_tokens"].to_pylist()) == point["recomputed_tokens"]
         assert run.preemptions.num_rows == point["preemptions"]
         assert run.requests.num_rows == point["point"]["workload"]["concurrency"]
+        answers = json.loads((run.folder / "answers.json").read_text())
+        assert answers.keys() == {str(number) for number in range(run.requests.num_rows)}
 
 
 def test_a_second_time_into_the_same_folder_is_refused(done: subprocess.CompletedProcess[str], folder: Path) -> None:
