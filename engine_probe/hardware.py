@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pynvml
 
+from engine_probe.telemetry.cards import open_cards
 from kernels_bench.ceilings import read_ceilings
 from kernels_bench.processor import cpu
 
@@ -26,22 +27,15 @@ def hardware_facts() -> dict[str, Any]:
 
 
 def visible_gpus() -> list[dict[str, Any]]:
-    """None where there is no driver, or it does not answer: that is `doctor`'s to explain."""
+    """Those that CUDA shows to this process; none where no driver answers: that is `doctor`'s to explain."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
     try:
-        return [gpu(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(pynvml.nvmlDeviceGetCount())]
+        cards, _ = open_cards(pynvml)
+        return [{"name": card.name, "uuid": card.uuid, "memory_bytes": card.memory_bytes} for card in cards]
     except pynvml.NVMLError:
         return []
     finally:
         pynvml.nvmlShutdown()
-
-
-def gpu(handle: Any) -> dict[str, Any]:
-    return {
-        "name": str(pynvml.nvmlDeviceGetName(handle)),
-        "uuid": str(pynvml.nvmlDeviceGetUUID(handle)),
-        "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-    }

@@ -25,7 +25,7 @@ class Results:
         """A finished point is on its way to where it belongs: it is there already."""
 
     def close(self) -> None:
-        """Everything is where it belongs."""
+        """The last of it too; nothing is left anywhere else."""
 
 
 class SentResults(Results):
@@ -43,6 +43,7 @@ class SentResults(Results):
         self._mirror.send()
 
     def close(self) -> None:
+        self._mirror.send()
         self._mirror.close()
 
 

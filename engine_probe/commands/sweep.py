@@ -84,15 +84,14 @@ def command(
         rows: list[Row] = []
         try:
             run(sweep, results, verbose, force, rows, ways)
-            results.send()
+            results.close()
         except KeyboardInterrupt:
-            results.send()
+            results.close()
             click.echo(f"interrupted: what is complete is kept; go on with --resume {results.told}", err=True)
             sys.exit(130)
         finally:
             if rows:
                 show(rows, results.told)
-        results.close()
     sys.exit(exit_code(rows))
 
 

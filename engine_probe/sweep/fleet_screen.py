@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -23,6 +24,7 @@ from engine_probe.sweep.run import Discovered, Event, Reused
 from engine_probe.sweep.screen import found_line, live_line, place_in, result_line
 
 PLAIN_SECONDS = 30  # between signs of life of the same lane in a log
+BAR_WIDTH = 8
 MOST_SHOWN = 16  # lanes on a terminal; the rest is counted
 
 
@@ -58,7 +60,7 @@ class LaneState:
             case Moment():
                 self.moment = event
             case Moved():
-                self.host, self.cards, self.point = "", (), None
+                self.host, self.cards, self.point, self.doing = "", (), None, "waiting for another machine"
             case PointResult() | Unmeasured() | Unwatched():
                 self.doing, self.point = "next point", None
 
@@ -136,19 +138,19 @@ class FleetTerminal:
                 self._console.print(escape(found_line(inner)))
 
     def picture(self) -> Group:
-        table = Table.grid(padding=(0, 1, 0, 0))
-        for ratio in (None, None, 1):
-            table.add_column(no_wrap=True, ratio=ratio, overflow="ellipsis")
         at_work = [lane for lane in self._all.lanes.values() if lane.host]
+        table = Table.grid(padding=(0, 1, 0, 0))
+        table.add_column(no_wrap=True, min_width=2 + max((len(lane.place) for lane in at_work), default=0))
+        table.add_column(no_wrap=True, min_width=BAR_WIDTH)
+        table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
         for lane in at_work[:MOST_SHOWN]:
             total = lane.point.workload.output_tokens if lane.point else None
             done = lane.moment.output_tokens if lane.moment and lane.point else 0
-            table.add_row(
-                f"  {escape(lane.place)}", ProgressBar(total=total or 1, completed=done, width=8), escape(lane.state)
-            )
-        rest = [f"{len(at_work) - MOST_SHOWN} more engines at work"] if len(at_work) > MOST_SHOWN else []
-        if waiting := [lane for lane in self._all.lanes.values() if not lane.host and lane.doing]:
-            rest.append(f"{len(waiting)} {waiting[0].doing}")
+            bar = ProgressBar(total=total or 1, completed=done, width=BAR_WIDTH)
+            table.add_row(f"  {escape(lane.place)}", bar, escape(lane.state))
+        rest = [f"{len(at_work) - MOST_SHOWN} more at work"] if len(at_work) > MOST_SHOWN else []
+        waiting = Counter(lane.doing for lane in self._all.lanes.values() if not lane.host and lane.doing)
+        rest += [f"{number} {doing}" for doing, number in waiting.items()]
         return Group(Text(self._all.summary(time.monotonic())), table, Text("  " + "; ".join(rest), style="dim"))
 
 

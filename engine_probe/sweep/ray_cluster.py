@@ -104,9 +104,9 @@ class RayCluster:
         if isinstance(error, exceptions.RayTaskError) or not isinstance(error, exceptions.RayError):
             return None  # an error of ours, raised there
         if isinstance(error, exceptions.OutOfMemoryError):
-            return "its machine ran out of memory, and Ray ended it"
+            return "out of memory, so Ray ended its process"
         if isinstance(error, exceptions.NodeDiedError | exceptions.ActorUnavailableError):
-            return "its machine does not answer any longer"
+            return "no answer any longer"
         return f"its Ray process died ({type(error).__name__})"
 
     def check_installed(self, nodes: list[Node], force: bool) -> None:

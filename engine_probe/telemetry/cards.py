@@ -41,6 +41,10 @@ class Card:
         self.is_ours: bool | None = None  # whether NVML has named a process of ours on it
 
     @property
+    def memory_bytes(self) -> int:
+        return int(self._nvml.nvmlDeviceGetMemoryInfo(self._instance).total)
+
+    @property
     def facts(self) -> dict[str, Any]:
         return {"device": self.device, "name": self.name, "uuid": self.uuid, "mig_instance": self.is_instance}
 

@@ -66,6 +66,7 @@ class FakeNvml:
             return answer(card, *arguments)
 
         functions = {
+            "nvmlInit": lambda: None,
             "nvmlShutdown": self._shut_down,
             "nvmlDeviceGetCount": lambda: len(self._whole()),
             "nvmlDeviceGetHandleByIndex": self._by_index,
@@ -110,7 +111,7 @@ ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetTemperature": lambda card, sensor: card.temperature_c,
     "nvmlDeviceGetClockInfo": lambda card, kind: card.clocks[kind],
     "nvmlDeviceGetUtilizationRates": lambda card: SimpleNamespace(gpu=card.busy, memory=card.memory_busy),
-    "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(used=card.used_bytes),
+    "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(used=card.used_bytes, total=141 << 30),
     "nvmlDeviceGetCurrentClocksEventReasons": lambda card: card.reasons,
     "nvmlDeviceGetCurrentClocksThrottleReasons": lambda card: card.reasons,
     "nvmlDeviceGetPerformanceState": lambda card: card.state,
@@ -120,5 +121,13 @@ ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetComputeRunningProcesses": lambda card: [
         SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in card.processes
     ],
-    **dict.fromkeys(("nvmlShutdown", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetHandleByUUID")),
+    **dict.fromkeys(
+        (
+            "nvmlInit",
+            "nvmlShutdown",
+            "nvmlDeviceGetCount",
+            "nvmlDeviceGetHandleByIndex",
+            "nvmlDeviceGetHandleByUUID",
+        )
+    ),
 }

@@ -1,0 +1,23 @@
+"""`run.json` names the cards that an engine was given, as Ray or a user gives them, and no others of the machine."""
+
+from __future__ import annotations
+
+import pytest
+from fake_nvml import FakeCard, FakeNvml
+
+from engine_probe import hardware
+
+
+@pytest.mark.parametrize(
+    ("visible", "named"),
+    [(None, ["GPU-0", "GPU-1", "GPU-2"]), ("2,0", ["GPU-2", "GPU-0"]), ("GPU-1", ["GPU-1"]), ("", [])],
+)
+def test_only_what_cuda_shows_is_named(monkeypatch: pytest.MonkeyPatch, visible: str | None, named: list[str]) -> None:
+    monkeypatch.setattr(hardware, "pynvml", FakeNvml(*(FakeCard(f"GPU-{index}", index=index) for index in range(3))))
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = hardware.visible_gpus()
+    assert [gpu["uuid"] for gpu in found] == named
+    assert all(gpu["memory_bytes"] > 1 << 30 for gpu in found)
