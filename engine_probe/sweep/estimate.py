@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine_probe.engine.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.cores import ranks_of
 from engine_probe.engine.geometry import GIB, geometry
 from engine_probe.errors import InputError
 from engine_probe.sweep.history import Past
@@ -110,8 +111,7 @@ def weights_bytes(point: Point) -> float | None:
 
 def ranks(point: Point) -> int:
     """Devices that share the weights."""
-    sizes = (point.engine.arguments.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size"))
-    return math.prod(size for size in sizes if isinstance(size, int))
+    return ranks_of(point.engine.arguments)
 
 
 def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:

@@ -12,7 +12,7 @@ import msgspec
 
 from engine_probe.analysis.slo import Slo
 from engine_probe.engine.arguments import check_arguments, suggestion
-from engine_probe.engine.build import check_model
+from engine_probe.engine.build import check_model, max_context
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.adaptive import Adaptive
@@ -229,6 +229,7 @@ def check_points(found: list[Point]) -> None:
         point.workload.description()
         check_stop(point)
         check_length(point.workload, point.engine.arguments.get("max_model_len"))
+        check_context(point)
 
 
 def check_stop(point: Point) -> None:
@@ -270,16 +271,33 @@ def check_saturated(sweep: SweepFile) -> None:
         raise InputError(f"stop.saturated goes up {asked.axis}: give its values in ascending order, not {values}")
 
 
-def check_length(workload: Workload, max_model_len: object) -> None:
+def check_context(point: Point) -> None:
+    """What the model itself takes, where its configuration is on this machine; `hf_overrides` may stretch it."""
+    arguments, work = point.engine.arguments, point.workload
+    longest = max_context(point.engine.model)
+    if longest is None or "hf_overrides" in arguments:
+        return
+    told = arguments.get("max_model_len")
+    if isinstance(told, int) and told > longest:
+        raise InputError(
+            f"engine.arguments.max_model_len is {told}, more than {point.engine.model} takes: give at most {longest}"
+        )
+    if told is None:
+        check_length(work, longest, f"what {point.engine.model} takes", "shorten them")
+
+
+def check_length(
+    workload: Workload,
+    max_model_len: object,
+    name: str = "max_model_len",
+    advice: str = "shorten them, or raise max_model_len",
+) -> None:
     """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
     if not (isinstance(workload.input_len, int) and isinstance(workload.output_len, int)):
         return  # drawn or read: told when the requests are made
     asked = workload.input_len + workload.output_len
     if isinstance(max_model_len, int) and asked > max_model_len:
-        raise InputError(
-            f"input_len + output_len is {asked}, more than max_model_len = {max_model_len}: shorten them, or raise "
-            "max_model_len"
-        )
+        raise InputError(f"input_len + output_len is {asked}, more than {name} = {max_model_len}: {advice}")
 
 
 def check_files(found: list[Point]) -> None:

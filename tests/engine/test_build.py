@@ -66,7 +66,7 @@ class TestThePoolInBytes:
 
     @pytest.fixture(autouse=True)
     def _on_the_cpu_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pool, "_cpu_build", lambda: True)
+        monkeypatch.setattr(pool, "cpu_build", lambda: True)
 
     def test_blocks_become_bytes(self) -> None:
         arguments = llm_arguments(EngineSpec("tiny", {"num_gpu_blocks_override": 64, "block_size": 32}))
@@ -86,7 +86,7 @@ class TestThePoolInBytes:
         assert arguments.get("kv_cache_memory_bytes") == told.get("kv_cache_memory_bytes")
 
     def test_on_a_gpu_build_nothing_is_added(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pool, "_cpu_build", lambda: False)
+        monkeypatch.setattr(pool, "cpu_build", lambda: False)
         assert "kv_cache_memory_bytes" not in llm_arguments(EngineSpec("tiny", {"num_gpu_blocks_override": 64}))
 
     def test_an_unknown_geometry_is_left_to_vllm(self, tmp_path: Path) -> None:

@@ -66,12 +66,25 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
         ("input_len = 32", "", "workload.input_len is missing"),
         ("output_len = 48", "", "output_len is missing: say how many tokens an answer has"),
         ("output_len = 48", "output_len = 481", "output_len is 513, more than max_model_len = 512: shorten them"),
+        (
+            "max_model_len = 512",
+            "max_model_len = 999_999",
+            "max_model_len is 999999, more than gpt2-xl takes: give at most 1024",
+        ),
+        (
+            "output_len = 48\n",
+            "output_len = 1000\n",
+            "output_len is 1032, more than what gpt2-xl takes = 1024: shorten them",
+        ),
         ('model = "tiny"', "model = 3", "engine.model is 3, expected str, got int"),
         ('model = "tiny"', 'model = "tinny"', "unknown model 'tinny': did you mean tiny?"),
     ],
 )
 def test_what_is_wrong_is_named(file: Path, old: str, new: str, sentence: str) -> None:
-    file.write_text(GOOD.replace(old, new))
+    text = GOOD.replace(old, new)
+    if "gpt2-xl" in sentence:  # whose configuration is here before anything is prepared
+        text = text.replace('"tiny"', '"gpt2-xl"').replace("max_model_len = 512\n", "")
+    file.write_text(text)
     with pytest.raises(InputError, match=re.escape(sentence)) as caught:
         read_sweep(str(file))
     assert str(caught.value).startswith(str(file))
@@ -116,3 +129,16 @@ def test_a_folder_that_holds_something_is_refused(file: Path, tmp_path: Path) ->
         assert isinstance(outcome.exception, InputError)
         assert f"{taken} already holds something and is never overwritten" in str(outcome.exception)
     assert [path.name for path in kept.iterdir()] == ["result"]
+
+
+def test_a_key_in_the_wrong_place_is_told_its_place(file: Path) -> None:
+    with pytest.raises(InputError, match=r"model is not known: did you mean engine.model\?"):
+        read_sweep(str(file), ["model=tiny"])
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_point_of_every_shipped_sweep_is_shown_by_a_dry_run(name: str, tmp_path: Path) -> None:
+    outcome = CliRunner().invoke(command, [name, "--dry-run", "--like", str(tmp_path)], env={"COLUMNS": "160"})
+    assert outcome.exit_code == 0, outcome.output
+    shown = {line.split()[0] for line in outcome.output.splitlines() if line.strip()}
+    assert {point.key for point in points(read_sweep(name))} <= shown

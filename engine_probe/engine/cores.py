@@ -1,0 +1,39 @@
+"""On vLLM's CPU build every rank wants cores of its own; left to itself it stops where memory has fewer nodes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from engine_probe.engine.pool import cpu_build
+from engine_probe.errors import UnavailableError
+
+BINDING = "VLLM_CPU_OMP_THREADS_BIND"
+
+
+def bind_ranks(arguments: Mapping[str, object]) -> None:
+    """Shares the cores of this process out among the ranks, unless the user has said how."""
+    ranks = ranks_of(arguments)
+    if ranks < 2 or BINDING in os.environ or not cpu_build():
+        return
+    os.environ[BINDING] = shares(sorted(os.sched_getaffinity(0)), ranks)
+
+
+def ranks_of(arguments: Mapping[str, object]) -> int:
+    product = 1
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        size = arguments.get(name, 1)
+        product *= size if isinstance(size, int) else 1
+    return product
+
+
+def shares(cores: list[int], ranks: int) -> str:
+    """As vLLM reads it: `0,1|2,3`; what is left over by even shares stays free."""
+    each = len(cores) // ranks
+    if not each:
+        raise UnavailableError(
+            f"{ranks} ranks need a core each on vLLM's CPU build, and this process may use {len(cores)}: lower "
+            "tensor_parallel_size or pipeline_parallel_size"
+        )
+    groups = (cores[rank * each : (rank + 1) * each] for rank in range(ranks))
+    return "|".join(",".join(map(str, group)) for group in groups)
