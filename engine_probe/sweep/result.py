@@ -213,7 +213,7 @@ def preemption(whole: list[PointResult]) -> str:
 
 
 def best(whole: list[PointResult]) -> str:
-    if len(whole) < 2:  # nothing to compare with
+    if len({result.point.concurrency for result in whole}) < 2:  # nothing to compare with
         return ""
     top = max(whole, key=lambda result: result.output_tokens_per_s)
     said = f"throughput is highest at {top.point.concurrency} ({top.output_tokens_per_s:.1f} tokens/s)"
