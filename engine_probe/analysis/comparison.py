@@ -1,7 +1,9 @@
 """What changed from one measurement to another, and whether repeats say that it is real.
 
 One run each shows a change and cannot say whether the next run would show it again; that is said, not guessed. With
-repeats on both sides Welch's t-test judges every metric, corrected for how many are judged (Holm).
+repeats on both sides Welch's t-test judges every metric, corrected for how many are judged (Holm). What it does not
+reject is not shown to differ, which is no proof that it does not. A bound that somebody set beforehand is one planned
+test and is corrected for nothing (`gate.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from engine_probe.analysis.summary import Summary
 
 SIGNIFICANT = 0.05
 
-Verdict = Literal["better", "worse", "not different", "no repeats"]
+Verdict = Literal["better", "worse", "not shown to differ", "no repeats"]
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,25 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one point, before and after: means over the repeats."""
+    """One metric of one point, with every repeat before and after."""
 
     metric: Metric
-    before: float
-    after: float
-    repeats: tuple[int, int]
+    old: tuple[float, ...]
+    new: tuple[float, ...]
     p: float | None  # None with one run on a side; corrected once `corrected` has seen all
     interval: tuple[float, float] | None = None  # of the difference, at 95 %, this one alone; None with one run
+
+    @property
+    def before(self) -> float:
+        return float(np.mean(self.old))
+
+    @property
+    def after(self) -> float:
+        return float(np.mean(self.new))
+
+    @property
+    def repeats(self) -> tuple[int, int]:
+        return len(self.old), len(self.new)
 
     @property
     def relative_interval(self) -> tuple[float, float] | None:
@@ -97,7 +110,7 @@ class Change:
         if self.p is None:
             return "no repeats"
         if self.p >= SIGNIFICANT:
-            return "not different"
+            return "not shown to differ"
         return "better" if (self.after > self.before) == (self.metric.better == "more") else "worse"
 
 
@@ -105,21 +118,21 @@ def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]
     """Of every metric that all runs of both sides have."""
     found = []
     for metric in METRICS:
-        old, new = ([metric.value(run) for run in side] for side in (before, after))
-        known = [[value for value in side if value is not None] for side in (old, new)]
-        if len(known[0]) == len(old) and len(known[1]) == len(new) and old and new:
-            means = [float(np.mean(side)) for side in known]
-            found.append(Change(metric, means[0], means[1], (len(old), len(new)), *tested(known[0], known[1])))
+        old, new = (
+            tuple(value for run in side if (value := metric.value(run)) is not None) for side in (before, after)
+        )
+        if 0 < len(old) == len(before) and 0 < len(new) == len(after):
+            found.append(Change(metric, old, new, *difference(old, new)))
     return found
 
 
 def welch(old: Sequence[float], new: Sequence[float]) -> float | None:
     """Two-sided p of Welch's t-test; None without repeats on both sides."""
-    return tested(old, new)[0]
+    return difference(old, new)[0]
 
 
-def tested(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
-    """p of Welch's test, and the interval at 95 % of the difference that belongs to it."""
+def difference(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
+    """Two-sided p of Welch's test, and the interval at 95 % of the difference that belongs to it."""
     if len(old) < 2 or len(new) < 2:
         return None, None
     from scipy.special import stdtr, stdtrit  # what scipy.stats asks, without its long import

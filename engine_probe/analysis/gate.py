@@ -1,15 +1,32 @@
-"""A bound on a change, such as "output_tokens_per_s < -5%": what a CI job stops at."""
+"""A bound on a change, such as "output_tokens_per_s < -5%": what a CI job stops at.
+
+A bound is one question asked beforehand of one metric, so its own one-sided test at 5 % answers it, corrected for
+nothing: Welch's, of the repeats after against those before, moved to the bound. Broken and kept are both shown by it;
+what lies between is said to be open. With one run on a side the change itself is held to the bound.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from dataclasses import dataclass
+from typing import Literal
 
-from engine_probe.analysis.comparison import METRICS, Change
+import numpy as np
+
+from engine_probe.analysis.comparison import METRICS, SIGNIFICANT, Change, difference
 from engine_probe.errors import InputError
 
 FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*")
+
+
+Answer = Literal["holds", "broken", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    answer: Answer
+    p: float | None  # one-sided: the chance to lie so far off a bound that is the truth; None with one run on a side
 
 
 @dataclass(frozen=True)
@@ -19,14 +36,16 @@ class Gate:
     below: bool
     percent: float
 
-    def broken_by(self, change: Change) -> bool:
-        """Not by a change that repeats show to be none; one from zero is beyond every bound above."""
-        if change.verdict == "not different":
-            return False
-        if change.relative is None:
-            return not self.below
-        moved = 100 * change.relative
-        return moved < self.percent if self.below else moved > self.percent
+    def judge(self, change: Change) -> Judged:
+        """A change from zero is beyond every bound above."""
+        at_bound = [value * (1 + self.percent / 100) for value in change.old]
+        both, around = difference(at_bound, change.new)
+        p = None if both is None else both / 2
+        away = change.after - float(np.mean(at_bound))
+        beyond = away < 0 if self.below else away > 0
+        if p is not None and p >= SIGNIFICANT and around != (0.0, 0.0):  # all repeats alike, and on the bound
+            return Judged("cannot tell", p)
+        return Judged("broken" if beyond else "holds", p)
 
 
 def read_gate(text: str) -> Gate:

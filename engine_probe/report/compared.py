@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from engine_probe.analysis.comparison import Change, changes, corrected
-from engine_probe.analysis.gate import Gate
+from engine_probe.analysis.gate import Answer, Gate, Judged
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.report.swept import SweptPoint, is_sweep, open_sweep
 from engine_probe.run import Run, load
+
+SAID: dict[Answer, str] = {"broken": "is broken", "holds": "holds", "cannot tell": "is left open"}
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class Held:
-    """A gate at one point: kept, broken, or not to be held there (`broken` is None)."""
+    """A gate at one point, and what the repeats there say of it."""
 
     gate: Gate
     pair: Pair | None
     point: str
-    broken: bool | None
+    answer: Answer | Literal["not measured"]
+    p: float | None
     said: str
+
+    def stops(self, strict: bool) -> bool:
+        """Whether a CI job ends at it; an open bound only where that is asked for."""
+        return self.answer in ("broken", "not measured") or (strict and self.answer == "cannot tell")
 
 
 @dataclass(frozen=True)
@@ -58,18 +66,26 @@ class Comparison:
         for gate in gates:
             for name in self.missing:
                 where = f" at {name}" if name else ""
-                yield Held(gate, None, name, None, f"{gate.text} cannot be held{where}: not all of it was measured")
+                yield Held(
+                    gate,
+                    None,
+                    name,
+                    "not measured",
+                    None,
+                    f"{gate.text} cannot be held{where}: not all of it was measured",
+                )
             told = [(pair, change) for pair in self.pairs if (change := pair.change(gate.metric))]
             if not told:
                 what = f"{gate.metric}: name limits with --goodput" if "goodput" in gate.metric else gate.metric
                 raise InputError(f"--fail-if {gate.text!r}: these runs have no {what}, so it cannot be held")
             for pair, change in told:
-                broken, where = gate.broken_by(change), f" at {pair.name}" if pair.name else ""
-                verb = "is broken" if broken else "holds"
-                yield Held(gate, pair, pair.name, broken, f"{gate.text} {verb}{where}: {moved(change)}")
+                judged, where = gate.judge(change), f" at {pair.name}" if pair.name else ""
+                said = f"{gate.text} {SAID[judged.answer]}{where}: {moved(change)}, {why(judged)}"
+                yield Held(gate, pair, pair.name, judged.answer, judged.p, said)
 
-    def broken(self, gates: Sequence[Gate]) -> Iterator[str]:
-        return (held.said for held in self.held(gates) if held.broken is not False)
+    def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
+        """All but the gates that hold."""
+        return [held for held in self.held(gates) if held.answer != "holds"]
 
 
 def compare(first: Path, others: Sequence[Path], slo: Slo | None = None) -> list[Comparison]:
@@ -140,4 +156,11 @@ def other_settings(old: Run, new: Run) -> Iterator[str]:
 def moved(change: Change) -> str:
     relative = "from zero" if change.relative is None else f"{change.relative:+.1%}"
     unit = f" {change.metric.unit}" if change.metric.unit else ""
-    return f"{change.before:,.4g} to {change.after:,.4g}{unit}, {relative}, {change.verdict}"
+    return f"{change.before:,.4g} to {change.after:,.4g}{unit}, {relative}"
+
+
+def why(judged: Judged) -> str:
+    if judged.p is None:
+        return "without repeats on both sides the change itself is held to the bound"
+    more = "; more repeats would tell" if judged.answer == "cannot tell" else ""
+    return f"tested against the bound: one-sided p {judged.p:.2g}{more}"

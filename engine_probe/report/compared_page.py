@@ -51,7 +51,7 @@ def gate_lines(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[Html]:
     """What does not hold, point by point; what does in one line."""
     for gate in gates:
         held = list(comparison.held([gate]))
-        kept = [each for each in held if each.broken is False]
+        kept = [each for each in held if each.answer == "holds"]
         yield from (element("div", each.said, class_="warning") for each in held if each not in kept)
         if kept:
             said = f"{gate.text} holds at {len(kept)} of {len(held)} points" if len(held) > 1 else kept[0].said

@@ -16,9 +16,14 @@ from engine_probe.analysis.gate import Gate
 from engine_probe.report.compared import Comparison, Pair
 from engine_probe.report.plain import plain
 
-STYLES = {"better": "green", "worse": "red", "not different": "dim", "no repeats": "dim"}
-MARKS = {"better": "better", "worse": "worse", "not different": "same", "no repeats": "?"}
-WORDS = {"worse": "worse", "better": "better", "not different": "not different", "no repeats": "without repeats"}
+STYLES = {"better": "green", "worse": "red", "not shown to differ": "dim", "no repeats": "dim"}
+MARKS = {"better": "better", "worse": "worse", "not shown to differ": "not shown", "no repeats": "?"}
+WORDS = {
+    "worse": "worse",
+    "better": "better",
+    "not shown to differ": "not shown to differ",
+    "no repeats": "without repeats",
+}
 
 
 def cells(change: Change) -> list[str]:
@@ -80,7 +85,8 @@ def short_names(paths: Sequence[str]) -> list[str]:
 def markdown(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[str]:
     """For a pull request: first what was to hold and does not."""
     yield f"**{quoted(comparison.after)}** against **{quoted(comparison.before)}**: {counted(comparison)}"
-    yield from (f"\n- :x: {quoted(said)}" for said in comparison.broken(gates))
+    marks = {"cannot tell": ":grey_question:"}
+    yield from (f"\n- {marks.get(held.answer, ':x:')} {quoted(held.said)}" for held in comparison.worth_saying(gates))
     for pair in comparison.pairs:
         yield f"\n### {quoted(pair.name)}\n" if pair.name else ""
         yield f"| {' | '.join(TITLES)} |"
@@ -127,7 +133,7 @@ def facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str, Any]:
         for pair in comparison.pairs
     ]
     held = [
-        {"gate": each.gate.text, "point": each.point, "broken": each.broken, "said": each.said}
+        {"gate": each.gate.text, "point": each.point, "answer": each.answer, "p": each.p, "said": each.said}
         for each in comparison.held(gates)
     ]
     told = {"before": comparison.before, "after": comparison.after}

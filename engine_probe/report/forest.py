@@ -8,8 +8,8 @@ from engine_probe.analysis.comparison import Change
 from engine_probe.report.html import Html, element
 from engine_probe.report.svg import drawing, stroke, text
 
-ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 180, 6.3  # a letter of 11 pixels, at its widest on average
-COLOURS = {"better": "c2", "worse": "c3", "not different": "c5", "no repeats": "c0"}
+ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # a letter of 11 pixels, at its widest on average
+COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repeats": "c0"}
 SPANS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to either side of no change
 
 

@@ -10,8 +10,11 @@ from engine_probe.report.compared import Comparison, Held
 from engine_probe.report.plain import plain
 
 
-def junit(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
-    """A suite for each comparison, a case for each gate and point; `time` is what measuring that point took."""
+def junit(found: Sequence[Comparison], gates: Sequence[Gate], strict: bool = False) -> str:
+    """A suite for each comparison, a case for each gate and point; `time` is what measuring that point took.
+
+    What repeats leave open is skipped, with the reason.
+    """
     root = Element("testsuites", name="engine_probe compare")
     for comparison in found:
         held = list(comparison.held(gates))
@@ -20,23 +23,23 @@ def junit(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
             "testsuite",
             name=plain(f"{comparison.after} against {comparison.before}"),
             tests=str(len(held)),
-            failures=str(sum(each.broken is True for each in held)),
-            errors=str(sum(each.broken is None for each in held)),
-            skipped="0",
+            failures=str(sum(each.stops(strict) and each.answer != "not measured" for each in held)),
+            errors=str(sum(each.answer == "not measured" for each in held)),
+            skipped=str(sum(not each.stops(strict) and each.answer == "cannot tell" for each in held)),
             time=f"{sum(each.pair.seconds for each in held if each.pair):.3f}",
         )
         for each in held:
-            suite.append(case(comparison, each))
+            suite.append(case(comparison, each, strict))
         if comparison.notes:
             SubElement(suite, "system-out").text = "\n".join(map(plain, comparison.notes))
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
-def case(comparison: Comparison, held: Held) -> Element:
+def case(comparison: Comparison, held: Held, strict: bool) -> Element:
     name = f"{held.gate.text}, {held.point}" if held.point else held.gate.text
     seconds = held.pair.seconds if held.pair else 0.0
     made = Element("testcase", classname=plain(comparison.after), name=plain(name), time=f"{seconds:.3f}")
-    if held.broken is not False:
-        kind = "failure" if held.broken else "error"
+    if held.answer != "holds":
+        kind = "error" if held.answer == "not measured" else "failure" if held.stops(strict) else "skipped"
         SubElement(made, kind, message=plain(held.said), type=held.gate.metric).text = plain(held.said)
     return made

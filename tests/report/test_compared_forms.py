@@ -65,6 +65,18 @@ class TestJUnit:
         )
         assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
 
+    def test_what_repeats_leave_open_is_skipped_aloud_and_fails_only_if_asked(
+        self, sweeps: tuple[Path, Path, Path]
+    ) -> None:
+        """Against itself a sweep lies on the bound, and its repeats differ."""
+        here = (sweeps[0], sweeps[0], "--fail-if", "output_tokens_per_s < 0%", "--format", "junit")
+        lax, strict = compare(*here), compare(*here, "--strict")
+        assert (lax.exit_code, strict.exit_code) == (0, 1)
+        assert "is left open at 20 requests at once" in lax.stderr
+        for result, skipped, failures in ((lax, "2", "0"), (strict, "0", "2")):
+            (suite,) = ElementTree.fromstring(result.stdout.encode())
+            assert (suite.get("skipped"), suite.get("failures")) == (skipped, failures)
+
     def test_names_break_no_xml(self, tmp_path: Path) -> None:
         mine = write_run(tmp_path / "a", ran(1), facts(name="tiny"))
         theirs = write_run(tmp_path / "b", ran(1), facts(name=HOSTILE))
@@ -77,9 +89,9 @@ class TestJUnit:
 
 def test_json_has_intervals_and_gates(sweeps: tuple[Path, Path, Path]) -> None:
     (found,) = json.loads(compare(*sweeps[:2], "--fail-if", RATE, "--format", "json").stdout)
-    assert [(gate["point"], gate["broken"]) for gate in found["gates"]] == [
-        ("4 requests at once", False),
-        ("20 requests at once", True),
+    assert [(gate["point"], gate["answer"]) for gate in found["gates"]] == [
+        ("4 requests at once", "holds"),
+        ("20 requests at once", "broken"),
     ]
     change = found["points"][1]["changes"][0]
     low, high = change["interval"]
@@ -132,15 +144,15 @@ class TestThePage:
 def test_one_outlier_does_not_flatten_the_others() -> None:
     assert reach([0.01, -0.02, 0.01, 0.02, -0.01, 0.02, 0.01, 7.0]) == 0.05
     assert reach([]) == 0.05
-    rows = [("far", Change(METRICS[0], 1.0, 80.0, (1, 1), None)), ("near", Change(METRICS[0], 1.0, 1.0, (1, 1), None))]
+    rows = [("far", Change(METRICS[0], (1.0,), (80.0,), None)), ("near", Change(METRICS[0], (1.0,), (1.0,), None))]
     drawn = forest(rows, "changes")
     assert (drawn.count("<polygon"), drawn.count("<circle")) == (1, 1)
 
 
 def test_the_interval_is_that_of_welch() -> None:
     """Two and two: 1, 3 against 5, 7. Means 2 and 6, each error 1, two degrees of freedom: 4 ± 4.3027 √2."""
-    from engine_probe.analysis.comparison import tested
+    from engine_probe.analysis.comparison import difference
 
-    p, interval = tested([1, 3], [5, 7])
+    p, interval = difference([1, 3], [5, 7])
     assert p == pytest.approx(0.1056, abs=1e-4)
     assert interval == pytest.approx((4 - 4.30265 * 2**0.5, 4 + 4.30265 * 2**0.5), abs=1e-4)
