@@ -38,7 +38,8 @@ output_len = 64
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sweep")
     (path / "mine.toml").write_text(SWEEP)
-    (path / "long.toml").write_text(SWEEP.replace("max_model_len = 256", "max_model_len = 100_000"))
+    narrow = "max_model_len = 256\nmax_num_batched_tokens = 8\nmax_num_seqs = 16"  # more requests than tokens in a step
+    (path / "narrow.toml").write_text(SWEEP.replace("max_model_len = 256", narrow))
     (path / "endless.toml").write_text(SWEEP.replace("[1, 8, 16]", "[2000]"))
     return path
 
@@ -92,11 +93,11 @@ def test_a_second_time_into_the_same_folder_is_refused(done: subprocess.Complete
 
 
 def test_what_vllm_refuses_ends_in_one_sentence_that_names_the_log(folder: Path) -> None:
-    refused = sweep(folder, "long.toml", "--out", "long")
+    refused = sweep(folder, "narrow.toml", "--out", "narrow")
     assert refused.returncode == 2
     last = refused.stderr.splitlines()[-1]
     assert last.startswith("engine_probe: vLLM refuses the engine arguments for tiny: ")
-    assert last.endswith("all the engine said is in long/engine.log")
+    assert last.endswith("all the engine said is in narrow/engine.log")
 
 
 def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -> None:
