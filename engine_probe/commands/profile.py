@@ -62,7 +62,8 @@ def command(
     """
     from engine_probe.engine.arguments import parse_arguments
     from engine_probe.engine.build import check_model
-    from engine_probe.sweep.plan import EngineSection, Point, Workload, check_length
+    from engine_probe.sweep.checks import check_length
+    from engine_probe.sweep.plan import EngineSection, Point, Workload
     from engine_probe.workload.arrivals import OpenLoop
 
     arguments = parse_arguments(engine_arguments, "profile")

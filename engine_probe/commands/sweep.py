@@ -61,7 +61,9 @@ def command(
     NAME is a shipped sweep [default: smoke], a TOML file, or the folder of an earlier sweep; with --resume it is what
     was asked there.
     """
-    from engine_probe.sweep.plan import check_files, points, read_sweep, shipped_names
+    from engine_probe.sweep.checks import check_files
+    from engine_probe.sweep.plan import points
+    from engine_probe.sweep.read import read_sweep, shipped_names
 
     if list_only:
         for shipped in shipped_names():

@@ -14,7 +14,8 @@ from recorded import ran, write_run, write_sweep
 
 from engine_probe.commands.compare import command as compare
 from engine_probe.commands.report import command as report
-from engine_probe.sweep.plan import points, read_sweep
+from engine_probe.sweep.plan import points
+from engine_probe.sweep.read import read_sweep
 
 
 def said(*arguments: object, command: Any = report) -> str:

@@ -11,7 +11,8 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import Range, combinations
 from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_each
-from engine_probe.sweep.plan import SweepFile, points, read_sweep
+from engine_probe.sweep.plan import SweepFile, points
+from engine_probe.sweep.read import read_sweep
 
 BASE = """
 question = "?"

@@ -13,7 +13,8 @@ import pytest
 
 from engine_probe.sweep import run
 from engine_probe.sweep.messages import Said
-from engine_probe.sweep.plan import SweepFile, points, read_sweep
+from engine_probe.sweep.plan import SweepFile, points
+from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Unmeasured
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "

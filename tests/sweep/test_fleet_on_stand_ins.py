@@ -19,8 +19,9 @@ from engine_probe.sweep.claim import Claim, Node
 from engine_probe.sweep.fleet import MOST_PLACES, Fleet, carried
 from engine_probe.sweep.lanes import Lane, Moved, Placed
 from engine_probe.sweep.messages import Began, Said
-from engine_probe.sweep.plan import SweepFile, points, read_sweep
+from engine_probe.sweep.plan import SweepFile, points
 from engine_probe.sweep.post import Post
+from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Unmeasured
 
 # Begins every task, leaves a file in its folder, and refuses it: rows without vLLM.

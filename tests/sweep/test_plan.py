@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from engine_probe.commands.sweep import command
 from engine_probe.errors import InputError
-from engine_probe.sweep.plan import Workload, find_sweep, points, read_sweep, shipped_names
+from engine_probe.sweep.plan import Workload, points
+from engine_probe.sweep.read import find_sweep, read_sweep, shipped_names
 
 GOOD = """
 question = "How many?"

@@ -12,7 +12,8 @@ from test_result import result
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.axis_end import AxisEnd
-from engine_probe.sweep.plan import Point, SweepFile, points, read_sweep
+from engine_probe.sweep.plan import Point, SweepFile, points
+from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Row, Unmeasured
 from engine_probe.sweep.saturated import Reached, Saturated, saturated_at
 

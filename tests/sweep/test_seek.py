@@ -11,7 +11,8 @@ from test_result import result
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.adaptive import Adaptive
-from engine_probe.sweep.plan import EngineSection, Point, Workload, read_sweep
+from engine_probe.sweep.plan import EngineSection, Point, Workload
+from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Row, Unmeasured
 from engine_probe.sweep.seek import Seeker
 

@@ -17,7 +17,8 @@ from engine_probe.sweep.claim import Claim, Node
 from engine_probe.sweep.fleet import Fleet
 from engine_probe.sweep.lanes import Lane, Moved, Placed
 from engine_probe.sweep.messages import Began, Said
-from engine_probe.sweep.plan import SweepFile, points, read_sweep
+from engine_probe.sweep.plan import SweepFile, points
+from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import PointResult
 from engine_probe.sweep.run import run_sweep
 

@@ -14,7 +14,8 @@ import pytest
 
 from engine_probe import load
 from engine_probe.analysis.steady import steady_rate
-from engine_probe.sweep.plan import points, read_sweep
+from engine_probe.sweep.plan import points
+from engine_probe.sweep.read import read_sweep
 
 SWEEP = """
 question = "Does it run?"

@@ -1,0 +1,112 @@
+"""What cannot be meant, or cannot run, of a sweep whose every word is known: said before an engine is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine_probe.engine.arguments import check_arguments, suggestion
+from engine_probe.engine.build import check_model, max_context
+from engine_probe.errors import InputError
+from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
+from engine_probe.sweep.plan import Point, SweepFile, Workload
+from engine_probe.workload.stop import Stop
+
+
+def check_adaptive(sweep: SweepFile) -> None:
+    if sweep.adaptive is None:
+        return
+    sweep.adaptive.check()
+    if not sweep.adaptive.axis.startswith(WORKLOAD):
+        raise InputError(f"adaptive.axis is {sweep.adaptive.axis}: a search varies the load, so name a workload field")
+    check_axis(sweep.adaptive.axis, Workload.__struct_fields__)
+    if sweep.adaptive.axis in sweep.axes:
+        raise InputError(f"axes.{sweep.adaptive.axis} is searched already (adaptive.axis): leave one of the two out")
+
+
+def check_points(found: list[Point]) -> None:
+    """Models, arguments and lengths of all points; each engine once."""
+    for engine in dict.fromkeys(point.engine.spec for point in found):
+        check_model(engine.model)
+        check_arguments(engine.arguments, "engine.arguments")
+    for point in found:
+        point.workload.description()
+        check_stop(point)
+        check_length(point.workload, point.engine.arguments.get("max_model_len"))
+        check_context(point)
+
+
+def check_stop(point: Point) -> None:
+    """A condition that can never come true is a mistake."""
+    stop, work = point.stop, point.workload
+    if not point.probe and stop != Stop():
+        raise InputError("probe = false: without a recording only whole answers are counted: leave [stop] out")
+    known = work.num_prompts or (work.requests if work.prompts is None else None)  # None: as many as a file holds
+    if stop.requests is not None and known is not None and stop.requests >= known:
+        raise InputError(
+            f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"
+        )
+    if stop.steady is not None and known is not None and known <= work.at_once and work.arrivals is None:
+        raise InputError(
+            f"stop.steady: {known} requests at once are a burst, which is never steady: set workload.num_prompts to "
+            "many times as many"
+        )
+
+
+def check_saturated(sweep: SweepFile) -> None:
+    asked = sweep.stop.saturated
+    if asked is None:
+        return
+    if sweep.adaptive is not None:
+        raise InputError("stop.saturated is for grids, and a search ends by itself: leave it out")
+    if sweep.interleave:
+        raise InputError("stop.saturated needs a level whole before the next: leave interleave out")
+    if not asked.axis.startswith(WORKLOAD) or asked.axis not in sweep.axes:
+        known = [name for name in sweep.axes if name.startswith(WORKLOAD)]
+        raise InputError(
+            f"stop.saturated.axis is {asked.axis}, which is no axis of the load here"
+            + suggestion(asked.axis, known, f": {', '.join(known) or 'none'} are")
+        )
+    axis = sweep.axes[asked.axis]
+    values = axis.values(asked.axis) if isinstance(axis, Range) else axis
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        raise InputError(f"stop.saturated.axis: the values of {asked.axis} are no numbers")
+    if values != sorted(values):
+        raise InputError(f"stop.saturated goes up {asked.axis}: give its values in ascending order, not {values}")
+
+
+def check_context(point: Point) -> None:
+    """What the model itself takes, where its configuration is on this machine; `hf_overrides` may stretch it."""
+    arguments, work = point.engine.arguments, point.workload
+    longest = max_context(point.engine.model)
+    if longest is None or "hf_overrides" in arguments:
+        return
+    told = arguments.get("max_model_len")
+    if isinstance(told, int) and told > longest:
+        raise InputError(
+            f"engine.arguments.max_model_len is {told}, more than {point.engine.model} takes: give at most {longest}"
+        )
+    if told is None:
+        check_length(work, longest, f"what {point.engine.model} takes", "shorten them")
+
+
+def check_length(
+    workload: Workload,
+    max_model_len: object,
+    name: str = "max_model_len",
+    advice: str = "shorten them, or raise max_model_len",
+) -> None:
+    """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
+    if not (isinstance(workload.input_len, int) and isinstance(workload.output_len, int)):
+        return  # drawn or read: told when the requests are made
+    asked = workload.input_len + workload.output_len
+    if isinstance(max_model_len, int) and asked > max_model_len:
+        raise InputError(f"input_len + output_len is {asked}, more than {name} = {max_model_len}: {advice}")
+
+
+def check_files(found: list[Point]) -> None:
+    """What the workloads read from is there; a dry run does not need it."""
+    for path in dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in found):
+        if path is not None and not Path(path).is_file():
+            raise InputError(
+                f"workload.prompts.path: there is no file {path}: name yours with --set workload.prompts.path=FILE"
+            )

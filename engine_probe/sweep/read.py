@@ -1,0 +1,49 @@
+"""A sweep by its name: found, read, and everything that can be wrong about it said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine_probe.engine.arguments import suggestion
+from engine_probe.errors import InputError
+from engine_probe.sweep.axes import check_axis
+from engine_probe.sweep.checks import check_adaptive, check_points, check_saturated
+from engine_probe.sweep.document import RESULT_FILE, convert, read_asked, read_document, settle
+from engine_probe.sweep.plan import SECTIONS, SweepFile, Workload, points
+
+
+def shipped_folder() -> Path:
+    """Where the sweeps lie: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "shipped"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "sweeps"
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in shipped_folder().glob("*.toml"))
+
+
+def find_sweep(name: str) -> Path:
+    """A file by path, a folder that a sweep was written to, or a shipped sweep by name."""
+    for path in (Path(name), shipped_folder() / f"{name}.toml", Path(name) / RESULT_FILE):
+        if path.is_file():
+            return path
+    hint = suggestion(name, shipped_names(), f": shipped are {', '.join(shipped_names())}")
+    raise InputError(f"there is no sweep {name!r}{hint}; or give the path of a TOML file")
+
+
+def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
+    """Everything that can be wrong about it is said here, before an engine is started."""
+    path = find_sweep(name)
+    document = read_asked(path) if path.name == RESULT_FILE else read_document(path)
+    try:
+        settle(document, settings)
+        sweep = convert(document, SweepFile, SECTIONS)
+        for axis in sweep.axes:
+            check_axis(axis, Workload.__struct_fields__)
+        check_adaptive(sweep)
+        check_saturated(sweep)
+        check_points(points(sweep))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return sweep
