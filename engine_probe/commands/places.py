@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine_probe.errors import InputError, UnavailableError
+from engine_probe.errors import InputError
 
 
 def recorded(place: str) -> Path:
@@ -68,4 +68,4 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnavailableError(f"cannot write to {folder}: {error.strerror}; name another folder with --out") from error
+        raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder with --out") from error

@@ -61,7 +61,7 @@ def command(
     NAME is a shipped sweep [default: smoke], a TOML file, or the folder of an earlier sweep; with --resume it is what
     was asked there.
     """
-    from engine_probe.sweep.checks import check_files
+    from engine_probe.sweep.checks import check_requests
     from engine_probe.sweep.plan import points
     from engine_probe.sweep.read import read_sweep, shipped_names
 
@@ -78,7 +78,7 @@ def command(
     if dry_run:
         predict(sweep, like)
         return
-    check_files(points(sweep))
+    check_requests(points(sweep))
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
         out = out or str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
         results = open_results(resume, out)

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from engine_probe.engine.argument_types import Declared, check_value, declarations
 from engine_probe.errors import InputError
 
 # Where each supported vLLM declares them, and the class that does.
@@ -23,24 +24,38 @@ LITERALS = {"True": True, "true": True, "False": False, "false": False, "None": 
 @cache
 def argument_names() -> frozenset[str]:
     """What the installed vLLM takes besides the model; empty without a vLLM: then nothing can be checked."""
-    package = find_spec("vllm")
-    if package is None or not package.submodule_search_locations:
+    root = vllm_folder()
+    if root is None:
         return frozenset()
-    root = Path(package.submodule_search_locations[0])
     fields = _class(root / FIELDS_OF[0], FIELDS_OF[1])
     parameters = _class(root / PARAMETERS_OF[0], PARAMETERS_OF[1])
     return frozenset({*_fields(fields), *_parameters(parameters)} - {"model", "self"})
 
 
+def argument_types() -> dict[str, Declared]:
+    """Of those that the installed vLLM declares in plain types."""
+    root = vllm_folder()
+    file = root / FIELDS_OF[0] if root else None
+    return declarations(file, FIELDS_OF[1], root) if root and file and file.is_file() else {}
+
+
+def vllm_folder() -> Path | None:
+    package = find_spec("vllm")
+    found = package.submodule_search_locations if package else None
+    return Path(found[0]) if found else None
+
+
 def check_arguments(arguments: Mapping[str, object], where: str = "engine arguments") -> None:
-    """Refuse a name that the installed vLLM does not know."""
-    names = argument_names()
-    for name in arguments:
+    """Refuse a name that the installed vLLM does not know, and a value that cannot be its."""
+    names, declared = argument_names(), argument_types()
+    for name, value in arguments.items():
         if name == "model":
             raise InputError(f"{where}: model is not an engine argument here: give it as the model itself")
         if names and name not in names:
             hint = suggestion(name, names, ": vLLM's documentation lists them under EngineArgs")
             raise InputError(f"{where}: vLLM has no engine argument {name}{hint}")
+        if name in declared:
+            check_value(declared[name], name, value, where)
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from engine_probe.engine.pool import cpu_build
-from engine_probe.errors import UnavailableError
+from engine_probe.errors import InputError
 
 BINDING = "VLLM_CPU_OMP_THREADS_BIND"
 
@@ -17,6 +17,12 @@ def bind_ranks(arguments: Mapping[str, object]) -> None:
     if ranks < 2 or BINDING in os.environ or not cpu_build():
         return
     os.environ[BINDING] = shares(sorted(os.sched_getaffinity(0)), ranks)
+
+
+def check_cores(arguments: Mapping[str, object]) -> None:
+    """Refuse before a start what `bind_ranks` could not share out."""
+    if BINDING not in os.environ and cpu_build():
+        shares(sorted(os.sched_getaffinity(0)), ranks_of(arguments))
 
 
 def ranks_of(arguments: Mapping[str, object]) -> int:
@@ -31,7 +37,7 @@ def shares(cores: list[int], ranks: int) -> str:
     """As vLLM reads it: `0,1|2,3`; what is left over by even shares stays free."""
     each = len(cores) // ranks
     if not each:
-        raise UnavailableError(
+        raise InputError(
             f"{ranks} ranks need a core each on vLLM's CPU build, and this process may use {len(cores)}: lower "
             "tensor_parallel_size or pipeline_parallel_size"
         )

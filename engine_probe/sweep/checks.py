@@ -9,6 +9,8 @@ from engine_probe.engine.build import check_model, max_context
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.plan import Point, SweepFile, Workload
+from engine_probe.workload.dataset import Dataset, read_entries
+from engine_probe.workload.plan import check_fits, make_plan
 from engine_probe.workload.stop import Stop
 
 
@@ -77,8 +79,8 @@ def check_saturated(sweep: SweepFile) -> None:
 def check_context(point: Point) -> None:
     """What the model itself takes, where its configuration is on this machine; `hf_overrides` may stretch it."""
     arguments, work = point.engine.arguments, point.workload
-    longest = max_context(point.engine.model)
-    if longest is None or "hf_overrides" in arguments:
+    longest = longest_of(point)
+    if longest is None:
         return
     told = arguments.get("max_model_len")
     if isinstance(told, int) and told > longest:
@@ -87,6 +89,10 @@ def check_context(point: Point) -> None:
         )
     if told is None:
         check_length(work, longest, f"what {point.engine.model} takes", "shorten them")
+
+
+def longest_of(point: Point) -> int | None:
+    return None if "hf_overrides" in point.engine.arguments else max_context(point.engine.model)
 
 
 def check_length(
@@ -103,8 +109,21 @@ def check_length(
         raise InputError(f"input_len + output_len is {asked}, more than {name} = {max_model_len}: {advice}")
 
 
+def check_requests(found: list[Point]) -> None:
+    """What the workloads read is there and whole, and what they draw fits; a dry run needs none of it."""
+    check_files(found)
+    for point in {repr((point.engine, point.workload)): point for point in found}.values():
+        work = point.workload.description()
+        if isinstance(work.prompts, Dataset):
+            for _ in read_entries(work.prompts):  # how many tokens they are only the model's tokenizer knows
+                pass
+        elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
+            longest = point.engine.arguments.get("max_model_len", longest_of(point))
+            if isinstance(longest, int):
+                check_fits(make_plan(work), longest)
+
+
 def check_files(found: list[Point]) -> None:
-    """What the workloads read from is there; a dry run does not need it."""
     for path in dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in found):
         if path is not None and not Path(path).is_file():
             raise InputError(

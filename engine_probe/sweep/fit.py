@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine_probe.engine.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.cores import check_cores
 from engine_probe.engine.geometry import BYTES, GIB, geometry
 from engine_probe.errors import InputError
 from engine_probe.sweep.estimate import ranks, weights_bytes
@@ -60,8 +61,10 @@ def check_fit(found: Sequence[Point]) -> None:
 
 
 def check_cards(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
-    """Refuse what the cards of this machine cannot hold by any means; without a card nothing is known."""
+    """Refuse what the cards of this machine cannot hold by any means, or its cores where vLLM runs on those."""
     if not gpus:
+        for spec in {point.engine.spec for point in found}:
+            check_cores(spec.arguments)
         return
     for point in {point.engine.spec: point for point in found}.values():
         needed = ranks(point)

@@ -1,5 +1,6 @@
 """Engine arguments are checked against the installed vLLM, which is read and never imported."""
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -7,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine.arguments import argument_names, check_arguments, parse_arguments, parse_value
+from engine_probe.engine.arguments import argument_names, argument_types, check_arguments, parse_arguments, parse_value
 from engine_probe.errors import InputError
 
 ARG_UTILS = """
 raise RuntimeError("this file is read, not run")
+from vllm.config.model import DType
+from vllm.config.parallel import Executor
 class EngineArgs:
+    dtype: DType = "auto"
+    executor: str | type[Executor] | None = None
     model: str = "x"
     max_num_seqs: int = 1
     block_size: int | None = None
@@ -22,6 +27,7 @@ class EngineArgs:
     hf_overrides: dict = {}
     not_a_field = 3
 """
+DTYPE = 'DType = Literal["auto", "half"]'
 LLM = """
 class LLM:
     def __init__(self, model, *, skip_tokenizer_init=False, **kwargs): ...
@@ -32,7 +38,12 @@ class LLM:
 def small_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A vLLM of two files, in front of any that is installed."""
     root = tmp_path / "vllm"
-    for name, text in (("__init__", ""), ("engine/arg_utils", ARG_UTILS), ("entrypoints/llm", LLM)):
+    for name, text in (
+        ("__init__", ""),
+        ("engine/arg_utils", ARG_UTILS),
+        ("entrypoints/llm", LLM),
+        ("config/model", DTYPE),
+    ):
         file = root / f"{name}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -47,6 +58,8 @@ def small_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 class TestWithASmallVllm:
     def test_fields_and_parameters_are_known_and_nothing_else(self) -> None:
         assert argument_names() == {
+            "dtype",
+            "executor",
             "max_num_seqs",
             "block_size",
             "kv_cache_dtype",
@@ -138,3 +151,41 @@ def test_the_installed_vllm_is_read_without_importing_it() -> None:
     } <= names
     assert len(names) > 100
     assert "self" not in names
+
+
+@pytest.mark.usefixtures("small_vllm")
+class TestValues:
+    @pytest.mark.parametrize(
+        ("name", "value", "takes"),
+        [
+            ("dtype", "halve", "auto, half"),
+            ("max_num_seqs", 2.5, "a whole number"),
+            ("max_num_seqs", True, "a whole number"),
+            ("block_size", "many", "a whole number"),
+            ("enforce_eager", "maybe", "true or false"),
+        ],
+    )
+    def test_one_that_the_declaration_rules_out_is_refused(self, name: str, value: object, takes: str) -> None:
+        with pytest.raises(InputError) as refused:
+            check_arguments({name: value})
+        assert str(refused.value) == f"engine arguments: {name} is {json.dumps(value)}: vLLM takes {takes}"
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("dtype", "half"),
+            ("block_size", None),
+            ("block_size", 16),
+            ("executor", 3),  # declared with a class: vLLM's to judge
+            ("max_num_seqs", object()),  # no data: so is this
+        ],
+    )
+    def test_any_other_is_not(self, name: str, value: object) -> None:
+        check_arguments({name: value})
+
+
+def test_what_the_installed_vllm_declares_is_understood() -> None:
+    pytest.importorskip("vllm")
+    known = argument_types()
+    assert {"dtype", "kv_cache_dtype", "tensor_parallel_size", "max_num_seqs", "gpu_memory_utilization"} <= known.keys()
+    check_arguments({"dtype": "bfloat16", "kv_cache_dtype": "fp8", "gpu_memory_utilization": 1})

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from engine_probe.engine import cores
-from engine_probe.errors import UnavailableError
+from engine_probe.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_cores_are_shared_out_evenly(given: list[int], ranks: int, shared: str) 
 
 
 def test_more_ranks_than_cores_are_refused() -> None:
-    with pytest.raises(UnavailableError, match=r"3 ranks need a core each .* may use 2"):
+    with pytest.raises(InputError, match=r"3 ranks need a core each .* may use 2"):
         cores.shares([0, 1], 3)
 
 

@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands.sweep import command
+from engine_probe.engine import cores
 from engine_probe.errors import InputError
+from engine_probe.sweep.checks import check_requests
+from engine_probe.sweep.fit import check_cards
 from engine_probe.sweep.plan import Workload, points
 from engine_probe.sweep.read import find_sweep, read_sweep, shipped_names
 
@@ -143,3 +146,44 @@ def test_every_point_of_every_shipped_sweep_is_shown_by_a_dry_run(name: str, tmp
     assert outcome.exit_code == 0, outcome.output
     shown = {line.split()[0] for line in outcome.output.splitlines() if line.strip()}
     assert {point.key for point in points(read_sweep(name))} <= shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "sentence"),
+    [
+        ("dataset", "{broken", "asked.jsonl:1 is not valid JSON"),
+        ("dataset", '{"prompt": 7}', "asked.jsonl:1: prompt is 7, expected text"),
+        ("trace", '{"timestamp": 0, "input_length": 500, "output_length": 100}', "longer than max_model_len = 512"),
+    ],
+)
+def test_what_a_file_holds_is_looked_at_before_an_engine_starts(
+    file: Path, tmp_path: Path, kind: str, line: str, sentence: str
+) -> None:
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text(line)
+    form = {"dataset": "jsonl", "trace": "mooncake"}[kind]
+    prompts = f'prompts = {{ kind = "{kind}", path = "{asked}", format = "{form}" }}'
+    file.write_text(GOOD.replace("input_len = 32\noutput_len = 48", prompts))
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        check_requests(points(read_sweep(str(file))))
+
+
+def test_lengths_that_are_drawn_are_drawn_before_an_engine_starts(file: Path) -> None:
+    file.write_text(GOOD.replace("input_len = 32", "input_len = { low = 460, high = 500, kind = 'uniform' }"))
+    found = points(read_sweep(str(file), ["workload.num_prompts=50"]))
+    with pytest.raises(InputError, match=r"\d+ of 50 requests are longer than max_model_len = 512"):
+        check_requests(found)
+
+
+def test_a_place_that_cannot_be_written_is_refused(file: Path) -> None:
+    outcome = CliRunner().invoke(command, [str(file), "--out", "/proc/sweep"])
+    assert isinstance(outcome.exception, InputError)
+    assert "cannot write to /proc/sweep" in str(outcome.exception)
+
+
+def test_more_ranks_than_cores_are_refused_before_an_engine_starts(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "cpu_build", lambda: True)
+    monkeypatch.delenv(cores.BINDING, raising=False)
+    found = points(read_sweep(str(file), ["engine.arguments.tensor_parallel_size=4096"]))
+    with pytest.raises(InputError, match="4096 ranks need a core each"):
+        check_cards(found, [])

@@ -1,0 +1,112 @@
+"""What vLLM declares its engine arguments to be, where its source says it in plain types and lists of words.
+
+Read like the names, not imported. Whatever is declared in another way (a class of its own, a function) is left to vLLM.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from engine_probe.errors import InputError
+
+PLAIN: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "text"),
+}
+DATA = (str, int, float, list, dict)  # what a file or a command line holds; objects of Python are vLLM's to judge
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """A type to convert to, and how a person would say it."""
+
+    type: Any
+    words: tuple[str, ...]
+
+
+class _UnknownError(Exception):
+    """Declared in a way that is not read here."""
+
+
+def check_value(declared: Declared, name: str, value: object, where: str) -> None:
+    """Refuse what the declaration rules out. None is no value: vLLM's own default is often that."""
+    if not isinstance(value, DATA):
+        return
+    try:
+        msgspec.convert(value, declared.type, strict=False)
+    except msgspec.ValidationError:
+        known = ", ".join(declared.words)
+        raise InputError(f"{where}: {name} is {json.dumps(value, default=str)}: vLLM takes {known}") from None
+
+
+@cache
+def declarations(file: Path, owner: str, root: Path) -> dict[str, Declared]:
+    """The fields of a class in a file of the package at `root`."""
+    module = ast.parse(file.read_text(encoding="utf-8"))
+    imported = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    }
+    found = {}
+    for node in module.body:
+        if isinstance(node, ast.ClassDef) and node.name == owner:
+            for item in node.body:
+                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                    try:
+                        found[item.target.id] = _declared(item.annotation, imported, root)
+                    except _UnknownError:
+                        continue
+    return found
+
+
+def _declared(node: ast.expr, imported: dict[str, str], root: Path) -> Declared:
+    match node:
+        case ast.Name(id=name) if name in PLAIN:
+            kind, word = PLAIN[name]
+            return Declared(kind, (word,))
+        case ast.Constant(value=None):
+            return Declared(type(None), ())
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            one, other = _declared(left, imported, root), _declared(right, imported, root)
+            return Declared(one.type | other.type, one.words + other.words)
+        case ast.Subscript(value=ast.Name(id="Literal")):
+            return _words(node)
+        case ast.Name(id=name) if name in imported:
+            return _words(_assigned(name, imported[name], root))
+    raise _UnknownError
+
+
+def _words(node: ast.expr) -> Declared:
+    """Of `Literal["a", "b"]`."""
+    if not (isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal"):
+        raise _UnknownError
+    items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    values = [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str | int)]
+    if len(values) < len(items):
+        raise _UnknownError
+    return Declared(Literal[tuple(values)], tuple(map(str, values)))
+
+
+def _assigned(name: str, module: str, root: Path) -> ast.expr:
+    """What a name stands for in a module of the package."""
+    package, _, inside = module.partition(".")
+    place = root.joinpath(*inside.split(".")) if inside else root
+    file = next((one for one in (place.with_suffix(".py"), place / "__init__.py") if one.is_file()), None)
+    if package != root.name or file is None:
+        raise _UnknownError
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                return value
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
+                return value
+    raise _UnknownError
