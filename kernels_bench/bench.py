@@ -25,6 +25,7 @@ class Bench:
     effort: Effort
     quick: bool
     say: Callable[[str], None]  # what is being measured now
+    cpus: tuple[int, ...] = ()  # the cores next to the card; empty where nobody says
 
     @property
     def place(self) -> Any:

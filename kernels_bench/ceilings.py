@@ -1,12 +1,14 @@
 """What a device was measured to reach at best, kept for later runs on the same device.
 
-One file per run under the user's cache folder, `ceilings/<identity>/<time>.json`; nothing is overwritten, and a
-reader takes the newest stable value of each name.
+One file per run under the user's cache folder, `ceilings/<identity>/<time>.json`, with a number behind the time where
+two runs began in one second; nothing is overwritten, and a reader takes the newest stable value of each name.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from errno import EEXIST
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ import msgspec
 from kernels_bench.errors import UnavailableError
 from kernels_bench.results import FAIL, INVALID, Report, Result, Struct
 
+MOST_A_SECOND = 1000
 TESTS = ("memory", "gemm", "pcie", "attention", "launch", "sustained")
 
 
@@ -65,19 +68,26 @@ def store(report: Report) -> list[Path]:
     paths = []
     for ceilings in ceilings_of(report):
         stamp = report.started.replace(":", "").replace("-", "")
-        path = ceilings_folder() / ceilings.identity / f"{stamp}.json"
-        temporary = path.with_suffix(f".{os.getpid()}.part")
+        folder = ceilings_folder() / ceilings.identity
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(ceilings)) + b"\n")
-            temporary.rename(path)
+            folder.mkdir(parents=True, exist_ok=True)
+            paths.append(_new_file(folder, stamp, msgspec.json.format(msgspec.json.encode(ceilings)) + b"\n"))
         except OSError as error:
             raise UnavailableError(
-                f"cannot keep the ceilings in {path.parent}: {error.strerror or error}; "
+                f"cannot keep the ceilings in {folder}: {error.strerror or error}; "
                 "choose another place with ENGINE_PROBE_CACHE"
             ) from error
-        paths.append(path)
     return paths
+
+
+def _new_file(folder: Path, stamp: str, content: bytes) -> Path:
+    """Under a name that nobody had; names sort as the runs came."""
+    for number in range(1, MOST_A_SECOND):
+        path = folder / (f"{stamp}.json" if number == 1 else f"{stamp}_{number:03d}.json")
+        with suppress(FileExistsError), path.open("xb") as file:
+            file.write(content)
+            return path
+    raise FileExistsError(EEXIST, f"there are {MOST_A_SECOND - 1} files of {stamp} already")
 
 
 def read_ceilings(identity: str) -> dict[str, Ceiling]:

@@ -85,6 +85,9 @@ def _link(health: Health, specification: Specification | None) -> list[Finding]:
     width = specification.pcie_width if specification else None
     if width and health.pcie_width_max and health.pcie_width_max < width:
         found.append(Finding(WARN, f"the slot has {health.pcie_width_max} PCIe lanes, the card could use {width}"))
+    up, links = health.nvlinks_up, health.nvlinks
+    if up and links and up < links:
+        found.append(Finding(WARN, f"{up} of the card's {links} NVLinks are up"))
     return found
 
 

@@ -1,6 +1,6 @@
 """`python -m kernels_bench`: what is asked for is checked first, then measured, then judged.
 
-Exit codes: 0 fine, 1 a verdict is FAIL, 2 wrong input, 3 could not run or a figure is INVALID.
+Exit codes: 0 fine, 1 a verdict is FAIL, 2 wrong input, 3 could not run or a figure is INVALID, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ def command(
 ) -> None:
     """Measure this hardware and say whether it is what was paid for.
 
-    Ends with 1 when a verdict is FAIL, with 3 when a figure is INVALID, else with 0.
+    Ends with 1 when a verdict is FAIL, with 3 when a figure is INVALID, else with 0. Ctrl-C ends it with 130 and keeps
+    what was finished.
     """
     tests = chosen_tests(only)
     if address is not None:
         context.exit(on_a_fleet(address, wanted, only, quick, json_path, page_path, baseline_path, tolerance))
     if find_spec("torch") is None:
         raise UnavailableError("torch is not installed, and every figure comes from it: pip install torch")
-    from kernels_bench import ceilings, files, screen, show, suite
+    from kernels_bench import ceilings, files, outcome, screen, show, suite
     from kernels_bench.devices import find_devices
 
     check_files(json_path, page_path)
@@ -68,11 +69,10 @@ def command(
     for device in devices:
         if saved:
             saved.check_covers(device.name)
-    wish = suite.Wish(devices, tests, quick, tolerance / 100, saved)
+    wish = outcome.Wish(devices, tests, quick, tolerance / 100, saved)
     with screen.Screen() as shown:
         done = suite.run(wish, shown)
-    write_files(done, json_path, page_path)
-    code = show.show_any(done)
+    code = show.show_any(done, lambda: write_files(done, json_path, page_path))
     stored = ceilings.store(done)
     if stored:
         click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
@@ -98,8 +98,7 @@ def on_a_fleet(
     saved = baseline_path.read_bytes() if baseline_path else None
     asked = fleet.Asked(wanted, arguments, tolerance / 100, saved)
     done = fleet.run(address, asked, lambda text: click.echo(text, err=True))
-    write_files(done, json_path, page_path)
-    return show.show_any(done)
+    return show.show_any(done, lambda: write_files(done, json_path, page_path))
 
 
 def check_files(json_path: Path | None, page_path: Path | None) -> None:

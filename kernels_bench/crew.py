@@ -22,6 +22,7 @@ from kernels_bench.rank import Order, serve
 from kernels_bench.results import Device
 from kernels_bench.timing import Call
 
+LEAVE_S = 10.0  # for all ranks to end by themselves
 ANSWER_S = 120.0  # the first collective of many cards takes tens of seconds to set up; a round takes one
 
 
@@ -46,6 +47,7 @@ class Crew:
         self.cache_bytes, self.pauses = devices[0].cache_bytes, False
         self.short_ns = 100_000.0 if devices[0].is_cuda else 20_000.0
         self._devices, self._backend, self._answer_s = tuple(devices), backend, answer_s
+        self._leave_s = LEAVE_S
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
         self._folder = TemporaryDirectory(prefix="kernels_bench_")
@@ -75,15 +77,18 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(0.0 if error else self._leave_s)
 
-    def close(self) -> None:
-        """A rank that waits for another in a collective hears nothing: it is ended."""
-        for process in self._processes:
-            process.kill()
-            process.join()
+    def close(self, leave_s: float = 0.0) -> None:
+        """A rank leaves when its pipe is closed; killed on a card it may leave an Xid behind. One that waits for
+        another in a collective hears nothing: it is ended."""
         for pipe in self._pipes:
             pipe.close()
+        until = time.monotonic() + leave_s
+        for process in self._processes:
+            process.join(max(0.0, until - time.monotonic()))
+            process.kill()
+            process.join()
         self._folder.cleanup()
 
     def prepare(self, values: int) -> None:
@@ -111,12 +116,16 @@ class Crew:
         return time.perf_counter_ns()
 
     def _tell(self, order: Order) -> list[Any]:
-        for rank, pipe in enumerate(self._pipes):
-            try:
-                pipe.send(order)
-            except OSError as error:
-                raise CrewError(f"{self._name(rank)} is gone: {error.strerror}") from error
-        return self._answers()
+        try:
+            for rank, pipe in enumerate(self._pipes):
+                try:
+                    pipe.send(order)
+                except OSError as error:
+                    raise CrewError(f"{self._name(rank)} is gone: {error.strerror}") from error
+            return self._answers()
+        except CrewError:
+            self._leave_s = 0.0
+            raise
 
     def _answers(self) -> list[Any]:
         until = time.monotonic() + self._answer_s

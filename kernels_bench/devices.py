@@ -48,10 +48,12 @@ def free_bytes(device: Device) -> int:
 
 
 def release(device: Device) -> None:
-    """Gives memory that torch keeps for later back to the card."""
+    """Gives memory that torch keeps for later back to the card, and pinned memory back to the host: it lies on the NUMA
+    node of the card that was measured, which need not be the next one's."""
     if device.is_cuda:
         torch.cuda.synchronize(torch.device(device.target))
         torch.cuda.empty_cache()
+        torch._C._host_emptyCache()
 
 
 def _cards() -> int:

@@ -67,13 +67,13 @@ class Baseline:
             raise InputError(f"--baseline {self._path} is of {known}, and this is {card}: use one of its kind")
 
     def figure(self, device: str, card: str | None, test: str, name: str) -> Figure | None:
-        """Of the same place in the box, else of any card of that name."""
+        """Of a card of that name, best at the same place in its box; of a pair, at the same two places."""
         found = [
             result
             for result in self._results
             if result.figure
             and (result.test, result.name) == (test, name)
-            and (result.device == device or (card is not None and self._names.get(result.device) == card))
+            and (result.device == device if card is None else self._names.get(result.device) == card)
         ]
         found.sort(key=lambda result: result.device != device)
         return found[0].figure if found else None

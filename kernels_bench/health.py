@@ -15,6 +15,7 @@ from kernels_bench.results import Device, Health, Reading
 STAT = Path("/proc/stat")
 PATHS = {0: "one board", 10: "same switch", 20: "several switches", 30: "one host bridge", 40: "same NUMA node"}
 CROSSING = "crossing NUMA"
+WORD_BITS = 64
 NVLINK = "NVLink"
 
 
@@ -69,6 +70,7 @@ def read_health(nvml: Nvml | None, device: Device) -> Health:
     remapped, retired = ask("nvmlDeviceGetRemappedRows", handle), _retired(nvml, handle)
     mig, ecc = ask("nvmlDeviceGetMigMode", handle), ask("nvmlDeviceGetEccMode", handle)
     driver, running = ask("nvmlSystemGetDriverVersion"), _processes(nvml, handle)
+    links = _nvlinks(nvml, handle)
     return Health(
         uuid=device.identity,
         driver=driver.decode() if isinstance(driver, bytes) else driver,
@@ -92,7 +94,8 @@ def read_health(nvml: Nvml | None, device: Device) -> Health:
         pcie_generation_card=ask("nvmlDeviceGetGpuMaxPcieLinkGeneration", handle),
         pcie_width_max=ask("nvmlDeviceGetMaxPcieLinkWidth", handle),
         pcie_replays=ask("nvmlDeviceGetPcieReplayCounter", handle),
-        nvlinks_up=_nvlinks_up(nvml, handle),
+        nvlinks=None if links is None else len(links),
+        nvlinks_up=None if links is None else sum(links),
         nvlink_errors=_nvlink_errors(nvml, handle),
         power_limit_mw=ask("nvmlDeviceGetEnforcedPowerLimit", handle),
         power_default_mw=ask("nvmlDeviceGetPowerManagementDefaultLimit", handle),
@@ -132,6 +135,32 @@ def topology(nvml: Nvml | None, one: Device, other: Device) -> str:
     return "unknown" if level is None else PATHS.get(level, CROSSING)
 
 
+def near_cpus(nvml: Nvml | None, device: Device) -> tuple[int, ...]:
+    """The processor's cores on the card's own NUMA node; none where the driver does not say."""
+    handle = nvml.handles.get(device.target) if nvml else None
+    if nvml is None or handle is None:
+        return ()
+    words = (os.cpu_count() or 1) // WORD_BITS + 1
+    masks = nvml.ask("nvmlDeviceGetCpuAffinity", handle, words) or ()
+    return tuple(
+        WORD_BITS * place + bit for place, mask in enumerate(masks) for bit in range(WORD_BITS) if mask >> bit & 1
+    )
+
+
+@contextmanager
+def on_cpus(cpus: tuple[int, ...]) -> Iterator[None]:
+    """This thread on those of the cores that it may have at all, so that host memory it takes is near them too."""
+    before = os.sched_getaffinity(0) if cpus and hasattr(os, "sched_setaffinity") else set()
+    wanted = before & set(cpus)
+    if wanted:
+        os.sched_setaffinity(0, wanted)
+    try:
+        yield
+    finally:
+        if wanted:
+            os.sched_setaffinity(0, before)
+
+
 class CpuShare:
     """How many cores others kept busy since the start. Counted by the kernel in /proc/stat, in ticks."""
 
@@ -157,24 +186,28 @@ class CpuShare:
 
 
 class XidWatch:
-    """Xid errors that the driver reports while this process listens."""
+    """Xid errors that the driver reports while this process listens, and of which card."""
 
     def __init__(self, nvml: Nvml | None) -> None:
         self._nvml = nvml
         self._events = nvml.ask("nvmlEventSetCreate") if nvml else None
+        self._targets: dict[Any, str] = {}  # by the card's identity, for a handle is another object each time
         if nvml and self._events:
-            for handle in nvml.handles.values():
+            for target, handle in nvml.handles.items():
+                self._targets[nvml.ask("nvmlDeviceGetUUID", handle)] = target
                 nvml.ask("nvmlDeviceRegisterEvents", handle, nvml.module.nvmlEventTypeXidCriticalError, self._events)
 
-    def close(self) -> tuple[int, ...]:
-        """The Xids since the start, oldest first."""
-        found: list[int] = []
+    def close(self) -> dict[str, list[int]]:
+        """The Xids of each card since the start, oldest first."""
+        found: dict[str, list[int]] = {}
         if self._nvml is None or not self._events:
-            return ()
+            return found
         while (event := self._nvml.ask("nvmlEventSetWait_v2", self._events, 0)) is not None:
-            found.append(int(event.eventData))
+            known = self._targets.get(self._nvml.ask("nvmlDeviceGetUUID", event.device))
+            for target in [known] if known else self._targets.values():  # whose it was may be hidden, as from a slice
+                found.setdefault(target, []).append(int(event.eventData))
         self._nvml.ask("nvmlEventSetFree", self._events)
-        return tuple(found)
+        return found
 
 
 def _yes(answer: int | None) -> bool | None:
@@ -208,10 +241,10 @@ def _slowed_by(nvml: Nvml, handle: Any) -> int | None:
     return bits if bits is not None else nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
 
 
-def _nvlinks_up(nvml: Nvml, handle: Any) -> int | None:
+def _nvlinks(nvml: Nvml, handle: Any) -> list[int] | None:
+    """Of each link whether it is up."""
     states = [nvml.ask("nvmlDeviceGetNvLinkState", handle, link) for link in range(nvml.module.NVML_NVLINK_MAX_LINKS)]
-    known = [state for state in states if state is not None]
-    return sum(known) if known else None
+    return [state for state in states if state is not None] or None
 
 
 def _nvlink_errors(nvml: Nvml, handle: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -90,6 +91,7 @@ class Rank:
 
 def serve(pipe: Connection, rank: int, ranks: int, device: Device, backend: str, meeting: str) -> None:
     """The process of one rank; the parent ends it. What goes wrong goes back in words."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     place = torch.device(device.target)
     try:
         if device.is_cuda:
@@ -104,7 +106,8 @@ def serve(pipe: Connection, rank: int, ranks: int, device: Device, backend: str,
         pipe.send((True, None))
         while True:
             pipe.send((True, one.obey(pipe.recv())))
-    except (EOFError, BrokenPipeError):
-        return  # the parent is gone
+    except (EOFError, ConnectionError):
+        if torch.distributed.is_initialized():  # the parent is done, or gone
+            torch.distributed.destroy_process_group()
     except Exception as error:
         pipe.send((False, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"))

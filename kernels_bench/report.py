@@ -33,6 +33,7 @@ STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", S
 PIPE_WIDTH = 160
 NAME_WIDTH = 18
 GIB = 1 << 30
+INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
 
 
@@ -59,9 +60,9 @@ def output_console() -> Console:
 
 
 def exit_code(report: Report) -> int:
-    """1: something failed. 3: nothing failed, but a figure could not be had. Else 0."""
+    """1: something failed. 130: stopped before the end. 3: a figure could not be had. Else 0."""
     said = all_verdicts(report)
-    return 1 if FAIL in said else 3 if INVALID in said else 0
+    return 1 if FAIL in said else INTERRUPTED if report.stopped else 3 if INVALID in said else 0
 
 
 def all_verdicts(report: Report) -> list[Verdict]:
@@ -75,6 +76,8 @@ def summary(report: Report) -> str:
     checks = [result.figure.check.passed for result in report.results if result.figure and result.figure.check]
     right = f"{sum(checks)} of {len(checks)} results right"
     lines = [f"{', '.join(parts) or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
+    if report.stopped:
+        lines.append(f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: what is told above was finished")
     if any(NO_MARK in result.reasons for result in report.results):
         lines.append(f"{_coloured(MEASURED)}: a real figure, and {NO_MARK} for this hardware")
     return "\n".join(lines)

@@ -116,6 +116,7 @@ class Health(Struct, frozen=True):
     pcie_generation_card: int | None = None  # of the card in any slot
     pcie_width_max: int | None = None
     pcie_replays: int | None = None
+    nvlinks: int | None = None  # that the card answers for
     nvlinks_up: int | None = None
     nvlink_errors: int | None = None
     power_limit_mw: int | None = None
@@ -186,3 +187,4 @@ class Report(Struct, frozen=True):
     devices: tuple[DeviceReport, ...]
     results: tuple[Result, ...]
     topology: dict[str, str] = {}  # "cuda:0→cuda:1": "same switch"
+    stopped: bool = False  # by Ctrl-C, before the end

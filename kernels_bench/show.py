@@ -1,6 +1,8 @@
-"""Either kind of report on a terminal, and its exit code."""
+"""Either kind of report on a terminal and in its files, and its exit code."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from kernels_bench.fleet_report import show_fleet
 from kernels_bench.fleet_results import FleetReport, fleet_exit_code
@@ -8,9 +10,13 @@ from kernels_bench.report import exit_code, show
 from kernels_bench.results import Report
 
 
-def show_any(done: Report | FleetReport) -> int:
-    if isinstance(done, FleetReport):
-        show_fleet(done)
-        return fleet_exit_code(done)
-    show(done)
-    return exit_code(done)
+def show_any(done: Report | FleetReport, write_files: Callable[[], None] = lambda: None) -> int:
+    """A full disk takes nothing off the screen."""
+    try:
+        write_files()
+    finally:
+        if isinstance(done, FleetReport):
+            show_fleet(done)
+        else:
+            show(done)
+    return fleet_exit_code(done) if isinstance(done, FleetReport) else exit_code(done)

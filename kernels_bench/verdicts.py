@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kernels_bench.health import NVLINK
+from kernels_bench.health import CROSSING, NVLINK
 from kernels_bench.results import (
     FAIL,
     INVALID,
@@ -26,7 +26,7 @@ from kernels_bench.results import (
     Result,
     Verdict,
 )
-from kernels_bench.specifications import Specification
+from kernels_bench.specifications import LANE_BYTES_PER_S, Specification
 from kernels_bench.words import quantity
 
 Said = tuple[Verdict, str]
@@ -38,7 +38,8 @@ ORDER: tuple[Verdict, ...] = (SKIPPED, MEASURED, PASS, WARN, INVALID, FAIL)
 MARKS: dict[str, dict[tuple[str, str], float]] = {
     "NVIDIA L40S": {("memory", "copy"): 0.72e12, ("gemm", "bf16 square"): 150e12},
 }
-P2P_GOOD, P2P_CROSSING = 25e9, 10e9  # of the same document, for cards on PCIe
+P2P_GOOD, P2P_CROSSING = 25e9, 10e9  # of the same document, for cards on PCIe of generation 4 with 16 lanes
+FOUR_WIDE = 16 * LANE_BYTES_PER_S[4]
 # Another card has no mark of its own. These are the L40S's as shares of its own datasheet: 0.72 of 0.864 TB/s,
 # 150 of 362.05 TFLOPS. Falling short of such a share is a reason to look; of half of it, to send the card back.
 SHARES = {("memory", "copy"): 0.72 / 0.864, ("gemm", "bf16 square"): 150 / 362.05}
@@ -130,7 +131,13 @@ def by_path(result: Result, path: str, specification: Specification | None = Non
     if figure is None or (figure.test, figure.name) != ("p2p", "one way") or result.verdict in (FAIL, INVALID):
         return result
     links = specification.nvlink_gb_per_s if specification and path == NVLINK else None
-    verdict, reason = links_verdict(figure.value, links * 1e9 / 2) if links else path_verdict(figure.value, path)
+    if links:
+        verdict, reason = links_verdict(figure.value, links * 1e9 / 2)
+    else:
+        slot = specification.ceiling("pcie", "to card") if specification else None
+        verdict, reason = path_verdict(figure.value, path, min(1.0, (slot or FOUR_WIDE) / FOUR_WIDE))
+    if figure.detail.get("direct") == 0:
+        reason += "; the driver allows no direct access between the two, so it goes through the host's memory"
     joined = worst_of((result.verdict, verdict))
     return msgspec.structs.replace(
         result, verdict=joined, reasons=(reason, *(text for text in result.reasons if text != NO_MARK))
@@ -145,15 +152,16 @@ def links_verdict(value: float, one_way: float) -> Said:
     return PASS, text
 
 
-def path_verdict(value: float, path: str) -> Said:
-    good = quantity(P2P_GOOD, "B/s")
-    if value > P2P_GOOD:
-        return PASS, f"{path}, more than {good}"
-    if value >= P2P_CROSSING:
-        return WARN, f"{path}, under the {good} of a good pair"
-    if path == "crossing NUMA":
+def path_verdict(value: float, path: str, slot: float = 1.0) -> Said:
+    """`slot`: the card's PCIe as a share of what the marks were set for; a smaller one scales them down."""
+    good, crossing = P2P_GOOD * slot, P2P_CROSSING * slot
+    if value > good:
+        return PASS, f"{path}, more than {quantity(good, 'B/s')}"
+    if value >= crossing:
+        return WARN, f"{path}, under the {quantity(good, 'B/s')} of a good pair"
+    if path == CROSSING:
         return WARN, f"{path}: place cards that talk to each other on one node"
-    return FAIL, f"{path}, yet under {quantity(P2P_CROSSING, 'B/s')}, as if it crossed NUMA nodes"
+    return FAIL, f"{path}, yet under {quantity(crossing, 'B/s')}, as if it crossed NUMA nodes"
 
 
 def invalid_conditions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kernels_bench.ceilings import read_ceilings, store
@@ -115,6 +116,20 @@ def test_a_baseline_finds_the_same_place_first_then_the_same_kind() -> None:
     assert baseline.figure("cpu", "AMD EPYC", "memory", "triad") is None
 
 
+def test_in_a_mixed_box_the_kind_counts_before_the_place() -> None:
+    cards = {"cuda:0": ("NVIDIA L40S", 0.75e12), "cuda:1": ("NVIDIA H200", 4.2e12), "cuda:2": ("NVIDIA H200", 4.3e12)}
+    parts = tuple(
+        DeviceReport(Device(target, name, target, 1, 1, 1, "9.0"), Health(), Health(), ())
+        for target, (name, _) in cards.items()
+    )
+    results = tuple(Result(PASS, ("",), target, figure=figure(value)) for target, (_, value) in cards.items())
+    mixed = Baseline(msgspec.structs.replace(report(*results), devices=parts), Path("base.json"))
+    for target, value in (("cuda:0", 4.2e12), ("cuda:2", 4.3e12)):
+        found = mixed.figure(target, "NVIDIA H200", "memory", "copy")
+        assert found is not None
+        assert found.value == value
+
+
 def test_a_bad_figure_is_nobodys_baseline() -> None:
     bad = Baseline(report(row(verdict=FAIL), row(verdict=INVALID)), Path("base.json"))
     assert bad.figure("cpu", "AMD EPYC", "memory", "copy") is None
@@ -126,6 +141,13 @@ def test_a_bad_figure_is_nobodys_baseline() -> None:
 )
 def test_the_exit_code_is_the_worst_verdicts(verdicts: tuple[Verdict, ...], code: int) -> None:
     assert exit_code(report(*(row(verdict=verdict) for verdict in verdicts))) == code
+
+
+def test_a_run_that_was_stopped_says_so_and_a_fail_outranks_it() -> None:
+    stopped = msgspec.structs.replace(report(row(verdict=INVALID)), stopped=True)
+    assert exit_code(stopped) == 130
+    assert "stopped by Ctrl-C before the end" in summary(stopped)
+    assert exit_code(msgspec.structs.replace(report(row(verdict=FAIL)), stopped=True)) == 1
 
 
 def test_ill_health_alone_fails_too() -> None:
@@ -169,6 +191,16 @@ def test_ceilings_are_kept_by_device_and_the_newest_of_each_name_is_read(own_cac
     found = read_ceilings("cpu-1")
     assert {name: ceiling.value for name, ceiling in found.items()} == {"memory copy": 2e10, "memory triad": 3e10}
     assert read_ceilings("cpu-2") == {}
+
+
+def test_two_runs_in_one_second_keep_a_file_each(own_cache: Path) -> None:
+    paths = [store(report(row(value)))[0] for value in (1e10, 2e10, 3e10)]
+    assert [path.name for path in paths] == [
+        "20260101T000000+0000.json",
+        "20260101T000000+0000_002.json",
+        "20260101T000000+0000_003.json",
+    ]
+    assert read_ceilings("cpu-1")["memory copy"].value == 3e10  # the last one is the newest
 
 
 def test_a_restless_run_hides_no_stable_ceiling(own_cache: Path) -> None:

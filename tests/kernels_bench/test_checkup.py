@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kernels_bench.checkup import cpu_findings, findings, newcomers
-from kernels_bench.health import CpuShare, Nvml, XidWatch, read_health, reader, topology
+from kernels_bench.health import CpuShare, Nvml, XidWatch, near_cpus, on_cpus, read_health, reader, topology
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.watch import Watch
@@ -115,12 +115,12 @@ def test_nvlink_is_named_before_the_bus() -> None:
 
 
 def test_xids_are_heard_while_they_come() -> None:
-    waiting = [79, 48]
+    waiting, devices = [79, 48, 13], ["handle of GPU-2", "handle of GPU-2", "handle of a slice"]
 
     def wait(events: object, timeout_ms: int) -> SimpleNamespace:
         if not waiting:
             raise NVMLError
-        return SimpleNamespace(eventData=waiting.pop(0))
+        return SimpleNamespace(eventData=waiting.pop(0), device=devices.pop(0))
 
     freed: list[object] = []
     nvml = Nvml(
@@ -130,12 +130,39 @@ def test_xids_are_heard_while_they_come() -> None:
             nvmlDeviceRegisterEvents=None,
             nvmlEventSetWait_v2=wait,
             nvmlEventSetFree=freed.append,
+            nvmlDeviceGetUUID=lambda handle: handle.removeprefix("handle of "),
         ),
-        (L40S,),
+        (L40S, OTHER),
     )
-    assert XidWatch(nvml).close() == (79, 48)
+    assert XidWatch(nvml).close() == {"cuda:1": [79, 48, 13], "cuda:0": [13]}
     assert freed == ["events"]
-    assert XidWatch(None).close() == ()
+    assert XidWatch(None).close() == {}
+
+
+def test_the_processors_cores_that_are_near_a_card() -> None:
+    masks = (1 << 0 | 1 << 63, 1 << 2)
+    nvml = Nvml(small_nvml(nvmlDeviceGetHandleByUUID=by_uuid, nvmlDeviceGetCpuAffinity=masks), (L40S,))
+    assert near_cpus(nvml, L40S) == (0, 63, 66)
+    assert near_cpus(Nvml(small_nvml(nvmlDeviceGetHandleByUUID=by_uuid), (L40S,)), L40S) == ()
+    assert near_cpus(None, L40S) == ()
+
+
+def test_a_thread_goes_to_the_near_cores_and_comes_back() -> None:
+    mine = os.sched_getaffinity(0)
+    one = min(mine)
+    with on_cpus((one, 1 << 20)):
+        assert os.sched_getaffinity(0) == {one}
+    for nothing in ((), (1 << 20,)):  # unknown, or all of them kept from this process
+        with on_cpus(nothing):
+            assert os.sched_getaffinity(0) == mine
+    assert os.sched_getaffinity(0) == mine
+
+
+def test_links_that_are_down_are_counted() -> None:
+    found = findings(Health(nvlinks=18, nvlinks_up=17), Health(), specification_of("NVIDIA H200"))
+    assert [(finding.verdict, finding.text) for finding in found] == [(WARN, "17 of the card's 18 NVLinks are up")]
+    for unused in (Health(nvlinks=18, nvlinks_up=18), Health(nvlinks=4, nvlinks_up=0), Health()):
+        assert findings(unused, Health(), specification_of("NVIDIA H200"))[0].verdict == PASS
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,14 @@ def test_two_ranks_add_up_through_the_one_timing_loop(pair: Crew) -> None:
     assert len(pair.time_ns((Together(5),), 4, False)) == 4
 
 
+def test_ranks_leave_by_themselves_when_all_is_done() -> None:
+    """A rank that is killed on a card may leave an Xid behind, and that would be held against the card."""
+    with Crew((cpu(), cpu()), "gloo") as crew:
+        processes = list(crew._processes)
+        crew.prepare(1000)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
 def test_the_slowest_rank_is_the_one_that_counts(pair: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair, "_tell", lambda order: [[1.0, 5.0], [3.0, 2.0]])
     assert pair.time_ns((Together(1),), 2, False) == [3.0, 5.0]

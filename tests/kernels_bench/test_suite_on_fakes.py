@@ -16,8 +16,9 @@ from kernels_bench import suite
 from kernels_bench.bench import Bench
 from kernels_bench.crew import CrewError
 from kernels_bench.health import Nvml
+from kernels_bench.outcome import Wish
 from kernels_bench.report import exit_code, show
-from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, Device, Figure, Report
+from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, WARN, Device, Figure, Report
 from kernels_bench.screen import Screen
 from kernels_bench.timing import QUICK
 from tests.kernels_bench.fakes import L40S, FakeClock, by_uuid, figure, small_nvml
@@ -31,7 +32,11 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
     """Runs given tests on fake L40S cards, whose NVML answers what is given."""
 
     def run(
-        tests: dict[str, Callable[[], Iterator[Figure]]], cards: int = 1, between: Any = None, **answers: Any
+        tests: dict[str, Callable[[], Iterator[Figure]]],
+        cards: int = 1,
+        between: Any = None,
+        opens: Any = None,
+        **answers: Any,
     ) -> Report:
         @contextmanager
         def opened(devices: tuple[Device, ...]) -> Iterator[Nvml]:
@@ -41,8 +46,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
             return Bench(device, FakeClock(lambda sample: 1e6), QUICK, True, lambda text: None)
 
         monkeypatch.setattr(suite, "open_nvml", opened)
-        monkeypatch.setattr(suite, "_bench", fake_bench)
-        monkeypatch.setattr(suite, "release", lambda device: None)
+        monkeypatch.setattr(suite, "_bench", opens or fake_bench)
 
         def module(test: str) -> SimpleNamespace:
             if between:
@@ -54,9 +58,14 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
             Device(f"cuda:{index}", L40S.name, f"GPU-{index}", 48 << 30, 96 << 20, 142, "8.9") for index in range(cards)
         )
         with Screen() as screen:
-            return suite.run(suite.Wish(devices, tuple(tests), True, 0.05), screen)
+            return suite.run(Wish(devices, tuple(tests), True, 0.05), screen)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "release", lambda device: None)
 
 
 def good() -> Iterator[Figure]:
@@ -131,6 +140,64 @@ def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(card: Callable[..., 
     assert "uncorrectable ECC" in report.results[0].reasons[0]
     assert report.results[1].reasons[0].startswith("cuda:0 failed before, and CUDA has to start anew")
     assert exit_code(report) == 1
+
+
+def test_what_fails_late_is_found_before_the_next_test(
+    card: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel may have gone wrong after its figure was taken; the first who waits for the card hears of it."""
+
+    def late(device: Device) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(suite, "release", late)
+    report = card({"memory": good, "gemm": good}, cards=2)
+    assert [result.verdict for result in report.results] == [PASS, FAIL, SKIPPED, SKIPPED, SKIPPED]
+    assert report.results[0].figure is not None  # what was finished stays
+    assert report.results[1].reasons[0].startswith("the card failed: CUDA error: an illegal memory access")
+
+
+def test_a_fault_of_our_own_costs_one_test_and_nothing_else(card: Callable[..., Report]) -> None:
+    def mistaken() -> Iterator[Figure]:
+        raise TypeError("_scaled_mm() got an unexpected keyword argument")
+        yield
+
+    report = card({"memory": good, "gemm": mistaken, "attention": good}, cards=2)
+    assert [result.verdict for result in report.results] == [PASS, INVALID, PASS] * 2
+    assert report.results[1].reasons == (
+        "kernels_bench itself failed, TypeError: _scaled_mm() got an unexpected keyword argument",
+    )
+
+
+def test_a_card_that_cannot_be_used_at_all_stops_nobody_else(card: Callable[..., Report]) -> None:
+    def opens(state: Any, device: Device) -> Bench:
+        if device.target == "cuda:1":
+            raise torch.AcceleratorError("CUDA error: CUDA-capable device(s) is/are busy or unavailable")
+        return Bench(device, FakeClock(lambda sample: 1e6), QUICK, True, lambda text: None)
+
+    report = card({"memory": good}, cards=3, opens=opens)
+    assert [(result.device, result.verdict) for result in report.results] == [
+        ("cuda:0", PASS),
+        ("cuda:1", FAIL),
+        ("cuda:2", PASS),
+    ]
+    assert "cannot be used: CUDA error: CUDA-capable device(s) is/are busy" in report.results[1].reasons[0]
+
+
+def test_ctrl_c_ends_the_run_and_keeps_what_was_finished(card: Callable[..., Report]) -> None:
+    def impatient() -> Iterator[Figure]:
+        yield figure(5e14, "gemm", "bf16 square", "FLOP/s")
+        raise KeyboardInterrupt
+
+    report = card({"memory": good, "gemm": impatient, "launch": good}, cards=2)
+    told = [(result.device, result.test, result.name, result.verdict) for result in report.results]
+    assert told == [
+        ("cuda:0", "memory", "copy", PASS),
+        ("cuda:0", "gemm", "bf16 square", WARN),
+        ("cuda:0", "gemm", "rest", SKIPPED),
+    ]
+    assert report.results[2].reasons == ("stopped by Ctrl-C",)
+    assert exit_code(report) == 130
 
 
 def test_what_torch_cannot_do_is_said(card: Callable[..., Report]) -> None:

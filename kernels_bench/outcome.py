@@ -1,0 +1,104 @@
+"""What a run has found so far, and what is said about it when it is over."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from kernels_bench import checkup, verdicts
+from kernels_bench.files import Baseline
+from kernels_bench.health import Nvml
+from kernels_bench.results import (
+    WARN,
+    Device,
+    DeviceReport,
+    Figure,
+    Finding,
+    Health,
+    Reading,
+    Result,
+    Skipped,
+)
+from kernels_bench.screen import Screen
+from kernels_bench.specifications import specification_of
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for."""
+
+    devices: tuple[Device, ...]
+    tests: tuple[str, ...]
+    quick: bool
+    tolerance: float
+    baseline: Baseline | None = None
+
+
+@dataclass
+class Run:
+    """What has been found so far."""
+
+    wish: Wish
+    nvml: Nvml | None
+    screen: Screen
+    before: dict[str, Health] = field(default_factory=dict)
+    after: dict[str, Health] = field(default_factory=dict)
+    found: list[tuple[str, Figure | Skipped, list[Reading]]] = field(default_factory=list)
+    curves: dict[str, list[Reading]] = field(default_factory=dict)
+    broken: str = ""  # which card failed and how, if one did
+    stopped: bool = False
+
+    def users(self, device: Device) -> tuple[int, ...]:
+        return self.before[device.target].processes or ()
+
+
+def judged(state: Run, paths: dict[str, str]) -> list[Result]:
+    wish, names = state.wish, {device.target: device.name for device in state.wish.devices}
+    results = []
+    for target, finding, readings in state.found:
+        if isinstance(finding, Skipped):
+            results.append(Result(finding.verdict, (finding.reason,), target, skipped=finding))
+            continue
+        card = names.get(target)
+        taking_part = [target] if card else [name for name in names if target == "all" or name in target.split("→")]
+        invalid = [
+            reason
+            for name in taking_part
+            for reason in verdicts.invalid_conditions(
+                finding.test, readings, state.before[name], checkup.newcomers(state.before[name], state.after[name])
+            )
+        ]
+        known = wish.baseline.figure(target, card, finding.test, finding.name) if wish.baseline else None
+        specification = specification_of(card or names.get(taking_part[0], ""))
+        held = specification if card else None
+        verdict, reasons = verdicts.judge(finding, card or "", invalid, held, known, wish.tolerance)
+        result = Result(verdict, reasons, target, figure=finding)
+        results.append(verdicts.by_path(result, paths[target], specification) if target in paths else result)
+    pairs = {pair: f"{'→'.join(names[end] for end in pair.split('→'))}, {path}" for pair, path in paths.items()}
+    return verdicts.outliers(results, names | pairs, wish.tolerance)
+
+
+def about(state: Run, device: Device, xids: Mapping[str, Sequence[int]], others: float | None) -> DeviceReport:
+    before, after = state.before[device.target], state.after[device.target]
+    if not device.is_cuda:
+        findings = checkup.cpu_findings(others, device.cores, state.wish.tolerance)
+    elif before == Health():
+        findings = (Finding(WARN, "NVML says nothing about this card: its health and company are unknown"),)
+    else:
+        findings = checkup.findings(before, after, specification_of(device.name), xids.get(device.target, ()))
+    return DeviceReport(device, before, after, findings, tuple(state.curves.get(device.target, ())))
+
+
+def versions(state: Run) -> dict[str, str]:
+    driver = next((health.driver for health in state.before.values() if health.driver), None)
+    known = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "driver": driver,
+        "kernel": platform.release(),
+    }
+    return {name: str(version) for name, version in known.items() if version}
