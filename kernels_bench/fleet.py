@@ -23,12 +23,13 @@ import msgspec
 
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.fleet_results import FleetReport, Node, across, differences
-from kernels_bench.results import WARN, Finding, Report
+from kernels_bench.results import STOPPED, WARN, Finding, Report
 
 AUTO = "auto"
 REACH_S = 5.0  # for a port to open; Ray itself would try for minutes
 START_S = 60.0  # for an actor to get its node's devices
 LOOK_S = 1.0
+STOP_S = 30.0  # for nodes to hand back what they have, when all is stopped
 MOST_QUOTED = 300  # characters of another's words
 
 
@@ -52,15 +53,19 @@ class Place:
     gpus: float
     actor: Any = None
     begun: float = field(default_factory=time.monotonic)
-    running: bool = False
+    answer: Any = None  # what it will come to, from when it runs
     words: str = ""
+
+    @property
+    def running(self) -> bool:
+        return self.answer is not None
 
 
 def run(address: str, asked: Asked, tell: Callable[[str], None]) -> FleetReport:
     started, begun = datetime.now(UTC), time.monotonic()
     with connected(address) as ray:
         places, left_out = chosen(alive(ray), asked.device)
-        done = measured(ray, places, asked, tell)
+        done, stopped = measured(ray, places, asked, tell)
     nodes = across([done[place.node_id] for place in places], asked.tolerance)
     return FleetReport(
         schema="kernels_bench.fleet/1",
@@ -70,6 +75,7 @@ def run(address: str, asked: Asked, tell: Callable[[str], None]) -> FleetReport:
         tolerance=asked.tolerance,
         nodes=nodes,
         findings=(*left_out, *differences(nodes)),
+        stopped=stopped,
     )
 
 
@@ -134,8 +140,8 @@ def chosen(places: list[Place], device: str | None) -> tuple[list[Place], list[F
     return [Place(place.name, place.node_id, min(1.0, place.cpus), place.gpus) for place in with_cards], left_out
 
 
-def measured(ray: Any, places: list[Place], asked: Asked, tell: Callable[[str], None]) -> dict[str, Node]:
-    """Each place's node, when all have ended one way or another."""
+def measured(ray: Any, places: list[Place], asked: Asked, tell: Callable[[str], None]) -> tuple[dict[str, Node], bool]:
+    """Each place's node, when all have ended one way or another; and whether Ctrl-C was the way."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from kernels_bench import node_side
@@ -152,10 +158,13 @@ def measured(ray: Any, places: list[Place], asked: Asked, tell: Callable[[str], 
             place.actor = actor.remote()
             waiting[place.actor.ready.remote()] = place
         while waiting:
-            ended, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_S)
-            for ref in ended:
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_S)
+            for ref in ready:
                 step(ray, ref, waiting, asked, done, tell)
             look(ray, waiting, done, tell)
+    except KeyboardInterrupt:
+        done |= stopped_early(ray, [place for place in places if place.node_id not in done])
+        return done, True
     finally:
         for place in places:
             if place.node_id not in done and place.actor:
@@ -164,7 +173,23 @@ def measured(ray: Any, places: list[Place], asked: Asked, tell: Callable[[str], 
             if place.actor:
                 ray.kill(place.actor)
         ray.cloudpickle.unregister_pickle_by_value(node_side)
-    return done
+    return done, False
+
+
+def stopped_early(ray: Any, places: list[Place]) -> dict[str, Node]:
+    """The nodes still at work get the Ctrl-C too, and hand back what they have finished."""
+    running = [place for place in places if place.running]
+    for place in running:
+        place.actor.stop.remote()
+    ready, _ = ray.wait([place.answer for place in running], num_returns=len(running), timeout=STOP_S)
+    found = {}
+    for place in places:
+        node = Node(place.name, place.node_id, failed=f"{STOPPED} before it had finished anything")
+        if place.answer in ready:
+            with suppress(ray.exceptions.RayError):
+                node = ended(place, *ray.get(place.answer))
+        found[place.node_id] = node
+    return found
 
 
 def step(
@@ -178,9 +203,9 @@ def step(
         node = Node(place.name, place.node_id, failed=why_lost(ray, error))
     else:
         if not place.running:
-            place.running = True
             device = asked.device or ("all" if place.gpus else "cpu")
-            waiting[place.actor.run.remote(["--device", device, *asked.arguments], asked.baseline)] = place
+            place.answer = place.actor.run.remote(["--device", device, *asked.arguments], asked.baseline)
+            waiting[place.answer] = place
             tell(f"{place.name}: runs on {device}")
             return
         node = ended(place, *answer)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernels_bench.fleet_results import FleetReport, Node, worst
-from kernels_bench.report import STYLES, because, output_console
+from kernels_bench.report import STOPPED_EARLY, STYLES, because, output_console
 from kernels_bench.results import FAIL, INVALID, WARN, Device, Report, Result, Verdict
 from kernels_bench.words import quantity
 
@@ -104,7 +104,8 @@ def summary(fleet: FleetReport) -> str:
     parts = [f"{counted[verdict]} {coloured(verdict)}" for verdict in STYLES if counted[verdict]]
     failed = sum(1 for node in fleet.nodes if node.report is None)
     nodes = f"{len(fleet.nodes)} nodes" + (f", {failed} without a report" if failed else "")
-    return f"{nodes}, {devices} devices: {', '.join(parts)}; {fleet.seconds:.0f} s"
+    stopped = f"\n{STOPPED_EARLY}" if fleet.stopped else ""
+    return f"{nodes}, {devices} devices: {', '.join(parts)}; {fleet.seconds:.0f} s{stopped}"
 
 
 def coloured(verdict: Verdict) -> str:

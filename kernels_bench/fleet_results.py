@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from kernels_bench.report import all_verdicts, exit_code
+from kernels_bench.report import INTERRUPTED, all_verdicts, exit_code
 from kernels_bench.results import INVALID, WARN, Finding, Report, Result, Struct, Verdict
 from kernels_bench.verdicts import outliers, worst_of
 
@@ -35,12 +35,15 @@ class FleetReport(Struct, frozen=True):
     tolerance: float
     nodes: tuple[Node, ...]
     findings: tuple[Finding, ...] = ()
+    stopped: bool = False  # by Ctrl-C, before the end
 
 
 def fleet_exit_code(fleet: FleetReport) -> int:
-    """The worst of all nodes: 1 where something failed, else 3 where a figure or a whole node could not be had."""
+    """The worst of all nodes: 1 where something failed, else 130 where all was stopped, else 3 where a figure or a
+    whole node could not be had."""
     codes = {exit_code(node.report) if node.report else 3 for node in fleet.nodes}
-    return next((code for code in (1, 3) if code in codes), 0)
+    codes |= {INTERRUPTED} if fleet.stopped else set()
+    return next((code for code in (1, INTERRUPTED, 3) if code in codes), 0)
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:

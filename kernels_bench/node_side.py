@@ -46,10 +46,14 @@ class NodeSide:
         return lines[-1].strip() if lines else ""
 
     def stop(self) -> None:
+        """As Ctrl-C: what is finished is still written."""
         if self._process and self._process.poll() is None:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT)
 
 
 def end_with_parent() -> None:
-    """A card must not go on being measured when nobody waits for it: Linux ends the child with its parent."""
+    """A card must not go on being measured when nobody waits for it: Linux ends the child with its parent. And Ctrl-C,
+    which Ray keeps from its workers, is heard."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)

@@ -33,6 +33,7 @@ STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", S
 PIPE_WIDTH = 160
 NAME_WIDTH = 18
 GIB = 1 << 30
+STOPPED_EARLY = f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: what is told above was finished"
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
 
@@ -77,7 +78,7 @@ def summary(report: Report) -> str:
     right = f"{sum(checks)} of {len(checks)} results right"
     lines = [f"{', '.join(parts) or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
     if report.stopped:
-        lines.append(f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: what is told above was finished")
+        lines.append(STOPPED_EARLY)
     if any(NO_MARK in result.reasons for result in report.results):
         lines.append(f"{_coloured(MEASURED)}: a real figure, and {NO_MARK} for this hardware")
     return "\n".join(lines)

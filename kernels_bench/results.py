@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+STOPPED = "stopped by Ctrl-C"
+
 Unit = Literal["B/s", "FLOP/s", "OP/s", "ns"]
 
 

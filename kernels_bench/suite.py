@@ -19,12 +19,10 @@ from kernels_bench.devices import release
 from kernels_bench.health import CpuShare, XidWatch, near_cpus, on_cpus, open_nvml, read_health, reader, topology
 from kernels_bench.names import BETWEEN, TESTS
 from kernels_bench.outcome import Run, Wish, about, judged, versions
-from kernels_bench.results import FAIL, INVALID, Device, Figure, Reading, Report, Skipped
+from kernels_bench.results import FAIL, INVALID, STOPPED, Device, Figure, Reading, Report, Skipped
 from kernels_bench.screen import Screen
 from kernels_bench.timing import FULL, QUICK
 from kernels_bench.watch import Watch
-
-STOPPED = "stopped by Ctrl-C"
 
 
 def run(wish: Wish, screen: Screen) -> Report:

@@ -14,7 +14,7 @@ from kernels_bench.page.charts import charts
 from kernels_bench.page.html import Html, element, grid, joined
 from kernels_bench.page.svg import box
 from kernels_bench.report import all_verdicts, because, shape_name
-from kernels_bench.results import DeviceReport, Figure, Health, Report, Result, Verdict
+from kernels_bench.results import STOPPED, DeviceReport, Figure, Health, Report, Result, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.verdicts import ORDER
 from kernels_bench.words import quantity
@@ -57,11 +57,16 @@ def asset(name: str) -> str:
 def fleet_body(fleet: FleetReport) -> Iterator[Html]:
     yield tiles(Counter(verdict for node in fleet.nodes for verdict in node.verdicts))
     said = (element("li", badge(verdict), f" {where}: {text}") for verdict, where, text in fleet_worries(fleet))
-    yield element("ul", *said, class_="says")
+    yield element("ul", *said, *stopped(fleet), class_="says")
     yield grid(("node", "devices", "verdicts"), (node_row(node) for node in fleet.nodes), text=(0, 1, 2))
     for node in fleet.nodes:
         if node.report:
             yield element("details", element("summary", node.name), *report_body(node.report))
+
+
+def stopped(done: Report | FleetReport) -> Iterator[Html]:
+    if done.stopped:
+        yield element("li", badge(Verdict.WARN), f" {STOPPED} before the end: what is not here was not measured")
 
 
 def node_row(node: Node) -> list[str]:
@@ -74,7 +79,7 @@ def node_row(node: Node) -> list[str]:
 
 def report_body(report: Report) -> Iterator[Html]:
     yield tiles(Counter(all_verdicts(report)))
-    yield element("ul", *worth_a_look(report), class_="says")
+    yield element("ul", *worth_a_look(report), *stopped(report), class_="says")
     for part in report.devices:
         title = f"{part.device.target}: {part.device.name}"
         if len(report.devices) == 1:

@@ -92,6 +92,26 @@ def test_a_node_that_dies_is_a_row_and_the_others_go_on(cluster: Any) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.timeout(600)
+def test_ctrl_c_stops_every_node_and_keeps_what_each_had_finished(cluster: Any) -> None:
+    heard: set[str] = set()
+
+    def tell(text: str) -> None:
+        if "GB/s" in text:
+            heard.add(text.partition(":")[0])
+        if len(heard) == 2:
+            raise KeyboardInterrupt
+
+    found = run(cluster.address, Asked("cpu", ("--quick", "--only", "memory,launch"), 0.05), tell)
+    assert found.stopped
+    for node in found.nodes:
+        assert node.report is not None, node.failed
+        assert node.report.stopped
+        assert node.report.results[0].figure is not None
+        assert node.report.results[-1].reasons == ("stopped by Ctrl-C",)
+    assert fleet_exit_code(found) == 130
+
+
 def living(cluster: Any) -> list[dict[str, Any]]:
     with fleet.connected(cluster.address) as ray:
         return [node for node in ray.nodes() if node["Alive"]]
