@@ -33,6 +33,8 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nvlink_gb_per_s: float | None = None
     half_rate: bool = False  # tensor cores add in float32 at half their rate, as on cards for games
     unconfirmed: tuple[str, ...] = ()  # columns that nothing public was found to confirm
+    seen: dict[str, float] = {}  # "gemm bf16 square": what others measured on such a card
+    seen_by: str = ""
 
     def ceiling(self, test: str, name: str) -> float | None:
         """Of one figure, in its own unit; None where the document says nothing about it."""
