@@ -145,6 +145,7 @@ def test_a_sweep_killed_in_the_middle_goes_on_where_it_was(folder: Path) -> None
     assert [row["id"] for row in rows] == [point.key for point in undisturbed]
 
 
+@pytest.mark.slow
 def test_tensor_parallel_one_against_two(folder: Path) -> None:
     """Each engine in its turn, on a core of its own per rank."""
     (folder / "parallel.toml").write_text(
