@@ -76,7 +76,7 @@ def command(
     sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings)
     check_fit(points(sweep))
     if dry_run:
-        predict(sweep, like)
+        predict(sweep, like, address)
         return
     check_requests(points(sweep))
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
@@ -124,19 +124,28 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
         yield Fleet(cluster)
 
 
-def predict(sweep: SweepFile, like: Path | None) -> None:
+def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
+    """Here with times; of a fleet's machines nothing here says how fast they are."""
     from rich.console import Console
 
     from engine_probe.hardware import hardware_facts
+    from engine_probe.sweep.claim import check_claims
     from engine_probe.sweep.dry_run import show_points
     from engine_probe.sweep.fit import check_cards
     from engine_probe.sweep.history import checked_folder, earlier
     from engine_probe.sweep.plan import points
+    from engine_probe.sweep.ray_cluster import connected
 
+    console = Console(highlight=False)
+    where = checked_folder(like) if like else Path("runs")
+    if address is not None:
+        with connected(address) as cluster:
+            check_claims((point.engine.spec for point in points(sweep)), cluster.nodes())
+        show_points(sweep, [], None, {}, console)
+        return
     hardware = hardware_facts()
     check_cards(points(sweep), hardware["gpus"])
-    where = checked_folder(like) if like else Path("runs")
-    show_points(sweep, earlier(where, hardware), where, hardware, Console(highlight=False))
+    show_points(sweep, earlier(where, hardware), where, hardware, console)
 
 
 def exit_code(rows: list[Row]) -> int:
@@ -189,8 +198,8 @@ def show(rows: list[Row], folder: str) -> None:
 
     from engine_probe.sweep.driven import between
     from engine_probe.sweep.result import Unmeasured
+    from engine_probe.sweep.result_table import idle_line, show_results
     from engine_probe.sweep.run import LOG_FILE
-    from engine_probe.sweep.screen import idle_line, show_results
     from engine_probe.sweep.watching import watching, watching_line
 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -113,5 +114,16 @@ def label(chosen: Values, varying: list[str]) -> str:
         if name == PROBE:
             words.append("probe on" if chosen[name] else "probe off")
             continue
-        words.append(f"{chosen[name]} at once" if name == f"{WORKLOAD}concurrency" else f"{short} {chosen[name]}")
+        value = spelled(chosen[name])
+        words.append(f"{value} at once" if name == f"{WORKLOAD}concurrency" else f"{short} {value}")
     return ", ".join(words)
+
+
+def spelled(value: Any) -> str:
+    """A table's values with their keys, but `kind`, which speaks for itself; a file by its name."""
+    if isinstance(value, Mapping):
+        return " ".join(
+            spelled(inner) if key == "kind" else f"{key} {Path(inner).name if key == 'path' else spelled(inner)}"
+            for key, inner in value.items()
+        )
+    return " ".join(map(spelled, value)) if isinstance(value, list) else str(value)

@@ -20,7 +20,7 @@ MINUTE, HOUR = 60, 3600
 
 
 def show_points(
-    sweep: SweepFile, past: Sequence[Past], where: Path, hardware: dict[str, Any], console: Console
+    sweep: SweepFile, past: Sequence[Past], where: Path | None, hardware: dict[str, Any], console: Console
 ) -> None:
     found = points(sweep)
     bandwidth = measured_bandwidth(hardware)
@@ -46,11 +46,13 @@ def said(
     found: Sequence[Point],
     estimates: Sequence[Estimate | None],
     past: Sequence[Past],
-    where: Path,
+    where: Path | None,
     engines: int,
     sweep: SweepFile,
 ) -> list[str]:
     """The sum, what it rests on, and what is not known."""
+    if where is None:
+        return ["Without times: nothing here says how fast the machines of the fleet are."]
     known = [guess for guess in estimates if guess is not None]
     lines = []
     if known and not sweep.adaptive:

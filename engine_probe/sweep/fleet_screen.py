@@ -19,6 +19,7 @@ from engine_probe.record.follow import Moment
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
+from engine_probe.sweep.remaining import about
 from engine_probe.sweep.result import PointResult, Unmeasured, Unwatched
 from engine_probe.sweep.run import Discovered, Event, Reused
 from engine_probe.sweep.screen import found_line, live_line, place_in, result_line
@@ -103,7 +104,7 @@ class Fleetwide:
         if not self._measured or left <= 0:
             return ""
         seconds = (now - self._began) / self._measured * left
-        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+        return f", {about(seconds)}"
 
 
 class FleetTerminal:

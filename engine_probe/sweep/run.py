@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import pyarrow as pa
 
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
@@ -214,6 +215,7 @@ def run_engine(
     try:
         with engine_process(Job(engine, force), log) as (process, pipe):
             hand_over(process, task)
+            pa.array([0])  # loads pandas now, while the engine starts, and not between its first two points
             for message in messages(process, pipe, tick_seconds or TICK_SECONDS):
                 match message:
                     case None if watch is not None:

@@ -12,7 +12,8 @@ from rich.console import Console
 from engine_probe.commands.sweep import exit_code
 from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.result import PointResult, Row, Unmeasured, interpretation
-from engine_probe.sweep.screen import result_line, show_results
+from engine_probe.sweep.result_table import show_results
+from engine_probe.sweep.screen import result_line
 
 
 def point(concurrency: int, also: str = "") -> Point:
