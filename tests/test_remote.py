@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,11 @@ class TestAMirror:
         write(mirror.folder, sweep_json="{}", points__a__rows="12345")
         write(mirror.folder / "points", **{".b.partial__rows": "1"})
         mirror.send()
+        mirror.wait()
         assert sizes(remote) == {"sweep.json": 2, "points/a/rows": 5}
         write(mirror.folder, sweep_json="{ }", points__b__rows="1")
         mirror.send()
+        mirror.wait()
         assert sizes(remote) == {"sweep.json": 3, "points/a/rows": 5, "points/b/rows": 1}
         mirror.close()
         assert not mirror.folder.exists()
@@ -66,17 +70,20 @@ class TestAMirror:
         mirror = Mirror(remote, resume=False)
         write(mirror.folder, sweep_json="{}", engine_log="", points__a__run_json="{}", points__a__workers="1")
         mirror.send()
+        mirror.wait()
         assert sent == ["engine_log", "points/a/workers", "points/a/run.json", "sweep.json"]
 
     def test_a_sweep_is_gone_on_with_where_it_was(self, remote: RemoteFolder) -> None:
         first = Mirror(remote, resume=False)
         write(first.folder, sweep_json="{}", points__a__run_json="cut")
         first.send()
+        first.wait()
         second = Mirror(remote, resume=True)
         assert (second.folder / "points/a/run.json").read_text() == "cut"
         (second.folder / "points/a").rename(second.folder / "points/a.cut-1")
         write(second.folder, points__a__run_json="whole", points__a__rows="1")
         second.send()
+        second.wait()
         assert sizes(remote) == {
             "sweep.json": 2,
             "points/a.cut-1/run.json": 3,
@@ -88,6 +95,7 @@ class TestAMirror:
         mirror = Mirror(remote, resume=False)
         write(mirror.folder, sweep_json="{}")
         mirror.send()
+        mirror.wait()
         with pytest.raises(InputError, match="far://bucket/sweep already holds something and is never overwritten"):
             Mirror(remote, resume=False)
 
@@ -105,13 +113,35 @@ class TestAMirror:
             raise OSError("quota exceeded")
 
         monkeypatch.setattr(fs, "copy_files", full)
+        mirror.send()
         with pytest.raises(UnavailableError) as failed:
-            mirror.send()
+            mirror.wait()
         assert str(failed.value) == (
             "cannot write far://bucket/sweep: quota exceeded; everything measured is kept in "
             f"{mirror.folder}: go on with --resume {mirror.folder}"
         )
         assert (mirror.folder / "sweep.json").is_file()
+
+    def test_a_slow_far_side_does_not_hold_up_the_sweep(
+        self, remote: RemoteFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arrive = threading.Event()
+        put = RemoteFolder.put
+
+        def slow(self: RemoteFolder, folder: Path, names: Iterable[str]) -> Iterator[str]:
+            arrive.wait()
+            yield from put(self, folder, names)
+
+        monkeypatch.setattr(RemoteFolder, "put", slow)
+        mirror = Mirror(remote, resume=False)
+        write(mirror.folder, sweep_json="{}")
+        mirror.send()
+        write(mirror.folder, sweep_json="{ }", points__a__rows="1")
+        mirror.send()  # while the first is on its way
+        assert sizes(remote) == {}
+        arrive.set()
+        mirror.close()
+        assert sizes(remote) == {"sweep.json": 3, "points/a/rows": 1}
 
 
 class TestACopy:

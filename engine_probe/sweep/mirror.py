@@ -1,9 +1,10 @@
-"""A sweep whose results belong behind a URI: it runs in a folder here, and every finished point is sent on at once."""
+"""A sweep whose results belong behind a URI: it runs in a folder here; finished points travel while it goes on."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from engine_probe.errors import InputError, UnavailableError
@@ -27,10 +28,31 @@ class Mirror:
         if resume:
             remote.get(self.folder)
         self._sent = self._here()
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="engine_probe-sender")
+        self._sending: Future[None] | None = None
 
     def send(self) -> None:
-        """Tables before the `run.json` that promises them, the sweep's own result last."""
+        """What is whole by now goes out while the sweep goes on; what went wrong with the last time is said here."""
         here = self._here()
+        if self._sending is not None and not self._sending.done():
+            return  # the next call, or the end, finds what is new since
+        self.wait()
+        self._sending = self._sender.submit(self._send, here)
+
+    def wait(self) -> None:
+        """Until what is on its way has arrived."""
+        if self._sending is not None:
+            self._sending.result()
+
+    def close(self) -> None:
+        """The last of it, and nothing is left here when everything has been sent."""
+        self.wait()
+        self._send(self._here())
+        self._sender.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _send(self, here: dict[str, tuple[int, int]]) -> None:
+        """Tables before the `run.json` that promises them, the sweep's own result last."""
         fresh = [name for name, state in here.items() if self._sent.get(name) != state]
         fresh.sort(key=lambda name: (name == RESULT_FILE, name.endswith("run.json"), name))
         try:
@@ -43,10 +65,6 @@ class Mirror:
             raise UnavailableError(
                 f"{error}; everything measured is kept in {self.folder}: go on with --resume {self.folder}"
             ) from error
-
-    def close(self) -> None:
-        """Everything has been sent."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _here(self) -> dict[str, tuple[int, int]]:
         """Size and time of change by name; what is still being written has a dot before its name."""
