@@ -1,100 +1,70 @@
-"""The fleet on a terminal: one table, then what needs a look."""
+"""Many devices on a terminal: one table, then what needs a look. Of a fleet, and of one box with several."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kernels_bench.fleet_results import FleetReport, Node, worst
-from kernels_bench.report import STOPPED_EARLY, STYLES, because, output_console
-from kernels_bench.results import FAIL, INVALID, WARN, Device, Report, Result, Verdict
-from kernels_bench.words import quantity
-
-# title -> the test, and how the figure's name begins
-HEADLINES = {
-    "copy": ("memory", "copy"),
-    "BF16 product": ("gemm", "bf16 square"),
-    "best shape": ("gemm", "bf16 best shape"),
-    "sustained": ("sustained", ""),
-    "to card": ("pcie", "to card, pinned"),
-    "card to card": ("p2p", "one way"),
-    "all-reduce": ("allreduce", "8192 tokens"),
-}
+from kernels_bench.fleet_results import FleetReport, Node
+from kernels_bench.overview import BAD, Line, columns, lines, worth_a_look
+from kernels_bench.report import STOPPED_EARLY, STYLES, output_console
+from kernels_bench.results import INVALID, Report, Verdict
 
 
 def show_fleet(fleet: FleetReport) -> None:
     console = output_console()
-    columns = [title for title in HEADLINES if any(cell for node in fleet.nodes for cell in cells(node, title))]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for title in ("node", "device", "model", "verdict"):
-        table.add_column(title, no_wrap=title != "model")
-    for title in columns:
-        table.add_column(title, justify="right", no_wrap=True)
-    for node in fleet.nodes:
-        for number, (device, model, verdict) in enumerate(rows(node)):
-            found = [cells(node, title)[number] for title in columns]
-            table.add_row(escape(node.name), device, escape(model), coloured(verdict), *found)
-    console.print(table)
-    for verdict, where, text in worth_a_look(fleet):
-        console.print(f"  {coloured(verdict)} {escape(where)}: {escape(text)}")
+    console.print(table(fleet.nodes))
+    show_worries(console, fleet_worries(fleet))
     console.print(f"\n{summary(fleet)}")
 
 
-def rows(node: Node) -> Iterator[tuple[str, str, Verdict]]:
-    """A device each, and what is between them; or that there is nothing."""
-    if node.report is None:
-        yield "-", "", INVALID
-        return
-    for part in node.report.devices:
-        own = [result.verdict for result in node.report.results if result.device == part.device.target]
-        health = [finding.verdict for finding in part.findings]
-        yield part.device.target, part.device.name, worst([*own, *health]) or INVALID
-    if between := between_cards(node.report):
-        yield "between", "", worst([result.verdict for result in between]) or INVALID
+def show_box(report: Report) -> None:
+    """After its many tables: what fits on one screen."""
+    console = output_console()
+    console.print("\n[bold]all cards[/]")
+    console.print(table((Node("", "", report),)))
+    show_worries(console, worth_a_look(report))
 
 
-def between_cards(report: Report) -> list[Result]:
-    targets = {part.device.target for part in report.devices}
-    return [result for result in report.results if result.device not in targets]
+def table(nodes: Sequence[Node]) -> Table:
+    found = list(lines(nodes))
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    named = ("node",) if any(line.node for line in found) else ()
+    for title in (*named, "device", "model", "verdict"):
+        made.add_column(title, no_wrap=title != "model")
+    for title in columns(found):
+        made.add_column(title, justify="right", no_wrap=True)
+    for line in found:
+        cells = [cell(line, title) for title in columns(found)]
+        name = (escape(line.node),) if named else ()
+        made.add_row(*name, line.device, escape(line.model), coloured(line.verdict), *cells)
+    return made
 
 
-def cells(node: Node, title: str) -> list[str]:
-    """Of each row of the node; of several pairs the slowest."""
-    if node.report is None:
-        return [""]
-    places = [[result for result in node.report.results if on(result, part.device)] for part in node.report.devices]
-    if between := between_cards(node.report):
-        places.append(between)
-    test, begins = HEADLINES[title]
-    found = []
-    for results in places:
-        figures = [each.figure for each in results if each.figure and each.test == test]
-        slowest = min((each for each in figures if each.name.startswith(begins)), key=lambda it: it.value, default=None)
-        found.append(quantity(slowest.value, slowest.unit) if slowest else "")
-    return found
+def cell(line: Line, title: str) -> str:
+    told = line.told(title)
+    return f"[{STYLES[line.figures[title].verdict]}]{told}[/]" if line.is_bad(title) else told
 
 
-def on(result: Result, device: Device) -> bool:
-    return result.device == device.target
+def show_worries(console: Console, worries: Iterable[tuple[Verdict, str, str]]) -> None:
+    for verdict, where, text in worries:
+        console.print(f"  {coloured(verdict)} {escape(where)}: {escape(text)}")
 
 
-def worth_a_look(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
+def fleet_worries(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
     """The worst first."""
     found: list[tuple[Verdict, str, str]] = [(finding.verdict, "fleet", finding.text) for finding in fleet.findings]
     for node in fleet.nodes:
         if node.report is None:
             found.append((INVALID, node.name, node.failed))
-            continue
-        for part in node.report.devices:
-            found += [(each.verdict, f"{node.name}/{part.device.target}", each.text) for each in part.findings]
-        for result in node.report.results:
-            where = f"{node.name}/{result.device} {result.test} {result.name}"
-            found.append((result.verdict, where, because(result)))
-    for verdict in (FAIL, INVALID, WARN):
+        else:
+            found += [(verdict, f"{node.name}/{where}", text) for verdict, where, text in worth_a_look(node.report)]
+    for verdict in BAD:
         yield from (each for each in found if each[0] == verdict)
 
 

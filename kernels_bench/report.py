@@ -35,6 +35,7 @@ NAME_WIDTH = 18
 GIB = 1 << 30
 STOPPED_EARLY = f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: what is told above was finished"
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+FEW_PAIRS = 6  # three cards, there and back
 POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
 
 
@@ -50,8 +51,25 @@ def show(report: Report) -> None:
     targets = {part.device.target for part in report.devices}
     if between := [result for result in report.results if result.device not in targets]:
         console.print("\n[bold]between the cards[/]")
-        console.print(_table(between, with_device=True))
+        show_between(console, between, report.topology)
     console.print(f"\n{summary(report)}")
+
+
+def show_between(console: Console, results: list[Result], ways: dict[str, str]) -> None:
+    """Many pairs as one square for each figure, and in rows only what is not good."""
+    told = [result for result in results if result.test == "p2p" and result.figure]
+    if len({result.device for result in told}) <= FEW_PAIRS:
+        console.print(_table(results, with_device=True))
+        return
+    if len(kinds := set(ways.values())) == 1:
+        console.print(f"  the way of every pair: {kinds.pop()}")
+    elif kinds:
+        console.print(_square("way", ways))
+    for name in dict.fromkeys(result.name for result in told):
+        console.print(_square(f"p2p {name}", {each.device: _value(each) for each in told if each.name == name}))
+    rest = [result for result in results if result not in told or result.verdict not in (PASS, MEASURED)]
+    if rest:
+        console.print(_table(rest, with_device=True))
 
 
 def output_console() -> Console:
@@ -121,6 +139,23 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
         cells = [result.test, escape(shape_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
         table.add_row(*([result.device] if with_device else []), *cells, escape(because(result)))
     return table
+
+
+def _square(title: str, cells: dict[str, str]) -> Table:
+    """From the card of the row to the card of the column."""
+    ends = list(dict.fromkeys(end for pair in cells for end in pair.split("→")))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(title, no_wrap=True)
+    for end in ends:
+        table.add_column(f"→{end}", justify="right")
+    for one in ends:
+        table.add_row(one, *(cells.get(f"{one}→{other}", "") for other in ends))
+    return table
+
+
+def _value(result: Result) -> str:
+    value = _numbers(result.figure)[0]
+    return value if result.verdict in (PASS, MEASURED) else f"[{STYLES[result.verdict]}]{value}[/]"
 
 
 def shape_name(result: Result) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kernels_bench.fleet_report import show_fleet
+from kernels_bench.fleet_report import show_box, show_fleet
 from kernels_bench.fleet_results import FleetReport, fleet_exit_code
 from kernels_bench.report import exit_code, show
 from kernels_bench.results import Report
@@ -19,4 +19,6 @@ def show_any(done: Report | FleetReport, write_files: Callable[[], None] = lambd
             show_fleet(done)
         else:
             show(done)
+            if len(done.devices) > 1:
+                show_box(done)
     return fleet_exit_code(done) if isinstance(done, FleetReport) else exit_code(done)

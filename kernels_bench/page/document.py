@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
 import numpy as np
 
-from kernels_bench.fleet_report import worth_a_look as fleet_worries
+from kernels_bench.fleet_report import fleet_worries
 from kernels_bench.fleet_results import FleetReport, Node
+from kernels_bench.overview import Line, columns, lines, worth_a_look
 from kernels_bench.page.charts import charts
 from kernels_bench.page.html import Html, element, grid, joined
 from kernels_bench.page.svg import box
-from kernels_bench.report import all_verdicts, because, shape_name
+from kernels_bench.report import all_verdicts, shape_name
 from kernels_bench.results import STOPPED, DeviceReport, Figure, Health, Report, Result, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.verdicts import ORDER
@@ -56,9 +57,9 @@ def asset(name: str) -> str:
 
 def fleet_body(fleet: FleetReport) -> Iterator[Html]:
     yield tiles(Counter(verdict for node in fleet.nodes for verdict in node.verdicts))
-    said = (element("li", badge(verdict), f" {where}: {text}") for verdict, where, text in fleet_worries(fleet))
-    yield element("ul", *said, *stopped(fleet), class_="says")
+    yield says(fleet_worries(fleet), *stopped(fleet))
     yield grid(("node", "devices", "verdicts"), (node_row(node) for node in fleet.nodes), text=(0, 1, 2))
+    yield overview(fleet.nodes)
     for node in fleet.nodes:
         if node.report:
             yield element("details", element("summary", node.name), *report_body(node.report))
@@ -79,7 +80,9 @@ def node_row(node: Node) -> list[str]:
 
 def report_body(report: Report) -> Iterator[Html]:
     yield tiles(Counter(all_verdicts(report)))
-    yield element("ul", *worth_a_look(report), *stopped(report), class_="says")
+    yield says(worth_a_look(report), *stopped(report))
+    if len(report.devices) > 1:
+        yield overview((Node("", "", report),))
     for part in report.devices:
         title = f"{part.device.target}: {part.device.name}"
         if len(report.devices) == 1:
@@ -97,19 +100,27 @@ def report_body(report: Report) -> Iterator[Html]:
     yield grid(("what", "value"), [[name, value] for name, value in settings(report)], text=(0, 1))
 
 
-def worth_a_look(report: Report) -> Iterator[Html]:
-    """The worst first; the same said of several devices once."""
-    said: dict[tuple[Verdict, str], list[str]] = {}
-    for part in report.devices:
-        for finding in part.findings:
-            said.setdefault((finding.verdict, finding.text), []).append(part.device.target)
-    for result in report.results:
-        text = f"{result.test} {result.name}: {because(result)}"
-        said.setdefault((result.verdict, text), []).append(result.device)
-    for verdict in (Verdict.FAIL, Verdict.INVALID, Verdict.WARN):
-        for (each, text), places in said.items():
-            if each == verdict:
-                yield element("li", badge(verdict), f" {', '.join(places)}: {text}")
+def overview(nodes: Sequence[Node]) -> Html:
+    """A line for each device; what is not good is marked."""
+    found = list(lines(nodes))
+    named = any(line.node for line in found)
+    titles = (*(("node",) if named else ()), "device", "model", "", *columns(found))
+    rows = []
+    for line in found:
+        own = [line.node] if named else []
+        cells = [marked(line, title) for title in columns(found)]
+        rows.append([*own, line.device, line.model, badge(line.verdict), *cells])
+    return grid(titles, rows, text=tuple(range(3 + named)))
+
+
+def marked(line: Line, title: str) -> str:
+    told = line.told(title)
+    return joined((badge(line.figures[title].verdict), f" {told}")) if line.is_bad(title) else told
+
+
+def says(worries: Iterable[tuple[Verdict, str, str]], *more: Html) -> Html:
+    made = (element("li", badge(verdict), f" {where}: {text}") for verdict, where, text in worries)
+    return element("ul", *made, *more, class_="says")
 
 
 def device(report: Report, part: DeviceReport) -> Iterator[Html]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kernels_bench.errors import UnavailableError
 from kernels_bench.fleet import Place, chosen
 from kernels_bench.fleet_report import show_fleet
 from kernels_bench.fleet_results import FleetReport, Node, across, differences, fleet_exit_code
+from kernels_bench.report import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
+from kernels_bench.show import show_any
+from tests.kernels_bench import whole_reports
 from tests.kernels_bench.fakes import figure
 
 
@@ -66,9 +70,35 @@ def test_the_table_has_a_row_for_each_device_and_for_the_lost(capsys: pytest.Cap
         ["gpu-2", "cuda:0"],
         ["gpu-3", "-"],
     ]
-    assert "FAIL gpu-2/cuda:0 memory copy: a reason" in shown
+    assert "FAIL gpu-2/cuda:0: memory copy: a reason" in shown
     assert "INVALID gpu-3: it [died]" in shown
     assert "3 nodes, 1 without a report, 2 devices: 1 FAIL, 1 INVALID, 1 MEASURED" in shown
+
+
+def test_a_box_of_cards_ends_with_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show_any(whole_reports.box(8)) == 1
+    shown = capsys.readouterr().out
+    last = shown[shown.index("\nall cards") :].splitlines()
+    assert len(last) < 24
+    assert [line.split()[0] for line in last[4:13]] == [*(f"cuda:{number}" for number in range(8)), "between"]
+    assert "3.87 TB/s" in last[6]  # of the slow one
+    assert "320 GB/s" in last[12]  # of all pairs the slowest
+    between = shown[shown.index("between the cards") : shown.index("\nall cards")]
+    assert "p2p one way" in between
+    assert "cuda:0→cuda:1" not in between  # a square, and no row for a pair that is as it should be
+    assert "FAIL cuda:0, cuda:1, cuda:2, cuda:3, cuda:4, cuda:5, cuda:6, cuda:7: gemm fp8 square" in "".join(last)
+
+
+def test_the_ways_of_a_box_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    box = whole_reports.box(4)
+    show(box)
+    assert "the way of every pair: NVLink" in capsys.readouterr().out
+    near = {"cuda:0→cuda:1", "cuda:1→cuda:0", "cuda:2→cuda:3", "cuda:3→cuda:2"}
+    ways = {pair: "same switch" if pair in near else "crossing NUMA" for pair in box.topology}
+    show(msgspec.structs.replace(box, topology=ways))
+    rows = {line[:6]: line for line in capsys.readouterr().out.splitlines() if "crossing NUMA" in line}
+    assert rows["cuda:0"].index("same switch") < rows["cuda:0"].index("crossing NUMA")
+    assert rows["cuda:3"].index("crossing NUMA") < rows["cuda:3"].index("same switch")
 
 
 def test_cards_are_measured_where_there_are_some() -> None:

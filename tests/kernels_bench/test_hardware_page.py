@@ -41,6 +41,15 @@ def test_every_part_of_a_report_is_on_its_page() -> None:
     assert made.index("wrong result against float64") < made.index("persistence mode is off")  # the worst first
 
 
+def test_several_cards_begin_with_a_line_each() -> None:
+    made = page(whole_reports.box(8))
+    first = made[: made.index("<details")]
+    for number in range(8):
+        assert f"cuda:{number}</td>" in first
+    assert "3.87 TB/s" in first
+    assert "cuda:0</td>" not in page(whole_reports.box(1)).partition("<h2")[0]  # one card has its table at once
+
+
 def test_a_page_loads_nothing_and_hostile_names_are_text() -> None:
     for made in (page(whole_reports.box(2, HOSTILE)), page(fleet())):
         assert "<img" not in made
