@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Finding, Health
 from kernels_bench.specifications import Specification
 
+BUSY_PERCENT = 10  # of the last second, before anything of ours runs
 BUSY_SHARE = 0.05  # of a card's memory in use before anything of ours runs
 
 
@@ -110,5 +111,8 @@ def _company(health: Health) -> list[Finding]:
         return [Finding(INVALID, f"in use by other processes: {', '.join(map(str, health.processes))}")]
     used, memory = health.used_bytes, health.memory_bytes
     if used and memory and used > BUSY_SHARE * memory:
+        if (health.busy_percent or 0) > BUSY_PERCENT:
+            told = f"{used / 2**30:.1f} GiB in use and {health.busy_percent} % busy before the run"
+            return [Finding(INVALID, f"{told}, by somebody whom this container or user may not see")]
         return [Finding(WARN, f"{used / 2**30:.1f} GiB were in use before the run, by nobody that NVML names")]
     return []

@@ -48,6 +48,7 @@ class Run:
     after: dict[str, Health] = field(default_factory=dict)
     found: list[tuple[str, Figure | Skipped, list[Reading]]] = field(default_factory=list)
     curves: dict[str, list[Reading]] = field(default_factory=dict)
+    opened: list[Device] = field(default_factory=list)
     broken: str = ""  # which card failed and how, if one did
     stopped: bool = False
 

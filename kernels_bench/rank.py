@@ -79,6 +79,11 @@ class Rank:
         self.reduce()
         return self._clock.time_ns((self.reduce if size == 1 else self._bundles[size],), count, True)
 
+    def leave(self) -> None:
+        """NCCL waits for ever for graphs that hold its collectives, so they go first."""
+        self._bundles = {}
+        torch.distributed.destroy_process_group()
+
     def check(self) -> int:
         """Whole numbers that differ by place and rank, added up; how many of the sums are wrong."""
         steps = EXACT // self._ranks + 1
@@ -104,10 +109,19 @@ def serve(pipe: Connection, rank: int, ranks: int, device: Device, backend: str,
         torch.distributed.barrier()
         one = Rank(rank, ranks, device, place)
         pipe.send((True, None))
-        while True:
-            pipe.send((True, one.obey(pipe.recv())))
+        take_orders(pipe, one)
     except (EOFError, ConnectionError):
-        if torch.distributed.is_initialized():  # the parent is done, or gone
-            torch.distributed.destroy_process_group()
+        return  # the parent is done, or gone
     except Exception as error:
         pipe.send((False, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"))
+
+
+def take_orders(pipe: Connection, one: Rank) -> None:
+    """Until the parent closes the pipe."""
+    while True:
+        try:
+            order = pipe.recv()
+        except (EOFError, ConnectionError):
+            one.leave()
+            return
+        pipe.send((True, one.obey(order)))

@@ -66,6 +66,7 @@ def _alone(state: Run) -> tuple[Bench, ...]:
             reason = f"the card cannot be used: {first_line(error)}"
             _keep(state, device.target, Skipped("all", "not measured", reason, verdict=FAIL), [])
             continue
+        state.opened.append(device)
         with on_cpus(bench.cpus):
             for test in (test for test in state.wish.tests if test not in BETWEEN):
                 _one(state, bench, test, partial(_module(test).run, bench))
@@ -101,42 +102,46 @@ def _one(state: Run, bench: Bench, test: str, findings: Callable[[], Findings], 
         reason = f"{state.broken}, and CUDA has to start anew after that: name the other cards with --device"
         _keep(state, target, Skipped(test, "all", reason), [])
         return
+    wrong = ""
     with Watch(reader(state.nvml, bench.device)) as watch:
         seen = 0
         try:
             for finding in findings():
                 _keep(state, target, finding, watch.readings[seen:])
                 seen = len(watch.readings)
-            release(bench.device)  # what went wrong late shows here
         except KeyboardInterrupt:
             _keep(state, target, Skipped(test, "rest", STOPPED), [])
             raise
-        except Exception as error:
-            _keep(state, target, _what_is_missing(state, bench, test, error), [])
+        except Exception as error:  # whatever it was: hours of other cards' figures are not lost to it
+            wrong = _in_words(error)
     if test == "sustained":
         state.curves[target] = list(watch.readings)
+    if failed := _failed_card(state):  # only now, for an error holds on to the memory of those it went through
+        state.broken = f"{failed[0]} failed before"
+        _keep(state, target, Skipped(test, "rest", f"{failed[0]} failed: {wrong or failed[1]}", verdict=FAIL), [])
+    elif wrong:
+        _keep(state, target, Skipped(test, "rest", wrong, verdict=INVALID), [])
 
 
-def _what_is_missing(state: Run, bench: Bench, test: str, error: Exception) -> Skipped:
-    """Whatever it was: hours of other cards' figures are not lost to it."""
+def _in_words(error: Exception) -> str:
     said = first_line(error)
     if isinstance(error, torch.OutOfMemoryError):
-        reason, verdict = f"not enough memory: {said}", INVALID
-    elif isinstance(error, torch.AcceleratorError):
-        state.broken = f"{bench.device.target} failed before"
-        return Skipped(test, "rest", f"the card failed: {said}", verdict=FAIL)
-    elif isinstance(error, CrewError):
-        reason, verdict = said, INVALID
-    elif isinstance(error, RuntimeError):
-        reason, verdict = f"torch refused: {said}", INVALID
-    else:
-        reason, verdict = f"kernels_bench itself failed, {type(error).__name__}: {said}", INVALID
-    try:
-        release(bench.device)
-    except RuntimeError as later:
-        state.broken = f"{bench.device.target} failed before"
-        reason, verdict = f"the card failed: {first_line(later)} (before that: {reason})", FAIL
-    return Skipped(test, "rest", reason, verdict=verdict)
+        return f"not enough memory: {said}"
+    if isinstance(error, CrewError):
+        return said
+    if isinstance(error, RuntimeError):
+        return f"torch refused: {said}"
+    return f"kernels_bench itself failed, {type(error).__name__}: {said}"
+
+
+def _failed_card(state: Run) -> tuple[str, str] | None:
+    """CUDA says it again and again once a card has failed, and never again what it merely refused."""
+    for device in state.opened:
+        try:
+            release(device)
+        except RuntimeError as error:
+            return device.target, first_line(error)
+    return None
 
 
 def _keep(state: Run, target: str, finding: Figure | Skipped, readings: list[Reading]) -> None:

@@ -158,6 +158,15 @@ def test_a_thread_goes_to_the_near_cores_and_comes_back() -> None:
     assert os.sched_getaffinity(0) == mine
 
 
+def test_somebody_unseen_on_the_card_spoils_it_when_busy() -> None:
+    row = specification_of("NVIDIA L40S")
+    taken = Health(memory_bytes=48 * GIB, used_bytes=40 * GIB, processes=(), busy_percent=97)
+    assert findings(taken, Health(), row)[0].verdict == INVALID
+    assert "40.0 GiB in use and 97 % busy before the run" in findings(taken, Health(), row)[0].text
+    idle = Health(memory_bytes=48 * GIB, used_bytes=40 * GIB, processes=(), busy_percent=0)
+    assert findings(idle, Health(), row)[0].verdict == WARN
+
+
 def test_links_that_are_down_are_counted() -> None:
     found = findings(Health(nvlinks=18, nvlinks_up=17), Health(), specification_of("NVIDIA H200"))
     assert [(finding.verdict, finding.text) for finding in found] == [(WARN, "17 of the card's 18 NVLinks are up")]

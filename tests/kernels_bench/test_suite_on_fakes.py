@@ -130,10 +130,33 @@ def test_too_little_memory_is_a_row_and_the_next_test_runs(card: Callable[..., R
     assert report.results[2].test == "attention"
 
 
-def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(card: Callable[..., Report]) -> None:
-    def dies() -> Iterator[Figure]:
-        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+def test_what_cuda_merely_refuses_is_no_fault_of_the_card(card: Callable[..., Report]) -> None:
+    """Such as pinned memory beyond the limit of the user: after it the card goes on as before."""
+
+    def refused() -> Iterator[Figure]:
+        raise torch.AcceleratorError("CUDA error: out of memory")
         yield
+
+    report = card({"pcie": refused, "memory": good})
+    assert [result.verdict for result in report.results] == [INVALID, PASS]
+    assert report.results[0].reasons == ("torch refused: CUDA error: out of memory",)
+
+
+def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(
+    card: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead: list[str] = []
+
+    def again(device: Device) -> None:
+        if dead:
+            raise torch.AcceleratorError(dead[0])
+
+    def dies() -> Iterator[Figure]:
+        dead.append("CUDA error: uncorrectable ECC error encountered")
+        raise torch.AcceleratorError(dead[0])
+        yield
+
+    monkeypatch.setattr(suite, "release", again)
 
     report = card({"memory": dies, "gemm": good})
     assert [result.verdict for result in report.results] == [FAIL, SKIPPED]
@@ -154,7 +177,7 @@ def test_what_fails_late_is_found_before_the_next_test(
     report = card({"memory": good, "gemm": good}, cards=2)
     assert [result.verdict for result in report.results] == [PASS, FAIL, SKIPPED, SKIPPED, SKIPPED]
     assert report.results[0].figure is not None  # what was finished stays
-    assert report.results[1].reasons[0].startswith("the card failed: CUDA error: an illegal memory access")
+    assert report.results[1].reasons[0].startswith("cuda:0 failed: CUDA error: an illegal memory access")
 
 
 def test_a_fault_of_our_own_costs_one_test_and_nothing_else(card: Callable[..., Report]) -> None:
