@@ -72,10 +72,11 @@ def command(
     wish = outcome.Wish(devices, tests, quick, tolerance / 100, saved)
     with screen.Screen() as shown:
         done = suite.run(wish, shown)
-    code = show.show_any(done, lambda: write_files(done, json_path, page_path))
-    stored = ceilings.store(done)
-    if stored:
-        click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
+    try:
+        code = show.show_any(done, lambda: write_files(done, json_path, page_path))
+    finally:
+        if stored := ceilings.store(done):
+            click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
     context.exit(code)
 
 

@@ -7,9 +7,10 @@ from typing import Literal
 
 import msgspec
 
+from kernels_bench.outliers import outliers
 from kernels_bench.report import INTERRUPTED, all_verdicts, exit_code
 from kernels_bench.results import INVALID, WARN, Finding, Report, Result, Struct, Verdict
-from kernels_bench.verdicts import outliers, worst_of
+from kernels_bench.verdicts import worst_of
 
 
 class Node(Struct, frozen=True):

@@ -11,6 +11,7 @@ import torch
 from kernels_bench import checkup, verdicts
 from kernels_bench.files import Baseline
 from kernels_bench.health import Nvml
+from kernels_bench.outliers import outliers
 from kernels_bench.results import (
     WARN,
     Device,
@@ -24,6 +25,7 @@ from kernels_bench.results import (
 )
 from kernels_bench.screen import Screen
 from kernels_bench.specifications import specification_of
+from kernels_bench.ways import by_path
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def judged(state: Run, paths: dict[str, str]) -> list[Result]:
         held = specification if card else None
         verdict, reasons = verdicts.judge(finding, card or "", invalid, held, known, wish.tolerance)
         result = Result(verdict, reasons, target, figure=finding)
-        results.append(verdicts.by_path(result, paths[target], specification) if target in paths else result)
+        results.append(by_path(result, paths[target], specification) if target in paths else result)
     pairs = {pair: f"{'→'.join(names[end] for end in pair.split('→'))}, {path}" for pair, path in paths.items()}
-    return verdicts.outliers(results, names | pairs, wish.tolerance)
+    return outliers(results, names | pairs, wish.tolerance)
 
 
 def about(state: Run, device: Device, xids: Mapping[str, Sequence[int]], others: float | None) -> DeviceReport:

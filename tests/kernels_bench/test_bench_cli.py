@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from kernels_bench import files
 from kernels_bench.cli import command
 from kernels_bench.devices import wanted_cards
 from kernels_bench.errors import InputError, UnavailableError
@@ -119,6 +122,38 @@ def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path) -> None:
     )
     assert second.exit_code == 0, second.output
     assert "against the baseline's" in second.output
+
+
+def test_a_full_disk_takes_nothing_off_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise UnavailableError(f"cannot write {path}: No space left on device; name another file")
+
+    monkeypatch.setattr(files, "write_new", full)
+    line = ["--device", "cpu", "--quick", "--only", "launch", "--json", str(tmp_path / "report.json")]
+    done = CliRunner().invoke(command, line)
+    assert done.exit_code == 3
+    assert "operator" in done.stdout
+    assert "No space left on device" in done.stderr
+    assert list((tmp_path / "cache" / "ceilings").glob("*/*.json"))
+
+
+def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
+    """A real one, to the whole group of processes as a terminal sends it."""
+    path = tmp_path / "report.json"
+    line = [sys.executable, "-m", "kernels_bench", "--device", "cpu", "--quick", "--json", str(path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as running:  # fmt: skip
+        assert running.stderr is not None
+        while "GB/s" not in running.stderr.readline():
+            pass
+        os.killpg(running.pid, signal.SIGINT)
+        shown, said = running.communicate()
+    assert running.returncode == 130, said
+    assert "stopped by Ctrl-C before the end" in shown
+    report = read_report(path)
+    assert report.stopped
+    assert report.results[0].figure is not None
+    assert "Traceback" not in said
 
 
 NEEDED_BYTES = 3 << 30  # of which a quarter may be taken: half a GiB for copies of a cache of 32 MiB, and room

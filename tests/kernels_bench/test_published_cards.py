@@ -7,7 +7,8 @@ import pytest
 
 from kernels_bench.results import FAIL, MEASURED, PASS, WARN, Figure, Result, Unit, Verdict
 from kernels_bench.specifications import Specification, specification_of, specifications
-from kernels_bench.verdicts import by_path, judge
+from kernels_bench.verdicts import judge
+from kernels_bench.ways import by_path
 from tests.kernels_bench.fakes import figure
 
 COPY: tuple[str, str, Unit] = ("memory", "copy", "B/s")
@@ -37,6 +38,8 @@ def verdict_of(card: str, kind: tuple[str, str, Unit], value: float, **detail: i
         ("NVIDIA H200", SQUARE, 700e12, WARN),
         ("NVIDIA H200", COPY, 2.4e12, FAIL),  # half of its memory: more than half of the L40S's share
         ("NVIDIA H200", SQUARE, 420e12, FAIL),  # at half its clock it would still be above the L40S's share
+        ("NVIDIA GeForce RTX 4090", SQUARE, 172e12, PASS),  # its sheet is for a clock that it exceeds
+        ("NVIDIA GeForce RTX 4090", SQUARE, 330e12, WARN),  # and this would be another card, or with sparsity
         ("NVIDIA L40S", COPY, 0.73e12, PASS),
         ("NVIDIA L40S", SQUARE, 155e12, PASS),
         ("NVIDIA L40S", COPY, 0.70e12, FAIL),
