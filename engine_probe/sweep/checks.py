@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model, max_context
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
+from engine_probe.sweep.claim import ranks
 from engine_probe.sweep.plan import Point, SweepFile, Workload
 from engine_probe.workload.dataset import Dataset, read_entries
 from engine_probe.workload.plan import check_fits, make_plan
@@ -30,11 +32,19 @@ def check_points(found: list[Point]) -> None:
     for engine in dict.fromkeys(point.engine.spec for point in found):
         check_model(engine.model)
         check_arguments(engine.arguments, "engine.arguments")
+        ranks(engine.arguments)
+        check_share(engine.arguments)
     for point in found:
         point.workload.description()
         check_stop(point)
         check_length(point.workload, point.engine.arguments.get("max_model_len"))
         check_context(point)
+
+
+def check_share(arguments: Mapping[str, object]) -> None:
+    share = arguments.get("gpu_memory_utilization", 1)
+    if isinstance(share, int | float) and not 0 < share <= 1:
+        raise InputError(f"engine.arguments.gpu_memory_utilization is {share:g}, a share: give 0.9 or so")
 
 
 def check_stop(point: Point) -> None:

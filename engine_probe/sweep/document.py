@@ -17,6 +17,7 @@ from engine_probe.errors import InputError
 RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
 
 Section = TypeVar("Section", bound=msgspec.Struct)
+Keys = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...]  # several: told apart by `kind`
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -67,34 +68,54 @@ def put(document: dict[str, Any], name: str, value: object) -> None:
 def convert(
     document: Mapping[str, Any],
     kind: type[Section],
-    sections: Mapping[str, type[msgspec.Struct]],
+    sections: Mapping[str, Keys],
     whole: str = "a sweep file",
 ) -> Section:
     """The document as a frozen `kind`; `sections` names the keys of each place (`options[]`: of each in a list)."""
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise InputError(refusal(str(error), document, sections, whole)) from error
+        raise InputError(refusal(located(str(error), document, kind), document, sections, whole)) from error
 
 
-def refusal(
-    said: str, document: Mapping[str, Any], sections: Mapping[str, type[msgspec.Struct]], whole: str = "a sweep file"
-) -> str:
+def located(said: str, document: Mapping[str, Any], kind: type[Section]) -> str:
+    """msgspec's words with the key of a table in which any key may stand, for which it has only `[...]`."""
+    found = re.search(r" - at `\$\.(\w+)\[\.\.\.\]", said)
+    if found is None:
+        return said
+    name = found[1]
+    for key, value in document[name].items():
+        try:
+            msgspec.convert({**document, name: {key: value}}, kind)
+        except msgspec.ValidationError as error:
+            if str(error) == said:
+                return said.replace("[...]", f'["{key}"]', 1)
+    return said
+
+
+def refusal(said: str, document: Mapping[str, Any], sections: Mapping[str, Keys], whole: str = "a sweep file") -> str:
     """msgspec's words as ours: the key with its path, the value that is there, and what belongs there."""
     problem, _, place = said.partition(" - at `$")
     place = place.strip(".`")
     named = re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", problem)
     if named is None:
+        if (kinds := sections.get(place.removesuffix(".kind"))) and isinstance(kinds, tuple):
+            told = [str(kind.__struct_config__.tag) for kind in kinds]
+            return f"{place} is {json.dumps(value_at(document, place))}" + suggestion(
+                str(value_at(document, place)), told, f": {', '.join(told)} are known"
+            )
         return f"{place} is {json.dumps(value_at(document, place), default=str)}, {lower(problem)}"
     key = f"{place}.{named[2]}" if place else named[2]
     if named[1] == "missing required":
         return f"{key} is missing"
-    section = re.sub(r"\[\d+\]", "[]", place)
-    if section not in sections:
+    section = re.sub(r"\[\d+\]", "[]", re.sub(r'\["[^"]+"\]', "[...]", place))
+    known = keys_of(sections.get(section), value_at(document, place))
+    if known is None:
         return f"{key} is not known"
-    known = sections[section].__struct_fields__
     inside = [
-        f"{name}.{named[2]}" for name, section in sections.items() if name and named[2] in section.__struct_fields__
+        f"{name}.{named[2]}"
+        for name, fields in sections.items()
+        if name and not isinstance(fields, tuple) and named[2] in fields.__struct_fields__
     ]
     if not place and inside:
         return f"{key} is not known: did you mean {' or '.join(inside)}?"
@@ -102,16 +123,37 @@ def refusal(
     return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
 
 
+def keys_of(section: Keys | None, value: Any) -> tuple[str, ...] | None:
+    """Those that a place takes; where it holds one of several kinds, those of the kind that the value names."""
+    if not isinstance(section, tuple):
+        return section.__struct_encode_fields__ if section else None
+    told = value.get("kind") if isinstance(value, dict) else None
+    return next((one.__struct_encode_fields__ for one in section if one.__struct_config__.tag == told), None)
+
+
 def value_at(document: Any, place: str) -> Any:
     """What stands at a path such as `axes[...][2]`; the whole where the path leads nowhere."""
-    for key, index in re.findall(r"(\w+)|\[(\d+)\]", place):
+    for name, index, key in re.findall(r'\["([^"]+)"\]|\[(\d+)\]|(\w+)', place):
         try:
-            document = document[int(index)] if index else document[key]
+            document = document[int(index)] if index else document[name or key]
         except (KeyError, IndexError, TypeError):
             return document
     return document
 
 
 def lower(problem: str) -> str:
-    text = problem.replace("`", "")
+    text = re.sub(r"\bobject\b", "table", re.sub(r"\barray\b", "list", problem.replace("`", "")))
     return text[:1].lower() + text[1:]
+
+
+def flat(axes: Any) -> Any:
+    """`workload.concurrency = [...]` without quotation marks is a table within a table to TOML; no value is one."""
+    if not isinstance(axes, dict):
+        return axes
+    found: dict[str, Any] = {}
+    for name, value in axes.items():
+        if isinstance(value, dict) and value and all(isinstance(inner, dict | list) for inner in value.values()):
+            found |= {f"{name}.{inner}": content for inner, content in flat(value).items()}
+        else:
+            found[name] = value
+    return found

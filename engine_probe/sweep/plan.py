@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 
@@ -13,7 +13,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axes import Range, combinations, documents, label
-from engine_probe.sweep.document import convert
+from engine_probe.sweep.document import Keys, convert
 from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, ClosedLoop
@@ -139,10 +139,14 @@ class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probe: bool
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {
+SECTIONS: dict[str, Keys] = {
     "": SweepFile,
     "engine": EngineSection,
     "workload": Workload,
+    "workload.arrivals": get_args(Arrivals),
+    "workload.prompts": get_args(Prompts),
+    "workload.sampling": Sampling,
+    "axes[...]": Range,
     "adaptive": Adaptive,
     "adaptive.slo": Slo,
     "stop": StopSection,

@@ -9,7 +9,7 @@ from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import check_axis
 from engine_probe.sweep.checks import check_adaptive, check_points, check_saturated
-from engine_probe.sweep.document import RESULT_FILE, convert, read_asked, read_document, settle
+from engine_probe.sweep.document import RESULT_FILE, convert, flat, read_asked, read_document, settle
 from engine_probe.sweep.plan import SECTIONS, SweepFile, Workload, points
 
 
@@ -37,6 +37,7 @@ def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
     path = find_sweep(name)
     document = read_asked(path) if path.name == RESULT_FILE else read_document(path)
     try:
+        document["axes"] = flat(document.get("axes", {}))
         settle(document, settings)
         sweep = convert(document, SweepFile, SECTIONS)
         for axis in sweep.axes:

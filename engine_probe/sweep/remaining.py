@@ -50,7 +50,7 @@ class Remaining:
 
     def words(self, now: float) -> str:
         seconds = self.seconds(now)
-        return "" if seconds is None else f", {about(seconds)}"
+        return "" if seconds is None or seconds < 1 else f", {about(seconds)}"
 
     def seconds(self, now: float) -> float | None:
         """None as long as nothing is measured, and where nobody knows what there is to do."""

@@ -80,6 +80,22 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
             "output_len = 1000\n",
             "output_len is 1032, more than what gpt2-xl takes = 1024: shorten them",
         ),
+        ("[1, 4]", "3", 'axes["workload.concurrency"] is 3, expected table | list'),
+        (
+            "[1, 4]",
+            "{ from = 1, to = 4, stp = 1 }",
+            'axes["workload.concurrency"].stp is not known: did you mean step?',
+        ),
+        ("[axes]", 'arrivals = { kind = "bursty" }\n[axes]', 'workload.arrivals.kind is "bursty": did you mean burst?'),
+        (
+            "[axes]",
+            'arrivals = { kind = "constant", rate = 2.0 }\n[axes]',
+            "workload.arrivals.rate is not known: did you mean request_rate?",
+        ),
+        ("[axes]", "tensor_parallel_size = 2\n[axes]", "workload.tensor_parallel_size is not known"),
+        ("= 512", "= 512\ntensor_parallel_size = 0", "tensor_parallel_size is 0: give a whole number from 1 on"),
+        ("= 512", "= 512\ngpu_memory_utilization = 90", "gpu_memory_utilization is 90, a share: give 0.9 or so"),
+        ("= 512", '= 512\ndtype = "halve"', 'dtype is "halve": vLLM takes auto, half'),
         ('model = "tiny"', "model = 3", "engine.model is 3, expected str, got int"),
         ('model = "tiny"', 'model = "tinny"', "unknown model 'tinny': did you mean tiny?"),
     ],
@@ -93,6 +109,12 @@ def test_what_is_wrong_is_named(file: Path, old: str, new: str, sentence: str) -
         read_sweep(str(file))
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
+
+
+def test_an_axis_needs_no_quotation_marks(file: Path) -> None:
+    quoted = points(read_sweep(str(file)))
+    file.write_text(GOOD.replace('"workload.concurrency"', "workload.concurrency"))
+    assert points(read_sweep(str(file))) == quoted
 
 
 def test_a_wrong_engine_argument_is_refused_before_an_engine_starts(file: Path) -> None:
