@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep.axes import Range, combinations
+from engine_probe.sweep.axes import Range, combinations, label
 from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_each
 from engine_probe.sweep.plan import SweepFile, points
 from engine_probe.sweep.read import read_sweep
@@ -83,6 +83,15 @@ def test_what_is_excluded_is_no_point_and_what_is_included_is(sweep: Any) -> Non
         "2 at once, max_num_seqs 8",
         "3 at once, max_num_seqs 8",
     ]
+
+
+def test_what_is_a_table_is_spelled_out_in_a_label() -> None:
+    prompts = [
+        {"kind": "random", "input_len": {"kind": "uniform", "low": 3, "high": 9}},
+        {"kind": "trace", "path": "/some/where/day.csv", "format": "burstgpt"},
+    ]
+    told = [label({"workload.prompts": one}, ["workload.prompts"]) for one in prompts]
+    assert told == ["prompts random input_len uniform low 3 high 9", "prompts trace path day.csv format burstgpt"]
 
 
 def test_points_of_one_engine_come_one_after_the_other(sweep: Any) -> None:

@@ -84,13 +84,13 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
         (
             "[1, 4]",
             "{ from = 1, to = 4, stp = 1 }",
-            'axes["workload.concurrency"].stp is not known: did you mean step?',
+            'axes["workload.concurrency"].stp is not known: did you mean step',
         ),
         ("[axes]", 'arrivals = { kind = "bursty" }\n[axes]', 'workload.arrivals.kind is "bursty": did you mean burst?'),
         (
             "[axes]",
-            'arrivals = { kind = "constant", rate = 2.0 }\n[axes]',
-            "workload.arrivals.rate is not known: did you mean request_rate?",
+            'arrivals = { kind = "constant", request_rat = 2.0 }\n[axes]',
+            "workload.arrivals.request_rat is not known: did you mean request_rate?",
         ),
         ("[axes]", "tensor_parallel_size = 2\n[axes]", "workload.tensor_parallel_size is not known"),
         ("= 512", "= 512\ntensor_parallel_size = 0", "tensor_parallel_size is 0: give a whole number from 1 on"),
