@@ -14,9 +14,10 @@ import torch
 
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.clocks import CpuClock, CudaClock
+from kernels_bench.cores import CpuShare, on_cpus
 from kernels_bench.crew import CrewError
 from kernels_bench.devices import release
-from kernels_bench.health import CpuShare, XidWatch, near_cpus, on_cpus, open_nvml, read_health, reader, topology
+from kernels_bench.health import XidWatch, near_cpus, open_nvml, read_health, reader, topology
 from kernels_bench.names import BETWEEN, TESTS
 from kernels_bench.outcome import Run, Wish, about, judged, versions
 from kernels_bench.results import FAIL, INVALID, STOPPED, Device, Figure, Reading, Report, Skipped

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kernels_bench.checkup import cpu_findings, findings, newcomers
-from kernels_bench.health import CpuShare, Nvml, XidWatch, near_cpus, on_cpus, read_health, reader, topology
+from kernels_bench.cores import CpuShare, on_cpus
+from kernels_bench.health import Nvml, XidWatch, near_cpus, read_health, reader, topology
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.watch import Watch
@@ -228,14 +229,14 @@ def test_cores_that_others_used_are_counted_from_the_kernel(tmp_path: Path, monk
     ticks = os.sysconf("SC_CLK_TCK")
     stat = tmp_path / "stat"
     times = iter([100.0, 110.0])
-    monkeypatch.setattr("kernels_bench.health.time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr("kernels_bench.cores.time", SimpleNamespace(monotonic=lambda: next(times)))
     own = iter([(1.0, 0.0), (6.0, 0.0)])
 
     def used() -> SimpleNamespace:
         user, system = next(own)
         return SimpleNamespace(user=user, system=system)
 
-    monkeypatch.setattr("kernels_bench.health.os.times", used)
+    monkeypatch.setattr("kernels_bench.cores.os.times", used)
     stat.write_text("cpu 0 0 0 0 0 0 0 0 0 0\n")
     share = CpuShare(stat)
     stat.write_text(f"cpu {12 * ticks} 0 {3 * ticks} 0 0 0 0 0 0 0\n")
