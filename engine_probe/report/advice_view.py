@@ -54,7 +54,7 @@ def advice_lines(found: Sequence[Advice]) -> Iterator[RenderableType]:
 def advice_section(found: Sequence[Advice]) -> Html:
     if not found:
         return Html()
-    parts = [element("h2", "Advice, from the rows above alone")]
+    parts = [element("h2", "Advice, from these levels alone")]
     for role, sentences in groupby(found, key=lambda each: each.role):
         parts += [element("h3", f"For the {role}"), says(map(with_rows, sentences))]
     return joined(parts)

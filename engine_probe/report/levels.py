@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, TypedDict
@@ -28,14 +29,22 @@ def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
     return [list(same) for _, same in groupby(ordered, key=lambda each: each.load)]
 
 
-def over_loads(xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0) -> Drawn:
-    """The mean over repeats at each load, and its interval where there are several."""
+def over_loads(
+    xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0, most: float = math.inf
+) -> Drawn:
+    """The mean over repeats at each load, and its interval where there are several, cut at 0 and at `most`."""
     found = {same[0].load: repeated([value(each) for each in same]) for same in by_load(figures)}
     told = {load: each for load, each in found.items() if each}
-    high = of_levels(xs, ((load, each.high) for load, each in told.items()), scale)
+    high = of_levels(
+        xs, ((load, None if each.high is None else min(each.high, most)) for load, each in told.items()), scale
+    )
     return Drawn(
         values=of_levels(xs, ((load, each.mean) for load, each in told.items()), scale),
-        low=of_levels(xs, ((load, each.low) for load, each in told.items()), scale) if any_of(high) else [],
+        low=of_levels(
+            xs, ((load, None if each.low is None else max(each.low, 0.0)) for load, each in told.items()), scale
+        )
+        if any_of(high)
+        else [],
         high=high if any_of(high) else [],
     )
 

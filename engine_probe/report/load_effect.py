@@ -55,9 +55,11 @@ def seen(point: SweptPoint, first: dict[str, int], scores: Scores) -> RunSeen:
     whole = answered(run.requests)
     for latency in LATENCIES:
         if latency.name in TESTED:
-            ms = latency.sample_ns(run.iterations, whole).values / 1e6
-            if len(ms):
-                values[f"{latency.name}, median"] = float(np.median(ms))
+            sample = latency.sample_ns(run.iterations, whole)
+            ms = sample.values / 1e6
+            (median,) = sample.percentiles((50,))  # the one that the table of levels shows
+            if median is not None:
+                values[f"{latency.name}, median"] = median / 1e6
                 samples[f"{latency.name}, median"] = ms
     mine = answers_of(point)
     both = mine.keys() & first.keys()

@@ -54,14 +54,17 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
     for curve in curves:
         if curve.worth_words or len(curves) == 1:
             console.print(*curve_view(curve), sep="\n")
-            effect = effect_sentences(load_effects(swept.curves[curve.label], swept.scores))
-            console.print(*(Text(plain(said)) for said in effect), sep="\n")
     if len(curves) > 1 and (alone := [curve for curve in curves if curve.figures and not curve.worth_words]):
         console.print(level_table(alone))
-    for said in offers(swept, curves):
-        console.print(Text(plain(said), "dim"), soft_wrap=True)
     if told := advised(swept, curves):
         console.print(*advice_lines(told), sep="\n")
+    for curve in curves:
+        if effect := list(effect_sentences(load_effects(swept.curves[curve.label], swept.scores))):
+            console.print(Text("\n" + plain(f"Does load change it? {curve.label}".rstrip()), "bold"))
+            console.print(*(Text(plain(said)) for said in effect), sep="\n")
+    console.print()
+    for said in offers(swept, curves):
+        console.print(Text(plain(said), "dim"), soft_wrap=True)
     if swept.reference:
         console.print(*reference_view(swept.reference, beside(swept.reference, swept, curves)), sep="\n")
     for point in swept.points:

@@ -177,6 +177,7 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
             yield element("h2", curve.label) if curve.label else Html()
             yield tiles(curve_tiles(curve))
             yield says([*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve), *repeats_note(curve.figures)])
+    yield advice_section(advised(swept, curves))
     yield says(offers(swept, curves))
     titles = (*LEVEL_TITLES, "settings") if any(curve.label for curve in curves) else LEVEL_TITLES
     told = ((curve, same) for curve in curves for same in by_load(curve.figures))
@@ -195,7 +196,6 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
     yield money_section(money)
     for chart in money_charts(money):
         yield page.figure(chart)
-    yield advice_section(advised(swept, curves))
     yield element("h2", "Each point")
     whole = [point for point in swept.points if point.anatomy]
     for point in whole:

@@ -118,7 +118,7 @@ def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
             continue
         answered = over_loads(xs, curve.figures, lambda each: each.summary.requests_per_s)
         good = over_loads(xs, curve.figures, good_rate)
-        share = over_loads(xs, curve.figures, good_share, 100)["values"]
+        share = over_loads(xs, curve.figures, good_share, 100, most=1)["values"]
         found = most_load(curve.figures)
         regions = [Region("limits kept", "spare", None, found.most)] if found and found.most is not None else []
         if found and found.beyond is not None:

@@ -107,8 +107,8 @@ def regions(curve: Curve) -> list[Region]:
 def occupancy(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     series = []
     for number, curve in enumerate(drawn):
-        peak = over_loads(xs, curve.figures, lambda each: each.summary.peak_kv_share, 100)
-        mean = over_loads(xs, curve.figures, lambda each: each.summary.mean_kv_share, 100)
+        peak = over_loads(xs, curve.figures, lambda each: each.summary.peak_kv_share, 100, most=1)
+        mean = over_loads(xs, curve.figures, lambda each: each.summary.mean_kv_share, 100, most=1)
         series.append(Series(curve.named("at most"), **peak, style="both", colour=number))
         series.append(Series(curve.named("on average"), **mean, style="dashed", colour=number))
     note = "Share of the KV blocks in use, over the run of each point."
@@ -133,8 +133,8 @@ def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str
 def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     series = []
     for number, curve in enumerate(drawn):
-        share = over_loads(xs, curve.figures, lambda each: each.summary.recomputed_share, 100)
-        waited = over_loads(xs, curve.figures, lambda each: each.kv_share, 100)
+        share = over_loads(xs, curve.figures, lambda each: each.summary.recomputed_share, 100, most=1)
+        waited = over_loads(xs, curve.figures, lambda each: each.kv_share, 100, most=1)
         series.append(Series(curve.named("tokens computed twice"), **share, style="both", colour=number))
         series.append(Series(curve.named("time limited by KV"), **waited, style="dashed", colour=number))
     note = "Of all scheduled tokens, and of the busy time."

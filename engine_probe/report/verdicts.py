@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.limits import sentence
 from engine_probe.analysis.regions import region_sentences
+from engine_probe.analysis.repeats import repeated
 from engine_probe.analysis.saturation import KvSaturation, Saturation
 from engine_probe.analysis.waste import PreemptionTax, Straggler
 from engine_probe.report.swept import AT_ONCE
@@ -48,32 +49,30 @@ def straggler_verdict(found: Straggler) -> str:
 
 
 def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
+    """First where growth ends, then what the KV pool did, then what is to be said against it."""
+    growth_ends = list(region_sentences(found, unit))
+    yield from reversed(growth_ends)
+    single = all(len(level.repeated) < 2 for level in found.levels)
     if found.best:
-        spread = (
-            f" ± {found.best.spread:.1%} over {len(found.best.repeated)} repeats"
-            if found.best.spread is not None
-            else ""
-        )
-        yield (
-            f"Highest throughput: {found.best.output_tokens_per_s:,.1f} output tokens/s{spread} at "
-            f"{found.best.load:g} {unit}."
-        )
+        over = repeated(found.best.repeated)
+        reach = f" ± {over.reach / over.mean:.0%}" if over and over.reach is not None else ""
+        rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
+        yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
         if unit == AT_ONCE and found.levels[0].load == 1 and found.best is not found.levels[0]:
             times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
             yield f"That is {times:,.1f} times the throughput of one request after the other."
         if alike := found.not_different:
             yield f"Not told apart from it by their repeats: {', '.join(f'{level.load:g}' for level in alike)} {unit}."
-        elif found.best.spread is None:
-            yield "One run of each level: how far repeats would lie apart is not known."
-    yield from region_sentences(found, unit)
-    if found.growth and found.growth.relative_error > ROUGH:
+    yield from kv_verdict(found.kv, unit)
+    if found.kv_headroom is not None:
+        yield f"At its best level {found.kv_headroom:.0%} of the KV pool stayed free."
+    if found.best and single:
+        yield "One run of each level: how far repeats would lie apart is not known."
+    if single and found.growth and found.growth.relative_error > ROUGH:  # with repeats a test says it, in the notes
         yield (
             f"The line behind these points misses the levels by {found.growth.relative_error:.1%}: "
             "the curve has another shape, trust its levels more than its regions."
         )
-    yield from kv_verdict(found.kv, unit)
-    if found.kv_headroom is not None:
-        yield f"At its best level {found.kv_headroom:.0%} of the KV pool stayed free."
     for note in found.notes:
         yield f"{note[:1].upper()}{note[1:]}."
 

@@ -215,9 +215,9 @@ def preemption(whole: list[PointResult]) -> str:
 def best(whole: list[PointResult]) -> str:
     if len({result.point.concurrency for result in whole}) < 2:  # nothing to compare with
         return ""
-    top = max(whole, key=lambda result: result.output_tokens_per_s)
-    said = f"throughput is highest at {top.point.concurrency} ({top.output_tokens_per_s:.1f} tokens/s)"
-    last = whole[-1]
+    levels = curve_of(whole).levels  # the mean over the repeats of each
+    top, last = max(levels, key=lambda level: level.output_tokens_per_s), levels[-1]
+    said = f"throughput is highest at {top.load:g} ({top.output_tokens_per_s:.1f} tokens/s)"
     if last is top:
         return f"{said}, the most that was tried"
-    return f"{said} and {1 - last.output_tokens_per_s / top.output_tokens_per_s:.0%} lower at {last.point.concurrency}"
+    return f"{said} and {1 - last.output_tokens_per_s / top.output_tokens_per_s:.0%} lower at {last.load:g}"

@@ -51,7 +51,7 @@ def stretches(draw: Any) -> dict[str, list[int]]:
     return {"run_starts": [a for a, _ in pairs], "run_lengths": [b - a for a, b in pairs]}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(stretches(), max_size=6), st.randoms(use_true_random=False))
 def test_the_weighted_sample_holds_every_gap(
     iterations: Make, requests: Make, rows: list[dict[str, list[int]]], chance: Any

@@ -96,3 +96,15 @@ def test_a_score_that_cannot_be_read_is_refused(
     result = report(sweep, "--score", tmp_path / name)
     assert result.exit_code != 0
     assert why in str(result.exception)
+
+
+def test_whiskers_end_where_nothing_can_be() -> None:
+    """Shares of 0.9 and 1: their interval with 95 % is 0.95 ± 0.64, and no pool is fuller than full."""
+    from types import SimpleNamespace
+    from typing import Any
+
+    from engine_probe.report.levels import over_loads
+
+    points: Any = [SimpleNamespace(load=4, share=share) for share in (0.9, 1.0)]
+    drawn = over_loads([4], points, lambda each: each.share, 100, most=1)  # type: ignore[attr-defined]
+    assert (drawn["low"][0], drawn["high"][0]) == (pytest.approx(31.47, abs=0.01), 100)
