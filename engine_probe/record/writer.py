@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.closing import CHECKSUM_KEY, STREAM_SUFFIX, WRITE_OPTIONS, batch_checksum, finalise
+from engine_probe.record.closing import CHECKSUM_KEY, STREAM_SUFFIX, WRITE_OPTIONS, batch_checksum, finalise_all
 from engine_probe.record.expand import Expander, narrow
 from engine_probe.record.recorder import Recorder, take_rows, take_until
 from engine_probe.record.schema import SCHEMAS
@@ -103,7 +103,7 @@ class Writer:
                 closing.callback(table.close)
         if keep_streams or self._failed:
             return {}
-        return {name: finalise(table.path) for name, table in self.tables.items()}
+        return finalise_all({name: table.path for name, table in self.tables.items()})
 
     def drop_streams(self) -> None:
         """Once `run.json` knows the files."""

@@ -17,7 +17,7 @@ from engine_probe.hook.blocks import BlockCounters
 from engine_probe.hook.ledger import RequestLedger
 from engine_probe.hook.track import RequestTrack
 from engine_probe.hook.worker import WorkerHook
-from engine_probe.record import expand, recorder, writer
+from engine_probe.record import closing, expand, recorder, writer
 from engine_probe.record.folder import RunFolder
 from engine_probe.record.writer import TableStream
 
@@ -99,7 +99,7 @@ PLANTS = {
     "the last batch": Plant(writer, "take_until", 1),
     "closing": Plant(RequestLedger, "close", 1),
     "the audit": Plant(BlockCounters, "audit", 1),
-    "the closed file": Plant(writer, "finalise", 2, FULL),
+    "the closed file": Plant(closing, "finalise", 2, FULL),
     "the end of a stream": Plant(TableStream, "close", 2, FULL),
     "the worker's step": Plant(WorkerHook, "_note_execute"),
     "the worker's sampling": Plant(WorkerHook, "_note_sample"),
