@@ -178,13 +178,13 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
             yield tiles(curve_tiles(curve))
             yield says([*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve), *repeats_note(curve.figures)])
     yield advice_section(advised(swept, curves))
-    yield says(offers(swept, curves))
     titles = (*LEVEL_TITLES, "settings") if any(curve.label for curve in curves) else LEVEL_TITLES
     told = ((curve, same) for curve in curves for same in by_load(curve.figures))
     rows = ([*level_row(curve, same), curve.label][: len(titles)] for curve, same in told)
     words = range(LEVEL_TITLES.index("limited most by"), len(titles))
     yield grid(titles, rows, text=(0, *words))
     yield element("p", " ".join(f"{meaning}." for meaning in MEANINGS.values()), class_="soft")
+    yield says(offers(swept, curves))
     published = beside(swept.reference, swept, curves) if swept.reference else []
     for chart in (*slo_charts(curves), *sweep_charts(swept, curves), *across_charts(swept, curves)):
         yield page.figure(drawn_beside(chart, published))
