@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine_probe.analysis.limits import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.roofline import Roofline, held_up, roofline
 from engine_probe.analysis.slo import Slo
-from engine_probe.analysis.steptime import busy_ns, step_time
+from engine_probe.analysis.steptime import busy_ns, device_idle_share, step_time
 from engine_probe.analysis.summary import Summary
 from engine_probe.analysis.waste import (
     Composition,
@@ -31,13 +31,15 @@ class Anatomy:
     kv_fragmentation: float | None
     prefix_cache_saving: float | None
     straggler: Straggler | None
+    device_idle_share: float | None
     roofline: Roofline | str  # or why there is none
 
 
 def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
     """Of a run at least one step long; `Run.summary` refuses others with a sentence."""
     summary = run.summary(slo)
-    time = step_time(run.facts, run.iterations, run.workers, busy_ns(run.iterations, idle_gaps(run.iterations)))
+    busy = busy_ns(run.iterations, idle_gaps(run.iterations))
+    time = step_time(run.facts, run.iterations, run.workers, busy)
     roofs = roofline(run.facts, run.iterations, run.requests, time)
     return Anatomy(
         summary=summary,
@@ -49,5 +51,6 @@ def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
         kv_fragmentation=kv_fragmentation(run.facts, run.iterations),
         prefix_cache_saving=prefix_cache_saving(run.facts, run.iterations),
         straggler=straggler(run.workers),
+        device_idle_share=device_idle_share(time, busy),
         roofline=roofs,
     )

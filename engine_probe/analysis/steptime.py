@@ -53,3 +53,10 @@ def busy_ns(iterations: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
     waited = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
     found: Integers = np.diff(ends, prepend=iterations["start_ns"][0].as_py()) - waited
     return found
+
+
+def device_idle_share(time: StepTime, busy: Integers) -> float | None:
+    """The part of the busy time that lies between the steps on the device; None where it was not timed."""
+    if time.clock != DEVICE:
+        return None
+    return max(0.0, 1 - float(time.ns.sum()) / float(busy.sum()))

@@ -29,6 +29,11 @@ def run_verdicts(found: Anatomy) -> Iterator[str]:
         yield f"A step carried {made.mean_tokens:.1f} tokens of {made.mean_requests:.1f} requests on average: {parts}."
     if found.straggler:
         yield straggler_verdict(found.straggler)
+    if found.device_idle_share is not None:
+        yield (
+            f"The device stood idle in {found.device_idle_share:.1%} of the time in which there were requests: between "
+            "its steps (CUDA events, slowest rank)."
+        )
 
 
 def preemption_verdict(tax: PreemptionTax) -> str:
