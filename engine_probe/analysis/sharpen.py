@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,13 +21,6 @@ class Offer:
     low: float  # between what it lies as far as is known
     high: float | None  # None: higher than all that was tried
     levels: tuple[float, ...]
-
-    @property
-    def bisections(self) -> int | None:
-        """How many runs a search between the two would take, one after the other."""
-        if self.high is None:
-            return None
-        return max(1, math.ceil(math.log2((self.high - self.low) / (RESOLUTION * self.low))))
 
 
 def sharpen_slo(found: MostLoad) -> Offer | None:
