@@ -23,6 +23,8 @@ from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import PointResult
 from engine_probe.sweep.run import run_sweep
 
+pytestmark = pytest.mark.slow  # two nodes of Ray, and an engine on each
+
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 STORE_BYTES = 80 << 20
 SWEEP = """

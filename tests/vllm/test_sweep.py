@@ -119,6 +119,7 @@ def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -
     assert not [line for line in listed.splitlines() if "engine_process endless" in line]
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_goes_on_where_it_was(folder: Path) -> None:
     slow = ["slow.toml", "--set", "workload.output_len=200"]
     (folder / "slow.toml").write_text(SWEEP.replace("[1, 8, 16]", "[2, 3, 200]"))
@@ -232,6 +233,7 @@ def can_mount(folder: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_ends_the_sweep_with_a_sentence_and_keeps_what_is_finished(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ answer = [sum(one.finished_ns is not None for one in outcome.deliveries), plan.n
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_drawn_answers_do_not_stop_an_engine_on_a_cpu_that_cuts_prompts(in_own_process: Any, whole: bool) -> None:
     """Twelve prompts of 100 tokens do not go into a step of 512: with a seed each, vLLM's CPU build stops there."""
