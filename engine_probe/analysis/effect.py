@@ -134,22 +134,25 @@ def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
     loads = np.array([run.load for run in runs])
     values = np.array([run.values[outcome.name] for run in runs])
     ends = [run for run in runs if run.load in (min(by_load), max(by_load))]
-    shared = {
-        "outcome": outcome,
-        "runs": len(runs),
-        "loads": len(by_load),
-        "repeats": min(map(len, by_load.values())),
-        "lowest": float(np.mean(by_load[min(by_load)])),
-        "highest": float(np.mean(by_load[max(by_load)])),
-        "delta": delta_of(outcome.name, ends),
-        "furthest": furthest(by_load, outcome.share),
-        "bound": none_seen(outcome, runs) if outcome.share and not values.any() else None,
-    }
-    made = [Effect(question="trend", size=rho(loads, values), p=trend_p(loads, values), **shared)]  # type: ignore[arg-type]
-    if shared["repeats"] >= 2 and values.any():  # type: ignore[operator]
-        size, p = any_difference(loads, values)
-        made.append(Effect(question="any difference", size=size, p=p, **shared))  # type: ignore[arg-type]
-    return made
+    repeats = min(map(len, by_load.values()))
+    trend = Effect(
+        outcome=outcome,
+        question="trend",
+        size=rho(loads, values),
+        p=trend_p(loads, values),
+        runs=len(runs),
+        loads=len(by_load),
+        repeats=repeats,
+        lowest=float(np.mean(by_load[min(by_load)])),
+        highest=float(np.mean(by_load[max(by_load)])),
+        delta=delta_of(outcome.name, ends),
+        furthest=furthest(by_load, outcome.share),
+        bound=none_seen(outcome, runs) if outcome.share and not values.any() else None,
+    )
+    if repeats < 2 or not values.any():
+        return [trend]
+    size, p = any_difference(loads, values)
+    return [trend, replace(trend, question="any difference", size=size, p=p)]
 
 
 def grouped(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+from engine_probe.hook import memory as room
+from engine_probe.hook.memory import PARTS, look, look_at_all
+from engine_probe.record.facts import Loaded, Memory
 
-from engine_probe.hook import memory as room  # noqa: E402
-from engine_probe.hook.memory import PARTS, look, look_at_all  # noqa: E402
-from engine_probe.record.facts import Loaded, Memory  # noqa: E402
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 GIB = 1 << 30
 GRAPH_POOL = (0, 1)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+from engine_probe.hook.loaded import loaded_model
 
-from engine_probe.hook.loaded import loaded_model  # noqa: E402
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 BF16 = torch.bfloat16
 
