@@ -2,8 +2,8 @@
 
 Every line of every family, broken at every choice of measured levels, is weighed by how well it fits for the freedom it
 takes (its marginal likelihood under one unknown relative noise; all families, and all places of their breaks, equally
-likely before). What is chosen is the heaviest family and its best line; what is said of its sureness are sums of
-these weights.
+likely before). What is chosen is the likeliest outcome, its heaviest family and the best line of that; what is said of
+its sureness are sums of these weights.
 """
 
 from __future__ import annotations
@@ -80,12 +80,19 @@ def growth(levels: Reals, rates: Reals) -> Growth | None:
     tried = weighed(list(lines(levels, rates)), len(levels))
     if not tried:
         return None
-    behind = totals((line.family, weight) for line, weight in tried)
-    family = max(behind, key=lambda each: behind[each])
-    # The first of the best: of a bending curve its middle place.
-    chosen = min((line for line, _ in tried if line.family == family), key=lambda line: line.squares)
+    chosen = likeliest(tried)
     error = math.sqrt(chosen.squares / max(1, len(levels) - chosen.parameters))
     return Growth(chosen, error, tuple(tried), float(levels.max()))
+
+
+def likeliest(tried: Sequence[tuple[Line, float]]) -> Line:
+    """First what becomes of growth, a slope and a cliff being both a fall; then the form; then the line."""
+    outcomes = totals((line.outcome, weight) for line, weight in tried)
+    outcome = max(outcomes, key=lambda each: outcomes[each])
+    families = totals((line.family, weight) for line, weight in tried if line.outcome == outcome)
+    family = max(families, key=lambda each: families[each])
+    # The first of the best: of a bending curve its middle place.
+    return min((line for line, _ in tried if line.family == family), key=lambda line: line.squares)
 
 
 def weighed(found: Sequence[Line], count: int) -> list[tuple[Line, float]]:

@@ -1,8 +1,9 @@
 """What a curve of throughput over load may look like: broken lines, and curves that bend, each by least squares.
 
 Zero requests give zero tokens, so all begin there. A broken line is proportional growth, then slower growth. A bending
-curve is what an engine gives whose step takes a + b x requests: requests / (a + b x requests) tokens/s; its
-proportional beginning and its ceiling cross at a / b requests, which is where proportional growth ends. Either may end
+curve is what an engine gives whose step takes a + b x requests: requests / (a + b x requests) tokens/s. It is nowhere
+quite proportional: by convention its proportional growth ends where a request gets 80 % of what it would get alone,
+at a / 4b requests; on engines that bend, a broken line would put its break near there. Either may end
 in a plateau, in a fall along a slope, or in a fall at once to a lower level: a cliff, where requests beyond what the
 pool holds make each other be computed again.
 """
@@ -27,6 +28,7 @@ GROWING: tuple[Kind, ...] = ("spare", "shared")
 ENDS: tuple[End, ...] = ("", "plateau", "slope", "cliff")
 KINDS: dict[End, tuple[Kind, ...]] = {"": (), "plateau": ("plateau",), "slope": ("overload",), "cliff": ("overload",)}
 # Three places that stand for a normal distribution: standard deviations from its middle, and what each weighs.
+NEAR = 0.8  # of what a request would get alone: as long as each gets it, growth counts as proportional
 NODES = ((0.0, 2 / 3), (-math.sqrt(3), 1 / 6), (math.sqrt(3), 1 / 6))
 
 
@@ -46,6 +48,11 @@ class Line:
     @property
     def family(self) -> tuple[str, ...]:
         return self.form, self.end, *(self.shape if self.form == "line" else ())
+
+    @property
+    def outcome(self) -> tuple[Kind, ...]:
+        """What becomes of growth."""
+        return KINDS[self.end]
 
     @property
     def parameters(self) -> int:
@@ -114,7 +121,7 @@ def bending_curves(levels: Reals, rates: Reals, distinct: list[float], end: End)
         ratio = np.array([1 / found[0], -1 / found[1]])  # of the logarithm of a / b
         deviation = math.sqrt(max(0.0, float(ratio @ spread[:2, :2] @ ratio)))
         for away, share in NODES:
-            middle = float(found[0] / found[1]) * math.exp(min(50.0, max(-50.0, away * deviation)))
+            middle = (1 / NEAR - 1) * float(found[0] / found[1]) * math.exp(min(50.0, max(-50.0, away * deviation)))
             early = last is None or middle < last
             shape: tuple[Kind, ...] = ("spare", *(("shared",) if early else ()), *KINDS[end])
             breaks = (*((middle,) if early else ()), *(() if last is None else (last,)))

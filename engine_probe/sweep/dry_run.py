@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.sweep.estimate import Estimate, engine_start, estimate, measured_bandwidth
-from engine_probe.sweep.fit import pool_tokens, tokens_each
+from engine_probe.sweep.fit import pool_tokens, tokens_at_once
 from engine_probe.sweep.history import Past
-from engine_probe.sweep.plan import Point, SweepFile, points
+from engine_probe.sweep.plan import Point, SweepFile, Workload, points
+from engine_probe.workload.prompts import Conversations, SharedPrefix
 
 MINUTE, HOUR = 60, 3600
 
@@ -77,11 +78,21 @@ def said(
 
 def cells(point: Point, past: Sequence[Past]) -> list[str]:
     work = point.workload
-    each, pool = tokens_each(point), pool_tokens(point) or pool_before(point, past)
-    asked = None if each is None else each * min(work.at_once, work.requests)
+    pool = pool_tokens(point) or pool_before(point, past)
+    asked = tokens_at_once(point, min(work.at_once, work.requests))
     share = "-" if pool is None or asked is None else f"{asked / pool:.0%}"
-    lengths = f"{length(work.input_len)} + {length(work.output_len)}"
-    return [point.key, point.engine.model, point.label, f"{work.requests:,}", lengths, length(asked), share]
+    return [point.key, point.engine.model, point.label, f"{work.requests:,}", lengths(work), length(asked), share]
+
+
+def lengths(work: Workload) -> str:
+    """Of what is asked and answered, as far as it is one number."""
+    answer, asked = length(work.output_len), work.prompts
+    if isinstance(asked, Conversations):
+        turns = f"{length(asked.turns)} x ({length(asked.input_len)} + {answer})"
+        return f"{asked.system_len:,} + {turns}" if asked.system_len else turns
+    if isinstance(asked, SharedPrefix):
+        return f"{asked.prefix_len:,} + {length(asked.input_len)} + {answer}"
+    return f"{length(work.input_len if asked is None else None)} + {answer}"
 
 
 def pool_before(point: Point, past: Sequence[Past]) -> int | None:

@@ -12,17 +12,22 @@ from engine_probe.engine.geometry import BYTES, GIB, geometry
 from engine_probe.errors import InputError
 from engine_probe.sweep.estimate import ranks, weights_bytes
 from engine_probe.sweep.plan import Point
+from engine_probe.workload.prompts import Conversations, SharedPrefix
 
 MOST_OF_A_CARD = 1.0
 
 
 def tokens_each(point: Point) -> int | None:
     """What one request holds at its end, in whole blocks where the block size is told; None where it is drawn."""
-    work, block = point.workload, point.engine.arguments.get("block_size")
-    if not (isinstance(work.input_len, int) and isinstance(work.output_len, int)):
-        return None
-    each = work.input_len + work.output_len
-    return math.ceil(each / block) * block if isinstance(block, int) else each
+    each, block = point.workload.tokens_at_end, point.engine.arguments.get("block_size")
+    return math.ceil(each / block) * block if each is not None and isinstance(block, int) else each
+
+
+def tokens_at_once(point: Point, requests: int) -> int | None:
+    """What so many hold at their end; None where they share a part of it."""
+    each, prompts = tokens_each(point), point.workload.prompts
+    shared = isinstance(prompts, SharedPrefix) or (isinstance(prompts, Conversations) and prompts.system_len)
+    return None if each is None or shared else each * requests
 
 
 def pool_tokens(point: Point) -> int | None:

@@ -17,10 +17,12 @@ from engine_probe.sweep.document import Keys, convert
 from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, ClosedLoop
+from engine_probe.workload.dataset import Dataset
 from engine_probe.workload.lengths import Length, Positive
-from engine_probe.workload.prompts import RandomPrompts
+from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.spec import Prompts, Sampling
 from engine_probe.workload.stop import Steady, Stop
+from engine_probe.workload.trace import Trace
 from engine_probe.workload.warm_up import WarmUp
 
 
@@ -42,7 +44,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input_len: Length | None = None  # of random prompts
     output_len: Length | None = None
     concurrency: Positive | None = None  # held in flight; with other arrivals the most in flight
-    num_prompts: Positive | None = None  # requests in all; none given: as many as at once, a burst
+    num_prompts: Positive | None = None  # in all; none given: as many as at once, a burst, or all that a file holds
     prompts: Prompts | None = None
     arrivals: Arrivals | None = None
     sampling: Sampling = Sampling()
@@ -61,6 +63,18 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """In all, where it is known before."""
         return self.requests * self.output_len if isinstance(self.output_len, int) else None
 
+    @property
+    def tokens_at_end(self) -> int | None:
+        """What one request, or a conversation in its last turn, came to; None where lengths are drawn or a file's."""
+        match self.prompts, self.output_len:
+            case None, int(answer) if isinstance(self.input_len, int):
+                return self.input_len + answer
+            case SharedPrefix(prefix_len, int(asked)), int(answer):
+                return prefix_len + asked + answer
+            case Conversations(int(turns), int(asked), system_len), int(answer):
+                return system_len + turns * (asked + answer)
+        return None
+
     def description(self) -> spec.Workload:
         """In full; what does not go together is refused."""
         if self.prompts is None and self.input_len is None:
@@ -72,7 +86,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 prompts=self.prompts or RandomPrompts(self.input_len or 1),
                 arrivals=self.arrivals or ClosedLoop(self.at_once),
                 output_len=self.output_len,
-                num_prompts=self.requests if self.prompts is None else self.num_prompts,
+                num_prompts=self.num_prompts if isinstance(self.prompts, Dataset | Trace) else self.requests,
                 max_concurrency=self.concurrency if self.arrivals else None,
                 sampling=self.sampling,
                 seed=self.seed,

@@ -130,14 +130,14 @@ def test_without_a_knee_none_is_told() -> None:
 
 
 def test_an_engine_whose_step_grows_with_its_batch_bends_and_never_ends() -> None:
-    """A step of 40 ms and 1 ms more for each request: n / (40 + n) of 1,000 tokens/s; half of that at 40."""
+    """A step of 40 ms and 1 ms more for each request: n / (40 + n) of 1,000 tokens/s: 25 alone, 20 each at 10."""
     found = saturation([level(n, 1000 * n / (40 + n)) for n in (1, 4, 8, 16, 32, 64, 128)])
     assert found.growth is not None
     assert found.growth.line.form == "curve"
     assert found.equilibrium is not None
-    assert found.equilibrium.load == pytest.approx(40)
+    assert found.equilibrium.load == pytest.approx(10)
     assert found.saturation is None
-    assert [found.region(n) for n in (32, 64)] == ["spare", "shared"]
+    assert [found.region(n) for n in (8, 16)] == ["spare", "shared"]
     assert "throughput still grows at 128" in found.notes[0]
 
 
@@ -161,6 +161,18 @@ def test_a_plateau_is_no_fall() -> None:
     assert found.saturation is not None
     assert found.saturation.load == 8
     assert found.region(32) == "plateau"
+
+
+def test_a_fall_is_told_whatever_its_form() -> None:
+    """Two repeats of chats on a small pool: neither a slope nor a cliff alone outweighs a plateau, both together do."""
+    rates = {
+        1: (19.1, 27.3), 2: (40.3, 46.5), 4: (77.9, 83.3), 8: (119.1, 124.3),
+        12: (147.6, 193.2), 16: (226.0, 229.2), 24: (178.8, 188.0), 32: (155.0, 165.2),
+    }  # fmt: skip
+    found = saturation([Level(n, sum(both) / 2, n, 0.5, False, both) for n, both in rates.items()])
+    assert found.saturation is not None
+    assert found.saturation.load == 16
+    assert [found.region(n) for n in (4, 8, 16, 24, 32)] == ["spare", "shared", "shared", "overload", "overload"]
 
 
 def test_a_break_that_noise_hides_has_a_range() -> None:

@@ -10,9 +10,13 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import Range, combinations, label
-from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_each
-from engine_probe.sweep.plan import SweepFile, points
+from engine_probe.sweep.dry_run import lengths
+from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_at_once, tokens_each
+from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload, points
 from engine_probe.sweep.read import read_sweep
+from engine_probe.workload.lengths import Uniform
+from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.spec import Prompts
 
 BASE = """
 question = "?"
@@ -139,3 +143,28 @@ def test_a_point_of_which_not_one_request_fits_is_refused_before_anything_starts
     check_fit([point])
     with pytest.raises(InputError, match="one request needs 320 KV tokens and the pool holds 256"):
         check_fit(points(sweep("", "workload.output_len=270")))
+
+
+def test_what_a_conversation_holds_at_its_end_and_what_the_dry_run_says_of_it() -> None:
+    """6 turns of 16 + 24 tokens are 240: 8 blocks of 32, and 16 of them fill 128 blocks."""
+    sixteen = next(point for point in points(read_sweep("smoke")) if point.concurrency == 16)
+    assert (tokens_each(sixteen), tokens_at_once(sixteen, 16), pool_tokens(sixteen)) == (256, 4096, 4096)
+    assert sixteen.workload.description().num_prompts == 16
+    assert lengths(sixteen.workload) == "6 x (16 + 24)"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words", "each", "of_four"),
+    [
+        (Conversations(6, 16, system_len=100), "100 + 6 x (16 + 24)", 340, None),
+        (SharedPrefix(100, 16), "100 + 16 + 24", 140, None),
+        (Conversations(Uniform(2, 6), 16), "drawn x (16 + 24)", None, None),
+        (None, "8 + 24", 32, 128),
+    ],
+)
+def test_what_is_shared_is_not_counted_for_each(
+    prompts: Prompts | None, words: str, each: int | None, of_four: int | None
+) -> None:
+    work = Workload(input_len=None if prompts else 8, prompts=prompts, output_len=24, concurrency=4)
+    point = Point(EngineSection("tiny"), work)
+    assert (lengths(work), tokens_each(point), tokens_at_once(point, 4)) == (words, each, of_four)
