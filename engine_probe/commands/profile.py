@@ -20,8 +20,8 @@ from engine_probe.hook.engine import check_version
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine_probe.sweep.events import Event, Finished
     from engine_probe.sweep.plan import Point
-    from engine_probe.sweep.run import Event, Finished
 
 RECORDING = "recording"
 TICK_SECONDS = 0.25
@@ -93,7 +93,8 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     """The engine in a process of its own, its recording drawn while it grows."""
     from rich.console import Console
 
-    from engine_probe.sweep.run import LOG_FILE, run_engine
+    from engine_probe.sweep.folders import LOG_FILE
+    from engine_probe.sweep.one_engine import run_engine
 
     console = Console(stderr=True, highlight=False)
     tasks = iter([(0, point, folder / RECORDING)])
@@ -104,8 +105,8 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 
 def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
     """An engine that dies is an error here; what it recorded stays."""
-    from engine_probe.sweep.result import Unmeasured
-    from engine_probe.sweep.run import FAILED, Finished
+    from engine_probe.sweep.events import Finished
+    from engine_probe.sweep.result import FAILED, Unmeasured
 
     for event in events:
         if isinstance(event, Finished) and isinstance(event.row, Unmeasured) and event.row.status == FAILED:

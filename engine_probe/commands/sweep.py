@@ -18,8 +18,8 @@ from engine_probe.hook.engine import check_version
 if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point, SweepFile
     from engine_probe.sweep.result import Row
-    from engine_probe.sweep.run import Ways
     from engine_probe.sweep.screen import Screen
+    from engine_probe.sweep.ways import Ways
 
 PIPED_WIDTH = 80
 
@@ -101,7 +101,7 @@ def command(
 def here(found: list[Point], force: bool) -> Iterator[Ways]:
     from engine_probe.hardware import visible_gpus
     from engine_probe.sweep.fit import check_cards
-    from engine_probe.sweep.run import Here
+    from engine_probe.sweep.ways import Here
 
     check_cards(found, visible_gpus())
     check_version(force)
@@ -184,8 +184,9 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
 
 def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Screen:
     from engine_probe.sweep.fleet_screen import FleetPlain, FleetTerminal
-    from engine_probe.sweep.run import LOG_FILE, Here
+    from engine_probe.sweep.folders import LOG_FILE
     from engine_probe.sweep.screen import PlainScreen, TerminalScreen
+    from engine_probe.sweep.ways import Here
 
     plain = verbose or not sys.stderr.isatty()
     if isinstance(ways, Here):
@@ -197,9 +198,9 @@ def show(rows: list[Row], folder: str) -> None:
     from rich.console import Console
 
     from engine_probe.sweep.driven import between
+    from engine_probe.sweep.folders import LOG_FILE
     from engine_probe.sweep.result import Unmeasured
     from engine_probe.sweep.result_table import idle_line, show_results
-    from engine_probe.sweep.run import LOG_FILE
     from engine_probe.sweep.watching import watching, watching_line
 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ

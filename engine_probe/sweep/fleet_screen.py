@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from engine_probe.record.follow import Moment
+from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import about
 from engine_probe.sweep.result import PointResult, Unmeasured, Unwatched
-from engine_probe.sweep.run import Discovered, Event, Reused
 from engine_probe.sweep.screen import found_line, live_line, place_in, result_line
 
 PLAIN_SECONDS = 30  # between signs of life of the same lane in a log

@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import EngineProbeError, UnavailableError
-from engine_probe.sweep import run
+from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
+from engine_probe.sweep.folders import new_log, place_of
 from engine_probe.sweep.lanes import Placed
+from engine_probe.sweep.one_engine import run_engine
 from engine_probe.sweep.plan import EngineSection, Point
 from engine_probe.workload.dataset import Dataset
 from engine_probe.workload.trace import Trace
@@ -56,8 +58,8 @@ class Post:
         self._environment = environment
         self._copies: dict[str, str] = {}  # of datasets: where they are here
         self._scratch: Path | None = None
-        self._waiting: deque[run.Numbered] = deque()
-        self._events: run.Running | None = None
+        self._waiting: deque[Numbered] = deque()
+        self._events: Running | None = None
         self._place: Path | None = None  # of the point that is being measured, or was last
         self._log: Path | None = None
         self._log_bytes = 0
@@ -79,19 +81,19 @@ class Post:
         if task is not None:
             number, point = task
             self._keep(datasets)
-            self._place = run.place_of(self._folder(), point)
+            self._place = place_of(self._folder(), point)
             self._waiting.append((number, self._with_files(point), self._place))
         if self._events is None:
-            self._log, self._log_bytes = run.new_log(self._folder()), 0
-            self._events = run.run_engine(self._engine, self._tasks(), self._log, self._force, self._seconds_each)
+            self._log, self._log_bytes = new_log(self._folder()), 0
+            self._events = run_engine(self._engine, self._tasks(), self._log, self._force, self._seconds_each)
         event: Any
         try:
             event = next(self._events)
         except StopIteration:
             event, self._events = Over(), None
-        except run.NeverBeganError as error:
+        except NeverBeganError as error:
             event, self._events = NeverBegan(str(error), error.exit_code), None
-        files = self._files() if isinstance(event, run.Finished | NeverBegan) else ()
+        files = self._files() if isinstance(event, Finished | NeverBegan) else ()
         return Told(event, self._words(), files, str(self._log))
 
     def read(self, name: str, offset: int) -> bytes:
@@ -128,7 +130,7 @@ class Post:
                 raise UnavailableError(f"{os.uname().nodename}: no scratch folder can be made: {error}") from error
         return self._scratch
 
-    def _tasks(self) -> Iterator[run.Numbered]:
+    def _tasks(self) -> Iterator[Numbered]:
         while self._waiting:
             yield self._waiting.popleft()
 

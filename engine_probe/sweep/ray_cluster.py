@@ -18,8 +18,8 @@ from engine_probe.errors import InputError, UnavailableError, UnsupportedVersion
 from engine_probe.hook.versions import SUPPORTED_TEXT, is_supported
 from engine_probe.sweep import survey
 from engine_probe.sweep.claim import Claim, Node
-from engine_probe.sweep.fleet import Worker
 from engine_probe.sweep.lanes import Placed
+from engine_probe.sweep.machines import Worker
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.post import Post, Told
 from engine_probe.sweep.survey import NONE, VLLM, installed

@@ -21,7 +21,7 @@ from engine_probe.sweep.saturated import Reached
 
 Pressure = Literal["free", "waits", "recomputes"]
 RECOMPUTES_SHARE = 0.1  # of all scheduled tokens
-SKIPPED = "skipped"
+FAILED, SKIPPED = "failed", "skipped"
 
 
 class Unmeasured(msgspec.Struct, frozen=True):

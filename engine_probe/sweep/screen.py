@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from engine_probe.record.follow import Moment
+from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import Remaining
@@ -24,7 +25,6 @@ from engine_probe.sweep.result import (
     Unmeasured,
     Unwatched,
 )
-from engine_probe.sweep.run import Discovered, Event, Reused
 
 PLAIN_SECONDS = 10  # between signs of life in a log
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine_probe.sweep import run
+from engine_probe.sweep import engine_lifetime, one_engine
 from engine_probe.sweep.messages import Said
 from engine_probe.sweep.plan import SweepFile, points
 from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Unmeasured
+from engine_probe.sweep.run import run_sweep
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
 
@@ -34,14 +35,14 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> object:
         def popen(command: list[str], **how: object) -> subprocess.Popen[bytes]:
             return real([sys.executable, "-c", TELL + lines, *command[1:]], **how)
 
-        monkeypatch.setattr(run.subprocess, "Popen", popen)
+        monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
 
-    monkeypatch.setattr(run, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(one_engine, "TICK_SECONDS", 0.05)
     return plant
 
 
 def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:
-    events = run.run_sweep(sweep, folder, points(sweep))
+    events = run_sweep(sweep, folder, points(sweep))
     return [event for event in events if isinstance(event, Unmeasured)]
 
 
@@ -95,14 +96,14 @@ def test_a_point_that_hangs_is_given_up(sweep: SweepFile, engine, tmp_path: Path
 
 def test_while_it_is_silent_seconds_pass(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("""tell('{"type":"Said","text":"starting"}'); import time; time.sleep(0.5); sys.exit(1)""")
-    seen = list(run.run_sweep(sweep, tmp_path, points(sweep)))
+    seen = list(run_sweep(sweep, tmp_path, points(sweep)))
     assert Said("starting") in seen
     assert None in seen
 
 
 def test_leaving_early_ends_the_engine(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("""tell('{"type":"Said","text":"%d"}' % os.getpid()); import time; time.sleep(60)""")
-    events = run.run_sweep(sweep, tmp_path, points(sweep))
+    events = run_sweep(sweep, tmp_path, points(sweep))
     said = next(event for event in events if isinstance(event, Said))
     events.close()
     with pytest.raises(ProcessLookupError):

@@ -14,15 +14,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_probe.sweep import run
+from engine_probe.sweep import engine_lifetime
 from engine_probe.sweep.claim import Claim, Node
-from engine_probe.sweep.fleet import MOST_PLACES, Fleet, carried
+from engine_probe.sweep.fleet import MOST_PLACES, Fleet
 from engine_probe.sweep.lanes import Lane, Moved, Placed
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import SweepFile, points
 from engine_probe.sweep.post import Post
 from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Unmeasured
+from engine_probe.sweep.run import run_sweep
+from engine_probe.sweep.sent_along import carried
 
 # Begins every task, leaves a file in its folder, and refuses it: rows without vLLM.
 ENGINE = """
@@ -128,10 +130,10 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         def popen(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
             return real([sys.executable, "-c", ENGINE.replace("BETWEEN", between), *command[1:]], **how)
 
-        monkeypatch.setattr(run.subprocess, "Popen", popen)
+        monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
 
-    monkeypatch.setattr(run, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr("engine_probe.sweep.fleet.TICK_SECONDS", 0.05)
+    for module in ("one_engine", "fleet", "roster"):
+        monkeypatch.setattr(f"engine_probe.sweep.{module}.TICK_SECONDS", 0.05)
     plant()
     return plant
 
@@ -142,7 +144,7 @@ def one_engine(sweep: SweepFile) -> SweepFile:
 
 def events(sweep: SweepFile, out: Path, machines: Machines, **how: Any) -> Iterator[Any]:
     """Of the lanes, without the ticks."""
-    for event in run.run_sweep(sweep, out, points(sweep), ways=Fleet(machines, **how)):
+    for event in run_sweep(sweep, out, points(sweep), ways=Fleet(machines, **how)):
         if isinstance(event, Lane) and event.event is not None:
             yield event.event
 

@@ -1,0 +1,53 @@
+"""What happens while a sweep runs, as everybody who follows it hears it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.errors import EngineProbeError
+from engine_probe.record.follow import Moment
+from engine_probe.sweep.adaptive import Adaptive, Found
+from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Waiting, Words
+from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.plan import Point
+from engine_probe.sweep.result import Row, Unmeasured
+
+Numbered = tuple[int, Point, Path]  # a point, its number in the sweep, and its folder
+
+
+class Reused(msgspec.Struct, frozen=True):
+    """The point with this number was measured before: its row comes next."""
+
+    number: int
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The row of the point with this number in the whole sweep."""
+
+    number: int
+    row: Row
+
+
+class Discovered(msgspec.Struct, frozen=True):
+    """What a search came to."""
+
+    curve: str
+    adaptive: Adaptive
+    found: Found
+    problem: str | None  # why it ended early
+
+
+class NeverBeganError(EngineProbeError):
+    """An engine that ended before its first point, which was this one."""
+
+    def __init__(self, sentence: str, exit_code: int, task: Numbered) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+        self.task = task
+
+
+Event = Said | Began | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Left | Lane | None
+Running = Generator["Event | Finished", None, Unmeasured | None]

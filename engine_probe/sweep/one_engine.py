@@ -1,0 +1,88 @@
+"""Task after task on one engine, and what its process tells of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+from engine_probe.record.follow import Watch
+from engine_probe.sweep.engine_lifetime import EngineProcess, started
+from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
+from engine_probe.sweep.folders import set_aside
+from engine_probe.sweep.last_words import engine_ended
+from engine_probe.sweep.messages import Began, Ended, Failed, Job, Refused, Said, Task
+from engine_probe.sweep.plan import EngineSection
+from engine_probe.sweep.result import FAILED, Row, Unmeasured, row_at
+
+TICK_SECONDS = 1.0
+
+
+def run_engine(
+    engine: EngineSection,
+    tasks: Iterator[Numbered],
+    log: Path,
+    force: bool = False,
+    seconds_each: float | None = None,
+    tick_seconds: float | None = None,
+) -> Running:
+    """Task after task on one engine; None as an event when a tick has passed and there is nothing to say.
+
+    Returns None when there is no task left, or the row of the task that ended the engine. The next task is asked for
+    when somebody has seen the row of the one before.
+    """
+    task = next(tasks, None)
+    if task is None:
+        return None
+    watch, begun = None, 0.0
+    ever_began = False
+    try:
+        with started(Job(engine, force), log) as process:
+            hand_over(process, task)
+            pa.array([0])  # loads pandas now, while the engine starts, and not between its first two points
+            for message in process.messages(tick_seconds or TICK_SECONDS):
+                match message:
+                    case None if watch is not None:
+                        yield watch.progress()
+                        if seconds_each is not None and time.monotonic() - begun > seconds_each:
+                            raise UnavailableError(f"given up after {seconds_each:g} s (point_seconds)")
+                    case None | Said():
+                        yield message
+                    case Began():
+                        begun, watch, ever_began = time.monotonic(), Watch(task[2]), True
+                        yield Began(task[0])
+                    case Ended() | Refused():
+                        watch = None
+                        yield Finished(task[0], row_of(message, task))
+                        task = next(tasks, None)
+                        if task is None:
+                            process.no_more()
+                            return None
+                        hand_over(process, task)
+                    case Failed(sentence, exit_code):
+                        kind = InputError if exit_code == InputError.exit_code else UnavailableError
+                        raise kind(f"{sentence}; all the engine said is in {log}")
+            raise engine_ended(process.process.wait(), log)
+    except EngineProbeError as error:
+        assert task is not None
+        if not ever_began:
+            raise NeverBeganError(str(error), error.exit_code, task) from error
+        lost = Unmeasured(task[2].name, task[1], FAILED, str(error), error.exit_code)
+        yield Finished(task[0], lost)
+        return lost
+
+
+def hand_over(process: EngineProcess, task: Numbered) -> None:
+    _, point, place = task
+    set_aside(place)
+    process.give(Task(point, str(place)))
+
+
+def row_of(message: Ended | Refused, task: Numbered) -> Row:
+    _, point, place = task
+    if isinstance(message, Refused):
+        return Unmeasured(place.name, point, FAILED, message.sentence, InputError.exit_code)
+    return row_at(place, point)

@@ -1,0 +1,58 @@
+"""How a sweep stands: rows, searches and moves, on disk after every change (`sweep.json`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.errors import UnavailableError
+from engine_probe.sweep.adaptive import Found
+from engine_probe.sweep.document import RESULT_FILE
+from engine_probe.sweep.driven import between
+from engine_probe.sweep.events import Event, Finished
+from engine_probe.sweep.lanes import Moved
+from engine_probe.sweep.plan import SweepFile
+from engine_probe.sweep.result import Row, Unmeasured
+
+
+@dataclass
+class Standing:
+    """What `sweep.json` in the folder says."""
+
+    folder: Path
+    sweep: SweepFile
+    rows: dict[int, Row] = field(default_factory=dict)
+    found: dict[str, Found] = field(default_factory=dict)
+    moved: list[Moved] = field(default_factory=list)
+
+    def noted(self, events: Iterator[Event | Finished]) -> Iterator[Event]:
+        """A finished point is on disk before anybody hears of it."""
+        for event in events:
+            if isinstance(event, Finished):
+                self.rows[event.number] = event.row
+                self.save()
+                yield event.row
+                continue
+            if isinstance(event, Moved):
+                self.moved.append(event)
+                self.save()
+            yield event
+
+    def save(self) -> None:
+        """In one step."""
+        path = self.folder / RESULT_FILE
+        partial = path.with_name(f".{RESULT_FILE}.partial")
+        points = [self.rows[number] for number in sorted(self.rows)]
+        idle = between(row.driven for row in points if not isinstance(row, Unmeasured) and row.driven)
+        result = {"sweep": self.sweep, "points": points, "found": self.found, "moved": self.moved, "between": idle}
+        try:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise UnavailableError(
+                f"cannot write {path}: {error.strerror}; every finished point is kept, go on with --resume"
+            ) from error
