@@ -16,7 +16,6 @@ from engine_probe.analysis.waste import (
     composition,
     kv_fragmentation,
     preemption_tax,
-    prefix_cache_saving,
     straggler,
 )
 from engine_probe.run import Run
@@ -29,7 +28,6 @@ class Anatomy:
     tax: PreemptionTax
     composition: Composition | None
     kv_fragmentation: float | None
-    prefix_cache_saving: float | None
     straggler: Straggler | None
     device_idle_share: float | None
     roofline: Roofline | str  # or why there is none
@@ -49,7 +47,6 @@ def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
         tax=preemption_tax(run.iterations, run.preemptions),
         composition=composition(run.iterations),
         kv_fragmentation=kv_fragmentation(run.facts, run.iterations),
-        prefix_cache_saving=prefix_cache_saving(run.facts, run.iterations),
         straggler=straggler(run.workers),
         device_idle_share=device_idle_share(time, busy),
         roofline=roofs,

@@ -64,6 +64,13 @@ METRICS = (
         for name in ("TTFT", "TPOT", "ITL", "E2EL")
         for percent in (50, 99)
     ),
+    Metric(
+        "prefix_cache_share",
+        "",
+        "more",
+        "prompt tokens found in the prefix cache when a request was first admitted / prompt tokens",
+        lambda run: run.prefix_cache.share if run.prefix_cache else None,
+    ),
     Metric("peak_kv_share", "", "less", "KV blocks in use at most / all", lambda run: run.peak_kv_share),
     Metric("preemptions", "", "less", "requests thrown out", lambda run: run.preemptions),
     Metric("recomputed_share", "", "less", "tokens computed twice / scheduled", lambda run: run.recomputed_share),

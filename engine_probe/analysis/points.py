@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from engine_probe.analysis.limits import LimitsFound
+from engine_probe.analysis.prefix_cache import CacheLevel, cache_levels
 from engine_probe.analysis.saturation import Level
 from engine_probe.analysis.summary import Summary
 
@@ -48,3 +49,9 @@ def level(load: float, repeats: Sequence[PointFigures]) -> Level:
         waited_for_kv=any(point.kv_share > 0 for point in repeats),
         repeated=tuple(rates),
     )
+
+
+def cache_of(points: Sequence[PointFigures]) -> tuple[CacheLevel, ...]:
+    """One per load: what the prefix cache found; empty where it is off."""
+    loads = sorted({point.load for point in points})
+    return cache_levels({load: [each.summary.prefix_cache for each in points if each.load == load] for load in loads})

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.goodput import Goodput, goodput
 from engine_probe.analysis.metrics import ANSWERED, LATENCIES, answered, mean_over_time
+from engine_probe.analysis.prefix_cache import PrefixCache, prefix_cache
 from engine_probe.analysis.sample import Sample
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.steady_part import SteadyState, steady_state, within
@@ -72,6 +73,7 @@ class Summary:
     peak_kv_share: float
     preemptions: int
     recomputed_share: float  # of all scheduled tokens
+    prefix_cache: PrefixCache | None  # None where it is off
     steadiness: Steadiness | None
     latencies: tuple[LatencyFigures, ...]
     goodput: Goodput | None  # None unless limits were named
@@ -123,6 +125,7 @@ def summarise(
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / blocks,
         preemptions=int(column["preempted_requests"].sum()),
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
+        prefix_cache=prefix_cache(facts, iterations, requests),
         steadiness=steadiness(column, ends),
         latencies=latencies(iterations, whole),
         goodput=goodput(requests, seconds, slo) if slo else None,

@@ -106,13 +106,6 @@ def kv_fragmentation(facts: dict[str, Any], iterations: pa.Table) -> float | Non
     return 1 - float((live * seconds).sum() / (places * seconds).sum())
 
 
-def prefix_cache_saving(facts: dict[str, Any], iterations: pa.Table) -> float | None:
-    """Share of the tokens to be prefilled that the prefix cache held: cached / (cached + prefill)."""
-    cached = int(iterations["cached_tokens"].to_numpy().sum())
-    asked = cached + int(iterations["prefill_tokens"].to_numpy().sum())
-    return cached / asked if asked and facts["kv"]["prefix_caching"] else None
-
-
 @dataclass(frozen=True)
 class Straggler:
     """The rank that most often took longest."""

@@ -18,6 +18,7 @@ from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean
 from engine_probe.report.load_effect import effect_sentences, load_effects
 from engine_probe.report.memory_view import memory_lines
 from engine_probe.report.plain import plain
+from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import nothing_beside, reference_rows
 from engine_probe.report.references import Beside, Reference, beside
 from engine_probe.report.roofline_view import roofline_words
@@ -95,21 +96,24 @@ def curve_view(curve: Curve) -> Iterator[RenderableType]:
     yield from (Text(f"{meaning}.", "dim") for meaning in regions)
     yield Text()
     yield from (Text(said) for said in repeats_note(curve.figures))
-    yield from (Text(plain(said)) for said in (*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve)))
+    told = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
+    yield from (Text(plain(said)) for said in told)
 
 
 def level_table(curves: Sequence[Curve]) -> Table:
     """One row per load, over its repeats; of several curves with what sets each apart."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     load = curves[0].unit.removeprefix("requests ").replace(" ", "\n").replace("/", "\n/")
-    for title in (load, *TITLES):
+    cached = worth_a_column(curves)
+    for title in (load, *TITLES, *(["from\ncache"] if cached else [])):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("limited\nmost by")  # the one to give way where the terminal is narrow: figures are never cut
     table.add_column("\nregion" if len(curves) == 1 else "\nsettings", no_wrap=True)
     for curve in curves:
         for same in by_load(curve.figures):
             last = region_cell(curve, same[0].load) if len(curves) == 1 else Text(plain(curve.label))
-            table.add_row(*cells(same), last)
+            found = [cache_cell(same)] if cached else []
+            table.add_row(*cells(same), *found, limits_cell(same), last)
     return table
 
 
@@ -127,5 +131,4 @@ def cells(same: Sequence[PointFigures]) -> list[str]:
         f"{max(each.summary.peak_waiting for each in same):,}",
         f"{max(each.summary.peak_kv_share for each in same):.0%}",
         f"{mean(each.summary.recomputed_share for each in same):.1%}",
-        limits_cell(same),
     ]

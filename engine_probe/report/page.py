@@ -26,6 +26,7 @@ from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
 from engine_probe.report.plain import model_name
+from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import drawn_beside, reference_section
 from engine_probe.report.references import beside
 from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
@@ -176,13 +177,10 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         if curve.worth_words or len(curves) == 1:
             yield element("h2", curve.label) if curve.label else Html()
             yield tiles(curve_tiles(curve))
-            yield says([*sweep_verdicts(curve.found, curve.unit), *slo_verdicts(curve), *repeats_note(curve.figures)])
+            told = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
+            yield says([*told, *repeats_note(curve.figures)])
     yield advice_section(advised(swept, curves))
-    titles = (*LEVEL_TITLES, "settings") if any(curve.label for curve in curves) else LEVEL_TITLES
-    told = ((curve, same) for curve in curves for same in by_load(curve.figures))
-    rows = ([*level_row(curve, same), curve.label][: len(titles)] for curve, same in told)
-    words = range(LEVEL_TITLES.index("limited most by"), len(titles))
-    yield grid(titles, rows, text=(0, *words))
+    yield level_grid(curves)
     yield element("p", " ".join(f"{meaning}." for meaning in MEANINGS.values()), class_="soft")
     yield says(offers(swept, curves))
     published = beside(swept.reference, swept, curves) if swept.reference else []
@@ -230,8 +228,26 @@ def curve_tiles(curve: Curve) -> Iterator[tuple[str, str]]:
 
 LEVEL_TITLES = (
     *("load", "output tokens/s", "TTFT p50", "TPOT p50", "running mean", "waiting peak", "KV peak", "preempted"),
-    *("computed twice", "limited most by", "region"),
+    "computed twice",
 )
+
+
+def level_grid(curves: Sequence[Curve]) -> Html:
+    """A row for each load; columns that would say nothing are left out."""
+    cached, labelled = worth_a_column(curves), any(curve.label for curve in curves)
+    titles = [*LEVEL_TITLES, *["from prefix cache"] * cached, "limited most by", "region", *["settings"] * labelled]
+    rows = (
+        [
+            *level_row(curve, same),
+            *[cache_cell(same)] * cached,
+            limits_cell(same),
+            letter(curve.found, same[0].load),
+            *[curve.label] * labelled,
+        ]
+        for curve in curves
+        for same in by_load(curve.figures)
+    )
+    return grid(titles, rows, text=(0, *range(titles.index("limited most by"), len(titles))))
 
 
 def level_row(curve: Curve, same: Sequence[PointFigures]) -> list[str]:
@@ -246,6 +262,4 @@ def level_row(curve: Curve, same: Sequence[PointFigures]) -> list[str]:
         f"{max(each.summary.peak_kv_share for each in same):.0%}",
         f"{mean(each.summary.preemptions for each in same):,.4g}",
         f"{mean(each.summary.recomputed_share for each in same):.1%}",
-        limits_cell(same),
-        letter(curve.found, same[0].load),
     ]

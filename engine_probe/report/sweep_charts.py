@@ -9,12 +9,14 @@ from functools import partial
 import numpy as np
 
 from engine_probe.analysis.overtime import pace
-from engine_probe.analysis.points import PointFigures, levels
+from engine_probe.analysis.points import PointFigures, cache_of, levels
+from engine_probe.analysis.prefix_cache import CacheLevel
 from engine_probe.analysis.saturation import Saturation, saturation
 from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers
 from engine_probe.report.length_charts import length_charts
 from engine_probe.report.levels import over_loads
+from engine_probe.report.prefix_cache_view import cache_chart
 from engine_probe.report.swept import Swept, SweptPoint
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
@@ -32,6 +34,11 @@ class Curve:
     unit: str
     figures: list[PointFigures]
     found: Saturation
+
+    @property
+    def cache(self) -> tuple[CacheLevel, ...]:
+        """What the prefix cache found at each load; empty where it is off."""
+        return cache_of(self.figures)
 
     @property
     def worth_words(self) -> bool:
@@ -60,6 +67,7 @@ def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
             yield latency(xs, alike, "TTFT", "time to first token")
             yield latency(xs, alike, "TPOT", "time per output token")
             yield preempted(xs, alike)
+            yield from cache_chart(xs, alike)
     yield from length_charts([each for curve in drawn for each in curve.figures])
     whole = [point for point in swept.points if point.run and point.anatomy]
     yield from over_time(whole)

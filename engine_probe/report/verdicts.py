@@ -22,8 +22,8 @@ def run_verdicts(found: Anatomy) -> Iterator[str]:
         yield preemption_verdict(found.tax)
     if found.kv_fragmentation is not None:
         yield f"{found.kv_fragmentation:.1%} of the places in KV blocks in use held no token (fragmentation)."
-    if found.prefix_cache_saving is not None:
-        yield f"The prefix cache held {found.prefix_cache_saving:.1%} of the tokens to be prefilled."
+    if cache := found.summary.prefix_cache:
+        yield f"The prefix cache held {cache.share:.1%} of the prompt tokens when their requests were admitted first."
     if made := found.composition:
         parts = ", ".join(f"{share:.0%} {name}" for name, share in made.token_shares.items() if share)
         yield f"A step carried {made.mean_tokens:.1f} tokens of {made.mean_requests:.1f} requests on average: {parts}."

@@ -14,7 +14,7 @@ from engine_probe.analysis.tokens import update_end_ns
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]
-FACTS: dict[str, Any] = {"kv": {"blocks": 100}}
+FACTS: dict[str, Any] = {"kv": {"blocks": 100, "prefix_caching": False}}
 
 
 def request(arrival: int, last: int, reason: str = "length") -> dict[str, Any]:

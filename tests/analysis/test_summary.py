@@ -12,7 +12,7 @@ from engine_probe.analysis.summary import Summary, summarise
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]
-FACTS: dict[str, Any] = {"kv": {"blocks": 100}}
+FACTS: dict[str, Any] = {"kv": {"blocks": 100, "prefix_caching": False}}
 
 
 def answered(**more: Any) -> dict[str, Any]:

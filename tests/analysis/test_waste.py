@@ -14,7 +14,6 @@ from engine_probe.analysis.waste import (
     composition,
     kv_fragmentation,
     preemption_tax,
-    prefix_cache_saving,
     straggler,
 )
 
@@ -70,12 +69,6 @@ def test_a_shared_block_counts_for_each_who_holds_it(iterations: Make) -> None:
 
 def test_rows_that_contradict_each_other_give_no_figure(iterations: Make) -> None:
     assert kv_fragmentation({"kv": KV}, iterations(1, kv_blocks_scheduled=[1], kv_tokens_live=[17])) is None
-
-
-def test_what_the_prefix_cache_saved(iterations: Make) -> None:
-    steps = iterations(2, cached_tokens=[30, 0], prefill_tokens=[60, 10])
-    assert prefix_cache_saving({"kv": KV}, steps) == 0.3
-    assert prefix_cache_saving({"kv": KV | {"prefix_caching": False}}, steps) is None
 
 
 def test_what_the_batches_were_made_of(iterations: Make) -> None:

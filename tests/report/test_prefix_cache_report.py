@@ -1,0 +1,54 @@
+"""A sweep whose prefix cache loses what waits says so: in its table, in a sentence, in a line of its page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from recorded import facts, ran, write_run
+
+from engine_probe.commands.report import command
+
+FOUND = {1: 24, 2: 24, 4: 24, 14: 12, 20: 0}  # of the 48 tokens of each prompt
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A pool for ten requests, in which each finds half of its prompt until they take all of it."""
+    points = []
+    for level, found in FOUND.items():
+        tables = ran(level)
+        cached = pa.array([found] * level, pa.int32())
+        place = tables["requests"].schema.get_field_index("cached_tokens")
+        tables["requests"] = tables["requests"].set_column(
+            place, tables["requests"].schema.field("cached_tokens"), cached
+        )
+        told = facts()
+        told["kv"]["prefix_caching"] = True
+        write_run(tmp_path / f"points/p{level}", tables, told)
+        points.append({"id": f"p{level}", "point": {"concurrency": level}, "status": "complete"})
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "Who is forgotten?"}, "points": points}))
+    return tmp_path
+
+
+def said(*arguments: object) -> str:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def test_a_cache_that_loses_what_waits_is_named(sweep: Path) -> None:
+    """20 requests schedule 2,135 tokens, and would have found half of their 960 prompt tokens: 22 %."""
+    text = said(sweep)
+    assert "The prefix cache found 50% of the prompt tokens at 4 requests at once, 25% at 14 and 0% at 20" in text
+    assert "are 22% of all tokens scheduled at 20" in text
+
+
+def test_the_page_draws_it(sweep: Path, tmp_path: Path) -> None:
+    said(sweep, "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Found in the prefix cache" in page
+    assert "from prefix cache" in page
