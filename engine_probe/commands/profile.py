@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.places import make_folder
+from engine_probe.commands.places import Results, open_results
 from engine_probe.errors import UnavailableError
 from engine_probe.hook.engine import check_version
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point
 
 RECORDING = "recording"
+INTERRUPTED = 130  # what a shell gives for Ctrl-C
 TICK_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
 RATE = click.FloatRange(min=0, min_open=True)
@@ -40,7 +41,7 @@ RATE = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--burstiness", type=RATE, default=1.0, show_default=True, help="Below 1 in clusters, above evenly.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same prompts.")
-@click.option("--out", type=click.Path(path_type=Path), help="New folder [default: runs/profile-<time>].")
+@click.option("--out", metavar="FOLDER", help="New folder, or URI as of sweep [default: runs/profile-<time>].")
 @click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
 @click.argument("engine_arguments", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -52,7 +53,7 @@ def command(
     request_rate: float,
     burstiness: float,
     seed: int,
-    out: Path | None,
+    out: str | None,
     force: bool,
     engine_arguments: tuple[str, ...],
 ) -> None:
@@ -64,7 +65,9 @@ def command(
     from engine_probe.engine.build import check_model
     from engine_probe.sweep.checks import check_length
     from engine_probe.sweep.plan import EngineSection, Point, Workload
+    from engine_probe.sweep.plan_memory import check_plans
     from engine_probe.workload.arrivals import OpenLoop
+    from kernels_bench.processor import cpu
 
     arguments = parse_arguments(engine_arguments, "profile")
     check_model(model)
@@ -79,14 +82,19 @@ def command(
     )
     check_length(workload, arguments.get("max_model_len"))
     check_version(force)
-    folder = out or Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"
-    make_folder(folder)
+    point = Point(EngineSection(model, arguments), workload, label=model)
+    check_plans([point], cpu().memory_bytes)
+    results = open_results(None, out or str(Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"))
     try:
-        measure(Point(EngineSection(model, arguments), workload, label=model), folder, force)
+        measure(point, results.folder, force)
+        code = show(results)
     except KeyboardInterrupt:
-        click.echo(f"interrupted: what ran is recorded in {folder}, up to the last quarter of a second", err=True)
-        sys.exit(130)
-    sys.exit(show(folder))
+        told = f"interrupted: what ran is recorded in {results.told}, up to the last quarter of a second"
+        click.echo(told, err=True)
+        code = INTERRUPTED
+    finally:
+        results.close()
+    sys.exit(code)
 
 
 def measure(point: Point, folder: Path, force: bool) -> None:
@@ -149,7 +157,7 @@ def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> 
                 console.print(f"  {live_line(point, event)}", soft_wrap=True)
 
 
-def show(folder: Path) -> int:
+def show(results: Results) -> int:
     """The summary of the recording; 1 when it is not whole."""
     from rich.console import Console
 
@@ -159,11 +167,11 @@ def show(folder: Path) -> int:
     from engine_probe.report.terminal import print_summary
     from engine_probe.run import load
 
-    run = load(folder)
+    run = load(results.folder)
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=100 if piped else None, highlight=False)
     found = anatomy(run)
     print_summary(found.summary, console)
     print_limits(run, found, console)
-    console.print(f"\nEvery iteration is recorded in {run.folder}.", soft_wrap=True)
+    console.print(f"\nEvery iteration is recorded in {results.told}.", soft_wrap=True)
     return 0 if run.status == COMPLETE else 1

@@ -71,6 +71,8 @@ def command(
         return
     from engine_probe.remote import is_uri, local_copy
     from engine_probe.sweep.fit import check_fit
+    from engine_probe.sweep.plan_memory import check_plans
+    from kernels_bench.processor import cpu
 
     name = name or resume or "smoke"
     sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings)
@@ -78,6 +80,8 @@ def command(
     if dry_run:
         predict(sweep, like, address)
         return
+    if address is None:
+        check_plans(points(sweep), cpu().memory_bytes)
     check_requests(points(sweep))
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
         out = out or str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
@@ -134,6 +138,7 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     from engine_probe.sweep.fit import check_cards
     from engine_probe.sweep.history import checked_folder, earlier
     from engine_probe.sweep.plan import points
+    from engine_probe.sweep.plan_memory import check_plans
     from engine_probe.sweep.ray_cluster import connected
 
     console = Console(highlight=False)
@@ -144,6 +149,7 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
         show_points(sweep, [], None, {}, console)
         return
     hardware = hardware_facts()
+    check_plans(points(sweep), hardware["host"]["memory_bytes"])
     check_cards(points(sweep), hardware["gpus"])
     show_points(sweep, earlier(where, hardware), where, hardware, console)
 

@@ -11,9 +11,11 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.claim import ranks
 from engine_probe.sweep.plan import Point, SweepFile, Workload
+from engine_probe.sweep.plan_memory import check_plans
 from engine_probe.workload.dataset import Dataset, read_entries
 from engine_probe.workload.plan import check_fits, make_plan
 from engine_probe.workload.stop import Stop
+from kernels_bench.processor import cpu
 
 
 def check_adaptive(sweep: SweepFile) -> None:
@@ -130,6 +132,7 @@ def check_requests(found: list[Point]) -> None:
         elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
             longest = point.engine.arguments.get("max_model_len", longest_of(point))
             if isinstance(longest, int):
+                check_plans([point], cpu().memory_bytes)  # they are made here, too
                 check_fits(make_plan(work), longest)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from engine_probe.engine.cores import BINDING
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 
@@ -82,6 +84,7 @@ def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
     for spec in dict.fromkeys(specs):
         claim = claim_of(spec, nodes, has_cards(nodes))
         if fit := {node.id: node for node in nodes if claim.fits(node)}:
+            check_ranks(spec, fit.values(), claim)
             fitting |= fit
             continue
         if not any(node.cpus for node in nodes):
@@ -93,6 +96,17 @@ def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
             f"{counted(most.gpus, 'GPU')} and {counted(most.cpus, 'CPU')}: ask for fewer ranks, or add a larger node"
         )
     return list(fitting.values())
+
+
+def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: Claim) -> None:
+    """On processors each rank wants a core, unless the user has said himself which cores it gets."""
+    needed, most = ranks(spec.arguments), max(nodes, key=lambda node: node.cpus)
+    if not claim.gpus and BINDING not in os.environ and needed > most.cpus:
+        raise InputError(
+            f"{spec.model} with {sized(spec.arguments)} needs a CPU for each of its {needed} ranks, and the largest "
+            f"machine of this fleet ({most.host}) has {counted(most.cpus, 'CPU')}: ask for fewer ranks, or add a "
+            "larger node"
+        )
 
 
 def sized(arguments: Mapping[str, object]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import msgspec
 
 from engine_probe.engine.arguments import parse_value, suggestion
 from engine_probe.errors import InputError
+from engine_probe.sweep.allowed import words_at
 
 RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
 
@@ -75,7 +76,7 @@ def convert(
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise InputError(refusal(located(str(error), document, kind), document, sections, whole)) from error
+        raise InputError(refusal(located(str(error), document, kind), document, kind, sections, whole)) from error
 
 
 def located(said: str, document: Mapping[str, Any], kind: type[Section]) -> str:
@@ -93,18 +94,19 @@ def located(said: str, document: Mapping[str, Any], kind: type[Section]) -> str:
     return said
 
 
-def refusal(said: str, document: Mapping[str, Any], sections: Mapping[str, Keys], whole: str = "a sweep file") -> str:
+def refusal(
+    said: str, document: Mapping[str, Any], kind: type[msgspec.Struct], sections: Mapping[str, Keys], whole: str
+) -> str:
     """msgspec's words as ours: the key with its path, the value that is there, and what belongs there."""
     problem, _, place = said.partition(" - at `$")
     place = place.strip(".`")
     named = re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", problem)
     if named is None:
-        if (kinds := sections.get(place.removesuffix(".kind"))) and isinstance(kinds, tuple):
-            told = [str(kind.__struct_config__.tag) for kind in kinds]
-            return f"{place} is {json.dumps(value_at(document, place))}" + suggestion(
-                str(value_at(document, place)), told, f": {', '.join(told)} are known"
-            )
-        return f"{place} is {json.dumps(value_at(document, place), default=str)}, {lower(problem)}"
+        value = value_at(document, place)
+        start = f"{place} is {json.dumps(value, default=str)}, "
+        if problem.startswith("Invalid") and (words := words_at(kind, document, place)):
+            return f"{start}expected {one_of(words)}{suggestion(str(value), words)}"
+        return start + lower(problem)
     key = f"{place}.{named[2]}" if place else named[2]
     if named[1] == "missing required":
         return f"{key} is missing"
@@ -121,6 +123,11 @@ def refusal(said: str, document: Mapping[str, Any], sections: Mapping[str, Keys]
         return f"{key} is not known: did you mean {' or '.join(inside)}?"
     where = f"[{place}]" if place else whole
     return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
+
+
+def one_of(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def keys_of(section: Keys | None, value: Any) -> tuple[str, ...] | None:

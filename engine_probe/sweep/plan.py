@@ -51,6 +51,10 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
 
     @property
+    def from_file(self) -> bool:
+        return isinstance(self.prompts, Dataset | Trace)
+
+    @property
     def at_once(self) -> int:
         return self.concurrency or self.num_prompts or 1
 
@@ -86,7 +90,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 prompts=self.prompts or RandomPrompts(self.input_len or 1),
                 arrivals=self.arrivals or ClosedLoop(self.at_once),
                 output_len=self.output_len,
-                num_prompts=self.num_prompts if isinstance(self.prompts, Dataset | Trace) else self.requests,
+                num_prompts=self.num_prompts if self.from_file else self.requests,
                 max_concurrency=self.concurrency if self.arrivals else None,
                 sampling=self.sampling,
                 seed=self.seed,

@@ -50,6 +50,20 @@ def test_what_no_machine_holds_is_refused_with_what_it_wants_and_the_largest_has
     )
 
 
+def test_on_processors_each_rank_wants_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    wide = engine(tensor_parallel_size=16, pipeline_parallel_size=4)
+    with pytest.raises(InputError) as refused:
+        check_claims([engine(), wide], [SMALL, LARGE])
+    assert str(refused.value) == (
+        "tiny with tensor_parallel_size 16, pipeline_parallel_size 4 needs a CPU for each of its 64 ranks, and the "
+        "largest machine of this fleet (large) has 32 CPUs: ask for fewer ranks, or add a larger node"
+    )
+    assert check_claims([engine(tensor_parallel_size=32)], [SMALL, LARGE]) == [LARGE]
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "|".join(["0"] * 64))  # who shares cores out by hand may
+    assert check_claims([wide], [SMALL, LARGE]) == [LARGE]
+
+
 def test_a_fleet_without_a_core_is_refused() -> None:
     with pytest.raises(InputError, match="no machine with a CPU"):
         check_claims([engine()], [Node("a", "head", 0, 0)])

@@ -86,7 +86,27 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
             "{ from = 1, to = 4, stp = 1 }",
             'axes["workload.concurrency"].stp is not known: did you mean step',
         ),
-        ("[axes]", 'arrivals = { kind = "bursty" }\n[axes]', 'workload.arrivals.kind is "bursty": did you mean burst?'),
+        (
+            "[axes]",
+            'arrivals = { kind = "bursty" }\n[axes]',
+            'workload.arrivals.kind is "bursty", expected burst, closed_loop, open_loop, constant, ramp or replay: '
+            "did you mean burst?",
+        ),
+        (
+            "[axes]",
+            'arrivals = { kind = "closed_loop", users = 3, think = "exponental" }\n[axes]',
+            'workload.arrivals.think is "exponental", expected exponential or fixed: did you mean exponential?',
+        ),
+        (
+            "[axes]",
+            'prompts = { kind = "trace", path = "x", format = "sharegpt" }\n[axes]',
+            'workload.prompts.format is "sharegpt", expected burstgpt or mooncake',
+        ),
+        (
+            "input_len = 32",
+            'input_len = { kind = "uniforn", low = 1, high = 2 }',
+            'workload.input_len.kind is "uniforn", expected uniform, normal or lognormal: did you mean uniform',
+        ),
         (
             "[axes]",
             'arrivals = { kind = "constant", request_rat = 2.0 }\n[axes]',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,21 @@ def test_a_point_is_measured_and_summarised(tmp_path: Path) -> None:
     again = profile("--model", "tiny", *point, "--out", str(out), *SMALL)
     assert again.returncode == 2
     assert "never overwritten" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_recording_goes_behind_a_uri_and_nothing_of_it_stays_elsewhere(tmp_path: Path) -> None:
+    place, scratch = (tmp_path / "there").as_uri(), tmp_path / "scratch"
+    scratch.mkdir()
+    few = ["--num-prompts", "2", "--input-len", "20", "--output-len", "20"]
+    command = [sys.executable, "-m", "engine_probe", "profile", "--model", "tiny", *few, "--out", place, *SMALL]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert f"Every iteration is recorded in {place}." in done.stdout
+    assert load(tmp_path / "there").requests.num_rows == 2
+    assert (tmp_path / "there/engine.log").is_file()
+    assert not list(scratch.glob("engine_probe-*"))
 
 
 @pytest.mark.parametrize(
