@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH, HEIGHT, MARGIN = 1100, 1600, 20  # down to the end of the first chart
+WIDTH, HEIGHT, MARGIN = 1100, 1600, 20  # down to the end of the first chart and the table of its levels
 MOST_BYTES = 400_000
 
 
@@ -35,8 +35,8 @@ def photograph(page: Path, chromium: str, pictures: Path) -> list[Path]:
             sheet.goto(page.as_uri())
             sheet.wait_for_selector("html[data-drawn]", state="attached")
             made.append(pictures / f"report-{scheme}.png")
-            first = sheet.locator("figure").first.bounding_box()
-            bottom = min(first["y"] + first["height"] + MARGIN, HEIGHT)
+            levels = sheet.locator("figure + .wide").first.bounding_box()
+            bottom = min(levels["y"] + levels["height"] + MARGIN, HEIGHT)
             sheet.screenshot(path=made[-1], clip={"x": 0, "y": 0, "width": WIDTH, "height": bottom})
         browser.close()
     return made

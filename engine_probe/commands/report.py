@@ -130,7 +130,7 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.report.money import run_money
     from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_run
-    from engine_probe.report.page import run_page
+    from engine_probe.report.run_page import run_page
     from engine_probe.run import load
 
     run = load(folder)
@@ -148,10 +148,10 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.report.money import sweep_money
     from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_sweep
-    from engine_probe.report.page import sweep_page
     from engine_probe.report.references import read_reference
     from engine_probe.report.scores import read_scores
     from engine_probe.report.sweep_charts import curves
+    from engine_probe.report.sweep_page import sweep_page
     from engine_probe.report.swept import open_sweep
 
     swept = open_sweep(folder, asked.slo)

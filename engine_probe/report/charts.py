@@ -21,11 +21,13 @@ class Series(msgspec.Struct, frozen=True):
     label: str
     values: list[float | None]
     axis: int = 0
-    style: str = "line"  # line, dots, both, dashed, shade (the extremes behind the series before it)
+    style: str = "line"  # line, step (holds until the next value), dots, both, dashed, shade (extremes, pale)
     colour: int = 0
     shade: float | None = None  # place among ordered series, 0 to 1; takes the place of the colour
     low: list[float | None] = []  # ends of an interval around each value; empty: none has one
     high: list[float | None] = []
+    each: list[list[float]] = []  # what each value is the mean of, where repeats were measured
+    follows: bool = False  # belongs to the series before it: one entry in the legend, shown and hidden together
 
 
 class Region(msgspec.Struct, frozen=True):

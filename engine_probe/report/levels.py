@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.repeats import repeated
-from engine_probe.report.charts import of_levels
+from engine_probe.report.charts import of_levels, short
 from engine_probe.report.terminal import duration
 
 Value = Callable[[PointFigures], float | None]
@@ -21,6 +21,7 @@ class Drawn(TypedDict):
     values: list[float | None]
     low: list[float | None]
     high: list[float | None]
+    each: list[list[float]]
 
 
 def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
@@ -32,20 +33,18 @@ def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
 def over_loads(
     xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0, most: float = math.inf
 ) -> Drawn:
-    """The mean over repeats at each load, and its interval where there are several, cut at 0 and at `most`."""
-    found = {same[0].load: repeated([value(each) for each in same]) for same in by_load(figures)}
-    told = {load: each for load, each in found.items() if each}
-    high = of_levels(
-        xs, ((load, None if each.high is None else min(each.high, most)) for load, each in told.items()), scale
-    )
+    """The mean over repeats at each load; where there are several, its interval, cut at 0 and at `most`, and each."""
+    measured = {same[0].load: [value(each) for each in same] for same in by_load(figures)}
+    told = {load: found for load, values in measured.items() if (found := repeated(values))}
+    several = {load: found for load, found in told.items() if found.high is not None}
+    mean = of_levels(xs, ((load, found.mean) for load, found in told.items()), scale)
+    if not several:
+        return Drawn(values=mean, low=[], high=[], each=[])
     return Drawn(
-        values=of_levels(xs, ((load, each.mean) for load, each in told.items()), scale),
-        low=of_levels(
-            xs, ((load, None if each.low is None else max(each.low, 0.0)) for load, each in told.items()), scale
-        )
-        if any_of(high)
-        else [],
-        high=high if any_of(high) else [],
+        values=mean,
+        low=of_levels(xs, ((load, max(found.low or 0.0, 0.0)) for load, found in several.items()), scale),
+        high=of_levels(xs, ((load, min(found.high or 0.0, most)) for load, found in several.items()), scale),
+        each=[[short(one * scale) for one in measured[x] if one is not None] if x in several else [] for x in xs],
     )
 
 

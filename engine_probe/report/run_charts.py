@@ -23,39 +23,51 @@ MOST_DOTS = 2000
 TIME = Axis("time", "s")
 
 
-def run_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterator[Chart]:
-    """At least one step long; `points` is how many moments a line may have."""
+def load_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterator[Chart]:
+    """What was asked of the engine, what held it up, what came out; `points` is how many moments a line may have."""
     iterations = run.iterations
     blocks, answers = run.facts["kv"]["blocks"], run.requests.num_rows
-    origin = int(iterations["start_ns"][0].as_py())
-    column = {field: iterations[field].to_numpy() for field in COLUMNS}
-    seconds = (column["start_ns"] + column["schedule_ns"] - origin) / 1e9
     levels = {
-        "running": column["running_requests"],
-        "waiting": column["waiting_requests"] + column["deferred_requests"],
-        "kv": column["kv_blocks_scheduled"] / blocks * 100,
+        "running": iterations["running_requests"].to_numpy(),
+        "waiting": iterations["waiting_requests"].to_numpy() + iterations["deferred_requests"].to_numpy(),
+        "kv": iterations["kv_blocks_scheduled"].to_numpy() / blocks * 100,
     }
     if answers:
-        levels["answered"] = np.cumsum(column["finished_requests"], dtype=np.int64) / answers * 100
-    yield pressure(thinned(seconds, levels, points), name)
+        finished = iterations["finished_requests"].to_numpy()
+        levels["answered"] = np.cumsum(finished, dtype=np.int64) / answers * 100
+    yield pressure(thinned(scheduled_s(run), levels, points), name)
+    yield limit_strip(run, limits, name)
     drawn = pace(iterations, blocks)
     if drawn is not None:
         yield throughput(drawn, name)
         yield against_kv(drawn)
-    yield limit_strip(iterations, limits, origin, name)
-    parts = {part: column[f"{part}_ns"] / 1e6 for part in ("execute", "schedule", "update", "gap")}
-    yield step_parts(thinned(seconds, parts, points), name)
+
+
+def request_charts(run: Run, name: str, points: int) -> Iterator[Chart]:
+    """Of single requests: when each was in which phase, which were thrown out, and what long prompts waited."""
     if run.requests.num_rows:
-        yield gantt(run.requests, run.preemptions, origin, name)
-        yield from by_prompt(answered(run.requests))
+        yield gantt(run.requests, run.preemptions, origin_ns(run), name)
     if run.preemptions.num_rows:
-        yield preemption_timeline(run.preemptions, origin, points, name)
+        yield preemption_timeline(run.preemptions, origin_ns(run), points, name)
+    if run.requests.num_rows:
+        yield from by_prompt(answered(run.requests))
 
 
-COLUMNS = (
-    *("start_ns", "schedule_ns", "execute_ns", "update_ns", "gap_ns", "running_requests", "waiting_requests"),
-    *("deferred_requests", "kv_blocks_scheduled", "finished_requests"),
-)
+def step_charts(run: Run, name: str, points: int) -> Iterator[Chart]:
+    parts = {part: run.iterations[f"{part}_ns"].to_numpy() / 1e6 for part in ("execute", "schedule", "update", "gap")}
+    yield step_parts(thinned(scheduled_s(run), parts, points), name)
+
+
+def origin_ns(run: Run) -> int:
+    """Where the time of all charts of a run begins: its first step."""
+    return int(run.iterations["start_ns"][0].as_py())
+
+
+def scheduled_s(run: Run) -> npt.NDArray[np.float64]:
+    """When each step's schedule() was done, from which on its levels hold."""
+    done = run.iterations["start_ns"].to_numpy() + run.iterations["schedule_ns"].to_numpy()
+    seconds: npt.NDArray[np.float64] = (done - origin_ns(run)) / 1e9
+    return seconds
 
 
 def told(points: Thinned) -> str:
@@ -80,12 +92,12 @@ def pressure(points: Thinned, name: str) -> Lines:
 
 
 def shaded(points: Thinned, key: str, label: str, axis: int, colour: int) -> Iterator[Series]:
-    """A line; of more steps than points their mean, and behind it all that lies between the extremes."""
+    """What holds until the next step; of more steps than points their mean, and behind it all between the extremes."""
     if points.steps_each > 1:
-        yield Series(label, numbers(points.means[key]), axis, "line", colour)
-        yield Series(f"{label}, extremes", numbers(points.columns[key]), axis, "shade", colour)
+        yield Series(label, numbers(points.means[key]), axis, "step", colour)
+        yield Series(f"{label}, extremes", numbers(points.columns[key]), axis, "shade", colour, follows=True)
     else:
-        yield Series(label, numbers(points.columns[key]), axis, "line", colour)
+        yield Series(label, numbers(points.columns[key]), axis, "step", colour)
 
 
 def throughput(drawn: Pace, name: str) -> Lines:
@@ -127,8 +139,8 @@ def step_parts(points: Thinned, name: str) -> Lines:
     )
 
 
-def limit_strip(iterations: pa.Table, limits: LimitsFound, origin: int, name: str) -> Spans:
-    starts, ends = iterations["start_ns"].to_numpy(), update_end_ns(iterations)
+def limit_strip(run: Run, limits: LimitsFound, name: str) -> Spans:
+    starts, ends, origin = run.iterations["start_ns"].to_numpy(), update_end_ns(run.iterations), origin_ns(run)
     pieces = stretches(limits.of_step.astype(np.int64), starts, ends, MOST_STRETCHES)
     spans = [(0, kind, *relative(begin, end, origin)) for kind, begin, end in pieces]
     used = sorted({kind for _, kind, _, _ in spans})
@@ -236,7 +248,7 @@ def preemption_timeline(preemptions: pa.Table, origin: int, points: int, name: s
         xs=moments(drawn.seconds),
         series=[
             Series("tokens lost", numbers(drawn.columns["lost"]), 0, "dots", 3),
-            Series("preemptions so far", numbers(drawn.columns["so far"]), 1, "line", 0),
+            Series("preemptions so far", numbers(drawn.columns["so far"]), 1, "step", 0),
         ],
         sync=name,
     )

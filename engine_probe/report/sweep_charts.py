@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from engine_probe.analysis.overtime import pace
+from engine_probe.analysis.overtime import Pace, Reals, pace
 from engine_probe.analysis.points import PointFigures, cache_of, levels
 from engine_probe.analysis.prefix_cache import CacheLevel
 from engine_probe.analysis.saturation import Saturation, saturation
@@ -23,7 +23,8 @@ REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", 
 FORMS = {"line": "broken line", "curve": "bending curve"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
-WHISKERS = " Over repeats the mean, and its interval with 95 % (Student's t)."
+OUTPUT = Axis("output", "tokens/s")
+WHISKERS = " Over repeats the mean, and its interval with 95 % (Student's t); rings are the repeats themselves."
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,28 @@ def curves(swept: Swept) -> list[Curve]:
     return found
 
 
-def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
+def throughput_charts(drawn: Sequence[Curve]) -> Iterator[Lines]:
+    for xs, alike in by_unit(drawn):
+        yield throughput(xs, alike)
+
+
+def by_unit(drawn: Sequence[Curve]) -> Iterator[tuple[list[float], list[Curve]]]:
+    """Loads of one kind, where there are several to be compared, and the curves over them."""
     for unit in dict.fromkeys(curve.unit for curve in drawn):
         alike = [curve for curve in drawn if curve.unit == unit]
         xs = sorted({each.load for curve in alike for each in curve.figures})
         if len(xs) > 1:
-            yield throughput(xs, alike)
-            yield occupancy(xs, alike)
-            yield latency(xs, alike, "TTFT", "time to first token")
-            yield latency(xs, alike, "TPOT", "time per output token")
-            yield preempted(xs, alike)
-            yield from cache_chart(xs, alike)
+            yield xs, alike
+
+
+def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
+    """All but the first, which stands above the levels."""
+    for xs, alike in by_unit(drawn):
+        yield occupancy(xs, alike)
+        yield latency(xs, alike, "TTFT", "time to first token")
+        yield latency(xs, alike, "TPOT", "time per output token")
+        yield from preempted(xs, alike)
+        yield from cache_chart(xs, alike)
     yield from length_charts([each for curve in drawn for each in curve.figures])
     whole = [point for point in swept.points if point.run and point.anatomy]
     yield from over_time(whole)
@@ -90,9 +102,7 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         form = FORMS[line.line.form]
         series.append(Series(f"{form} fitted", numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
         note += f" The {form} misses them by {line.relative_error:.1%} (root mean square)."
-    return Lines(
-        "Throughput and its regions", note, Axis(drawn[0].unit), [Axis("output", "tokens/s")], list(xs), series, shaded
-    )
+    return Lines("Throughput and its regions", note, Axis(drawn[0].unit), [OUTPUT], list(xs), series, shaded)
 
 
 def steady_rate(point: PointFigures) -> float | None:
@@ -138,62 +148,72 @@ def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str
     return Lines(f"{meaning[:1].upper()}{meaning[1:]}", note, Axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series)
 
 
-def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
+def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
+    """Where the pool cost anything at all."""
     series = []
     for number, curve in enumerate(drawn):
         share = over_loads(xs, curve.figures, lambda each: each.summary.recomputed_share, 100, most=1)
         waited = over_loads(xs, curve.figures, lambda each: each.kv_share, 100, most=1)
         series.append(Series(curve.named("tokens computed twice"), **share, style="both", colour=number))
         series.append(Series(curve.named("time limited by KV"), **waited, style="dashed", colour=number))
+    if not any(value for line in series for value in line.values):
+        return
     note = "Of all scheduled tokens, and of the busy time."
-    return Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
+    yield Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
-    """Throughput of every level over time, and against how full the pool was."""
-    paces = {}
+    """Throughput of every level over time, and against how full the pool was; of repeats each."""
+    paces: dict[str, list[Pace]] = {}
     for point in sorted(points, key=lambda point: point.load):
         assert point.run is not None
         if drawn := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
-            paces[point.name] = drawn
+            paces.setdefault(point.short_name, []).append(drawn)
     if not paces:
         return
-    end = max(each.seconds[-1] for each in paces.values())
-    xs = np.linspace(0, end, COMMON_MOMENTS)
-    lines = {
-        label: np.interp(xs, each.seconds, each.output_tokens_per_s, right=np.nan) for label, each in paces.items()
-    }
-    yield level_lines(
+    xs = np.linspace(0, max(each.seconds[-1] for same in paces.values() for each in same), COMMON_MOMENTS)
+    repeats = " Repeats of a level have its colour." if any(len(same) > 1 for same in paces.values()) else ""
+    yield Lines(
         "Throughput over time, by level",
-        "Each level from its first step on; of repeats the last.",
+        f"Each point from its first step on, in sixtieths of its run.{repeats}",
         Axis("time", "s"),
-        xs,
-        lines,
+        [OUTPUT],
+        moments(xs),
+        [
+            Series(label, numbers(over(xs, each)), shade=place, follows=number > 0)
+            for label, place, same in ordered(paces)
+            for number, each in enumerate(same)
+        ],
     )
-    order = np.argsort(np.concatenate([each.kv_share for each in paces.values()]), kind="stable")
-    shares = np.concatenate([each.kv_share for each in paces.values()])[order] * 100
-    dots: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
-    place = 0
-    for label, each in paces.items():
-        alone = np.full(len(order), np.nan)
-        alone[place : place + len(each.kv_share)] = each.output_tokens_per_s
-        place += len(each.kv_share)
-        dots[label] = alone[order]
-    note = "One dot for each sixtieth of a run; of repeats the last."
-    yield level_lines("Throughput against KV occupancy", note, Axis("KV blocks in use", "%"), shares, dots, "dots")
+    yield Lines(
+        "Throughput against KV occupancy",
+        "One dot for each sixtieth of a run.",
+        Axis("KV blocks in use", "%"),
+        [OUTPUT],
+        numbers(np.sort(joined(each.kv_share for same in paces.values() for each in same)) * 100),
+        list(dots_by_share(paces)),
+    )
 
 
-def level_lines(
-    title: str,
-    note: str,
-    x: Axis,
-    xs: np.ndarray[tuple[int], np.dtype[np.float64]],
-    lines: Mapping[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
-    style: str = "line",
-) -> Lines:
-    most = max(1, len(lines) - 1)
-    series = [
-        Series(label, numbers(values), 0, style, shade=number / most)
-        for number, (label, values) in enumerate(lines.items())
-    ]
-    return Lines(title, note, x, [Axis("output", "tokens/s")], moments(xs), series)
+def over(xs: Reals, drawn: Pace) -> Reals:
+    return np.interp(xs, drawn.seconds, drawn.output_tokens_per_s, right=np.nan)
+
+
+def ordered(paces: Mapping[str, list[Pace]]) -> Iterator[tuple[str, float, list[Pace]]]:
+    """Each level with its place among all, 0 to 1."""
+    for number, (label, same) in enumerate(paces.items()):
+        yield label, number / max(1, len(paces) - 1), same
+
+
+def dots_by_share(paces: Mapping[str, list[Pace]]) -> Iterator[Series]:
+    """Each level at its places on the x that all have in common, in order of how full the pool was."""
+    owner = np.repeat(np.arange(len(paces)), [sum(len(each.kv_share) for each in same) for same in paces.values()])
+    rate = joined(each.output_tokens_per_s for same in paces.values() for each in same)
+    order = np.argsort(joined(each.kv_share for same in paces.values() for each in same), kind="stable")
+    for number, (label, place, _) in enumerate(ordered(paces)):
+        mine = np.where(owner[order] == number, rate[order], np.nan)
+        yield Series(label, numbers(mine), style="dots", shade=place)
+
+
+def joined(parts: Iterable[Reals]) -> Reals:
+    return np.concatenate(list(parts))

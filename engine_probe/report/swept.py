@@ -49,6 +49,12 @@ class SweptPoint:
         return f"{said}, {self.label}" if self.label else said
 
     @property
+    def short_name(self) -> str:
+        """For a legend of many."""
+        said = f"{self.load:g} {self.unit.removeprefix('requests ')}" if self.load else "as the trace says"
+        return f"{said}, {self.label}" if self.label else said
+
+    @property
     def figures(self) -> PointFigures | None:
         if self.anatomy is None:
             return None

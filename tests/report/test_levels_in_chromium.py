@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,33 @@ def sheet(browser: Any, page: Path) -> Iterator[Any]:
 
 def figure(sheet: Any, title: str) -> Any:
     return sheet.locator("figure", has=sheet.get_by_role("heading", name=title, exact=True))
+
+
+def test_each_repeat_of_a_level_is_drawn_over_time(sheet: Any) -> None:
+    """Three lines of one colour, one name, one switch, and a value of each under the mouse."""
+    place = figure(sheet, "Throughput over time, by level")
+    lines = "place => place.plot.series.slice(1).map(each => [each.label, each._stroke, each.show])"
+    drawn = place.locator(".plot").evaluate(lines)
+    assert [label for label, *_ in drawn] == [f"{level} at once" for level in LEVELS for _ in range(3)]
+    assert len({colour for _, colour, _ in drawn}) == len(LEVELS)
+    names = place.locator(".u-legend .u-series:visible .u-label").all_inner_texts()
+    assert [name.removesuffix(":") for name in names[1:]] == [f"{level} at once" for level in LEVELS]
+    place.locator(".u-over").hover(position={"x": 20, "y": 60})
+    told = place.locator(".u-series:visible .u-value").nth(1).inner_text()
+    assert len(told.removesuffix(" tokens/s").split(" / ")) == 3
+    place.locator(".u-legend .u-series:visible th").nth(1).click()
+    assert [show for *_, show in place.locator(".plot").evaluate(lines)] == [False] * 3 + [True] * 12
+
+
+def test_hover_tells_the_mean_its_interval_and_each_repeat(sheet: Any) -> None:
+    place = figure(sheet, "Throughput and its regions")
+    place.locator(".u-over").hover()
+    told = place.locator(".u-value").nth(1).inner_text()
+    numbers = [float(number) for number in re.findall(r"[\d.]+", told.replace(",", ""))]
+    mean, low, high, *each = numbers
+    assert low < mean < high
+    assert len(each) == 3
+    assert mean == pytest.approx(sum(each) / 3, rel=1e-4)
 
 
 @pytest.mark.parametrize("title", ["Goodput", "Cost of a million output tokens", "Revenue, cost and profit"])

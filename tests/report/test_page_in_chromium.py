@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,7 @@ def picture(place: Any) -> str:
 
 def test_drag_zooms_double_click_undoes_and_the_legend_toggles(opened: Open) -> None:
     sheet = opened("run")
-    place = sheet.locator(".plot").nth(1)
+    place = sheet.locator("figure", has=sheet.get_by_role("heading", name="Throughput over time")).locator(".plot")
     place.scroll_into_view_if_needed()
     before = picture(place)
     box = place.locator(".u-over").bounding_box()
@@ -120,27 +122,54 @@ def test_it_fits_a_phone(opened: Open, name: str) -> None:
     assert sheet.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_it_prints_light_and_whole(opened: Open, tmp_path: Path) -> None:
+def test_it_prints_light_and_what_is_open(opened: Open) -> None:
+    """All of a run, and of a sweep the points that somebody opened: a hundred points would be a thousand sheets."""
     sheet = opened("sweep", scheme="dark")
-    assert len(sheet.pdf(path=tmp_path / "report.pdf")) > 10_000
+    closed = sheets(sheet.pdf())
+    sheet.locator("summary").first.click()
+    assert sheets(sheet.pdf()) >= closed + 2
     sheet.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert plots(sheet) == sheet.locator(".plot").count()
     assert sheet.evaluate("document.documentElement.dataset.theme") == "light"
 
 
+def sheets(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+
+def test_no_column_is_cut_off_on_paper(opened: Open) -> None:
+    """A4 is 703 pixels wide between its margins."""
+    sheet = opened("sweep", width=703)
+    sheet.emulate_media(media="print")
+    edges = sheet.locator(".wide:visible").evaluate_all("all => all.map(one => [one.scrollWidth, one.clientWidth])")
+    assert edges
+    assert all(needed <= there for needed, there in edges)
+
+
 def test_charts_of_one_run_show_the_same_stretch_of_time(opened: Open) -> None:
-    """From the left edge of each to its right edge: the steps, what limits them, the requests, the preemptions."""
+    """From the same left edge to the same right edge: the levels, what limits the steps, requests, preemptions."""
     sheet = opened("run")
     edges = """name => {
       const title = [...document.querySelectorAll('h3')].find(each => each.textContent === name);
-      const {min, max} = title.parentElement.querySelector('.plot').plot.scales.x;
-      return [min, max];
+      const {scales: {x: {min, max}}, bbox: {left, width}} = title.parentElement.querySelector('.plot').plot;
+      return [min, max, left, width];
     }"""
-    found = [
-        sheet.evaluate(edges, name) for name in ("What a step takes", "What limits, when", "Requests", "Preemptions")
-    ]
+    found = [sheet.evaluate(edges, name) for name in (*STEPPED, "What limits, when", "Requests")]
     assert found[0][0] == 0
-    assert found.count(found[0]) == 4
+    assert found.count(found[0]) == 5
+
+
+STEPPED = ("Admission, queueing and memory pressure", "What a step takes", "Preemptions")
+
+
+def test_what_holds_until_the_next_step_is_not_drawn_as_a_slope(pages: dict[str, Path]) -> None:
+    """Between two steps of 50 ms as many requests run as before."""
+    styles = {chart["title"]: {each["style"] for each in chart["series"]} for chart in charts(pages["run"])}
+    assert [styles[title] - {"step", "dots"} for title in STEPPED] == [set()] * 3
+
+
+def charts(page: Path) -> list[dict[str, Any]]:
+    told = re.findall(r'"charts" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
+    return [chart for chart in json.loads(told[0]) if chart["kind"] == "lines"]
 
 
 def test_a_line_that_is_dashed_is_dashed_in_its_legend(opened: Open) -> None:

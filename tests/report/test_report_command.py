@@ -16,7 +16,7 @@ from recorded import facts, ran, table, write_run, write_sweep
 from engine_probe.analysis.anatomy import anatomy
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
-from engine_probe.report.page import run_page
+from engine_probe.report.run_page import run_page
 from engine_probe.run import load
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e"

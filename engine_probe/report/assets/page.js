@@ -5,8 +5,14 @@
   const root = document.documentElement;
   const drawn = new Map();
   const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
+  // Ordered series go from dark to bright, so that they are told apart without colours too; the ends that the paper would swallow are left out.
+  const ORDERED = [[13, 8, 135], [84, 2, 163], [139, 10, 165], [185, 50, 137], [219, 92, 104], [244, 136, 73], [254, 188, 43], [240, 249, 33]];
+  const between = (place) => {
+    const at = place * (ORDERED.length - 1), from = Math.min(ORDERED.length - 2, Math.floor(at));
+    return `rgb(${ORDERED[from].map((value, part) => Math.round(value + (ORDERED[from + 1][part] - value) * (at - from))).join(" ")})`;
+  };
   const seriesColour = (line) => line.shade == null ? colour(`c${line.colour % 8}`)
-    : `hsl(${225 - 215 * line.shade} 70% ${root.dataset.theme === "dark" ? 66 : 42}%)`;
+    : between(root.dataset.theme === "dark" ? 0.28 + 0.72 * line.shade : 0.8 * line.shade);
   const make = (tag, text, parent) => {
     const node = document.createElement(tag);
     node.textContent = text;
@@ -18,7 +24,7 @@
 
   const axis = (spec, more) => ({
     stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("line"), width: 1 },
-    label: spec.unit ? `${spec.label} (${spec.unit})` : spec.label, labelSize: 20, font: "12px system-ui, sans-serif",
+    label: spec.unit ? `${spec.label} (${spec.unit})` : spec.label, labelSize: LABEL, font: "12px system-ui, sans-serif",
     labelFont: "12px system-ui, sans-serif", values: (_, values) => ticks(values), ...more,
   });
 
@@ -59,10 +65,11 @@
     u.ctx.restore();
   });
 
-  // The interval of each value that has one.
+  // The interval of each value that has one, and what it was made of.
   const drawWhiskers = (series) => (u) => series.forEach((line, number) => {
     if (!line.low?.length || !u.series[number + 1].show) return;
     u.ctx.save();
+    u.ctx.globalAlpha = 0.65;
     u.ctx.beginPath();
     u.ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
     u.ctx.clip();
@@ -77,6 +84,11 @@
       u.ctx.moveTo(x, ends[0]);
       u.ctx.lineTo(x, ends[1]);
       for (const y of ends) { u.ctx.moveTo(x - cap, y); u.ctx.lineTo(x + cap, y); }
+      for (const value of line.each?.[at] || []) {
+        const y = u.valToPos(value, `y${line.axis}`, true);
+        u.ctx.moveTo(x + cap * 0.75, y);
+        u.ctx.arc(x, y, cap * 0.75, 0, 2 * Math.PI);
+      }
       u.ctx.stroke();
     });
     u.ctx.restore();
@@ -96,19 +108,34 @@
     const [from, to] = stretches[spec.sync] || [least >= 0 && least <= most / 2 ? 0 : least - (most - least) * 0.02, most + (most - least) * 0.02];
     return from < to ? [from, to] : [from, from + 1];
   };
+  // Charts of one stretch of time stand under one another, their moments too; a phone has no room for that.
+  const aligned = (spec, width) => spec.sync && width >= 480;
+  const SIDE = 60, LABEL = 20;
   const room = (_, values) => 20 + 7 * Math.max(2, ...(values || []).map((value) => String(value ?? "").length));
   const markers = (spec) => ({ width: 3, dash: (_, number) => spec.series[number - 1]?.style === "dashed" ? "dashed" : spec.series[number - 1]?.style === "dots" ? "dotted" : "solid", fill: () => "transparent" });
 
   const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
 
+  // Of a series and those that follow it; of extremes nothing, a mean says enough.
+  const values = (spec, u, first, at) => {
+    if (at == null) return "–";
+    const told = [u.data[first][at]];
+    for (let number = first + 1; spec.series[number - 1]?.follows && spec.series[number - 1].style !== "shade"; number++) told.push(u.data[number][at]);
+    const known = told.filter((value) => value != null);
+    return known.length ? known.map((value, place) => shown(value, place === known.length - 1 ? spec.y[spec.series[first - 1].axis].unit : "")).join(" / ") : "–";
+  };
+  const interval = (line, at) => line.low?.[at] == null ? ""
+    : ` (${shown(line.low[at])} to ${shown(line.high[at])})${line.each?.[at]?.length ? `: ${line.each[at].map((value) => shown(value)).join(" / ")}` : ""}`;
+
   const drawLines = (spec, place, width) => {
     const series = spec.series.map((line) => {
       const dots = line.style === "dots", shade = line.style === "shade";
       return {
-        class: line.style, alpha: shade ? 0.25 : 1, label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
+        class: line.follows ? "follows" : line.style, alpha: shade ? 0.25 : 1, label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
         ...(line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
+        ...(line.style === "step" ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
         points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line) },
-        value: (_, value, __, at) => shown(value, spec.y[line.axis].unit) + (line.low?.[at] == null ? "" : ` (${shown(line.low[at])} to ${shown(line.high[at])})`),
+        value: (u, _, number, at) => values(spec, u, number, at) + interval(line, at),
       };
     });
     const scales = { x: { time: false, ...(spec.x.log ? { distr: 3 } : { range: across(spec) }) } };
@@ -118,12 +145,13 @@
     const linear = (number) => ({ range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most || 1, Math.min(top(number), (most || 1) * 1.5)) * headroom] });
     const powers = { distr: 3, range: (_, least, most) => [10 ** Math.floor(Math.log10(least || 0.1)), 10 ** Math.ceil(Math.log10(most || 1))] };
     spec.y.forEach((y, number) => { scales[`y${number}`] = y.log ? powers : linear(number); });
-    const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: room, ...(number ? { grid: { show: false } } : {}) }));
+    const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: aligned(spec, width) ? SIDE : room, ...(number ? { grid: { show: false } } : {}) }));
+    const padding = [null, aligned(spec, width) && spec.y.length === 1 ? SIDE + LABEL : null, null, null];
     return new uPlot({
-      width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
+      padding, width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
       series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
       hooks: { drawClear: [fillRegions(spec.regions || [])], draw: [drawWhiskers(spec.series), drawMarks(spec.marks || []), nameRegions(spec.regions || [])], setSeries: [(u, number, options) => {
-        if (options.show != null && spec.series[number]?.style === "shade") u.setSeries(number + 1, { show: options.show });
+        if (options.show != null && spec.series[number]?.follows) u.setSeries(number + 1, { show: options.show });
       }] },
     }, [spec.xs, ...spec.series.map((line) => spec.y[line.axis].log ? line.values.map((value) => value > 0 ? value : null) : line.values)], place);
   };
@@ -153,9 +181,9 @@
       told.textContent = span ? `${spec.rows[span[0]]}: ${spec.kinds[span[1]]}, ${shown(span[2], "s")} to ${shown(span[3], "s")} (${shown(span[3] - span[2], "s")})` : "";
     };
     const plot = new uPlot({
-      width, height: rows * one + 76, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
+      padding: [null, aligned(spec, width) ? SIDE + LABEL : null, null, null], width, height: rows * one + 76, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
       scales: { x: { time: false, range: across(spec) }, y: { range: () => [rows, 0] } },
-      axes: [axis({ label: "time", unit: "s" }, { size: 34 }), axis({ label: rows > 1 ? "requests" : "" }, { size: 56, splits: () => [], values: () => [] })],
+      axes: [axis({ label: "time", unit: "s" }, { size: 34 }), axis({ label: rows > 1 ? "requests" : " " }, { size: aligned(spec, width) ? SIDE : 30, labelSize: LABEL, splits: () => [], values: () => [] })],
       series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { draw: [paint], setCursor: [tell] },
     }, [[from, to], [null, null]], place);
     const key = make("div", "", place);
@@ -194,8 +222,7 @@
   addEventListener("beforeprint", () => {
     before = root.dataset.theme;
     root.dataset.theme = "light";
-    document.querySelectorAll("details").forEach((part) => { part.open = true; });
-    drawAll(660);
+    drawAll(660);  // what is closed stays closed: a sweep of many points would fill hundreds of sheets
   });
   addEventListener("afterprint", () => theme(before));
   let width = innerWidth, waiting = 0;

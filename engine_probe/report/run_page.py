@@ -1,0 +1,109 @@
+"""The page of one run, and the part that each point of a sweep's page has in common with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine_probe.analysis.anatomy import Anatomy
+from engine_probe.analysis.limits import LIMITS
+from engine_probe.analysis.summary import PERCENTILES
+from engine_probe.errors import InputError
+from engine_probe.report.ceilings import ceilings
+from engine_probe.report.html import Html, element, grid, joined, says, tiles
+from engine_probe.report.memory_view import memory_figure, memory_words
+from engine_probe.report.money import Money
+from engine_probe.report.money_view import money_section
+from engine_probe.report.page import Page, heading
+from engine_probe.report.plain import model_name
+from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
+from engine_probe.report.run_charts import load_charts, request_charts, step_charts
+from engine_probe.report.telemetry_charts import telemetry_charts
+from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
+from engine_probe.report.verdicts import run_verdicts
+from engine_probe.run import Run
+
+POINTS = 4000  # moments of a line; shared by the points of a sweep
+
+
+def run_page(run: Run, found: Anatomy, money: Money | None = None) -> str:
+    page = Page(f"engine_probe: {model_name(run)}")
+    body = joined((*run_body(page, run, found, POINTS), money_section(money) if money else ""))
+    return page.document(heading(model_name(run), origin(run)), body, settings(run))
+
+
+def origin(run: Run) -> str:
+    versions, clock = run.facts["versions"], run.facts["clock"]
+    return f"vLLM {versions['vllm']} ({versions['distribution']}), recorded {clock['wall'][:19]} UTC in {run.folder}"
+
+
+def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html]:
+    """What it came to, what happened when, what single requests saw, and the hardware below; at least one step long."""
+    summary, name = found.summary, run.folder.name
+    for note in summary.notes:
+        yield element("div", note, class_="warning")
+    yield tiles(run_tiles(found))
+    yield says([*run_verdicts(found), *headlines(summary)])
+    yield from map(page.figure, load_charts(run, found.limits, name, points))
+    yield limit_table(found)
+    yield from map(page.figure, request_charts(run, name, points))
+    if found.tax.worst:
+        worst = ([each.request_id, f"{each.preemptions:,}", duration(each.away_ns)] for each in found.tax.worst)
+        yield section("Longest away by preemption", grid(["request", "preemptions", "away"], worst))
+    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "from what"]
+    judged = says(line.plain for line in judgements(summary) if line.plain not in summary.notes)
+    yield section("Latencies", grid(titles, latency_rows(summary), text=(0, len(titles) - 1)), judged)
+    yield from map(page.figure, step_charts(run, name, points))
+    yield from map(page.figure, roofline_chart(found.roofline))
+    yield says(roofline_words(found.roofline))
+    yield from memory_figure(run.facts, summary)
+    yield says(memory_words(run.facts, summary))
+    yield from meanwhile(page, run)
+
+
+def run_tiles(found: Anatomy) -> Iterator[tuple[str, str]]:
+    summary = found.summary
+    yield "output tokens/s", f"{summary.output_tokens_per_s:,.1f}"
+    medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
+    yield from ((f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
+    yield "KV blocks in use, at most", f"{summary.peak_kv_share:.0%}"
+    yield "preemptions", f"{summary.preemptions:,}"
+    yield "limited most by", found.limits.main
+    yield from roofline_tiles(found.roofline)
+
+
+def section(title: str, *parts: Html) -> Html:
+    return joined((element("h3", title), *parts))
+
+
+def meanwhile(page: Page, run: Run) -> Iterator[Html]:
+    """Telemetry; where it is damaged the rest of the page is none the worse."""
+    try:
+        telemetry = run.telemetry
+    except InputError as error:
+        yield element("div", str(error), class_="warning")
+        return
+    for chart in telemetry_charts(telemetry, int(run.iterations["start_ns"][0].as_py()), run.folder.name):
+        yield page.figure(chart)
+
+
+def limit_table(found: Anatomy) -> Html:
+    rows = [
+        [limit.name, f"{found.limits.shares[limit.name]:.1%}", limit.meaning, limit.rule]
+        for limit in LIMITS
+        if found.limits.shares[limit.name]
+    ]
+    table = grid(["limit", "of busy time", "meaning", "rule, per step"], rows, text=(0, 2, 3))
+    return section("What limits", table)
+
+
+def settings(run: Run) -> Html:
+    kv, limits = run.facts["kv"], run.facts["limits"]
+    rows = [
+        ["model", run.facts["model"]["name"]],
+        ["KV pool", f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**20:,.1f} MiB"],
+        ["batch", f"max_num_seqs {limits['max_num_seqs']:,}, {limits['max_num_batched_tokens']:,} tokens a step"],
+        ["executor", f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}"],
+        ["host", run.facts["process"]["host"]],
+    ]
+    told = grid(["what", "value"], rows, text=(0, 1))
+    return joined((element("h2", "Settings"), told, ceilings(run.facts)))

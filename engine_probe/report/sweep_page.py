@@ -1,0 +1,140 @@
+"""The page of a sweep: where the knee is, its levels and curves, and each point below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import mean
+
+from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.regions import MEANINGS, letter
+from engine_probe.report.across_charts import across_charts
+from engine_probe.report.advice_view import advice_section, advised
+from engine_probe.report.html import Html, element, grid, joined, says, tiles
+from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
+from engine_probe.report.load_effect import effect_table, load_effects
+from engine_probe.report.money import Money
+from engine_probe.report.money_charts import money_charts
+from engine_probe.report.money_view import money_section
+from engine_probe.report.page import Page, heading
+from engine_probe.report.plain import model_name
+from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
+from engine_probe.report.reference_view import drawn_beside, reference_section
+from engine_probe.report.references import beside
+from engine_probe.report.run_page import POINTS, origin, run_body, settings
+from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
+from engine_probe.report.sweep_charts import Curve, sweep_charts, throughput_charts
+from engine_probe.report.swept import Swept, SweptPoint
+from engine_probe.report.verdicts import sweep_verdicts
+
+LEAST_POINTS = 300
+
+
+def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:
+    page = Page(f"engine_probe: {swept.question}")
+    body = joined(sweep_body(page, swept, curves, money))
+    first = next((point.run for point in swept.points if point.run), None)
+    below = f"{len(swept.points)} points in {swept.folder}" + (
+        f"; {model_name(first)}, {origin(first)}" if first else ""
+    )
+    return page.document(heading(swept.question, below), body, settings(first) if first else "")
+
+
+def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) -> Iterator[Html]:
+    """First where growth ends, in words and in a picture; then what to do about it; the details below."""
+    for point in swept.points:
+        if point.anatomy is None:
+            yield element("div", f"{point.name} was not measured: {point.reason}", class_="warning")
+    telling = [curve for curve in curves if curve.worth_words or len(curves) == 1]
+    for curve in telling:
+        yield element("h2", curve.label) if curve.label else Html()
+        yield tiles(curve_tiles(curve))
+        told = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
+        yield says([*told, *repeats_note(curve.figures)])
+    published = beside(swept.reference, swept, curves) if swept.reference else []
+    yield from (page.figure(drawn_beside(chart, published)) for chart in throughput_charts(curves))
+    yield level_grid(curves)
+    yield element("p", " ".join(f"{meaning}." for meaning in MEANINGS.values()), class_="soft")
+    yield says(offers(swept, curves))
+    yield advice_section(advised(swept, curves))
+    for chart in (*slo_charts(curves), *sweep_charts(swept, curves), *across_charts(swept, curves)):
+        yield page.figure(drawn_beside(chart, published))
+    for curve in telling:
+        yield effect_table(load_effects(swept.curves[curve.label], swept.scores), curve.label)
+    if swept.reference:
+        yield reference_section(swept.reference, published)
+    yield money_section(money)
+    yield from map(page.figure, money_charts(money))
+    yield element("section", element("h2", "Each point"), *each_point(page, swept), class_="each")
+
+
+def each_point(page: Page, swept: Swept) -> Iterator[Html]:
+    """Closed until somebody asks; repeats of one level together."""
+    whole = [point for point in swept.points if point.anatomy]
+    places = {label: place for place, label in enumerate(swept.curves)}
+    for point in sorted(whole, key=lambda each: (places[each.label], each.load)):
+        assert point.run is not None
+        assert point.anatomy is not None
+        points = max(LEAST_POINTS, POINTS // len(whole))
+        title = element("summary", told_apart(point, whole))
+        yield element("details", title, *run_body(page, point.run, point.anatomy, points))
+
+
+def told_apart(point: SweptPoint, points: Sequence[SweptPoint]) -> str:
+    """Its name, and which of its repeats it is."""
+    alike = [each.id for each in points if each.name == point.name]
+    return point.name if len(alike) == 1 else f"{point.name}, {alike.index(point.id) + 1} of {len(alike)}"
+
+
+def curve_tiles(curve: Curve) -> Iterator[tuple[str, str]]:
+    """Where the knee is, at a glance."""
+    found = curve.found
+    if found.best:
+        yield f"highest output tokens/s, at {found.best.load:g}", f"{found.best.output_tokens_per_s:,.1f}"
+    if found.saturation:
+        low, high = found.saturation.low, found.saturation.high
+        about = f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
+        yield f"{curve.unit}: growth ends", about
+    if found.kv.reached is not None:
+        yield f"{curve.unit}: waiting for KV blocks begins", f"{found.kv.reached:g}"
+    if found.best and curve.figures:
+        (best, *_) = (figures for figures in curve.figures if figures.load == found.best.load)
+        yield "limited most by, there", best.limits.main
+
+
+LEVEL_TITLES = (
+    *("load", "output tokens/s", "TTFT p50", "TPOT p50", "running mean", "waiting peak", "KV peak", "preempted"),
+    "computed twice",
+)
+
+
+def level_grid(curves: Sequence[Curve]) -> Html:
+    """A row for each load; columns that would say nothing are left out."""
+    cached, labelled = worth_a_column(curves), any(curve.label for curve in curves)
+    titles = [*LEVEL_TITLES, *["from prefix cache"] * cached, "limited most by", "region", *["settings"] * labelled]
+    rows = (
+        [
+            *level_row(curve, same),
+            *[cache_cell(same)] * cached,
+            limits_cell(same),
+            letter(curve.found, same[0].load),
+            *[curve.label] * labelled,
+        ]
+        for curve in curves
+        for same in by_load(curve.figures)
+    )
+    return grid(titles, rows, text=(0, *range(titles.index("limited most by"), len(titles))))
+
+
+def level_row(curve: Curve, same: Sequence[PointFigures]) -> list[str]:
+    """One load, over its repeats."""
+    return [
+        f"{same[0].load:g} {curve.unit.removeprefix('requests ')}",
+        mean_cell(same, lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format),
+        duration_cell(same, "TTFT", 50),
+        duration_cell(same, "TPOT", 50),
+        f"{mean(each.summary.mean_running for each in same):.1f}",
+        f"{max(each.summary.peak_waiting for each in same):,}",
+        f"{max(each.summary.peak_kv_share for each in same):.0%}",
+        f"{mean(each.summary.preemptions for each in same):,.4g}",
+        f"{mean(each.summary.recomputed_share for each in same):.1%}",
+    ]
