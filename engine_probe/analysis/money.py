@@ -13,7 +13,7 @@ from typing import Any
 
 from engine_probe.analysis.energy import Energy
 from engine_probe.analysis.prices import Prices
-from engine_probe.analysis.repeats import Repeated, repeated
+from engine_probe.analysis.repeats import Repeated, pooled
 from engine_probe.analysis.summary import Summary
 
 PER_HOUR = 3600.0
@@ -264,10 +264,15 @@ def accounts(done: Sequence[Work], prices: Prices) -> Accounts:
         notes.append("the energy of the host is not in the cost: nothing records it (power.host_watts names it)")
     told = [note for each in done if isinstance(each.energy, Energy) for note in each.energy.notes]
     ordered = sorted(done, key=lambda each: each.load)
-    levels = []
-    for load, same in groupby(ordered, key=lambda each: each.load):
-        books = [Books(each, prices, with_energy) for each in same]
-        levels.append(Level(load, {each.name: repeated([each.value(one) for one in books]) for each in MONEY}))
+    books = {
+        load: [Books(each, prices, with_energy) for each in same]
+        for load, same in groupby(ordered, key=lambda each: each.load)
+    }
+    figures = {each.name: pooled([[each.value(one) for one in same] for same in books.values()]) for each in MONEY}
+    levels = [
+        Level(load, {name: over_loads[place] for name, over_loads in figures.items()})
+        for place, load in enumerate(books)
+    ]
     sources = dict.fromkeys(name for each in done if isinstance(each.energy, Energy) for name in each.energy.sources)
     return Accounts(
         prices=prices,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine_probe.analysis.lines import Kind
+from engine_probe.analysis.lines import NEAR, Kind
 from engine_probe.analysis.saturation import Boundary, Saturation
 
 LETTERS: dict[Kind, str] = {"spare": "A", "shared": "B", "plateau": "B+", "overload": "C"}
 MEANINGS: dict[Kind, str] = {
-    "spare": "A, spare capacity: throughput grows in proportion",
-    "shared": "B, shared capacity: it grows more slowly",
-    "plateau": "B+, all capacity shared: it no longer grows",
-    "overload": "C, overload: it falls",
+    "spare": f"A, spare capacity: a request gets at least {NEAR:.0%} of the tokens/s that it gets alone",
+    "shared": "B, shared capacity: it gets less, throughput still grows",
+    "plateau": "B+, all capacity shared: throughput no longer grows",
+    "overload": "C, overload: throughput falls",
 }
 SURE = 0.9  # below it the words say so
 
@@ -20,7 +20,7 @@ SURE = 0.9  # below it the words say so
 def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
     """Where proportional growth ends, where growth ends, what follows, and how sure each is."""
     if found.equilibrium:
-        yield f"Throughput grows in proportion up to {where(found.equilibrium)} {unit} (equilibrium point)."
+        yield f"Spare capacity ends at {where(found.equilibrium)} {unit} (equilibrium point)."
     if found.saturation:
         last = found.levels[-1].load
         after = "falls" if found.region(last) == "overload" else "stays level"
@@ -33,8 +33,15 @@ def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
 
 def where(end: Boundary) -> str:
     """The range is what the levels leave open with 95 %."""
-    open_ = "" if f"{end.low:.3g}" == f"{end.high:.3g}" else f" (between {end.low:.3g} and {end.high:.3g})"
-    return f"{end.load:.3g}{open_}"
+    at, low, high = map(place, (end.load, end.low, end.high))
+    return at if low == high else f"{at} (between {low} and {high})"
+
+
+def place(load: float) -> str:
+    """A measured level as it is; what lies between two, of a curve that bends, in two figures."""
+    if load == int(load):
+        return f"{load:g}"
+    return f"about {load:.2g}" if load < 10 else f"about {load:.0f}"
 
 
 def percent(share: float) -> str:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.comparison import SIGNIFICANT, welch
+from engine_probe.analysis.comparison import SIGNIFICANT
 from engine_probe.analysis.growth import Growth, growth
 from engine_probe.analysis.lines import Kind
+from engine_probe.analysis.repeats import Noise, Repeated, noise
 
+FULL = 0.995  # of the pool: more reads as 100 %
 MISFIT = 0.1  # root mean square of the relative errors: beyond it there is no such line
 
 
@@ -25,12 +27,6 @@ class Level:
     peak_kv_share: float
     waited_for_kv: bool  # a request waited for KV blocks, or lost them
     repeated: tuple[float, ...] = ()  # the throughput of each repeat
-
-    @property
-    def spread(self) -> float | None:
-        """Relative standard deviation over the repeats."""
-        several = len(self.repeated) > 1
-        return float(np.std(self.repeated, ddof=1)) / self.output_tokens_per_s if several else None
 
 
 @dataclass(frozen=True)
@@ -70,17 +66,30 @@ class Saturation:
     notes: tuple[str, ...]
 
     @property
-    def kv_headroom(self) -> float | None:
-        """Share of the pool that was free at the best level when it was fullest."""
-        return None if self.best is None else 1 - self.best.peak_kv_share
+    def with_room(self) -> Level | None:
+        """The best level, or the highest below it at which the pool was never full."""
+        upto = [level for level in self.levels if self.best and level.load <= self.best.load]
+        return next((level for level in reversed(upto) if level.peak_kv_share < FULL), None)
+
+    @property
+    def noise(self) -> Noise | None:
+        """How far repeats of a level lie apart, all levels together; None without repeats."""
+        return noise([level.repeated for level in self.levels if level.repeated])
+
+    def interval(self, level: Level) -> Repeated:
+        """Of its throughput."""
+        known = self.noise
+        rate, count = level.output_tokens_per_s, max(1, len(level.repeated))
+        return known.around(rate, count) if known else Repeated(rate, count)
 
     @property
     def not_different(self) -> tuple[Level, ...]:
-        """Levels whose repeats cannot be told from the best one's (Welch's t-test at 5 %, each by itself)."""
-        if self.best is None:
+        """Levels that repeats do not tell from the best one (t-test with the noise of all levels, each by itself)."""
+        known, best = self.noise, self.best
+        if known is None or best is None:
             return ()
-        tested = ((level, welch(level.repeated, self.best.repeated)) for level in self.levels if level is not self.best)
-        return tuple(level for level, p in tested if p is not None and p >= SIGNIFICANT)
+        others = (level for level in self.levels if level is not best and level.repeated)
+        return tuple(level for level in others if known.chance(level.repeated, best.repeated) >= SIGNIFICANT)
 
     def region(self, load: float) -> Kind | None:
         """Which part of the curve a level lies in; a boundary belongs to what it ends."""

@@ -21,6 +21,7 @@ class Offer:
     low: float  # between what it lies as far as is known
     high: float | None  # None: higher than all that was tried
     levels: tuple[float, ...]
+    neighbours: bool = False  # low and high are the measured levels next to it, not the range that the fit leaves open
 
 
 def sharpen_slo(found: MostLoad) -> Offer | None:
@@ -40,12 +41,15 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
     if found.saturation is None:
         grows = found.growth is not None and len(loads) > 1
         return Offer(about, loads[-1], None, (2 * loads[-1], 4 * loads[-1])) if grows else None
-    # It is looked for at measured levels, so the truth lies between the neighbours of the range that is left open.
-    first = sum(load < found.saturation.low for load in loads)
-    last = sum(load <= found.saturation.high for load in loads)
-    open_part = loads[max(0, first - 1) : last + 1]
-    levels = split(open_part)
-    return Offer(about, open_part[0], open_part[-1], levels) if levels else None
+    end = found.saturation
+    if levels := split([load for load in loads if end.low <= load <= end.high]):
+        return Offer(about, end.low, end.high, levels)
+    # It is looked for at measured levels: where they leave none open the truth lies between the neighbours.
+    first = sum(load < end.low for load in loads)
+    last = sum(load <= end.high for load in loads)
+    around = loads[max(0, first - 1) : last + 1]
+    levels = split(around)
+    return Offer(about, around[0], around[-1], levels, neighbours=True) if levels else None
 
 
 def split(loads: Sequence[float]) -> tuple[float, ...]:

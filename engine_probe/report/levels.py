@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
 
 from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.repeats import repeated
+from engine_probe.analysis.repeats import Repeated, pooled, repeated
 from engine_probe.report.charts import of_levels, short
 from engine_probe.report.terminal import duration
 
@@ -30,12 +32,22 @@ def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
     return [list(same) for _, same in groupby(ordered, key=lambda each: each.load)]
 
 
+def intervals(figures: Sequence[PointFigures], value: Value) -> list[Repeated | None]:
+    """Of a rate or a time at each load: the mean over its repeats, its interval from the spread of all levels."""
+    return pooled([[value(each) for each in same] for same in by_load(figures)])
+
+
 def over_loads(
     xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0, most: float = math.inf
 ) -> Drawn:
-    """The mean over repeats at each load; where there are several, its interval, cut at 0 and at `most`, and each."""
+    """The mean over repeats at each load; where there are several, its interval, cut at 0 and at `most`, and each.
+
+    A share, which has a most, scatters by no constant part of itself: its interval is of its own repeats.
+    """
     measured = {same[0].load: [value(each) for each in same] for same in by_load(figures)}
-    told = {load: found for load, values in measured.items() if (found := repeated(values))}
+    alone = [repeated(values) for values in measured.values()]
+    means = alone if math.isfinite(most) else pooled(list(measured.values()))
+    told = {load: found for load, found in zip(measured, means, strict=True) if found}
     several = {load: found for load, found in told.items() if found.high is not None}
     mean = of_levels(xs, ((load, found.mean) for load, found in told.items()), scale)
     if not several:
@@ -52,23 +64,39 @@ def repeats_note(figures: Sequence[PointFigures]) -> list[str]:
     """What "±" means, where it is written; of one curve."""
     if all(len(same) < 2 for same in by_load(figures)):
         return []
-    return ["± is half the interval of the mean over repeats, with 95 % (Student's t)."]
+    return [
+        "± is half the interval of the mean over repeats, with 95 % (Student's t; the relative spread of repeats is "
+        "taken from all levels together)."
+    ]
 
 
 def any_of(values: Sequence[Any]) -> bool:
     return any(value is not None for value in values)
 
 
-def mean_cell(same: Sequence[PointFigures], value: Value, form: Callable[[float], str]) -> str:
-    """`523.1 ± 8%`: with several repeats half the width of the interval of the mean, as a share of it."""
-    found = repeated([value(each) for each in same])
-    if found is None:
-        return "-"
-    return form(found.mean) + (f" ± {found.reach / found.mean:.0%}" if found.reach is not None and found.mean else "")
+@dataclass(frozen=True)
+class Column:
+    """A figure over the loads: `523.1 ± 8%`, or the ± beside the title where it is the same for all."""
+
+    reach: str
+    cells: tuple[str, ...]
 
 
-def duration_cell(same: Sequence[PointFigures], latency: str, percent: int) -> str:
-    return mean_cell(same, lambda each: each.percentile_ns(latency, percent), duration)
+def column(curves: Sequence[Sequence[PointFigures]], value: Value, form: Callable[[float], str]) -> Column:
+    """The means of one curve after the other, each with half the width of its interval as a share of it."""
+    found = [each for figures in curves for each in intervals(figures, value)]
+    means = [form(each.mean) if each else "-" for each in found]
+    reaches = [f" ± {each.reach / each.mean:.0%}" if each and each.reach is not None else "" for each in found]
+    if len(set(reaches)) == 1:
+        return Column(reaches[0].strip(), tuple(means))
+    return Column("", tuple(mean + reach for mean, reach in zip(means, reaches, strict=True)))
+
+
+def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Column]:
+    """Output tokens/s, and the medians of TTFT and TPOT."""
+    times = (partial(PointFigures.percentile_ns, latency=name, percent=50) for name in ("TTFT", "TPOT"))
+    rate = column(curves, lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format)
+    return [rate, *(column(curves, time, duration) for time in times)]
 
 
 def limits_cell(same: Sequence[PointFigures]) -> str:

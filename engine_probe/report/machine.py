@@ -9,9 +9,10 @@ import msgspec
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.capacity import most_load
-from engine_probe.analysis.comparison import METRICS
+from engine_probe.analysis.comparison import METRICS, Metric
 from engine_probe.analysis.money import MONEY
-from engine_probe.analysis.repeats import repeated
+from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
 from engine_probe.report.levels import by_load
 from engine_probe.report.money import Money, worth_showing
@@ -55,12 +56,10 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
 
 def curve_figures(curve: Curve) -> dict[str, Any]:
     limit = most_load(curve.figures) if slo_of(curve) else None
+    told = {metric.name: over_levels(metric, curve.figures) for metric in METRICS}
     levels = [
-        {
-            "load": same[0].load,
-            "figures": {metric.name: repeated([metric.value(each.summary) for each in same]) for metric in METRICS},
-        }
-        for same in by_load(curve.figures)
+        {"load": same[0].load, "figures": {name: values[place] for name, values in told.items()}}
+        for place, same in enumerate(by_load(curve.figures))
     ]
     found = curve.found
     return {
@@ -79,6 +78,12 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
         if curve.worth_words
         else [],
     }
+
+
+def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeated | None]:
+    """Rates and times share their noise over the levels; what has no unit does not."""
+    values = [[metric.value(each.summary) for each in same] for same in by_load(figures)]
+    return pooled(values) if metric.unit else [repeated(each) for each in values]
 
 
 def described(money: Money) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.advice_view import advice_lines, advised
-from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
+from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.load_effect import effect_sentences, load_effects
 from engine_probe.report.memory_view import memory_lines
 from engine_probe.report.plain import plain
@@ -29,7 +29,8 @@ from engine_probe.report.terminal import summary_view
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
-TITLES = ("tokens\n/s", "TTFT\np50", "TPOT\np50", "waiting\npeak", "KV\npeak", "computed\ntwice")
+MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
+TITLES = ("waiting\npeak", "KV\npeak", "computed\ntwice")
 STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload": "red"}
 
 
@@ -105,15 +106,17 @@ def level_table(curves: Sequence[Curve]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     load = curves[0].unit.removeprefix("requests ").replace(" ", "\n").replace("/", "\n/")
     cached = worth_a_column(curves)
-    for title in (load, *TITLES, *(["from\ncache"] if cached else [])):
+    columns = rate_and_latencies([curve.figures for curve in curves])
+    means = (f"{title}\n{told.reach}" for title, told in zip(MEANS, columns, strict=True))
+    for title in (load, *means, *TITLES, *(["from\ncache"] if cached else [])):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("limited\nmost by")  # the one to give way where the terminal is narrow: figures are never cut
     table.add_column("\nregion" if len(curves) == 1 else "\nsettings", no_wrap=True)
-    for curve in curves:
-        for same in by_load(curve.figures):
-            last = region_cell(curve, same[0].load) if len(curves) == 1 else Text(plain(curve.label))
-            found = [cache_cell(same)] if cached else []
-            table.add_row(*cells(same), *found, limits_cell(same), last)
+    levels = [(curve, same) for curve in curves for same in by_load(curve.figures)]
+    for (curve, same), *told in zip(levels, *(each.cells for each in columns), strict=True):
+        last = region_cell(curve, same[0].load) if len(curves) == 1 else Text(plain(curve.label))
+        found = [cache_cell(same)] if cached else []
+        table.add_row(f"{same[0].load:g}", *told, *cells(same), *found, limits_cell(same), last)
     return table
 
 
@@ -124,10 +127,6 @@ def region_cell(curve: Curve, load: float) -> Text:
 
 def cells(same: Sequence[PointFigures]) -> list[str]:
     return [
-        f"{same[0].load:g}",
-        mean_cell(same, lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format),
-        duration_cell(same, "TTFT", 50),
-        duration_cell(same, "TPOT", 50),
         f"{max(each.summary.peak_waiting for each in same):,}",
         f"{max(each.summary.peak_kv_share for each in same):.0%}",
         f"{mean(each.summary.recomputed_share for each in same):.1%}",

@@ -10,7 +10,7 @@ from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.across_charts import across_charts
 from engine_probe.report.advice_view import advice_section, advised
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
-from engine_probe.report.levels import by_load, duration_cell, limits_cell, mean_cell, repeats_note
+from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.load_effect import effect_table, load_effects
 from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
@@ -101,37 +101,43 @@ def curve_tiles(curve: Curve) -> Iterator[tuple[str, str]]:
         yield "limited most by, there", best.limits.main
 
 
-LEVEL_TITLES = (
-    *("load", "output tokens/s", "TTFT p50", "TPOT p50", "running mean", "waiting peak", "KV peak", "preempted"),
-    "computed twice",
-)
+MEANS = ("output tokens/s", "TTFT p50", "TPOT p50")
+COUNTS = ("running mean", "waiting peak", "KV peak", "preempted", "computed twice")
 
 
 def level_grid(curves: Sequence[Curve]) -> Html:
     """A row for each load; columns that would say nothing are left out."""
     cached, labelled = worth_a_column(curves), any(curve.label for curve in curves)
-    titles = [*LEVEL_TITLES, *["from prefix cache"] * cached, "limited most by", "region", *["settings"] * labelled]
+    columns = rate_and_latencies([curve.figures for curve in curves])
+    means = (f"{title} {told.reach}".rstrip() for title, told in zip(MEANS, columns, strict=True))
+    titles = [
+        "load",
+        *means,
+        *COUNTS,
+        *["from prefix cache"] * cached,
+        "limited most by",
+        "region",
+        *["settings"] * labelled,
+    ]
+    levels = [(curve, same) for curve in curves for same in by_load(curve.figures)]
     rows = (
         [
-            *level_row(curve, same),
+            f"{same[0].load:g} {curve.unit.removeprefix('requests ')}",
+            *told,
+            *level_row(same),
             *[cache_cell(same)] * cached,
             limits_cell(same),
             letter(curve.found, same[0].load),
             *[curve.label] * labelled,
         ]
-        for curve in curves
-        for same in by_load(curve.figures)
+        for (curve, same), *told in zip(levels, *(each.cells for each in columns), strict=True)
     )
     return grid(titles, rows, text=(0, *range(titles.index("limited most by"), len(titles))))
 
 
-def level_row(curve: Curve, same: Sequence[PointFigures]) -> list[str]:
+def level_row(same: Sequence[PointFigures]) -> list[str]:
     """One load, over its repeats."""
     return [
-        f"{same[0].load:g} {curve.unit.removeprefix('requests ')}",
-        mean_cell(same, lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format),
-        duration_cell(same, "TTFT", 50),
-        duration_cell(same, "TPOT", 50),
         f"{mean(each.summary.mean_running for each in same):.1f}",
         f"{max(each.summary.peak_waiting for each in same):,}",
         f"{max(each.summary.peak_kv_share for each in same):.0%}",

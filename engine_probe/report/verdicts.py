@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.limits import sentence
 from engine_probe.analysis.regions import region_sentences
-from engine_probe.analysis.repeats import repeated
-from engine_probe.analysis.saturation import KvSaturation, Saturation
+from engine_probe.analysis.saturation import KvSaturation, Level, Saturation
 from engine_probe.analysis.waste import PreemptionTax, Straggler
 from engine_probe.report.swept import AT_ONCE
 from engine_probe.report.terminal import duration
@@ -59,18 +58,18 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
     yield from reversed(growth_ends)
     single = all(len(level.repeated) < 2 for level in found.levels)
     if found.best:
-        over = repeated(found.best.repeated)
-        reach = f" ± {over.reach / over.mean:.0%}" if over and over.reach is not None else ""
+        over = found.interval(found.best)
+        reach = f" ± {over.reach / over.mean:.0%}" if over.reach is not None else ""
         rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
         yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
         if unit == AT_ONCE and found.levels[0].load == 1 and found.best is not found.levels[0]:
             times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
             yield f"That is {times:,.1f} times the throughput of one request after the other."
+        yield from headroom_verdict(found, unit)
+        yield from fall_verdict(found)
         if alike := found.not_different:
-            yield f"Not told apart from it by their repeats: {', '.join(f'{level.load:g}' for level in alike)} {unit}."
+            yield alike_verdict(found, alike, unit)
     yield from kv_verdict(found.kv, unit)
-    if found.kv_headroom is not None:
-        yield f"At its best level {found.kv_headroom:.0%} of the KV pool stayed free."
     if found.best and single:
         yield "One run of each level: how far repeats would lie apart is not known."
     if single and found.growth and found.growth.relative_error > ROUGH:  # with repeats a test says it, in the notes
@@ -80,6 +79,36 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
         )
     for note in found.notes:
         yield f"{note[:1].upper()}{note[1:]}."
+
+
+def fall_verdict(found: Saturation) -> Iterator[str]:
+    """The last level beside the best, where repeats tell them apart: a fall that needs no line to be seen."""
+    last = found.levels[-1]
+    if found.noise and found.best and last is not found.best and last not in found.not_different:
+        loss = 1 - last.output_tokens_per_s / found.best.output_tokens_per_s
+        yield f"At {last.load:g}, the most that was tried, throughput is {loss:.0%} lower: more than repeats scatter."
+
+
+def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
+    assert found.noise is not None
+    loads = ", ".join(f"{level.load:g}" for level in alike)
+    return (
+        f"Not told apart from it by their repeats: {loads} {unit} (t-test at 5 %; repeats scatter by "
+        f"{found.noise.deviation:.1%}, taken from all levels together: {found.noise.freedom} degrees of freedom)."
+    )
+
+
+def headroom_verdict(found: Saturation, unit: str) -> Iterator[str]:
+    """How much of the pool the best level leaves free, or what leaving some of it free costs."""
+    room, best = found.with_room, found.best
+    if room is None or best is None:
+        return
+    free = f"{1 - room.peak_kv_share:.0%} of the KV pool"
+    if room is best:
+        yield f"At its best level {free} stayed free."
+    elif room not in found.not_different:
+        less = 1 - room.output_tokens_per_s / best.output_tokens_per_s
+        yield f"There the KV pool was full; {room.load:g} {unit} left {free} free, with {less:.0%} less throughput."
 
 
 def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:

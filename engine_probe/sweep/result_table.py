@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engine_probe.analysis.lines import NEAR
 from engine_probe.analysis.regions import letter
 from engine_probe.analysis.saturation import Saturation
 from engine_probe.sweep.driven import Between
@@ -29,8 +30,9 @@ PRESSURES = (
     f"at least {RECOMPUTES_SHARE:.0%} of the tokens were computed a second time, after preemptions."
 )
 REGIONS = (
-    "Region, and how sure: A, throughput grows in proportion; B, more slowly; B+, no\n"
-    "longer; C, it falls. It is read off the whole curve."
+    f"Region, and how sure: A, a request gets at least {NEAR:.0%} of what it gets alone; B,\n"
+    "less, but throughput grows; B+, it no longer grows; C, it falls. It is read off\n"
+    "the whole curve."
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 from engine_probe.analysis.capacity import MostLoad, most_load
 from engine_probe.analysis.goodput import Goodput
 from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.repeats import repeated
+from engine_probe.analysis.repeats import pooled, repeated
 from engine_probe.analysis.saturation import Boundary, Level, saturation
 from engine_probe.analysis.sharpen import Offer, sharpen_saturation, sharpen_slo, split
 from engine_probe.analysis.slo import Slo
@@ -177,6 +177,26 @@ def test_a_planted_limit_is_found_within_a_grid_step(seed: int) -> None:
 
 def test_a_knee_that_lies_on_no_level_is_looked_for_around_it() -> None:
     knee = saturation(curve((10, 100), (20, 200), (40, 300), (80, 300), (160, 300)))
-    offered = sharpen_saturation(dataclasses.replace(knee, saturation=Boundary(30, 25, 50, 0.9)))
+    offered = sharpen_saturation(dataclasses.replace(knee, saturation=Boundary(30, 25, 35, 0.9)))
     assert offered is not None
-    assert (offered.low, offered.high) == (20, 80)
+    assert (offered.low, offered.high, offered.neighbours) == (20, 40, True)
+
+
+def test_the_range_that_is_told_is_the_range_that_is_searched() -> None:
+    knee = saturation(curve((10, 100), (20, 200), (40, 300), (80, 300), (160, 300)))
+    offered = sharpen_saturation(dataclasses.replace(knee, saturation=Boundary(40, 20, 80, 0.9)))
+    assert offered is not None
+    assert (offered.low, offered.high, offered.neighbours) == (20, 80, False)
+    assert all(20 < level < 80 for level in offered.levels)
+
+
+def test_noise_is_of_all_groups_together() -> None:
+    """9 and 11, 90 and 110, a tenth off their mean: a deviation of the root of 0.04 / 2; t is 4.303."""
+    ten, hundred, one = pooled([[9, 11], [90, 110], [7]])
+    assert ten is not None
+    assert hundred is not None
+    assert one is not None
+    assert ten.reach == pytest.approx(4.303 * 0.02**0.5 * 10 / 2**0.5, abs=1e-2)
+    assert hundred.reach == pytest.approx(10 * (ten.reach or 0))
+    assert one.reach == pytest.approx(4.303 * 0.02**0.5 * 7, abs=1e-2)
+    assert pooled([[0.0, 0.0], [1, None], [7]]) == [repeated([0.0, 0.0]), None, repeated([7])]

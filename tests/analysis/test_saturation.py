@@ -211,9 +211,26 @@ def test_levels_that_repeats_cannot_tell_from_the_best() -> None:
     repeats = {2: (49.0, 51.0, 50.0), 4: (90.0, 110.0, 100.0), 8: (100.0, 120.0, 110.0)}
     found = saturation([Level(n, sum(rates) / 3, n, 0.5, False, rates) for n, rates in repeats.items()])
     assert [level.load for level in found.not_different] == [4]
-    assert found.best is not None
-    assert found.best.spread == pytest.approx(10 / 110)
+    assert found.noise is not None
+    assert found.noise.freedom == 6
     assert saturation([level(1, 10), level(2, 20)]).not_different == ()
+
+
+def test_two_repeats_of_each_level_tell_levels_apart_together() -> None:
+    """Each pair lies 4 % apart: by itself it would say nothing (one degree of freedom), five of them do."""
+    found = saturation(
+        [Level(n, r, n, 0.5, False, (r * 0.98, r * 1.02)) for n, r in {1: 10, 4: 40, 8: 78, 16: 80, 32: 70}.items()]
+    )
+    assert found.noise is not None
+    assert (found.noise.deviation, found.noise.freedom) == (pytest.approx(0.02 * 2**0.5), 5)
+    assert [level.load for level in found.not_different] == [8]
+
+
+def test_the_best_level_with_room_in_the_pool() -> None:
+    found = saturation([level(4, 40, 0.4), level(8, 80, 0.8), level(16, 90, 1.0), level(32, 70, 0.9)])
+    assert found.with_room is not None
+    assert found.with_room.load == 8
+    assert saturation([level(4, 40, 1.0), level(8, 80, 1.0)]).with_room is None
 
 
 def test_the_pool_fills_between_two_levels() -> None:
