@@ -19,6 +19,7 @@ from engine_probe.errors import EngineProbeError
 COMMANDS = {
     "sweep": "measure a grid of points on one or more engines",
     "profile": "measure one point and watch it live",
+    "perplexity": "measure how well a model predicts a local text",
     "validate": "measure this hardware and say whether it is what was paid for",
     "overhead": "measure what the probe itself costs on this machine",
     "report": "say what a run or a sweep came to and what limits it; --html writes a page",

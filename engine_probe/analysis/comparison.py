@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from engine_probe.analysis.effect import holm
+from engine_probe.analysis.perplexity import PairedChange, Perplexity
 from engine_probe.analysis.summary import Summary
 
 SIGNIFICANT = 0.05
@@ -76,6 +77,14 @@ METRICS = (
     Metric("recomputed_share", "", "less", "tokens computed twice / scheduled", lambda run: run.recomputed_share),
 )
 
+PERPLEXITY = Metric(
+    "perplexity",
+    "",
+    "less",
+    "exp(mean of -ln p over scored tokens)",
+    lambda _: None,  # of an engine and a text, not of a run
+)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -86,6 +95,7 @@ class Change:
     new: tuple[float, ...]
     p: float | None  # None with one run on a side; corrected once `corrected` has seen all
     interval: tuple[float, float] | None = None  # of the difference, at 95 %, this one alone; None with one run
+    paired: PairedChange | None = None  # where both sides answered the same questions: that judges, not the repeats
 
     @property
     def before(self) -> float:
@@ -131,6 +141,13 @@ def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]
         if 0 < len(old) == len(before) and 0 < len(new) == len(after):
             found.append(Change(metric, old, new, *difference(old, new)))
     return found
+
+
+def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChange) -> Change:
+    """Judged by the windows, which are the same on both sides."""
+    ends = paired.interval
+    interval = None if ends is None else (before.value * ends[0], before.value * ends[1])
+    return Change(PERPLEXITY, (before.value,), (after.value,), paired.p(), interval, paired)
 
 
 def welch(old: Sequence[float], new: Sequence[float]) -> float | None:

@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.comparison import METRICS, SIGNIFICANT, Change, difference
+from engine_probe.analysis.comparison import METRICS, PERPLEXITY, SIGNIFICANT, Change, difference
+from engine_probe.analysis.perplexity import PairedChange
 from engine_probe.errors import InputError
 
 FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*")
@@ -38,6 +39,8 @@ class Gate:
 
     def judge(self, change: Change) -> Judged:
         """A change from zero is beyond every bound above."""
+        if change.paired is not None:
+            return self._judge_pairs(change.paired)
         at_bound = [value * (1 + self.percent / 100) for value in change.old]
         both, around = difference(at_bound, change.new)
         p = None if both is None else both / 2
@@ -47,13 +50,23 @@ class Gate:
             return Judged("cannot tell", p)
         return Judged("broken" if beyond else "holds", p)
 
+    def _judge_pairs(self, paired: PairedChange) -> Judged:
+        """By the windows that both sides scored."""
+        bound = self.percent / 100
+        both = paired.p(bound) if bound > -1 else None
+        p = None if both is None else both / 2
+        away = paired.relative - bound
+        if p is not None and p >= SIGNIFICANT and paired.nats.error:
+            return Judged("cannot tell", p)
+        return Judged("broken" if (away < 0 if self.below else away > 0) else "holds", p)
+
 
 def read_gate(text: str) -> Gate:
     found = FORM.fullmatch(text)
     if not found:
         raise InputError(f'--fail-if {text!r} is no bound: write it as "output_tokens_per_s < -5%"')
     name, sign, percent = found.groups()
-    names = [metric.name for metric in METRICS]
+    names = [metric.name for metric in (*METRICS, PERPLEXITY)]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"

@@ -84,10 +84,14 @@ def command(
 
     if folder.is_file():
         report_hardware(folder, page)
+    from engine_probe.report.swept import is_sweep
+    from engine_probe.report.texts import text_folder
+
+    if not is_sweep(folder) and text_folder(folder):
+        report_text(folder)
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.price_list import find_prices, prices_of
     from engine_probe.report.fresh_file import fresh_file
-    from engine_probe.report.swept import is_sweep
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
@@ -121,6 +125,13 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
             file.write(drawn(done).encode())
         click.echo(f"\n{page}")
     sys.exit(code)
+
+
+def report_text(folder: Path) -> NoReturn:
+    """What a model said of a text, by itself."""
+    from engine_probe.commands.perplexity import show
+
+    sys.exit(show(folder))
 
 
 def report_run(folder: Path, console: Console, asked: Asked) -> Made:

@@ -64,6 +64,7 @@ def command(
     from engine_probe.sweep.checks import check_requests
     from engine_probe.sweep.plan import points
     from engine_probe.sweep.read import read_sweep, shipped_names
+    from engine_probe.sweep.texts import check_texts, texts
 
     if list_only:
         for shipped in shipped_names():
@@ -83,6 +84,7 @@ def command(
     if address is None:
         check_plans(points(sweep), cpu().memory_bytes)
     check_requests(points(sweep))
+    check_texts(texts(sweep))
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
         out = out or str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
         results = open_results(resume, out)
@@ -97,7 +99,7 @@ def command(
             sys.exit(130)
         finally:
             if rows:
-                show(rows, results.told)
+                show(rows, results)
     sys.exit(exit_code(rows))
 
 
@@ -169,10 +171,11 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
     """Shows every event, and adds the row of every point to `rows`."""
     from engine_probe.sweep.lanes import Lane
     from engine_probe.sweep.plan import points
-    from engine_probe.sweep.result import PointResult, Unmeasured, Unwatched
+    from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
     from engine_probe.sweep.run import run_sweep
+    from engine_probe.sweep.texts import texts
 
-    todo = [] if sweep.adaptive else points(sweep)  # a search adds its own
+    todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
     folder = results.folder
     with (
         screen_for(ways, todo, folder, verbose) as screen,
@@ -181,7 +184,7 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
         for event in events:
             screen.show(event)
             event = event.event if isinstance(event, Lane) else event
-            if isinstance(event, PointResult | Unmeasured | Unwatched):
+            if isinstance(event, PointResult | Unmeasured | Unwatched | Scored):
                 rows.append(event)
                 results.send()
     order = {point.key: number for number, point in enumerate(todo)}
@@ -200,9 +203,11 @@ def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Sc
     return FleetPlain(todo, verbose) if plain else FleetTerminal(todo)
 
 
-def show(rows: list[Row], folder: str) -> None:
+def show(rows: list[Row], results: Results) -> None:
     from rich.console import Console
 
+    from engine_probe.report.precision_view import precision_view
+    from engine_probe.report.swept import open_sweep
     from engine_probe.sweep.driven import between
     from engine_probe.sweep.folders import LOG_FILE
     from engine_probe.sweep.result import Unmeasured
@@ -213,10 +218,13 @@ def show(rows: list[Row], folder: str) -> None:
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
     console.print()
     show_results(rows, console)
+    if any(row.point.quality is not None for row in rows):
+        console.print(*precision_view(open_sweep(results.folder)), sep="\n")
     if pairs := watching(rows):
         console.print(watching_line(pairs))
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle_line(idle), style="dim")
     console.print(
-        f"Every iteration is recorded below {folder}/points; what vLLM said is in {folder}/{LOG_FILE}.", soft_wrap=True
+        f"Every iteration is recorded below {results.told}/points; what vLLM said is in {results.told}/{LOG_FILE}.",
+        soft_wrap=True,
     )

@@ -11,7 +11,9 @@ from engine_probe.analysis.comparison import Change, changes, corrected
 from engine_probe.analysis.gate import Answer, Gate, Judged
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
+from engine_probe.report.compared_texts import text_changes
 from engine_probe.report.swept import SweptPoint, is_sweep, open_sweep
+from engine_probe.report.texts import NAME, TextPoint, open_alone, text_folder
 from engine_probe.run import Run, load
 
 SAID: dict[Answer, str] = {"broken": "is broken", "holds": "holds", "cannot tell": "is left open"}
@@ -80,7 +82,7 @@ class Comparison:
                 raise InputError(f"--fail-if {gate.text!r}: these runs have no {what}, so it cannot be held")
             for pair, change in told:
                 judged, where = gate.judge(change), f" at {pair.name}" if pair.name else ""
-                said = f"{gate.text} {SAID[judged.answer]}{where}: {moved(change)}, {why(judged)}"
+                said = f"{gate.text} {SAID[judged.answer]}{where}: {moved(change)}, {why(judged, change)}"
                 yield Held(gate, pair, pair.name, judged.answer, judged.p, said)
 
     def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
@@ -99,23 +101,27 @@ def compare(first: Path, others: Sequence[Path], slo: Slo | None = None) -> list
     ]
 
 
-Opened = tuple[str, dict[str, Side], dict[str, str]]
+Opened = tuple[str, dict[str, Side], dict[str, str], dict[str, TextPoint]]
 
 
 def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Comparison:
-    (kind, old, notes), (other, new, more) = first, opened(after)
+    (kind, old, notes, was), (other, new, more, now) = first, opened(after)
     failed = [name for name in old if name in more] + [name for name in new if name in notes]
     if kind != other:
         raise InputError(f"{before} is a {kind} and {after} a {other}: compare two of a kind")
     shared = [name for name in old if name in new]
-    if not shared:
+    texts = text_changes(before, was, after, now)
+    if not shared and not texts.changes:
+        for note in texts.notes:
+            raise InputError(f"{before} and {after} cannot be compared: {note}")
         raise InputError(f"{before} and {after} have no point in common: nothing can be compared")
     alone = [f"only in {before}: {name}" for name in old if name not in new and name not in more]
     alone += [f"only in {after}: {name}" for name in new if name not in old and name not in notes]
-    alone += [*notes.values(), *more.values()]
+    alone += [*notes.values(), *more.values(), *texts.notes]
     pairs = [pair(name, old[name], new[name], slo) for name in shared]
-    others = other_settings(old[shared[0]].runs[0], new[shared[0]].runs[0])
-    return Comparison(str(before), str(after), pairs, [*alone, *others], failed)
+    pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
+    others = other_settings(old[shared[0]].runs[0], new[shared[0]].runs[0]) if shared else ()
+    return Comparison(str(before), str(after), pairs, [*alone, *others], [*failed, *texts.missing])
 
 
 def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
@@ -126,17 +132,20 @@ def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
 def opened(folder: Path) -> Opened:
     """The runs of every point by its name, and by name why a point has none, or not all it should have."""
     if not is_sweep(folder):
+        if text_folder(folder):
+            return "text that was predicted", {}, {}, {NAME: open_alone(folder)}
         run = load(folder)
-        return "run", {"": Side([run])}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}
+        return "run", {"": Side([run])}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}, {}
     points: dict[str, Side] = {}
     notes = {}
-    for point in open_sweep(folder).points:
+    swept = open_sweep(folder)
+    for point in swept.points:
         name = point.name
         if point.run is None or point.anatomy is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:
             points.setdefault(name, Side([], point)).runs.append(point.run)
-    return "sweep", points, notes
+    return "sweep", points, notes, {text.name: text for text in swept.texts}
 
 
 def other_settings(old: Run, new: Run) -> Iterator[str]:
@@ -159,8 +168,11 @@ def moved(change: Change) -> str:
     return f"{change.before:,.4g} to {change.after:,.4g}{unit}, {relative}"
 
 
-def why(judged: Judged) -> str:
+def why(judged: Judged, change: Change) -> str:
+    if change.paired is not None and judged.p is None:
+        return "over a single window chance is not known, so the change itself is held to the bound"
     if judged.p is None:
         return "without repeats on both sides the change itself is held to the bound"
-    more = "; more repeats would tell" if judged.answer == "cannot tell" else ""
+    what = "a longer text" if change.paired is not None else "more repeats"
+    more = f"; {what} would tell" if judged.answer == "cannot tell" else ""
     return f"tested against the bound: one-sided p {judged.p:.2g}{more}"

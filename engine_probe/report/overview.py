@@ -18,6 +18,7 @@ from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies,
 from engine_probe.report.load_effect import effect_sentences, load_effects
 from engine_probe.report.memory_view import memory_lines
 from engine_probe.report.plain import plain
+from engine_probe.report.precision_view import precision_view
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import nothing_beside, reference_rows
 from engine_probe.report.references import Beside, Reference, beside
@@ -67,7 +68,8 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
     console.print()
     for said in offers(swept, curves):
         console.print(Text(plain(said), "dim"), soft_wrap=True)
-    if swept.reference:
+    console.print(*precision_view(swept), sep="\n")
+    if swept.reference and swept.reference.figures:
         console.print(*reference_view(swept.reference, beside(swept.reference, swept, curves)), sep="\n")
     for point in swept.points:
         if point.anatomy is None:

@@ -97,10 +97,20 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     setting: dict[str, str | int] = {}
 
 
+class PublishedPrecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of a table of precisions: throughput and memory relative to the first row."""
+
+    name: str
+    perplexity: Annotated[float, msgspec.Meta(gt=1)]
+    throughput: Annotated[float, msgspec.Meta(gt=0)]
+    memory: Annotated[float, msgspec.Meta(gt=0)]
+
+
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     source: str
-    figures: list[Published]
+    figures: list[Published] = []
+    precisions: list[PublishedPrecision] = []
     doubt: str = ""
     setting: dict[str, str | int] = {}
 

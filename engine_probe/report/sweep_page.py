@@ -17,6 +17,7 @@ from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
 from engine_probe.report.plain import model_name
+from engine_probe.report.precision_view import precision_section
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import drawn_beside, reference_section
 from engine_probe.report.references import beside
@@ -50,6 +51,7 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         yield tiles(curve_tiles(curve))
         told = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
         yield says([*told, *repeats_note(curve.figures)])
+    yield from precision_section(swept)
     published = beside(swept.reference, swept, curves) if swept.reference else []
     yield from (page.figure(drawn_beside(chart, published)) for chart in throughput_charts(curves))
     yield level_grid(curves)
@@ -60,7 +62,7 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         yield page.figure(drawn_beside(chart, published))
     for curve in telling:
         yield effect_table(load_effects(swept.curves[curve.label], swept.scores), curve.label)
-    if swept.reference:
+    if swept.reference and swept.reference.figures:
         yield reference_section(swept.reference, published)
     yield money_section(money)
     yield from map(page.figure, money_charts(money))

@@ -16,6 +16,7 @@ from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE
+from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.run import Run, load
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from engine_probe.report.scores import Scores
 
 RESULT_FILE = "sweep.json"
-POINTS_FOLDER = "points"
 AT_ONCE, USERS, RATE, IN_ALL = "requests at once", "users", "requests/s", "requests in all"
 
 
@@ -72,6 +72,7 @@ class Swept:
     asked: dict[str, Any]  # the sweep's own document
     scores: Scores | None = None  # that others gave the answers
     reference: Reference | None = None  # published figures to be shown beside
+    texts: tuple[TextPoint, ...] = ()  # that its engines were to predict
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
@@ -124,7 +125,9 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         document = json.loads(path.read_bytes())
         sweep = document["sweep"]
         question = str(sweep["question"])
-        rows = document["points"]
+        texts = [row for row in document["points"] if row["point"].get("quality")]
+        rows = [row for row in document["points"] if not row["point"].get("quality")]
+        predicted = tuple(open_text(folder, row, rows) for row in texts)
         ids = [str(row["id"]) for row in rows]
         loads = [load_of(row["point"]) for row in rows]
         labels = curve_labels([row["point"] for row in rows], loads)
@@ -133,7 +136,8 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
     asked = zip(ids, labels, loads, reasons, strict=True)
-    return Swept(folder, question, tuple(open_point(folder, *each, slo) for each in asked), varied, sweep)
+    points = tuple(open_point(folder, *each, slo) for each in asked)
+    return Swept(folder, question, points, varied, sweep, texts=predicted)
 
 
 def load_of(point: dict[str, Any]) -> tuple[float, str]:

@@ -20,6 +20,8 @@ from engine_probe.engine.build import build_llm
 from engine_probe.engine.processes import die_with_parent
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.probe import Probe
+from engine_probe.quality.measured import write_measured
+from engine_probe.quality.scoring import score
 from engine_probe.sweep.driven import WarmedUp, driven, write_answers, write_driven
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import Point
@@ -41,6 +43,11 @@ def measure_all(job: Job, tasks: Iterable[Task], tell: Callable[[Message], None]
     for number, task in enumerate(tasks):
         point = task.point
         try:
+            if point.quality is not None:
+                tell(Began(number))
+                write_measured(Path(task.folder), score(llm, point.quality, tell))
+                tell(Ended(number))
+                continue
             plan = plan_for(llm, point.workload.description())
             tell(Began(number))
             warmed = warm_up(llm, point, first=number == 0)

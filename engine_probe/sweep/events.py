@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.errors import EngineProbeError
+from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
 from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Waiting, Words
@@ -49,5 +50,7 @@ class NeverBeganError(EngineProbeError):
         self.task = task
 
 
-Event = Said | Began | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Left | Lane | None
+Event = (
+    Said | Began | Scoring | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Left | Lane | None
+)
 Running = Generator["Event | Finished", None, Unmeasured | None]

@@ -15,14 +15,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
 from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import about
-from engine_probe.sweep.result import PointResult, Unmeasured, Unwatched
-from engine_probe.sweep.screen import found_line, live_line, place_in, result_line
+from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
+from engine_probe.sweep.screen import found_line, live_line, place_in, result_line, scoring_line
 
 PLAIN_SECONDS = 30  # between signs of life of the same lane in a log
 BAR_WIDTH = 8
@@ -37,7 +38,7 @@ class LaneState:
     cards: tuple[str, ...] = ()
     doing: str = ""
     point: Point | None = None
-    moment: Moment | None = None
+    moment: Moment | Scoring | None = None
     told: float = 0.0  # when something of it was last printed
 
     @property
@@ -48,7 +49,17 @@ class LaneState:
     def state(self) -> str:
         if self.point is None:
             return self.doing
+        if isinstance(self.moment, Scoring):
+            return scoring_line(self.point, self.moment)
         return live_line(self.point, self.moment) if self.moment else f"{self.point.label}: begun"
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """How much is done, and of how much, where that is known."""
+        if isinstance(self.moment, Scoring):
+            return self.moment.done, self.moment.windows
+        total = self.point.workload.output_tokens if self.point else None
+        return (self.moment.output_tokens if self.moment and self.point else 0), total
 
     def hear(self, event: Event, todo: list[Point]) -> None:
         match event:
@@ -58,11 +69,11 @@ class LaneState:
                 self.doing, self.point = text, None
             case Began(number):
                 self.point, self.moment = todo[number], None
-            case Moment():
+            case Moment() | Scoring():
                 self.moment = event
             case Moved():
                 self.host, self.cards, self.point, self.doing = "", (), None, "waiting for another machine"
-            case PointResult() | Unmeasured() | Unwatched():
+            case PointResult() | Unmeasured() | Unwatched() | Scored():
                 self.doing, self.point = "next point", None
 
 
@@ -78,7 +89,7 @@ class Fleetwide:
     def hear(self, event: Event) -> LaneState | None:
         """The lane it is of."""
         number, inner = (event.number, event.event) if isinstance(event, Lane) else (None, event)
-        if isinstance(inner, PointResult | Unmeasured | Unwatched):
+        if isinstance(inner, PointResult | Unmeasured | Unwatched | Scored):
             self._done += 1
             self._measured += number is not None
         if number is None:
@@ -129,7 +140,7 @@ class FleetTerminal:
         inner = event.event if isinstance(event, Lane) else event
         where = f" [dim]{escape(row.place)}[/]" if row and row.place else ""
         match inner:
-            case PointResult() | Unwatched():
+            case PointResult() | Unwatched() | Scored():
                 self._console.print(f"  [green]✓[/] {escape(result_line(inner))}{where}")
             case Unmeasured():
                 self._console.print(f"  [red]✗[/] {escape(result_line(inner))}{where}")
@@ -145,8 +156,7 @@ class FleetTerminal:
         table.add_column(no_wrap=True, min_width=BAR_WIDTH)
         table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
         for lane in at_work[:MOST_SHOWN]:
-            total = lane.point.workload.output_tokens if lane.point else None
-            done = lane.moment.output_tokens if lane.moment and lane.point else 0
+            done, total = lane.progress
             bar = ProgressBar(total=total or 1, completed=done, width=BAR_WIDTH)
             table.add_row(f"  {escape(lane.place)}", bar, escape(lane.state))
         rest = [f"{len(at_work) - MOST_SHOWN} more at work"] if len(at_work) > MOST_SHOWN else []
@@ -182,7 +192,7 @@ class FleetPlain:
                 self._print(text, row)
             case Began(number):
                 self._print(f"{self._all.place_in(number)}: {self._all.todo[number].label}", row)
-            case PointResult() | Unmeasured() | Unwatched():
+            case PointResult() | Unmeasured() | Unwatched() | Scored():
                 self._print(result_line(event.event), row)
                 self._print(self._all.summary(time.monotonic()))
             case Moved():
@@ -194,7 +204,7 @@ class FleetPlain:
             case Words(text) if self._verbose:
                 for line in text.splitlines():
                     self._print(line, row)
-            case None | Moment() if time.monotonic() - row.told >= PLAIN_SECONDS:
+            case None | Moment() | Scoring() if time.monotonic() - row.told >= PLAIN_SECONDS:
                 self._print(row.state, row)
 
     def _print(self, line: str, row: LaneState | None = None) -> None:

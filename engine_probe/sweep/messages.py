@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine_probe.quality.scoring import Scoring
 from engine_probe.sweep.plan import EngineSection, Point
 
 
@@ -53,4 +54,4 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Message = Said | Began | Ended | Refused | Failed
+Message = Said | Began | Scoring | Ended | Refused | Failed

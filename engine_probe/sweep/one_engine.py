@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Watch
 from engine_probe.sweep.engine_lifetime import EngineProcess, started
 from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
@@ -49,7 +50,7 @@ def run_engine(
                         yield watch.progress()
                         if seconds_each is not None and time.monotonic() - begun > seconds_each:
                             raise UnavailableError(f"given up after {seconds_each:g} s (point_seconds)")
-                    case None | Said():
+                    case None | Said() | Scoring():
                         yield message
                     case Began():
                         begun, watch, ever_began = time.monotonic(), Watch(task[2]), True

@@ -11,6 +11,7 @@ import msgspec
 from engine_probe.analysis.slo import Slo
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
+from engine_probe.quality.spec import Quality
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axes import Range, combinations, documents, label
 from engine_probe.sweep.document import Keys, convert
@@ -124,6 +125,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probe: bool = True  # false: the driver's clock alone, to be compared with
     repeats: Positive = 1
     interleave: bool = False  # all points once, then all again: what drifts meets them all alike
+    quality: Quality | None = None  # a text that every engine is to predict, after its points
     point_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1800.0  # a point that takes longer is given up
 
 
@@ -137,6 +139,7 @@ class Point(msgspec.Struct, frozen=True):
     stop: Stop = Stop()
     warm_up: WarmUp = WarmUp()
     probe: bool = True
+    quality: Quality | None = None  # in place of the workload: how well the engine predicts a text
 
     @property
     def concurrency(self) -> int:
@@ -146,6 +149,8 @@ class Point(msgspec.Struct, frozen=True):
     def key(self) -> str:
         asked = msgspec.to_builtins([self.workload, self.stop, self.warm_up])
         content = [self.engine.spec.key, asked, self.probe, self.repeat]
+        if self.quality is not None:
+            content = [self.engine.spec.key, msgspec.to_builtins(self.quality)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -171,6 +176,7 @@ SECTIONS: dict[str, Keys] = {
     "stop.steady": Steady,
     "stop.saturated": Saturated,
     "warm_up": WarmUp,
+    "quality": Quality,
 }
 
 

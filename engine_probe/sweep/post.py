@@ -22,8 +22,7 @@ from engine_probe.sweep.folders import new_log, place_of
 from engine_probe.sweep.lanes import Placed
 from engine_probe.sweep.one_engine import run_engine
 from engine_probe.sweep.plan import EngineSection, Point
-from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.trace import Trace
+from engine_probe.sweep.sent_along import path_of, reading
 
 LOG_BYTES = 1 << 20  # of the log at a time
 PIECE_BYTES = 8 << 20  # of a file at a time: what a call keeps in memory
@@ -142,11 +141,8 @@ class Post:
 
     def _with_files(self, point: Point) -> Point:
         """The point, reading its dataset from here."""
-        prompts = point.workload.prompts
-        if not isinstance(prompts, Dataset | Trace):
-            return point
-        prompts = msgspec.structs.replace(prompts, path=self._copies[prompts.path])
-        return msgspec.structs.replace(point, workload=msgspec.structs.replace(point.workload, prompts=prompts))
+        path = path_of(point)
+        return point if path is None else reading(point, self._copies[path])
 
     def _files(self) -> tuple[tuple[str, int], ...]:
         if self._place is None or not self._place.is_dir():

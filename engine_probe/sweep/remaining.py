@@ -11,7 +11,7 @@ import msgspec
 
 from engine_probe.sweep.estimate import limited
 from engine_probe.sweep.plan import Point
-from engine_probe.sweep.result import Row, Unmeasured, Unwatched
+from engine_probe.sweep.result import Row, Scored, Unmeasured, Unwatched
 
 MINUTES_FROM, HOURS_FROM = 90, 5400  # seconds
 
@@ -26,6 +26,7 @@ class Remaining:
         self._of_load: dict[tuple[str, bytes], list[float]] = defaultdict(list)
         # By engine and number at once: tokens and seconds.
         self._tokens: dict[str, dict[int, tuple[int, float]]] = defaultdict(dict)
+        self._texts: list[float] = []  # seconds of those that were predicted
         self._starts: list[float] = []
         self._starting: float | None = None  # since when
         self._begun: tuple[str, float] | None = None
@@ -43,7 +44,9 @@ class Remaining:
     def ended(self, row: Row) -> None:
         self._left.pop(row.id, None)
         self._begun = None
-        if not isinstance(row, Unmeasured):
+        if isinstance(row, Scored):
+            self._texts.append(row.seconds)
+        elif not isinstance(row, Unmeasured):
             self._learn(row.point, row.driven.seconds if isinstance(row, Unwatched) else row.seconds)
         if self._seconds:
             self._expected = {key: self._expect(key, point) for key, point in self._left.items()}
@@ -73,6 +76,8 @@ class Remaining:
 
     def _expect(self, key: str, point: Point) -> float:
         """As this load took before; else at the rate of the nearest load, of this engine if known; else a mean."""
+        if point.quality is not None:
+            return mean(self._texts) if self._texts else 0.0
         engine, work = self._engine[key], point.workload
         if same := self._of_load.get((engine, msgspec.json.encode(work))):
             return median(same)

@@ -10,9 +10,11 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
+from engine_probe.analysis.perplexity import perplexity
 from engine_probe.analysis.regions import region_sentences
 from engine_probe.analysis.saturation import Level, Saturation, saturation
 from engine_probe.errors import EngineProbeError
+from engine_probe.quality.measured import Measured, read_measured
 from engine_probe.record.folder import COMPLETE
 from engine_probe.run import Run, load
 from engine_probe.sweep.driven import Driven, read_driven
@@ -86,7 +88,23 @@ class PointResult(msgspec.Struct, frozen=True):
         return "waits" if self.kv_waits or self.preemptions else "free"
 
 
-Row = PointResult | Unmeasured | Unwatched
+class Scored(msgspec.Struct, frozen=True):
+    """How well an engine predicted a text; what it said of each window is in the point's folder."""
+
+    id: str
+    point: Point
+    perplexity: float | None  # None where a token has no finite probability
+    reach: float | None  # half the 95 % interval
+    tokens: int
+    windows: int
+    not_finite_tokens: int
+    seconds: float
+    status: str = COMPLETE
+    driven: None = None  # no workload was
+    reason: str = "a text was predicted, so there is no recording"
+
+
+Row = PointResult | Unmeasured | Unwatched | Scored
 
 
 def measure(run: Run, point: Point) -> Row:
@@ -133,12 +151,28 @@ def driven_of(run: Run) -> Driven | None:
 
 def row_at(place: Path, point: Point) -> Row:
     """What was measured into this folder."""
+    if point.quality is not None:
+        return scored(place, point, read_measured(place))
     if point.probe:
         return measure(load(place), point)
     return Unwatched(place.name, point, read_driven(place))
 
 
-def finished(place: Path, point: Point) -> PointResult | Unwatched | None:
+def scored(place: Path, point: Point, found: Measured) -> Scored:
+    known = perplexity(found.window_nll, found.window_tokens)
+    return Scored(
+        id=place.name,
+        point=point,
+        perplexity=known.value if known else None,
+        reach=known.reach if known else None,
+        tokens=sum(found.window_tokens),
+        windows=len(found.window_tokens),
+        not_finite_tokens=found.not_finite_tokens,
+        seconds=found.seconds,
+    )
+
+
+def finished(place: Path, point: Point) -> PointResult | Unwatched | Scored | None:
     """What an earlier run of the same sweep measured here, if it is whole."""
     if not place.is_dir():
         return None

@@ -16,6 +16,7 @@ from engine_probe.sweep.result import (
     SKIPPED,
     PointResult,
     Row,
+    Scored,
     Unmeasured,
     Unwatched,
     curve,
@@ -46,6 +47,7 @@ def idle_line(found: Between) -> str:
 
 def show_results(results: list[Row], console: Console) -> None:
     """A table for each curve over concurrency, what its words mean, and what they say."""
+    results = [result for result in results if result.point.quality is None]  # those the report tells
     curves: dict[str, list[Row]] = {}
     for result in results:
         curves.setdefault(curve(result.point), []).append(result)
@@ -95,7 +97,7 @@ def region_cell(found: Saturation, row: Row) -> str:
 
 
 def cells(name: str, result: Row) -> list[str]:
-    if isinstance(result, Unmeasured):
+    if isinstance(result, Unmeasured | Scored):
         return [name, *["-"] * 6, f"[{'dim' if result.status == SKIPPED else 'red'}]{result.status}[/]"]
     if isinstance(result, Unwatched):
         tokens = result.driven.answered_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
 from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.messages import Began, Said
@@ -22,6 +24,7 @@ from engine_probe.sweep.result import (
     SKIPPED,
     PointResult,
     Row,
+    Scored,
     Unmeasured,
     Unwatched,
 )
@@ -49,13 +52,27 @@ def live_line(point: Point, now: Moment) -> str:
     )
 
 
+def scoring_line(point: Point, now: Scoring) -> str:
+    told = f": {math.exp(now.nll / now.tokens):.3f} so far" if now.tokens else ""
+    return f"{point.label}{told}, {now.done:,} of {now.windows:,} windows"
+
+
 def result_line(result: Row) -> str:
     start = f"{result.point.label}:"
+    if isinstance(result, Scored):
+        return f"{start} {scored_words(result)}"
     if isinstance(result, Unmeasured):
         return f"{start} {result.reason}"
     if isinstance(result, Unwatched):
         return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, nobody watching"
     return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{ending(result)}"
+
+
+def scored_words(result: Scored) -> str:
+    if result.perplexity is None:
+        return f"none: {result.not_finite_tokens:,} of {result.tokens:,} tokens have no finite probability"
+    reach = "" if result.reach is None else f" ± {result.reach:.2g}"
+    return f"{result.perplexity:.4f}{reach} over {result.tokens:,} tokens in {result.seconds:.1f} s"
 
 
 def ending(result: PointResult) -> str:
@@ -134,9 +151,13 @@ class TerminalScreen:
                 self._tell(self._doing)
                 line = live_line(self._todo[self._number], event)
                 self._bars.update(self._line, completed=event.output_tokens, description=line)
+            case Scoring():
+                self._tell(self._doing)
+                line = scoring_line(self._todo[self._number], event)
+                self._bars.update(self._line, completed=event.done, total=event.windows, description=line)
             case Discovered():
                 self._bars.console.print(found_line(event), highlight=False)
-            case PointResult() | Unmeasured() | Unwatched():
+            case PointResult() | Unmeasured() | Unwatched() | Scored():
                 self._remaining.ended(event)
                 self._bars.update(self._sweep, advance=1)
                 self._bars.update(self._line, visible=False)
@@ -164,6 +185,7 @@ class PlainScreen:
         self._shown_bytes = 0
         self._doing = ""
         self._point: Point | None = None
+        self._scoring: Scoring | None = None  # how far a text is, where the point is one
         self._remaining = Remaining(todo)
         self._since = self._last = time.monotonic()
 
@@ -182,23 +204,26 @@ class PlainScreen:
                 self._remaining.starting(time.monotonic())
                 self._begin(text)
             case Began(number):
-                self._point = self._todo[number]
+                self._point, self._scoring = self._todo[number], None
                 self._remaining.began(self._point, time.monotonic())
                 left = self._remaining.words(time.monotonic())
                 self._begin(f"{place_in(number, self._total)}{left}: {self._point.label}")
             case Reused(number):
                 self._print(f"{place_in(number, self._total)}: measured before")
-            case PointResult() | Unmeasured() | Unwatched():
+            case PointResult() | Unmeasured() | Unwatched() | Scored():
                 self._remaining.ended(event)
                 self._print(f"  {result_line(event)}")
             case Discovered():
                 self._print(found_line(event))
-            case None | Moment():
+            case None | Moment() | Scoring():
+                self._scoring = event if isinstance(event, Scoring) else self._scoring
                 if time.monotonic() - self._last >= PLAIN_SECONDS:
                     self._print(f"  {time.monotonic() - self._since:.0f} s: {self._state(event)}")
 
-    def _state(self, event: Moment | None) -> str:
-        return live_line(self._point, event) if self._point and event else f"still {self._doing}"
+    def _state(self, event: Event) -> str:
+        if self._point and self._scoring:
+            return scoring_line(self._point, self._scoring)
+        return live_line(self._point, event) if self._point and isinstance(event, Moment) else f"still {self._doing}"
 
     def _begin(self, doing: str) -> None:
         self._doing, self._since = doing, time.monotonic()

@@ -23,14 +23,32 @@ def carried(environment: Mapping[str, str]) -> dict[str, str]:
 
 def datasets_of(point: Point, sent: set[str]) -> dict[str, bytes]:
     """What the point reads, unless that machine has it already; `sent` remembers."""
-    prompts = point.workload.prompts
-    if not isinstance(prompts, Dataset | Trace) or prompts.path in sent:
+    path = path_of(point)
+    if path is None or path in sent:
         return {}
-    sent.add(prompts.path)
+    sent.add(path)
     try:
-        return {prompts.path: Path(prompts.path).read_bytes()}
+        return {path: Path(path).expanduser().read_bytes()}
     except OSError as error:
-        raise UnavailableError(f"{prompts.path} cannot be read any longer: {error.strerror}") from error
+        raise UnavailableError(f"{path} cannot be read any longer: {error.strerror}") from error
+
+
+def path_of(point: Point) -> str | None:
+    """The one file that a point reads."""
+    if point.quality is not None:
+        return point.quality.text
+    prompts = point.workload.prompts
+    return prompts.path if isinstance(prompts, Dataset | Trace) else None
+
+
+def reading(point: Point, path: str) -> Point:
+    """The point, with its file elsewhere."""
+    replace = msgspec.structs.replace
+    if point.quality is not None:
+        return replace(point, quality=replace(point.quality, text=path))
+    prompts = point.workload.prompts
+    assert isinstance(prompts, Dataset | Trace)
+    return replace(point, workload=replace(point.workload, prompts=replace(prompts, path=path)))
 
 
 def from_anywhere(engine: EngineSection) -> EngineSection:

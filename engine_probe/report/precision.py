@@ -1,0 +1,127 @@
+"""What precision costs and gives: the engines of a sweep held against the first, on one text and at their best load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from engine_probe.analysis.comparison import Change, corrected, difference
+from engine_probe.analysis.repeats import Repeated, repeated
+from engine_probe.quality.spec import Quality
+from engine_probe.report.swept import Swept, SweptPoint
+from engine_probe.report.texts import TextPoint, changed
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine: how well it predicted the text, how fast it was at best, and what it held."""
+
+    text: TextPoint
+    change: Change | None  # of perplexity, from the first engine; None for itself, and where they do not compare
+    why_not: str  # they do not compare
+    rate: Repeated | None  # output tokens per second where that is highest
+    at: str  # that load
+    relative_rate: float | None
+    rate_p: float | None  # Welch's, of the repeats against the first engine's
+    weights_bytes: int | None  # of all ranks, as vLLM counts them
+    relative_weights: float | None
+    kv_tokens: int | None  # that the pool holds
+
+    @property
+    def name(self) -> str:
+        return self.text.label or (self.text.measured.precision.words if self.text.measured else self.text.id)
+
+
+def engines(swept: Swept) -> list[Engine]:
+    """In the order of the sweep file; the first is what all others are held against."""
+    if not swept.texts:
+        return []
+    first = swept.texts[0]
+    changes = {text.id: changed(first, text) for text in swept.texts[1:]}
+    judged = iter(corrected([change for change in changes.values() if isinstance(change, Change)]))
+    told = {id_: next(judged) if isinstance(change, Change) else change for id_, change in changes.items()}
+    by_id = {point.id: point for point in swept.points}
+    measured = {text.id: [by_id[id_] for id_ in text.beside if by_id[id_].anatomy] for text in swept.texts}
+    base_rates, base_weights = best(measured[first.id])[1], weights(measured[first.id])
+    return [engine(text, told.get(text.id, ""), measured[text.id], base_rates, base_weights) for text in swept.texts]
+
+
+def engine(
+    text: TextPoint,
+    change: Change | str,
+    points: Sequence[SweptPoint],
+    base_rates: Sequence[float],
+    base_weights: int | None,
+) -> Engine:
+    at, rates = best(points)
+    rate, base = repeated(rates), repeated(base_rates)
+    held = weights(points)
+    kv = next((point.run.facts["kv"] for point in points if point.run), None)
+    return Engine(
+        text=text,
+        change=change if isinstance(change, Change) else None,
+        why_not="" if isinstance(change, Change) else change,
+        rate=rate,
+        at=at,
+        relative_rate=rate.mean / base.mean if rate and base and base.mean else None,
+        rate_p=difference(base_rates, rates)[0],
+        weights_bytes=held,
+        relative_weights=held / base_weights if held is not None and base_weights else None,
+        kv_tokens=None if kv is None else kv["blocks"] * kv["block_size_tokens"],
+    )
+
+
+def best(points: Sequence[SweptPoint]) -> tuple[str, list[float]]:
+    """The load with the highest mean over its repeats, and those."""
+    ordered = sorted(points, key=lambda point: (point.load, point.unit))
+    levels: list[tuple[str, list[float]]] = []
+    for (load, unit), same in groupby(ordered, key=lambda point: (point.load, point.unit)):
+        rates = [point.anatomy.summary.output_tokens_per_s for point in same if point.anatomy]
+        levels.append((f"{load:g} {unit}", rates))
+    return max(levels, key=lambda level: sum(level[1]) / len(level[1]), default=("", []))
+
+
+def weights(points: Sequence[SweptPoint]) -> int | None:
+    """None where a rank does not tell."""
+    for point in points:
+        rows = (point.run.facts.get("memory") or []) if point.run else []
+        told = [int(row["weights_bytes"]) for row in rows if row.get("weights_bytes") is not None]
+        if told and len(told) == len(rows):
+            return sum(told)
+    return None
+
+
+JUDGED = (
+    "A change against the first engine is judged by the differences over the same windows, where most of that cancels, "
+    "and corrected for how many are judged."
+)
+
+
+def text_definition(texts: Sequence[TextPoint]) -> Iterator[str]:
+    """What was asked, with its formula; and what must be said about it."""
+    known = next((text.measured for text in texts if text.measured), None)
+    if known is None:
+        return
+    asked, count = known.asked, len(known.window_tokens)
+    lap = f" with an overlap of {asked.overlap:,}, scored once" if asked.overlap else " without overlap"
+    begins = {
+        "window": "each begins with the tokenizer's own beginning (BOS)",
+        "tokenizer": "the text begins with BOS" if known.bos_added else "the tokenizer adds no BOS",
+        "none": "none begins with BOS",
+    }[asked.bos]
+    joined = ", its lines joined by empty ones" if asked.lines == "joined" else ""
+    yield (
+        f"Perplexity of {Path(asked.text).name}{joined}: exp(mean of -ln p) over {sum(known.window_tokens):,} tokens "
+        f"in {count:,} windows of {asked.window:,}{lap}; {begins}; {unscored(asked)}; {known.unused_tokens:,} tokens "
+        "at the end are in no window."
+    )
+    yield "±: what another text of this kind may change (95 %, windows taken as independent); of this text it is exact."
+
+
+def unscored(asked: Quality) -> str:
+    """What has nothing before it."""
+    if asked.bos == "window":
+        return "every token is predicted"
+    return "all but the first token are predicted" if asked.overlap else "the first token of a window is not predicted"
