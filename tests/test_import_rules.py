@@ -36,6 +36,15 @@ FORBIDDEN = {
         "engine_probe.report",
         "engine_probe.commands",
     },
+    "quality": {
+        "torch",
+        "engine_probe.hook",
+        "engine_probe.record",
+        "engine_probe.analysis",
+        "engine_probe.sweep",
+        "engine_probe.report",
+        "engine_probe.commands",
+    },
     "telemetry": {
         "torch",
         "vllm",

@@ -174,5 +174,6 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
     print_sweep(swept, found, console)
     console.print(*money_view(money), sep="\n")
-    code = 0 if swept.points and all(point.anatomy for point in swept.points) else 1
+    whole = all(point.anatomy for point in swept.points) and all(text.perplexity for text in swept.texts)
+    code = 0 if swept.points and whole else 1
     return Made(lambda: sweep_page(swept, found, money).encode(), lambda: sweep_figures(swept, found, money), code)

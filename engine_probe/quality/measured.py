@@ -43,7 +43,7 @@ class Measured(msgspec.Struct, frozen=True):
     window_nll: list[float | None]  # None where a token of it has no finite log-probability
     window_tokens: list[int]
     not_finite_tokens: int
-    unused_tokens: int  # at the end of the text, fewer than a window
+    unused_tokens: int  # at the end of the text, in none of the windows
     bos_added: bool  # whether the first window begins with the tokenizer's own beginning
     seconds: float
 

@@ -9,13 +9,14 @@ import msgspec
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.capacity import most_load
-from engine_probe.analysis.comparison import METRICS, Metric
+from engine_probe.analysis.comparison import METRICS, PERPLEXITY, Metric
 from engine_probe.analysis.money import MONEY
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
 from engine_probe.report.levels import by_load
 from engine_probe.report.money import Money, worth_showing
+from engine_probe.report.precision import Engine, engines
 from engine_probe.report.slo_view import slo_of
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
@@ -49,9 +50,29 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
                 | ({} if point.anatomy else {"reason": point.reason})
                 for point in swept.points
             ],
+            "texts": [predicted(each) for each in engines(swept)],
             "money": accounted(money),
         }
     )
+
+
+def predicted(engine: Engine) -> dict[str, Any]:
+    """How well an engine predicted the text, against the first one."""
+    known, change = engine.text.perplexity, engine.change
+    return {
+        "id": engine.text.id,
+        "name": engine.name,
+        "precision": engine.text.measured and engine.text.measured.precision,
+        PERPLEXITY.name: known and known.value,
+        "interval": known and known.interval,
+        "tokens": known and known.tokens,
+        "windows": known and known.windows,
+        "change": change and {"relative": change.relative, "interval": change.relative_interval, "p": change.p},
+        "relative_output_tokens_per_s": engine.relative_rate,
+        "relative_weights": engine.relative_weights,
+        "kv_tokens": engine.kv_tokens,
+        "reason": engine.why_not or ("" if known else engine.text.why_not) or None,
+    }
 
 
 def curve_figures(curve: Curve) -> dict[str, Any]:
@@ -88,7 +109,7 @@ def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeate
 
 def described(money: Money) -> dict[str, dict[str, str]]:
     """Every metric there can be: its unit and formula."""
-    said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in METRICS}
+    said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
     return said | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
     }

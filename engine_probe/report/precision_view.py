@@ -30,6 +30,7 @@ SHOWN = {"not shown to differ": "not shown to differ", "no repeats": "a single w
 def precision_view(swept: Swept) -> Iterator[RenderableType]:
     found = engines(swept)
     if not found:
+        yield from (Text(plain(said)) for said in nothing_beside(swept.reference))
         return
     yield Text(f"\n{HEAD}", "bold")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
@@ -68,6 +69,7 @@ def text_view(text: TextPoint) -> Iterator[Text]:
 def precision_section(swept: Swept) -> Iterator[Html]:
     found = engines(swept)
     if not found:
+        yield from (element("p", said) for said in nothing_beside(swept.reference))
         return
     yield element("h2", HEAD)
     yield grid(TITLES, [*map(row, found), *published_rows(swept.reference)], text=(0, 1))
@@ -174,6 +176,11 @@ def published_rows(reference: Reference | None) -> list[list[str]]:
         ]
         for each in reference.precisions
     ]
+
+
+def nothing_beside(reference: Reference | None) -> Iterator[str]:
+    if reference is not None and reference.precisions:
+        yield f"Published: {reference.title}. Nothing is beside it: this sweep has no [quality]."
 
 
 def what_was_asked(swept: Swept) -> list[str]:

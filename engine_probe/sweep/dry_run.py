@@ -15,6 +15,7 @@ from engine_probe.sweep.estimate import Estimate, engine_start, estimate, measur
 from engine_probe.sweep.fit import pool_tokens, tokens_at_once
 from engine_probe.sweep.history import Past
 from engine_probe.sweep.plan import Point, SweepFile, Workload, points
+from engine_probe.sweep.texts import texts
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 
 MINUTE, HOUR = 60, 3600
@@ -33,12 +34,18 @@ def show_points(
         table.add_column(title, justify="right", no_wrap=True)
     for point, guess in zip(found, estimates, strict=True):
         table.add_row(*cells(point, past), time_cell(guess))
+    predicted = texts(sweep)
+    for text in predicted:
+        table.add_row(text.key, text.engine.model, text.label, *"-----")
     console.print(table)
     engines = [len(list(group)) for _, group in groupby(found, key=lambda point: point.engine.spec)]
     console.print(
         f"{counted(len(found), 'point')} on {counted(len(engines), 'engine')}"
         + (", of which a search takes as many loads as it needs." if sweep.adaptive else ".")
     )
+    if sweep.quality is not None:
+        told = f"{sweep.quality.text} in windows of {sweep.quality.window:,} tokens; its time is not predicted"
+        console.print(f"After its points each engine predicts a text: {told}.", soft_wrap=True)
     for line in said(found, estimates, past, where, len(engines), sweep):
         console.print(line)
 

@@ -135,7 +135,8 @@ class Post:
 
     def _keep(self, datasets: dict[str, bytes]) -> None:
         for path, content in datasets.items():
-            copy = self._folder() / f"dataset-{len(self._copies)}-{Path(path).name}"
+            copy = self._folder() / f"dataset-{len(self._copies)}" / Path(path).name  # by which reports call it
+            copy.parent.mkdir()
             copy.write_bytes(content)
             self._copies[path] = str(copy)
 
