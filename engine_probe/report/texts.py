@@ -46,7 +46,7 @@ class TextPoint:
 def open_text(folder: Path, row: dict[str, Any], others: list[dict[str, Any]]) -> TextPoint:
     """Of a row of `sweep.json`; `others` are those of the load."""
     id_, point = str(row["id"]), row["point"]
-    beside = tuple(str(other["id"]) for other in others if other["point"]["engine"] == point["engine"])
+    beside = tuple(str(other["id"]) for other in others if other["point"].get("engine") == point["engine"])
     name = str(point.get("label") or NAME)
     place = folder / POINTS_FOLDER / Path(id_).name
     if not (place / QUALITY_FILE).is_file():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,8 @@ from engine_probe.quality.measured import Measured
 from engine_probe.quality.scoring import Scoring, log_probabilities, score
 from engine_probe.quality.spec import Quality
 from engine_probe.quality.windows import cut
+from engine_probe.report.precision import engines
+from engine_probe.report.swept import load_sweep
 
 TEXT = Path(__file__).parents[2] / "docs" / "architecture.md"
 
@@ -30,14 +34,14 @@ answer = [str(llm.llm_engine.model_config.model), *map(msgspec.to_builtins, foun
 """
 
 
-def reference(folder: str, asked: Quality) -> list[float]:
+def reference(folder: str, asked: Quality, text: Path = TEXT) -> list[float]:
     """What each window costs in nats, by transformers."""
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    windows, _ = cut(tokenizer(Path(asked.text).read_text(encoding="utf-8"))["input_ids"], asked)
+    windows, _ = cut(tokenizer(text.read_text(encoding="utf-8"))["input_ids"], asked)
     costs = []
     with torch.no_grad():
         for window in windows:
@@ -108,3 +112,55 @@ def test_a_token_without_a_finite_probability_is_counted_and_leaves_no_figure(
     assert found.not_finite_tokens == 2
     assert found.window_nll[0] is None
     assert all(nll is not None for nll in found.window_nll[1:])
+
+
+SWEEP = """
+question = "What does bfloat16 cost?"
+[engine]
+model = "tiny"
+[engine.arguments]
+max_model_len = 512
+num_gpu_blocks_override = 40
+block_size = 32
+enforce_eager = true
+[workload]
+input_len = 32
+output_len = 16
+[axes]
+"workload.concurrency" = [4]
+"engine.arguments.dtype" = ["bfloat16", "float32"]
+[quality]
+text = "said.txt"
+window = 128
+"""
+
+
+@pytest.mark.slow
+def test_one_sweep_gives_perplexity_throughput_and_memory_side_by_side(tmp_path: Path) -> None:
+    """Two engines; what they said of the text is measured once, and never again."""
+    (tmp_path / "precision.toml").write_text(SWEEP)
+    (tmp_path / "said.txt").write_text(TEXT.read_text(encoding="utf-8"))
+
+    def sweep(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "engine_probe", "sweep", "precision.toml", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+
+    done = sweep("--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "What precision costs and gives" in done.stdout
+    assert "perplexity, dtype float32:" in done.stderr
+    swept = load_sweep(tmp_path / "out")
+    base, other = engines(swept)
+    assert base.text.measured is not None
+    assert base.text.measured.window_nll == pytest.approx(
+        reference(base.text.measured.model, base.text.measured.asked), rel=5e-3
+    )
+    assert other.change is not None
+    assert abs(other.change.relative or 0) < 0.05
+    assert other.relative_weights == pytest.approx(2, rel=0.01)
+    assert (other.relative_rate or 0) > 0
+    assert len(swept.points) == 2
+    again = sweep("--resume", "out")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("measured before") == 4
+    assert "starting vLLM" not in again.stderr
