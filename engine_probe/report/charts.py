@@ -65,6 +65,7 @@ class Spans(msgspec.Struct, frozen=True, tag="spans", tag_field="kind"):
     rows: list[str]
     spans: list[tuple[int, int, float, float]]  # row, kind, begin and end in seconds
     sync: str = ""
+    named: bool = False  # rows have their names on the axis; of many only the mouse tells
 
 
 Chart = Lines | Spans

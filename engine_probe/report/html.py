@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from engine_probe.report.plain import plain
 
+LONG = 20  # characters of a cell
+
 
 class Html(str):
     """Markup that is safe as it stands."""
@@ -27,16 +29,18 @@ def joined(children: Iterable[str]) -> Html:
 
 
 def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = (0,)) -> Html:
-    """A table that scrolls by itself on a phone; columns of words are named by their numbers."""
+    """A table that scrolls by itself on a phone; columns of words are named by their numbers, long ones are wrapped."""
+    told = [list(row) for row in rows]
+    long = {number for row in told for number, cell in enumerate(row) if len(cell) > LONG}
 
     def line(tag: str, cells: Sequence[str]) -> Html:
-        return element(
-            "tr",
-            *(element(tag, cell, class_="text" if number in text else "figure") for number, cell in enumerate(cells)),
+        kinds = (
+            "figure" if each not in text else "text long" if each in long else "text" for each in range(len(cells))
         )
+        return element("tr", *(element(tag, cell, class_=kind) for cell, kind in zip(cells, kinds, strict=True)))
 
     head = element("thead", line("th", titles))
-    body = element("tbody", *(line("td", row) for row in rows))
+    body = element("tbody", *(line("td", row) for row in told))
     return element("div", element("table", head, body), class_="wide")
 
 

@@ -14,6 +14,7 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.advice_view import advice_lines, advised
+from engine_probe.report.health_view import health_words
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.load_effect import effect_sentences, load_effects
 from engine_probe.report.memory_view import memory_lines
@@ -48,6 +49,13 @@ def print_limits(run: Run, found: Anatomy, console: Console) -> None:
         console.print(Text(plain(said)))
     if memory := list(memory_lines(run.facts, found.summary)):
         console.print(Text("\nMemory", "bold"), *memory, sep="\n")
+    print_health([run], console)
+
+
+def print_health(runs: Sequence[Run], console: Console) -> None:
+    """The evidence that the cards were well, or not; nothing without cards."""
+    if cards := list(health_words(runs)):
+        console.print(Text("\nCards", "bold"), *(Text(plain(said)) for said in cards), sep="\n")
 
 
 def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None:
@@ -65,6 +73,7 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
         if effect := list(effect_sentences(load_effects(swept.curves[curve.label], swept.scores))):
             console.print(Text("\n" + plain(f"Does load change it? {curve.label}".rstrip()), "bold"))
             console.print(*(Text(plain(said)) for said in effect), sep="\n")
+    print_health(swept.runs, console)
     console.print()
     for said in offers(swept, curves):
         console.print(Text(plain(said), "dim"), soft_wrap=True)

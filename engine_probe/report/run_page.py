@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.limits import LIMITS
 from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.errors import InputError
 from engine_probe.report.ceilings import ceilings
+from engine_probe.report.health_view import health_words, reduced_strip
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.memory_view import memory_figure, memory_words
 from engine_probe.report.money import Money
@@ -16,7 +17,7 @@ from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
 from engine_probe.report.plain import model_name
 from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
-from engine_probe.report.run_charts import load_charts, request_charts, step_charts
+from engine_probe.report.run_charts import load_charts, origin_ns, request_charts, step_charts
 from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts
@@ -28,7 +29,7 @@ POINTS = 4000  # moments of a line; shared by the points of a sweep
 def run_page(run: Run, found: Anatomy, money: Money | None = None) -> str:
     page = Page(f"engine_probe: {model_name(run)}")
     body = joined((*run_body(page, run, found, POINTS), money_section(money) if money else ""))
-    return page.document(heading(model_name(run), origin(run)), body, settings(run))
+    return page.document(heading(model_name(run), origin(run)), body, settings({"": run}))
 
 
 def origin(run: Run) -> str:
@@ -82,8 +83,9 @@ def meanwhile(page: Page, run: Run) -> Iterator[Html]:
     except InputError as error:
         yield element("div", str(error), class_="warning")
         return
-    for chart in telemetry_charts(telemetry, int(run.iterations["start_ns"][0].as_py()), run.folder.name):
-        yield page.figure(chart)
+    yield says(health_words([run]))
+    yield from map(page.figure, reduced_strip(telemetry, origin_ns(run), run.folder.name))
+    yield from map(page.figure, telemetry_charts(telemetry, origin_ns(run), run.folder.name))
 
 
 def limit_table(found: Anatomy) -> Html:
@@ -96,14 +98,23 @@ def limit_table(found: Anatomy) -> Html:
     return section("What limits", table)
 
 
-def settings(run: Run) -> Html:
+def settings(engines: Mapping[str, Run]) -> Html:
+    """Of each kind of engine, by what sets it apart; one column where the settings are the same for all."""
+    told = {label: engine_settings(run) for label, run in engines.items()}
+    first = next(iter(told.values()))
+    if all(each == first for each in told.values()):
+        told = {"value": first}
+    rows = [[what, *(each[what] for each in told.values())] for what in first]
+    table = grid(["what", *told], rows, text=range(len(told) + 1))
+    return joined((element("h2", "Settings"), table, ceilings(next(iter(engines.values())).facts)))
+
+
+def engine_settings(run: Run) -> dict[str, str]:
     kv, limits = run.facts["kv"], run.facts["limits"]
-    rows = [
-        ["model", run.facts["model"]["name"]],
-        ["KV pool", f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**20:,.1f} MiB"],
-        ["batch", f"max_num_seqs {limits['max_num_seqs']:,}, {limits['max_num_batched_tokens']:,} tokens a step"],
-        ["executor", f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}"],
-        ["host", run.facts["process"]["host"]],
-    ]
-    told = grid(["what", "value"], rows, text=(0, 1))
-    return joined((element("h2", "Settings"), told, ceilings(run.facts)))
+    return {
+        "model": run.facts["model"]["name"],
+        "KV pool": f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**20:,.1f} MiB",
+        "batch": f"max_num_seqs {limits['max_num_seqs']:,}, {limits['max_num_batched_tokens']:,} tokens a step",
+        "executor": f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}",
+        "host": run.facts["process"]["host"],
+    }

@@ -9,6 +9,7 @@ from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.across_charts import across_charts
 from engine_probe.report.advice_view import advice_section, advised
+from engine_probe.report.health_view import health_words
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.load_effect import effect_table, load_effects
@@ -33,11 +34,14 @@ LEAST_POINTS = 300
 def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:
     page = Page(f"engine_probe: {swept.question}")
     body = joined(sweep_body(page, swept, curves, money))
-    first = next((point.run for point in swept.points if point.run), None)
-    below = f"{len(swept.points)} points in {swept.folder}" + (
-        f"; {model_name(first)}, {origin(first)}" if first else ""
-    )
-    return page.document(heading(swept.question, below), body, settings(first) if first else "")
+    below = f"{len(swept.points)} points in {swept.folder}"
+    if not swept.runs:
+        return page.document(heading(swept.question, below), body)
+    first = {label: next((point.run for point in points if point.run), None) for label, points in swept.curves.items()}
+    engines = {label: run for label, run in first.items() if run}
+    models = ", ".join(dict.fromkeys(map(model_name, engines.values())))
+    below += f"; {models}, {origin(swept.runs[0])}"
+    return page.document(heading(swept.question, below), body, settings(engines))
 
 
 def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) -> Iterator[Html]:
@@ -46,14 +50,18 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         if point.anatomy is None:
             yield element("div", f"{point.name} was not measured: {point.reason}", class_="warning")
     telling = [curve for curve in curves if curve.worth_words or len(curves) == 1]
+    published = beside(swept.reference, swept, curves) if swept.reference else []
+    compared = [page.figure(drawn_beside(chart, published)) for chart in throughput_charts(curves)]
+    if len(telling) > 1:  # what compares them, before what is to be said of each
+        yield joined(compared)
     for curve in telling:
         yield element("h2", curve.label) if curve.label else Html()
         yield tiles(curve_tiles(curve))
         told = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
         yield says([*told, *repeats_note(curve.figures)])
     yield from precision_section(swept)
-    published = beside(swept.reference, swept, curves) if swept.reference else []
-    yield from (page.figure(drawn_beside(chart, published)) for chart in throughput_charts(curves))
+    if len(telling) <= 1:
+        yield joined(compared)
     yield level_grid(curves)
     yield element("p", " ".join(f"{meaning}." for meaning in MEANINGS.values()), class_="soft")
     yield says(offers(swept, curves))
@@ -62,6 +70,8 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         yield page.figure(drawn_beside(chart, published))
     for curve in telling:
         yield effect_table(load_effects(swept.curves[curve.label], swept.scores), curve.label)
+    if cards := list(health_words(swept.runs)):
+        yield joined((element("h2", "The cards meanwhile"), says(cards)))
     if swept.reference and swept.reference.figures:
         yield reference_section(swept.reference, published)
     yield money_section(money)
@@ -112,8 +122,10 @@ def level_grid(curves: Sequence[Curve]) -> Html:
     cached, labelled = worth_a_column(curves), any(curve.label for curve in curves)
     columns = rate_and_latencies([curve.figures for curve in curves])
     means = (f"{title} {told.reach}".rstrip() for title, told in zip(MEANS, columns, strict=True))
+    units = {curve.unit for curve in curves}
+    load = units.pop() if len(units) == 1 else "load"
     titles = [
-        "load",
+        load,
         *means,
         *COUNTS,
         *["from prefix cache"] * cached,
@@ -124,7 +136,7 @@ def level_grid(curves: Sequence[Curve]) -> Html:
     levels = [(curve, same) for curve in curves for same in by_load(curve.figures)]
     rows = (
         [
-            f"{same[0].load:g} {curve.unit.removeprefix('requests ')}",
+            f"{same[0].load:g}{'' if load == curve.unit else ' ' + curve.unit.removeprefix('requests ')}",
             *told,
             *level_row(same),
             *[cache_cell(same)] * cached,

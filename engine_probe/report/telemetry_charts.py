@@ -1,57 +1,89 @@
-"""What the devices and the host did meanwhile: one chart for each unit, a line for each owner and column."""
+"""What the cards and the host did meanwhile: a chart for each kind of reading, a line for each card and column."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.health import devices, rows_of
 from engine_probe.analysis.overtime import thinned
 from engine_probe.report.charts import Axis, Lines, Series, moments, numbers
 
 Reals = npt.NDArray[np.float64]
 
-# unit in the table -> (title, unit drawn, how many of the first are one of the second)
-UNITS = {
-    "mW": ("Power", "W", 1e3),
-    "°C": ("Temperature", "°C", 1.0),
-    "MHz": ("Clocks", "MHz", 1.0),
-    "%": ("Utilisation", "%", 1.0),
-    "bytes": ("Memory", "GiB", 2.0**30),
-    "bytes/s": ("PCIe traffic", "GB/s", 1e9),
-}
+
+@dataclass(frozen=True)
+class Drawn:
+    """One chart: columns of one unit, and what their lines are called."""
+
+    title: str
+    unit: str
+    scale: float  # how many of the table's unit are one of the chart's
+    lines: dict[str, str]
+    more: str = ""
+
+
+OF_CARDS = (
+    Drawn("GPU power", "W", 1e3, {"power_mw": ""}),
+    Drawn("GPU temperature", "°C", 1.0, {"temperature_c": ""}),
+    Drawn("GPU clocks", "MHz", 1.0, {"sm_clock_mhz": "SM", "memory_clock_mhz": "memory"}),
+    Drawn(
+        *("GPU utilisation", "%", 1.0),
+        {"gpu_utilisation_percent": "a kernel ran", "memory_utilisation_percent": "memory was read or written"},
+        " Shares of the time, by NVML: a kernel that uses little of the card counts in full.",
+    ),
+    Drawn(
+        *("GPU memory", "GiB", 2.0**30),
+        {"memory_used_bytes": "in use by everybody", "process_memory_bytes": "by this process"},
+    ),
+    Drawn("PCIe traffic", "GB/s", 1e9, {"pcie_tx_bytes_per_s": "sent", "pcie_rx_bytes_per_s": "received"}),
+)
+OF_HOST = (
+    Drawn(
+        *("Host CPU", "%", 1.0),
+        {"cpu_percent": "this process", "machine_cpu_percent": "whole machine"},
+        " 100 % is one core.",
+    ),
+    Drawn(
+        *("Host memory", "GiB", 2.0**30),
+        {"memory_used_bytes": "in use by everybody", "process_memory_bytes": "by this process"},
+    ),
+)
 MOST_POINTS = 600
 
 
 def telemetry_charts(table: pa.Table, origin: int, name: str) -> Iterator[Lines]:
     """On the clock of the steps; nothing for what was not recorded."""
-    for unit, (title, drawn, scale) in UNITS.items():
-        lines = {
-            label: (times, values / scale)
-            for field in table.schema
-            if field.metadata[b"unit"].decode() == unit
-            for label, times, values in owners(table, field.name, origin)
-        }
-        if lines:
-            yield chart(title, drawn, lines, name)
+    cards = {f"GPU {device}": rows_of(table, device) for device in devices(table)}
+    host = {"": table.filter(pc.is_null(table["device"]))}
+    for owners, several in ((cards, OF_CARDS), (host, OF_HOST)):
+        for drawn in several:
+            lines = {
+                ": ".join(filter(None, (owner, label))): line
+                for column, label in drawn.lines.items()
+                for owner, rows in owners.items()
+                if (line := readings(rows, column, origin, drawn.scale))
+            }
+            if lines:
+                yield chart(drawn, lines, name)
 
 
-def owners(table: pa.Table, column: str, origin: int) -> Iterator[tuple[str, Reals, Reals]]:
-    """Seconds and values of one column for each device that has any, and for the host."""
-    known = table.filter(pc.is_finite(table[column]))
-    for device in sorted(pc.unique(known["device"]).to_pylist(), key=lambda index: -1 if index is None else index):
-        chosen = pc.is_null(known["device"]) if device is None else pc.equal(known["device"], device)
-        mine = known.filter(chosen)
-        owner = "host" if device is None else f"GPU {device}"
-        seconds = (mine["time_ns"].to_numpy() - origin) / 1e9
-        few = thinned(seconds, {column: mine[column].to_numpy().astype(np.float64)}, MOST_POINTS)
-        yield f"{owner}: {column.rsplit('_', 1)[0].replace('_', ' ')}", few.seconds, few.columns[column]
+def readings(rows: pa.Table, column: str, origin: int, scale: float) -> tuple[Reals, Reals] | None:
+    """Seconds and values of one column of one owner; None where it has none."""
+    known = rows.filter(pc.is_finite(rows[column]))
+    if not known.num_rows:
+        return None
+    seconds = (known["time_ns"].to_numpy() - origin) / 1e9
+    few = thinned(seconds, {column: known[column].to_numpy().astype(np.float64)}, MOST_POINTS)
+    return few.seconds, few.columns[column] / scale
 
 
-def chart(title: str, unit: str, lines: dict[str, tuple[Reals, Reals]], name: str) -> Lines:
+def chart(drawn: Drawn, lines: dict[str, tuple[Reals, Reals]], name: str) -> Lines:
     xs = np.unique(np.concatenate([times for times, _ in lines.values()]))
     series = []
     for number, (label, (times, values)) in enumerate(lines.items()):
@@ -59,4 +91,5 @@ def chart(title: str, unit: str, lines: dict[str, tuple[Reals, Reals]], name: st
         placed[np.searchsorted(xs, times)] = values
         series.append(Series(label, numbers(placed), 0, "line", number))
     note = f"Sampled beside the steps; of more than {MOST_POINTS} samples the least and the most of equal parts."
-    return Lines(title, note, Axis("time", "s"), [Axis(title.lower(), unit)], moments(xs), series, sync=name)
+    axis = Axis(drawn.title.replace("GPU ", "").replace("Host ", ""), drawn.unit)
+    return Lines(drawn.title, note + drawn.more, Axis("time", "s"), [axis], moments(xs), series, sync=name)

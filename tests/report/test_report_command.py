@@ -186,17 +186,17 @@ def test_telemetry_is_drawn_by_unit_and_owner(tmp_path: Path) -> None:
     rows += [{"time_ns": 3_000_000, "cpu_percent": 150.0}]
     run = load(write_run(tmp_path / "run", ran(1) | {"telemetry": table("telemetry", rows)}))
     charts = {chart["title"]: chart for chart in drawn(run_page(run, anatomy(run)))}
-    assert [(line["label"], line["values"]) for line in charts["Power"]["series"]] == [
-        ("GPU 0: power", [250]),
-        ("GPU 1: power", [300]),
+    assert [(line["label"], line["values"]) for line in charts["GPU power"]["series"]] == [
+        ("GPU 0", [250]),
+        ("GPU 1", [300]),
     ]
-    assert charts["Power"]["xs"] == [0.002]
-    assert [line["label"] for line in charts["Utilisation"]["series"]] == ["host: cpu"]
-    assert "Temperature" not in charts
+    assert charts["GPU power"]["xs"] == [0.002]
+    assert [line["label"] for line in charts["Host CPU"]["series"]] == ["this process"]
+    assert "GPU temperature" not in charts
     (tmp_path / "run" / "telemetry.arrow").write_bytes(b"torn")
     page = run_page(load(tmp_path / "run"), anatomy(run))
     assert "telemetry.arrow is not the file that was recorded" in page
-    assert "Power" not in {chart["title"] for chart in drawn(page)}
+    assert "GPU power" not in {chart["title"] for chart in drawn(page)}
 
 
 def test_many_steps_make_no_large_page(tmp_path: Path) -> None:

@@ -173,6 +173,9 @@
         u.ctx.fillStyle = spanColour(spec, kind);
         u.ctx.fillRect(left, top, Math.max(1, right - left), Math.max(1, (bottom - top) * (rows > 1 ? 0.86 : 1)));
       }
+      if (!spec.named) return;
+      Object.assign(u.ctx, { fillStyle: colour("soft"), font: `${12 * devicePixelRatio}px system-ui, sans-serif`, textAlign: "right", textBaseline: "middle" });
+      spec.rows.forEach((name, row) => u.ctx.fillText(name, u.bbox.left - 8 * devicePixelRatio, u.valToPos(row + 0.43, "y", true)));
     };
     const tell = (u) => {
       const at = u.cursor.left < 0 ? null : u.posToVal(u.cursor.left, "x"), row = Math.floor(u.posToVal(u.cursor.top, "y"));
@@ -183,7 +186,7 @@
     const plot = new uPlot({
       padding: [null, aligned(spec, width) ? SIDE + LABEL : null, null, null], width, height: rows * one + 76, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
       scales: { x: { time: false, range: across(spec) }, y: { range: () => [rows, 0] } },
-      axes: [axis({ label: "time", unit: "s" }, { size: 34 }), axis({ label: rows > 1 ? "requests" : " " }, { size: aligned(spec, width) ? SIDE : 30, labelSize: LABEL, splits: () => [], values: () => [] })],
+      axes: [axis({ label: "time", unit: "s" }, { size: 34 }), axis({ label: rows > 1 && !spec.named ? "requests" : " " }, { size: aligned(spec, width) || spec.named ? SIDE : 30, splits: () => [], values: () => [] })],
       series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { draw: [paint], setCursor: [tell] },
     }, [[from, to], [null, null]], place);
     const key = make("div", "", place);
@@ -196,7 +199,7 @@
     return plot;
   };
 
-  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", untold: "c5", host: "c7", model: "c2", compute: "c6", "memory bandwidth": "c0", "host or model": "c5" };
+  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", untold: "c5", host: "c7", model: "c2", compute: "c6", "memory bandwidth": "c0", "host or model": "c5", "power cap": "c1", "heat, by the driver": "c6", "power brake": "c7", "slowed by hardware": "c4", "heat, by hardware": "c3" };
   const spanColour = (spec, kind) => colour(named[spec.kinds[kind]] || `c${kind % 8}`);
 
   const draw = (place, width) => {

@@ -1,0 +1,108 @@
+"""Whether the cards were well while steps ran: reduced clocks and why, heat, power, P-state, memory errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Integers = npt.NDArray[np.int64]
+
+# Bits of `throttle_reasons` (nvml.h, nvmlClocksEventReason*), the gravest last. An idle card (0x1) is no finding.
+REASONS = {
+    0x100: "display clocks",
+    0x10: "sync boost",
+    0x2: "clocks set by somebody",
+    0x4: "power cap",
+    0x20: "heat, by the driver",
+    0x80: "power brake",
+    0x8: "slowed by hardware",
+    0x40: "heat, by hardware",
+}
+
+
+@dataclass(frozen=True)
+class Extent:
+    least: float
+    mean: float
+    most: float
+
+
+@dataclass(frozen=True)
+class CardHealth:
+    """Of one card over one run or several; None and empty where it was not told."""
+
+    samples: int
+    judged: int  # samples that tell why clocks were reduced, or that they were not
+    reduced: dict[str, float]  # reason -> share of the judged samples
+    any_reduced: float | None  # share of the judged samples with any of them
+    temperature_c: Extent | None
+    power_w: Extent | None
+    sm_clock_mhz: Extent | None
+    states: tuple[int, ...]  # P-states seen
+    ecc_errors: int | None  # new ones meanwhile
+    ecc_corrected_errors: int | None
+
+
+def devices(table: pa.Table) -> list[int]:
+    return sorted(device for device in pc.unique(table["device"]).to_pylist() if device is not None)
+
+
+def rows_of(table: pa.Table, device: int) -> pa.Table:
+    return table.filter(pc.equal(table["device"], device))
+
+
+def card_health(runs: Sequence[pa.Table]) -> CardHealth:
+    """From the telemetry rows of one card, a table for each run."""
+    together = pa.concat_tables(runs)
+    reasons = known(together, "throttle_reasons")
+    shares = {name: float(np.mean((reasons & bit) > 0)) for bit, name in REASONS.items()} if len(reasons) else {}
+    every = sum(REASONS)
+    return CardHealth(
+        samples=together.num_rows,
+        judged=len(reasons),
+        reduced={name: share for name, share in shares.items() if share},
+        any_reduced=float(np.mean((reasons & every) > 0)) if len(reasons) else None,
+        temperature_c=extent(known(together, "temperature_c")),
+        power_w=extent(known(together, "power_mw") / 1e3),
+        sm_clock_mhz=extent(known(together, "sm_clock_mhz")),
+        states=tuple(np.unique(known(together, "performance_state")).tolist()),
+        ecc_errors=grown(runs, "ecc_errors"),
+        ecc_corrected_errors=grown(runs, "ecc_corrected_errors"),
+    )
+
+
+def known(table: pa.Table, column: str) -> Integers:
+    values: Integers = pc.drop_null(table[column]).to_numpy().astype(np.int64)
+    return values
+
+
+def extent(values: npt.NDArray[np.generic]) -> Extent | None:
+    return Extent(float(values.min()), float(values.mean()), float(values.max())) if len(values) else None
+
+
+def grown(runs: Sequence[pa.Table], column: str) -> int | None:
+    """What a counter gained within runs; None where one of them has too few readings to tell."""
+    readings = [known(run, column) for run in runs]
+    if any(len(each) < 2 for each in readings):
+        return None
+    return sum(int(each[-1] - each[0]) for each in readings)
+
+
+def reduced_spans(rows: pa.Table) -> Iterator[tuple[int, int, int]]:
+    """(bit, begin_ns, end_ns) of one card's samples in a row with reduced clocks; of several reasons the gravest."""
+    told = rows.filter(pc.is_valid(rows["throttle_reasons"]))
+    times, reasons = told["time_ns"].to_numpy(), told["throttle_reasons"].to_numpy()
+    if len(times) < 2:
+        return
+    gravest = np.zeros(len(reasons), dtype=np.int64)
+    for bit in REASONS:
+        gravest[(reasons & bit) > 0] = bit
+    edges = np.r_[0, np.flatnonzero(np.diff(gravest)) + 1, len(gravest) - 1]
+    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        if gravest[first] and last > first:
+            yield int(gravest[first]), int(times[first]), int(times[last])
