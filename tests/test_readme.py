@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -22,6 +23,12 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line for _, block in BLOCKS for line in block.splitlines()]
 INLINE = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL))
 TOLD = [line.partition(" #")[0].strip() for line in [*LINES, *INLINE] if line.startswith(PREFIXES)]
+
+
+def test_what_it_calls_the_command_is_installed() -> None:
+    """Not the package's name, which a shell does not know."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert {line.split()[0] for line in TOLD} - {"make", "python"} <= set(scripts)
 
 
 def words_for_engine_probe(line: str) -> list[str]:
