@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from engine_probe.engine.out_of_memory import LESS_AT_THE_START, REFUSED, chain, is_out_of_memory
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 
 # Class names, because the hub's client and its HTTP library change theirs between releases of vLLM.
@@ -15,7 +14,7 @@ WRONG_VALUE = {"ValidationError"}
 
 def startup_error(model: str, error: BaseException) -> EngineProbeError:
     """What to raise in place of `error`, which the caller chains."""
-    names = {type(link).__name__ for link in _chain(error)}
+    names = {type(link).__name__ for link in chain(error)}
     reason = _reason(error)
     if names & NO_ACCESS:
         return UnavailableError(f"model {model} asks for a login at its hub: log in, or use a local folder")
@@ -28,15 +27,9 @@ def startup_error(model: str, error: BaseException) -> EngineProbeError:
         )
     if names & WRONG_VALUE:
         return InputError(f"vLLM refuses the engine arguments for {model}: {reason}")
+    if is_out_of_memory(error) or REFUSED.search(str(error)):
+        return UnavailableError(f"vLLM found too little memory to start {model}: {reason}: {LESS_AT_THE_START}")
     return UnavailableError(f"vLLM could not start {model}: {reason}")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _reason(error: BaseException) -> str:

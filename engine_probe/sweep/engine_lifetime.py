@@ -13,7 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.errors import UnavailableError
+from engine_probe.engine.out_of_memory import kernel_kills
+from engine_probe.errors import EngineProbeError, UnavailableError
+from engine_probe.sweep.last_words import engine_ended
 from engine_probe.sweep.messages import Job, Message, Task
 
 END_SECONDS = 20  # for the engine to let go of its memory and files
@@ -29,6 +31,7 @@ class EngineProcess:
 
     process: subprocess.Popen[bytes]
     pipe: int
+    kills_before: int | None  # that the kernel had counted
 
     def give(self, what: Job | Task) -> None:
         """One that has ended does not hear it, which shows elsewhere."""
@@ -58,6 +61,17 @@ class EngineProcess:
             *lines, rest = (rest + chunk).split(b"\n")
             yield from map(MESSAGES.decode, lines)
 
+    def ended(self, log: Path) -> EngineProbeError:
+        """Why, once it has said nothing more."""
+        code, kills = self.process.wait(), kernel_kills()
+        meanwhile = None if kills is None or self.kills_before is None else kills - self.kills_before
+        return engine_ended(code, log, meanwhile)
+
+    def leave(self) -> None:
+        """It is ending by itself, and may have a recording to close."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_SECONDS)
+
     def end(self) -> None:
         """Whatever it is still at; its recording stays readable up to the last row."""
         self.no_more()
@@ -74,6 +88,7 @@ def started(job: Job, log_file: Path) -> Iterator[EngineProcess]:
     """The engine in a process of its own, so that its noise goes to a file and its death is survived."""
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "engine_probe.sweep.engine_process", str(writing)]
+    kills_before = kernel_kills()
     try:
         try:
             with log_file.open("xb") as log:
@@ -88,7 +103,7 @@ def started(job: Job, log_file: Path) -> Iterator[EngineProcess]:
                 )
         finally:
             os.close(writing)
-        engine = EngineProcess(process, reading)
+        engine = EngineProcess(process, reading, kills_before)
         try:
             engine.give(job)
             yield engine

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ import msgspec
 
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.processes import die_with_parent
-from engine_probe.errors import EngineProbeError, InputError
+from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.probe import Probe
 from engine_probe.quality.measured import write_measured
 from engine_probe.quality.scoring import score
 from engine_probe.sweep.driven import WarmedUp, driven, write_answers, write_driven
+from engine_probe.sweep.last_words import failed_in_a_point
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.steady_watch import SteadyWatch
@@ -32,43 +35,61 @@ from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 
+Tell = Callable[[Message], None]
+
 FIRST_TOKENS = 4
 OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are measured
 
 
-def measure_all(job: Job, tasks: Iterable[Task], tell: Callable[[Message], None]) -> None:
+def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
     """Every task as it comes, on one warm engine, each recorded into a folder of its own."""
     tell(Said(f"starting vLLM on {job.engine.model}"))
     llm = build_llm(job.engine.spec, say=lambda text: tell(Said(text)))
     for number, task in enumerate(tasks):
         point = task.point
+        tell(Began(number))
         try:
-            if point.quality is not None:
-                tell(Began(number))
-                write_measured(Path(task.folder), score(llm, point.quality, tell))
-                tell(Ended(number))
-                continue
-            plan = plan_for(llm, point.workload.description())
-            tell(Began(number))
-            warmed = warm_up(llm, point, first=number == 0)
-            empty_prefix_cache(llm)
+            with failures_told(tell):
+                if point.quality is not None:
+                    write_measured(Path(task.folder), score(llm, point.quality, tell))
+                    tell(Ended(number))
+                    continue
+                plan = plan_for(llm, point.workload.description())
+                warmed = warm_up(llm, point, first=number == 0)
+                empty_prefix_cache(llm)
         except InputError as error:
             tell(Refused(number, str(error)))
             continue
         if point.probe:
-            watched(llm, task, plan, warmed, job.force)
+            watched(llm, task, plan, warmed, job.force, tell)
         else:
-            unwatched(llm, task, plan, warmed)
+            with failures_told(tell):
+                unwatched(llm, task, plan, warmed)
         tell(Ended(number))
 
 
-def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool) -> None:
+@contextmanager
+def failures_told(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
+    """Before anything is closed, for which there may be no memory left; and no recording passes for a whole one."""
+    try:
+        yield
+    except EngineProbeError:
+        raise
+    except Exception as error:
+        tell(Failed(failed_in_a_point(error), UnavailableError.exit_code))
+        if probe is not None:
+            probe.failure = probe.failure or "".join(traceback.format_exception(error))
+        raise
+
+
+def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell) -> None:
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     known = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
     with Probe(llm, task.folder, force=force, **known) as probe:
         steady = SteadyWatch(point.stop.steady, probe.recorder) if point.stop.steady else None
-        outcome = run_plan(llm, plan, point.stop, steady)
+        with failures_told(tell, probe):
+            outcome = run_plan(llm, plan, point.stop, steady)
         found = driven(plan, outcome, warmed, steady.facts() if steady else None)
         probe.folder.facts["outcome"] = msgspec.to_builtins(found)
         write_answers(Path(task.folder), outcome)

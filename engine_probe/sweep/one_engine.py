@@ -14,7 +14,6 @@ from engine_probe.record.follow import Watch
 from engine_probe.sweep.engine_lifetime import EngineProcess, started
 from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
 from engine_probe.sweep.folders import set_aside
-from engine_probe.sweep.last_words import engine_ended
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection
 from engine_probe.sweep.result import FAILED, Row, Unmeasured, row_at
@@ -64,9 +63,10 @@ def run_engine(
                             return None
                         hand_over(process, task)
                     case Failed(sentence, exit_code):
+                        process.leave()
                         kind = InputError if exit_code == InputError.exit_code else UnavailableError
                         raise kind(f"{sentence}; all the engine said is in {log}")
-            raise engine_ended(process.process.wait(), log)
+            raise process.ended(log)
     except EngineProbeError as error:
         assert task is not None
         if not ever_began:

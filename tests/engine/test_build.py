@@ -198,6 +198,16 @@ cache_dtype
         ),
         (named("GatedRepoError"), UnavailableError, "asks for a login"),
         (
+            caused(RuntimeError("worker failed"), named("OutOfMemoryError", "CUDA out of memory. Tried 2 GiB")),
+            UnavailableError,
+            "found too little memory to start org/name: worker failed: mind the KV pool",
+        ),
+        (
+            ValueError("No available memory for the cache blocks. Try increasing it."),
+            UnavailableError,
+            "vLLM found too little memory to start org/name: No available memory",
+        ),
+        (
             named("ValidationError", PYDANTIC),
             InputError,
             "refuses .*cache_dtype: Input should be 'auto' or 'fp8'$",

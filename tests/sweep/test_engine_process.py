@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine_probe.engine import out_of_memory
 from engine_probe.sweep import engine_lifetime, one_engine
 from engine_probe.sweep.messages import Said
 from engine_probe.sweep.plan import SweepFile, points
@@ -46,7 +47,10 @@ def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:
     return [event for event in events if isinstance(event, Unmeasured)]
 
 
-def test_a_killed_engine_is_told_with_the_last_error_of_its_log(sweep: SweepFile, engine, tmp_path: Path) -> None:
+def test_a_killed_engine_is_told_with_the_last_error_of_its_log(
+    sweep: SweepFile, engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out_of_memory, "VMSTAT", tmp_path / "none")
     said = "(EngineCore pid=7) ERROR 11-21 08:08:06 [core.py:1] RuntimeError: no more memory"
     engine(f"print('{said}'); print('bye', flush=True); os.kill(os.getpid(), 9)")
     lost = rows(sweep, tmp_path)
@@ -56,6 +60,36 @@ def test_a_killed_engine_is_told_with_the_last_error_of_its_log(sweep: SweepFile
         f'"RuntimeError: no more memory"; see {tmp_path}/engine.log'
     }
     assert {(row.status, row.exit_code) for row in lost} == {("failed", 3)}
+
+
+@pytest.mark.parametrize(
+    ("kills", "said"),
+    [
+        (7, "ended by signal SIGKILL (somebody killed it; not the kernel for want of memory): its log names no error"),
+        (8, "(meanwhile the kernel killed a process for want of memory): its log names no error: lower max_num_"),
+        (9, "(meanwhile the kernel killed 2 processes for want of memory): its log names no error: lower max_num_"),
+    ],
+)
+def test_whether_the_kernel_killed_it_for_memory_is_read_off_its_counter(
+    sweep: SweepFile, engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, said: str
+) -> None:
+    counter = tmp_path / "vmstat"
+    counter.write_text("pgfault 3\noom_kill 7\n")
+    monkeypatch.setattr(out_of_memory, "VMSTAT", counter)
+    engine(f"open({str(counter)!r}, 'w').write('pgfault 3\\noom_kill {kills}\\n'); os.kill(os.getpid(), 9)")
+    assert said in rows(sweep, tmp_path)[0].reason
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["cannot allocate memory for thread-local data: ABORT", "terminate called after throwing of std::bad_alloc"],
+)
+def test_an_engine_that_gives_up_for_memory_says_what_to_lower(
+    sweep: SweepFile, engine, tmp_path: Path, last: str
+) -> None:
+    engine(f"print({last!r}, flush=True); sys.exit(127)")
+    reason = rows(sweep, tmp_path)[0].reason
+    assert f'with exit code 127, out of memory: "{last}": lower max_num_batched_tokens or max_num_seqs' in reason
 
 
 def test_an_engine_that_says_nothing_is_told_too(sweep: SweepFile, engine, tmp_path: Path) -> None:
