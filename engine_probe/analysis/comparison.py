@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.effect import holm
 from engine_probe.analysis.perplexity import PairedChange, Perplexity
+from engine_probe.analysis.rank_tests import holm
 from engine_probe.analysis.summary import Summary
 
 SIGNIFICANT = 0.05

@@ -11,21 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.rank_tests import Reals, any_difference, cliffs_delta, holm, rho, trend_p
 
 SIGNIFICANT = 0.05
 MARGIN = 0.1  # of the value at the lowest load: less is no difference that matters
 SHARE_MARGIN = 0.05  # of requests
 UNSTABLE = 0.1  # range of a load's repeats over their mean
-EXACT_UP_TO = 7  # runs whose orders are all tried
-SHUFFLES = 9999
-SEED = 1
 IN_ORDER = 0.9  # rank correlation of load and time
 
 Verdict = Literal["rises", "falls", "differs", "not different", "cannot tell"]
@@ -101,6 +96,16 @@ class Effects:
     unstable: tuple[Unstable, ...]
     notes: tuple[str, ...]
 
+    @property
+    def telling(self) -> tuple[Effect, ...]:
+        """One for each outcome: the trend, or where that shows nothing and the other test does, the other."""
+        best: dict[str, Effect] = {}
+        for effect in self.tested:
+            kept = best.setdefault(effect.outcome.name, effect)
+            if effect.rejected and not kept.rejected:
+                best[effect.outcome.name] = effect
+        return tuple(best.values())
+
 
 def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
     """Of one curve. Empty where there is only one load."""
@@ -114,8 +119,9 @@ def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
             shaky += unstable(outcome, told)
     if not found:
         return Effects((), (), ())
-    if min(effect.repeats for effect in found) < 2:
-        notes.append("one run of some loads: a trend over all of them is tested, no two loads against each other")
+    if single := list(dict.fromkeys(effect.outcome.name for effect in found if effect.repeats < 2)):
+        of = "" if len(single) == len({effect.outcome.name for effect in found}) else f" ({', '.join(single)})"
+        notes.append(f"one run of some loads{of}: a trend over all of them is tested, no two loads against each other")
     fewest = min(effect.runs for effect in found)
     if (least := 2 / math.factorial(min(fewest, 20))) * len(found) >= SIGNIFICANT:
         notes.append(
@@ -160,60 +166,6 @@ def grouped(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:
     for run in sorted(runs, key=lambda each: each.load):
         found.setdefault(run.load, []).append(run.values[name])
     return found
-
-
-def ranks(values: npt.ArrayLike) -> Reals:
-    """Average ranks, their mean taken off."""
-    array = np.asarray(values, dtype=np.float64)
-    below = (array[:, None] > array).sum(axis=1)
-    level = (array[:, None] == array).sum(axis=1)
-    made: Reals = below + (level + 1) / 2 - (len(array) + 1) / 2
-    return made
-
-
-def rho(loads: npt.ArrayLike, values: npt.ArrayLike) -> float:
-    """Spearman's; zero where nothing varies."""
-    x, y = ranks(loads), ranks(values)
-    size = math.sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / size if size else 0.0
-
-
-def orders(count: int) -> npt.NDArray[np.int64]:
-    """Every order of so many runs, or very many by chance with the measured one among them."""
-    if count <= EXACT_UP_TO:
-        return np.array(list(permutations(range(count))))
-    chance = np.random.default_rng(SEED)
-    shuffled = chance.permuted(np.tile(np.arange(count), (SHUFFLES, 1)), axis=1)
-    return np.vstack([np.arange(count), shuffled])
-
-
-def trend_p(loads: Reals, values: Reals) -> float:
-    """Two-sided: the share of orders of the runs with a rank correlation at least as strong."""
-    x, y = ranks(loads), ranks(values)
-    strengths = np.abs(y[orders(len(x))] @ x)
-    return float(np.mean(strengths >= abs(float(x @ y)) - 1e-9))
-
-
-def any_difference(loads: Reals, values: Reals) -> tuple[float, float]:
-    """Epsilon squared of Kruskal-Wallis, the share of the ranks' variance that load explains; p over shuffled runs."""
-    y = ranks(values)
-    member = (loads[:, None] == np.unique(loads)).astype(np.float64)
-
-    def between(ranked: Reals) -> Reals:
-        sums: Reals = ranked @ member
-        return np.asarray((sums**2 / member.sum(axis=0)).sum(axis=-1), dtype=np.float64)
-
-    whole, seen = float(y @ y), float(between(y))
-    if not whole:
-        return 0.0, 1.0
-    return seen / whole, float(np.mean(between(y[orders(len(y))]) >= seen - 1e-9))
-
-
-def cliffs_delta(low: Reals, high: Reals) -> float:
-    """How much oftener a value of the second is above one of the first than below: -1 to 1."""
-    ordered = np.sort(low)
-    below, upto = np.searchsorted(ordered, high, "left"), np.searchsorted(ordered, high, "right")
-    return float((below - (len(low) - upto)).mean() / len(low))
 
 
 def delta_of(name: str, ends: Sequence[RunSeen]) -> float | None:
@@ -263,12 +215,3 @@ def none_seen(outcome: Outcome, runs: Sequence[RunSeen]) -> float:
 def unstable(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Unstable]:
     found = [Unstable(outcome, load, tuple(values)) for load, values in grouped(runs, outcome.name).items()]
     return [each for each in found if len(each.repeats) > 1 and np.mean(each.repeats) > 0 and each.range > UNSTABLE]
-
-
-def holm(chances: Sequence[float]) -> list[float]:
-    """The smallest p times how many are judged, the next times one less, and never below the one before."""
-    found, floor = [1.0] * len(chances), 0.0
-    for place, index in enumerate(sorted(range(len(chances)), key=lambda index: chances[index])):
-        floor = max(floor, min(1.0, chances[index] * (len(chances) - place)))
-        found[index] = floor
-    return found

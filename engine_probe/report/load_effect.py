@@ -7,44 +7,52 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
-from engine_probe.analysis.effect import (
-    MARGIN,
-    SHARE_MARGIN,
-    UNSTABLE,
-    Effect,
-    Effects,
-    Outcome,
-    Reals,
-    RunSeen,
-    effects,
-)
+from engine_probe.analysis.effect import MARGIN, SHARE_MARGIN, UNSTABLE, Effect, Effects, Outcome, RunSeen, effects
 from engine_probe.analysis.metrics import LATENCIES, answered
+from engine_probe.analysis.rank_tests import Reals
 from engine_probe.record.folder import ANSWERS_FILE
 from engine_probe.report.html import Html, element, grid, joined, says
+from engine_probe.report.plain import plain
 from engine_probe.report.scores import Scores
 from engine_probe.report.swept import SweptPoint
 from engine_probe.report.terminal import duration
 
 FAILURES = Outcome("requests not answered", "", share=True)
-ANSWERS = Outcome("answers other than at a lower load", "", share=True)
+ANSWERS = Outcome("answers that changed", "", share=True)
+ENOUGH_ANSWERS = 30
 TESTED = ("TTFT", "TPOT", "E2EL")
-LOWEST_PRECISION = (
-    "Sums in BF16 and FP16 depend on what shares a batch: answers may differ between loads without a fault; repeats of "
-    "the lowest load show how many do so by themselves."
+OF_ANSWERS = (
+    "Answers are held against those of the lowest load with enough of them. Sums in BF16 and FP16 depend on what "
+    "shares a batch, so that some may change without a fault: repeats of that load show how many do by themselves."
 )
 
 
 def load_effects(points: Sequence[SweptPoint], scores: Scores | None = None) -> Effects:
     """Of one curve."""
     whole = sorted((point for point in points if point.run and point.anatomy), key=lambda point: point.load)
-    first: dict[str, int] = {}  # each request's answer at the lowest load at which it was asked
+    first = reference(whole)
     runs = [seen(point, first, scores or {}) for point in whole]
     latencies = [Outcome(f"{name}, median", "ms") for name in TESTED]
     return effects(runs, [FAILURES, *latencies, ANSWERS, *(Outcome(name, "") for name in scores or {})])
 
 
-def seen(point: SweptPoint, first: dict[str, int], scores: Scores) -> RunSeen:
+def reference(whole: Sequence[SweptPoint]) -> SweptPoint | None:
+    """The run whose answers all runs at its load and above are held against: the same requests everywhere.
+
+    The first at the lowest load with enough answers, or with the most; two loads have to be left above it.
+    """
+    below = sorted({point.load for point in whole})[:-2]
+    told = [(len(answers_of(point)), point) for point in whole if point.load in below]
+    most = max((count for count, _ in told), default=0)
+    return next((point for count, point in told if count >= min(most, ENOUGH_ANSWERS) > 0), None)
+
+
+def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen:
     assert point.run is not None
     assert point.anatomy is not None
     summary, run = point.anatomy.summary, point.run
@@ -61,11 +69,12 @@ def seen(point: SweptPoint, first: dict[str, int], scores: Scores) -> RunSeen:
             if median is not None:
                 values[f"{latency.name}, median"] = median / 1e6
                 samples[f"{latency.name}, median"] = ms
-    mine = answers_of(point)
-    both = mine.keys() & first.keys()
-    if both:
-        values[ANSWERS.name] = sum(mine[name] != first[name] for name in both) / len(both)
-    first.update({name: answer for name, answer in mine.items() if name not in first})
+    both = set[str]()
+    if first is not None and point is not first and point.load >= first.load:
+        mine, theirs = answers_of(point), answers_of(first)
+        both = mine.keys() & theirs.keys()
+        if both:
+            values[ANSWERS.name] = sum(mine[name] != theirs[name] for name in both) / len(both)
     for name, given in scores.items():
         if point.id in given:
             samples[name] = np.array(list(given[point.id].values()))
@@ -95,76 +104,81 @@ def size_of(effect: Effect) -> str:
     return f"rho {effect.size:+.2f}" if effect.question == "trend" else f"epsilon² {effect.size:.2f}"
 
 
-def sentence(effect: Effect) -> str:
-    """One test, with what it rests on."""
-    name = effect.outcome.name[:1].upper() + effect.outcome.name[1:]
-    ends = f"{told(effect, effect.lowest)} at the lowest load, {told(effect, effect.highest)} at the highest"
-    tested = f"{size_of(effect)}, p {effect.p:.2g} over {effect.runs} runs at {effect.loads} loads"
+def verdict(effect: Effect) -> str:
+    """In words; where nothing was shown, how far that reaches."""
     match effect.verdict:
-        case "rises" | "falls" | "differs":
-            verb = "differs between loads" if effect.verdict == "differs" else f"{effect.verdict} with load"
-            return f"{name} {verb}: {ends} ({tested})."
+        case "rises" | "falls":
+            return f"{effect.verdict} with load"
+        case "differs":
+            return "differs between loads, without a trend"
         case "not different":
-            return f"{name}: not different between loads, {within(effect)} ({tested})."
+            return f"not different: {within(effect)}"
         case _:
-            return f"{name}: cannot tell whether load matters: {ends} ({tested}); {within(effect)}."
+            return f"cannot tell: {within(effect)}"
 
 
 def within(effect: Effect) -> str:
     """How far equivalence is shown."""
     margin = SHARE_MARGIN if effect.outcome.share else MARGIN
     if effect.bound is not None:
-        most = f"{effect.bound:.1%}"
-        return f"none was seen, so with 95 % at most {most} at the highest load (the margin is {margin:.0%})"
+        return f"none seen, with 95 % at most {effect.bound:.1%} at the highest load (margin {margin:.0%})"
     if effect.furthest is None:
-        return f"a difference below {margin:.0%} could only be shown with repeats of every load"
+        return f"below {margin:.0%} could only be shown with repeats of every load"
     low, high = effect.furthest
-    return f"against the lowest load between {low:+.1%} and {high:+.1%} with 90 % (the margin is {margin:.0%})"
+    return f"{low:+.1%} to {high:+.1%} of the lowest load's, with 90 % (margin {margin:.0%})"
 
 
-def effect_sentences(found: Effects) -> Iterator[str]:
-    """For each outcome the test that says most; then what is unstable, and what weakens all of it."""
-    best: dict[str, Effect] = {}
-    for effect in found.tested:
-        kept = best.setdefault(effect.outcome.name, effect)
-        if effect.rejected and not kept.rejected:
-            best[effect.outcome.name] = effect
-    yield from map(sentence, best.values())
+def caveats(found: Effects) -> Iterator[str]:
+    """What was tested and how, what is unstable, and what weakens all of it."""
+    if not found.tested:
+        return
+    runs, loads = (max(getattr(effect, name) for effect in found.tested) for name in ("runs", "loads"))
+    yield (
+        f"H0: load has no effect. {runs} runs at {loads} loads are shuffled, never the requests of a run, which are no "
+        f"independent sample; p is corrected for {len(found.tested)} tests (Holm)."
+    )
     if shaky := found.unstable:
-        rows = ", ".join(f"{each.outcome.name} at {each.load:g} (range {each.range:.0%})" for each in shaky[:4])
-        more = f" and {len(shaky) - 4} more" if len(shaky) > 4 else ""
-        yield f"Unstable: repeats lie further apart than {UNSTABLE:.0%} of their mean: {rows}{more}."
+        by_name: dict[str, list[str]] = {}
+        for each in shaky:
+            by_name.setdefault(each.outcome.name, []).append(f"{each.load:g} ({each.range:.0%})")
+        rows = "; ".join(f"{name} at {', '.join(places)}" for name, places in by_name.items())
+        yield f"Unstable, repeats further apart than {UNSTABLE:.0%} of their mean: {rows}."
     for note in found.notes:
         yield f"{note[:1].upper()}{note[1:]}."
-    if ANSWERS.name in best:
-        yield LOWEST_PRECISION
+    if any(effect.outcome == ANSWERS for effect in found.tested):
+        yield OF_ANSWERS
 
 
-TITLES = ("outcome", "question", "lowest load", "highest load", "effect", "Cliff's delta", "p (Holm)", "verdict")
+TITLES = ("", "lowest load", "highest load", "effect", "p", "verdict")
+
+
+def effect_rows(found: Effects) -> Iterator[list[str]]:
+    for effect in found.telling:
+        name = effect.outcome.name[:1].upper() + effect.outcome.name[1:]
+        ends = told(effect, effect.lowest), told(effect, effect.highest)
+        yield [name, *ends, size_of(effect), f"{effect.p:.2g}", verdict(effect)]
+
+
+def effect_view(found: Effects) -> Iterator[RenderableType]:
+    """For a terminal."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for number, title in enumerate(TITLES):
+        table.add_column(
+            title.replace(" ", "\n"), justify="right" if 0 < number < 5 else "left", no_wrap=0 < number < 5
+        )
+    for row in effect_rows(found):
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    yield table
+    yield from (Text(plain(said), "dim") for said in caveats(found))
 
 
 def effect_table(found: Effects, label: str = "") -> Html:
+    """For a page, with what only describes."""
     if not found.tested:
         return Html()
-    rows = (
-        [
-            effect.outcome.name,
-            effect.question,
-            told(effect, effect.lowest),
-            told(effect, effect.highest),
-            size_of(effect),
-            "-" if effect.delta is None else f"{effect.delta:+.2f}",
-            f"{effect.p:.2g}",
-            effect.verdict,
-        ]
-        for effect in found.tested
-    )
-    note = (
-        "H0: load has no effect. Runs are shuffled between loads, never the requests of a run, which are no "
-        "independent sample; p is corrected for all tests here. Cliff's delta compares requests at the highest "
-        "and the lowest load, and only describes."
-    )
+    deltas = ["-" if effect.delta is None else f"{effect.delta:+.2f}" for effect in found.telling]
+    rows = ([*row[:4], delta, *row[4:]] for row, delta in zip(effect_rows(found), deltas, strict=True))
     head = element("h2", f"Does load change it? {label}".rstrip())
-    return joined(
-        (head, says(effect_sentences(found)), grid(TITLES, rows, text=(0, 1, 7)), element("p", note, class_="soft"))
-    )
+    described = "Cliff's delta compares the requests of the highest with those of the lowest load, and only describes."
+    table = grid((*TITLES[:4], "Cliff's delta", *TITLES[4:]), rows, text=(0, 6))
+    return joined((head, table, says((*caveats(found), described))))

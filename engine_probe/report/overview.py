@@ -16,7 +16,7 @@ from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.advice_view import advice_lines, advised
 from engine_probe.report.health_view import health_words
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
-from engine_probe.report.load_effect import effect_sentences, load_effects
+from engine_probe.report.load_effect import effect_view, load_effects
 from engine_probe.report.memory_view import memory_lines
 from engine_probe.report.plain import plain
 from engine_probe.report.precision_view import precision_view
@@ -70,9 +70,9 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
     if told := advised(swept, curves):
         console.print(*advice_lines(told), sep="\n")
     for curve in curves:
-        if effect := list(effect_sentences(load_effects(swept.curves[curve.label], swept.scores))):
+        if (effect := load_effects(swept.curves[curve.label], swept.scores)).tested:
             console.print(Text("\n" + plain(f"Does load change it? {curve.label}".rstrip()), "bold"))
-            console.print(*(Text(plain(said)) for said in effect), sep="\n")
+            console.print(*effect_view(effect), sep="\n")
     print_health(swept.runs, console)
     console.print()
     for said in offers(swept, curves):

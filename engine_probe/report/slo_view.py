@@ -77,7 +77,7 @@ def sentence(offer: Offer, curve: Curve) -> str:
     levels = ", ".join(f"{level:g}" for level in offer.levels)
     if offer.high is None:
         return f"To find {offer.about}{place}, beyond the {offer.low:g} {curve.unit} tried: measure {levels}."
-    known = "levels were measured around it," if offer.neighbours else "between"
+    known = "from its neighbours," if offer.neighbours else "between"
     return (
         f"To know {offer.about}{place} more closely than {known} {offer.low:g} and {offer.high:g} {curve.unit}: "
         f"measure {levels}."

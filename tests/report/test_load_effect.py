@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def report(*arguments: object) -> Result:
 
 
 def said(*arguments: object) -> str:
-    result = report(*arguments)
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(command, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     return " ".join(result.output.split())
 
@@ -38,20 +39,30 @@ def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
 
 def test_latency_rises_and_failures_cannot_be_excluded(sweep: Path) -> None:
     text = said(sweep)
-    assert "TTFT, median rises with load: " in text
-    assert "Requests not answered: cannot tell whether load matters" in text
+    assert re.search(r"TTFT, median [\d.]+ ms [\d.]+ ms rho \+[\d.]+ 0.0\d+ rises with load", text)
+    assert re.search(r"Requests not answered 0.0% 0.0% rho \+0.00 1 cannot tell", text)
     assert "One run of some loads" in text
     assert "Answers" not in text  # none were kept
 
 
-def test_answers_are_held_against_those_of_the_lowest_load_that_asked(sweep: Path) -> None:
-    """Requests 0 to 11 were asked at 12, and so can be compared at 20: one of them has another answer there."""
+def test_the_same_requests_are_held_against_their_answers_at_one_load(sweep: Path) -> None:
+    """The 8 requests of the highest load with two above it: at 12 all are as they were, at 20 one is not."""
     keep_answers(sweep, {})
-    assert "Answers other than at a lower load: cannot tell" in said(sweep)
+    assert "Answers that changed 0.0% 0.0% rho +0.00 1 cannot tell" in said(sweep)
     keep_answers(sweep, {20: 1})
     text = said(sweep)
-    assert "0.0% at the lowest load, 8.3% at the highest" in text
-    assert "Sums in BF16 and FP16 depend on what shares a batch" in text
+    assert "Answers that changed 0.0% 12.5% rho" in text
+    assert "Sums in BF16 and FP16 depend on what shares a" in text
+
+
+def test_an_answer_that_only_the_lowest_load_gave_is_no_trend(tmp_path: Path) -> None:
+    """Held against all requests of each load one of them would be a share that falls as they become more."""
+    levels = (1, 30, 40, 50, 60, 70)
+    sweep = write_sweep(tmp_path / "sweep", levels)
+    for level in levels:
+        answers = {str(n): n + 1000 * (level == 30 and n == 0) for n in range(level)}
+        (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
+    assert "Answers that changed 3.3% 3.3% rho +0.00 1 cannot tell" in said(sweep)
 
 
 def test_damaged_answers_are_none(sweep: Path) -> None:
@@ -63,16 +74,16 @@ def test_damaged_answers_are_none(sweep: Path) -> None:
 def test_a_score_of_each_request_is_tested(sweep: Path, tmp_path: Path) -> None:
     lines = [f"p{level},{n},{1 - level / 100}" for level in LEVELS for n in range(level)]
     (tmp_path / "quality.csv").write_text("\n".join(["point,request_id,faithfulness", *lines]))
-    assert "Faithfulness falls with load: 0.99 at the lowest load, 0.8 at the highest" in said(
-        sweep, "--score", tmp_path / "quality.csv"
-    )
+    text = said(sweep, "--score", tmp_path / "quality.csv")
+    assert re.search(r"Faithfulness 0.99 0.8 rho -1.00 0.0\d+ falls with load", text)
 
 
 def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "bleu.json").write_text(json.dumps({f"p{level}": level for level in LEVELS}))
     page = tmp_path / "page.html"
-    assert "Bleu rises with load" in said(sweep, "--score", tmp_path / "bleu.json", "--html", page)
+    assert "Bleu 1 20 rho +1.00" in said(sweep, "--score", tmp_path / "bleu.json", "--html", page)
     assert "Does load change it?" in page.read_text()
+    assert "rises with load" in page.read_text()
 
 
 @pytest.mark.parametrize(
