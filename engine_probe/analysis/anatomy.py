@@ -45,7 +45,7 @@ def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
             run.facts, run.iterations, run.requests, run.workers, None if isinstance(roofs, str) else held_up(roofs)
         ),
         tax=preemption_tax(run.iterations, run.preemptions),
-        composition=composition(run.iterations),
+        composition=composition(run.iterations, busy),
         kv_fragmentation=kv_fragmentation(run.facts, run.iterations),
         straggler=straggler(run.workers),
         device_idle_share=device_idle_share(time, busy),

@@ -12,6 +12,7 @@ from engine_probe.analysis.limits import LimitsFound
 from engine_probe.analysis.prefix_cache import CacheLevel, cache_levels
 from engine_probe.analysis.saturation import Level
 from engine_probe.analysis.summary import Summary
+from engine_probe.analysis.waste import Composition
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class PointFigures:
     load: float
     summary: Summary
     limits: LimitsFound
+    composition: Composition | None = None  # None where nothing was scheduled
 
     @property
     def kv_share(self) -> float:

@@ -43,6 +43,13 @@ class Noise:
         reach = float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * self.deviation * mean / math.sqrt(count)
         return Repeated(mean, count, mean - reach, mean + reach)
 
+    def shows(self, one: int, other: int) -> float:
+        """The least relative difference of two means, of so many repeats each, that would be told from chance."""
+        from scipy.special import stdtrit
+
+        error = self.deviation * math.sqrt(1 / one + 1 / other)
+        return math.expm1(float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * error)
+
     def chance(self, one: Sequence[float], other: Sequence[float]) -> float:
         """Two-sided p of means that lie so far apart, were they the same."""
         from scipy.special import stdtr

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -65,13 +66,15 @@ class Composition:
     """What the scheduled tokens were, and the steps that carried them."""
 
     token_shares: dict[str, float]  # prefill, recomputed, decode, speculative; of all scheduled tokens
-    step_shares: dict[str, float]  # of all steps with tokens: only prefill, only decode, both
+    steps: dict[str, int]  # with tokens: only prefill, only decode, both
+    time_shares: dict[str, float]  # of the busy time, by the same kinds
+    mean_ns: dict[str, float]  # from the end of the step before; of no step it is zero
     mean_tokens: float  # per step
     mean_requests: float
 
 
-def composition(iterations: pa.Table) -> Composition | None:
-    """None where nothing was scheduled."""
+def composition(iterations: pa.Table, busy: npt.NDArray[np.int64]) -> Composition | None:
+    """None where nothing was scheduled. `busy`: of each step, without gaps in which there was no request."""
     names = ("prefill", "recomputed", "decode", "speculative", "scheduled")
     tokens = {name: iterations[f"{name}_tokens"].to_numpy() for name in names}
     total = int(tokens["scheduled"].sum())
@@ -79,11 +82,15 @@ def composition(iterations: pa.Table) -> Composition | None:
         return None
     parts = {**tokens, "prefill": tokens["prefill"] - tokens["recomputed"]}
     filling, decoding = tokens["prefill"] > 0, tokens["decode"] > 0
-    steps = {"prefill": filling & ~decoding, "decode": decoding & ~filling, "both": filling & decoding}
+    kinds = {"prefill": filling & ~decoding, "decode": decoding & ~filling, "both": filling & decoding}
+    spent = {name: int(busy[kind].sum()) for name, kind in kinds.items()}
+    steps = {name: int(kind.sum()) for name, kind in kinds.items()}
     carrying = tokens["scheduled"] > 0
     return Composition(
         token_shares={name: int(parts[name].sum()) / total for name in names[:-1]},
-        step_shares={name: float(kind[carrying].mean()) for name, kind in steps.items()},
+        steps=steps,
+        time_shares={name: ns / int(busy.sum()) for name, ns in spent.items()},
+        mean_ns={name: ns / max(1, steps[name]) for name, ns in spent.items()},
         mean_tokens=float(tokens["scheduled"][carrying].mean()),
         mean_requests=float(iterations["scheduled_requests"].to_numpy()[carrying].mean()),
     )

@@ -8,7 +8,8 @@ from itertools import groupby
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine_probe.analysis.advice import Advice, Case, advice
+from engine_probe.analysis.advice import advice
+from engine_probe.analysis.advice.case import Advice, Case, Pool
 from engine_probe.report.html import Html, element, joined, says
 from engine_probe.report.plain import plain
 from engine_probe.report.references import plain_model
@@ -31,8 +32,14 @@ def case_of(swept: Swept, curve: Curve) -> Case | None:
         found=curve.found,
         figures=curve.figures,
         model=plain_model(run.facts["model"]["name"]),
-        kv_bytes_per_token=kv["bytes_per_block"] / kv["block_size_tokens"],
-        kv_tokens=kv["blocks"] * kv["block_size_tokens"],
+        pool=Pool(
+            blocks=kv["blocks"],
+            block_tokens=kv["block_size_tokens"],
+            block_bytes=kv["bytes_per_block"],
+            layers=run.facts["model"]["num_layers"],
+            kv_heads=run.facts["model"]["num_kv_heads"],
+            head_size=run.facts["model"]["head_size"],
+        ),
         ranks=parallel.get("tensor_parallel_size") or 1,
     )
 

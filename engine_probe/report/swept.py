@@ -58,7 +58,7 @@ class SweptPoint:
     def figures(self) -> PointFigures | None:
         if self.anatomy is None:
             return None
-        return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits)
+        return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits, self.anatomy.composition)
 
 
 @dataclass(frozen=True)

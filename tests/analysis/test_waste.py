@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from small_tables import table
@@ -80,13 +81,16 @@ def test_what_the_batches_were_made_of(iterations: Make) -> None:
             prefill_tokens=[50, 20, 0, 0],
             recomputed_tokens=[0, 10, 0, 0],
             decode_tokens=[0, 10, 20, 0],
-        )
+        ),
+        np.array([20, 30, 10, 40]),
     )
     assert found is not None
     assert found.token_shares == pytest.approx({"prefill": 0.6, "recomputed": 0.1, "decode": 0.3, "speculative": 0})
-    assert found.step_shares == pytest.approx({"prefill": 1 / 3, "decode": 1 / 3, "both": 1 / 3})
+    assert found.steps == {"prefill": 1, "decode": 1, "both": 1}
+    assert found.time_shares == pytest.approx({"prefill": 0.2, "decode": 0.1, "both": 0.3})
+    assert found.mean_ns == {"prefill": 20, "decode": 10, "both": 30}
     assert found.mean_requests == 2
-    assert composition(iterations(1)) is None
+    assert composition(iterations(1), np.array([10])) is None
 
 
 def steps_of(*times: tuple[int, int, int]) -> list[dict[str, Any]]:

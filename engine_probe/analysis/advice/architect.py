@@ -1,0 +1,146 @@
+"""For who decides how much an engine is asked at once, and how large its pool is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine_probe.analysis.advice.case import CLEAR, SURE, Case, Told, mib
+from engine_probe.analysis.saturation import Level
+
+ROLE = "architect"
+
+OTHER_LOAD = 1.5  # the ratio of two saturation points that asks for pools of their own
+NEARLY_FULL = 0.75  # of the pool: less says nothing of the room that is needed
+FINE = 0.15  # relative: repeats that scatter more cannot show that nothing is gained
+AT_ONCE = "requests at once"
+
+
+def hold_there(case: Case) -> Told:
+    """Admission held where throughput is highest, where the last level is surely lower, or no higher and slower."""
+    found = case.found
+    if found.best is None or case.unit != AT_ONCE or case.cache_loss:
+        return  # which batch runs does not matter where it is the histories of the others that are lost
+    best, last = found.best, found.levels[-1]
+    if falls(case, last):
+        loss = 1 - last.output_tokens_per_s / best.output_tokens_per_s
+        waits = longer(case, best, last)
+        yield (
+            f"Hold concurrency at {best.load:g} (--max-num-seqs {best.load:g}, or before the engine): at {last.load:g} "
+            f"throughput is {loss:.0%} lower{f', and {waits}' if waits else ''}.",
+            (case.row(best.load), case.row(last.load)),
+        )
+        return
+    least, how = level_from(case)
+    if least is not None and (waits := longer(case, least, last)):
+        yield (
+            f"Beyond {least.load:g} at once more requests bring no throughput{how}, only waiting: at {last.load:g} "
+            f"{waits}.",
+            (case.row(least.load), case.row(last.load)),
+        )
+
+
+def falls(case: Case, last: Level) -> bool:
+    found = case.found
+    if found.best is None or last is found.best:
+        return False
+    if found.noise:
+        return last not in found.not_different
+    loss = 1 - last.output_tokens_per_s / found.best.output_tokens_per_s
+    return found.region(last.load) == "overload" and found.sureness(last.load) >= SURE and loss >= CLEAR
+
+
+def level_from(case: Case) -> tuple[Level | None, str]:
+    """The lowest level from which on nothing is gained, and how that is known; None where it is not."""
+    found, last = case.found, case.found.levels[-1]
+    if found.noise and found.best:
+        alike = [level for level in found.levels if level is found.best or level in found.not_different]
+        shown = found.noise.shows(*(len(level.repeated) for level in (alike[0], last)))
+        gapless = len(alike) == sum(level.load >= alike[0].load for level in found.levels)
+        told = gapless and alike[0] is not last and shown <= FINE
+        return (alike[0], f" (repeats would show {shown:.0%})") if told else (None, "")
+    if found.saturation is None or found.region(last.load) != "plateau" or found.sureness(last.load) < SURE:
+        return None, ""
+    return next((level for level in found.levels if level.load == found.saturation.load), None), ""
+
+
+def longer(case: Case, here: Level, there: Level) -> str:
+    before, after = (case.first_token_ns(level.load) for level in (here, there))
+    return f"the median first token takes {after / before:.1f} times as long" if before and after > before else ""
+
+
+def room_for_histories(case: Case) -> Told:
+    """A full pool forgets the prefixes of who waits: fewer at once, or more room."""
+    loss, pool = case.cache_loss, case.pool
+    if loss is None:
+        return
+    best, last, size = case.found.best, case.found.levels[-1], ""
+    lower = ""
+    if best and best.load == loss.kept.load and falls(case, last):
+        lower = f", and throughput is {1 - last.output_tokens_per_s / best.output_tokens_per_s:.0%} lower"
+    if (holds := case.holds) and case.unit == AT_ONCE:
+        blocks = loss.last.load * pool.blocks / holds
+        size = (
+            f" All {loss.last.load:g} would fit into {blocks:,.0f} blocks ({mib(blocks * pool.block_bytes)}), derived "
+            f"from {pool.blocks / holds:,.3g} each; it has {pool.blocks:,}."
+        )
+    yield (
+        f"Hold concurrency at {loss.kept.load:g}, before the engine, or enlarge the KV pool: at {loss.last.load:g} "
+        f"{loss.last.share:.0%} of the prompt tokens were found in the prefix cache instead of {loss.kept.share:.0%}, "
+        f"and {loss.computed_again:.0%} of the scheduled tokens were prompts computed again{lower}.{size}",
+        (case.row(loss.kept.load), case.row(loss.last.load)),
+    )
+
+
+def room_for_all(case: Case) -> Told:
+    """What the most that was tried would take, where nothing but the pool kept it waiting."""
+    kv, pool, holds = case.found.kv, case.pool, case.holds
+    if holds is None or kv.after is None or kv.reached is None or case.unit != AT_ONCE or case.cache_loss:
+        return
+    most = case.found.levels[-1].load
+    blocks = most * pool.blocks / holds
+    yield (
+        f"For {most:g} at once without waiting the KV pool needs {blocks:,.0f} blocks "
+        f"({mib(blocks * pool.block_bytes)}), derived from "
+        f"{pool.blocks / holds:,.3g} for each request at {kv.after:g}; it has {pool.blocks:,}.",
+        (case.row(kv.after), case.row(kv.reached)),
+    )
+
+
+def headroom(case: Case) -> Told:
+    kv = case.found.kv
+    smooth = [level for level in case.found.levels if kv.reached is None or level.load < kv.reached]
+    if kv.reached is None or not smooth or not NEARLY_FULL <= smooth[-1].peak_kv_share < 1:
+        return  # never full, or nothing measured close below, or full and nobody waited
+    last = smooth[-1]
+    waited = max(each.kv_share for each in case.at(kv.reached))
+    yield (
+        f"Leave {1 - last.peak_kv_share:.0%} of the KV pool free: with {last.load:g} {case.unit} it was at most "
+        f"{last.peak_kv_share:.0%} full and nobody waited for blocks; with {kv.reached:g} that limited {waited:.0%} of "
+        "the busy time.",
+        (case.row(last.load), case.row(kv.reached)),
+    )
+
+
+def own_pools(cases: Sequence[Case]) -> Told:
+    """Workloads of one model whose best loads lie far apart, both sure."""
+    told = [(case, case.found.saturation) for case in cases if case.found.saturation and sure(case)]
+    for at, (one, end) in enumerate(told):
+        for other, beyond in told[at + 1 :]:
+            if one.model != other.model or one.ranks != other.ranks or end is None or beyond is None:
+                continue
+            low, high = sorted([(end.high, end.load, one), (beyond.low, beyond.load, other)], key=lambda each: each[1])
+            if high[1] < OTHER_LOAD * low[1] or (end.low <= beyond.high and beyond.low <= end.high):
+                continue
+            yield (
+                f"Give these workloads pools of their own: growth ends at {low[1]:g} for {low[2].label} and at "
+                f"{high[1]:g} for {high[2].label}; one limit would hold the second back or overload the first.",
+                (low[2].row(low[1]), high[2].row(high[1])),
+            )
+
+
+def sure(case: Case) -> bool:
+    return case.found.saturation is not None and case.found.saturation.sureness >= SURE
+
+
+OF_ONE = (hold_there, room_for_histories, headroom, room_for_all)
+OF_SEVERAL = (own_pools,)

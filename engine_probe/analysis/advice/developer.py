@@ -1,0 +1,88 @@
+"""For who chooses a model and writes its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine_probe.analysis.advice.case import Case, Told
+from engine_probe.analysis.points import cache_of
+
+ROLE = "developer"
+
+MAIN = 0.5  # of the busy time
+SAME_POOL = 1.25  # the ratio of two pools' bytes
+FOUND = 0.1  # of the prompt tokens
+NEEDS = {
+    "host": "The host limits {share}: larger steps or asynchronous scheduling first.",
+    "max_num_seqs": "max_num_seqs limits {share}: raise it before buying anything.",
+    "token budget": "max_num_batched_tokens limits {share}: raise it and measure TPOT beside.",
+}
+
+
+def what_would_help(case: Case) -> Told:
+    """At the best level; only what limits most of the time, in every repeat."""
+    main, least = main_limit(case)
+    if main in NEEDS and case.found.best:
+        share = f"{least:.0%} of the busy time at the highest throughput"
+        yield NEEDS[main].format(share=share), (case.row(case.found.best.load),)
+
+
+def main_limit(case: Case) -> tuple[str, float]:
+    """What limits most at the best level, and how much of its time at least; nothing where repeats disagree."""
+    if case.found.best is None:
+        return "", 0.0
+    there = case.at(case.found.best.load)
+    mains = {each.limits.main for each in there}
+    least = min(max(each.limits.shares.values()) for each in there)
+    return (mains.pop(), least) if len(mains) == 1 and least >= MAIN else ("", 0.0)
+
+
+def choose_by_kv(case: Case) -> Told:
+    """The pool was full: what a request takes in it is what decides."""
+    holds, kv, pool = case.holds, case.found.kv, case.pool
+    if holds is None or kv.after is None or kv.reached is None:
+        return
+    each = pool.blocks / holds
+    yield (
+        f"What a request takes of the KV pool decides how many are served at once: {each:,.3g} of {pool.blocks:,} "
+        f"blocks, so that {holds:,.0f} fill it. A token takes {pool.bytes_per_token / 1024:,.4g} KiB{pool.derivation}: "
+        "a model, or a dtype of its KV, with half of that holds twice as many in the same memory, whatever its size.",
+        (case.row(kv.after), case.row(kv.reached)),
+    )
+
+
+def same_beginnings(case: Case) -> Told:
+    if case.found.best is None:
+        return
+    load = case.found.best.load
+    for level in cache_of(case.figures):
+        if level.load == load and level.share >= FOUND:
+            yield (
+                f"Leave the beginnings of prompts as they were (system prompt and history first, what changes last): "
+                f"{level.share:.0%} of the prompt tokens were found in the prefix cache and not computed.",
+                (case.row(load),),
+            )
+
+
+def kv_per_token(cases: Sequence[Case]) -> Told:
+    """Models by what a token of KV costs, where pools of the same memory filled."""
+    told = sorted(
+        ((case.pool.bytes_per_token, holds, case) for case in cases if (holds := case.holds) is not None),
+        key=lambda each: each[0],
+    )
+    if len({case.model for _, _, case in told}) < 2:
+        return
+    (few, many_held, small), (many, few_held, large) = told[0], told[-1]
+    pools = (few * small.pool.tokens, many * large.pool.tokens)
+    if many <= few or max(pools) > SAME_POOL * min(pools) or many_held <= few_held:
+        return  # the same memory has to have held more of the cheaper ones
+    yield (
+        f"Choose models by KV bytes per token: {small.model} takes {few / 1024:,.4g} KiB and its pool of "
+        f"{small.pool.tokens:,} tokens held {many_held:,.0f} requests; {large.model} takes {many / 1024:,.4g} KiB and "
+        f"{large.pool.tokens:,} tokens held {few_held:,.0f}.",
+        tuple(case.row(case.found.kv.reached or 0) for case in (small, large)),
+    )
+
+
+OF_ONE = (what_would_help, choose_by_kv, same_beginnings)
+OF_SEVERAL = (kv_per_token,)

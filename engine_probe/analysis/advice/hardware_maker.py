@@ -1,0 +1,74 @@
+"""For who builds what engines run on: more memory, another tier of it, or other devices for other work."""
+
+from __future__ import annotations
+
+from engine_probe.analysis.advice.case import Case, Told, mib
+from engine_probe.analysis.advice.developer import main_limit
+
+ROLE = "hardware maker"
+
+RECOMPUTED = 0.05  # of all scheduled tokens
+STEPS = 30  # of a kind: a mean over fewer is no mean
+SLOWER = 1.5  # times a step without prompts
+OFTEN = 0.1  # of the busy time
+
+
+def more_memory(case: Case) -> Told:
+    main, least = main_limit(case)
+    if main == "KV blocks" and case.found.best:
+        yield (
+            f"Memory for KV limits {least:.0%} of the busy time at the highest throughput: more of it would be used.",
+            (case.row(case.found.best.load),),
+        )
+
+
+def tier_for_histories(case: Case) -> Told:
+    """What would have to be read back, and how fast, for the cache to find what it finds with room."""
+    loss = case.cache_loss
+    if loss is None or loss.computed_again < RECOMPUTED:
+        return
+    runs = case.at(loss.last.load)
+    tokens = (loss.kept.share - loss.last.share) * sum(run.prompt_tokens for run in loss.last.runs) / len(runs)
+    size, seconds = tokens * case.pool.bytes_per_token, sum(each.summary.seconds for each in runs) / len(runs)
+    yield (
+        f"A second tier that keeps the KV of conversations that wait would spare up to {loss.computed_again:.0%} of "
+        f"the scheduled tokens at {loss.last.load:g} {case.unit}: {tokens:,.0f} prompt tokens a run, {mib(size)} of "
+        f"KV, read back at {mib(size / seconds)}/s.",
+        (case.row(loss.kept.load), case.row(loss.last.load)),
+    )
+
+
+def tier_for_preempted(case: Case) -> Told:
+    worst = max(case.figures, key=lambda each: each.summary.recomputed_share, default=None)
+    if worst is None:
+        return
+    least = min(each.summary.recomputed_share for each in case.at(worst.load))
+    if least < RECOMPUTED:
+        return
+    yield (
+        f"A second tier that keeps KV of preempted requests would save at most {least:.0%} of the scheduled tokens at "
+        f"{worst.load:g} {case.unit}: so many were computed a second time.",
+        (case.row(worst.load),),
+    )
+
+
+def prompts_elsewhere(case: Case) -> Told:
+    """How much longer answers wait in a step that carries prompts, where that is much of the time."""
+    if case.found.best is None:
+        return
+    made = [each.composition for each in case.at(case.found.best.load)]
+    if any(each is None or min(each.steps["both"], each.steps["decode"]) < STEPS for each in made):
+        return
+    known = [each for each in made if each is not None]
+    slower = min(each.mean_ns["both"] / each.mean_ns["decode"] for each in known)
+    share = min(each.time_shares["both"] for each in known)
+    if slower >= SLOWER and share >= OFTEN:
+        yield (
+            f"Prefill on devices of its own would free decoding from it: steps that carry both take {slower:.1f} times "
+            f"as long as steps with answers alone, and {share:.0%} of the busy time at the highest throughput.",
+            (case.row(case.found.best.load),),
+        )
+
+
+OF_ONE = (more_memory, tier_for_histories, tier_for_preempted, prompts_elsewhere)
+OF_SEVERAL = ()

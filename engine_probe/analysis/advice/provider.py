@@ -1,0 +1,71 @@
+"""For who runs engines for others: where to send a request, and when to add an engine or a card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine_probe.analysis.advice.case import Case, Told
+
+ROLE = "provider"
+
+
+def watch_the_pool(case: Case) -> Told:
+    kv, holds = case.found.kv, case.holds
+    if holds is None or kv.after is None or kv.reached is None:
+        return
+    lost = [each for each in case.at(kv.reached) if each.summary.preemptions]
+    then = " and were preempted" if lost else ""
+    yield (
+        f"Route by KV occupancy: one engine holds about {holds:,.0f} such requests, and at {kv.reached:g} {case.unit} "
+        f"requests waited for blocks{then}. Beyond that another engine is what helps.",
+        (case.row(kv.after), case.row(kv.reached)),
+    )
+
+
+def back_to_its_history(case: Case) -> Told:
+    loss = case.cache_loss
+    if loss is None:
+        return
+    yield (
+        "Send a conversation back to the engine that holds its history, to each engine no more than "
+        f"{loss.kept.load:g} {case.unit}, and watch the share of prompt tokens found in the prefix cache: it is "
+        f"{loss.kept.share:.0%} there and {loss.first.share:.0%} at {loss.first.load:g}.",
+        (case.row(loss.kept.load), case.row(loss.first.load)),
+    )
+
+
+def second_card(cases: Sequence[Case]) -> Told:
+    """Two curves that differ in their ranks: what each added card gave, at the lowest and the highest shared load."""
+    for one in cases:
+        for more in cases:
+            if more.ranks <= one.ranks or one.model != more.model or without_ranks(one) != without_ranks(more):
+                continue
+            shared = sorted({each.load for each in one.figures} & {each.load for each in more.figures})
+            if len(shared) < 2:
+                continue
+            gains = [gain(one, more, load) for load in (shared[0], shared[-1])]
+            if None in gains:
+                continue
+            low, high = (each for each in gains if each is not None)
+            each_card = high * one.ranks / more.ranks
+            yield (
+                f"{more.ranks} ranks instead of {one.ranks} give {low:.2f} times the throughput at {shared[0]:g} and "
+                f"{high:.2f} times at {shared[-1]:g} {one.unit}: {each_card:.2f} times per card there.",
+                tuple(case.row(load) for case in (one, more) for load in (shared[0], shared[-1])),
+            )
+
+
+def without_ranks(case: Case) -> list[str]:
+    return [word for word in case.label.split(", ") if not word.startswith("tensor_parallel_size ")]
+
+
+def gain(one: Case, more: Case, load: float) -> float | None:
+    here, there = (
+        next((level.output_tokens_per_s for level in case.found.levels if level.load == load), None)
+        for case in (one, more)
+    )
+    return there / here if here and there else None
+
+
+OF_ONE = (watch_the_pool, back_to_its_history)
+OF_SEVERAL = (second_card,)
