@@ -8,7 +8,7 @@ is taken from all levels together, as the fit of the regions takes it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,3 +97,20 @@ def finite(values: Sequence[float | None]) -> list[float]:
     """Empty unless all are."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     return known if len(known) == len(values) else []
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure over the loads: `523.1 ± 8%`, or the ± beside the title where it is the same for all."""
+
+    reach: str
+    cells: tuple[str, ...]
+
+
+def column(found: Sequence[Repeated | None], form: Callable[[float], str]) -> Column:
+    """The means, each with half the width of its interval as a share of it."""
+    means = [form(each.mean) if each else "-" for each in found]
+    reaches = [f" ± {each.reach / each.mean:.0%}" if each and each.reach is not None else "" for each in found]
+    if len(set(reaches)) == 1:
+        return Column(reaches[0].strip(), tuple(means))
+    return Column("", tuple(mean + reach for mean, reach in zip(means, reaches, strict=True)))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
 
 from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.repeats import Repeated, pooled, repeated
+from engine_probe.analysis.repeats import Column, Repeated, column, pooled, repeated
 from engine_probe.report.charts import of_levels, short
 from engine_probe.report.terminal import duration
 
@@ -74,29 +73,15 @@ def any_of(values: Sequence[Any]) -> bool:
     return any(value is not None for value in values)
 
 
-@dataclass(frozen=True)
-class Column:
-    """A figure over the loads: `523.1 ± 8%`, or the ± beside the title where it is the same for all."""
-
-    reach: str
-    cells: tuple[str, ...]
-
-
-def column(curves: Sequence[Sequence[PointFigures]], value: Value, form: Callable[[float], str]) -> Column:
-    """The means of one curve after the other, each with half the width of its interval as a share of it."""
-    found = [each for figures in curves for each in intervals(figures, value)]
-    means = [form(each.mean) if each else "-" for each in found]
-    reaches = [f" ± {each.reach / each.mean:.0%}" if each and each.reach is not None else "" for each in found]
-    if len(set(reaches)) == 1:
-        return Column(reaches[0].strip(), tuple(means))
-    return Column("", tuple(mean + reach for mean, reach in zip(means, reaches, strict=True)))
-
-
 def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Column]:
-    """Output tokens/s, and the medians of TTFT and TPOT."""
+    """Output tokens/s, and the medians of TTFT and TPOT, of one curve after the other."""
+
+    def over_curves(value: Value, form: Callable[[float], str]) -> Column:
+        return column([each for figures in curves for each in intervals(figures, value)], form)
+
     times = (partial(PointFigures.percentile_ns, latency=name, percent=50) for name in ("TTFT", "TPOT"))
-    rate = column(curves, lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format)
-    return [rate, *(column(curves, time, duration) for time in times)]
+    rate = over_curves(lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format)
+    return [rate, *(over_curves(time, duration) for time in times)]
 
 
 def limits_cell(same: Sequence[PointFigures]) -> str:

@@ -16,8 +16,9 @@ from engine_probe.report.money import Money
 from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
 from engine_probe.report.plain import model_name
+from engine_probe.report.request_charts import request_charts
 from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
-from engine_probe.report.run_charts import load_charts, origin_ns, request_charts, step_charts
+from engine_probe.report.run_charts import load_charts, origin_ns, step_charts
 from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts

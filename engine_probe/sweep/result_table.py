@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+from statistics import mean
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +13,7 @@ from rich.table import Table
 
 from engine_probe.analysis.lines import NEAR
 from engine_probe.analysis.regions import letter
+from engine_probe.analysis.repeats import column, pooled
 from engine_probe.analysis.saturation import Saturation
 from engine_probe.sweep.driven import Between
 from engine_probe.sweep.result import (
@@ -16,8 +21,6 @@ from engine_probe.sweep.result import (
     SKIPPED,
     PointResult,
     Row,
-    Scored,
-    Unmeasured,
     Unwatched,
     curve,
     curve_of,
@@ -29,6 +32,10 @@ PRESSURE_STYLES = {"free": "green", "waits": "yellow", "recomputes": "red"}
 PRESSURES = (
     "KV pressure: free, no request waited for KV blocks; waits, some did; recomputes,\n"
     f"at least {RECOMPUTES_SHARE:.0%} of the tokens were computed a second time, after preemptions."
+)
+REPEATS = (
+    "A row is the mean over its repeats, and ± half the interval of that mean, with\n"
+    "95% (Student's t), from how far the repeats of all rows lie apart."
 )
 REGIONS = (
     f"Region, and how sure: A, a request gets at least {NEAR:.0%} of what it gets alone; B,\n"
@@ -56,9 +63,11 @@ def show_results(results: list[Row], console: Console) -> None:
     for name, rows in curves.items():
         if name:
             console.print(f"\n[bold]{escape(name)}[/]")
-        console.print(table_of(sorted(rows, key=lambda row: row.point.concurrency)))
+        console.print(table_of(rows))
     if any(isinstance(result, PointResult) for result in results):
         console.print(PRESSURES, style="dim")
+    if any(len(level) > 1 for rows in curves.values() for level in levels_of(rows)):
+        console.print(REPEATS, style="dim")
     if any(has_regions(rows) for rows in curves.values()):
         console.print(REGIONS, style="dim")
     if sentence := interpretation([result for result in results if isinstance(result, PointResult)]):
@@ -73,20 +82,41 @@ def regions_of(rows: list[Row]) -> Saturation:
     return curve_of([row for row in rows if isinstance(row, PointResult)])
 
 
+def levels_of(rows: list[Row]) -> Iterator[list[Row]]:
+    """Measured repeats of one point together; what has no figures is a row of its own."""
+    alike = sorted(rows, key=lambda row: row.point.concurrency)  # stable: points by name stay in their order
+    for _, same in groupby(alike, key=lambda row: (row.point.concurrency, curve(row.point))):
+        level = list(same)
+        measured: list[Row] = [row for row in level if isinstance(row, PointResult)]
+        if measured:
+            yield measured
+        yield from ([row] for row in level if row not in measured)
+
+
 def table_of(rows: list[Row]) -> Table:
     by_name = len({curve(row.point) for row in rows}) > 1
+    levels = list(levels_of(rows))
+    measured = [[row for row in level if isinstance(row, PointResult)] for level in levels]
+    rates = column(pooled([[row.output_tokens_per_s for row in same] for same in measured if same]), "{:.1f}".format)
+    firsts = column(
+        pooled([[row.median_first_token_seconds for row in same] for same in measured if same]), "{:.2f} s".format
+    )
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("point" if by_name else "at\nonce", justify="left" if by_name else "right")
-    titles = ("tokens\n/s", "1st token\nmedian", "running\nmean", "waiting\npeak", "KV\npeak", "pre-\nempted")
-    for title in titles:
+    table.add_column(f"tokens\n/s {rates.reach}".rstrip(), justify="right")
+    table.add_column(f"TTFT p50\n{firsts.reach}".rstrip(), justify="right")
+    for title in ("running\nmean", "waiting\npeak", "KV\npeak", "pre-\nempted"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("KV\npressure", no_wrap=True)
     found = regions_of(rows) if has_regions(rows) else None
     if found is not None:
         table.add_column("\nregion", no_wrap=True)
-    for row in rows:
-        region = [] if found is None else [region_cell(found, row)]
-        table.add_row(*cells(escape(row.point.label) if by_name else str(row.point.concurrency), row), *region)
+    means = zip(rates.cells, firsts.cells, strict=True)
+    for level, same in zip(levels, measured, strict=True):
+        first = level[0]
+        region = [] if found is None else [region_cell(found, first)]
+        name = escape(first.point.label) if by_name else str(first.point.concurrency)
+        table.add_row(name, *([*next(means), *counts(same)] if same else no_figures(first)), *region)
     return table
 
 
@@ -96,21 +126,22 @@ def region_cell(found: Saturation, row: Row) -> str:
     return f"[{REGION_STYLES[kind]}]{letter(found, load)}[/]" if kind and isinstance(row, PointResult) else "-"
 
 
-def cells(name: str, result: Row) -> list[str]:
-    if isinstance(result, Unmeasured | Scored):
-        return [name, *["-"] * 6, f"[{'dim' if result.status == SKIPPED else 'red'}]{result.status}[/]"]
+def no_figures(result: Row) -> list[str]:
     if isinstance(result, Unwatched):
         tokens = result.driven.answered_tokens
         rate = "-" if tokens is None else f"{tokens / result.driven.seconds:.1f}"
-        return [name, rate, *["-"] * 5, "[dim]unwatched[/]"]
-    twice = "" if result.kv_pressure == "free" else f" {result.recomputed_share:.0%}"
+        return [rate, *["-"] * 5, "[dim]unwatched[/]"]
+    return [*["-"] * 6, f"[{'dim' if result.status == SKIPPED else 'red'}]{result.status}[/]"]
+
+
+def counts(same: list[PointResult]) -> list[str]:
+    """Of one level over its repeats; its pressure is the worst of them."""
+    pressure = max((row.kv_pressure for row in same), key=list(PRESSURE_STYLES).index)
+    twice = "" if pressure == "free" else f" {mean(row.recomputed_share for row in same):.0%}"
     return [
-        name,
-        f"{result.output_tokens_per_s:.1f}",
-        "-" if result.median_first_token_seconds is None else f"{result.median_first_token_seconds:.2f} s",
-        f"{result.mean_running:.1f}",
-        str(result.peak_waiting),
-        f"{result.peak_kv_share:.0%}",
-        str(result.preemptions),
-        f"[{PRESSURE_STYLES[result.kv_pressure]}]{result.kv_pressure}{twice}[/]",
+        f"{mean(row.mean_running for row in same):.1f}",
+        str(max(row.peak_waiting for row in same)),
+        f"{max(row.peak_kv_share for row in same):.0%}",
+        f"{mean(row.preemptions for row in same):.4g}",
+        f"[{PRESSURE_STYLES[pressure]}]{pressure}{twice}[/]",
     ]

@@ -121,6 +121,21 @@ def test_enough_levels_show_their_region_and_how_sure_it_is() -> None:
     assert "Growth ends at 16 requests at once (saturation point), and throughput falls behind it" in said
 
 
+def test_repeats_of_a_level_are_one_row_and_how_far_apart_they_lie() -> None:
+    """100 and 120 tokens/s lie 12.9 % off their mean: with two of them half the interval is 116 % (Student's t)."""
+    repeats = [result(4, 80), result(4, 96), result(64, 100), result(64, 120, kv_waits=3)]
+    failed = msgspec.structs.replace(CUT, point=point(64))
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_results([*repeats, failed], console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if line[:5].strip().isdigit()]
+    assert [(row[0], row[1]) for row in rows] == [("4", "88.0"), ("64", "110.0"), ("64", "-")]
+    assert (rows[0][-1], rows[1][-2:], rows[2][-1]) == ("free", ["waits", "0%"], "incomplete")
+    assert "± 39%" in lines[1]  # two levels agree on it: t of 2 degrees of freedom x 12.9 % / sqrt(2)
+    assert "A row is the mean over its repeats" in " ".join(lines)
+
+
 @pytest.mark.parametrize(
     ("rows", "code"),
     [
