@@ -54,7 +54,7 @@ def check_stop(point: Point) -> None:
     stop, work = point.stop, point.workload
     if not point.probe and stop != Stop():
         raise InputError("probe = false: without a recording only whole answers are counted: leave [stop] out")
-    known = work.num_prompts or (work.requests if work.prompts is None else None)  # None: as many as a file holds
+    known = work.most_requests  # None: as many as a file holds
     if stop.requests is not None and known is not None and stop.requests >= known:
         raise InputError(
             f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"

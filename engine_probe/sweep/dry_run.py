@@ -15,6 +15,7 @@ from engine_probe.sweep.estimate import Estimate, engine_start, estimate, measur
 from engine_probe.sweep.fit import pool_tokens, tokens_at_once
 from engine_probe.sweep.history import Past
 from engine_probe.sweep.plan import Point, SweepFile, Workload, points
+from engine_probe.sweep.requests_of import requests_of
 from engine_probe.sweep.texts import texts
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 
@@ -86,9 +87,9 @@ def said(
 def cells(point: Point, past: Sequence[Past]) -> list[str]:
     work = point.workload
     pool = pool_tokens(point) or pool_before(point, past)
-    asked = tokens_at_once(point, min(work.at_once, work.requests))
+    asked = tokens_at_once(point, min(work.at_once, work.sessions or work.at_once))
     share = "-" if pool is None or asked is None else f"{asked / pool:.0%}"
-    return [point.key, point.engine.model, point.label, f"{work.requests:,}", lengths(work), length(asked), share]
+    return [point.key, point.engine.model, point.label, length(requests_of(work)), lengths(work), length(asked), share]
 
 
 def lengths(work: Workload) -> str:

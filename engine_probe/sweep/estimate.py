@@ -15,7 +15,7 @@ from engine_probe.engine.cores import ranks_of
 from engine_probe.engine.geometry import GIB, geometry
 from engine_probe.errors import InputError
 from engine_probe.sweep.history import Past
-from engine_probe.sweep.plan import Point, Workload
+from engine_probe.sweep.plan import Point
 from engine_probe.workload.arrivals import Constant, OpenLoop
 
 CACHED_BYTES = GIB  # weights of fewer bytes may come out of a cache
@@ -40,7 +40,7 @@ def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) ->
     again = again or [one.seconds for one in past if alike(one.point, point) and load(one.point) == load(point)]
     if again:
         return Estimate(median(again), "the same point")
-    if (rate := interpolated(point, past)) and (tokens := point.workload.output_tokens):
+    if (rate := interpolated(point, past)) and (tokens := tokens_to_come(point)):
         return Estimate(limited(tokens / rate, point), "this engine at other loads")
     if (least := reading_weights(point, bandwidth)) is not None:
         return Estimate(limited(least, point), "at least")
@@ -49,9 +49,14 @@ def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) ->
 
 def limited(seconds: float, point: Point) -> float:
     """By the last arrival, and by the sweep file."""
-    arrivals = point.workload.arrivals
-    if isinstance(arrivals, OpenLoop | Constant):
-        seconds = max(seconds, point.workload.requests / arrivals.request_rate)
+    arrivals, sessions, stop = point.workload.arrivals, point.workload.sessions, point.stop
+    if (
+        isinstance(arrivals, OpenLoop | Constant)
+        and sessions is not None
+        and stop.requests is None
+        and stop.steady is None
+    ):
+        seconds = max(seconds, sessions / arrivals.request_rate)
     return seconds if point.stop.seconds is None else min(seconds, point.stop.seconds)
 
 
@@ -65,8 +70,16 @@ def asked(point: Point) -> Any:
     return bare, point.stop, point.warm_up
 
 
-def load(point: Point) -> tuple[int, int]:
-    return point.workload.at_once, point.workload.requests
+def load(point: Point) -> tuple[int, int | None]:
+    return point.workload.at_once, point.workload.sessions
+
+
+def tokens_to_come(point: Point) -> int | None:
+    """Output tokens until it ends by its answers; None where nobody can say before, or it ends when it is steady."""
+    work, answers = point.workload, point.stop.requests
+    if point.stop.steady is not None or work.output_tokens is None or work.requests is None:
+        return None
+    return work.output_tokens // work.requests * min(work.requests, answers or work.requests)
 
 
 def interpolated(point: Point, past: Sequence[Past]) -> float | None:
@@ -86,16 +99,21 @@ def interpolated(point: Point, past: Sequence[Past]) -> float | None:
 def reading_weights(point: Point, bandwidth: Bandwidth | None) -> float | None:
     """Each step reads all weights once: it takes no less than that, whatever else it does."""
     weights = weights_bytes(point)
-    steps = fewest_steps(point.workload)
+    steps = fewest_steps(point)
     if bandwidth is None or weights is None or steps is None or weights < CACHED_BYTES:
         return None
     return steps * weights / ranks(point) / bandwidth.bytes_per_second
 
 
-def fewest_steps(work: Workload) -> int | None:
-    if not isinstance(work.output_len, int):
+def fewest_steps(point: Point) -> int | None:
+    """A step gives a request one token, and a turn waits for the answer before; None where that is not so."""
+    work, stop = point.workload, point.stop
+    speculates = "speculative_config" in point.engine.arguments
+    if speculates or stop.steady is not None or not isinstance(work.output_len, int) or not work.sampling.ignore_eos:
         return None
-    return math.ceil(work.requests / work.at_once) * work.output_len
+    if stop.requests is not None:
+        return math.ceil(stop.requests / work.at_once) * work.output_len
+    return None if work.sessions is None else math.ceil(work.sessions / work.at_once) * work.turns[0] * work.output_len
 
 
 def weights_bytes(point: Point) -> float | None:

@@ -19,7 +19,7 @@ from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, ClosedLoop
 from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.lengths import Length, Positive
+from engine_probe.workload.lengths import Length, Positive, Uniform
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.spec import Prompts, Sampling
 from engine_probe.workload.stop import Steady, Stop
@@ -60,13 +60,38 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.concurrency or self.num_prompts or 1
 
     @property
-    def requests(self) -> int:
-        return self.num_prompts or self.at_once
+    def sessions(self) -> int | None:
+        """Conversations, of one request or several; None where all that a file holds are asked."""
+        return self.num_prompts or (None if self.from_file else self.at_once)
+
+    @property
+    def turns(self) -> tuple[int, int]:
+        """The fewest and the most requests of a session."""
+        match self.prompts:
+            case Conversations(Uniform(low, high)):
+                return low, high
+            case Conversations(int(turns)):
+                return turns, turns
+            case Dataset(format="sharegpt", turns=most):
+                return 1, most
+        return 1, 1
+
+    @property
+    def requests(self) -> int | None:
+        """In all; None where nobody can say before."""
+        fewest, most = self.turns
+        return self.sessions * most if self.sessions is not None and fewest == most else None
+
+    @property
+    def most_requests(self) -> int | None:
+        return None if self.sessions is None else self.sessions * self.turns[1]
 
     @property
     def output_tokens(self) -> int | None:
-        """In all, where it is known before."""
-        return self.requests * self.output_len if isinstance(self.output_len, int) else None
+        """In all; None where lengths are drawn or a file's, or answers may end early."""
+        if self.requests is None or not isinstance(self.output_len, int) or not self.sampling.ignore_eos:
+            return None
+        return self.requests * self.output_len
 
     @property
     def tokens_at_end(self) -> int | None:
@@ -91,7 +116,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 prompts=self.prompts or RandomPrompts(self.input_len or 1),
                 arrivals=self.arrivals or ClosedLoop(self.at_once),
                 output_len=self.output_len,
-                num_prompts=self.num_prompts if self.from_file else self.requests,
+                num_prompts=self.sessions,
                 max_concurrency=self.concurrency if self.arrivals else None,
                 sampling=self.sampling,
                 seed=self.seed,

@@ -9,7 +9,7 @@ from statistics import mean, median
 
 import msgspec
 
-from engine_probe.sweep.estimate import limited
+from engine_probe.sweep.estimate import limited, tokens_to_come
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.result import Row, Scored, Unmeasured, Unwatched
 
@@ -46,8 +46,10 @@ class Remaining:
         self._begun = None
         if isinstance(row, Scored):
             self._texts.append(row.seconds)
+        elif isinstance(row, Unwatched):
+            self._learn(row.point, row.driven.seconds, row.driven.answered_tokens)
         elif not isinstance(row, Unmeasured):
-            self._learn(row.point, row.driven.seconds if isinstance(row, Unwatched) else row.seconds)
+            self._learn(row.point, row.seconds, row.output_tokens)
         if self._seconds:
             self._expected = {key: self._expect(key, point) for key, point in self._left.items()}
 
@@ -66,13 +68,13 @@ class Remaining:
         engines = {self._engine[key] for key in self._left} - {self._warm}
         return total + len(engines) * (mean(self._starts) if self._starts else 0.0)
 
-    def _learn(self, point: Point, seconds: float) -> None:
+    def _learn(self, point: Point, seconds: float, tokens: int | None) -> None:
         engine, work = self._engine.get(point.key, ""), point.workload
         self._seconds.append(seconds)
         self._of_load[engine, msgspec.json.encode(work)].append(seconds)
-        if work.output_tokens:
+        if tokens:
             before = self._tokens[engine].get(work.at_once, (0, 0.0))
-            self._tokens[engine][work.at_once] = (before[0] + work.output_tokens, before[1] + seconds)
+            self._tokens[engine][work.at_once] = (before[0] + tokens, before[1] + seconds)
 
     def _expect(self, key: str, point: Point) -> float:
         """As this load took before; else at the rate of the nearest load, of this engine if known; else a mean."""
@@ -82,10 +84,11 @@ class Remaining:
         if same := self._of_load.get((engine, msgspec.json.encode(work))):
             return median(same)
         loads = self._tokens.get(engine) or next(iter(self._tokens.values()), None)
-        if loads is None or work.output_tokens is None:
+        to_come = tokens_to_come(point)
+        if loads is None or to_come is None:
             return limited(mean(self._seconds), point)
         tokens, seconds = loads[min(loads, key=lambda at_once: abs(math.log(at_once / work.at_once)))]
-        return limited(work.output_tokens * seconds / tokens, point)
+        return limited(to_come * seconds / tokens, point)
 
 
 def about(seconds: float) -> str:

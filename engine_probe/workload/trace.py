@@ -42,20 +42,26 @@ class Recorded(msgspec.Struct, frozen=True):
 
 def trace_drafts(trace: Trace, count: int | None, chances: Chances) -> tuple[list[Draft], list[str]]:
     """The drafts, and what must be said about them."""
-    path = Path(trace.path)
-    everything = read_mooncake(path) if trace.format == "mooncake" else read_burstgpt(path)
-    answered = sorted((one for one in everything if one.output_len > 0), key=lambda one: one.timestamp_seconds)
-    if not answered or len(answered) < (count or 0):
+    usable, failed = answered(trace)
+    if not usable or len(usable) < (count or 0):
         raise InputError(
-            f"{path} holds {len(answered)} requests with an answer, fewer than num_prompts = {count or 1}: "
+            f"{trace.path} holds {len(usable)} requests with an answer, fewer than num_prompts = {count or 1}: "
             "ask for fewer, or give a longer trace"
         )
     drafts = [
         Draft([Turn(trace_prompt(one, number, trace.block_tokens, chances), one.output_len)], one.timestamp_seconds)
-        for number, one in enumerate(answered[:count])
+        for number, one in enumerate(usable[:count])
     ]
-    failed = len(everything) - len(answered)
-    return drafts, [f"{failed} of {len(everything)} recorded requests had no answer and were left out"] * bool(failed)
+    recorded = len(usable) + failed
+    return drafts, [f"{failed} of {recorded} recorded requests had no answer and were left out"] * bool(failed)
+
+
+def answered(trace: Trace) -> tuple[list[Recorded], int]:
+    """Those with an answer, in the order of time, and how many had none."""
+    path = Path(trace.path)
+    everything = read_mooncake(path) if trace.format == "mooncake" else read_burstgpt(path)
+    usable = sorted((one for one in everything if one.output_len > 0), key=lambda one: one.timestamp_seconds)
+    return usable, len(everything) - len(usable)
 
 
 def trace_prompt(one: Recorded, number: int, block_tokens: int, chances: Chances) -> list[int]:

@@ -14,12 +14,23 @@ from engine_probe.commands.sweep import command
 from engine_probe.engine.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.dry_run import duration
-from engine_probe.sweep.estimate import Bandwidth, Estimate, engine_start, estimate, measured_bandwidth
+from engine_probe.sweep.estimate import (
+    Bandwidth,
+    Estimate,
+    engine_start,
+    estimate,
+    fewest_steps,
+    measured_bandwidth,
+)
 from engine_probe.sweep.fit import check_cards
 from engine_probe.sweep.history import Past, points_of, same_hardware
 from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.workload.arrivals import OpenLoop
-from engine_probe.workload.stop import Stop
+from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.lengths import Uniform
+from engine_probe.workload.prompts import Conversations
+from engine_probe.workload.spec import Sampling
+from engine_probe.workload.stop import Steady, Stop
 
 GB = 1e9
 LLAMA = EngineSection("llama-3.1-8b", {"max_model_len": 4096})
@@ -70,6 +81,32 @@ def test_no_step_is_faster_than_reading_the_weights() -> None:
     assert found.seconds == pytest.approx(2.0, rel=0.01)
     halved = EngineSection("llama-3.1-8b", {"tensor_parallel_size": 2})
     assert estimate(asked(10, 20, halved), [], Bandwidth(1606 * GB)) == Estimate(found.seconds / 2, "at least")
+
+
+@pytest.mark.parametrize(
+    ("workload", "stop", "steps"),
+    [
+        (Workload(128, 100, 10, 25), Stop(), 300),
+        (Workload(128, 100, 10, 25), Stop(requests=15), 200),
+        (Workload(128, 100, 10, 25), Stop(seconds=9), 300),  # which the seconds limit
+        (Workload(None, 100, 10, 25, Conversations(4, 64)), Stop(), 1200),
+        (Workload(None, 100, 10, 25, Conversations(Uniform(2, 6), 64)), Stop(), 600),
+        (Workload(128, 100, 10, 25), Stop(steady=Steady()), None),
+        (Workload(128, 100, 10, 25, sampling=Sampling(ignore_eos=False)), Stop(), None),
+        (Workload(None, 100, 10, None, Dataset("a.json", "alpaca")), Stop(), None),
+    ],
+)
+def test_the_fewest_steps_are_a_bound_or_nothing(workload: Workload, stop: Stop, steps: int | None) -> None:
+    assert fewest_steps(Point(LLAMA, workload, stop=stop)) == steps
+    several_a_step = EngineSection("llama-3.1-8b", {"speculative_config": {"method": "ngram"}})
+    assert fewest_steps(Point(several_a_step, workload, stop=stop)) is None
+
+
+def test_the_arrivals_of_conversations_are_those_of_their_first_turns() -> None:
+    slow = Workload(None, 100, None, 100, Conversations(4, 64), OpenLoop(2.0))
+    found = estimate(Point(LLAMA, slow), [], Bandwidth(1606 * GB))
+    assert found is not None
+    assert found.seconds == 50
 
 
 def test_weights_that_a_cache_may_hold_say_nothing_of_time() -> None:

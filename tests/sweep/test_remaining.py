@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.remaining import Remaining, about
 from engine_probe.sweep.result import PointResult, Unmeasured
+from engine_probe.workload.stop import Stop
 
 
-def point(at_once: int, repeat: int = 0, model: str = "tiny") -> Point:
-    return Point(EngineSection(model), Workload(32, 100, at_once), repeat)
+def point(at_once: int, repeat: int = 0, model: str = "tiny", requests: int | None = None) -> Point:
+    return Point(EngineSection(model), Workload(32, 100, at_once, requests), repeat)
 
 
 def measured(one: Point, seconds: float) -> PointResult:
-    return PointResult(one.key, one, "complete", 9, seconds, 100, 132, 0, 0, 1.0, 0, 0, 0.1, 0.1)
+    return PointResult(one.key, one, "complete", 9, seconds, tokens(one), 132, 0, 0, 1.0, 0, 0, 0.1, 0.1)
+
+
+def tokens(one: Point) -> int:
+    return one.workload.output_tokens or 0
 
 
 def heard(todo: list[Point], done: list[tuple[Point, float]], start_seconds: float = 0.0) -> Remaining:
@@ -51,6 +57,16 @@ def test_another_load_goes_at_the_rate_of_the_nearest_one() -> None:
     todo = [point(1), point(8), point(16)]
     # 8 at once: 800 tokens in 4 s; 16 at once are 1600 tokens.
     assert heard(todo, [(todo[0], 40.0), (todo[1], 4.0)]).seconds(99) == 8
+
+
+def test_what_was_broken_off_counts_with_the_tokens_it_got() -> None:
+    """Ended by 4 of its 80 answers: 400 tokens in 2 s, so that the other level takes 4 s for its 8."""
+    short = [msgspec.structs.replace(point(8, requests=80), stop=Stop(requests=4))]
+    short.append(msgspec.structs.replace(point(16, requests=80), stop=Stop(requests=8)))
+    found = Remaining(short)
+    found.began(short[0], 0.0)
+    found.ended(msgspec.structs.replace(measured(short[0], 2.0), output_tokens=400))
+    assert found.seconds(2.0) == 4
 
 
 def test_the_point_under_way_counts_down_and_no_further_than_to_its_end() -> None:
