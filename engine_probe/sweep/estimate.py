@@ -50,14 +50,10 @@ def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) ->
 def limited(seconds: float, point: Point) -> float:
     """By the last arrival, and by the sweep file."""
     arrivals, sessions, stop = point.workload.arrivals, point.workload.sessions, point.stop
-    if (
-        isinstance(arrivals, OpenLoop | Constant)
-        and sessions is not None
-        and stop.requests is None
-        and stop.steady is None
-    ):
+    to_the_end = stop.requests is None and stop.steady is None
+    if isinstance(arrivals, OpenLoop | Constant) and sessions is not None and to_the_end:
         seconds = max(seconds, sessions / arrivals.request_rate)
-    return seconds if point.stop.seconds is None else min(seconds, point.stop.seconds)
+    return seconds if stop.seconds is None else min(seconds, stop.seconds)
 
 
 def alike(one: Point, other: Point) -> bool:

@@ -80,7 +80,7 @@ def point(workload: Workload, **stop: Any) -> Point:
 def test_a_number_of_answers_that_never_come_is_refused_however_many_turns_there_are() -> None:
     talks = Workload(None, 10, 4, prompts=Conversations(3, 8))
     check_stop(point(talks, requests=11))
-    with pytest.raises(InputError, match="stop.requests is 12, and there are no more than 12"):
+    with pytest.raises(InputError, match=r"stop\.requests is 12, and there are no more than 12"):
         check_stop(point(talks, requests=12))
     check_stop(point(Workload(None, 10, 4, prompts=DRAWN_TURNS), requests=19))
     with pytest.raises(InputError, match="no more than 20"):
