@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ import msgspec
 from engine_probe.errors import InputError
 from engine_probe.quality.measured import Measured, facts_of
 from engine_probe.quality.spec import Quality
-from engine_probe.quality.text import read_text
+from engine_probe.quality.text import read_text, text_sha256
 from engine_probe.quality.windows import Window, checksum, cut
 
 TOKENS_AT_ONCE = 2048
@@ -58,7 +57,7 @@ def score(llm: Any, asked: Quality, tell: Callable[[Scoring], None]) -> Measured
         vllm=__version__,
         precision=precision,
         asked=asked,
-        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        text_sha256=text_sha256(text),
         windows_sha256=checksum(windows),
         window_nll=sums,
         window_tokens=[window.scored for window in windows],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from engine_probe.errors import InputError
@@ -36,6 +37,10 @@ def read_text(asked: Quality, where: str = "", way_out: str = "give a text in UT
             "text or a smaller window"
         )
     return joined(text) if asked.lines == "joined" else text
+
+
+def text_sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def joined(text: str) -> str:

@@ -10,13 +10,14 @@ from engine_probe.report.svg import drawing, stroke, text
 
 ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # a letter of 11 pixels, at its widest on average
 COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repeats": "c0"}
-SPANS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to either side of no change
+LEAST = 0.05  # to either side of no change: less is mostly noise
+SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to either side of no change
 
 
-def forest(rows: Sequence[tuple[str, Change]], label: str) -> Html:
+def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST) -> Html:
     """Of changes that relate to something; what lies beyond the picture ends in an arrow, its figure beside it."""
     drawn = [(name, change, change.relative) for name, change in rows if change.relative is not None]
-    span = reach([relative for _, _, relative in drawn])
+    span = reach([relative for _, _, relative in drawn], least)
     left = 20 + LETTER * max((len(name) for name, *_ in drawn), default=0)
     right = left + PLOT
     height = TOP + ROW * len(drawn) + 8
@@ -39,7 +40,7 @@ def forest(rows: Sequence[tuple[str, Change]], label: str) -> Html:
                 yield element("polygon", points=points, style=f"fill:{colour}")
             else:
                 yield element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="4.5", style=f"fill:{colour}")
-            yield text(right + 14, y + 4, f"{relative:+.1%}  {change.verdict}")
+            yield text(right + 14, y + 4, f"{relative:+.{1 if span >= LEAST else 2}%}  {change.verdict}")
 
     return element("div", drawing(right + WORDS, height, label, parts()), class_="wide forest")
 
@@ -52,8 +53,8 @@ def bar(change: Change, y: float, colour: str, place: Callable[[float], float]) 
     yield element("rect", **spot, style=f"fill:{colour};fill-opacity:.35")
 
 
-def reach(relatives: Sequence[float]) -> float:
+def reach(relatives: Sequence[float], least: float = LEAST) -> float:
     """How far the picture goes to either side: past most changes, so that one outlier does not flatten the rest."""
     sizes = sorted(map(abs, relatives))
     most = sizes[int(0.85 * (len(sizes) - 1))] if sizes else 0
-    return next((share for share in SPANS if share >= 1.25 * most), SPANS[-1])
+    return next((share for share in SPANS if share >= max(least, 1.25 * most)), SPANS[-1])

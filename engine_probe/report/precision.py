@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ from engine_probe.report.texts import TextPoint, changed
 class Engine:
     """One engine: how well it predicted the text, how fast it was at best, and what it held."""
 
+    name: str
     text: TextPoint
     change: Change | None  # of perplexity, from the first engine; None for itself, and where they do not compare
     why_not: str  # they do not compare
@@ -28,10 +30,6 @@ class Engine:
     weights_bytes: int | None  # of all ranks, as vLLM counts them
     relative_weights: float | None
     kv_tokens: int | None  # that the pool holds
-
-    @property
-    def name(self) -> str:
-        return self.text.label or (self.text.measured.precision.words if self.text.measured else self.text.id)
 
 
 def engines(swept: Swept) -> list[Engine]:
@@ -45,10 +43,25 @@ def engines(swept: Swept) -> list[Engine]:
     by_id = {point.id: point for point in swept.points}
     measured = {text.id: [by_id[id_] for id_ in text.beside if by_id[id_].anatomy] for text in swept.texts}
     base_rates, base_weights = best(measured[first.id])[1], weights(measured[first.id])
-    return [engine(text, told.get(text.id, ""), measured[text.id], base_rates, base_weights) for text in swept.texts]
+    names = short_names([name_of(text) for text in swept.texts])
+    return [
+        engine(name, text, told.get(text.id, ""), measured[text.id], base_rates, base_weights)
+        for name, text in zip(names, swept.texts, strict=True)
+    ]
+
+
+def name_of(text: TextPoint) -> str:
+    return text.label or (text.measured.precision.words if text.measured else text.id)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """A folder by its last part, where that tells all of them apart."""
+    short = [re.sub(r"\bmodel \S*/(?=[^/\s])", "", name) for name in names]
+    return short if len(set(short)) == len(short) else list(names)
 
 
 def engine(
+    name: str,
     text: TextPoint,
     change: Change | str,
     points: Sequence[SweptPoint],
@@ -60,6 +73,7 @@ def engine(
     held = weights(points)
     kv = next((point.run.facts["kv"] for point in points if point.run), None)
     return Engine(
+        name=name,
         text=text,
         change=change if isinstance(change, Change) else None,
         why_not="" if isinstance(change, Change) else change,

@@ -15,12 +15,15 @@ from engine_probe.analysis.perplexity import Perplexity
 from engine_probe.report.forest import forest
 from engine_probe.report.html import Html, element, grid, joined, says
 from engine_probe.report.memory_view import gib
+from engine_probe.report.page import Page
 from engine_probe.report.plain import plain
 from engine_probe.report.precision import JUDGED, Engine, engines, text_definition
+from engine_probe.report.precision_charts import trade
 from engine_probe.report.references import Reference
 from engine_probe.report.swept import Swept
 from engine_probe.report.texts import TextPoint
 
+LEAST = 0.001  # to either side of no change: a tenth of a percent of perplexity is a difference
 HEAD = "What precision costs and gives"
 TITLES = ("engine", "computes in", "perplexity", "change", "output tokens/s", "weights", "KV tokens")
 STYLES = {"better": "green", "worse": "red", "not shown to differ": "dim", "no repeats": "dim"}
@@ -66,7 +69,7 @@ def text_view(text: TextPoint) -> Iterator[Text]:
     yield from (Text(plain(said), "dim") for said in text_definition([text]))
 
 
-def precision_section(swept: Swept) -> Iterator[Html]:
+def precision_section(page: Page, swept: Swept) -> Iterator[Html]:
     found = engines(swept)
     if not found:
         yield from (element("p", said) for said in nothing_beside(swept.reference))
@@ -78,14 +81,15 @@ def precision_section(swept: Swept) -> Iterator[Html]:
     if changes:
         title = f"Change of perplexity against {found[0].name}"
         note = "A dot is the change over the same windows, its bar the interval at 95 % of this one change."
-        yield element("figure", element("h3", title), element("figcaption", note), forest(changes, title))
+        yield element("figure", element("h3", title), element("figcaption", note), forest(changes, title, LEAST))
+    yield from map(page.figure, trade(found, swept.reference))
     yield joined(element("p", said, class_="soft") for said in what_was_asked(swept))
 
 
 def row(each: Engine) -> list[str]:
     text = each.text
     rate = "-" if each.rate is None else f"{each.rate.mean:,.1f}"
-    rate += f" ± {each.rate.reach:,.2g}" if each.rate and each.rate.reach is not None else ""
+    rate += f" ± {spread(each.rate.reach)}" if each.rate and each.rate.reach is not None else ""
     held = "-" if each.weights_bytes is None else gib(each.weights_bytes)
     return [
         each.name,
@@ -104,7 +108,11 @@ def perplexity_cell(each: Engine) -> str:
 
 
 def perplexity_words(known: Perplexity) -> str:
-    return f"{known.value:.4f}" + ("" if known.reach is None else f" ± {known.reach:.2g}")
+    return f"{known.value:.4f}" + ("" if known.reach is None else f" ± {spread(known.reach)}")
+
+
+def spread(reach: float) -> str:
+    return f"{reach:,.0f}" if reach >= 10 else f"{reach:.2g}"
 
 
 def change_cell(each: Engine) -> str:

@@ -59,7 +59,7 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         yield tiles(curve_tiles(curve))
         told = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
         yield says([*told, *repeats_note(curve.figures)])
-    yield from precision_section(swept)
+    yield from precision_section(page, swept)
     if len(telling) <= 1:
         yield joined(compared)
     yield level_grid(curves)

@@ -15,6 +15,7 @@ from engine_probe.analysis.regions import region_sentences
 from engine_probe.analysis.saturation import Level, Saturation, saturation
 from engine_probe.errors import EngineProbeError
 from engine_probe.quality.measured import Measured, read_measured
+from engine_probe.quality.text import read_text, text_sha256
 from engine_probe.record.folder import COMPLETE
 from engine_probe.run import Run, load
 from engine_probe.sweep.driven import Driven, read_driven
@@ -177,6 +178,8 @@ def finished(place: Path, point: Point) -> PointResult | Unwatched | Scored | No
     if not place.is_dir():
         return None
     try:
+        if point.quality is not None and text_sha256(read_text(point.quality)) != read_measured(place).text_sha256:
+            return None  # the file holds another text by now
         row = row_at(place, point)
     except EngineProbeError:
         return None

@@ -204,7 +204,7 @@ class PlainScreen:
                 self._remaining.starting(time.monotonic())
                 self._begin(text)
             case Began(number):
-                self._point, self._scoring = self._todo[number], None
+                self._point = self._todo[number]
                 self._remaining.began(self._point, time.monotonic())
                 left = self._remaining.words(time.monotonic())
                 self._begin(f"{place_in(number, self._total)}{left}: {self._point.label}")
@@ -226,7 +226,7 @@ class PlainScreen:
         return live_line(self._point, event) if self._point and isinstance(event, Moment) else f"still {self._doing}"
 
     def _begin(self, doing: str) -> None:
-        self._doing, self._since = doing, time.monotonic()
+        self._doing, self._since, self._scoring = doing, time.monotonic(), None
         self._print(doing)
 
     def _print(self, line: str) -> None:

@@ -16,6 +16,7 @@ from engine_probe.commands.compare import command as compare_command
 from engine_probe.commands.report import command as report_command
 from engine_probe.quality.measured import Measured, Precision, write_measured
 from engine_probe.quality.spec import Quality
+from engine_probe.report.precision import short_names
 
 GIB = 1 << 30
 TOKENS = [100] * 50
@@ -200,5 +201,14 @@ def test_the_page_draws_the_changes(sweep: Path, browser: Any) -> None:
     assert sheet.locator("text=What precision costs and gives").count() == 1
     drawing = sheet.locator("figure", has_text="Change of perplexity against quantization None").locator("svg")
     assert drawing.locator("circle").count() == 1
+    trade = sheet.locator("figure", has_text="Perplexity against throughput")
+    assert trade.locator("canvas").count() == 1
+    assert trade.locator(".u-series", has_text="published: GPTQ INT4").count() == 1
     assert not words
     sheet.close()
+
+
+def test_a_folder_is_called_by_its_last_part_where_that_tells_it_apart() -> None:
+    named = ["model /m/bf16, dtype auto", "model /m/awq, dtype auto"]
+    assert short_names(named) == ["bf16, dtype auto", "awq, dtype auto"]
+    assert short_names(["model /one/same", "model /other/same"]) == ["model /one/same", "model /other/same"]

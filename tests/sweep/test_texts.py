@@ -13,6 +13,7 @@ from engine_probe.commands.sweep import command as sweep_command
 from engine_probe.errors import InputError
 from engine_probe.quality.measured import Measured, Precision, write_measured
 from engine_probe.quality.spec import Quality
+from engine_probe.quality.text import text_sha256
 from engine_probe.sweep.plan import points
 from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Scored, finished
@@ -122,16 +123,20 @@ def test_the_text_itself_is_looked_at_before_an_engine_starts_and_not_by_a_dry_r
 
 
 def test_what_was_measured_is_not_measured_again(file: Path, tmp_path: Path) -> None:
-    point = texts(read_sweep(str(file)))[0]
+    text = tmp_path / "said.txt"
+    text.write_text("so it was said. " * 20)
+    point = texts(read_sweep(str(file), [f"quality.text={text}"]))[0]
     assert finished(tmp_path / point.key, point) is None
-    asked = Quality("said.txt", window=128)
-    told = ("m", "0.32.0", Precision("bfloat16", None, "auto"), asked, "t", "w")
+    asked = Quality(str(text), window=128)
+    told = ("m", "0.32.0", Precision("bfloat16", None, "auto"), asked, text_sha256(text.read_text()), "w")
     write_measured(tmp_path / point.key, Measured(*told, [254.0, 254.0], [127, 127], 0, 3, False, 1.0))
     row = finished(tmp_path / point.key, point)
     assert isinstance(row, Scored)
     assert row.perplexity == pytest.approx(2.718281828**2)
     assert (row.tokens, row.windows, row.reach) == (254, 2, pytest.approx(0))
     assert msgspec.json.decode(msgspec.json.encode(row))["status"] == "complete"
+    text.write_text("and then it was said otherwise. " * 20)
+    assert finished(tmp_path / point.key, point) is None, "the file holds another text by now"
 
 
 def test_a_machine_of_a_fleet_gets_the_text(file: Path, tmp_path: Path) -> None:
