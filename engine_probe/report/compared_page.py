@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.comparison import METRICS, Change
 from engine_probe.analysis.gate import Gate
-from engine_probe.report.charts import Axis, Lines, Series, of_levels
+from engine_probe.report.charts import Axis, Lines, Series
 from engine_probe.report.compared import Comparison, Pair
 from engine_probe.report.compared_text import TITLES, cells, counted, short_names
 from engine_probe.report.forest import forest
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
+from engine_probe.report.levels import over_repeats
 from engine_probe.report.page import Page, heading
+from engine_probe.report.sweep_charts import WHISKERS
 
 CURVES = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "recomputed_share")
 MOST_ROWS = 16
@@ -30,15 +33,19 @@ def compared_page(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
 
 
 def body(page: Page, found: Sequence[Comparison], gates: Sequence[Gate], names: Sequence[str]) -> Iterator[Html]:
-    for comparison in found:
-        yield from gate_lines(comparison, gates)
-    for chart in curves(found, names):
-        yield page.figure(chart)
+    """First what changed and is real, then the curves, and every point below."""
     for comparison, name in zip(found, names[1:], strict=True):
-        yield element("h2", f"{name} against {names[0]}")
+        if len(found) > 1:
+            yield element("h2", f"{name} against {names[0]}")
+        yield from gate_lines(comparison, gates)
         yield headline(comparison)
         yield says(comparison.notes)
         yield from foremost(comparison)
+    for chart in curves(found, names):
+        yield page.figure(chart)
+    for comparison, name in zip(found, names[1:], strict=True):
+        if len(comparison.pairs) > 1 or len(found) > 1:
+            yield element("h2", f"Each point{f', {name}' if len(found) > 1 else ''}")
         for number, pair in enumerate(comparison.pairs):
             alone = len(comparison.pairs) == 1
             table = grid(TITLES, map(cells, pair.changes), text=(0, 1, len(TITLES) - 1))
@@ -89,13 +96,13 @@ def curves(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[Lines]
     points = [(pair.point.unit, pair.point.label) for pair in found[0].pairs if pair.point]
     for unit, label in dict.fromkeys(points):
         for metric in CURVES:
-            sides: list[dict[float, float]] = [{} for _ in names]
+            sides: list[dict[float, tuple[float, ...]]] = [{} for _ in names]
             for number, comparison in enumerate(found, 1):
                 for pair in comparison.pairs:
                     change = pair.change(metric)
                     if pair.point and change and (pair.point.unit, pair.point.label) == (unit, label):
-                        sides[0][pair.point.load] = change.before
-                        sides[number][pair.point.load] = change.after
+                        sides[0][pair.point.load] = change.old
+                        sides[number][pair.point.load] = change.new
             xs = sorted(sides[0])
             if len(xs) < 2:
                 continue
@@ -103,12 +110,21 @@ def curves(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[Lines]
             scale = 1.0 if declared.unit else 100.0
             yield Lines(
                 title=f"{metric}, {label}" if label else metric,
-                note=f"{declared.formula}; the mean over the repeats of each point.",
+                note=f"{declared.formula}.{WHISKERS if several(sides) else ''}",
                 x=Axis(unit),
                 y=[Axis(metric, declared.unit or "%")],
                 xs=list(xs),
                 series=[
-                    Series(name, of_levels(xs, side.items(), scale), 0, "both", number)
+                    Series(
+                        name,
+                        **over_repeats(xs, side, scale, math.inf if declared.unit else 1.0),
+                        style="both",
+                        colour=number,
+                    )
                     for number, (name, side) in enumerate(zip(names, sides, strict=True))
                 ],
             )
+
+
+def several(sides: Sequence[dict[float, tuple[float, ...]]]) -> bool:
+    return any(len(repeats) > 1 for side in sides for repeats in side.values())

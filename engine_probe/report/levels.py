@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
@@ -39,11 +39,19 @@ def intervals(figures: Sequence[PointFigures], value: Value) -> list[Repeated | 
 def over_loads(
     xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0, most: float = math.inf
 ) -> Drawn:
+    return over_repeats(xs, {same[0].load: [value(each) for each in same] for same in by_load(figures)}, scale, most)
+
+
+def over_repeats(
+    xs: Sequence[float],
+    measured: Mapping[float, Sequence[float | None]],
+    scale: float = 1.0,
+    most: float = math.inf,
+) -> Drawn:
     """The mean over repeats at each load; where there are several, its interval, cut at 0 and at `most`, and each.
 
     A share, which has a most, scatters by no constant part of itself: its interval is of its own repeats.
     """
-    measured = {same[0].load: [value(each) for each in same] for same in by_load(figures)}
     alone = [repeated(values) for values in measured.values()]
     means = alone if math.isfinite(most) else pooled(list(measured.values()))
     told = {load: found for load, found in zip(measured, means, strict=True) if found}

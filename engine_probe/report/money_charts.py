@@ -10,7 +10,7 @@ from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, numbe
 from engine_probe.report.levels import any_of
 from engine_probe.report.money import Costed, Money
 from engine_probe.report.money_words import several
-from engine_probe.report.sweep_charts import WHISKERS
+from engine_probe.report.sweep_charts import INTERVALS
 
 CURVES = (
     ("Cost of a million output tokens", "cost_per_million_output_tokens"),
@@ -53,7 +53,7 @@ def over_load(alike: Sequence[Costed], xs: Sequence[float], heading: str, name: 
         return
     (metric,) = (each for each in MONEY if each.name == name)
     unit = metric.unit.format(currency)
-    note = f"{metric.formula[:1].upper()}{metric.formula[1:]}.{WHISKERS if any(each.high for each in series) else ''}"
+    note = f"{metric.formula[:1].upper()}{metric.formula[1:]}.{INTERVALS if any(each.high for each in series) else ''}"
     yield Lines(heading, note, Axis(alike[0].unit), [Axis(metric.title, unit)], list(xs), series)
 
 

@@ -24,10 +24,10 @@ FORMS = {"line": "broken line", "curve": "bending curve"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")
-WHISKERS = (
-    " Over repeats the mean, and its interval with 95 % (Student's t, the relative spread of all levels together); "
-    "rings are the repeats themselves."
+INTERVALS = (
+    " Over repeats the mean, and its interval with 95 % (Student's t, the relative spread of all levels together)."
 )
+WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
 
 
 @dataclass(frozen=True)
