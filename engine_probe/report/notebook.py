@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import mean
 
 from engine_probe.analysis.anatomy import Anatomy, anatomy
 from engine_probe.analysis.overtime import thinned
@@ -10,6 +11,7 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.report.charts import numbers
 from engine_probe.report.html import Html, element, joined
+from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.plain import model_name
 from engine_probe.report.svg import Line, chart, page_of
 from engine_probe.report.sweep_charts import Curve, curves, regions
@@ -18,6 +20,7 @@ from engine_probe.report.terminal import duration
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
+MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
 POINTS = 320  # of a line: what 540 pixels can tell apart
 MOST_ROWS = 40
 SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
@@ -86,7 +89,7 @@ def sweep_html(swept: Swept) -> str:
     lost = [point for point in swept.points if point.anatomy is None]
     failed = (element("div", f"{point.name} was not measured: {point.reason}", style=SOFT) for point in lost)
     drawn = curves(swept)
-    return page_of(head, *curve_parts(drawn), points_table(swept), *failed)
+    return page_of(head, *curve_parts(drawn), levels_table(drawn), *failed)
 
 
 def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
@@ -106,21 +109,21 @@ def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
             yield joined((curve.label, element("ul", *said, style="margin:4px 0;padding-left:20px;font-size:13px")))
 
 
-def points_table(swept: Swept) -> Html:
-    titles = ("point", "tokens/s", "TTFT p50", "TPOT p50", "KV peak", "computed twice", "limited most by")
-    figures = [(point.name, point.figures) for point in swept.points]
+def levels_table(drawn: Sequence[Curve]) -> Html:
+    """A row for each load of each curve, over its repeats."""
+    told = rate_and_latencies([curve.figures for curve in drawn])
+    names = (f"{title} {column.reach}".rstrip() for title, column in zip(MEANS, told, strict=True))
+    titles = ["load", *names, "KV peak", "computed twice", "limited most by"]
+    levels = [(curve, same) for curve in drawn for same in by_load(curve.figures)]
     rows = [
         [
-            name,
-            f"{each.summary.output_tokens_per_s:,.1f}",
-            duration(each.percentile_ns("TTFT", 50)),
-            duration(each.percentile_ns("TPOT", 50)),
-            f"{each.summary.peak_kv_share:.0%}",
-            f"{each.summary.recomputed_share:.1%}",
-            each.limits.main,
+            f"{same[0].load:g} {curve.unit.removeprefix('requests ')}{f', {curve.label}' if curve.label else ''}",
+            *means,
+            f"{max(each.summary.peak_kv_share for each in same):.0%}",
+            f"{mean(each.summary.recomputed_share for each in same):.1%}",
+            limits_cell(same),
         ]
-        for name, each in figures
-        if each
+        for (curve, same), *means in zip(levels, *(column.cells for column in told), strict=True)
     ]
 
     def line(tag: str, cells: Sequence[str]) -> Html:
