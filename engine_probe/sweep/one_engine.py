@@ -45,11 +45,11 @@ def run_engine(
             pa.array([0])  # loads pandas now, while the engine starts, and not between its first two points
             for message in process.messages(tick_seconds or TICK_SECONDS):
                 match message:
-                    case None if watch is not None:
-                        yield watch.progress()
+                    case None | Scoring() if watch is not None:
+                        yield watch.progress() if message is None else message
                         if seconds_each is not None and time.monotonic() - begun > seconds_each:
                             raise UnavailableError(f"given up after {seconds_each:g} s (point_seconds)")
-                    case None | Said() | Scoring():
+                    case None | Said():
                         yield message
                     case Began():
                         begun, watch, ever_began = time.monotonic(), Watch(task[2]), True

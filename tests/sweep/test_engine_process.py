@@ -142,3 +142,12 @@ def test_leaving_early_ends_the_engine(sweep: SweepFile, engine, tmp_path: Path)
     events.close()
     with pytest.raises(ProcessLookupError):
         os.kill(int(said.text), 0)
+
+
+def test_a_text_that_takes_too_long_is_given_up_although_it_goes_on(sweep: SweepFile, engine, tmp_path: Path) -> None:
+    """Its progress comes faster than the ticks."""
+    began = '{"type":"Began","number":0}'
+    scoring = '{"type":"Scoring","windows":9000,"done":1,"tokens":10,"nll":20.0,"seconds":0.1}'
+    engine(f"import time; tell('{began}')\nwhile True: tell('{scoring}'); time.sleep(0.01)")
+    hasty = msgspec.structs.replace(sweep, point_seconds=0.2, axes={"workload.concurrency": [1]})
+    assert [row.reason for row in rows(hasty, tmp_path)] == ["given up after 0.2 s (point_seconds)"]
