@@ -42,12 +42,12 @@ def trace(run: Run) -> Iterator[bytes]:
     yield clock(run.facts["clock"]["monotonic_ns"], run.facts["clock"]["wall_ns"])
     yield from steps(run.iterations, f"engine: {model_name(run)}", uuids)
     yield from workers(run.workers, uuids)
+    yield from requests(run.requests, run.preemptions, uuids)
     try:
         sampled = run.telemetry
     except InputError:
         return  # said by who writes the trace; the rest of it is none the worse
     yield from telemetry(sampled, uuids)
-    yield from requests(run.requests, run.preemptions, uuids)
 
 
 def steps(iterations: pa.Table, title: str, uuids: Iterator[int]) -> Iterator[bytes]:

@@ -134,6 +134,14 @@ def test_workers_and_telemetry_have_tracks_of_their_own(tmp_path: Path) -> None:
     assert read.counters["telemetry/host: cpu_percent"] == [(8, 12.5)]
 
 
+def test_damaged_telemetry_takes_nothing_else_along(tmp_path: Path) -> None:
+    whole = traced(recorded(tmp_path, ran(2)))
+    (tmp_path / "run" / "telemetry.arrow").write_bytes(b"torn")
+    damaged = traced(load(tmp_path / "run"))
+    assert damaged.slices == whole.slices
+    assert "requests/r1" in damaged.slices
+
+
 def test_the_command_writes_once_and_never_over_a_file(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", ran(2), facts(name='<b>"\x1b[31m'))
     done = CliRunner().invoke(command, [str(folder)])
