@@ -18,16 +18,27 @@ SURE = 0.9  # below it the words say so
 
 
 def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
-    """Where proportional growth ends, where growth ends, what follows, and how sure each is."""
+    """Where spare capacity ends, where growth ends, what follows, and how sure that is.
+
+    Where repeats show a fall by themselves, they say it; else the lines that were fitted do, as sure as they agree.
+    """
     if found.equilibrium:
         yield f"Spare capacity ends at {where(found.equilibrium)} {unit} (equilibrium point)."
-    if found.saturation:
+    if found.saturation and found.fallen and found.best:
+        loss = 1 - found.fallen.output_tokens_per_s / found.best.output_tokens_per_s
+        sure = percent(found.saturation.sureness)
+        yield (
+            f"Growth ends at {where(found.saturation)} {unit} (saturation point, {sure} sure). At "
+            f"{found.fallen.load:g}, the most that was tried, throughput is {loss:.0%} below its highest: more than "
+            "repeats scatter (t-test, 5 %)."
+        )
+    elif found.saturation:
         last = found.levels[-1].load
         after = "falls" if found.region(last) == "overload" else "stays level"
-        sure = found.sureness(last)
+        weight = found.sureness(last)
         yield (
             f"Growth ends at {where(found.saturation)} {unit} (saturation point), and throughput {after} behind it"
-            f" ({percent(sure)} sure{'' if sure >= SURE else ': more repeats would tell'})."
+            f" ({percent(weight)} sure{'' if weight >= SURE else ': more repeats would tell'})."
         )
 
 

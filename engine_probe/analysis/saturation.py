@@ -91,6 +91,12 @@ class Saturation:
         others = (level for level in self.levels if level is not best and level.repeated)
         return tuple(level for level in others if known.chance(level.repeated, best.repeated) >= SIGNIFICANT)
 
+    @property
+    def fallen(self) -> Level | None:
+        """The last level, where repeats tell it from the best one: a fall that needs no line to be seen."""
+        last = self.levels[-1] if self.levels else None
+        return last if self.noise and last not in (None, self.best, *self.not_different) else None
+
     def region(self, load: float) -> Kind | None:
         """Which part of the curve a level lies in; a boundary belongs to what it ends."""
         return None if self.growth is None else self.growth.line.kind(load)

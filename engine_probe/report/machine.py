@@ -10,10 +10,12 @@ import msgspec
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.capacity import most_load
 from engine_probe.analysis.comparison import METRICS, PERPLEXITY, Metric
+from engine_probe.analysis.inside import INSIDE
 from engine_probe.analysis.money import MONEY
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
+from engine_probe.report.advice_view import advised
 from engine_probe.report.levels import by_load
 from engine_probe.report.money import Money, worth_showing
 from engine_probe.report.precision import Engine, engines
@@ -30,11 +32,17 @@ def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:
             "folder": str(run.folder),
             "metrics": described(money),
             "summary": found.summary,
-            "figures": {metric.name: metric.value(found.summary) for metric in METRICS},
+            "figures": figures_of(found),
             "limited_by": found.limits.shares,
             "money": accounted(money),
         }
     )
+
+
+def figures_of(found: Anatomy) -> dict[str, float | None]:
+    """Of one run, by the names under which `metrics` tells unit and formula."""
+    told = {metric.name: metric.value(found.summary) for metric in METRICS}
+    return told | {metric.name: metric.value(found) for metric in INSIDE}
 
 
 def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
@@ -45,9 +53,10 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "question": swept.question,
             "metrics": described(money),
             "curves": [curve_figures(curve) for curve in curves],
+            "advice": advised(swept, curves),
             "points": [
                 {"name": point.name, "id": point.id, "summary": point.anatomy and point.anatomy.summary}
-                | ({} if point.anatomy else {"reason": point.reason})
+                | ({"figures": figures_of(point.anatomy)} if point.anatomy else {"reason": point.reason})
                 for point in swept.points
             ],
             "texts": [predicted(each) for each in engines(swept)],
@@ -110,6 +119,7 @@ def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeate
 def described(money: Money) -> dict[str, dict[str, str]]:
     """Every metric there can be: its unit and formula."""
     said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
+    said |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in INSIDE}
     return said | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from engine_probe.analysis.comparison import METRICS
+from engine_probe.analysis.inside import INSIDE
 from engine_probe.report.sweep_charts import curves
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def sweep_table(swept: Swept) -> pa.Table:
-    """What was asked (the settings in which points differ), every metric of `compare`, what limited, and the region.
+    """What was asked (the settings in which points differ), every metric of `compare` and of the inside, what
+    limited, and the region.
 
     A metric that a point does not have is null; `reason` says why a point has none at all.
     """
@@ -28,14 +30,16 @@ def sweep_table(swept: Swept) -> pa.Table:
         figures = point.figures
         row: dict[str, Any] = {"point": point.id, "load": point.load, "unit": point.unit, **settings}
         row |= {metric.name: metric.value(figures.summary) if figures else None for metric in METRICS}
+        row |= {metric.name: metric.value(point.anatomy) if point.anatomy else None for metric in INSIDE}
         row["limited_most_by"] = figures.limits.main if figures else None
         row["region"] = regions.get((point.label, point.unit, point.id))
         rows.append(row | {"reason": point.reason or None})
     table = pa.Table.from_pylist(rows)
-    units = {metric.name: metric for metric in METRICS}
+    told = {metric.name: (metric.unit, metric.formula) for metric in METRICS}
+    told |= {metric.name: (metric.unit, metric.formula) for metric in INSIDE}
     fields = [
-        field.with_metadata({"unit": units[field.name].unit, "description": units[field.name].formula})
-        if field.name in units
+        field.with_metadata(dict(zip(("unit", "description"), told[field.name], strict=True)))
+        if field.name in told
         else field
         for field in table.schema
     ]

@@ -62,11 +62,10 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
         reach = f" ± {over.reach / over.mean:.0%}" if over.reach is not None else ""
         rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
         yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
+        yield from headroom_verdict(found, unit)
         if unit == AT_ONCE and found.levels[0].load == 1 and found.best is not found.levels[0]:
             times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
-            yield f"That is {times:,.1f} times the throughput of one request after the other."
-        yield from headroom_verdict(found, unit)
-        yield from fall_verdict(found)
+            yield f"It is {times:,.1f} times the throughput of one request after the other."
         if alike := found.not_different:
             yield alike_verdict(found, alike, unit)
     yield from kv_verdict(found.kv, unit)
@@ -79,14 +78,6 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
         )
     for note in found.notes:
         yield f"{note[:1].upper()}{note[1:]}."
-
-
-def fall_verdict(found: Saturation) -> Iterator[str]:
-    """The last level beside the best, where repeats tell them apart: a fall that needs no line to be seen."""
-    last = found.levels[-1]
-    if found.noise and found.best and last is not found.best and last not in found.not_different:
-        loss = 1 - last.output_tokens_per_s / found.best.output_tokens_per_s
-        yield f"At {last.load:g}, the most that was tried, throughput is {loss:.0%} lower: more than repeats scatter."
 
 
 def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
@@ -108,7 +99,7 @@ def headroom_verdict(found: Saturation, unit: str) -> Iterator[str]:
         yield f"At its best level {free} stayed free."
     elif room not in found.not_different:
         less = 1 - room.output_tokens_per_s / best.output_tokens_per_s
-        yield f"There the KV pool was full; {room.load:g} {unit} left {free} free, with {less:.0%} less throughput."
+        yield f"The KV pool was full there; {room.load:g} {unit} left {free} free, with {less:.0%} less throughput."
 
 
 def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:

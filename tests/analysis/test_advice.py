@@ -170,7 +170,8 @@ def test_histories_that_a_full_pool_forgets_are_told_to_three_roles() -> None:
     made = [with_cache(case(FALLS), 16)]
     (hold,) = (each for each in said(made, "architect") if "Hold" in each.text)
     assert (
-        "Hold concurrency at 16, before the engine, or enlarge the KV pool: at 32 30% of the prompt tokens" in hold.text
+        "Hold concurrency at 16, before the engine, or enlarge the KV pool: at 32, 30% of the prompt tokens"
+        in hold.text
     )
     assert "25% of the scheduled tokens were prompts computed again, and throughput is 27% lower" in hold.text
     assert any("Send a conversation back" in each.text for each in said(made, "provider"))

@@ -224,6 +224,14 @@ def test_two_repeats_of_each_level_tell_levels_apart_together() -> None:
     assert found.noise is not None
     assert (found.noise.deviation, found.noise.freedom) == (pytest.approx(0.02 * 2**0.5), 5)
     assert [level.load for level in found.not_different] == [8]
+    assert found.fallen is found.levels[-1]
+
+
+def test_a_fall_within_what_repeats_scatter_is_none() -> None:
+    rates = {1: 10, 4: 40, 8: 78, 16: 80, 32: 79}
+    found = saturation([Level(n, r, n, 0.5, False, (r * 0.98, r * 1.02)) for n, r in rates.items()])
+    assert found.fallen is None
+    assert saturation([level(n, r) for n, r in rates.items()]).fallen is None
 
 
 def test_the_best_level_with_room_in_the_pool() -> None:

@@ -44,7 +44,7 @@ def falls(case: Case, last: Level) -> bool:
     if found.best is None or last is found.best:
         return False
     if found.noise:
-        return last not in found.not_different
+        return found.fallen is last
     loss = 1 - last.output_tokens_per_s / found.best.output_tokens_per_s
     return found.region(last.load) == "overload" and found.sureness(last.load) >= SURE and loss >= CLEAR
 
@@ -84,7 +84,7 @@ def room_for_histories(case: Case) -> Told:
             f"from {pool.blocks / holds:,.3g} each; it has {pool.blocks:,}."
         )
     yield (
-        f"Hold concurrency at {loss.kept.load:g}, before the engine, or enlarge the KV pool: at {loss.last.load:g} "
+        f"Hold concurrency at {loss.kept.load:g}, before the engine, or enlarge the KV pool: at {loss.last.load:g}, "
         f"{loss.last.share:.0%} of the prompt tokens were found in the prefix cache instead of {loss.kept.share:.0%}, "
         f"and {loss.computed_again:.0%} of the scheduled tokens were prompts computed again{lower}.{size}",
         (case.row(loss.kept.load), case.row(loss.last.load)),
