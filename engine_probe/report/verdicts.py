@@ -62,10 +62,10 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
         reach = f" ± {over.reach / over.mean:.0%}" if over.reach is not None else ""
         rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
         yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
-        yield from headroom_verdict(found, unit)
         if unit == AT_ONCE and found.levels[0].load == 1 and found.best is not found.levels[0]:
             times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
-            yield f"It is {times:,.1f} times the throughput of one request after the other."
+            yield f"That is {times:,.1f} times the throughput of one request after the other."
+        yield from headroom_verdict(found, unit)
         if alike := found.not_different:
             yield alike_verdict(found, alike, unit)
     yield from kv_verdict(found.kv, unit)
@@ -94,12 +94,15 @@ def headroom_verdict(found: Saturation, unit: str) -> Iterator[str]:
     room, best = found.with_room, found.best
     if room is None or best is None:
         return
-    free = f"{1 - room.peak_kv_share:.0%} of the KV pool"
+    free = f"{1 - room.peak_kv_share:.0%}"
     if room is best:
-        yield f"At its best level {free} stayed free."
+        yield f"At its best level {free} of the KV pool stayed free."
     elif room not in found.not_different:
         less = 1 - room.output_tokens_per_s / best.output_tokens_per_s
-        yield f"The KV pool was full there; {room.load:g} {unit} left {free} free, with {less:.0%} less throughput."
+        yield (
+            f"At {best.load:g} the KV pool was full; {room.load:g} {unit} left {free} of it free, with {less:.0%} less "
+            "throughput."
+        )
 
 
 def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
