@@ -113,7 +113,7 @@ def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Compari
     texts = text_changes(before, was, after, now)
     if not shared and not texts.changes:
         for note in texts.notes:
-            raise InputError(f"{before} and {after} cannot be compared: {note}")
+            raise InputError(f"{before} and {after}: {note}")
         raise InputError(f"{before} and {after} have no point in common: nothing can be compared")
     alone = [f"only in {before}: {name}" for name in old if name not in new and name not in more]
     alone += [f"only in {after}: {name}" for name in new if name not in old and name not in notes]

@@ -180,7 +180,7 @@ def test_two_texts_of_other_tokens_are_refused(tmp_path: Path) -> None:
     write_measured(tmp_path / "a" / "perplexity", said(list(BASE)))
     write_measured(tmp_path / "b" / "perplexity", said(list(BASE), windows="else"))
     refused = compare(tmp_path / "a", tmp_path / "b")
-    assert "cannot be compared: perplexity is not compared: not the same tokens" in str(refused.exception)
+    assert "b: perplexity is not compared: not the same tokens" in str(refused.exception)
 
 
 def test_a_damaged_file_is_told_and_the_rest_is_shown(tmp_path: Path) -> None:
