@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine_probe.analysis.anatomy import Anatomy
+from engine_probe.analysis.books import Work, work
 from engine_probe.analysis.capacity import most_load
 from engine_probe.analysis.energy import energy
-from engine_probe.analysis.money import Accounts, Work, accounts, work
+from engine_probe.analysis.money import Accounts, accounts
 from engine_probe.analysis.options import More, Offered, Step, cheapest, more_cards
 from engine_probe.analysis.prices import Option, Prices
 from engine_probe.analysis.slo import Slo

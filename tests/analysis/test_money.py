@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from engine_probe.analysis.books import Books, Work, cards
 from engine_probe.analysis.energy import CardEnergy, Energy
-from engine_probe.analysis.money import MONEY, Accounts, Books, Work, accounts, cards
+from engine_probe.analysis.money import MONEY, Accounts, accounts
 from engine_probe.analysis.prices import Cost, Power, Prices, Sold, Users
 
 NO_CARD = "no card was sampled"
