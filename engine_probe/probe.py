@@ -55,7 +55,7 @@ class Probe:
             raise UnavailableError(f"cannot record into {self.folder.path}: {error.strerror}") from error
         self._workers_failure = worker.attach_all(self._core.model_executor, self.folder.path)
         with self._stepping_aside():
-            self._hook = SchedulerHook(scheduler, self.recorder, self.folder.clock_offset_ns, self._fail)
+            self._hook = SchedulerHook(scheduler, self.recorder, self._fail)
         self._sampler.start(self.folder.note_telemetry)
         return self
 

@@ -37,11 +37,16 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.record.export import export
     from engine_probe.record.schema import SCHEMAS
+    from engine_probe.report.fresh_file import check_free
     from engine_probe.run import load
 
     slo = read_goodput(list(limits))
     if slo is not None and kind != SERVE:
         raise InputError(f"--goodput is for --to {SERVE}: {kind} has no such figure")
+    if save_detailed and kind != SERVE:
+        raise InputError(f"--save-detailed is for --to {SERVE}: {kind} has no such lists")
+    if kind not in TABLES:
+        check_free(out)
     run = load(folder)
     for note in run.notes:
         click.echo(note, err=True)
@@ -57,7 +62,10 @@ def write_result(run: Run, kind: str, out: Path, detailed: bool, slo: Slo | None
     from engine_probe.report.fresh_file import fresh_file
 
     if unseen := not_seen_to_begin(run.requests):
-        click.echo(f"{unseen} requests are left out: they began before the probe was attached", err=True)
+        click.echo(
+            f"{unseen} requests are left out: when they came is not known, as of those that came before the probe",
+            err=True,
+        )
     with fresh_file(out) as file:
         result = serve_result(run, detailed, slo) if kind == SERVE else throughput_result(run)
         file.write(json.dumps(result).encode())

@@ -27,14 +27,12 @@ class RequestLedger:
         blocks: BlockCounters,
         patches: Patches,
         marks: Marks,
-        clock_offset_ns: int,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._scheduler = scheduler
         self._recorder = recorder
         self._blocks = blocks
         self._marks = marks
-        self._clock_offset_ns = clock_offset_ns  # from the wall clock to the monotonic one
         self._on_failure = on_failure
         self.speculates = bool(scheduler.num_spec_tokens)
         self.tracks: dict[str, RequestTrack] = {}
@@ -150,7 +148,7 @@ class RequestLedger:
         if not track.is_exact():
             self._inexact_requests += 1
             track.forget_tokens()
-        self._recorder.requests.append(track.row(when, self._clock_offset_ns))
+        self._recorder.requests.append(track.row(when))
 
     # ---- within schedule(): only for the requests that something happens to ------------------------------
 

@@ -26,25 +26,21 @@ attached: WeakSet[Any] = WeakSet()  # schedulers with a hook on them
 class SchedulerHook:
     """The hooks on one scheduler. `on_failure` hears of any error of the probe's own, and detaches."""
 
-    def __init__(
-        self, scheduler: Any, recorder: Recorder, clock_offset_ns: int, on_failure: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, scheduler: Any, recorder: Recorder, on_failure: Callable[[BaseException], None]) -> None:
         self._scheduler, self._recorder, self._on_failure = scheduler, recorder, on_failure
         self._patches, self._marks = Patches(), Marks()
         # The first halves of rows, from the SchedulerOutput on, waiting for their updates.
         self._pending: deque[tuple[Any, int, int, int, int, int, int]] = deque()
         try:
-            self._attach(clock_offset_ns)
+            self._attach()
         except BaseException:
             self._patches.undo()
             raise
 
-    def _attach(self, clock_offset_ns: int) -> None:
+    def _attach(self) -> None:
         scheduler, recorder, fail = self._scheduler, self._recorder, self._on_failure
         self._blocks = BlockCounters(scheduler.kv_cache_manager, self._patches, self._marks, fail)
-        self._ledger = RequestLedger(
-            scheduler, recorder, self._blocks, self._patches, self._marks, clock_offset_ns, fail
-        )
+        self._ledger = RequestLedger(scheduler, recorder, self._blocks, self._patches, self._marks, fail)
         recorder.kv_blocks = self._blocks.total
         self._hook_methods()
         attached.add(scheduler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns, time_ns
 from typing import Any
 
 
@@ -11,6 +12,7 @@ class RequestTrack:
     __slots__ = (
         "adopted",
         "adopted_tokens",
+        "arrival_ns",
         "bursts",
         "cached_tokens",
         "first_scheduled_ns",
@@ -37,6 +39,7 @@ class RequestTrack:
         self.request = request
         self.request_id: str = request.request_id
         self.queued_ns = queued_ns
+        self.arrival_ns = on_this_clock(request.arrival_time, queued_ns)
         self.first_scheduled_ns: int | None = None
         self.first_token_ns: int | None = None
         self.last_token_ns: int | None = None
@@ -118,11 +121,11 @@ class RequestTrack:
         self.first_token_ns = self.last_token_ns = None
         self.first_token_iteration = self.last_token_iteration = None
 
-    def row(self, finished_ns: int, clock_offset_ns: int) -> tuple[Any, ...]:
+    def row(self, finished_ns: int) -> tuple[Any, ...]:
         request = self.request
         return (
             self.request_id,
-            int(request.arrival_time * 1e9) + clock_offset_ns,  # vLLM keeps it in seconds of the wall clock
+            self.arrival_ns,
             self.queued_ns,
             self.first_scheduled_ns,
             self.first_token_ns,
@@ -143,3 +146,14 @@ class RequestTrack:
             [iteration for iteration, _ in self.bursts],
             [tokens for _, tokens in self.bursts],
         )
+
+
+def on_this_clock(arrival_time: float, queued_ns: int | None) -> int | None:
+    """The arrival, which vLLM keeps in seconds of the wall clock, from how long ago that is now.
+
+    Whoever sets the wall clock during a run does not move what arrives later. None where it would lie after the
+    request was queued: the clock was set in between, or is another machine's.
+    """
+    now = monotonic_ns()
+    arrival_ns = now - (time_ns() - int(arrival_time * 1e9))
+    return arrival_ns if arrival_ns <= (now if queued_ns is None else queued_ns) else None

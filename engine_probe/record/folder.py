@@ -78,12 +78,6 @@ class RunFolder:
         temporary.write_text(json.dumps(dict(self.facts), indent=1) + "\n")  # others may add a fact meanwhile
         temporary.replace(self.path / RUN_FILE)
 
-    @property
-    def clock_offset_ns(self) -> int:
-        """From the wall clock to the monotonic one."""
-        clock = self.facts["clock"]
-        return int(clock["monotonic_ns"] - clock["wall_ns"])
-
     def finish(self, failure: str | None, **facts: Any) -> None:
         """The last word on the run, whole or not; the reserve makes room for it on a full disk."""
         self.facts.update(facts, status=INCOMPLETE if failure else COMPLETE, failure=failure)

@@ -65,7 +65,12 @@ _ITERATIONS = (
 
 _REQUESTS = (
     ("request_id", "text", "", "vLLM's internal request id"),
-    ("arrival_ns", "i64?", "ns", "when the caller handed it over (vLLM's wall-clock arrival, on this clock)"),
+    (
+        "arrival_ns",
+        "i64?",
+        "ns",
+        "when the caller handed it over (vLLM's wall-clock arrival, on this clock); null if that is after queued_ns",
+    ),
     ("queued_ns", "i64?", "ns", "when the scheduler took it; null if that was before the probe attached"),
     ("first_scheduled_ns", "i64?", "ns", "start of the first step that gave it tokens"),
     ("first_token_ns", "i64?", "ns", "end of the update that delivered its first token"),
