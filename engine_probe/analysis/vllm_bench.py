@@ -8,6 +8,7 @@ the first arrival to the last token of the answered requests.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,8 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
 
 def told_whole(requests: pa.Table) -> pa.Table:
     """Answered, and seen from their arrival on."""
-    known = pc.and_(pc.is_valid(requests["arrival_ns"]), pc.is_valid(requests["first_token_ns"]))
+    times = (requests[name] for name in ("arrival_ns", "first_token_ns", "last_token_ns"))
+    known = reduce(pc.and_, map(pc.is_valid, times))
     return requests.filter(pc.and_(known, pc.is_in(requests["finish_reason"], pa.array(ANSWERED))))
 
 

@@ -15,6 +15,8 @@ from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS
 
 WRITTEN_TABLES = SCHEMAS.keys() - {"workers"}  # ranks write their own streams
 
+LATEST_NS = 2**62  # in the year 2116
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -224,6 +226,8 @@ def what_is_wrong(facts: Any) -> str | None:
         msgspec.convert(facts, _KINDS.get(status, Facts) if isinstance(status, str) else Facts)
     except msgspec.ValidationError as error:
         return str(error)
+    if outside := [name for name in ("monotonic_ns", "wall_ns") if not 0 <= facts["clock"][name] < LATEST_NS]:
+        return f"$.clock.{outside[0]} is {facts['clock'][outside[0]]}, and no clock shows that"
     gone = sorted(WRITTEN_TABLES - facts.get("tables", {}).keys())
     return f"$.tables has no {gone[0]}" if status == "complete" and gone else None
 

@@ -18,6 +18,7 @@ from engine_probe.record.closing import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX
 from engine_probe.record.facts import what_is_wrong
 from engine_probe.record.folder import COMPLETE, RECORDING, RUN_FILE, process_started
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, TABLE_KEY, VERSION_KEY
+from engine_probe.record.sound import impossible
 
 CUT = "cut"
 
@@ -66,6 +67,10 @@ def run_status(facts: dict[str, Any]) -> str:
 
 def read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
     """One table: from its closed file where `run.json` knows it, else from its stream up to the last whole batch."""
+    return _as_possible(_read_table(folder, table, facts), table, folder, facts)
+
+
+def _read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
     told: dict[str, int] | None = facts.get("tables", {}).get(table)
     if told is None:
         return read_stream(folder / f"{table}{STREAM_SUFFIX}", table)
@@ -86,7 +91,8 @@ def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
         tables.append(read_stream(path, "workers"))
     if told and facts["status"] == COMPLETE and sum(table.num_rows for table in tables) != sum(told.values()):
         raise InputError(f"{folder}: {RUN_FILE} promises {sum(told.values())} rows of workers, their files hold fewer")
-    return pa.concat_tables(tables).sort_by([("iteration", "ascending"), ("rank", "ascending")])
+    rows = pa.concat_tables(tables).sort_by([("iteration", "ascending"), ("rank", "ascending")])
+    return _as_possible(rows, "workers", folder, facts)
 
 
 def read_stream(path: Path, table: str) -> pa.Table:
@@ -124,6 +130,12 @@ def _as_known(found: pa.Table, table: str, path: Path) -> pa.Table:
     if metadata.get(TABLE_KEY) != table.encode() or not found.schema.equals(expected):
         raise InputError(f"{path} holds other columns than the table {table}: the recording is damaged")
     return found.cast(expected)
+
+
+def _as_possible(rows: pa.Table, table: str, folder: Path, facts: dict[str, Any]) -> pa.Table:
+    if wrong := impossible(table, rows, facts):
+        raise InputError(f"{folder}: the table {table} holds what cannot be ({wrong}): the recording is damaged")
+    return rows
 
 
 @contextmanager

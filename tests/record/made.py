@@ -68,7 +68,8 @@ def step(recorder: Recorder) -> None:
     """The next of a run of plain steps: a millisecond each, one request that gets one token."""
     number = recorder.appended
     if number == 0:
-        recorder.changes.append(note(0, arrived_requests=1, new_requests=1, running_requests=1, scheduled_requests=1))
+        come = {"arrived_requests": 1, "new_requests": 1}
+        recorder.changes.append(note(0, **come, running_requests=1, scheduled_requests=1, scheduled_tokens=1))
     begin = 1_000_000 * number
     append(
         recorder,
@@ -86,9 +87,9 @@ def step(recorder: Recorder) -> None:
     )
 
 
-def request(name: str, finished_ns: int = 5) -> tuple[Any, ...]:
-    """A row of `requests`: two stretches of a request that was preempted once."""
-    times = (None, 1, 2, 3, 4, finished_ns)
+def request(name: str, idle_ns: int = 1) -> tuple[Any, ...]:
+    """A row of `requests`: two stretches of a request that was preempted once, and let go a little after them."""
+    times = (None, 1, 2, 3, 4, 4 + idle_ns)
     return (name, *times, 8, 5, 0, 0, 1, 2, 0, "length", 1, 9, [1, 7], [2, 3], [], [])
 
 

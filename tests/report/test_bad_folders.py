@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, write_run, write_sweep
+from recorded import facts, ran, table, write_run, write_sweep
 
 from engine_probe.commands import compare, export, report, trace
 from engine_probe.errors import InputError
+from engine_probe.run import load
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\x1b]0;taken\x07[bold]x[/] \u202e"
 
@@ -56,6 +59,41 @@ def test_what_is_damaged_is_refused_with_a_sentence(tmp_path: Path, damage: str)
     for name, result in every_command(run, other, tmp_path).items():
         assert refused(result), (name, result.exception)
     assert not (tmp_path / "page.html").exists()
+
+
+def test_every_value_that_no_engine_can_make_is_refused(tmp_path: Path) -> None:
+    """Checksums hold, so a recorder would have gone wrong: no figure is made of it, and the sentence says which."""
+    for number, (table_name, column, values, said) in enumerate(IMPOSSIBLE):
+        tables = ran(4) | {"telemetry": table("telemetry", [{"time_ns": 5}, {"time_ns": 6}])}
+        tables[table_name] = with_column(tables[table_name], column, values)
+        run = write_run(tmp_path / f"run{number}", tables)
+        with pytest.raises(InputError, match=re.escape(said)):
+            getattr(load(run), table_name)
+        done = run_command(report.command, run)  # which needs no telemetry
+        assert refused(done) == (table_name != "telemetry")
+
+
+Column = list[Any]
+IMPOSSIBLE: tuple[tuple[str, str, Callable[[Column], Column], str], ...] = (
+    ("iterations", "running_requests", lambda told: [*told[:-1], -1], "running_requests is -1"),
+    ("iterations", "iteration", lambda told: [each + 1 for each in told], "iteration does not count the rows"),
+    ("iterations", "start_ns", lambda told: [told[1], told[0], *told[2:]], "start_ns falls from one row to the next"),
+    ("iterations", "execute_ns", lambda told: [10**12, *told[1:]], "an update ends before the one before it"),
+    ("iterations", "update_ns", lambda told: [*told[:-1], 2**62], "update_ns is 4,611,686,018,427,387,904"),
+    ("iterations", "kv_blocks_scheduled", lambda told: [61, *told[1:]], "is 61, the pool has 60 blocks"),
+    ("iterations", "decode_tokens", lambda told: [0] * len(told), "scheduled_tokens is not the sum of its parts"),
+    ("requests", "first_scheduled_ns", lambda told: [10**12, *told[1:]], "first_token_ns is before first_scheduled_ns"),
+    ("requests", "run_lengths", lambda told: [[], *told[1:]], "run_starts and run_lengths differ in number"),
+    ("requests", "output_tokens", lambda told: [1, *told[1:]], "stretches hold more tokens than were generated"),
+    ("telemetry", "time_ns", lambda told: told[::-1], "time_ns falls from one row to the next"),
+)
+
+
+def with_column(rows: pa.Table, name: str, change: Callable[[Column], Column]) -> pa.Table:
+    index = rows.schema.get_field_index(name)
+    field = rows.schema.field(index)
+    told = rows[name].to_pylist()
+    return rows.set_column(index, field, pa.array(change(told), field.type))
 
 
 def test_without_telemetry_all_but_telemetry_is_told(tmp_path: Path) -> None:
@@ -135,3 +173,42 @@ def test_models_in_one_sweep_are_curves_of_their_own(tmp_path: Path) -> None:
     text = run_command(report.command, sweep).output
     assert "model m0" in text
     assert "model m1" in text
+
+
+def test_a_clock_that_shows_no_time_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ran(4))
+    document = json.loads((run / "run.json").read_text())
+    for name, value in (("monotonic_ns", -1), ("wall_ns", 10**29)):
+        changed_clock = document | {"clock": document["clock"] | {name: value}}
+        (run / "run.json").write_text(json.dumps(changed_clock))
+        with pytest.raises(InputError, match=rf"clock\.{name} is {value}"):
+            load(run)
+
+
+@pytest.mark.parametrize("name", ["page", "figures"])
+def test_a_file_that_is_in_the_way_is_said_before_the_work(tmp_path: Path, name: str) -> None:
+    run, taken = write_run(tmp_path / "run", ran(4)), tmp_path / "taken"
+    taken.write_text("mine")
+    for path, said in ((taken, "exists already"), (tmp_path / "no" / "folder", "there is no folder")):
+        result = run_command(report.command, run, {"page": "--html", "figures": "--json"}[name], path)
+        assert refused(result)
+        assert said in str(result.exception)
+        assert result.output == ""
+    assert taken.read_text() == "mine"
+
+
+def test_two_forms_do_not_share_a_file(tmp_path: Path) -> None:
+    result = run_command(
+        report.command, write_run(tmp_path / "run", ran(4)), "--html", tmp_path / "x", "--json", tmp_path / "x"
+    )
+    assert refused(result)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("command", [report.command, compare.command, trace.command, export.command])
+@pytest.mark.parametrize("name", ["nowhere", "x" * 5000, "a\0b"])
+def test_a_folder_that_cannot_be_is_one_short_sentence(tmp_path: Path, command: Any, name: str) -> None:
+    with_out = ("--out", tmp_path / "out") if command is export.command else ()
+    result = run_command(command, name, *with_out)
+    assert refused(result)
+    assert len(str(result.exception)) < 300

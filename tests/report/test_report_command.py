@@ -204,7 +204,11 @@ def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
     count = 100_000
     columns = {field.name: np.zeros(count, dtype=np.int64) for field in SCHEMAS["iterations"]}
     columns |= {"iteration": np.arange(count), "start_ns": np.arange(count) * 1_000_000}
-    columns |= {"execute_ns": np.full(count, 900_000), "scheduled_tokens": np.ones(count)}
+    columns |= {
+        "execute_ns": np.full(count, 900_000),
+        "scheduled_tokens": np.ones(count),
+        "decode_tokens": np.ones(count),
+    }
     columns["running_requests"][77_777] = 999
     arrays = [pa.array(columns[field.name].astype(field.type.to_pandas_dtype())) for field in SCHEMAS["iterations"]]
     run = load(write_run(tmp_path / "run", {"iterations": pa.table(arrays, schema=SCHEMAS["iterations"])}))
