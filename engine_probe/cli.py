@@ -13,6 +13,7 @@ from importlib import import_module
 import click
 
 from engine_probe.errors import EngineProbeError
+from engine_probe.report.plain import plain
 
 # name -> (module under engine_probe.commands, the one line that `--help` shows). A command's module is
 # imported when the command is called, so that `--help` stays quick.
@@ -60,5 +61,5 @@ def main() -> None:
     try:
         cli(prog_name="engine_probe")
     except EngineProbeError as error:
-        click.echo(f"engine_probe: {error}", err=True)
+        click.echo("\n".join(map(plain, f"engine_probe: {error}".splitlines())), err=True)
         sys.exit(error.exit_code)

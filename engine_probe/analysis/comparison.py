@@ -150,6 +150,11 @@ def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChang
     return Change(PERPLEXITY, (before.value,), (after.value,), paired.p(), interval, paired)
 
 
+def known(runs: Sequence[Summary]) -> set[str]:
+    """The metrics that every one of these runs has."""
+    return {metric.name for metric in METRICS if all(metric.value(run) is not None for run in runs)}
+
+
 def welch(old: Sequence[float], new: Sequence[float]) -> float | None:
     """Two-sided p of Welch's t-test; None without repeats on both sides."""
     return difference(old, new)[0]

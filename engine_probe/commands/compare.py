@@ -46,8 +46,9 @@ def command(
     from engine_probe.analysis.gate import read_gate
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.report.compared import compare
-    from engine_probe.report.fresh_file import fresh_file
+    from engine_probe.report.fresh_file import check_free, fresh_file
 
+    check_free(page)
     gates = [read_gate(bound) for bound in bounds]
     first, *others = folders
     if not others:

@@ -6,12 +6,26 @@ from pathlib import Path
 
 from engine_probe.errors import InputError
 
+LONGEST = 200  # of a name that is said again
+
 
 def recorded(place: str) -> Path:
     """A folder to read. What is behind a URI is copied into the cache first, and only what changed is copied again."""
     from engine_probe.remote import is_uri, local_copy
 
-    return local_copy(place) if is_uri(place) else Path(place)
+    if is_uri(place):
+        return local_copy(place)
+    try:
+        Path(place).stat()
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {place}: give the folder that a recording or a sweep was written to") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shortened(place)} cannot be opened: {getattr(error, 'strerror', error)}") from error
+    return Path(place)
+
+
+def shortened(place: str) -> str:
+    return place if len(place) <= LONGEST else f"{place[:LONGEST]}..."
 
 
 class Results:

@@ -82,6 +82,9 @@ def command(
     """
     from rich.console import Console
 
+    from engine_probe.report.fresh_file import check_free, fresh_file
+
+    check_free(page, figures)
     if folder.is_file():
         report_hardware(folder, page)
     from engine_probe.report.swept import is_sweep
@@ -91,7 +94,6 @@ def command(
         report_text(folder)
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.price_list import find_prices, prices_of
-    from engine_probe.report.fresh_file import fresh_file
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()

@@ -21,10 +21,11 @@ def command(folder: Path, out: Path | None) -> None:
     request; workers and telemetry where they were recorded.
     """
     from engine_probe.errors import InputError
-    from engine_probe.report.fresh_file import fresh_file
+    from engine_probe.report.fresh_file import check_free, fresh_file
     from engine_probe.report.trace import write_trace
     from engine_probe.run import load
 
+    check_free(out)
     run = load(folder)
     for note in run.notes:
         click.echo(note, err=True)

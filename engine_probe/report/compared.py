@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from engine_probe.analysis.comparison import Change, changes, corrected
+from engine_probe.analysis.comparison import METRICS, Change, changes, corrected, known
 from engine_probe.analysis.gate import Answer, Gate, Judged
 from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.summary import Summary
 from engine_probe.errors import InputError
 from engine_probe.report.compared_texts import text_changes
 from engine_probe.report.swept import SweptPoint, is_sweep, open_sweep
@@ -17,6 +18,9 @@ from engine_probe.report.texts import NAME, TextPoint, open_alone, text_folder
 from engine_probe.run import Run, load
 
 SAID: dict[Answer, str] = {"broken": "is broken", "holds": "holds", "cannot tell": "is left open"}
+
+
+Has = Literal["before", "after", "neither"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Pair:
     changes: list[Change]
     point: SweptPoint | None = None
     seconds: float = 0.0  # that the later measurement of it took, all repeats together
+    lacks: Mapping[str, Has] = field(default_factory=dict)  # metrics that are not on both sides
 
     def change(self, metric: str) -> Change | None:
         return next((change for change in self.changes if change.metric.name == metric), None)
@@ -77,9 +82,12 @@ class Comparison:
                     f"{gate.text} cannot be held{where}: not all of it was measured",
                 )
             told = [(pair, change) for pair in self.pairs if (change := pair.change(gate.metric))]
-            if not told:
+            if not told and all(pair.lacks.get(gate.metric, "neither") == "neither" for pair in self.pairs):
                 what = f"{gate.metric}: name limits with --goodput" if "goodput" in gate.metric else gate.metric
                 raise InputError(f"--fail-if {gate.text!r}: these runs have no {what}, so it cannot be held")
+            yield from (
+                without(gate, pair, pair.lacks[gate.metric]) for pair in self.pairs if gate.metric in pair.lacks
+            )
             for pair, change in told:
                 judged, where = gate.judge(change), f" at {pair.name}" if pair.name else ""
                 said = f"{gate.text} {SAID[judged.answer]}{where}: {moved(change)}, {why(judged, change)}"
@@ -88,6 +96,16 @@ class Comparison:
     def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
         """All but the gates that hold."""
         return [held for held in self.held(gates) if held.answer != "holds"]
+
+
+def without(gate: Gate, pair: Pair, has: Has) -> Held:
+    """A point that lacks the metric: not measured where one side has it, else open."""
+    where = f" at {pair.name}" if pair.name else ""
+    if has == "neither":
+        said = f"{gate.text} is left open{where}: neither side has {gate.metric} (a percentile takes requests enough)"
+        return Held(gate, pair, pair.name, "cannot tell", None, said)
+    said = f"{gate.text} cannot be held{where}: only {has} has {gate.metric}"
+    return Held(gate, pair, pair.name, "not measured", None, said)
 
 
 def compare(first: Path, others: Sequence[Path], slo: Slo | None = None) -> list[Comparison]:
@@ -126,7 +144,14 @@ def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Compari
 
 def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
     was, now = ([run.summary(slo) for run in side.runs] for side in (old, new))
-    return Pair(name, changes(was, now), old.point, sum(each.seconds for each in now))
+    return Pair(name, changes(was, now), old.point, sum(each.seconds for each in now), lacking(was, now))
+
+
+def lacking(was: Sequence[Summary], now: Sequence[Summary]) -> dict[str, Has]:
+    before, after = known(was), known(now)
+    which: dict[tuple[bool, bool], Has] = {(True, False): "before", (False, True): "after", (False, False): "neither"}
+    held = {metric.name: (metric.name in before, metric.name in after) for metric in METRICS}
+    return {name: which[sides] for name, sides in held.items() if sides in which}
 
 
 def opened(folder: Path) -> Opened:

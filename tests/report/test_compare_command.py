@@ -97,3 +97,17 @@ def test_a_name_is_only_a_name(tmp_path: Path) -> None:
     text = compare(mine, theirs, "--format", "markdown").stdout
     assert "<script>" not in text
     assert "\x1b" not in text + compare(mine, theirs).stdout
+
+
+def test_a_bound_is_open_where_neither_side_has_its_metric_and_lost_where_one_has(tmp_path: Path) -> None:
+    """One answer of 40 tokens has no 99th percentile of its gaps; a gate that nobody could hold is none that holds."""
+    few, many = write_run(tmp_path / "few", ran(1)), write_run(tmp_path / "many", ran(20))
+    gate = ("--fail-if", "itl_p99_ms > 5%")
+    lost = compare(many, few, *gate)
+    assert lost.exit_code == 1
+    assert "itl_p99_ms > 5% cannot be held: only before has itl_p99_ms" in lost.stderr
+    a, b = (write_sweep(tmp_path / name, (1, 20)) for name in ("a", "b"))
+    open_ = compare(a, b, *gate)
+    assert open_.exit_code == 0
+    assert "itl_p99_ms > 5% is left open at 1 request at once: neither side has itl_p99_ms" in open_.stderr
+    assert compare(a, b, *gate, "--strict").exit_code == 1
