@@ -12,6 +12,7 @@ import pyarrow as pa
 from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE, INCOMPLETE, RECORDING
 from engine_probe.record.reading import CUT, find_run, read_facts, read_table, read_workers, run_status
+from engine_probe.record.sound import without_lost_steps
 
 if TYPE_CHECKING:
     from engine_probe.analysis.slo import Slo
@@ -37,7 +38,13 @@ class Run:
 
     @cached_property
     def requests(self) -> pa.Table:
-        return read_table(self.folder, "requests", self.facts)
+        """Where the steps that brought tokens are not here (cut, or not read yet), those tokens have no times."""
+        requests, unknown = without_lost_steps(
+            read_table(self.folder, "requests", self.facts), self.iterations.num_rows
+        )
+        if unknown and self.status == COMPLETE:
+            raise InputError(f"{self.folder}: requests name steps that iterations does not hold: it is damaged")
+        return requests
 
     @cached_property
     def preemptions(self) -> pa.Table:

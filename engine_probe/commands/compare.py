@@ -47,6 +47,7 @@ def command(
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.report.compared import compare
     from engine_probe.report.fresh_file import check_free, fresh_file
+    from engine_probe.report.plain import plain
 
     check_free(page)
     gates = [read_gate(bound) for bound in bounds]
@@ -65,7 +66,7 @@ def command(
             file.write(compared_page(found, gates).encode())
         click.echo(f"\n{page}", err=kind != "table")
     for held in worth_saying:
-        click.echo(held.said, err=True)
+        click.echo(plain(held.said), err=True)
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else 0)
 
 

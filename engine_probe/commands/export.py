@@ -38,6 +38,7 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     from engine_probe.record.export import export
     from engine_probe.record.schema import SCHEMAS
     from engine_probe.report.fresh_file import check_free
+    from engine_probe.report.plain import plain
     from engine_probe.run import load
 
     slo = read_goodput(list(limits))
@@ -49,7 +50,7 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
         check_free(out)
     run = load(folder)
     for note in run.notes:
-        click.echo(note, err=True)
+        click.echo(plain(note), err=True)
     if kind in TABLES:
         for path in export({name: getattr(run, name) for name in SCHEMAS}, out, kind):
             click.echo(str(path))

@@ -22,19 +22,20 @@ def command(folder: Path, out: Path | None) -> None:
     """
     from engine_probe.errors import InputError
     from engine_probe.report.fresh_file import check_free, fresh_file
+    from engine_probe.report.plain import plain
     from engine_probe.report.trace import write_trace
     from engine_probe.run import load
 
     check_free(out)
     run = load(folder)
     for note in run.notes:
-        click.echo(note, err=True)
+        click.echo(plain(note), err=True)
     if not run.iterations.num_rows:
         raise InputError(f"{run.folder} holds no iteration: nothing ran while it was recorded")
     try:
         _ = run.telemetry
     except InputError as error:
-        click.echo(f"{error}; the trace goes without it", err=True)
+        click.echo(plain(f"{error}; the trace goes without it"), err=True)
     path = out or run.folder / TRACE_FILE
     with fresh_file(path) as file:
         write_trace(run, file)

@@ -16,6 +16,8 @@ from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS
 WRITTEN_TABLES = SCHEMAS.keys() - {"workers"}  # ranks write their own streams
 
 LATEST_NS = 2**62  # in the year 2116
+MOST_BLOCKS = 2**31 - 1  # what the columns of blocks hold
+PARTS = {"linear", "experts", "head", "embedding", "other"}
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -212,6 +214,19 @@ class Incomplete(Ended, kw_only=True):
     failure: str
 
 
+class Hardware(msgspec.Struct):
+    host: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    gpus: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    ceilings: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Beside(msgspec.Struct):
+    """Of what callers add, as much as reports look into."""
+
+    hardware: Hardware | msgspec.UnsetType | None = msgspec.UNSET
+    workload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+
+
 _KINDS: dict[str, type[Facts]] = {"complete": Complete, "incomplete": Incomplete}
 
 
@@ -223,11 +238,17 @@ def what_is_wrong(facts: Any) -> str | None:
         return f"schema version {version!r}, this engine_probe reads version {SCHEMA_VERSION}"
     status = facts.get("status")
     try:
+        msgspec.convert(facts, Beside)
         msgspec.convert(facts, _KINDS.get(status, Facts) if isinstance(status, str) else Facts)
     except msgspec.ValidationError as error:
         return str(error)
     if outside := [name for name in ("monotonic_ns", "wall_ns") if not 0 <= facts["clock"][name] < LATEST_NS]:
         return f"$.clock.{outside[0]} is {facts['clock'][outside[0]]}, and no clock shows that"
+    if facts["kv"]["blocks"] > MOST_BLOCKS:
+        return f"$.kv.blocks is {facts['kv']['blocks']}, and no pool has so many"
+    for rank in facts.get("loaded", ()):
+        if parts := PARTS - rank["parts"].keys():
+            return f"$.loaded has no {min(parts)} in the parts of a rank"
     gone = sorted(WRITTEN_TABLES - facts.get("tables", {}).keys())
     return f"$.tables has no {gone[0]}" if status == "complete" and gone else None
 

@@ -72,6 +72,20 @@ def _lives(rows: pa.Table) -> Iterator[str]:
         yield "stretches hold more tokens than were generated"
 
 
+def without_lost_steps(requests: pa.Table, steps: int) -> tuple[pa.Table, int]:
+    """Without the stretches of requests that got tokens in steps which are not there, and how many these are."""
+    ends = pc.list_flatten(requests["run_starts"]).to_numpy() + pc.list_flatten(requests["run_lengths"]).to_numpy()
+    owners = np.repeat(np.arange(requests.num_rows), _counts(requests["run_starts"]))
+    known = np.ones(requests.num_rows, dtype=bool)
+    known[owners[ends > steps]] = False
+    lost = int((~known).sum())
+    for index, field in enumerate(requests.schema if lost else ()):
+        if pa.types.is_list(field.type):
+            kept = pc.if_else(pa.array(known), requests[field.name], pa.scalar([], field.type))
+            requests = requests.set_column(index, field, kept)
+    return requests, lost
+
+
 def _falls(values: pa.ChunkedArray) -> bool:
     """Whether any value is less than the one before it."""
     return bool((np.diff(values.to_numpy()) < 0).any())

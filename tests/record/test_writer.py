@@ -43,7 +43,7 @@ def test_a_closed_run_is_files_to_map_with_their_checksums(tmp_path: Path) -> No
     assert run.facts["tables"]["iterations"]["rows"] == 10
     assert run.notes == []
     assert run.requests["request_id"].to_pylist() == ["r0", "r1", "r2"]
-    assert run.requests["run_lengths"].to_pylist() == [[2, 3]] * 3
+    assert run.requests["run_lengths"].to_pylist() == [[1, 1]] * 3
     assert run.iterations.schema.field("start_ns").metadata[b"unit"] == b"ns"
 
 

@@ -16,6 +16,7 @@ from recorded import facts, ran, table, write_run, write_sweep
 
 from engine_probe.commands import compare, export, report, trace
 from engine_probe.errors import InputError
+from engine_probe.record.closing import CHECKSUM_KEY, batch_checksum
 from engine_probe.run import load
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\x1b]0;taken\x07[bold]x[/] \u202e"
@@ -212,3 +213,63 @@ def test_a_folder_that_cannot_be_is_one_short_sentence(tmp_path: Path, command: 
     result = run_command(command, name, *with_out)
     assert refused(result)
     assert len(str(result.exception)) < 300
+
+
+def cut_after(run: Path, steps: int) -> Path:
+    """As a crash leaves it that kept every request, but of the steps only the first."""
+    document = json.loads((run / "run.json").read_text())
+    for name in ("iterations", "requests", "preemptions", "telemetry"):
+        with pa.memory_map(str(run / f"{name}.arrow")) as source:
+            rows = pa.ipc.open_file(source).read_all()
+        kept = rows.slice(0, steps) if name == "iterations" else rows
+        with pa.ipc.new_stream(run / f"{name}.arrows", rows.schema) as sink:
+            for batch in kept.combine_chunks().to_batches():
+                sink.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
+        (run / f"{name}.arrow").unlink()
+    for key in ("tables", "workers", "close", "failure"):
+        del document[key]
+    document["process"]["started"] = -1
+    (run / "run.json").write_text(json.dumps(document | {"status": "recording"}))
+    return run
+
+
+def test_tokens_of_steps_that_a_crash_took_have_no_times(tmp_path: Path) -> None:
+    """And the rest is told: requests, their first tokens, the steps that are there."""
+    run, other = cut_after(write_run(tmp_path / "run", ran(4)), 10), write_run(tmp_path / "other", ran(4))
+    assert load(run).requests["run_starts"].to_pylist() == [[]] * 4
+    assert load(run).summary().requests_answered == 4
+    for name, result in every_command(run, other, tmp_path).items():
+        assert result.exception is None or result.exit_code in (0, 1), (name, result.exception)
+    out = tmp_path / "serve.json"
+    assert run_command(export.command, run, "--to", "vllm-bench-serve", "--out", out).exit_code == 0
+    assert json.loads(out.read_text())["max_output_tokens_per_s"] == 0
+
+
+def test_a_whole_run_without_its_steps_is_damaged(tmp_path: Path) -> None:
+    tables = ran(4)
+    run = write_run(tmp_path / "run", tables | {"iterations": tables["iterations"].slice(0, 10)})
+    with pytest.raises(InputError, match="requests name steps that iterations does not hold"):
+        _ = load(run).requests
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hardware", 1), ("hardware", {"gpus": "none"}), ("workload", "much"), ("kv", facts()["kv"] | {"blocks": 2**40})],
+)
+def test_facts_that_reports_look_into_have_their_shape(tmp_path: Path, key: str, value: object) -> None:
+    run = write_run(tmp_path / "run", ran(4))
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(document | {key: value}))
+    assert refused(run_command(report.command, run))
+
+
+def test_what_is_said_on_the_side_is_plain_too(tmp_path: Path) -> None:
+    """Notes of a run and points of a gate go to stderr, where a terminal would obey them."""
+    run = write_run(tmp_path / "run", ran(4))
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(document | {"status": "incomplete", "failure": HOSTILE}))
+    done = every_command(run, write_run(tmp_path / "other", ran(4)), tmp_path)
+    done["gate"] = run_command(compare.command, run, tmp_path / "other", "--fail-if", "preemptions > 0%")
+    for name, result in done.items():
+        assert not isinstance(result.exception, InputError), name
+        assert "\x1b[2J" not in result.output + result.stderr, name
