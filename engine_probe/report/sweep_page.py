@@ -121,7 +121,8 @@ def level_grid(curves: Sequence[Curve]) -> Html:
     """A row for each load; columns that would say nothing are left out."""
     cached, labelled = worth_a_column(curves), any(curve.label for curve in curves)
     columns = rate_and_latencies([curve.figures for curve in curves])
-    means = (f"{title} {told.reach}".rstrip() for title, told in zip(MEANS, columns, strict=True))
+    reaches = (told.reach.replace(" ", "") for told in columns)  # not torn apart at the end of a line
+    means = (f"{title} {reach}".rstrip() for title, reach in zip(MEANS, reaches, strict=True))
     units = {curve.unit for curve in curves}
     load = units.pop() if len(units) == 1 else "load"
     titles = [
