@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from engine_probe.report.scores import Scores
 
 RESULT_FILE = "sweep.json"
+MOST_LOAD = 1e9  # requests: beyond that a line cannot be fitted, and no engine is
+LONGEST_NAME = 200
 AT_ONCE, USERS, RATE, IN_ALL = "requests at once", "users", "requests/s", "requests in all"
 
 
@@ -124,11 +126,15 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     try:
         document = json.loads(path.read_bytes())
         sweep = document["sweep"]
+        if not isinstance(sweep.get("axes") or {}, dict):
+            raise ValueError(f"axes is {sweep['axes']!r}")
         question = str(sweep["question"])
         texts = [row for row in document["points"] if row["point"].get("quality")]
         rows = [row for row in document["points"] if not row["point"].get("quality")]
         predicted = tuple(open_text(folder, row, rows) for row in texts)
         ids = [str(row["id"]) for row in rows]
+        if long := next((each for each in ids if len(each) > LONGEST_NAME), None):
+            raise ValueError(f"a point's id has {len(long)} characters")
         loads = [load_of(row["point"]) for row in rows]
         labels = curve_labels([row["point"] for row in rows], loads)
         varied = varied_settings([row["point"] for row in rows])
@@ -154,7 +160,7 @@ def load_of(point: dict[str, Any]) -> tuple[float, str]:
 
 
 def positive(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_LOAD:
         raise ValueError(f"{name} is {value!r}")
     return float(value)
 

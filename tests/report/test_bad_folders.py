@@ -155,7 +155,7 @@ def test_a_sweep_without_points_or_recordings_draws_nothing(tmp_path: Path) -> N
     assert "holds no point yet" in " ".join(empty.output.split())
 
 
-@pytest.mark.parametrize("load", [float("nan"), float("inf"), 0, -1, "many", True])
+@pytest.mark.parametrize("load", [float("nan"), float("inf"), 1e308, 0, -1, "many", True])
 def test_a_load_that_is_none_is_refused(tmp_path: Path, load: object) -> None:
     sweep = write_sweep(tmp_path / "sweep", (1, 2))
     changed(sweep, lambda document: document["points"][0]["point"].update(concurrency=load, num_prompts=load))
@@ -273,3 +273,14 @@ def test_what_is_said_on_the_side_is_plain_too(tmp_path: Path) -> None:
     for name, result in done.items():
         assert not isinstance(result.exception, InputError), name
         assert "\x1b[2J" not in result.output + result.stderr, name
+
+
+def test_a_sweep_whose_parts_are_no_parts_is_refused(tmp_path: Path) -> None:
+    changes: tuple[Callable[[dict[str, Any]], object], ...] = (
+        lambda document: document["sweep"].update(axes=-1),
+        lambda document: document["points"][0].update(id="x" * 5000),
+    )
+    for number, change in enumerate(changes):
+        sweep = write_sweep(tmp_path / f"sweep{number}", (1, 2))
+        changed(sweep, change)
+        assert refused(run_command(report.command, sweep))
