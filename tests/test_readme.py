@@ -55,9 +55,8 @@ def test_what_it_tells_to_type_exists(line: str) -> None:
     try:
         command.make_context(name, words)  # parses, and refuses what it does not know
     except InputError as error:
-        assert str(error).endswith(
-            "give the folder that a recording or a sweep was written to"
-        )  # only its reader has it
+        if not str(error).endswith("give the folder that a recording or a sweep was written to"):
+            raise  # a folder is what only its reader has
 
 
 @pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
