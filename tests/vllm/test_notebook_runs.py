@@ -84,6 +84,6 @@ def test_where_the_knee_comes_from(knee: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ENGINE_PROBE_SWEEP", str(knee))
     outputs = executed("where_the_knee_comes_from")
     assert pictures(outputs) == 6
-    assert "a request takes 2 blocks when it comes and 4 when it ends, of 48" in said(outputs)
-    assert "so 24 are let in and 12 can end together" in said(outputs)
+    assert "a request takes 2 blocks when the shortest comes and 4 when the longest ends, of 48" in said(outputs)
+    assert "so 24 may be let in and 12 can surely end together" in said(outputs)
     assert "Where is the knee of a tiny one?" in said(outputs)
