@@ -44,8 +44,9 @@ def time_per_output_token(requests: pa.Table) -> pa.ChunkedArray:
     return pc.divide(decode, pc.if_else(pc.greater(gaps, 0), gaps, None))
 
 
+TTFT = Latency("TTFT", "time to first token", "first token - arrival", between("arrival_ns", "first_token_ns"))
 LATENCIES = (
-    Latency("TTFT", "time to first token", "first token - arrival", between("arrival_ns", "first_token_ns")),
+    TTFT,
     Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),
     Latency("ITL", "inter-token latency", "token - token before it", None),
     Latency("E2EL", "end-to-end latency", "last token - arrival", between("arrival_ns", "last_token_ns")),

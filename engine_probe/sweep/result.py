@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-import pyarrow.compute as pc
 
+from engine_probe.analysis.metrics import TTFT, answered
 from engine_probe.analysis.perplexity import perplexity
 from engine_probe.analysis.regions import region_sentences
 from engine_probe.analysis.saturation import Level, Saturation, saturation
@@ -63,7 +63,7 @@ class PointResult(msgspec.Struct, frozen=True):
     peak_waiting: int
     kv_waits: int  # iterations in which a request waited although batch and token budget had room
     peak_kv_share: float
-    median_first_token_seconds: float | None  # None where nobody got one
+    median_ttft_seconds: float | None  # None where nobody was answered
     driven: Driven | None = None
 
     @property
@@ -122,7 +122,7 @@ def measure(run: Run, point: Point) -> Row:
         & (column["running_requests"] < limits["max_num_seqs"])
         & (column["scheduled_tokens"] < limits["max_num_batched_tokens"])
     )
-    first_token_ns = pc.drop_null(pc.subtract(run.requests["first_token_ns"], run.requests["queued_ns"])).to_numpy()
+    (median_ttft_ns,) = TTFT.sample_ns(rows, answered(run.requests)).percentiles((50,))
     return PointResult(
         id=run.folder.name,
         point=point,
@@ -137,7 +137,7 @@ def measure(run: Run, point: Point) -> Row:
         peak_waiting=int(column["waiting_requests"].max()),
         kv_waits=int(kv_waits.sum()),
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / run.facts["kv"]["blocks"],
-        median_first_token_seconds=float(np.median(first_token_ns)) / 1e9 if len(first_token_ns) else None,
+        median_ttft_seconds=None if median_ttft_ns is None else median_ttft_ns / 1e9,
         driven=driven_of(run),
     )
 

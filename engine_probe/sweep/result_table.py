@@ -98,9 +98,7 @@ def table_of(rows: list[Row]) -> Table:
     levels = list(levels_of(rows))
     measured = [[row for row in level if isinstance(row, PointResult)] for level in levels]
     rates = column(pooled([[row.output_tokens_per_s for row in same] for same in measured if same]), "{:.1f}".format)
-    firsts = column(
-        pooled([[row.median_first_token_seconds for row in same] for same in measured if same]), "{:.2f} s".format
-    )
+    firsts = column(pooled([[row.median_ttft_seconds for row in same] for same in measured if same]), "{:.2f} s".format)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("point" if by_name else "at\nonce", justify="left" if by_name else "right")
     table.add_column(f"tokens\n/s {rates.reach}".rstrip(), justify="right")

@@ -36,7 +36,7 @@ def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
         peak_waiting=0,
         kv_waits=0,
         peak_kv_share=concurrency / 20,
-        median_first_token_seconds=0.1,
+        median_ttft_seconds=0.1,
     )
     return msgspec.structs.replace(plain, **changes)
 

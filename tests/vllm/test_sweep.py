@@ -83,6 +83,8 @@ def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str
         assert point["output_tokens"] == point["point"]["workload"]["concurrency"] * 64
         assert sum(run.requests["recomputed_tokens"].to_pylist()) == point["recomputed_tokens"]
         assert run.preemptions.num_rows == point["preemptions"]
+        ttft = run.summary().latencies[0]  # as the report says it
+        assert point["median_ttft_seconds"] == pytest.approx(ttft.percentiles_ns[50] / 1e9)
         assert run.requests.num_rows == point["point"]["workload"]["concurrency"]
         answers = json.loads((run.folder / "answers.json").read_text())
         assert answers.keys() == {str(number) for number in range(run.requests.num_rows)}
