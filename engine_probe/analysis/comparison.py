@@ -17,6 +17,7 @@ import numpy as np
 
 from engine_probe.analysis.perplexity import PairedChange, Perplexity
 from engine_probe.analysis.rank_tests import holm
+from engine_probe.analysis.repeats import BothNoises
 from engine_probe.analysis.summary import Summary
 
 SIGNIFICANT = 0.05
@@ -95,6 +96,7 @@ class Change:
     new: tuple[float, ...]
     p: float | None  # None with one run on a side; corrected once `corrected` has seen all
     interval: tuple[float, float] | None = None  # of the difference, at 95 %, this one alone; None with one run
+    noise: BothNoises | None = None  # of all points of its curve, where that judged and not its own repeats alone
     paired: PairedChange | None = None  # where both sides answered the same questions: that judges, not the repeats
 
     @property
@@ -147,7 +149,7 @@ def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChang
     """Judged by the windows, which are the same on both sides."""
     ends = paired.interval
     interval = None if ends is None else (before.value * ends[0], before.value * ends[1])
-    return Change(PERPLEXITY, (before.value,), (after.value,), paired.p(), interval, paired)
+    return Change(PERPLEXITY, (before.value,), (after.value,), paired.p(), interval, paired=paired)
 
 
 def known(runs: Sequence[Summary]) -> set[str]:

@@ -1,7 +1,8 @@
 """A bound on a change, such as "output_tokens_per_s < -5%": what a CI job stops at.
 
 A bound is one question asked beforehand of one metric, so its own one-sided test at 5 % answers it, corrected for
-nothing: Welch's, of the repeats after against those before, moved to the bound. Broken and kept are both shown by it;
+nothing: Welch's, of the repeats after against those before, moved to the bound, with the noise that the points of a
+curve have in common. Broken and kept are both shown by it;
 what lies between is said to be open. With one run on a side the change itself is held to the bound.
 """
 
@@ -42,7 +43,8 @@ class Gate:
         if change.paired is not None:
             return self._judge_pairs(change.paired)
         at_bound = [value * (1 + self.percent / 100) for value in change.old]
-        both, around = difference(at_bound, change.new)
+        together = change.noise.difference if change.noise is not None and self.percent > -100 else difference
+        both, around = together(at_bound, change.new)
         p = None if both is None else both / 2
         away = change.after - float(np.mean(at_bound))
         beyond = away < 0 if self.below else away > 0

@@ -61,6 +61,29 @@ class Noise:
         return float(2 * stdtr(self.freedom, -distance / error))
 
 
+@dataclass(frozen=True)
+class BothNoises:
+    """Of two measurements that are compared, each with its own."""
+
+    before: Noise
+    after: Noise
+
+    def difference(self, old: Sequence[float], new: Sequence[float]) -> tuple[float, tuple[float, float]]:
+        """Two-sided p, and the interval at 95 % of the relative change: Welch's test on logarithms."""
+        from scipy.special import stdtr, stdtrit
+
+        parts = (self.before.deviation**2 / len(old), self.after.deviation**2 / len(new))
+        distance, error = math.log(float(np.mean(new)) / float(np.mean(old))), math.sqrt(sum(parts))
+        if not error:
+            return 0.0 if distance else 1.0, (math.expm1(distance), math.expm1(distance))
+        freedom = error**4 / sum(
+            part**2 / side.freedom for part, side in zip(parts, (self.before, self.after), strict=True)
+        )
+        half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+        p = float(2 * stdtr(freedom, -abs(distance) / error))
+        return p, (math.expm1(distance - half), math.expm1(distance + half))
+
+
 def repeated(values: Sequence[float | None]) -> Repeated | None:
     """By itself. None unless every repeat has a finite value: a mean over some of them would be another figure."""
     known = finite(values)

@@ -39,7 +39,8 @@ def command(
 ) -> None:
     """Compare every further of FOLDERS (runs, or sweeps) with the first, point by point.
 
-    Repeats of a point on both sides tell whether a change is real (Welch's t-test, corrected for all that is judged).
+    Repeats of a point on both sides tell whether a change is real (Welch's t-test, corrected for all that is judged);
+    how far rates and times of one side scatter is taken from all points of a curve together.
     A bound is one question, tested by itself (one-sided, 5 %): it holds, is broken, or is left open, which is said and
     ends with 0 unless --strict. With one run on a side the change itself is held to the bound.
     """

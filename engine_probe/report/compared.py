@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from engine_probe.analysis.common_noise import with_common_noise
 from engine_probe.analysis.comparison import METRICS, Change, changes, corrected, known
 from engine_probe.analysis.gate import Answer, Gate, Judged
 from engine_probe.analysis.slo import Slo
@@ -136,7 +137,7 @@ def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Compari
     alone = [f"only in {before}: {name}" for name in old if name not in new and name not in more]
     alone += [f"only in {after}: {name}" for name in new if name not in old and name not in notes]
     alone += [*notes.values(), *more.values(), *texts.notes]
-    pairs = [pair(name, old[name], new[name], slo) for name in shared]
+    pairs = list(judged_by_curve([pair(name, old[name], new[name], slo) for name in shared]))
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
     others = other_settings(old[shared[0]].runs[0], new[shared[0]].runs[0]) if shared else ()
     return Comparison(str(before), str(after), pairs, [*alone, *others], [*failed, *texts.missing])
@@ -145,6 +146,19 @@ def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Compari
 def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
     was, now = ([run.summary(slo) for run in side.runs] for side in (old, new))
     return Pair(name, changes(was, now), old.point, sum(each.seconds for each in now), lacking(was, now))
+
+
+def judged_by_curve(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """In their order; a run by itself is no point of a curve."""
+    curves: dict[str, list[Pair]] = {}
+    for each in pairs:
+        curves.setdefault(each.point.label if each.point else each.name, []).append(each)
+    better = {
+        each.name: replace(each, changes=changes)
+        for curve in curves.values()
+        for each, changes in zip(curve, with_common_noise([each.changes for each in curve]), strict=True)
+    }
+    return (better[each.name] for each in pairs)
 
 
 def lacking(was: Sequence[Summary], now: Sequence[Summary]) -> dict[str, Has]:

@@ -19,8 +19,9 @@ from engine_probe.report.sweep_charts import WHISKERS
 CURVES = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "recomputed_share")
 MOST_ROWS = 16
 EXPLAINED = (
-    "A dot is the change of the mean over the repeats, its bar the interval at 95 % of this one change (Welch); the "
-    "verdict is corrected for all that is judged here. Without repeats on both sides there is neither bar nor verdict."
+    "A dot is the change of the mean over the repeats, its bar the interval at 95 % of this one change "
+    "(Welch's; each side's relative spread of rates and times is taken from all levels of a curve together); "
+    "the verdict is corrected for all that is judged here. Without repeats on both sides there is neither."
 )
 
 
