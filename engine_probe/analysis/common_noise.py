@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engine_probe.analysis.comparison import Change
+import numpy as np
+
+from engine_probe.analysis.comparison import SIGNIFICANT, Change, corrected
 from engine_probe.analysis.repeats import BothNoises, noise
 
 IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of what noise adds to in proportion
@@ -41,3 +43,36 @@ def judged(change: Change, both: BothNoises | None) -> Change:
         return change
     p, (low, high) = both.difference(change.old, change.new)
     return replace(change, p=p, interval=(change.before * low, change.before * high), noise=both)
+
+
+def together(points: Sequence[Sequence[Change]]) -> list[Change]:
+    """Of all points one change for each rate and time: of the geometric mean, judged by the points as pairs.
+
+    Each point is one observation of how the logarithm moved (Student's t), so that not even repeats are needed; points
+    that moved apart widen the interval. Corrected for as many metrics as there are (Holm).
+    """
+    shared = [
+        metric
+        for metric in dict.fromkeys(change.metric for changes in points for change in changes)
+        if metric.unit in IN_PROPORTION
+    ]
+    found = (
+        paired([change for changes in points for change in changes if change.metric == metric]) for metric in shared
+    )
+    return corrected([change for change in found if change])
+
+
+def paired(points: Sequence[Change]) -> Change | None:
+    """None below three points, whose scatter says next to nothing, and of what is not above zero."""
+    from scipy.special import stdtr, stdtrit
+
+    if len(points) < 3 or any(value <= 0 for point in points for value in (point.before, point.after)):
+        return None
+    before, after = (np.log([getattr(point, side) for point in points]) for side in ("before", "after"))
+    moved, freedom = after - before, len(points) - 1
+    middle, error = float(moved.mean()), float(moved.std(ddof=1)) / len(points) ** 0.5
+    half = float(stdtrit(freedom, 1 - SIGNIFICANT / 2)) * error
+    p = 2 * float(stdtr(freedom, -abs(middle) / error)) if error else float(middle == 0)
+    old, new = (float(np.exp(side.mean())) for side in (before, after))
+    interval = (old * float(np.expm1(middle - half)), old * float(np.expm1(middle + half)))
+    return Change(points[0].metric, (old,), (new,), p, interval)

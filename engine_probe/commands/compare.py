@@ -89,7 +89,7 @@ def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
     for comparison in found:
-        said = f"{comparison.before} (before), {comparison.after} (after): {counted(comparison)}"
+        said = f"{comparison.before} (before), {comparison.after} (after): {counted(comparison.pairs)}"
         console.print(Text(plain(said), "bold"))
     console.print(*tables(found), sep="\n")
     for note in dict.fromkeys(note for comparison in found for note in comparison.notes):

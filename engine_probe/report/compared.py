@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from engine_probe.analysis.common_noise import with_common_noise
+from engine_probe.analysis.common_noise import together, with_common_noise
 from engine_probe.analysis.comparison import METRICS, Change, changes, corrected, known
 from engine_probe.analysis.gate import Answer, Gate, Judged
 from engine_probe.analysis.slo import Slo
@@ -69,6 +69,12 @@ class Comparison:
     pairs: list[Pair]
     notes: list[str]
     missing: list[str]  # points that one side has, and the other has not or not whole
+
+    @property
+    def together(self) -> Pair | None:
+        """All points as one, where there are several: no gate is held to it."""
+        found = together([pair.changes for pair in self.pairs])
+        return Pair(f"all {len(self.pairs)} points together", found) if found else None
 
     def held(self, gates: Sequence[Gate]) -> Iterator[Held]:
         for gate in gates:

@@ -9,7 +9,7 @@ from engine_probe.analysis.comparison import METRICS, Change
 from engine_probe.analysis.gate import Gate
 from engine_probe.report.charts import Axis, Lines, Series
 from engine_probe.report.compared import Comparison, Pair
-from engine_probe.report.compared_text import TITLES, cells, counted, short_names
+from engine_probe.report.compared_text import SAME_LOOK, TITLES, cells, counted, short_names
 from engine_probe.report.forest import forest
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import over_repeats
@@ -22,6 +22,11 @@ EXPLAINED = (
     "A dot is the change of the mean over the repeats, its bar the interval at 95 % of this one change "
     "(Welch's; each side's relative spread of rates and times is taken from all levels of a curve together); "
     "the verdict is corrected for all that is judged here. Without repeats on both sides there is neither."
+)
+
+TOGETHER = (
+    "The change of the geometric mean over the points, each being one pair: its bar is its interval at 95 % "
+    f"had other points been measured, and the verdict is corrected for the metrics here. {SAME_LOOK}"
 )
 
 
@@ -41,6 +46,7 @@ def body(page: Page, found: Sequence[Comparison], gates: Sequence[Gate], names: 
         yield from gate_lines(comparison, gates)
         yield headline(comparison)
         yield says(comparison.notes)
+        yield from all_together(comparison)
         yield from foremost(comparison)
     for chart in curves(found, names):
         yield page.figure(chart)
@@ -69,10 +75,20 @@ def gate_lines(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[Html]:
 def headline(comparison: Comparison) -> Html:
     metric = METRICS[0]
     moved = [change for pair in comparison.pairs if (change := pair.change(metric.name))]
-    figures = [(counted(comparison), "changes, over all points")]
+    figures = [(counted(comparison.pairs), "changes at single points")]
+    if (whole := comparison.together) is not None:
+        figures.insert(0, (counted([whole]), whole.name))
     for change in moved[:1] if len(moved) == 1 else []:
         figures.append((f"{change.before:,.4g} to {change.after:,.4g}", f"{metric.name}, {metric.unit}"))
     return tiles((what, figure) for figure, what in figures)
+
+
+def all_together(comparison: Comparison) -> Iterator[Html]:
+    whole = comparison.together
+    if whole is not None:
+        rows = [(change.metric.name, change) for change in whole.changes]
+        title = whole.name.capitalize()
+        yield element("figure", element("h3", title), element("figcaption", TOGETHER), forest(rows, title))
 
 
 def foremost(comparison: Comparison) -> Iterator[Html]:

@@ -25,6 +25,8 @@ WORDS = {
     "no repeats": "without repeats",
 }
 
+SAME_LOOK = "A machine that was slower throughout one of the two measurements looks the same."
+
 
 def cells(change: Change) -> list[str]:
     relative = "from zero" if change.relative is None else f"{change.relative:+.1%}"
@@ -37,7 +39,13 @@ TITLES = ("metric", "unit", "before", "after", "change", "p", "verdict")
 
 
 def tables(found: Sequence[Comparison]) -> Iterator[Table]:
-    """One for each point; of several comparisons side by side, every later measurement beside the first."""
+    """All points together, then each; of several comparisons side by side, every later one beside the first."""
+    names = short_names([comparison.after for comparison in found])
+    for name, comparison in zip(names, found, strict=True):
+        if (whole := comparison.together) is not None:
+            table = one_table(whole.name if len(found) == 1 else f"{whole.name}, {name}", whole)
+            table.caption = SAME_LOOK
+            yield table
     for name in dict.fromkeys(pair.name for comparison in found for pair in comparison.pairs):
         pairs = [next((pair for pair in comparison.pairs if pair.name == name), None) for comparison in found]
         yield one_table(name, pairs[0]) if len(pairs) == 1 and pairs[0] else side_by_side(name, found, pairs)
@@ -84,10 +92,10 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 def markdown(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[str]:
     """For a pull request: first what was to hold and does not."""
-    yield f"**{quoted(comparison.after)}** against **{quoted(comparison.before)}**: {counted(comparison)}"
+    yield f"**{quoted(comparison.after)}** against **{quoted(comparison.before)}**: {counted(comparison.pairs)}"
     marks = {"cannot tell": ":grey_question:"}
     yield from (f"\n- {marks.get(held.answer, ':x:')} {quoted(held.said)}" for held in comparison.worth_saying(gates))
-    for pair in comparison.pairs:
+    for pair in (*filter(None, [comparison.together]), *comparison.pairs):
         yield f"\n### {quoted(pair.name)}\n" if pair.name else ""
         yield f"| {' | '.join(TITLES)} |"
         yield "|---|---|--:|--:|--:|--:|---|"
@@ -95,9 +103,9 @@ def markdown(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[str]:
     yield from (f"\n> {quoted(note)}" for note in comparison.notes)
 
 
-def counted(comparison: Comparison) -> str:
-    """How many changes are what, over all points."""
-    verdicts: Counter[str] = Counter(change.verdict for pair in comparison.pairs for change in pair.changes)
+def counted(pairs: Sequence[Pair]) -> str:
+    """How many changes are what."""
+    verdicts: Counter[str] = Counter(change.verdict for pair in pairs for change in pair.changes)
     return ", ".join(f"{verdicts[verdict]} {word}" for verdict, word in WORDS.items() if verdicts[verdict])
 
 
@@ -112,29 +120,28 @@ def as_json(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
 
 def facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str, Any]:
     points = [
-        {
-            "point": pair.name,
-            "changes": [
-                {
-                    "metric": change.metric.name,
-                    "unit": change.metric.unit,
-                    "better": change.metric.better,
-                    "before": change.before,
-                    "after": change.after,
-                    "repeats": change.repeats,
-                    "relative": change.relative,
-                    "interval": change.interval,
-                    "p": change.p,
-                    "verdict": change.verdict,
-                }
-                for change in pair.changes
-            ],
-        }
+        {"point": pair.name, "changes": [{**moved_facts(change), "repeats": change.repeats} for change in pair.changes]}
         for pair in comparison.pairs
     ]
+    whole = comparison.together
     held = [
         {"gate": each.gate.text, "point": each.point, "answer": each.answer, "p": each.p, "said": each.said}
         for each in comparison.held(gates)
     ]
-    told = {"before": comparison.before, "after": comparison.after}
+    told: dict[str, Any] = {"before": comparison.before, "after": comparison.after}
+    told["together"] = [moved_facts(change) for change in whole.changes] if whole else None
     return told | {"points": points, "gates": held, "notes": comparison.notes}
+
+
+def moved_facts(change: Change) -> dict[str, Any]:
+    return {
+        "metric": change.metric.name,
+        "unit": change.metric.unit,
+        "better": change.metric.better,
+        "before": change.before,
+        "after": change.after,
+        "relative": change.relative,
+        "interval": change.interval,
+        "p": change.p,
+        "verdict": change.verdict,
+    }

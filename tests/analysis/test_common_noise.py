@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from engine_probe.analysis.common_noise import with_common_noise
+from engine_probe.analysis.common_noise import together, with_common_noise
 from engine_probe.analysis.comparison import METRICS, Change, difference
 from engine_probe.analysis.gate import read_gate
 from engine_probe.analysis.repeats import BothNoises, Noise
@@ -70,3 +70,21 @@ def test_five_of_a_hundred_unchanged_points_are_told_apart() -> None:
 )
 def test_what_has_nothing_in_common_is_judged_by_itself(alone: list[list[Change]]) -> None:
     assert with_common_noise(alone) == alone
+
+
+def test_all_points_together_need_no_repeats() -> None:
+    """Ten per cent more, give or take two: logarithms 0.08, 0.10, 0.12, mean 0.1, error 0.02/√3, t 4.3027."""
+    points = [[change((old,), (old * math.exp(moved),))] for old, moved in ((20.0, 0.08), (80.0, 0.1), (40.0, 0.12))]
+    (found,) = together(points)
+    assert (found.before, found.after) == pytest.approx((40, 40 * math.exp(0.1)))
+    assert found.p == pytest.approx(0.0131, abs=1e-4)  # t 8.66
+    assert found.verdict == "better"
+    reach = 4.30265 * 0.02 / math.sqrt(3)
+    assert found.relative_interval == pytest.approx((math.expm1(0.1 - reach), math.expm1(0.1 + reach)), abs=1e-5)
+
+
+def test_points_that_move_apart_show_nothing_together_and_two_are_too_few() -> None:
+    moved = [[change((old,), (old * factor,))] for old, factor in ((20.0, 0.8), (40.0, 1.3), (80.0, 1.0))]
+    assert together(moved)[0].verdict == "not shown to differ"
+    assert together(moved[:2]) == []
+    assert together([[change((0.1,), (0.2,), SHARE)]] * 4) == []  # a share is no rate
