@@ -73,7 +73,7 @@ def reference_rows(found: Sequence[Beside]) -> list[list[str]]:
 
 def nothing_beside(reference: Reference) -> str:
     models = ", ".join(dict.fromkeys(figure.model for figure in reference.figures))
-    return f"Nothing of it is about what was measured here: it is about {models}."
+    return f"Nothing of it is about what was measured here: it is about {models}, over {reference.load_in}."
 
 
 def reference_section(reference: Reference, found: Sequence[Beside]) -> Html:

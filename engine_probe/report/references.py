@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -41,9 +41,9 @@ def at_load(value: Callable[[Any], float | None]) -> Callable[[Curve, Run, float
     return measured
 
 
-def milliseconds(latency: str) -> Callable[[Any], float | None]:
+def milliseconds(latency: str, percent: int = 50) -> Callable[[Any], float | None]:
     def value(figures: Any) -> float | None:
-        ns = figures.percentile_ns(latency, 50)
+        ns = figures.percentile_ns(latency, percent)
         return None if ns is None else ns / 1e6
 
     return value
@@ -52,6 +52,12 @@ def milliseconds(latency: str) -> Callable[[Any], float | None]:
 def kv_saturation(curve: Curve, _: Run, __: float | None) -> float | None:
     kv = curve.found.kv
     return float(np.mean(kv.derived)) if kv.derived else kv.reached
+
+
+def weights_gib(_: Curve, run: Run, __: float | None) -> float | None:
+    """Of all ranks."""
+    each = [rank.get("weights_bytes") for rank in run.facts.get("memory") or []]
+    return None if not each or None in each else sum(each) / 2**30
 
 
 def failed(figures: Any) -> float | None:
@@ -75,6 +81,7 @@ FIGURES: dict[str, Figure] = {
         "",
         lambda _, run, __: run.facts["kv"]["blocks"] * run.facts["kv"]["block_size_tokens"],
     ),
+    "weights_gib": Figure("weights, GiB", "{:,.4g}".format, "", weights_gib),
     "output_tokens_per_s": Figure(
         "output tokens/s", "{:,.4g}".format, THROUGHPUT, at_load(lambda each: each.summary.output_tokens_per_s)
     ),
@@ -83,6 +90,8 @@ FIGURES: dict[str, Figure] = {
     ),
     "ttft_p50_ms": Figure("TTFT p50, ms", "{:,.4g}".format, "Time to first token", at_load(milliseconds("TTFT"))),
     "tpot_p50_ms": Figure("TPOT p50, ms", "{:,.4g}".format, "Time per output token", at_load(milliseconds("TPOT"))),
+    "ttft_p99_ms": Figure("TTFT p99, ms", "{:,.4g}".format, "", at_load(milliseconds("TTFT", 99))),
+    "tpot_p99_ms": Figure("TPOT p99, ms", "{:,.4g}".format, "", at_load(milliseconds("TPOT", 99))),
     "e2el_p50_ms": Figure("E2EL p50, ms", "{:,.4g}".format, "", at_load(milliseconds("E2EL"))),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
 }
@@ -113,6 +122,11 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precisions: list[PublishedPrecision] = []
     doubt: str = ""
     setting: dict[str, str | int] = {}
+    load_in: Literal["requests at once", "requests/s"] = "requests at once"  # what `at` counts
+
+    def counts(self, unit: str) -> bool:
+        """Users are held to be requests at once, as the published tables do that do not tell them apart."""
+        return unit == self.load_in or (unit == USERS and self.load_in == AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -155,11 +169,11 @@ def read_reference(name: str) -> Reference:
 
 
 def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[Beside]:
-    """Published figures of the models that were measured, where load is a number of requests at once."""
+    """Published figures of the models that were measured, where load is counted in the same unit."""
     found = []
     for curve in curves:
         run = next((point.run for point in swept.curves[curve.label] if point.run and point.anatomy), None)
-        if run is None or curve.unit not in (AT_ONCE, USERS):
+        if run is None or not reference.counts(curve.unit):
             continue
         number = next(at for at, point in enumerate(swept.points) if point.run is run)
         asked = {**(swept.asked.get("engine") or {}), **swept.settings[number]}

@@ -77,6 +77,21 @@ def test_of_another_model_nothing_is_drawn(sweep: Path, tmp_path: Path) -> None:
     assert charts(tmp_path / "page.html")["KV occupancy"].get("marks", []) == []
 
 
+def test_loads_that_count_something_else_are_not_mixed(sweep: Path, tmp_path: Path) -> None:
+    """Twenty at once are not twenty a second."""
+    toy = tmp_path / "toy.toml"
+    toy.write_text(MADE.replace("[setting]", 'load_in = "requests/s"\n[setting]'))
+    assert "Nothing of it is about what was measured here" in " ".join(report(sweep, "--reference", toy).output.split())
+    asked = json.loads((sweep / "sweep.json").read_text())
+    for point in asked["points"]:
+        rate = point["point"].pop("concurrency")
+        point["point"]["arrivals"] = {"kind": "open_loop", "request_rate": rate}
+    (sweep / "sweep.json").write_text(json.dumps(asked))
+    rows = report(sweep, "--reference", toy, "--html", tmp_path / "page.html").output
+    assert "Published: A toy" in rows
+    assert charts(tmp_path / "page.html")["Time to first token"]["series"][-1]["values"][4] == 40
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_what_is_shipped_says_where_it_is_from_and_names_models_that_exist(name: str) -> None:
     found = read_reference(name)
