@@ -86,8 +86,7 @@ def pressure(run: Run) -> Html:
 
 def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
-    lost = [point for point in swept.points if point.anatomy is None]
-    failed = (element("div", f"{point.name} was not measured: {point.reason}", style=SOFT) for point in lost)
+    failed = (element("div", said, style=SOFT) for said in swept.unmeasured)
     drawn = curves(swept)
     return page_of(head, *curve_parts(drawn), levels_table(drawn), *failed)
 

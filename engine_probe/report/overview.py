@@ -80,9 +80,8 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
     console.print(*precision_view(swept), sep="\n")
     if swept.reference and swept.reference.figures:
         console.print(*reference_view(swept.reference, beside(swept.reference, swept, curves)), sep="\n")
-    for point in swept.points:
-        if point.anatomy is None:
-            console.print(Text(plain(f"{point.name} was not measured: {point.reason}"), "red"))
+    for said in swept.unmeasured:
+        console.print(Text(plain(said), "red"))
 
 
 def reference_view(reference: Reference, found: Sequence[Beside]) -> Iterator[RenderableType]:

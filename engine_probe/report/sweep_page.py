@@ -46,9 +46,7 @@ def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:
 
 def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) -> Iterator[Html]:
     """First where growth ends, in words and in a picture; then what to do about it; the details below."""
-    for point in swept.points:
-        if point.anatomy is None:
-            yield element("div", f"{point.name} was not measured: {point.reason}", class_="warning")
+    yield from (element("div", said, class_="warning") for said in swept.unmeasured)
     telling = [curve for curve in curves if curve.worth_words or len(curves) == 1]
     published = beside(swept.reference, swept, curves) if swept.reference else []
     compared = [page.figure(drawn_beside(chart, published)) for chart in throughput_charts(curves)]

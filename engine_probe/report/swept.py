@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,15 @@ class Swept:
         for point in self.points:
             found.setdefault(point.label, []).append(point)
         return found
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """A sentence for each point without a whole recording, and why; repeats that say the same are one."""
+        lost = Counter((point.name, point.reason) for point in self.points if point.anatomy is None)
+        return [
+            f"{name} was not measured{f' ({count} times)' if count > 1 else ''}: {reason}"
+            for (name, reason), count in lost.items()
+        ]
 
     @property
     def runs(self) -> list[Run]:

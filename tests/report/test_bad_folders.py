@@ -17,6 +17,7 @@ from recorded import facts, ran, table, write_run, write_sweep
 from engine_probe.commands import compare, export, report, trace
 from engine_probe.errors import InputError
 from engine_probe.record.closing import CHECKSUM_KEY, batch_checksum
+from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.run import load
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\x1b]0;taken\x07[bold]x[/] \u202e"
@@ -284,3 +285,14 @@ def test_a_sweep_whose_parts_are_no_parts_is_refused(tmp_path: Path) -> None:
         sweep = write_sweep(tmp_path / f"sweep{number}", (1, 2))
         changed(sweep, change)
         assert refused(run_command(report.command, sweep))
+
+
+def test_repeats_that_are_lost_for_one_reason_are_one_sentence() -> None:
+    lost = [
+        SweptPoint(str(number), "probe False", 16, "requests at once", None, None, reason)
+        for number, reason in enumerate(("ran without", "ran without", "hung"))
+    ]
+    assert Swept(Path("s"), "?", tuple(lost), ({}, {}, {}), {}).unmeasured == [
+        "16 requests at once, probe False was not measured (2 times): ran without",
+        "16 requests at once, probe False was not measured: hung",
+    ]
