@@ -262,4 +262,8 @@ def checked_additions(added: dict[str, Any]) -> dict[str, Any]:
             json.dumps(value)
         except (TypeError, ValueError) as error:
             raise InputError(f"{name}={value!r} cannot be kept in run.json ({error}): give plain values") from error
+        try:
+            msgspec.convert({name: value}, Beside)
+        except msgspec.ValidationError as error:
+            raise InputError(f"{name}={value!r}: reports look into it ({error}): give its parts by name") from error
     return added

@@ -155,7 +155,11 @@ def test_a_file_that_cannot_be_finished_leaves_no_half_of_it(tmp_path: Path, mon
 
 @pytest.mark.parametrize(
     ("facts", "told"),
-    [({"kv": 3}, "'kv' is a key of run.json itself"), ({"seed": {1, 2}}, r"seed=\{1, 2\} cannot be kept in run.json")],
+    [
+        ({"kv": 3}, "'kv' is a key of run.json itself"),
+        ({"seed": {1, 2}}, r"seed=\{1, 2\} cannot be kept in run.json"),
+        ({"workload": "chat"}, "workload='chat': reports look into it .*give its parts by name"),
+    ],
 )
 def test_facts_that_run_json_cannot_hold_are_refused(tmp_path: Path, facts: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):

@@ -107,6 +107,7 @@ def test_the_core_in_another_process_is_recorded_when_asked_for(
     assert run.workers["scheduled_tokens"].to_pylist() == run.iterations["scheduled_tokens"].to_pylist()
 
 
+@pytest.mark.slow
 def test_nothing_is_recorded_unless_asked_for(run_program: Callable[..., str], tmp_path: Path) -> None:
     printed = run_program(OFFLINE.format(arguments=SMALL))
     assert tokens_told(printed) == 24 * 60
@@ -114,6 +115,7 @@ def test_nothing_is_recorded_unless_asked_for(run_program: Callable[..., str], t
     assert not list(tmp_path.glob("**/run.json"))
 
 
+@pytest.mark.slow
 def test_a_long_lived_async_engine(run_program: Callable[..., str], tmp_path: Path) -> None:
     printed = run_program(SERVER.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "recorded")})
     run = load(tmp_path / "recorded")
@@ -127,6 +129,7 @@ def test_a_long_lived_async_engine(run_program: Callable[..., str], tmp_path: Pa
     assert max(run.iterations["gap_ns"].to_pylist()) > 0.5e9  # the pause
 
 
+@pytest.mark.slow
 def test_a_recording_that_cannot_be_is_said_and_the_engine_goes_on(
     run_program: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -174,6 +177,7 @@ def test_two_ranks_show_their_own_steps(run_program: Callable[..., str], tmp_pat
     assert {row["kv_pool_bytes"] for row in run.facts["memory"]} == {run.facts["kv"]["bytes"]}
 
 
+@pytest.mark.slow
 def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_path: Path) -> None:
     """AsyncScheduler and its queue of batches, over an executor that computes nothing."""
     text = (

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine_probe import InputError, Probe, Run
@@ -21,7 +22,7 @@ from engine_probe.workload.stop import Stop
 
 
 def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NEVER) -> tuple[Outcome, Run]:
-    with Probe(llm, folder, workload=str(workload), telemetry=0.02) as probe:
+    with Probe(llm, folder, workload=msgspec.to_builtins(workload), telemetry=0.02) as probe:
         outcome = run_plan(llm, plan_for(llm, workload), stop)
     assert probe.run.status == "complete"
     return outcome, probe.run
@@ -114,6 +115,7 @@ answer = [sum(one.finished_ns is not None for one in outcome.deliveries), plan.n
 """
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_drawn_answers_do_not_stop_an_engine_on_a_cpu_that_cuts_prompts(in_own_process: Any, whole: bool) -> None:
