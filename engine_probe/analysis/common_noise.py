@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine_probe.analysis.comparison import SIGNIFICANT, Change, corrected
+from engine_probe.analysis.comparison import Change, corrected
+from engine_probe.analysis.perplexity import PairedChange, per_token
 from engine_probe.analysis.repeats import BothNoises, noise
 
 IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of what noise adds to in proportion
@@ -64,15 +65,10 @@ def together(points: Sequence[Sequence[Change]]) -> list[Change]:
 
 def paired(points: Sequence[Change]) -> Change | None:
     """None below three points, whose scatter says next to nothing, and of what is not above zero."""
-    from scipy.special import stdtr, stdtrit
-
     if len(points) < 3 or any(value <= 0 for point in points for value in (point.before, point.after)):
         return None
     before, after = (np.log([getattr(point, side) for point in points]) for side in ("before", "after"))
-    moved, freedom = after - before, len(points) - 1
-    middle, error = float(moved.mean()), float(moved.std(ddof=1)) / len(points) ** 0.5
-    half = float(stdtrit(freedom, 1 - SIGNIFICANT / 2)) * error
-    p = 2 * float(stdtr(freedom, -abs(middle) / error)) if error else float(middle == 0)
+    moved = PairedChange(per_token(after - before, np.ones(len(points))))
     old, new = (float(np.exp(side.mean())) for side in (before, after))
-    interval = (old * float(np.expm1(middle - half)), old * float(np.expm1(middle + half)))
-    return Change(points[0].metric, (old,), (new,), p, interval)
+    low, high = moved.interval or (moved.relative, moved.relative)
+    return Change(points[0].metric, (old,), (new,), moved.p(), (old * low, old * high), paired=moved)

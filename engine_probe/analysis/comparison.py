@@ -125,6 +125,12 @@ class Change:
         return self.after / self.before - 1 if self.before else (0.0 if self.after == self.before else None)
 
     @property
+    def exact(self) -> bool:
+        """Repeats are alike on both sides: a count that follows from what was asked, which no test has to judge."""
+        alike = len({*self.old}) == len({*self.new}) == 1 and min(self.repeats) > 1
+        return alike and self.noise is None and self.paired is None
+
+    @property
     def verdict(self) -> Verdict:
         if self.p is None:
             return "no repeats"

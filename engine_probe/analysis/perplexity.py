@@ -60,7 +60,10 @@ class Perplexity:
 
 @dataclass(frozen=True)
 class PairedChange:
-    """Of perplexity, from one engine to another over the same windows; `nats` is the mean difference per token."""
+    """Of perplexity, from one engine to another over the same windows; `nats` is the mean difference per token.
+
+    Likewise of any figure at several points, each weighing one: then of its logarithm.
+    """
 
     nats: Estimate
 

@@ -75,7 +75,7 @@ def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: 
     from rich.console import Console
     from rich.text import Text
 
-    from engine_probe.report.compared_text import as_json, counted, markdown, tables
+    from engine_probe.report.compared_text import as_json, foremost_words, markdown, tables
     from engine_probe.report.junit import junit
     from engine_probe.report.plain import plain
 
@@ -89,7 +89,7 @@ def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
     for comparison in found:
-        said = f"{comparison.before} (before), {comparison.after} (after): {counted(comparison.pairs)}"
+        said = f"{comparison.before} (before), {comparison.after} (after): {foremost_words(comparison)}"
         console.print(Text(plain(said), "bold"))
     console.print(*tables(found), sep="\n")
     for note in dict.fromkeys(note for comparison in found for note in comparison.notes):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from engine_probe.analysis.common_noise import together, with_common_noise
-from engine_probe.analysis.comparison import METRICS, Change, changes, corrected, known
+from engine_probe.analysis.comparison import METRICS, PERPLEXITY, Change, changes, corrected, known
 from engine_probe.analysis.gate import Answer, Gate, Judged
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.summary import Summary
 from engine_probe.errors import InputError
 from engine_probe.report.compared_texts import text_changes
+from engine_probe.report.other_settings import other_settings
 from engine_probe.report.swept import SweptPoint, is_sweep, open_sweep
 from engine_probe.report.texts import NAME, TextPoint, open_alone, text_folder
 from engine_probe.run import Run, load
@@ -95,6 +96,9 @@ class Comparison:
             yield from (
                 without(gate, pair, pair.lacks[gate.metric]) for pair in self.pairs if gate.metric in pair.lacks
             )
+            whole = self.together
+            if whole is not None and len(told) > 1 and (change := whole.change(gate.metric)) is not None:
+                told.append((whole, change))
             for pair, change in told:
                 judged, where = gate.judge(change), f" at {pair.name}" if pair.name else ""
                 said = f"{gate.text} {SAID[judged.answer]}{where}: {moved(change)}, {why(judged, change)}"
@@ -146,7 +150,7 @@ def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Compari
     pairs = list(judged_by_curve([pair(name, old[name], new[name], slo) for name in shared]))
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
     others = other_settings(old[shared[0]].runs[0], new[shared[0]].runs[0]) if shared else ()
-    return Comparison(str(before), str(after), pairs, [*alone, *others], [*failed, *texts.missing])
+    return Comparison(str(before), str(after), pairs, [*others, *alone], [*failed, *texts.missing])
 
 
 def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
@@ -193,20 +197,6 @@ def opened(folder: Path) -> Opened:
     return "sweep", points, notes, {text.name: text for text in swept.texts}
 
 
-def other_settings(old: Run, new: Run) -> Iterator[str]:
-    """What else differs: a change of throughput may be its doing."""
-    for group, keys in (
-        ("model", ("name", "dtype", "max_model_len")),
-        ("kv", ("blocks", "block_size_tokens", "prefix_caching")),
-        ("limits", ("max_num_seqs", "max_num_batched_tokens", "policy")),
-        ("versions", ("vllm", "distribution")),
-        ("process", ("host",)),
-    ):
-        for key in keys:
-            if (was := old.facts[group][key]) != (now := new.facts[group][key]):
-                yield f"{group}.{key} differs: {was} before, {now} after"
-
-
 def moved(change: Change) -> str:
     relative = "from zero" if change.relative is None else f"{change.relative:+.1%}"
     unit = f" {change.metric.unit}" if change.metric.unit else ""
@@ -218,6 +208,7 @@ def why(judged: Judged, change: Change) -> str:
         return "over a single window chance is not known, so the change itself is held to the bound"
     if judged.p is None:
         return "without repeats on both sides the change itself is held to the bound"
-    what = "a longer text" if change.paired is not None else "more repeats"
+    more_of = "a longer text" if change.metric is PERPLEXITY else "more points"
+    what = more_of if change.paired is not None else "more repeats"
     more = f"; {what} would tell" if judged.answer == "cannot tell" else ""
     return f"tested against the bound: one-sided p {judged.p:.2g}{more}"

@@ -30,7 +30,7 @@ SAME_LOOK = "A machine that was slower throughout one of the two measurements lo
 
 def cells(change: Change) -> list[str]:
     relative = "from zero" if change.relative is None else f"{change.relative:+.1%}"
-    chance = "-" if change.p is None else f"{change.p:.3f}"
+    chance = "-" if change.p is None else "exact" if change.exact else f"{change.p:.3f}"
     figures = (f"{value:,.4g}" for value in (change.before, change.after))
     return [change.metric.name, change.metric.unit, *figures, relative, chance, change.verdict]
 
@@ -92,7 +92,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 def markdown(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[str]:
     """For a pull request: first what was to hold and does not."""
-    yield f"**{quoted(comparison.after)}** against **{quoted(comparison.before)}**: {counted(comparison.pairs)}"
+    yield f"**{quoted(comparison.after)}** against **{quoted(comparison.before)}**: {foremost_words(comparison)}"
     marks = {"cannot tell": ":grey_question:"}
     yield from (f"\n- {marks.get(held.answer, ':x:')} {quoted(held.said)}" for held in comparison.worth_saying(gates))
     for pair in (*filter(None, [comparison.together]), *comparison.pairs):
@@ -101,6 +101,13 @@ def markdown(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[str]:
         yield "|---|---|--:|--:|--:|--:|---|"
         yield from (f"| {' | '.join(cells(change))} |" for change in pair.changes)
     yield from (f"\n> {quoted(note)}" for note in comparison.notes)
+
+
+def foremost_words(comparison: Comparison) -> str:
+    """What all points together say, before what each says."""
+    whole = comparison.together
+    each = counted(comparison.pairs)
+    return f"{counted([whole])} over {whole.name}; {each} at single points" if whole else each
 
 
 def counted(pairs: Sequence[Pair]) -> str:

@@ -156,3 +156,38 @@ def test_the_interval_is_that_of_welch() -> None:
     p, interval = difference([1, 3], [5, 7])
     assert p == pytest.approx(0.1056, abs=1e-4)
     assert interval == pytest.approx((4 - 4.30265 * 2**0.5, 4 + 4.30265 * 2**0.5), abs=1e-4)
+
+
+def test_a_bound_is_held_to_all_points_together_too(tmp_path: Path) -> None:
+    """One run at each of four levels: alone none has a test, together a pool a third smaller costs more than 2 %."""
+    before, after = write_sweep(tmp_path / "a", (6, 10, 14, 20)), write_sweep(tmp_path / "b", (6, 10, 14, 20), 40)
+    (found,) = json.loads(compare(before, after, "--fail-if", RATE, "--format", "json").stdout)
+    assert [gate["point"] for gate in found["gates"]][-1] == "all 4 points together"
+    assert [gate["p"] is None for gate in found["gates"]] == [True] * 4 + [False]
+    (rate, *_) = found["together"]
+    assert rate["metric"] == "output_tokens_per_s"
+    assert rate["interval"][0] < rate["after"] - rate["before"] < rate["interval"][1]
+
+
+def test_another_workload_is_another_experiment_and_is_said_first(tmp_path: Path) -> None:
+    folders = []
+    for name, output_len, ranks in (("a", 40, 1), ("b", 20, 2)):
+        told = facts() | {"workload": {"prompts": {"turns": output_len}, "output_len": output_len, "sha256": name}}
+        told["engine"] = told["engine"] | {"arguments": {"parallel_config": {"tensor_parallel_size": ranks}}}
+        folders.append(write_run(tmp_path / name, ran(1), told))
+    (found,) = json.loads(compare(*folders, "--format", "json").stdout)
+    assert found["notes"] == [
+        "Not the same workload, so not the same experiment: prompts.turns 40 and 20, output_len 40 and 20",
+        "engine.tensor_parallel_size differs: 1 before, 2 after",
+    ]
+
+
+def test_repeats_that_are_all_alike_are_no_test() -> None:
+    from engine_probe.analysis.comparison import difference
+    from engine_probe.report.compared_text import cells
+
+    alike, scattered = ((8.0, 8.0), (7.0, 7.0)), ((8.0, 8.0), (7.0, 7.5))
+    assert [cells(Change(METRICS[0], *each, *difference(*each)))[5] for each in (alike, scattered)] == [
+        "exact",
+        "0.205",
+    ]
