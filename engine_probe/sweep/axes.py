@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.document import put
 
 MOST_POINTS = 10_000
+MOST_NAMED = 20  # of an axis in a sentence
 MODEL, ARGUMENT, WORKLOAD, PROBE = "engine.model", "engine.arguments.", "workload.", "probe"
 
 Values = Mapping[str, Any]  # of one combination, by axis
@@ -35,13 +37,21 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fi
         assert advance is not None
         if advance < least or (self.factor and self.first < 1):
             raise InputError(f"axes.{name}: with {advance} from {self.first} on the range never reaches {self.last}")
+        if self.last < self.first:
+            raise InputError(f"axes.{name}: the range from {self.first} to {self.last} holds nothing")
+        if self.factor is None:
+            check_number((self.last - self.first) // advance + 1)  # before a list of so many is made
+            return list(range(self.first, self.last + 1, advance))
         found, value = [], self.first
         while value <= self.last:
             found.append(value)
-            value = value + advance if self.factor is None else value * advance
-        if not found:
-            raise InputError(f"axes.{name}: the range from {self.first} to {self.last} holds nothing")
+            value *= advance
         return found
+
+
+def check_number(points: int) -> None:
+    if points > MOST_POINTS:
+        raise InputError(f"axes: these are {points:,} points, more than {MOST_POINTS:,}: make the axes shorter")
 
 
 def check_axis(name: str, workload_fields: tuple[str, ...]) -> None:
@@ -63,11 +73,7 @@ def combinations(
             raise InputError(f"axes.{name} is empty: give at least one value")
         if len({repr(value) for value in found}) < len(found):
             raise InputError(f"axes.{name} holds a value twice: {found}")
-    total = 1
-    for found in values.values():
-        total *= len(found)
-    if total > MOST_POINTS:
-        raise InputError(f"axes: these are {total:,} points, more than {MOST_POINTS:,}: make the axes shorter")
+    check_number(math.prod(map(len, values.values())))
     for kind, rules in (("exclude", exclude), ("include", include)):
         for number, rule in enumerate(rules):
             check_rule(f"{kind}[{number}]", rule, values)
@@ -86,6 +92,13 @@ def check_rule(place: str, rule: Mapping[str, Any], values: Mapping[str, list[An
         if name not in values:
             hint = suggestion(name, values, f": {', '.join(values) or 'none'} are")
             raise InputError(f"{place}: {name} is no axis here{hint}")
+    if place.startswith("exclude"):
+        for name, wanted in rule.items():
+            for value in wanted if isinstance(wanted, list) else [wanted]:
+                if value not in values[name]:
+                    known = ", ".join(map(spelled, values[name][:MOST_NAMED]))
+                    more = ", ..." if len(values[name]) > MOST_NAMED else ""
+                    raise InputError(f"{place}: {name} is never {spelled(value)} here: its values are {known}{more}")
     if place.startswith("include") and (missing := [name for name in values if name not in rule]):
         raise InputError(f"{place}: a point to include names every axis; {', '.join(missing)} is missing")
 

@@ -12,10 +12,14 @@ from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.claim import ranks
 from engine_probe.sweep.plan import Point, SweepFile, Workload
 from engine_probe.sweep.plan_memory import check_plans
+from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset import Dataset, read_entries
 from engine_probe.workload.plan import check_fits, make_plan
+from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.stop import Stop
 from kernels_bench.processor import cpu
+
+CONCURRENCY, USERS = f"{WORKLOAD}concurrency", f"{WORKLOAD}arrivals.users"
 
 
 def check_adaptive(sweep: SweepFile) -> None:
@@ -29,6 +33,14 @@ def check_adaptive(sweep: SweepFile) -> None:
         raise InputError(f"axes.{sweep.adaptive.axis} is searched already (adaptive.axis): leave one of the two out")
 
 
+def check_reach(sweep: SweepFile, found: list[Point]) -> None:
+    """A search goes up to loads of which no point is made here."""
+    if sweep.adaptive is None or sweep.adaptive.axis not in (CONCURRENCY, USERS):
+        return
+    for point in found:
+        check_in_flight(point.workload, sweep.adaptive.axis, sweep.adaptive.last, "adaptive.to for ")
+
+
 def check_points(found: list[Point]) -> None:
     """Models, arguments and lengths of all points; each engine once."""
     for engine in dict.fromkeys(point.engine.spec for point in found):
@@ -39,6 +51,7 @@ def check_points(found: list[Point]) -> None:
     for point in found:
         point.workload.description()
         check_stop(point)
+        check_load(point.workload)
         check_length(point.workload, point.engine.arguments.get("max_model_len"))
         check_context(point)
 
@@ -47,6 +60,21 @@ def check_share(arguments: Mapping[str, object]) -> None:
     share = arguments.get("gpu_memory_utilization", 1)
     if isinstance(share, int | float) and not 0 < share <= 1:
         raise InputError(f"engine.arguments.gpu_memory_utilization is {share:g}, a share: give 0.9 or so")
+
+
+def check_load(work: Workload) -> None:
+    """More in flight than there are requests would be measured as a plateau that is none."""
+    if work.concurrency is not None:
+        check_in_flight(work, CONCURRENCY, work.concurrency)
+    if isinstance(work.arrivals, ClosedLoop):
+        check_in_flight(work, USERS, work.arrivals.users)
+
+
+def check_in_flight(work: Workload, name: str, wanted: int, place: str = "") -> None:
+    if work.num_prompts is not None and wanted > work.num_prompts:
+        raise InputError(
+            f"only {work.num_prompts} are ever in flight at {place}{name} = {wanted}: raise workload.num_prompts"
+        )
 
 
 def check_stop(point: Point) -> None:
@@ -114,11 +142,17 @@ def check_length(
     advice: str = "shorten them, or raise max_model_len",
 ) -> None:
     """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
-    if not (isinstance(workload.input_len, int) and isinstance(workload.output_len, int)):
-        return  # drawn or read: told when the requests are made
-    asked = workload.input_len + workload.output_len
-    if isinstance(max_model_len, int) and asked > max_model_len:
-        raise InputError(f"input_len + output_len is {asked}, more than {name} = {max_model_len}: {advice}")
+    asked = workload.tokens_at_end  # None: drawn or read, told when the requests are made
+    if asked is None or not isinstance(max_model_len, int) or asked <= max_model_len:
+        return
+    match workload.prompts:
+        case Conversations():
+            words = "a conversation in its last turn"
+        case SharedPrefix():
+            words = "prefix_len + input_len + output_len"
+        case _:
+            words = "input_len + output_len"
+    raise InputError(f"{words} is {asked}, more than {name} = {max_model_len}: {advice}")
 
 
 def check_requests(found: list[Point]) -> None:

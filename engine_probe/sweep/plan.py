@@ -13,7 +13,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.quality.spec import Quality
 from engine_probe.sweep.adaptive import Adaptive
-from engine_probe.sweep.axes import Range, combinations, documents, label
+from engine_probe.sweep.axes import MOST_POINTS, Range, combinations, documents, label
 from engine_probe.sweep.document import Keys, convert
 from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
@@ -209,6 +209,10 @@ def points(sweep: SweepFile) -> list[Point]:
     """Every combination as often as it is repeated; those of one engine one after the other."""
     base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload, sweep.probe))
     combined = combinations(sweep.axes, sweep.include, sweep.exclude)
+    if len(combined) * sweep.repeats > MOST_POINTS:
+        raise InputError(
+            f"repeats: {len(combined):,} points {sweep.repeats:,} times are more than {MOST_POINTS:,}: repeat them less"
+        )
     varying = [name for name in sweep.axes if len({repr(chosen[name]) for chosen in combined}) > 1]
     found = []
     for chosen, document in zip(combined, documents(base, combined), strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import check_axis
-from engine_probe.sweep.checks import check_adaptive, check_points, check_saturated
+from engine_probe.sweep.checks import check_adaptive, check_points, check_reach, check_saturated
 from engine_probe.sweep.document import RESULT_FILE, convert, flat, read_asked, read_document, settle
 from engine_probe.sweep.plan import SECTIONS, SweepFile, Workload, points
 from engine_probe.sweep.texts import check_quality
@@ -46,6 +46,7 @@ def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
         check_adaptive(sweep)
         check_saturated(sweep)
         check_points(points(sweep))
+        check_reach(sweep, points(sweep))
         check_quality(sweep)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -10,6 +10,7 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import Range, combinations, label
+from engine_probe.sweep.checks import check_points
 from engine_probe.sweep.dry_run import lengths
 from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_at_once, tokens_each
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload, points
@@ -70,6 +71,7 @@ def test_a_range_holds_both_its_ends(given: Range, values: list[int]) -> None:
         (Range(1, 8, step=0), "never reaches 8"),
         (Range(0, 8, factor=2), "never reaches 8"),
         (Range(9, 8, step=1), "holds nothing"),
+        (Range(1, 10**30, step=1), "more than 10,000"),  # refused without a list of so many
     ],
 )
 def test_a_range_that_cannot_be_is_refused(given: Range, sentence: str) -> None:
@@ -127,6 +129,10 @@ def test_a_setting_makes_an_axis_or_ends_one(sweep: Any) -> None:
         ('[axes]\n"workload.seed" = [1, 2]\n[[include]]\n', "include[0]: a point to include names every axis"),
         ('[axes]\n"workload.seed" = [1]\n[[exclude]]\n"workload.seed" = 1\n', "nothing is left of the sweep"),
         ('[axes]\n"workload.seed" = {from = 1, to = 20_000, step = 1}\n', "20,000 points, more than 10,000"),
+        (
+            '[axes]\n"workload.seed" = [1]\n[[exclude]]\n"workload.seed" = 2\n',
+            "workload.seed is never 2 here: its values",
+        ),
         ('[axes]\n"question" = ["a", "b"]\n', "question cannot vary"),
         ("repeats = 0\n", "workload.repeats is not known"),
     ],
@@ -134,6 +140,35 @@ def test_a_setting_makes_an_axis_or_ends_one(sweep: Any) -> None:
 def test_what_is_wrong_is_named(sweep: Any, more: str, sentence: str) -> None:
     with pytest.raises(InputError, match=re.escape(sentence)):
         sweep(more)
+
+
+def test_more_repeats_than_anyone_can_wait_for_are_refused_without_making_them(sweep: Any) -> None:
+    with pytest.raises(InputError, match="2 points 100,000,000 times are more than 10,000: repeat them less"):
+        sweep('[axes]\n"workload.concurrency" = [1, 2]\n', "repeats=100000000")
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "place"),
+    [
+        ('[axes]\n"workload.concurrency" = [8, 16]\n', [], "workload.concurrency = 16"),
+        ("", ['workload.arrivals={"kind": "closed_loop", "users": 16}'], "workload.arrivals.users = 16"),
+        ('[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 16\n', [], "adaptive.to for workload.concurrency"),
+    ],
+)
+def test_a_load_that_has_too_few_requests_to_be_reached_is_refused(
+    sweep: Any, more: str, settings: list[str], place: str
+) -> None:
+    sweep(more, "workload.num_prompts=16", *settings)
+    with pytest.raises(InputError, match=f"only 8 are ever in flight at {place}"):
+        sweep(more, "workload.num_prompts=8", *settings)
+
+
+def test_a_conversation_that_outgrows_the_model_is_refused() -> None:
+    """6 turns of 16 + 24 tokens are 240."""
+    talk = Workload(None, 24, 4, prompts=Conversations(6, 16))
+    with pytest.raises(InputError, match="a conversation in its last turn is 240, more than max_model_len = 239"):
+        check_points([Point(EngineSection("tiny", {"max_model_len": 239}), talk)])
+    check_points([Point(EngineSection("tiny", {"max_model_len": 240}), talk)])
 
 
 def test_a_point_of_which_not_one_request_fits_is_refused_before_anything_starts(sweep: Any) -> None:
