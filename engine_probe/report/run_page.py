@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.limits import LIMITS
 from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.errors import InputError
-from engine_probe.report.ceilings import ceilings
 from engine_probe.report.health_view import health_words, reduced_strip
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.memory_view import memory_figure, memory_words
@@ -19,6 +18,7 @@ from engine_probe.report.plain import model_name
 from engine_probe.report.request_charts import request_charts
 from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
 from engine_probe.report.run_charts import load_charts, origin_ns, step_charts
+from engine_probe.report.settings_view import settings
 from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts
@@ -97,25 +97,3 @@ def limit_table(found: Anatomy) -> Html:
     ]
     table = grid(["limit", "of busy time", "meaning", "rule, per step"], rows, text=(0, 2, 3))
     return section("What limits", table)
-
-
-def settings(engines: Mapping[str, Run]) -> Html:
-    """Of each kind of engine, by what sets it apart; one column where the settings are the same for all."""
-    told = {label: engine_settings(run) for label, run in engines.items()}
-    first = next(iter(told.values()))
-    if all(each == first for each in told.values()):
-        told = {"value": first}
-    rows = [[what, *(each[what] for each in told.values())] for what in first]
-    table = grid(["what", *told], rows, text=range(len(told) + 1))
-    return joined((element("h2", "Settings"), table, ceilings(next(iter(engines.values())).facts)))
-
-
-def engine_settings(run: Run) -> dict[str, str]:
-    kv, limits = run.facts["kv"], run.facts["limits"]
-    return {
-        "model": run.facts["model"]["name"],
-        "KV pool": f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**20:,.1f} MiB",
-        "batch": f"max_num_seqs {limits['max_num_seqs']:,}, {limits['max_num_batched_tokens']:,} tokens a step",
-        "executor": f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}",
-        "host": run.facts["process"]["host"],
-    }

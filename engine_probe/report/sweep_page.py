@@ -22,7 +22,8 @@ from engine_probe.report.precision_view import precision_section
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import drawn_beside, reference_section
 from engine_probe.report.references import beside
-from engine_probe.report.run_page import POINTS, origin, run_body, settings
+from engine_probe.report.run_page import POINTS, origin, run_body
+from engine_probe.report.settings_view import LOADS, settings
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts, throughput_charts
 from engine_probe.report.swept import Swept, SweptPoint
@@ -41,7 +42,7 @@ def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:
     engines = {label: run for label, run in first.items() if run}
     models = ", ".join(dict.fromkeys(map(model_name, engines.values())))
     below += f"; {models}, {origin(swept.runs[0])}"
-    return page.document(heading(swept.question, below), body, settings(engines))
+    return page.document(heading(swept.question, below), body, settings(engines, LOADS))
 
 
 def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) -> Iterator[Html]:
