@@ -14,6 +14,7 @@ from engine_probe.sweep.events import Discovered, Event, Finished, NeverBeganErr
 from engine_probe.sweep.folders import new_log, place_of
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.result import FAILED, SKIPPED, Unmeasured, finished
+from engine_probe.sweep.resumed import check_grid, kept_of_search
 from engine_probe.sweep.seek import Seeker
 from engine_probe.sweep.standing import Standing
 from engine_probe.sweep.ways import HERE, Ways
@@ -29,12 +30,15 @@ def run_sweep(
     the sweep goes on behind it.
     """
     runner = _Runner(sweep, folder, todo, force, ways, Standing(folder, sweep))
-    runner.standing.save()
     if sweep.adaptive is not None:
+        runner.standing.kept.extend(kept_of_search(folder, sweep))
+        runner.standing.save()
         bases = [base for base in points(sweep) if not base.repeat]
         yield from ways.together([runner.searched(sweep.adaptive, base) for base in bases])
         return
+    check_grid(folder, todo)
     yield from runner.known()
+    runner.standing.save()  # not before: what an earlier run wrote there holds until all of it is read
     axis_end = AxisEnd(sweep.stop.saturated, todo, runner.standing.rows)
     yield from ways.together([runner.measured(group, axis_end) for group in runner.groups()])
 
@@ -52,8 +56,9 @@ class _Runner:
         """What was measured before."""
         for number, point in enumerate(self.todo):
             if row := finished(place_of(self.folder, point), point):
+                self.standing.rows[number] = row
                 yield Reused(number)
-                yield from self.standing.noted(iter([Finished(number, row)]))
+                yield row
 
     def groups(self) -> list[list[Numbered]]:
         """What is left, by engine."""

@@ -27,6 +27,7 @@ class Standing:
     rows: dict[int, Row] = field(default_factory=dict)
     found: dict[str, Found] = field(default_factory=dict)
     moved: list[Moved] = field(default_factory=list)
+    kept: list[Row] = field(default_factory=list)  # of an earlier search, which this one may not ask for again
 
     def noted(self, events: Iterator[Event | Finished]) -> Iterator[Event]:
         """A finished point is on disk before anybody hears of it."""
@@ -46,6 +47,8 @@ class Standing:
         path = self.folder / RESULT_FILE
         partial = path.with_name(f".{RESULT_FILE}.partial")
         points = [self.rows[number] for number in sorted(self.rows)]
+        asked = {row.id for row in points}
+        points += [row for row in self.kept if row.id not in asked]
         idle = between(row.driven for row in points if not isinstance(row, Unmeasured) and row.driven)
         result = {"sweep": self.sweep, "points": points, "found": self.found, "moved": self.moved, "between": idle}
         try:

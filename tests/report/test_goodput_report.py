@@ -8,14 +8,17 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from recorded import ran, write_run, write_sweep
 
 from engine_probe.commands.compare import command as compare
 from engine_probe.commands.report import command as report
+from engine_probe.errors import InputError
 from engine_probe.sweep.plan import points
 from engine_probe.sweep.read import read_sweep
+from engine_probe.sweep.resumed import check_grid
 
 
 def said(*arguments: object, command: Any = report) -> str:
@@ -71,11 +74,21 @@ def test_the_offer_is_a_command_that_keeps_what_is_measured(sweep: Path) -> None
     assert any(8 < level < 14 for level in json.loads(values))
 
 
+def test_the_offer_is_not_refused_where_it_is_to_go_on(sweep: Path, tmp_path: Path) -> None:
+    """Every level of a real sweep file is in it, so nothing that is finished would be lost."""
+    asked = read_sweep("smoke", ["workload.concurrency=[1,2,4,8,14,20]"])
+    rows = [{"id": point.key, "status": "complete", "point": point} for point in points(asked)]
+    (tmp_path / "sweep.json").write_bytes(msgspec.json.encode({"sweep": asked, "points": rows}))
+    (told,) = re.findall(r"engine_probe (sweep --resume .*? --set '.*?')", said(sweep, "--goodput", "ttft:60"))
+    setting = shlex.split(told)[-1]
+    check_grid(tmp_path, points(read_sweep(str(tmp_path), [setting])))
+    with pytest.raises(InputError, match="that this sweep does not ask"):
+        check_grid(tmp_path, points(read_sweep(str(tmp_path), [setting.replace("[1,", "[")])))
+
+
 def test_a_sweeps_folder_says_what_was_asked(tmp_path: Path) -> None:
     """So that its points keep their identity, and one more level is one more point."""
     asked = read_sweep("smoke")
-    import msgspec
-
     (tmp_path / "sweep.json").write_bytes(msgspec.json.encode({"sweep": asked, "points": []}))
     again = read_sweep(str(tmp_path))
     assert [point.key for point in points(again)] == [point.key for point in points(asked)]
