@@ -177,18 +177,20 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
 
     todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
     folder = results.folder
-    with (
-        screen_for(ways, todo, folder, verbose) as screen,
-        closing(run_sweep(sweep, folder, todo, force, ways)) as events,
-    ):
-        for event in events:
-            screen.show(event)
-            event = event.event if isinstance(event, Lane) else event
-            if isinstance(event, PointResult | Unmeasured | Unwatched | Scored):
-                rows.append(event)
-                results.send()
-    order = {point.key: number for number, point in enumerate(todo)}
-    rows.sort(key=lambda row: order[row.id])  # engines side by side end theirs in any order
+    try:
+        with (
+            screen_for(ways, todo, folder, verbose) as screen,
+            closing(run_sweep(sweep, folder, todo, force, ways)) as events,
+        ):
+            for event in events:
+                screen.show(event)
+                event = event.event if isinstance(event, Lane) else event
+                if isinstance(event, PointResult | Unmeasured | Unwatched | Scored):
+                    rows.append(event)
+                    results.send()
+    finally:  # engines side by side end theirs in any order, and those of an interrupted sweep are shown, too
+        order = {point.key: number for number, point in enumerate(todo)}
+        rows.sort(key=lambda row: order[row.id])
 
 
 def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Screen:

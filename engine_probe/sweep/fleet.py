@@ -97,9 +97,10 @@ class Fleet:
         if task is None:
             return None
         places: Counter[int] = Counter()
-        while task is not None:
+        log = reserved(log)
+        while True:
             claim = self._roster.claim(engine.spec)
-            stand = Stand(task, reserved(log), claim, self._roster.avoided(claim))
+            stand = Stand(task, log, claim, self._roster.avoided(claim))
             yield Said(f"waiting for a machine with {stand.claim}")
             worker = self._hire(stand, engine, force, seconds_each)
             try:
@@ -120,8 +121,9 @@ class Fleet:
                         stand.task = next(tasks, None)
             finally:
                 self._dismiss(worker, stand)
-            task, log = stand.task, new_log(log.parent)
-        return None
+            if (task := stand.task) is None:
+                return None
+            log = reserved(new_log(log.parent)) if stand.host else stand.log  # where no engine was, it is still empty
 
     def _arrive(self, worker: Worker, spec: EngineSpec, stand: Stand) -> Generator[Event, None, bool]:
         """Until the worker has a place, or has to ask for another one; given up when no machine is left."""

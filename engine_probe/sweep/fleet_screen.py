@@ -23,7 +23,7 @@ from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import about
 from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
-from engine_probe.sweep.screen import found_line, live_line, place_in, result_line, scoring_line
+from engine_probe.sweep.screen import found_line, live_line, mark_of, place_in, result_line, scoring_line
 
 PLAIN_SECONDS = 30  # between signs of life of the same lane in a log
 BAR_WIDTH = 8
@@ -121,7 +121,7 @@ class Fleetwide:
 class FleetTerminal:
     """A line for the sweep and one for each engine, rewritten in place."""
 
-    def __init__(self, todo: list[Point], verbose: bool = False, console: Console | None = None) -> None:
+    def __init__(self, todo: list[Point], console: Console | None = None) -> None:
         self._all = Fleetwide(todo)
         self._console = console or Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self.picture)
@@ -140,10 +140,8 @@ class FleetTerminal:
         inner = event.event if isinstance(event, Lane) else event
         where = f" [dim]{escape(row.place)}[/]" if row and row.place else ""
         match inner:
-            case PointResult() | Unwatched() | Scored():
-                self._console.print(f"  [green]✓[/] {escape(result_line(inner))}{where}")
-            case Unmeasured():
-                self._console.print(f"  [red]✗[/] {escape(result_line(inner))}{where}")
+            case PointResult() | Unmeasured() | Unwatched() | Scored():
+                self._console.print(f"  {mark_of(inner)} {escape(result_line(inner))}{where}")
             case Moved():
                 self._console.print(f"  [yellow]↻[/] {escape(moved_line(inner))}")
             case Discovered():

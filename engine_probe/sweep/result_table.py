@@ -15,6 +15,7 @@ from engine_probe.analysis.lines import NEAR
 from engine_probe.analysis.regions import letter
 from engine_probe.analysis.repeats import column, pooled
 from engine_probe.analysis.saturation import Saturation
+from engine_probe.report.terminal import duration
 from engine_probe.sweep.driven import Between
 from engine_probe.sweep.result import (
     RECOMPUTES_SHARE,
@@ -98,7 +99,7 @@ def table_of(rows: list[Row]) -> Table:
     levels = list(levels_of(rows))
     measured = [[row for row in level if isinstance(row, PointResult)] for level in levels]
     rates = column(pooled([[row.output_tokens_per_s for row in same] for same in measured if same]), "{:.1f}".format)
-    firsts = column(pooled([[row.median_ttft_seconds for row in same] for same in measured if same]), "{:.2f} s".format)
+    firsts = column(pooled([[row.median_ttft_seconds for row in same] for same in measured if same]), seconds)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("point" if by_name else "at\nonce", justify="left" if by_name else "right")
     table.add_column(f"tokens\n/s {rates.reach}".rstrip(), justify="right")
@@ -116,6 +117,11 @@ def table_of(rows: list[Row]) -> Table:
         name = escape(first.point.label) if by_name else str(first.point.concurrency)
         table.add_row(name, *([*next(means), *counts(same)] if same else no_figures(first)), *region)
     return table
+
+
+def seconds(value: float) -> str:
+    """As a report writes it."""
+    return duration(value * 1e9)
 
 
 def region_cell(found: Saturation, row: Row) -> str:

@@ -14,6 +14,8 @@ from engine_probe.run import Run, load
 from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.axes import WORKLOAD
 from engine_probe.sweep.document import put
+from engine_probe.sweep.events import Numbered
+from engine_probe.sweep.folders import place_of
 from engine_probe.sweep.plan import Point, Workload
 from engine_probe.sweep.result import PointResult, Row, curve, finished
 
@@ -31,14 +33,14 @@ class Seeker:
         self.problem: str | None = None
         self.known: list[int] = []  # points that were measured before
 
-    def tasks(self) -> Iterator[tuple[int, Point, Path]]:
+    def tasks(self) -> Iterator[Numbered]:
         """The next point each time, until the search is over or a point could not be measured."""
         search, tried = self._adaptive.search(self._repeats), Counter[int]()
         value = next(search)
         while True:
             point = self._point(value, tried[value])
             tried[value] += 1
-            number, place = len(self._todo), self._folder / "points" / point.key
+            number, place = len(self._todo), place_of(self._folder, point)
             self._todo.append(point)
             if known := finished(place, point):
                 self._rows[number] = known
