@@ -59,12 +59,13 @@ def command(
         raise InputError("--format junit has a test case for each bound: name one with --fail-if")
     found = compare(first, others, read_goodput(list(limits)))
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
-    show(found, gates, kind, strict)
     if page is not None:
         from engine_probe.report.compared_page import compared_page
 
         with fresh_file(page) as file:
             file.write(compared_page(found, gates).encode())
+    show(found, gates, kind, strict)
+    if page is not None:
         click.echo(f"\n{page}", err=kind != "table")
     for held in worth_saying:
         click.echo(plain(held.said), err=True)

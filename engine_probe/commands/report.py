@@ -37,8 +37,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Made:
-    """The report's other forms, each made when it is wanted, and the exit code."""
+    """The report's forms, each made when it is wanted, and the exit code."""
 
+    show: Callable[[], None]
     page: Callable[[], bytes]
     figures: Callable[[], bytes]
     code: int
@@ -109,7 +110,9 @@ def command(
         if path is not None:
             with fresh_file(path) as file:
                 file.write(content())
-            click.echo(f"\n{path}")
+    made.show()  # last: whoever reads may close the pipe before its end, and the files are to be there then
+    for path in filter(None, (page, figures)):
+        click.echo(f"\n{path}")
     sys.exit(made.code)
 
 
@@ -121,10 +124,11 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
     from kernels_bench.show import show_any
 
     done = read_any(path)
-    code = show_any(done)
     if page is not None:
         with fresh_file(page) as file:
             file.write(drawn(done).encode())
+    code = show_any(done)
+    if page is not None:
         click.echo(f"\n{page}")
     sys.exit(code)
 
@@ -149,10 +153,13 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     run = load(folder)
     found = anatomy(run, asked.slo)
     money = run_money(run, found, asked.prices, asked.slo, asked.at)
-    print_run(run, found, console)
-    console.print(*money_view(money), sep="\n")
+
+    def show() -> None:
+        print_run(run, found, console)
+        console.print(*money_view(money), sep="\n")
+
     code = 0 if run.status == COMPLETE else 1
-    return Made(lambda: run_page(run, found, money).encode(), lambda: run_figures(run, found, money), code)
+    return Made(show, lambda: run_page(run, found, money).encode(), lambda: run_figures(run, found, money), code)
 
 
 def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
@@ -174,8 +181,14 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
         swept = replace(swept, scores=read_scores(asked.scores, {point.id: None for point in swept.points}))
     found = curves(swept)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
-    print_sweep(swept, found, console)
-    console.print(*money_view(money), sep="\n")
-    whole = all(point.anatomy for point in swept.points) and all(text.perplexity for text in swept.texts)
+
+    def show() -> None:
+        print_sweep(swept, found, console)
+        console.print(*money_view(money), sep="\n")
+
+    whole = all(point.anatomy for point in swept.points) and all(
+        text.perplexity for text in swept.texts
+    )
     code = 0 if swept.points and whole else 1
-    return Made(lambda: sweep_page(swept, found, money).encode(), lambda: sweep_figures(swept, found, money), code)
+    page, figures = sweep_page, sweep_figures
+    return Made(show, lambda: page(swept, found, money).encode(), lambda: figures(swept, found, money), code)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,20 @@ def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path)
     assert "default-src 'none'" in text
     assert not re.findall(r'(?:src|href)="', text)
     assert "never overwritten" in str(report(sweep, "--html", page).exception)
+
+
+@pytest.mark.parametrize("what", ["report", "compare"])
+def test_the_page_is_there_although_nobody_reads_to_the_end(sweep: Path, tmp_path: Path, what: str) -> None:
+    """As with `| head`: the pipe is closed before all is said."""
+    page = tmp_path / "page.html"
+    reader, writer = os.pipe()
+    os.close(reader)
+    folders = [str(sweep)] * (1 if what == "report" else 2)
+    line = [sys.executable, "-m", "engine_probe", what, *folders, "--html", str(page)]
+    done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode != 0
+    assert page.read_text().startswith("<!doctype html>")
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
