@@ -24,9 +24,11 @@ FORMS = {"line": "broken line", "curve": "bending curve"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")
+STEADY_WITHIN = 0.1  # of the rate: beside the whole run a looser one says nothing
 INTERVALS = (
     " Over repeats the mean, and its interval with 95 % (Student's t, the relative spread of all levels together)."
 )
+STEADY = f" The steady part only of points where half its 95 % interval is below {STEADY_WITHIN:.0%} of its rate."
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
 
 
@@ -95,11 +97,13 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         made = over_loads(xs, curve.figures, lambda each: each.summary.output_tokens_per_s)
         series.append(Series(curve.named("output tokens/s"), **made, style="both", colour=number))
     note = f"Output tokens/s over the whole run of each point.{WHISKERS if any(line.high for line in series) else ''}"
+    whole_run = len(series)
     for number, curve in enumerate(drawn):
         steady = over_loads(xs, curve.figures, steady_rate)["values"]
         if any(value is not None for value in steady):
             colour = number if len(drawn) > 1 else 2
             series.append(Series(curve.named("in its steady part"), steady, style="dots", colour=colour))
+    note += STEADY if len(series) > whole_run else ""
     shaded = regions(drawn[0]) if len(drawn) == 1 else []
     if shaded and (line := drawn[0].found.growth):
         form = FORMS[line.line.form]
@@ -109,8 +113,12 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
 
 
 def steady_rate(point: PointFigures) -> float | None:
-    """Without warm-up and draining, where the run has such a part."""
-    return point.summary.steady.output_tokens_per_s if point.summary.steady else None
+    """Without warm-up and draining, where the run has such a part and its rate is known well enough to be one dot."""
+    steady = point.summary.steady
+    if steady is None or steady.half_width is None:
+        return None
+    close = steady.half_width < STEADY_WITHIN * steady.output_tokens_per_s
+    return steady.output_tokens_per_s if close else None
 
 
 def regions(curve: Curve) -> list[Region]:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from click.testing import CliRunner, Result
 from recorded import facts, ran, table, write_run, write_sweep
 
 from engine_probe.analysis.anatomy import anatomy
+from engine_probe.analysis.points import PointFigures
+from engine_probe.analysis.steady_part import SteadyState
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.report.run_page import run_page
+from engine_probe.report.sweep_charts import curves, steady_rate, throughput_charts
+from engine_probe.report.swept import open_sweep
 from engine_probe.run import load
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e"
@@ -93,6 +98,22 @@ def test_the_page_is_there_although_nobody_reads_to_the_end(sweep: Path, tmp_pat
     os.close(writer)
     assert done.returncode != 0
     assert page.read_text().startswith("<!doctype html>")
+
+
+def with_steady_part(point: PointFigures, half_width: float | None) -> PointFigures:
+    steady = SteadyState(0, 10**9, 0.0, 20, 139.5, half_width, half_width is None, 1.0)
+    return replace(point, summary=replace(point.summary, steady=steady))
+
+
+def test_a_steady_part_is_drawn_only_where_its_rate_is_known(sweep: Path) -> None:
+    (curve,) = curves(open_sweep(sweep))
+    reaches = (128.0, 14.0, None, 13.9, 1.0)
+    figures = [with_steady_part(*each) for each in zip(curve.figures, reaches, strict=False)]
+    assert list(map(steady_rate, figures)) == [None, None, None, 139.5, 139.5]
+    for shown, named in ((figures[:3], False), (figures, True)):
+        (chart,) = throughput_charts([replace(curve, figures=shown)])
+        assert ("in its steady part" in [line.label for line in chart.series]) == named
+        assert ("where half its 95 % interval is below 10% of its rate" in chart.note) == named
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
