@@ -163,7 +163,7 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
 
 
 def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
-    """1 where a point has no whole recording."""
+    """1 where a point that was watched has no whole recording."""
     from engine_probe.report.machine import sweep_figures
     from engine_probe.report.money import sweep_money
     from engine_probe.report.money_view import money_view
@@ -186,7 +186,7 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
         print_sweep(swept, found, console)
         console.print(*money_view(money), sep="\n")
 
-    whole = all(point.anatomy for point in swept.points) and all(
+    whole = all(point.anatomy or point.unwatched for point in swept.points) and all(
         text.perplexity for text in swept.texts
     )
     code = 0 if swept.points and whole else 1

@@ -208,13 +208,14 @@ def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Sc
 def show(rows: list[Row], results: Results) -> None:
     from rich.console import Console
 
+    from engine_probe.analysis.watching import watching, watching_line
     from engine_probe.report.precision_view import precision_view
     from engine_probe.report.swept import open_sweep
     from engine_probe.sweep.driven import between
     from engine_probe.sweep.folders import LOG_FILE
     from engine_probe.sweep.result import Unmeasured
     from engine_probe.sweep.result_table import idle_line, show_results
-    from engine_probe.sweep.watching import watching, watching_line
+    from engine_probe.sweep.watching import timed
 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
@@ -222,7 +223,7 @@ def show(rows: list[Row], results: Results) -> None:
     show_results(rows, console)
     if any(row.point.quality is not None for row in rows):
         console.print(*precision_view(open_sweep(results.folder)), sep="\n")
-    if pairs := watching(rows):
+    if pairs := watching(timed(rows)):
         console.print(watching_line(pairs))
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle_line(idle), style="dim")

@@ -18,6 +18,7 @@ AnyPath = str | os.PathLike[str]
 
 RUN_FILE = "run.json"
 ANSWERS_FILE = "answers.json"  # of a sweep's points: request id -> checksum of the tokens of its answer
+DRIVEN_FILE = "driven.json"  # of a point that ran without the probe
 # Deleted to make room for the last words of a run whose disk is full.
 RESERVE_FILE = ".reserve"
 RESERVE_BYTES = 256 * 1024

@@ -190,7 +190,9 @@ def opened(folder: Path) -> Opened:
     swept = open_sweep(folder)
     for point in swept.points:
         name = point.name
-        if point.run is None or point.anatomy is None:
+        if point.unwatched:
+            notes[name] = f"{folder}: {name} ran without the probe: there is nothing to compare"
+        elif point.run is None or point.anatomy is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:
             points.setdefault(name, Side([], point)).runs.append(point.run)

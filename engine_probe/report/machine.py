@@ -57,8 +57,10 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "points": [
                 {"name": point.name, "id": point.id, "summary": point.anatomy and point.anatomy.summary}
                 | ({"figures": figures_of(point.anatomy)} if point.anatomy else {"reason": point.reason})
+                | ({"driver_seconds": point.timed.seconds} if point.timed else {})
                 for point in swept.points
             ],
+            "watching": swept.watching,
             "texts": [predicted(each) for each in engines(swept)],
             "money": accounted(money),
         }

@@ -87,8 +87,9 @@ def pressure(run: Run) -> Html:
 def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
     failed = (element("div", said, style=SOFT) for said in swept.unmeasured)
+    unwatched = (element("div", said) for said in swept.unwatched_lines)
     drawn = curves(swept)
-    return page_of(head, *curve_parts(drawn), levels_table(drawn), *failed)
+    return page_of(head, *curve_parts(drawn), levels_table(drawn), *unwatched, *failed)
 
 
 def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:

@@ -78,6 +78,8 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
     for said in offers(swept, curves):
         console.print(Text(plain(said), "dim"), soft_wrap=True)
     console.print(*precision_view(swept), sep="\n")
+    for said in swept.unwatched_lines:
+        console.print(Text(plain(said)))
     if swept.reference and swept.reference.figures:
         console.print(*reference_view(swept.reference, beside(swept.reference, swept, curves)), sep="\n")
     for said in swept.unmeasured:

@@ -58,6 +58,8 @@ class Curve:
 def curves(swept: Swept) -> list[Curve]:
     found = []
     for label, points in swept.curves.items():
+        if all(point.unwatched for point in points):
+            continue  # the driver's clock is no curve
         figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.load)
         found.append(Curve(label, points[0].unit, figures, saturation(levels(figures))))
     return found

@@ -58,6 +58,8 @@ def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) 
         yield tiles(curve_tiles(curve))
         told = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
         yield says([*told, *repeats_note(curve.figures)])
+    if swept.unwatched_lines:
+        yield says(swept.unwatched_lines)
     yield from precision_section(page, swept)
     if len(telling) <= 1:
         yield joined(compared)

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from engine_probe.analysis.anatomy import Anatomy, anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.watching import Timed, Watching, watching
 from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE
 from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
+from engine_probe.report.unwatched import ran_unwatched, unwatched, unwatched_lines, watched
 from engine_probe.run import Run, load
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ AT_ONCE, USERS, RATE, IN_ALL = "requests at once", "users", "requests/s", "reque
 
 @dataclass(frozen=True)
 class SweptPoint:
-    """A point with a whole recording, or with the reason for having none."""
+    """A point with a whole recording, or with the reason for having none; one of them is that nobody watched."""
 
     id: str
     label: str  # of the curve it belongs to; empty where the sweep has only one
@@ -44,6 +46,12 @@ class SweptPoint:
     run: Run | None
     anatomy: Anatomy | None
     reason: str = ""
+    timed: Timed | None = None  # by the driver's clock, where that was kept
+
+    @property
+    def unwatched(self) -> bool:
+        """It ran, whole, without the probe."""
+        return self.timed is not None and not self.timed.watched
 
     @property
     def name(self) -> str:
@@ -87,12 +95,25 @@ class Swept:
 
     @property
     def unmeasured(self) -> list[str]:
-        """A sentence for each point without a whole recording, and why; repeats that say the same are one."""
-        lost = Counter((point.name, point.reason) for point in self.points if point.anatomy is None)
+        """A sentence for each point that lacks the recording it should have; repeats that say the same are one."""
+        lost = Counter((point.name, point.reason) for point in self.points if not (point.anatomy or point.unwatched))
         return [
             f"{name} was not measured{f' ({count} times)' if count > 1 else ''}: {reason}"
             for (name, reason), count in lost.items()
         ]
+
+    @property
+    def timed(self) -> list[Timed]:
+        return [point.timed for point in self.points if point.timed]
+
+    @property
+    def watching(self) -> Watching | None:
+        """What the probe cost, where the same was measured with and without it."""
+        return watching(self.timed)
+
+    @property
+    def unwatched_lines(self) -> list[str]:
+        return list(unwatched_lines(self.timed))
 
     @property
     def runs(self) -> list[Run]:
@@ -111,7 +132,9 @@ class Swept:
         return frame
 
     def __repr__(self) -> str:
-        return f"<Swept {self.folder} ({len(self.runs)} of {len(self.points)} points measured)>"
+        alone = sum(point.unwatched for point in self.points)
+        also = f", {alone} without the probe" if alone else ""
+        return f"<Swept {self.folder} ({len(self.runs) + alone} of {len(self.points)} points measured{also})>"
 
     def _repr_html_(self) -> str:
         from engine_probe.report.notebook import sweep_html
@@ -151,7 +174,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         reasons = [str(row.get("reason") or "no recording") for row in rows]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
-    asked = zip(ids, labels, loads, reasons, strict=True)
+    asked = zip(ids, labels, loads, reasons, (row["point"] for row in rows), strict=True)
     points = tuple(open_point(folder, *each, slo) for each in asked)
     return Swept(folder, question, points, varied, sweep, texts=predicted)
 
@@ -176,16 +199,25 @@ def positive(value: Any, name: str) -> float:
 
 
 def open_point(
-    folder: Path, id_: str, label: str, load_: tuple[float, str], reason: str, slo: Slo | None
+    folder: Path,
+    id_: str,
+    label: str,
+    load_: tuple[float, str],
+    reason: str,
+    asked: dict[str, Any],
+    slo: Slo | None,
 ) -> SweptPoint:
     place = folder / POINTS_FOLDER / Path(id_).name
-    if not (place / "run.json").is_file():
+    without = ran_unwatched(place, asked)
+    if not without and not (place / "run.json").is_file():
         return SweptPoint(id_, label, *load_, None, None, reason)
     try:
+        if without:
+            return SweptPoint(id_, label, *load_, None, None, reason, unwatched(place, asked))
         run = load(place)
         if run.status != COMPLETE:
             return SweptPoint(id_, label, *load_, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, label, *load_, run, anatomy(run, slo))
+        return SweptPoint(id_, label, *load_, run, anatomy(run, slo), timed=watched(run, asked))
     except InputError as error:
         return SweptPoint(id_, label, *load_, None, None, str(error))
 

@@ -12,12 +12,10 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError, UnavailableError
-from engine_probe.record.folder import ANSWERS_FILE, process_started
+from engine_probe.record.folder import ANSWERS_FILE, DRIVEN_FILE, process_started
 from engine_probe.workload.driver import Outcome
 from engine_probe.workload.plan import Plan
 from engine_probe.workload.stop import Why
-
-DRIVEN_FILE = "driven.json"
 
 
 class WarmedUp(msgspec.Struct, frozen=True):

@@ -1,0 +1,57 @@
+"""Points that ran without the probe: the driver's clock is all there is of them, and pairs with it tell its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine_probe.analysis.watching import Timed, pair_of, watching, watching_line
+from engine_probe.errors import InputError
+from engine_probe.record.folder import DRIVEN_FILE
+from engine_probe.run import Run
+
+
+class Clock(msgspec.Struct, frozen=True):
+    started_ns: int
+    ended_ns: int
+
+    def __post_init__(self) -> None:
+        if self.ended_ns <= self.started_ns:
+            raise ValueError("it ends before it began")
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended_ns - self.started_ns) / 1e9
+
+
+def ran_unwatched(place: Path, asked: Mapping[str, Any]) -> bool:
+    return asked.get("probe") is False and (place / DRIVEN_FILE).is_file()
+
+
+def unwatched(place: Path, asked: Mapping[str, Any]) -> Timed:
+    path = place / DRIVEN_FILE
+    try:
+        return Timed(pair_of(asked), watched=False, seconds=msgspec.json.decode(path.read_bytes(), type=Clock).seconds)
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error})") from error
+
+
+def watched(run: Run, asked: Mapping[str, Any]) -> Timed | None:
+    """None where something else drove it."""
+    try:
+        return Timed(pair_of(asked), watched=True, seconds=msgspec.convert(run.facts.get("outcome"), Clock).seconds)
+    except msgspec.ValidationError:
+        return None
+
+
+def unwatched_lines(points: Sequence[Timed]) -> Iterator[str]:
+    """What the pairs say, and how many have no partner; nothing where all were watched."""
+    if found := watching(points):
+        yield watching_line(found)
+    partners = {point.pair for point in points if point.watched}
+    if alone := sum(not point.watched and point.pair not in partners for point in points):
+        said = f"{alone} points" if alone > 1 else "1 point"
+        yield f"{said} ran without the probe, and the same was not measured with it: only the driver's clock is known."
