@@ -13,8 +13,9 @@ import numpy as np
 
 from engine_probe.errors import InputError
 from engine_probe.report.sweep_charts import Curve
-from engine_probe.report.swept import AT_ONCE, USERS, Swept
+from engine_probe.report.swept import Swept
 from engine_probe.run import Run
+from engine_probe.workload.load import AT_ONCE, USERS
 
 FOLDER = Path(__file__).parent / "published"
 

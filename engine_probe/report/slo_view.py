@@ -13,7 +13,8 @@ from engine_probe.analysis.slo import Slo
 from engine_probe.report.charts import Axis, Lines, Region, Series
 from engine_probe.report.levels import over_loads
 from engine_probe.report.sweep_charts import WHISKERS, Curve
-from engine_probe.report.swept import AT_ONCE, RATE, USERS, Swept
+from engine_probe.report.swept import Swept
+from engine_probe.workload.load import AT_ONCE, RATE, USERS
 
 AXES = {AT_ONCE: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
 

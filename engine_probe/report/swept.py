@@ -21,6 +21,7 @@ from engine_probe.record.folder import COMPLETE
 from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.report.unwatched import ran_unwatched, unwatched, unwatched_lines, watched
 from engine_probe.run import Run, load
+from engine_probe.workload.load import AT_ONCE, RATE, USERS, load_of, load_words
 
 if TYPE_CHECKING:
     import pandas
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     from engine_probe.report.scores import Scores
 
 RESULT_FILE = "sweep.json"
-MOST_LOAD = 1e9  # requests: beyond that a line cannot be fitted, and no engine is
 LONGEST_NAME = 200
-AT_ONCE, USERS, RATE, IN_ALL = "requests at once", "users", "requests/s", "requests in all"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class SweptPoint:
     @property
     def short_name(self) -> str:
         """For a legend of many."""
-        said = f"{self.load:g} {self.unit.removeprefix('requests ')}" if self.load else "as the trace says"
+        said = load_words(self.load, self.unit)
         return f"{said}, {self.label}" if self.label else said
 
     @property
@@ -168,7 +167,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         ids = [str(row["id"]) for row in rows]
         if long := next((each for each in ids if len(each) > LONGEST_NAME), None):
             raise ValueError(f"a point's id has {len(long)} characters")
-        loads = [load_of(row["point"]) for row in rows]
+        loads = [load_of(row["point"].get("workload", row["point"])) for row in rows]
         labels = curve_labels([row["point"] for row in rows], loads)
         varied = varied_settings([row["point"] for row in rows])
         reasons = [str(row.get("reason") or "no recording") for row in rows]
@@ -177,25 +176,6 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     asked = zip(ids, labels, loads, reasons, (row["point"] for row in rows), strict=True)
     points = tuple(open_point(folder, *each, slo) for each in asked)
     return Swept(folder, question, points, varied, sweep, texts=predicted)
-
-
-def load_of(point: dict[str, Any]) -> tuple[float, str]:
-    """How hard the engine was pushed, and in what; zero where a trace alone knows."""
-    work = point.get("workload", point)
-    arrivals = work.get("arrivals") or {}
-    for key, unit in (("request_rate", RATE), ("users", USERS)):
-        if key in arrivals:
-            return positive(arrivals[key], key), unit
-    if arrivals.get("kind", "burst") != "burst":
-        return float(work.get("num_prompts") or 0), IN_ALL
-    told = (value for name in ("concurrency", "num_prompts") if (value := work.get(name)) is not None)
-    return positive(next(told, 1), "concurrency"), AT_ONCE
-
-
-def positive(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_LOAD:
-        raise ValueError(f"{name} is {value!r}")
-    return float(value)
 
 
 def open_point(

@@ -9,8 +9,8 @@ from engine_probe.analysis.limits import sentence
 from engine_probe.analysis.regions import region_sentences
 from engine_probe.analysis.saturation import KvSaturation, Level, Saturation
 from engine_probe.analysis.waste import PreemptionTax, Straggler
-from engine_probe.report.swept import AT_ONCE
 from engine_probe.report.terminal import duration
+from engine_probe.workload.load import AT_ONCE
 
 ROUGH = 0.05  # root mean square of the relative errors
 

@@ -14,10 +14,12 @@ import msgspec
 from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
 from engine_probe.sweep.document import put
+from engine_probe.workload.load import AT_ONCE, RATE, USERS
 
 MOST_POINTS = 10_000
 MOST_NAMED = 20  # of an axis in a sentence
 MODEL, ARGUMENT, WORKLOAD, PROBE = "engine.model", "engine.arguments.", "workload.", "probe"
+LOADS = {f"{WORKLOAD}arrivals.users": USERS, f"{WORKLOAD}arrivals.request_rate": RATE}
 
 Values = Mapping[str, Any]  # of one combination, by axis
 
@@ -119,7 +121,7 @@ def documents(base: Mapping[str, Any], combined: list[Values]) -> Iterator[dict[
         yield document
 
 
-def label(chosen: Values, varying: list[str]) -> str:
+def label(chosen: Values, varying: list[str], load_in: str = AT_ONCE) -> str:
     """What tells this point from the others, in few words."""
     words = []
     for name in varying:
@@ -128,7 +130,10 @@ def label(chosen: Values, varying: list[str]) -> str:
             words.append("probe on" if chosen[name] else "probe off")
             continue
         value = spelled(chosen[name])
-        words.append(f"{value} at once" if name == f"{WORKLOAD}concurrency" else f"{short} {value}")
+        if name == f"{WORKLOAD}concurrency":
+            words.append(f"{value} at once" if load_in == AT_ONCE else f"at most {value} at once")
+        else:
+            words.append(f"{value} {LOADS[name]}" if name in LOADS else f"{short} {value}")
     return ", ".join(words)
 
 

@@ -87,7 +87,7 @@ def said(
 def cells(point: Point, past: Sequence[Past]) -> list[str]:
     work = point.workload
     pool = pool_tokens(point) or pool_before(point, past)
-    asked = tokens_at_once(point, min(work.at_once, work.sessions or work.at_once))
+    asked = None if work.in_flight is None else tokens_at_once(point, work.in_flight)
     share = "-" if pool is None or asked is None else f"{asked / pool:.0%}"
     return [point.key, point.engine.model, point.label, length(requests_of(work)), lengths(work), length(asked), share]
 

@@ -17,9 +17,10 @@ from engine_probe.sweep.axes import MOST_POINTS, Range, combinations, documents,
 from engine_probe.sweep.document import Keys, convert
 from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
-from engine_probe.workload.arrivals import Arrivals, ClosedLoop
+from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop
 from engine_probe.workload.dataset import Dataset
 from engine_probe.workload.lengths import Length, Positive, Uniform
+from engine_probe.workload.load import MOST_LOAD, load_of, load_words
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.spec import Prompts, Sampling
 from engine_probe.workload.stop import Steady, Stop
@@ -57,7 +58,24 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def at_once(self) -> int:
-        return self.concurrency or self.num_prompts or 1
+        users = self.arrivals.users if isinstance(self.arrivals, ClosedLoop) else None
+        return self.concurrency or users or self.num_prompts or 1
+
+    @property
+    def load(self) -> tuple[float, str]:
+        """How hard it pushes the engine, and in what."""
+        try:
+            return load_of(msgspec.to_builtins(self))
+        except ValueError as error:
+            raise InputError(f"workload: {error}, no load that can be asked: give at most {MOST_LOAD:,.0f}") from error
+
+    @property
+    def in_flight(self) -> int | None:
+        """At the same time, of what was asked; None where it depends on how fast answers come."""
+        match self.arrivals:
+            case None | Burst() | ClosedLoop(think_seconds=0, pace_seconds=0):
+                return min(self.at_once, self.sessions or self.at_once)
+        return None
 
     @property
     def sessions(self) -> int | None:
@@ -167,8 +185,12 @@ class Point(msgspec.Struct, frozen=True):
     quality: Quality | None = None  # in place of the workload: how well the engine predicts a text
 
     @property
-    def concurrency(self) -> int:
-        return self.workload.at_once
+    def load(self) -> float:
+        return self.workload.load[0]
+
+    @property
+    def load_in(self) -> str:
+        return self.workload.load[1]
 
     @property
     def key(self) -> str:
@@ -218,7 +240,8 @@ def points(sweep: SweepFile) -> list[Point]:
     for chosen, document in zip(combined, documents(base, combined), strict=True):
         one = convert(document, _Varied, SECTIONS)
         for repeat in range(sweep.repeats):
-            words = label(chosen, varying) or f"{one.workload.at_once} at once"
+            load, unit = one.workload.load
+            words = label(chosen, varying, unit) or load_words(load, unit)
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
             found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe))

@@ -21,9 +21,11 @@ from engine_probe.run import Run, load
 from engine_probe.sweep.driven import Driven, read_driven
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.saturated import Reached
+from engine_probe.workload.load import AT_ONCE
 
 Pressure = Literal["free", "waits", "recomputes"]
 RECOMPUTES_SHARE = 0.1  # of all scheduled tokens
+LOAD_OR_REPEAT = re.compile(r"[\d.]+(e[+-]?\d+)? (at once|users|requests/s|in all|of \d+)|as the trace says")
 FAILED, SKIPPED = "failed", "skipped"
 
 
@@ -187,31 +189,31 @@ def finished(place: Path, point: Point) -> PointResult | Unwatched | Scored | No
 
 
 def interpretation(results: list[PointResult]) -> str:
-    """A sentence for each curve over concurrency; empty where the points show nothing."""
+    """A sentence for each curve over the load; empty where the points show nothing."""
     curves: dict[str, list[PointResult]] = {}
-    for result in sorted(results, key=lambda result: result.point.concurrency):
+    for result in sorted(results, key=lambda result: result.point.load):
         curves.setdefault(curve(result.point), []).append(result)
     sentences = []
     for name, whole in curves.items():
-        if len(curves) > 1 and len({result.point.concurrency for result in whole}) == 1:
+        if len(curves) > 1 and len({result.point.load for result in whole}) == 1:
             continue  # no curve, a single point of several
         facts = [fact for fact in (waiting(whole), preemption(whole), best(whole)) if fact]
         sentence = "; ".join(facts)
         start = f"{name}: " if name and len(curves) > 1 else ""
-        regions = region_sentences(curve_of(whole), "requests at once")
+        regions = region_sentences(curve_of(whole), whole[0].point.load_in)
         sentences.append(" ".join([f"{start}{sentence[:1].upper()}{sentence[1:]}.", *regions]))
     return "\n".join(sentences)
 
 
 def curve_of(results: list[PointResult]) -> Saturation:
     """The levels of one curve, the repeats of each together, read for knee, peak and regions."""
-    levels: dict[int, list[PointResult]] = {}
+    levels: dict[float, list[PointResult]] = {}
     for result in results:
-        levels.setdefault(result.point.concurrency, []).append(result)
+        levels.setdefault(result.point.load, []).append(result)
     return saturation([level_of(load, repeats) for load, repeats in levels.items()])
 
 
-def level_of(load: int, repeats: list[PointResult]) -> Level:
+def level_of(load: float, repeats: list[PointResult]) -> Level:
     rates = [result.output_tokens_per_s for result in repeats]
     return Level(
         load=load,
@@ -224,14 +226,16 @@ def level_of(load: int, repeats: list[PointResult]) -> Level:
 
 
 def curve(point: Point) -> str:
-    """What its points have in common beside concurrency and repetition."""
+    """What its points have in common beside the load and repetition."""
     words = point.label.split(", ")
-    return ", ".join(word for word in words if not re.fullmatch(r"\d+ (at once|of \d+)", word))
+    return ", ".join(word for word in words if not LOAD_OR_REPEAT.fullmatch(word))
 
 
 def waiting(whole: list[PointResult]) -> str:
     if first := next((result for result in whole if result.kv_pressure != "free"), None):
-        return f"the KV pool limits from {first.point.concurrency} requests at once"
+        if not first.point.load:
+            return "requests waited for KV blocks"
+        return f"the KV pool limits from {first.point.load:g} {first.point.load_in}"
     if not whole:
         return ""
     most = max(result.peak_kv_share for result in whole)
@@ -243,14 +247,15 @@ def preemption(whole: list[PointResult]) -> str:
     if not hit:
         return ""
     worst = max(hit, key=lambda result: result.recomputed_share)
-    return (
-        f"preemption begins at {hit[0].point.concurrency}, and at {worst.point.concurrency} requests "
-        f"{worst.recomputed_share:.0%} of the tokens were computed a second time"
-    )
+    twice = f"{worst.recomputed_share:.0%} of the tokens were computed a second time"
+    if not worst.point.load:
+        return f"requests were preempted, and {twice}"
+    unit = "requests" if worst.point.load_in == AT_ONCE else worst.point.load_in
+    return f"preemption begins at {hit[0].point.load:g}, and at {worst.point.load:g} {unit} {twice}"
 
 
 def best(whole: list[PointResult]) -> str:
-    if len({result.point.concurrency for result in whole}) < 2:  # nothing to compare with
+    if len({result.point.load for result in whole}) < 2:  # nothing to compare with
         return ""
     levels = curve_of(whole).levels  # the mean over the repeats of each
     top, last = max(levels, key=lambda level: level.output_tokens_per_s), levels[-1]

@@ -27,8 +27,10 @@ from engine_probe.sweep.result import (
     curve_of,
     interpretation,
 )
+from engine_probe.workload.load import AT_ONCE, IN_ALL, RATE, USERS
 
 REGION_STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload": "red"}
+LOAD_TITLES = {AT_ONCE: "at\nonce", USERS: "users", RATE: "requests\n/s", IN_ALL: "requests\nin all"}
 PRESSURE_STYLES = {"free": "green", "waits": "yellow", "recomputes": "red"}
 PRESSURES = (
     "KV pressure: free, no request waited for KV blocks; waits, some did; recomputes,\n"
@@ -54,12 +56,12 @@ def idle_line(found: Between) -> str:
 
 
 def show_results(results: list[Row], console: Console) -> None:
-    """A table for each curve over concurrency, what its words mean, and what they say."""
+    """A table for each curve over the load, what its words mean, and what they say."""
     results = [result for result in results if result.point.quality is None]  # those the report tells
     curves: dict[str, list[Row]] = {}
     for result in results:
         curves.setdefault(curve(result.point), []).append(result)
-    if all(len({row.point.concurrency for row in rows}) == 1 for rows in curves.values()):
+    if all(len({row.point.load for row in rows}) == 1 for rows in curves.values()):
         curves = {"": results}  # something else varies: one table, its points by name
     for name, rows in curves.items():
         if name:
@@ -85,8 +87,8 @@ def regions_of(rows: list[Row]) -> Saturation:
 
 def levels_of(rows: list[Row]) -> Iterator[list[Row]]:
     """Measured repeats of one point together; what has no figures is a row of its own."""
-    alike = sorted(rows, key=lambda row: row.point.concurrency)  # stable: points by name stay in their order
-    for _, same in groupby(alike, key=lambda row: (row.point.concurrency, curve(row.point))):
+    alike = sorted(rows, key=lambda row: row.point.load)  # stable: points by name stay in their order
+    for _, same in groupby(alike, key=lambda row: (row.point.load, curve(row.point))):
         level = list(same)
         measured: list[Row] = [row for row in level if isinstance(row, PointResult)]
         if measured:
@@ -101,7 +103,8 @@ def table_of(rows: list[Row]) -> Table:
     rates = column(pooled([[row.output_tokens_per_s for row in same] for same in measured if same]), "{:.1f}".format)
     firsts = column(pooled([[row.median_ttft_seconds for row in same] for same in measured if same]), seconds)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("point" if by_name else "at\nonce", justify="left" if by_name else "right")
+    title = "point" if by_name else LOAD_TITLES[rows[0].point.load_in]
+    table.add_column(title, justify="left" if by_name else "right")
     table.add_column(f"tokens\n/s {rates.reach}".rstrip(), justify="right")
     table.add_column(f"TTFT p50\n{firsts.reach}".rstrip(), justify="right")
     for title in ("running\nmean", "waiting\npeak", "KV\npeak", "pre-\nempted"):
@@ -114,7 +117,7 @@ def table_of(rows: list[Row]) -> Table:
     for level, same in zip(levels, measured, strict=True):
         first = level[0]
         region = [] if found is None else [region_cell(found, first)]
-        name = escape(first.point.label) if by_name else str(first.point.concurrency)
+        name = escape(first.point.label) if by_name else f"{first.point.load:g}"
         table.add_row(name, *([*next(means), *counts(same)] if same else no_figures(first)), *region)
     return table
 
@@ -125,7 +128,7 @@ def seconds(value: float) -> str:
 
 
 def region_cell(found: Saturation, row: Row) -> str:
-    load = row.point.concurrency
+    load = row.point.load
     kind = found.region(load)
     return f"[{REGION_STYLES[kind]}]{letter(found, load)}[/]" if kind and isinstance(row, PointResult) else "-"
 
