@@ -13,6 +13,7 @@ from engine_probe.errors import InputError
 from engine_probe.run import Run, load
 from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.axes import WORKLOAD
+from engine_probe.sweep.axes import label as label_of
 from engine_probe.sweep.document import put
 from engine_probe.sweep.events import Numbered
 from engine_probe.sweep.folders import place_of
@@ -64,7 +65,7 @@ class Seeker:
         document = msgspec.to_builtins(self._base.workload)
         name = self._adaptive.axis.removeprefix(WORKLOAD)
         put(document, name, value)
-        words = f"{value} at once" if name == "concurrency" else f"{name.rpartition('.')[2]} {value}"
+        words = label_of({self._adaptive.axis: value}, [self._adaptive.axis], self._base.load_in)
         again = f"{repeat + 1} of {self._repeats}" if repeat else ""
         label = ", ".join(word for word in (self.name, words, again) if word)
         workload = msgspec.convert(document, Workload)

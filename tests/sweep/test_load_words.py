@@ -92,7 +92,9 @@ def test_a_curve_over_rates_or_users_is_one_table_in_their_unit() -> None:
         for rate in (5.0, 20.5)
     ]
     assert {curve(row.point) for row in rates} == {""}
-    assert "The KV pool limits from 5 requests/s; preemption begins at 5, and at 5 requests/s 20%" in interpretation(rates)
+    assert "The KV pool limits from 5 requests/s; preemption begins at 5, and at 5 requests/s 20%" in interpretation(
+        rates
+    )
     assert "throughput is highest at 20.5 (2050.0 tokens/s)" in interpretation(rates)
     text = told(rates)
     assert "requests" in text.splitlines()[0]
