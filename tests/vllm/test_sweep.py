@@ -104,6 +104,12 @@ def test_what_vllm_refuses_ends_in_one_sentence_that_names_the_log(folder: Path)
     assert last.endswith("all the engine said is in narrow/engine.log")
 
 
+def descendants(process: int) -> list[int]:
+    """The processes that it started, and those that they did."""
+    listed = "".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
+    return [one for child in map(int, listed.split()) for one in (child, *descendants(child))]
+
+
 def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -> None:
     command = [sys.executable, "-m", "engine_probe", "sweep", "endless.toml", "--out", "endless"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
@@ -112,13 +118,14 @@ def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -
     while not list(point.glob("*/iterations.arrows")) and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(1)
+    engines = descendants(process.pid)
+    assert engines
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "interrupted" in said
     assert load(next(point.iterdir())).status == "cut"
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert not [line for line in listed.splitlines() if "engine_process endless" in line]
+    assert not [engine for engine in engines if Path(f"/proc/{engine}").exists()]
 
 
 @pytest.mark.slow
