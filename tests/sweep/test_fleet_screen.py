@@ -47,6 +47,14 @@ def test_a_terminal_has_a_line_for_every_engine_at_work() -> None:
     assert rest == "  1 waiting for another machine"
 
 
+def test_a_point_that_was_skipped_has_not_failed() -> None:
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    screen = FleetTerminal(TODO, console=console)
+    screen.show(Lane(0, Unmeasured(TODO[2].key, TODO[2], "skipped", "saturated at 2", exit_code=0)))
+    screen.show(Lane(0, row(1)))
+    assert console.file.getvalue().splitlines() == ["  · 4 at once: saturated at 2", "  ✗ 2 at once: no figures"]
+
+
 def test_elsewhere_every_line_names_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     screen = FleetPlain(TODO)
     for event in [*STORY, Lane(1, Words("noise\n")), Lane(1, row(1))]:

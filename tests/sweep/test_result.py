@@ -107,6 +107,14 @@ def test_the_table_fits_a_terminal_of_80_columns_and_names_what_is_incomplete() 
     assert "region" not in "".join(lines).lower()  # two levels show none
 
 
+def test_a_first_token_after_milliseconds_is_not_rounded_to_none() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_results([result(4, 80, median_ttft_seconds=0.00318), result(8, 160, median_ttft_seconds=1.5)], console)
+    text = console.export_text()
+    assert "3.18 ms" in text
+    assert "1.50 s" in text
+
+
 def test_enough_levels_show_their_region_and_how_sure_it_is() -> None:
     """10 tokens/s per request up to 8, level up to 16, then at once a quarter less."""
     rates = {1: 10, 2: 20, 4: 40, 8: 80, 12: 100, 16: 120, 24: 90, 32: 90}
