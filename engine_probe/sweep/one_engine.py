@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
@@ -21,12 +22,22 @@ from engine_probe.sweep.result import FAILED, Row, Unmeasured, row_at
 TICK_SECONDS = 1.0
 
 
+class Patience(msgspec.Struct, frozen=True):
+    """How long an engine may take; None: as long as it likes."""
+
+    start_seconds: float | None = None  # until its first point begins
+    point_seconds: float | None = None
+
+
+ENDLESS = Patience()
+
+
 def run_engine(
     engine: EngineSection,
     tasks: Iterator[Numbered],
     log: Path,
     force: bool = False,
-    seconds_each: float | None = None,
+    patience: Patience = ENDLESS,
     tick_seconds: float | None = None,
 ) -> Running:
     """Task after task on one engine; None as an event when a tick has passed and there is nothing to say.
@@ -37,7 +48,7 @@ def run_engine(
     task = next(tasks, None)
     if task is None:
         return None
-    watch, begun = None, 0.0
+    watch, begun = None, time.monotonic()
     ever_began = False
     try:
         with started(Job(engine, force), log) as process:
@@ -47,10 +58,15 @@ def run_engine(
                 match message:
                     case None | Scoring() if watch is not None:
                         yield watch.progress() if message is None else message
-                        if seconds_each is not None and time.monotonic() - begun > seconds_each:
-                            raise UnavailableError(f"given up after {seconds_each:g} s (point_seconds)")
+                        if is_over(patience.point_seconds, begun):
+                            raise UnavailableError(f"given up after {patience.point_seconds:g} s (point_seconds)")
                     case None | Said():
                         yield message
+                        if not ever_began and is_over(patience.start_seconds, begun):
+                            raise UnavailableError(
+                                f"given up after {patience.start_seconds:g} s without a first point (start_seconds); "
+                                f"all the engine said is in {log}"
+                            )
                     case Began():
                         begun, watch, ever_began = time.monotonic(), Watch(task[2]), True
                         yield Began(task[0])
@@ -74,6 +90,10 @@ def run_engine(
         lost = Unmeasured(task[2].name, task[1], FAILED, str(error), error.exit_code)
         yield Finished(task[0], lost)
         return lost
+
+
+def is_over(seconds: float | None, since: float) -> bool:
+    return seconds is not None and time.monotonic() - since > seconds
 
 
 def hand_over(process: EngineProcess, task: Numbered) -> None:

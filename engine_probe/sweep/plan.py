@@ -169,6 +169,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeats: Positive = 1
     interleave: bool = False  # all points once, then all again: what drifts meets them all alike
     quality: Quality | None = None  # a text that every engine is to predict, after its points
+    start_seconds: Annotated[float, msgspec.Meta(gt=0)] = 3600.0  # an engine without a first point by then is given up
     point_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1800.0  # a point that takes longer is given up
 
 

@@ -12,6 +12,7 @@ from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axis_end import AxisEnd
 from engine_probe.sweep.events import Discovered, Event, Finished, NeverBeganError, Numbered, Reused
 from engine_probe.sweep.folders import new_log, place_of
+from engine_probe.sweep.one_engine import Patience
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.result import FAILED, SKIPPED, Unmeasured, finished
 from engine_probe.sweep.resumed import check_grid, kept_of_search
@@ -98,11 +99,9 @@ class _Runner:
 
     def engine_after_engine(self, engine: EngineSection, tasks: Iterator[Numbered]) -> Generator[Event | Finished]:
         """Until all tasks are done; an engine that never began a point is not tried again."""
-        seconds_each = self.sweep.point_seconds
+        patience = Patience(self.sweep.start_seconds, self.sweep.point_seconds)
         try:
-            while (
-                yield from self.ways.start(engine, tasks, new_log(self.folder), self.force, seconds_each)
-            ) is not None:
+            while (yield from self.ways.start(engine, tasks, new_log(self.folder), self.force, patience)) is not None:
                 pass
         except NeverBeganError as error:
             for number, point, place in itertools.chain([error.task], tasks):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine_probe.sweep.events import Event, Numbered, Running
-from engine_probe.sweep.one_engine import run_engine
+from engine_probe.sweep.one_engine import Patience, run_engine
 from engine_probe.sweep.plan import EngineSection
 
 
@@ -15,7 +15,7 @@ class Ways(Protocol):
     """How groups of points, each for one engine, are measured."""
 
     def start(
-        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, seconds_each: float
+        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, patience: Patience
     ) -> Running:
         """Task after task on one engine, as `run_engine` does it."""
 
@@ -27,9 +27,9 @@ class Here:
     """In a process of this machine, one engine after the other."""
 
     def start(
-        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, seconds_each: float
+        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, patience: Patience
     ) -> Running:
-        return run_engine(engine, tasks, log, force, seconds_each)
+        return run_engine(engine, tasks, log, force, patience)
 
     def together(self, groups: Iterable[Iterator[Event]]) -> Iterator[Event]:
         for group in groups:

@@ -128,6 +128,24 @@ def test_a_point_that_hangs_is_given_up(sweep: SweepFile, engine, tmp_path: Path
     assert [row.reason for row in rows(hasty, tmp_path)] == ["given up after 0.1 s (point_seconds)"] * 2
 
 
+@pytest.mark.parametrize("doing", ["pass", """tell('{"type":"Said","text":"loading"}')"""])
+def test_an_engine_that_hangs_at_its_start_is_given_up_once(
+    sweep: SweepFile, engine, tmp_path: Path, doing: str
+) -> None:
+    """Silent, or saying again and again what it is at, faster than the ticks."""
+    engine(f"import time\nwhile True: {doing}; time.sleep(0.01)")
+    hasty = msgspec.structs.replace(sweep, start_seconds=0.3, axes={"workload.concurrency": [1, 2]})
+    told = "given up after 0.3 s without a first point (start_seconds); all the engine said is in "
+    assert [row.reason for row in rows(hasty, tmp_path)] == [f"{told}{tmp_path}/engine.log"] * 2
+    assert [path.name for path in tmp_path.glob("*.log")] == ["engine.log"]
+
+
+def test_an_engine_that_has_begun_a_point_has_started(sweep: SweepFile, engine, tmp_path: Path) -> None:
+    engine("""tell('{"type":"Began","number":0}'); import time; time.sleep(0.5); sys.exit(5)""")
+    hasty = msgspec.structs.replace(sweep, start_seconds=0.3, axes={"workload.concurrency": [1]})
+    assert "with exit code 5" in rows(hasty, tmp_path)[0].reason
+
+
 def test_while_it_is_silent_seconds_pass(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("""tell('{"type":"Said","text":"starting"}'); import time; time.sleep(0.5); sys.exit(1)""")
     seen = list(run_sweep(sweep, tmp_path, points(sweep)))

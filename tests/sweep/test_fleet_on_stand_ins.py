@@ -263,6 +263,28 @@ def test_an_engine_that_never_begins_is_started_once(
     assert len(list(out.glob("*.log"))) == 2
 
 
+def test_an_engine_that_hangs_at_its_start_is_given_up(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "ENGINE", "import time; time.sleep(60)")
+    told = list(events(msgspec.structs.replace(sweep, start_seconds=0.3), out, machines))
+    reasons = {row.reason for row in of(Unmeasured, told)}
+    assert {reason.partition(";")[0] for reason in reasons} == {
+        "given up after 0.3 s without a first point (start_seconds)"
+    }
+    assert {reason.rpartition(" in ")[2] for reason in reasons} == {str(path) for path in out.glob("*.log")}
+    assert len(of(Unmeasured, told)) == 4
+
+
+def test_a_place_that_nobody_gave_leaves_no_log(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object
+) -> None:
+    """The first machine is lost at once, so that it is avoided: the engine asks for a place again."""
+    machines.loses = nth("where", 1)
+    list(events(one_engine(sweep), out, machines))
+    assert [path.name for path in out.glob("*.log")] == ["engine.log"]
+
+
 def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
 ) -> None:
