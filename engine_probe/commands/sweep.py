@@ -106,10 +106,14 @@ def command(
 @contextmanager
 def here(found: list[Point], force: bool) -> Iterator[Ways]:
     from engine_probe.hardware import visible_gpus
-    from engine_probe.sweep.fit import check_cards
+    from engine_probe.sweep.fit import check_cards, check_host
     from engine_probe.sweep.ways import Here
+    from kernels_bench.processor import cpu
 
-    check_cards(found, visible_gpus())
+    gpus = visible_gpus()
+    check_cards(found, gpus)
+    if not gpus:
+        check_host(found, cpu().memory_bytes)
     check_version(force)
     yield Here()
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from engine_probe.engine.geometry import GIB
 from engine_probe.sweep.estimate import Estimate, engine_start, estimate, measured_bandwidth
-from engine_probe.sweep.fit import pool_tokens, tokens_at_once
+from engine_probe.sweep.fit import exceeds_host, pool_tokens, tokens_at_once
 from engine_probe.sweep.history import Past
 from engine_probe.sweep.plan import Point, SweepFile, Workload, points
 from engine_probe.sweep.requests_of import requests_of
@@ -20,24 +22,40 @@ from engine_probe.sweep.texts import texts
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 
 MINUTE, HOUR = 60, 3600
+TITLES = ("id", "point", "requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time,\npredicted")
+AT_LEAST = (
+    "≥: no less than reading all weights in each step takes, at the memory bandwidth measured here, nor than until the "
+    "last request can be asked."
+)
 
 
 def show_points(
     sweep: SweepFile, past: Sequence[Past], where: Path | None, hardware: dict[str, Any], console: Console
 ) -> None:
-    found = points(sweep)
+    found, predicted = points(sweep), texts(sweep)
     bandwidth = measured_bandwidth(hardware)
-    estimates = [estimate(point, past, bandwidth) for point in found]
+    host_bytes = None if where is None or hardware.get("gpus") else hardware["host"]["memory_bytes"]
+    too_large = {point.key for point in found if host_bytes is not None and exceeds_host(point, host_bytes)}
+    possible = [point for point in found if point.key not in too_large]
+    # Of a fleet nothing here says how fast it is.
+    guesses = {} if where is None else {point.key: estimate(point, past, bandwidth) for point in possible}
+    models = list(dict.fromkeys(point.engine.model for point in found))
+    rows = []
+    for point in found:
+        time = "cannot run" if point.key in too_large else time_cell(guesses.get(point.key))
+        rows.append([point.key, escape(point.label), *cells(point, past), time])
+    rows += [[text.key, escape(text.label), *"-----"] for text in predicted]
+    told = [number for number in range(len(TITLES)) if any(row[number] != "-" for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for title in ("id", "model", "point"):
-        table.add_column(title, no_wrap=title != "point")
-    for title in ("requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time,\npredicted"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for point, guess in zip(found, estimates, strict=True):
-        table.add_row(*cells(point, past), time_cell(guess))
-    predicted = texts(sweep)
-    for text in predicted:
-        table.add_row(text.key, text.engine.model, text.label, *"-----")
+    for number in told:
+        if TITLES[number] == "point":
+            table.add_column("point", overflow="fold")
+        else:
+            table.add_column(TITLES[number], justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[number] for number in told))
+    if len(models) == 1:  # of several each label says which
+        console.print(f"Model: {models[0]}", soft_wrap=True, markup=False)
     console.print(table)
     engines = [len(list(group)) for _, group in groupby(found, key=lambda point: point.engine.spec)]
     console.print(
@@ -47,8 +65,27 @@ def show_points(
     if sweep.quality is not None:
         told = f"{sweep.quality.text} in windows of {sweep.quality.window:,} tokens; its time is not predicted"
         console.print(f"After its points each engine predicts a text: {told}.", soft_wrap=True)
-    for line in said(found, estimates, past, where, len(engines), sweep):
+    for line in said(possible, [guesses.get(point.key) for point in possible], past, where, len(engines), sweep):
         console.print(line)
+    if host_bytes is not None and too_large:
+        console.print(
+            f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "
+            f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU."
+        )
+    for line in not_here(found, sweep):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def not_here(found: Sequence[Point], sweep: SweepFile) -> list[str]:
+    """Files that a run would refuse to begin without."""
+    asked = dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in found)
+    named = [("workload.prompts.path", path) for path in asked if path is not None]
+    named += [("quality.text", sweep.quality.text)] if sweep.quality else []
+    return [
+        f"There is no file {path} here: a run needs it; name yours with --set {name}=FILE."
+        for name, path in named
+        if not Path(path).expanduser().is_file()
+    ]
 
 
 def said(
@@ -72,7 +109,7 @@ def said(
         starting = starting or "; starting engines comes on top"
         lines.append(f"Predicted: {at_least}{duration(total)} for {len(known)} of {len(found)} points{starting}.")
     if any(guess.basis == "at least" for guess in known):
-        lines.append("≥: no less than reading all weights in each step takes, at the memory bandwidth measured here.")
+        lines.append(AT_LEAST)
     if any(guess.basis != "at least" for guess in known):
         lines.append(f"~: from what the same engine measured on such hardware before, below {where}.")
     if len(known) < len(found):
@@ -89,7 +126,7 @@ def cells(point: Point, past: Sequence[Past]) -> list[str]:
     pool = pool_tokens(point) or pool_before(point, past)
     asked = None if work.in_flight is None else tokens_at_once(point, work.in_flight)
     share = "-" if pool is None or asked is None else f"{asked / pool:.0%}"
-    return [point.key, point.engine.model, point.label, length(requests_of(work)), lengths(work), length(asked), share]
+    return [length(requests_of(work)), lengths(work), length(asked), share]
 
 
 def lengths(work: Workload) -> str:

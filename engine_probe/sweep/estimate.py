@@ -16,7 +16,7 @@ from engine_probe.engine.geometry import GIB, geometry
 from engine_probe.errors import InputError
 from engine_probe.sweep.history import Past
 from engine_probe.sweep.plan import Point
-from engine_probe.workload.arrivals import Constant, OpenLoop
+from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop
 
 CACHED_BYTES = GIB  # weights of fewer bytes may come out of a cache
 
@@ -44,16 +44,30 @@ def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) ->
         return Estimate(limited(tokens / rate, point), "this engine at other loads")
     if (least := reading_weights(point, bandwidth)) is not None:
         return Estimate(limited(least, point), "at least")
+    if arriving(point):
+        return Estimate(limited(0.0, point), "at least")
     return None
 
 
 def limited(seconds: float, point: Point) -> float:
     """By the last arrival, and by the sweep file."""
+    seconds, most = max(seconds, arriving(point)), point.stop.seconds
+    return seconds if most is None else min(seconds, most)
+
+
+def arriving(point: Point) -> float:
+    """Seconds before which the last request cannot be asked, however fast answers come."""
     arrivals, sessions, stop = point.workload.arrivals, point.workload.sessions, point.stop
-    to_the_end = stop.requests is None and stop.steady is None
-    if isinstance(arrivals, OpenLoop | Constant) and sessions is not None and to_the_end:
-        seconds = max(seconds, sessions / arrivals.request_rate)
-    return seconds if stop.seconds is None else min(seconds, stop.seconds)
+    if sessions is None or stop.requests is not None or stop.steady is not None:
+        return 0.0
+    match arrivals:
+        case OpenLoop() | Constant():
+            return sessions / arrivals.request_rate
+        case ClosedLoop():
+            rounds, user = divmod(sessions - 1, arrivals.users)
+            spread = min(arrivals.spread_seconds, arrivals.pace_seconds)  # a wider one is later still
+            return rounds * arrivals.pace_seconds + spread * user / arrivals.users
+    return 0.0
 
 
 def alike(one: Point, other: Point) -> bool:

@@ -88,6 +88,22 @@ def check_cards(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
         check_pool(point, weights, held)
 
 
+def check_host(found: Sequence[Point], memory_bytes: int) -> None:
+    """Refuse weights that a machine without GPUs cannot hold: its engine would be killed while it loads them."""
+    for point in found:
+        if exceeds_host(point, memory_bytes):
+            raise InputError(
+                f"{point.label}: the weights of {point.engine.model} take {(weights_bytes(point) or 0) / GIB:.1f} GiB, "
+                f"and this machine has no GPU and {memory_bytes / GIB:.1f} GiB of memory: use a smaller model or type, "
+                "or a machine with GPUs"
+            )
+
+
+def exceeds_host(point: Point, memory_bytes: int) -> bool:
+    weights = weights_bytes(point)
+    return weights is not None and weights > memory_bytes
+
+
 def check_pool(point: Point, weights: float | None, held_bytes: float) -> None:
     """vLLM refuses to start where its pool cannot hold one request of the longest length."""
     longest = point.engine.arguments.get("max_model_len")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from engine_probe.commands.sweep import command
 from engine_probe.engine.geometry import GIB
 from engine_probe.errors import InputError
-from engine_probe.sweep.dry_run import duration
+from engine_probe.sweep.dry_run import duration, show_points
 from engine_probe.sweep.estimate import (
     Bandwidth,
     Estimate,
@@ -22,10 +24,11 @@ from engine_probe.sweep.estimate import (
     fewest_steps,
     measured_bandwidth,
 )
-from engine_probe.sweep.fit import check_cards
+from engine_probe.sweep.fit import check_cards, check_host
 from engine_probe.sweep.history import Past, points_of, same_hardware
-from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.workload.arrivals import OpenLoop
+from engine_probe.sweep.plan import EngineSection, Point, Workload, points
+from engine_probe.sweep.read import find_sweep, read_sweep
+from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
 from engine_probe.workload.dataset import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
@@ -184,6 +187,55 @@ def test_what_two_cards_hold_together_is_not_refused_and_without_a_card_nothing_
     halved = asked(1, engine=EngineSection("llama-3.1-8b", {"max_model_len": 131072, "tensor_parallel_size": 2}))
     check_cards([halved], [card(24), card(24)])
     check_cards([halved], [])
+
+
+def test_weights_that_a_host_without_gpus_cannot_hold_are_refused_by_a_run() -> None:
+    large = asked(1, engine=EngineSection("falcon-40b"))
+    check_host([large], int(80 * GIB))
+    with pytest.raises(
+        InputError, match=r"the weights of falcon-40b take 76.9 GiB, and this machine has no GPU and 24"
+    ):
+        check_host([large], int(24 * GIB))
+
+
+def test_a_dry_run_shows_what_cannot_run_here_without_a_time() -> None:
+    sweep = read_sweep("concurrency_falcon_40b", ["workload.concurrency=[1, 10]"])
+    console = Console(width=80, file=StringIO(), record=True)
+    hardware = {"gpus": [], "host": {"memory_bytes": int(24 * GIB)}}
+    show_points(sweep, [], Path("runs"), hardware, console)
+    told = console.export_text(clear=False)
+    assert told.count("cannot run ") == 3  # two points, and the sentence below
+    assert "2 points cannot run here: the weights take more than this machine's 24.0 GiB" in told
+    assert "without a time" not in told
+    show_points(sweep, [], None, {}, console)  # of a fleet
+    assert console.export_text().count("cannot run") == 3
+
+
+def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_named() -> None:
+    console = Console(width=80, file=StringIO(), record=True)
+    hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}}
+    show_points(read_sweep("h100_alpaca"), [], Path("runs"), hardware, console)
+    lines = console.export_text().splitlines()
+    assert lines[0] == "Model: llama-3.1-8b"
+    assert sum(" users, " in line and " of 3 " in line for line in lines) == 12
+    assert any("no file alpaca_data.json here" in line and "--set workload.prompts.path=FILE" in line for line in lines)
+
+
+def test_users_who_keep_a_pace_take_their_time_however_fast_answers_come() -> None:
+    """The last of 800 is the 16th question of the last of 50 users, who began 39.2 s after the first."""
+    paced = ClosedLoop(50, pace_seconds=40.0, spread_seconds=40.0)
+    point = Point(LLAMA, Workload(128, 100, num_prompts=800, arrivals=paced))
+    found = estimate(point, [], None)
+    assert found is not None
+    assert found.basis == "at least"
+    assert found.seconds == pytest.approx(15 * 40 + 39.2)
+    assert estimate(msgspec.structs.replace(point, stop=Stop(requests=5)), [], None) is None
+
+
+def test_the_shipped_paced_sweep_takes_the_hour_that_it_tells() -> None:
+    seconds = [found.seconds for point in points(read_sweep("h100_alpaca")) if (found := estimate(point, [], None))]
+    assert sum(seconds) / 60 == pytest.approx(59.9, abs=0.1)
+    assert "about an hour" in find_sweep("h100_alpaca").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize(
