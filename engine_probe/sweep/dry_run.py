@@ -45,15 +45,15 @@ def show_points(
         time = "cannot run" if point.key in too_large else time_cell(guesses.get(point.key))
         rows.append([point.key, escape(point.label), *cells(point, past), time])
     rows += [[text.key, escape(text.label), *"-----"] for text in predicted]
-    told = [number for number in range(len(TITLES)) if any(row[number] != "-" for row in rows)]
+    filled = [number for number in range(len(TITLES)) if any(row[number] != "-" for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for number in told:
+    for number in filled:
         if TITLES[number] == "point":
             table.add_column("point", overflow="fold")
         else:
             table.add_column(TITLES[number], justify="right" if number else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(row[number] for number in told))
+        table.add_row(*(row[number] for number in filled))
     if len(models) == 1:  # of several each label says which
         console.print(f"Model: {models[0]}", soft_wrap=True, markup=False)
     console.print(table)
