@@ -9,7 +9,6 @@ import msgspec
 from engine_probe.report.charts import Chart, Lines, Mark, Series
 from engine_probe.report.html import Html, element, grid, joined
 from engine_probe.report.references import Beside, Reference
-from engine_probe.report.sweep_charts import Curve
 
 TITLES = ("figure", "at", "published", "measured", "measured / published", "settings that differ", "doubts")
 PUBLISHED_COLOUR = 6
@@ -21,22 +20,22 @@ def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:
         return chart
     mine = [each for each in found if each.figure.chart == chart.title]
     for each in mine:
-        differs = "; other settings" if each.differs else ""
         if each.published.at is None:
-            mark = Mark(named(each.curve, f"published{differs}"), each.published.value)
+            mark = Mark(named(each), each.published.value)
             chart = msgspec.structs.replace(chart, marks=[*chart.marks, mark])
     dots: dict[str, dict[float, float]] = {}
     for each in mine:
         if each.published.at is not None:
-            label = named(each.curve, f"published{'; other settings' if each.differs else ''}")
-            dots.setdefault(label, {})[each.published.at] = each.published.value * each.figure.scale
+            dots.setdefault(named(each), {})[each.published.at] = each.published.value * each.figure.scale
     for label, values in dots.items():
         chart = with_dots(chart, label, values)
     return chart
 
 
-def named(curve: Curve, words: str) -> str:
-    return curve.named(words)
+def named(each: Beside) -> str:
+    """With the settings that are its own: several figures of one model may be published for one load."""
+    own = "".join(f", {name} {value}" for name, value in each.published.setting.items())
+    return each.curve.named(f"published{own}{'; other settings' if each.differs else ''}")
 
 
 def with_dots(chart: Lines, label: str, values: dict[float, float]) -> Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,13 @@ def weights_gib(_: Curve, run: Run, __: float | None) -> float | None:
     return None if not each or None in each else sum(each) / 2**30
 
 
+def peak_output_tokens_per_s(curve: Curve, run: Run, _: float | None) -> float | None:
+    """Of the loads that were measured, repeats averaged."""
+    measured = at_load(lambda each: each.summary.output_tokens_per_s)
+    known = [measured(curve, run, load) for load in {each.load for each in curve.figures}]
+    return max((each for each in known if each is not None), default=None)
+
+
 def failed(figures: Any) -> float | None:
     lost = sum(figures.summary.requests_other.values())
     asked = lost + figures.summary.requests_answered
@@ -86,6 +94,7 @@ FIGURES: dict[str, Figure] = {
     "output_tokens_per_s": Figure(
         "output tokens/s", "{:,.4g}".format, THROUGHPUT, at_load(lambda each: each.summary.output_tokens_per_s)
     ),
+    "peak_output_tokens_per_s": Figure("peak output tokens/s", "{:,.4g}".format, "", peak_output_tokens_per_s),
     "peak_kv_share": Figure(
         "KV peak", "{:.0%}".format, OCCUPANCY, at_load(lambda each: each.summary.peak_kv_share), 100
     ),
@@ -196,10 +205,44 @@ def differences(setting: dict[str, str | int], run: Run) -> Iterator[str]:
     gpus = run.facts.get("hardware", {}).get("gpus") or []
     workload = run.facts.get("workload") or {}
     parallel = run.facts["engine"]["arguments"].get("parallel_config") or {}
-    here: dict[str, Any] = {**workload, **parallel, "gpu": gpus[0].get("name", "") if gpus else "no GPU"}
+    here: dict[str, Any] = {
+        **workload,
+        **parallel,
+        "gpu": gpus[0].get("name", "") if gpus else "no GPU",
+        "precision": precision(run.facts),
+    }
+    same: dict[str, Callable[[Any, Any], bool]] = {"gpu": same_gpu, "precision": same_precision}
     for name, value in setting.items():
         mine = here.get(name)
         if mine is None:
             yield f"{name} not told here"
-        elif not (str(value).lower() in str(mine).lower().split(", ")[0] if name == "gpu" else mine == value):
+        elif not same.get(name, same_value)(mine, value):
             yield f"{name} {mine} for {value}"
+
+
+def precision(facts: dict[str, Any]) -> str | None:
+    """The method of quantization and the type that most of the weights are kept in; without one, the model's type."""
+    told = facts["engine"]["arguments"].get("model_config") or {}
+    if "quantization" not in told:
+        return None
+    if told["quantization"] is None:
+        return str(facts["model"]["dtype"])
+    kept: dict[str, int] = {}
+    for rank in facts.get("loaded") or []:
+        for dtype, held in rank["dtypes"].items():
+            kept[dtype] = kept.get(dtype, 0) + held
+    return " in ".join((str(told["quantization"]), *sorted(kept, key=lambda dtype: -kept[dtype])[:1]))
+
+
+def same_value(mine: Any, value: Any) -> bool:
+    return bool(mine == value)
+
+
+def same_gpu(mine: Any, value: Any) -> bool:
+    """Whole words: an L40S is no L4."""
+    return re.search(rf"\b{re.escape(str(value))}\b", str(mine), re.IGNORECASE) is not None
+
+
+def same_precision(mine: Any, value: Any) -> bool:
+    """A word of it: vLLM calls a method by its kernels, too, as awq_marlin."""
+    return str(value).lower() in re.split(r"[ _]", str(mine).lower())

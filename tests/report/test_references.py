@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import write_sweep
+from recorded import facts, ran, write_run, write_sweep
 
 from engine_probe.commands.report import command
 from engine_probe.engine.catalogue import catalogue_names
-from engine_probe.report.references import read_reference, shipped
+from engine_probe.report.references import differences, read_reference, shipped
+from engine_probe.run import load
 
 MADE = """
 title = "A toy"
@@ -92,12 +93,79 @@ def test_loads_that_count_something_else_are_not_mixed(sweep: Path, tmp_path: Pa
     assert charts(tmp_path / "page.html")["Time to first token"]["series"][-1]["values"][4] == 40
 
 
+def test_figures_of_one_model_at_one_load_are_told_apart_by_their_own_settings(sweep: Path, tmp_path: Path) -> None:
+    more = MADE[MADE.rindex("[[figures]]") :].replace("value = 40", 'value = 30\nsetting = { precision = "awq" }')
+    (tmp_path / "toy.toml").write_text(MADE + more)
+    assert report(sweep, "--reference", tmp_path / "toy.toml", "--html", tmp_path / "page.html").exit_code == 0
+    first, second = charts(tmp_path / "page.html")["Time to first token"]["series"][-2:]
+    assert (first["label"], first["values"][4]) == ("published; other settings", 40)
+    assert (second["label"], second["values"][4]) == ("published, precision awq; other settings", 30)
+
+
+def test_a_peak_without_a_load_is_held_against_the_best_load_that_was_measured(sweep: Path, tmp_path: Path) -> None:
+    peak = MADE.replace("saturation_point", "peak_output_tokens_per_s").replace("value = 9", "value = 100")
+    (tmp_path / "toy.toml").write_text(peak)
+    drawn = report(sweep, "--reference", tmp_path / "toy.toml", "--html", tmp_path / "page.html").output
+    throughput = charts(tmp_path / "page.html")["Throughput and its regions"]
+    assert throughput.get("marks", []) == []  # it is no load
+    most = max(value for value in throughput["series"][0]["values"] if value is not None)
+    (row,) = (line.split() for line in drawn.splitlines() if line.startswith("peak output tokens/s"))
+    assert row[3:6] == ["-", "100", f"{most:,.4g}"]
+
+
+BF16, INT8, AWQ = {"bfloat16": 900, "float32": 1}, {"int8": 800, "bfloat16": 100}, {"int32": 500, "float16": 90}
+
+
+@pytest.mark.parametrize(
+    ("quantization", "kept", "asked", "told"),
+    [
+        (None, BF16, "bfloat16", []),
+        (None, BF16, "awq", ["precision bfloat16 for awq"]),
+        ("awq_marlin", AWQ, "awq", []),
+        ("awq_marlin", AWQ, "bfloat16", ["precision awq_marlin in int32 for bfloat16"]),
+        ("compressed-tensors", INT8, "int8", []),
+        (
+            "compressed-tensors",
+            {"float8_e4m3fn": 9},
+            "int8",
+            ["precision compressed-tensors in float8_e4m3fn for int8"],
+        ),
+        ("gptq", None, "int8", ["precision gptq for int8"]),  # nobody counted the weights
+        ("unknown", None, "int8", ["precision not told here"]),
+    ],
+)
+def test_a_precision_is_what_the_engine_says_and_what_its_weights_are_kept_in(
+    tmp_path: Path, quantization: str | None, kept: dict[str, int] | None, asked: str, told: list[str]
+) -> None:
+    run = load(write_run(tmp_path / "run", ran(1)))
+    arguments = {} if quantization == "unknown" else {"model_config": {"quantization": quantization}}
+    run.facts["engine"]["arguments"] = arguments
+    run.facts["loaded"] = None if kept is None else [{"dtypes": kept}, {"dtypes": kept}]
+    assert list(differences({"precision": asked}, run)) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "same"),
+    [
+        ("NVIDIA L40S", "L40S", True),
+        ("NVIDIA L40S", "L4", False),
+        ("NVIDIA L4", "L4", True),
+        ("NVIDIA H100 NVL", "H100 NVL", True),
+    ],
+)
+def test_a_card_is_not_another_whose_name_begins_alike(tmp_path: Path, name: str, asked: str, same: bool) -> None:
+    run = load(write_run(tmp_path / "run", ran(1), {**facts(), "hardware": {"gpus": [{"name": name}]}}))
+    assert list(differences({"gpu": asked}, run)) == ([] if same else [f"gpu {name} for {asked}"])
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_what_is_shipped_says_where_it_is_from_and_names_models_that_exist(name: str) -> None:
     found = read_reference(name)
     assert found.source
     assert found.doubt
     assert {figure.model for figure in found.figures} <= set(catalogue_names())
+    told = [(each.model, each.what, each.at, str(each.setting)) for each in found.figures]
+    assert len(told) == len(set(told))  # one would hide the other in its chart
 
 
 @pytest.mark.parametrize(
