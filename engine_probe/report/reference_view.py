@@ -33,9 +33,12 @@ def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:
 
 
 def named(each: Beside) -> str:
-    """With the settings that are its own: several figures of one model may be published for one load."""
-    own = "".join(f", {name} {value}" for name, value in each.published.setting.items())
-    return each.curve.named(f"published{own}{'; other settings' if each.differs else ''}")
+    return each.curve.named(f"published{own_settings(each)}{'; other settings' if each.differs else ''}")
+
+
+def own_settings(each: Beside) -> str:
+    """Several figures of one model may be published for one load."""
+    return "".join(f", {name} {value}" for name, value in each.published.setting.items())
 
 
 def with_dots(chart: Lines, label: str, values: dict[float, float]) -> Lines:
@@ -58,7 +61,7 @@ def with_dots(chart: Lines, label: str, values: dict[float, float]) -> Lines:
 def reference_rows(found: Sequence[Beside]) -> list[list[str]]:
     return [
         [
-            each.curve.named(each.figure.words),
+            each.curve.named(each.figure.words + own_settings(each)),
             "-" if each.published.at is None else f"{each.published.at:g}",
             each.figure.form(each.published.value),
             "not measured" if each.measured is None else each.figure.form(each.measured),

@@ -97,6 +97,7 @@ def test_figures_of_one_model_at_one_load_are_told_apart_by_their_own_settings(s
     more = MADE[MADE.rindex("[[figures]]") :].replace("value = 40", 'value = 30\nsetting = { precision = "awq" }')
     (tmp_path / "toy.toml").write_text(MADE + more)
     assert report(sweep, "--reference", tmp_path / "toy.toml", "--html", tmp_path / "page.html").exit_code == 0
+    assert "TTFT p50, ms, precision awq" in (tmp_path / "page.html").read_text()
     first, second = charts(tmp_path / "page.html")["Time to first token"]["series"][-2:]
     assert (first["label"], first["values"][4]) == ("published; other settings", 40)
     assert (second["label"], second["values"][4]) == ("published, precision awq; other settings", 30)
