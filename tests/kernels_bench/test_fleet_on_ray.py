@@ -71,6 +71,7 @@ def test_two_nodes_measure_themselves_and_stand_in_one_table(cluster: Any, cache
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_node_that_dies_is_a_row_and_the_others_go_on(cluster: Any) -> None:
     doomed = cluster.add_node(**cluster.small)
     said: list[str] = []
@@ -93,6 +94,7 @@ def test_a_node_that_dies_is_a_row_and_the_others_go_on(cluster: Any) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_ctrl_c_stops_every_node_and_keeps_what_each_had_finished(cluster: Any) -> None:
     heard: set[str] = set()
 

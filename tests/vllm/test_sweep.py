@@ -181,6 +181,7 @@ requests = 3
 """
 
 
+@pytest.mark.slow
 def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder: Path) -> None:
     """With tolerances that any machine meets: whether it stops is tested here, how well it judges elsewhere."""
     text = SWEEP.replace("output_len = 64", "output_len = 64\nnum_prompts = 4000").replace("[1, 8, 16]", "[8, 9, 10]")
