@@ -173,7 +173,7 @@ def test_tensor_parallel_one_against_two(folder: Path) -> None:
 
 STOPPING = """
 [stop]
-seconds = 60
+seconds = 15
 steady = { within = 0.5, after_seconds = 1 }
 saturated = { growth = 50, levels = 1 }
 [warm_up]
