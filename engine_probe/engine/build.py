@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine_probe.engine.amx import amx_requested
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
 from engine_probe.engine.cores import bind_ranks
@@ -39,7 +40,8 @@ def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[st
     except ImportError as error:
         raise UnavailableError(_why_no_vllm(error)) from error
     try:
-        return LLM(**arguments)
+        with amx_requested():
+            return LLM(**arguments)
     except Exception as error:  # whatever stops an engine becomes one sentence, its cause chained
         raise startup_error(spec.model, error) from error
 

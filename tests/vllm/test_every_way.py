@@ -21,6 +21,7 @@ SMALL = {"block_size": 32, "num_gpu_blocks_override": 64, "max_model_len": 512, 
 BEGIN = """
 import sys
 if __name__ == "__main__":
+    from engine_probe.engine.amx import amx_requested
     from engine_probe.engine.build import build_llm, llm_arguments
     from engine_probe.engine.spec import EngineSpec
     import vllm
@@ -54,7 +55,8 @@ SERVER = (
                 break  # as a client that hangs up
         return told
     async def serve():
-        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**llm_arguments(EngineSpec("tiny", arguments), print)))
+        with amx_requested():
+            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**llm_arguments(EngineSpec("tiny", arguments), print)))
         first = [answer(engine, "a%d" % i, prompt, 1000) for i, prompt in enumerate(prompts)]
         told = sum(await asyncio.gather(*first))
         await asyncio.sleep(0.6)  # nothing to do for a while, as servers have
