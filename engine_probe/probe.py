@@ -12,7 +12,7 @@ from typing import Any
 
 from engine_probe.errors import IncompleteRecordingWarning, InputError, UnavailableError
 from engine_probe.hardware import hardware_facts
-from engine_probe.hook import engine, worker
+from engine_probe.hook import engine, versions, worker
 from engine_probe.hook.scheduler import SchedulerHook, attached
 from engine_probe.record.folder import AnyPath, RunFolder
 from engine_probe.record.recorder import Recorder
@@ -43,7 +43,7 @@ class Probe:
         self._sampler = Sampler(self.recorder, telemetry)
 
     def __enter__(self) -> Probe:
-        engine.check_version(self._force)
+        versions.check_version(self._force)
         self._core = engine.find_core(self._engine)
         if (scheduler := self._core.scheduler) in attached:
             raise InputError("this engine already has a probe on it: leave the other `with` block first")

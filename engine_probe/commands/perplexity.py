@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands.places import make_folder
-from engine_probe.hook.engine import check_version
+from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
     from rich.console import Console

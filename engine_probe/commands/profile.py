@@ -15,7 +15,7 @@ import click
 
 from engine_probe.commands.places import Results, open_results
 from engine_probe.errors import UnavailableError
-from engine_probe.hook.engine import check_version
+from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands.places import Results, open_results
-from engine_probe.hook.engine import check_version
+from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point, SweepFile

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine_probe.errors import InputError, UnsupportedVersionError
+from engine_probe.errors import InputError
 from engine_probe.hook.memory import look_at_all
-from engine_probe.hook.versions import SUPPORTED_TEXT, installed_vllm, is_supported
-
-
-def check_version(force: bool) -> None:
-    """Refuse a vLLM whose inside these hooks were not written against, unless the user insists."""
-    found = installed_vllm()
-    if found is None or force or is_supported(found[1]):
-        return
-    raise UnsupportedVersionError(
-        f"{found[0]} {found[1]} is not among the versions the probe knows ({SUPPORTED_TEXT}): "
-        "install one of those, or consent with force=True (--force) and check the figures"
-    )
+from engine_probe.hook.versions import installed_vllm
 
 
 def find_core(engine: Any) -> Any:

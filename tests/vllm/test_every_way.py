@@ -226,12 +226,12 @@ def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_pa
 
 def test_an_unknown_vllm_is_consented_to_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from engine_probe.errors import UnsupportedVersionError
-    from engine_probe.hook import engine
+    from engine_probe.hook import versions
 
-    monkeypatch.setattr(engine, "installed_vllm", lambda: ("vllm", "0.99.1"))
+    monkeypatch.setattr(versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
     with pytest.raises(UnsupportedVersionError, match=r"vllm 0\.99\.1 .*0\.28 to 0\.33.*--force"):
-        engine.check_version(force=False)
-    engine.check_version(force=True)
+        versions.check_version(force=False)
+    versions.check_version(force=True)
     assert FORCE_VARIABLE == "ENGINE_PROBE_FORCE"
 
 
