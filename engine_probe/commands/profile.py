@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine_probe.commands.options import ENGINE, EngineCommand, under
 from engine_probe.commands.places import Results, open_results
 from engine_probe.errors import UnavailableError
 from engine_probe.hook.versions import check_version
@@ -30,20 +31,35 @@ PLAIN_SECONDS = 10.0
 RATE = click.FloatRange(min=0, min_open=True)
 
 
-@click.command("profile", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--model", default="smollm2", show_default=True, help="Embedded, from the catalogue, a folder, org/name.")
-@click.option("--num-prompts", type=click.IntRange(1), default=32, show_default=True, help="Requests in all.")
-@click.option("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all at once].")
-@click.option("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
-@click.option("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
-@click.option(
-    "--request-rate", type=RATE, default=math.inf, help="Requests per second, Poisson [default: all at once]."
+engine, workload, arrivals, output = map(under, (ENGINE, "Workload", "Arrivals", "Output"))
+
+
+@click.command(
+    "profile",
+    cls=EngineCommand,
+    epilog="Example: engine_probe profile --model tiny --num-prompts 64 --max-num-seqs 8 --enforce-eager",
 )
-@click.option("--burstiness", type=RATE, default=1.0, show_default=True, help="Below 1 in clusters, above evenly.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same prompts.")
-@click.option("--out", metavar="FOLDER", help="New folder, or URI as of sweep [default: runs/profile-<time>].")
-@click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
-@click.argument("engine_arguments", nargs=-1, type=click.UNPROCESSED)
+@engine(
+    "--model",
+    default="smollm2",
+    show_default=True,
+    help="An embedded model (smollm2, tiny), a name from `engine_probe models`, a folder, or org/name.",
+)
+@engine("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
+@workload("--num-prompts", type=click.IntRange(1), default=32, show_default=True, help="Number of requests.")
+@workload("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
+@workload("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
+@workload("--seed", type=int, default=0, show_default=True, help="The same seed gives the same prompts.")
+@arrivals("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all].")
+@arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all arrive at once].")
+@arrivals(
+    "--burstiness",
+    type=RATE,
+    default=1.0,
+    show_default=True,
+    help="How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
+)
+@output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
 def command(
     model: str,
     num_prompts: int,
@@ -55,13 +71,12 @@ def command(
     seed: int,
     out: str | None,
     force: bool,
-    engine_arguments: tuple[str, ...],
+    engine_arguments: dict[str, object],
 ) -> None:
-    """Measure one point on a real engine, and record every iteration.
+    """Measure one workload on a real engine, record every iteration, and say what limited it.
 
-    Any vLLM engine argument follows under its own name, as --block-size 32 or --tensor-parallel-size 2.
+    Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
     """
-    from engine_probe.engine.arguments import parse_arguments
     from engine_probe.engine.build import check_model
     from engine_probe.sweep.checks import check_length
     from engine_probe.sweep.plan import EngineSection, Point, Workload
@@ -69,20 +84,19 @@ def command(
     from engine_probe.workload.arrivals import OpenLoop
     from kernels_bench.processor import cpu
 
-    arguments = parse_arguments(engine_arguments, "profile")
     check_model(model)
-    arrivals = None if math.isinf(request_rate) else OpenLoop(request_rate, burstiness)
+    arriving = None if math.isinf(request_rate) else OpenLoop(request_rate, burstiness)
     workload = Workload(
         input_len,
         output_len,
         concurrency=max_concurrency or num_prompts,
         num_prompts=num_prompts,
-        arrivals=arrivals,
+        arrivals=arriving,
         seed=seed,
     )
-    check_length(workload, arguments.get("max_model_len"))
+    check_length(workload, engine_arguments.get("max_model_len"))
     check_version(force)
-    point = Point(EngineSection(model, arguments), workload, label=model)
+    point = Point(EngineSection(model, engine_arguments), workload, label=model)
     check_plans([point], cpu().memory_bytes)
     results = open_results(None, out or str(Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"))
     try:
