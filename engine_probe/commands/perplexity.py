@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands.options import ENGINE, EngineCommand, under
-from engine_probe.commands.places import make_folder
+from engine_probe.commands.places import INTERRUPTED, make_folder
 from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
@@ -85,27 +85,30 @@ def command(
     """
     import msgspec
 
-    from engine_probe.engine.build import check_model
     from engine_probe.quality.spec import Quality
     from engine_probe.quality.text import read_text
+    from engine_probe.sweep.checks import check_engine
     from engine_probe.sweep.plan import EngineSection, Point, Workload
     from engine_probe.sweep.texts import check_predictor
 
-    check_model(model)
+    asked_of = EngineSection(model, engine_arguments)
+    check_engine(asked_of.spec, "perplexity")
     told = {"text": text, "window": window, "overlap": overlap, "windows": windows, "lines": lines, "bos": bos}
     asked = msgspec.convert(told, Quality)
     asked.check("--")
     read_text(asked, "--text ")
-    asked_of = EngineSection(model, engine_arguments)
     check_predictor(asked_of, asked, "--")
     check_version(force)
     folder = out or Path("runs") / f"perplexity-{datetime.now():%Y%m%dT%H%M%S}"
-    make_folder(folder)
+    results = make_folder(folder)
     try:
         measure(Point(asked_of, Workload(), label="perplexity", quality=asked), folder, force)
     except KeyboardInterrupt:
-        click.echo(f"interrupted: nothing is kept of a text that was not read to its end; see {folder}", err=True)
-        sys.exit(130)
+        results.discard()
+        click.echo("interrupted before the whole text was scored: nothing is kept", err=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        results.close()
     sys.exit(show(folder))
 
 

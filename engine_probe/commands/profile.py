@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine_probe.commands.numbers import SEED, Number
 from engine_probe.commands.options import ENGINE, EngineCommand, under
-from engine_probe.commands.places import Results, open_results
+from engine_probe.commands.places import INTERRUPTED, Results, holds_steps, open_results
 from engine_probe.errors import UnavailableError
 from engine_probe.hook.versions import check_version
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point
 
 RECORDING = "recording"
-INTERRUPTED = 130  # what a shell gives for Ctrl-C
 TICK_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
-RATE = click.FloatRange(min=0, min_open=True)
+RATE = Number(min=0, min_open=True, infinite=True)
+SHAPE = Number(min=0, min_open=True)
 
 
 engine, workload, arrivals, output = map(under, (ENGINE, "Workload", "Arrivals", "Output"))
@@ -49,12 +50,12 @@ engine, workload, arrivals, output = map(under, (ENGINE, "Workload", "Arrivals",
 @workload("--num-prompts", type=click.IntRange(1), default=32, show_default=True, help="Number of requests.")
 @workload("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
 @workload("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
-@workload("--seed", type=int, default=0, show_default=True, help="The same seed gives the same prompts.")
+@workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts.")
 @arrivals("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all].")
 @arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all arrive at once].")
 @arrivals(
     "--burstiness",
-    type=RATE,
+    type=SHAPE,
     default=1.0,
     show_default=True,
     help="How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
@@ -77,14 +78,12 @@ def command(
 
     Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
     """
-    from engine_probe.engine.build import check_model
-    from engine_probe.sweep.checks import check_length
+    from engine_probe.sweep.checks import check_engine, check_lengths
     from engine_probe.sweep.plan import EngineSection, Point, Workload
     from engine_probe.sweep.plan_memory import check_plans
     from engine_probe.workload.arrivals import OpenLoop
     from kernels_bench.processor import cpu
 
-    check_model(model)
     arriving = None if math.isinf(request_rate) else OpenLoop(request_rate, burstiness)
     workload = Workload(
         input_len,
@@ -94,21 +93,31 @@ def command(
         arrivals=arriving,
         seed=seed,
     )
-    check_length(workload, engine_arguments.get("max_model_len"))
-    check_version(force)
     point = Point(EngineSection(model, engine_arguments), workload, label=model)
+    check_engine(point.engine.spec, "profile")
+    check_lengths(point)
+    check_version(force)
     check_plans([point], cpu().memory_bytes)
     results = open_results(None, out or str(Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"))
     try:
         measure(point, results.folder, force)
         code = show(results)
     except KeyboardInterrupt:
-        told = f"interrupted: what ran is recorded in {results.told}, up to the last quarter of a second"
-        click.echo(told, err=True)
+        show_interrupted(results)
         code = INTERRUPTED
     finally:
         results.close()
     sys.exit(code)
+
+
+def show_interrupted(results: Results) -> None:
+    """Summarise what was recorded; where nothing was, leave nothing behind."""
+    if not holds_steps(results.folder):
+        results.discard()
+        click.echo("interrupted before anything was recorded", err=True)
+        return
+    click.echo(f"interrupted: what ran until then is recorded in {results.told}", err=True)
+    show(results)
 
 
 def measure(point: Point, folder: Path, force: bool) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from engine_probe.engine.argument_types import Declared, check_value, declarations
+from engine_probe.engine.argument_types import Declared, check_number, check_value, declarations
 from engine_probe.errors import InputError
 
 # Where each supported vLLM declares them, and the class that does.
@@ -70,6 +70,7 @@ def check_arguments(arguments: Mapping[str, object], where: str = "engine argume
             raise InputError(f"{where}: vLLM has no engine argument {name}{hint}")
         if name in declared:
             check_value(declared[name], name, value, where)
+        check_number(name, value, where)
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:

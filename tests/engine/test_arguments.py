@@ -95,13 +95,13 @@ class TestWithASmallVllm:
 
     def test_a_command_line_becomes_names_and_values(self) -> None:
         line = "--max-num-seqs=32 --kv_cache_dtype=fp8 --enforce-eager"
-        line += " --no-enable-prefix-caching --block-size=-1"
+        line += " --no-enable-prefix-caching --block-size=16"
         assert parse_arguments(line.split()) == {
             "max_num_seqs": 32,
             "kv_cache_dtype": "fp8",
             "enforce_eager": True,
             "enable_prefix_caching": False,
-            "block_size": -1,
+            "block_size": 16,
         }
 
     def test_vllms_short_forms_are_read_off_its_parser(self) -> None:
