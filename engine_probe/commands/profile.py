@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 RECORDING = "recording"
 TICK_SECONDS = 0.25
-PLAIN_SECONDS = 10.0
 RATE = Number(min=0, min_open=True, infinite=True)
 SHAPE = Number(min=0, min_open=True)
 
@@ -148,36 +147,37 @@ def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
 def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     from rich.live import Live
 
+    from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.record.follow import Moment
-    from engine_probe.report.live import LiveView
+    from engine_probe.report.live import FittingLine, LiveView
     from engine_probe.sweep.messages import Said
 
     work = point.workload
-    title = f"{point.label}: {work.requests} requests, {work.at_once} at once, {work.input_len} tokens in"
-    view = LiveView(f"{title}, {work.output_len} out", work.output_tokens or 1)
+    title = f"{point.label} · {work.requests} requests · {work.at_once} in flight"
+    view = LiveView(f"{title} · {work.input_len} + {work.output_len} tokens", work.output_tokens or 1)
     with Live(view, console=console, refresh_per_second=4, transient=True):
         for event in events:
             match event:
                 case Said(text):
                     view.say(text)
+                case Starting():
+                    phases = [*worth_telling(event.finished), event.phase]
+                    view.start([(phase.name, phase.seconds) for phase in phases], event.share)
+                case Started():
+                    console.print(FittingLine(event.words), style="dim")
                 case Moment():
                     view.add(event)
 
 
 def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
-    """Not a terminal: a line for what begins, and one now and then."""
-    from engine_probe.record.follow import Moment
-    from engine_probe.sweep.messages import Said
-    from engine_probe.sweep.screen import live_line
+    """Not a terminal: a line for what begins and ends, and one now and then."""
+    from engine_probe.sweep.events import Finished
+    from engine_probe.sweep.screen import PlainScreen
 
-    told = 0.0
-    for event in events:
-        match event:
-            case Said(text):
-                console.print(text)
-            case Moment() if event.seconds - told >= PLAIN_SECONDS:
-                told = event.seconds
-                console.print(f"  {live_line(point, event)}", soft_wrap=True)
+    with PlainScreen([point]) as screen:
+        for event in events:
+            if not isinstance(event, Finished):
+                screen.show(event)
 
 
 def show(results: Results) -> int:

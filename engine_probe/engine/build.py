@@ -18,6 +18,7 @@ from engine_probe.engine.embedded import EMBEDDED, place_of, silent
 from engine_probe.engine.geometry import geometry
 from engine_probe.engine.pool import pool_in_bytes
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.engine.startup import startup_error
 from engine_probe.errors import InputError, UnavailableError
 
@@ -33,6 +34,7 @@ def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[st
     `say` hears about what takes longer than two seconds before vLLM itself starts to talk.
     """
     arguments = llm_arguments(spec, say)
+    say(IMPORTING)
     _choose_process(multiprocess)
     bind_ranks(spec.arguments)
     try:

@@ -86,6 +86,12 @@ class RunFolder:
         self.save()
 
 
+def add_facts(folder: Path, **facts: Any) -> None:
+    """Add facts to the `run.json` of a closed recording, atomically."""
+    written = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    RunFolder(folder, {**written, **facts}).save()
+
+
 def clock_anchor() -> dict[str, int | str]:
     """Where the monotonic clock stands against the wall clock, to the microsecond or so it takes to ask."""
     before = time.monotonic_ns()

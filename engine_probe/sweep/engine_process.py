@@ -43,7 +43,6 @@ OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are 
 
 def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
     """Every task as it comes, on one warm engine, each recorded into a folder of its own."""
-    tell(Said(f"starting vLLM on {job.engine.model}"))
     llm = build_llm(job.engine.spec, say=lambda text: tell(Said(text)))
     for number, task in enumerate(tasks):
         point = task.point
