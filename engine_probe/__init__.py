@@ -1,7 +1,14 @@
 """engine_probe: what a vLLM engine really does, iteration by iteration.
 
+    import os
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # before vllm is imported: the engine in this process
+    from vllm import LLM
+    from engine_probe import Probe
+
+    llm = LLM("a/model")
     with Probe(llm, out="runs/first") as probe:
         llm.generate(prompts, params)
+    probe.run.summary().ttft.p50_ms
     probe.run.iterations.to_pandas()
 
 Importing this loads neither torch, vllm nor pyarrow and changes nothing.

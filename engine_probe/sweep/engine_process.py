@@ -85,7 +85,7 @@ def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bo
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     known = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
-    with Probe(llm, task.folder, force=force, **known) as probe:
+    with Probe(llm, task.folder, facts=known, force=force) as probe:
         steady = SteadyWatch(point.stop.steady, probe.recorder) if point.stop.steady else None
         with failures_told(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady)
