@@ -1,31 +1,37 @@
-# A Python or a flavour that somebody names is held against the .venv that is there; else dates tell enough.
-ifneq ($(ENGINE_PROBE_FLAVOUR)$(PYTHON),)
+# A Python or a flavour that somebody names is held against the .venv that is there, and one whose set-up was cut off is
+# made again; else dates tell enough.
+ifneq ($(ENGINE_PROBE_FLAVOUR)$(PYTHON)$(shell test -s .venv.lock && echo cut off),)
 NAMED := $(if $(PYTHON),--this-python)
-.PHONY: .venv/.engine-probe-ready
+.PHONY: .venv/.engine-probe-ready .venv/.engine-probe-sweep-ready
 endif
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && exit; done; echo python3)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
+# What a sweep needs, and what everything else needs beside it.
+SWEEP_READY := .venv/.engine-probe-sweep-ready
 READY := .venv/.engine-probe-ready
-SETUP := tools/environment.py $(wildcard tools/bootstrap/*.py)
+SETUP := pyproject.toml tools/environment.py $(wildcard tools/bootstrap/*.py tools/locks/*.txt)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml $(SETUP)
+$(SWEEP_READY): $(SETUP)
 	@$(PYTHON) tools/environment.py $(NAMED)
 
-sweep: $(READY) ## set up, then profile the embedded model on the real vLLM
+$(READY): $(SETUP)
+	@$(PYTHON) tools/environment.py --dev $(NAMED)
+
+sweep: $(SWEEP_READY) ## set up, then profile the embedded model on the real vLLM
 	@$(BIN)/python -m engine_probe sweep $(ARGS)
 
 # One run with arrivals in time, and the embedded sweep: what the notebooks open. A folder that is there is kept.
 recordings: runs/anatomy runs/knee ## what the notebooks open: a run and a sweep (two minutes)
 
-runs/anatomy: | $(READY)
+runs/anatomy: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe profile --model smollm2 --num-prompts 72 --request-rate 3 --input-len 160 --output-len 48 \
 		--seed 1 --out $@ --block-size 32 --num-gpu-blocks-override 97 --max-model-len 512 --max-num-batched-tokens 512 --enforce-eager
 
-runs/knee: | $(READY)
+runs/knee: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe sweep smoke --out $@
 
 test: $(READY) ## set up, then the everyday test suite
@@ -49,7 +55,13 @@ types: $(READY) ## mypy --strict on the product packages
 wheel: $(READY) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel
 
+lock: $(READY) ## resolve tools/locks anew from pyproject.toml
+	@$(BIN)/python tools/lock.py
+
+measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results/set_up.md (needs a quiet machine)
+	@$(BIN)/python tools/measure_set_up.py $(ARGS)
+
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot test test-slow test-versions lint types wheel clean
+.PHONY: help sweep recordings screenshot test test-slow test-versions lint types wheel lock measure-set-up clean

@@ -1,18 +1,20 @@
-"""Makes `.venv` with engine_probe, torch and the vLLM that fits this machine. Standard library only.
+"""Make `.venv` with engine_probe, torch and the vLLM that fits this machine. Standard library only.
 
-    python3 tools/environment.py [--this-python]
+    python3 tools/environment.py [--dev] [--this-python]
 
-Exit 0: `.venv` is complete. Exit 2 or 3, with one sentence: what is wrong and what to do about it, and no half-made
-`.venv` left behind. Everything pip and uv said is in `.venv.log`. ENGINE_PROBE_FLAVOUR=cpu or cuda overrides what is
-detected; with --this-python a `.venv` of another Python version is refused.
+Without --dev it installs what a sweep needs; with --dev also what the tests, linters and notebooks need.
+Exit 0: `.venv` is complete. Exit 2 or 3, with one sentence: what is wrong and what to do about it; no half-made
+`.venv` is left behind. Everything uv and pip print is in `.venv.log`. With --this-python a `.venv` of another Python
+version is refused. ENGINE_PROBE_FLAVOUR=cpu or cuda overrides what is detected; ENGINE_PROBE_INSTALLER=pip does
+without uv.
 """
 
 import sys
 
 # Any Python can parse this file, even 2.7, so that an old one is told that it is too old.
-if not (3, 11) <= sys.version_info[:2] < (3, 14):
+if not (3, 11) <= sys.version_info[:2] < (3, 15):
     sys.stderr.write(
-        "set-up: %s is Python %d.%d, but engine_probe needs 3.11, 3.12 or 3.13: install one and name it, "
+        "set-up: %s is Python %d.%d, but engine_probe needs 3.11, 3.12, 3.13 or 3.14: install one and name it, "
         "as in `make PYTHON=python3.12 test`\n" % (sys.executable, sys.version_info[0], sys.version_info[1])
     )
     sys.exit(3)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.errors import EngineProbeError
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
@@ -52,21 +51,6 @@ class NeverBeganError(EngineProbeError):
 
 
 Event = (
-    Said
-    | Starting
-    | Started
-    | Began
-    | Scoring
-    | Reused
-    | Moment
-    | Row
-    | Discovered
-    | Waiting
-    | Placed
-    | Moved
-    | Words
-    | Left
-    | Lane
-    | None
+    Said | Began | Scoring | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Left | Lane | None
 )
 Running = Generator["Event | Finished", None, Unmeasured | None]

@@ -1,4 +1,4 @@
-"""Where things lie in a checkout, and the one sentence that ends a failed set-up."""
+"""The paths of a checkout, and the error that ends a set-up with one sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class SetupError(Exception):
-    """One sentence for the person at the keyboard, and the exit code."""
+    """One sentence for the user, and the exit code."""
 
     def __init__(self, sentence: str, exit_code: int = 3) -> None:
         super().__init__(sentence)
@@ -18,7 +18,7 @@ class SetupError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where things lie in a checkout."""
+    """The paths of one checkout."""
 
     root: Path
 
@@ -30,41 +30,38 @@ class Place:
     def python(self) -> Path:
         return self.venv / "bin" / "python"
 
+    def locks(self, flavour: str, dev: bool) -> list[Path]:
+        """Return the lock files, complete lists of exact versions made by `make lock`."""
+        return [self.root / "tools" / "locks" / f"{name}.txt" for name in [flavour, "dev"][: 1 + dev]]
+
     @property
     def log(self) -> Path:
-        """Beside the environment, which goes when a set-up fails."""
+        """Lies beside the environment, which is removed when a set-up fails."""
         return self.root / ".venv.log"
 
-    @property
-    def stamp(self) -> Path:
-        """Written last: an environment with this file is complete."""
-        return self.venv / ".engine-probe-ready"
-
-    @property
-    def unfinished(self) -> Path:
-        """Lies there while packages are written: an environment with this file holds half of something."""
-        return self.venv / ".engine-probe-unfinished"
+    def stamp(self, dev: bool) -> Path:
+        """Return the file written last: an environment with it is complete, for development or for sweeps."""
+        return self.venv / (".engine-probe-ready" if dev else ".engine-probe-sweep-ready")
 
     @property
     def lock(self) -> Path:
+        """Held while a set-up runs; not empty while `.venv` is half made or half updated."""
         return self.root / ".venv.lock"
 
     @property
-    def making(self) -> bool:
-        """Whether a set-up that made `.venv` has not come to its end: what is there of it is ours, and half-made."""
+    def half_made(self) -> bool:
         return self.lock.exists() and self.lock.stat().st_size > 0
 
-    def mark_making(self, begun: bool) -> None:
-        self.lock.write_text("making .venv\n" if begun else "", encoding="utf-8")
+    def mark_half_made(self, begun: bool) -> None:
+        self.lock.write_text("writing .venv\n" if begun else "", encoding="utf-8")
 
     def remove_half_made(self) -> bool:
-        """Nothing half-written is left behind; an environment that was whole before stays."""
-        if not (self.venv.exists() and (self.making or self.unfinished.exists())):
+        """Remove a half-written `.venv` and tell whether there was one. Keep a complete one."""
+        if not (self.venv.exists() and self.half_made):
             return False
-        with suppress(OSError):  # a full disk has no room for the mark, and is what this frees
-            self.mark_making(True)
-        shutil.rmtree(self.venv)
-        self.mark_making(False)
+        with suppress(FileNotFoundError):  # an installer that was just killed may still be removing files
+            shutil.rmtree(self.venv)
+        self.mark_half_made(False)
         return True
 
 

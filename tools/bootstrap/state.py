@@ -1,4 +1,4 @@
-"""What `.venv` holds already, and whether that is what pyproject.toml asks for."""
+"""Compare what `.venv` holds with what the checkout asks for."""
 
 from __future__ import annotations
 
@@ -8,38 +8,28 @@ import re
 import sys
 import tomllib
 
-from bootstrap.flavour import FLAVOUR_VARIABLE, OTHER_VLLM, TESTED, TRAPS
+from bootstrap.flavour import FLAVOUR_VARIABLE, OTHER_VLLM, TESTED
 from bootstrap.place import Place, SetupError
 
-# Packages, what pip unpacks on its way, and room for the embedded model.
+# Packages, what is unpacked on the way, and room for the embedded model.
 NEEDED_GIB = {"cpu": 6, "cuda": 12}
 NEEDED_GIB_FOR_UPDATE = 1
-# What a change of must lead to a new installation: the rest of pyproject.toml is tools' configuration.
-INSTALLED_SECTIONS = (
-    "name",
-    "version",
-    "requires-python",
-    "dependencies",
-    "optional-dependencies",
-    "scripts",
-    "entry-points",
-)
 
 
-def recipe(place: Place, flavour: str) -> str:
-    """Changes when an environment made from an earlier pyproject.toml will not do any more."""
+def recipe(place: Place, flavour: str, dev: bool) -> str:
+    """Return a digest that changes when an environment made earlier no longer suffices."""
     try:
         pyproject = tomllib.loads((place.root / "pyproject.toml").read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{place.root / 'pyproject.toml'} is not valid TOML: {error}; mend that line", 2) from error
-    project = pyproject["project"]
-    sections = {name: project.get(name) for name in INSTALLED_SECTIONS}
-    sections.update(build=pyproject["build-system"], vllm=TESTED[flavour], without=TRAPS, python=venv_python(place))
-    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+    # The rest of pyproject.toml configures tools, and needs no new installation.
+    parts = [pyproject["build-system"], pyproject["project"], venv_python(place)]
+    parts += [path.read_text(encoding="utf-8") for path in place.locks(flavour, dev)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def venv_python(place: Place) -> str:
-    """The version of an environment that is there, such as 3.11, else of the one about to be made."""
+    """Return the Python version of the environment, such as 3.11, or of the one about to be made."""
     try:
         settings = (place.venv / "pyvenv.cfg").read_text(encoding="utf-8")
     except OSError:
@@ -48,15 +38,21 @@ def venv_python(place: Place) -> str:
     return found.group(1) if found else f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def is_ready(place: Place, wanted: str) -> bool:
+def is_ready(place: Place, wanted: str, dev: bool) -> bool:
     try:
-        return place.stamp.read_text(encoding="utf-8").strip() == wanted and place.python.exists()
+        return not place.half_made and place.stamp(dev).read_text().strip() == wanted and place.python.exists()
     except OSError:
         return False
 
 
+def write_stamp(place: Place, wanted: str, dev: bool) -> None:
+    partial = place.stamp(dev).with_suffix(".partial")
+    partial.write_text(wanted + "\n", encoding="utf-8")
+    partial.replace(place.stamp(dev))
+
+
 def installed_version(place: Place, distribution: str) -> str:
-    """The version that `.venv` holds, or nothing."""
+    """Return the version that `.venv` holds, or an empty string."""
     folder_name = distribution.replace("-", "_")
     for folder in place.venv.glob(f"lib/python*/site-packages/{folder_name}-*.dist-info"):
         return folder.name.removesuffix(".dist-info").removeprefix(folder_name + "-")
@@ -64,7 +60,7 @@ def installed_version(place: Place, distribution: str) -> str:
 
 
 def refuse_other_python(place: Place) -> None:
-    """A Python that was asked for by name is not quietly another one."""
+    """Refuse to use another Python than the one that was named."""
     asked, there = f"{sys.version_info[0]}.{sys.version_info[1]}", venv_python(place)
     if asked != there:
         raise SetupError(f"{place.venv} was made with Python {there}, and {asked} is asked for: remove it first", 2)
