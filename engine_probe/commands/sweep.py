@@ -162,12 +162,15 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
 
 def exit_code(rows: list[Row]) -> int:
     """0 when every point is measured, 1 when some are; when none is, why, and the code of that."""
+    from engine_probe.sweep.engine_failures import NOT_TRIED
     from engine_probe.sweep.result import SKIPPED, Unmeasured
 
     lost = [row for row in rows if isinstance(row, Unmeasured) and row.status != SKIPPED]
     if lost and len(lost) == len(rows):
-        click.echo(f"engine_probe: {lost[-1].reason}", err=True)
-        return lost[-1].exit_code
+        tried = [row for row in lost if not row.reason.startswith(NOT_TRIED)]
+        last = (tried or lost)[-1]
+        click.echo(f"engine_probe: {last.reason}", err=True)
+        return last.exit_code
     return 1 if lost else 0
 
 

@@ -30,6 +30,7 @@ class Finished(msgspec.Struct, frozen=True):
 
     number: int
     row: Row
+    engine_died: bool = False  # at this point, which is why it has no figures
 
 
 class Discovered(msgspec.Struct, frozen=True):

@@ -156,13 +156,13 @@ class Fleet:
             if text := stand.write(told.words):
                 yield Words(text)
             match told.event:
-                case Finished(number, row):
+                case Finished(number, row, engine_died):
                     assert stand.task is not None
                     _, point, place = stand.task
                     yield from self._collect(worker, told.files, place)
                     if isinstance(row, Unmeasured):
                         row = msgspec.structs.replace(row, reason=row.reason.replace(told.log, str(stand.log)))
-                    yield Finished(number, msgspec.structs.replace(row, point=point))
+                    yield Finished(number, msgspec.structs.replace(row, point=point), engine_died)
                     given = stand.task = next(tasks, None)
                 case Over() if stand.task is None:
                     return

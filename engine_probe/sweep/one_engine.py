@@ -32,6 +32,10 @@ class Patience(msgspec.Struct, frozen=True):
 ENDLESS = Patience()
 
 
+class GivenUpError(UnavailableError):
+    """A point took too long; the engine was well."""
+
+
 def run_engine(
     engine: EngineSection,
     tasks: Iterator[Numbered],
@@ -59,7 +63,7 @@ def run_engine(
                     case None | Scoring() if watch is not None:
                         yield watch.progress() if message is None else message
                         if is_over(patience.point_seconds, begun):
-                            raise UnavailableError(f"given up after {patience.point_seconds:g} s (point_seconds)")
+                            raise GivenUpError(f"given up after {patience.point_seconds:g} s (point_seconds)")
                     case None | Said():
                         yield message
                         if not ever_began and is_over(patience.start_seconds, begun):
@@ -88,7 +92,7 @@ def run_engine(
         if not ever_began:
             raise NeverBeganError(str(error), error.exit_code, task) from error
         lost = Unmeasured(task[2].name, task[1], FAILED, str(error), error.exit_code)
-        yield Finished(task[0], lost)
+        yield Finished(task[0], lost, engine_died=not isinstance(error, GivenUpError))
         return lost
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE
 from engine_probe.sweep.axes import WORKLOAD
 from engine_probe.sweep.document import RESULT_FILE, put
+from engine_probe.sweep.engine_failures import NOT_TRIED
 from engine_probe.sweep.folders import place_of
 from engine_probe.sweep.plan import Point, SweepFile, Workload, points
 from engine_probe.sweep.result import Row, finished
@@ -44,14 +45,22 @@ def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
 
 
 def finished_rows(folder: Path) -> list[dict[str, Any]]:
-    """As they stand in `sweep.json`; none where the folder has none yet."""
+    """Return the rows of measured points from `sweep.json`; none where the folder has none yet."""
+    return rows_of(folder, lambda row: row["status"] == COMPLETE and row["id"])
+
+
+def untried_ids(folder: Path) -> set[str]:
+    """Return the points that an earlier run gave up untried: their turn comes before that of those that died."""
+    return {row["id"] for row in rows_of(folder, lambda row: str(row.get("reason", "")).startswith(NOT_TRIED))}
+
+
+def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
     path = folder / RESULT_FILE
     if not path.exists():
         return []
     try:
-        rows = json.loads(path.read_bytes())["points"]
-        return [row for row in rows if row["status"] == COMPLETE and row["id"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [row for row in json.loads(path.read_bytes())["points"] if wanted(row)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is not what a sweep writes ({type(error).__name__}: {error}), so nobody can go on there: "
             "name another folder with --out"

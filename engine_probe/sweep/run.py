@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.errors import UnavailableError
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axis_end import AxisEnd
+from engine_probe.sweep.engine_failures import EngineFailures
 from engine_probe.sweep.events import Discovered, Event, Finished, NeverBeganError, Numbered, Reused
 from engine_probe.sweep.folders import new_log, place_of
 from engine_probe.sweep.one_engine import Patience
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.result import FAILED, SKIPPED, Unmeasured, finished
-from engine_probe.sweep.resumed import check_grid, kept_of_search
+from engine_probe.sweep.resumed import check_grid, kept_of_search, untried_ids
 from engine_probe.sweep.seek import Seeker
 from engine_probe.sweep.standing import Standing
 from engine_probe.sweep.ways import HERE, Ways
@@ -28,7 +30,7 @@ def run_sweep(
 
     `todo` holds the points of a grid; a search adds its own as it goes. Points whose recording in `folder` is
     complete are read, not measured again. One process per engine; a point that fails is a row with its reason, and
-    the sweep goes on behind it.
+    the sweep goes on behind it, unless engines die the same way again and again (`engine_failures.py`).
     """
     runner = _Runner(sweep, folder, todo, force, ways, Standing(folder, sweep))
     if sweep.adaptive is not None:
@@ -38,10 +40,11 @@ def run_sweep(
         yield from ways.together([runner.searched(sweep.adaptive, base) for base in bases])
         return
     check_grid(folder, todo)
+    untried = untried_ids(folder)
     yield from runner.known()
     runner.standing.save()  # not before: what an earlier run wrote there holds until all of it is read
     axis_end = AxisEnd(sweep.stop.saturated, todo, runner.standing.rows)
-    yield from ways.together([runner.measured(group, axis_end) for group in runner.groups()])
+    yield from ways.together([runner.measured(group, axis_end) for group in runner.groups(untried)])
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class _Runner:
     force: bool
     ways: Ways
     standing: Standing
+    failures: EngineFailures = field(default_factory=EngineFailures)
 
     def known(self) -> Iterator[Event]:
         """What was measured before."""
@@ -61,24 +65,28 @@ class _Runner:
                 yield Reused(number)
                 yield row
 
-    def groups(self) -> list[list[Numbered]]:
-        """What is left, by engine."""
+    def groups(self, first: Collection[str] = ()) -> list[list[Numbered]]:
+        """What is left, by engine; those with these ids first."""
         found: dict[EngineSpec, list[Numbered]] = {}
         for number, point in enumerate(self.todo):
             if number not in self.standing.rows:
                 found.setdefault(point.engine.spec, []).append((number, point, place_of(self.folder, point)))
-        return list(found.values())
+        by_turn = [sorted(group, key=lambda numbered: numbered[1].key not in first) for group in found.values()]
+        return sorted(by_turn, key=lambda group: group[0][1].key not in first)
 
     def measured(self, group: list[Numbered], axis_end: AxisEnd) -> Iterator[Event]:
-        """Those of one engine, and then those that turned out not to be needed."""
+        """Those of one engine, and then those that were left out."""
         skipped: list[Finished] = []
 
         def needed() -> Iterator[Numbered]:
-            for number, point, place in group:
-                if (reason := axis_end.reason_to_skip(point)) is None:
-                    yield number, point, place
-                else:
+            for task in group:
+                number, point, place = task
+                if reason := axis_end.reason_to_skip(point):
                     skipped.append(Finished(number, Unmeasured(place.name, point, SKIPPED, reason, exit_code=0)))
+                elif reason := self.failures.reason_not_to_try(point):
+                    skipped.append(failed(task, reason))
+                else:
+                    yield task
 
         yield from self.run(group[0][1].engine, needed())
         yield from self.standing.noted(iter(skipped))
@@ -95,14 +103,24 @@ class _Runner:
         yield Discovered(seeker.name, adaptive, seeker.found, seeker.problem)
 
     def run(self, engine: EngineSection, tasks: Iterator[Numbered]) -> Iterator[Event]:
-        return self.standing.noted(self.engine_after_engine(engine, tasks))
+        return self.standing.noted(self.failures.watched(engine.spec, self.engine_after_engine(engine, tasks)))
 
     def engine_after_engine(self, engine: EngineSection, tasks: Iterator[Numbered]) -> Generator[Event | Finished]:
         """Until all tasks are done; an engine that never began a point is not tried again."""
+        if reason := self.failures.reason_not_to_start(engine.spec):
+            for task in tasks:
+                yield failed(task, reason)
+            return
         patience = Patience(self.sweep.start_seconds, self.sweep.point_seconds)
         try:
             while (yield from self.ways.start(engine, tasks, new_log(self.folder), self.force, patience)) is not None:
                 pass
         except NeverBeganError as error:
-            for number, point, place in itertools.chain([error.task], tasks):
-                yield Finished(number, Unmeasured(place.name, point, FAILED, str(error), error.exit_code))
+            self.failures.failed_to_start(engine.spec, str(error))
+            for task in itertools.chain([error.task], tasks):
+                yield failed(task, str(error), error.exit_code)
+
+
+def failed(task: Numbered, reason: str, exit_code: int = UnavailableError.exit_code) -> Finished:
+    number, point, place = task
+    return Finished(number, Unmeasured(place.name, point, FAILED, reason, exit_code))

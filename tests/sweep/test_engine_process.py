@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from engine_probe.engine import out_of_memory
-from engine_probe.sweep import engine_lifetime, one_engine
 from engine_probe.sweep.messages import Said
 from engine_probe.sweep.plan import SweepFile, points
-from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Unmeasured
 from engine_probe.sweep.run import run_sweep
-
-TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
-
-
-@pytest.fixture
-def sweep() -> SweepFile:
-    return msgspec.structs.replace(read_sweep("smoke"), repeats=1)
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> object:
-    """Lets these lines be the engine's process."""
-    real = subprocess.Popen
-
-    def plant(lines: str) -> None:
-        def popen(command: list[str], **how: object) -> subprocess.Popen[bytes]:
-            return real([sys.executable, "-c", TELL + lines, *command[1:]], **how)
-
-        monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
-
-    monkeypatch.setattr(one_engine, "TICK_SECONDS", 0.05)
-    return plant
 
 
 def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:
@@ -114,7 +88,8 @@ def test_an_engine_that_never_began_is_started_once(sweep: SweepFile, engine, tm
 def test_a_point_that_ends_its_engine_is_a_row_and_the_next_gets_a_new_one(
     sweep: SweepFile, engine, tmp_path: Path
 ) -> None:
-    engine("""tell('{"type":"Began","number":0}'); sys.exit(1)""")
+    every_time_another = "print('Error:', *('abcdefghij'[int(digit)] for digit in str(os.getpid())), flush=True)"
+    engine(f"""tell('{{"type":"Began","number":0}}'); {every_time_another}; sys.exit(1)""")
     lost = rows(sweep, tmp_path)
     assert [row.id for row in lost] == [point.key for point in points(sweep)]
     assert len(list(tmp_path.glob("*.log"))) == len(points(sweep))
