@@ -1,7 +1,14 @@
 """engine_probe: what a vLLM engine really does, iteration by iteration.
 
+    import os
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # before vllm is imported: the engine in this process
+    from vllm import LLM
+    from engine_probe import Probe
+
+    llm = LLM("a/model")
     with Probe(llm, out="runs/first") as probe:
         llm.generate(prompts, params)
+    probe.run.summary().ttft.p50_ms
     probe.run.iterations.to_pandas()
 
 Importing this loads neither torch, vllm nor pyarrow and changes nothing.
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
     from engine_probe.report.swept import Swept, load_sweep
     from engine_probe.run import Run, load
 
+    __version__: str
+
 __all__ = [
     "EngineProbeError",
     "IncompleteRecordingWarning",
@@ -34,6 +43,7 @@ __all__ = [
     "Swept",
     "UnavailableError",
     "UnsupportedVersionError",
+    "__version__",
     "load",
     "load_sweep",
 ]
@@ -48,6 +58,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module 'engine_probe' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
@@ -55,3 +67,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _version() -> str:
+    """What is installed; of a checkout that is not, what its `pyproject.toml` says."""
+    import tomllib
+    from importlib.metadata import PackageNotFoundError, version
+    from pathlib import Path
+
+    try:
+        return version("engine-probe")
+    except PackageNotFoundError:
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(project["project"]["version"])

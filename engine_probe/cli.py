@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 import click
 
-from engine_probe.errors import EngineProbeError
+from engine_probe.commands.usage import usage_sentence
+from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.report.plain import plain
 
 # name -> (module under engine_probe.commands, the one line that `--help` shows). A command's module is
@@ -33,7 +37,7 @@ COMMANDS = {
 
 
 class CommandList(click.Group):
-    """Finds `engine_probe.commands.<name>.command` when it is asked for."""
+    """Finds `engine_probe.commands.<name>.command` when it is asked for, and says wrong usage in one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -46,15 +50,52 @@ class CommandList(click.Group):
         command: click.Command = import_module(f"engine_probe.commands.{cmd_name}").command
         return command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with in_one_sentence():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with in_one_sentence():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=CommandList, context_settings={"help_option_names": ["-h", "--help"]})
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise  # shows the help page
+    except click.UsageError as error:
+        raise InputError(usage_sentence(error)) from error
+
+
+@click.group(
+    cls=CommandList,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="COMMAND [OPTIONS]",
+    options_metavar="",
+    epilog='\b\nCompletion in bash: eval "$(_ENGINE_PROBE_COMPLETE=bash_source engine_probe)"\n'
+    "In zsh and fish: with zsh_source and fish_source in its place.",
+)
 @click.version_option(package_name="engine-probe", prog_name="engine_probe")
 def cli() -> None:
-    """What a vLLM engine really does, iteration by iteration."""
+    """See what a vLLM engine really does, iteration by iteration.
+
+    \b
+    Start with these:
+      engine_probe doctor                  what works on this machine
+      engine_probe profile --model tiny    measure a small built-in model: 20 s
+      engine_probe sweep                   measure a curve of load: minutes
+      engine_probe report runs/FOLDER      what a recording says
+
+    Each COMMAND has a --help of its own. Results are written below runs/.
+    """
 
 
 def main() -> None:

@@ -4,6 +4,9 @@ An error names what is wrong, which value, where, and what to do about it. The c
 sentence and leaves with `exit_code`; in Python they are ordinary exceptions.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class EngineProbeError(Exception):
     """Base of everything engine_probe raises on purpose."""
@@ -29,3 +32,12 @@ class UnsupportedVersionError(UnavailableError):
 
 class IncompleteRecordingWarning(UserWarning):
     """The probe failed and stepped aside; generation was not affected, the recording ends early."""
+
+
+@contextmanager
+def reported_to(fail: Callable[[Exception], None]) -> Iterator[None]:
+    """Hand an error of our own work to `fail`, so that it ends the recording and nothing else."""
+    try:
+        yield
+    except Exception as error:
+        fail(error)

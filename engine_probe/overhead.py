@@ -207,7 +207,7 @@ def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Cal
 def half_quartile_distance(values: list[float]) -> float:
     if len(values) < 2:
         return float("inf")  # one round says nothing about the spread
-    first, _, third = statistics.quantiles(values, n=4)
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")  # linear, as everywhere
     return (third - first) / 2
 
 

@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine_probe.engine.amx import REQUEST_VARIABLE, request_amx
+
 if TYPE_CHECKING:
     from engine_probe.probe import Probe
 
@@ -30,11 +32,13 @@ _probes: dict[int, Probe] = {}  # by id of the engine core, from built to shut d
 
 
 def register() -> None:
-    """What vLLM calls; importing this module alone loads nothing."""
+    """Do what the environment asks for; vLLM calls this. Importing this module alone loads nothing."""
     if os.environ.get(RECORD_VARIABLE):
         from engine_probe.hook.lifetime import watch_cores
 
         watch_cores(built=start, closing=stop)
+    if os.environ.get(REQUEST_VARIABLE):
+        request_amx()
 
 
 def start(core: Any) -> None:

@@ -6,15 +6,15 @@ import logging
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Never
 
-from engine_probe.errors import IncompleteRecordingWarning, InputError, UnavailableError
+from engine_probe.errors import IncompleteRecordingWarning, InputError, reported_to
 from engine_probe.hardware import hardware_facts
-from engine_probe.hook import engine, worker
+from engine_probe.hook import engine, versions, worker
 from engine_probe.hook.scheduler import SchedulerHook, attached
-from engine_probe.record.folder import AnyPath, RunFolder
+from engine_probe.probe_arguments import check_arguments
+from engine_probe.record.folder import AnyPath, RunFolder, writable
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import Writer
 from engine_probe.run import Run, load
@@ -27,15 +27,25 @@ class Probe:
     """Attaches to an in-process engine on entry, and undoes itself exactly on exit.
 
     `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (default:
-    `runs/<time>-<pid>`). Whatever fails in here, the engine goes on with the same tokens: the probe detaches, the
-    run is marked incomplete and says why. `telemetry` is on, off, or the seconds between two samples.
+    `runs/<time>-<pid>`); `facts` are kept in `run.json` (workload, seed ...); `telemetry` is on, off, or the seconds
+    between two samples. `force` accepts a vLLM that the hooks do not know. If the probe fails, it detaches: the engine
+    goes on with the same tokens, and the run is marked incomplete and says why.
     """
 
     def __init__(
-        self, engine: Any, out: AnyPath | None = None, *, force: bool = False, telemetry: Period = True, **facts: Any
+        self,
+        engine: Any,
+        out: AnyPath | None = None,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        force: bool = False,
+        telemetry: Period = True,
+        **unknown: Never,
     ) -> None:
-        self._engine, self._out, self._force = engine, out, force
-        self._lock, self._facts = threading.Lock(), facts  # for run.json: workload, seeds, whatever the caller wants
+        check_arguments(out, facts, force, unknown)
+        self._engine, self._out, self._facts, self._force = engine, out, facts or {}, force
+        self._lock = threading.Lock()
+        self.folder: RunFolder  # once the `with` block has begun
         self._hook: SchedulerHook | None = None
         self._run: Run | None = None
         self.failure: str | None = None  # the traceback of what ended the recording early
@@ -43,18 +53,18 @@ class Probe:
         self._sampler = Sampler(self.recorder, telemetry)
 
     def __enter__(self) -> Probe:
-        engine.check_version(self._force)
+        if hasattr(self, "folder"):
+            raise InputError(f"this Probe has recorded {self.folder.path}: make a new Probe for another recording")
+        versions.check_version(self._force)
         self._core = engine.find_core(self._engine)
         if (scheduler := self._core.scheduler) in attached:
             raise InputError("this engine already has a probe on it: leave the other `with` block first")
         facts = {"hardware": hardware_facts(), **self._facts}
         self.folder = RunFolder.create(self._out, engine.describe(self._core), **facts)
-        try:
+        with writable(self.folder.path):
             self._writer = Writer(self.recorder, self.folder.path, self._fail)
-        except OSError as error:
-            raise UnavailableError(f"cannot record into {self.folder.path}: {error.strerror}") from error
         self._workers_failure = worker.attach_all(self._core.model_executor, self.folder.path)
-        with self._stepping_aside():
+        with reported_to(self._fail):
             self._hook = SchedulerHook(scheduler, self.recorder, self._fail)
         self._sampler.start(self.folder.note_telemetry)
         return self
@@ -66,13 +76,12 @@ class Probe:
         self.failure = self.failure or workers["failure"]
         sampled = self._sampler.stop()
         audit, tables = dict[str, Any](), dict[str, Any]()
-        with self._stepping_aside():
+        with reported_to(self._fail):
             audit = self._hook.close() if self._hook is not None else {}
-        with self._stepping_aside():
+        with reported_to(self._fail):
             tables = self._writer.close(keep_streams=self.failure is not None)
-        if audit.get("counter_audit") and self.failure is None:
-            self.failure = "; ".join(audit["counter_audit"])
-        with self._stepping_aside():
+        self.failure = self.failure or "; ".join(audit.get("counter_audit", [])) or None
+        with reported_to(self._fail):
             self.folder.finish(self.failure, tables=tables, workers=workers, close=audit, telemetry=sampled)
             if tables:
                 self._writer.drop_streams()
@@ -83,6 +92,10 @@ class Probe:
     @property
     def run(self) -> Run:
         """The recording; while it goes on, what is on disk so far."""
+        if not hasattr(self, "folder"):
+            raise InputError(
+                "nothing is recorded yet: run the engine in `with Probe(llm) as probe:`, then ask for probe.run"
+            )
         if self._run is None or not self._run.finished:
             self._run = load(self.folder.path)
         return self._run
@@ -95,11 +108,3 @@ class Probe:
                 logger.error("engine_probe stopped recording; generation goes on\n%s", self.failure)
         if self._hook is not None:
             self._hook.detach()
-
-    @contextmanager
-    def _stepping_aside(self) -> Iterator[None]:
-        """Around what is ours alone: its failure ends the recording and nothing else."""
-        try:
-            yield
-        except Exception as error:
-            self._fail(error)

@@ -75,6 +75,12 @@ class RemoteFolder:
         with self._named("write"):
             self._filesystem.delete_file(f"{self._base}/{name}")
 
+    def remove_if_empty(self) -> None:
+        """Remove the folder where it holds no file; a file system that keeps none of its own has nothing to remove."""
+        with self._named("write"):
+            if not self.files():
+                self._filesystem.delete_dir(self._base)
+
     def get(self, folder: Path) -> None:
         """Makes `folder` hold what is there: only what is new or changed travels, what is gone there goes here."""
         from pyarrow import fs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from engine_probe.errors import InputError
+from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.record.folder import COMPLETE, INCOMPLETE, RECORDING
 from engine_probe.record.reading import CUT, find_run, read_facts, read_table, read_workers, run_status
 from engine_probe.record.sound import without_lost_steps
@@ -17,6 +17,9 @@ from engine_probe.record.sound import without_lost_steps
 if TYPE_CHECKING:
     from engine_probe.analysis.slo import Slo
     from engine_probe.analysis.summary import Summary
+
+
+STATUS_WORDS = {RECORDING: "still recording, so far", CUT: "cut short"}
 
 
 class Run:
@@ -73,7 +76,24 @@ class Run:
         return run_html(self)
 
     def __repr__(self) -> str:
-        return f"<Run {self.folder} ({self.status})>"
+        """Show what it holds in one line; what is empty or damaged is said and never raised."""
+        from engine_probe.report.plain import plain
+
+        return plain(f"<Run {self.folder}: {self._in_short()}>")
+
+    def _in_short(self) -> str:
+        from engine_probe.analysis.tokens import update_end_ns
+
+        status = STATUS_WORDS.get(self.status, self.status)
+        try:
+            steps, requests = self.iterations, self.requests.num_rows
+        except EngineProbeError as error:
+            return f"{status}, but {error}"
+        if not steps.num_rows:
+            return f"{status}, no step"
+        seconds = (int(update_end_ns(steps)[-1]) - steps["start_ns"][0].as_py()) / 1e9
+        rate = f", {steps['output_tokens'].to_numpy().sum() / seconds:,.1f} output tokens/s" if seconds > 0 else ""
+        return f"{status}, {steps.num_rows:,} steps, {requests:,} requests{rate}"
 
 
 def load(path: str | os.PathLike[str]) -> Run:

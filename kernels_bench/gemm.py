@@ -208,7 +208,7 @@ def _worst_row_sum(a: Any, b: Any, out: Any) -> float:
     off = (right - left).abs()
     if not bool(torch.isfinite(off).all()):
         return float("inf")
-    size = max(float(off.median()) / NORMAL_MEDIAN, EXACT * float(left.abs().max()))
+    size = max(float(off.quantile(0.5)) / NORMAL_MEDIAN, EXACT * float(left.abs().max()))
     return float(off.max()) / (SIZES * size)
 
 

@@ -19,7 +19,7 @@ def typed(*words: str) -> subprocess.CompletedProcess[str]:
     [
         (["swep"], "there is no command swep: did you mean sweep?"),
         (["xyz"], "there is no command xyz: engine_probe --help lists them"),
-        (["sweep", "--lst"], "Did you mean one of: '--list'"),
+        (["sweep", "--lst"], "there is no option --lst: did you mean --list?"),
         (["sweep", "smok"], "there is no sweep 'smok': did you mean smoke?"),
     ],
 )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import engine_probe
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,3 +46,14 @@ def test_installed_elsewhere_it_lists_the_sweeps(wheel: Path, tmp_path: Path) ->
     assert [line.split()[0] for line in listed.stdout.splitlines()] == sorted(
         path.stem for path in (ROOT / "sweeps").glob("*.toml")
     )
+
+
+def test_the_version_is_told_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    assert engine_probe.__version__ == metadata.version("engine-probe")
+    monkeypatch.setattr(metadata, "version", not_installed)
+    assert engine_probe.__version__ == told

@@ -100,7 +100,7 @@ class TestAMirror:
             Mirror(remote, resume=False)
 
     def test_going_on_with_nothing_is_refused(self, remote: RemoteFolder) -> None:
-        with pytest.raises(InputError, match="nothing at far://bucket/sweep to go on with"):
+        with pytest.raises(InputError, match="far://bucket/sweep: no sweep was written there"):
             Mirror(remote, resume=True)
 
     def test_when_the_far_side_fails_everything_is_kept_here(

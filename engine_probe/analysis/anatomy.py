@@ -32,6 +32,9 @@ class Anatomy:
     device_idle_share: float | None
     roofline: Roofline | str  # or why there is none
 
+    def __repr__(self) -> str:
+        return f"<Anatomy: limited most by {self.limits.main}; {self.summary!r}>"
+
 
 def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
     """Of a run at least one step long; `Run.summary` refuses others with a sentence."""

@@ -1,8 +1,9 @@
 """How many requests kept every limit they were given.
 
 A request's strain is the largest of its figures over their limits; it kept all of them where that is at most 1. So
-"90 in a hundred keep all limits" and "the 90th percentile of the strain is at most 1" are one statement, and the
-second says how far it is off.
+"90 in a hundred keep all limits" and "the least strain that 90 in a hundred do not exceed is at most 1" are one
+statement, and the second says how far it is off. That strain is one request's own and not interpolated, as a percentile
+is: between two requests the two statements would differ, and a failed request's strain is infinite.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.metrics import ANSWERED, LATENCIES
-from engine_probe.analysis.sample import Sample
+from engine_probe.analysis.sample import enough
 from engine_probe.analysis.slo import Slo
 
 ABORTED = "abort"
@@ -37,7 +38,7 @@ class Goodput:
     judged: int
     undecided: int  # broken off before a limit was reached, or of unknown arrival: nothing is said of them
     seconds: float
-    strain: float | None  # its percentile; None where the requests are too few to have one
+    strain: float | None  # that so many in a hundred do not exceed; None where the requests are too few to tell
 
     @property
     def requests_per_s(self) -> float:
@@ -56,8 +57,17 @@ class Goodput:
 def goodput(requests: pa.Table, seconds: float, slo: Slo) -> Goodput:
     found = strains(requests, slo)
     told = found[~np.isnan(found)]
-    (reached,) = Sample.of(told).percentiles((slo.percentile,))
+    reached = not_exceeded(told, slo.percentile)
     return Goodput(slo, int((told <= 1).sum()), len(told), len(found) - len(told), seconds, reached)
+
+
+def not_exceeded(strains: Reals, percent: float) -> float | None:
+    """The least strain that at least so many in a hundred do not exceed; None where they are too few to tell."""
+    count = len(strains)
+    if not enough(count, percent):
+        return None
+    rank = max(0, math.ceil(count * percent / 100 - 1e-9) - 1)
+    return float(np.partition(strains, rank)[rank])
 
 
 def strains(requests: pa.Table, slo: Slo) -> Reals:

@@ -48,7 +48,7 @@ TTFT = Latency("TTFT", "time to first token", "first token - arrival", between("
 LATENCIES = (
     TTFT,
     Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),
-    Latency("ITL", "inter-token latency", "token - token before it", None),
+    Latency("ITL", "inter-token latency", "delivery - delivery before it", None),
     Latency("E2EL", "end-to-end latency", "last token - arrival", between("arrival_ns", "last_token_ns")),
     Latency("queue", "time in the queue", "first step - queued", between("queued_ns", "first_scheduled_ns")),
     Latency("prefill", "prefill time", "first token - first step", between("first_scheduled_ns", "first_token_ns")),

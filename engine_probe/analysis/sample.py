@@ -30,26 +30,54 @@ class Sample:
     def mean(self) -> float | None:
         return float(np.average(self.values, weights=self.weights)) if self.count else None
 
-    def percentiles(self, percents: Sequence[float]) -> list[float | None]:
-        """For each, the smallest value that at least so many percent of the sample do not exceed.
+    def deviation(self) -> float | None:
+        """The standard deviation of the values themselves (divided by their number)."""
+        middle = self.mean()
+        if middle is None:
+            return None
+        return math.sqrt(float(np.average((self.values - middle) ** 2, weights=self.weights)))
 
-        None where the sample is too small to have one: a p99 of twenty requests would be their maximum by
-        another name.
+    def percentiles(self, percents: Sequence[float]) -> list[float | None]:
+        """Each by linear interpolation; None where the sample is too small to have one.
+
+        A p99 of twenty requests would be their maximum by another name.
         """
-        count = self.count
-        ranks = [math.ceil(count * percent / 100 - 1e-9) for percent in percents]
-        told = [count > 0 and (percent <= 50 or count * (100 - percent) >= 100) for percent in percents]
-        if not any(told):
-            return [None] * len(ranks)
+        if not self.count:
+            return [None] * len(percents)
+        found = self.interpolated(percents)
+        return [
+            float(value) if enough(self.count, percent) else None
+            for value, percent in zip(found, percents, strict=True)
+        ]
+
+    def interpolated(self, percents: Sequence[float]) -> Values:
+        """Compute `numpy.percentile` (its default, linear) of the values, each as often as its weight says.
+
+        This is the one definition of a percentile in this project, and that of `vllm bench`. The sample must not be
+        empty.
+        """
+        places = (self.count - 1) * (np.asarray(percents) / 100)
+        below = np.floor(places).astype(np.int64)
+        low, high = np.split(self._ranked(np.r_[below, np.minimum(below + 1, self.count - 1)]), 2)
+        share, distance = places - below, high - low
+        found: Values = np.where(share < 0.5, low + distance * share, high - distance * (1 - share))  # as numpy rounds
+        return found
+
+    def _ranked(self, ranks: npt.NDArray[np.int64]) -> Values:
+        """The values at these ranks, from 0, of the sorted sample."""
         if self.weights is None:
-            wanted = [max(0, rank - 1) for rank in ranks]
-            found = np.partition(self.values, wanted)[wanted]
-        else:
-            order = np.argsort(self.values)
-            found = self.values[order][np.searchsorted(np.cumsum(self.weights[order]), ranks)]
-        return [float(value) if tell else None for value, tell in zip(found, told, strict=True)]
+            found: Values = np.partition(self.values, np.unique(ranks))[ranks]
+            return found
+        order = np.argsort(self.values)
+        ranked: Values = self.values[order][np.searchsorted(np.cumsum(self.weights[order]), ranks, side="right")]
+        return ranked
 
     def spread(self) -> float | None:
         """Half the distance between the quartiles, which single outliers do not move."""
         low, high = self.percentiles((25, 75))
         return None if low is None or high is None else (high - low) / 2
+
+
+def enough(count: int, percent: float) -> bool:
+    """Whether a sample has this percentile: a median always, a p90 from 10 values on, a p99 from 100."""
+    return count > 0 and (percent <= 50 or count * (100 - percent) >= 100)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.goodput import Goodput, goodput
+from engine_probe.analysis.latency_figures import ByName, LatencyFigures, milliseconds_text
 from engine_probe.analysis.metrics import ANSWERED, LATENCIES, answered, mean_over_time
 from engine_probe.analysis.prefix_cache import PrefixCache, prefix_cache
 from engine_probe.analysis.sample import Sample
@@ -18,21 +19,9 @@ from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.steady_part import SteadyState, steady_state, within
 from engine_probe.analysis.tokens import update_end_ns
 
-PERCENTILES = (50, 90, 99)
 SLICES = 10
 UNSTABLE = 0.1  # half the quartile distance of the slices over their median
 STEADY_SHARE = 0.9  # of the most requests that ever ran at once
-
-
-@dataclass(frozen=True)
-class LatencyFigures:
-    """One latency: how many it rests on, and its percentiles (None where too few)."""
-
-    name: str
-    formula: str
-    count: int
-    mean_ns: float | None
-    percentiles_ns: dict[int, float | None]
 
 
 @dataclass(frozen=True)
@@ -49,8 +38,11 @@ class Steadiness:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Every figure is counted in the recording; what the recording does not show is None."""
+class Summary(ByName):
+    """Every figure is counted in the recording; what the recording does not show is None.
+
+    Latencies go by their names in `vllm bench`: `summary.ttft.p50_ms`, and so tpot, itl, e2el, queue, prefill, decode.
+    """
 
     status: str
     notes: tuple[str, ...]
@@ -64,7 +56,7 @@ class Summary:
     output_tokens_per_s: float
     total_tokens_per_s: float  # prompts and answers of answered requests
     requests_per_s: float
-    step_ns: LatencyFigures
+    step: LatencyFigures
     shares: dict[str, float]  # of the whole time: schedule, execute, update, gap
     mean_running: float
     peak_running: int
@@ -81,6 +73,19 @@ class Summary:
     steady_latencies: tuple[LatencyFigures, ...]  # of requests that arrived in it; empty without it
     probe_share: float  # of the whole time
     probe_median_ns: float
+
+    def __repr__(self) -> str:
+        return (
+            f"<Summary ({self.status}): {self.requests_answered:,} requests answered in "
+            f"{self.seconds:.1f} s, {self.output_tokens_per_s:,.1f} output tokens/s; "
+            f"TTFT p50 {milliseconds_text(self.ttft.p50_ms)}, TPOT p50 {milliseconds_text(self.tpot.p50_ms)}; "
+            f"KV at most {self.peak_kv_share:.0%}, {self.preemptions:,} preemptions>"
+        )
+
+    def _repr_html_(self) -> str:
+        from engine_probe.report.notebook import summary_html
+
+        return summary_html(self)
 
 
 def summarise(
@@ -116,7 +121,7 @@ def summarise(
         output_tokens_per_s=output / seconds,
         total_tokens_per_s=(told + prompt) / seconds,
         requests_per_s=whole.num_rows / seconds,
-        step_ns=figures("step", "schedule() to update's end", Sample.of(steps_ns)),
+        step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
         shares={**named, "outside": int(column["gap_ns"][1:].sum()) / (end - begin)},
         mean_running=mean_over_time(iterations["running_requests"], steps_ns),
         peak_running=int(column["running_requests"].max()),
@@ -139,12 +144,7 @@ def summarise(
 def latencies(iterations: pa.Table, whole: pa.Table) -> tuple[LatencyFigures, ...]:
     """Of requests that were answered."""
     samples = ((latency, latency.sample_ns(iterations, whole)) for latency in LATENCIES)
-    return tuple(figures(latency.name, latency.formula, sample) for latency, sample in samples)
-
-
-def figures(name: str, formula: str, sample: Sample) -> LatencyFigures:
-    percentiles = dict(zip(PERCENTILES, sample.percentiles(PERCENTILES), strict=True))
-    return LatencyFigures(name, formula, sample.count, sample.mean(), percentiles)
+    return tuple(LatencyFigures.of(latency.name, latency.formula, sample) for latency, sample in samples)
 
 
 def count_others(requests: pa.Table) -> dict[str, int]:

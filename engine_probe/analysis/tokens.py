@@ -57,14 +57,29 @@ def inter_token_gaps(iterations: pa.Table, requests: pa.Table) -> pa.Table:
     return pa.table({"request": request[1:][same], "token": number[1:][same], "gap_ns": np.diff(time)[same]})
 
 
-def gap_sample(iterations: pa.Table, requests: pa.Table) -> Sample:
-    """All inter-token gaps as a weighted sample, without a row per token.
+def deliveries(iterations: pa.Table, requests: pa.Table) -> tuple[Integers, Integers]:
+    """Row of the request and time of each step that brought it tokens, however many, in order."""
+    tokens = token_times(iterations, requests)
+    request, iteration = tokens["request"].to_numpy(), tokens["iteration"].to_numpy()
+    first = np.r_[True, (np.diff(request) != 0) | (np.diff(iteration) != 0)][: len(request)]
+    return request[first], tokens["time_ns"].to_numpy()[first]
 
+
+def delivery_gaps(request: Integers, time_ns: Integers) -> tuple[Integers, Integers]:
+    """Row of the request and length of each gap between two deliveries to the same request."""
+    same = request[1:] == request[:-1]
+    return request[1:][same], np.diff(time_ns)[same]
+
+
+def gap_sample(iterations: pa.Table, requests: pa.Table) -> Sample:
+    """All gaps between two deliveries to a request, as a weighted sample without a row per token.
+
+    This is the inter-token latency of `vllm bench`: two tokens of one step are one delivery.
     Within a stretch the gap between iterations i and i+1 is the same for all requests in it: how many there are
     is a sum over the stretches' ends. Only the gaps between the stretches of one request are counted one by one.
     """
     if len(flat(requests["burst_iterations"])[0]):  # several tokens per step: rare enough to be counted one by one
-        return Sample.of(inter_token_gaps(iterations, requests)["gap_ns"].to_numpy())
+        return Sample.of(delivery_gaps(*deliveries(iterations, requests))[1])
     ends = update_end_ns(iterations)
     starts, row = flat(requests["run_starts"])
     lengths, _ = flat(requests["run_lengths"])

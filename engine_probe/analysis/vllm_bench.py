@@ -1,8 +1,7 @@
 """A recording in the words of `vllm bench`: the JSON that its two commands save, under their names and definitions.
 
-Percentiles interpolate here as theirs do, and an inter-token latency is the gap between two deliveries, however many
-tokens the second one carries. What the recording does not hold (texts, the client's queue) is left out; time runs from
-the first arrival to the last token of the answered requests.
+Latencies and percentiles are those of the summary, whose definitions are theirs. What the recording does not hold
+(texts, the client's queue) is left out; time runs from the first arrival to the last token of the answered requests.
 """
 
 from __future__ import annotations
@@ -17,14 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.goodput import goodput
-from engine_probe.analysis.metrics import ANSWERED
+from engine_probe.analysis.metrics import ANSWERED, LATENCIES
+from engine_probe.analysis.sample import Sample
 from engine_probe.analysis.slo import Slo
-from engine_probe.analysis.tokens import token_times
+from engine_probe.analysis.tokens import deliveries, delivery_gaps
 from engine_probe.errors import InputError
 from engine_probe.run import Run
 
 SECOND = 1_000_000_000
-Reals = npt.NDArray[np.float64]
+LATENCY_NAMES = ("TTFT", "TPOT", "ITL", "E2EL")
 Integers = npt.NDArray[np.int64]
 
 
@@ -48,13 +48,9 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
     requests = answered_in_order(run)
     failed = run.requests.num_rows - told_whole(run.requests).num_rows - not_seen_to_begin(run.requests)
     arrival = requests["arrival_ns"].to_numpy()
-    ttft_ns = requests["first_token_ns"].to_numpy() - arrival
     latency_ns = requests["last_token_ns"].to_numpy() - arrival
     output = requests["output_tokens"].to_numpy()
-    several = output > 1
     request, time_ns = deliveries(run.iterations, requests)
-    same = request[1:] == request[:-1]
-    itl_ns = np.diff(time_ns)[same]
     seconds = duration_seconds(requests)
     prompt_tokens, output_tokens = int(requests["prompt_tokens"].to_numpy().sum()), int(output.sum())
     result = {
@@ -73,24 +69,17 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
         "max_output_tokens_per_s": most_in_a_second(time_ns - arrival.min()),
         "max_concurrent_requests": most_at_once(arrival - arrival.min(), latency_ns),
     }
-    samples = {
-        "ttft": ttft_ns / SECOND,
-        "tpot": ((latency_ns - ttft_ns) / SECOND)[several] / (output[several] - 1),
-        "itl": itl_ns / SECOND,
-        "e2el": latency_ns / SECOND,
-    }
-    for name, sample in samples.items():
-        result |= statistics(name, sample)
+    for latency in LATENCIES:
+        if latency.name in LATENCY_NAMES:
+            result |= statistics(latency.name.lower(), latency.sample_ns(run.iterations, requests))
     if detailed:
-        begins = np.flatnonzero(np.diff(request[1:][same])) + 1 if len(itl_ns) else np.empty(0, dtype=np.int64)
-        gaps: list[list[float]] = [[] for _ in range(requests.num_rows)]
-        for owner, part in zip(np.unique(request[1:][same]), np.split(itl_ns / SECOND, begins), strict=False):
-            gaps[owner] = part.tolist()
+        owners, gaps_ns = delivery_gaps(request, time_ns)
+        begins = np.searchsorted(owners, np.arange(1, requests.num_rows))
         result |= {
             "input_lens": requests["prompt_tokens"].to_pylist(),
             "output_lens": output.tolist(),
-            "ttfts": samples["ttft"].tolist(),
-            "itls": gaps,
+            "ttfts": ((requests["first_token_ns"].to_numpy() - arrival) / SECOND).tolist(),
+            "itls": [gaps.tolist() for gaps in np.split(gaps_ns / SECOND, begins)],
             "start_times": (arrival / SECOND).tolist(),
         }
     return result
@@ -120,14 +109,6 @@ def duration_seconds(requests: pa.Table) -> float:
     return float((pc.max(requests["last_token_ns"]).as_py() - pc.min(requests["arrival_ns"]).as_py()) / SECOND)
 
 
-def deliveries(iterations: pa.Table, requests: pa.Table) -> tuple[Integers, Integers]:
-    """Row of the request and time of each step that brought it tokens, in order."""
-    tokens = token_times(iterations, requests)
-    request, iteration = tokens["request"].to_numpy(), tokens["iteration"].to_numpy()
-    first = np.r_[True, (np.diff(request) != 0) | (np.diff(iteration) != 0)][: len(request)]
-    return request[first], tokens["time_ns"].to_numpy()[first]
-
-
 def asked(run: Run) -> dict[str, Any]:
     """What was asked of the engine, as far as `run.json` tells; null where it does not."""
     name, workload = run.facts["model"]["name"], run.facts.get("workload") or {}
@@ -146,14 +127,15 @@ def asked(run: Run) -> dict[str, Any]:
     }
 
 
-def statistics(name: str, seconds: Reals) -> dict[str, float]:
-    """Zero without a value, as theirs."""
-    ms = (seconds if len(seconds) else np.zeros(1)) * 1000
+def statistics(name: str, ns: Sample) -> dict[str, float]:
+    """Zero without a value, as theirs; a p99 of however few, as theirs."""
+    ms = Sample(ns.values / 1e6, ns.weights) if ns.count else Sample.of([0])
+    median, p99 = ms.interpolated((50, 99))
     return {
-        f"mean_{name}_ms": float(ms.mean()),
-        f"median_{name}_ms": float(np.median(ms)),
-        f"std_{name}_ms": float(ms.std()),
-        f"p99_{name}_ms": float(np.percentile(ms, 99)),
+        f"mean_{name}_ms": ms.mean() or 0.0,
+        f"median_{name}_ms": float(median),
+        f"std_{name}_ms": ms.deviation() or 0.0,
+        f"p99_{name}_ms": float(p99),
     }
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.errors import InputError
-from engine_probe.hook.engine import check_version
-from engine_probe.hook.versions import installed_vllm
+from engine_probe.hook.versions import check_version, installed_vllm
 
 if TYPE_CHECKING:
     from engine_probe.overhead import Cost

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.places import make_folder
-from engine_probe.hook.engine import check_version
+from engine_probe.commands.options import ENGINE, EngineCommand, under
+from engine_probe.commands.places import INTERRUPTED, make_folder
+from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,31 +25,46 @@ COUNT = click.IntRange(1)
 TICK_SECONDS = 0.25
 
 
-@click.command("perplexity", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--model", default="smollm2", show_default=True, help="Embedded, a folder, org/name.")
-@click.option("--text", required=True, help="A local file in UTF-8.")
-@click.option("--window", type=click.IntRange(2), default=2048, show_default=True, help="Tokens seen at once.")
-@click.option(
-    "--overlap", type=click.IntRange(0), default=0, show_default=True, help="Of them seen before, not scored."
+engine, text_options, output = map(under, (ENGINE, "Text", "Output"))
+
+
+@click.command("perplexity", cls=EngineCommand)
+@engine(
+    "--model",
+    default="smollm2",
+    show_default=True,
+    help="The embedded smollm2, a folder with weights and tokenizer, or org/name.",
 )
-@click.option("--windows", type=COUNT, help="At most so many, from the beginning [default: the whole text].")
-@click.option(
+@engine("--force", is_flag=True, help="Go on with a vLLM version that the probe does not know.")
+@text_options("--text", metavar="FILE", required=True, help="A local file in UTF-8.")
+@text_options(
+    "--window", type=click.IntRange(2), default=2048, show_default=True, help="Tokens the model sees at once."
+)
+@text_options(
+    "--overlap",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Tokens of a window that are seen again from the window before and not scored again.",
+)
+@text_options("--windows", type=COUNT, help="Score so many windows at most [default: the whole text].")
+@text_options(
     "--lines",
     type=click.Choice(["kept", "joined"]),
     default="kept",
     show_default=True,
-    help="joined: as published tables read WikiText-2, an empty line between all lines.",
+    help="joined puts an empty line between all lines, as published WikiText-2 tables do.",
 )
-@click.option(
+@text_options(
     "--bos",
     type=click.Choice(["tokenizer", "window", "none"]),
     default="tokenizer",
     show_default=True,
-    help="The beginning token: as the tokenizer adds it to the whole text, before each window, nowhere.",
+    help="Beginning token: as the tokenizer adds it to the whole text, before each window, or none.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="New folder [default: runs/perplexity-<time>].")
-@click.option("--force", is_flag=True, help="Go on with a vLLM version that is not known here.")
-@click.argument("engine_arguments", nargs=-1, type=click.UNPROCESSED)
+@output(
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="New folder [default: runs/perplexity-<time>]."
+)
 def command(
     model: str,
     text: str,
@@ -59,39 +75,40 @@ def command(
     bos: str,
     out: Path | None,
     force: bool,
-    engine_arguments: tuple[str, ...],
+    engine_arguments: dict[str, object],
 ) -> None:
-    """Perplexity of a local text, from the log-probabilities that vLLM gives its tokens.
+    """Measure the perplexity of a local text, from the log-probabilities that vLLM gives its tokens.
 
-    Any vLLM engine argument follows under its own name, as --dtype float32 or --quantization fp8. Two of its folders
-    are held against each other, window by window, by `engine_probe compare`; a sweep measures it for each of its
-    engines with [quality].
+    Options come in any order, vLLM's engine arguments among them: --dtype float32, --quantization fp8.
+    `engine_probe compare` compares two such folders window by window; a sweep with a section [quality] measures the
+    perplexity of each of its engines.
     """
     import msgspec
 
-    from engine_probe.engine.arguments import parse_arguments
-    from engine_probe.engine.build import check_model
     from engine_probe.quality.spec import Quality
     from engine_probe.quality.text import read_text
+    from engine_probe.sweep.checks import check_engine
     from engine_probe.sweep.plan import EngineSection, Point, Workload
     from engine_probe.sweep.texts import check_predictor
 
-    arguments = parse_arguments(engine_arguments, "perplexity")
-    check_model(model)
+    asked_of = EngineSection(model, engine_arguments)
+    check_engine(asked_of.spec, "perplexity")
     told = {"text": text, "window": window, "overlap": overlap, "windows": windows, "lines": lines, "bos": bos}
     asked = msgspec.convert(told, Quality)
     asked.check("--")
     read_text(asked, "--text ")
-    engine = EngineSection(model, arguments)
-    check_predictor(engine, asked, "--")
+    check_predictor(asked_of, asked, "--")
     check_version(force)
     folder = out or Path("runs") / f"perplexity-{datetime.now():%Y%m%dT%H%M%S}"
-    make_folder(folder)
+    results = make_folder(folder)
     try:
-        measure(Point(engine, Workload(), label="perplexity", quality=asked), folder, force)
+        measure(Point(asked_of, Workload(), label="perplexity", quality=asked), folder, force)
     except KeyboardInterrupt:
-        click.echo(f"interrupted: nothing is kept of a text that was not read to its end; see {folder}", err=True)
-        sys.exit(130)
+        results.discard()
+        click.echo("interrupted before the whole text was scored: nothing is kept", err=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        results.close()
     sys.exit(show(folder))
 
 

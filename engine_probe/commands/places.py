@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from engine_probe.errors import InputError
+from engine_probe.report.fresh_file import STANDARD_OUTPUT
 
 LONGEST = 200  # of a name that is said again
+INTERRUPTED = 130  # what a shell gives for Ctrl-C
 
 
 def recorded(place: str) -> Path:
@@ -29,17 +34,25 @@ def shortened(place: str) -> str:
 
 
 class Results:
-    """The folder that a sweep writes."""
+    """The folder that a measurement writes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made: Sequence[Path] = ()) -> None:
         self.folder = folder
         self.told = str(folder)  # what a person calls it
+        self._made = made  # folders that were not there before, outermost first
 
     def send(self) -> None:
-        """A finished point is on its way to where it belongs: it is there already."""
+        """Send what is new to where it belongs. Here it is there already."""
 
     def close(self) -> None:
-        """The last of it too; nothing is left anywhere else."""
+        """Send the last of it, and remove the folders that were made and hold nothing."""
+        with suppress(OSError):
+            for folder in reversed(self._made):
+                folder.rmdir()
+
+    def discard(self) -> None:
+        """Remove everything in the folder: it was new or empty, and nothing in it is a result."""
+        empty(self.folder)
 
 
 class SentResults(Results):
@@ -62,24 +75,58 @@ class SentResults(Results):
 
 
 def open_results(resume: str | None, out: str) -> Results:
-    """To go on in, or new and empty."""
+    """Open the folder of a sweep to resume, or a folder that is new or empty."""
     from engine_probe.remote import is_uri
 
     if is_uri(resume or out):
         return SentResults(resume or out, resume is not None)
-    folder = Path(resume or out)
-    if resume is None:
-        make_folder(folder)
-    elif not folder.is_dir():
-        raise InputError(f"there is no folder {folder} to go on in: name the folder of a sweep with --resume")
-    return Results(folder)
+    return make_folder(Path(out)) if resume is None else Results(Path(resume))
 
 
-def make_folder(folder: Path) -> None:
-    """New or empty."""
+def check_resumable(resume: str) -> None:
+    """Refuse a folder that no sweep wrote: a sweep's result would hide what is there."""
+    from engine_probe.remote import is_uri
+    from engine_probe.sweep.document import RESULT_FILE, read_asked
+
+    if is_uri(resume):
+        return  # asked when it is opened
+    if not Path(resume).is_dir():
+        raise InputError(f"--resume {resume}: there is no such folder: name the folder of a sweep")
+    if not (Path(resume) / RESULT_FILE).is_file():
+        raise InputError(
+            f"--resume {resume}: it holds no {RESULT_FILE}, so no sweep was written there: name the folder of a sweep, "
+            "or a new folder with --out"
+        )
+    read_asked(Path(resume) / RESULT_FILE)
+
+
+def make_folder(folder: Path) -> Results:
+    """Make the folder, with its parents; it must be new or empty."""
+    if folder == STANDARD_OUTPUT:
+        raise InputError("--out -: a recording is a folder of files, which standard output cannot hold: name a folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already holds something and is never overwritten: name another folder with --out")
+    made = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder with --out") from error
+    return Results(folder, made)
+
+
+def holds_steps(folder: Path) -> bool:
+    """Tell whether the folder, or one directly in it, is a recording with at least one iteration."""
+    from engine_probe.run import load
+
+    try:
+        return bool(load(folder).iterations.num_rows)
+    except InputError:
+        return False
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.places import Results, open_results
+from engine_probe.commands.numbers import SEED, Number
+from engine_probe.commands.options import ENGINE, EngineCommand, under
+from engine_probe.commands.places import INTERRUPTED, Results, holds_steps, open_results
 from engine_probe.errors import UnavailableError
-from engine_probe.hook.engine import check_version
+from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,26 +26,40 @@ if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point
 
 RECORDING = "recording"
-INTERRUPTED = 130  # what a shell gives for Ctrl-C
 TICK_SECONDS = 0.25
-PLAIN_SECONDS = 10.0
-RATE = click.FloatRange(min=0, min_open=True)
+RATE = Number(min=0, min_open=True, infinite=True)
+SHAPE = Number(min=0, min_open=True)
 
 
-@click.command("profile", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--model", default="smollm2", show_default=True, help="Embedded, from the catalogue, a folder, org/name.")
-@click.option("--num-prompts", type=click.IntRange(1), default=32, show_default=True, help="Requests in all.")
-@click.option("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all at once].")
-@click.option("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
-@click.option("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
-@click.option(
-    "--request-rate", type=RATE, default=math.inf, help="Requests per second, Poisson [default: all at once]."
+engine, workload, arrivals, output = map(under, (ENGINE, "Workload", "Arrivals", "Output"))
+
+
+@click.command(
+    "profile",
+    cls=EngineCommand,
+    epilog="Example: engine_probe profile --model tiny --num-prompts 64 --max-num-seqs 8 --enforce-eager",
 )
-@click.option("--burstiness", type=RATE, default=1.0, show_default=True, help="Below 1 in clusters, above evenly.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same prompts.")
-@click.option("--out", metavar="FOLDER", help="New folder, or URI as of sweep [default: runs/profile-<time>].")
-@click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
-@click.argument("engine_arguments", nargs=-1, type=click.UNPROCESSED)
+@engine(
+    "--model",
+    default="smollm2",
+    show_default=True,
+    help="An embedded model (smollm2, tiny), a name from `engine_probe models`, a folder, or org/name.",
+)
+@engine("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
+@workload("--num-prompts", type=click.IntRange(1), default=32, show_default=True, help="Number of requests.")
+@workload("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
+@workload("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
+@workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts.")
+@arrivals("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all].")
+@arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all arrive at once].")
+@arrivals(
+    "--burstiness",
+    type=SHAPE,
+    default=1.0,
+    show_default=True,
+    help="How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
+)
+@output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
 def command(
     model: str,
     num_prompts: int,
@@ -55,46 +71,52 @@ def command(
     seed: int,
     out: str | None,
     force: bool,
-    engine_arguments: tuple[str, ...],
+    engine_arguments: dict[str, object],
 ) -> None:
-    """Measure one point on a real engine, and record every iteration.
+    """Measure one workload on a real engine, record every iteration, and say what limited it.
 
-    Any vLLM engine argument follows under its own name, as --block-size 32 or --tensor-parallel-size 2.
+    Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
     """
-    from engine_probe.engine.arguments import parse_arguments
-    from engine_probe.engine.build import check_model
-    from engine_probe.sweep.checks import check_length
+    from engine_probe.sweep.checks import check_engine, check_lengths
     from engine_probe.sweep.plan import EngineSection, Point, Workload
     from engine_probe.sweep.plan_memory import check_plans
     from engine_probe.workload.arrivals import OpenLoop
     from kernels_bench.processor import cpu
 
-    arguments = parse_arguments(engine_arguments, "profile")
-    check_model(model)
-    arrivals = None if math.isinf(request_rate) else OpenLoop(request_rate, burstiness)
+    arriving = None if math.isinf(request_rate) else OpenLoop(request_rate, burstiness)
     workload = Workload(
         input_len,
         output_len,
         concurrency=max_concurrency or num_prompts,
         num_prompts=num_prompts,
-        arrivals=arrivals,
+        arrivals=arriving,
         seed=seed,
     )
-    check_length(workload, arguments.get("max_model_len"))
+    point = Point(EngineSection(model, engine_arguments), workload, label=model)
+    check_engine(point.engine.spec, "profile")
+    check_lengths(point)
     check_version(force)
-    point = Point(EngineSection(model, arguments), workload, label=model)
     check_plans([point], cpu().memory_bytes)
     results = open_results(None, out or str(Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"))
     try:
         measure(point, results.folder, force)
         code = show(results)
     except KeyboardInterrupt:
-        told = f"interrupted: what ran is recorded in {results.told}, up to the last quarter of a second"
-        click.echo(told, err=True)
+        show_interrupted(results)
         code = INTERRUPTED
     finally:
         results.close()
     sys.exit(code)
+
+
+def show_interrupted(results: Results) -> None:
+    """Summarise what was recorded; where nothing was, leave nothing behind."""
+    if not holds_steps(results.folder):
+        results.discard()
+        click.echo("interrupted before anything was recorded", err=True)
+        return
+    click.echo(f"interrupted: what ran until then is recorded in {results.told}", err=True)
+    show(results)
 
 
 def measure(point: Point, folder: Path, force: bool) -> None:
@@ -125,36 +147,37 @@ def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
 def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     from rich.live import Live
 
+    from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.record.follow import Moment
-    from engine_probe.report.live import LiveView
+    from engine_probe.report.live import FittingLine, LiveView
     from engine_probe.sweep.messages import Said
 
     work = point.workload
-    title = f"{point.label}: {work.requests} requests, {work.at_once} at once, {work.input_len} tokens in"
-    view = LiveView(f"{title}, {work.output_len} out", work.output_tokens or 1)
+    title = f"{point.label} · {work.requests} requests · {work.at_once} in flight"
+    view = LiveView(f"{title} · {work.input_len} + {work.output_len} tokens", work.output_tokens or 1)
     with Live(view, console=console, refresh_per_second=4, transient=True):
         for event in events:
             match event:
                 case Said(text):
                     view.say(text)
+                case Starting():
+                    phases = [*worth_telling(event.finished), event.phase]
+                    view.start([(phase.name, phase.seconds) for phase in phases], event.share)
+                case Started():
+                    console.print(FittingLine(event.words), style="dim")
                 case Moment():
                     view.add(event)
 
 
 def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
-    """Not a terminal: a line for what begins, and one now and then."""
-    from engine_probe.record.follow import Moment
-    from engine_probe.sweep.messages import Said
-    from engine_probe.sweep.screen import live_line
+    """Not a terminal: a line for what begins and ends, and one now and then."""
+    from engine_probe.sweep.events import Finished
+    from engine_probe.sweep.screen import PlainScreen
 
-    told = 0.0
-    for event in events:
-        match event:
-            case Said(text):
-                console.print(text)
-            case Moment() if event.seconds - told >= PLAIN_SECONDS:
-                told = event.seconds
-                console.print(f"  {live_line(point, event)}", soft_wrap=True)
+    with PlainScreen([point]) as screen:
+        for event in events:
+            if not isinstance(event, Finished):
+                screen.show(event)
 
 
 def show(results: Results) -> int:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.places import Results, open_results
-from engine_probe.hook.engine import check_version
+from engine_probe.commands.places import INTERRUPTED, Results, check_resumable, holds_steps, open_results
+from engine_probe.errors import InputError
+from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point, SweepFile
@@ -75,6 +76,12 @@ def command(
     from engine_probe.sweep.plan_memory import check_plans
     from kernels_bench.processor import cpu
 
+    if resume is not None:
+        check_resumable(resume)
+        if out is not None:
+            raise InputError(
+                "--resume and --out are both given: resuming writes to the same folder, so leave --out out"
+            )
     name = name or resume or "smoke"
     sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings)
     check_fit(points(sweep))
@@ -87,20 +94,26 @@ def command(
     check_texts(texts(sweep))
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
         out = out or str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
-        results = open_results(resume, out)
-        click.echo(f"{Path(name).stem}: {sweep.question}", err=True)
         rows: list[Row] = []
-        try:
-            run(sweep, results, verbose, force, rows, ways)
-            results.close()
-        except KeyboardInterrupt:
-            results.close()
-            click.echo(f"interrupted: what is complete is kept; go on with --resume {results.told}", err=True)
-            sys.exit(130)
-        finally:
-            if rows:
-                show(rows, results)
+        with closing(open_results(resume, out)) as results:
+            click.echo(f"{Path(name).stem}: {sweep.question}", err=True)
+            try:
+                run(sweep, results, verbose, force, rows, ways)
+            except KeyboardInterrupt:
+                click.echo(interrupted(results, bool(rows), resume is not None), err=True)
+                sys.exit(INTERRUPTED)
+            finally:
+                if rows:
+                    show(rows, results)
     sys.exit(exit_code(rows))
+
+
+def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
+    """Say what is kept; where nothing was recorded, leave nothing behind."""
+    if any_rows or resumed or any(map(holds_steps, results.folder.glob("points/*"))):
+        return f"interrupted: what is complete is kept; go on with --resume {results.told}"
+    results.discard()
+    return "interrupted before anything was recorded"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,15 @@ PLAIN: dict[str, tuple[Any, str]] = {
     "bool": (bool, "true or false"),
     "str": (str, "text"),
 }
+# Whole numbers that have to be positive; vLLM says so in the classes of its configuration (0.28 to 0.33).
+POSITIVE = {
+    "block_size",
+    "kv_cache_memory_bytes",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "num_gpu_blocks_override",
+}
+MOST = 2**63
 DATA = (str, int, float, list, dict)  # what a file or a command line holds; objects of Python are vLLM's to judge
 
 
@@ -44,6 +54,23 @@ def check_value(declared: Declared, name: str, value: object, where: str) -> Non
     except msgspec.ValidationError:
         known = ", ".join(declared.words)
         raise InputError(f"{where}: {name} is {json.dumps(value, default=str)}: vLLM takes {known}") from None
+
+
+def check_number(name: str, value: object, where: str) -> None:
+    """Refuse numbers that no argument takes, and those that these arguments do not."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            check_number(f"{name}.{key}", inner, where)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    elif not math.isfinite(value) or abs(value) >= MOST:
+        raise InputError(f"{where}: {name} is {value}, which is no number that vLLM can take")
+    elif name in POSITIVE and value < 1:
+        raise InputError(f"{where}: {name} is {value}: vLLM takes 1 or more")
+    elif name == "max_model_len" and value < 1 and value != -1:
+        raise InputError(f"{where}: {name} is {value}: vLLM takes 1 or more, or -1 for as much as fits")
+    elif name == "gpu_memory_utilization" and not 0 < value <= 1:
+        raise InputError(f"{where}: {name} is {value:g}, a share: give 0.9 or so")
 
 
 @cache

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from engine_probe.engine.argument_types import Declared, check_value, declarations
+from engine_probe.engine.argument_types import Declared, check_number, check_value, declarations
 from engine_probe.errors import InputError
 
 # Where each supported vLLM declares them, and the class that does.
@@ -30,6 +30,20 @@ def argument_names() -> frozenset[str]:
     fields = _class(root / FIELDS_OF[0], FIELDS_OF[1])
     parameters = _class(root / PARAMETERS_OF[0], PARAMETERS_OF[1])
     return frozenset({*_fields(fields), *_parameters(parameters)} - {"model", "self"})
+
+
+@cache
+def short_forms() -> dict[str, str]:
+    """`-tp` and its like, each with the long form that the installed vLLM declares beside it."""
+    root = vllm_folder()
+    file = root / FIELDS_OF[0] if root else None
+    found: dict[str, str] = {}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if file and file.is_file() else ():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+            forms = [form.value for form in node.args if isinstance(form, ast.Constant) and isinstance(form.value, str)]
+            long = next((form for form in forms if form.startswith("--")), None)
+            found |= {form: long for form in forms if long and not form.startswith("--")}
+    return found
 
 
 def argument_types() -> dict[str, Declared]:
@@ -56,6 +70,7 @@ def check_arguments(arguments: Mapping[str, object], where: str = "engine argume
             raise InputError(f"{where}: vLLM has no engine argument {name}{hint}")
         if name in declared:
             check_value(declared[name], name, value, where)
+        check_number(name, value, where)
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -64,26 +79,44 @@ def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f": did you mean {' or '.join(near)}?" if near else otherwise
 
 
-def parse_arguments(tokens: Sequence[str], where: str = "command line") -> dict[str, object]:
-    """`--max-num-seqs 32 --enforce-eager --no-enable-prefix-caching` as names and values, checked.
+def dashed(name: str) -> str:
+    """An engine argument as vLLM's command line spells it."""
+    return f"--{name.replace('_', '-')}"
+
+
+def parse_arguments(words: Sequence[str], where: str = "command line", own: Sequence[str] = ()) -> dict[str, object]:
+    """`--max-num-seqs=32 --enforce-eager --no-enable-prefix-caching` as names and values, checked.
 
     Values are read as JSON or TOML when they are such, else as text. A dotted name sets a key inside a
-    mapping, as on vLLM's own command line: `--hf-overrides.num_hidden_layers 2`.
+    mapping, as on vLLM's own command line: `--hf-overrides.num_hidden_layers=2`. `own` are the other options
+    of the command, among which a misspelt name is looked for, too.
     """
     arguments: dict[str, object] = {}
-    position = 0
-    while position < len(tokens):
-        flag, equals, text = tokens[position].partition("=")
-        position += 1
-        if not flag.startswith("--") or len(flag) < 3:
-            raise InputError(f"{where}: {flag!r} is not an option: engine arguments look like --max-num-seqs 32")
-        if not equals and position < len(tokens) and not _is_flag(tokens[position]):
-            equals, text = "=", tokens[position]
-            position += 1
-        name, value = _switch(flag) if not equals else (_underscored(flag), parse_value(text))
-        check_arguments({name.partition(".")[0]: value}, where)
+    for word in words:
+        flag, equals, text = word.partition("=")
+        if not flag.startswith("-") or len(flag) < 2:
+            raise InputError(
+                f"{where}: {word!r} belongs to no option: write --option VALUE, and a list as --option '[1, 2]'"
+            )
+        name, value = (_underscored(flag), parse_value(text)) if equals else _switch(flag)
+        _check_option(flag, name.partition(".")[0], where, own)
+        check_arguments({name.partition(".")[0]: {} if "." in name else value}, where)
         _put(arguments, name, value, where)
     return arguments
+
+
+def _check_option(flag: str, name: str, where: str, own: Sequence[str]) -> None:
+    """Refuse an option of neither kind, with the nearest of both."""
+    names = argument_names()
+    if not names or name in names or name == "model":
+        return
+    stem = flag.partition(".")[0].lstrip("-").replace("_", "-")
+    known = {option.lstrip("-") for option in (*own, *map(dashed, names))}
+    if stem.startswith("no-"):
+        known |= {f"no-{option}" for option in known}
+    near = difflib.get_close_matches(stem, sorted(known), n=1, cutoff=0.6)
+    hint = f"did you mean --{near[0]}?" if near else f"engine_probe {where} --help lists ours, EngineArgs vLLM's"
+    raise InputError(f"{where}: there is no option {flag}, here or in vLLM: {hint}")
 
 
 def parse_value(text: str) -> object:
@@ -101,14 +134,11 @@ def parse_value(text: str) -> object:
     return value if isinstance(value, bool | int | float | str | list | dict) else text
 
 
-def _is_flag(token: str) -> bool:
-    """Whether a token opens a new option; `-1` is a value."""
-    return token.startswith("--") or (token.startswith("-") and token[1:2].isalpha())
-
-
 def _underscored(flag: str) -> str:
-    name, dot, inside = flag[2:].partition(".")
-    return name.replace("-", "_") + dot + inside
+    """The name of an argument; short forms such as `-tp` are vLLM's own."""
+    name, dot, inside = flag.partition(".")
+    long = name if name.startswith("--") else short_forms().get(name, name)
+    return long.lstrip("-").replace("-", "_") + dot + inside
 
 
 def _switch(flag: str) -> tuple[str, bool]:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine_probe.engine.amx import amx_requested
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
 from engine_probe.engine.cores import bind_ranks
@@ -17,6 +18,7 @@ from engine_probe.engine.embedded import EMBEDDED, place_of, silent
 from engine_probe.engine.geometry import geometry
 from engine_probe.engine.pool import pool_in_bytes
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.engine.startup import startup_error
 from engine_probe.errors import InputError, UnavailableError
 
@@ -32,6 +34,7 @@ def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[st
     `say` hears about what takes longer than two seconds before vLLM itself starts to talk.
     """
     arguments = llm_arguments(spec, say)
+    say(IMPORTING)
     _choose_process(multiprocess)
     bind_ranks(spec.arguments)
     try:
@@ -39,7 +42,8 @@ def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[st
     except ImportError as error:
         raise UnavailableError(_why_no_vllm(error)) from error
     try:
-        return LLM(**arguments)
+        with amx_requested():
+            return LLM(**arguments)
     except Exception as error:  # whatever stops an engine becomes one sentence, its cause chained
         raise startup_error(spec.model, error) from error
 

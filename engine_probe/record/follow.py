@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.live_latencies import NO_MEDIANS, LiveLatencies, Medians
 from engine_probe.record.closing import STREAM_SUFFIX
 from engine_probe.record.reading import read_facts
 
@@ -48,7 +49,7 @@ def whole_message(source: pa.NativeFile) -> pa.Message | None:
 
 @dataclass(frozen=True)
 class Moment:
-    """How far a recording is; every figure is counted in it."""
+    """How far a recording is; every figure is counted in it, from its beginning on."""
 
     output_tokens: int
     running: int
@@ -56,6 +57,7 @@ class Moment:
     kv_share: float
     preemptions: int
     seconds: float
+    answered: Medians = NO_MEDIANS
 
 
 class Watch:
@@ -64,6 +66,8 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._follower = Follower(folder / f"iterations{STREAM_SUFFIX}")
+        self._requests = Follower(folder / f"requests{STREAM_SUFFIX}")
+        self._latencies = LiveLatencies()
         self._blocks: int | None = None
         self._begin_ns = self._output_tokens = self._preemptions = 0
         self._last: dict[str, int] | None = None
@@ -77,6 +81,8 @@ class Watch:
             self._output_tokens += pc.sum(batch["output_tokens"]).as_py()
             self._preemptions += pc.sum(batch["preempted_requests"]).as_py()
             self._last = batch.slice(batch.num_rows - 1).to_pylist()[0]
+        if batches := self._requests.new_batches():
+            self._latencies.add(pa.Table.from_batches(batches))
         if self._last is None or self._blocks is None:
             return None
         return Moment(
@@ -86,6 +92,7 @@ class Watch:
             kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
             preemptions=self._preemptions,
             seconds=(_step_end(self._last) - self._begin_ns) / 1e9,
+            answered=self._latencies.medians(),
         )
 
 

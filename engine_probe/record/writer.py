@@ -58,8 +58,7 @@ class Writer:
     """Drains a recorder into a run folder until it is closed. `on_failure` hears of the first error."""
 
     def __init__(self, recorder: Recorder, folder: Path, on_failure: Callable[[BaseException], None]) -> None:
-        self._recorder = recorder
-        self._on_failure = on_failure
+        self._recorder, self._on_failure = recorder, on_failure
         self._stop, self._failed = threading.Event(), False
         self._expander = Expander()
         self.tables = {name: TableStream(folder, name) for name in SCHEMAS if name != "workers"}

@@ -1,7 +1,8 @@
-"""A file that is whole or not there, and never over another."""
+"""A file that is whole or not there, and never over another; `-` is standard output."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,17 @@ from typing import BinaryIO
 
 from engine_probe.errors import InputError, UnavailableError
 
+STANDARD_OUTPUT = Path("-")
+
 
 @contextmanager
 def fresh_file(path: Path) -> Iterator[BinaryIO]:
-    """Opened for writing beside its place, and moved there when all is written."""
+    """Open a file beside `path`, and move it there when all is written."""
     check_free(path)
+    if path == STANDARD_OUTPUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -26,12 +33,14 @@ def fresh_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_free(*paths: Path | None) -> None:
-    """Said before the work whose result would find no place."""
+    """Refuse, before the work, a path at which its result cannot be written."""
     named = [path for path in paths if path is not None]
     for path in named:
+        if named.count(path) > 1:
+            raise InputError(f"{path} is named twice: give each form a file of its own")
+        if path == STANDARD_OUTPUT:
+            continue
         if path.exists():
             raise InputError(f"{path} exists already and is never overwritten: name another file")
         if not path.parent.is_dir():
             raise InputError(f"cannot write {path}: there is no folder {path.parent}")
-        if named.count(path) > 1:
-            raise InputError(f"{path} is named twice: give each form a file of its own")

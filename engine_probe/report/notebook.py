@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import mean
 
 from engine_probe.analysis.anatomy import Anatomy, anatomy
+from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.overtime import thinned
+from engine_probe.analysis.summary import Summary
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.report.charts import numbers
@@ -15,8 +17,8 @@ from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.plain import model_name
 from engine_probe.report.svg import Line, chart, page_of
 from engine_probe.report.sweep_charts import Curve, curves, regions
-from engine_probe.report.swept import Swept
-from engine_probe.report.terminal import duration
+from engine_probe.report.swept import Swept, SweptPoint
+from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.run import Run
 
@@ -56,6 +58,21 @@ def run_parts(run: Run, found: Anatomy) -> Iterator[Html]:
     yield element("div", next(iter(run_verdicts(found))))
     rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in SCHEMAS)
     yield element("div", f"Tables: {rows}", style=SOFT)
+
+
+def summary_html(summary: Summary) -> str:
+    """Its headlines, every latency, and what it says against itself."""
+    lines = (element("div", line) for line in headlines(summary))
+    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "from what"]
+    doubts = (element("div", said.plain, style=SOFT) for said in judgements(summary))
+    return page_of(*lines, table(titles, latency_rows(summary)), *doubts)
+
+
+def point_html(point: SweptPoint) -> str:
+    """Its run, or the reason for having none."""
+    name = element("b", point.name)
+    shown = element("div", point.reason) if point.run is None else Html(run_html(point.run))
+    return page_of(element("div", name), shown)
 
 
 def facts_row(pairs: dict[str, str]) -> Html:
@@ -125,12 +142,17 @@ def levels_table(drawn: Sequence[Curve]) -> Html:
         ]
         for (curve, same), *means in zip(levels, *(column.cells for column in told), strict=True)
     ]
+    more = len(rows) - MOST_ROWS
+    rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
+    return joined((table(titles, rows[:MOST_ROWS]), rest))
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+    """Words in the first and the last column, figures between."""
 
     def line(tag: str, cells: Sequence[str]) -> Html:
         places = [LEFT, *[RIGHT] * (len(cells) - 2), LEFT]
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
-    head, body = line("th", titles), [line("td", row) for row in rows[:MOST_ROWS]]
-    more = len(rows) - MOST_ROWS
-    rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
-    return joined((element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))
+    body = (line("td", row) for row in rows)
+    return element("table", line("th", titles), *body, style="border-collapse:collapse;font-size:13px")

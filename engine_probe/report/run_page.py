@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine_probe.analysis.anatomy import Anatomy
+from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.limits import LIMITS
-from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.errors import InputError
 from engine_probe.report.health_view import health_words, reduced_strip
 from engine_probe.report.html import Html, element, grid, joined, says, tiles

@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
+from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.overtime import Pace, Reals, pace
 from engine_probe.analysis.points import PointFigures, cache_of, levels
 from engine_probe.analysis.prefix_cache import CacheLevel
 from engine_probe.analysis.saturation import Saturation, saturation
-from engine_probe.analysis.summary import PERCENTILES
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers
 from engine_probe.report.length_charts import length_charts
 from engine_probe.report.levels import over_loads

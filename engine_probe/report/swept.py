@@ -18,6 +18,8 @@ from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.watching import Timed, Watching, watching
 from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE
+from engine_probe.report.plain import plain
+from engine_probe.report.terminal import duration
 from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.report.unwatched import ran_unwatched, unwatched, unwatched_lines, watched
 from engine_probe.run import Run, load
@@ -69,6 +71,20 @@ class SweptPoint:
         if self.anatomy is None:
             return None
         return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits, self.anatomy.composition)
+
+    def __repr__(self) -> str:
+        if self.anatomy is None:
+            return plain(f"<SweptPoint {self.name}: {self.reason}>")
+        found = self.anatomy.summary
+        return plain(
+            f"<SweptPoint {self.name}: {found.output_tokens_per_s:,.1f} output tokens/s, TTFT p50 "
+            f"{duration(found.ttft.percentiles_ns[50])}, limited most by {self.anatomy.limits.main}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from engine_probe.report.notebook import point_html
+
+        return point_html(self)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from engine_probe.analysis.goodput import Goodput
+from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.steady_part import SteadyState
-from engine_probe.analysis.summary import PERCENTILES, Summary
+from engine_probe.analysis.summary import Summary
 from engine_probe.report.plain import plain
 
 
@@ -103,7 +104,7 @@ def steady_titles(summary: Summary) -> list[str]:
 
 def latency_rows(summary: Summary) -> Iterator[list[str]]:
     steady = {latency.name: latency.percentiles_ns for latency in summary.steady_latencies}
-    for latency in (summary.step_ns, *summary.latencies):
+    for latency in (summary.step, *summary.latencies):
         percentiles = (duration(latency.percentiles_ns[percent]) for percent in PERCENTILES)
         apart = steady.get(latency.name, {})
         aside = (duration(apart.get(int(title.rpartition("p")[2]))) for title in steady_titles(summary))

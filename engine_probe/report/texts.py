@@ -10,6 +10,7 @@ from engine_probe.analysis.comparison import Change, perplexity_change
 from engine_probe.analysis.perplexity import Perplexity, paired, perplexity
 from engine_probe.errors import InputError
 from engine_probe.quality.measured import QUALITY_FILE, Measured, read_measured
+from engine_probe.report.plain import plain
 
 POINTS_FOLDER = "points"
 NAME = "perplexity"
@@ -24,6 +25,10 @@ class TextPoint:
     measured: Measured | None
     reason: str = ""
     beside: tuple[str, ...] = ()  # the points that this engine was measured at
+
+    def __repr__(self) -> str:
+        found = self.perplexity
+        return plain(f"<TextPoint {self.name}: {f'perplexity {found.value:.4g}' if found else self.why_not}>")
 
     @property
     def perplexity(self) -> Perplexity | None:

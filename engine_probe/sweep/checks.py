@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model, max_context
+from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.claim import ranks
@@ -44,22 +44,31 @@ def check_reach(sweep: SweepFile, found: list[Point]) -> None:
 def check_points(found: list[Point]) -> None:
     """Models, arguments and lengths of all points; each engine once."""
     for engine in dict.fromkeys(point.engine.spec for point in found):
-        check_model(engine.model)
-        check_arguments(engine.arguments, "engine.arguments")
-        ranks(engine.arguments)
-        check_share(engine.arguments)
+        check_engine(engine, "engine.arguments")
     for point in found:
         point.workload.description()
         check_stop(point)
         check_load(point.workload)
-        check_length(point.workload, point.engine.arguments.get("max_model_len"))
-        check_context(point)
+        check_lengths(point)
 
 
-def check_share(arguments: Mapping[str, object]) -> None:
-    share = arguments.get("gpu_memory_utilization", 1)
-    if isinstance(share, int | float) and not 0 < share <= 1:
-        raise InputError(f"engine.arguments.gpu_memory_utilization is {share:g}, a share: give 0.9 or so")
+def check_engine(engine: EngineSpec, where: str) -> None:
+    """The model and each argument by itself; `where` is what a person calls the place of the arguments."""
+    check_model(engine.model)
+    check_arguments(engine.arguments, where)
+    ranks(engine.arguments)
+
+
+def check_lengths(point: Point) -> None:
+    """What a request comes to, held against `max_model_len` and against the model's own context."""
+    check_length(point.workload, longest_asked(point))
+    check_context(point)
+
+
+def longest_asked(point: Point) -> int | None:
+    """`max_model_len` as a number; None where it is left to vLLM, as its -1 is."""
+    told = point.engine.arguments.get("max_model_len")
+    return told if isinstance(told, int) and told > 0 else None
 
 
 def check_load(work: Workload) -> None:
@@ -118,17 +127,13 @@ def check_saturated(sweep: SweepFile) -> None:
 
 def check_context(point: Point) -> None:
     """What the model itself takes, where its configuration is on this machine; `hf_overrides` may stretch it."""
-    arguments, work = point.engine.arguments, point.workload
-    longest = longest_of(point)
+    longest, told = longest_of(point), longest_asked(point)
     if longest is None:
         return
-    told = arguments.get("max_model_len")
-    if isinstance(told, int) and told > longest:
-        raise InputError(
-            f"engine.arguments.max_model_len is {told}, more than {point.engine.model} takes: give at most {longest}"
-        )
+    if told is not None and told > longest:
+        raise InputError(f"max_model_len is {told}, more than {point.engine.model} takes: give at most {longest}")
     if told is None:
-        check_length(work, longest, f"what {point.engine.model} takes", "shorten them")
+        check_length(point.workload, longest, f"what {point.engine.model} takes", "shorten them")
 
 
 def longest_of(point: Point) -> int | None:
@@ -137,13 +142,13 @@ def longest_of(point: Point) -> int | None:
 
 def check_length(
     workload: Workload,
-    max_model_len: object,
+    max_model_len: int | None,
     name: str = "max_model_len",
     advice: str = "shorten them, or raise max_model_len",
 ) -> None:
     """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
     asked = workload.tokens_at_end  # None: drawn or read, told when the requests are made
-    if asked is None or not isinstance(max_model_len, int) or asked <= max_model_len:
+    if asked is None or max_model_len is None or asked <= max_model_len:
         return
     match workload.prompts:
         case Conversations():
@@ -164,8 +169,8 @@ def check_requests(found: list[Point]) -> None:
             for _ in read_entries(work.prompts):  # how many tokens they are only the model's tokenizer knows
                 pass
         elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
-            longest = point.engine.arguments.get("max_model_len", longest_of(point))
-            if isinstance(longest, int):
+            longest = longest_asked(point) or longest_of(point)
+            if longest is not None:
                 check_plans([point], cpu().memory_bytes)  # they are made here, too
                 check_fits(make_plan(work), longest)
 

@@ -43,7 +43,6 @@ OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are 
 
 def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
     """Every task as it comes, on one warm engine, each recorded into a folder of its own."""
-    tell(Said(f"starting vLLM on {job.engine.model}"))
     llm = build_llm(job.engine.spec, say=lambda text: tell(Said(text)))
     for number, task in enumerate(tasks):
         point = task.point
@@ -86,7 +85,7 @@ def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bo
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     known = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
-    with Probe(llm, task.folder, force=force, **known) as probe:
+    with Probe(llm, task.folder, facts=known, force=force) as probe:
         steady = SteadyWatch(point.stop.steady, probe.recorder) if point.stop.steady else None
         with failures_told(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady)

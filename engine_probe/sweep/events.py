@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.errors import EngineProbeError
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
@@ -52,6 +53,21 @@ class NeverBeganError(EngineProbeError):
 
 
 Event = (
-    Said | Began | Scoring | Reused | Moment | Row | Discovered | Waiting | Placed | Moved | Words | Left | Lane | None
+    Said
+    | Starting
+    | Started
+    | Began
+    | Scoring
+    | Reused
+    | Moment
+    | Row
+    | Discovered
+    | Waiting
+    | Placed
+    | Moved
+    | Words
+    | Left
+    | Lane
+    | None
 )
 Running = Generator["Event | Finished", None, Unmeasured | None]

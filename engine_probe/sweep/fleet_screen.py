@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -15,15 +15,25 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engine_probe.engine.start_phases import FinishedPhases, Started, Starting
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
+from engine_probe.report.live import FittingLine
 from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import about
 from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
-from engine_probe.sweep.screen import found_line, live_line, mark_of, place_in, result_line, scoring_line
+from engine_probe.sweep.screen_lines import (
+    found_line,
+    live_figures,
+    live_line,
+    mark_of,
+    place_in,
+    result_line,
+    scoring_line,
+)
 
 PLAIN_SECONDS = 30  # between signs of life of the same lane in a log
 BAR_WIDTH = 8
@@ -40,6 +50,7 @@ class LaneState:
     point: Point | None = None
     moment: Moment | Scoring | None = None
     told: float = 0.0  # when something of it was last printed
+    phases: FinishedPhases = field(default_factory=FinishedPhases)
 
     @property
     def place(self) -> str:
@@ -51,7 +62,14 @@ class LaneState:
             return self.doing
         if isinstance(self.moment, Scoring):
             return scoring_line(self.point, self.moment)
-        return live_line(self.point, self.moment) if self.moment else f"{self.point.label}: begun"
+        return live_line(self.point, self.moment) if self.moment else f"{self.point.label}: warming up"
+
+    @property
+    def pieces(self) -> list[str]:
+        """The state, in pieces of which a narrow terminal leaves out the last."""
+        if self.point is None or not isinstance(self.moment, Moment):
+            return [self.state]
+        return [self.point.label, *live_figures(self.moment)]
 
     @property
     def progress(self) -> tuple[int, int | None]:
@@ -67,6 +85,10 @@ class LaneState:
                 self.host, self.cards = host, cards
             case Said(text):
                 self.doing, self.point = text, None
+            case Starting():
+                self.doing = event.words
+            case Started(seconds=seconds):
+                self.doing = f"engine started in {seconds:.0f} s"
             case Began(number):
                 self.point, self.moment = todo[number], None
             case Moment() | Scoring():
@@ -107,7 +129,7 @@ class Fleetwide:
     def summary(self, now: float) -> str:
         engines = sum(bool(lane.host) for lane in self.lanes.values())
         of = f" of {self._total}" if self._total else ""
-        return f"{self._done}{of} points, {engines} engine{'' if engines == 1 else 's'} at work{self._left(now)}"
+        return f"{self._done}{of} points, {engines} engine{'' if engines == 1 else 's'} running{self._left(now)}"
 
     def _left(self, now: float) -> str:
         """As fast as so far; nothing before a point was measured, or where nobody knows how many there will be."""
@@ -149,15 +171,15 @@ class FleetTerminal:
 
     def picture(self) -> Group:
         at_work = [lane for lane in self._all.lanes.values() if lane.host]
-        table = Table.grid(padding=(0, 1, 0, 0))
+        table = Table.grid(padding=(0, 1, 0, 0), expand=True)
         table.add_column(no_wrap=True, min_width=2 + max((len(lane.place) for lane in at_work), default=0))
-        table.add_column(no_wrap=True, min_width=BAR_WIDTH)
-        table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+        table.add_column(no_wrap=True, min_width=BAR_WIDTH, ratio=1)
+        table.add_column(no_wrap=True, ratio=3)
         for lane in at_work[:MOST_SHOWN]:
             done, total = lane.progress
-            bar = ProgressBar(total=total or 1, completed=done, width=BAR_WIDTH)
-            table.add_row(f"  {escape(lane.place)}", bar, escape(lane.state))
-        rest = [f"{len(at_work) - MOST_SHOWN} more at work"] if len(at_work) > MOST_SHOWN else []
+            bar = ProgressBar(total=total or 1, completed=done)
+            table.add_row(f"  {escape(lane.place)}", bar, FittingLine(lane.pieces))
+        rest = [f"{len(at_work) - MOST_SHOWN} more running"] if len(at_work) > MOST_SHOWN else []
         waiting = Counter(lane.doing for lane in self._all.lanes.values() if not lane.host and lane.doing)
         rest += [f"{number} {doing}" for doing, number in waiting.items()]
         return Group(Text(self._all.summary(time.monotonic())), table, Text("  " + "; ".join(rest), style="dim"))
@@ -188,6 +210,13 @@ class FleetPlain:
         match event.event:
             case Said(text):
                 self._print(text, row)
+            case Starting():
+                if phase := row.phases.ended(event.event):
+                    self._print(phase.words, row)
+                elif time.monotonic() - row.told >= PLAIN_SECONDS:
+                    self._print(row.state, row)
+            case Started(seconds=seconds):
+                self._print(f"engine started in {seconds:.0f} s", row)
             case Began(number):
                 self._print(f"{self._all.place_in(number)}: {self._all.todo[number].label}", row)
             case PointResult() | Unmeasured() | Unwatched() | Scored():

@@ -23,7 +23,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True, tag=True):
-    """What is going on before the first point."""
+    """A step before the first point that no line of vLLM's log tells."""
 
     text: str
 

@@ -18,8 +18,8 @@ class Mirror:
     def __init__(self, remote: RemoteFolder, resume: bool) -> None:
         """New or empty, unless a sweep is to be gone on with: then what is there is fetched first."""
         there = remote.files()
-        if resume and not there:
-            raise InputError(f"there is nothing at {remote.uri} to go on with: name the place of a sweep with --resume")
+        if resume and RESULT_FILE not in there:
+            raise InputError(f"--resume {remote.uri}: no sweep was written there: name the place of a sweep")
         if there and not resume:
             raise InputError(f"{remote.uri} already holds something and is never overwritten: name another with --out")
         remote.check_writable()
@@ -49,6 +49,8 @@ class Mirror:
         self.wait()
         self._send(self._here())
         self._sender.shutdown()
+        if not self._sent:
+            self._remote.remove_if_empty()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _send(self, here: dict[str, tuple[int, int]]) -> None:

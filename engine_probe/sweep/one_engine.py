@@ -18,6 +18,7 @@ from engine_probe.sweep.folders import set_aside
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection
 from engine_probe.sweep.result import FAILED, Row, Unmeasured, row_at
+from engine_probe.sweep.start_watch import StartWatch
 
 TICK_SECONDS = 1.0
 
@@ -52,30 +53,39 @@ def run_engine(
     task = next(tasks, None)
     if task is None:
         return None
+    tick_seconds = tick_seconds or TICK_SECONDS
     watch, begun = None, time.monotonic()
     ever_began = False
     try:
         with started(Job(engine, force), log) as process:
             hand_over(process, task)
+            start = StartWatch(log, tick_seconds)
+            yield Said(f"starting vLLM on {engine.model}")
             pa.array([0])  # loads pandas now, while the engine starts, and not between its first two points
-            for message in process.messages(tick_seconds or TICK_SECONDS):
+            for message in process.messages(tick_seconds):
                 match message:
                     case None | Scoring() if watch is not None:
                         yield watch.progress() if message is None else message
                         if is_over(patience.point_seconds, begun):
                             raise GivenUpError(f"given up after {patience.point_seconds:g} s (point_seconds)")
                     case None | Said():
-                        yield message
-                        if not ever_began and is_over(patience.start_seconds, begun):
+                        if ever_began:
+                            yield None
+                            continue
+                        yield start.progress() if message is None else start.enter(message.text)
+                        if is_over(patience.start_seconds, begun):
                             raise UnavailableError(
                                 f"given up after {patience.start_seconds:g} s without a first point (start_seconds); "
                                 f"all the engine said is in {log}"
                             )
                     case Began():
+                        if not ever_began:
+                            yield start.started()
                         begun, watch, ever_began = time.monotonic(), Watch(task[2]), True
                         yield Began(task[0])
                     case Ended() | Refused():
                         watch = None
+                        start.keep_in(task[2])
                         yield Finished(task[0], row_of(message, task))
                         task = next(tasks, None)
                         if task is None:

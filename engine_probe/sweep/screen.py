@@ -1,8 +1,7 @@
-"""What a person sees of a sweep: live lines on a terminal, plain lines elsewhere."""
+"""What a person sees of a sweep: a live picture on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from pathlib import Path
@@ -10,23 +9,28 @@ from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
+from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, worth_telling
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
+from engine_probe.report.live import FittingLine, clock, two_ends
 from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import Remaining
-from engine_probe.sweep.result import (
-    SKIPPED,
-    PointResult,
-    Row,
-    Scored,
-    Unmeasured,
-    Unwatched,
+from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
+from engine_probe.sweep.screen_lines import (
+    found_line,
+    live_figures,
+    live_line,
+    mark_of,
+    place_in,
+    result_line,
+    scoring_line,
 )
 
 PLAIN_SECONDS = 10  # between signs of life in a log
@@ -44,136 +48,75 @@ class Screen(Protocol):
     def show(self, event: Event) -> None: ...
 
 
-def live_line(point: Point, now: Moment) -> str:
-    rate = now.output_tokens / now.seconds if now.seconds else 0.0
-    return (
-        f"{point.label}: {rate:.1f} tokens/s, {now.running} run, {now.waiting} wait, "
-        f"KV {now.kv_share:.0%}, {now.preemptions} preempted"
-    )
-
-
-def scoring_line(point: Point, now: Scoring) -> str:
-    told = f": {math.exp(now.nll / now.tokens):.3f} so far" if now.tokens else ""
-    return f"{point.label}{told}, {now.done:,} of {now.windows:,} windows"
-
-
-def result_line(result: Row) -> str:
-    start = f"{result.point.label}:"
-    if isinstance(result, Scored):
-        return f"{start} {scored_words(result)}"
-    if isinstance(result, Unmeasured):
-        return f"{start} {result.reason}"
-    if isinstance(result, Unwatched):
-        return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, nobody watching"
-    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{ending(result)}"
-
-
-def scored_words(result: Scored) -> str:
-    if result.perplexity is None:
-        return f"none: {result.not_finite_tokens:,} of {result.tokens:,} tokens have no finite probability"
-    reach = "" if result.reach is None else f" ± {result.reach:.2g}"
-    return f"{result.perplexity:.4f}{reach} over {result.tokens:,} tokens in {result.seconds:.1f} s"
-
-
-def ending(result: PointResult) -> str:
-    """Why a point ended before everything was answered, and how steady it was."""
-    driven = result.driven
-    if driven is None:
-        return ""
-    unanswered = driven.aborted + driven.never_handed_over
-    early = f"; ended by stop.{driven.why}, {unanswered:,} requests unanswered" if driven.why != "answered" else ""
-    if driven.steady is None:
-        return early
-    rate = driven.steady.rate
-    if rate is None:
-        return f"{early}; never steady"
-    begin = (rate.from_ns - driven.started_ns) / 1e9
-    said = f"{rate.output_tokens_per_s:.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
-    return f"{early}; steady: {said}" if driven.steady.reached else f"{early}; not steady: {said}"
-
-
-def place_in(number: int, total: int) -> str:
-    """How many points a search takes nobody knows before."""
-    return f"point {number + 1} of {total}" if total else f"point {number + 1}"
-
-
-def found_line(event: Discovered) -> str:
-    """What a search found, and how narrowly."""
-    name, found = event.adaptive.axis.rpartition(".")[2], event.found
-    start = f"{event.curve}: " if event.curve else ""
-    if found.best is None:
-        return f"{start}nothing found: {event.problem or f'not even {name} {found.below} meets the SLO'}"
-    goal = "throughput saturates at" if event.adaptive.goal == "saturation" else "the SLO is met up to"
-    tried = [f"{way} {value}" for way, value in (("above", found.above), ("below", found.below)) if value is not None]
-    narrowed = f" (measured between: {', '.join(tried)})" if tried else ""
-    high = f", highest at {found.highest}" if found.highest not in (None, found.best) else ""
-    judged = {None: "", True: "; repeats confirm it", False: "; repeats do not settle it: chance may move it"}
-    return f"{start}{goal} {name} {found.best}{high}{narrowed}{judged[found.sure]}"
-
-
 class TerminalScreen:
-    """A line for the sweep and a line for the running point, both rewritten in place."""
+    """The sweep and the running point: a line and a bar for each, and the point's figures; rewritten in place."""
 
-    def __init__(self, todo: list[Point]) -> None:
+    def __init__(self, todo: list[Point], console: Console | None = None) -> None:
         self._todo, self._total = todo, len(todo)
-        columns = (TimeElapsedColumn(), BarColumn(8), TextColumn("{task.description}"))
-        self._bars = Bars(*columns, console=Console(stderr=True, highlight=False), refresh_per_second=4, transient=True)
-        self._sweep = self._bars.add_task("starting", total=len(todo) or None)
-        self._line = self._bars.add_task("", total=None, visible=False)
-        self._number, self._doing = 0, ""
+        self._console = console or Console(stderr=True, highlight=False)
         self._remaining = Remaining(todo)
+        self._began = self._task_began = time.monotonic()
+        self._doing = "starting"
+        self._finished = self._number = 0
+        self._task, self._figures = "", list[str]()
+        self._done: float = 0
+        self._of: float | None = None  # None: nobody knows
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self.picture)
 
     def __enter__(self) -> TerminalScreen:
-        self._bars.start()
+        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self._live.stop()
 
     def show(self, event: Event) -> None:
         match event:
             case Said(text):
                 self._remaining.starting(time.monotonic())
-                self._tell(text)
+                self._doing = text
+                self._begin(text, None)
+            case Starting():
+                self._task = event.words
+                self._figures = [phase.words for phase in worth_telling(event.finished)]
+                self._done, self._of = event.share or 0, None if event.share is None else 1
+            case Started():
+                self._console.print(FittingLine(event.words), style="dim")
             case Began(number):
                 self._number = number
                 point = self._todo[number]
                 self._remaining.began(point, time.monotonic())
-                self._tell(place_in(number, self._total))
-                self._bars.reset(self._line, description=point.label, total=point.workload.output_tokens, visible=True)
+                self._doing = place_in(number, self._total)
+                self._begin(point.label, point.workload.output_tokens)
             case Reused(number):
-                self._tell(f"{place_in(number, self._total)}: measured before")
-            case None:
-                self._tell(self._doing)
+                self._doing = f"{place_in(number, self._total)}: measured before"
             case Moment():
-                self._tell(self._doing)
-                line = live_line(self._todo[self._number], event)
-                self._bars.update(self._line, completed=event.output_tokens, description=line)
+                self._done, self._figures = event.output_tokens, live_figures(event)
             case Scoring():
-                self._tell(self._doing)
-                line = scoring_line(self._todo[self._number], event)
-                self._bars.update(self._line, completed=event.done, total=event.windows, description=line)
+                self._done, self._of = event.done, event.windows
+                self._figures = [scoring_line(self._todo[self._number], event)]
             case Discovered():
-                self._bars.console.print(found_line(event), highlight=False)
+                self._console.print(escape(found_line(event)))
             case PointResult() | Unmeasured() | Unwatched() | Scored():
                 self._remaining.ended(event)
-                self._bars.update(self._sweep, advance=1)
-                self._bars.update(self._line, visible=False)
-                mark = mark_of(event)
-                self._bars.console.print(f"  {mark} {escape(result_line(event))}")
+                self._finished += 1
+                self._console.print(f"  {mark_of(event)} {escape(result_line(event))}")
 
-    def _tell(self, doing: str) -> None:
-        """What the sweep is at, and how long it will take."""
-        self._doing = doing
-        self._bars.update(self._sweep, description=doing + self._remaining.words(time.monotonic()))
+    def _begin(self, task: str, of: float | None) -> None:
+        self._task, self._task_began = task, time.monotonic()
+        self._done, self._of, self._figures = 0, of, []
 
-
-def mark_of(row: Row) -> str:
-    if not isinstance(row, Unmeasured):
-        return "[green]✓[/]"
-    return "[dim]·[/]" if row.status == SKIPPED else "[red]✗[/]"
+    def picture(self) -> Table:
+        now = time.monotonic()
+        rows = Table.grid(expand=True)
+        rows.add_row(two_ends(self._doing + self._remaining.words(now), clock(now - self._began)))
+        rows.add_row(ProgressBar(total=self._total or None, completed=self._finished, pulse=not self._total))
+        rows.add_row(two_ends(self._task, clock(now - self._task_began)))
+        rows.add_row(ProgressBar(total=self._of, completed=self._done, pulse=self._of is None))
+        rows.add_row(FittingLine(self._figures))
+        return rows
 
 
 class PlainScreen:
@@ -186,6 +129,7 @@ class PlainScreen:
         self._doing = ""
         self._point: Point | None = None
         self._scoring: Scoring | None = None  # how far a text is, where the point is one
+        self._phases = FinishedPhases()
         self._remaining = Remaining(todo)
         self._since = self._last = time.monotonic()
 
@@ -203,6 +147,13 @@ class PlainScreen:
             case Said(text):
                 self._remaining.starting(time.monotonic())
                 self._begin(text)
+            case Starting():
+                if phase := self._phases.ended(event):
+                    self._print(f"  {phase.words}")
+                self._doing = event.words
+                self._sign_of_life(event)
+            case Started(seconds=seconds):
+                self._print(f"engine started in {seconds:.0f} s")
             case Began(number):
                 self._point = self._todo[number]
                 self._remaining.began(self._point, time.monotonic())
@@ -217,8 +168,11 @@ class PlainScreen:
                 self._print(found_line(event))
             case None | Moment() | Scoring():
                 self._scoring = event if isinstance(event, Scoring) else self._scoring
-                if time.monotonic() - self._last >= PLAIN_SECONDS:
-                    self._print(f"  {time.monotonic() - self._since:.0f} s: {self._state(event)}")
+                self._sign_of_life(event)
+
+    def _sign_of_life(self, event: Event) -> None:
+        if time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._print(f"  {time.monotonic() - self._since:.0f} s: {self._state(event)}")
 
     def _state(self, event: Event) -> str:
         if self._point and self._scoring:

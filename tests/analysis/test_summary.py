@@ -68,9 +68,22 @@ def test_latencies_leave_out_what_was_aborted(summary: Summary) -> None:
     assert latency["E2EL"].percentiles_ns[99] is None
 
 
+def test_latencies_go_by_their_names_in_milliseconds(summary: Summary) -> None:
+    assert (summary.ttft.count, summary.ttft.p50_ms, summary.ttft.mean_ms, summary.ttft.p99_ms) == (2, 20, 20, None)
+    assert (summary.itl.p90_ms, summary.queue.p50_ms, summary.prefill.p50_ms, summary.decode.p50_ms) == (10, 8, 10, 380)
+    assert (summary.tpot.p50_ms, summary.e2el.p50_ms) == (10, 400)
+
+
+def test_a_misspelt_name_names_the_nearest(summary: Summary) -> None:
+    with pytest.raises(AttributeError, match="Summary has no 'e2e': did you mean e2el"):
+        _ = summary.e2e  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="LatencyFigures has no 'p95_ms': did you mean p9"):
+        _ = summary.ttft.p95_ms  # type: ignore[attr-defined]
+
+
 def test_where_the_time_went_and_how_full_it_was(summary: Summary) -> None:
     assert summary.shares == pytest.approx({"schedule": 0.1, "execute": 0.8, "update": 0.1, "outside": 0.0})
-    assert summary.step_ns.mean_ns == 10 * MS
+    assert summary.step.mean_ms == 10
     assert (summary.mean_kv_share, summary.peak_kv_share) == (0.75, 1.0)
     assert summary.recomputed_share == pytest.approx(0.01)
 

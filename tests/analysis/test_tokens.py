@@ -36,6 +36,7 @@ def test_a_burst_delivers_several_at_once_or_none(iterations: Make, requests: Ma
     )
     assert token_times(iterations(4), one)["iteration"].to_pylist() == [0, 1, 1, 1, 3]
     assert inter_token_gaps(iterations(4), one)["gap_ns"].to_pylist() == [10 * MS, 0, 0, 20 * MS]
+    assert gap_sample(iterations(4), one).values.tolist() == [10 * MS, 20 * MS]  # between deliveries
 
 
 def test_nothing_was_answered(iterations: Make, requests: Make) -> None:

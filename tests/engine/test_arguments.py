@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine.arguments import argument_names, argument_types, check_arguments, parse_arguments, parse_value
+from engine_probe.engine.arguments import (
+    argument_names,
+    argument_types,
+    check_arguments,
+    parse_arguments,
+    parse_value,
+    short_forms,
+)
 from engine_probe.errors import InputError
 
 ARG_UTILS = """
@@ -26,6 +33,9 @@ class EngineArgs:
     enable_prefix_caching: bool = True
     hf_overrides: dict = {}
     not_a_field = 3
+    def add_cli_args(parser):
+        parser.add_argument("--max-num-seqs", "-mns")
+        parser.add_argument("-ho", "--hf-overrides", type=parser.add_argument)
 """
 DTYPE = 'DType = Literal["auto", "half"]'
 LLM = """
@@ -49,9 +59,11 @@ def small_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         file.write_text(text)
     monkeypatch.delitem(sys.modules, "vllm", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    argument_names.cache_clear()
+    for kept in (argument_names, short_forms):
+        kept.cache_clear()
     yield
-    argument_names.cache_clear()
+    for kept in (argument_names, short_forms):
+        kept.cache_clear()
 
 
 @pytest.mark.usefixtures("small_vllm")
@@ -82,34 +94,46 @@ class TestWithASmallVllm:
             check_arguments({"model": "tiny"})
 
     def test_a_command_line_becomes_names_and_values(self) -> None:
-        line = "--max-num-seqs 32 --kv_cache_dtype=fp8 --enforce-eager"
-        line += " --no-enable-prefix-caching --block-size -1"
+        line = "--max-num-seqs=32 --kv_cache_dtype=fp8 --enforce-eager"
+        line += " --no-enable-prefix-caching --block-size=16"
         assert parse_arguments(line.split()) == {
             "max_num_seqs": 32,
             "kv_cache_dtype": "fp8",
             "enforce_eager": True,
             "enable_prefix_caching": False,
-            "block_size": -1,
+            "block_size": 16,
+        }
+
+    def test_vllms_short_forms_are_read_off_its_parser(self) -> None:
+        assert parse_arguments(["-mns=8", "-ho.rope.factor=4.0"]) == {
+            "max_num_seqs": 8,
+            "hf_overrides": {"rope": {"factor": 4.0}},
         }
 
     def test_a_dotted_name_sets_a_key_inside(self) -> None:
-        tokens = ["--hf-overrides.num_hidden_layers", "2", "--hf-overrides.rope.factor=4.0"]
+        tokens = ["--hf-overrides.num_hidden_layers=2", "--hf-overrides.rope.factor=4.0"]
         assert parse_arguments(tokens) == {"hf_overrides": {"num_hidden_layers": 2, "rope": {"factor": 4.0}}}
 
     @pytest.mark.parametrize(
         ("line", "sentence"),
         [
-            ("32", "'32' is not an option"),
-            ("-tp 2", "'-tp' is not an option"),
-            ("--max-num-seq 3", "did you mean max_num_seqs"),
-            ("--no-enforce-eagre", "did you mean enforce_eager"),
-            ("--block-size 16 --block-size 32", "block_size was given twice: 16 and 32"),
-            ("--hf-overrides 3 --hf-overrides.a 4", "hf_overrides was already given as 3"),
+            ("32", "'32' belongs to no option"),
+            ("-", "'-' belongs to no option"),
+            ("-tp=2", "there is no option -tp, here or in vLLM"),
+            ("--max-num-seq=3", r"did you mean --max-num-seqs\?"),
+            ("--max_num_seq=3", r"did you mean --max-num-seqs\?"),
+            ("--no-enforce-eagre", r"did you mean --no-enforce-eager\?"),
+            ("--num-prompt=3", r"did you mean --num-prompts\?"),
+            ("--zzz", "engine_probe profile --help lists ours, EngineArgs vLLM's"),
+            ("--model=x", "give it as the model itself"),
+            ("--dtype.a=3", r"dtype is \{\}: vLLM takes auto, half"),
+            ("--block-size=16 --block-size=32", "block_size was given twice: 16 and 32"),
+            ("--hf-overrides=3 --hf-overrides.a=4", "hf_overrides was already given as 3"),
         ],
     )
     def test_a_wrong_command_line_is_refused(self, line: str, sentence: str) -> None:
         with pytest.raises(InputError, match=sentence):
-            parse_arguments(line.split())
+            parse_arguments(line.split(), "profile", ["--num-prompts", "--out"])
 
 
 @pytest.mark.parametrize(

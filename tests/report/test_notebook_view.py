@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,64 @@ def test_a_sweep_shows_its_curve_and_its_points(tmp_path: Path) -> None:
     assert "Highest throughput" in found.words
     assert repr(swept) == f"<Swept {tmp_path} (6 of 6 points measured)>"
     assert [run.requests.num_rows for run in swept.runs] == [1, 2, 4, 8, 12, 20]
+
+
+def test_each_shows_itself_in_one_line(tmp_path: Path) -> None:
+    swept = engine_probe.load_sweep(write_sweep(tmp_path, (1, 20)))
+    run = swept.runs[1]
+    assert repr(run) == (f"<Run {tmp_path}/points/p20: complete, 81 steps, 20 requests, 2,130.5 output tokens/s>")
+    assert repr(run.summary()) == (
+        "<Summary (complete): 20 requests answered in 0.4 s, 2,130.5 output tokens/s; TTFT p50 67.5 ms, "
+        "TPOT p50 3.931 ms; KV at most 100%, 6 preemptions>"
+    )
+    assert repr(run.summary().ttft) == "<TTFT: p50 67.5 ms, p90 260.8 ms, p99 -, mean 104.2 ms; 20 values>"
+    assert repr(swept.points[1]) == (
+        "<SweptPoint 20 requests at once: 2,130.5 output tokens/s, TTFT p50 67.5 ms, limited most by KV blocks>"
+    )
+
+
+@pytest.mark.parametrize("damage", ["empty", "torn", "cut", "gone"])
+def test_a_run_that_is_damaged_or_unfinished_says_so_and_raises_nothing(tmp_path: Path, damage: str) -> None:
+    folder = write_run(tmp_path / "run", {} if damage == "empty" else ran(2))
+    if damage == "torn":
+        (folder / "requests.arrow").write_bytes(b"torn")
+    if damage == "cut":
+        document = json.loads((folder / "run.json").read_text())
+        unfinished = {"status": "recording", "process": document["process"] | {"started": 1}}
+        for name in ("tables", "workers", "close", "failure"):
+            del document[name]
+        (folder / "run.json").write_text(json.dumps(document | unfinished))
+        for name in ("iterations", "requests", "preemptions", "telemetry"):
+            (folder / f"{name}.arrow").rename(folder / f"{name}.arrows")
+    run = engine_probe.load(folder)
+    if damage == "gone":
+        shutil.rmtree(folder)
+    said = {
+        "empty": "complete, no step",
+        "torn": "complete, but",
+        "cut": "cut short, but",
+        "gone": "complete, but",
+    }[damage]
+    assert said in repr(run)
+    assert "\n" not in repr(run)
+    assert str(folder) in run._repr_html_()
+
+
+def test_a_summary_shows_every_latency(tmp_path: Path) -> None:
+    found = Elements(engine_probe.load(write_run(tmp_path / "run", ran(20))).summary()._repr_html_())
+    assert "2130.5 output tokens/s" in found.words
+    assert found.tags.count("tr") == 1 + 8
+    assert "first token - arrival" in found.words
+
+
+def test_a_point_shows_its_run_or_the_reason_for_having_none(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2))
+    (folder / "points" / "p2" / "run.json").unlink()
+    shown, lost = engine_probe.load_sweep(folder).points
+    assert "1 request at once" in shown._repr_html_()
+    assert "Limited by" in shown._repr_html_()
+    assert "no recording" in lost._repr_html_()
+    assert repr(lost) == "<SweptPoint 2 requests at once: no recording>"
 
 
 def test_its_table_has_a_row_for_each_point_measured_or_not(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from recorded import MS, facts, ran, table, write_run
 
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.vllm_bench import serve_result, throughput_result
+from engine_probe.commands import report
 from engine_probe.commands.export import command
 from engine_probe.errors import InputError
 from engine_probe.run import Run, load
@@ -55,6 +56,22 @@ def test_by_hand(tmp_path: Path) -> None:
     assert (found["input_lens"], found["output_lens"], found["latencies"]) == ([10, 10], [3, 2], [2.5, 2.4])
     assert (found["median_ttft_ms"], found["p99_ttft_ms"]) == pytest.approx((950, 500 + 0.99 * 900))
     assert (found["max_output_tokens_per_s"], found["max_concurrent_requests"]) == (2, 2)
+
+
+def test_report_and_export_agree_on_every_figure(tmp_path: Path) -> None:
+    """First tokens after 0.5 and 1.4 s: a median between the two, and the same one wherever it is told."""
+    run = made(tmp_path, [row(0, 0, [0, 1, 2]), row(1, 100, [1, 2, 5])])
+    exported, figures = tmp_path / "vllm.json", tmp_path / "report.json"
+    invoke = CliRunner().invoke
+    assert invoke(command, [str(run.folder), "--to", "vllm-bench-serve", "--out", str(exported)]).exit_code == 0
+    told = invoke(report.command, [str(run.folder), "--json", str(figures)])
+    assert "TTFT     2  950 ms  950 ms" in told.output  # how many, mean, median
+    theirs, ours = json.loads(exported.read_text()), json.loads(figures.read_text())["figures"]
+    assert theirs["median_ttft_ms"] == ours["ttft_p50_ms"] == 950
+    summary = {latency.name.lower(): latency for latency in run.summary().latencies}
+    for name in ("ttft", "tpot", "itl", "e2el"):
+        assert theirs[f"median_{name}_ms"] == pytest.approx((summary[name].percentiles_ns[50] or 0) / MS)
+        assert theirs[f"mean_{name}_ms"] == pytest.approx((summary[name].mean_ns or 0) / MS)
 
 
 def test_two_tokens_of_one_step_are_one_delivery(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from engine_probe.engine import out_of_memory
+from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.sweep.messages import Said
 from engine_probe.sweep.plan import SweepFile, points
 from engine_probe.sweep.result import Unmeasured
@@ -121,20 +122,31 @@ def test_an_engine_that_has_begun_a_point_has_started(sweep: SweepFile, engine, 
     assert "with exit code 5" in rows(hasty, tmp_path)[0].reason
 
 
-def test_while_it_is_silent_seconds_pass(sweep: SweepFile, engine, tmp_path: Path) -> None:
-    engine("""tell('{"type":"Said","text":"starting"}'); import time; time.sleep(0.5); sys.exit(1)""")
-    seen = list(run_sweep(sweep, tmp_path, points(sweep)))
-    assert Said("starting") in seen
-    assert None in seen
+def test_while_an_engine_starts_its_phases_are_told(sweep: SweepFile, engine, tmp_path: Path) -> None:
+    line = "INFO [cpu_model_runner.py:68] Starting to load model tiny..."
+    said = """tell('{"type":"Said","text":"converting"}'); import time; time.sleep(0.3)"""
+    began = """time.sleep(0.3); tell('{"type":"Began","number":0}'); sys.exit(1)"""
+    engine(f"{said}; print('{line}', flush=True); {began}")
+    one = msgspec.structs.replace(sweep, axes={"workload.concurrency": [1]})
+    seen = list(run_sweep(one, tmp_path, points(one)))
+    assert seen[0] == Said("starting vLLM on smollm2")
+    phases = [event.phase for event in seen if isinstance(event, Starting)]
+    assert list(dict.fromkeys(phase.name for phase in phases))[-2:] == ["converting", "loading weights"]
+    loading = [phase.seconds for phase in phases if phase.name == "loading weights"]
+    assert loading == sorted(loading)
+    started = next(event for event in seen if isinstance(event, Started))
+    assert [phase.name for phase in started.phases] == ["importing vLLM", "converting", "loading weights"]
+    assert sum(phase.seconds for phase in started.phases) == pytest.approx(started.seconds)
 
 
 def test_leaving_early_ends_the_engine(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("""tell('{"type":"Said","text":"%d"}' % os.getpid()); import time; time.sleep(60)""")
     events = run_sweep(sweep, tmp_path, points(sweep))
-    said = next(event for event in events if isinstance(event, Said))
+    names = (event.phase.name for event in events if isinstance(event, Starting))
+    process = next(int(name) for name in names if name.isdigit())
     events.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(int(said.text), 0)
+        os.kill(process, 0)
 
 
 def test_a_text_that_takes_too_long_is_given_up_although_it_goes_on(sweep: SweepFile, engine, tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine_probe.engine.start_phases import Starting
 from engine_probe.sweep import engine_lifetime
 from engine_probe.sweep.claim import Claim, Node
 from engine_probe.sweep.fleet import MOST_PLACES, Fleet
 from engine_probe.sweep.lanes import Lane, Moved, Placed
-from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.messages import Began
 from engine_probe.sweep.plan import SweepFile, points
 from engine_probe.sweep.post import Post
 from engine_probe.sweep.read import read_sweep
@@ -289,11 +290,11 @@ def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
 ) -> None:
     engine("import time; time.sleep(60)")
-    processes, begun = [], 0
+    processes, begun = set(), 0
     whole = events(sweep, out, machines)
     for event in whole:
-        if isinstance(event, Said) and event.text.startswith("starting"):
-            processes.append(int(event.text.split()[1]))
+        if isinstance(event, Starting) and event.phase.name.startswith("starting"):
+            processes.add(int(event.phase.name.split()[1]))
         begun += isinstance(event, Began)
         if begun == 2:
             break

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from engine_probe.engine.start_phases import Phase, Starting
 from engine_probe.record.follow import Moment
 from engine_probe.sweep.fleet_screen import FleetPlain, FleetTerminal, Fleetwide
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
@@ -21,6 +22,8 @@ STORY: list[Any] = [
     Lane(0, Said("waiting for a machine with 2 GPUs")),
     Lane(0, Placed("node-a", ("0", "1"))),
     Lane(0, Said("starting vLLM on tiny")),
+    Lane(0, Starting(Phase("importing vLLM", 9.0))),
+    Lane(0, Starting(Phase("loading weights", 0.1), 0.5, (Phase("importing vLLM", 9.2),))),
     Lane(1, Said("waiting for a machine with 1 GPU")),
     Lane(1, Placed("node-b", ("3",))),
     Lane(1, Began(1)),
@@ -33,7 +36,7 @@ def row(number: int) -> Unmeasured:
     return Unmeasured(TODO[number].key, TODO[number], "failed", "no figures")
 
 
-def test_a_terminal_has_a_line_for_every_engine_at_work() -> None:
+def test_a_terminal_has_a_line_for_every_running_engine() -> None:
     console = Console(file=io.StringIO(), width=100, highlight=False)
     screen = FleetTerminal(TODO, console=console)
     for event in STORY:
@@ -41,9 +44,11 @@ def test_a_terminal_has_a_line_for_every_engine_at_work() -> None:
     console.print(screen.picture())
     told, summary, engine, rest = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert told == "  ↻ node-a: no answer any longer; 1 at once is measured again on another machine"
-    assert summary == "0 of 3 points, 1 engine at work"
+    assert summary == "0 of 3 points, 1 engine running"
     assert engine.startswith("  node-b GPU 3 ")
-    assert engine.endswith("2 at once: 25.0 tokens/s, 2 run, 1 wait, KV 50%, 3 preempted")
+    assert engine.endswith(
+        "2 at once · 25.0 tokens/s · 2 running · 1 waiting · KV 50%"
+    )  # what does not fit is left out
     assert rest == "  1 waiting for another machine"
 
 
@@ -62,11 +67,12 @@ def test_elsewhere_every_line_names_its_place(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.splitlines() == [
         "waiting for a machine with 2 GPUs",
         "[node-a GPU 0,1] starting vLLM on tiny",
+        "[node-a GPU 0,1] importing vLLM 9 s",
         "waiting for a machine with 1 GPU",
         "[node-b GPU 3] point 2 of 3: 2 at once",
         "node-a: no answer any longer; 1 at once is measured again on another machine",
         "[node-b GPU 3] 2 at once: no figures",
-        "1 of 3 points, 1 engine at work, about 0 s left",
+        "1 of 3 points, 1 engine running, about 0 s left",
     ]
 
 
@@ -80,12 +86,12 @@ def test_what_vllm_says_is_shown_when_it_is_asked_for(capsys: pytest.CaptureFixt
 def test_the_time_left_follows_from_what_was_measured() -> None:
     whole = Fleetwide(TODO)
     begun = whole._began
-    assert whole.summary(begun + 60) == "0 of 3 points, 0 engines at work"
+    assert whole.summary(begun + 60) == "0 of 3 points, 0 engines running"
     whole.hear(row(0))  # measured before, so it took no time
     assert "left" not in whole.summary(begun + 60)
     whole.hear(Lane(0, Placed("node-a")))
     whole.hear(Lane(0, row(1)))
-    assert whole.summary(begun + 60) == "2 of 3 points, 1 engine at work, about 60 s left"
+    assert whole.summary(begun + 60) == "2 of 3 points, 1 engine running, about 60 s left"
     whole.hear(Lane(0, Left()))
     whole.hear(row(2))
-    assert whole.summary(begun + 60) == "3 of 3 points, 0 engines at work"
+    assert whole.summary(begun + 60) == "3 of 3 points, 0 engines running"

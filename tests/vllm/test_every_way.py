@@ -21,6 +21,7 @@ SMALL = {"block_size": 32, "num_gpu_blocks_override": 64, "max_model_len": 512, 
 BEGIN = """
 import sys
 if __name__ == "__main__":
+    from engine_probe.engine.amx import amx_requested
     from engine_probe.engine.build import build_llm, llm_arguments
     from engine_probe.engine.spec import EngineSpec
     import vllm
@@ -54,7 +55,8 @@ SERVER = (
                 break  # as a client that hangs up
         return told
     async def serve():
-        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**llm_arguments(EngineSpec("tiny", arguments), print)))
+        with amx_requested():
+            engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**llm_arguments(EngineSpec("tiny", arguments), print)))
         first = [answer(engine, "a%d" % i, prompt, 1000) for i, prompt in enumerate(prompts)]
         told = sum(await asyncio.gather(*first))
         await asyncio.sleep(0.6)  # nothing to do for a while, as servers have
@@ -224,12 +226,12 @@ def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_pa
 
 def test_an_unknown_vllm_is_consented_to_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from engine_probe.errors import UnsupportedVersionError
-    from engine_probe.hook import engine
+    from engine_probe.hook import versions
 
-    monkeypatch.setattr(engine, "installed_vllm", lambda: ("vllm", "0.99.1"))
+    monkeypatch.setattr(versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
     with pytest.raises(UnsupportedVersionError, match=r"vllm 0\.99\.1 .*0\.28 to 0\.33.*--force"):
-        engine.check_version(force=False)
-    engine.check_version(force=True)
+        versions.check_version(force=False)
+    versions.check_version(force=True)
     assert FORCE_VARIABLE == "ENGINE_PROBE_FORCE"
 
 

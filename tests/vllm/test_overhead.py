@@ -43,7 +43,7 @@ def test_a_ratio_is_given_only_where_the_cost_is_told_from_noise() -> None:
 
 def test_one_round_has_no_spread() -> None:
     assert half_quartile_distance([3.0]) == math.inf
-    assert half_quartile_distance([1.0, 2.0, 3.0]) == 1.0
+    assert half_quartile_distance([1.0, 2.0, 3.0]) == 0.5
 
 
 def test_the_command_writes_every_figure_once(tmp_path: Path) -> None:

@@ -81,6 +81,24 @@ def test_a_folder_that_holds_a_run_is_refused(recorded: tuple[list[Any], list[An
         pass
 
 
+def test_what_is_on_disk_can_be_looked_at_while_it_records(tiny_llm: Any, tmp_path: Path) -> None:
+    with Probe(tiny_llm, tmp_path / "run", facts={"seed": 3}) as probe:
+        assert "still recording, so far, no step" in repr(probe.run)
+        generate(tiny_llm, count=4)
+        assert "still recording, so far" in repr(probe.run)
+        assert "still being recorded" in probe.run._repr_html_()
+    assert "complete, " in repr(probe.run)
+    assert probe.run.facts["seed"] == 3
+    assert probe.run.summary().ttft.count == 4
+
+
+def test_a_probe_records_once(tiny_llm: Any, tmp_path: Path) -> None:
+    with Probe(tiny_llm, tmp_path / "run") as probe:
+        generate(tiny_llm, count=1, tokens=2)
+    with pytest.raises(InputError, match="make a new Probe for another recording"), probe:
+        pass
+
+
 def test_a_second_probe_is_refused(tiny_llm: Any, tmp_path: Path) -> None:
     with Probe(tiny_llm, tmp_path / "a"), pytest.raises(InputError, match="already has a probe"):
         Probe(tiny_llm, tmp_path / "b").__enter__()

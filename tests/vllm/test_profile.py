@@ -58,7 +58,7 @@ def test_a_recording_goes_behind_a_uri_and_nothing_of_it_stays_elsewhere(tmp_pat
     ("arguments", "sentence"),
     [
         (["--model", "tinny"], "unknown model 'tinny': did you mean tiny?"),
-        (["--model", "tiny", "--blok-size", "32"], "block_size"),
+        (["--model", "tiny", "--blok-size", "32"], "did you mean --block-size?"),
         (
             ["--model", "tiny", "--input-len", "200", "--output-len", "100", "--max-model-len", "256"],
             "is 300, more than",

@@ -22,7 +22,7 @@ from engine_probe.workload.stop import Stop
 
 
 def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NEVER) -> tuple[Outcome, Run]:
-    with Probe(llm, folder, workload=msgspec.to_builtins(workload), telemetry=0.02) as probe:
+    with Probe(llm, folder, facts={"workload": msgspec.to_builtins(workload)}, telemetry=0.02) as probe:
         outcome = run_plan(llm, plan_for(llm, workload), stop)
     assert probe.run.status == "complete"
     return outcome, probe.run

@@ -1,0 +1,25 @@
+"""Numbers of the command line: click's own ranges let NaN and infinity pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+
+class Number(click.FloatRange):
+    """A range without NaN; `inf` is taken only where it means something."""
+
+    def __init__(self, *, infinite: bool = False, **limits: Any) -> None:
+        super().__init__(**limits)
+        self._infinite = infinite
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number) or (math.isinf(number) and not self._infinite):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+SEED = click.IntRange(-(2**63), 2**63 - 1)  # what the engine's process can be told

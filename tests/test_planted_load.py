@@ -1,0 +1,81 @@
+"""The planted load of other tests is there while it should be, and never longer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import planted_load as module
+import pytest
+from planted_load import planted_load
+
+SMALL = 0.01
+
+
+def test_holds_its_share_of_the_memory() -> None:
+    with planted_load(SMALL) as load:
+        resident = int(Path(f"/proc/{load.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        assert resident >= SMALL * module.memory_bytes()
+    assert load.returncode == -signal.SIGKILL
+
+
+def test_computes_all_the_while() -> None:
+    with planted_load(SMALL) as load:
+        before = cpu_ticks(load.pid)
+        deadline = time.monotonic() + 60
+        while cpu_ticks(load.pid) < before + 5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert cpu_ticks(load.pid) >= before + 5
+
+
+def test_ends_with_a_parent_that_is_killed() -> None:
+    program = (
+        f"import sys, time; sys.path.insert(0, {str(Path(module.__file__).parent)!r})\n"
+        "from planted_load import planted_load\n"
+        f"with planted_load({SMALL}, cores=2) as load: print(load.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        load = int(parent.stdout.readline())
+        both = [load, *children(load)]
+        assert len(both) == 2
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while any(map(runs, both)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(runs, both))
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_command_beside_it_keeps_its_exit_code(code: int) -> None:
+    command = [
+        sys.executable,
+        module.__file__,
+        "--memory",
+        str(SMALL),
+        sys.executable,
+        "-c",
+        f"raise SystemExit({code})",
+    ]
+    assert subprocess.call(command) == code
+
+
+def cpu_ticks(pid: int) -> int:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def runs(pid: int) -> bool:
+    """Whether it is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
