@@ -46,6 +46,12 @@ test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB
 screenshot: runs/knee ## the README's pictures, from the sweep of make recordings (needs a Chromium)
 	@$(BIN)/python tools/screenshot.py $<
 
+terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes)
+	@$(BIN)/python tools/capture_terminal.py profile --at start="starting vLLM" --at running="waiting .* preempted" -- \
+		engine_probe profile --model tiny
+	@$(BIN)/python tools/capture_terminal.py sweep --at start="starting vLLM" --at running="point [5-9] of" -- \
+		engine_probe sweep
+
 lint: $(READY) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -64,4 +70,4 @@ measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot test test-slow test-versions lint types wheel lock measure-set-up clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-versions lint types wheel lock measure-set-up clean

@@ -150,7 +150,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.record.follow import Moment
     from engine_probe.report.live import FittingLine, LiveView
-    from engine_probe.sweep.messages import Said
+    from engine_probe.sweep.messages import Began, Said
 
     work = point.workload
     title = f"{point.label} · {work.requests} requests · {work.at_once} in flight"
@@ -163,6 +163,8 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
                 case Starting():
                     phases = [*worth_telling(event.finished), event.phase]
                     view.start([(phase.name, phase.seconds) for phase in phases], event.share)
+                case Began():
+                    view.say("warming up")
                 case Started():
                     console.print(FittingLine(event.words), style="dim")
                 case Moment():

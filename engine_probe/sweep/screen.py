@@ -90,6 +90,7 @@ class TerminalScreen:
                 self._remaining.began(point, time.monotonic())
                 self._doing = place_in(number, self._total)
                 self._begin(point.label, point.workload.output_tokens)
+                self._figures = [] if point.quality else ["warming up"]
             case Reused(number):
                 self._doing = f"{place_in(number, self._total)}: measured before"
             case Moment():

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from rich.console import Console
 
+from engine_probe.analysis.live_latencies import Medians
 from engine_probe.record.follow import Moment
 from engine_probe.report.live import LiveView, sparkline
 
 
-def drawn(view: LiveView) -> str:
-    console = Console(width=80, record=True, file=None, quiet=False, legacy_windows=False)
+def drawn(view: LiveView, width: int = 80) -> str:
+    console = Console(width=width, legacy_windows=False)
     with console.capture() as capture:
         console.print(view)
     return capture.get()
 
 
-def moment(tokens: int, seconds: float, **more: float) -> Moment:
+def moment(tokens: int, seconds: float, **more: Any) -> Moment:
     values = {"running": 4, "waiting": 2, "kv_share": 0.5, "preemptions": 0} | more
     return Moment(output_tokens=tokens, seconds=seconds, **values)
 
@@ -29,6 +33,31 @@ def test_before_the_first_row_it_says_what_goes_on() -> None:
     view = LiveView("tiny", 100)
     view.say("starting vLLM on tiny")
     assert "starting vLLM on tiny" in drawn(view)
+
+
+def test_a_start_has_a_line_for_each_phase_and_its_bars_are_parts_of_the_whole() -> None:
+    view = LiveView("tiny", 100)
+    view.say("starting vLLM on tiny")
+    view.start([("importing vLLM", 10.0), ("loading weights", 10.0), ("compiling", 20.0)])
+    _, head, *phases, _ = drawn(view).splitlines()
+    assert head.split() == ["│", "starting", "vLLM", "on", "tiny", "0:40", "│"]
+    assert [line.count("━") for line in phases] == [13, 13, 26]
+    assert "compiling        20 s" in phases[2]
+    view.start([("loading weights", 3.0)], share=0.5)
+    assert "loading weights 50%" in drawn(view)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_nothing_wraps_at_any_width(width: int) -> None:
+    view = LiveView("smollm2 · 32 requests · 32 in flight · 128 + 128 tokens", 4096)
+    for second in range(300):
+        view.add(moment(10 * second, second, preemptions=7, answered=Medians(12, 14.7e6, 5.45e6)))
+    lines = drawn(view, width).splitlines()
+    assert len(lines) == 7
+    assert {len(line) for line in lines} == {width}
+    assert "32 in flight · 128 + 128 tokens" in lines[0]
+    assert "TTFT 14.7 ms   TPOT 5.45 ms   p50 of 12 answered" in lines[5]
+    assert lines[3].count("█") == width - 4 - 9 - 2 - 2 - 16  # as many rates as there is room for
 
 
 def test_it_shows_what_runs_and_the_rate_since_the_moment_before() -> None:
