@@ -36,9 +36,10 @@ def run(benches: tuple[Bench, ...]) -> Findings:
             if needed > free_bytes:
                 yield Skipped("allreduce", name, f"{needed // MIB} MiB are not free on every card", verdict=INVALID)
                 continue
+            first.require_time(name)
             crew.prepare(values)
             first.say(name)
-            samples = measure(Work((Together(1),), cold=False), crew, first.effort)
+            samples = measure(Work((Together(1),), cold=False), crew, first.effort, first.until_ns)
             wrong = crew.wrong_values()
             check = Check(wrong == 0, "the sum", values, float(wrong))
             size = values * BF16_BYTES

@@ -1,12 +1,15 @@
 """What a device was measured to reach at best, kept for later runs on the same device.
 
 One file per run under the user's cache folder, `ceilings/<identity>/<time>.json`, with a number behind the time where
-two runs began in one second; nothing is overwritten, and a reader takes the newest stable value of each name.
+two runs began in one second. Nothing is overwritten. A reader takes the newest trusted value of each name; a doubtful
+one, measured later, is kept beside it and not used. Without a trusted one the highest is used, with its doubts: other
+programs make a device slower, never faster.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from errno import EEXIST
 from pathlib import Path
@@ -14,20 +17,32 @@ from typing import Literal
 
 import msgspec
 
+from kernels_bench.doubts import UNKNOWN_LOAD, UNSTABLE, unknown_load
 from kernels_bench.errors import UnavailableError
-from kernels_bench.results import FAIL, INVALID, Report, Result, Struct
+from kernels_bench.results import FAIL, INVALID, DeviceReport, Report, Result, Struct
+from kernels_bench.words import quantity
 
 MOST_A_SECOND = 1000
 TESTS = ("memory", "gemm", "pcie", "attention", "launch", "sustained")
 
 
+Trust = Literal["trusted", "not known", "doubtful"]
+
+
 class Ceiling(Struct, frozen=True):
+    """One figure and how far it can be trusted. Files of older versions have nothing after `detail`."""
+
     value: float
     unit: str
     stable: bool
     quick: bool
     measured: str  # UTC
     detail: dict[str, str | int | float]
+    samples: int | None = None
+    spread: float | None = None  # the distance between the quartiles of the samples as a share of their median
+    others_share: float | None = None  # of the cores, used by other programs meanwhile; None: not known
+    verdict: Trust | None = None
+    doubts: tuple[str, ...] = ()
 
 
 class Ceilings(Struct, frozen=True):
@@ -51,7 +66,7 @@ def ceilings_of(report: Report) -> list[Ceilings]:
     found = []
     for part in report.devices:
         kept = {
-            f"{result.test} {result.name}": _ceiling(result, report)
+            f"{result.test} {result.name}": _ceiling(result, part, report)
             for result in report.results
             if result.device == part.device.target
             and result.figure
@@ -91,22 +106,71 @@ def _new_file(folder: Path, stamp: str, content: bytes) -> Path:
 
 
 def read_ceilings(identity: str) -> dict[str, Ceiling]:
-    """The newest stable value of each name, else the newest. A file of another schema, or a broken one, holds none."""
+    """Return the ceiling of each name that is to be used. A file of another schema, or a broken one, holds none."""
     known: dict[str, Ceiling] = {}
     for path in sorted((ceilings_folder() / identity).glob("*.json")):
         try:
             found = msgspec.json.decode(path.read_bytes(), type=Ceilings).ceilings
         except msgspec.DecodeError:
             continue
-        known |= {name: ceiling for name, ceiling in found.items() if ceiling.stable or not _stable(known.get(name))}
+        for name, ceiling in found.items():
+            if name not in known or replaces(judged(ceiling), known[name]):
+                known[name] = judged(ceiling)
     return known
 
 
-def _stable(ceiling: Ceiling | None) -> bool:
-    return ceiling is not None and ceiling.stable
+def judged(ceiling: Ceiling) -> Ceiling:
+    """Give a ceiling of an older file the verdict that its fields allow."""
+    if ceiling.verdict is not None:
+        return ceiling
+    verdict: Trust = "not known" if ceiling.stable else "doubtful"
+    clauses = (UNKNOWN_LOAD,) if ceiling.stable else (UNSTABLE, UNKNOWN_LOAD)
+    return msgspec.structs.replace(ceiling, verdict=verdict, doubts=clauses)
 
 
-def _ceiling(result: Result, report: Report) -> Ceiling:
+def replaces(later: Ceiling, earlier: Ceiling) -> bool:
+    """Whether a later measurement is used in place of an earlier one; both have a verdict."""
+    if later.verdict != earlier.verdict:
+        return RANKS[later.verdict] > RANKS[earlier.verdict]
+    if later.verdict != "doubtful":
+        return True
+    return later.value <= earlier.value if later.unit == "ns" else later.value >= earlier.value
+
+
+RANKS: dict[Trust | None, int] = {"doubtful": 0, "not known": 1, "trusted": 2}
+
+
+def kept_beside(report: Report) -> Iterator[str]:
+    """Name each figure of a stored report that is not used because an earlier one is trusted more, or is higher."""
+    for stored in ceilings_of(report):
+        used = read_ceilings(stored.identity)
+        for name, ceiling in stored.ceilings.items():
+            if (other := used.get(name)) and other.measured != ceiling.measured:
+                reason = "trusted" if other.verdict == "trusted" else f"{other.verdict}, but better"
+                yield (
+                    f"{name}: {quantity(ceiling.value, ceiling.unit)} is {ceiling.verdict} "
+                    f"({'; '.join(ceiling.doubts)}); "
+                    f"the {quantity(other.value, other.unit)} of {other.measured[:10]} stays in use ({reason})"
+                )
+
+
+def _ceiling(result: Result, part: DeviceReport, report: Report) -> Ceiling:
     figure = result.figure
     assert figure is not None
-    return Ceiling(figure.value, figure.unit, figure.samples.stable, report.quick, report.started, figure.detail)
+    unknown = unknown_load(figure, part.device.is_cuda, result.others_share, part.health_before.processes is not None)
+    unnamed = tuple(finding.text for finding in part.findings if finding.verdict == INVALID)  # of the whole device
+    clauses = (*result.doubts, *unnamed, *unknown)
+    verdict: Trust = "doubtful" if result.doubts or unnamed else "not known" if unknown else "trusted"
+    return Ceiling(
+        value=figure.value,
+        unit=figure.unit,
+        stable=figure.samples.stable,
+        quick=report.quick,
+        measured=report.started,
+        detail=figure.detail,
+        samples=figure.samples.count,
+        spread=figure.samples.spread,
+        others_share=result.others_share,
+        verdict=verdict,
+        doubts=clauses,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kernels_bench.doubts import UNKNOWN_LOAD
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Finding, Health
 from kernels_bench.specifications import Specification
 
@@ -28,12 +29,12 @@ def findings(
     return (*found, *healthy, *unknown)
 
 
-def cpu_findings(others_cores: float | None, cores: int, tolerance: float) -> tuple[Finding, ...]:
-    """A processor is never one's own; figures taken beside others are lower than it can do."""
-    if others_cores is None:
-        return ()
-    verdict = WARN if others_cores > tolerance * cores else PASS
-    return (Finding(verdict, f"others kept {others_cores:.2f} of {cores} cores busy during the run"),)
+def cpu_findings(others_share: float | None, tolerance: float) -> tuple[Finding, ...]:
+    """Say how much of the cores other programs used during the run: figures measured beside them are too low."""
+    if others_share is None:
+        return (Finding(WARN, f"{UNKNOWN_LOAD}: the kernel does not count it"),)
+    verdict = WARN if others_share > tolerance else PASS
+    return (Finding(verdict, f"other programs used {others_share:.0%} of the cores during the run"),)
 
 
 def newcomers(before: Health, after: Health) -> tuple[int, ...]:

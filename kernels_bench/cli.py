@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 a verdict is FAIL, 2 wrong input, 3 could not run or a fig
 
 from __future__ import annotations
 
+import time
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--device", "wanted", help="cpu, all, or cards such as cuda:0,1 [default: every card, else the cpu].")
 @click.option("--only", help=f"Some of the tests, with commas: {', '.join(TESTS)}.")
-@click.option("--quick", is_flag=True, help="Under a minute per device: shorter rounds, fewer shapes.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="End within a minute per device, and one for the tests between devices: shorter rounds, fewer shapes. "
+    "On a busy machine less is measured, and the report lists what.",
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report with every sample.")
 @click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as one page.")
 @click.option(
@@ -54,6 +60,7 @@ def command(
     Ends with 1 when a verdict is FAIL, with 3 when a figure is INVALID, else with 0. Ctrl-C ends it with 130 and keeps
     what was finished.
     """
+    begun = time.perf_counter()
     tests = chosen_tests(only)
     if address is not None:
         context.exit(on_a_fleet(address, wanted, only, quick, json_path, page_path, baseline_path, tolerance))
@@ -69,14 +76,16 @@ def command(
     for device in devices:
         if saved:
             saved.check_covers(device.name)
-    wish = outcome.Wish(devices, tests, quick, tolerance / 100, saved)
     with screen.Screen() as shown:
+        wish = outcome.Wish(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - begun)
         done = suite.run(wish, shown)
     try:
         code = show.show_any(done, lambda: write_files(done, json_path, page_path))
     finally:
         if stored := ceilings.store(done):
             click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
+            for line in ceilings.kept_beside(done):
+                click.echo(f"  kept beside: {line}", err=True)
     context.exit(code)
 
 

@@ -18,7 +18,7 @@ import torch
 from kernels_bench.bench import Bench, Findings
 from kernels_bench.precisions import BF16, PRECISIONS, Operands, Precision, matmul_setting, operand_bytes, operands
 from kernels_bench.results import INVALID, Check, Figure, Skipped, Trial
-from kernels_bench.timing import COLD_CACHES, Effort, Work, brief, rate
+from kernels_bench.timing import COLD_CACHES, Effort, OutOfTimeError, Work, brief, rate
 
 SQUARE = 8192
 CPU_SQUARES = (4096, 2048, 1024, 512)
@@ -92,16 +92,31 @@ def search(bench: Bench) -> Findings:
     name = "bf16 best shape"
     if BF16.runs_on(bench.device, bench.capability()):
         return
+    bench.require_time(name)
     shapes = list(search_shapes(bench))
     Random(0).shuffle(shapes)  # a slow card does not get through them all: what it tried is spread over them
-    until_ns = bench.clock.now_ns() + (QUICK_SEARCH_S if bench.quick else SEARCH_S) * 1e9
+    planned_s = QUICK_SEARCH_S if bench.quick else SEARCH_S
+    search_s = min(planned_s, bench.left_s / 2)  # the other half is for the finalists
+    until_ns = bench.clock.now_ns() + search_s * 1e9
     heats: dict[tuple[int, int, int], float] = {}
     for shape in shapes:
         if heats and bench.clock.now_ns() > until_ns:
             break
-        heats[shape] = heat(bench, brief(bench.effort), shape)
+        try:
+            heats[shape] = heat(bench, brief(bench.effort), shape)
+        except OutOfTimeError:
+            break
+    if not heats:
+        raise OutOfTimeError(name)
     best = sorted(heats, key=lambda shape: heats[shape], reverse=True)[:FINALISTS]
-    figures = [product(bench, BF16, name, shape) for shape in best]
+    figures: list[Figure | Skipped] = []
+    for shape in best:
+        try:
+            figures.append(product(bench, BF16, name, shape))
+        except OutOfTimeError:
+            break
+    if not figures:
+        raise OutOfTimeError(name)
     rated = [figure for figure in figures if isinstance(figure, Figure)]
     if not rated:
         yield Skipped("gemm", name, "no shape of the search fits into the memory that may be taken", verdict=INVALID)
@@ -110,7 +125,13 @@ def search(bench: Bench) -> Findings:
     chosen = wrong[0] if wrong else max(rated, key=lambda figure: figure.value)
     detail = {**chosen.detail, "shapes_tried": len(heats), "shapes": len(shapes)}
     trials = tuple(Trial({"m": m, "n": n, "k": k}, value) for (m, n, k), value in sorted(heats.items()))
-    yield msgspec.structs.replace(chosen, detail=detail, trials=trials)
+    cut = short_of(len(heats), len(shapes), "shapes") if search_s < planned_s else []
+    cut += short_of(len(figures), len(best), "finalists")
+    yield msgspec.structs.replace(chosen, detail=detail, trials=trials, measured_less=tuple(cut))
+
+
+def short_of(count: int, wanted: int, what: str) -> list[str]:
+    return [f"{count} of {wanted} {what}"] if count < wanted else []
 
 
 def search_shapes(bench: Bench) -> Iterator[tuple[int, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import torch
 
 from kernels_bench.bench import Bench, Findings
@@ -47,19 +48,19 @@ def _to_finish(bench: Bench, name: str, call: Call) -> Samples:
         call()
         torch.cuda.synchronize(bench.place)
 
+    bench.require_time(name)
     bench.say(name)
     host = CpuClock(bench.device.cache_bytes)
-    return measure(Work((launched_and_finished,), cold=False), host, bench.effort)
+    return measure(Work((launched_and_finished,), cold=False), host, bench.effort, bench.until_ns)
 
 
 def per_launch(samples: Samples, launches: int) -> Samples:
     """The samples of a call that launches many times, as samples of one launch."""
-    return Samples(
+    return msgspec.structs.replace(
+        samples,
         rounds_ns=tuple(tuple(time / launches for time in times) for times in samples.rounds_ns),
         calls_per_sample=samples.calls_per_sample * launches,
         warm_up_calls=samples.warm_up_calls * launches,
-        settled=samples.settled,
-        stable=samples.stable,
         median_ns=samples.median_ns / launches,
         iqr_ns=samples.iqr_ns / launches,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from kernels_bench.random_values import normal
 from kernels_bench.results import Device, Unit
 
 REDUCED_SUMS = ("allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precision_reduction")
@@ -115,4 +116,4 @@ def _random(precision: Precision, rows: int, columns: int, place: Any) -> Any:
         return torch.randint(-128, 128, (rows, columns), dtype=torch.int8, device=place)
     if precision.bytes == 1:
         return torch.randn(rows, columns, device=place).to(precision.operand)
-    return torch.randn(rows, columns, dtype=precision.operand, device=place)
+    return normal((rows, columns), precision.operand, place)

@@ -35,6 +35,7 @@ NAME_WIDTH = 18
 GIB = 1 << 30
 STOPPED_EARLY = f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: what is told above was finished"
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+AGAIN = "measure again when nothing else runs"
 FEW_PAIRS = 6  # three cards, there and back
 POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
 
@@ -97,6 +98,11 @@ def summary(report: Report) -> str:
     lines = [f"{', '.join(parts) or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
     if report.stopped:
         lines.append(STOPPED_EARLY)
+    if report.measured_less:
+        lines.append(f"[{STYLES[WARN]}]measured less[/], to end in time: {escape('; '.join(report.measured_less))}")
+    if doubtful := [result for result in report.results if result.doubts]:
+        figures = sum(1 for result in report.results if result.figure)
+        lines.append(f"[{STYLES[WARN]}]doubtful[/]: {len(doubtful)} of {figures} figures; {AGAIN}")
     if any(NO_MARK in result.reasons for result in report.results):
         lines.append(f"{_coloured(MEASURED)}: a real figure, and {NO_MARK} for this hardware")
     return "\n".join(lines)
@@ -175,7 +181,7 @@ def because(result: Result) -> str:
 def _numbers(figure: Figure | None) -> tuple[str, str]:
     if figure is None:
         return "", ""
-    return quantity(figure.value, figure.unit), f"{figure.samples.iqr_ns / figure.samples.median_ns:.1%}"
+    return quantity(figure.value, figure.unit), f"{figure.samples.spread:.1%}"
 
 
 def _coloured(verdict: Verdict) -> str:

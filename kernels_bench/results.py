@@ -39,6 +39,16 @@ class Samples(Struct, frozen=True):
     stable: bool  # whether the last rounds agree
     median_ns: float
     iqr_ns: float  # between the quartiles of the same samples as the median
+    shortened: bool = False  # there was no time for as many rounds as tell whether it is stable
+
+    @property
+    def spread(self) -> float:
+        """The distance between the quartiles as a share of the median."""
+        return self.iqr_ns / self.median_ns
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.rounds_ns))
 
 
 class Check(Struct, frozen=True):
@@ -69,6 +79,7 @@ class Figure(Struct, frozen=True):
     check: Check | None = None
     detail: dict[str, str | int | float] = {}
     trials: tuple[Trial, ...] = ()
+    measured_less: tuple[str, ...] = ()  # what the time budget left out of it, as "3 of 6 sizes"
 
 
 class Skipped(Struct, frozen=True):
@@ -78,6 +89,7 @@ class Skipped(Struct, frozen=True):
     name: str
     reason: str
     verdict: Verdict = SKIPPED  # INVALID where it should have been measured and could not be
+    out_of_time: bool = False  # left out because the time budget was spent
 
 
 class Reading(Struct, frozen=True):
@@ -140,6 +152,8 @@ class Result(Struct, frozen=True):
     device: str  # cpu, cuda:0, cuda:0→cuda:1
     figure: Figure | None = None
     skipped: Skipped | None = None
+    others_share: float | None = None  # of the cores, used by other programs meanwhile; None: not known
+    doubts: tuple[str, ...] = ()  # why the figure may be lower than the device can do
 
     @property
     def test(self) -> str:
@@ -190,3 +204,4 @@ class Report(Struct, frozen=True):
     results: tuple[Result, ...]
     topology: dict[str, str] = {}  # "cuda:0→cuda:1": "same switch"
     stopped: bool = False  # by Ctrl-C, before the end
+    measured_less: tuple[str, ...] = ()  # what --quick left out or shortened to end in time

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -13,16 +14,18 @@ from typing import Any
 import torch
 
 from kernels_bench.bench import Bench, Findings
+from kernels_bench.budget import LEFT_OUT, until_ns
 from kernels_bench.clocks import CpuClock, CudaClock
-from kernels_bench.cores import CpuShare, on_cpus
+from kernels_bench.cores import on_cpus
 from kernels_bench.crew import CrewError
 from kernels_bench.devices import release
 from kernels_bench.health import XidWatch, near_cpus, open_nvml, read_health, reader, topology
 from kernels_bench.names import BETWEEN, TESTS
-from kernels_bench.outcome import Run, Wish, about, judged, versions
+from kernels_bench.other_load import OtherLoad
+from kernels_bench.outcome import Found, Run, Wish, about, judged, measured_less, versions
 from kernels_bench.results import FAIL, INVALID, STOPPED, Device, Figure, Reading, Report, Skipped
 from kernels_bench.screen import Screen
-from kernels_bench.timing import FULL, QUICK
+from kernels_bench.timing import FULL, QUICK, OutOfTimeError
 from kernels_bench.watch import Watch
 
 
@@ -31,13 +34,13 @@ def run(wish: Wish, screen: Screen) -> Report:
     with open_nvml(wish.devices) as nvml:
         state = Run(wish, nvml, screen)
         state.before = {device.target: read_health(nvml, device) for device in wish.devices}
-        xid_watch, cpu_share = XidWatch(nvml), CpuShare()
+        xid_watch, load = XidWatch(nvml), OtherLoad()
         try:
             _between(state, _alone(state))
         except KeyboardInterrupt:
             state.stopped = True
         state.after = {device.target: read_health(nvml, device) for device in wish.devices}
-        xids, others = xid_watch.close(), cpu_share.others()
+        xids, others = xid_watch.close(), load.share()
         paths = {f"{a.target}→{b.target}": topology(nvml, a, b) for a in wish.devices for b in wish.devices if a != b}
     return Report(
         schema="kernels_bench/1",
@@ -51,13 +54,14 @@ def run(wish: Wish, screen: Screen) -> Report:
         results=tuple(judged(state, paths)),
         topology=paths,
         stopped=state.stopped,
+        measured_less=measured_less(state),
     )
 
 
 def _alone(state: Run) -> tuple[Bench, ...]:
     """Each device by itself. Those that could be measured are handed on."""
     benches = []
-    for device in state.wish.devices:
+    for number, device in enumerate(state.wish.devices):
         if users := state.users(device):
             _leave_alone(state, device, users)
             continue
@@ -68,11 +72,27 @@ def _alone(state: Run) -> tuple[Bench, ...]:
             _keep(state, device.target, Skipped("all", "not measured", reason, verdict=FAIL), [])
             continue
         state.opened.append(device)
+        begin(state, bench)
         with on_cpus(bench.cpus):
             for test in (test for test in state.wish.tests if test not in BETWEEN):
-                _one(state, bench, test, partial(_module(test).run, bench))
+                timed = within_budget(state, bench, test, number + 1)
+                _one(state, timed, test, partial(_module(test).run, timed))
         benches.append(bench)
     return tuple(benches)
+
+
+def begin(state: Run, bench: Bench) -> None:
+    """Let the budget of --quick run from the start of the command, by the clock of the first device."""
+    if state.begun_ns is None:
+        state.begun_ns = bench.clock.now_ns() - state.wish.spent_s * 1e9
+
+
+def within_budget(state: Run, bench: Bench, test: str, minutes: int) -> Bench:
+    """Return the bench with the time by which this test has to end; without --quick there is none."""
+    if not state.wish.quick or state.begun_ns is None:
+        return bench
+    alike = tuple(other for other in state.wish.tests if (other in BETWEEN) == (test in BETWEEN))
+    return replace(bench, until_ns=until_ns(state.begun_ns, minutes, test, alike))
 
 
 def _bench(state: Run, device: Device) -> Bench:
@@ -105,11 +125,15 @@ def _one(state: Run, bench: Bench, test: str, findings: Callable[[], Findings], 
         return
     wrong = ""
     with Watch(reader(state.nvml, bench.device)) as watch:
-        seen = 0
+        seen, load = 0, OtherLoad()
         try:
+            bench.require_time("all")
             for finding in findings():
-                _keep(state, target, finding, watch.readings[seen:])
-                seen = len(watch.readings)
+                _keep(state, target, finding, watch.readings[seen:], load.share())
+                seen, load = len(watch.readings), OtherLoad()
+        except OutOfTimeError as error:
+            name = error.name if error.name == "all" else f"{error.name} and what follows it" if error.name else "rest"
+            _keep(state, target, Skipped(test, name, LEFT_OUT, out_of_time=True), [])
         except KeyboardInterrupt:
             _keep(state, target, Skipped(test, "rest", STOPPED), [])
             raise
@@ -145,8 +169,14 @@ def _failed_card(state: Run) -> tuple[str, str] | None:
     return None
 
 
-def _keep(state: Run, target: str, finding: Figure | Skipped, readings: list[Reading]) -> None:
-    state.found.append((target, finding, readings))
+def _keep(
+    state: Run,
+    target: str,
+    finding: Figure | Skipped,
+    readings: list[Reading],
+    others_share: float | None = None,
+) -> None:
+    state.found.append(Found(target, finding, readings, others_share))
     state.screen.found(finding)
 
 
@@ -158,13 +188,15 @@ def _between(state: Run, benches: tuple[Bench, ...]) -> None:
             state.screen.test(target, test, TESTS[test])
             _keep(state, target, Skipped(test, "all", "one device only, and it takes two"), [])
             continue
-        module = _module(test)
+        module, minutes = _module(test), len(state.wish.devices) + 1
         if test == "allreduce":
-            _one(state, benches[0], test, partial(module.run, benches), "all")
+            timed = tuple(within_budget(state, bench, test, minutes) for bench in benches)
+            _one(state, timed[0], test, partial(module.run, timed), "all")
             continue
         for source, target in module.pairs(benches):
             way = f"{source.device.target}→{target.device.target}"
-            _one(state, source, test, partial(module.run, source, target), way)
+            timed_source = within_budget(state, source, test, minutes)
+            _one(state, timed_source, test, partial(module.run, timed_source, target), way)
 
 
 def _module(test: str) -> Any:

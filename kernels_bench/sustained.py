@@ -22,11 +22,16 @@ def run(bench: Bench) -> Findings:
     if operand_bytes(precision, side, side, side) > bench.usable_bytes():
         yield Skipped("sustained", "rate", f"a product of {side}³ does not fit into the free memory", verdict=INVALID)
         return
-    name = f"{precision.name} {QUICK_S if bench.quick else FULL_S:.0f} s"
+    seconds = QUICK_S if bench.quick else FULL_S
+    name = f"{precision.name} {seconds:.0f} s"
+    if (left_s := max(0.0, bench.left_s)) < seconds:
+        reason = f"left out: {left_s:.1f} s of the minute of --quick were left"
+        yield Skipped("sustained", name, reason, out_of_time=True)
+        return
     bench.say(name)
     with matmul_setting(precision):
         data = operands(precision, side, side, side, bench.place)
-        rounds = _rounds(bench, data.multiply, QUICK_S if bench.quick else FULL_S)
+        rounds = _rounds(bench, data.multiply, seconds)
     last = rounds[len(rounds) // 2 :]
     median_ns, iqr_ns = centre(last)
     samples = Samples(tuple(rounds), 1, 0, True, agree(last, bench.effort.tolerance), median_ns, iqr_ns)

@@ -1,8 +1,8 @@
 """The one timing loop. Every kernel of every test goes through `measure`.
 
 Warm up until the clock rests; then rounds of samples, cold caches, one event pair per sample and one
-synchronise per round, until three rounds in a row agree or there have been enough of them. Nothing is thrown
-away: all samples are kept, and a measurement that never came to rest says so.
+synchronise per round, until three rounds in a row agree, there have been enough of them, or the time budget is spent.
+Nothing is thrown away: all samples are kept, and a measurement that never came to rest says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ COLD_CACHES = 4  # data that spans this many last-level caches is not in them wh
 # A clock that is still climbing from idle moves by tens of percent between two looks; at a power limit it
 # trembles by a few.
 RESTING_CLOCK_SHARE = 0.05
+
+
+class OutOfTimeError(Exception):
+    """The time budget does not suffice for the figure `name`."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Clock(Protocol):
@@ -79,10 +87,12 @@ class Work:
     graph: bool = True  # may be captured in a graph
 
 
-def measure(work: Work, clock: Clock, effort: Effort) -> Samples:
+def measure(work: Work, clock: Clock, effort: Effort, until_ns: float = math.inf) -> Samples:
+    """Time the work until the clock shows `until_ns`. Raise OutOfTimeError where not even one round fits."""
     flush = work.cold and work.touched_bytes < COLD_CACHES * clock.cache_bytes
-    calls, per_sample = _bundled(work, clock, flush)
+    calls, per_sample, per_sample_ns = _bundled(work, clock, flush)
     flush = flush or (work.cold and clock.pauses and per_sample == 1)
+    effort = _hurried(effort, per_sample_ns, until_ns - clock.now_ns())
     warm_up, settled, cost_ns = _settle(calls, clock, effort, flush)
     count = _count(effort.round_s, cost_ns)
     rounds: list[tuple[float, ...]] = []
@@ -90,11 +100,14 @@ def measure(work: Work, clock: Clock, effort: Effort) -> Samples:
     while not agree(rounds, effort.tolerance) and len(rounds) < effort.rounds_at_most:
         if rounds and clock.now_ns() - begun_ns > effort.at_most_s * 1e9:
             break
+        if rounds and clock.now_ns() >= until_ns:
+            break
         times = clock.time_ns(calls, count, flush)
         rounds.append(tuple(time / per_sample for time in times))
     stable = agree(rounds, effort.tolerance)
+    shortened = len(rounds) < min(AGREEING_ROUNDS, effort.rounds_at_most)
     median_ns, iqr_ns = centre(rounds[-AGREEING_ROUNDS:] if stable else rounds)
-    return Samples(tuple(rounds), per_sample, warm_up * per_sample, settled, stable, median_ns, iqr_ns)
+    return Samples(tuple(rounds), per_sample, warm_up * per_sample, settled, stable, median_ns, iqr_ns, shortened)
 
 
 def agree(rounds: Sequence[Sequence[float]], tolerance: float) -> bool:
@@ -129,15 +142,22 @@ def latency(test: str, name: str, samples: Samples, detail: dict[str, str | int 
     return Figure(test, name, "ns", samples.median_ns, 0, samples, None, detail or {})
 
 
-def _bundled(work: Work, clock: Clock, flush: bool) -> tuple[tuple[Call, ...], int]:
-    """Short calls are timed many at a time, which a cache flush between them forbids."""
+def _hurried(effort: Effort, per_sample_ns: float, left_ns: float) -> Effort:
+    """Leave two thirds of the remaining time to the rounds; a warm-up and a round take `LEAST_SAMPLES` each."""
+    if 2 * LEAST_SAMPLES * per_sample_ns > left_ns:
+        raise OutOfTimeError
+    return replace(effort, warm_up_at_most_s=min(effort.warm_up_at_most_s, left_ns / 3e9))
+
+
+def _bundled(work: Work, clock: Clock, flush: bool) -> tuple[tuple[Call, ...], int, float]:
+    """Return what one sample runs, its calls and its time: many short calls at once, unless the cache is flushed."""
     clock.time_ns(work.calls, len(work.calls), flush)  # the first call of a kernel also loads it
     alone_ns = float(np.median(clock.time_ns(work.calls, max(LEAST_SAMPLES, len(work.calls)), flush)))
     if flush or not work.graph or alone_ns >= clock.short_ns:
-        return work.calls, 1
+        return work.calls, 1, alone_ns
     turns = math.ceil(10 * clock.short_ns / (max(alone_ns, 1.0) * len(work.calls)))
     per_sample = min(turns, 1000) * len(work.calls)
-    return (clock.bundle(work.calls, per_sample),), per_sample
+    return (clock.bundle(work.calls, per_sample),), per_sample, per_sample * alone_ns
 
 
 def _settle(calls: Sequence[Call], clock: Clock, effort: Effort, flush: bool) -> tuple[int, bool, float]:

@@ -14,7 +14,7 @@ from kernels_bench.overview import Line, columns, lines, worth_a_look
 from kernels_bench.page.charts import charts
 from kernels_bench.page.html import Html, element, grid, joined
 from kernels_bench.page.svg import box
-from kernels_bench.report import all_verdicts, shape_name
+from kernels_bench.report import AGAIN, all_verdicts, shape_name
 from kernels_bench.results import STOPPED, DeviceReport, Figure, Health, Report, Result, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.verdicts import ORDER
@@ -70,6 +70,15 @@ def stopped(done: Report | FleetReport) -> Iterator[Html]:
         yield element("li", badge(Verdict.WARN), f" {STOPPED} before the end: what is not here was not measured")
 
 
+def limits_of_trust(report: Report) -> Iterator[Html]:
+    """Say what was measured less, and which figures other programs or their own spread make doubtful."""
+    if report.measured_less:
+        text = f" measured less, to end in time: {'; '.join(report.measured_less)}"
+        yield element("li", badge(Verdict.WARN), text)
+    if doubtful := [f"{result.test} {result.name}" for result in report.results if result.doubts]:
+        yield element("li", badge(Verdict.WARN), f" doubtful, {AGAIN}: {', '.join(doubtful)}")
+
+
 def node_row(node: Node) -> list[str]:
     if node.report is None:
         return [node.name, "-", joined((badge(Verdict.INVALID), f" {node.failed}"))]
@@ -80,7 +89,7 @@ def node_row(node: Node) -> list[str]:
 
 def report_body(report: Report) -> Iterator[Html]:
     yield tiles(Counter(all_verdicts(report)))
-    yield says(worth_a_look(report), *stopped(report))
+    yield says(worth_a_look(report), *stopped(report), *limits_of_trust(report))
     if len(report.devices) > 1:
         yield overview((Node("", "", report),))
     for part in report.devices:

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kernels_bench.ceilings import read_ceilings, store
+from kernels_bench.ceilings import Ceiling, ceilings_of, judged, kept_beside, read_ceilings, replaces, store
+from kernels_bench.doubts import doubts
 from kernels_bench.errors import InputError
 from kernels_bench.files import Baseline, check_writable, read_report, write_report
 from kernels_bench.report import curve, exit_code, summary
@@ -203,13 +204,100 @@ def test_two_runs_in_one_second_keep_a_file_each(own_cache: Path) -> None:
     assert read_ceilings("cpu-1")["memory copy"].value == 3e10  # the last one is the newest
 
 
-def test_a_restless_run_hides_no_stable_ceiling(own_cache: Path) -> None:
-    restless = Result(MEASURED, ("unstable",), "cpu", figure=figure(5e9, stable=False))
-    store(report(restless))
-    assert read_ceilings("cpu-1")["memory copy"].value == 5e9
-    store(report(row(2e10), started="2026-02-01T00:00:00+00:00"))
-    store(report(restless, started="2026-03-01T00:00:00+00:00"))
+def quiet(value: float) -> Result:
+    """Measured while nothing else ran."""
+    return msgspec.structs.replace(row(value), others_share=0.0)
+
+
+def beside_others(value: float) -> Result:
+    return msgspec.structs.replace(row(value), others_share=0.48, doubts=(BUSY,))
+
+
+BUSY = "measured while other programs used 48% of the cores"
+DAYS = ("2026-02-01T00:00:00+00:00", "2026-03-01T00:00:00+00:00")
+
+
+def test_a_ceiling_carries_what_it_rests_on(own_cache: Path) -> None:
+    store(report(quiet(2e10)))
+    found = read_ceilings("cpu-1")["memory copy"]
+    assert (found.verdict, found.doubts, found.others_share) == ("trusted", (), 0.0)
+    assert (found.samples, found.spread) == (9, 0.0)
+
+
+def test_a_doubtful_run_never_replaces_a_trusted_one_and_is_kept_beside_it(own_cache: Path) -> None:
+    store(report(quiet(2e10)))
+    later = report(beside_others(1e10), started=DAYS[0])
+    assert len(store(later)) == 1
     assert read_ceilings("cpu-1")["memory copy"].value == 2e10
+    assert list(kept_beside(later)) == [
+        f"memory copy: 10.0 GB/s is doubtful ({BUSY}); the 20.0 GB/s of 2026-01-01 stays in use (trusted)"
+    ]
+
+
+def test_a_trusted_run_replaces_a_doubtful_one(own_cache: Path) -> None:
+    store(report(beside_others(3e10)))
+    later = report(quiet(2e10), started=DAYS[0])
+    store(later)
+    assert read_ceilings("cpu-1")["memory copy"].value == 2e10
+    assert list(kept_beside(later)) == []
+
+
+def test_of_doubtful_ones_the_highest_is_used(own_cache: Path) -> None:
+    """Other programs make a device slower, never faster; a time is better the shorter it is."""
+    for value, day in ((1e10, DAYS[0]), (3e10, DAYS[1]), (2e10, "2026-04-01T00:00:00+00:00")):
+        store(report(beside_others(value), started=day))
+    assert read_ceilings("cpu-1")["memory copy"].value == 3e10
+    slow, fast = (judged(Ceiling(ns, "ns", False, True, DAYS[0], {})) for ns in (9.0, 3.0))
+    assert replaces(fast, slow)
+    assert not replaces(slow, fast)
+
+
+def test_a_load_that_nobody_counted_is_not_known(own_cache: Path) -> None:
+    store(report(row(2e10)))
+    found = read_ceilings("cpu-1")["memory copy"]
+    assert (found.verdict, found.doubts) == ("not known", ("not known whether other programs used the machine",))
+
+
+def test_files_of_older_versions_still_open(own_cache: Path) -> None:
+    """They say nothing of other programs: not known, and doubtful where they were unstable."""
+    old = {"value": 2e10, "unit": "B/s", "stable": True, "quick": True, "measured": DAYS[0], "detail": {}}
+    ceilings = {"memory copy": old, "memory read": old | {"stable": False}}
+    folder = own_cache / "ceilings" / "cpu-1"
+    folder.mkdir(parents=True)
+    stored = {"schema": "kernels_bench.ceilings/1", "identity": "cpu-1", "device": "x", "versions": {}}
+    (folder / "20260201T000000+0000.json").write_bytes(msgspec.json.encode(stored | {"ceilings": ceilings}))
+    found = read_ceilings("cpu-1")
+    unknown = "not known whether other programs used the machine"
+    assert (found["memory copy"].verdict, found["memory copy"].doubts) == ("not known", (unknown,))
+    assert (found["memory read"].verdict, found["memory read"].doubts) == ("doubtful", ("unstable", unknown))
+    store(report(beside_others(1e10), started=DAYS[1]))
+    assert read_ceilings("cpu-1")["memory copy"].value == 2e10
+
+
+@pytest.mark.parametrize(
+    ("name", "test", "share", "users", "verdict"),
+    [
+        ("memory bandwidth of a GPU does not depend on the host", "memory", 0.48, (), "trusted"),
+        ("launches do", "launch", 0.48, (), "doubtful"),
+        ("nobody says who uses the GPU", "memory", 0.0, None, "not known"),
+    ],
+)
+def test_ceilings_of_a_gpu(name: str, test: str, share: float, users: tuple[int, ...] | None, verdict: str) -> None:
+    measured = figure(4e12, test=test)
+    gpu = Device("cuda:0", "NVIDIA H200", "GPU-1", 1, 1, 1, "9.0")
+    result = Result(PASS, (), "cuda:0", measured, None, share, doubts(measured, True, share, 0.05))
+    part = DeviceReport(gpu, Health(processes=users), Health(processes=users), ())
+    (stored,) = ceilings_of(msgspec.structs.replace(report(result), devices=(part,)))
+    assert stored.ceilings[f"{test} copy"].verdict == verdict
+
+
+def test_a_gpu_that_somebody_unseen_keeps_busy_gives_doubtful_ceilings() -> None:
+    seen = Finding(INVALID, "40.0 GiB in use and 90 % busy before the run, by somebody whom this user may not see")
+    gpu = Device("cuda:0", "NVIDIA H200", "GPU-1", 1, 1, 1, "9.0")
+    part = DeviceReport(gpu, Health(processes=()), Health(processes=()), (seen,))
+    result = Result(PASS, (), "cuda:0", figure(4e12), None, 0.0)
+    (stored,) = ceilings_of(msgspec.structs.replace(report(result), devices=(part,)))
+    assert (stored.ceilings["memory copy"].verdict, stored.ceilings["memory copy"].doubts) == ("doubtful", (seen.text,))
 
 
 def test_wrong_and_invalid_figures_are_no_ceilings(own_cache: Path) -> None:

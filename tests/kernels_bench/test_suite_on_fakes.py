@@ -64,6 +64,11 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
 
 
 @pytest.fixture(autouse=True)
+def a_quiet_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "OtherLoad", lambda: SimpleNamespace(share=lambda: 0.0))
+
+
+@pytest.fixture(autouse=True)
 def nothing_to_release(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "release", lambda device: None)
 

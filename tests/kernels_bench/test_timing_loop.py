@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernels_bench.timing import Effort, Work, agree, centre, latency, measure, rate
+from kernels_bench.timing import Effort, OutOfTimeError, Work, agree, centre, latency, measure, rate
 from tests.kernels_bench.fakes import FakeClock
 
 EFFORT = Effort(round_s=10_000e-9, rounds_at_most=6, warm_up_at_most_s=100_000e-9, tolerance=0.01)
@@ -54,6 +54,26 @@ def test_a_machine_that_has_become_slow_is_given_up_in_time() -> None:
     found = measure(Work((nothing,), BIG), clock, hurried)
     assert not found.stable
     assert sum(map(sum, found.rounds_ns)) < 0.1e9  # 0.05 s, and the round in which they were over
+
+
+def test_a_time_budget_ends_the_rounds_and_the_figure_says_so() -> None:
+    """Four calls to look, three to warm up; 30 µs then suffice for two rounds of ten."""
+    found = measure(Work((nothing,), BIG), FakeClock(lambda sample: 1000.0), EFFORT, until_ns=30e3)
+    assert (len(found.rounds_ns), found.shortened, found.stable) == (2, True, False)
+    assert found.median_ns == 1000.0
+
+
+def test_a_figure_that_cannot_be_finished_is_not_begun() -> None:
+    clock = FakeClock(lambda sample: 1000.0)
+    with pytest.raises(OutOfTimeError):
+        measure(Work((nothing,), BIG), clock, EFFORT, until_ns=9e3)
+    assert clock.samples == 4  # to learn what a call takes
+
+
+def test_a_time_budget_that_suffices_changes_nothing() -> None:
+    runs = [measure(Work((nothing,), BIG), FakeClock(lambda sample: 1000.0), EFFORT, until) for until in (1e9, 1e18)]
+    assert runs[0] == runs[1]
+    assert not runs[0].shortened
 
 
 def test_an_outlier_in_a_round_moves_neither_median_nor_verdict() -> None:
