@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine_probe.commands.numbers import SEED, Number
 from engine_probe.commands.options import ENGINE, EngineCommand, under
 from engine_probe.commands.places import INTERRUPTED, Results, holds_steps, open_results
+from engine_probe.commands.workload_options import WorkloadOptions, workload_options
 from engine_probe.errors import UnavailableError
 from engine_probe.hook.versions import check_version
 
@@ -27,17 +26,14 @@ if TYPE_CHECKING:
 
 RECORDING = "recording"
 TICK_SECONDS = 0.25
-RATE = Number(min=0, min_open=True, infinite=True)
-SHAPE = Number(min=0, min_open=True)
 
-
-engine, workload, arrivals, output = map(under, (ENGINE, "Workload", "Arrivals", "Output"))
+engine, output = under(ENGINE), under("Output")
 
 
 @click.command(
     "profile",
     cls=EngineCommand,
-    epilog="Example: engine_probe profile --model tiny --num-prompts 64 --max-num-seqs 8 --enforce-eager",
+    epilog="Example: engine_probe profile --model tiny --num-prompts 64 --max-num-seqs 8",
 )
 @engine(
     "--model",
@@ -46,57 +42,25 @@ engine, workload, arrivals, output = map(under, (ENGINE, "Workload", "Arrivals",
     help="An embedded model (smollm2, tiny), a name from `engine_probe models`, a folder, or org/name.",
 )
 @engine("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
-@workload("--num-prompts", type=click.IntRange(1), default=32, show_default=True, help="Number of requests.")
-@workload("--input-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each prompt.")
-@workload("--output-len", type=click.IntRange(1), default=128, show_default=True, help="Tokens of each answer.")
-@workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts.")
-@arrivals("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all].")
-@arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all arrive at once].")
-@arrivals(
-    "--burstiness",
-    type=SHAPE,
-    default=1.0,
-    show_default=True,
-    help="How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
-)
+@workload_options
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
-def command(
-    model: str,
-    num_prompts: int,
-    max_concurrency: int | None,
-    input_len: int,
-    output_len: int,
-    request_rate: float,
-    burstiness: float,
-    seed: int,
-    out: str | None,
-    force: bool,
-    engine_arguments: dict[str, object],
-) -> None:
+def command(model: str, out: str | None, force: bool, engine_arguments: dict[str, object], **asked: Any) -> None:
     """Measure one workload on a real engine, record every iteration, and say what limited it.
 
     Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
     """
-    from engine_probe.sweep.checks import check_engine, check_lengths
-    from engine_probe.sweep.plan import EngineSection, Point, Workload
+    from engine_probe.sweep.checks import check_engine, check_lengths, check_requests
+    from engine_probe.sweep.plan import EngineSection, Point
     from engine_probe.sweep.plan_memory import check_plans
-    from engine_probe.workload.arrivals import OpenLoop
     from kernels_bench.processor import cpu
 
-    arriving = None if math.isinf(request_rate) else OpenLoop(request_rate, burstiness)
-    workload = Workload(
-        input_len,
-        output_len,
-        concurrency=max_concurrency or num_prompts,
-        num_prompts=num_prompts,
-        arrivals=arriving,
-        seed=seed,
-    )
+    workload = WorkloadOptions(**asked).workload()
     point = Point(EngineSection(model, engine_arguments), workload, label=model)
     check_engine(point.engine.spec, "profile")
     check_lengths(point)
     check_version(force)
     check_plans([point], cpu().memory_bytes)
+    check_requests([point])
     results = open_results(None, out or str(Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"))
     try:
         measure(point, results.folder, force)
@@ -144,6 +108,13 @@ def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
         yield event
 
 
+def title(point: Point) -> str:
+    work = point.workload
+    path = getattr(work.prompts, "path", None)
+    asked = f"from {Path(path).name}" if path else f"{work.input_len} + {work.output_len} tokens"
+    return f"{point.label} · {work.requests} requests · {work.at_once} in flight · {asked}"
+
+
 def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     from rich.live import Live
 
@@ -153,8 +124,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from engine_probe.sweep.messages import Began, Said
 
     work = point.workload
-    title = f"{point.label} · {work.requests} requests · {work.at_once} in flight"
-    view = LiveView(f"{title} · {work.input_len} + {work.output_len} tokens", work.output_tokens or 1)
+    view = LiveView(title(point), work.output_tokens)
     with Live(view, console=console, refresh_per_second=4, transient=True):
         for event in events:
             match event:

@@ -40,11 +40,17 @@ def parameter_name(parameter: click.Parameter) -> str:
 
 
 def wrong_value(parameter: click.Parameter, message: str) -> str:
-    """` is 0: give ...` for numbers; for anything else what click says."""
+    """` is 0: give ...` for numbers, the nearest of several words, for anything else what click says."""
     value, is_not, _ = message.partition(" is not ")
     kind = parameter.type
     if is_not and isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
         return f" is {value}: give {expected_number(kind)}"
+    if (
+        is_not
+        and isinstance(kind, click.Choice)
+        and (near := difflib.get_close_matches(value.strip("'"), kind.choices, 1))
+    ):
+        return f" is {value}: did you mean {near[0]}?"
     return f": {lower(message)}"
 
 

@@ -80,7 +80,7 @@ class Sparkline:
 class LiveView:
     """Takes the phases of a start and then moments, gives something to draw."""
 
-    def __init__(self, title: str, expected_tokens: int) -> None:
+    def __init__(self, title: str, expected_tokens: int | None) -> None:
         self._title = title
         self._expected = expected_tokens
         self._doing = "starting"
@@ -100,6 +100,12 @@ class LiveView:
         before, self._last = self._last, now
         if before is not None and now.seconds > before.seconds:
             self._rates.append((now.output_tokens - before.output_tokens) / (now.seconds - before.seconds))
+
+    def _answered(self, tokens: int) -> str:
+        """A share of what is expected; where answers are as long as a file says, the number of tokens so far."""
+        return (
+            f"{tokens:,} tokens" if self._expected is None else f"{tokens / self._expected:.0%} of {self._expected:,}"
+        )
 
     def __rich__(self) -> RenderableType:
         body = self._starting() if self._last is None else self._running(self._last)
@@ -126,7 +132,7 @@ class LiveView:
         grid.add_column(ratio=1)
         grid.add_column(justify="right", width=16, no_wrap=True)
         done = ProgressBar(total=self._expected, completed=now.output_tokens)
-        grid.add_row("answered", done, f"{now.output_tokens / self._expected:.0%} of {self._expected:,}")
+        grid.add_row("answered", done, self._answered(now.output_tokens))
         kv = ProgressBar(total=1.0, completed=now.kv_share, complete_style=style, finished_style=style)
         grid.add_row("KV blocks", kv, Text(f"{now.kv_share:.0%}", style=style))
         rate = f"{self._rates[-1]:,.0f}/s" if self._rates else "-"

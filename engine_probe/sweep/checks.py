@@ -6,14 +6,15 @@ from pathlib import Path
 
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model, max_context
+from engine_probe.engine.catalogue import catalogue_names
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.claim import ranks
-from engine_probe.sweep.plan import Point, SweepFile, Workload
+from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload
 from engine_probe.sweep.plan_memory import check_plans
 from engine_probe.workload.arrivals import ClosedLoop
-from engine_probe.workload.dataset import Dataset, read_entries
+from engine_probe.workload.dataset import Dataset, check_answers, read_entries
 from engine_probe.workload.plan import check_fits, make_plan
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.stop import Stop
@@ -166,13 +167,32 @@ def check_requests(found: list[Point]) -> None:
     for point in {repr((point.engine, point.workload)): point for point in found}.values():
         work = point.workload.description()
         if isinstance(work.prompts, Dataset):
-            for _ in read_entries(work.prompts):  # how many tokens they are only the model's tokenizer knows
-                pass
+            check_tokenizer(point.engine, work.prompts.path)
+            check_entries(work.prompts, work.output_len is None)
         elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
             longest = longest_asked(point) or longest_of(point)
             if longest is not None:
                 check_plans([point], cpu().memory_bytes)  # they are made here, too
                 check_fits(make_plan(work), longest)
+
+
+def check_tokenizer(engine: EngineSection, path: str) -> None:
+    """Refuse text for a model that is known to have no tokenizer here."""
+    without = engine.model in catalogue_names() and "tokenizer" not in engine.arguments
+    if without or engine.arguments.get("skip_tokenizer_init"):
+        raise InputError(
+            f"{path} holds text, and {engine.model} has no tokenizer here: name one (engine argument tokenizer), "
+            "or take a folder with weights and tokenizer as the model"
+        )
+
+
+def check_entries(dataset: Dataset, with_answers: bool) -> None:
+    """Read the whole file; how many tokens its entries are only the model's tokenizer knows."""
+    if with_answers:
+        check_answers(dataset)
+        return
+    for _ in read_entries(dataset):
+        pass
 
 
 def check_files(found: list[Point]) -> None:

@@ -73,8 +73,15 @@ def answer_len(exchange: Exchange, encode: Encode, path: str) -> int:
     if exchange.answer_tokens is not None:
         return exchange.answer_tokens
     if exchange.answer is None:
-        raise InputError(f"{path} does not say how long the answers are: give output_len")
+        raise InputError(f"{path} does not say how long the answers are: give output_len (--output-len)")
     return max(1, len(encode(exchange.answer)))
+
+
+def check_answers(dataset: Dataset) -> None:
+    """Refuse a file that does not say how long each answer is, for a workload that does not say it either."""
+    for exchanges in read_entries(dataset):
+        for one in exchanges:
+            answer_len(one, lambda _: [], dataset.path)
 
 
 def read_entries(dataset: Dataset) -> Iterator[list[Exchange]]:

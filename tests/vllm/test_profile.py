@@ -22,7 +22,7 @@ def profile(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_point_is_measured_and_summarised(tmp_path: Path) -> None:
     out = tmp_path / "out"
     point = ["--num-prompts", "40", "--max-concurrency", "16", "--input-len", "60", "--output-len", "50"]
-    done = profile("--model", "tiny", *point, "--out", str(out), *SMALL)
+    done = profile(*SMALL, "--model", "tiny", *point, "--out", str(out))
     assert done.returncode == 0, done.stderr
     run = load(out)
     assert run.status == "complete"

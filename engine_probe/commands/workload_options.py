@@ -1,0 +1,166 @@
+"""The options of `profile` that say what the engine is asked and when, under the names that `vllm bench` gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine_probe.commands.numbers import SEED, Number
+from engine_probe.commands.options import under
+from engine_probe.errors import InputError
+
+if TYPE_CHECKING:
+    from engine_probe.sweep.plan import Workload
+    from engine_probe.workload.dataset import Dataset
+    from engine_probe.workload.trace import Trace
+
+NUM_PROMPTS, LENGTH = 32, 128
+RANDOM = "random"
+# --dataset-name -> kind and format in a sweep file. `custom` is what `vllm bench` calls a file of JSON lines.
+DATASETS = {
+    "sharegpt": ("dataset", "sharegpt"),
+    "custom": ("dataset", "jsonl"),
+    "jsonl": ("dataset", "jsonl"),
+    "alpaca": ("dataset", "alpaca"),
+    "burstgpt": ("trace", "burstgpt"),
+    "mooncake": ("trace", "mooncake"),
+}
+RATE = Number(min=0, min_open=True, infinite=True)
+SHAPE = Number(min=0, min_open=True)
+
+workload, arrivals = under("Workload"), under("Arrivals")
+OPTIONS = (
+    workload(
+        "--dataset-name",
+        type=click.Choice([RANDOM, *DATASETS]),
+        default=RANDOM,
+        show_default=True,
+        metavar="KIND",
+        help="Random tokens, or a file: sharegpt, alpaca, custom (JSON lines; also jsonl), or the traces burstgpt, "
+        "mooncake.",
+    ),
+    workload("--dataset-path", metavar="FILE", help="The local file of prompts or of recorded traffic."),
+    workload(
+        "--num-prompts",
+        type=click.IntRange(1),
+        help=f"Number of requests [default: {NUM_PROMPTS}, or a whole short file].",
+    ),
+    workload("--input-len", type=click.IntRange(1), help=f"Tokens of each random prompt [default: {LENGTH}]."),
+    workload(
+        "--output-len",
+        type=click.IntRange(1),
+        help=f"Tokens of each answer [default: {LENGTH} for random prompts, else as long as the file's].",
+    ),
+    workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts."),
+    arrivals("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all]."),
+    arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all arrive at once]."),
+    arrivals(
+        "--burstiness",
+        type=SHAPE,
+        default=1.0,
+        show_default=True,
+        help="How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
+    ),
+    arrivals("--replay", is_flag=True, help="Let the requests of a trace arrive at the times it recorded."),
+)
+
+
+def workload_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add all of them to a command."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadOptions:
+    """What was typed."""
+
+    dataset_name: str
+    dataset_path: str | None
+    num_prompts: int | None
+    input_len: int | None
+    output_len: int | None
+    seed: int
+    max_concurrency: int | None
+    request_rate: float
+    burstiness: float
+    replay: bool
+
+    def workload(self) -> Workload:
+        """What it means; options that contradict each other, and files that cannot be used, are refused."""
+        from engine_probe.sweep.plan import Workload
+
+        prompts = self._prompts()
+        count = self.num_prompts or NUM_PROMPTS
+        if prompts is not None:
+            count = self._count(self._usable(prompts))
+        return Workload(
+            input_len=None if prompts else self.input_len or LENGTH,
+            output_len=self.output_len or (None if prompts else LENGTH),
+            concurrency=self.max_concurrency or count,
+            num_prompts=count,
+            prompts=prompts,
+            arrivals=self._arrivals(),
+            seed=self.seed,
+        )
+
+    def _prompts(self) -> Dataset | Trace | None:
+        from engine_probe.workload.dataset import Dataset
+        from engine_probe.workload.trace import Trace
+
+        if self.dataset_name == RANDOM:
+            if self.dataset_path is not None:
+                raise InputError(
+                    f"profile: --dataset-path {self.dataset_path} needs --dataset-name, its kind: {', '.join(DATASETS)}"
+                )
+            return None
+        if self.dataset_path is None:
+            raise InputError(f"profile: --dataset-name {self.dataset_name} needs --dataset-path, a local file")
+        if self.input_len is not None:
+            raise InputError("profile: --input-len is for random prompts: leave it out, the file brings its own")
+        kind, form = DATASETS[self.dataset_name]
+        named: Any = {"path": self.dataset_path, "format": form}
+        if kind == "dataset":
+            return Dataset(**named)
+        if self.output_len is not None:
+            raise InputError("profile: --output-len is given, and a trace brings its own lengths: leave it out")
+        return Trace(**named)
+
+    def _usable(self, prompts: Dataset | Trace) -> int:
+        """How many requests the file holds."""
+        from engine_probe.workload.dataset import Dataset, check_answers, read_entries
+        from engine_probe.workload.trace import answered
+
+        if not isinstance(prompts, Dataset):
+            return len(answered(prompts)[0])
+        if self.output_len is None:
+            check_answers(prompts)
+        return sum(1 for entry in read_entries(prompts) if entry)
+
+    def _count(self, usable: int) -> int:
+        if not usable:
+            raise InputError(f"profile: {self.dataset_path} holds no usable request: name another with --dataset-path")
+        if self.num_prompts is not None and self.num_prompts > usable:
+            raise InputError(
+                f"profile: --num-prompts is {self.num_prompts}, and {self.dataset_path} holds {usable} usable entries: "
+                "ask for fewer, or give a larger file"
+            )
+        return self.num_prompts or min(NUM_PROMPTS, usable)
+
+    def _arrivals(self) -> Any:
+        from engine_probe.workload.arrivals import OpenLoop, Replay
+
+        if self.replay:
+            if DATASETS.get(self.dataset_name, ("",))[0] != "trace":
+                raise InputError(
+                    "profile: --replay needs recorded times: name a trace with --dataset-name burstgpt or mooncake"
+                )
+            if not math.isinf(self.request_rate):
+                raise InputError("profile: --replay and --request-rate contradict each other: leave one of them out")
+            return Replay()
+        return None if math.isinf(self.request_rate) else OpenLoop(self.request_rate, self.burstiness)
