@@ -248,7 +248,7 @@ def run(levels: tuple[int, ...], rounds: int, tick: Callable[[], None], say: Cal
         say("starting three engines that compute nothing")
         engines = Engines(max(levels))
         for running in levels:
-            say(f"{running} running")
+            say(f"measuring with {running:,} running requests")
             yield measure(engines, running, rounds, folder, tick)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

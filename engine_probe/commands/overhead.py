@@ -56,13 +56,14 @@ def measure_live(levels: tuple[int, ...], rounds: int) -> list[Cost]:
 
     logging.getLogger("vllm").setLevel(logging.ERROR)
     console = Console(stderr=True)
-    columns = (TimeElapsedColumn(), BarColumn(20), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    columns = (TimeElapsedColumn(), BarColumn(None), TextColumn("{task.description}"))
+    piped = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, expand=True, disable=piped) as bars:
         task = bars.add_task("", total=len(levels) * rounds)
 
         def say(what: str) -> None:
             bars.update(task, description=what)
-            if not console.is_terminal:
+            if piped:
                 click.echo(what, err=True)
 
         return list(run(levels, rounds, lambda: bars.advance(task), say))

@@ -13,6 +13,8 @@ from engine_probe import load
 
 SMALL = ["--block-size", "32", "--num-gpu-blocks-override", "48", "--max-model-len", "256", "--enforce-eager"]
 
+IN_ORDER = ["importing vLLM", "reading the configuration", "preparing the device", "loading weights"]
+
 
 def profile(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "engine_probe", "profile", *arguments]
@@ -29,6 +31,11 @@ def test_a_point_is_measured_and_summarised(tmp_path: Path) -> None:
     assert run.requests.num_rows == 40
     assert max(run.iterations["running_requests"].to_pylist()) <= 16
     assert run.facts["workload"]["num_prompts"] == 40
+    start = run.facts["start_phases"]
+    assert [phase["name"] for phase in start["phases"]][:4] == IN_ORDER
+    assert sum(phase["seconds"] for phase in start["phases"]) == pytest.approx(start["seconds"])
+    assert f"engine started in {start['seconds']:.0f} s" in done.stderr
+    assert "importing vLLM" in done.stderr
     assert f"{40 * 50:,} tokens, 40 requests answered" in done.stdout
     assert "The probe took" in done.stdout
     assert "Compute (MFU):" in done.stdout
