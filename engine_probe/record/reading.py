@@ -5,7 +5,6 @@ Never a wrong table: what cannot be trusted is refused with a sentence, what is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,15 @@ import pyarrow as pa
 
 from engine_probe.errors import InputError
 from engine_probe.record.closing import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
+from engine_probe.record.expansion import check_expansion
 from engine_probe.record.facts import what_is_wrong
 from engine_probe.record.folder import COMPLETE, RECORDING, RUN_FILE, process_started
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, TABLE_KEY, VERSION_KEY
 from engine_probe.record.sound import impossible
+from engine_probe.safe_read import read_json, reason, regular_size
 
 CUT = "cut"
+FILE_START = 8  # of the messages in a closed file, after Arrow's magic
 
 
 def find_run(path: Path) -> Path:
@@ -47,9 +49,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """`run.json`, of a schema version this code knows, with every key that readers rely on."""
     path = folder / RUN_FILE
     try:
-        facts: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}): the recording is damaged") from error
+        facts: dict[str, Any] = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}: the recording is damaged") from error
     if wrong := what_is_wrong(facts):
         raise InputError(f"{path}: {wrong}: read it with the engine_probe that wrote it, if it is not damaged")
     return facts
@@ -76,10 +78,22 @@ def _read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
         return read_stream(folder / f"{table}{STREAM_SUFFIX}", table)
     path = folder / f"{table}{FILE_SUFFIX}"
     with _named_as_damaged(path):
-        if (path.stat().st_size, file_crc32(path)) != (told["bytes"], told["crc32"]):
+        if (regular_size(path), file_crc32(path)) != (told["bytes"], told["crc32"]):
             raise InputError(f"{path} is not the file that was recorded: size or checksum differ from {RUN_FILE}")
-        with pa.memory_map(str(path)) as source:
-            return _as_known(pa.ipc.open_file(source).read_all(), table, path)
+        rows = _read_closed(path, table)
+    if rows.num_rows != told["rows"]:
+        raise InputError(f"{path} holds {rows.num_rows:,} rows, and {RUN_FILE} says {told['rows']:,}: it is damaged")
+    return rows
+
+
+def _read_closed(path: Path, table: str) -> pa.Table:
+    """Read a file's messages in their order, so that no offset in its footer is followed."""
+    with pa.memory_map(str(path)) as source:
+        source.seek(FILE_START)
+        check_expansion(source, source.size())
+        source.seek(FILE_START)
+        stream = _opened(source, table, path)
+        return _as_known(pa.Table.from_batches(stream, stream.schema), table)
 
 
 def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
@@ -98,14 +112,17 @@ def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
 def read_stream(path: Path, table: str) -> pa.Table:
     """The whole batches of a stream that may end anywhere, even within its first bytes."""
     with _named_as_damaged(path):
+        regular_size(path)
         with path.open("rb") as file:
             header = SCHEMAS[table].serialize().to_pybytes()  # what every stream of this table begins with
             if len(begin := file.read(len(header))) < len(header) and header.startswith(begin):
                 return SCHEMAS[table].empty_table()  # cut before the first message was whole
         with pa.memory_map(str(path)) as source:
-            stream = pa.ipc.open_stream(source)
+            check_expansion(source, source.size())
+            source.seek(0)
+            stream = _opened(source, table, path)
             batches = list(_whole_batches(stream, path))
-        return _as_known(pa.Table.from_batches(batches, stream.schema), table, path)
+        return _as_known(pa.Table.from_batches(batches, stream.schema), table)
 
 
 def _whole_batches(stream: pa.RecordBatchStreamReader, path: Path) -> Iterator[pa.RecordBatch]:
@@ -120,16 +137,25 @@ def _whole_batches(stream: pa.RecordBatchStreamReader, path: Path) -> Iterator[p
         yield batch
 
 
-def _as_known(found: pa.Table, table: str, path: Path) -> pa.Table:
-    """With the schema of this code; columns that are not its own are refused."""
-    expected = SCHEMAS[table]
-    metadata = found.schema.metadata or {}
+def _opened(source: Any, table: str, path: Path) -> pa.RecordBatchStreamReader:
+    """Read the schema, and refuse columns that are not the table's before any row is read."""
+    stream = pa.ipc.open_stream(source)
+    metadata = stream.schema.metadata or {}
     version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         raise InputError(f"{path} has schema version {version!r}, this engine_probe reads {SCHEMA_VERSION}")
-    if metadata.get(TABLE_KEY) != table.encode() or not found.schema.equals(expected):
+    if metadata.get(TABLE_KEY) != table.encode() or not stream.schema.equals(SCHEMAS[table]):
         raise InputError(f"{path} holds other columns than the table {table}: the recording is damaged")
-    return found.cast(expected)
+    return stream
+
+
+def _as_known(found: pa.Table, table: str) -> pa.Table:
+    """Return rows that Arrow has checked to the last offset and character, with the schema of this code."""
+    found.validate(full=True)
+    for field in found.schema:
+        if pa.types.is_list(field.type) and any(chunk.flatten().null_count for chunk in found[field.name].chunks):
+            raise ValueError(f"a list in {field.name} holds a null")
+    return found.cast(SCHEMAS[table])
 
 
 def _as_possible(rows: pa.Table, table: str, folder: Path, facts: dict[str, Any]) -> pa.Table:
@@ -146,5 +172,4 @@ def _named_as_damaged(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing: the recording is damaged") from error
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is damaged ({reason})") from error
+        raise InputError(f"{path} is damaged ({reason(error)})") from error

@@ -100,7 +100,7 @@ def test_something_else_as_run_json(tmp_path: Path, closed: Path, text: str) -> 
 def test_bytes_that_are_no_text_as_run_json(tmp_path: Path, closed: Path) -> None:
     folder = Path(shutil.copytree(closed, tmp_path / "run"))
     (folder / "run.json").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(InputError, match=r"run\.json cannot be read as JSON"):
+    with pytest.raises(InputError, match=r"run\.json cannot be read as text \(not UTF-8 at byte 0\)"):
         load(folder)
 
 

@@ -180,7 +180,7 @@ def test_models_in_one_sweep_are_curves_of_their_own(tmp_path: Path) -> None:
 def test_a_clock_that_shows_no_time_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", ran(4))
     document = json.loads((run / "run.json").read_text())
-    for name, value in (("monotonic_ns", -1), ("wall_ns", 10**29)):
+    for name, value in (("monotonic_ns", -1), ("wall_ns", 2**63)):
         changed_clock = document | {"clock": document["clock"] | {name: value}}
         (run / "run.json").write_text(json.dumps(changed_clock))
         with pytest.raises(InputError, match=rf"clock\.{name} is {value}"):

@@ -1,0 +1,84 @@
+"""How many bytes an Arrow stream expands to, read from its messages before anything is decompressed."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+MIB = 2**20
+MOST_TIMES = 256  # what is measured expands 10 to 70 times
+FREE_BYTES = 64 * MIB
+NOT_COMPRESSED = -1  # in the place of a buffer's length
+
+
+def check_expansion(source: Any, size_bytes: int) -> None:
+    """Raise `ValueError` where the record batches from here on take more memory than a recording of this size can."""
+    most = min(FREE_BYTES + MOST_TIMES * size_bytes, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    total = 0
+    for message in _whole_messages(source):
+        if message.type == "schema":
+            continue
+        if message.type != "record batch":
+            raise ValueError(f"it holds a {message.type}, and a recording has none")
+        try:
+            total += batch_bytes(message.metadata, message.body)
+        except struct.error as error:
+            raise ValueError("the description of a batch of rows leads outside it") from error
+        if total > most:
+            raise ValueError(f"{size_bytes:,} bytes would expand to more than {most:,}")
+
+
+def _whole_messages(source: Any) -> Iterator[pa.Message]:
+    """Yield messages up to a torn one, which whoever reads the rows deals with."""
+    reader = pa.ipc.MessageReader.open_stream(source)
+    while True:
+        try:
+            yield reader.read_next_message()
+        except (StopIteration, pa.ArrowException, OSError):
+            return
+
+
+def batch_bytes(metadata: pa.Buffer, body: pa.Buffer) -> int:
+    """Return the sum of the lengths of a batch's buffers once they are decompressed.
+
+    Message and RecordBatch are flatbuffers, as Arrow's Message.fbs describes them; pyarrow shows neither.
+    """
+    header = _field(metadata, _root(metadata), 2)
+    batch = header + _unsigned(metadata, header)
+    vector = _field(metadata, batch, 2)
+    vector += _unsigned(metadata, vector)
+    compressed = _field(metadata, batch, 3) != 0
+    total = 0
+    for number in range(_unsigned(metadata, vector)):
+        offset, length = struct.unpack_from("<qq", metadata, vector + 4 + 16 * number)
+        if compressed and length:
+            (told,) = struct.unpack_from("<q", body, offset)
+            length = length if told == NOT_COMPRESSED else told
+        if offset < 0 or length < 0:
+            raise ValueError("a buffer of a batch of rows has a negative length")
+        total += length
+    return total
+
+
+def _root(metadata: pa.Buffer) -> int:
+    return _unsigned(metadata, 0)
+
+
+def _field(metadata: pa.Buffer, table: int, number: int) -> int:
+    """Return where a table's field stands; 0 where the table has none."""
+    (back,) = struct.unpack_from("<i", metadata, table)
+    entries = table - back
+    (size,) = struct.unpack_from("<H", metadata, entries)
+    if 4 + 2 * number >= size:
+        return 0
+    (offset,) = struct.unpack_from("<H", metadata, entries + 4 + 2 * number)
+    return table + offset if offset else 0
+
+
+def _unsigned(metadata: pa.Buffer, place: int) -> int:
+    value: int = struct.unpack_from("<I", metadata, place)[0]
+    return value

@@ -1,0 +1,211 @@
+"""Reading files that somebody else made: kind and size first, then UTF-8, nesting and numbers.
+
+Every refusal is an `InputError` that names the file. What comes back can be encoded as UTF-8, walked recursively and
+calculated with; which keys and types a file must hold is checked by whoever reads it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine_probe.errors import InputError
+
+MIB = 2**20
+MOST_BYTES = 256 * MIB  # of a file that engine_probe writes, or a person by hand
+MOST_DATA_BYTES = 8192 * MIB  # of a data set or a trace
+MOST_DEPTH = 64  # of lists and objects within each other
+MOST_DIGITS = 20  # of an integer: 64 bits and a sign
+MOST_NUMBER = 1e100  # sums and products of a few stay finite
+MOST_FIELD = 2**20  # characters of one field of a CSV file
+
+KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a folder"))
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+Kind = TypeVar("Kind")
+
+
+def regular_size(path: Path) -> int:
+    """Return the size of a regular file; refuse devices, pipes and folders without reading from them."""
+    return _checked_size(path, path.stat())
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Read a regular file of at most so many bytes."""
+    try:
+        # O_NONBLOCK: opening a pipe would otherwise wait for somebody who writes to it.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            size = _checked_size(path, os.fstat(file.fileno()))
+            content = file.read(size) if size <= most else b""
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read ({reason}): give a file that is there") from error
+    if size > most:
+        raise InputError(f"{path} has {size:,} bytes, more than the {most:,} that are read of such a file")
+    return content
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Read UTF-8, with or without a byte order mark."""
+    content = read_bytes(path, most)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} cannot be read as text (not UTF-8 at byte {error.start}): save it as UTF-8"
+        ) from error
+
+
+def read_json(path: Path, most: int = MOST_BYTES) -> Any:
+    try:
+        return parse_json(read_text(path, most))
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as JSON ({error})") from error
+
+
+def read_json_as(path: Path, kind: type[Kind], written_by: str = "engine_probe") -> Kind:
+    """Read JSON into a `msgspec.Struct`."""
+    try:
+        return msgspec.convert(read_json(path), kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path} is not what {written_by} writes ({error})") from error
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each line's object with the place it stands at; lines end where JSON Lines ends them, at line feeds."""
+    for number, line in enumerate(read_text(path, MOST_DATA_BYTES).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            entry = parse_json(line)
+        except ValueError as error:
+            raise InputError(f"{where} is not valid JSON ({error}): give one object on each line") from error
+        if not isinstance(entry, dict):
+            raise InputError(f"{where} is {line.strip()[:40]!r}, expected a JSON object")
+        yield where, entry
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(read_text(path))
+        _check_values(document)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid TOML: {reason(error)}") from error
+    return document
+
+
+def read_csv(path: Path, most: int = MOST_BYTES) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
+    """Return the columns' names, and each row below them with the place it stands at; what a row lacks is empty."""
+    csv.field_size_limit(MOST_FIELD)
+    rows = csv.reader(io.StringIO(read_text(path, most), newline=""))
+    try:
+        names = next(rows, [])
+    except csv.Error as error:
+        raise InputError(f"{path}:1 cannot be read as CSV ({error})") from error
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{path} has two columns {twice[:40]!r}: give each a name of its own")
+
+    def below() -> Iterator[tuple[str, dict[str, str]]]:
+        try:
+            for row in filter(None, rows):
+                yield f"{path}:{rows.line_num}", dict(zip(names, row + [""] * (len(names) - len(row)), strict=False))
+        except csv.Error as error:
+            raise InputError(f"{path}:{rows.line_num} cannot be read as CSV ({error})") from error
+
+    return names, below()
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON whose values can be used; raise `ValueError` with the reason for one that cannot."""
+    try:
+        value = json.loads(text, parse_int=_integer, parse_float=_number)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    _check_depth(value)
+    if SURROGATE.search(text) and not _is_text(value):
+        raise ValueError("half of a surrogate pair, which is no character")
+    return value
+
+
+def reason(error: BaseException) -> str:
+    """Return an exception's first line; it goes into a sentence."""
+    if isinstance(error, RecursionError):
+        return TOO_DEEP
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+TOO_DEEP = f"more than {MOST_DEPTH} lists and objects within each other"
+
+
+def _checked_size(path: Path, found: os.stat_result) -> int:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for is_kind, name in KINDS if is_kind(found.st_mode)), "a device")
+        raise InputError(f"{path} is {kind}, not a file: give a file")
+    return found.st_size
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits, {digits[:MOST_DIGITS]}...")
+    return int(digits)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if abs(value) > MOST_NUMBER:
+        raise ValueError(f"the number {text[:40]}, beyond {MOST_NUMBER:g}")
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MOST_DEPTH + 1):
+        level = [inner for holder in level for inner in _inside(holder) if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise ValueError(TOO_DEEP)
+
+
+def _inside(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _check_values(document: dict[str, Any]) -> None:
+    """Hold what TOML parsed to the same bounds; it has dates besides, which no file of ours takes."""
+    _check_depth(document)
+    level: list[Any] = [document]
+    while level:
+        inner = [value for holder in level for value in _inside(holder)]
+        for value in inner:
+            _check_value(value)
+        level = inner
+
+
+def _check_value(value: Any) -> None:
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise ValueError("an integer of more than 64 bits")
+    if isinstance(value, float) and math.isfinite(value) and abs(value) > MOST_NUMBER:
+        raise ValueError(f"the number {value:g}, beyond {MOST_NUMBER:g}")
+    if not isinstance(value, str | int | float | dict | list):
+        raise ValueError(f"{value} is a date or a time, and none is expected")
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
