@@ -29,8 +29,8 @@ COMMANDS = {
     "overhead": "measure what the probe itself costs on this machine",
     "report": "say what a run or a sweep came to and what limits it; --html writes a page",
     "compare": "say what changed between runs or sweeps; --html writes a page, --fail-if stops a CI job",
-    "trace": "write a recording as a trace that Perfetto opens",
-    "export": "write a recording as Parquet, CSV or the JSON of vllm bench",
+    "trace": "write a run or a sweep as a trace that Perfetto opens",
+    "export": "write a run or a sweep as Parquet, CSV or the JSON of vllm bench",
     "models": "list the models that need no download",
     "doctor": "say what works on this machine and what does not",
 }

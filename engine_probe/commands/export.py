@@ -1,10 +1,10 @@
-"""`engine_probe export`: a recording for other programs."""
+"""`engine_probe export`: a run, or a whole sweep, for other programs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,51 +23,87 @@ TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-
 @click.argument("folder", type=recorded)
 @click.option("--to", "kind", type=click.Choice([*TABLES, SERVE, THROUGHPUT]), default="parquet", show_default=True)
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="New or empty folder; for vllm-bench a file."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="New or empty folder; for the vllm-bench JSON of a single run a new file.",
 )
 @click.option("--save-detailed", is_flag=True, help=f"With {SERVE}: every request's lengths and latencies too.")
 @goodput_option.option
 def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tuple[str, ...]) -> None:
-    """Write the recording in FOLDER for other programs.
+    """Write the run or the sweep in FOLDER for other programs.
 
     Parquet and CSV hold every table without loss (lists become JSON in CSV). The vllm-bench kinds are the JSON that
     `vllm bench serve --save-result` and `vllm bench throughput --output-json` save: their names and definitions, from
     what happened in the engine.
+
+    Of a sweep: a table of its points with their settings and figures, and a folder of tables for each point; or one
+    JSON for each point.
     """
     from engine_probe.analysis.slo import read_goodput
-    from engine_probe.record.export import export
-    from engine_probe.record.schema import SCHEMAS
-    from engine_probe.report.fresh_file import check_free
-    from engine_probe.report.plain import plain
-    from engine_probe.run import load
+    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free
+    from engine_probe.report.swept import is_sweep
 
     slo = read_goodput(list(limits))
     if slo is not None and kind != SERVE:
         raise InputError(f"--goodput is for --to {SERVE}: {kind} has no such figure")
     if save_detailed and kind != SERVE:
         raise InputError(f"--save-detailed is for --to {SERVE}: {kind} has no such lists")
-    if kind not in TABLES:
+    single_file = kind not in TABLES and not is_sweep(folder)
+    if single_file:
         check_free(out)
+    elif out == STANDARD_OUTPUT:
+        raise InputError("--out -: this export is a folder of files, which standard output cannot hold: name a folder")
+    if is_sweep(folder):
+        export_sweep(folder, kind, out, save_detailed, slo)
+    else:
+        export_run(folder, kind, out, save_detailed, slo)
+
+
+def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
+    from engine_probe.analysis.vllm_bench import not_seen_to_begin
+    from engine_probe.record.export import export
+    from engine_probe.record.schema import SCHEMAS
+    from engine_probe.report.fresh_file import STANDARD_OUTPUT, fresh_file
+    from engine_probe.run import load
+
     run = load(folder)
     for note in run.notes:
-        click.echo(plain(note), err=True)
+        say(note)
     if kind in TABLES:
         for path in export({name: getattr(run, name) for name in SCHEMAS}, out, kind):
             click.echo(str(path))
-    else:
-        write_result(run, kind, out, save_detailed, slo)
-
-
-def write_result(run: Run, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
-    from engine_probe.analysis.vllm_bench import not_seen_to_begin, serve_result, throughput_result
-    from engine_probe.report.fresh_file import fresh_file
-
+        return
     if unseen := not_seen_to_begin(run.requests):
-        click.echo(
-            f"{unseen} requests are left out: when they came is not known, as of those that came before the probe",
-            err=True,
-        )
+        say(f"{unseen} requests are left out: when they came is not known, as of those that came before the probe")
     with fresh_file(out) as file:
-        result = serve_result(run, detailed, slo) if kind == SERVE else throughput_result(run)
-        file.write(json.dumps(result).encode())
-    click.echo(str(out))
+        file.write(json.dumps(vllm_bench_result(run, kind, detailed, slo)).encode())
+    if out != STANDARD_OUTPUT:
+        click.echo(str(out))
+
+
+def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
+    from engine_probe.report.sweep_export import export_results, export_tables
+    from engine_probe.report.swept import open_sweep
+
+    def result_of(run: Run, name: str) -> dict[str, Any]:
+        found = vllm_bench_result(run, kind, detailed, slo)
+        return found | {"label": name} if "label" in found else found
+
+    swept = open_sweep(folder)
+    written = export_tables(swept, out, kind, say) if kind in TABLES else export_results(swept, out, result_of, say)
+    for path in written:
+        click.echo(path)
+
+
+def vllm_bench_result(run: Run, kind: str, detailed: bool, slo: Slo | None) -> dict[str, Any]:
+    from engine_probe.analysis.vllm_bench import serve_result, throughput_result
+
+    return serve_result(run, detailed, slo) if kind == SERVE else throughput_result(run)
+
+
+def say(message: str) -> None:
+    """What a reader of the export must know, apart from the paths."""
+    from engine_probe.report.plain import plain
+
+    click.echo(plain(message), err=True)

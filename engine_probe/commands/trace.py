@@ -1,42 +1,91 @@
-"""`engine_probe trace`: a recording for Perfetto."""
+"""`engine_probe trace`: a recording, or all of a sweep, for Perfetto."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from engine_probe.commands.places import recorded
+
+if TYPE_CHECKING:
+    from engine_probe.run import Run
 
 TRACE_FILE = "trace.pftrace"
 
 
 @click.command("trace")
 @click.argument("folder", type=recorded)
-@click.option("--out", type=click.Path(path_type=Path), help=f"New file [default: {TRACE_FILE} in the run's folder].")
+@click.option("--out", type=click.Path(path_type=Path), help=f"New file [default: {TRACE_FILE} in FOLDER].")
 def command(folder: Path, out: Path | None) -> None:
-    """Write the recording in FOLDER as a trace that ui.perfetto.dev opens.
+    """Write the run or the sweep in FOLDER as a trace that ui.perfetto.dev opens.
 
     Steps split into schedule, execute and update; KV blocks, running, waiting and tokens as counters; one track per
-    request; workers and telemetry where they were recorded.
+    request; workers and telemetry where they were recorded. The points of a sweep lie one after the other, each as a
+    group of tracks.
     """
-    from engine_probe.errors import InputError
-    from engine_probe.report.fresh_file import check_free, fresh_file
-    from engine_probe.report.plain import plain
-    from engine_probe.report.trace import write_trace
-    from engine_probe.run import load
+    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
+    from engine_probe.report.swept import is_sweep
+    from engine_probe.report.trace import write_trace, write_traces
 
     check_free(out)
+    if is_sweep(folder):
+        runs = points(folder)
+        path = out or folder / TRACE_FILE
+        with fresh_file(path) as file:
+            write_traces(runs, file)
+        if path != STANDARD_OUTPUT:
+            click.echo(f"{path} ({len(runs)} points)")
+        return
+    run = checked_run(folder)
+    path = out or run.folder / TRACE_FILE
+    with fresh_file(path) as file:
+        write_trace(run, file)
+    if path != STANDARD_OUTPUT:
+        click.echo(str(path))
+
+
+def checked_run(folder: Path) -> Run:
+    """Open a run with at least one step; what is not whole of it is said."""
+    from engine_probe.errors import InputError
+    from engine_probe.report.plain import plain
+    from engine_probe.run import load
+
     run = load(folder)
     for note in run.notes:
         click.echo(plain(note), err=True)
     if not run.iterations.num_rows:
         raise InputError(f"{run.folder} holds no iteration: nothing ran while it was recorded")
+    say_without_telemetry(run)
+    return run
+
+
+def points(folder: Path) -> dict[str, Run]:
+    """The points of a sweep that have steps, by their names; the others are said."""
+    from engine_probe.errors import InputError
+    from engine_probe.report.plain import plain
+    from engine_probe.report.sweep_export import named_points
+    from engine_probe.report.swept import open_sweep
+
+    swept = open_sweep(folder)
+    runs: dict[str, Run] = {}
+    for name, point in named_points(swept).items():
+        if point.anatomy is None:
+            click.echo(plain(f"{name} is left out: {point.reason}"), err=True)
+        elif point.run is not None:
+            say_without_telemetry(point.run)
+            runs[name] = point.run
+    if not runs:
+        raise InputError(f"{folder} holds no point with a whole recording: there is nothing to draw")
+    return runs
+
+
+def say_without_telemetry(run: Run) -> None:
+    from engine_probe.errors import InputError
+    from engine_probe.report.plain import plain
+
     try:
         _ = run.telemetry
     except InputError as error:
         click.echo(plain(f"{error}; the trace goes without it"), err=True)
-    path = out or run.folder / TRACE_FILE
-    with fresh_file(path) as file:
-        write_trace(run, file)
-    click.echo(str(path))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,21 +16,34 @@ from engine_probe.errors import InputError, UnavailableError
 
 def export(tables: Mapping[str, pa.Table], folder: Path, kind: str) -> list[Path]:
     """Write each table into `folder` (new or empty) as `<name>.parquet` or `<name>.csv`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if taken := next(iter(folder.iterdir()), None):
-            raise InputError(f"{folder} already holds {taken.name} and is never overwritten: name another folder")
-        paths = [folder / f"{name}.{kind}" for name in tables]
+    new_folder(folder)
+    paths = [folder / f"{name}.{kind}" for name in tables]
+    with exporting_into(folder):
         for path, table in zip(paths, tables.values(), strict=True):
             if kind == "parquet":
                 pyarrow.parquet.write_table(table, path, compression="zstd")
             else:
                 pyarrow.csv.write_csv(flattened(table), path)
+    return paths
+
+
+def new_folder(folder: Path) -> None:
+    """Make the folder with its parents; one that already holds files is refused."""
+    with exporting_into(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if taken := next(iter(folder.iterdir()), None):
+            raise InputError(f"{folder} already holds {taken.name} and is never overwritten: name another folder")
+
+
+@contextmanager
+def exporting_into(folder: Path) -> Iterator[None]:
+    """Turn a file system's refusal into a sentence."""
+    try:
+        yield
     except OSError as error:
         raise UnavailableError(
             f"cannot export into {folder}: {error.strerror or error}; name another folder"
         ) from error
-    return paths
 
 
 def flattened(table: pa.Table) -> pa.Table:

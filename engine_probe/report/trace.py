@@ -1,8 +1,11 @@
-"""A recording as a trace that Perfetto (ui.perfetto.dev) opens: steps, counters, requests, workers, telemetry."""
+"""A recording as a trace that Perfetto (ui.perfetto.dev) opens: steps, counters, requests, workers, telemetry.
+
+Of several recordings, as the points of a sweep, each is a group of tracks, and all lie on one axis of time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import BinaryIO
 
@@ -29,6 +32,11 @@ COUNTERS = (
     ("prefill tokens", "tokens", (("scheduled_at", "prefill_tokens"),)),
     ("output tokens", "tokens", (("updated_at", "output_tokens"),)),
 )
+# Columns that are moments and not durations.
+MOMENTS = (
+    *("start_ns", "arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns"),
+    *("preempted_ns", "resumed_ns", "time_ns"),
+)
 MOST_AT_ONCE = 64  # steps in flight together; asynchronous and pipelined engines have a few
 
 
@@ -37,20 +45,58 @@ def write_trace(run: Run, file: BinaryIO) -> None:
         file.write(part)
 
 
-def trace(run: Run) -> Iterator[bytes]:
+def write_traces(runs: Mapping[str, Run], file: BinaryIO) -> None:
+    """One trace of several runs, each at least a step long, in a group of its own under its name.
+
+    Machines have monotonic clocks of their own, so the wall clock, noted when each recording began, lays them on that
+    of the run that began first.
+    """
+    first = min(runs.values(), key=began_wall_ns)
     uuids = count(1)
+    file.write(clock(first.facts["clock"]["monotonic_ns"], first.facts["clock"]["wall_ns"]))
+    for name, run in runs.items():
+        group = next(uuids)
+        file.write(track(group, name))
+        for part in tracks(run, uuids, group, by=wall_ns(run) - wall_ns(first)):
+            file.write(part)
+
+
+def wall_ns(run: Run) -> int:
+    """What the wall clock shows when the run's monotonic clock shows zero."""
+    return int(run.facts["clock"]["wall_ns"] - run.facts["clock"]["monotonic_ns"])
+
+
+def began_wall_ns(run: Run) -> int:
+    return wall_ns(run) + int(run.iterations["start_ns"][0].as_py())
+
+
+def trace(run: Run) -> Iterator[bytes]:
     yield clock(run.facts["clock"]["monotonic_ns"], run.facts["clock"]["wall_ns"])
-    yield from steps(run.iterations, f"engine: {model_name(run)}", uuids)
-    yield from workers(run.workers, uuids)
-    yield from requests(run.requests, run.preemptions, uuids)
+    yield from tracks(run, count(1))
+
+
+def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0) -> Iterator[bytes]:
+    """Everything of one run, below the track `group`, moved by so many ns."""
+    yield from steps(moved(run.iterations, by), f"engine: {model_name(run)}", uuids, group)
+    yield from workers(moved(run.workers, by), uuids, group)
+    yield from requests(moved(run.requests, by), moved(run.preemptions, by), uuids, group)
     try:
         sampled = run.telemetry
     except InputError:
         return  # said by who writes the trace; the rest of it is none the worse
-    yield from telemetry(sampled, uuids)
+    yield from telemetry(moved(sampled, by), uuids, group)
 
 
-def steps(iterations: pa.Table, title: str, uuids: Iterator[int]) -> Iterator[bytes]:
+def moved(table: pa.Table, by: int) -> pa.Table:
+    """The same rows so many ns later."""
+    for name in MOMENTS if by else ():
+        if name in table.column_names:
+            index = table.schema.get_field_index(name)
+            table = table.set_column(index, table.schema.field(index), pc.add(table[name], by))
+    return table
+
+
+def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
     """Each step a slice split into schedule, execute and update; and the counters."""
     column = {name: iterations[name].to_numpy() for name in iterations.column_names}
     column["scheduled_at"] = column["start_ns"] + column["schedule_ns"]
@@ -58,7 +104,7 @@ def steps(iterations: pa.Table, title: str, uuids: Iterator[int]) -> Iterator[by
     column["updated_at"] = update_end_ns(iterations)
     column["waiting"] = column["waiting_requests"] + column["deferred_requests"]
     engine = next(uuids)
-    yield track(engine, title)
+    yield track(engine, title, group)
     lanes = lanes_needed(column["start_ns"], column["updated_at"])
     for lane in range(lanes):
         uuid = next(uuids)
@@ -85,12 +131,12 @@ def lanes_needed(starts: Integers, ends: Integers) -> int:
     raise InputError(f"more than {MOST_AT_ONCE} steps overlap: the recording contradicts itself")
 
 
-def workers(table: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
+def workers(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
     """One track per rank. When sample_tokens() began is not recorded, so its time is a note on the step."""
     if not table.num_rows:
         return
     parent = next(uuids)
-    yield track(parent, "workers")
+    yield track(parent, "workers", group)
     for rank in pc.unique(table["rank"]).sort().to_pylist():
         mine = table.filter(pc.equal(table["rank"], rank))
         uuid = next(uuids)
@@ -106,12 +152,12 @@ def workers(table: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
                 yield from rows(begin("start_ns", uuid, "execute_model", **told) + end("end_ns", uuid), columns)
 
 
-def telemetry(table: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
+def telemetry(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
     """A counter for every column that has a value, per device and for the host."""
     if not table.num_rows:
         return
     parent = next(uuids)
-    yield track(parent, "telemetry")
+    yield track(parent, "telemetry", group)
     for device in sorted(pc.unique(table["device"]).to_pylist(), key=lambda index: -1 if index is None else index):
         chosen = pc.is_null(table["device"]) if device is None else pc.equal(table["device"], device)
         mine = table.filter(chosen)
@@ -126,12 +172,12 @@ def telemetry(table: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
             yield from rows(counter("time_ns", uuid, "value"), columns)
 
 
-def requests(table: pa.Table, preemptions: pa.Table, uuids: Iterator[int]) -> Iterator[bytes]:
+def requests(table: pa.Table, preemptions: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
     """One track per request: queued, prefill, decode, and preempted within them."""
     if not table.num_rows:
         return
     parent = next(uuids)
-    yield track(parent, "requests")
+    yield track(parent, "requests", group)
     table = table.append_column("track", pa.array([next(uuids) for _ in range(table.num_rows)], pa.int64()))
     for uuid, name in zip(table["track"].to_pylist(), table["request_id"].to_pylist(), strict=True):
         yield track(uuid, name, parent)

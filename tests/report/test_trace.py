@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from click.testing import CliRunner
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 from perfetto_engine import sql
-from recorded import MS, facts, ran, table, write_run
+from recorded import MS, facts, ran, table, write_run, write_sweep
 
 from engine_probe.commands.trace import command
 from engine_probe.errors import InputError
-from engine_probe.report.trace import write_trace
+from engine_probe.record.schema import SCHEMAS
+from engine_probe.report.trace import MOMENTS, write_trace
 from engine_probe.run import Run, load
 
 
@@ -149,6 +151,42 @@ def test_the_command_writes_once_and_never_over_a_file(tmp_path: Path) -> None:
     assert 'engine: <b>"\x1b[31m/steps' in Read((folder / "trace.pftrace").read_bytes()).slices
     again = CliRunner().invoke(command, [str(folder)])
     assert "exists already and is never overwritten" in str(again.exception)
+
+
+def test_the_points_of_a_sweep_are_groups_on_one_axis_of_time(tmp_path: Path) -> None:
+    """The second began 7 s after the first by the wall clock, on a machine whose own clock shows less."""
+    folder = write_sweep(tmp_path / "sweep", (1, 2, 4))
+    for point, monotonic_ns, wall_ns in (("p1", 5_000 * MS, 10_000 * MS), ("p2", 100 * MS, 12_100 * MS)):
+        path = folder / "points" / point / "run.json"
+        document = json.loads(path.read_text())
+        document["clock"] |= {"monotonic_ns": monotonic_ns, "wall_ns": wall_ns}
+        path.write_text(json.dumps(document))
+    (folder / "points" / "p4" / "run.json").unlink()
+    done = CliRunner().invoke(command, [str(folder), "--out", str(tmp_path / "all.pftrace")])
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "4 requests at once is left out: no recording\n"
+    read = Read((tmp_path / "all.pftrace").read_bytes())
+    alone = traced(load(folder / "points" / "p2"))
+    assert {name.partition("/")[0] for name in read.slices} == {"1 request at once", "2 requests at once"}
+    for track in ("engine: tiny/steps", "requests/r1"):
+        moved = [
+            (name, a - 7_000 * MS, b - 7_000 * MS, d) for name, a, b, d in read.slices[f"2 requests at once/{track}"]
+        ]
+        assert moved == alone.slices[track]
+
+
+def test_every_moment_is_moved_and_no_duration() -> None:
+    columns = {field.name for schema in SCHEMAS.values() for field in schema if field.metadata[b"unit"] == b"ns"}
+    durations = {f"{part}_ns" for part in ("gap", "schedule", "execute", "update", "probe", "sample", "device")}
+    assert columns - durations == set(MOMENTS)
+
+
+def test_a_sweep_without_a_recording_has_no_trace(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", (1,))
+    (folder / "points" / "p1" / "run.json").unlink()
+    refused = CliRunner().invoke(command, [str(folder)])
+    assert "holds no point with a whole recording" in str(refused.exception)
+    assert not list(folder.glob("*trace*"))
 
 
 def test_a_run_without_a_step_is_said_to_be_one(tmp_path: Path) -> None:
