@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine_probe.commands.options import GroupedCommand, under
 from engine_probe.commands.places import INTERRUPTED, Results, check_resumable, holds_steps, open_results
 from engine_probe.errors import InputError
 from engine_probe.hook.versions import check_version
@@ -25,42 +26,55 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 80
 
 
-@click.command("sweep")
+what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
+
+
+@click.command(
+    "sweep",
+    cls=GroupedCommand,
+    epilog="Example: engine_probe sweep smoke --model tiny --set repeats=1 --dry-run",
+)
 @click.argument("name", required=False)
-@click.option("--list", "list_only", is_flag=True, help="List the shipped sweeps and what each asks.")
-@click.option("--dry-run", is_flag=True, help="Show the points, how they fit and how long they take.")
-@click.option("--like", type=click.Path(path_type=Path), help="Earlier sweeps to predict times from [default: runs].")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the sweep: workload.output_len=8.")
-@click.option(
-    "--out",
+@what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question that each answers.")
+@what("--dry-run", is_flag=True, help="Show the points, whether they fit and how long they take; start nothing.")
+@what(
+    "--like",
     metavar="FOLDER",
-    help="For the results; s3:// or any other URI of pyarrow.fs, too [default: runs/<name>-<time>].",
+    type=click.Path(path_type=Path),
+    help="Earlier sweeps to predict times from [default: runs].",
 )
-@click.option("--resume", metavar="FOLDER", help="Go on in this folder or URI; what is complete is kept.")
-@click.option(
-    "--ray",
-    "address",
-    metavar="ADDRESS",
-    help="Run the engines side by side on this Ray cluster: auto, local or HOST:PORT.",
+@what(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the sweep, as workload.output_len=8; a list makes an axis. May be repeated.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Show what vLLM says, too; it is in <folder>/engine.log anyway.")
-@click.option("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
+@engine("--model", help="Measure this model in place of the sweep's.")
+@engine(
+    "--ray", "address", metavar="ADDRESS", help="Run engines side by side on a Ray cluster: auto, local or HOST:PORT."
+)
+@engine("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
+@output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/<name>-<time>].")
+@output("--resume", metavar="FOLDER", help="Go on in this folder or URI; what is complete is kept.")
+@output("--verbose", "-v", is_flag=True, help="Also stream vLLM's log (always saved to engine.log).")
 def command(
     name: str | None,
     list_only: bool,
     dry_run: bool,
     like: Path | None,
     settings: tuple[str, ...],
+    model: str | None,
+    address: str | None,
+    force: bool,
     out: str | None,
     resume: str | None,
-    address: str | None,
     verbose: bool,
-    force: bool,
 ) -> None:
     """Measure the points of NAME and record every iteration of each.
 
-    NAME is a shipped sweep [default: smoke], a TOML file, or the folder of an earlier sweep; with --resume it is what
-    was asked there.
+    NAME is a shipped sweep [default: smoke], a TOML file (docs/sweep_files.md explains its keys), or the folder of an
+    earlier sweep; with --resume it is what was asked there.
     """
     from engine_probe.sweep.checks import check_requests
     from engine_probe.sweep.plan import points
@@ -83,7 +97,7 @@ def command(
                 "--resume and --out are both given: resuming writes to the same folder, so leave --out out"
             )
     name = name or resume or "smoke"
-    sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings)
+    sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
     check_fit(points(sweep))
     if dry_run:
         predict(sweep, like, address)

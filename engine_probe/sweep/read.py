@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
-from engine_probe.sweep.axes import check_axis
+from engine_probe.sweep.axes import MODEL, check_axis
 from engine_probe.sweep.checks import check_adaptive, check_points, check_reach, check_saturated
-from engine_probe.sweep.document import RESULT_FILE, convert, flat, read_asked, read_document, settle
+from engine_probe.sweep.document import RESULT_FILE, convert, flat, put, read_asked, read_document, settle
 from engine_probe.sweep.plan import SECTIONS, SweepFile, Workload, points
 from engine_probe.sweep.texts import check_quality
 
@@ -33,13 +35,15 @@ def find_sweep(name: str) -> Path:
     raise InputError(f"there is no sweep {name!r}{hint}; or give the path of a TOML file")
 
 
-def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
-    """Everything that can be wrong about it is said here, before an engine is started."""
+def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None) -> SweepFile:
+    """Everything that can be wrong about it is said here, before an engine is started. `model` replaces the file's."""
     path = find_sweep(name)
     document = read_asked(path) if path.name == RESULT_FILE else read_document(path)
     try:
         document["axes"] = flat(document.get("axes", {}))
         settle(document, settings)
+        if model is not None:
+            replace_model(document, model)
         sweep = convert(document, SweepFile, SECTIONS)
         for axis in sweep.axes:
             check_axis(axis, Workload.__struct_fields__)
@@ -51,3 +55,13 @@ def read_sweep(name: str, settings: Iterable[str] = ()) -> SweepFile:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
+
+
+def replace_model(document: dict[str, Any], model: str) -> None:
+    """`--model`, for a sweep that measures one model."""
+    if (axis := document["axes"].get(MODEL)) is not None:
+        raise InputError(
+            f"--model {model}: the models are an axis here ({MODEL} = {json.dumps(axis)}): set it to one with "
+            f"--set {MODEL}={model}, or to several with --set 'axes.{MODEL}=[...]'"
+        )
+    put(document, MODEL, model)

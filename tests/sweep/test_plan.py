@@ -229,3 +229,16 @@ def test_more_ranks_than_cores_are_refused_before_an_engine_starts(file: Path, m
     found = points(read_sweep(str(file), ["engine.arguments.tensor_parallel_size=4096"]))
     with pytest.raises(InputError, match="4096 ranks need a core each"):
         check_cards(found, [])
+
+
+def test_model_replaces_the_files(file: Path) -> None:
+    by_option, by_setting = read_sweep(str(file), model="gpt2-xl"), read_sweep(str(file), ["engine.model=gpt2-xl"])
+    assert by_option == by_setting
+    assert by_option.engine.model == "gpt2-xl"
+
+
+def test_model_is_refused_where_the_models_are_an_axis(file: Path) -> None:
+    file.write_text(GOOD + '"engine.model" = ["tiny", "smollm2"]\n')
+    with pytest.raises(InputError, match=r"the models are an axis here \(engine\.model = \[\"tiny\", \"smollm2\"\]\)"):
+        read_sweep(str(file), model="tiny")
+    assert read_sweep(str(file), ["engine.model=tiny"], model="tiny").engine.model == "tiny"
