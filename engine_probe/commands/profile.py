@@ -121,7 +121,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.record.follow import Moment
     from engine_probe.report.live import FittingLine, LiveView
-    from engine_probe.sweep.messages import Began, Said
+    from engine_probe.sweep.messages import Said
 
     work = point.workload
     view = LiveView(title(point), work.output_tokens)
@@ -133,9 +133,8 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
                 case Starting():
                     phases = [*worth_telling(event.finished), event.phase]
                     view.start([(phase.name, phase.seconds) for phase in phases], event.share)
-                case Began():
-                    view.say("warming up")
                 case Started():
+                    view.say("warming up")
                     console.print(FittingLine(event.words), style="dim")
                 case Moment():
                     view.add(event)

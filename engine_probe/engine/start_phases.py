@@ -68,12 +68,17 @@ class Started(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> list[str]:
-        return [f"engine started in {self.seconds:.0f} s", *(phase.words for phase in worth_telling(self.phases))]
+        return [f"engine started in {self.seconds:.0f} s", *longest_first(self.phases)]
 
 
 def worth_telling(phases: tuple[Phase, ...]) -> list[Phase]:
     """The phases that took half a second or more."""
     return [phase for phase in phases if phase.seconds >= WORTH_TELLING_SECONDS]
+
+
+def longest_first(phases: tuple[Phase, ...]) -> list[str]:
+    """The phases worth telling; a line that is too narrow for all then holds those that took most of the time."""
+    return [phase.words for phase in sorted(worth_telling(phases), key=lambda phase: -phase.seconds)]
 
 
 class StartPhases:

@@ -12,6 +12,8 @@ from engine_probe.analysis.live_latencies import NO_MEDIANS, LiveLatencies, Medi
 from engine_probe.record.closing import STREAM_SUFFIX
 from engine_probe.record.reading import read_facts
 
+STEP_PARTS = ("schedule", "execute", "update")
+
 
 class Follower:
     """The batches of one `.arrows` file as they are appended."""
@@ -49,7 +51,7 @@ def whole_message(source: pa.NativeFile) -> pa.Message | None:
 
 @dataclass(frozen=True)
 class Moment:
-    """How far a recording is; every figure is counted in it, from its beginning on."""
+    """How far a recording is; every figure is counted in it, from its beginning on where nothing else is said."""
 
     output_tokens: int
     running: int
@@ -58,6 +60,7 @@ class Moment:
     preemptions: int
     seconds: float
     answered: Medians = NO_MEDIANS
+    step_ns: float | None = None  # mean duration of the steps that came since the moment before
 
 
 class Watch:
@@ -71,9 +74,11 @@ class Watch:
         self._blocks: int | None = None
         self._begin_ns = self._output_tokens = self._preemptions = 0
         self._last: dict[str, int] | None = None
+        self._step_ns: float | None = None
 
     def progress(self) -> Moment | None:
         """None as long as there is no row."""
+        steps, step_ns = 0, 0
         for batch in self._follower.new_batches():
             if self._last is None:
                 self._begin_ns = batch["start_ns"][0].as_py()
@@ -81,6 +86,10 @@ class Watch:
             self._output_tokens += pc.sum(batch["output_tokens"]).as_py()
             self._preemptions += pc.sum(batch["preempted_requests"]).as_py()
             self._last = batch.slice(batch.num_rows - 1).to_pylist()[0]
+            steps += batch.num_rows
+            step_ns += sum(pc.sum(batch[f"{part}_ns"]).as_py() for part in STEP_PARTS)
+        if steps:
+            self._step_ns = step_ns / steps
         if batches := self._requests.new_batches():
             self._latencies.add(pa.Table.from_batches(batches))
         if self._last is None or self._blocks is None:
@@ -93,8 +102,9 @@ class Watch:
             preemptions=self._preemptions,
             seconds=(_step_end(self._last) - self._begin_ns) / 1e9,
             answered=self._latencies.medians(),
+            step_ns=self._step_ns,
         )
 
 
 def _step_end(row: dict[str, int]) -> int:
-    return row["start_ns"] + row["schedule_ns"] + row["execute_ns"] + row["update_ns"]
+    return row["start_ns"] + sum(row[f"{part}_ns"] for part in STEP_PARTS)

@@ -147,12 +147,20 @@ class LiveView:
             ("   time ", "dim"),
             f"{now.seconds:.0f} s",
         )
-        answered = now.answered
-        latencies = Text.assemble(
-            ("TTFT ", "dim"),
-            duration(answered.ttft_ns),
-            ("   TPOT ", "dim"),
-            duration(answered.tpot_ns),
-            (f"   p50 of {answered.requests:,} answered", "dim"),
-        )
-        return Group(grid, counts, latencies)
+        return Group(grid, counts, latencies(now))
+
+
+def latencies(now: Moment) -> Text:
+    """The medians of what was answered so far, and how long the latest steps took."""
+    answered = now.answered
+    return Text.assemble(
+        ("TTFT ", "dim"),
+        duration(answered.ttft_ns),
+        ("  TPOT ", "dim"),
+        duration(answered.tpot_ns),
+        (f"  p50 of {answered.requests:,}" if answered.requests else "  none answered yet", "dim"),
+        ("   step ", "dim"),
+        duration(now.step_ns),
+        no_wrap=True,
+        overflow="ellipsis",
+    )

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, worth_telling
+from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, longest_first
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
 from engine_probe.report.live import FittingLine, clock, two_ends
@@ -80,7 +80,7 @@ class TerminalScreen:
                 self._begin(text, None)
             case Starting():
                 self._task = event.words
-                self._figures = [phase.words for phase in worth_telling(event.finished)]
+                self._figures = longest_first(event.finished)
                 self._done, self._of = event.share or 0, None if event.share is None else 1
             case Started():
                 self._console.print(FittingLine(event.words), style="dim")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from engine_probe.analysis.live_latencies import Medians
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
 from engine_probe.report.terminal import duration
@@ -22,13 +21,14 @@ def live_figures(now: Moment) -> list[str]:
     rate = now.output_tokens / now.seconds if now.seconds else 0.0
     counts = [f"{now.running} running", f"{now.waiting} waiting", f"KV {now.kv_share:.0%}"]
     preempted = [f"{now.preemptions} preempted"] if now.preemptions else []
-    return [f"{rate:.1f} tokens/s", *latency_figures(now.answered), *counts, *preempted]
+    return [f"{rate:.1f} tokens/s", *latency_figures(now), *counts, *preempted]
 
 
-def latency_figures(answered: Medians) -> list[str]:
-    """TTFT and TPOT of the requests answered so far, and how many those are."""
+def latency_figures(now: Moment) -> list[str]:
+    """TTFT and TPOT of the requests answered so far, and how many those are; before the first, how long steps take."""
+    answered = now.answered
     if not answered.requests:
-        return []
+        return [] if now.step_ns is None else [f"step {duration(now.step_ns)}"]
     known = [("TTFT", answered.ttft_ns), ("TPOT", answered.tpot_ns)]
     told = [f"{name} {duration(ns)}" for name, ns in known if ns is not None]
     return [*told[:-1], f"{told[-1]} (p50 of {answered.requests:,})"] if told else []

@@ -51,12 +51,12 @@ def test_a_start_has_a_line_for_each_phase_and_its_bars_are_parts_of_the_whole()
 def test_nothing_wraps_at_any_width(width: int) -> None:
     view = LiveView("smollm2 · 32 requests · 32 in flight · 128 + 128 tokens", 4096)
     for second in range(300):
-        view.add(moment(10 * second, second, preemptions=7, answered=Medians(12, 14.7e6, 5.45e6)))
+        view.add(moment(10 * second, second, preemptions=7, answered=Medians(1234, 14.7e6, 5.45e6), step_ns=5.5e6))
     lines = drawn(view, width).splitlines()
     assert len(lines) == 7
     assert {len(line) for line in lines} == {width}
     assert "32 in flight · 128 + 128 tokens" in lines[0]
-    assert "TTFT 14.7 ms   TPOT 5.45 ms   p50 of 12 answered" in lines[5]
+    assert "TTFT 14.7 ms  TPOT 5.45 ms  p50 of 1,234   step 5.50 ms" in lines[5]
     assert lines[3].count("█") == width - 4 - 9 - 2 - 2 - 16  # as many rates as there is room for
 
 
@@ -68,4 +68,5 @@ def test_it_shows_what_runs_and_the_rate_since_the_moment_before() -> None:
     assert "40% of 100" in text
     assert "30/s" in text
     assert "running 4   waiting 2   preempted 3" in text
+    assert "TTFT -  TPOT -  none answered yet   step -" in text
     assert "50%" in text

@@ -73,6 +73,11 @@ def test_a_narrow_terminal_leaves_out_the_last_figures_whole() -> None:
         assert whole.startswith(f"{line} · ")
 
 
+def test_until_the_first_answer_the_duration_of_a_step_stands_in_for_its_latencies() -> None:
+    early = Moment(40, 4, 0, 0.1, 0, 0.5, step_ns=12.3e6)
+    assert drawn(80, [Began(0), early])[4] == "80.0 tokens/s · step 12.3 ms · 4 running · 0 waiting · KV 10%"
+
+
 def test_before_the_first_step_it_says_what_goes_on() -> None:
     assert drawn(80, STORY[:6])[4] == "warming up"
 
@@ -83,7 +88,7 @@ def test_what_is_kept_above_the_picture() -> None:
     for event in STORY:
         screen.show(event)
     assert console.file.getvalue().splitlines() == [
-        "engine started in 44 s · importing vLLM 9 s · compiling 34 s",
+        "engine started in 44 s · compiling 34 s · importing vLLM 9 s",
         "  ✗ 1 users: no figures",
     ]
 
