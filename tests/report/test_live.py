@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from recorded import ran, write_run
 from rich.console import Console
 
+from engine_probe import load
 from engine_probe.analysis.live_latencies import Medians
-from engine_probe.record.follow import Moment
+from engine_probe.record.follow import Moment, Watch
 from engine_probe.report.live import LiveView, sparkline
 
 
@@ -70,3 +75,28 @@ def test_it_shows_what_runs_and_the_rate_since_the_moment_before() -> None:
     assert "running 4   waiting 2   preempted 3" in text
     assert "TTFT -  TPOT -  none answered yet   step -" in text
     assert "50%" in text
+
+
+def test_a_recording_that_has_grown_to_its_end_is_told_as_its_summary_tells_it(tmp_path: Path) -> None:
+    """Batch after batch is appended, as the probe's writer does it; the last moment holds the summary's figures."""
+    run = load(write_run(tmp_path / "whole", ran(12, blocks=24)))
+    growing = tmp_path / "growing"
+    growing.mkdir()
+    shutil.copy(tmp_path / "whole" / "run.json", growing)
+    tables = {"iterations": run.iterations, "requests": run.requests}
+    streams = {name: pa.ipc.new_stream(growing / f"{name}.arrows", table.schema) for name, table in tables.items()}
+    watch, moments = Watch(growing), []
+    for begin in range(0, run.iterations.num_rows, 7):
+        streams["iterations"].write_table(run.iterations.slice(begin, 7))
+        streams["requests"].write_table(run.requests.slice(len(moments), 1))
+        moments.append(watch.progress())
+    last = moments[-1]
+    assert [moment.answered.requests for moment in moments] == [min(n, 12) for n in range(1, len(moments) + 1)]
+    whole = run.summary()
+    medians = (whole.ttft.percentiles_ns[50], whole.tpot.percentiles_ns[50])
+    assert (last.answered.ttft_ns, last.answered.tpot_ns) == medians
+    assert last.output_tokens == 12 * 40
+    assert last.preemptions > 0
+    steps = run.iterations.slice(run.iterations.num_rows - (run.iterations.num_rows % 7 or 7))
+    spent = sum(sum(steps[f"{part}_ns"].to_pylist()) for part in ("schedule", "execute", "update"))
+    assert last.step_ns == spent / steps.num_rows
