@@ -15,6 +15,8 @@ from bootstrap.shell import Answer, Shell
 
 INSTALLER_VARIABLE = "ENGINE_PROBE_INSTALLER"
 NETWORK = re.compile(r"(Connection|Proxy|Timeout|SSL)Error|name resolution|Failed to fetch|error sending request")
+FULL_DISK = re.compile(r"No space left on device|Errno 28")
+NO_VERSIONS = re.compile(r"No solution found")
 NO_TORCH = re.compile(r"(No matching distribution found for |no version of |Failed to fetch\S* \S*/)torch\b")
 WRITING = re.compile(r"^(Installing collected|Prepared|Uninstalled|Installed|error: Failed to install)", re.MULTILINE)
 
@@ -28,7 +30,7 @@ def install(place: Place, flavour: str, dev: bool, shell: Shell) -> None:
         answer = install_with_uv(place, flavour, dev, shell, uv, locked)
         if not answer.code:
             return
-        if "No solution found" in answer.text or "No space left" in answer.text:
+        if any(pattern.search(answer.text) for pattern in (NO_TORCH, NO_VERSIONS, FULL_DISK)):  # pip could do no better
             raise SetupError(explain(answer))
         say(f"uv failed ({answer.last_error}): pip takes over, which takes some minutes")
     # Modules are compiled when they are first imported, as with uv.
@@ -82,7 +84,7 @@ def install_with_uv(place: Place, flavour: str, dev: bool, shell: Shell, uv: Pat
         command += ["--torch-backend", "cpu"]
     if platform.machine() in ("x86_64", "aarch64"):  # which the lock files are for
         answer = write_packages(place, shell, [*command, *locked], environment)
-        if "No solution found" not in answer.text:
+        if not NO_VERSIONS.search(answer.text):
             return answer
         say("the locked versions cannot be had here: uv chooses others that pyproject.toml allows")
     if flavour == "cpu":
@@ -106,7 +108,7 @@ def write_packages(
 def explain(answer: Answer) -> str:
     """Return the sentence for a failed installation."""
     text = answer.text
-    if "No space left on device" in text or "Errno 28" in text:
+    if FULL_DISK.search(text):
         return (
             "the disk filled up while installing: free some space (TMPDIR and UV_CACHE_DIR move what is unpacked) "
             "and try again"
