@@ -52,6 +52,9 @@ terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile an
 	@$(BIN)/python tools/capture_terminal.py sweep --at start="starting vLLM" --at running="point [5-9] of" -- \
 		engine_probe sweep
 
+docs: $(READY) ## write docs/sweep_files.md and the JSON Schema from the schema of sweep files
+	@$(BIN)/python tools/sweep_reference.py
+
 lint: $(READY) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -70,4 +73,4 @@ measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-versions lint types wheel lock measure-set-up clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-versions docs lint types wheel lock measure-set-up clean

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.schema_text import about
 
 NAMES = ("ttft", "tpot", "e2el")
 
@@ -15,12 +16,16 @@ Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one request may take. A load meets it where `percentile` in a hundred requests keep all of the limits."""
+    """Limits on a request; a load meets them where `percentile` in a hundred requests keep all of them."""
 
-    ttft_ms: Milliseconds | None = None
-    tpot_ms: Milliseconds | None = None
-    e2el_ms: Milliseconds | None = None
-    percentile: Annotated[float, msgspec.Meta(ge=50, lt=100)] = 90
+    ttft_ms: Annotated[Milliseconds | None, about("Longest time to the first token, in ms.", 200.0)] = None
+    tpot_ms: Annotated[Milliseconds | None, about("Longest time per output token after the first, in ms.", 30.0)] = None
+    e2el_ms: Annotated[Milliseconds | None, about("Longest time to the whole answer, in ms.", 9000.0)] = None
+    percentile: Annotated[
+        float,
+        msgspec.Meta(ge=50, lt=100),
+        about("A load meets the limits where so many requests in a hundred keep all of them.", 99),
+    ] = 90
 
     @property
     def limits_ms(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 )
 @click.argument("name", required=False)
 @what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question that each answers.")
+@what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
 @what("--dry-run", is_flag=True, help="Show the points, whether they fit and how long they take; start nothing.")
 @what(
     "--like",
@@ -61,6 +63,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 def command(
     name: str | None,
     list_only: bool,
+    json_schema: bool,
     dry_run: bool,
     like: Path | None,
     settings: tuple[str, ...],
@@ -84,6 +87,11 @@ def command(
     if list_only:
         for shipped in shipped_names():
             click.echo(f"{shipped:24} {read_sweep(shipped).question}")
+        return
+    if json_schema:
+        from engine_probe.sweep import schema
+
+        click.echo(json.dumps(schema.json_schema(), indent=1))
         return
     from engine_probe.remote import is_uri, local_copy
     from engine_probe.sweep.fit import check_fit

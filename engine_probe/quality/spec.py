@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.schema_text import about
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -14,18 +15,30 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Perplexity of a local text.
 
-    The whole text becomes token ids once and is cut into windows of the same length; what is left at the end is not
-    scored. The published tables of quantised models: 2,048 tokens without overlap, `lines = "joined"`.
+    The text becomes token ids once and is cut into windows of the same length; what is left at the end is not scored.
+    Published tables of quantised models use 2,048 tokens without overlap and `lines = "joined"`.
     """
 
-    text: str  # path of a file in UTF-8
-    window: Annotated[int, msgspec.Meta(ge=2)] = 2048  # tokens the model sees at once
-    overlap: Annotated[int, msgspec.Meta(ge=0)] = 0  # of a window with the one before: seen again, scored once
-    windows: Count | None = None  # at most so many, from the beginning
+    text: Annotated[str, about("Path of a local text in UTF-8.", "wiki.test.raw")]
+    window: Annotated[int, msgspec.Meta(ge=2), about("Tokens that the model sees at once.", 2048)] = 2048
+    overlap: Annotated[
+        int,
+        msgspec.Meta(ge=0),
+        about("Tokens of a window that are seen again from the window before and not scored again.", 512),
+    ] = 0
+    windows: Annotated[
+        Count | None, about("Score so many windows at most, from the beginning; all if left out.", 20)
+    ] = None
     # kept: the file as it is. joined: an empty line between all lines, blank ones emptied, as in published tables.
-    lines: Literal["kept", "joined"] = "kept"
+    lines: Annotated[
+        Literal["kept", "joined"],
+        about("joined puts an empty line between all lines, as published WikiText-2 tables do.", "joined"),
+    ] = "kept"
     # tokenizer: as it encodes by itself, the whole text at once; window: each begins with one; none: no window does.
-    bos: Literal["tokenizer", "window", "none"] = "tokenizer"
+    bos: Annotated[
+        Literal["tokenizer", "window", "none"],
+        about("Beginning token: as the tokenizer adds it to the whole text, before each window, or none.", "window"),
+    ] = "tokenizer"
 
     @property
     def step(self) -> int:

@@ -17,6 +17,7 @@ import msgspec
 
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
+from engine_probe.schema_text import about
 
 CONFIDENCE = 0.95  # one-sided
 HALF = 0.5
@@ -25,15 +26,29 @@ Search = Generator[int, float, "Found"]
 
 
 class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
-    """`axis` goes from `from` to at most `to`: until throughput saturates, or as far as the SLO is met."""
+    """Search one axis of the load from `from` to at most `to` in place of a grid."""
 
-    axis: str
-    first: Annotated[int, msgspec.Meta(ge=1)]
-    last: Annotated[int, msgspec.Meta(ge=1)]
-    goal: Literal["saturation", "slo"] = "saturation"
-    slo: Slo | None = None
-    resolution: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1  # how far apart, relatively, the last two may be
-    tolerance: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05  # below the highest throughput, and still as good
+    axis: Annotated[str, about("The field of the workload that is searched.", "workload.concurrency")]
+    first: Annotated[int, msgspec.Meta(ge=1), about("The lowest value.", 1)]
+    last: Annotated[int, msgspec.Meta(ge=1), about("The highest value.", 64)]
+    goal: Annotated[
+        Literal["saturation", "slo"],
+        about(
+            "saturation: the lowest load that gives the highest throughput; slo: the highest that keeps adaptive.slo.",
+            "slo",
+        ),
+    ] = "saturation"
+    slo: Annotated[Slo | None, about("The limits of goal slo.")] = None
+    resolution: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=1),
+        about("Relative distance of neighbouring values at which the search ends.", 0.15),
+    ] = 0.1
+    tolerance: Annotated[
+        float,
+        msgspec.Meta(ge=0, lt=1),
+        about("Throughput below the highest by this share still counts as the highest.", 0.02),
+    ] = 0.05
 
     def check(self) -> None:
         if self.last < self.first:

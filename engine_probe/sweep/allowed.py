@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from msgspec.inspect import DictType, ListType, LiteralType, StructType, Type, UnionType, type_info
+from msgspec.inspect import DictType, ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
 
 PLACE = re.compile(r'\["([^"]+)"\]|\[(\d+)\]|(\w+)')
 
@@ -38,6 +38,8 @@ def below(one: Type, step: str, value: Any) -> Iterator[Type]:
 
 
 def alternatives(one: Type) -> tuple[Type, ...]:
+    """The types that a value may have; the description of a key is no part of its type."""
+    one = one.type if isinstance(one, Metadata) else one
     return one.types if isinstance(one, UnionType) else (one,)
 
 

@@ -7,12 +7,13 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
+from engine_probe.schema_text import about
 from engine_probe.sweep.document import put
 from engine_probe.workload.load import AT_ONCE, RATE, USERS
 
@@ -25,12 +26,12 @@ Values = Mapping[str, Any]  # of one combination, by axis
 
 
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
-    """`{ from = 8192, to = 131072, step = 8192 }`, both ends included; `factor = 2` instead of a step doubles."""
+    """Values from `from` to `to`, by `step` or by `factor`: `{ from = 8192, to = 131072, step = 8192 }`."""
 
-    first: int
-    last: int
-    step: int | None = None
-    factor: int | None = None
+    first: Annotated[int, about("The first value.", 8192)]
+    last: Annotated[int, about("The last value, included where the steps reach it.", 122880)]
+    step: Annotated[int | None, about("Distance of two values.", 8192)] = None
+    factor: Annotated[int | None, about("Ratio of two values, in place of step.", 2)] = None
 
     def values(self, name: str) -> list[int]:
         if (self.step is None) == (self.factor is None):

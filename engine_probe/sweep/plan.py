@@ -12,6 +12,7 @@ from engine_probe.analysis.slo import Slo
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.quality.spec import Quality
+from engine_probe.schema_text import about
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axes import MOST_POINTS, Range, combinations, documents, label
 from engine_probe.sweep.document import Keys, convert
@@ -29,8 +30,17 @@ from engine_probe.workload.warm_up import WarmUp
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    model: str
-    arguments: dict[str, Any] = {}
+    """The model, and how vLLM runs it."""
+
+    model: Annotated[
+        str,
+        about(
+            "An embedded model (tiny, smollm2), a name from `engine_probe models`, a folder, or org/name.", "smollm2"
+        ),
+    ]
+    arguments: Annotated[
+        dict[str, Any], about("Engine arguments of vLLM under vLLM's own names (EngineArgs).", {"max_model_len": 4096})
+    ] = {}
 
     @property
     def spec(self) -> EngineSpec:
@@ -38,19 +48,34 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What each point asks. Plainly: `concurrency` requests at once, each so many random tokens in and out.
+    """What each point asks: `concurrency` requests in flight, each of `input_len` random tokens in, `output_len` out.
 
-    `prompts` and `arrivals` say it in full, in the words of `engine_probe.workload.spec`.
+    `prompts` and `arrivals` describe anything else.
     """
 
-    input_len: Length | None = None  # of random prompts
-    output_len: Length | None = None
-    concurrency: Positive | None = None  # held in flight; with other arrivals the most in flight
-    num_prompts: Positive | None = None  # in all; none given: as many as at once, a burst, or all that a file holds
-    prompts: Prompts | None = None
-    arrivals: Arrivals | None = None
-    sampling: Sampling = Sampling()
-    seed: int = 0
+    input_len: Annotated[
+        Length | None, about("Tokens of each random prompt. Left out where prompts describes them.", 128)
+    ] = None
+    output_len: Annotated[
+        Length | None,
+        about("Tokens of each answer. May be left out for a dataset that says it; a trace always does.", 128),
+    ] = None
+    concurrency: Annotated[
+        Positive | None, about("Requests held in flight. With arrivals: the most in flight.", 16)
+    ] = None
+    num_prompts: Annotated[
+        Positive | None,
+        about(
+            "Requests (or conversations) in all. Left out: as many as concurrency or users, or all of a file.",
+            320,
+        ),
+    ] = None
+    prompts: Annotated[Prompts | None, about("What is asked, where it is more than random tokens of input_len.")] = None
+    arrivals: Annotated[
+        Arrivals | None, about("When requests arrive. Left out: concurrency requests are always in flight.")
+    ] = None
+    sampling: Annotated[Sampling, about("How tokens are chosen and handed over.")] = Sampling()
+    seed: Annotated[int, about("The same seed gives the same requests, byte for byte.", 1)] = 0
 
     @property
     def from_file(self) -> bool:
@@ -144,9 +169,11 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StopSection(Stop, frozen=True, forbid_unknown_fields=True):
-    """When a point is over, and when an axis is."""
+    """When a point is over, and when an axis is; without this section a point ends with the last answer."""
 
-    saturated: Saturated | None = None
+    saturated: Annotated[
+        Saturated | None, about("End an axis of the load where more load gives no more throughput.")
+    ] = None
 
     @property
     def of_a_point(self) -> Stop:
@@ -154,23 +181,50 @@ class StopSection(Stop, frozen=True, forbid_unknown_fields=True):
 
 
 class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a sweep asks, of which engines, at which points."""
+    """A question, the engine and the workload that answer it, and what varies."""
 
-    question: str
-    engine: EngineSection
-    workload: Workload
-    axes: dict[str, list[Any] | Range] = {}
-    include: list[dict[str, Any]] = []
-    exclude: list[dict[str, Any]] = []
-    adaptive: Adaptive | None = None
-    stop: StopSection = StopSection()
-    warm_up: WarmUp = WarmUp()
-    probe: bool = True  # false: the driver's clock alone, to be compared with
-    repeats: Positive = 1
-    interleave: bool = False  # all points once, then all again: what drifts meets them all alike
-    quality: Quality | None = None  # a text that every engine is to predict, after its points
-    start_seconds: Annotated[float, msgspec.Meta(gt=0)] = 3600.0  # an engine without a first point by then is given up
-    point_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1800.0  # a point that takes longer is given up
+    question: Annotated[
+        str, about("What the sweep is to answer; it heads the report.", "Where does throughput saturate?")
+    ]
+    engine: Annotated[EngineSection, about("The engine that is measured.")]
+    workload: Annotated[Workload, about("What each point asks of it.")]
+    axes: Annotated[
+        dict[str, list[Any] | Range],
+        about(
+            "What varies, each with a list of values or a range; every combination is a point.",
+            {"workload.concurrency": [1, 4, 16]},
+        ),
+    ] = {}
+    include: Annotated[
+        list[dict[str, Any]],
+        about("Further points; each names a value for every axis.", [{"workload.concurrency": 100}]),
+    ] = []
+    exclude: Annotated[
+        list[dict[str, Any]],
+        about(
+            "Combinations to leave out; each names values of some axes, one or a list.",
+            [{"workload.concurrency": [16]}],
+        ),
+    ] = []
+    adaptive: Annotated[Adaptive | None, about("Search the load in place of a grid.")] = None
+    stop: Annotated[StopSection, about("When a point, or an axis, is over before the last answer.")] = StopSection()
+    warm_up: Annotated[WarmUp, about("What an engine answers before each recording.")] = WarmUp()
+    probe: Annotated[
+        bool,
+        about("false leaves the recording out: whole answers alone are timed, to compare with. May be an axis.", False),
+    ] = True
+    repeats: Annotated[Positive, about("How often each point is measured.", 3)] = 1
+    interleave: Annotated[
+        bool,
+        about("Measure all points once, then all again, so that a slow drift of the machine meets them all.", True),
+    ] = False
+    quality: Annotated[Quality | None, about("Perplexity of a text, measured on each engine after its points.")] = None
+    start_seconds: Annotated[
+        float, msgspec.Meta(gt=0), about("An engine without a first point after so many seconds is given up.", 600.0)
+    ] = 3600.0
+    point_seconds: Annotated[
+        float, msgspec.Meta(gt=0), about("A point that takes longer than so many seconds is given up.", 600.0)
+    ] = 1800.0
 
 
 class Point(msgspec.Struct, frozen=True):

@@ -8,20 +8,30 @@ from typing import Annotated
 
 import msgspec
 
+from engine_probe.schema_text import about
 from engine_probe.workload.lengths import Positive
 
 
 class Saturated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Once the output tokens per second have not grown by more than `growth` for so many further `levels`.
+    """Skip the levels of an axis above the one at which throughput stops growing."""
 
-    One further level is enough where it recomputed at least `recomputed` of its tokens after preemptions: more load
-    can only make it recompute more.
-    """
-
-    axis: str = "workload.concurrency"
-    growth: Annotated[float, msgspec.Meta(ge=0)] = 0.02
-    levels: Positive = 2
-    recomputed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+    axis: Annotated[str, about("The axis of the load; its values ascend.", "workload.concurrency")] = (
+        "workload.concurrency"
+    )
+    growth: Annotated[
+        float,
+        msgspec.Meta(ge=0),
+        about("Growth of the output tokens per second below which a further level counts as none, as a share.", 0.05),
+    ] = 0.02
+    levels: Annotated[Positive, about("Further levels without growth after which the axis ends.", 1)] = 2
+    recomputed: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=1),
+        about(
+            "One level without growth is enough where this share of its tokens was recomputed after preemptions.",
+            0.2,
+        ),
+    ] = 0.1
 
 
 class Reached(msgspec.Struct, frozen=True):

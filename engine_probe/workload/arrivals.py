@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from engine_probe.schema_text import about
 from engine_probe.workload.lengths import Positive, PositiveFloat
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -19,50 +20,58 @@ class Burst(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class ClosedLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="closed_loop"):
-    """So many users, each waiting for the answer before asking again: without a pause so many are always in flight.
+    """So many users, each of whom waits for an answer before the next question."""
 
-    A user thinks before the next question (`think_seconds`, on the average where it is exponential), and asks no
-    faster than every `pace_seconds`: 100 users of a request each 40 s are fewer requests at once. They begin
-    evenly over `spread_seconds`, so as not to march in step.
-    """
-
-    users: Positive
-    think_seconds: NotNegative = 0.0
-    think: Literal["fixed", "exponential"] = "fixed"
-    pace_seconds: NotNegative = 0.0
-    spread_seconds: NotNegative = 0.0
+    users: Annotated[Positive, about("Number of users.", 50)]
+    think_seconds: Annotated[
+        NotNegative, about("Seconds between an answer and the same user's next question.", 5.0)
+    ] = 0.0
+    think: Annotated[
+        Literal["fixed", "exponential"],
+        about("Whether the pause is always the same or drawn, with think_seconds as its mean.", "exponential"),
+    ] = "fixed"
+    pace_seconds: Annotated[NotNegative, about("A user asks no faster than once in so many seconds.", 40.0)] = 0.0
+    spread_seconds: Annotated[NotNegative, about("Users begin evenly over so many seconds.", 40.0)] = 0.0
 
 
 class OpenLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="open_loop"):
-    """Requests per second whatever the engine does; rate and burstiness as `vllm bench` means them.
+    """Requests per second whatever the engine does; rate and burstiness as in `vllm bench`.
 
-    Intervals follow a gamma distribution of shape `burstiness` (1: a Poisson process; smaller: in clusters; inf:
-    equal), stretched so that the last request arrives at count / rate.
+    Intervals follow a gamma distribution of shape `burstiness`, stretched so that the last request arrives at
+    count / rate.
     """
 
-    request_rate: PositiveFloat
-    burstiness: PositiveFloat = 1.0
+    request_rate: Annotated[PositiveFloat, about("Requests per second.", 20.0)]
+    burstiness: Annotated[
+        PositiveFloat,
+        about(
+            "How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
+            0.5,
+        ),
+    ] = 1.0
 
 
 class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="constant"):
     """Requests at equal intervals, the first at once."""
 
-    request_rate: PositiveFloat
+    request_rate: Annotated[PositiveFloat, about("Requests per second.", 20.0)]
 
 
 class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="ramp"):
-    """A rate that goes from one to another with the number of the request, as `vllm bench` ramps."""
+    """A rate that goes from one value to another with the number of the request, as in `vllm bench`."""
 
-    start_rate: PositiveFloat
-    end_rate: PositiveFloat
-    strategy: Literal["linear", "exponential"] = "linear"
-    burstiness: PositiveFloat = 1.0
+    start_rate: Annotated[PositiveFloat, about("Requests per second at the beginning.", 1.0)]
+    end_rate: Annotated[PositiveFloat, about("Requests per second at the end.", 50.0)]
+    strategy: Annotated[
+        Literal["linear", "exponential"], about("How the rate grows with the number of the request.", "exponential")
+    ] = "linear"
+    burstiness: Annotated[PositiveFloat, about("As in an open loop.", 0.5)] = 1.0
 
 
 class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
-    """At the times the trace recorded, counted from its first; at `speed` 2 twice as fast."""
+    """The times that a trace recorded, counted from its first."""
 
-    speed: PositiveFloat = 1.0
+    speed: Annotated[PositiveFloat, about("How much faster than recorded.", 2.0)] = 1.0
 
 
 Arrivals = Burst | ClosedLoop | OpenLoop | Constant | Ramp | Replay

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.schema_text import about
 from engine_probe.workload.lengths import Lengths, Positive
 from engine_probe.workload.prompts import Draft, Turn
 
@@ -20,18 +21,21 @@ PEOPLE = {"human", "user"}
 
 
 class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="dataset"):
-    """Entries drawn at random, each at most once; all of them, shuffled, where no number is asked for.
+    """Text from a local file: entries drawn at random, each at most once.
 
-    Formats: `sharegpt`, a list of objects with `conversations` (up to `turns` questions of each); `alpaca`, a list of
-    objects with `instruction`, `input`, `output`; `jsonl`, lines with `prompt` and perhaps `output_tokens`.
-    An answer is as long as the file's own where the workload gives no length.
+    `sharegpt` is a list of objects with `conversations`; `alpaca` a list of objects with `instruction`, `input` and
+    `output`; `jsonl` has lines with `prompt` and perhaps `output_tokens` (`vllm bench` calls it custom). Answers are as
+    long as the file's own where the workload gives no `output_len`.
     """
 
-    path: str
-    format: Literal["sharegpt", "alpaca", "jsonl"]
-    turns: Positive = 1
-    max_total_len: Positive | None = None  # longer ones, questions and answers together, are left out and counted
-    chat: bool = False  # each question within the model's chat template
+    path: Annotated[str, about("Path of the local file.", "sharegpt.json")]
+    format: Annotated[Literal["sharegpt", "alpaca", "jsonl"], about("How the file is written.", "sharegpt")]
+    turns: Annotated[Positive, about("Most questions of a conversation that are asked (sharegpt).", 3)] = 1
+    max_total_len: Annotated[
+        Positive | None,
+        about("Entries of more tokens, questions and answers together, are left out and counted.", 2048),
+    ] = None
+    chat: Annotated[bool, about("Put each question into the model's chat template.", True)] = False
 
 
 class Exchange(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.schema_text import about
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
@@ -21,32 +22,32 @@ class DescriptionError(InputError, ValueError):
 class Uniform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="uniform"):
     """Every length from `low` to `high` is as likely."""
 
-    low: Positive
-    high: Positive
+    low: Annotated[Positive, about("Shortest length, in tokens.", 16)]
+    high: Annotated[Positive, about("Longest length, in tokens.", 512)]
 
     def __post_init__(self) -> None:
         check_limits(self.low, self.high)
 
 
 class Normal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="normal"):
-    """A bell, rounded to whole tokens and clipped."""
+    """Normally distributed, rounded to whole tokens and cut to the limits."""
 
-    mean: PositiveFloat
-    deviation: PositiveFloat
-    high: Positive
-    low: Positive = 1
+    mean: Annotated[PositiveFloat, about("Mean length, in tokens.", 128.0)]
+    deviation: Annotated[PositiveFloat, about("Standard deviation, in tokens.", 32.0)]
+    high: Annotated[Positive, about("Longer draws are cut to this.", 512)]
+    low: Annotated[Positive, about("Shorter draws are raised to this.", 16)] = 1
 
     def __post_init__(self) -> None:
         check_limits(self.low, self.high)
 
 
 class Lognormal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="lognormal"):
-    """Half below the median, with a long tail; `sigma` is the deviation of the logarithm. Rounded and clipped."""
+    """Half below the median and a long tail above it, rounded to whole tokens and cut to the limits."""
 
-    median: PositiveFloat
-    sigma: PositiveFloat
-    high: Positive
-    low: Positive = 1
+    median: Annotated[PositiveFloat, about("Half of the lengths are below this many tokens.", 128.0)]
+    sigma: Annotated[PositiveFloat, about("Standard deviation of the logarithm of the length.", 0.8)]
+    high: Annotated[Positive, about("Longer draws are cut to this.", 2048)]
+    low: Annotated[Positive, about("Shorter draws are raised to this.", 16)] = 1
 
     def __post_init__(self) -> None:
         check_limits(self.low, self.high)

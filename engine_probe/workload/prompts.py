@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from engine_probe.schema_text import about
 from engine_probe.workload.lengths import Length, Lengths, Positive, Uniform
 
 FIRST_TOKEN_ID, LAST_TOKEN_ID = 10, 250  # in the vocabulary of every model, and no special token
@@ -32,33 +33,34 @@ class Draft(NamedTuple):
 
 
 class RandomPrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="random"):
-    """Prompts that have nothing in common."""
+    """Random tokens; prompts have nothing in common."""
 
-    input_len: Length
+    input_len: Annotated[Length, about("Tokens of each prompt.", 128)]
 
 
 class SharedPrefix(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="shared_prefix"):
-    """Some prompts (`share` of them) begin with one of a few prefixes, others with one of their own, as long.
+    """Random tokens behind a prefix: some prompts share one of a few, the others have one of their own, as long."""
 
-    `input_len` counts the tokens after the prefix.
-    """
-
-    prefix_len: Positive
-    input_len: Length
-    num_prefixes: Positive = 1
-    share: Share = 1.0
+    prefix_len: Annotated[Positive, about("Tokens of the prefix.", 256)]
+    input_len: Annotated[Length, about("Tokens after the prefix.", 64)]
+    num_prefixes: Annotated[Positive, about("Number of different prefixes that are shared.", 4)] = 1
+    share: Annotated[
+        Share,
+        about("Share of the prompts that begin with a shared prefix; the others have one of their own, as long.", 0.5),
+    ] = 1.0
 
 
 class Conversations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="conversations"):
-    """Several turns: each prompt is everything said so far, the engine's own answers included, and something new.
+    """Several turns: each prompt is everything said so far, the engine's own answers included, and a new question."""
 
-    The next turn comes `pause_seconds` after the answer. All begin with the same `system_len` tokens.
-    """
-
-    turns: Positive | Uniform
-    input_len: Length
-    system_len: NotNegativeInt = 0
-    pause_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    turns: Annotated[Positive | Uniform, about("Requests of a conversation.", 6)]
+    input_len: Annotated[Length, about("Tokens of each question.", 16)]
+    system_len: Annotated[
+        NotNegativeInt, about("Tokens of a system prompt with which all conversations begin.", 64)
+    ] = 0
+    pause_seconds: Annotated[
+        float, msgspec.Meta(ge=0), about("Seconds between an answer and the next question.", 1.5)
+    ] = 0.0
 
 
 class Chances:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from engine_probe.schema_text import about
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
 from engine_probe.workload.dataset import Dataset
 from engine_probe.workload.lengths import DescriptionError, Length, Positive
@@ -16,11 +17,13 @@ Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Trace
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the engine is to choose its tokens, and hand them over."""
+    """How the engine chooses tokens and hands them over."""
 
-    temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    ignore_eos: bool = True  # answers of exact lengths
-    stream: bool = False  # tokens step by step, as a person sees them appear; else each answer once, whole
+    temperature: Annotated[float, msgspec.Meta(ge=0), about("0 is greedy; above it tokens are drawn.", 0.8)] = 0.0
+    ignore_eos: Annotated[bool, about("Give every answer its full length; false lets the model end it.", False)] = True
+    stream: Annotated[
+        bool, about("Hand over tokens step by step; false hands over each answer when it is whole.", True)
+    ] = False
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

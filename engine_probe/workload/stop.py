@@ -6,21 +6,29 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from engine_probe.schema_text import about
 from engine_probe.workload.lengths import Positive, PositiveFloat
 
 Why = Literal["answered", "seconds", "requests", "steady"]  # all were answered, or which condition came true first
 
 
 class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Once the rate of output tokens is known to within this share of itself (`engine_probe.analysis.steady`)."""
+    """End a point once its output tokens per second are known well enough (`engine_probe.analysis.steady`)."""
 
-    within: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05  # half of the 95 % confidence interval
-    after_seconds: PositiveFloat = 5.0  # not before
+    within: Annotated[
+        float,
+        msgspec.Meta(gt=0, lt=1),
+        about(
+            "End once half the 95 % interval of the output tokens per second is within this share of it.",
+            0.1,
+        ),
+    ] = 0.05
+    after_seconds: Annotated[PositiveFloat, about("A point does not end earlier.", 10.0)] = 5.0
 
 
 class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whichever comes true first; requests in flight are then aborted, so that the load is held to the end."""
+    """Whichever comes true first ends a point; requests in flight are aborted, so that the load is held to the end."""
 
-    seconds: PositiveFloat | None = None
-    requests: Positive | None = None  # so many were answered
-    steady: Steady | None = None
+    seconds: Annotated[PositiveFloat | None, about("End a point after so many seconds.", 60.0)] = None
+    requests: Annotated[Positive | None, about("End a point once so many requests are answered.", 200)] = None
+    steady: Annotated[Steady | None, about("End a point once its throughput is known well enough.")] = None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.schema_text import about
 from engine_probe.workload.dataset import read_json_lines, read_text
 from engine_probe.workload.lengths import Positive
 from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
@@ -18,16 +19,16 @@ BURSTGPT_COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
 
 
 class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="trace"):
-    """Requests in the order of time, the first `num_prompts` of them.
+    """Recorded traffic from a local file: the first `num_prompts` requests in the order of time, with its lengths.
 
-    Formats: `mooncake`, lines with `timestamp` (ms), `input_length`, `output_length` and perhaps `hash_ids`, one for
-    each block of `block_tokens` tokens (the same id is the same tokens); `burstgpt`, a CSV with `Timestamp` (s),
-    `Request tokens` and `Response tokens`, whose failed requests (no answer) are left out.
+    `mooncake` has lines with `timestamp` (ms), `input_length`, `output_length` and perhaps `hash_ids` (the same id is
+    the same tokens); `burstgpt` is a CSV with `Timestamp` (s), `Request tokens` and `Response tokens`. Requests without
+    an answer are left out.
     """
 
-    path: str
-    format: Literal["mooncake", "burstgpt"]
-    block_tokens: Positive = 512
+    path: Annotated[str, about("Path of the local file.", "mooncake_trace.jsonl")]
+    format: Annotated[Literal["mooncake", "burstgpt"], about("How the file is written.", "mooncake")]
+    block_tokens: Annotated[Positive, about("Tokens for which one of the trace's hash_ids stands.", 16)] = 512
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
+from engine_probe.schema_text import about
 from engine_probe.workload.lengths import DescriptionError, Positive, PositiveFloat
 
 
 class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of each point's own workload, under another seed: so many requests, or for so long, whichever ends first.
+    """Requests of each point's own workload, under another seed, before the recording begins.
 
-    What is then in flight is aborted. With neither, an engine answers one short request when it starts; with `none`
-    not even that.
+    Whichever limit is reached first ends it, and what is in flight is aborted. Without this section an engine answers
+    one short request when it starts.
     """
 
-    requests: Positive | None = None
-    seconds: PositiveFloat | None = None
-    none: bool = False
+    requests: Annotated[Positive | None, about("Warm up with so many requests.", 8)] = None
+    seconds: Annotated[PositiveFloat | None, about("Warm up for so many seconds.", 5.0)] = None
+    none: Annotated[
+        bool, about("Leave out even the one short request that an engine answers when it starts.", True)
+    ] = False
 
     def __post_init__(self) -> None:
         if self.none and self.own_workload:
