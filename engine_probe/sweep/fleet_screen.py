@@ -214,7 +214,7 @@ class FleetPlain:
                 if phase := row.phases.ended(event.event):
                     self._print(phase.words, row)
                 elif time.monotonic() - row.told >= PLAIN_SECONDS:
-                    self._print(row.state, row)
+                    self._print(f"{row.state} so far", row)
             case Started(seconds=seconds):
                 self._print(f"engine started in {seconds:.0f} s", row)
             case Began(number):

@@ -151,8 +151,8 @@ class PlainScreen:
             case Starting():
                 if phase := self._phases.ended(event):
                     self._print(f"  {phase.words}")
-                self._doing = event.words
-                self._sign_of_life(event)
+                elif time.monotonic() - self._last >= PLAIN_SECONDS:
+                    self._print(f"  {event.words} so far")
             case Started(seconds=seconds):
                 self._print(f"engine started in {seconds:.0f} s")
             case Began(number):

@@ -112,13 +112,19 @@ def test_a_pipe_gets_a_line_for_each_phase_that_has_ended(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = PlainScreen(TODO)
-    for event in STORY[:6]:
+    for event in STORY[:4]:
+        screen.show(event)
+    with monkeypatch.context() as soon:
+        soon.setattr(module, "PLAIN_SECONDS", 0)
+        screen.show(STORY[3])
+    for event in STORY[4:6]:
         screen.show(event)
     monkeypatch.setattr(module, "PLAIN_SECONDS", 0)
     screen.show(NOW)
     assert capsys.readouterr().err.splitlines() == [
         "starting vLLM on tiny",
         "  importing vLLM 9 s",
+        "  compiling 12 s so far",
         "engine started in 44 s",
         "point 1 of 3: 1 users",
         "  0 s: 1 users: 200.0 tokens/s, TTFT 14.7 ms, TPOT 5.45 ms (p50 of 12), 12 running, 3 waiting, KV 93%, "
