@@ -118,10 +118,12 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 
     from engine_probe.report.texts import NAME
     from engine_probe.sweep.folders import LOG_FILE
-    from engine_probe.sweep.one_engine import run_engine
+    from engine_probe.sweep.kv_need import need_of
+    from engine_probe.sweep.one_engine import Allowance, run_engine
 
     tasks = iter([(0, point, folder / NAME)])
-    with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, tick_seconds=TICK_SECONDS)) as events:
+    allowance = Allowance(need=need_of(point))
+    with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, allowance, TICK_SECONDS)) as events:
         watch(events, Console(stderr=True, highlight=False), point)
 
 

@@ -88,11 +88,13 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     from rich.console import Console
 
     from engine_probe.sweep.folders import LOG_FILE
-    from engine_probe.sweep.one_engine import run_engine
+    from engine_probe.sweep.kv_need import need_of
+    from engine_probe.sweep.one_engine import Allowance, run_engine
 
     console = Console(stderr=True, highlight=False)
     tasks = iter([(0, point, folder / RECORDING)])
-    with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, tick_seconds=TICK_SECONDS)) as events:
+    allowance = Allowance(need=need_of(point))
+    with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, allowance, TICK_SECONDS)) as events:
         show_all = draw if console.is_terminal else tell
         show_all(failing(events), console, point)
 
@@ -121,7 +123,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.record.follow import Moment
     from engine_probe.report.live import FittingLine, LiveView
-    from engine_probe.sweep.messages import Said
+    from engine_probe.sweep.messages import Noted, Said
 
     work = point.workload
     view = LiveView(title(point), work.output_tokens)
@@ -133,6 +135,8 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
                 case Starting():
                     phases = [*worth_telling(event.finished), event.phase]
                     view.start([(phase.name, phase.seconds) for phase in phases], event.share)
+                case Noted(text):
+                    console.print(text, style="dim", markup=False)
                 case Started():
                     view.say("warming up")
                     console.print(FittingLine(event.words), style="dim")

@@ -14,9 +14,9 @@ from engine_probe.engine.amx import amx_requested
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
 from engine_probe.engine.cores import bind_ranks
+from engine_probe.engine.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
 from engine_probe.engine.embedded import EMBEDDED, place_of, silent
 from engine_probe.engine.geometry import geometry
-from engine_probe.engine.pool import pool_in_bytes
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.engine.startup import startup_error
@@ -28,12 +28,23 @@ if TYPE_CHECKING:
 MULTIPROCESSING = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
 
-def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[str], None] = silent) -> LLM:
-    """A started engine: in this process, where a probe reaches it, or with its core in another one.
+def build_llm(
+    spec: EngineSpec,
+    *,
+    multiprocess: bool = False,
+    need: KvNeed | None = None,
+    say: Callable[[str], None] = silent,
+    note: Callable[[str], None] = silent,
+) -> LLM:
+    """Start an engine: in this process, where a probe reaches it, or with its core in another one.
 
-    `say` hears about what takes longer than two seconds before vLLM itself starts to talk.
+    On the CPU build the KV pool is chosen by `need`, where `spec` leaves it open. `say` hears about what takes longer
+    than two seconds before vLLM itself starts to talk, `note` about what was chosen.
     """
     arguments = llm_arguments(spec, say)
+    pool, sentence = chosen_pool(Path(str(arguments["model"])), arguments, need)
+    if sentence:
+        note(sentence)
     say(IMPORTING)
     _choose_process(multiprocess)
     bind_ranks(spec.arguments)
@@ -43,22 +54,17 @@ def build_llm(spec: EngineSpec, *, multiprocess: bool = False, say: Callable[[st
         raise UnavailableError(_why_no_vllm(error)) from error
     try:
         with amx_requested():
-            return LLM(**arguments)
+            return LLM(**arguments, **pool)
     except Exception as error:  # whatever stops an engine becomes one sentence, its cause chained
         raise startup_error(spec.model, error) from error
 
 
 def llm_arguments(spec: EngineSpec, say: Callable[[str], None] = silent) -> dict[str, object]:
-    """What `vllm.LLM` is called with; prepares an embedded model if need be. The spec's own arguments win."""
+    """Return what `vllm.LLM` is called with, and prepare an embedded model if need be. The spec's own arguments win."""
     check_arguments(spec.arguments)
     model, implied = _resolve(spec, say)
-    return {
-        "model": model,
-        **implied,
-        **pool_in_bytes(Path(model), spec.arguments),
-        **spec.arguments,
-        **_overrides(spec),
-    }
+    arguments = {**implied, **spec.arguments, **_overrides(spec)}
+    return {"model": model, **arguments, **pool_of_blocks(Path(model), arguments)}
 
 
 def check_model(name: str) -> None:

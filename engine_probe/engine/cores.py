@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 
-from engine_probe.engine.pool import cpu_build
 from engine_probe.errors import InputError
 
 BINDING = "VLLM_CPU_OMP_THREADS_BIND"
@@ -43,3 +43,12 @@ def shares(cores: list[int], ranks: int) -> str:
         )
     groups = (cores[rank * each : (rank + 1) * each] for rank in range(ranks))
     return "|".join(",".join(map(str, group)) for group in groups)
+
+
+def cpu_build() -> bool:
+    """Return whether the installed vLLM is the build for processors."""
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True

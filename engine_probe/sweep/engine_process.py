@@ -26,7 +26,7 @@ from engine_probe.quality.measured import write_measured
 from engine_probe.quality.scoring import score
 from engine_probe.sweep.driven import WarmedUp, driven, write_answers, write_driven
 from engine_probe.sweep.last_words import failed_in_a_point
-from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Refused, Said, Task
+from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Noted, Refused, Said, Task
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.steady_watch import SteadyWatch
 from engine_probe.workload.plan import Plan
@@ -43,7 +43,7 @@ OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are 
 
 def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
     """Every task as it comes, on one warm engine, each recorded into a folder of its own."""
-    llm = build_llm(job.engine.spec, say=lambda text: tell(Said(text)))
+    llm = build_llm(job.engine.spec, need=job.need, say=lambda t: tell(Said(t)), note=lambda t: tell(Noted(t)))
     for number, task in enumerate(tasks):
         point = task.point
         tell(Began(number))

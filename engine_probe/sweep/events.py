@@ -13,7 +13,7 @@ from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
 from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Waiting, Words
-from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.messages import Began, Noted, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.result import Row, Unmeasured
 
@@ -54,6 +54,7 @@ class NeverBeganError(EngineProbeError):
 
 Event = (
     Said
+    | Noted
     | Starting
     | Started
     | Began

@@ -28,7 +28,7 @@ from engine_probe.sweep.folders import new_log
 from engine_probe.sweep.lanes import Lane, Left, Moved, Waiting, Words
 from engine_probe.sweep.machines import Cluster, LostError, Worker
 from engine_probe.sweep.messages import Said
-from engine_probe.sweep.one_engine import TICK_SECONDS, Patience
+from engine_probe.sweep.one_engine import TICK_SECONDS, Allowance
 from engine_probe.sweep.plan import EngineSection
 from engine_probe.sweep.post import NeverBegan, Over, Told
 from engine_probe.sweep.result import FAILED, Unmeasured
@@ -90,7 +90,7 @@ class Fleet:
                     events.close()
 
     def start(
-        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, patience: Patience
+        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, allowance: Allowance
     ) -> Running:
         """All tasks of a group; a task whose machine is lost is the first one of the next machine."""
         task = next(tasks, None)
@@ -102,7 +102,7 @@ class Fleet:
             claim = self._roster.claim(engine.spec)
             stand = Stand(task, log, claim, self._roster.avoided(claim))
             yield Said(f"waiting for a machine with {stand.claim}")
-            worker = self._hire(stand, engine, force, patience)
+            worker = self._hire(stand, engine, force, allowance)
             try:
                 if (yield from self._arrive(worker, engine.spec, stand)):
                     yield from self._follow(worker, tasks, stand)
@@ -190,8 +190,8 @@ class Fleet:
                         file.write(piece)
         yield from self._asking.answer(worker.forget())
 
-    def _hire(self, stand: Stand, engine: EngineSection, force: bool, patience: Patience) -> Worker:
-        post = from_anywhere(engine), force, patience, carried(os.environ)
+    def _hire(self, stand: Stand, engine: EngineSection, force: bool, allowance: Allowance) -> Worker:
+        post = from_anywhere(engine), force, allowance, carried(os.environ)
         worker = self._cluster.hire(stand.claim, stand.avoid, *post)
         self._hired.append(worker)
         return worker

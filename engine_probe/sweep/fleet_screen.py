@@ -21,7 +21,7 @@ from engine_probe.record.follow import Moment
 from engine_probe.report.live import FittingLine
 from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
-from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.messages import Began, Noted, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import about
 from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
@@ -164,6 +164,8 @@ class FleetTerminal:
         match inner:
             case PointResult() | Unmeasured() | Unwatched() | Scored():
                 self._console.print(f"  {mark_of(inner)} {escape(result_line(inner))}{where}")
+            case Noted(text):
+                self._console.print(f"  {escape(text)}{where}")
             case Moved():
                 self._console.print(f"  [yellow]↻[/] {escape(moved_line(inner))}")
             case Discovered():
@@ -208,7 +210,7 @@ class FleetPlain:
         if row is None:
             return
         match event.event:
-            case Said(text):
+            case Said(text) | Noted(text):
                 self._print(text, row)
             case Starting():
                 if phase := row.phases.ended(event.event):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine_probe.engine.cpu_kv_pool import KvNeed
 from engine_probe.quality.scoring import Scoring
 from engine_probe.sweep.plan import EngineSection, Point
 
@@ -13,6 +14,7 @@ class Job(msgspec.Struct, frozen=True):
 
     engine: EngineSection
     force: bool = False
+    need: KvNeed | None = None  # the most KV cache that its points can use
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -24,6 +26,12 @@ class Task(msgspec.Struct, frozen=True):
 
 class Said(msgspec.Struct, frozen=True, tag=True):
     """A step before the first point that no line of vLLM's log tells."""
+
+    text: str
+
+
+class Noted(msgspec.Struct, frozen=True, tag=True):
+    """A choice made for the user, which stays on the screen."""
 
     text: str
 
@@ -54,4 +62,4 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Message = Said | Began | Scoring | Ended | Refused | Failed
+Message = Said | Noted | Began | Scoring | Ended | Refused | Failed

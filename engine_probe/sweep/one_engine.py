@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from engine_probe.engine.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Watch
 from engine_probe.sweep.engine_lifetime import EngineProcess, started
 from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
 from engine_probe.sweep.folders import set_aside
-from engine_probe.sweep.messages import Began, Ended, Failed, Job, Refused, Said, Task
+from engine_probe.sweep.messages import Began, Ended, Failed, Job, Noted, Refused, Said, Task
 from engine_probe.sweep.plan import EngineSection
 from engine_probe.sweep.result import FAILED, Row, Unmeasured, row_at
 from engine_probe.sweep.start_watch import StartWatch
@@ -23,14 +24,15 @@ from engine_probe.sweep.start_watch import StartWatch
 TICK_SECONDS = 1.0
 
 
-class Patience(msgspec.Struct, frozen=True):
-    """How long an engine may take; None: as long as it likes."""
+class Allowance(msgspec.Struct, frozen=True):
+    """How long an engine may take (None: as long as it likes), and the most KV cache that its points can use."""
 
     start_seconds: float | None = None  # until its first point begins
     point_seconds: float | None = None
+    need: KvNeed | None = None  # None: nobody knows
 
 
-ENDLESS = Patience()
+ENDLESS = Allowance()
 
 
 class GivenUpError(UnavailableError):
@@ -42,7 +44,7 @@ def run_engine(
     tasks: Iterator[Numbered],
     log: Path,
     force: bool = False,
-    patience: Patience = ENDLESS,
+    allowance: Allowance = ENDLESS,
     tick_seconds: float | None = None,
 ) -> Running:
     """Task after task on one engine; None as an event when a tick has passed and there is nothing to say.
@@ -57,7 +59,7 @@ def run_engine(
     watch, begun = None, time.monotonic()
     ever_began = False
     try:
-        with started(Job(engine, force), log) as process:
+        with started(Job(engine, force, allowance.need), log) as process:
             hand_over(process, task)
             start = StartWatch(log, tick_seconds)
             yield Said(f"starting vLLM on {engine.model}")
@@ -66,18 +68,20 @@ def run_engine(
                 match message:
                     case None | Scoring() if watch is not None:
                         yield watch.progress() if message is None else message
-                        if is_over(patience.point_seconds, begun):
-                            raise GivenUpError(f"given up after {patience.point_seconds:g} s (point_seconds)")
+                        if is_over(allowance.point_seconds, begun):
+                            raise GivenUpError(f"given up after {allowance.point_seconds:g} s (point_seconds)")
                     case None | Said():
                         if ever_began:
                             yield None
                             continue
                         yield start.progress() if message is None else start.enter(message.text)
-                        if is_over(patience.start_seconds, begun):
+                        if is_over(allowance.start_seconds, begun):
                             raise UnavailableError(
-                                f"given up after {patience.start_seconds:g} s without a first point (start_seconds); "
+                                f"given up after {allowance.start_seconds:g} s without a first point (start_seconds); "
                                 f"all the engine said is in {log}"
                             )
+                    case Noted():
+                        yield message
                     case Began():
                         if not ever_began:
                             yield start.started()

@@ -20,7 +20,7 @@ from engine_probe.errors import EngineProbeError, UnavailableError
 from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
 from engine_probe.sweep.folders import new_log, place_of
 from engine_probe.sweep.lanes import Placed
-from engine_probe.sweep.one_engine import Patience, run_engine
+from engine_probe.sweep.one_engine import Allowance, run_engine
 from engine_probe.sweep.plan import EngineSection, Point
 from engine_probe.sweep.sent_along import path_of, reading
 
@@ -52,8 +52,8 @@ class Told(msgspec.Struct, frozen=True):
 class Post:
     """Making one touches nothing; its scratch folder begins with the first question and ends with `close`."""
 
-    def __init__(self, engine: EngineSection, force: bool, patience: Patience, environment: dict[str, str]) -> None:
-        self._engine, self._force, self._patience = engine, force, patience
+    def __init__(self, engine: EngineSection, force: bool, allowance: Allowance, environment: dict[str, str]) -> None:
+        self._engine, self._force, self._allowance = engine, force, allowance
         self._environment = environment
         self._copies: dict[str, str] = {}  # of datasets: where they are here
         self._scratch: Path | None = None
@@ -84,7 +84,7 @@ class Post:
             self._waiting.append((number, self._with_files(point), self._place))
         if self._events is None:
             self._log, self._log_bytes = new_log(self._folder()), 0
-            self._events = run_engine(self._engine, self._tasks(), self._log, self._force, self._patience)
+            self._events = run_engine(self._engine, self._tasks(), self._log, self._force, self._allowance)
         event: Any
         try:
             event = next(self._events)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine_probe.engine.cpu_kv_pool import KvNeed
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import UnavailableError
 from engine_probe.sweep.adaptive import Adaptive
@@ -14,7 +15,8 @@ from engine_probe.sweep.axis_end import AxisEnd
 from engine_probe.sweep.engine_failures import EngineFailures
 from engine_probe.sweep.events import Discovered, Event, Finished, NeverBeganError, Numbered, Reused
 from engine_probe.sweep.folders import new_log, place_of
-from engine_probe.sweep.one_engine import Patience
+from engine_probe.sweep.kv_need import need_of, need_of_all
+from engine_probe.sweep.one_engine import Allowance
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.result import FAILED, SKIPPED, Unmeasured, finished
 from engine_probe.sweep.resumed import check_grid, kept_of_search, untried_ids
@@ -88,13 +90,16 @@ class _Runner:
                 else:
                     yield task
 
-        yield from self.run(group[0][1].engine, needed())
+        engine = group[0][1].engine
+        # Those that were measured before count too, so that a resumed sweep has the same pool.
+        of_this_engine = [point for point in self.todo if point.engine.spec == engine.spec]
+        yield from self.run(engine, needed(), need_of_all(of_this_engine))
         yield from self.standing.noted(iter(skipped))
 
     def searched(self, adaptive: Adaptive, base: Point) -> Iterator[Event]:
         standing = self.standing
         seeker = Seeker(adaptive, base, self.folder, self.todo, standing.rows, self.sweep.repeats)
-        yield from self.run(base.engine, seeker.tasks())
+        yield from self.run(base.engine, seeker.tasks(), need_of(seeker.last))
         standing.found[seeker.name] = seeker.found
         standing.save()
         for number in seeker.known:
@@ -102,18 +107,21 @@ class _Runner:
             yield standing.rows[number]
         yield Discovered(seeker.name, adaptive, seeker.found, seeker.problem)
 
-    def run(self, engine: EngineSection, tasks: Iterator[Numbered]) -> Iterator[Event]:
-        return self.standing.noted(self.failures.watched(engine.spec, self.engine_after_engine(engine, tasks)))
+    def run(self, engine: EngineSection, tasks: Iterator[Numbered], need: KvNeed | None) -> Iterator[Event]:
+        allowance = Allowance(self.sweep.start_seconds, self.sweep.point_seconds, need)
+        events = self.engine_after_engine(engine, tasks, allowance)
+        return self.standing.noted(self.failures.watched(engine.spec, events))
 
-    def engine_after_engine(self, engine: EngineSection, tasks: Iterator[Numbered]) -> Generator[Event | Finished]:
+    def engine_after_engine(
+        self, engine: EngineSection, tasks: Iterator[Numbered], allowance: Allowance
+    ) -> Generator[Event | Finished]:
         """Until all tasks are done; an engine that never began a point is not tried again."""
         if reason := self.failures.reason_not_to_start(engine.spec):
             for task in tasks:
                 yield failed(task, reason)
             return
-        patience = Patience(self.sweep.start_seconds, self.sweep.point_seconds)
         try:
-            while (yield from self.ways.start(engine, tasks, new_log(self.folder), self.force, patience)) is not None:
+            while (yield from self.ways.start(engine, tasks, new_log(self.folder), self.force, allowance)) is not None:
                 pass
         except NeverBeganError as error:
             self.failures.failed_to_start(engine.spec, str(error))

@@ -19,7 +19,7 @@ from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Moment
 from engine_probe.report.live import FittingLine, clock, two_ends
 from engine_probe.sweep.events import Discovered, Event, Reused
-from engine_probe.sweep.messages import Began, Said
+from engine_probe.sweep.messages import Began, Noted, Said
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.remaining import Remaining
 from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
@@ -84,6 +84,8 @@ class TerminalScreen:
                 self._done, self._of = event.share or 0, None if event.share is None else 1
             case Started():
                 self._console.print(FittingLine(event.words), style="dim")
+            case Noted(text):
+                self._console.print(escape(text), style="dim")
             case Began(number):
                 self._number = number
                 point = self._todo[number]
@@ -155,6 +157,8 @@ class PlainScreen:
                     self._print(f"  {event.words} so far")
             case Started(seconds=seconds):
                 self._print(f"engine started in {seconds:.0f} s")
+            case Noted(text):
+                self._print(text)
             case Began(number):
                 self._point = self._todo[number]
                 self._remaining.began(self._point, time.monotonic())

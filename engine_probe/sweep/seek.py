@@ -34,6 +34,11 @@ class Seeker:
         self.problem: str | None = None
         self.known: list[int] = []  # points that were measured before
 
+    @property
+    def last(self) -> Point:
+        """The point at the end of the axis."""
+        return self._point(self._adaptive.last, 0)
+
     def tasks(self) -> Iterator[Numbered]:
         """The next point each time, until the search is over or a point could not be measured."""
         search, tried = self._adaptive.search(self._repeats), Counter[int]()

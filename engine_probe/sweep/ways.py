@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine_probe.sweep.events import Event, Numbered, Running
-from engine_probe.sweep.one_engine import Patience, run_engine
+from engine_probe.sweep.one_engine import Allowance, run_engine
 from engine_probe.sweep.plan import EngineSection
 
 
@@ -15,7 +15,7 @@ class Ways(Protocol):
     """How groups of points, each for one engine, are measured."""
 
     def start(
-        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, patience: Patience
+        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, allowance: Allowance
     ) -> Running:
         """Task after task on one engine, as `run_engine` does it."""
 
@@ -27,9 +27,9 @@ class Here:
     """In a process of this machine, one engine after the other."""
 
     def start(
-        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, patience: Patience
+        self, engine: EngineSection, tasks: Iterator[Numbered], log: Path, force: bool, allowance: Allowance
     ) -> Running:
-        return run_engine(engine, tasks, log, force, patience)
+        return run_engine(engine, tasks, log, force, allowance)
 
     def together(self, groups: Iterable[Iterator[Event]]) -> Iterator[Event]:
         for group in groups:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from engine_probe.engine import build, pool
+from engine_probe.engine import build, cpu_kv_pool
 from engine_probe.engine.build import build_llm, check_model, llm_arguments
 from engine_probe.engine.catalogue import catalogue_folder
 from engine_probe.engine.spec import EngineSpec
@@ -66,7 +66,7 @@ class TestThePoolInBytes:
 
     @pytest.fixture(autouse=True)
     def _on_the_cpu_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pool, "cpu_build", lambda: True)
+        monkeypatch.setattr(cpu_kv_pool, "cpu_build", lambda: True)
 
     def test_blocks_become_bytes(self) -> None:
         arguments = llm_arguments(EngineSpec("tiny", {"num_gpu_blocks_override": 64, "block_size": 32}))
@@ -86,7 +86,7 @@ class TestThePoolInBytes:
         assert arguments.get("kv_cache_memory_bytes") == told.get("kv_cache_memory_bytes")
 
     def test_on_a_gpu_build_nothing_is_added(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pool, "cpu_build", lambda: False)
+        monkeypatch.setattr(cpu_kv_pool, "cpu_build", lambda: False)
         assert "kv_cache_memory_bytes" not in llm_arguments(EngineSpec("tiny", {"num_gpu_blocks_override": 64}))
 
     def test_an_unknown_geometry_is_left_to_vllm(self, tmp_path: Path) -> None:
@@ -130,6 +130,7 @@ class TestStarting:
         monkeypatch.setitem(sys.modules, "vllm", module)
         monkeypatch.delitem(sys.modules, "vllm.envs", raising=False)
         monkeypatch.setattr(build, "check_arguments", lambda arguments: None)
+        monkeypatch.setattr(cpu_kv_pool, "cpu_build", lambda: False)
         monkeypatch.setenv(build.MULTIPROCESSING, "as the user had it")
         return module
 

@@ -1,0 +1,177 @@
+"""The KV pool of an engine on the processor, in bytes.
+
+vLLM's CPU build reserves 92% of the machine's memory unless it is given the pool in bytes, and does not start beside
+another large process. Where the user said nothing about the pool, it is as large as the workload can use, but takes
+no more than half of the memory that is free beside the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine_probe.engine.cores import cpu_build, ranks_of
+from engine_probe.engine.geometry import BYTES, GIB, Geometry, geometry
+from engine_probe.engine.host_memory import available_bytes
+from engine_probe.errors import InputError, UnavailableError
+
+CPU_BLOCK_SIZE = 128  # the CPU platform's default
+SHARE_OF_FREE_MEMORY = 0.5
+SHARE_IN_WORDS = "half of the memory that is free beside the weights"
+SPACE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
+TOLD_OTHERWISE = ("kv_cache_memory_bytes", "gpu_memory_utilization")
+AUTO_FIT = -1  # max_model_len: as much as the pool holds
+
+
+class KvNeed(msgspec.Struct, frozen=True):
+    """The most KV cache that a workload can use: requests in flight, and the tokens of the longest one at its end."""
+
+    requests: int
+    tokens: int
+    shared_tokens: int = 0  # prefixes worth keeping while none of their requests is in flight
+
+    def __str__(self) -> str:
+        one = "a request" if self.requests == 1 else f"{self.requests:,} requests"
+        return f"{one} of up to {self.tokens:,} tokens"
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of one rank's pool."""
+
+    tokens: int  # of each
+    bytes: int  # of each
+
+    def holding(self, need: KvNeed) -> int:
+        """Return how many blocks hold what is needed: one more for each request, and vLLM's null block."""
+        each = math.ceil(need.tokens / self.tokens) + 1
+        return need.requests * each + math.ceil(need.shared_tokens / self.tokens) + 1
+
+    def size(self, count: int) -> str:
+        return f"{memory(count * self.bytes)}, {(count - 1) * self.tokens:,} tokens"
+
+
+def pool_of_blocks(folder: Path, arguments: Mapping[str, object]) -> dict[str, object]:
+    """Return `kv_cache_memory_bytes` for a given number of blocks. Empty where none is given or it does not apply."""
+    blocks = arguments.get("num_gpu_blocks_override")
+    if not isinstance(blocks, int) or _is_told(arguments) or not cpu_build():
+        return {}
+    shape = _shape(folder, arguments)
+    # A geometry that is unknown here is vLLM's to know.
+    return {"kv_cache_memory_bytes": blocks * _blocks(shape, arguments).bytes} if shape else {}
+
+
+def chosen_pool(folder: Path, arguments: Mapping[str, object], need: KvNeed | None) -> tuple[dict[str, object], str]:
+    """Return `kv_cache_memory_bytes` as an argument, and a sentence about it. Both empty where the user chose.
+
+    `need` is None where nobody can say before what the workload will use.
+    """
+    if "num_gpu_blocks_override" in arguments or _is_told(arguments) or not cpu_build():
+        return {}, ""
+    free = available_bytes(ranks_of(arguments))
+    pool_bytes, sentence = choose_pool(_shape(folder, arguments), arguments, need, free)
+    return {"kv_cache_memory_bytes": pool_bytes}, sentence
+
+
+def choose_pool(
+    shape: Geometry | None, arguments: Mapping[str, object], need: KvNeed | None, free_bytes: int
+) -> tuple[int, str]:
+    """Return the bytes of each rank's pool, and a sentence that says why so many."""
+    weights = int(shape.weights_bytes(_dtype(arguments))) // ranks_of(arguments) if shape else 0
+    room = int((free_bytes - weights) * SHARE_OF_FREE_MEMORY)
+    if shape is None:
+        if room <= 0:
+            raise UnavailableError("no memory is free for a KV pool: end other processes that use it")
+        return room, f"KV pool: {memory(room)}, half of the {memory(free_bytes)} of memory that is free"
+    blocks = _blocks(shape, arguments)
+    most, longest = room // blocks.bytes, _longest(shape, arguments)
+    least = math.ceil(longest / blocks.tokens) + 1
+    if least > most:
+        raise UnavailableError(_too_little(blocks, longest, room, free_bytes))
+    free = f"{memory(free_bytes)} of memory is free"
+    if need is None:
+        return most * blocks.bytes, f"KV pool: {blocks.size(most)}: {SHARE_IN_WORDS}; {free}"
+    wanted = blocks.holding(need)
+    if wanted > most:
+        more = f"{need} would fill {memory(wanted * blocks.bytes)}, so that some may wait or be preempted"
+        return most * blocks.bytes, f"KV pool: {blocks.size(most)}: {SHARE_IN_WORDS}; {free}; {more}"
+    if wanted < least:
+        why = f"what vLLM demands for one sequence of max_model_len, and more than {need} can use"
+        return least * blocks.bytes, f"KV pool: {blocks.size(least)}: {why}; {free}"
+    return wanted * blocks.bytes, f"KV pool: {blocks.size(wanted)}: the most that {need} can use; {free}"
+
+
+def _too_little(blocks: Blocks, longest: int, room: int, free_bytes: int) -> str:
+    """Say what to lower, and how far."""
+    fitting = (room // blocks.bytes - 1) * blocks.tokens
+    needed = memory((math.ceil(longest / blocks.tokens) + 1) * blocks.bytes)
+    way_out = f"lower max_model_len to {fitting:,}, or " if fitting > 0 else ""
+    return (
+        f"one sequence of max_model_len = {longest:,} tokens needs a KV pool of {needed}, and {SHARE_IN_WORDS} is "
+        f"{memory(max(0, room))} ({memory(free_bytes)} is free in all): {way_out}end other processes that use memory"
+    )
+
+
+def memory(number: int) -> str:
+    """Write bytes as a person reads them."""
+    for unit, name in ((GIB, "GiB"), (1 << 20, "MiB")):
+        if number >= unit:
+            return f"{number / unit:.1f} {name}"
+    return f"{number / 1024:.0f} KiB"
+
+
+def _is_told(arguments: Mapping[str, object]) -> bool:
+    """Return whether the user, or this module before, said how large the pool is."""
+    return bool(os.environ.get(SPACE_VARIABLE)) or any(name in arguments for name in TOLD_OTHERWISE)
+
+
+def _shape(folder: Path, arguments: Mapping[str, object]) -> Geometry | None:
+    """Return the model's geometry. None where its configuration is not here, or of a kind that is not known here."""
+    try:
+        shape = geometry(_config(folder, arguments))
+        _blocks(shape, arguments)
+        shape.weights_bytes(_dtype(arguments))
+    except (InputError, KeyError, OSError, TypeError, ValueError):
+        return None
+    return shape
+
+
+def _blocks(shape: Geometry, arguments: Mapping[str, object]) -> Blocks:
+    given, kept_as = arguments.get("block_size"), str(arguments.get("kv_cache_dtype", "auto"))
+    tokens = given if isinstance(given, int) else CPU_BLOCK_SIZE
+    whole = shape.kv_bytes_per_token(_dtype(arguments) if kept_as == "auto" else kept_as)
+    # Ranks share KV heads and layers; where a number does not divide, the fullest rank counts.
+    heads = math.ceil(shape.kv_heads / _size(arguments, "tensor_parallel_size"))
+    layers = math.ceil(shape.layers / _size(arguments, "pipeline_parallel_size"))
+    return Blocks(tokens, tokens * (whole // (shape.kv_heads * shape.layers)) * heads * layers)
+
+
+def _longest(shape: Geometry, arguments: Mapping[str, object]) -> int:
+    """Return the length of which vLLM's pool must hold one sequence."""
+    given = arguments.get("max_model_len")
+    if given == AUTO_FIT:
+        return 1
+    return given if isinstance(given, int) else shape.max_context
+
+
+def _dtype(arguments: Mapping[str, object]) -> str:
+    dtype = str(arguments.get("dtype", "auto"))
+    return dtype if dtype in BYTES else "auto"
+
+
+def _size(arguments: Mapping[str, object], name: str) -> int:
+    size = arguments.get(name, 1)
+    return size if isinstance(size, int) and size > 0 else 1
+
+
+def _config(folder: Path, arguments: Mapping[str, object]) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    overrides = arguments.get("hf_overrides")
+    return {**config, **overrides} if isinstance(overrides, Mapping) else config

@@ -1,0 +1,74 @@
+"""How much memory an engine on the processor may still take: of the machine, its NUMA nodes and its control groups."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from kernels_bench.processor import host_free_bytes
+
+NODES = Path("/sys/devices/system/node")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+
+# Of a control group: limit and usage, in the unified hierarchy and in the older one.
+LIMIT_AND_USAGE = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+# What vLLM counts as available on a NUMA node.
+AVAILABLE_ON_A_NODE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
+
+
+def available_bytes(ranks: int = 1) -> int:
+    """Return what each of so many ranks may still take.
+
+    vLLM binds each rank to the memory of one NUMA node, so no rank may take more than the fullest node has left.
+    """
+    shared = min([host_free_bytes(), *_left_in_groups()]) // ranks
+    return max(0, min([shared, *_left_on_nodes()]))
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Yield what is left in each control group with a limit that holds this process."""
+    try:
+        lines = OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = CONTROL_GROUPS / "memory" if controllers else CONTROL_GROUPS
+        group = root / path.lstrip("/")
+        while group.is_relative_to(root):
+            for limit, usage in LIMIT_AND_USAGE:
+                known = _number(group / limit), _number(group / usage)
+                if known[0] is not None and known[1] is not None:
+                    yield known[0] - known[1]
+            group = group.parent
+
+
+def _left_on_nodes() -> Iterator[int]:
+    """Yield what is left on each NUMA node that has a core of this process."""
+    own = os.sched_getaffinity(0)
+    for node in NODES.glob("node[0-9]*"):
+        try:
+            text, cores = (node / "meminfo").read_text(), (node / "cpulist").read_text()
+        except OSError:
+            continue
+        kib = {name: int(number) for name, number in re.findall(r"^Node \d+ (\S+):\s+(\d+)", text, re.MULTILINE)}
+        if own & _listed(cores) and all(name in kib for name in AVAILABLE_ON_A_NODE):
+            yield 1024 * sum(kib[name] for name in AVAILABLE_ON_A_NODE)
+
+
+def _listed(cores: str) -> set[int]:
+    """Return the numbers of a list such as `0-3,8`."""
+    ranges = [part.partition("-") for part in cores.strip().split(",") if part]
+    return {core for first, _, last in ranges for core in range(int(first), int(last or first) + 1)}
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None  # not there, or `max`
