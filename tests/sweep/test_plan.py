@@ -155,7 +155,7 @@ def test_no_such_sweep_lists_those_there_are() -> None:
 def test_every_shipped_sweep_reads_and_tells_its_cost_and_expectation(name: str) -> None:
     assert read_sweep(name).question.endswith("?")
     text = find_sweep(name).read_text()
-    assert text.startswith("# Cost:")
+    assert text.startswith("#:schema ./sweep.schema.json\n# Cost:")
     assert "# Expected" in text
 
 

@@ -52,7 +52,6 @@ def test_it_is_a_json_schema_and_is_printed() -> None:
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_sweep_is_valid(name: str) -> None:
     text = (shipped_folder() / f"{name}.toml").read_text(encoding="utf-8")
-    assert text.startswith("#:schema ./sweep.schema.json\n")
     assert refusals(tomllib.loads(text)) == []
 
 
