@@ -22,10 +22,11 @@ WRITING = re.compile(r"^(Installing collected|Prepared|Uninstalled|Installed|err
 
 
 def install(place: Place, flavour: str, dev: bool, shell: Shell) -> None:
-    say(f"installing engine_probe with {TESTED[flavour]}{' and what the tests need' if dev else ''}: see {place.log}")
     locked = ["--no-deps", *locked_torch(place, flavour), "-e", place.root]
     locked += [word for path in place.locks(flavour, dev) for word in ("-r", path)]
     uv = fetch_uv(place, shell)
+    what = f"engine_probe with {TESTED[flavour]}{' and what the tests need' if dev else ''}"
+    say(f"installing {what} with {'uv' if uv else 'pip'}; its output goes to {place.log}")
     if uv:
         answer = install_with_uv(place, flavour, dev, shell, uv, locked)
         if not answer.code:
@@ -61,13 +62,14 @@ def fetch_uv(place: Place, shell: Shell) -> Path | None:
         return None
     if path.exists():
         return path
+    say("fetching uv")
     impatient = ("--retries", "1", "--timeout", "20")  # to report a missing network soon
     (version,) = pinned("uv", place.locks("dev", dev=False)[0])
     answer = shell.work(pip(place, "install", "--no-deps", "--progress-bar", "off", *impatient, f"uv=={version}"))
     if answer.code and NETWORK.search(answer.text):
         raise SetupError(explain(answer))
     if answer.code:
-        say(f"uv cannot be had ({answer.last_error}): pip does its work, which takes some minutes")
+        say(f"uv cannot be had ({answer.last_error}): pip takes its place, which takes some minutes")
     return None if answer.code else path
 
 
