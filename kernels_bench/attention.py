@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as functional
 
 from kernels_bench.bench import Bench, Findings
-from kernels_bench.memory import MIB, same
+from kernels_bench.memory import MIB, caches_in_a_buffer, same
 from kernels_bench.results import INVALID, Check, Skipped
-from kernels_bench.timing import COLD_CACHES, Work, rate
+from kernels_bench.timing import Work, rate
 
 BLOCK, KV_HEADS, QUERIES_PER_HEAD, HEAD = 16, 8, 4, 128  # a layer of an 8B Llama in vLLM's blocks
 BF16_BYTES = 2
@@ -22,7 +22,7 @@ CHECKED = 2  # requests
 
 def run(bench: Bench) -> Findings:
     size = min(WANTED_BYTES if bench.device.is_cuda else 0, bench.usable_bytes() // 4)
-    requests = max(size, COLD_CACHES * bench.device.cache_bytes) // (2 * CONTEXT * TOKEN_BYTES)
+    requests = max(size, caches_in_a_buffer(bench) * bench.device.cache_bytes) // (2 * CONTEXT * TOKEN_BYTES)
     if 4 * requests * 2 * CONTEXT * TOKEN_BYTES > bench.usable_bytes() or not requests:
         reason = f"the KV cache of the test needs {4 * requests * 2 * CONTEXT * TOKEN_BYTES // MIB} MiB: free some"
         yield Skipped("attention", "decode", reason, verdict=INVALID)

@@ -38,9 +38,9 @@ class Bench:
     def left_s(self) -> float:
         return (self.until_ns - self.clock.now_ns()) / 1e9
 
-    def require_time(self, name: str) -> None:
-        """Raise OutOfTimeError if the figure `name` can no longer be begun."""
-        if self.left_s <= 0:
+    def require_time(self, name: str, needed_s: float = 0.0) -> None:
+        """Raise OutOfTimeError if the figure `name`, which takes about `needed_s`, can no longer be begun."""
+        if self.left_s <= needed_s:
             raise OutOfTimeError(name)
 
     def measure(self, name: str, work: Work) -> Samples:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from kernels_bench.results import Figure, Skipped
 
 MINUTE_S = 60.0  # for each device, and one more for the tests between devices
-CLOSING_S = 5.0  # to start Python, and to judge, show and write what was measured
+CLOSING_S = 8.0  # to start Python, and to judge, show and write what was measured
 # What each test takes with --quick where nothing else runs, at most: it is kept free for the tests still to come. For
 # the sustained run nothing is kept free: no other figure rests on it, so it is the first to be left out.
 PLANNED_S = {

@@ -51,9 +51,10 @@ def run(bench: Bench) -> Findings:
     samples = bench.measure("copy", work)
     copied = rate("memory", "copy", "B/s", 2 * size, samples, same(a, b, "the source"), detail)
     # Read, write and triad take about as long each, and come before the smaller copies where time is short.
-    sizes_until_ns = bench.until_ns - 3 * (bench.clock.now_ns() - begun_ns)
-    yield with_sizes(copied, replace(bench, until_ns=sizes_until_ns), a, b)
+    took_ns = bench.clock.now_ns() - begun_ns
+    yield with_sizes(copied, replace(bench, until_ns=bench.until_ns - 3 * took_ns), a, b)
 
+    bench.require_time("read", took_ns / 1e9)
     work = Work(tuple(partial(torch.sum, each, dim=0, out=total) for each in (c, b)), 2 * size)
     samples = bench.measure("read", work)
     torch.sum(b, dim=0, out=total)
@@ -61,10 +62,12 @@ def run(bench: Bench) -> Findings:
     check = _near(total, b.sum(dtype=torch.float64), magnitude, SURE * values**0.5)
     yield rate("memory", "read", "B/s", size + VALUE_BYTES, samples, check, detail)
 
+    bench.require_time("write", took_ns / 1e9)
     work = Work((lambda: a.fill_(SCALE),), size)
     samples = bench.measure("write", work)
     yield rate("memory", "write", "B/s", size, samples, same(a, torch.full_like(a[:1], SCALE), "the value"), detail)
 
+    bench.require_time("triad", took_ns / 1e9)
     work = Work((lambda: torch.add(b, c, alpha=SCALE, out=a),), 3 * size)
     samples = bench.measure("triad", work)
     wanted = b[picked].double() + SCALE * c[picked].double()
@@ -93,6 +96,7 @@ def by_size(bench: Bench, a: Any, b: Any, sizes: Sequence[int]) -> Iterator[Tria
 
 
 def caches_in_a_buffer(bench: Bench) -> int:
+    """Return how many times the last-level cache a buffer is; what then touches too little is flushed."""
     return QUICK_CPU_CACHES if bench.quick and not bench.device.is_cuda else COLD_CACHES
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from engine_probe.analysis.ceiling_use import above, held_up
 from engine_probe.analysis.limits import LimitsFound, idle_gaps, limits
-from engine_probe.analysis.roofline import Roofline, held_up, roofline
+from engine_probe.analysis.roofline import Roofline, roofline
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.steptime import busy_ns, device_idle_share, step_time
 from engine_probe.analysis.summary import Summary
@@ -41,16 +42,33 @@ def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
     summary = run.summary(slo)
     busy = busy_ns(run.iterations, idle_gaps(run.iterations))
     time = step_time(run.facts, run.iterations, run.workers, busy)
-    roofs = roofline(run.facts, run.iterations, run.requests, time)
+    used = roofline(run.facts, run.iterations, run.requests, time)
     return Anatomy(
         summary=summary,
-        limits=limits(
-            run.facts, run.iterations, run.requests, run.workers, None if isinstance(roofs, str) else held_up(roofs)
-        ),
+        limits=limits_by_ceilings(run, used),
         tax=preemption_tax(run.iterations, run.preemptions),
         composition=composition(run.iterations, busy),
         kv_fragmentation=kv_fragmentation(run.facts, run.iterations),
         straggler=straggler(run.workers),
         device_idle_share=device_idle_share(time, busy),
-        roofline=roofs,
+        roofline=used,
+    )
+
+
+def limits_by_ceilings(run: Run, used: Roofline | str) -> LimitsFound:
+    """Tell compute from memory bandwidth where the ceilings are known, with what is to be said against them."""
+    tables = (run.iterations, run.requests, run.workers)
+    if isinstance(used, str) or used.memory is None or used.compute is None:
+        return limits(run.facts, *tables)
+    found = limits(run.facts, *tables, held_up(used))
+    ceilings = (used.memory, used.compute)
+    doubts = tuple(
+        dict.fromkeys(f"{ceiling.name} {'; '.join(ceiling.doubts)}" for ceiling in ceilings if ceiling.doubts)
+    )
+    worst = above(used)
+    return replace(
+        found,
+        doubts=doubts,
+        doubtful=any(ceiling.verdict == "doubtful" for ceiling in ceilings),
+        withheld=f"{worst[0].name} comes to {worst[0].share.least:.0%}, more than the hardware can do" if worst else "",
     )

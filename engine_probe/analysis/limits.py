@@ -4,7 +4,7 @@ A request that waits after schedule() returned was refused by something, and the
 batch was full (`max_num_seqs`), the token budget was spent (`max_num_batched_tokens`), or neither, and then the pool
 had no blocks for it. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
 host's (schedule, update, and between them) or the model's. An asynchronous engine does both at once, and only device
-times tell them apart there. Where the hardware's ceilings are known, a model's step near one of its roofs is held up
+times tell them apart there. Where the hardware's ceilings are known, a model's step near one of them is held up
 by compute or by memory bandwidth.
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.roofline import BY_COMPUTE, BY_MEMORY, NEAR
+from engine_probe.analysis.ceiling_use import BY_COMPUTE, BY_MEMORY, NEAR
 from engine_probe.analysis.steptime import busy_ns, device_ns
 
 Integers = npt.NDArray[np.int64]
@@ -45,14 +45,14 @@ LIMITS = (
     Limit(
         "host", "nobody waited; the host took longer than the model", "execute (device, if timed) is the shorter part"
     ),
-    Limit("model", "nobody waited; the model took longer than the host", "execute is the longer part, near no roof"),
+    Limit("model", "nobody waited; the model took longer than the host", "execute is the longer part, near no ceiling"),
     Limit(
-        "compute", "nobody waited; the model's products took longest", f"model, {NEAR:.0%} of it at the compute roof"
+        "compute", "nobody waited; the model's products took longest", f"model, {NEAR:.0%} of it at the compute ceiling"
     ),
     Limit(
         "memory bandwidth",
         "nobody waited; moving weights and KV took longest",
-        f"model, {NEAR:.0%} of it at the bandwidth roof",
+        f"model, {NEAR:.0%} of it at the bandwidth ceiling",
     ),
     Limit(
         "host or model", "nobody waited; steps overlap, and no device was timed", "asynchronous engine, no device times"
@@ -70,10 +70,22 @@ class LimitsFound:
     of_step: npt.NDArray[np.int8]  # index into LIMITS
     shares: dict[str, float]
     idle_share: float  # of the whole time: gaps in which there was no request
+    doubts: tuple[str, ...] = ()  # about the ceilings that tell compute from memory bandwidth
+    doubtful: bool = False  # whether one of those lowers the trust, or they only say what is not known
+    withheld: str = ""  # why the two are not told apart although both ceilings were measured
 
     @property
     def main(self) -> str:
         return max(self.shares, key=lambda name: self.shares[name])
+
+    @property
+    def rests_on_ceilings(self) -> bool:
+        return self.main in (NAMES[COMPUTE], NAMES[BANDWIDTH])
+
+    @property
+    def main_with_doubt(self) -> str:
+        """The limit for a cell of a table."""
+        return f"{self.main} (doubtful)" if self.rests_on_ceilings and self.doubtful else self.main
 
 
 def limits(
@@ -81,16 +93,16 @@ def limits(
     iterations: pa.Table,
     requests: pa.Table,
     workers: pa.Table,
-    roofs: npt.NDArray[Any] | None = None,
+    held_up: npt.NDArray[Any] | None = None,
 ) -> LimitsFound:
-    """Of a run at least one step long; `roofs` is what holds each step up, by its roofline."""
+    """Of a run at least one step long; `held_up` is what holds each step up, by its roofline."""
     idle = idle_gaps(iterations)
     idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
     busy = busy_ns(iterations, idle)  # steps that overlap are not counted twice
     found = pace(facts, iterations, workers, busy)
-    if roofs is not None:
-        found[(found == MODEL) & (roofs == BY_COMPUTE)] = COMPUTE
-        found[(found == MODEL) & (roofs == BY_MEMORY)] = BANDWIDTH
+    if held_up is not None:
+        found[(found == MODEL) & (held_up == BY_COMPUTE)] = COMPUTE
+        found[(found == MODEL) & (held_up == BY_MEMORY)] = BANDWIDTH
     for limit, steps in refused(facts, iterations, requests).items():
         found[steps] = limit
     times = np.bincount(found, weights=busy, minlength=len(LIMITS))
@@ -146,6 +158,11 @@ def sentence(found: LimitsFound) -> str:
     name = found.main
     (limit,) = (limit for limit in LIMITS if limit.name == name)
     said = f"Limited by {name} in {found.shares[name]:.0%} of the busy time: {limit.meaning}."
+    if found.rests_on_ceilings and found.doubts:
+        verdict = "This is doubtful, as are the ceilings" if found.doubtful else "This rests on the ceilings"
+        said += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
+    if found.withheld and name == NAMES[MODEL]:
+        said += f" Whether compute or memory bandwidth held it up is not told: {found.withheld}."
     if found.idle_share < NAMED_IDLE:
         return said
     return f"{said} No request was there in {found.idle_share:.0%} of the whole time."

@@ -8,8 +8,8 @@ Of one step with T scheduled tokens of R requests, summed over the ranks that sh
             + 4 x heads x head size x layers x pairs of a token and one that it attends to
 
 vLLM computes logits for one token of each scheduled request. What moves between kernels is not counted, nor softmax,
-norms and rotations, nor padding: this is the least that the model needs, so that a share of a roof is what was useful
-of it. What the recording does not tell exactly lies between a least and a most.
+norms and rotations, nor padding: this is the least that the model needs, so that a share of a ceiling is what was
+useful of it. What the recording does not tell exactly lies between a least and a most.
 """
 
 from __future__ import annotations
@@ -23,11 +23,8 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.attended import attended
 from engine_probe.analysis.bounds import Bounds, Reals
-from engine_probe.analysis.roofs import Roof, compute_roof, memory_roof
+from engine_probe.analysis.ceilings import Ceiling, compute_ceiling, memory_ceiling
 from engine_probe.analysis.steptime import StepTime
-
-NEAR = 0.5  # of the step's time that a roof must explain before the step is said to be held up by it
-FREE, BY_COMPUTE, BY_MEMORY = range(3)  # what holds a step up
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class Roofline:
     prefill_share: Reals  # of the step's tokens
     seconds: Reals
     clock: str  # whose seconds
-    memory: Roof | None
-    compute: Roof | None
+    memory: Ceiling | None
+    compute: Ceiling | None
 
     @property
     def working(self) -> Any:
@@ -70,7 +67,7 @@ class Roofline:
 
     @property
     def ridge(self) -> float | None:
-        """FLOP per byte from which on compute is the lower roof."""
+        """FLOP per byte from which on compute is the lower ceiling."""
         return self.compute.per_s / self.memory.per_s if self.compute and self.memory else None
 
     def _rate(self, work: Bounds) -> Range:
@@ -91,8 +88,8 @@ class Roofline:
         )
 
 
-def share(rate: Range, roof: Roof | None) -> Range | None:
-    return Range(rate.least / roof.per_s, rate.most / roof.per_s) if roof else None
+def share(rate: Range, ceiling: Ceiling | None) -> Range | None:
+    return Range(rate.least / ceiling.per_s, rate.most / ceiling.per_s) if ceiling else None
 
 
 def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, time: StepTime) -> Roofline | str:
@@ -121,8 +118,8 @@ def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, ti
         prefill_share=np.divide(prefill, tokens, out=np.zeros(len(tokens)), where=worked),
         seconds=time.ns / 1e9,
         clock=time.clock,
-        memory=memory_roof(facts),
-        compute=compute_roof(facts),
+        memory=memory_ceiling(facts),
+        compute=compute_ceiling(facts),
     )
 
 
@@ -206,15 +203,3 @@ def within(counted: Bounds, window: int | None, longest: int, windows: Reals, be
     if window is None or window >= longest:
         return counted
     return Bounds(counted.least * (window / longest), np.minimum(counted.most, windows * float(window) + beside))
-
-
-def held_up(found: Roofline) -> Any:
-    """For every step: the roof that surely takes longest, if it surely explains half of the step's time."""
-    if found.memory is None or found.compute is None:
-        return np.full(len(found.seconds), FREE)
-    moving = found.bytes * (1 / found.memory.per_s)
-    computing = found.flops * (1 / found.compute.per_s)
-    enough = NEAR * found.seconds
-    by_memory = (moving.least > computing.most) & (moving.least >= enough)
-    by_compute = (computing.least > moving.most) & (computing.least >= enough)
-    return np.select([by_memory & found.working, by_compute & found.working], [BY_MEMORY, BY_COMPUTE], FREE)

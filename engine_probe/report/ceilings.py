@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from engine_probe.analysis.ceilings import doubts_of, verdict_of
 from engine_probe.report.html import Html, element, grid, joined
 from kernels_bench.words import quantity
 
-TITLES = ("device", "ceiling", "reached", "measured", "before this run", "how")
+TITLES = ("device", "ceiling", "reached", "spread", "measured", "before this run", "how", "trust")
 
 
 def ceilings(facts: dict[str, Any]) -> Html:
@@ -17,8 +18,11 @@ def ceilings(facts: dict[str, Any]) -> Html:
     rows = list(ceiling_rows(facts))
     if not rows:
         return Html()
-    note = "From `engine_probe validate` on the same device; the newest stable figure of each name."
-    body = grid(TITLES, rows, text=(0, 1, 3, 4, 5))
+    note = (
+        "From `engine_probe validate` on the same device: the newest trusted figure of each name, without one the "
+        "highest. Figures that rest on a doubtful ceiling are as doubtful."
+    )
+    body = grid(TITLES, rows, text=(0, 1, 4, 5, 6, 7))
     return joined((element("h2", "Measured ceilings of the hardware"), element("div", note, class_="soft"), body))
 
 
@@ -29,10 +33,12 @@ def ceiling_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
     for identity, known in (hardware.get("ceilings") or {}).items():
         device = names.get(identity) or (host if identity.startswith("cpu-") else identity)
         for name, ceiling in sorted(known.items()):
-            how = ["quick" if ceiling["quick"] else "full", *([] if ceiling["stable"] else ["unstable"])]
+            how, doubts = "quick" if ceiling["quick"] else "full", "; ".join(doubts_of(ceiling))
+            trust = f"{verdict_of(ceiling)}: {doubts}" if doubts else verdict_of(ceiling)
+            spread = f"{ceiling['spread']:.1%}" if ceiling.get("spread") is not None else "-"
             reached = quantity(ceiling["value"], ceiling["unit"])
             measured = ceiling["measured"][:16].replace("T", " ")
-            yield [device, name, reached, measured, age(ceiling["measured"], facts), ", ".join(how)]
+            yield [device, name, reached, spread, measured, age(ceiling["measured"], facts), how, trust]
 
 
 def age(measured: str, facts: dict[str, Any]) -> str:

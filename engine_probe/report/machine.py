@@ -9,6 +9,7 @@ import msgspec
 
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.capacity import most_load
+from engine_probe.analysis.ceiling_use import uses
 from engine_probe.analysis.comparison import METRICS, PERPLEXITY, Metric
 from engine_probe.analysis.inside import INSIDE
 from engine_probe.analysis.money import MONEY
@@ -19,6 +20,7 @@ from engine_probe.report.advice_view import advised
 from engine_probe.report.levels import by_load
 from engine_probe.report.money import Money, worth_showing
 from engine_probe.report.precision import Engine, engines
+from engine_probe.report.roofline_view import ceiling_warnings
 from engine_probe.report.slo_view import slo_of
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
@@ -34,6 +36,7 @@ def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:
             "summary": found.summary,
             "figures": figures_of(found),
             "limited_by": found.limits.shares,
+            "hardware_use": hardware_use(found),
             "money": accounted(money),
         }
     )
@@ -43,6 +46,27 @@ def figures_of(found: Anatomy) -> dict[str, float | None]:
     """Of one run, by the names under which `metrics` tells unit and formula."""
     told = {metric.name: metric.value(found.summary) for metric in METRICS}
     return told | {metric.name: metric.value(found) for metric in INSIDE}
+
+
+def hardware_use(found: Anatomy) -> dict[str, Any]:
+    """The shares of the measured ceilings, which of them cannot be, and what is therefore not concluded."""
+    if isinstance(found.roofline, str):
+        return {"reason": found.roofline}
+    return {
+        "clock": found.roofline.clock,
+        "shares": [
+            {
+                "name": use.name,
+                "steps": use.steps,
+                "share": use.share,
+                "ceiling": use.ceiling,
+                "impossible": use.is_above,
+            }
+            for use in uses(found.roofline)
+        ],
+        "warnings": list(ceiling_warnings(found.roofline)),
+        "withheld": found.limits.withheld or None,
+    }
 
 
 def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
@@ -56,7 +80,11 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "advice": advised(swept, curves),
             "points": [
                 {"name": point.name, "id": point.id, "summary": point.anatomy and point.anatomy.summary}
-                | ({"figures": figures_of(point.anatomy)} if point.anatomy else {"reason": point.reason})
+                | (
+                    {"figures": figures_of(point.anatomy), "hardware_use": hardware_use(point.anatomy)}
+                    if point.anatomy
+                    else {"reason": point.reason}
+                )
                 | ({"driver_seconds": point.timed.seconds} if point.timed else {})
                 for point in swept.points
             ],

@@ -15,6 +15,7 @@ from engine_probe.report.charts import numbers
 from engine_probe.report.html import Html, element, joined
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.plain import model_name
+from engine_probe.report.roofline_view import ceiling_warnings
 from engine_probe.report.svg import Line, chart, page_of
 from engine_probe.report.sweep_charts import Curve, curves, regions
 from engine_probe.report.swept import Swept, SweptPoint
@@ -25,6 +26,7 @@ from engine_probe.run import Run
 MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
 POINTS = 320  # of a line: what 540 pixels can tell apart
 MOST_ROWS = 40
+WARNING = "border-left:3px solid #d64545;padding-left:8px"
 SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
 RIGHT = "text-align:right;padding:2px 12px 2px 0;white-space:nowrap"
 LEFT = RIGHT.replace("right", "left", 1)
@@ -33,7 +35,7 @@ LEFT = RIGHT.replace("right", "left", 1)
 def run_html(run: Run) -> str:
     """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
     head = [element("b", model_name(run)), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
-    notes = [element("div", note, style="border-left:3px solid #d64545;padding-left:8px") for note in run.notes]
+    notes = [element("div", note, style=WARNING) for note in run.notes]
     try:
         body = run_parts(run, anatomy(run))
         return page_of(element("div", *head), *notes, *body)
@@ -51,10 +53,12 @@ def run_parts(run: Run, found: Anatomy) -> Iterator[Html]:
             "TPOT p50": medians["TPOT"],
             "KV at most": f"{summary.peak_kv_share:.0%}",
             "preemptions": f"{summary.preemptions:,}",
-            "limited most by": found.limits.main,
+            "limited most by": found.limits.main_with_doubt,
         }
     )
     yield pressure(run)
+    for warning in ceiling_warnings(found.roofline):
+        yield element("div", warning, style=WARNING)
     yield element("div", next(iter(run_verdicts(found))))
     rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in SCHEMAS)
     yield element("div", f"Tables: {rows}", style=SOFT)

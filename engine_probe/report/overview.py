@@ -23,7 +23,7 @@ from engine_probe.report.precision_view import precision_view
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import nothing_beside, reference_rows
 from engine_probe.report.references import Beside, Reference, beside
-from engine_probe.report.roofline_view import roofline_words
+from engine_probe.report.roofline_view import ceiling_warnings, roofline_words
 from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
@@ -43,8 +43,10 @@ def print_run(run: Run, found: Anatomy, console: Console) -> None:
 
 
 def print_limits(run: Run, found: Anatomy, console: Console) -> None:
-    """What held the run up, how near the roofs it came, and where the memory went."""
+    """What held the run up, how near the ceilings it came, and where the memory went."""
     console.print(Text("\nWhat limits", "bold"))
+    for warning in ceiling_warnings(found.roofline):
+        console.print(Text(plain(warning), "bold red"))
     for said in (*run_verdicts(found), *roofline_words(found.roofline)):
         console.print(Text(plain(said)))
     if memory := list(memory_lines(run.facts, found.summary)):

@@ -1,4 +1,4 @@
-"""The roofline of a run: a dot for each step under the measured roofs, and what it comes to in sentences."""
+"""The roofline of a run: a dot for each step under the measured ceilings, and what it comes to in sentences."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from engine_probe.analysis.ceiling_use import ALL_STEPS, Use, above, kinds, uses
+from engine_probe.analysis.ceilings import Ceiling
 from engine_probe.analysis.roofline import Range, Roofline
-from engine_probe.analysis.roofs import Roof
 from engine_probe.analysis.steptime import CLOCKS
 from engine_probe.report.charts import Axis, Lines, Series, numbers
 from engine_probe.report.terminal import percent
 
 Reals = npt.NDArray[np.float64]
 MOST_DOTS = 1500  # of each kind of steps
-ROOF_POINTS = 40
-WIDE = 4.0  # how far the roofs reach beyond the steps, as a factor
+CEILING_POINTS = 40
+WIDE = 4.0  # how far the ceilings reach beyond the steps, as a factor
 SAME = 0.01  # bounds closer than this are told as one figure
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 MEASURE = "`engine_probe validate` measures them, and later recordings carry them"
-
-
-def kinds(found: Roofline) -> dict[str, npt.NDArray[np.bool_]]:
-    share = found.prefill_share
-    return {"answers": share == 0, "prompts": share == 1, "both": (share > 0) & (share < 1)}
 
 
 def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
@@ -36,20 +32,20 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
     scale, prefix = prefixed(float(speed.max()))
     dots = {name: drawn(steps & found.working, at, speed) for name, steps in kinds(found).items()}
     dots = {name: steps for name, steps in dots.items() if len(steps)}
-    roof = roof_line(found, at[found.working])
-    xs = np.unique(np.concatenate([at[steps] for steps in dots.values()] + [roof]))
+    ceiling = ceiling_line(found, at[found.working])
+    xs = np.unique(np.concatenate([at[steps] for steps in dots.values()] + [ceiling]))
     series = [
         Series(f"steps of {name}", numbers(placed(xs, at[steps], speed[steps] / scale)), 0, "dots", COLOURS[name])
         for name, steps in dots.items()
     ]
-    if len(roof) and found.memory and found.compute:
-        height = np.minimum(roof * found.memory.per_s, found.compute.per_s)
-        series.append(Series("roof", numbers(placed(xs, roof, height / scale)), 0, "line", 3))
-    roofs = (
-        f" Roofs: {said(found.memory)}; {said(found.compute)}."
-        if found.memory and found.compute
-        else (f" No roof is drawn: the ceilings of this device were not measured ({MEASURE}).")
-    )
+    if len(ceiling) and found.memory and found.compute:
+        height = np.minimum(ceiling * found.memory.per_s, found.compute.per_s)
+        series.append(Series("ceiling", numbers(placed(xs, ceiling, height / scale)), 0, "line", 3))
+        too_high = int((speed > np.minimum(at * found.memory.per_s, found.compute.per_s))[found.working].sum())
+        over = f" {too_high:,} of {int(found.working.sum()):,} steps lie above them." if too_high else ""
+        measured = f" Ceilings: {said(found.memory)}; {said(found.compute)}.{over}"
+    else:
+        measured = f" No ceiling is drawn: those of this device were not measured ({MEASURE})."
     count = sum(map(len, dots.values()))
     some = (
         "" if count == found.working.sum() else f" {count:,} of {int(found.working.sum()):,} steps, the extremes too."
@@ -57,7 +53,7 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
     yield Lines(
         title="Roofline",
         note=f"A dot is a step: operations for each byte it must move, and operations a second "
-        f"({found.clock} time).{some}{roofs}",
+        f"({found.clock} time).{some}{measured}",
         x=Axis("operations per byte", "FLOP/B", log=True),
         y=[Axis("operations", f"{prefix}FLOP/s", log=True)],
         xs=numbers(xs),
@@ -79,11 +75,11 @@ def drawn(steps: npt.NDArray[np.bool_], at: Reals, speed: Reals) -> npt.NDArray[
     return np.unique(np.r_[even, *(places[np.r_[order[:few], order[-few:]]] for order in orders)])
 
 
-def roof_line(found: Roofline, at: Reals) -> Reals:
+def ceiling_line(found: Roofline, at: Reals) -> Reals:
     if found.ridge is None:
         return np.array([])
     low, high = min(float(at.min()), found.ridge) / WIDE, max(float(at.max()), found.ridge) * WIDE
-    return np.union1d(np.geomspace(low, high, ROOF_POINTS), [found.ridge])
+    return np.union1d(np.geomspace(low, high, CEILING_POINTS), [found.ridge])
 
 
 def placed(
@@ -104,10 +100,43 @@ def per_second(value: float, unit: str) -> str:
     return f"{value / scale:.3g} {prefix}{unit}/s"
 
 
-def said(roof: Roof) -> str:
-    unit = "B" if roof.name.startswith("memory") else "FLOP"
-    several = f" on {roof.devices} devices" if roof.devices > 1 else ""
-    return f"{per_second(roof.per_s, unit)} ({roof.name}{several}{f', {roof.remark}' if roof.remark else ''})"
+def said(ceiling: Ceiling) -> str:
+    unit = "B" if ceiling.name.startswith("memory") else "FLOP"
+    several = f" on {ceiling.devices} devices" if ceiling.devices > 1 else ""
+    remark = f", {ceiling.remark}" if ceiling.remark else ""
+    return f"{per_second(ceiling.per_s, unit)} ({ceiling.name}{several}{remark})"
+
+
+def ceiling_warnings(found: Roofline | str) -> Iterator[str]:
+    """Say which shares are more than the hardware can do, and why; these are to be shown in red."""
+    if isinstance(found, str):
+        return
+    for name in ("MBU", "MFU"):
+        shares = [use for use in uses(found) if use.name == name and use.may_be_above]
+        if not shares:
+            continue
+        yield warning(max(shares, key=lambda use: (use.is_above, use.share.most)))
+    if above(found) and found.ridge is not None:
+        yield "What held the steps up, compute or memory bandwidth, is therefore not concluded."
+
+
+def warning(use: Use) -> str:
+    """Explain one share above 100 %; where only its upper bound is above, nothing speaks against the ceiling yet."""
+    steps = "" if use.steps == ALL_STEPS else f" in {use.steps}"
+    measured = f"the {said_short(use.ceiling)} that `engine_probe validate` measured"
+    told = f"{use.name} {range_of(use.share)}{steps}, of {measured}"
+    cached = "what stays in a cache is not read from memory again" if use.name == "MBU" else ""
+    if not use.is_above:
+        return f"{told}: not more than the lower of the two can be concluded{f'; {cached}' if cached else ''}."
+    because = "; ".join(use.ceiling.doubts) or "other programs may have used the machine"
+    return (
+        f"{told}, which is impossible: the ceiling was measured too low ({because})"
+        f"{f', or {cached}' if cached else ''}. Run `engine_probe validate` when nothing else runs, and record again."
+    )
+
+
+def said_short(ceiling: Ceiling) -> str:
+    return per_second(ceiling.per_s, "B" if ceiling.name.startswith("memory") else "FLOP")
 
 
 def roofline_words(found: Roofline | str) -> Iterator[str]:
@@ -124,40 +153,41 @@ def roofline_words(found: Roofline | str) -> Iterator[str]:
     yield rate_words("Compute (MFU)", "products ran", "FLOP", found.compute, found.flops_per_s) + (
         aside("steps with prompts", "FLOP", found.compute, prompts.flops_per_s) if answers and prompts else "."
     )
-    over = [used for used in (found.bandwidth_utilisation, found.flop_utilisation) if used and used.least > 1]
-    if over:
-        yield (
-            "More than a roof allows: what stays in a cache is not read from memory again, or the ceiling was "
-            "measured on a busier machine."
-        )
     yield f"These rest on {found.clock} time: {CLOCKS[found.clock]}."
     if found.ridge is None:
-        yield f"The roofs of this device were not measured: no share of them can be given ({MEASURE})."
+        yield f"The ceilings of this device were not measured: no share of them can be given ({MEASURE})."
 
 
 def roofline_tiles(found: Roofline | str) -> Iterator[tuple[str, str]]:
-    """The two shares, where the roofs are known."""
+    """The two shares, where the ceilings are known."""
     if isinstance(found, str) or not found.working.any():
         return
-    if found.memory:
-        yield "of the bandwidth roof (MBU)", share_of(found.bytes_per_s, found.memory)
-    if found.compute:
-        yield "of the compute roof (MFU)", share_of(found.flops_per_s, found.compute)
+    for title, rate, ceiling in (
+        ("of the bandwidth ceiling (MBU)", found.bytes_per_s, found.memory),
+        ("of the compute ceiling (MFU)", found.flops_per_s, found.compute),
+    ):
+        if ceiling:
+            doubt = "" if ceiling.verdict == "trusted" else f", {ceiling.verdict}"
+            yield title + doubt.replace("not known", "trust not known"), share_of(rate, ceiling)
 
 
-def rate_words(title: str, what: str, unit: str, roof: Roof | None, rate: Range) -> str:
-    if roof is None:
+def rate_words(title: str, what: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
+    if ceiling is None:
         return f"{title}: {what} at {rates(rate, unit)}"
-    return f"{title}: {share_of(rate, roof)} of {said(roof)}; {what} at {rates(rate, unit)}"
+    return f"{title}: {share_of(rate, ceiling)} of {said(ceiling)}; {what} at {rates(rate, unit)}"
 
 
-def aside(steps: str, unit: str, roof: Roof | None, rate: Range) -> str:
-    share = f", {share_of(rate, roof)}" if roof else ""
+def aside(steps: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
+    share = f", {share_of(rate, ceiling)}" if ceiling else ""
     return f", in {steps} at {rates(rate, unit)}{share}."
 
 
-def share_of(rate: Range, roof: Roof) -> str:
-    return between(percent(rate.least / roof.per_s), percent(rate.most / roof.per_s))
+def share_of(rate: Range, ceiling: Ceiling) -> str:
+    return range_of(Range(rate.least / ceiling.per_s, rate.most / ceiling.per_s))
+
+
+def range_of(share: Range) -> str:
+    return between(percent(share.least), percent(share.most))
 
 
 def rates(rate: Range, unit: str) -> str:

@@ -16,7 +16,7 @@ from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
 from engine_probe.report.plain import model_name
 from engine_probe.report.request_charts import request_charts
-from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
+from engine_probe.report.roofline_view import ceiling_warnings, roofline_chart, roofline_tiles, roofline_words
 from engine_probe.report.run_charts import load_charts, origin_ns, step_charts
 from engine_probe.report.settings_view import settings
 from engine_probe.report.telemetry_charts import telemetry_charts
@@ -43,6 +43,8 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     summary, name = found.summary, run.folder.name
     for note in summary.notes:
         yield element("div", note, class_="warning")
+    for warning in ceiling_warnings(found.roofline):
+        yield element("div", warning, class_="warning")
     yield tiles(run_tiles(found))
     yield says([*run_verdicts(found), *headlines(summary)])
     yield from map(page.figure, load_charts(run, found.limits, name, points))
@@ -69,7 +71,7 @@ def run_tiles(found: Anatomy) -> Iterator[tuple[str, str]]:
     yield from ((f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
     yield "KV blocks in use, at most", f"{summary.peak_kv_share:.0%}"
     yield "preemptions", f"{summary.preemptions:,}"
-    yield "limited most by", found.limits.main
+    yield "limited most by", found.limits.main_with_doubt
     yield from roofline_tiles(found.roofline)
 
 

@@ -111,7 +111,7 @@ def curve_tiles(curve: Curve) -> Iterator[tuple[str, str]]:
         yield f"{curve.unit}: waiting for KV blocks begins", f"{found.kv.reached:g}"
     if found.best and curve.figures:
         (best, *_) = (figures for figures in curve.figures if figures.load == found.best.load)
-        yield "limited most by, there", best.limits.main
+        yield "limited most by, there", best.limits.main_with_doubt
 
 
 MEANS = ("output tokens/s", "TTFT p50", "TPOT p50")

@@ -67,6 +67,11 @@ def show_points(
         console.print(f"After its points each engine predicts a text: {told}.", soft_wrap=True)
     for line in said(possible, [guesses.get(point.key) for point in possible], past, where, len(engines), sweep):
         console.print(line)
+    if bandwidth and bandwidth.doubts and any(guess and guess.basis == "at least" for guess in guesses.values()):
+        console.print(
+            f"The bandwidth behind ≥ is {bandwidth.bytes_per_second / 1e9:.3g} GB/s: {'; '.join(bandwidth.doubts)}. "
+            "If it was measured too low, the least time is shorter."
+        )
     if host_bytes is not None and too_large:
         console.print(
             f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine_probe.analysis.ceilings import doubts_of
 from engine_probe.engine.catalogue import catalogue_config, catalogue_names
 from engine_probe.engine.cores import ranks_of
 from engine_probe.engine.geometry import GIB, geometry
@@ -32,6 +33,7 @@ class Bandwidth(msgspec.Struct, frozen=True):
     """Of one device's memory, as `engine_probe validate` measured it."""
 
     bytes_per_second: float
+    doubts: tuple[str, ...] = ()
 
 
 def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) -> Estimate | None:
@@ -147,13 +149,16 @@ def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:
     ceilings: dict[str, dict[str, Any]] = hardware.get("ceilings", {})
     uuids = [gpu["uuid"] for gpu in hardware.get("gpus", [])]
     devices = [ceilings[uuid] for uuid in uuids if uuid in ceilings] if uuids else list(ceilings.values())
-    rates = [
-        ceiling["value"]
+    measured = [
+        ceiling
         for device in devices
         for name, ceiling in device.items()
         if name.startswith("memory ") and ceiling["unit"] == "B/s"
     ]
-    return Bandwidth(max(rates)) if rates else None
+    if not measured:
+        return None
+    best = max(measured, key=lambda ceiling: float(ceiling["value"]))
+    return Bandwidth(best["value"], doubts_of(best))
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:

@@ -1,4 +1,4 @@
-"""Bytes and operations of a step in one's head, shares of measured roofs, and what holds a step up."""
+"""Bytes and operations of a step in one's head, shares of measured ceilings, and what holds a step up."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from small_tables import table
 
+from engine_probe.analysis.ceiling_use import BY_COMPUTE, BY_MEMORY, FREE, above, held_up, uses
 from engine_probe.analysis.limits import limits
-from engine_probe.analysis.roofline import BY_COMPUTE, BY_MEMORY, FREE, Roofline, held_up, roofline
+from engine_probe.analysis.roofline import Roofline, roofline
 from engine_probe.analysis.steptime import DEVICE, EXECUTE, PACE, step_time
 
 MS = 1_000_000
@@ -44,10 +45,13 @@ def rank(number: int = 0, **changes: Any) -> dict[str, Any]:
     }
 
 
-def facts(*ranks: dict[str, Any], memory: float = 0, compute: float = 0, **arguments: Any) -> dict[str, Any]:
+def facts(
+    *ranks: dict[str, Any], memory: float = 0, compute: float = 0, spread: float = 0, **arguments: Any
+) -> dict[str, Any]:
     """KV of a token takes 32 bytes on each rank: 2 x 1 head x 8 x 2 bytes."""
     ranks = ranks or (rank(),)
     more = {"stable": True, "quick": False, "measured": "2026-11-21T09:00:00Z"}
+    more |= {"verdict": "trusted", "doubts": [], "spread": spread}
     ceilings = {"memory read": {"value": memory, **more}, "gemm bf16 square": {"value": compute, **more}}
     known = {name: ceiling for name, ceiling in ceilings.items() if ceiling["value"]}
     return {
@@ -140,8 +144,8 @@ def test_a_window_bounds_what_is_attended_to(iterations: Make, requests: Make) -
         assert (made.flops.least[0] - 12_000, made.flops.most[0] - 12_000) == (64 * pairs[0], 64 * pairs[1])
 
 
-def test_shares_of_the_roofs(iterations: Make, requests: Make) -> None:
-    """14,560 operations in 8 ms are 1.82 million a second: half of a roof of 3.64 million."""
+def test_shares_of_the_ceilings(iterations: Make, requests: Make) -> None:
+    """14,560 operations in 8 ms are 1.82 million a second: half of a ceiling of 3.64 million."""
     made = found(facts(memory=1e6, compute=3.64e6), answers(iterations), requests())
     assert made.flop_utilisation is not None
     assert made.flop_utilisation.least == made.flop_utilisation.most == pytest.approx(0.5)
@@ -156,14 +160,14 @@ def test_without_ceilings_rates_but_no_shares(iterations: Make, requests: Make) 
     assert held_up(made).tolist() == [FREE]
 
 
-def test_two_ranks_on_one_processor_share_its_roof(iterations: Make, requests: Make) -> None:
+def test_two_ranks_on_one_processor_share_its_ceiling(iterations: Make, requests: Make) -> None:
     told = facts(rank(0), rank(1), memory=1e6)
-    assert (roof := found(told, answers(iterations), requests()).memory)
-    assert (roof.per_s, roof.devices) == (1e6, 1)
+    assert (ceiling := found(told, answers(iterations), requests()).memory)
+    assert (ceiling.per_s, ceiling.devices) == (1e6, 1)
     told["memory"] = [{"device": "GPU-a"}, {"device": "GPU-b"}]
     told["hardware"]["ceilings"] = dict.fromkeys(("GPU-a", "GPU-b"), told["hardware"]["ceilings"]["cpu-1"])
-    assert (roof := found(told, answers(iterations), requests()).memory)
-    assert (roof.per_s, roof.devices) == (2e6, 2)
+    assert (ceiling := found(told, answers(iterations), requests()).memory)
+    assert (ceiling.per_s, ceiling.devices) == (2e6, 2)
     del told["hardware"]["ceilings"]["GPU-b"]  # one of the two was never measured
     assert found(told, answers(iterations), requests()).memory is None
 
@@ -206,14 +210,36 @@ TRUTH = {"memory bandwidth": (1.0, 0.2), "compute": (0.2, 1.0), "model": (0.2, 0
 @pytest.mark.parametrize("name", TRUTH)
 @pytest.mark.parametrize("tokens", [1, 8, 64])
 def test_a_planted_limit_is_found(name: str, tokens: int, iterations: Make, requests: Make) -> None:
-    """Roofs set so that moving and computing would take these parts of the step's 8 ms."""
+    """Ceilings set so that moving and computing would take these parts of the step's 8 ms."""
     moving, computing = TRUTH[name]
     steps = answers(iterations, tokens, live=50 * tokens, steps=3)
     need = found(facts(), steps, requests())
     told = facts(memory=need.bytes.least[0] / (moving * 0.008), compute=need.flops.least[0] / (computing * 0.008))
-    roofs = held_up(found(told, steps, requests()))
-    assert set(roofs.tolist()) == {{"memory bandwidth": BY_MEMORY, "compute": BY_COMPUTE, "model": FREE}[name]}
-    assert limits(told, steps, requests(), WORKERS, roofs).main == name
+    steps_held_up = held_up(found(told, steps, requests()))
+    assert set(steps_held_up.tolist()) == {{"memory bandwidth": BY_MEMORY, "compute": BY_COMPUTE, "model": FREE}[name]}
+    assert limits(told, steps, requests(), WORKERS, steps_held_up).main == name
+
+
+def test_a_share_above_the_ceiling_leaves_nothing_to_conclude(iterations: Make, requests: Make) -> None:
+    """1.82 million operations a second of 1.57 measured are 116 %; the bandwidth alone would explain the whole step."""
+    steps = answers(iterations)
+    need = found(facts(), steps, requests())
+    memory = need.bytes.least[0] / 0.008
+    impossible = found(facts(memory=memory, compute=1.82e6 / 1.16), steps, requests())
+    assert [(use.name, use.steps) for use in above(impossible)] == [("MFU", "all steps"), ("MFU", "steps of answers")]
+    assert above(impossible)[0].share.least == pytest.approx(1.16)
+    assert held_up(impossible).tolist() == [FREE]
+    possible = found(facts(memory=memory, compute=1.82e7), steps, requests())
+    assert above(possible) == []
+    assert held_up(possible).tolist() == [BY_MEMORY]
+
+
+@pytest.mark.parametrize(("spread", "is_above"), [(0.0, True), (0.04, True), (0.06, False)])
+def test_what_the_ceilings_own_samples_scatter_is_no_contradiction(
+    spread: float, is_above: bool, iterations: Make, requests: Make
+) -> None:
+    made = found(facts(compute=1.82e6 / 1.05, spread=spread), answers(iterations), requests())
+    assert {use.is_above for use in uses(made)} == {is_above}
 
 
 def test_a_step_that_waits_is_not_blamed_on_the_model(iterations: Make, requests: Make) -> None:

@@ -27,8 +27,20 @@ def test_a_ceiling_with_its_source_and_age() -> None:
 
 def test_a_ceiling_that_was_quick_restless_and_is_younger_than_the_run() -> None:
     page = ceilings(carried(quick=True, stable=False, measured="2026-11-21T11:00:00+00:00"))
-    assert "quick, unstable" in page
+    assert ">quick<" in page
+    assert "doubtful: unstable; not known whether other programs used the machine" in page
     assert "after it began" in page
+
+
+def test_a_ceiling_measured_beside_other_programs() -> None:
+    busy = "measured while other programs used 48% of the cores"
+    page = ceilings(carried(verdict="doubtful", doubts=[busy], spread=0.124))
+    assert f"doubtful: {busy}" in page
+    assert "12.4%" in page
+
+
+def test_a_trusted_ceiling() -> None:
+    assert ">trusted<" in ceilings(carried(verdict="trusted", doubts=[], spread=0.01))
 
 
 def test_a_clock_that_says_nothing_gives_no_age() -> None:

@@ -1,7 +1,8 @@
-"""What a report says of the hardware: where the memory went, and how near the run came to the roofs."""
+"""What a report says of the hardware: where the memory went, and how near the run came to the ceilings."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from recorded import facts, ran, write_run
+from rich.console import Console
 
 from engine_probe.analysis.anatomy import anatomy
 from engine_probe.commands.report import command
 from engine_probe.report.memory_view import gib
+from engine_probe.report.notebook import run_html
+from engine_probe.report.overview import print_run
 from engine_probe.report.roofline_view import MOST_DOTS, drawn
 from engine_probe.report.terminal import percent
 from engine_probe.run import load
@@ -66,8 +70,14 @@ def loaded(rank: int = 0) -> dict[str, Any]:
     }
 
 
-def ceilings(memory_per_s: float, compute_per_s: float) -> dict[str, Any]:
-    more = {"stable": True, "quick": False, "measured": "2026-11-21T09:00:00Z", "detail": {}}
+BUSY = "measured while other programs used 48% of the cores"
+TRUSTED = {"verdict": "trusted", "doubts": [], "spread": 0.01}
+DOUBTFUL = {"verdict": "doubtful", "doubts": [BUSY], "spread": 0.01}
+
+
+def ceilings(memory_per_s: float, compute_per_s: float, trust: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Without `trust` as older versions of `validate` stored them."""
+    more = {"stable": True, "quick": False, "measured": "2026-11-21T09:00:00Z", "detail": {}} | (trust or {})
     return {
         "memory read": {"value": memory_per_s, "unit": "B/s", **more},
         "gemm bf16 square": {"value": compute_per_s, "unit": "FLOP/s", **more},
@@ -75,9 +85,13 @@ def ceilings(memory_per_s: float, compute_per_s: float) -> dict[str, Any]:
 
 
 def hardware(
-    *rows: dict[str, Any], roofs: tuple[float, float] | None = (4e9, 40e9), ranks: int = 1, **more: Any
+    *rows: dict[str, Any],
+    roofs: tuple[float, float] | None = (4e9, 40e9),
+    ranks: int = 1,
+    trust: dict[str, Any] | None = TRUSTED,
+    **more: Any,
 ) -> dict[str, Any]:
-    carried = {row["device"]: ceilings(*roofs) for row in rows} if roofs else {}
+    carried = {row["device"]: ceilings(*roofs, trust) for row in rows} if roofs else {}
     made = facts() | {
         "memory": list(rows),
         "loaded": [loaded(rank) for rank in range(ranks)],
@@ -145,13 +159,13 @@ def test_a_run_without_these_facts_says_why(tmp_path: Path) -> None:
     assert "Not read: TypeError: no workers." in text
 
 
-def test_shares_of_the_roofs(tmp_path: Path) -> None:
-    """What the analysis found, beside the roofs it was held against and the clock it rests on."""
+def test_shares_of_the_ceilings(tmp_path: Path) -> None:
+    """What the analysis found, beside the ceilings it was held against and the clock it rests on."""
     folder = write_run(tmp_path / "run", ran(4), hardware(memory()))
     found = anatomy(load(folder)).roofline
     assert not isinstance(found, str)
     text = report(folder, "--html", str(tmp_path / "page.html"))
-    assert "<span>of the bandwidth roof (MBU)</span>" in page(tmp_path)
+    assert "<span>of the bandwidth ceiling (MBU)</span>" in page(tmp_path)
     assert found.bandwidth_utilisation is not None
     assert f"Bandwidth (MBU): {found.bandwidth_utilisation.least:.0%} of 4 GB/s (memory read)" in text
     assert found.flop_utilisation is not None
@@ -164,12 +178,51 @@ def test_without_ceilings_rates_and_no_shares(tmp_path: Path) -> None:
     text = report(write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=None)))
     assert "Bandwidth (MBU): weights and KV moved at" in text
     assert "no share of them can be given" in text
-    assert "roof of" not in text
+    assert "ceiling of" not in text
 
 
-def test_more_than_a_roof_is_not_passed_over(tmp_path: Path) -> None:
-    text = report(write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=(1e6, 1e15))))
-    assert "More than a roof allows" in text
+def test_a_doubtful_ceiling_is_said_with_every_figure_that_rests_on_it(tmp_path: Path) -> None:
+    """MBU, MFU, the limit, the chart, the tiles, the table of ceilings, the notebook and the JSON."""
+    need = anatomy(load(write_run(tmp_path / "need", ran(4), hardware(memory())))).roofline
+    assert not isinstance(need, str)
+    near = (need.bytes_per_s.least * 1.5, need.flops_per_s.least * 1e3)
+    folder = write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=near, trust=DOUBTFUL))
+    text = report(folder, "--html", str(tmp_path / "page.html"), "--json", str(tmp_path / "figures.json"))
+    assert text.count(f"doubtful: {BUSY}") == 2
+    assert f"This is doubtful, as are the ceilings of compute and bandwidth: memory read {BUSY}; gemm" in text
+    assert "impossible" not in text
+    html = page(tmp_path)
+    for words in ("ceiling (MBU), doubtful", "ceiling (MFU), doubtful", "memory bandwidth (doubtful)", "Ceilings: "):
+        assert words in html
+    assert html.count(BUSY) > 5
+    assert "memory bandwidth (doubtful)" in run_html(load(folder))
+    used = json.loads((tmp_path / "figures.json").read_text())["hardware_use"]
+    assert {share["ceiling"]["verdict"] for share in used["shares"]} == {"doubtful"}
+    assert {tuple(share["ceiling"]["doubts"]) for share in used["shares"]} == {(BUSY,)}
+    assert not any(share["impossible"] for share in used["shares"])
+
+
+def test_ceilings_of_older_recordings_open_and_say_what_is_not_known(tmp_path: Path) -> None:
+    text = report(write_run(tmp_path / "run", ran(4), hardware(memory(), trust=None)))
+    assert "(memory read, not known whether other programs used the machine)" in text
+    assert "doubtful" not in text
+
+
+def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=(1e15, 1e3), trust=DOUBTFUL))
+    text = report(folder, "--html", str(tmp_path / "page.html"), "--json", str(tmp_path / "figures.json"))
+    assert f"which is impossible: the ceiling was measured too low ({BUSY})." in text
+    assert "Run `engine_probe validate` when nothing else runs, and record again." in text
+    assert "What held the steps up, compute or memory bandwidth, is therefore not concluded." in text
+    assert "Limited by compute" not in text
+    assert re.search(r'class="warning">MFU [^<]* impossible', page(tmp_path))
+    assert "impossible" in run_html(load(folder))
+    used = json.loads((tmp_path / "figures.json").read_text())["hardware_use"]
+    assert {share["name"] for share in used["shares"] if share["impossible"]} == {"MFU"}
+    assert "more than the hardware can do" in used["withheld"]
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=200)
+    print_run(load(folder), anatomy(load(folder)), console)
+    assert "\x1b[1;31mMFU" in console.file.getvalue()
 
 
 def test_a_million_steps_keep_their_extremes() -> None:
@@ -222,7 +275,7 @@ def test_the_page_draws_both(browser: Any, tmp_path: Path) -> None:
     assert chart["x"]["log"]
     assert chart["y"][0]["log"]
     labels = [line["label"] for line in chart["series"]]
-    assert labels == ["steps of answers", "steps of prompts", "steps of both", "roof"]
+    assert labels == ["steps of answers", "steps of prompts", "steps of both", "ceiling"]
 
 
 def page(folder: Path) -> str:

@@ -127,13 +127,15 @@ def test_arrivals_and_the_time_limit_count() -> None:
 
 def test_the_bandwidth_is_that_of_the_cards_where_there_are_cards() -> None:
     def ceiling(value: float, unit: str = "B/s") -> dict[str, Any]:
-        return {"value": value, "unit": unit}
+        return {"value": value, "unit": unit, "verdict": "trusted"}
 
     host = {"memory copy": ceiling(20 * GB), "gemm bf16": ceiling(9e12, "FLOP/s")}
     card = {"memory copy": ceiling(2000 * GB), "memory read": ceiling(2100 * GB)}
     ceilings = {"cpu-1": host, "GPU-a": card}
     assert measured_bandwidth({"ceilings": ceilings, "gpus": [{"uuid": "GPU-a"}]}) == Bandwidth(2100 * GB)
     assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": []}) == Bandwidth(20 * GB)
+    host["memory copy"] |= {"verdict": "doubtful", "doubts": ["unstable"]}
+    assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": []}) == Bandwidth(20 * GB, ("unstable",))
     assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": [{"uuid": "GPU-b"}]}) is None
     assert measured_bandwidth({"ceilings": {}, "gpus": []}) is None
 

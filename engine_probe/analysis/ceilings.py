@@ -1,0 +1,99 @@
+"""What the devices of a run were measured to reach, in bytes and operations per second, and how far that is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kernels_bench.doubts import UNKNOWN_LOAD, UNSTABLE
+
+Trust = Literal["trusted", "not known", "doubtful"]
+
+MEMORY = ("memory read", "memory copy", "memory triad")
+# What a number format is called in the ceilings; of several figures the highest is the ceiling.
+COMPUTE = {
+    "bfloat16": ("gemm bf16 square", "gemm bf16 best shape"),
+    "float16": ("gemm fp16 square",),
+    "float32": ("gemm fp32 square",),
+}
+FP8 = "gemm fp8 square"
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    per_s: float  # of all devices that share the step
+    name: str
+    devices: int
+    quick: bool
+    measured: str  # UTC
+    spread: float  # of its samples: the distance between the quartiles as a share of the median; 0 if not recorded
+    verdict: Trust
+    doubts: tuple[str, ...]
+
+    @property
+    def remark(self) -> str:
+        """What is to be known before a figure is trusted that rests on it; empty where nothing is."""
+        doubts = f"{'doubtful: ' * (self.verdict == 'doubtful')}{'; '.join(self.doubts)}"
+        return ", ".join(filter(None, ("quick" * self.quick, doubts)))
+
+
+def memory_ceiling(facts: dict[str, Any]) -> Ceiling | None:
+    return highest(facts, MEMORY)
+
+
+def compute_ceiling(facts: dict[str, Any]) -> Ceiling | None:
+    """In the format of the products: weights of 8-bit floats are multiplied as such where the device can."""
+    names = COMPUTE.get(facts["model"]["dtype"], ())
+    if mostly_fp8(facts) and (found := highest(facts, (FP8,))):
+        return found
+    return highest(facts, names)
+
+
+def mostly_fp8(facts: dict[str, Any]) -> bool:
+    dtypes: dict[str, int] = facts["loaded"][0]["dtypes"]
+    return 2 * sum(size for name, size in dtypes.items() if name.startswith("float8")) > sum(dtypes.values())
+
+
+def highest(facts: dict[str, Any], names: tuple[str, ...]) -> Ceiling | None:
+    """Summed over the devices of the ranks; None unless each of them was measured."""
+    found = []
+    for device in {row["device"] for row in facts.get("memory", ())}:
+        measured = measured_on(facts, device)
+        if not (known := [name for name in names if name in measured]):
+            return None
+        name = max(known, key=lambda name: measured[name]["value"])
+        found.append((name, measured[name]))
+    if not found:
+        return None
+    verdicts = {verdict_of(ceiling) for _, ceiling in found}
+    return Ceiling(
+        per_s=sum(float(ceiling["value"]) for _, ceiling in found),
+        name=found[0][0],
+        devices=len(found),
+        quick=any(ceiling["quick"] for _, ceiling in found),
+        measured=min(ceiling["measured"] for _, ceiling in found),
+        spread=max(ceiling.get("spread") or 0.0 for _, ceiling in found),
+        verdict=next(verdict for verdict in ("doubtful", "not known", "trusted") if verdict in verdicts),
+        doubts=tuple(dict.fromkeys(doubt for _, ceiling in found for doubt in doubts_of(ceiling))),
+    )
+
+
+def verdict_of(ceiling: Mapping[str, Any]) -> Trust:
+    """As `validate` gave it; a ceiling of an older version has none, and nobody knows what else ran."""
+    verdict: Trust | None = ceiling.get("verdict")
+    return verdict or ("not known" if ceiling["stable"] else "doubtful")
+
+
+def doubts_of(ceiling: Mapping[str, Any]) -> tuple[str, ...]:
+    if ceiling.get("verdict"):
+        return tuple(ceiling.get("doubts", ()))
+    return (UNKNOWN_LOAD,) if ceiling["stable"] else (UNSTABLE, UNKNOWN_LOAD)
+
+
+def measured_on(facts: dict[str, Any], device: str) -> dict[str, Any]:
+    """The ceilings that this run carries for one of its devices."""
+    carried = (facts.get("hardware") or {}).get("ceilings") or {}
+    if device != "cpu":
+        return dict(carried.get(device, {}))
+    return next((dict(found) for identity, found in carried.items() if identity.startswith("cpu-")), {})
