@@ -48,9 +48,11 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             size = _checked_size(path, os.fstat(file.fileno()))
             content = file.read(size) if size <= most else b""
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}: give the path of one that is there") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read ({reason}): give a file that is there") from error
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read ({said}): give a file that can") from error
     if size > most:
         raise InputError(f"{path} has {size:,} bytes, more than the {most:,} that are read of such a file")
     return content

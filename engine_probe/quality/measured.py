@@ -9,6 +9,7 @@ import msgspec
 
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.quality.spec import Quality
+from engine_probe.safe_read import read_json_as
 
 QUALITY_FILE = "perplexity.json"
 
@@ -61,10 +62,7 @@ def write_measured(folder: Path, found: Measured) -> None:
 
 def read_measured(folder: Path) -> Measured:
     path = folder / QUALITY_FILE
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Measured)
-    except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error})") from error
+    found = read_json_as(path, Measured)
     if not found.window_nll or len(found.window_nll) != len(found.window_tokens) or min(found.window_tokens) < 1:
         raise InputError(f"{path} is not what engine_probe writes: its windows do not go together")
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine_probe.errors import InputError
 from engine_probe.quality.spec import Quality
+from engine_probe.safe_read import read_bytes
 
 SPECIAL_TOKENS = 2  # that a tokenizer may add around a text
 
@@ -15,12 +16,12 @@ def read_text(asked: Quality, where: str = "", way_out: str = "give a text in UT
     """As it is to be encoded; `where` is what a person calls the file's setting."""
     path = Path(asked.text).expanduser()
     start = f"{where}{asked.text}"
+    if not path.exists():
+        raise InputError(f"{start}: there is no such file: {way_out}")
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{start}: there is no such file: {way_out}") from None
-    except OSError as error:
-        raise InputError(f"{start} cannot be read ({error.strerror}): {way_out}") from error
+        content = read_bytes(path)
+    except InputError as error:
+        raise InputError(f"{where}{error}: {way_out}") from error
     if b"\0" in content:
         raise InputError(f"{start} is binary, not text: {way_out}")
     try:

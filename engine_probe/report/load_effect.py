@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,12 +14,14 @@ from rich.text import Text
 from engine_probe.analysis.effect import MARGIN, SHARE_MARGIN, UNSTABLE, Effect, Effects, Outcome, RunSeen, effects
 from engine_probe.analysis.metrics import LATENCIES, answered
 from engine_probe.analysis.rank_tests import Reals
+from engine_probe.errors import InputError
 from engine_probe.record.folder import ANSWERS_FILE
 from engine_probe.report.html import Html, element, grid, joined, says
 from engine_probe.report.plain import plain
 from engine_probe.report.scores import Scores
 from engine_probe.report.swept import SweptPoint
 from engine_probe.report.terminal import duration
+from engine_probe.safe_read import read_json
 
 FAILURES = Outcome("requests not answered", "", share=True)
 ANSWERS = Outcome("answers that changed", "", share=True)
@@ -88,8 +89,8 @@ def answers_of(point: SweptPoint) -> dict[str, int]:
     """Checksums by request; empty where none were kept, or none can be read."""
     assert point.run is not None
     try:
-        found = json.loads((Path(point.run.folder) / ANSWERS_FILE).read_bytes())
-    except (OSError, ValueError):
+        found = read_json(Path(point.run.folder) / ANSWERS_FILE)
+    except InputError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from engine_probe.errors import InputError
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
 from engine_probe.run import Run
+from engine_probe.safe_read import read_toml
 from engine_probe.workload.load import AT_ONCE, USERS
 
 FOLDER = Path(__file__).parent / "published"
@@ -167,8 +167,10 @@ def read_reference(name: str) -> Reference:
     if path is None:
         raise InputError(f"--reference {name}: no such file, and shipped are {', '.join(shipped())}")
     try:
-        found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Reference)
-    except (OSError, ValueError) as error:
+        found = msgspec.convert(read_toml(path), Reference)
+    except InputError as error:
+        raise InputError(f"--reference {error}") from error
+    except msgspec.ValidationError as error:
         raise InputError(f"--reference {path}: {error}") from error
     for number, figure in enumerate(found.figures):
         if figure.what not in FIGURES:

@@ -25,10 +25,13 @@ def sweep_table(swept: Swept) -> pa.Table:
         for curve in curves(swept)
         for figures in curve.figures
     }
+    own = {"point", "load", "unit", "limited_most_by", "region", "reason"}
+    own |= {metric.name for metric in METRICS} | {metric.name for metric in INSIDE}
     rows = []
     for point, settings in zip(swept.points, swept.settings, strict=True):
         figures = point.figures
-        row: dict[str, Any] = {"point": point.id, "load": point.load, "unit": point.unit, **settings}
+        row: dict[str, Any] = {"point": point.id, "load": point.load, "unit": point.unit}
+        row |= {f"{name} (setting)" if name in own else name: value for name, value in settings.items()}
         row |= {metric.name: metric.value(figures.summary) if figures else None for metric in METRICS}
         row |= {metric.name: metric.value(point.anatomy) if point.anatomy else None for metric in INSIDE}
         row["limited_most_by"] = figures.limits.main if figures else None

@@ -23,6 +23,7 @@ from engine_probe.report.terminal import duration
 from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.report.unwatched import ran_unwatched, unwatched, unwatched_lines, watched
 from engine_probe.run import Run, load
+from engine_probe.safe_read import read_json
 from engine_probe.workload.load import AT_ONCE, RATE, USERS, load_of, load_words
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def load_sweep(path: str | os.PathLike[str]) -> Swept:
 def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     path = folder / RESULT_FILE
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         sweep = document["sweep"]
         if not isinstance(sweep.get("axes") or {}, dict):
             raise ValueError(f"axes is {sweep['axes']!r}")
@@ -187,7 +188,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         labels = curve_labels([row["point"] for row in rows], loads)
         varied = varied_settings([row["point"] for row in rows])
         reasons = [str(row.get("reason") or "no recording") for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
     asked = zip(ids, labels, loads, reasons, (row["point"] for row in rows), strict=True)
     points = tuple(open_point(folder, *each, slo) for each in asked)
@@ -242,12 +243,20 @@ def varied_settings(points: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     settings = [flat(point) for point in points]
     names = [name for name in dict.fromkeys(name for each in settings for name in each) if name != "label"]
     varied = [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
-    numeric = {name for name in varied if all(isinstance(each.get(name), int | float | None) for each in settings)}
+    cells = {name: alike([each.get(name) for each in settings]) for name in varied}
+    return tuple({name: cells[name][number] for name in varied} for number in range(len(settings)))
 
-    def cell(name: str, value: Any) -> Any:
-        return value if name in numeric or value is None or isinstance(value, str) else json.dumps(value)
 
-    return tuple({name: cell(name, each.get(name)) for name in varied} for each in settings)
+def alike(values: list[Any]) -> list[Any]:
+    """Return values of one type, for a column of a table: numbers or truths where all are, else each one's text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int} and all(abs(value) < 2**63 for value in values if value is not None):
+        return values
+    if kinds and kinds <= {int, float}:
+        return [None if value is None else float(value) for value in values]
+    if kinds == {bool}:
+        return values
+    return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
 
 
 def flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.watching import Timed, pair_of, watching, watching_line
-from engine_probe.errors import InputError
 from engine_probe.record.folder import DRIVEN_FILE
 from engine_probe.run import Run
+from engine_probe.safe_read import read_json_as
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -32,11 +32,7 @@ def ran_unwatched(place: Path, asked: Mapping[str, Any]) -> bool:
 
 
 def unwatched(place: Path, asked: Mapping[str, Any]) -> Timed:
-    path = place / DRIVEN_FILE
-    try:
-        return Timed(pair_of(asked), watched=False, seconds=msgspec.json.decode(path.read_bytes(), type=Clock).seconds)
-    except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error})") from error
+    return Timed(pair_of(asked), watched=False, seconds=read_json_as(place / DRIVEN_FILE, Clock).seconds)
 
 
 def watched(run: Run, asked: Mapping[str, Any]) -> Timed | None:

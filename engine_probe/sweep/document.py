@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import msgspec
 
 from engine_probe.engine.arguments import parse_value, suggestion
 from engine_probe.errors import InputError
+from engine_probe.safe_read import read_json, read_toml
 from engine_probe.sweep.allowed import words_at
 
 RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
@@ -22,20 +22,15 @@ Keys = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...]  # several: told 
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    return read_toml(path)
 
 
 def read_asked(path: Path) -> dict[str, Any]:
     """What a sweep's folder says was asked."""
-    try:
-        asked = json.loads(path.read_bytes())["sweep"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
+    document = read_json(path)
+    asked = document.get("sweep") if isinstance(document, dict) else None
     if not isinstance(asked, dict):
-        raise InputError(f"{path} is not what a sweep writes: sweep is {asked!r}")
+        raise InputError(f"{path} is not what a sweep writes: it holds no sweep, so nobody can ask it again")
     return asked
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.errors import InputError, UnavailableError
+from engine_probe.errors import UnavailableError
 from engine_probe.record.folder import ANSWERS_FILE, DRIVEN_FILE, process_started
+from engine_probe.safe_read import read_json_as
 from engine_probe.workload.driver import Outcome
 from engine_probe.workload.plan import Plan
 from engine_probe.workload.stop import Why
@@ -116,11 +117,7 @@ def write_answers(folder: Path, outcome: Outcome) -> None:
 
 
 def read_driven(folder: Path) -> Driven:
-    path = folder / DRIVEN_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Driven)
-    except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error})") from error
+    return read_json_as(folder / DRIVEN_FILE, Driven)
 
 
 class Between(msgspec.Struct, frozen=True):

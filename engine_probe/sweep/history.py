@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.record.folder import COMPLETE, RUN_FILE
 from engine_probe.record.reading import read_facts
+from engine_probe.safe_read import read_json
 from engine_probe.sweep.document import RESULT_FILE
 from engine_probe.sweep.plan import Point
 
@@ -49,16 +49,18 @@ def checked_folder(folder: Path) -> Path:
 def points_of(file: Path, hardware: dict[str, Any]) -> Iterator[Past]:
     """What cannot be read says nothing: this is about a guess, not about a result."""
     try:
-        rows = json.loads(file.read_bytes())["points"]
-    except (OSError, ValueError, KeyError, TypeError):
+        document = read_json(file)
+    except InputError:
         return
-    for row in rows:
+    rows = document.get("points") if isinstance(document, dict) else None
+    for row in rows if isinstance(rows, list) else ():
         try:
-            if row["status"] == COMPLETE and (place := file.parent / "points" / row["id"]).joinpath(RUN_FILE).is_file():
+            place = file.parent / "points" / Path(row["id"]).name
+            if row["status"] == COMPLETE and (place / RUN_FILE).is_file():
                 facts = read_facts(place)
                 if same_hardware(facts.get("hardware", {}), hardware):
                     yield past_of(row, facts)
-        except (KeyError, TypeError, ValueError, msgspec.ValidationError, EngineProbeError):
+        except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError, EngineProbeError):
             continue
 
 

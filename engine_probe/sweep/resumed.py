@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.record.folder import COMPLETE
+from engine_probe.safe_read import read_json
 from engine_probe.sweep.axes import WORKLOAD
 from engine_probe.sweep.document import RESULT_FILE, put
 from engine_probe.sweep.engine_failures import NOT_TRIED
@@ -59,8 +59,8 @@ def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[di
     if not path.exists():
         return []
     try:
-        return [row for row in json.loads(path.read_bytes())["points"] if wanted(row)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return [row for row in read_json(path)["points"] if wanted(row)]
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not what a sweep writes ({type(error).__name__}: {error}), so nobody can go on there: "
             "name another folder with --out"

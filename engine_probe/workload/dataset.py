@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -12,8 +11,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.safe_read import MOST_DATA_BYTES, read_json, read_json_lines
 from engine_probe.schema_text import about
-from engine_probe.workload.lengths import Lengths, Positive
+from engine_probe.workload.lengths import MOST_TOKENS, Lengths, Positive
 from engine_probe.workload.prompts import Draft, Turn
 
 Encode = Callable[[str], list[int]]
@@ -102,8 +102,8 @@ def read_entries(dataset: Dataset) -> Iterator[list[Exchange]]:
 
 def line_exchange(entry: dict[str, Any], where: str) -> Exchange:
     tokens = entry.get("output_tokens")
-    if tokens is not None and (not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 1):
-        raise InputError(f"{where}: output_tokens is {tokens!r}, expected a positive integer")
+    if tokens is not None and (type(tokens) is not int or not 1 <= tokens <= MOST_TOKENS):
+        raise InputError(f"{where}: output_tokens is {tokens!r}, expected an integer from 1 to {MOST_TOKENS:,}")
     return Exchange(text(entry, "prompt", where), answer_tokens=tokens)
 
 
@@ -119,7 +119,8 @@ def sharegpt_exchanges(entry: dict[str, Any], where: str) -> list[Exchange]:
         raise InputError(f"{where}: conversations is no list of messages: is it a file in ShareGPT's form?")
     found = []
     for question, answer in pairwise(said):
-        if question.get("from") in PEOPLE and answer.get("from") not in {*PEOPLE, "system"}:
+        asking, answering = text(question, "from", where, ""), text(answer, "from", where, "")
+        if asking in PEOPLE and answering not in {*PEOPLE, "system"}:
             words = text(question, "value", where)
             if words:
                 found.append(Exchange(words, text(answer, "value", where)))
@@ -135,33 +136,10 @@ def text(entry: dict[str, Any], key: str, where: str, otherwise: str | None = No
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:
     try:
-        entries = json.loads(read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}): for one object on each line use jsonl") from error
+        entries = read_json(path, MOST_DATA_BYTES)
+    except InputError as error:
+        hint = ": for one object on each line use jsonl" if " as JSON " in str(error) else ""
+        raise InputError(f"{error}{hint}") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} holds no JSON list of objects: give a file in the form that `format` names")
     return entries
-
-
-def read_json_lines(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Each object with the line it stands on."""
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{where} is not valid JSON ({error}): give one object on each line") from error
-        if not isinstance(entry, dict):
-            raise InputError(f"{where} is {line.strip()[:40]!r}, expected a JSON object")
-        yield where, entry
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}: give the path of a local file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text ({error}): give a local file") from error

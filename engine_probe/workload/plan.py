@@ -26,6 +26,7 @@ from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.trace import trace_drafts
 
 SECOND_NS = 1_000_000_000
+MOST_SECONDS = 2**33  # 270 years: in nanoseconds still an integer of 64 bits
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +118,8 @@ def loop_of(arrivals: ClosedLoop) -> Loop:
 
 
 def nanoseconds(seconds: float) -> int:
+    if not abs(seconds) < MOST_SECONDS:
+        raise InputError(f"a request would come {seconds:.3g} s after the start: give other rates, times or pauses")
     return round(seconds * SECOND_NS)
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.safe_read import MOST_DATA_BYTES, read_csv, read_json_lines
 from engine_probe.schema_text import about
-from engine_probe.workload.dataset import read_json_lines, read_text
-from engine_probe.workload.lengths import Positive
+from engine_probe.workload.lengths import MOST_TOKENS, Positive
 from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
 
 BURSTGPT_COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
+TOKEN_BYTES = 8  # in a list
 
 
 class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="trace"):
@@ -49,12 +50,23 @@ def trace_drafts(trace: Trace, count: int | None, chances: Chances) -> tuple[lis
             f"{trace.path} holds {len(usable)} requests with an answer, fewer than num_prompts = {count or 1}: "
             "ask for fewer, or give a longer trace"
         )
+    check_memory(trace.path, sum(one.input_len for one in usable[:count]))
     drafts = [
         Draft([Turn(trace_prompt(one, number, trace.block_tokens, chances), one.output_len)], one.timestamp_seconds)
         for number, one in enumerate(usable[:count])
     ]
     recorded = len(usable) + failed
     return drafts, [f"{failed} of {recorded} recorded requests had no answer and were left out"] * bool(failed)
+
+
+def check_memory(path: str, tokens: int) -> None:
+    """Refuse prompts that this machine could not hold, before they are made."""
+    held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if tokens * TOKEN_BYTES > held:
+        raise InputError(
+            f"{path} asks for prompts of {tokens:,} tokens in all, more than {held / 2**30:.0f} GiB of memory hold: "
+            "ask for fewer (num_prompts)"
+        )
 
 
 def answered(trace: Trace) -> tuple[list[Recorded], int]:
@@ -75,7 +87,7 @@ def trace_prompt(one: Recorded, number: int, block_tokens: int, chances: Chances
         )
     ids: list[int] = []
     for hash_id in one.hash_ids:
-        ids += random_tokens(chances.stream(f"block {hash_id}"), block_tokens)
+        ids += random_tokens(chances.stream(f"block {hash_id}"), min(block_tokens, one.input_len))
     return ids[: one.input_len]
 
 
@@ -93,13 +105,12 @@ def read_mooncake(path: Path) -> list[Recorded]:
 
 
 def read_burstgpt(path: Path) -> list[Recorded]:
-    rows = csv.DictReader(read_text(path).splitlines())
-    missing = [column for column in BURSTGPT_COLUMNS if column not in (rows.fieldnames or ())]
+    columns, rows = read_csv(path, MOST_DATA_BYTES)
+    missing = [column for column in BURSTGPT_COLUMNS if column not in columns]
     if missing:
         raise InputError(f"{path} has no column {missing[0]!r}: is it a CSV file in BurstGPT's form?")
     found = []
-    for line, row in enumerate(rows, start=2):
-        where = f"{path}:{line}"
+    for where, row in rows:
         time, *lengths = (parsed(row[column], column, where) for column in BURSTGPT_COLUMNS)
         tokens = [int(length) if length.is_integer() else length for length in lengths]
         entry = dict(zip(BURSTGPT_COLUMNS[1:], tokens, strict=True))
@@ -108,13 +119,13 @@ def read_burstgpt(path: Path) -> list[Recorded]:
     return found
 
 
-def parsed(words: str | None, column: str, where: str) -> float:
+def parsed(words: str, column: str, where: str) -> float:
     try:
-        value = float(words or "")
+        value = float(words)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{where}: {column} is {words!r}, expected a number")
+        raise InputError(f"{where}: {column} is {words[:40]!r}, expected a number")
     return value
 
 
@@ -129,6 +140,9 @@ def whole(entry: dict[str, Any], key: str, where: str, least: int = 0) -> int:
     value = entry.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"{where}: {key} is {value!r}, expected a whole number of at least {least}")
+    if value > MOST_TOKENS:
+        told = f"{value:,}" if value < 10**15 else f"{value:.3g}"
+        raise InputError(f"{where}: {key} is {told} tokens, more than any model takes (at most {MOST_TOKENS:,})")
     return value
 
 

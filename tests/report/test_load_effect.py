@@ -96,7 +96,7 @@ def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
         ("a.csv", "point\np1", "no column of scores"),
         ("a.json", "[1]", "give CSV with point"),
         ("a.json", "{}", "holds no score"),
-        ("none.csv", None, "No such file"),
+        ("none.csv", None, "there is no file"),
     ],
 )
 def test_a_score_that_cannot_be_read_is_refused(

@@ -86,7 +86,7 @@ def test_points_without_a_partner_are_counted_and_lost_ones_are_still_lost(tmp_p
     result = command(report, folder)
     assert result.exit_code == 1
     assert "1 point ran without the probe" in said(result.output)
-    assert "off1/driven.json cannot be read (Object missing required field" in said(result.output)
+    assert "off1/driven.json is not what engine_probe writes (Object missing required field" in said(result.output)
 
 
 def test_a_clock_that_runs_backwards_is_no_time(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""What a stranger's JSON, TOML or CSV may hold: lone surrogates, other types, depth, digits; each is one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import ran, write_run, write_sweep
+
+from engine_probe import InputError, load, load_sweep
+from engine_probe.price_list import read_prices
+from engine_probe.quality.measured import read_measured
+from engine_probe.report.references import read_reference
+from engine_probe.report.scores import read_scores
+from engine_probe.sweep.document import read_document
+from engine_probe.sweep.resumed import finished_rows
+
+UNUSABLE = {
+    "a lone surrogate": ('"\\ud800"', "half of a surrogate pair"),
+    "an integer of 400 digits": ("1" + "0" * 400, "an integer of 401 digits"),
+    "a number beyond 1e100": ("1e300", "the number 1e300"),
+    "deep lists": ("[" * 5_000 + "]" * 5_000, "more than 64 lists and objects within each other"),
+    "quite deep lists": ("[" * 100 + "]" * 100, "more than 64 lists and objects within each other"),
+}
+
+
+def with_fact(run: Path, value: str) -> None:
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(text.replace("{", f'{{"mine": {value}, ', 1))
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_run_json_and_sweep_json_hold_only_what_can_be_used(tmp_path: Path, name: str) -> None:
+    value, sentence = UNUSABLE[name]
+    run = write_run(tmp_path / "run", ran(1))
+    with_fact(run, value)
+    with pytest.raises(InputError, match=sentence):
+        load(run)
+    sweep = write_sweep(tmp_path / "sweep", (1, 2))
+    text = (sweep / "sweep.json").read_text()
+    (sweep / "sweep.json").write_text(text.replace("{", f'{{"mine": {value}, ', 1))
+    for read in (load_sweep, finished_rows):
+        with pytest.raises(InputError, match=sentence):
+            read(sweep)
+
+
+def test_infinity_in_a_recording_still_opens(tmp_path: Path) -> None:
+    """A workload with `burstiness = inf` writes it."""
+    run = write_run(tmp_path / "run", ran(1))
+    with_fact(run, "Infinity")
+    assert load(run).facts["mine"] == float("inf")
+
+
+def test_perplexity_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "perplexity.json").write_bytes(b'{"model": "\xff"}')
+    with pytest.raises(InputError, match=r"perplexity\.json cannot be read as text \(not UTF-8 at byte 11\)"):
+        read_measured(tmp_path)
+
+
+SETTINGS: dict[str, list[Any]] = {
+    "truth beside number": [True, 3],
+    "number beside text": [1, "a"],
+    "more than 64 bits": [2**64 - 1, 1],
+    "whole beside broken": [2**60, 0.5],
+    "list beside number": [[1], 2],
+}
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "a setting named as a column"])
+def test_settings_of_mixed_types_are_a_column(tmp_path: Path, name: str) -> None:
+    sweep = write_sweep(tmp_path / "sweep", (1, 2))
+    document = json.loads((sweep / "sweep.json").read_text())
+    key = "mine" if name in SETTINGS else "reason"
+    for row, value in zip(document["points"], SETTINGS.get(name, [5, 6]), strict=True):
+        row["point"][key] = value
+    (sweep / "sweep.json").write_text(json.dumps(document))
+    table = load_sweep(sweep).table
+    assert table.num_rows == 2
+    assert ("mine" if name in SETTINGS else "reason (setting)") in table.column_names
+
+
+@pytest.mark.parametrize("read", [read_document, lambda path: read_prices(str(path)), lambda p: read_reference(str(p))])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a = " + "[" * 5_000, "more than 64 lists and objects within each other"),
+        ("a = 1" + "0" * 400, "an integer of more than 64 bits"),
+        ("a = 1" + "0" * 5_000, "limit .* digits"),
+        ("a = 1e300", r"the number 1e\+300"),
+        ("a = 1979-05-27", "1979-05-27 is a date or a time"),
+        ('a = "\\ud800"', "not valid TOML"),
+    ],
+)
+def test_toml_holds_only_what_can_be_used(tmp_path: Path, read: Any, text: str, sentence: str) -> None:
+    path = tmp_path / "file.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("s.json", "[1]", "it holds no object of points"),
+        ("s.json", '{"p": 1' + "0" * 400 + "}", "an integer of 401 digits"),
+        ("s.json", "[" * 100_000, "more than 64 lists"),
+        ("s.csv", "point,x\np," + "1" * 2_000_000, ":2 cannot be read as CSV"),
+        ("s.csv", "point,x,x\np,1,2", "two columns 'x'"),
+        ("s.csv", "point,x\np,\udcff", "not UTF-8"),
+    ],
+)
+def test_scores_hold_only_what_can_be_used(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=sentence):
+        read_scores(tmp_path / name, {"p": None})
