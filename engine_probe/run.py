@@ -93,7 +93,7 @@ class Run:
             return f"{status}, no step"
         seconds = (int(update_end_ns(steps)[-1]) - steps["start_ns"][0].as_py()) / 1e9
         rate = f", {steps['output_tokens'].to_numpy().sum() / seconds:,.1f} output tokens/s" if seconds > 0 else ""
-        return f"{status}, {steps.num_rows:,} steps, {requests:,} requests{rate}"
+        return f"{status}, {steps.num_rows:,} steps, {requests:,} request{'s' * (requests != 1)}{rate}"
 
 
 def load(path: str | os.PathLike[str]) -> Run:

@@ -129,13 +129,12 @@ def asked(run: Run) -> dict[str, Any]:
 
 def statistics(name: str, ns: Sample) -> dict[str, float]:
     """Zero without a value, as theirs; a p99 of however few, as theirs."""
-    ms = Sample(ns.values / 1e6, ns.weights) if ns.count else Sample.of([0])
-    median, p99 = ms.interpolated((50, 99))
+    median, p99 = ns.interpolated((50, 99)) if ns.count else (0.0, 0.0)
     return {
-        f"mean_{name}_ms": ms.mean() or 0.0,
-        f"median_{name}_ms": float(median),
-        f"std_{name}_ms": ms.deviation() or 0.0,
-        f"p99_{name}_ms": float(p99),
+        f"mean_{name}_ms": (ns.mean() or 0.0) / 1e6,
+        f"median_{name}_ms": float(median) / 1e6,
+        f"std_{name}_ms": (ns.deviation() or 0.0) / 1e6,
+        f"p99_{name}_ms": float(p99) / 1e6,
     }
 
 
