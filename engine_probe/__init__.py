@@ -3,12 +3,12 @@
     import os
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # before vllm is imported: the engine in this process
     from vllm import LLM
-    from engine_probe import Probe
+    from engine_probe import Probe, embedded_model
 
-    llm = LLM("a/model")
+    llm = LLM(embedded_model("tiny"), gpu_memory_utilization=0.3)  # or any model of your own
     with Probe(llm, out="runs/first") as probe:
-        llm.generate(prompts, params)
-    probe.run.summary().ttft.p50_ms
+        llm.generate(["The capital of France is"] * 32)
+    print(probe.run, probe.run.summary().ttft.p50_ms)
     probe.run.iterations.to_pandas()
 
 Importing this loads neither torch, vllm nor pyarrow and changes nothing.
@@ -28,6 +28,7 @@ from engine_probe.errors import (
 )
 
 if TYPE_CHECKING:
+    from engine_probe.engine.embedded import embedded_model
     from engine_probe.probe import Probe
     from engine_probe.report.swept import Swept, load_sweep
     from engine_probe.run import Run, load
@@ -44,6 +45,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedVersionError",
     "__version__",
+    "embedded_model",
     "load",
     "load_sweep",
 ]
@@ -52,6 +54,7 @@ _HOMES = {
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.run",
     "Swept": "engine_probe.report.swept",
+    "embedded_model": "engine_probe.engine.embedded",
     "load": "engine_probe.run",
     "load_sweep": "engine_probe.report.swept",
 }

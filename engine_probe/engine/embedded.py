@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine_probe.engine import smollm2, tiny
 from engine_probe.engine.cache import cache_folder, prepared
+from engine_probe.errors import InputError
 
 Say = Callable[[str], None]
 
@@ -28,6 +29,13 @@ def smollm2_folder(say: Say = silent) -> Path:
 
 # name -> how its folder comes about
 EMBEDDED: dict[str, Callable[[Say], Path]] = {"smollm2": smollm2_folder, "tiny": tiny_folder}
+
+
+def embedded_model(name: str) -> str:
+    """The folder of an embedded model ("tiny" or "smollm2") as `vllm.LLM` takes it; made at first use."""
+    if name not in EMBEDDED:
+        raise InputError(f"there is no embedded model {name!r}: give tiny (random weights) or smollm2 (trained ones)")
+    return str(EMBEDDED[name](silent))
 
 
 def place_of(name: str) -> Path:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import engine_probe
+from engine_probe import InputError
 from engine_probe.engine import tiny
 from engine_probe.engine.embedded import tiny_folder
 from engine_probe.engine.geometry import geometry
@@ -24,6 +26,13 @@ def folder(tmp_path: Path) -> Path:
 def test_the_weights_are_the_same_bytes_on_every_machine(folder: Path) -> None:
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert digest == WEIGHTS_SHA256
+
+
+def test_it_has_a_folder_that_vllm_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path))
+    assert Path(engine_probe.embedded_model("tiny"), "config.json").is_file()
+    with pytest.raises(InputError, match="there is no embedded model 'tinny': give tiny"):
+        engine_probe.embedded_model("tinny")
 
 
 def test_the_cache_gives_the_same_folder_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
