@@ -21,7 +21,8 @@ from engine_probe.sweep.messages import Job, Message, Task
 END_SECONDS = 20  # for the engine to let go of its memory and files
 # What the user sets wins. OpenMP's threads spin while they wait: on a CPU engine with another program on one of its
 # cores that makes a step take a second instead of 40 ms.
-ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+# The faulthandler writes to the log what a crashed process was running: the engine's, and those that vLLM starts.
+ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 MESSAGES = msgspec.json.Decoder(Message)
 
 

@@ -1,0 +1,61 @@
+"""What an engine was running when a signal ended it, and the likely cause.
+
+Python's faulthandler is on in engine processes. It writes the stacks of all threads to the engine's log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+from engine_probe.engine.amx import has_amx
+
+FATAL = "Fatal Python error: "
+FRAME = re.compile(r'^ +File "(?P<file>.+)", line \d+ in (?P<function>.+)$', re.MULTILINE)
+THREAD = re.compile(r"^(?:Current thread|Thread) 0x", re.MULTILINE)
+PACKAGES = "site-packages/"
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def running(log_text: str) -> str:
+    """Return the place in the code at the last crash, as `vllm/.../cpu_attn.py forward`. Empty if the log has none.
+
+    The innermost function of vLLM counts, because those within are torch's. Code that OpenMP runs in parallel has no
+    Python of its own, and then the stack of the thread that waits for it tells.
+    """
+    _, crashed, stacks = log_text.rpartition(FATAL)
+    if not crashed:
+        return ""
+    for thread in THREAD.split(stacks)[1:]:
+        frames = [(match["file"], match["function"]) for match in FRAME.finditer(thread)]
+        if frames:
+            file, function = next((frame for frame in frames if f"{PACKAGES}vllm/" in frame[0]), frames[0])
+            return f"{file.rpartition(PACKAGES)[2]} {function}"
+    return ""
+
+
+def likely_cause(number: int) -> str:
+    """Return what such a signal most often means here, and what to do. Empty where nothing general can be said."""
+    match number:
+        case signal.SIGILL if has_amx():
+            return (
+                "likely AMX used without the kernel's permission, or a vLLM built for another processor: "
+                "`engine_probe doctor` says which"
+            )
+        case signal.SIGILL:
+            return "likely a vLLM or torch built for another processor: `engine_probe doctor --deep` tries them"
+        case signal.SIGBUS:
+            return f"likely {SHARED_MEMORY} or the disk is full{_shared_memory()}: free some space there"
+        case signal.SIGSEGV:
+            return "likely a fault in compiled code of vLLM or torch: try --enforce-eager, or another version"
+    return ""
+
+
+def _shared_memory() -> str:
+    try:
+        free = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return ""
+    return f" ({SHARED_MEMORY} has {free.f_bavail * free.f_frsize >> 20:,} MiB free now)"
