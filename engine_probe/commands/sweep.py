@@ -37,6 +37,13 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 )
 @click.argument("name", required=False)
 @what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question that each answers.")
+@what(
+    "--init",
+    "new_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a commented sweep file to begin with.",
+)
 @what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
 @what("--dry-run", is_flag=True, help="Show the points, whether they fit and how long they take; start nothing.")
 @what(
@@ -63,6 +70,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 def command(
     name: str | None,
     list_only: bool,
+    new_file: Path | None,
     json_schema: bool,
     dry_run: bool,
     like: Path | None,
@@ -87,6 +95,9 @@ def command(
     if list_only:
         for shipped in shipped_names():
             click.echo(f"{shipped:24} {read_sweep(shipped).question}")
+        return
+    if new_file is not None:
+        write_starter_file(new_file, name, model)
         return
     if json_schema:
         from engine_probe.sweep import schema
@@ -128,6 +139,19 @@ def command(
                 if rows:
                     show(rows, results)
     sys.exit(exit_code(rows))
+
+
+def write_starter_file(path: Path, name: str | None, model: str | None) -> None:
+    from engine_probe.engine.build import check_model
+    from engine_probe.report.fresh_file import fresh_file
+    from engine_probe.sweep import starter_file
+
+    if name is not None:
+        raise InputError(f"--init {path} writes a file of its own: leave {name} out")
+    check_model(model or starter_file.MODEL)
+    with fresh_file(path) as file:
+        file.write(starter_file.starter_file(model or starter_file.MODEL).encode())
+    click.echo(f"{path} is written: engine_probe sweep {path} --dry-run shows its points", err=True)
 
 
 def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
