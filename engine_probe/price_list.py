@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from engine_probe.sweep.document import convert, read_document
 
 SHIPPED = Path(__file__).parent / "prices"
 UNNAMED = ""  # currency of prices that were given without one
-AMOUNT = re.compile(r"\s*(\d*\.?\d+)\s*([A-Za-z€$£¥]*)\s*")
+AMOUNT = re.compile(r"\s*(\d*\.?\d+)\s*([^\s\d.]*)\s*")
+CURRENCY = re.compile(r"[A-Za-z]{3}|[^\w\s]|")  # a code as of ISO 4217, or a sign
 
 
 def read_prices(name: str) -> Prices:
@@ -64,6 +66,10 @@ def amount(option: str, text: str | None) -> tuple[float | None, str]:
     if text is None:
         return None, UNNAMED
     found = AMOUNT.fullmatch(text)
-    if found is None:
+    if found is None or math.isinf(float(found[1])):
         raise InputError(f"{option} {text}: give a sum that is not negative, as 2.5 or 2.5EUR")
-    return float(found[1]), found[2]
+    if not CURRENCY.fullmatch(found[2]):
+        raise InputError(
+            f"{option} {text}: {found[2]} is no currency: give a code of three letters, as 2.5EUR, or 2.5€"
+        )
+    return float(found[1]), found[2].upper()

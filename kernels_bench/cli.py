@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 a verdict is FAIL, 2 wrong input, 3 could not run or a fig
 
 from __future__ import annotations
 
+import math
 import time
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -19,6 +20,13 @@ from kernels_bench.names import BETWEEN, TESTS
 if TYPE_CHECKING:
     from kernels_bench.fleet_results import FleetReport
     from kernels_bench.results import Device, Report
+
+
+def without_nan(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse NaN, which click's ranges let pass."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number.", context, parameter)
+    return value
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 100, min_open=True),
+    callback=without_nan,
     default=5.0,
     show_default=True,
     help="Percent by which a figure may lie behind its baseline, or a card behind its equals.",

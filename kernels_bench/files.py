@@ -13,6 +13,8 @@ from kernels_bench.results import FAIL, INVALID, Figure, Report, Struct
 
 
 def check_writable(path: Path, option: str = "--json") -> None:
+    if path == Path("-"):
+        raise InputError(f"{option} -: the report is shown on standard output already: name a new file")
     if path.exists():
         raise InputError(f"{option} {path} exists and is never overwritten: name another file")
     if not path.parent.is_dir():

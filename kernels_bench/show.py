@@ -21,4 +21,8 @@ def show_any(done: Report | FleetReport, write_files: Callable[[], None] = lambd
             show(done)
             if len(done.devices) > 1:
                 show_box(done)
+    return code_of(done)
+
+
+def code_of(done: Report | FleetReport) -> int:
     return fleet_exit_code(done) if isinstance(done, FleetReport) else exit_code(done)

@@ -27,7 +27,12 @@ KINDS = ("table", "markdown", "json", "junit")
 @click.option("--fail-if", "bounds", multiple=True, help='Exit 1 beyond this, as "output_tokens_per_s < -5%".')
 @click.option("--strict", is_flag=True, help="Exit 1 where repeats leave a bound open, too.")
 @click.option("--format", "kind", type=click.Choice(KINDS), default="table", show_default=True)
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this new file.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path),
+    help="Write one self-contained page to this new file, or to standard output (-).",
+)
 @goodput_option.option
 def command(
     folders: tuple[Path, ...],
@@ -47,7 +52,7 @@ def command(
     from engine_probe.analysis.gate import read_gate
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.report.compared import compare
-    from engine_probe.report.fresh_file import check_free, fresh_file
+    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
     from engine_probe.report.plain import plain
 
     check_free(page)
@@ -64,8 +69,9 @@ def command(
 
         with fresh_file(page) as file:
             file.write(compared_page(found, gates).encode())
-    show(found, gates, kind, strict)
-    if page is not None:
+    if page != STANDARD_OUTPUT:
+        show(found, gates, kind, strict)
+    if page not in (None, STANDARD_OUTPUT):
         click.echo(f"\n{page}", err=kind != "table")
     for held in worth_saying:
         click.echo(plain(held.said), err=True)

@@ -15,6 +15,7 @@ import click
 
 from engine_probe.errors import InputError
 from engine_probe.hook.versions import check_version, installed_vllm
+from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free
 
 if TYPE_CHECKING:
     from engine_probe.overhead import Cost
@@ -32,10 +33,9 @@ def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None
     statistics / statistics with iteration details. About two minutes.
     """
     check_version(force)
-    if json_file is not None and json_file.exists():
-        raise InputError(f"{json_file} is there already and is never overwritten: name another file with --json")
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"{json_file.parent} is no folder: name a file in one that is there with --json")
+    if json_file == STANDARD_OUTPUT:
+        raise InputError("--json -: the table is shown on standard output already: name a new file")
+    check_free(json_file)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
     from engine_probe.overhead import ROUNDS, RUNNING

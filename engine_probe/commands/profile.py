@@ -50,6 +50,7 @@ def command(model: str, out: str | None, force: bool, engine_arguments: dict[str
     Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
     """
     from engine_probe.sweep.checks import check_engine, check_lengths, check_requests
+    from engine_probe.sweep.fit import check_fit
     from engine_probe.sweep.plan import EngineSection, Point
     from engine_probe.sweep.plan_memory import check_plans
     from kernels_bench.processor import cpu
@@ -58,6 +59,7 @@ def command(model: str, out: str | None, force: bool, engine_arguments: dict[str
     point = Point(EngineSection(model, engine_arguments), workload, label=model)
     check_engine(point.engine.spec, "profile")
     check_lengths(point)
+    check_fit([point])
     check_version(force)
     check_plans([point], cpu().memory_bytes)
     check_requests([point])

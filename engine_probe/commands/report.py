@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from engine_probe.commands import goodput_option
+from engine_probe.commands.numbers import Number
 from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
@@ -47,8 +48,18 @@ class Made:
 
 @click.command("report", cls=goodput_option.WithGoodput)
 @click.argument("folder", type=recorded)
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Write one self-contained page to this new file.")
-@click.option("--json", "figures", type=click.Path(path_type=Path), help="Write every figure to this new file.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path),
+    help="Write one self-contained page to this new file, or to standard output (-).",
+)
+@click.option(
+    "--json",
+    "figures",
+    type=click.Path(path_type=Path),
+    help="Write every figure to this new file, or to standard output (-).",
+)
 @click.option(
     "--score", "scores", type=click.Path(path_type=Path), help="Test a score of the answers too: CSV or JSON (sweeps)."
 )
@@ -57,7 +68,7 @@ class Made:
 @click.option(
     "--goodput-percentile",
     "percentile",
-    type=click.FloatRange(50, 100, max_open=True),
+    type=Number(min=50, max=100, max_open=True),
     default=90,
     show_default=True,
     help="A load meets the limits where so many requests in a hundred keep them all.",
@@ -83,7 +94,7 @@ def command(
     """
     from rich.console import Console
 
-    from engine_probe.report.fresh_file import check_free, fresh_file
+    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
 
     check_free(page, figures)
     if folder.is_file():
@@ -110,23 +121,32 @@ def command(
         if path is not None:
             with fresh_file(path) as file:
                 file.write(content())
-    made.show()  # last: whoever reads may close the pipe before its end, and the files are to be there then
-    for path in filter(None, (page, figures)):
-        click.echo(f"\n{path}")
+    if STANDARD_OUTPUT not in (page, figures):
+        made.show()  # last: whoever reads may close the pipe before its end, and the files are to be there then
+        for path in filter(None, (page, figures)):
+            click.echo(f"\n{path}")
     sys.exit(made.code)
 
 
 def report_hardware(path: Path, page: Path | None) -> NoReturn:
-    """What `validate --json` wrote, of one machine or of a fleet, shown as that command shows it."""
-    from engine_probe.report.fresh_file import fresh_file
+    """Show what `validate --json` wrote, of one machine or of a fleet, as that command shows it."""
+    from engine_probe.report.fresh_file import STANDARD_OUTPUT, fresh_file
+    from kernels_bench.errors import InputError as NoReportError
     from kernels_bench.files import read_any
     from kernels_bench.page.document import page as drawn
-    from kernels_bench.show import show_any
+    from kernels_bench.show import code_of, show_any
 
-    done = read_any(path)
+    try:
+        done = read_any(path)
+    except NoReportError as error:
+        raise InputError(
+            f"{path} is a file, and no report of validate ({error.message}): give the folder of a run or of a sweep"
+        ) from error
     if page is not None:
         with fresh_file(page) as file:
             file.write(drawn(done).encode())
+    if page == STANDARD_OUTPUT:
+        sys.exit(code_of(done))
     code = show_any(done)
     if page is not None:
         click.echo(f"\n{page}")

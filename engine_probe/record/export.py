@@ -29,6 +29,8 @@ def export(tables: Mapping[str, pa.Table], folder: Path, kind: str) -> list[Path
 
 def new_folder(folder: Path) -> None:
     """Make the folder with its parents; one that already holds files is refused."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file and is never overwritten: name another folder")
     with exporting_into(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if taken := next(iter(folder.iterdir()), None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine_probe.safe_read import read_json, read_toml
 from engine_probe.sweep.allowed import words_at
 
 RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
+MOST = 2**63
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 Keys = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...]  # several: told apart by `kind`
@@ -48,6 +50,21 @@ def settle(document: dict[str, Any], settings: Iterable[str]) -> None:
         else:
             axes.pop(name, None)
             put(document, name, value)
+
+
+def check_numbers(value: Any, place: str = "") -> None:
+    """Refuse numbers that are not finite, or that do not fit into 64 bits: no engine can be told them."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            step = f'["{key}"]' if "." in str(key) else f".{key}" if place else str(key)
+            check_numbers(inner, place + step)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            check_numbers(inner, f"{place}[{number}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{place} is {value}: give a finite number")
+    elif isinstance(value, int) and abs(value) >= MOST:
+        raise InputError(f"{place} is {value}: give a number of at most 64 bits")
 
 
 def put(document: dict[str, Any], name: str, value: object) -> None:

@@ -11,7 +11,16 @@ from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import MODEL, check_axis
 from engine_probe.sweep.checks import check_adaptive, check_points, check_reach, check_saturated
-from engine_probe.sweep.document import RESULT_FILE, convert, flat, put, read_asked, read_document, settle
+from engine_probe.sweep.document import (
+    RESULT_FILE,
+    check_numbers,
+    convert,
+    flat,
+    put,
+    read_asked,
+    read_document,
+    settle,
+)
 from engine_probe.sweep.plan import SECTIONS, SweepFile, Workload, points
 from engine_probe.sweep.texts import check_quality
 
@@ -31,6 +40,8 @@ def find_sweep(name: str) -> Path:
     for path in (Path(name), shipped_folder() / f"{name}.toml", Path(name) / RESULT_FILE):
         if path.is_file():
             return path
+    if Path(name).is_dir():
+        raise InputError(f"{name} holds no {RESULT_FILE}, so no sweep was written there: name a sweep's folder or file")
     hint = suggestion(name, shipped_names(), f": shipped are {', '.join(shipped_names())}")
     raise InputError(f"there is no sweep {name!r}{hint}; or give the path of a TOML file")
 
@@ -38,12 +49,13 @@ def find_sweep(name: str) -> Path:
 def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None) -> SweepFile:
     """Everything that can be wrong about it is said here, before an engine is started. `model` replaces the file's."""
     path = find_sweep(name)
-    document = read_asked(path) if path.name == RESULT_FILE else read_document(path)
+    document = read_asked(path) if path.suffix == ".json" else read_document(path)
     try:
         document["axes"] = flat(document.get("axes", {}))
         settle(document, settings)
         if model is not None:
             replace_model(document, model)
+        check_numbers(document)
         sweep = convert(document, SweepFile, SECTIONS)
         for axis in sweep.axes:
             check_axis(axis, Workload.__struct_fields__)
