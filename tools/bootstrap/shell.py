@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bootstrap.place import Place
 
-PROGRESS = re.compile(r"^\s*((?:Collecting|Downloading|Building|Prepared|Installing) .{1,80})", re.MULTILINE)
+PROGRESS = re.compile(r"^\s*((?:Collecting|Downloading|Downloaded|Building|Prepared|Installing) .{1,80})", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def show_progress(text: str, seconds: float) -> None:
 
 
 class Shell:
-    """Runs commands in the checkout, without standard input."""
+    """Runs commands in the checkout, without standard input. Long ones inherit the lock."""
 
     def __init__(self, place: Place, lock: int) -> None:
         self.place = place
@@ -49,49 +50,36 @@ class Shell:
 
     def ask(self, command: Sequence[object], environment: Mapping[str, str] = os.environ) -> Answer:
         """Run a short command and show nothing."""
-        done = subprocess.run(
-            [str(word) for word in command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            cwd=self.place.root,
-            env=environment,
-        )
-        return Answer(done.returncode, done.stdout)
+        process = self._start(command, environment, subprocess.PIPE)
+        printed, _ = process.communicate()
+        return Answer(process.returncode, printed.decode(errors="replace"))
 
     def work(self, command: Sequence[object], environment: Mapping[str, str] = os.environ) -> Answer:
         """Run a long command: its output goes to the log, and a line on the screen shows its progress."""
-        words = [str(word) for word in command]
         begun = time.monotonic()
         with self.place.log.open("ab") as log:
-            log.write(f"$ {' '.join(words)}\n".encode())
+            log.write(f"$ {' '.join(map(str, command))}\n".encode())
             log.flush()
             start = log.tell()
-            # The child inherits the lock: if this process is killed, no other set-up starts beside an orphaned pip.
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.place.root,
-                env=environment,
-                pass_fds=[self.lock],
-            )
-            try:
-                while process.poll() is None:
-                    try:
-                        process.wait(timeout=1 if sys.stdout.isatty() else 10)
-                    except subprocess.TimeoutExpired:
-                        show_progress(self._printed(start), time.monotonic() - begun)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
+            process = self._start(command, environment, log)
+        try:
+            while process.poll() is None:
+                try:
+                    process.wait(timeout=1 if sys.stdout.isatty() else 10)
+                except subprocess.TimeoutExpired:
+                    show_progress(self._printed(start), time.monotonic() - begun)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         if sys.stdout.isatty():
             print("\r\x1b[K", end="", flush=True)
         return Answer(process.returncode, self._printed(start))
+
+    def _start(self, command: Sequence[object], environment: Mapping[str, str], out: Any) -> subprocess.Popen[bytes]:
+        # The child inherits the lock: if this process is killed, no other set-up starts beside an orphaned pip.
+        plumbing = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": subprocess.STDOUT, "pass_fds": [self.lock]}
+        return subprocess.Popen(list(map(str, command)), cwd=self.place.root, env=environment, **plumbing)
 
     def _printed(self, start: int) -> str:
         return self.place.log.read_bytes()[start:].decode(errors="replace")
