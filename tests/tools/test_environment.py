@@ -27,7 +27,9 @@ FINE = Answer(0, "")
 UV_WRITING = "Prepared 2 packages in 1s\n"
 NO_SOLUTION = Answer(1, "error: No solution found when resolving dependencies\n  cause: Because you require numpy<2")
 UV_CRASH = Answer(101, "thread 'main' panicked at something")
-NO_TORCH = Answer(1, "  cause: Because there is no version of torch==2.13.0+cpu and you require it")
+NO_TORCH = Answer(
+    1, "error: No solution found\n  cause: Because there is no version of torch==2.13.0+cpu and you require it"
+)
 
 
 @dataclass
@@ -189,6 +191,7 @@ class TestInstallers:
         run(place, shell)
         assert complete(place, dev=True)
         assert "-m pip" in shell.installs()[-1]
+        assert not any("--torch-backend" in line for line in shell.commands)
         assert "uv failed (thread 'main' panicked at something): pip takes over" in capsys.readouterr().out
 
     def test_a_full_disk_is_not_tried_again_with_pip(self, place: Place, shell: FakeShell) -> None:

@@ -81,7 +81,8 @@ def install_with_uv(place: Place, flavour: str, dev: bool, shell: Shell, uv: Pat
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         command.append("--no-index")
     torch = locked_torch(place, flavour)
-    if flavour == "cpu" and shell.ask([*command, "--dry-run", "--no-deps", *torch], environment).code:
+    asked = shell.ask([*command, "--dry-run", "--no-deps", *torch], environment)
+    if flavour == "cpu" and NO_VERSIONS.search(asked.text):
         say(f"the configured index lacks {torch[0]}: taking it from PyTorch's own index")
         command += ["--torch-backend", "cpu"]
     if platform.machine() in ("x86_64", "aarch64"):  # which the lock files are for
