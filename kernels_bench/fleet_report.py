@@ -13,7 +13,7 @@ from rich.table import Table
 from kernels_bench.fleet_results import FleetReport, Node
 from kernels_bench.overview import BAD, Line, columns, lines, worth_a_look
 from kernels_bench.report import STOPPED_EARLY, STYLES, output_console
-from kernels_bench.results import INVALID, Report, Verdict
+from kernels_bench.results import INVALID, WARN, Report, Verdict
 
 
 def show_fleet(fleet: FleetReport) -> None:
@@ -64,6 +64,8 @@ def fleet_worries(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
             found.append((INVALID, node.name, node.failed))
         else:
             found += [(verdict, f"{node.name}/{where}", text) for verdict, where, text in worth_a_look(node.report)]
+            if cut := node.report.measured_less:
+                found.append((WARN, node.name, f"measured less, to end in time: {'; '.join(cut)}"))
     for verdict in BAD:
         yield from (each for each in found if each[0] == verdict)
 

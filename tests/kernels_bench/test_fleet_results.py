@@ -7,7 +7,7 @@ import pytest
 
 from kernels_bench.errors import UnavailableError
 from kernels_bench.fleet import Place, chosen
-from kernels_bench.fleet_report import show_fleet
+from kernels_bench.fleet_report import fleet_worries, show_fleet
 from kernels_bench.fleet_results import FleetReport, Node, across, differences, fleet_exit_code
 from kernels_bench.report import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
@@ -73,6 +73,14 @@ def test_the_table_has_a_row_for_each_device_and_for_the_lost(capsys: pytest.Cap
     assert "FAIL gpu-2/cuda:0: memory copy: a reason" in shown
     assert "INVALID gpu-3: it [died]" in shown
     assert "3 nodes, 1 without a report, 2 devices: 1 FAIL, 1 INVALID, 1 MEASURED" in shown
+
+
+def test_what_a_node_measured_less_is_worth_a_look() -> None:
+    hurried = node("gpu-1", 4.3e12)
+    assert hurried.report is not None
+    cut = msgspec.structs.replace(hurried.report, measured_less=("memory triad left out",))
+    worries = list(fleet_worries(fleet(msgspec.structs.replace(hurried, report=cut))))
+    assert worries == [(WARN, "gpu-1", "measured less, to end in time: memory triad left out")]
 
 
 def test_a_box_of_cards_ends_with_one_screen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,6 +213,17 @@ def test_a_dry_run_shows_what_cannot_run_here_without_a_time() -> None:
     assert console.export_text().count("cannot run") == 3
 
 
+def test_a_dry_run_that_rests_on_a_doubtful_bandwidth_says_so() -> None:
+    busy = "measured while other programs used 48% of the cores"
+    copy = {"value": 20 * GB, "unit": "B/s", "verdict": "doubtful", "doubts": [busy]}
+    hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}, "ceilings": {"cpu-1": {"memory copy": copy}}}
+    console = Console(width=80, file=StringIO(), record=True)
+    sweep = read_sweep("concurrency_falcon_40b", ["workload.concurrency=[1, 10]"])
+    show_points(sweep, [], Path("runs"), hardware, console)
+    told = " ".join(console.export_text().split())
+    assert f"The bandwidth behind ≥ is 20 GB/s: {busy}. If it was measured too low, the least time is shorter." in told
+
+
 def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_named() -> None:
     console = Console(width=80, file=StringIO(), record=True)
     hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}}
