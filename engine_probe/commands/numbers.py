@@ -14,6 +14,7 @@ class Number(click.FloatRange):
     def __init__(self, *, infinite: bool = False, **limits: Any) -> None:
         super().__init__(**limits)
         self._infinite = infinite
+        self.words = "a number" if infinite else "a finite number"  # what is expected, in the sentence of an error
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

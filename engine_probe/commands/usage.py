@@ -55,7 +55,7 @@ def wrong_value(parameter: click.Parameter, message: str) -> str:
 
 
 def expected_number(kind: click.types.IntParamType | click.types.FloatParamType) -> str:
-    words = "a whole number" if isinstance(kind, click.types.IntParamType) else "a number"
+    words = "a whole number" if isinstance(kind, click.types.IntParamType) else getattr(kind, "words", "a number")
     if not isinstance(kind, click.IntRange | click.FloatRange):
         return words
     limits = []
