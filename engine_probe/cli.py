@@ -19,21 +19,28 @@ from engine_probe.commands.usage import usage_sentence
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.report.plain import plain
 
-# name -> (module under engine_probe.commands, the one line that `--help` shows). A command's module is
-# imported when the command is called, so that `--help` stays quick.
-COMMANDS = {
-    "sweep": "measure a grid of points on one or more engines",
-    "profile": "measure one point and watch it live",
-    "perplexity": "measure how well a model predicts a local text",
-    "validate": "measure this hardware and say whether it is what was paid for",
-    "overhead": "measure what the probe itself costs on this machine",
-    "report": "say what a run or a sweep came to and what limits it; --html writes a page",
-    "compare": "say what changed between runs or sweeps; --html writes a page, --fail-if stops a CI job",
-    "trace": "write a run or a sweep as a trace that Perfetto opens",
-    "export": "write a run or a sweep as Parquet, CSV or the JSON of vllm bench",
-    "models": "list the models that need no download",
-    "doctor": "say what works on this machine and what does not",
+# heading of `--help` -> name -> the one line about it. A command is the module of its name under
+# engine_probe.commands, imported when the command is called, so that `--help` stays quick.
+HEADINGS = {
+    "Measure": {
+        "profile": "measure one workload on one engine, watched live",
+        "sweep": "measure a grid of points on one or more engines",
+        "perplexity": "measure how well a model predicts a local text",
+    },
+    "Read results": {
+        "report": "summarise a run or sweep and name its bottleneck; --html writes a page",
+        "compare": "compare runs or sweeps; --html writes a page, --fail-if fails a CI job",
+        "trace": "write a run or sweep as a trace for Perfetto",
+        "export": "write a run or sweep as Parquet, CSV or the JSON of vllm bench",
+    },
+    "This machine": {
+        "doctor": "say what works on this machine and what does not",
+        "validate": "measure this hardware and hold it against its specification",
+        "overhead": "measure what the probe itself costs on this machine",
+        "models": "list the models that need no download",
+    },
 }
+COMMANDS = {name: line for commands in HEADINGS.values() for name, line in commands.items()}
 
 
 class CommandList(click.Group):
@@ -61,8 +68,10 @@ class CommandList(click.Group):
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for heading, commands in HEADINGS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
 
 
 @contextmanager
@@ -90,7 +99,7 @@ def cli() -> None:
     \b
     Start with these:
       engine_probe doctor                  what works on this machine
-      engine_probe profile --model tiny    measure a small built-in model: 20 s
+      engine_probe profile --model tiny    measure a small built-in model: seconds
       engine_probe sweep                   measure a curve of load: minutes
       engine_probe report runs/FOLDER      what a recording says
 

@@ -65,6 +65,7 @@ def test_the_wheel_holds_sweeps_geometries_and_licences(wheel: Path) -> None:
     for sweep in (ROOT / "sweeps").glob("*.toml"):
         assert f"engine_probe/sweep/shipped/{sweep.name}" in names
     assert "engine_probe/engine/geometries/gpt2-xl/config.json" in names
+    assert "engine_probe/sweep/shipped/sweep.schema.json" in names
     assert "engine_probe/py.typed" in names
     assert any(name.endswith("entry_points.txt") for name in names)
     (described,) = (contents.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))

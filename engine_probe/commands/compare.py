@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands import goodput_option
+from engine_probe.commands.options import under
 from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
@@ -22,18 +23,30 @@ PIPED_WIDTH = 100
 KINDS = ("table", "markdown", "json", "junit")
 
 
+output, judge = under("Output"), under("Criteria")
+
+
 @click.command("compare", cls=goodput_option.WithGoodput)
 @click.argument("folders", nargs=-1, required=True, type=recorded)
-@click.option("--fail-if", "bounds", multiple=True, help='Exit 1 beyond this, as "output_tokens_per_s < -5%".')
-@click.option("--strict", is_flag=True, help="Exit 1 where repeats leave a bound open, too.")
-@click.option("--format", "kind", type=click.Choice(KINDS), default="table", show_default=True)
-@click.option(
+@judge("--fail-if", "bounds", multiple=True, metavar="BOUND", help='Exit 1 beyond it: "output_tokens_per_s < -5%".')
+@judge("--strict", is_flag=True, help="Exit 1 also where repeats leave a bound open.")
+@goodput_option.option
+@output(
+    "--format",
+    "kind",
+    type=click.Choice(KINDS),
+    default="table",
+    show_default=True,
+    metavar="KIND",
+    help="table, markdown, json or junit, on standard output.",
+)
+@output(
     "--html",
     "page",
+    metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write one self-contained page to this new file, or to standard output (-).",
+    help="Write one self-contained page; - is standard output.",
 )
-@goodput_option.option
 def command(
     folders: tuple[Path, ...],
     bounds: tuple[str, ...],
@@ -42,12 +55,12 @@ def command(
     page: Path | None,
     limits: tuple[str, ...],
 ) -> None:
-    """Compare every further of FOLDERS (runs, or sweeps) with the first, point by point.
+    """Compare each further run or sweep in FOLDERS with the first, point by point.
 
-    Repeats of a point on both sides tell whether a change is real (Welch's t-test, corrected for all that is judged);
-    how far rates and times of one side scatter is taken from all points of a curve together.
-    A bound is one question, tested by itself (one-sided, 5 %): it holds, is broken, or is left open, which is said and
-    ends with 0 unless --strict. With one run on a side the change itself is held to the bound.
+    Where points are repeated, Welch's t-test says whether a change is real, corrected for all that is judged; the
+    scatter of rates and times is pooled over the points of a curve. A bound of --fail-if is one planned one-sided test
+    at 5 %: it holds, is broken (exit code 1), or is left open (said, exit code 0 unless --strict). Without repeats the
+    change itself is held to the bound.
     """
     from engine_probe.analysis.gate import read_gate
     from engine_probe.analysis.slo import read_goodput

@@ -6,11 +6,13 @@ import re
 
 import click
 
+from engine_probe.commands.options import GroupedCommand, under
+
 LIMIT = re.compile(r"[a-z0-9]+:\S*")
 NAME = "--goodput"
 
 
-class WithGoodput(click.Command):
+class WithGoodput(GroupedCommand):
     """Every limit that follows the first is one more of the same option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -22,10 +24,10 @@ class WithGoodput(click.Command):
         return super().parse_args(ctx, told)
 
 
-option = click.option(
+option = under("Criteria")(
     NAME,
     "limits",
     multiple=True,
     metavar="LIMIT ...",
-    help="Count requests that keep all of these limits, in ms: ttft:200 tpot:30 e2el:9000.",
+    help="Count the requests that keep all of these limits, in ms: ttft:200 tpot:30 e2el:9000.",
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine_probe.commands.options import GroupedCommand, under
 from engine_probe.errors import InputError
 from engine_probe.hook.versions import check_version, installed_vllm
 from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free
@@ -21,16 +22,30 @@ if TYPE_CHECKING:
     from engine_probe.overhead import Cost
 
 
-@click.command("overhead")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write every figure to this new file, too.")
-@click.option("--running", multiple=True, type=click.IntRange(1, 4096), help="Running requests [1, 32, 256, 1024].")
-@click.option("--rounds", type=click.IntRange(2, 200), help="Rounds of alternating blocks [15].")
-@click.option("--force", is_flag=True, help="Measure with a vLLM version that the probe does not know.")
-def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None, force: bool) -> None:
-    """Measure the probe against vLLM's own statistics.
+what, output = under("What is measured"), under("Output")
 
-    The real scheduler runs over an executor that computes nothing, in one process, alternating: off / probe /
-    statistics / statistics with iteration details. About two minutes.
+
+@click.command("overhead", cls=GroupedCommand)
+@what(
+    "--running",
+    multiple=True,
+    type=click.IntRange(1, 4096),
+    help="Requests running at once; may be repeated [default: 1, 32, 256, 1024].",
+)
+@what("--rounds", type=click.IntRange(2, 200), help="Rounds of alternating blocks [default: 15].")
+@what("--force", is_flag=True, help="Measure with a vLLM version that the probe does not know.")
+@output(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write every figure to this new file.",
+)
+def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None, force: bool) -> None:
+    """Measure the probe's own cost against that of vLLM's statistics.
+
+    The real scheduler runs over an executor that computes nothing, in one process, in alternating blocks: nothing on,
+    the probe, vLLM's statistics, statistics with iteration details. About two minutes.
     """
     check_version(force)
     if json_file == STANDARD_OUTPUT:

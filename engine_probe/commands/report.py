@@ -13,6 +13,7 @@ import click
 
 from engine_probe.commands import goodput_option
 from engine_probe.commands.numbers import Number
+from engine_probe.commands.options import under
 from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
@@ -46,36 +47,45 @@ class Made:
     code: int
 
 
+output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
+
+
 @click.command("report", cls=goodput_option.WithGoodput)
 @click.argument("folder", type=recorded)
-@click.option(
+@output(
     "--html",
     "page",
+    metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write one self-contained page to this new file, or to standard output (-).",
+    help="Write one self-contained page; - is standard output.",
 )
-@click.option(
+@output(
     "--json",
     "figures",
+    metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write every figure to this new file, or to standard output (-).",
+    help="Write every figure; - is standard output.",
 )
-@click.option(
-    "--score", "scores", type=click.Path(path_type=Path), help="Test a score of the answers too: CSV or JSON (sweeps)."
-)
-@click.option("--reference", metavar="NAME|FILE", help="Published figures to be shown beside (sweeps).")
 @goodput_option.option
-@click.option(
+@judge(
     "--goodput-percentile",
     "percentile",
     type=Number(min=50, max=100, max_open=True),
     default=90,
     show_default=True,
-    help="A load meets the limits where so many requests in a hundred keep them all.",
+    help="A load meets the limits where so many requests in a hundred keep all of them.",
 )
-@click.option("--money", "prices", metavar="FILE", help="A price list (TOML): cost, revenue, profit, options.")
-@click.option("--cost-per-hour", metavar="SUM", help="What the engine costs an hour in all, as 2.5 or 2.5EUR.")
-@click.option("--price-per-million", metavar="SUM", help="What a million output tokens are sold for.")
+@judge(
+    "--score",
+    "scores",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Scores of the answers (CSV or JSON), to test whether load changes them (sweeps).",
+)
+@judge("--reference", metavar="NAME|FILE", help="Published figures to compare with (sweeps).")
+@costs("--money", "prices", metavar="FILE", help="A price list (TOML): cost, revenue, profit, options.")
+@costs("--cost-per-hour", metavar="SUM", help="What the engine costs an hour in all: 2.5 or 2.5EUR.")
+@costs("--price-per-million", metavar="SUM", help="What a million output tokens are sold for: 0.6 or 0.6EUR.")
 def command(
     folder: Path,
     page: Path | None,
@@ -88,9 +98,9 @@ def command(
     cost_per_hour: str | None,
     price_per_million: str | None,
 ) -> None:
-    """Say what the run or the sweep in FOLDER came to, what limited it, and where its limits are.
+    """Summarise the run or sweep in FOLDER: its figures, what limited it, and from which load on.
 
-    Of a file that `validate --json` wrote, what it says of the hardware.
+    FOLDER may also be a file that `engine_probe validate --json` wrote.
     """
     from rich.console import Console
 

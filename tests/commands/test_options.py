@@ -104,7 +104,8 @@ def test_without_engine_arguments_an_unknown_option_is_clicks_to_refuse() -> Non
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("export --out", "engine_probe: option '--out' requires an argument"),
+        ("export --out", "engine_probe: export: --out needs a value, and nothing follows it"),
+        ("trace --out", "engine_probe: option '--out' requires an argument"),
         ("report", "engine_probe: report: FOLDER is missing: engine_probe report --help says what it is"),
         (
             "overhead --rounds 1",
