@@ -1,7 +1,7 @@
 """The command line: a flat list of commands, and the one place that turns errors into exit codes.
 
 Exit codes: 0 fine, 1 measured and failed a gate (or the recording is incomplete), 2 wrong input,
-3 could not run.
+3 could not run, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from engine_probe.commands.usage import usage_sentence
-from engine_probe.errors import EngineProbeError, InputError
+from engine_probe.errors import INTERRUPTED, EngineProbeError, InputError
 from engine_probe.report.plain import plain
 
 # heading of `--help` -> name -> the one line about it. A command is the module of its name under
@@ -82,6 +82,9 @@ def in_one_sentence() -> Iterator[None]:
         raise  # shows the help page
     except click.UsageError as error:
         raise InputError(usage_sentence(error)) from error
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
 
 
 @click.group(

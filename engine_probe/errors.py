@@ -7,6 +7,8 @@ sentence and leaves with `exit_code`; in Python they are ordinary exceptions.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+INTERRUPTED = 130  # what a shell gives for Ctrl-C
+
 
 class EngineProbeError(Exception):
     """Base of everything engine_probe raises on purpose."""

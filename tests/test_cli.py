@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from engine_probe.cli import COMMANDS
+from engine_probe.cli import COMMANDS, main
 
 
 def typed(*words: str) -> subprocess.CompletedProcess[str]:
@@ -36,3 +36,17 @@ def test_help_lists_every_command() -> None:
     for name, line in COMMANDS.items():
         assert f"  {name}" in done.stdout
         assert line in " ".join(done.stdout.split())
+
+
+def test_ctrl_c_is_one_word_and_the_exit_code_of_a_shell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engine_probe.commands.models.all_models", interrupted)
+    monkeypatch.setattr(sys, "argv", ["engine_probe", "models"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"

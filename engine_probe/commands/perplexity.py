@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands.options import ENGINE, EngineCommand, under
-from engine_probe.commands.places import INTERRUPTED, make_folder
+from engine_probe.commands.places import make_folder
+from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:

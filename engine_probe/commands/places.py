@@ -11,7 +11,6 @@ from engine_probe.errors import InputError
 from engine_probe.report.fresh_file import STANDARD_OUTPUT
 
 LONGEST = 200  # of a name that is said again
-INTERRUPTED = 130  # what a shell gives for Ctrl-C
 
 
 def recorded(place: str) -> Path:

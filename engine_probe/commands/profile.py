@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine_probe.commands.options import ENGINE, EngineCommand, under
-from engine_probe.commands.places import INTERRUPTED, Results, holds_steps, open_results
+from engine_probe.commands.places import Results, holds_steps, open_results
 from engine_probe.commands.workload_options import WorkloadOptions, workload_options
-from engine_probe.errors import UnavailableError
+from engine_probe.errors import INTERRUPTED, UnavailableError
 from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands.options import GroupedCommand, under
-from engine_probe.commands.places import INTERRUPTED, Results, check_resumable, holds_steps, open_results
-from engine_probe.errors import InputError
+from engine_probe.commands.places import Results, check_resumable, holds_steps, open_results
+from engine_probe.errors import INTERRUPTED, InputError
 from engine_probe.hook.versions import check_version
 
 if TYPE_CHECKING:
