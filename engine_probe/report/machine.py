@@ -17,10 +17,10 @@ from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
 from engine_probe.report.advice_view import advised
+from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.levels import by_load
 from engine_probe.report.money import Money, worth_showing
 from engine_probe.report.precision import Engine, engines
-from engine_probe.report.roofline_view import ceiling_warnings
 from engine_probe.report.slo_view import slo_of
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept

@@ -14,6 +14,7 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.advice_view import advice_lines, advised
+from engine_probe.report.ceiling_warnings import ceiling_warnings, sweep_doubts, sweep_warnings
 from engine_probe.report.health_view import health_words
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.load_effect import effect_view, load_effects
@@ -23,7 +24,7 @@ from engine_probe.report.precision_view import precision_view
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import nothing_beside, reference_rows
 from engine_probe.report.references import Beside, Reference, beside
-from engine_probe.report.roofline_view import ceiling_warnings, roofline_words
+from engine_probe.report.roofline_view import roofline_words
 from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
@@ -75,6 +76,11 @@ def print_sweep(swept: Swept, curves: Sequence[Curve], console: Console) -> None
         if (effect := load_effects(swept.curves[curve.label], swept.scores)).tested:
             console.print(Text("\n" + plain(f"Does load change it? {curve.label}".rstrip()), "bold"))
             console.print(*effect_view(effect), sep="\n")
+    measured = [point.anatomy for point in swept.points if point.anatomy]
+    for warning in sweep_warnings(measured):
+        console.print(Text(plain(warning), "bold red"))
+    for doubt in sweep_doubts(measured):
+        console.print(Text(plain(doubt), "yellow"))
     print_health(swept.runs, console)
     console.print()
     for said in offers(swept, curves):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.ceiling_use import ALL_STEPS, Use, above, kinds, uses
+from engine_probe.analysis.ceiling_use import kinds
 from engine_probe.analysis.ceilings import Ceiling
 from engine_probe.analysis.roofline import Range, Roofline
 from engine_probe.analysis.steptime import CLOCKS
@@ -107,38 +107,6 @@ def said(ceiling: Ceiling) -> str:
     return f"{per_second(ceiling.per_s, unit)} ({ceiling.name}{several}{remark})"
 
 
-def ceiling_warnings(found: Roofline | str) -> Iterator[str]:
-    """Say which shares are more than the hardware can do, and why; these are to be shown in red."""
-    if isinstance(found, str):
-        return
-    for name in ("MBU", "MFU"):
-        shares = [use for use in uses(found) if use.name == name and use.may_be_above]
-        if not shares:
-            continue
-        yield warning(max(shares, key=lambda use: (use.is_above, use.share.most)))
-    if above(found) and found.ridge is not None:
-        yield "What held the steps up, compute or memory bandwidth, is therefore not concluded."
-
-
-def warning(use: Use) -> str:
-    """Explain one share above 100 %; where only its upper bound is above, nothing speaks against the ceiling yet."""
-    steps = "" if use.steps == ALL_STEPS else f" in {use.steps}"
-    measured = f"the {said_short(use.ceiling)} that `engine_probe validate` measured"
-    told = f"{use.name} {range_of(use.share)}{steps}, of {measured}"
-    cached = "what stays in a cache is not read from memory again" if use.name == "MBU" else ""
-    if not use.is_above:
-        return f"{told}: not more than the lower of the two can be concluded{f'; {cached}' if cached else ''}."
-    because = "; ".join(use.ceiling.doubts) or "other programs may have used the machine"
-    return (
-        f"{told}, which is impossible: the ceiling was measured too low ({because})"
-        f"{f', or {cached}' if cached else ''}. Run `engine_probe validate` when nothing else runs, and record again."
-    )
-
-
-def said_short(ceiling: Ceiling) -> str:
-    return per_second(ceiling.per_s, "B" if ceiling.name.startswith("memory") else "FLOP")
-
-
 def roofline_words(found: Roofline | str) -> Iterator[str]:
     if isinstance(found, str):
         yield f"No roofline: {found}."
@@ -167,8 +135,9 @@ def roofline_tiles(found: Roofline | str) -> Iterator[tuple[str, str]]:
         ("of the compute ceiling (MFU)", found.flops_per_s, found.compute),
     ):
         if ceiling:
-            doubt = "" if ceiling.verdict == "trusted" else f", {ceiling.verdict}"
-            yield title + doubt.replace("not known", "trust not known"), share_of(rate, ceiling)
+            doubt = {"trusted": "", "doubtful": ", doubtful", "not known": ", trust not known"}[ceiling.verdict]
+            impossible = ", impossible" * (rate.least / ceiling.per_s > 1 + ceiling.spread)
+            yield f"{title}{impossible or doubt}", share_of(rate, ceiling)
 
 
 def rate_words(title: str, what: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:

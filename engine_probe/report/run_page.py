@@ -8,6 +8,7 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.limits import LIMITS
 from engine_probe.errors import InputError
+from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.health_view import health_words, reduced_strip
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.memory_view import memory_figure, memory_words
@@ -16,7 +17,7 @@ from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
 from engine_probe.report.plain import model_name
 from engine_probe.report.request_charts import request_charts
-from engine_probe.report.roofline_view import ceiling_warnings, roofline_chart, roofline_tiles, roofline_words
+from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
 from engine_probe.report.run_charts import load_charts, origin_ns, step_charts
 from engine_probe.report.settings_view import settings
 from engine_probe.report.telemetry_charts import telemetry_charts
@@ -44,7 +45,7 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     for note in summary.notes:
         yield element("div", note, class_="warning")
     for warning in ceiling_warnings(found.roofline):
-        yield element("div", warning, class_="warning")
+        yield element("div", warning, class_="warning red")
     yield tiles(run_tiles(found))
     yield says([*run_verdicts(found), *headlines(summary)])
     yield from map(page.figure, load_charts(run, found.limits, name, points))

@@ -9,6 +9,7 @@ from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
 from engine_probe.report.across_charts import across_charts
 from engine_probe.report.advice_view import advice_section, advised
+from engine_probe.report.ceiling_warnings import sweep_doubts, sweep_warnings
 from engine_probe.report.health_view import health_words
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
@@ -48,6 +49,9 @@ def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:
 def sweep_body(page: Page, swept: Swept, curves: Sequence[Curve], money: Money) -> Iterator[Html]:
     """First where growth ends, in words and in a picture; then what to do about it; the details below."""
     yield from (element("div", said, class_="warning") for said in swept.unmeasured)
+    measured = [point.anatomy for point in swept.points if point.anatomy]
+    yield from (element("div", warning, class_="warning red") for warning in sweep_warnings(measured))
+    yield from (element("div", doubt, class_="warning") for doubt in sweep_doubts(measured))
     telling = [curve for curve in curves if curve.worth_words or len(curves) == 1]
     published = beside(swept.reference, swept, curves) if swept.reference else []
     compared = [page.figure(drawn_beside(chart, published)) for chart in throughput_charts(curves)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from recorded import facts, ran, write_run
+from recorded import facts, ran, write_run, write_sweep
 from rich.console import Console
 
 from engine_probe.analysis.anatomy import anatomy
@@ -215,7 +215,7 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
     assert "Run `engine_probe validate` when nothing else runs, and record again." in text
     assert "What held the steps up, compute or memory bandwidth, is therefore not concluded." in text
     assert "Limited by compute" not in text
-    assert re.search(r'class="warning">MFU [^<]* impossible', page(tmp_path))
+    assert re.search(r'class="warning red">MFU [^<]* impossible', page(tmp_path))
     assert "impossible" in run_html(load(folder))
     used = json.loads((tmp_path / "figures.json").read_text())["hardware_use"]
     assert {share["name"] for share in used["shares"] if share["impossible"]} == {"MFU"}
@@ -223,6 +223,30 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
     console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=200)
     print_run(load(folder), anatomy(load(folder)), console)
     assert "\x1b[1;31mMFU" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "told"),
+    [
+        (
+            1.5,
+            "The limits compute and memory bandwidth are doubtful, as are the ceilings that they rest on: ",
+        ),
+        (0.1, "2 of 2 points: MBU comes to "),
+    ],
+)
+def test_a_sweep_says_what_speaks_against_its_ceilings(tmp_path: Path, bandwidth: float, told: str) -> None:
+    """A bandwidth that its fastest steps nearly reach, and one that they exceed by far."""
+    sweep = write_sweep(tmp_path / "sweep", (1, 2))
+    need = anatomy(load(write_run(tmp_path / "need", ran(1), hardware(memory())))).roofline
+    assert not isinstance(need, str)
+    carried = hardware(memory(), roofs=(need.bytes_per_s.most * bandwidth, 1e15), trust=DOUBTFUL)
+    for path in sweep.rglob("run.json"):
+        added = {name: carried[name] for name in ("memory", "loaded", "unread", "hardware")}
+        path.write_text(json.dumps(json.loads(path.read_text()) | added))
+    text = report(sweep, "--html", str(tmp_path / "page.html"))
+    assert told in text
+    assert told in page(tmp_path)
 
 
 def test_a_million_steps_keep_their_extremes() -> None:
