@@ -15,6 +15,7 @@ from engine_probe.errors import InputError, UnavailableError
 
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 PROBE_FILE = ".engine_probe-can-write"
+OUTSIDE = {"..", "."}  # parts of a name that lead to another folder than the one they are written in
 
 
 def is_uri(place: object) -> bool:
@@ -37,6 +38,8 @@ class RemoteFolder:
             filesystem, base = fs.FileSystem.from_uri(uri)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{uri}: {first_line(error)}; give a URI that pyarrow.fs opens, or a folder") from error
+        if OUTSIDE & {*uri.split("/"), *base.split("/")}:
+            raise InputError(f"{uri} goes through '.' or '..': name the folder itself")
         if not base.strip("/"):
             raise InputError(f"{uri} names no folder: add one, as in {uri.rstrip('/')}/NAME")
         return cls(filesystem, base, uri)
@@ -48,10 +51,16 @@ class RemoteFolder:
         with self._named("read"):
             found = self._filesystem.get_file_info(fs.FileSelector(self._base, recursive=True, allow_not_found=True))
         return {
-            info.path[len(self._base) :].lstrip("/"): (info.size, info.mtime_ns or 0)
+            self._checked(info.path[len(self._base) :].lstrip("/")): (info.size, info.mtime_ns or 0)
             for info in found
             if info.type == fs.FileType.File
         }
+
+    def _checked(self, name: str) -> str:
+        """Refuse the key of a bucket, in which anything may stand, that is no name of a file below a folder."""
+        if OUTSIDE & set(name.split("/")) or "" in name.split("/") or "\0" in name:
+            raise InputError(f"{self.uri} holds {name[:200]!r}, which is no place in a folder: remove it there")
+        return name
 
     def check_writable(self) -> None:
         with self._named("write"):
@@ -96,6 +105,7 @@ class RemoteFolder:
             partial = path.with_name(f".{path.name}.{os.getpid()}")
             with self._named("read"):
                 path.parent.mkdir(parents=True, exist_ok=True)
+                partial.unlink(missing_ok=True)
                 fs.copy_files(f"{self._base}/{name}", str(partial), self._filesystem, fs.LocalFileSystem())
                 os.utime(partial, ns=(changed_ns, changed_ns))
                 partial.replace(path)

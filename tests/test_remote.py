@@ -169,6 +169,49 @@ class TestACopy:
             local_copy((tmp_path / "far").as_uri())
 
 
+class TestHostileKeys:
+    """In a bucket a key is any text; a file system that invents keys stands in for one."""
+
+    @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a//b", "a/./b", "a\0b"])
+    def test_a_key_that_leads_outside_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+    ) -> None:
+        far = RemoteFolder(Invented(key), "bucket/run", "s3://bucket/run")
+        with pytest.raises(InputError, match=r"s3://bucket/run holds .*, which is no place in a folder"):
+            far.get(tmp_path / "copy" / "run")
+        assert not (tmp_path / "copy" / "outside").exists()
+
+    @pytest.mark.parametrize("uri", ["{}/..", "{}/../far", "{}/./x/..", "{}/%2e%2e"])
+    def test_a_uri_that_goes_up_deletes_nothing(self, tmp_path: Path, cache: Path, uri: str) -> None:
+        write(tmp_path / "far", run_json="{}")
+        other = local_copy((tmp_path / "far").as_uri())
+        with pytest.raises(InputError, match=r"goes through"):
+            local_copy(uri.format((tmp_path / "far").as_uri()))
+        assert (other / "run.json").read_text() == "{}"
+
+    def test_a_planted_link_in_the_cache_is_not_written_through(self, tmp_path: Path) -> None:
+        write(tmp_path / "far", run_json="{}")
+        mine = tmp_path / "mine"
+        mine.write_text("mine")
+        copy = local_copy((tmp_path / "far").as_uri())
+        (copy / f".run.json.{os.getpid()}").symlink_to(mine)
+        write(tmp_path / "far", run_json="{ }")
+        RemoteFolder.at((tmp_path / "far").as_uri()).get(copy)
+        assert mine.read_text() == "mine"
+        assert (copy / "run.json").read_text() == "{ }"
+
+
+class Invented:
+    """Lists one key below any folder."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def get_file_info(self, selector: Any) -> list[Any]:
+        info = fs.FileInfo(f"{selector.base_dir}/{self._key}", fs.FileType.File, size=1)
+        return [info]
+
+
 @pytest.mark.parametrize(
     ("uri", "said"),
     [("nope://x/y", "nope://x/y: Unrecognized filesystem type"), ("file:///", "file:/// names no folder: add one")],

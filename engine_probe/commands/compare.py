@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,9 +91,9 @@ def command(
 
 
 def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from engine_probe.commands.console import output_console
     from engine_probe.report.compared_text import as_json, foremost_words, markdown, tables
     from engine_probe.report.junit import junit
     from engine_probe.report.plain import plain
@@ -106,8 +105,7 @@ def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: 
         for comparison in found:
             click.echo("\n".join(markdown(comparison, gates)))
         return
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
+    console = output_console(PIPED_WIDTH)
     for comparison in found:
         said = f"{comparison.before} (before), {comparison.after} (after): {foremost_words(comparison)}"
         console.print(Text(plain(said), "bold"))

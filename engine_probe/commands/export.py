@@ -33,7 +33,8 @@ TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-
 def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tuple[str, ...]) -> None:
     """Write the run or the sweep in FOLDER for other programs.
 
-    Parquet and CSV hold every table without loss (lists become JSON in CSV). The vllm-bench kinds are the JSON that
+    Parquet and CSV hold every table without loss (in CSV lists become JSON, and text that a spreadsheet would run as a
+    formula follows a '). The vllm-bench kinds are the JSON that
     `vllm bench serve --save-result` and `vllm bench throughput --output-json` save: their names and definitions, from
     what happened in the engine.
 

@@ -146,12 +146,11 @@ def watch(events: Iterator[Event | Finished], console: Console, point: Point) ->
 
 def show(folder: Path) -> int:
     """What it came to; 1 where that is no figure."""
-    from rich.console import Console
-
+    from engine_probe.commands.console import output_console
     from engine_probe.report.precision_view import text_view
     from engine_probe.report.texts import open_alone
 
     found = open_alone(folder)
-    Console(highlight=False).print(*text_view(found), sep="\n")
+    output_console().print(*text_view(found), sep="\n")
     click.echo(f"Each window is in {folder}; what vLLM said is there too.")
     return 0 if found.perplexity else 1

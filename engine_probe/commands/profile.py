@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point
 
 RECORDING = "recording"
+PIPED_WIDTH = 100
 TICK_SECONDS = 0.25
 
 engine, output = under(ENGINE), under("Output")
@@ -159,17 +159,15 @@ def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> 
 
 def show(results: Results) -> int:
     """The summary of the recording; 1 when it is not whole."""
-    from rich.console import Console
-
     from engine_probe.analysis.anatomy import anatomy
+    from engine_probe.commands.console import output_console
     from engine_probe.record.folder import COMPLETE
     from engine_probe.report.overview import print_limits
     from engine_probe.report.terminal import print_summary
     from engine_probe.run import load
 
     run = load(results.folder)
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(width=100 if piped else None, highlight=False)
+    console = output_console(PIPED_WIDTH)
     found = anatomy(run)
     print_summary(found.summary, console)
     print_limits(run, found, console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -102,8 +101,7 @@ def command(
 
     FOLDER may also be a file that `engine_probe validate --json` wrote.
     """
-    from rich.console import Console
-
+    from engine_probe.commands.console import output_console
     from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
 
     check_free(page, figures)
@@ -120,8 +118,7 @@ def command(
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
     asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference)
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
+    console = output_console(PIPED_WIDTH)
     if scores is not None and not is_sweep(folder):
         raise InputError(f"--score tells loads apart, and {folder} is a single run: name a sweep's folder")
     if reference is not None and not is_sweep(folder):

@@ -17,6 +17,7 @@ from engine_probe.commands.options import GroupedCommand, under
 from engine_probe.commands.places import Results, check_resumable, holds_steps, open_results
 from engine_probe.errors import INTERRUPTED, InputError
 from engine_probe.hook.versions import check_version
+from engine_probe.report.plain import plain
 
 if TYPE_CHECKING:
     from engine_probe.sweep.plan import Point, SweepFile
@@ -129,7 +130,7 @@ def command(
         out = out or str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
         rows: list[Row] = []
         with closing(open_results(resume, out)) as results:
-            click.echo(f"{Path(name).stem}: {sweep.question}", err=True)
+            click.echo(plain(f"{Path(name).stem}: {sweep.question}"), err=True)
             try:
                 run(sweep, results, verbose, force, rows, ways)
             except KeyboardInterrupt:
@@ -195,8 +196,7 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
 
 def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     """Here with times; of a fleet's machines nothing here says how fast they are."""
-    from rich.console import Console
-
+    from engine_probe.commands.console import output_console
     from engine_probe.hardware import hardware_facts
     from engine_probe.sweep.claim import check_claims
     from engine_probe.sweep.dry_run import show_points
@@ -206,7 +206,7 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     from engine_probe.sweep.plan_memory import check_plans
     from engine_probe.sweep.ray_cluster import connected
 
-    console = Console(highlight=False)
+    console = output_console()
     where = checked_folder(like) if like else Path("runs")
     if address is not None:
         with connected(address) as cluster:
@@ -228,7 +228,7 @@ def exit_code(rows: list[Row]) -> int:
     if lost and len(lost) == len(rows):
         tried = [row for row in lost if not row.reason.startswith(NOT_TRIED)]
         last = (tried or lost)[-1]
-        click.echo(f"engine_probe: {last.reason}", err=True)
+        click.echo("\n".join(map(plain, f"engine_probe: {last.reason}".splitlines())), err=True)
         return last.exit_code
     return 1 if lost else 0
 
@@ -265,10 +265,10 @@ def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Sc
     from engine_probe.sweep.screen import PlainScreen, TerminalScreen
     from engine_probe.sweep.ways import Here
 
-    plain = verbose or not sys.stderr.isatty()
+    lines = verbose or not sys.stderr.isatty()
     if isinstance(ways, Here):
-        return PlainScreen(todo, folder / LOG_FILE if verbose else None) if plain else TerminalScreen(todo)
-    return FleetPlain(todo, verbose) if plain else FleetTerminal(todo)
+        return PlainScreen(todo, folder / LOG_FILE if verbose else None) if lines else TerminalScreen(todo)
+    return FleetPlain(todo, verbose) if lines else FleetTerminal(todo)
 
 
 def show(rows: list[Row], results: Results) -> None:
@@ -296,4 +296,5 @@ def show(rows: list[Row], results: Results) -> None:
     console.print(
         f"Every iteration is recorded below {results.told}/points; what vLLM said is in {results.told}/{LOG_FILE}.",
         soft_wrap=True,
+        markup=False,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine_probe.atomic_write import atomic_write
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.quality.spec import Quality
 from engine_probe.safe_read import read_json_as
@@ -51,11 +52,9 @@ class Measured(msgspec.Struct, frozen=True):
 
 def write_measured(folder: Path, found: Measured) -> None:
     """In one step, as a recording's facts are."""
-    partial = folder / f".{QUALITY_FILE}.partial"
     try:
         folder.mkdir(parents=True)
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-        partial.replace(folder / QUALITY_FILE)
+        atomic_write(folder / QUALITY_FILE, msgspec.json.format(msgspec.json.encode(found)))
     except OSError as error:
         raise UnavailableError(f"cannot write {folder / QUALITY_FILE}: {error.strerror}; free some space") from error
 

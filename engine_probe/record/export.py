@@ -1,4 +1,4 @@
-"""A recording as Parquet or CSV: every row and column, nothing rounded."""
+"""A recording as Parquet or CSV: every row and column, nothing rounded; no text in a CSV is a spreadsheet's formula."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from engine_probe.errors import InputError, UnavailableError
+
+FORMULA = r"\A([=+@'\t\r-])"
 
 
 def export(tables: Mapping[str, pa.Table], folder: Path, kind: str) -> list[Path]:
@@ -23,7 +26,7 @@ def export(tables: Mapping[str, pa.Table], folder: Path, kind: str) -> list[Path
             if kind == "parquet":
                 pyarrow.parquet.write_table(table, path, compression="zstd")
             else:
-                pyarrow.csv.write_csv(flattened(table), path)
+                pyarrow.csv.write_csv(without_formulas(flattened(table)), path)
     return paths
 
 
@@ -46,6 +49,15 @@ def exporting_into(folder: Path) -> Iterator[None]:
         raise UnavailableError(
             f"cannot export into {folder}: {error.strerror or error}; name another folder"
         ) from error
+
+
+def without_formulas(table: pa.Table) -> pa.Table:
+    """Put a ' before text that a spreadsheet would take for a formula, and before one that begins with ' itself."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            text = pc.replace_substring_regex(table[field.name], FORMULA, r"'\1")
+            table = table.set_column(index, field.name, text)
+    return table
 
 
 def flattened(table: pa.Table) -> pa.Table:

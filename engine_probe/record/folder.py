@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from engine_probe.atomic_write import atomic_write
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.record.facts import checked_additions, what_is_wrong
 from engine_probe.record.schema import SCHEMA_VERSION
@@ -75,9 +76,8 @@ class RunFolder:
 
     def save(self) -> None:
         """Write `run.json` in one step: a reader sees the old facts or the new ones, never half."""
-        temporary = self.path / f".{RUN_FILE}.{os.getpid()}"
-        temporary.write_text(json.dumps(dict(self.facts), indent=1) + "\n")  # others may add a fact meanwhile
-        temporary.replace(self.path / RUN_FILE)
+        told = json.dumps(dict(self.facts), indent=1) + "\n"  # others may add a fact meanwhile
+        atomic_write(self.path / RUN_FILE, told.encode())
 
     def finish(self, failure: str | None, **facts: Any) -> None:
         """The last word on the run, whole or not; the reserve makes room for it on a full disk."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from engine_probe.atomic_write import atomic_file
 from engine_probe.errors import InputError, UnavailableError
 
 STANDARD_OUTPUT = Path("-")
@@ -21,15 +22,11 @@ def fresh_file(path: Path) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with atomic_file(path) as file:
             yield file
-        partial.replace(path)
     except OSError as error:
         raise UnavailableError(f"cannot write {path}: {error.strerror}; name another file") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def check_free(*paths: Path | None) -> None:

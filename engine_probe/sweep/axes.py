@@ -13,6 +13,7 @@ import msgspec
 
 from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
+from engine_probe.report.plain import plain
 from engine_probe.schema_text import about
 from engine_probe.sweep.document import put
 from engine_probe.workload.load import AT_ONCE, RATE, USERS
@@ -135,7 +136,7 @@ def label(chosen: Values, varying: list[str], load_in: str = AT_ONCE) -> str:
             words.append(f"{value} at once" if load_in == AT_ONCE else f"at most {value} at once")
         else:
             words.append(f"{value} {LOADS[name]}" if name in LOADS else f"{short} {value}")
-    return ", ".join(words)
+    return plain(", ".join(words))
 
 
 def spelled(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from engine_probe.atomic_write import atomic_write
 from engine_probe.errors import UnavailableError
 from engine_probe.record.folder import ANSWERS_FILE, DRIVEN_FILE, process_started
 from engine_probe.safe_read import read_json_as
@@ -98,11 +99,9 @@ def driven(
 
 def write_driven(folder: Path, found: Driven) -> None:
     """In one step, as a recording's facts are."""
-    partial = folder / f".{DRIVEN_FILE}.partial"
     try:
         folder.mkdir(parents=True)
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-        partial.replace(folder / DRIVEN_FILE)
+        atomic_write(folder / DRIVEN_FILE, msgspec.json.format(msgspec.json.encode(found)))
     except OSError as error:
         raise UnavailableError(f"cannot write {folder / DRIVEN_FILE}: {error.strerror}; free some space") from error
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from engine_probe.engine.geometry import GIB
@@ -43,8 +42,8 @@ def show_points(
     rows = []
     for point in found:
         time = "cannot run" if point.key in too_large else time_cell(guesses.get(point.key))
-        rows.append([point.key, escape(point.label), *cells(point, past), time])
-    rows += [[text.key, escape(text.label), *"-----"] for text in predicted]
+        rows.append([point.key, point.label, *cells(point, past), time])
+    rows += [[text.key, text.label, *"-----"] for text in predicted]
     filled = [number for number in range(len(TITLES)) if any(row[number] != "-" for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for number in filled:
@@ -55,7 +54,7 @@ def show_points(
     for row in rows:
         table.add_row(*(row[number] for number in filled))
     if len(models) == 1:  # of several each label says which
-        console.print(f"Model: {models[0]}", soft_wrap=True, markup=False)
+        console.print(f"Model: {models[0]}", soft_wrap=True)
     console.print(table)
     engines = [len(list(group)) for _, group in groupby(found, key=lambda point: point.engine.spec)]
     console.print(
@@ -78,7 +77,7 @@ def show_points(
             f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU."
         )
     for line in not_here(found, sweep):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def not_here(found: Sequence[Point], sweep: SweepFile) -> list[str]:

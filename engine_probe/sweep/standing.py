@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine_probe.atomic_write import atomic_write
 from engine_probe.errors import UnavailableError
 from engine_probe.sweep.adaptive import Found
 from engine_probe.sweep.document import RESULT_FILE
@@ -45,17 +46,14 @@ class Standing:
     def save(self) -> None:
         """In one step."""
         path = self.folder / RESULT_FILE
-        partial = path.with_name(f".{RESULT_FILE}.partial")
         points = [self.rows[number] for number in sorted(self.rows)]
         asked = {row.id for row in points}
         points += [row for row in self.kept if row.id not in asked]
         idle = between(row.driven for row in points if not isinstance(row, Unmeasured) and row.driven)
         result = {"sweep": self.sweep, "points": points, "found": self.found, "moved": self.moved, "between": idle}
         try:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
-            partial.replace(path)
+            atomic_write(path, msgspec.json.format(msgspec.json.encode(result)))
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise UnavailableError(
                 f"cannot write {path}: {error.strerror}; every finished point is kept, go on with --resume"
             ) from error

@@ -262,3 +262,11 @@ def sweep_points(path: Path, levels: tuple[int, ...], blocks: int, name: str) ->
         write_run(path / "points" / f"p{level}", ran(level, blocks=blocks), facts(blocks, name))
         asked = {"concurrency": level, "num_prompts": level, "input_len": 48, "output_len": 40, "seed": 0}
         yield {"id": f"p{level}", "point": asked, "status": "complete"}
+
+
+def with_names(tables: dict[str, pa.Table], names: list[str]) -> dict[str, pa.Table]:
+    """The same tables, their requests under other names."""
+    requests = tables["requests"]
+    column = requests.schema.get_field_index("request_id")
+    named = requests.set_column(column, requests.schema.field(column), pa.array(names))
+    return tables | {"requests": named}

@@ -1,0 +1,28 @@
+"""The console that results are printed to: names from outside are text there, never markup or a terminal's orders."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from engine_probe.report.plain import plain
+
+
+class PlainConsole(Console):
+    """Prints strings, in tables too, as they are: no markup, no emoji names, control characters spelled out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(plain, text.split("\n"))), **options)
+
+
+def output_console(piped_width: int | None = None) -> PlainConsole:
+    """Return a console on standard output; `piped_width` counts where that is a pipe, which has no width of its own."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return PlainConsole(width=piped_width if piped else None)
