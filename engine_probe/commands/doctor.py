@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,15 +20,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engine_probe.commands.doctor_check import FINE, MARKS, NOTE, PROBLEM, WARNING, Check
+from engine_probe.commands.doctor_deep import check_engine
+from engine_probe.commands.doctor_machine import check_amx, check_multiprocessing, check_platform
 from engine_probe.engine import smollm2
 from engine_probe.engine.cache import cache_folder, free_bytes
 from engine_probe.engine.devices import Device, Devices, read_devices
 from engine_probe.engine.embedded import place_of
 from engine_probe.engine.geometry import GIB
 from engine_probe.hook.versions import DISTRIBUTIONS, SUPPORTED_TEXT, is_supported
-
-FINE, NOTE, WARNING, PROBLEM = "fine", "note", "warning", "problem"
-MARKS = {FINE: "[green]✓", NOTE: "[dim]·", WARNING: "[yellow]!", PROBLEM: "[red]✗"}
 
 LEAST_PYTHON = (3, 11)
 LITTLE_DISK = 1 * GIB
@@ -61,18 +61,8 @@ print(f"{vllm.__version__} for {current_platform.device_name}, {time.monotonic()
 """
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of the answer."""
-
-    state: str
-    what: str
-    found: str
-    to_do: str = ""
-
-
 @click.command()
-@click.option("--deep", is_flag=True, help="Also import vLLM (ten seconds) in a process of its own.")
+@click.option("--deep", is_flag=True, help="Also run a small engine: start, answer, record (a minute).")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 @click.pass_context
 def command(context: click.Context, deep: bool, as_json: bool) -> None:
@@ -84,15 +74,18 @@ def command(context: click.Context, deep: bool, as_json: bool) -> None:
     checks = [
         *check_python(),
         *check_platform(),
+        *check_amx(),
         *check_torch(),
         *check_vllm(devices),
         *check_media(_waiting("importing " + ", ".join(MEDIA))),
-        *(check_deep(_waiting("importing vllm")) if deep else []),
+        *check_multiprocessing(),
         *check_devices(devices, gpu_reason),
         *check_disk(),
         *check_embedded(),
         *check_optional(),
     ]
+    if deep:
+        checks += check_deep(_waiting("importing vllm"))
     ready = all(check.state != PROBLEM for check in checks)
     if as_json:
         answer = {"ready": ready, "checks": [asdict(check) for check in checks], "devices": asdict(devices)}
@@ -107,15 +100,6 @@ def check_python() -> list[Check]:
     if sys.version_info[:2] < LEAST_PYTHON:
         return [Check(PROBLEM, "Python", found, "use Python 3.11 or newer")]
     return [Check(FINE, "Python", found)]
-
-
-def check_platform() -> list[Check]:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = f"{platform.system()} {platform.machine()}, {cores} cores, {memory / GIB:.1f} GiB memory"
-    if platform.system() != "Linux":
-        return [Check(PROBLEM, "machine", found, "vLLM runs on Linux; recordings can be read here all the same")]
-    return [Check(FINE, "machine", found)]
 
 
 def check_torch() -> list[Check]:
@@ -164,9 +148,10 @@ def check_media(run: Callable[..., tuple[bool, str]]) -> list[Check]:
 
 
 def check_deep(run: Callable[..., tuple[bool, str]]) -> list[Check]:
+    """Import vLLM in a process of its own, and run an engine if that works."""
     works, output = run(IMPORT_VLLM)
     if works:
-        return [Check(FINE, "import vllm", smollm2.last_line(output))]
+        return [Check(FINE, "import vllm", smollm2.last_line(output)), *check_engine()]
     return [Check(PROBLEM, "import vllm", smollm2.last_line(output), "mend what the reason names")]
 
 

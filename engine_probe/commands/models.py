@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from rich import box
@@ -13,9 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.engine import smollm2, tiny
-from engine_probe.engine.catalogue import catalogue_config, catalogue_names, sources
+from engine_probe.engine.arguments import suggestion
+from engine_probe.engine.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
+from engine_probe.engine.embedded import EMBEDDED as EMBEDDED_FOLDERS
 from engine_probe.engine.embedded import place_of
 from engine_probe.engine.geometry import GIB, Geometry, geometry
+from engine_probe.errors import InputError
 
 WIDE = 120  # columns that the table takes with the sources in it
 
@@ -69,13 +73,17 @@ def _state(name: str) -> str:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="All facts as JSON, sizes in bytes.")
-def command(as_json: bool) -> None:
+@click.option("--path", "path_of", metavar="MODEL", help="Print this model's folder; prepare it first if need be.")
+def command(as_json: bool, path_of: str | None) -> None:
     """List the models that need no hub and no account.
 
     smollm2 really answers, tiny is made of random numbers. The others are geometries: the publisher's own
     configuration with dummy weights, so speed and memory are true and the text is not. KV per token and
     weights are at each model's own type. Any other name or folder goes to vLLM as it is.
     """
+    if path_of is not None:
+        click.echo(model_folder(path_of))
+        return
     models = all_models()
     if as_json:
         click.echo(json.dumps([model.as_json() for model in models], indent=2))
@@ -89,6 +97,16 @@ def command(as_json: bool) -> None:
         "smollm2 really answers; the others have random or dummy weights: true speed and size, no true text.",
         style="dim",
     )
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of a listed model, for programs that take no name of ours, such as vLLM's server."""
+    if name in EMBEDDED_FOLDERS:
+        return EMBEDDED_FOLDERS[name](lambda message: click.echo(message, err=True))
+    if name in catalogue_names():
+        return catalogue_folder(name)
+    hint = suggestion(name, [*EMBEDDED_FOLDERS, *catalogue_names()]) or ": `engine_probe models` lists those that are"
+    raise InputError(f"--path {name}: no model of this list{hint}")
 
 
 def output_console() -> Console:

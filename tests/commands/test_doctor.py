@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.commands import doctor
-from engine_probe.commands.doctor import FINE, NOTE, PROBLEM, WARNING
+from engine_probe.commands import doctor, doctor_machine
+from engine_probe.commands.doctor_check import FINE, NOTE, PROBLEM, WARNING
 from engine_probe.engine import smollm2
 from engine_probe.engine.devices import Device, Devices
 
@@ -106,13 +106,72 @@ def test_the_import_programs_are_real_programs(monkeypatch: pytest.MonkeyPatch, 
 
 
 class TestDeep:
-    def test_what_vllm_says_of_itself(self) -> None:
-        (check,) = doctor.check_deep(lambda program: (True, "noise\n0.32.0 for cpu, 9 s\n"))
-        assert (check.state, check.found) == (FINE, "0.32.0 for cpu, 9 s")
+    def test_an_engine_runs_once_vllm_imports(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = doctor.Check(FINE, "engine", "tiny: engine started in 9 s")
+        monkeypatch.setattr(doctor, "check_engine", lambda: [engine])
+        vllm, other = doctor.check_deep(lambda program: (True, "noise\n0.32.0 for cpu, 9 s\n"))
+        assert (vllm.state, vllm.found) == (FINE, "0.32.0 for cpu, 9 s")
+        assert other is engine
 
     def test_why_it_does_not_import(self) -> None:
         (check,) = doctor.check_deep(lambda program: (False, "Traceback\nImportError: libtorch.so\n"))
         assert (check.state, check.found) == (PROBLEM, "ImportError: libtorch.so")
+
+
+class TestMachine:
+    """Memory, load, AMX and the engine core, each with what to do."""
+
+    @pytest.fixture(autouse=True)
+    def _on_the_cpu_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor_machine, "cpu_build", lambda: True)
+        monkeypatch.setattr(doctor_machine, "cores", lambda: 2)
+
+    @pytest.mark.parametrize(("free", "state"), [(20 * GIB, FINE), (GIB // 2, WARNING)])
+    def test_free_memory_is_held_against_an_engine(
+        self, monkeypatch: pytest.MonkeyPatch, free: int, state: str
+    ) -> None:
+        monkeypatch.setattr(doctor_machine, "available_bytes", lambda: free)
+        (check,) = doctor_machine.check_memory()
+        assert check.state == state
+        assert ("--model tiny" in check.to_do) == (state == WARNING)
+        assert ("too little for smollm2: one sequence of max_model_len" in check.found) == (state == WARNING)
+
+    @pytest.mark.parametrize(("load", "state"), [(0.3, FINE), (3.0, WARNING)])
+    def test_load_of_others(self, monkeypatch: pytest.MonkeyPatch, load: float, state: str) -> None:
+        monkeypatch.setattr(doctor_machine.os, "getloadavg", lambda: (load, 0.0, 0.0))
+        (check,) = doctor_machine.check_load()
+        assert (check.state, check.found) == (state, f"{load} on 2 cores in the last minute")
+
+    @pytest.mark.parametrize(
+        ("has_amx", "reason", "state", "words"),
+        [
+            (False, None, FINE, "none"),
+            (True, None, FINE, "torch.cpu._init_amx()"),
+            (True, "Operation not permitted", PROBLEM, "the kernel refuses it: Operation not permitted"),
+        ],
+    )
+    def test_amx(
+        self, monkeypatch: pytest.MonkeyPatch, has_amx: bool, reason: str | None, state: str, words: str
+    ) -> None:
+        monkeypatch.setattr(doctor_machine, "has_amx", lambda: has_amx)
+        monkeypatch.setattr(doctor_machine, "request_amx", lambda: reason)
+        (check,) = doctor_machine.check_amx()
+        assert check.state == state
+        assert words in f"{check.found} {check.to_do}"
+
+    def test_amx_is_nothing_to_an_engine_on_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor_machine, "cpu_build", lambda: False)
+        assert doctor_machine.check_amx() == []
+
+    @pytest.mark.parametrize(("value", "state"), [(None, NOTE), ("1", NOTE), ("0", FINE)])
+    def test_where_the_engine_core_lives(self, monkeypatch: pytest.MonkeyPatch, value: str | None, state: str) -> None:
+        name = "VLLM_ENABLE_V1_MULTIPROCESSING"
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+        (check,) = doctor_machine.check_multiprocessing()
+        assert check.state == state
+        assert f"{name}=0" in f"{check.found} {check.to_do}"
 
 
 class TestDevices:

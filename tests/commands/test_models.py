@@ -88,3 +88,20 @@ def test_it_loads_neither_torch_nor_vllm() -> None:
 )
 def test_parameters_are_counted_as_people_say_them(parameters: int, text: str) -> None:
     assert count(parameters) == text
+
+
+class TestPath:
+    @pytest.fixture(autouse=True)
+    def _own_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path))
+
+    @pytest.mark.parametrize("name", ["tiny", "gpt2-xl"])
+    def test_is_a_folder_that_is_there(self, name: str) -> None:
+        result = CliRunner().invoke(command, ["--path", name])
+        assert result.exit_code == 0
+        (line,) = result.stdout.splitlines()
+        assert (Path(line) / "config.json").is_file()
+
+    def test_of_an_unknown_model_is_refused(self) -> None:
+        result = CliRunner().invoke(command, ["--path", "tinny"])
+        assert str(result.exception) == "--path tinny: no model of this list: did you mean tiny?"

@@ -1,0 +1,88 @@
+"""`engine_probe doctor --deep`: an engine is started, answers, is recorded, and its recording is opened."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from engine_probe.commands.doctor_check import FINE, PROBLEM, Check
+from engine_probe.errors import EngineProbeError, UnavailableError
+
+MODEL = "tiny"
+PROMPT_TOKENS, ANSWER_TOKENS = 16, 4
+START_SECONDS, POINT_SECONDS = 900.0, 120.0  # until it is given up
+
+
+def check_engine() -> list[Check]:
+    """Run the way of every measurement once, with the smallest model. The log is kept where something broke."""
+    folder = Path(tempfile.mkdtemp(prefix="engine_probe-doctor-"))
+    checks = [*measured(folder)]
+    if all(check.state == FINE for check in checks):
+        checks += opened(folder / "recording")
+    if all(check.state == FINE for check in checks):
+        shutil.rmtree(folder, ignore_errors=True)
+    return checks
+
+
+def measured(folder: Path) -> list[Check]:
+    """Start the engine and let it answer, shown live."""
+    from rich.console import Console
+
+    from engine_probe.engine.start_phases import Started
+    from engine_probe.sweep.events import Finished
+    from engine_probe.sweep.folders import LOG_FILE
+    from engine_probe.sweep.kv_need import need_of
+    from engine_probe.sweep.messages import Began
+    from engine_probe.sweep.one_engine import Allowance, run_engine
+    from engine_probe.sweep.plan import EngineSection, Point, Workload
+    from engine_probe.sweep.result import Unmeasured
+    from engine_probe.sweep.screen import PlainScreen, TerminalScreen
+
+    point = Point(EngineSection(MODEL), Workload(PROMPT_TOKENS, ANSWER_TOKENS, concurrency=1), label=MODEL)
+    allowance = Allowance(START_SECONDS, POINT_SECONDS, need_of(point))
+    tasks = iter([(0, point, folder / "recording")])
+    console = Console(stderr=True, highlight=False)
+    checks: list[Check] = []
+    began = time.monotonic()
+    try:
+        with (
+            TerminalScreen([point], console) if console.is_terminal else PlainScreen([point]) as screen,
+            closing(run_engine(point.engine, tasks, folder / LOG_FILE, True, allowance, 0.25)) as events,
+        ):
+            for event in events:
+                match event:
+                    case Finished(row=Unmeasured(reason=reason)):
+                        raise UnavailableError(reason)
+                    case Finished():
+                        took = time.monotonic() - began
+                        found = f"{ANSWER_TOKENS} tokens, warmed up, generated and recorded in {took:.1f} s"
+                        checks.append(Check(FINE, "generation", found))
+                        continue
+                    case Started():
+                        checks.append(Check(FINE, "engine", f"{MODEL}: {', '.join(event.words)}"))
+                    case Began():
+                        began = time.monotonic()
+                screen.show(event)
+    except EngineProbeError as error:
+        broken = "generation" if checks else "engine"
+        return [*checks, Check(PROBLEM, broken, str(error), f"mend what the reason names; see {folder / LOG_FILE}")]
+    return checks
+
+
+def opened(folder: Path) -> list[Check]:
+    """Open the recording as every report does."""
+    from engine_probe.record.folder import COMPLETE
+    from engine_probe.run import load
+
+    began = time.monotonic()
+    try:
+        run = load(folder)
+        found = f"{run.status}, {run.iterations.num_rows} iterations, opened in {time.monotonic() - began:.1f} s"
+    except EngineProbeError as error:
+        return [Check(PROBLEM, "recording", str(error), f"it is kept in {folder}")]
+    if run.status != COMPLETE or not run.iterations.num_rows:
+        return [Check(PROBLEM, "recording", found, f"`engine_probe report {folder}` says why")]
+    return [Check(FINE, "recording", found)]

@@ -1,0 +1,76 @@
+"""Checks of the machine: system, free memory, other load, AMX, and where vLLM puts its engine core."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from engine_probe.commands.doctor_check import FINE, NOTE, PROBLEM, WARNING, Check
+from engine_probe.engine import smollm2
+from engine_probe.engine.amx import has_amx, request_amx
+from engine_probe.engine.build import MULTIPROCESSING
+from engine_probe.engine.cores import cpu_build
+from engine_probe.engine.cpu_kv_pool import KvNeed, choose_pool, memory
+from engine_probe.engine.geometry import GIB, geometry
+from engine_probe.engine.host_memory import available_bytes
+from engine_probe.errors import UnavailableError
+
+LEAST = KvNeed(requests=1, tokens=1)
+BUSY_SHARE = 0.5  # of the cores, by the load average of the last minute
+
+
+def check_platform() -> list[Check]:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = f"{platform.system()} {platform.machine()}, {cores()} cores, {memory / GIB:.1f} GiB memory"
+    if platform.system() != "Linux":
+        return [Check(PROBLEM, "machine", found, "vLLM runs on Linux; recordings can be read here all the same")]
+    return [Check(FINE, "machine", found), *check_memory(), *check_load()]
+
+
+def check_memory() -> list[Check]:
+    """Compare what is free with the weights of smollm2 and the KV pool that vLLM demands for it."""
+    free, shape = available_bytes(), geometry(smollm2.CONFIG)
+    weights = memory(int(shape.weights_bytes()))
+    try:
+        least, _ = choose_pool(shape, {}, LEAST, free)
+    except UnavailableError as error:
+        to_do = "end other processes that use it, or use --model tiny"
+        return [Check(WARNING, "free memory", f"{memory(free)}, too little for smollm2: {error}", to_do)]
+    found = f"{memory(free)}; smollm2 takes {weights} for weights and {memory(least)} for KV, beside vLLM itself"
+    return [Check(FINE, "free memory", found)]
+
+
+def check_load() -> list[Check]:
+    """Say whether others compute here."""
+    load = os.getloadavg()[0]
+    found = f"{load:.1f} on {cores()} cores in the last minute"
+    if load > BUSY_SHARE * cores():
+        to_do = "engines start all the same; figures taken now are of a machine that is shared: wait for quiet"
+        return [Check(WARNING, "load average", found, to_do)]
+    return [Check(FINE, "load average", found)]
+
+
+def check_amx() -> list[Check]:
+    """Request AMX in this process, as processes that build an engine do. Only engines on the processor use it."""
+    if not cpu_build():
+        return []
+    if not has_amx():
+        return [Check(FINE, "AMX", "this processor has none, and engines need none")]
+    reason = request_amx()
+    if reason is not None:
+        to_do = "vLLM's CPU attention would die with SIGILL: use Linux 5.16 or newer, or a container that allows it"
+        return [Check(PROBLEM, "AMX", f"the kernel refuses it: {reason}", to_do)]
+    to_do = "before an eager LLM(...) of your own, call torch.cpu._init_amx(); engine_probe's commands need nothing"
+    return [Check(FINE, "AMX", "granted on request", to_do)]
+
+
+def check_multiprocessing() -> list[Check]:
+    """Say where an engine core lives that the user builds."""
+    if os.environ.get(MULTIPROCESSING) == "0":
+        return [Check(FINE, "engine core", f"in your own process ({MULTIPROCESSING}=0), where Probe(llm) reaches it")]
+    to_do = f"for Probe(llm), set {MULTIPROCESSING}=0 before vllm is imported; engine_probe's commands need nothing"
+    return [Check(NOTE, "engine core", "in a process of its own, vLLM's default", to_do)]
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
