@@ -61,7 +61,7 @@ class Starting(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """An engine that has started: its phases in the order of their beginnings, and the seconds of all together."""
+    """An engine that has started: its phases in the order in which they began last, and the seconds of all together."""
 
     phases: tuple[Phase, ...]
     seconds: float
@@ -99,7 +99,7 @@ class StartPhases:
         if name == self._name:
             return
         self._seconds[self._name] += now - self._since
-        self._seconds.setdefault(name, 0.0)
+        self._seconds[name] = self._seconds.pop(name, 0.0)  # in the order in which they began last
         self._name, self._since, self._share = name, now, None
 
     def read(self, text: str, now: float) -> None:

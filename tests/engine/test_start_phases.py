@@ -117,6 +117,13 @@ def test_a_second_rank_that_loads_its_weights_later_is_counted_on() -> None:
     assert phases.starting(4).finished == (Phase("importing vLLM", 0), Phase("loading weights", 2))
 
 
+def test_a_phase_that_begins_again_moves_behind_those_it_comes_after() -> None:
+    phases = StartPhases(now=0)
+    for second, name in enumerate(["converting smollm2 (once)", "importing vLLM", "loading weights"], start=2):
+        phases.enter(name, second)
+    assert phases.starting(9).finished == (Phase("converting smollm2 (once)", 1), Phase("importing vLLM", 3))
+
+
 def test_each_phase_is_told_once_when_it_has_ended_and_short_ones_never() -> None:
     finished = FinishedPhases()
     told = []
