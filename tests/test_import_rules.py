@@ -101,6 +101,8 @@ def test_kernels_bench_runs_alone() -> None:
     [
         "import engine_probe",
         "from engine_probe.cli import cli; cli(['--help'], 'x', standalone_mode=False)",
+        "from engine_probe.cli import cli; cli(['profile', '--help'], 'x', standalone_mode=False)",
+        "from engine_probe.cli import cli; cli(['sweep', '--help'], 'x', standalone_mode=False)",
         "import kernels_bench",
         "from kernels_bench.cli import command; command(['--help'], 'x', standalone_mode=False)",
     ],
