@@ -120,6 +120,8 @@ def command(
     sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
     check_fit(points(sweep))
     if dry_run:
+        from engine_probe.commands.dry_run import predict
+
         predict(sweep, like, address)
         return
     if address is None:
@@ -192,31 +194,6 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
         if warning := mixed_cards(fit):
             click.echo(warning, err=True)
         yield Fleet(cluster)
-
-
-def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
-    """Here with times; of a fleet's machines nothing here says how fast they are."""
-    from engine_probe.commands.console import output_console
-    from engine_probe.hardware import hardware_facts
-    from engine_probe.sweep.claim import check_claims
-    from engine_probe.sweep.dry_run import show_points
-    from engine_probe.sweep.fit import check_cards
-    from engine_probe.sweep.history import checked_folder, earlier
-    from engine_probe.sweep.plan import points
-    from engine_probe.sweep.plan_memory import check_plans
-    from engine_probe.sweep.ray_cluster import connected
-
-    console = output_console()
-    where = checked_folder(like) if like else Path("runs")
-    if address is not None:
-        with connected(address) as cluster:
-            check_claims((point.engine.spec for point in points(sweep)), cluster.nodes())
-        show_points(sweep, [], None, {}, console)
-        return
-    hardware = hardware_facts()
-    check_plans(points(sweep), hardware["host"]["memory_bytes"])
-    check_cards(points(sweep), hardware["gpus"])
-    show_points(sweep, earlier(where, hardware), where, hardware, console)
 
 
 def exit_code(rows: list[Row]) -> int:

@@ -1,0 +1,34 @@
+"""`engine_probe sweep --dry-run`: what a sweep would measure, and for how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine_probe.sweep.plan import SweepFile
+
+
+def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
+    """Show the points of a sweep: on this machine with times, on a fleet without, whose speed nothing here knows."""
+    from engine_probe.commands.console import output_console
+    from engine_probe.hardware import hardware_facts
+    from engine_probe.sweep.claim import check_claims
+    from engine_probe.sweep.dry_run import show_points
+    from engine_probe.sweep.fit import check_cards
+    from engine_probe.sweep.history import checked_folder, earlier
+    from engine_probe.sweep.plan import points
+    from engine_probe.sweep.plan_memory import check_plans
+    from engine_probe.sweep.ray_cluster import connected
+
+    console = output_console()
+    where = checked_folder(like) if like else Path("runs")
+    if address is not None:
+        with connected(address) as cluster:
+            check_claims((point.engine.spec for point in points(sweep)), cluster.nodes())
+        show_points(sweep, [], None, {}, console)
+        return
+    hardware = hardware_facts()
+    check_plans(points(sweep), hardware["host"]["memory_bytes"])
+    check_cards(points(sweep), hardware["gpus"])
+    show_points(sweep, earlier(where, hardware), where, hardware, console)
