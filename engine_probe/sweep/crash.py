@@ -16,6 +16,7 @@ FATAL = "Fatal Python error: "
 FRAME = re.compile(r'^ +File "(?P<file>.+)", line \d+ in (?P<function>.+)$', re.MULTILINE)
 THREAD = re.compile(r"^(?:Current thread|Thread) 0x", re.MULTILINE)
 PACKAGES = "site-packages/"
+SIGNALS = {"Illegal instruction": signal.SIGILL, "Bus error": signal.SIGBUS, "Segmentation fault": signal.SIGSEGV}
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -34,6 +35,21 @@ def running(log_text: str) -> str:
             file, function = next((frame for frame in frames if f"{PACKAGES}vllm/" in frame[0]), frames[0])
             return f"{file.rpartition(PACKAGES)[2]} {function}"
     return ""
+
+
+def worker_crash(log: Path) -> str:
+    """Return how a process that vLLM had started for the engine crashed, to be added to a sentence. Empty if none did.
+
+    The engine itself then only says that a worker is gone.
+    """
+    text = log.read_text(encoding="utf-8", errors="replace")
+    _, crashed, stacks = text.rpartition(FATAL)
+    if not crashed:
+        return ""
+    what, place = stacks.partition("\n")[0].strip(), running(text)
+    cause = likely_cause(SIGNALS[what]) if what in SIGNALS else ""
+    words = [f'a worker crashed ("{what}")' + (f" while running {place}" if place else ""), cause]
+    return f"; {', '.join(filter(None, words))}"
 
 
 def likely_cause(number: int) -> str:

@@ -13,6 +13,7 @@ from engine_probe.engine.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.follow import Watch
+from engine_probe.sweep.crash import worker_crash
 from engine_probe.sweep.engine_lifetime import EngineProcess, started
 from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
 from engine_probe.sweep.folders import set_aside
@@ -99,7 +100,7 @@ def run_engine(
                     case Failed(sentence, exit_code):
                         process.leave()
                         kind = InputError if exit_code == InputError.exit_code else UnavailableError
-                        raise kind(f"{sentence}; all the engine said is in {log}")
+                        raise kind(f"{sentence}{worker_crash(log)}; all the engine said is in {log}")
             raise process.ended(log)
     except EngineProbeError as error:
         assert task is not None

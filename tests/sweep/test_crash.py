@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.sweep import crash
-from engine_probe.sweep.crash import likely_cause, running
+from engine_probe.sweep.crash import likely_cause, running, worker_crash
 from engine_probe.sweep.engine_lifetime import ENGINE_ENVIRONMENT
 from engine_probe.sweep.last_words import engine_ended
 
@@ -87,6 +87,21 @@ def test_an_illegal_instruction_is_amx_only_where_there_is_amx(
 ) -> None:
     monkeypatch.setattr(crash, "has_amx", lambda: amx)
     assert word in likely_cause(signal.SIGILL)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (IN_AN_OPENMP_THREAD, '; a worker crashed ("Bus error") while running vllm/v1/core/block_pool.py get, likely '),
+        ("Fatal Python error: Aborted\n", '; a worker crashed ("Aborted")'),
+        ("RuntimeError: no crash\n", ""),
+    ],
+)
+def test_a_worker_that_crashed_is_added_to_what_the_engine_says(tmp_path: Path, text: str, words: str) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text(text)
+    assert worker_crash(log).startswith(words)
+    assert bool(worker_crash(log)) == bool(words)
 
 
 def test_an_exit_code_has_no_cause_here() -> None:
