@@ -62,11 +62,15 @@ class GroupedCommand(click.Command):
         """Add what is no parameter of this command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args if ctx.resilient_parsing else self.own_words(ctx, args))
+        if ctx.resilient_parsing:  # of a line that is being completed
+            return super().parse_args(ctx, args)
+        split = Split(self, ctx, args)
+        rest = super().parse_args(ctx, split.own)  # first, so that --help is answered whatever else is wrong
+        self.take_engine_words(ctx, split)
+        return rest
 
-    def own_words(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Check what is typed, and return the part of it that click reads."""
-        return Split(self, ctx, args).own
+    def take_engine_words(self, ctx: click.Context, split: Split) -> None:
+        """Use what is vLLM's; a command without an engine has none of it."""
 
 
 class EngineCommand(GroupedCommand):
@@ -78,19 +82,10 @@ class EngineCommand(GroupedCommand):
     def add_rows(self, sections: dict[str, list[tuple[str, str]]]) -> None:
         sections.setdefault(ENGINE, []).append(ANY_ARGUMENT)
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if ctx.resilient_parsing:
-            return super().parse_args(ctx, args)
-        split = Split(self, ctx, args)
-        rest = super().parse_args(ctx, split.own)  # first, so that --help is answered whatever stands beside it
+    def take_engine_words(self, ctx: click.Context, split: Split) -> None:
         from engine_probe.engine.arguments import parse_arguments
 
-        own = sorted(split.takes_value)
-        ctx.params["engine_arguments"] = parse_arguments(split.engine, str(ctx.info_name), own)
-        return rest
-
-    def own_words(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return args  # already split
+        ctx.params["engine_arguments"] = parse_arguments(split.engine, str(ctx.info_name), sorted(split.takes_value))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from engine_probe.engine.arguments import argument_names, dashed

@@ -46,6 +46,17 @@ def parsed(line: str, kind: type[GroupedCommand] = EngineCommand) -> dict[str, A
     return made.make_context("measure", line.split()).params
 
 
+def test_completion_offers_vllms_options_beside_its_own() -> None:
+    command = cli.get_command(click.Context(cli), "profile")
+    assert command is not None
+    context = command.make_context("profile", ["--max-num-seqs", "3"], resilient_parsing=True)
+    assert {item.value for item in command.shell_complete(context, "--max")} == {
+        "--max-concurrency",
+        "--max-model-len",
+        "--max-num-seqs",
+    }
+
+
 ENGINE = {"gpu_memory_utilization": 0.3, "enforce_eager": True}
 
 
