@@ -32,7 +32,10 @@ def test_what_validate_stored_is_carried(tmp_path: Path) -> None:
     path = tmp_path / "ceilings" / identity / "20261121T090000Z.json"
     path.parent.mkdir(parents=True)
     path.write_bytes(msgspec.json.encode(stored))
-    assert hardware.hardware_facts()["ceilings"][identity]["memory copy"]["value"] == 15e9
+    carried = hardware.hardware_facts()["ceilings"][identity]["memory copy"]
+    assert carried["value"] == 15e9
+    assert carried["verdict"] == "not known"
+    assert list(carried["doubts"]) == ["not known whether other programs used the machine"]
 
 
 def test_a_driver_that_does_not_answer_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

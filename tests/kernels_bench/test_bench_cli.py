@@ -162,8 +162,10 @@ NEEDED_BYTES = 3 << 30  # of which a quarter may be taken: half a GiB for copies
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # beside seven other programs each second of it takes five
 def test_everything_on_this_processor(tmp_path: Path) -> None:
-    """What others do on the machine may make a figure restless or slow, and neither is a verdict here. Where they
-    leave too little memory the suite must say INVALID with that reason; then, and only then, that is right."""
+    """Other programs may make a figure unstable or slow, or leave no time for it, and none of that is a verdict here.
+
+    Where they leave too little memory the suite must say INVALID with that reason; then, and only then, that is right.
+    """
     path = tmp_path / "report.json"
     command_line = [sys.executable, "-m", "kernels_bench", "--device", "cpu", "--quick", "--json", str(path)]
     free = host_free_bytes()
@@ -177,4 +179,6 @@ def test_everything_on_this_processor(tmp_path: Path) -> None:
     assert {result.verdict for result in report.results} - {INVALID} == {MEASURED, SKIPPED}
     assert "no pass mark known" in done.stdout
     seen = {result.test for result in report.results if result.figure or result.verdict == INVALID}
-    assert seen == {"memory", "gemm", "attention", "launch", "sustained"}
+    left_out = {result.test for result in report.results if result.skipped and result.skipped.out_of_time}
+    assert seen | left_out == {"memory", "gemm", "attention", "launch", "sustained"}
+    assert all(any(cut.startswith(test) for cut in report.measured_less) for test in left_out)
