@@ -34,9 +34,8 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     """Write the run or the sweep in FOLDER for other programs.
 
     Parquet and CSV hold every table without loss (in CSV lists become JSON, and text that a spreadsheet would run as a
-    formula follows a '). The vllm-bench kinds are the JSON that
-    `vllm bench serve --save-result` and `vllm bench throughput --output-json` save: their names and definitions, from
-    what happened in the engine.
+    formula follows a '). The vllm-bench kinds are the JSON that `vllm bench serve --save-result` and
+    `vllm bench throughput --output-json` save: their names and definitions, from what happened in the engine.
 
     Of a sweep: a table of its points with their settings and figures, and a folder of tables for each point; or one
     JSON for each point.
@@ -84,6 +83,7 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
 
 
 def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
+    from engine_probe.report.plain import plain
     from engine_probe.report.sweep_export import export_results, export_tables
     from engine_probe.report.swept import open_sweep
 
@@ -94,7 +94,7 @@ def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | 
     swept = open_sweep(folder)
     written = export_tables(swept, out, kind, say) if kind in TABLES else export_results(swept, out, result_of, say)
     for path in written:
-        click.echo(path)
+        click.echo(plain(path))
 
 
 def vllm_bench_result(run: Run, kind: str, detailed: bool, slo: Slo | None) -> dict[str, Any]:

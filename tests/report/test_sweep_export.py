@@ -49,6 +49,14 @@ def test_a_table_of_points_and_a_folder_of_tables_for_each(sweep: Path, tmp_path
     assert steps.num_rows == load(sweep / "points" / "p4").iterations.num_rows
 
 
+def test_a_name_from_the_file_moves_no_cursor(sweep: Path, tmp_path: Path) -> None:
+    document = json.loads((sweep / "sweep.json").read_text())
+    for row, word in zip(document["points"], ("a", "\x1b[2J", "c", "d"), strict=True):
+        row["point"] |= {"note": word}
+    (sweep / "sweep.json").write_text(json.dumps(document))
+    assert "\x1b" not in exported(sweep, "--out", str(tmp_path / "out")).output
+
+
 def test_the_json_of_vllm_bench_for_each_point(sweep: Path, tmp_path: Path) -> None:
     done = exported(sweep, "--to", "vllm-bench-serve", "--out", str(tmp_path / "out"), "--goodput", "ttft:5")
     assert done.exit_code == 0, done.output
