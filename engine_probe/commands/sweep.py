@@ -20,6 +20,7 @@ from engine_probe.hook.versions import check_version
 from engine_probe.report.plain import plain
 
 if TYPE_CHECKING:
+    from engine_probe.sweep.events import Event
     from engine_probe.sweep.plan import Point, SweepFile
     from engine_probe.sweep.result import Row
     from engine_probe.sweep.screen import Screen
@@ -88,6 +89,7 @@ def command(
     NAME is a shipped sweep [default: smoke], a TOML file (docs/sweep_files.md explains its keys), or the folder of an
     earlier sweep; with --resume it is what was asked there.
     """
+    from engine_probe.record.folder import COMPLETE
     from engine_probe.sweep.checks import check_requests
     from engine_probe.sweep.plan import points
     from engine_probe.sweep.read import read_sweep, shipped_names
@@ -139,7 +141,7 @@ def command(
                 click.echo(interrupted(results, bool(rows), resume is not None), err=True)
                 sys.exit(INTERRUPTED)
             finally:
-                if rows:
+                if any(row.status == COMPLETE for row in rows):
                     show(rows, results)
     sys.exit(exit_code(rows))
 
@@ -225,8 +227,9 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
             screen_for(ways, todo, folder, verbose) as screen,
             closing(run_sweep(sweep, folder, todo, force, ways)) as events,
         ):
+            told: set[str] = set()
             for event in events:
-                screen.show(event)
+                screen.show(told_once(event, told))
                 event = event.event if isinstance(event, Lane) else event
                 if isinstance(event, PointResult | Unmeasured | Unwatched | Scored):
                     rows.append(event)
@@ -234,6 +237,25 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
     finally:  # engines side by side end theirs in any order, and those of an interrupted sweep are shown, too
         order = {point.key: number for number, point in enumerate(todo)}
         rows.sort(key=lambda row: order[row.id])
+
+
+def told_once(event: Event, told: set[str]) -> Event:
+    """Return the event; where a point failed for a reason in `told`, without repeating all of it."""
+    import msgspec
+
+    from engine_probe.sweep.engine_failures import NOT_TRIED
+    from engine_probe.sweep.lanes import Lane
+    from engine_probe.sweep.result import FAILED, Unmeasured
+
+    if isinstance(event, Lane):
+        return Lane(event.number, told_once(event.event, told))
+    if not isinstance(event, Unmeasured) or event.status != FAILED:
+        return event
+    if event.reason in told:
+        short = f"{NOT_TRIED}as above" if event.reason.startswith(NOT_TRIED) else "failed, as above"
+        return msgspec.structs.replace(event, reason=short)
+    told.add(event.reason)
+    return event
 
 
 def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Screen:

@@ -5,6 +5,7 @@ Only what was asked is read from `sweep.json`; every figure is counted again in 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 RESULT_FILE = "sweep.json"
 LONGEST_NAME = 200
+MOST_NAMED = 8  # points in a sentence
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,16 @@ class SweptPoint:
         return point_html(self)
 
 
+def lost_points(names: Counter[str]) -> str:
+    """Name the points, each with how often it was lost, as the beginning of a sentence."""
+    if len(names) == 1:
+        ((name, count),) = names.items()
+        return f"{name} was not measured{f' ({count} times)' if count > 1 else ''}"
+    named = "; ".join(itertools.islice(names, MOST_NAMED))
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{named}{more} were not measured"
+
+
 @dataclass(frozen=True)
 class Swept:
     """A sweep: its points in the order they were asked in. In Jupyter it shows its curve and its table."""
@@ -111,12 +123,12 @@ class Swept:
 
     @property
     def unmeasured(self) -> list[str]:
-        """A sentence for each point that lacks the recording it should have; repeats that say the same are one."""
-        lost = Counter((point.name, point.reason) for point in self.points if not (point.anatomy or point.unwatched))
-        return [
-            f"{name} was not measured{f' ({count} times)' if count > 1 else ''}: {reason}"
-            for (name, reason), count in lost.items()
-        ]
+        """A sentence for each reason for which points lack the recording that they should have."""
+        lost: dict[str, Counter[str]] = {}
+        for point in self.points:
+            if not (point.anatomy or point.unwatched):
+                lost.setdefault(point.reason, Counter())[point.name] += 1
+        return [f"{lost_points(names)}: {reason}" for reason, names in lost.items()]
 
     @property
     def timed(self) -> list[Timed]:
