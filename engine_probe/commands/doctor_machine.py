@@ -47,7 +47,7 @@ def check_load() -> list[Check]:
     load = os.getloadavg()[0]
     found = f"{load:.1f} on {cores()} cores in the last minute"
     if load > BUSY_SHARE * cores():
-        to_do = "engines start all the same; figures taken now are of a machine that is shared: wait for quiet"
+        to_do = "engines start, but figures taken now include what others do: measure when it is quiet"
         return [Check(WARNING, "load average", found, to_do)]
     return [Check(FINE, "load average", found)]
 
