@@ -158,7 +158,7 @@ def test_a_machine_of_a_fleet_gets_the_text(file: Path, tmp_path: Path) -> None:
         (["--text", "{file}", "--window", "64", "--overlap", "64"], "--overlap is 64 and window 64"),
         (["--text", "{file}", "--window", "64", "--model", "mistral-7b"], "the weights of mistral-7b are dummies"),
         (["--text", "{file}", "--window", "64", "--max-model-len", "64"], "--window is 64 tokens, and max_model_len"),
-        (["--text", "{file}", "--window", "64", "--dtyp", "float32"], "did you mean dtype"),
+        (["--text", "{file}", "--window", "64", "--dtyp", "float32"], "did you mean --dtype"),
     ],
 )
 def test_the_command_refuses_before_anything_starts(file: Path, words: list[str], sentence: str) -> None:
