@@ -121,6 +121,8 @@ def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | N
         uuid = next(uuids)
         yield track(uuid, name, engine, unit)
         yield from rows(sum((counter(at, uuid, value) for at, value in points), ()), column)
+        if group is not None:  # or its last value would be drawn on through the time of other runs
+            yield from rows(counter("at", uuid, "none"), {"at": column["updated_at"][-1:], "none": np.zeros(1)})
 
 
 def lanes_needed(starts: Integers, ends: Integers) -> int:
