@@ -51,7 +51,7 @@ def test_a_point_is_called_by_what_it_pushes_the_engine_with(
 def test_a_rate_that_no_report_could_draw_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(RATES.replace("20.0", "inf"))
-    with pytest.raises(InputError, match="request_rate is inf, no load that can be asked"):
+    with pytest.raises(InputError, match="request_rate is inf: give a finite number"):
         points(read_sweep(str(file)))
     assert math.isinf(OpenLoop(math.inf).request_rate)
 
