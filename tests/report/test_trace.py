@@ -173,6 +173,8 @@ def test_the_points_of_a_sweep_are_groups_on_one_axis_of_time(tmp_path: Path) ->
             (name, a - 7_000 * MS, b - 7_000 * MS, d) for name, a, b, d in read.slices[f"2 requests at once/{track}"]
         ]
         assert moved == alone.slices[track]
+    ended = max(end for _, _, end, _ in read.slices["2 requests at once/engine: tiny/steps"])
+    assert read.counters["2 requests at once/engine: tiny/running"][-1] == (ended, 0), "nothing runs after its end"
 
 
 def test_every_moment_is_moved_and_no_duration() -> None:
