@@ -204,8 +204,8 @@ def main() -> None:
                     print(f"measure: {installer}, {cache} cache, run {number + 1} of {asked.runs}", flush=True)
                     set_ups.append(measured(installer, cache, caches, folder))
         sweep = sweep_seconds(folder / "sweep-caches", folder) if asked.sweep else None
-    asked.out.write_text(document(set_ups, sweep, load), encoding="utf-8")
-    print("\n".join(rows(set_ups)), f"\nmeasure: written to {asked.out}")
+        asked.out.write_text(document(set_ups, sweep, load), encoding="utf-8")
+        print("\n".join(rows(set_ups)), f"\nmeasure: written to {asked.out}; removing the clones", flush=True)
 
 
 if __name__ == "__main__":
