@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,8 @@ import msgspec
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.fleet_results import FleetReport
 from kernels_bench.results import FAIL, INVALID, Figure, Report, Struct
+
+MOST_BYTES = 256 << 20
 
 
 def check_writable(path: Path, option: str = "--json") -> None:
@@ -45,14 +49,56 @@ def read_report(path: Path) -> Report:
 def read_any(path: Path, option: str = "") -> Report | FleetReport:
     """Of one machine or of a fleet, which the first field tells."""
     try:
-        content = path.read_bytes()
-        if content.startswith(b'{"schema":"kernels_bench.fleet/'):
-            return msgspec.json.decode(content, type=FleetReport)
-        return msgspec.json.decode(content, type=Report)
+        content = read_regular(path)
+        fleet = content.startswith(b'{"schema":"kernels_bench.fleet/')
+        found = msgspec.json.decode(content, type=FleetReport) if fleet else msgspec.json.decode(content, type=Report)
+        for report in reports_of(found):
+            check_details(report)
+        return found
     except OSError as error:
         raise InputError(f"{option}{path} cannot be read: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of msgspec and of UTF-8 among them
         raise InputError(f"{option}{path} is no report of kernels_bench: {error}; make one with --json") from error
+
+
+def read_regular(path: Path) -> bytes:
+    """Read a file; raise `ValueError` for devices, pipes and what is too large, before any of it is read."""
+    # O_NONBLOCK: opening a pipe would otherwise wait for somebody who writes to it.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("a device or a pipe")
+        if found.st_size > MOST_BYTES:
+            raise ValueError(f"{found.st_size:,} bytes, more than {MOST_BYTES:,}")
+        return file.read(found.st_size)
+
+
+def reports_of(found: Report | FleetReport) -> list[Report]:
+    if isinstance(found, Report):
+        return [found]
+    return [node.report for node in found.nodes if node.report]
+
+
+def check_details(report: Report) -> None:
+    """Raise `ValueError` where a figure lacks a size or a shape that tables and pages need of it."""
+    for result in report.results:
+        figure = result.figure
+        if figure is None:
+            continue
+        name = f"{figure.test} {figure.name}"
+        if (figure.test, figure.name) == ("memory", "copy"):
+            check_counts(name, {"buffer_bytes": 0, **figure.detail}, ("buffer_bytes",))
+        if figure.test == "gemm" and figure.name.startswith("bf16 decode"):
+            check_counts(name, figure.detail, ("m",))
+        for trial in figure.trials:
+            check_counts(name, trial.at, ("m", "n", "k") if figure.test == "gemm" else ("bytes",))
+
+
+def check_counts(name: str, told: Mapping[str, object], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        value = told.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name} has {value!r} for {key}, expected a whole number")
 
 
 class Baseline:

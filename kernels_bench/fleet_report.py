@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from kernels_bench.fleet_results import FleetReport, Node
 from kernels_bench.overview import BAD, Line, columns, lines, worth_a_look
 from kernels_bench.report import STOPPED_EARLY, STYLES, output_console
 from kernels_bench.results import INVALID, WARN, Report, Verdict
+from kernels_bench.words import shown
 
 
 def show_fleet(fleet: FleetReport) -> None:
@@ -41,8 +41,8 @@ def table(nodes: Sequence[Node]) -> Table:
         made.add_column(title, justify="right", no_wrap=True)
     for line in found:
         cells = [cell(line, title) for title in columns(found)]
-        name = (escape(line.node),) if named else ()
-        made.add_row(*name, line.device, escape(line.model), coloured(line.verdict), *cells)
+        name = (shown(line.node),) if named else ()
+        made.add_row(*name, shown(line.device), shown(line.model), coloured(line.verdict), *cells)
     return made
 
 
@@ -53,7 +53,7 @@ def cell(line: Line, title: str) -> str:
 
 def show_worries(console: Console, worries: Iterable[tuple[Verdict, str, str]]) -> None:
     for verdict, where, text in worries:
-        console.print(f"  {coloured(verdict)} {escape(where)}: {escape(text)}")
+        console.print(f"  {coloured(verdict)} {shown(where)}: {shown(text)}")
 
 
 def fleet_worries(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:

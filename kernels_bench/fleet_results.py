@@ -9,7 +9,7 @@ import msgspec
 
 from kernels_bench.outliers import outliers
 from kernels_bench.report import INTERRUPTED, all_verdicts, exit_code
-from kernels_bench.results import INVALID, WARN, Finding, Report, Result, Struct, Verdict
+from kernels_bench.results import INVALID, WARN, Finding, NotNegative, Report, Result, Struct, Verdict
 from kernels_bench.verdicts import worst_of
 
 
@@ -31,9 +31,9 @@ class FleetReport(Struct, frozen=True):
 
     schema: Literal["kernels_bench.fleet/1"]
     started: str  # UTC
-    seconds: float
+    seconds: NotNegative
     command: tuple[str, ...]
-    tolerance: float
+    tolerance: NotNegative
     nodes: tuple[Node, ...]
     findings: tuple[Finding, ...] = ()
     stopped: bool = False  # by Ctrl-C, before the end

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from kernels_bench.results import (
@@ -27,7 +26,7 @@ from kernels_bench.results import (
     Verdict,
 )
 from kernels_bench.verdicts import NO_MARK
-from kernels_bench.words import quantity
+from kernels_bench.words import quantity, shown
 
 STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", SKIPPED: "dim", MEASURED: "cyan"}
 PIPE_WIDTH = 160
@@ -43,12 +42,12 @@ POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
 def show(report: Report) -> None:
     console = output_console()
     for part in report.devices:
-        console.print(f"\n[bold]{escape(_title(part.device))}[/]")
+        console.print(f"\n[bold]{shown(_title(part.device))}[/]")
         console.print(_table([result for result in report.results if result.device == part.device.target]))
         if part.curve:
-            console.print(f"  sustained: {escape(curve(part.curve))}")
+            console.print(f"  sustained: {shown(curve(part.curve))}")
         for finding in part.findings:
-            console.print(f"  {_coloured(finding.verdict)} {escape(finding.text)}")
+            console.print(f"  {_coloured(finding.verdict)} {shown(finding.text)}")
     targets = {part.device.target for part in report.devices}
     if between := [result for result in report.results if result.device not in targets]:
         console.print("\n[bold]between the cards[/]")
@@ -63,11 +62,11 @@ def show_between(console: Console, results: list[Result], ways: dict[str, str]) 
         console.print(_table(results, with_device=True))
         return
     if len(kinds := set(ways.values())) == 1:
-        console.print(f"  the way of every pair: {kinds.pop()}")
+        console.print(f"  the way of every pair: {shown(kinds.pop())}")
     elif kinds:
-        console.print(_square("way", ways))
+        console.print(_square("way", {pair: shown(way) for pair, way in ways.items()}))
     for name in dict.fromkeys(result.name for result in told):
-        console.print(_square(f"p2p {name}", {each.device: _value(each) for each in told if each.name == name}))
+        console.print(_square(shown(f"p2p {name}"), {each.device: _value(each) for each in told if each.name == name}))
     rest = [result for result in results if result not in told or result.verdict not in (PASS, MEASURED)]
     if rest:
         console.print(_table(rest, with_device=True))
@@ -99,7 +98,7 @@ def summary(report: Report) -> str:
     if report.stopped:
         lines.append(STOPPED_EARLY)
     if report.measured_less:
-        lines.append(f"[{STYLES[WARN]}]measured less[/], to end in time: {escape('; '.join(report.measured_less))}")
+        lines.append(f"[{STYLES[WARN]}]measured less[/], to end in time: {shown('; '.join(report.measured_less))}")
     if doubtful := [result for result in report.results if result.doubts]:
         figures = sum(1 for result in report.results if result.figure)
         lines.append(f"[{STYLES[WARN]}]doubtful[/]: {len(doubtful)} of {figures} figures; {AGAIN}")
@@ -142,8 +141,8 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
     table.add_column("verdict", no_wrap=True)
     table.add_column("because", overflow="fold")
     for result in results:
-        cells = [result.test, escape(shape_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
-        table.add_row(*([result.device] if with_device else []), *cells, escape(because(result)))
+        cells = [shown(result.test), shown(shape_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
+        table.add_row(*([shown(result.device)] if with_device else []), *cells, shown(because(result)))
     return table
 
 
@@ -153,9 +152,9 @@ def _square(title: str, cells: dict[str, str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column(title, no_wrap=True)
     for end in ends:
-        table.add_column(f"→{end}", justify="right")
+        table.add_column(shown(f"→{end}"), justify="right")
     for one in ends:
-        table.add_row(one, *(cells.get(f"{one}→{other}", "") for other in ends))
+        table.add_row(shown(one), *(cells.get(f"{one}→{other}", "") for other in ends))
     return table
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 STOPPED = "stopped by Ctrl-C"
 
 Unit = Literal["B/s", "FLOP/s", "OP/s", "ns"]
+
+# What a file may hold: sums and ratios of such numbers stay finite.
+Amount = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Verdict(StrEnum):
@@ -32,13 +38,15 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Samples(Struct, frozen=True):
     """Every sample of one measurement, in rounds. A sample is the time of one call."""
 
-    rounds_ns: tuple[tuple[float, ...], ...]
-    calls_per_sample: int  # more than one where a single call is too short to be timed alone
-    warm_up_calls: int
+    rounds_ns: Annotated[
+        tuple[Annotated[tuple[NotNegative, ...], msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)
+    ]
+    calls_per_sample: Count  # more than one where a single call is too short to be timed alone
+    warm_up_calls: Count
     settled: bool  # whether the clock came to rest during the warm-up
     stable: bool  # whether the last rounds agree
-    median_ns: float
-    iqr_ns: float  # between the quartiles of the same samples as the median
+    median_ns: Amount
+    iqr_ns: NotNegative  # between the quartiles of the same samples as the median
     shortened: bool = False  # there was no time for as many rounds as tell whether it is stable
 
     @property
@@ -56,15 +64,15 @@ class Check(Struct, frozen=True):
 
     passed: bool
     against: str
-    compared: int  # values compared
+    compared: Count  # values compared
     worst: float  # the largest error, in units of the error that rounding may cause at that place
 
 
 class Trial(Struct, frozen=True):
     """One short measurement beside a figure: another size, another shape."""
 
-    at: dict[str, int]  # {"bytes": …} or {"m": …, "n": …, "k": …}
-    value: float  # in the figure's unit
+    at: dict[str, Count]  # {"bytes": …} or {"m": …, "n": …, "k": …}
+    value: Amount  # in the figure's unit
 
 
 class Figure(Struct, frozen=True):
@@ -73,11 +81,11 @@ class Figure(Struct, frozen=True):
     test: str
     name: str
     unit: Unit
-    value: float
-    work: int  # bytes or operations in one call; 0 where the figure is a time
+    value: Amount
+    work: Count  # bytes or operations in one call; 0 where the figure is a time
     samples: Samples
     check: Check | None = None
-    detail: dict[str, str | int | float] = {}
+    detail: dict[str, str | Whole | float] = {}
     trials: tuple[Trial, ...] = ()
     measured_less: tuple[str, ...] = ()  # what the time budget left out of it, as "3 of 6 sizes"
 
@@ -95,14 +103,14 @@ class Skipped(Struct, frozen=True):
 class Reading(Struct, frozen=True):
     """One look at the card while it works; what it would not say is None."""
 
-    at_ns: int
-    sm_mhz: int | None = None
-    memory_mhz: int | None = None
-    power_mw: int | None = None
-    temperature_c: int | None = None
-    slowed_by: int | None = None  # NVML's bits
-    pcie_generation: int | None = None
-    pcie_width: int | None = None
+    at_ns: Whole
+    sm_mhz: Whole | None = None
+    memory_mhz: Whole | None = None
+    power_mw: Whole | None = None
+    temperature_c: Whole | None = None
+    slowed_by: Whole | None = None  # NVML's bits
+    pcie_generation: Whole | None = None
+    pcie_width: Whole | None = None
 
 
 class Health(Struct, frozen=True):
@@ -110,31 +118,31 @@ class Health(Struct, frozen=True):
 
     uuid: str | None = None
     driver: str | None = None
-    memory_bytes: int | None = None
-    used_bytes: int | None = None
-    busy_percent: int | None = None
+    memory_bytes: Whole | None = None
+    used_bytes: Whole | None = None
+    busy_percent: Whole | None = None
     processes: tuple[int, ...] | None = None  # of others
     sees_this_process: bool | None = None  # a container may hide it, or show it under another number
     mig: bool | None = None
     persistence: bool | None = None
     ecc: bool | None = None
-    ecc_corrected: int | None = None  # since the driver was loaded
-    ecc_uncorrected: int | None = None
-    rows_remapped_corrected: int | None = None
-    rows_remapped_uncorrected: int | None = None
+    ecc_corrected: Whole | None = None  # since the driver was loaded
+    ecc_uncorrected: Whole | None = None
+    rows_remapped_corrected: Whole | None = None
+    rows_remapped_uncorrected: Whole | None = None
     row_remap_pending: bool | None = None
     row_remap_failed: bool | None = None
-    pages_retired: int | None = None
+    pages_retired: Whole | None = None
     page_retirement_pending: bool | None = None
-    pcie_generation_max: int | None = None  # of the card in this slot
-    pcie_generation_card: int | None = None  # of the card in any slot
-    pcie_width_max: int | None = None
-    pcie_replays: int | None = None
-    nvlinks: int | None = None  # that the card answers for
-    nvlinks_up: int | None = None
-    nvlink_errors: int | None = None
-    power_limit_mw: int | None = None
-    power_default_mw: int | None = None
+    pcie_generation_max: Whole | None = None  # of the card in this slot
+    pcie_generation_card: Whole | None = None  # of the card in any slot
+    pcie_width_max: Whole | None = None
+    pcie_replays: Whole | None = None
+    nvlinks: Whole | None = None  # that the card answers for
+    nvlinks_up: Whole | None = None
+    nvlink_errors: Whole | None = None
+    power_limit_mw: Whole | None = None
+    power_default_mw: Whole | None = None
 
 
 class Finding(Struct, frozen=True):
@@ -172,9 +180,9 @@ class Device(Struct, frozen=True):
     target: str  # torch's name for it: cpu, cuda:0
     name: str
     identity: str  # the same for the same device in every run
-    memory_bytes: int
-    cache_bytes: int  # the last level's
-    cores: int  # the processor's cores, the card's multiprocessors
+    memory_bytes: Count
+    cache_bytes: Count  # the last level's
+    cores: Count  # the processor's cores, the card's multiprocessors
     capability: str | None = None  # CUDA's compute capability
 
     @property
@@ -195,10 +203,10 @@ class Report(Struct, frozen=True):
 
     schema: Literal["kernels_bench/1"]
     started: str  # UTC
-    seconds: float
+    seconds: NotNegative
     command: tuple[str, ...]
     quick: bool
-    tolerance: float
+    tolerance: NotNegative
     versions: dict[str, str]
     devices: tuple[DeviceReport, ...]
     results: tuple[Result, ...]

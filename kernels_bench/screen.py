@@ -5,10 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 
 from kernels_bench.results import Figure, Skipped
-from kernels_bench.words import quantity
+from kernels_bench.words import quantity, shown
 
 
 class Screen:
@@ -34,8 +33,8 @@ class Screen:
 
     def doing(self, text: str) -> None:
         if self._status:
-            self._status.update(escape(text))
+            self._status.update(shown(text))
 
     def found(self, finding: Figure | Skipped) -> None:
         value = quantity(finding.value, finding.unit) if isinstance(finding, Figure) else finding.reason
-        self._console.print(f"  {escape(finding.name)}: {escape(value)}")
+        self._console.print(f"  {shown(finding.name)}: {shown(value)}")

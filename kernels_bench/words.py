@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
 STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 RATES = {"B/s": "B/s", "FLOP/s": "FLOPS", "OP/s": "OPS"}
 TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+
+
+def shown(text: str) -> str:
+    """Return a name from outside as text for a terminal: no markup, and control characters spelled out."""
+    spelled = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return escape(spelled)
 
 
 def quantity(value: float, unit: str) -> str:

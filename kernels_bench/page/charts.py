@@ -152,7 +152,10 @@ def over_time(found: Figure) -> Iterator[tuple[float, float, str]]:
     seconds = 0.0
     for times in found.samples.rounds_ns:
         seconds += sum(times) / 1e9
-        rate = found.work / sorted(times)[len(times) // 2] * 1e9
+        middle = sorted(times)[len(times) // 2]
+        if middle == 0:
+            continue
+        rate = found.work / middle * 1e9
         yield seconds, rate / 1e12, quantity(rate, found.unit)
 
 
