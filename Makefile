@@ -13,7 +13,7 @@ READY := .venv/.engine-probe-ready
 SETUP := pyproject.toml tools/environment.py $(wildcard tools/bootstrap/*.py tools/locks/*.txt)
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(SWEEP_READY): $(SETUP)
 	@$(PYTHON) tools/environment.py $(NAMED)
@@ -43,7 +43,7 @@ test-slow: $(READY) ## the slow matrices
 test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
 	@$(BIN)/python tools/versions.py $(ARGS)
 
-screenshot: runs/knee ## the README's pictures, from the sweep of make recordings (needs a Chromium)
+screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of make recordings (needs a Chromium)
 	@$(BIN)/python tools/screenshot.py $<
 
 terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes)
