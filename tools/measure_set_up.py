@@ -154,9 +154,8 @@ def output(command: list[str]) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def document(set_ups: Sequence[SetUp], sweep: tuple[float, float] | None, load: tuple[float, ...]) -> str:
+def document(set_ups: Sequence[SetUp], sweep: tuple[float, float] | None, load: tuple[float, ...], commit: str) -> str:
     host = cpu()
-    commit = output(["git", "rev-parse", "--short", "HEAD"])
     versions = [output([sys.executable, "-m", name, "--version"]).split(" from ")[0] for name in ("uv", "pip")]
     loads = ["/".join(f"{value:.1f}" for value in each) for each in (load, os.getloadavg())]
     lines = [
@@ -189,7 +188,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.runs < 1:
         parser.error("--runs is counted from 1")
-    load = os.getloadavg()
+    load, commit = os.getloadavg(), output(["git", "rev-parse", "--short", "HEAD"])
     set_ups = []
     with TemporaryDirectory(prefix="set-up-") as temporary:
         folder = Path(temporary)
@@ -204,7 +203,7 @@ def main() -> None:
                     print(f"measure: {installer}, {cache} cache, run {number + 1} of {asked.runs}", flush=True)
                     set_ups.append(measured(installer, cache, caches, folder))
         sweep = sweep_seconds(folder / "sweep-caches", folder) if asked.sweep else None
-        asked.out.write_text(document(set_ups, sweep, load), encoding="utf-8")
+        asked.out.write_text(document(set_ups, sweep, load, commit), encoding="utf-8")
         print("\n".join(rows(set_ups)), f"\nmeasure: written to {asked.out}; removing the clones", flush=True)
 
 
