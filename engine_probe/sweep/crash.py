@@ -14,6 +14,7 @@ from engine_probe.engine.amx import has_amx
 
 FATAL = "Fatal Python error: "
 FRAME = re.compile(r'^ +File "(?P<file>.+)", line \d+ in (?P<function>.+)$', re.MULTILINE)
+CURRENT = "Current thread 0x"
 THREAD = re.compile(r"^(?:Current thread|Thread) 0x", re.MULTILINE)
 PACKAGES = "site-packages/"
 SIGNALS = {"Illegal instruction": signal.SIGILL, "Bus error": signal.SIGBUS, "Segmentation fault": signal.SIGSEGV}
@@ -23,18 +24,25 @@ SHARED_MEMORY = Path("/dev/shm")
 def running(log_text: str) -> str:
     """Return the place in the code at the last crash, as `vllm/.../cpu_attn.py forward`. Empty if the log has none.
 
-    The innermost function of vLLM counts, because those within are torch's. Code that OpenMP runs in parallel has no
-    Python of its own, and then the stack of the thread that waits for it tells.
+    The innermost function of vLLM counts, because those within are torch's. A thread of OpenMP has no Python stack;
+    when one crashes, the thread that runs vLLM's code is the one that waits for it.
     """
     _, crashed, stacks = log_text.rpartition(FATAL)
-    if not crashed:
+    threads = [FRAME.findall(thread) for thread in THREAD.split(stacks)[1:]] if crashed else []
+    if not any(threads):
         return ""
-    for thread in THREAD.split(stacks)[1:]:
-        frames = [(match["file"], match["function"]) for match in FRAME.finditer(thread)]
-        if frames:
-            file, function = next((frame for frame in frames if f"{PACKAGES}vllm/" in frame[0]), frames[0])
-            return f"{file.rpartition(PACKAGES)[2]} {function}"
-    return ""
+    if threads[0] and CURRENT in stacks:
+        frames = threads[0]
+    else:
+        known = [thread for thread in threads if thread]
+        frames = next((thread for thread in known if of_vllm(thread)), known[-1])
+    file, function = of_vllm(frames) or frames[0]
+    return f"{file.rpartition(PACKAGES)[2]} {function}"
+
+
+def of_vllm(frames: list[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the innermost frame in vLLM's code. None if there is none."""
+    return next((frame for frame in frames if f"{PACKAGES}vllm/" in frame[0]), None)
 
 
 def worker_crash(log: Path) -> str:

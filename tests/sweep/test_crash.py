@@ -26,8 +26,8 @@ Extension modules: numpy._core
 """
 IN_AN_OPENMP_THREAD = """Fatal Python error: Bus error
 
-Current thread 0x00007f1 (most recent call first):
-  <no Python frame>
+Thread 0x00007f2 (most recent call first):
+  File "/opt/lib/python3.11/threading.py", line 331 in wait
 
 Thread 0x00007f0 (most recent call first):
   File "/opt/lib/python3.11/site-packages/vllm/v1/core/block_pool.py", line 12 in get
@@ -39,6 +39,7 @@ Thread 0x00007f0 (most recent call first):
     [
         (VLLM_CRASH, "vllm/v1/attention/backends/cpu_attn.py forward"),
         (IN_AN_OPENMP_THREAD, "vllm/v1/core/block_pool.py get"),
+        (IN_AN_OPENMP_THREAD.replace("vllm", "other"), "other/v1/core/block_pool.py get"),
         (IN_AN_OPENMP_THREAD + VLLM_CRASH, "vllm/v1/attention/backends/cpu_attn.py forward"),
         (
             'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "a.py", line 1 in go\n',
