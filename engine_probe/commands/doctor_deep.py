@@ -62,7 +62,8 @@ def measured(folder: Path) -> list[Check]:
                         checks.append(Check(FINE, "generation", found))
                         continue
                     case Started():
-                        checks.append(Check(FINE, "engine", f"{MODEL}: {', '.join(event.words)}"))
+                        phases = ", ".join(event.words[1:])
+                        checks.append(Check(FINE, "engine", f"{MODEL} started in {event.seconds:.0f} s: {phases}"))
                     case Began():
                         began = time.monotonic()
                 screen.show(event)
@@ -80,7 +81,9 @@ def opened(folder: Path) -> list[Check]:
     began = time.monotonic()
     try:
         run = load(folder)
-        found = f"{run.status}, {run.iterations.num_rows} iterations, opened in {time.monotonic() - began:.1f} s"
+        found = (
+            f"{run.status}, {run.iterations.num_rows} iterations, opened in {(time.monotonic() - began) * 1000:.0f} ms"
+        )
     except EngineProbeError as error:
         return [Check(PROBLEM, "recording", str(error), f"it is kept in {folder}")]
     if run.status != COMPLETE or not run.iterations.num_rows:
