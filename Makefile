@@ -40,6 +40,9 @@ test: $(READY) ## set up, then the everyday test suite
 test-slow: $(READY) ## the slow matrices
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-hostile: $(READY) ## mutated files of every kind through every command that reads them (ARGS="--inputs 5000 --seed 1")
+	@$(BIN)/python -m tests.hostile $(ARGS)
+
 test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
 	@$(BIN)/python tools/versions.py $(ARGS)
 
@@ -73,4 +76,4 @@ measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-versions docs lint types wheel lock measure-set-up clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-hostile test-versions docs lint types wheel lock measure-set-up clean

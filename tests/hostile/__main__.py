@@ -1,0 +1,73 @@
+"""`python -m tests.hostile`: attack engine_probe with mutated files, and write what held to docs/results/hostile.md."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shlex
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import Progress
+
+from tests.hostile.campaign import MORE_MEMORY, Outcome, campaign, jobs
+from tests.hostile.table import lines
+
+MOST_SHOWN = 40
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=5_000, help="mutated inputs [5000]")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same inputs [1]")
+    parser.add_argument("--only", default="", help="kinds of files whose name holds this, as `table`")
+    parser.add_argument(
+        "--limit", type=float, default=120.0, help="seconds for one input through all its commands [120]"
+    )
+    parser.add_argument("--write", type=Path, help="write the table to this file, as docs/results/hostile.md")
+    asked = parser.parse_args()
+    console = Console(stderr=True)
+    todo, began = jobs(asked.inputs, asked.seed, asked.only), monotonic()
+    with tempfile.TemporaryDirectory(prefix="engine_probe-hostile-") as place, Progress(console=console) as shown:
+        task = shown.add_task("mutated inputs", total=len(todo))
+
+        def tell(outcome: Outcome) -> None:
+            shown.advance(task)
+            for failure in outcome.failures:
+                shown.console.print(failure.line[:400], style="red", markup=False, highlight=False)
+
+        outcomes = campaign(todo, Path(place), limit_seconds=asked.limit, progress=tell)
+    outcomes.sort(key=lambda outcome: outcome.job.number)
+    page = "\n".join(page_of(outcomes, monotonic() - began))
+    print(page)
+    if asked.write:
+        asked.write.write_text(f"{page}\n")
+    return 1 if any(outcome.failures for outcome in outcomes) else 0
+
+
+def page_of(outcomes: list[Outcome], seconds: float) -> list[str]:
+    peak = max(outcome.peak_bytes for outcome in outcomes)
+    failures = [failure for outcome in outcomes for failure in outcome.failures]
+    command = shlex.join(["python", "-m", "tests.hostile", *sys.argv[1:]])
+    page = [
+        "# Files from elsewhere",
+        "",
+        f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}",
+        f"in {seconds:,.0f} s.",
+        "Each input is a whole file of one kind, mutated by chance from the seed, through every command that reads it.",
+        "A command may end with 0 to 3 and, where it refuses, one sentence; it may write below its output alone, and",
+        f"has {MORE_MEMORY >> 30} GiB of address space (most resident: {peak / 2**20:,.0f} MiB).",
+        "",
+        *lines(outcomes),
+    ]
+    if failures:
+        page += ["", "What went wrong:", "", *(f"- {failure.line[:300]}" for failure in failures[:MOST_SHOWN])]
+    return page
+
+
+if __name__ == "__main__":
+    sys.exit(main())

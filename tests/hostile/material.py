@@ -1,0 +1,357 @@
+"""The whole files that are mutated, and every command that reads each of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kernels_bench.results import Report
+from tests.hostile import mutations
+from tests.kernels_bench.whole_reports import box
+from tests.report.recorded import facts, ran, table, write_run, write_sweep
+
+Call = tuple[str, ...] | Callable[[Path], object]  # words for `engine_probe`, or a function of the sandbox
+
+RUN_COMMANDS: tuple[Call, ...] = (
+    ("report", "{in}/run", "--html", "{out}/page.html", "--json", "{out}/figures.json"),
+    ("compare", "{in}/run", "{in}/other", "--html", "{out}/page.html"),
+    ("trace", "{in}/run", "--out", "{out}/trace"),
+    ("export", "{in}/run", "--to", "csv", "--out", "{out}/csv"),
+    ("export", "{in}/run", "--to", "vllm-bench-serve", "--save-detailed", "--out", "{out}/serve.json"),
+)
+SWEEP_REPORT = ("report", "{in}/sweep", "--html", "{out}/page.html", "--json", "{out}/figures.json")
+
+
+def run_in_a_notebook(sandbox: Path) -> None:
+    from engine_probe import load
+
+    load(sandbox / "in" / "run")._repr_html_()
+
+
+def table_of_a_sweep(sandbox: Path) -> None:
+    from engine_probe import load_sweep
+
+    swept = load_sweep(sandbox / "in" / "sweep")
+    swept.to_pandas()
+    swept._repr_html_()
+
+
+def go_on(sandbox: Path) -> None:
+    from engine_probe.sweep.resumed import finished_rows, untried_ids
+
+    finished_rows(sandbox / "in" / "sweep")
+    untried_ids(sandbox / "in" / "sweep")
+
+
+def baseline(sandbox: Path) -> None:
+    from kernels_bench.files import Baseline, read_report
+
+    path = sandbox / "in" / "validate.json"
+    Baseline(read_report(path), path).check_covers("NVIDIA H200")
+
+
+def text_to_predict(sandbox: Path) -> None:
+    from engine_probe.quality.spec import Quality
+    from engine_probe.quality.text import read_text
+
+    read_text(Quality(str(sandbox / "in" / "text.txt"), window=16))
+
+
+def plan_of(kind: str, form: str, name: str) -> Call:
+    """Make every request of a file, with a tokenizer that counts letters."""
+
+    def plan(sandbox: Path) -> None:
+        from engine_probe.workload.arrivals import Burst, Replay
+        from engine_probe.workload.plan import check_fits, make_plan
+        from engine_probe.workload.spec import Workload
+
+        prompts = msgspec.convert({"kind": kind, "format": form, "path": str(sandbox / "in" / name)}, Any)
+        arrivals = Replay() if kind == "trace" else Burst()
+        workload = msgspec.convert({"prompts": prompts, "arrivals": msgspec.to_builtins(arrivals)}, Workload)
+        made = make_plan(workload, encode=lambda text: [len(word) for word in text.split()])
+        check_fits(made, 10_000)
+        assert made.sha256
+
+    plan.__name__ = f"requests of {form}"
+    return plan
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file, how it is mutated and what reads it."""
+
+    name: str
+    file: str  # in the sandbox's folder `in`
+    mutations: tuple[mutations.Mutation, ...]
+    commands: tuple[Call, ...]
+
+
+def targets() -> list[Target]:
+    runs = (*RUN_COMMANDS, run_in_a_notebook)
+    sweeps: tuple[Call, ...] = (
+        SWEEP_REPORT,
+        ("compare", "{in}/sweep", "{in}/sweep2"),
+        ("sweep", "{in}/sweep", "--dry-run"),
+        ("sweep", "{in}/sweep.toml", "--dry-run", "--like", "{in}/sweep"),
+        table_of_a_sweep,
+        go_on,
+    )
+    dry: tuple[Call, ...] = (("sweep", "{in}/sweep.toml", "--dry-run", "--like", "{in}"),)
+    text: tuple[Call, ...] = (
+        ("report", "{in}/text"),
+        ("compare", "{in}/text", "{in}/text2", "--html", "{out}/page.html"),
+    )
+    checked: tuple[Call, ...] = (("report", "{in}/validate.json", "--html", "{out}/page.html"), baseline)
+    scores = [("report", "{in}/sweep", "--score", "{in}/scores." + kind) for kind in ("csv", "json")]
+    money: tuple[Call, ...] = tuple(
+        ("report", "{in}/" + what, "--money", "{in}/prices.toml") for what in ("run", "sweep")
+    )
+    published: tuple[Call, ...] = ((*SWEEP_REPORT, "--reference", "{in}/published.toml"),)
+    found = [Target("run.json", "run/run.json", mutations.JSON, runs)]
+    for name in ("iterations", "requests", "preemptions", "telemetry"):
+        found.append(Target(f"table {name}", f"run/{name}.arrow", mutations.TABLE, runs))
+        cut = tuple(
+            tuple(word.replace("/run", "/cut") for word in call) for call in RUN_COMMANDS if isinstance(call, tuple)
+        )
+        found.append(Target(f"stream {name}", f"cut/{name}.arrows", mutations.STREAM, cut))
+    found += [
+        Target("stream workers", "run/workers-0.arrows", mutations.STREAM, runs),
+        Target("sweep.json", "sweep/sweep.json", mutations.JSON, sweeps),
+        Target("a point's run.json", "sweep/points/p2/run.json", mutations.JSON, sweeps),
+        Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,)),
+        Target("driven.json", "sweep/points/off/driven.json", mutations.JSON, (SWEEP_REPORT, table_of_a_sweep)),
+        Target("sweep file", "sweep.toml", mutations.TOML, dry),
+        Target("ceilings", "home/ceilings/cpu-1/a.json", mutations.JSON, dry),
+        Target("perplexity.json", "text/perplexity.json", mutations.JSON, text),
+        Target("text", "text.txt", mutations.BYTES, (text_to_predict,)),
+        Target("price list", "prices.toml", mutations.TOML, money),
+        Target("published figures", "published.toml", mutations.TOML, published),
+        Target("validate's report", "validate.json", mutations.JSON, checked),
+        Target("scores, CSV", "scores.csv", mutations.CSV, (scores[0],)),
+        Target("scores, JSON", "scores.json", mutations.JSON, (scores[1],)),
+        Target("trace, mooncake", "trace.jsonl", mutations.JSON_LINES, (plan_of("trace", "mooncake", "trace.jsonl"),)),
+        Target("trace, burstgpt", "trace.csv", mutations.CSV, (plan_of("trace", "burstgpt", "trace.csv"),)),
+        Target("data set, jsonl", "set.jsonl", mutations.JSON_LINES, (plan_of("dataset", "jsonl", "set.jsonl"),)),
+        Target("data set, ShareGPT", "share.json", mutations.JSON, (plan_of("dataset", "sharegpt", "share.json"),)),
+        Target("data set, Alpaca", "alpaca.json", mutations.JSON, (plan_of("dataset", "alpaca", "alpaca.json"),)),
+    ]
+    return found
+
+
+# ---- the whole files ------------------------------------------------------------------------------------
+
+
+def ceiling(value: float) -> dict[str, Any]:
+    about = {"stable": True, "quick": False, "measured": "2026-01-01T00:00:00+00:00", "detail": {}}
+    return {"value": value, "unit": "B/s", **about}
+
+
+def engine() -> dict[str, Any]:
+    """What `run.json` says, with everything that reports look into."""
+    known = {"memory read": ceiling(1e11), "gemm bf16 square": ceiling(1e12) | {"unit": "FLOP/s"}}
+    host = {"name": "processor", "cores": 2, "memory_bytes": 2**34}
+    gpu = {"name": "NVIDIA L4", "uuid": "GPU-1", "memory_bytes": 2**34}
+    workload = {"input_len": 48, "output_len": 40, "concurrency": 4}
+    hardware = {"host": host, "gpus": [gpu], "ceilings": {"cpu-1": known, "GPU-1": known}}
+    return facts() | {"hardware": hardware, "workload": workload}
+
+
+def telemetry(steps: int) -> Any:
+    rows = [
+        {"time_ns": number * 50_000_000, "device": device, "power_mw": 70_000, "energy_mj": number, "temperature_c": 50}
+        for number in range(steps)
+        for device in (None, 0)
+    ]
+    return table("telemetry", rows)
+
+
+def make(folder: Path) -> None:
+    """Write every file into `folder`."""
+    tables = ran(6) | {"telemetry": telemetry(10)}
+    tables["workers"] = table("workers", [{"iteration": step, "start_ns": step, "execute_ns": 5} for step in range(20)])
+    for name in ("run", "other"):
+        write_run(folder / name, tables, engine())
+    make_cut(folder / "cut", tables)
+    for name in ("sweep", "sweep2"):
+        make_sweep(folder / name)
+    make_texts(folder)
+    make_workloads(folder)
+    report = box(2)
+    (folder / "validate.json").write_bytes(msgspec.json.encode(report))
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+    (folder / "scores.csv").write_text(
+        "point,request_id,rouge,exact\n" + "".join(f"p{n},r0,0.{n},1\n" for n in (1, 2, 4))
+    )
+    (folder / "scores.json").write_text(json.dumps({"p1": {"r0": 0.5}, "p2": {"r0": 0.25, "r1": 1}, "p4": 0.75}))
+    place = folder / "home" / "ceilings" / "cpu-1"
+    place.mkdir(parents=True)
+    kept = {"schema": "kernels_bench.ceilings/1", "identity": "cpu-1", "device": "processor", "versions": {}}
+    (place / "a.json").write_text(json.dumps(kept | {"ceilings": {"memory read": ceiling(1e11)}}))
+
+
+def make_cut(folder: Path, tables: dict[str, Any]) -> None:
+    """A recording whose process is gone, in streams of three batches."""
+    write_run(folder, {}, engine())
+    document = json.loads((folder / "run.json").read_text())
+    for name in ("tables", "workers", "close", "failure"):
+        document.pop(name)
+    document |= {"status": "recording", "process": document["process"] | {"started": -1}}
+    (folder / "run.json").write_text(json.dumps(document))
+    for name in ("iterations", "requests", "preemptions", "telemetry"):
+        (folder / f"{name}.arrow").unlink()
+        rows = tables[name].combine_chunks()
+        write_stream(folder / f"{name}.arrows", rows)
+
+
+def write_stream(path: Path, rows: Any) -> None:
+    import pyarrow as pa
+
+    from engine_probe.record.closing import CHECKSUM_KEY, batch_checksum
+
+    with pa.ipc.new_stream(path, rows.schema) as sink:
+        for batch in rows.to_batches(max_chunksize=max(1, math.ceil(rows.num_rows / 3))):
+            sink.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
+
+
+def make_sweep(folder: Path) -> None:
+    write_sweep(folder, (1, 2, 4))
+    document = json.loads((folder / "sweep.json").read_text())
+    asked = document["points"][-1]["point"] | {"probe": False}
+    document["points"].append({"id": "off", "point": asked, "status": "complete", "reason": "ran without the probe"})
+    document["sweep"] = {
+        "question": "Where is the knee?",
+        "engine": {"model": "tiny", "arguments": {"block_size": 16}},
+        "workload": {"input_len": 48, "output_len": 40},
+        "axes": {"workload.concurrency": [1, 2, 4]},
+    }
+    (folder / "sweep.json").write_text(json.dumps(document))
+    (folder / "points" / "off").mkdir()
+    (folder / "points" / "off" / "driven.json").write_text(json.dumps({"started_ns": 1, "ended_ns": 10**9}))
+    for level in (1, 2, 4):
+        answers = {f"r{number}": number for number in range(level)}
+        (folder / "points" / f"p{level}" / "answers.json").write_text(json.dumps(answers))
+
+
+def make_texts(folder: Path) -> None:
+    precision = {"dtype": "bfloat16", "quantization": None, "kv_cache_dtype": "auto", "checkpoint": {}}
+    asked = {"text": "text.txt", "window": 16}
+    for name, shift in (("text", 0.0), ("text2", 0.1)):
+        (folder / name).mkdir()
+        measured = {
+            "model": "smollm2",
+            "vllm": "0.32.0",
+            "precision": precision,
+            "asked": asked,
+            "text_sha256": "a",
+            "windows_sha256": "b",
+            "window_nll": [30.0 + shift, 31.0, 29.5],
+            "window_tokens": [15, 15, 15],
+            "not_finite_tokens": 0,
+            "unused_tokens": 2,
+            "bos_added": True,
+            "seconds": 1.5,
+        }
+        (folder / name / "perplexity.json").write_text(json.dumps(measured))
+    (folder / "text.txt").write_text("A text of some words, several times. " * 20)
+
+
+def make_workloads(folder: Path) -> None:
+    lines = [{"timestamp": 100 * n, "input_length": 20, "output_length": 5, "hash_ids": [n]} for n in range(5)]
+    (folder / "trace.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = "".join(f"{n},ChatGPT,{20 + n},{5 + n},{25 + 2 * n},log\n" for n in range(5))
+    (folder / "trace.csv").write_text(f"Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n{rows}")
+    (folder / "set.jsonl").write_text("\n".join(json.dumps({"prompt": "a b", "output_tokens": 3}) for _ in range(4)))
+    said = [{"from": "human", "value": "one two"}, {"from": "gpt", "value": "three"}]
+    (folder / "share.json").write_text(json.dumps([{"id": "x", "conversations": said}] * 3))
+    alpaca = {"instruction": "Add", "input": "1 2", "output": "3"}
+    (folder / "alpaca.json").write_text(json.dumps([alpaca] * 3))
+    (folder / "sweep.toml").write_text(SWEEP)
+    (folder / "prices.toml").write_text(PRICES)
+    (folder / "published.toml").write_text(PUBLISHED)
+
+
+SWEEP = """\
+question = "Where is the knee?"
+repeats = 2
+interleave = false
+point_seconds = 60.0
+[engine]
+model = "tiny"
+[engine.arguments]
+block_size = 16
+num_gpu_blocks_override = 600
+max_model_len = 512
+gpu_memory_utilization = 0.5
+[workload]
+input_len = 48
+output_len = { kind = "uniform", low = 8, high = 40 }
+num_prompts = 64
+seed = 3
+arrivals = { kind = "ramp", start_rate = 1.0, end_rate = 20.0, burstiness = 0.5 }
+[axes]
+workload.concurrency = [1, 2, 4]
+engine.arguments.max_num_seqs = { from = 8, to = 32, factor = 2 }
+[stop]
+requests = 32
+[warm_up]
+requests = 2
+"""
+PRICES = """\
+currency = "EUR"
+source = "an offer"
+hours_per_month = 730.5
+[sold]
+per_million_output_tokens = 2.5
+[[fixed]]
+name = "server"
+price = 20000
+years = 4
+[[fixed]]
+name = "room"
+per_month = 100
+[power]
+per_kwh = 0.3
+overhead = 1.4
+host_watts = 200
+[users]
+request_every_s = 40
+[[options]]
+name = "rented"
+per_hour = 1.5
+recording = "sweep2"
+[[options]]
+name = "bought"
+per_month = 500
+requests_per_minute = 60
+source = "told"
+"""
+PUBLISHED = """\
+title = "A table"
+source = "somewhere, page 3"
+doubt = "one run"
+load_in = "requests at once"
+[setting]
+gpu = "L4"
+input_len = 48
+[[figures]]
+model = "tiny"
+what = "output_tokens_per_s"
+value = 500.0
+at = 2
+[[figures]]
+model = "tiny"
+what = "saturation_point"
+value = 3.5
+doubt = "read off a chart"
+[[precisions]]
+name = "fp8"
+perplexity = 7.5
+throughput = 1.4
+memory = 0.5
+"""

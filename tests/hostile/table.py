@@ -1,0 +1,36 @@
+"""What a campaign came to, as lines of Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tests.hostile.campaign import Outcome
+
+KINDS = {
+    "traceback": "tracebacks",
+    "signal": "crashes",
+    "hang": "hangs",
+    "memory": "out of memory",
+    "outside": "files outside",
+    "exit code": "other exit codes",
+    "words": "no single sentence",
+    "escape": "control characters",
+}
+
+
+def lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A row for each kind of file: inputs, commands, how they ended, what went wrong."""
+    yield f"| file | mutated inputs | commands | exit 0 | 1 | 2 | 3 | {' | '.join(KINDS.values())} |"
+    yield "|---|--:|--:|--:|--:|--:|--:|" + "--:|" * len(KINDS)
+    for name in dict.fromkeys(outcome.job.name for outcome in outcomes):
+        yield row(name, [outcome for outcome in outcomes if outcome.job.name == name])
+    yield row("**all**", outcomes)
+
+
+def row(name: str, outcomes: Sequence[Outcome]) -> str:
+    codes = sum((outcome.codes for outcome in outcomes), Counter[int]())
+    wrong = Counter(failure.kind for outcome in outcomes for failure in outcome.failures)
+    ended = [codes[code] for code in (0, 1, 2, 3)]
+    cells = [len(outcomes), codes.total(), *ended, *(wrong[kind] for kind in KINDS)]
+    return f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} |"
