@@ -167,8 +167,8 @@ class Fleet:
                 case Over() if stand.task is None:
                     return
                 case Over():
-                    stand.log = reserved(new_log(stand.log.parent))  # of the engine that the next task gets
-                    given = stand.task
+                    # The worker has the next task already; the engine that it starts for it gets a log of its own.
+                    stand.log = reserved(new_log(stand.log.parent))
                 case NeverBegan(sentence, exit_code):
                     assert stand.task is not None
                     raise NeverBeganError(sentence.replace(told.log, str(stand.log)), exit_code, stand.task)

@@ -30,7 +30,7 @@ SCRATCH = "engine_probe-post-"
 
 
 class Over(msgspec.Struct, frozen=True):
-    """This engine has ended; the next task gets a new one."""
+    """This engine has ended; a task that was given and not begun is the first one of a new engine."""
 
 
 class NeverBegan(msgspec.Struct, frozen=True):

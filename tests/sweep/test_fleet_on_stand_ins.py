@@ -255,6 +255,26 @@ def test_an_engine_that_dies_by_itself_is_a_row_and_the_next_point_gets_a_new_on
     assert len(logs) == 4
 
 
+@pytest.mark.parametrize("dying", ["1", "2", "3", "1 2", "2 3", "1 2 3 4"])
+def test_after_an_engine_s_death_every_other_point_is_measured_once(
+    sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None], tmp_path: Path, dying: str
+) -> None:
+    """Four points on one engine; its process dies within the points with these turns, not twice the same way."""
+    turns = tmp_path / "turns"
+    turns.touch()
+    engine(
+        f"turns = open({str(turns)!r}, 'r+'); turn = len(turns.read()) + 1; turns.write('x'); turns.close()\n"
+        f"    if str(turn) in {dying.split()!r}: os.kill(os.getpid(), 9 if turn % 2 else 11)"
+    )
+    told = list(events(msgspec.structs.replace(sweep, axes={"workload.concurrency": [1, 2, 3, 4]}), out, machines))
+    assert [event.number for event in of(Began, told)] == [0, 1, 2, 3]
+    rows = of(Unmeasured, told)
+    assert [row.point.workload.concurrency for row in rows] == [1, 2, 3, 4]
+    died = [str(turn) for turn, row in enumerate(rows, 1) if row.reason != "no figures"]
+    assert died == dying.split()
+    assert not of(Moved, told)
+
+
 def test_an_engine_that_never_begins_is_started_once(
     sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
