@@ -19,7 +19,8 @@ import msgspec
 
 from kernels_bench.doubts import UNKNOWN_LOAD, UNSTABLE, unknown_load
 from kernels_bench.errors import UnavailableError
-from kernels_bench.results import FAIL, INVALID, DeviceReport, Report, Result, Struct
+from kernels_bench.regular_file import read_regular
+from kernels_bench.results import FAIL, INVALID, Amount, DeviceReport, Report, Result, Struct, Unit
 from kernels_bench.words import quantity
 
 MOST_A_SECOND = 1000
@@ -32,8 +33,8 @@ Trust = Literal["trusted", "not known", "doubtful"]
 class Ceiling(Struct, frozen=True):
     """One figure and how far it can be trusted. Files of older versions have nothing after `detail`."""
 
-    value: float
-    unit: str
+    value: Amount
+    unit: Unit
     stable: bool
     quick: bool
     measured: str  # UTC
@@ -110,8 +111,8 @@ def read_ceilings(identity: str) -> dict[str, Ceiling]:
     known: dict[str, Ceiling] = {}
     for path in sorted((ceilings_folder() / identity).glob("*.json")):
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=Ceilings).ceilings
-        except msgspec.DecodeError:
+            found = msgspec.json.decode(read_regular(path), type=Ceilings).ceilings
+        except (OSError, ValueError, RecursionError):
             continue
         for name, ceiling in found.items():
             if name not in known or replaces(judged(ceiling), known[name]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import msgspec
 
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.fleet_results import FleetReport
+from kernels_bench.regular_file import read_regular
 from kernels_bench.results import FAIL, INVALID, Figure, Report, Struct
-
-MOST_BYTES = 256 << 20
 
 
 def check_writable(path: Path, option: str = "--json") -> None:
@@ -59,18 +57,6 @@ def read_any(path: Path, option: str = "") -> Report | FleetReport:
         raise InputError(f"{option}{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # of msgspec and of UTF-8 among them
         raise InputError(f"{option}{path} is no report of kernels_bench: {error}; make one with --json") from error
-
-
-def read_regular(path: Path) -> bytes:
-    """Read a file; raise `ValueError` for devices, pipes and what is too large, before any of it is read."""
-    # O_NONBLOCK: opening a pipe would otherwise wait for somebody who writes to it.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("a device or a pipe")
-        if found.st_size > MOST_BYTES:
-            raise ValueError(f"{found.st_size:,} bytes, more than {MOST_BYTES:,}")
-        return file.read(found.st_size)
 
 
 def reports_of(found: Report | FleetReport) -> list[Report]:

@@ -214,10 +214,32 @@ class Incomplete(Ended, kw_only=True):
     failure: str
 
 
+class Host(msgspec.Struct):
+    name: str = ""
+
+
+class Gpu(msgspec.Struct):
+    name: str = ""
+    uuid: str = ""
+
+
+class Ceiling(msgspec.Struct):
+    """As `kernels_bench` measured it; what it says of trust came later and may be missing."""
+
+    value: Annotated[float, msgspec.Meta(gt=0, le=1e30)]
+    unit: Literal["B/s", "FLOP/s", "OP/s", "ns"]
+    stable: bool
+    quick: bool
+    measured: str
+    spread: float | None = None
+    verdict: str | None = None
+    doubts: list[str] = []
+
+
 class Hardware(msgspec.Struct):
-    host: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    gpus: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-    ceilings: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    host: Host | msgspec.UnsetType | None = msgspec.UNSET
+    gpus: list[Gpu] | msgspec.UnsetType | None = msgspec.UNSET
+    ceilings: dict[str, dict[str, Ceiling]] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Beside(msgspec.Struct):

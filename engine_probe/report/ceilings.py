@@ -28,7 +28,7 @@ def ceilings(facts: dict[str, Any]) -> Html:
 
 def ceiling_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
     hardware = facts.get("hardware") or {}
-    names = {gpu["uuid"]: gpu["name"] for gpu in hardware.get("gpus") or []}
+    names = {gpu.get("uuid", ""): gpu.get("name", "") for gpu in hardware.get("gpus") or []}
     host = (hardware.get("host") or {}).get("name", "")
     for identity, known in (hardware.get("ceilings") or {}).items():
         device = names.get(identity) or (host if identity.startswith("cpu-") else identity)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from kernels_bench.processor import cpu
 from kernels_bench.results import Report
 from tests.hostile import mutations
 from tests.kernels_bench.whole_reports import box
@@ -127,7 +128,7 @@ def targets() -> list[Target]:
         Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,)),
         Target("driven.json", "sweep/points/off/driven.json", mutations.JSON, (SWEEP_REPORT, table_of_a_sweep)),
         Target("sweep file", "sweep.toml", mutations.TOML, dry),
-        Target("ceilings", "home/ceilings/cpu-1/a.json", mutations.JSON, dry),
+        Target("ceilings", f"home/ceilings/{cpu().identity}/a.json", mutations.JSON, dry),
         Target("perplexity.json", "text/perplexity.json", mutations.JSON, text),
         Target("text", "text.txt", mutations.BYTES, (text_to_predict,)),
         Target("price list", "prices.toml", mutations.TOML, money),
@@ -189,9 +190,9 @@ def make(folder: Path) -> None:
         "point,request_id,rouge,exact\n" + "".join(f"p{n},r0,0.{n},1\n" for n in (1, 2, 4))
     )
     (folder / "scores.json").write_text(json.dumps({"p1": {"r0": 0.5}, "p2": {"r0": 0.25, "r1": 1}, "p4": 0.75}))
-    place = folder / "home" / "ceilings" / "cpu-1"
+    place = folder / "home" / "ceilings" / cpu().identity
     place.mkdir(parents=True)
-    kept = {"schema": "kernels_bench.ceilings/1", "identity": "cpu-1", "device": "processor", "versions": {}}
+    kept = {"schema": "kernels_bench.ceilings/1", "identity": cpu().identity, "device": "processor", "versions": {}}
     (place / "a.json").write_text(json.dumps(kept | {"ceilings": {"memory read": ceiling(1e11)}}))
 
 

@@ -115,3 +115,26 @@ def test_scores_hold_only_what_can_be_used(tmp_path: Path, name: str, content: s
     (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match=sentence):
         read_scores(tmp_path / name, {"p": None})
+
+
+CEILING = {"value": 1e11, "unit": "B/s", "stable": True, "quick": False, "measured": "2026-01-01T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"value": "fast"}, r"Expected `float`, got `str` - at `\$\.hardware\.ceilings"),
+        ({"value": 0.0}, r"> 0"),
+        ({"value": -1.0}, r"> 0"),
+        ({"unit": "furlongs"}, "Invalid enum value 'furlongs'"),
+        ({"measured": 5}, "Expected `str`, got `int`"),
+        ({"doubts": "many"}, "Expected `array`"),
+    ],
+)
+def test_ceilings_of_other_types_are_refused(tmp_path: Path, wrong: dict[str, object], sentence: str) -> None:
+    hardware = {"ceilings": {"cpu-1": {"memory read": CEILING | wrong}}}
+    run = write_run(tmp_path / "run", ran(1))
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(document | {"hardware": hardware}))
+    with pytest.raises(InputError, match=sentence):
+        load(run)
