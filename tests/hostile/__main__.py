@@ -38,7 +38,7 @@ def main() -> int:
         def tell(outcome: Outcome) -> None:
             shown.advance(task)
             for failure in outcome.failures:
-                shown.console.print(failure.line[:400], style="red", markup=False, highlight=False)
+                shown.console.print(failure.line[:400], style="red", markup=False, highlight=False, soft_wrap=True)
 
         outcomes = campaign(todo, Path(place), limit_seconds=asked.limit, progress=tell)
     outcomes.sort(key=lambda outcome: outcome.job.number)

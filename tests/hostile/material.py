@@ -160,7 +160,41 @@ def engine() -> dict[str, Any]:
     gpu = {"name": "NVIDIA L4", "uuid": "GPU-1", "memory_bytes": 2**34}
     workload = {"input_len": 48, "output_len": 40, "concurrency": 4}
     hardware = {"host": host, "gpus": [gpu], "ceilings": {"cpu-1": known, "GPU-1": known}}
-    return facts() | {"hardware": hardware, "workload": workload}
+    outcome = {"started_ns": 1, "ended_ns": 10**9, "why": "answered", "steady": None}
+    told = {"hardware": hardware, "workload": workload, "outcome": outcome, "unread": []}
+    return facts() | told | {"memory": [memory()], "loaded": [loaded()], "telemetry": sampled()}
+
+
+def memory() -> dict[str, Any]:
+    gib = 2**30
+    parts = {"total": 16, "weights": 2, "kv_pool": 4, "activations": 1, "graphs": 0, "other": 1, "free": 8}
+    held = {"reserved": 14, "used": 8, "nvml_used": 8, "rss": 3}
+    sizes: dict[str, Any] = {f"{name}_bytes": size * gib for name, size in (parts | held).items()}
+    return {"rank": 0, "device": "cpu", "name": "processor", **sizes, "sources": {"total": "torch"}, "missing": {}}
+
+
+def loaded() -> dict[str, Any]:
+    """One layer of each kind of weights, experts and a window among them."""
+    part = {"parameters": 1000, "bytes": 2000, "products": 1000}
+    return {
+        "rank": 0,
+        "parameters": 5000,
+        "bytes": 10_000,
+        "tied_head": False,
+        "row_bytes": 64,
+        "unknown": [],
+        "parts": dict.fromkeys(("linear", "experts", "head", "embedding", "other"), part),
+        "beside_text": part | {"parameters": 0},
+        "experts": [{"held": 4, "all": 4, "per_token": 2, "parameters": 250, "bytes": 500}],
+        "attention": [{"layers": 2, "heads": 4, "kv_heads": 2, "head_size": 32, "window": 16, "kv_value_bytes": 2}],
+        "dtypes": {"bfloat16": 10_000},
+    }
+
+
+def sampled() -> dict[str, Any]:
+    device = {"device": 0, "name": "NVIDIA L4", "uuid": "GPU-1", "mig_instance": False}
+    counts = {"period_seconds": 0.05, "samples": 10, "missed_samples": 0, "cpu_ns": 1000}
+    return {**counts, "devices": [device], "notes": ["a note"], "failure": None}
 
 
 def telemetry(steps: int) -> Any:
