@@ -234,9 +234,10 @@ def work(pipe: Connection, whole: Path, place: Path) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MORE_MEMORY, used + MORE_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sandbox = Sandbox(place, whole)
-    while (job := pipe.recv()) is not None:
-        pipe.send(attack(job, sandbox))
+    sandbox, parent = Sandbox(place, whole), os.getppid()
+    while os.getppid() == parent:  # a killed parent leaves no worker behind
+        if pipe.poll(1.0):
+            pipe.send(attack(pipe.recv(), sandbox))
 
 
 # ---- in the parent --------------------------------------------------------------------------------------
