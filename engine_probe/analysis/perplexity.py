@@ -70,12 +70,12 @@ class PairedChange:
     @property
     def relative(self) -> float:
         """exp(mean difference) - 1 is the ratio of the two perplexities less one."""
-        return math.expm1(self.nats.mean)
+        return expm1(self.nats.mean)
 
     @property
     def interval(self) -> tuple[float, float] | None:
         ends = self.nats.interval
-        return None if ends is None else (math.expm1(ends[0]), math.expm1(ends[1]))
+        return None if ends is None else (expm1(ends[0]), expm1(ends[1]))
 
     def p(self, bound: float = 0.0) -> float | None:
         """Two-sided: the chance of a distance like this from `bound` (a share) if the truth were there."""
@@ -122,3 +122,7 @@ def per_token(sums: Array, tokens: Array) -> Estimate:
 def exp(nats: float) -> float:
     """Infinite where a float ends: a model of chance on a large vocabulary stays far below it."""
     return math.exp(nats) if nats < 700 else math.inf
+
+
+def expm1(nats: float) -> float:
+    return math.expm1(nats) if nats < 700 else math.inf

@@ -64,6 +64,10 @@ def read_measured(folder: Path) -> Measured:
     found = read_json_as(path, Measured)
     if not found.window_nll or len(found.window_nll) != len(found.window_tokens) or min(found.window_tokens) < 1:
         raise InputError(f"{path} is not what engine_probe writes: its windows do not go together")
+    if wrong := next((nll for nll in found.window_nll if nll is not None and nll < 0), None):
+        raise InputError(
+            f"{path} is not what engine_probe writes: window_nll holds {wrong:g}, and -ln p is never negative"
+        )
     return found
 
 

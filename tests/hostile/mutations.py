@@ -150,9 +150,19 @@ def change_values(document: Any, chance: Random) -> Any:
                 other, its = chance.choice(found)
                 if its in other if isinstance(other, dict) else its < len(other):
                     holder[key] = json.loads(json.dumps(other[its]))
+            case 3 | 4 | 5:
+                holder[key] = other_of_its_type(holder[key], chance)
             case _:
                 holder[key] = chance.choice(JUNK)
     return document
+
+
+def other_of_its_type(value: Any, chance: Random) -> Any:
+    """Return what passes a check of types, and perhaps no other."""
+    alike = [junk for junk in JUNK if type(junk) is type(value) and not str(junk).startswith(RAW)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        alike += [value + 1, value - 1, value * 1_000, -value, type(value)(2**40), type(value)(7)]
+    return chance.choice(alike or JUNK)
 
 
 def text_of(document: Any) -> str:

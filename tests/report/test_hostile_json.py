@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from recorded import ran, write_run, write_sweep
 
 from engine_probe import InputError, load, load_sweep
+from engine_probe.commands import compare
 from engine_probe.price_list import read_prices
 from engine_probe.quality.measured import read_measured
 from engine_probe.report.references import read_reference
@@ -138,3 +140,34 @@ def test_ceilings_of_other_types_are_refused(tmp_path: Path, wrong: dict[str, ob
     (run / "run.json").write_text(json.dumps(document | {"hardware": hardware}))
     with pytest.raises(InputError, match=sentence):
         load(run)
+
+
+def write_perplexity(folder: Path, *nll: float) -> Path:
+    folder.mkdir()
+    measured = {
+        "model": "m",
+        "vllm": "v",
+        "asked": {"text": "t", "window": 16},
+        "text_sha256": "a",
+        "windows_sha256": "b",
+        "precision": {"dtype": "bfloat16", "quantization": None, "kv_cache_dtype": "auto"},
+        "window_nll": nll,
+        "window_tokens": [1] * len(nll),
+        "not_finite_tokens": 0,
+        "unused_tokens": 0,
+        "bos_added": True,
+        "seconds": 1.0,
+    }
+    (folder / "perplexity.json").write_text(json.dumps(measured))
+    return folder
+
+
+def test_a_difference_beyond_what_a_float_holds_is_compared(tmp_path: Path) -> None:
+    one, other = write_perplexity(tmp_path / "one", 1.0, 2.0), write_perplexity(tmp_path / "other", 5e5, 9e5)
+    done = CliRunner().invoke(compare.command, [str(one), str(other)])
+    assert done.exit_code == 0, done.exception
+
+
+def test_a_probability_above_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="window_nll holds -1, and -ln p is never negative"):
+        read_measured(write_perplexity(tmp_path / "one", 1.0, -1.0))
