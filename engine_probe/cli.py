@@ -17,7 +17,7 @@ import click
 
 from engine_probe.commands.usage import usage_sentence
 from engine_probe.errors import INTERRUPTED, EngineProbeError, InputError
-from engine_probe.report.plain import plain
+from engine_probe.report.plain import plain, shortened
 
 # heading of `--help` -> name -> the one line about it. A command is the module of its name under
 # engine_probe.commands, imported when the command is called, so that `--help` stays quick.
@@ -114,5 +114,5 @@ def main() -> None:
     try:
         cli(prog_name="engine_probe")
     except EngineProbeError as error:
-        click.echo("\n".join(map(plain, f"engine_probe: {error}".splitlines())), err=True)
+        click.echo("\n".join(shortened(plain(line)) for line in f"engine_probe: {error}".splitlines()), err=True)
         sys.exit(error.exit_code)

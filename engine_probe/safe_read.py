@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import reprlib
 import stat
 import tomllib
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ MOST_NUMBER = 1e100  # sums and products of a few stay finite
 MOST_FIELD = 2**20  # characters of one field of a CSV file
 
 KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a folder"))
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 Kind = TypeVar("Kind")
@@ -139,6 +142,11 @@ def parse_json(text: str) -> Any:
     if SURROGATE.search(text) and not _is_text(value):
         raise ValueError("half of a surrogate pair, which is no character")
     return value
+
+
+def shown(value: object) -> str:
+    """Return a value as a sentence can hold it: what is long is cut."""
+    return _SHORT.repr(value)
 
 
 def reason(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.engine.startup import startup_error
 from engine_probe.errors import InputError, UnavailableError
+from engine_probe.safe_read import read_json
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -92,9 +92,10 @@ def max_context(name: str) -> int | None:
     else:
         folder = place_of(name) if name in EMBEDDED else Path(name).expanduser()
     try:
-        return geometry(json.loads((folder / "config.json").read_text(encoding="utf-8"))).max_context
-    except (InputError, KeyError, OSError, TypeError, ValueError):
+        longest = geometry(read_json(folder / "config.json")).max_context
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None  # not prepared yet, or of a kind that is vLLM's to know
+    return longest if isinstance(longest, int) and longest > 0 else None
 
 
 def _resolve(spec: EngineSpec, say: Callable[[str], None]) -> tuple[str, dict[str, object]]:

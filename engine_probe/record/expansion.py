@@ -15,9 +15,14 @@ FREE_BYTES = 64 * MIB
 NOT_COMPRESSED = -1  # in the place of a buffer's length
 
 
+def memory_bytes() -> int:
+    """Return the size of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def check_expansion(source: Any, size_bytes: int) -> None:
     """Raise `ValueError` where the record batches from here on take more memory than a recording of this size can."""
-    most = min(FREE_BYTES + MOST_TIMES * size_bytes, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    most = min(FREE_BYTES + MOST_TIMES * size_bytes, memory_bytes())
     total = 0
     for message in _whole_messages(source):
         if message.type == "schema":

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from engine_probe.errors import InputError
 from engine_probe.record.closing import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
-from engine_probe.record.expansion import check_expansion
+from engine_probe.record.expansion import check_expansion, memory_bytes
 from engine_probe.record.facts import what_is_wrong
 from engine_probe.record.folder import COMPLETE, RECORDING, RUN_FILE, process_started
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, TABLE_KEY, VERSION_KEY
@@ -78,7 +78,9 @@ def _read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
         return read_stream(folder / f"{table}{STREAM_SUFFIX}", table)
     path = folder / f"{table}{FILE_SUFFIX}"
     with _named_as_damaged(path):
-        if (regular_size(path), file_crc32(path)) != (told["bytes"], told["crc32"]):
+        if (size := regular_size(path)) > memory_bytes():
+            raise ValueError(f"it has {size:,} bytes, more than this machine's memory")
+        if size != told["bytes"] or file_crc32(path) != told["crc32"]:
             raise InputError(f"{path} is not the file that was recorded: size or checksum differ from {RUN_FILE}")
         rows = _read_closed(path, table)
     if rows.num_rows != told["rows"]:

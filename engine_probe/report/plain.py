@@ -8,9 +8,17 @@ if TYPE_CHECKING:
     from engine_probe.run import Run
 
 
+LONGEST_LINE = 1_000
+
+
 def plain(text: str) -> str:
     r"""Printable characters as they are, others by their escape: an ESC becomes the four characters \x1b."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def shortened(line: str) -> str:
+    """Leave out the middle of a line that would fill a screen: the end says what to do."""
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
 def model_name(run: Run) -> str:

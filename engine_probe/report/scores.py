@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.errors import InputError
-from engine_probe.safe_read import read_csv, read_json
+from engine_probe.safe_read import read_csv, read_json, shown
 
 POINT, REQUEST = "point", "request_id"
 Scores = dict[
@@ -29,7 +29,7 @@ def read_scores(path: Path, points: Mapping[str, object]) -> Scores:
         try:
             score = float(value)
         except (TypeError, ValueError, OverflowError):
-            raise InputError(f"--score {path}: {place}: {name} is {str(value)[:40]!r}, expected a number") from None
+            raise InputError(f"--score {path}: {place}: {name} is {shown(value)}, expected a number") from None
         if not math.isfinite(score):
             raise InputError(f"--score {path}: {place}: {name} is {score}, expected a finite number: leave it out")
         found.setdefault(name, {}).setdefault(point, {})[request] = score

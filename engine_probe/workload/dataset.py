@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.safe_read import MOST_DATA_BYTES, read_json, read_json_lines
+from engine_probe.safe_read import MOST_DATA_BYTES, read_json, read_json_lines, shown
 from engine_probe.schema_text import about
 from engine_probe.workload.lengths import MOST_TOKENS, Lengths, Positive
 from engine_probe.workload.prompts import Draft, Turn
@@ -103,7 +103,7 @@ def read_entries(dataset: Dataset) -> Iterator[list[Exchange]]:
 def line_exchange(entry: dict[str, Any], where: str) -> Exchange:
     tokens = entry.get("output_tokens")
     if tokens is not None and (type(tokens) is not int or not 1 <= tokens <= MOST_TOKENS):
-        raise InputError(f"{where}: output_tokens is {tokens!r}, expected an integer from 1 to {MOST_TOKENS:,}")
+        raise InputError(f"{where}: output_tokens is {shown(tokens)}, expected an integer from 1 to {MOST_TOKENS:,}")
     return Exchange(text(entry, "prompt", where), answer_tokens=tokens)
 
 
@@ -130,7 +130,7 @@ def sharegpt_exchanges(entry: dict[str, Any], where: str) -> list[Exchange]:
 def text(entry: dict[str, Any], key: str, where: str, otherwise: str | None = None) -> str:
     value = entry.get(key, otherwise)
     if not isinstance(value, str):
-        raise InputError(f"{where}: {key} is {value!r}, expected text")
+        raise InputError(f"{where}: {key} is {shown(value)}, expected text")
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.safe_read import MOST_DATA_BYTES, read_csv, read_json_lines
+from engine_probe.safe_read import MOST_DATA_BYTES, read_csv, read_json_lines, shown
 from engine_probe.schema_text import about
 from engine_probe.workload.lengths import MOST_TOKENS, Positive
 from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
@@ -125,21 +125,21 @@ def parsed(words: str, column: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{where}: {column} is {words[:40]!r}, expected a number")
+        raise InputError(f"{where}: {column} is {shown(words)}, expected a number")
     return value
 
 
 def number(entry: dict[str, Any], key: str, where: str) -> float:
     value = entry.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise InputError(f"{where}: {key} is {value!r}, expected a number")
+        raise InputError(f"{where}: {key} is {shown(value)}, expected a number")
     return value
 
 
 def whole(entry: dict[str, Any], key: str, where: str, least: int = 0) -> int:
     value = entry.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{where}: {key} is {value!r}, expected a whole number of at least {least}")
+        raise InputError(f"{where}: {key} is {shown(value)}, expected a whole number of at least {least}")
     if value > MOST_TOKENS:
         told = f"{value:,}" if value < 10**15 else f"{value:.3g}"
         raise InputError(f"{where}: {key} is {told} tokens, more than any model takes (at most {MOST_TOKENS:,})")
@@ -149,5 +149,5 @@ def whole(entry: dict[str, Any], key: str, where: str, least: int = 0) -> int:
 def hashes(entry: dict[str, Any], where: str) -> list[int]:
     found = entry.get("hash_ids", [])
     if not isinstance(found, list) or not all(isinstance(hash_id, int) for hash_id in found):
-        raise InputError(f"{where}: hash_ids is {found!r}, expected a list of integers")
+        raise InputError(f"{where}: hash_ids is {shown(found)}, expected a list of integers")
     return found

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from engine_probe.engine import build, cpu_kv_pool
-from engine_probe.engine.build import build_llm, check_model, llm_arguments
+from engine_probe.engine.build import build_llm, check_model, llm_arguments, max_context
 from engine_probe.engine.catalogue import catalogue_folder
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.startup import startup_error
@@ -222,3 +222,15 @@ def test_why_an_engine_did_not_start(error: Exception, kind: type[Exception], se
     assert type(found) is kind
     with pytest.raises(kind, match=sentence):
         raise found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 50_000, "[]", "{}", '{"model_type": "llama", "hidden_size": 8, "num_attention_heads": 0}', "\udcff"),
+        '{"model_type": "gpt2", "n_embd": 8, "n_head": 1, "n_layer": 1, "vocab_size": 8, "n_positions": "many"}',
+    ],
+)
+def test_a_configuration_that_says_nothing_of_its_context_is_vllm_s_to_judge(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert max_context(str(tmp_path)) is None

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--limit", type=float, default=120.0, help="seconds for one input through all its commands [120]"
     )
+    parser.add_argument("--workers", type=int, default=2, help="processes that attack side by side [2]")
     parser.add_argument("--write", type=Path, help="write the table to this file, as docs/results/hostile.md")
     asked = parser.parse_args()
     console = Console(stderr=True)
@@ -40,16 +41,16 @@ def main() -> int:
             for failure in outcome.failures:
                 shown.console.print(failure.line[:400], style="red", markup=False, highlight=False, soft_wrap=True)
 
-        outcomes = campaign(todo, Path(place), limit_seconds=asked.limit, progress=tell)
+        outcomes = campaign(todo, Path(place), asked.workers, asked.limit, progress=tell)
     outcomes.sort(key=lambda outcome: outcome.job.number)
-    page = "\n".join(page_of(outcomes, monotonic() - began))
+    page = "\n".join(page_of(outcomes, len(todo), monotonic() - began))
     print(page)
     if asked.write:
         asked.write.write_text(f"{page}\n")
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
-def page_of(outcomes: list[Outcome], seconds: float) -> list[str]:
+def page_of(outcomes: list[Outcome], asked: int, seconds: float) -> list[str]:
     peak = max(outcome.peak_bytes for outcome in outcomes)
     failures = [failure for outcome in outcomes for failure in outcome.failures]
     command = shlex.join(["python", "-m", "tests.hostile", *sys.argv[1:]])
@@ -57,7 +58,7 @@ def page_of(outcomes: list[Outcome], seconds: float) -> list[str]:
         "# Files from elsewhere",
         "",
         f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}",
-        f"in {seconds:,.0f} s.",
+        f"in {seconds:,.0f} s{'' if len(outcomes) == asked else f', stopped after {len(outcomes):,} of {asked:,} inputs'}.",
         "Each input is a whole file of one kind, mutated by chance from the seed, through every command that reads it.",
         "A command may end with 0 to 3 and, where it refuses, one sentence; it may write below its output alone, and",
         f"has {MORE_MEMORY >> 30} GiB of address space (most resident: {peak / 2**20:,.0f} MiB).",

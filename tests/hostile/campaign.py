@@ -145,11 +145,12 @@ def run_call(call: Call, place: Path) -> None:
     import click
 
     from engine_probe.errors import EngineProbeError
+    from engine_probe.report.plain import plain, shortened
 
     try:
         call(place)
     except EngineProbeError as error:
-        print(f"engine_probe: {error}", file=sys.stderr)
+        print(shortened(plain(f"engine_probe: {error}")), file=sys.stderr)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -318,6 +319,8 @@ def campaign(
                     told = signal.Signals(-code).name if lost == "signal" and code < 0 else f"over {limit_seconds:g} s"
                     finish(Outcome(job, "?", failures=[Failure(lost, job, "?", "one of its commands", told)]))
                     crew[number] = Worker(whole, folder / f"worker-{number}")
+    except KeyboardInterrupt:
+        pass  # what was attacked until now counts
     finally:
         for worker in crew:
             worker.end()

@@ -114,6 +114,9 @@ def targets() -> list[Target]:
         ("report", "{in}/" + what, "--money", "{in}/prices.toml") for what in ("run", "sweep")
     )
     published: tuple[Call, ...] = ((*SWEEP_REPORT, "--reference", "{in}/published.toml"),)
+    own: tuple[Call, ...] = (
+        ("sweep", "{in}/own.toml", "--dry-run", "--like", "{in}", "--set", "engine.model={in}/model"),
+    )
     found = [Target("run.json", "run/run.json", mutations.JSON, runs)]
     for name in ("iterations", "requests", "preemptions", "telemetry"):
         found.append(Target(f"table {name}", f"run/{name}.arrow", mutations.TABLE, runs))
@@ -128,6 +131,7 @@ def targets() -> list[Target]:
         Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,)),
         Target("driven.json", "sweep/points/off/driven.json", mutations.JSON, (SWEEP_REPORT, table_of_a_sweep)),
         Target("sweep file", "sweep.toml", mutations.TOML, dry),
+        Target("a model's config.json", "model/config.json", mutations.JSON, own),
         Target("ceilings", f"home/ceilings/{cpu().identity}/a.json", mutations.JSON, dry),
         Target("perplexity.json", "text/perplexity.json", mutations.JSON, text),
         Target("text", "text.txt", mutations.BYTES, (text_to_predict,)),
@@ -307,6 +311,9 @@ def make_workloads(folder: Path) -> None:
     alpaca = {"instruction": "Add", "input": "1 2", "output": "3"}
     (folder / "alpaca.json").write_text(json.dumps([alpaca] * 3))
     (folder / "sweep.toml").write_text(SWEEP)
+    (folder / "own.toml").write_text(SWEEP)
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text(json.dumps(CONFIG))
     (folder / "prices.toml").write_text(PRICES)
     (folder / "published.toml").write_text(PUBLISHED)
 
@@ -337,6 +344,17 @@ requests = 32
 [warm_up]
 requests = 2
 """
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 256,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 1024,
+    "torch_dtype": "bfloat16",
+}
 PRICES = """\
 currency = "EUR"
 source = "an offer"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -135,11 +136,15 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from places(value[key])
 
 
+def junk(chance: Random) -> Any:
+    return deepcopy(chance.choice(JUNK))
+
+
 def change_values(document: Any, chance: Random) -> Any:
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
         found = list(places(document))
         if not found:
-            return chance.choice(JUNK)
+            return junk(chance)
         holder, key = chance.choice(found)
         match chance.randrange(8):
             case 0:
@@ -153,16 +158,16 @@ def change_values(document: Any, chance: Random) -> Any:
             case 3 | 4 | 5:
                 holder[key] = other_of_its_type(holder[key], chance)
             case _:
-                holder[key] = chance.choice(JUNK)
+                holder[key] = junk(chance)
     return document
 
 
 def other_of_its_type(value: Any, chance: Random) -> Any:
     """Return what passes a check of types, and perhaps no other."""
-    alike = [junk for junk in JUNK if type(junk) is type(value) and not str(junk).startswith(RAW)]
+    alike = [each for each in deepcopy(JUNK) if type(each) is type(value) and not str(each).startswith(RAW)]
     if isinstance(value, int | float) and not isinstance(value, bool):
         alike += [value + 1, value - 1, value * 1_000, -value, type(value)(2**40), type(value)(7)]
-    return chance.choice(alike or JUNK)
+    return chance.choice(alike) if alike else junk(chance)
 
 
 def text_of(document: Any) -> str:

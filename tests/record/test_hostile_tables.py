@@ -150,3 +150,14 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_without_waiting(tmp_path: Path
         (folder / name).unlink()
         written(tmp_path / f"again {name}", iterations=9, requests=4)
         (tmp_path / f"again {name}" / "run.json").replace(folder / "run.json")
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A hole of a terabyte takes no place on a disk, and an hour to read."""
+    folder = written(tmp_path / "run", iterations=9, requests=4)
+    os.truncate(folder / "iterations.arrow", 2**40)
+    with pytest.raises(InputError, match=r"iterations\.arrow is damaged \(it has 1,099,511,627,776 bytes, more than"):
+        _ = load(folder).iterations
+    os.truncate(folder / "iterations.arrow", 2**30)
+    with pytest.raises(InputError, match=r"size or checksum differ"):
+        _ = load(folder).iterations

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from recorded import facts, ran, with_names, write_run
 
+from engine_probe import cli
 from engine_probe.commands import compare, export, profile, report, sweep
 from engine_probe.commands.places import Results
 
@@ -105,3 +106,16 @@ except OSError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "File too large\n", done.stderr
     assert sorted(run.iterdir()) == before
+
+
+def test_a_sentence_about_a_long_value_fits_a_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", ran(2))
+    (run / "run.json").write_text('{"schema_version": "' + "x" * 100_000 + '"}')
+    monkeypatch.setattr(sys, "argv", ["engine_probe", "report", str(run)])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    said = capsys.readouterr().err
+    assert len(said) < 1_100
+    assert said.endswith("if it is not damaged\n")
