@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import shlex
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes that attack side by side [2]")
     parser.add_argument("--write", type=Path, help="write the table to this file, as docs/results/hostile.md")
     asked = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # what was attacked until then is told
+        signal.signal(number, signal.default_int_handler)
     console = Console(stderr=True)
     todo, began = jobs(asked.inputs, asked.seed, asked.only), monotonic()
     with tempfile.TemporaryDirectory(prefix="engine_probe-hostile-") as place, Progress(console=console) as shown:
@@ -58,7 +61,7 @@ def page_of(outcomes: list[Outcome], asked: int, seconds: float) -> list[str]:
         "# Files from elsewhere",
         "",
         f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}",
-        f"in {seconds:,.0f} s{'' if len(outcomes) == asked else f', stopped after {len(outcomes):,} of {asked:,} inputs'}.",
+        f"in {seconds:,.0f} s, {len(outcomes):,} of {asked:,} inputs.",
         "Each input is a whole file of one kind, mutated by chance from the seed, through every command that reads it.",
         "A command may end with 0 to 3 and, where it refuses, one sentence; it may write below its output alone, and",
         f"has {MORE_MEMORY >> 30} GiB of address space (most resident: {peak / 2**20:,.0f} MiB).",

@@ -232,6 +232,7 @@ def attack(job: Job, sandbox: Sandbox) -> Outcome:
 
 def work(pipe: Connection, whole: Path, place: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MORE_MEMORY, used + MORE_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
