@@ -80,6 +80,7 @@ class Probe:
             audit = self._hook.close() if self._hook is not None else {}
         with reported_to(self._fail):
             tables = self._writer.close(keep_streams=self.failure is not None)
+            audit |= self._writer.misfits.told()
         self.failure = self.failure or "; ".join(audit.get("counter_audit", [])) or None
         with reported_to(self._fail):
             self.folder.finish(self.failure, tables=tables, workers=workers, close=audit, telemetry=sampled)

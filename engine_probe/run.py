@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.record.folder import COMPLETE, INCOMPLETE, RECORDING
-from engine_probe.record.reading import CUT, find_run, read_facts, read_table, read_workers, run_status
+from engine_probe.record.reading import CUT, find_run, read_facts, read_in_flight, read_table, read_workers, run_status
 from engine_probe.record.sound import without_lost_steps
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Run:
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        self.notes = [note for note in (_status_note(self), _telemetry_note(self)) if note]
+        self.notes = [note for note in (_status_note(self), _telemetry_note(self), _misfits_note(self)) if note]
 
     @property
     def finished(self) -> bool:
@@ -48,6 +48,11 @@ class Run:
         if unknown and self.status == COMPLETE:
             raise InputError(f"{self.folder}: requests name steps that iterations does not hold: it is damaged")
         return requests
+
+    @cached_property
+    def in_flight(self) -> pa.Table:
+        """Requests that had come and not left when the last rows were written: what a cut recording lacks rows of."""
+        return read_in_flight(self.folder, self.requests, self.facts)
 
     @cached_property
     def preemptions(self) -> pa.Table:
@@ -110,7 +115,7 @@ def _status_note(run: Run) -> str | None:
     if run.status == CUT:
         return (
             f"recovered: process {facts['process']['pid']} ended without closing this run; every row written "
-            "before that is here, requests then in flight have none"
+            "before that is here, requests then in flight have none (Run.in_flight names them)"
         )
     if run.status == INCOMPLETE:
         reason = (facts["failure"].strip() or "no reason kept").splitlines()[-1]
@@ -124,3 +129,11 @@ def _status_note(run: Run) -> str | None:
 def _telemetry_note(run: Run) -> str | None:
     failure: str | None = run.facts.get("telemetry", {}).get("failure")
     return f"telemetry ends early ({failure.strip().splitlines()[-1]})" if failure else None
+
+
+def _misfits_note(run: Run) -> str | None:
+    """Say what callers gave that no column could hold."""
+    close: dict[str, Any] = run.facts["close"] if run.status in (COMPLETE, INCOMPLETE) else {}
+    told = [f"{count:,} of {name} kept only in part" for name, count in close.get("values_kept_in_part", {}).items()]
+    told += [f"{count:,} rows of {name} left out" for name, count in close.get("rows_left_out", {}).items()]
+    return f"values beyond their columns: {', '.join(told)}" if told else None

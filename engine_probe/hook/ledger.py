@@ -6,6 +6,7 @@ iterations in which it does. Every token time follows from them and the iteratio
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns as now
 from typing import Any
@@ -44,7 +45,8 @@ class RequestLedger:
         self.deferred: Any = second if second is not None else scheduler.deferred_waiting
         self._queues = (scheduler.waiting, second if second is not None else scheduler.kv_holding_waiting)
         # Flows since the last note, and the levels of the last one.
-        self._arrived = self._preempted = self._left_running = self._left_waiting = 0
+        self._came: deque[str] = deque()  # arrived; other threads may add requests
+        self._preempted = self._left_running = self._left_waiting = 0
         self._noted = -1
         self.num_deferred = self.scheduled_tokens = 0
         self._live_tokens = 0
@@ -73,13 +75,21 @@ class RequestLedger:
             request_id = request.request_id
             # A further chunk of a streaming session comes under an id that is known already.
             if request_id not in self.tracks and request_id in self._scheduler.requests:
-                self.tracks[request_id] = RequestTrack(request, queued)
-                self._arrived += 1
-                self._marks.changed = True
+                self._arrive(request, queued)
             self._marks.own_ns += now() - after
         except Exception as error:
             self._on_failure(error)
         return result
+
+    def _arrive(self, request: Any, queued_ns: int | None) -> RequestTrack:
+        """Follow a request from now on; once, whichever thread sees it first."""
+        track = RequestTrack(request, queued_ns)
+        known = self.tracks.setdefault(request.request_id, track)
+        if known is track:
+            self._recorder.arrivals.append((request.request_id, queued_ns, request.num_prompt_tokens))
+            self._came.append(request.request_id)
+            self._marks.changed = True
+        return known
 
     def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         before = now()
@@ -159,10 +169,11 @@ class RequestLedger:
             output.scheduled_spec_decode_tokens,
             self._scheduler.running,
         )
+        self._marks.changed = False  # before anything is read: whoever adds a request meanwhile is seen next time
         new, resumed, prefilling, prefill, recomputed, cached = self._note_prefills(iteration, called, output)
         if self.idle or len(tokens) != len(running):
             self._note_idle(iteration, running, tokens)
-        flows = self._arrived, new, resumed, self._preempted, self._left_running, self._left_waiting
+        flows = self._count_arrived(), new, resumed, self._preempted, self._left_running, self._left_waiting
         speculative = sum(map(len, drafts.values())) if drafts else 0
         self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + cached
         if self.speculates:
@@ -174,8 +185,11 @@ class RequestLedger:
         pool = self._blocks.cached_free, self._blocks.shared
         prefills = prefilling, prefill, speculative, recomputed, cached
         self._recorder.changes.append((iteration, *flows, *prefills, *levels, *pool, self._live_tokens))
-        self._arrived = self._preempted = self._left_running = self._left_waiting = 0
-        self._marks.changed = self.speculates or bool(self.prefilling) or bool(self.idle)
+        self._preempted = self._left_running = self._left_waiting = 0
+        self._marks.changed |= self.speculates or bool(self.prefilling) or bool(self.idle)
+
+    def _count_arrived(self) -> int:
+        return len([self._came.popleft() for _ in range(len(self._came))])
 
     def _live_after(self, iteration: int) -> int:
         """Since the last note every iteration scheduled the same number of tokens."""
@@ -195,7 +209,8 @@ class RequestLedger:
             num_tokens = tokens.get(request_id, 0)
             if not num_tokens:
                 continue
-            track = self.tracks[request_id]
+            # Another thread may have added it, and not have come as far as to say so.
+            track = self.tracks.get(request_id) or self._arrive(self._scheduler.requests[request_id], None)
             # schedule() has already moved num_computed_tokens past this chunk.
             start = track.request.num_computed_tokens - num_tokens
             num_tokens -= len(drafts.get(request_id, ()))
@@ -298,6 +313,7 @@ class RequestLedger:
     def _adopt(self, request: Any) -> None:
         """A request that was there before the probe: what came before stays unknown."""
         track = self.tracks[request.request_id] = RequestTrack(request, None)
+        self._recorder.arrivals.append((request.request_id, None, request.num_prompt_tokens))
         if request.status.name != "RUNNING":
             return
         track.adopt()

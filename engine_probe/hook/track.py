@@ -71,6 +71,10 @@ class RequestTrack:
             return True
         self.cached_tokens = cached
         self.first_scheduled_ns = called
+        if self.queued_ns is not None and self.queued_ns > called:  # added by another thread within this step
+            self.queued_ns = None
+            if self.arrival_ns is not None and self.arrival_ns > called:
+                self.arrival_ns = None
         return False
 
     def close_run(self, last: int) -> bool:
@@ -152,8 +156,12 @@ def on_this_clock(arrival_time: float, queued_ns: int | None) -> int | None:
     """The arrival, which vLLM keeps in seconds of the wall clock, from how long ago that is now.
 
     Whoever sets the wall clock during a run does not move what arrives later. None where it would lie after the
-    request was queued: the clock was set in between, or is another machine's.
+    request was queued (the clock was set in between, or is another machine's) or before this clock began, and where
+    what the caller gave is no time.
     """
     now = monotonic_ns()
-    arrival_ns = now - (time_ns() - int(arrival_time * 1e9))
-    return arrival_ns if arrival_ns <= (now if queued_ns is None else queued_ns) else None
+    try:
+        arrival_ns = now - (time_ns() - int(arrival_time * 1e9))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return arrival_ns if 0 <= arrival_ns <= (now if queued_ns is None else queued_ns) else None

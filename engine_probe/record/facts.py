@@ -198,12 +198,20 @@ class Facts(msgspec.Struct, kw_only=True):
     telemetry: Telemetry | msgspec.UnsetType = msgspec.UNSET
 
 
+class Close(msgspec.Struct):
+    """What readers look into of what was found at the end; the rest is for people."""
+
+    requests_in_flight_at_close: int | msgspec.UnsetType = msgspec.UNSET
+    values_kept_in_part: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table.column
+    rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table
+
+
 class Ended(Facts, kw_only=True):
     """... and once somebody has closed it."""
 
     tables: dict[str, TableFacts]  # none where the streams were kept
     workers: Workers
-    close: dict[str, Any]
+    close: Close
 
 
 class Complete(Ended, kw_only=True):

@@ -5,6 +5,7 @@ Never a wrong table: what cannot be trusted is refused with a sentence, what is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from engine_probe.record.closing import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX
 from engine_probe.record.expansion import check_expansion, memory_bytes
 from engine_probe.record.facts import what_is_wrong
 from engine_probe.record.folder import COMPLETE, RECORDING, RUN_FILE, process_started
-from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, TABLE_KEY, VERSION_KEY
+from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, STREAMS, TABLE_KEY, VERSION_KEY
 from engine_probe.record.sound import impossible
 from engine_probe.safe_read import read_json, reason, regular_size
 
@@ -111,14 +112,32 @@ def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
     return _as_possible(rows, "workers", folder, facts)
 
 
+def read_in_flight(folder: Path, requests: pa.Table, facts: dict[str, Any]) -> pa.Table:
+    """Arrivals without a row in `requests`. A closed recording keeps only how many there were."""
+    path = folder / f"arrivals{STREAM_SUFFIX}"
+    if not path.exists() and facts["status"] != RECORDING and facts["close"].get("requests_in_flight_at_close") == 0:
+        return STREAMS["arrivals"].empty_table()
+    if not path.exists():
+        raise InputError(
+            f"{folder} does not tell who was in flight: {path.name} is kept only where a run was cut short"
+        )
+    came, left = read_stream(path, "arrivals"), Counter(requests["request_id"].to_pylist())
+    still = [True] * came.num_rows
+    for row, request_id in enumerate(came["request_id"].to_pylist()):
+        if left[request_id]:  # an id that was used again left as often as it came, but the last time
+            left[request_id] -= 1
+            still[row] = False
+    return came.filter(pa.array(still, pa.bool_()))
+
+
 def read_stream(path: Path, table: str) -> pa.Table:
     """The whole batches of a stream that may end anywhere, even within its first bytes."""
     with _named_as_damaged(path):
         regular_size(path)
         with path.open("rb") as file:
-            header = SCHEMAS[table].serialize().to_pybytes()  # what every stream of this table begins with
+            header = STREAMS[table].serialize().to_pybytes()  # what every stream of this table begins with
             if len(begin := file.read(len(header))) < len(header) and header.startswith(begin):
-                return SCHEMAS[table].empty_table()  # cut before the first message was whole
+                return STREAMS[table].empty_table()  # cut before the first message was whole
         with pa.memory_map(str(path)) as source:
             check_expansion(source, source.size())
             source.seek(0)
@@ -146,7 +165,7 @@ def _opened(source: Any, table: str, path: Path) -> pa.RecordBatchStreamReader:
     version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         raise InputError(f"{path} has schema version {version!r}, this engine_probe reads {SCHEMA_VERSION}")
-    if metadata.get(TABLE_KEY) != table.encode() or not stream.schema.equals(SCHEMAS[table]):
+    if metadata.get(TABLE_KEY) != table.encode() or not stream.schema.equals(STREAMS[table]):
         raise InputError(f"{path} holds other columns than the table {table}: the recording is damaged")
     return stream
 
@@ -157,7 +176,7 @@ def _as_known(found: pa.Table, table: str) -> pa.Table:
     for field in found.schema:
         if pa.types.is_list(field.type) and any(chunk.flatten().null_count for chunk in found[field.name].chunks):
             raise ValueError(f"a list in {field.name} holds a null")
-    return found.cast(SCHEMAS[table])
+    return found.cast(STREAMS[table])
 
 
 def _as_possible(rows: pa.Table, table: str, folder: Path, facts: dict[str, Any]) -> pa.Table:

@@ -53,9 +53,8 @@ class Recorder:
         self.taken = 0  # rows taken out, ever; written by the writer's thread
         self.changes: deque[tuple[int, ...]] = deque()  # (iteration, *FLOWS, *LEVELS), in order
         self.finished: deque[tuple[int, ...]] = deque()  # (iteration, requests its update finished), in order
-        self.requests: deque[tuple[Any, ...]] = deque()
-        self.preemptions: deque[tuple[Any, ...]] = deque()
-        self.telemetry: deque[tuple[Any, ...]] = deque()
+        # Rows as they will stand in the tables of the same names.
+        self.arrivals, self.requests, self.preemptions, self.telemetry = (deque[tuple[Any, ...]]() for _ in range(4))
 
     def take_iterations(self, most: int) -> npt.NDArray[np.int64]:
         """A copy of the oldest rows not taken yet, at most `most`, one row per iteration."""

@@ -69,9 +69,15 @@ _REQUESTS = (
         "arrival_ns",
         "i64?",
         "ns",
-        "when the caller handed it over (vLLM's wall-clock arrival, on this clock); null if that is after queued_ns",
+        "when the caller handed it over (vLLM's wall-clock arrival, on this clock); null if that is after queued_ns, "
+        "before this clock began, or no time",
     ),
-    ("queued_ns", "i64?", "ns", "when the scheduler took it; null if that was before the probe attached"),
+    (
+        "queued_ns",
+        "i64?",
+        "ns",
+        "when the scheduler took it; null if that was before the probe attached, or within the step that ran it first",
+    ),
     ("first_scheduled_ns", "i64?", "ns", "start of the first step that gave it tokens"),
     ("first_token_ns", "i64?", "ns", "end of the update that delivered its first token"),
     ("last_token_ns", "i64?", "ns", "end of the update that delivered its last token"),
@@ -82,7 +88,12 @@ _REQUESTS = (
     ("recomputed_tokens", "i32", "tokens", "tokens computed a second time after preemptions"),
     ("preemptions", "i32", "", "how often it was preempted"),
     ("peak_kv_blocks", "i32", "blocks", "most KV blocks it held when it was preempted or let go"),
-    ("priority", "i64", "", "vLLM's priority (0 without priority scheduling)"),
+    (
+        "priority",
+        "i64",
+        "",
+        "vLLM's priority (0 without priority scheduling); the nearest of 64 bits to one beyond them",
+    ),
     ("finish_reason", "text", "", "stop, length, abort, error ... in vLLM's words"),
     ("first_token_iteration", "i64?", "", "iteration that delivered the first token"),
     ("last_token_iteration", "i64?", "", "iteration that delivered the last token"),
@@ -103,6 +114,13 @@ _PREEMPTIONS = (
     ("resumed_iteration", "i64?", "", "iteration that gave it tokens again; null if it never ran again"),
     ("resumed_ns", "i64?", "ns", "start of that iteration"),
     ("recomputed_tokens", "i32", "tokens", "of the lost tokens, those computed again (the rest was cached)"),
+)
+
+# Kept as a stream until a recording is closed: with `requests` it tells who was in flight when a process was killed.
+_ARRIVALS = (
+    ("request_id", "text", "", "vLLM's internal request id"),
+    ("queued_ns", "i64?", "ns", "when the scheduler took it; null if that was before the probe attached"),
+    ("prompt_tokens", "i32", "tokens", "length of the prompt"),
 )
 
 # One row of the host and one of each device per sample; "each second": read so often, null in the rows between.
@@ -164,3 +182,5 @@ SCHEMAS: dict[str, pa.Schema] = {
     "telemetry": _schema("telemetry", _TELEMETRY),
     "workers": _schema("workers", _WORKERS),
 }
+# With what is there only while a recording goes on, or was cut.
+STREAMS: dict[str, pa.Schema] = {**SCHEMAS, "arrivals": _schema("arrivals", _ARRIVALS)}

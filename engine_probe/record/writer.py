@@ -1,8 +1,8 @@
 """Rows to disk, off the engine's thread: an Arrow stream that survives `kill -9`, then a file to map.
 
-While the engine runs, each table is an IPC *stream* (`<table>.arrows`): batches appended at least every
-quarter of a second, readable up to the last one whatever happens. A clean close rewrites it as an IPC *file*
-(`<table>.arrow`) with large batches, which opens by memory map and reads only the columns asked for.
+While the engine runs, each table is an IPC *stream* (`<table>.arrows`) to which batches are appended every fifth of a
+second, readable up to the last one whatever happens. A clean close rewrites it as an IPC *file* (`<table>.arrow`) with
+large batches, which opens by memory map and reads only the columns asked for.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import pyarrow as pa
 
 from engine_probe.record.closing import CHECKSUM_KEY, STREAM_SUFFIX, WRITE_OPTIONS, batch_checksum, finalise_all
 from engine_probe.record.expand import Expander, narrow
+from engine_probe.record.fitted import Misfits, batch_of_columns, batch_of_rows
 from engine_probe.record.recorder import Recorder, take_rows, take_until
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import SCHEMAS, STREAMS
 
-FLUSH_SECONDS = 0.25
-STREAM_ROWS = 4_096
+FLUSH_SECONDS, STREAM_ROWS = 0.2, 4_096
+EVENTS = ("arrivals", "requests", "preemptions", "telemetry")
 
 
 class TableStream:
     """One table's growing stream."""
 
     def __init__(self, folder: Path, table: str, name: str | None = None) -> None:
-        self.schema = SCHEMAS[table]
+        self.schema = STREAMS[table]
         self.path = folder / f"{name or table}{STREAM_SUFFIX}"
         self.rows = 0
         self._sink = self.path.open("xb")
@@ -37,8 +38,9 @@ class TableStream:
         self._torn = False
 
     def write(self, columns: list[Any]) -> None:
-        arrays = [pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)]
-        batch = pa.record_batch(arrays, schema=self.schema)
+        self.append(batch_of_columns(columns, self.schema))
+
+    def append(self, batch: pa.RecordBatch) -> None:
         self._torn = True  # until the batch is whole
         self._stream.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
         self._sink.flush()
@@ -60,8 +62,9 @@ class Writer:
     def __init__(self, recorder: Recorder, folder: Path, on_failure: Callable[[BaseException], None]) -> None:
         self._recorder, self._on_failure = recorder, on_failure
         self._stop, self._failed = threading.Event(), False
-        self._expander = Expander()
-        self.tables = {name: TableStream(folder, name) for name in SCHEMAS if name != "workers"}
+        self._expander, self.misfits = Expander(), Misfits()
+        self.tables = {name: TableStream(folder, name) for name in STREAMS if name != "workers"}
+        pa.array([0])  # loads pandas now, or it would hold up the first flush
         self._thread = threading.Thread(target=self._run, name="engine_probe-writer", daemon=True)
         self._thread.start()
 
@@ -75,20 +78,17 @@ class Writer:
             self._on_failure(error)
 
     def drain(self) -> None:
-        """Write everything that has been recorded so far."""
-        recorder = self._recorder
-        while len(rows := recorder.take_iterations(STREAM_ROWS)):
+        """Write what was recorded before now, events first: a step on disk never lacks a row of what it finished."""
+        recorder, until = self._recorder, self._recorder.appended
+        for name in EVENTS:
+            table = self.tables[name]
+            while waiting := take_rows(getattr(recorder, name), STREAM_ROWS):
+                table.append(batch_of_rows(waiting, table.schema, name, self.misfits))
+        while len(rows := recorder.take_iterations(min(STREAM_ROWS, until - recorder.taken))):
             changes = take_until(recorder.changes, recorder.taken)
             finished = take_until(recorder.finished, recorder.taken)
             columns = self._expander.expand(rows, changes, finished, recorder.kv_blocks)
             self.tables["iterations"].write(narrow(columns))
-            self._drain_events()
-        self._drain_events()
-
-    def _drain_events(self) -> None:
-        for name in ("requests", "preemptions", "telemetry"):
-            while waiting := take_rows(getattr(self._recorder, name), STREAM_ROWS):
-                self.tables[name].write(list(zip(*waiting, strict=True)))
 
     def close(self, keep_streams: bool = False) -> dict[str, dict[str, int]]:
         """Write the rest and turn the streams into files; returns rows, bytes and checksum of each table.
@@ -102,9 +102,9 @@ class Writer:
                 closing.callback(table.close)
         if keep_streams or self._failed:
             return {}
-        return finalise_all({name: table.path for name, table in self.tables.items()})
+        return finalise_all({name: table.path for name, table in self.tables.items() if name in SCHEMAS})
 
     def drop_streams(self) -> None:
         """Once `run.json` knows the files."""
         for table in self.tables.values():
-            table.path.unlink()
+            table.path.unlink()  # arrivals too: each has its row, or is counted as in flight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from made import CLOSE, ENGINE, WORKERS, append, begun, raw, step, written
+from made import CLOSE, ENGINE, WORKERS, append, begun, raw, request, step, written
 
 from engine_probe import InputError, UnavailableError, load
 from engine_probe.record import folder as folder_module
@@ -68,6 +69,64 @@ def test_no_batch_is_larger_than_what_a_crash_may_cost(tmp_path: Path) -> None:
     writer.close(keep_streams=True)
     with pa.memory_map(str(folder.path / "iterations.arrows")) as source:
         assert [batch.num_rows for batch in pa.ipc.open_stream(source)] == [STREAM_ROWS, STREAM_ROWS, 5]
+
+
+@pytest.mark.parametrize("table", ["arrivals", "requests", "preemptions", "telemetry", "iterations"])
+def test_a_kill_between_two_tables_leaves_no_step_without_the_rows_of_what_it_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """The process ends where this table's second batch would be written."""
+    folder, recorder, writer = begun(tmp_path / "run")
+    monkeypatch.setattr(writer_module, "FLUSH_SECONDS", 3600)
+    for number in range(8):
+        if number == 4:
+            writer.drain()
+            vars(writer.tables[table])["append"] = killed
+        recorder.arrivals.append((f"r{number}", 0, 8))
+        recorder.requests.append(request(f"r{number}"))
+        recorder.preemptions.append((f"r{number}", number, 1, 1, 1, 1, 0, None, None, 0))
+        recorder.telemetry.append((number, *[None] * 18))
+        recorder.finished.append((number, 1))
+        step(recorder)
+    with suppress(KilledError):
+        writer.drain()
+    shutil.copytree(folder.path, tmp_path / "left")
+    run = load(tmp_path / "left")
+    assert run.iterations.num_rows == 4
+    assert sum(run.iterations["finished_requests"].to_pylist()) <= run.requests.num_rows
+    del vars(writer.tables[table])["append"]
+    writer.close()
+
+
+class KilledError(Exception):
+    """Where `kill -9` would end the process."""
+
+
+def killed(batch: pa.RecordBatch) -> None:
+    raise KilledError
+
+
+def test_a_recording_that_was_cut_names_who_was_in_flight(tmp_path: Path) -> None:
+    folder, recorder, writer = begun(tmp_path / "run")
+    step(recorder)
+    recorder.arrivals.extend([("a", None, 5), ("b", 1, 6), ("a", 2, 7), ("c", 3, 8)])
+    recorder.requests.extend([request("a"), request("b")])
+    writer.drain()
+    assert load(folder.path).in_flight.to_pylist() == [
+        {"request_id": "a", "queued_ns": 2, "prompt_tokens": 7},
+        {"request_id": "c", "queued_ns": 3, "prompt_tokens": 8},
+    ]
+    writer.close(keep_streams=True)
+
+
+def test_a_closed_recording_has_nobody_in_flight_or_says_that_names_are_not_kept(tmp_path: Path) -> None:
+    folder = written(tmp_path / "run", iterations=3, requests=2)
+    assert load(folder).in_flight.num_rows == 0
+    facts = json.loads((folder / "run.json").read_text())
+    facts["close"]["requests_in_flight_at_close"] = 1
+    (folder / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="does not tell who was in flight"):
+        _ = load(folder).in_flight
 
 
 class FullDisk:
