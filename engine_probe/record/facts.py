@@ -198,20 +198,12 @@ class Facts(msgspec.Struct, kw_only=True):
     telemetry: Telemetry | msgspec.UnsetType = msgspec.UNSET
 
 
-class Close(msgspec.Struct):
-    """What readers look into of what was found at the end; the rest is for people."""
-
-    requests_in_flight_at_close: int | msgspec.UnsetType = msgspec.UNSET
-    values_kept_in_part: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table.column
-    rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table
-
-
 class Ended(Facts, kw_only=True):
     """... and once somebody has closed it."""
 
     tables: dict[str, TableFacts]  # none where the streams were kept
     workers: Workers
-    close: Close
+    close: dict[str, Any]
 
 
 class Complete(Ended, kw_only=True):
@@ -250,11 +242,20 @@ class Hardware(msgspec.Struct):
     ceilings: dict[str, dict[str, Ceiling]] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class Close(msgspec.Struct):
+    """What readers look into of what was found at the end; the rest is for people."""
+
+    requests_in_flight_at_close: int | msgspec.UnsetType = msgspec.UNSET
+    values_kept_in_part: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table.column
+    rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table
+
+
 class Beside(msgspec.Struct):
-    """Of what callers add, as much as reports look into."""
+    """Of what callers add, and of what was found at the end, as much as readers look into."""
 
     hardware: Hardware | msgspec.UnsetType | None = msgspec.UNSET
     workload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    close: Close | msgspec.UnsetType = msgspec.UNSET
 
 
 _KINDS: dict[str, type[Facts]] = {"complete": Complete, "incomplete": Incomplete}
