@@ -11,8 +11,11 @@ TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 def shown(text: str) -> str:
     """Return a name from outside as text for a terminal: no markup, and control characters spelled out."""
-    spelled = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    return escape(spelled)
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def quantity(value: float, unit: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ def read_measured(folder: Path) -> Measured:
         raise InputError(
             f"{path} is not what engine_probe writes: window_nll holds {wrong:g}, and -ln p is never negative"
         )
+    if not 0 < found.seconds < math.inf:
+        raise InputError(f"{path} is not what engine_probe writes: it took {found.seconds:g} seconds")
     return found
 
 

@@ -16,6 +16,7 @@ SIGNED = ("temperature_c",)
 ANY_INTEGER = ("priority",)  # a client's own choice
 MOST = 2**60  # of nanoseconds 36 years, of bytes an exbibyte: sums of a few stay within 64 bits
 LIFE = ("arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns")
+TOKEN_STEPS = ("first_token_iteration", "last_token_iteration")
 POOL = ("kv_blocks_scheduled", "kv_blocks_cached_free", "kv_blocks_updated")
 
 
@@ -74,16 +75,21 @@ def _lives(rows: pa.Table) -> Iterator[str]:
 
 
 def without_lost_steps(requests: pa.Table, steps: int) -> tuple[pa.Table, int]:
-    """Without the stretches of requests that got tokens in steps which are not there, and how many these are."""
-    ends = pc.list_flatten(requests["run_starts"]).to_numpy() + pc.list_flatten(requests["run_lengths"]).to_numpy()
-    owners = np.repeat(np.arange(requests.num_rows), _counts(requests["run_starts"]))
+    """Take the token times off requests that got tokens in steps which are not there; return how many these are."""
     known = np.ones(requests.num_rows, dtype=bool)
-    known[owners[ends > steps]] = False
+    for places, lengths in (("run_starts", "run_lengths"), ("burst_iterations", None)):
+        owners = np.repeat(np.arange(requests.num_rows), _counts(requests[places]))
+        last = pc.list_flatten(requests[places]).to_numpy()
+        if lengths is not None:
+            last = last + pc.list_flatten(requests[lengths]).to_numpy() - 1
+        known[owners[last >= steps]] = False
+    for name in TOKEN_STEPS:
+        known &= pc.fill_null(requests[name], -1).to_numpy() < steps
     lost = int((~known).sum())
     for index, field in enumerate(requests.schema if lost else ()):
-        if pa.types.is_list(field.type):
-            kept = pc.if_else(pa.array(known), requests[field.name], pa.scalar([], field.type))
-            requests = requests.set_column(index, field, kept)
+        if pa.types.is_list(field.type) or field.name in TOKEN_STEPS:
+            nothing = pa.scalar([] if pa.types.is_list(field.type) else None, field.type)
+            requests = requests.set_column(index, field, pc.if_else(pa.array(known), requests[field.name], nothing))
     return requests, lost
 
 

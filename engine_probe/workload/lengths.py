@@ -14,6 +14,8 @@ from engine_probe.schema_text import about
 MOST_TOKENS = 2**24  # of one prompt or answer in a file: the longest context windows are 10 million
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+Tokens = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Sigma = Annotated[float, msgspec.Meta(gt=0, le=50)]  # e to the power of eight of them is still a float
 
 
 class DescriptionError(InputError, ValueError):
@@ -33,8 +35,8 @@ class Uniform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 class Normal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="normal"):
     """Normally distributed, rounded to whole tokens and cut to the limits."""
 
-    mean: Annotated[PositiveFloat, about("Mean length, in tokens.", 128.0)]
-    deviation: Annotated[PositiveFloat, about("Standard deviation, in tokens.", 32.0)]
+    mean: Annotated[Tokens, about("Mean length, in tokens.", 128.0)]
+    deviation: Annotated[Tokens, about("Standard deviation, in tokens.", 32.0)]
     high: Annotated[Positive, about("Longer draws are cut to this.", 512)]
     low: Annotated[Positive, about("Shorter draws are raised to this.", 16)] = 1
 
@@ -45,8 +47,8 @@ class Normal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 class Lognormal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="lognormal"):
     """Half below the median and a long tail above it, rounded to whole tokens and cut to the limits."""
 
-    median: Annotated[PositiveFloat, about("Half of the lengths are below this many tokens.", 128.0)]
-    sigma: Annotated[PositiveFloat, about("Standard deviation of the logarithm of the length.", 0.8)]
+    median: Annotated[Tokens, about("Half of the lengths are below this many tokens.", 128.0)]
+    sigma: Annotated[Sigma, about("Standard deviation of the logarithm of the length.", 0.8)]
     high: Annotated[Positive, about("Longer draws are cut to this.", 2048)]
     low: Annotated[Positive, about("Shorter draws are raised to this.", 16)] = 1
 

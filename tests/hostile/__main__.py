@@ -19,6 +19,7 @@ from tests.hostile.campaign import MORE_MEMORY, Outcome, campaign, jobs
 from tests.hostile.table import lines
 
 MOST_SHOWN = 40
+EVERY = 250  # inputs after which a log hears of them
 
 
 def main() -> int:
@@ -41,6 +42,9 @@ def main() -> int:
 
         def tell(outcome: Outcome) -> None:
             shown.advance(task)
+            done = int(shown.tasks[task].completed)
+            if not console.is_terminal and done % EVERY == 0:
+                shown.console.print(f"{done:,} of {len(todo):,}")
             for failure in outcome.failures:
                 shown.console.print(failure.line[:400], style="red", markup=False, highlight=False, soft_wrap=True)
 

@@ -93,6 +93,10 @@ class Target:
     commands: tuple[Call, ...]
 
 
+def dry_run(name: str) -> Call:
+    return ("sweep", "{in}/" + name + ".toml", "--dry-run", "--like", "{in}")
+
+
 def targets() -> list[Target]:
     runs = (*RUN_COMMANDS, run_in_a_notebook)
     sweeps: tuple[Call, ...] = (
@@ -131,6 +135,8 @@ def targets() -> list[Target]:
         Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,)),
         Target("driven.json", "sweep/points/off/driven.json", mutations.JSON, (SWEEP_REPORT, table_of_a_sweep)),
         Target("sweep file", "sweep.toml", mutations.TOML, dry),
+        Target("sweep file, a search", "search.toml", mutations.TOML, (dry_run("search"),)),
+        Target("sweep file, a text", "words.toml", mutations.TOML, (dry_run("words"),)),
         Target("a model's config.json", "model/config.json", mutations.JSON, own),
         Target("ceilings", f"home/ceilings/{cpu().identity}/a.json", mutations.JSON, dry),
         Target("perplexity.json", "text/perplexity.json", mutations.JSON, text),
@@ -311,6 +317,8 @@ def make_workloads(folder: Path) -> None:
     alpaca = {"instruction": "Add", "input": "1 2", "output": "3"}
     (folder / "alpaca.json").write_text(json.dumps([alpaca] * 3))
     (folder / "sweep.toml").write_text(SWEEP)
+    (folder / "search.toml").write_text(SEARCH)
+    (folder / "words.toml").write_text(WORDS)
     (folder / "own.toml").write_text(SWEEP)
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text(json.dumps(CONFIG))
@@ -343,6 +351,53 @@ engine.arguments.max_num_seqs = { from = 8, to = 32, factor = 2 }
 requests = 32
 [warm_up]
 requests = 2
+"""
+SEARCH = """\
+question = "Which load keeps the limits?"
+repeats = 2
+[engine]
+model = "tiny"
+[engine.arguments]
+max_model_len = 512
+[workload]
+num_prompts = 200
+prompts = { kind = "conversations", turns = 3, input_len = 20, system_len = 8, pause_seconds = 0.5 }
+output_len = 8
+[workload.arrivals]
+kind = "closed_loop"
+users = 4
+think_seconds = 1.0
+think = "exponential"
+[adaptive]
+axis = "workload.arrivals.users"
+from = 1
+to = 64
+goal = "slo"
+slo = { ttft_ms = 100.0, percentile = 90.0 }
+resolution = 0.1
+[stop]
+steady = { within = 0.05 }
+"""
+WORDS = """\
+question = "What does a lower precision cost?"
+exclude = [{ "workload.concurrency" = 2, "engine.arguments.dtype" = "float32" }]
+include = [{ "workload.concurrency" = 8, "engine.arguments.dtype" = "float32" }]
+[engine]
+model = "smollm2"
+[workload]
+num_prompts = 64
+prompts = { kind = "shared_prefix", prefix_len = 64, input_len = 16, num_prefixes = 2, share = 0.5 }
+output_len = { kind = "lognormal", median = 20.0, sigma = 0.5, high = 40 }
+[axes]
+"engine.arguments.dtype" = ["bfloat16", "float32"]
+"workload.concurrency" = [1, 2, 4]
+[quality]
+text = "text.txt"
+window = 64
+overlap = 8
+lines = "joined"
+[stop.saturated]
+axis = "workload.concurrency"
 """
 CONFIG = {
     "model_type": "llama",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -66,6 +67,23 @@ TOKENS = (
         "x" * 150_000,
     ),
 )
+
+NUMBERS = (
+    "0",
+    "1",
+    "2",
+    "3",
+    "7",
+    "64",
+    "1000",
+    "1000000",
+    "16777216",
+    "2147483648",
+    "9223372036854775807",
+    "-1",
+    "-7",
+)
+FRACTIONS = ("0.0", "0.1", "0.99", "1.0", "3.5", "1e9", "1e18", "1e99", "1e-9", "1e-99", "-0.0", "-1.5", "inf", "nan")
 
 
 def put(path: Path, content: bytes) -> None:
@@ -206,6 +224,14 @@ def change_toml_value(path: Path, chance: Random) -> None:
     put(path, "\n".join(lines).encode())
 
 
+def change_a_number(path: Path, chance: Random) -> None:
+    """Leave everything in its form and its type."""
+    text = path.read_text()
+    found = chance.choice(list(re.finditer(r"(?<![\w.])-?\d+(\.\d+)?(?![\w.])", text)))
+    other = chance.choice(FRACTIONS if found[1] else NUMBERS)
+    put(path, f"{text[: found.start()]}{other}{text[found.end() :]}".encode())
+
+
 def move_a_line(path: Path, chance: Random) -> None:
     lines = path.read_text().splitlines()
     line = lines.pop(chance.randrange(len(lines)))
@@ -225,8 +251,12 @@ def change_csv_field(path: Path, chance: Random) -> None:
     put(path, "\n".join(lines).encode())
 
 
-TOML: tuple[Mutation, ...] = (change_toml_value,) * 6 + (move_a_line, flip_bits, cut, insert_bytes)
-CSV: tuple[Mutation, ...] = (change_csv_field,) * 6 + (move_a_line, flip_bits, cut, insert_bytes)
+TOML: tuple[Mutation, ...] = (
+    (change_a_number,) * 6 + (change_toml_value,) * 4 + (move_a_line, flip_bits, cut, insert_bytes)
+)
+CSV: tuple[Mutation, ...] = (
+    (change_a_number,) * 4 + (change_csv_field,) * 4 + (move_a_line, flip_bits, cut, insert_bytes)
+)
 
 
 # ---- Arrow: whatever is changed, every checksum is right ------------------------------------------------

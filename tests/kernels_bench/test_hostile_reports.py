@@ -74,6 +74,14 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
             read_any(path)
 
 
+def test_a_sentence_spells_control_characters_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "report.json").write_text('{"schema": "kernels_bench/1", "a\x7f\\u001b[2J": 1}')
+    with pytest.raises(InputError) as refused:
+        read_any(tmp_path / "report.json")
+    refused.value.show()
+    assert "a\\x7f\\x1b[2J" in capsys.readouterr().err
+
+
 def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     text = msgspec.json.encode(box(4)).decode().replace("NVIDIA H200", "[/b]\\u001b[2Jx").replace("NVLink", "[/b]way")
     (tmp_path / "report.json").write_text(text)

@@ -75,6 +75,19 @@ def test_every_value_that_no_engine_can_make_is_refused(tmp_path: Path) -> None:
         assert refused(done) == (table_name != "telemetry")
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("first_token_iteration", 10**6), ("last_token_iteration", 10**6), ("burst_iterations", [10**6])],
+)
+def test_a_step_that_was_never_made_is_refused(tmp_path: Path, column: str, value: object) -> None:
+    tables = ran(4)
+    tables["requests"] = with_column(tables["requests"], column, lambda told: [value, *told[1:]])
+    if column == "burst_iterations":
+        tables["requests"] = with_column(tables["requests"], "burst_tokens", lambda told: [[1], *told[1:]])
+    with pytest.raises(InputError, match="requests name steps that iterations does not hold"):
+        _ = load(write_run(tmp_path / "run", tables)).requests
+
+
 Column = list[Any]
 IMPOSSIBLE: tuple[tuple[str, str, Callable[[Column], Column], str], ...] = (
     ("iterations", "running_requests", lambda told: [*told[:-1], -1], "running_requests is -1"),

@@ -171,3 +171,10 @@ def test_a_difference_beyond_what_a_float_holds_is_compared(tmp_path: Path) -> N
 def test_a_probability_above_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="window_nll holds -1, and -ln p is never negative"):
         read_measured(write_perplexity(tmp_path / "one", 1.0, -1.0))
+
+
+def test_a_text_that_took_no_time_is_refused(tmp_path: Path) -> None:
+    path = write_perplexity(tmp_path / "one", 1.0, 2.0) / "perplexity.json"
+    path.write_text(path.read_text().replace('"seconds": 1.0', '"seconds": 0'))
+    with pytest.raises(InputError, match="it took 0 seconds"):
+        read_measured(tmp_path / "one")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine_probe.errors import InputError
@@ -15,7 +16,7 @@ from engine_probe.sweep.dry_run import lengths
 from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_at_once, tokens_each
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload, points
 from engine_probe.sweep.read import read_sweep
-from engine_probe.workload.lengths import Uniform
+from engine_probe.workload.lengths import Length, Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.spec import Prompts
 
@@ -203,3 +204,16 @@ def test_what_is_shared_is_not_counted_for_each(
     work = Workload(input_len=None if prompts else 8, prompts=prompts, output_len=24, concurrency=4)
     point = Point(EngineSection("tiny"), work)
     assert (lengths(work), tokens_each(point), tokens_at_once(point, 4)) == (words, each, of_four)
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        {"kind": "lognormal", "median": 20.0, "sigma": 1000.0, "high": 40},
+        {"kind": "normal", "mean": float("inf"), "deviation": 1.0, "high": 40},
+        {"kind": "normal", "mean": 20.0, "deviation": float("nan"), "high": 40},
+    ],
+)
+def test_a_distribution_that_no_float_holds_is_refused(length: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"Expected `float` (<=|>)"):
+        msgspec.convert(length, Length)
