@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bootstrap.flavour import TESTED
+from bootstrap.install import TESTED
 from bootstrap.settings import pip_settings, uv_environment, uv_toml_keys
 from packaging.requirements import Requirement
 
