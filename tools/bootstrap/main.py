@@ -134,13 +134,10 @@ def locked(path: Path) -> TextIO:
     return file
 
 
-def end_on_terminate(signal_number: int, frame: object) -> None:
-    sys.exit(128 + signal_number)  # an exception, so that the installer is ended too
-
-
 def main() -> int:
     place = Place(Path(__file__).resolve().parents[2])
-    signal.signal(signal.SIGTERM, end_on_terminate)
+    # An exception, so that the installer is ended too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         flavour = choose_flavour(os.environ.get(FLAVOUR_VARIABLE, ""))
         with locked(place.lock) as lock:
