@@ -107,9 +107,13 @@ def _new_file(folder: Path, stamp: str, content: bytes) -> Path:
 
 
 def read_ceilings(identity: str) -> dict[str, Ceiling]:
-    """Return the ceiling of each name that is to be used. A file of another schema, or a broken one, holds none."""
+    """Return the ceiling of each name that is to be used. A file that is broken, or of another schema, holds none."""
     known: dict[str, Ceiling] = {}
-    for path in sorted((ceilings_folder() / identity).glob("*.json")):
+    try:
+        paths = sorted((ceilings_folder() / identity).glob("*.json"))
+    except (OSError, RuntimeError):  # a home that may not be read, or that nobody has
+        return {}
+    for path in paths:
         try:
             found = msgspec.json.decode(read_regular(path), type=Ceilings).ceilings
         except (OSError, ValueError, RecursionError):

@@ -25,7 +25,7 @@ def cpu() -> Device:
 
 
 def host_free_bytes() -> int:
-    text = MEMINFO.read_text() if MEMINFO.exists() else ""
+    text = _text_of(MEMINFO)
     found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
     if found:
         return int(found[1]) * 1024
@@ -33,9 +33,17 @@ def host_free_bytes() -> int:
 
 
 def _cpu_name() -> str:
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""
+    text = _text_of(CPUINFO)
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _text_of(path: Path) -> str:
+    """Return what the kernel says there; nothing where a container hides it."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _last_cache_bytes() -> int:

@@ -46,3 +46,18 @@ def test_a_driver_that_does_not_answer_is_no_gpu(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lost)
     assert hardware.hardware_facts()["gpus"] == []
+
+
+def test_a_cache_that_may_not_be_read_holds_no_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another user with root's HOME."""
+
+    def refused(path: Path, pattern: str) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "glob", refused)
+    assert hardware.hardware_facts()["ceilings"] == {}
+
+
+def test_a_host_that_hides_proc_has_a_processor_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernels_bench.processor.CPUINFO", tmp_path)  # no file to read
+    assert hardware.hardware_facts()["host"]["cores"] >= 1
