@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -51,8 +52,12 @@ def test_a_driver_that_does_not_answer_is_no_gpu(monkeypatch: pytest.MonkeyPatch
 def test_a_cache_that_may_not_be_read_holds_no_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another user with root's HOME."""
 
-    def refused(path: Path, pattern: str) -> list[Path]:
-        raise PermissionError(13, "Permission denied", str(path))
+    true = Path.glob
+
+    def refused(path: Path, pattern: str) -> Iterator[Path]:
+        if pattern == "*.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return true(path, pattern)
 
     monkeypatch.setattr(Path, "glob", refused)
     assert hardware.hardware_facts()["ceilings"] == {}
