@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,23 +32,38 @@ _probes: dict[int, Probe] = {}  # by id of the engine core, from built to shut d
 
 def register() -> None:
     """Do what the environment asks for; vLLM calls this. Importing this module alone loads nothing."""
-    if os.environ.get(RECORD_VARIABLE):
-        from engine_probe.hook.lifetime import watch_cores
+    try:
+        if os.environ.get(RECORD_VARIABLE):
+            _watch()
+        if os.environ.get(REQUEST_VARIABLE):
+            request_amx()
+    except Exception as error:  # vLLM would not start
+        logger.error("engine_probe records nothing: %s: %s", type(error).__name__, error)
 
-        watch_cores(built=start, closing=stop)
-    if os.environ.get(REQUEST_VARIABLE):
-        request_amx()
+
+def _watch() -> None:
+    from engine_probe.hook.versions import check_version
+
+    check_version(_forced())
+    from engine_probe.hook.lifetime import watch_cores
+
+    watch_cores(built=start, closing=stop)
+
+
+def _forced() -> bool:
+    return os.environ.get(FORCE_VARIABLE) == "1"
 
 
 def start(core: Any) -> None:
     """Record this engine core; whatever is wrong is said, and the engine goes on without."""
-    from engine_probe.probe import Probe
-
     if id(core) in _probes:
         return
-    folder = Path(os.environ[RECORD_VARIABLE]) / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
     try:
-        _probes[id(core)] = Probe(core, folder, force=os.environ.get(FORCE_VARIABLE) == "1").__enter__()
+        from engine_probe.probe import Probe
+        from engine_probe.record.folder import new_folder
+
+        folder = new_folder(Path(os.environ[RECORD_VARIABLE]))
+        _probes[id(core)] = Probe(core, folder, force=_forced()).__enter__()
         logger.info("engine_probe records this engine into %s", folder)
     except Exception as error:
         logger.error("engine_probe does not record this engine: %s", error)

@@ -29,7 +29,8 @@ class Run:
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        self.notes = [note for note in (_status_note(self), _telemetry_note(self), _misfits_note(self)) if note]
+        notes = (_status_note(self), _exception_note(self), _telemetry_note(self), _misfits_note(self))
+        self.notes = [note for note in notes if note]
 
     @property
     def finished(self) -> bool:
@@ -124,6 +125,11 @@ def _status_note(run: Run) -> str | None:
         return "still being recorded: these are the rows on disk so far"
     assert run.status == COMPLETE
     return None
+
+
+def _exception_note(run: Run) -> str | None:
+    exception = run.facts.get("close", {}).get("left_by_exception")
+    return f"the `with` block was left by an exception ({exception})" if exception else None
 
 
 def _telemetry_note(run: Run) -> str | None:

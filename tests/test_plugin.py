@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from engine_probe import plugin
 from engine_probe.errors import IncompleteRecordingWarning
+from engine_probe.hook import versions
+from engine_probe.record import folder
 
 
 class Broken:
@@ -40,3 +44,37 @@ def test_what_fails_at_the_end_is_said_and_goes_no_further(
     plugin.stop(core)
     assert "as python -W error makes of it" in caplog.text
     assert not plugin._probes
+
+
+def test_a_vllm_that_lacks_a_class_starts_without_a_recording(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    core = pytest.importorskip("vllm.v1.engine.core")
+    monkeypatch.setenv(plugin.RECORD_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(plugin.logger, "propagate", True)
+    monkeypatch.delattr(core, "DPEngineCoreProc")
+    plugin.register()
+    assert "engine_probe records nothing: ImportError: cannot import name 'DPEngineCoreProc'" in caplog.text
+    assert len([record for record in caplog.records if record.name == plugin.logger.name]) == 1
+
+
+def test_an_unknown_vllm_starts_without_a_recording(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(plugin.RECORD_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(plugin.logger, "propagate", True)
+    monkeypatch.setattr(versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
+    monkeypatch.setitem(sys.modules, "engine_probe.hook.lifetime", None)  # loading it would fail
+    plugin.register()
+    assert "vllm 0.99.1 is not among the versions the probe knows" in caplog.text
+
+
+def test_two_recordings_that_begin_in_one_second_have_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Noon:
+        now = staticmethod(lambda: datetime(2026, 1, 2, 12, 0, 0))
+
+    monkeypatch.setattr(folder, "datetime", Noon)
+    names = [folder.new_folder(tmp_path).name for _ in range(3)]
+    assert names == [f"20260102T120000-{os.getpid()}{suffix}" for suffix in ("", "+2", "+3")]

@@ -12,7 +12,7 @@ from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.marks import Marks
-from engine_probe.hook.patches import Patches
+from engine_probe.hook.patches import Patches, argument
 
 
 class BlockCounters:
@@ -27,13 +27,17 @@ class BlockCounters:
         self._on_failure = on_failure
         self.free_queue = pool.free_block_queue
         self.total: int = pool.num_gpu_blocks - 1  # one block is the null block, never given out
-        self._marks = marks
-        self.cached_free, self.shared = self._count()
+        self._marks, self._patches = marks, patches
+        self.cached_free = self.shared = 0
         if pool.enable_caching:
             self._call_touch = patches.replace(pool, "touch", self._touch)
             self._call_free = patches.replace(pool, "free_blocks", self._free_blocks)
             self._call_evict = patches.replace(pool, "_maybe_evict_cached_block", self._evict)
             self._call_reset = patches.replace(pool, "reset_prefix_cache", self._reset_prefix_cache)
+
+    def begin(self) -> None:
+        """Count what the pool holds now."""
+        self.cached_free, self.shared = self._count()
 
     def used(self) -> int:
         return self.total - int(self.free_queue.num_free_blocks)
@@ -70,10 +74,12 @@ class BlockCounters:
             if ours != theirs
         ]
 
-    def _touch(self, blocks: Any) -> Any:
+    def _touch(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._patches.on:
+            return self._call_touch(*args, **kwargs)
         before = now()
         try:
-            for block in blocks:
+            for block in argument(args, kwargs, 0, "blocks"):
                 if block.is_null:
                     continue
                 if block.ref_cnt:
@@ -84,13 +90,18 @@ class BlockCounters:
             self._marks.own_ns += now() - before
         except Exception as error:
             self._on_failure(error)
-        return self._call_touch(blocks)
+        return self._call_touch(*args, **kwargs)
 
-    def _free_blocks(self, ordered_blocks: Any) -> Any:
+    def _free_blocks(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._patches.on:
+            return self._call_free(*args, **kwargs)
         before = now()
-        blocks = list(ordered_blocks)  # may be an iterator, and is needed twice
+        if args:  # it may be an iterator, and is needed twice
+            args = (list(args[0]), *args[1:])
+        elif "ordered_blocks" in kwargs:
+            kwargs["ordered_blocks"] = list(kwargs["ordered_blocks"])
         try:
-            for block in blocks:
+            for block in argument(args, kwargs, 0, "ordered_blocks"):
                 if block.is_null:
                     continue
                 if block.ref_cnt > 1:
@@ -101,12 +112,15 @@ class BlockCounters:
             self._marks.own_ns += now() - before
         except Exception as error:
             self._on_failure(error)
-        return self._call_free(blocks)
+        return self._call_free(*args, **kwargs)
 
-    def _evict(self, block: Any) -> Any:
-        evicted = self._call_evict(block)
+    def _evict(self, *args: Any, **kwargs: Any) -> Any:
+        evicted = self._call_evict(*args, **kwargs)
+        if not self._patches.on:
+            return evicted
         before = now()
         try:
+            block = argument(args, kwargs, 0, "block")
             if evicted and block.ref_cnt == 0 and not block.is_null:
                 self.cached_free -= 1
             self._marks.changed = True
@@ -115,10 +129,10 @@ class BlockCounters:
             self._on_failure(error)
         return evicted
 
-    def _reset_prefix_cache(self) -> Any:
-        done = self._call_reset()
+    def _reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
+        done = self._call_reset(*args, **kwargs)
         try:
-            if done:
+            if done and self._patches.on:
                 self.cached_free = 0
                 self._marks.changed = True
         except Exception as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine_probe.hook.blocks import BlockCounters
 from engine_probe.hook.marks import Marks
-from engine_probe.hook.patches import Patches
+from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.track import RequestTrack
 from engine_probe.record.recorder import Recorder
 
@@ -33,7 +33,7 @@ class RequestLedger:
         self._scheduler = scheduler
         self._recorder = recorder
         self._blocks = blocks
-        self._marks = marks
+        self._marks, self._patches = marks, patches
         self._on_failure = on_failure
         self.speculates = bool(scheduler.num_spec_tokens)
         self.tracks: dict[str, RequestTrack] = {}
@@ -59,19 +59,25 @@ class RequestLedger:
         # The last iteration whose update has returned, and when.
         self.updated, self.updated_ns = -1, 0
         self._inexact_requests = 0
-        for request in scheduler.requests.values():
-            self._adopt(request)
         self._call_add = patches.replace(scheduler, "add_request", self._add_request)
         self._call_preempt = patches.replace(scheduler, "_preempt_request", self._preempt_request)
         self._call_free = patches.replace(scheduler, "_free_request", self._free_request)
 
+    def begin(self) -> None:
+        """Take over the requests that are there already."""
+        for request in self._scheduler.requests.values():
+            self._adopt(request)
+
     # ---- events: once per request, or when it is thrown out ---------------------------------------------
 
-    def _add_request(self, request: Any) -> Any:
+    def _add_request(self, *args: Any, **kwargs: Any) -> Any:
         queued = now()
-        result = self._call_add(request)
+        result = self._call_add(*args, **kwargs)
+        if not self._patches.on:
+            return result
         after = now()
         try:
+            request = argument(args, kwargs, 0, "request")
             request_id = request.request_id
             # A further chunk of a streaming session comes under an id that is known already.
             if request_id not in self.tracks and request_id in self._scheduler.requests:
@@ -91,21 +97,23 @@ class RequestLedger:
             self._marks.changed = True
         return known
 
-    def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+    def _preempt_request(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._patches.on:
+            return self._call_preempt(*args, **kwargs)
         before = now()
-        blocks, lost = self._blocks, request.num_computed_tokens
         try:
-            used, held = blocks.used(), blocks.held(request.request_id)
+            request, blocks = argument(args, kwargs, 0, "request"), self._blocks
+            lost, used, held = request.num_computed_tokens, blocks.used(), blocks.held(request.request_id)
+            # What is in flight is still delivered, unless vLLM is told to drop it.
+            dropped = args[2] if len(args) > 2 else kwargs.get("drop_stale_output", False)
         except Exception as error:
             self._on_failure(error)
-            return self._call_preempt(request, *args, **kwargs)
+            return self._call_preempt(*args, **kwargs)
         called = now()
-        result = self._call_preempt(request, *args, **kwargs)
+        result = self._call_preempt(*args, **kwargs)
         after = now()
         try:
             track = self.tracks[request.request_id]
-            # What is in flight is still delivered, unless vLLM is told to drop it.
-            dropped = kwargs.get("drop_stale_output", False)
             self._stop_running(track, self.updated if dropped else self.iteration - 1)
             self._close_preemption(track)
             track.preempt(self.iteration, called, lost, held, used, blocks.used())
@@ -117,16 +125,18 @@ class RequestLedger:
             self._on_failure(error)
         return result
 
-    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+    def _free_request(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._patches.on:
+            return self._call_free(*args, **kwargs)
         before = now()
-        computed = request.num_computed_tokens
         try:
-            held = self._blocks.held(request.request_id)
+            request = argument(args, kwargs, 0, "request")
+            computed, held = request.num_computed_tokens, self._blocks.held(request.request_id)
         except Exception as error:
             self._on_failure(error)
-            return self._call_free(request, *args, **kwargs)
+            return self._call_free(*args, **kwargs)
         called = now()
-        result = self._call_free(request, *args, **kwargs)
+        result = self._call_free(*args, **kwargs)
         after = now()
         try:
             if track := self.tracks.pop(request.request_id, None):

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.hook.loaded import loaded_model
+from engine_probe.hook.worker_calls import ask_workers
 from engine_probe.record.facts import Loaded, Memory
 from kernels_bench.processor import cpu, host_free_bytes
 
@@ -91,7 +92,7 @@ def look(worker: Any) -> dict[str, Any]:
 def look_at_all(executor: Any) -> dict[str, Any]:
     """What `run.json` says about memory and weights, rank by rank; `unread` is what could not be."""
     try:
-        ranks = [told for told in executor.collective_rpc(look) if told]
+        ranks = [told for told in ask_workers(executor, look) if told]
     except Exception as error:  # a substitute executor has no workers
         return {"memory": [], "loaded": [], "unread": [f"{type(error).__name__}: {error}"]}
     unread = [reason for told in ranks for reason in told["unread"]]

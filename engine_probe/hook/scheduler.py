@@ -12,15 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns as now
 from typing import Any
-from weakref import WeakSet
 
+from engine_probe.hook.between_steps import between_steps
 from engine_probe.hook.blocks import BlockCounters
 from engine_probe.hook.ledger import RequestLedger
 from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches
 from engine_probe.record.recorder import CHECK_ROWS, RING_ROWS, ROW_BYTES, Recorder, WriterBehindError, pack_row
-
-attached: WeakSet[Any] = WeakSet()  # schedulers with a hook on them
 
 
 class SchedulerHook:
@@ -43,31 +41,39 @@ class SchedulerHook:
         self._ledger = RequestLedger(scheduler, recorder, self._blocks, self._patches, self._marks, fail)
         recorder.kv_blocks = self._blocks.total
         self._hook_methods()
-        attached.add(scheduler)
+        with between_steps(scheduler) as nobody_inside:
+            if not nobody_inside:
+                raise TimeoutError("another thread does not leave the scheduler")
+            self._blocks.begin()
+            self._ledger.begin()
+            self._patches.on = True
 
     def detach(self) -> None:
         """Put back what was there; safe to call twice and from any thread."""
         self._patches.undo()
-        attached.discard(self._scheduler)
 
     def close(self) -> dict[str, Any]:
-        """After detaching: hand over what is still open, audit the counters, say what has no row."""
-        return {
-            **self._ledger.close(),
-            "iterations_without_update": len(self._pending),
-            "counter_audit": self._blocks.audit() + self._ledger.audit(),
-        }
+        """Detach, hand over what is still open, audit the counters, say what has no row."""
+        try:
+            with between_steps(self._scheduler) as nobody_inside:
+                audit = self._blocks.audit() + self._ledger.audit() if nobody_inside and self._patches.on else None
+                self._patches.on = False
+        finally:
+            self._patches.undo()
+        return {**self._ledger.close(), "iterations_without_update": len(self._pending), "counter_audit": audit or []}
 
     def _hook_methods(self) -> None:
         """Functions over local names: in a step of 85 µs every attribute looked up costs twice what it costs warm."""
         scheduler, ledger, recorder, marks = self._scheduler, self._ledger, self._recorder, self._marks
         deferred, free_queue, fail = ledger.deferred, self._blocks.free_queue, self._on_failure
-        pending, ring = self._pending, recorder.ring
+        pending, ring, patches = self._pending, recorder.ring, self._patches
         scheduled = 0  # iterations so far
         left_core, update_own = now(), 0  # last return out of the scheduler; the probe's own time after the last update
 
         def schedule(*args: Any, **kwargs: Any) -> Any:
             nonlocal left_core, scheduled
+            if not patches.on:
+                return call_schedule(*args, **kwargs)
             called = now()
             output = call_schedule(*args, **kwargs)
             returned = now()
@@ -88,8 +94,11 @@ class SchedulerHook:
                 fail(error)
             return output
 
-        def update(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
+        def update(*args: Any, **kwargs: Any) -> Any:
             nonlocal left_core, update_own
+            if not patches.on:
+                return call_update(*args, **kwargs)
+            scheduler_output = args[0] if args else kwargs.get("scheduler_output")
             # An update whose schedule() came before the probe has no first half: it is not ours to write.
             known = pending and pending[0][0] is scheduler_output
             if known:
@@ -98,7 +107,7 @@ class SchedulerHook:
                 iteration = ledger.updated
             ledger.updating = iteration
             called = now()
-            outputs = call_update(scheduler_output, *args, **kwargs)
+            outputs = call_update(*args, **kwargs)
             returned = now()
             try:
                 ledger.updating = None
@@ -118,11 +127,13 @@ class SchedulerHook:
                     marks.own_ns = 0
                     ledger.updated, ledger.updated_ns = iteration, returned
                     recorder.appended = iteration + 1
+                elif scheduler_output is None:
+                    raise KeyError("update_from_output is called without scheduler_output")
                 left_core = returned
                 update_own = now() - returned
             except Exception as error:
                 fail(error)
             return outputs
 
-        call_schedule = self._patches.replace(scheduler, "schedule", schedule)
-        call_update = self._patches.replace(scheduler, "update_from_output", update)
+        call_schedule = patches.replace(scheduler, "schedule", schedule)
+        call_update = patches.replace(scheduler, "update_from_output", update)

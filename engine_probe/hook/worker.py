@@ -21,7 +21,9 @@ from pathlib import Path
 from time import monotonic_ns as now
 from typing import Any
 
-from engine_probe.hook.patches import Patches
+from engine_probe.hook.patches import Patches, argument
+from engine_probe.hook.worker_calls import WorkersSilentError, ask_workers
+from engine_probe.record.folder import RESERVE_FILE
 from engine_probe.record.writer import FLUSH_SECONDS, STREAM_ROWS, TableStream
 
 logger = logging.getLogger(__name__)
@@ -58,23 +60,32 @@ class WorkerHook:
         self._done: deque[Step] = deque()
         self._make_event = cuda_event_factory()
         self._patches = Patches()
-        self._stop = threading.Event()
+        self._worker, self._stop = worker, threading.Event()
+        # Goes when the recording has ended; on another machine it is not to be seen.
+        self._reserve = folder / RESERVE_FILE
+        self._sees_reserve = self._reserve.exists()
         self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
         if hasattr(worker, "sample_tokens"):
             self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
+        self._patches.on = True
         self._thread = threading.Thread(target=self._write, name="engine_probe-worker", daemon=True)
         self._thread.start()
 
-    def _execute(self, scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
+    def _execute(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._patches.on:
+            return self._call_execute(*args, **kwargs)
         begin = self._guarded(self._event)
         called = now()
-        output = self._call_execute(scheduler_output, *args, **kwargs)
-        self._guarded(self._note_execute, scheduler_output, called, now() - called, begin, output)
+        output = self._call_execute(*args, **kwargs)
+        self._guarded(self._note_execute, args, kwargs, called, now() - called, begin, output)
         return output
 
-    def _note_execute(self, scheduler_output: Any, called: int, duration: int, begin: Any, output: Any) -> None:
+    def _note_execute(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], called: int, duration: int, begin: Any, output: Any
+    ) -> None:
         self._finish_open()
-        step = Step(self._steps, called, duration, scheduler_output.total_num_scheduled_tokens, begin)
+        scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
+        step = Step(self._steps, called, duration, scheduled_tokens, begin)
         self._steps += 1
         step.end = self._event()
         if output is None:  # sample_tokens() will bring the answer
@@ -83,6 +94,8 @@ class WorkerHook:
             self._done.append(step)
 
     def _sample(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._patches.on:
+            return self._call_sample(*args, **kwargs)
         called = now()
         output = self._call_sample(*args, **kwargs)
         self._guarded(self._note_sample, now() - called)
@@ -111,6 +124,16 @@ class WorkerHook:
         while not self._stop.wait(FLUSH_SECONDS):
             if self.failure is None:
                 self._guarded(self._drain)
+            if self._sees_reserve and not self._reserve.exists():
+                self._end()
+                break
+
+    def _end(self) -> None:
+        """End by itself where nobody could call `detach`."""
+        self._patches.undo()
+        if vars(self._worker).get(_ATTRIBUTE) is self:
+            del vars(self._worker)[_ATTRIBUTE]
+        self._guarded(self._close_stream)
 
     def _drain(self) -> None:
         """Write the steps whose device time is known by now; the rest keep their places."""
@@ -160,6 +183,7 @@ def cuda_event_factory() -> Callable[[], Any] | None:
 def attach(worker: Any, folder: str) -> str | None:
     """Runs in the worker. Returns a sentence when it could not be attached."""
     try:
+        detach(worker)  # of a recording that was never closed
         setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder)))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
@@ -178,20 +202,22 @@ def detach(worker: Any) -> dict[str, Any] | None:
 def attach_all(executor: Any, folder: Path) -> str | None:
     """Attach to every worker; the reason if that cannot be."""
     try:
-        answers = executor.collective_rpc(attach, args=(str(folder.resolve()),))
+        answers = ask_workers(executor, attach, str(folder))
     except Exception as error:  # a substitute executor has no workers
         return f"{type(error).__name__}: {error}"
     return next((answer for answer in answers if answer), None)
 
 
 def detach_all(executor: Any, not_attached: str | None) -> dict[str, Any]:
-    """What `run.json` says about the workers."""
+    """Detach from every worker, also where only some were attached to; what `run.json` says about them."""
     facts: dict[str, Any] = {"recorded": False, "reason": not_attached, "ranks": [], "failure": None}
+    try:
+        ranks = [rank for rank in ask_workers(executor, detach) if rank]
+    except WorkersSilentError as error:
+        return {**facts, "reason": not_attached or str(error), "failure": str(error)}
+    except Exception as error:  # the workers may be gone: a crash is what one wants to look at
+        return {**facts, "reason": not_attached or f"{type(error).__name__}: {error}"}
     if not_attached is not None:
         return facts
-    try:
-        ranks = [rank for rank in executor.collective_rpc(detach) if rank]
-    except Exception as error:  # the workers may be gone: a crash is what one wants to look at
-        return {**facts, "reason": f"{type(error).__name__}: {error}"}
     failure = next((rank["failure"] for rank in ranks if rank["failure"]), None)
     return {**facts, "recorded": True, "ranks": ranks, "failure": failure}

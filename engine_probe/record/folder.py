@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ class RunFolder:
         }
         if wrong := what_is_wrong(facts):
             raise UnavailableError(f"this engine cannot be described in {RUN_FILE}: {wrong}")
-        where = Path(path) if path is not None else Path("runs") / f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
         try:
+            where = new_folder(Path("runs")) if path is None else Path(path).absolute()  # os.chdir() moves no recording
             where.mkdir(parents=True, exist_ok=True)
             taken = next(iter(where.iterdir()), None)
         except (FileExistsError, NotADirectoryError):
@@ -64,10 +65,24 @@ class RunFolder:
         if taken is not None:
             raise InputError(f"{where} already holds {taken.name} and is never overwritten: name another folder")
         folder = cls(where, facts)
-        with writable(where):
-            (where / RESERVE_FILE).write_bytes(b" " * RESERVE_BYTES)
-            folder.save()
+        try:
+            with writable(where):
+                with (where / RESERVE_FILE).open("xb") as reserve:  # by one of two that begin at once
+                    reserve.write(b" " * RESERVE_BYTES)
+                folder.save()
+        except FileExistsError:
+            raise InputError(f"{where} is being recorded into by somebody else: name another folder") from None
+        except BaseException:
+            folder.discard()
+            raise
         return folder
+
+    def discard(self) -> None:
+        """Remove a recording that did not begin; the folder was empty or not there before."""
+        with suppress(OSError):
+            for path in self.path.iterdir():
+                path.unlink()
+            self.path.rmdir()
 
     def note_telemetry(self, said: dict[str, Any]) -> None:
         """What is known of the sampling so far; the last word replaces it."""
@@ -84,6 +99,21 @@ class RunFolder:
         self.facts.update(facts, status=INCOMPLETE if failure else COMPLETE, failure=failure)
         (self.path / RESERVE_FILE).unlink(missing_ok=True)
         self.save()
+
+
+def new_folder(parent: Path) -> Path:
+    """Make a folder of its own below `parent`, named by time and process; a second one in that second is numbered."""
+    parent = parent.absolute()
+    parent.mkdir(parents=True, exist_ok=True)
+    name = f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
+    for number in itertools.count(2):
+        try:
+            (parent / name).mkdir()
+        except FileExistsError:
+            name = f"{name.partition('+')[0]}+{number}"
+        else:
+            break
+    return parent / name
 
 
 def add_facts(folder: Path, **facts: Any) -> None:

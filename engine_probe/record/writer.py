@@ -61,16 +61,21 @@ class Writer:
 
     def __init__(self, recorder: Recorder, folder: Path, on_failure: Callable[[BaseException], None]) -> None:
         self._recorder, self._on_failure = recorder, on_failure
-        self._stop, self._failed = threading.Event(), False
+        self.stopping, self._failed = threading.Event(), False
         self._expander, self.misfits = Expander(), Misfits()
-        self.tables = {name: TableStream(folder, name) for name in STREAMS if name != "workers"}
-        pa.array([0])  # loads pandas now, or it would hold up the first flush
-        self._thread = threading.Thread(target=self._run, name="engine_probe-writer", daemon=True)
-        self._thread.start()
+        self.tables: dict[str, TableStream] = {}
+        with ExitStack() as undo:
+            for name in STREAMS.keys() - {"workers"}:
+                self.tables[name] = TableStream(folder, name)
+                undo.callback(self.tables[name].close)
+            pa.array([0])  # loads pandas now, or it would hold up the first flush
+            self._thread = threading.Thread(target=self._run, name="engine_probe-writer", daemon=True)
+            self._thread.start()
+            undo.pop_all()
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(FLUSH_SECONDS):
+            while not self.stopping.wait(FLUSH_SECONDS):
                 self.drain()
             self.drain()
         except BaseException as error:
@@ -95,7 +100,7 @@ class Writer:
 
         After a failure the streams stay as they are: the disk may be full, and they are readable.
         """
-        self._stop.set()
+        self.stopping.set()
         self._thread.join()
         with ExitStack() as closing:  # each of them, whatever happens to another
             for table in self.tables.values():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,8 +75,8 @@ def failures_told(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
         raise
     except Exception as error:
         tell(Failed(failed_in_a_point(error), UnavailableError.exit_code))
-        if probe is not None:
-            probe.failure = probe.failure or "".join(traceback.format_exception(error))
+        if probe is not None and probe.recording is not None:
+            probe.recording.fail(error)
         raise
 
 

@@ -53,7 +53,7 @@ class Sampler:
         self._tell: Tell | None = None
         self._told: tuple[list[str], str | None] = ([], None)
         self._pids: frozenset[int] = frozenset()
-        self._stop = threading.Event()
+        self.stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.samples = self.missed = self.cpu_ns = 0
         self.failure: str | None = None
@@ -79,7 +79,7 @@ class Sampler:
 
     def stop(self) -> dict[str, Any]:
         """Ends the sampling; what `run.json` says of it."""
-        self._stop.set()
+        self.stopping.set()
         if self._thread is not None:
             self._thread.join()
         return self._facts()
@@ -114,7 +114,8 @@ class Sampler:
                 self._sample_until_stopped()
         except Exception as error:  # whatever it is, it must not reach the engine
             self._fail(error)
-        self._tell_news()
+        with suppress(Exception):
+            self._tell_news()
         self.cpu_ns = time.thread_time_ns()
 
     def _sample_until_stopped(self) -> None:
@@ -129,7 +130,7 @@ class Sampler:
             late = max(0, self._clock() - due_ns) // period_ns
             self.missed += late
             due_ns += period_ns * (1 + late)
-            if self._stop.wait(max(0, due_ns - self._clock()) / 1e9):
+            if self.stopping.wait(max(0, due_ns - self._clock()) / 1e9):
                 return
 
     def open(self) -> None:

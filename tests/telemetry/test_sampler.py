@@ -398,7 +398,7 @@ def test_late_samples_are_counted_and_not_caught_up() -> None:
         return sampler.samples == 3
 
     sampler.sample = slow_sample
-    sampler._stop.wait = wait
+    sampler.stopping.wait = wait
     sampler._sample_until_stopped()
     sampler.close()
     assert waits == [0.03, 0.03, 0.03]

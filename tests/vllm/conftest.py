@@ -78,3 +78,13 @@ def in_own_process(tmp_path: Path) -> Callable[..., Any]:
         return json.loads(out.read_text())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """A real scheduler with prefix caching over an executor that computes nothing: a second to start."""
+    from scheduler_engine import scheduler_engine
+
+    engine = scheduler_engine()
+    yield engine
+    engine.engine_core.shutdown()

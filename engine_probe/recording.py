@@ -1,0 +1,173 @@
+"""The state of one recording, from attaching to closing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning, InputError, reported_to
+from engine_probe.hook import worker
+from engine_probe.hook.scheduler import SchedulerHook
+from engine_probe.record.folder import RunFolder
+from engine_probe.record.recorder import Recorder
+from engine_probe.record.writer import Writer
+from engine_probe.telemetry.sampler import Sampler
+
+logger = logging.getLogger(__name__)
+
+_attached: WeakKeyDictionary[Any, ref[Recording]] = WeakKeyDictionary()  # by scheduler
+_attaching = threading.Lock()
+
+DROPPED = (
+    "the Probe was dropped without leaving its `with` block: its engine is free again, and what was recorded is kept"
+)
+
+
+class Recording:
+    """Ends once, whoever ends it. It holds no reference to its `Probe`, so that one that is dropped is noticed."""
+
+    def __init__(self, core: Any, recorder: Recorder, sampler: Sampler) -> None:
+        self.core, self.recorder, self.sampler = core, recorder, sampler
+        self.folder: RunFolder | None = None
+        self.writer: Writer | None = None
+        self.hook: SchedulerHook | None = None
+        self.workers_failure: str | None = "nothing was attached"
+        self.failure: str | None = None  # the traceback of what ended the recording early
+        self._pid = os.getpid()
+        self._lock, self._closed, self._asks_workers = threading.Lock(), False, True
+
+    @contextmanager
+    def attaching(self) -> Iterator[None]:
+        """Claim the engine; what is refused leaves nothing behind, an error of our own ends the recording alone."""
+        self._claim_engine()
+        try:
+            yield
+        except EngineProbeError:
+            self._leave_nothing()
+            raise
+        except Exception as error:
+            self.fail(error)
+        except BaseException:
+            self._leave_nothing()
+            raise
+
+    def _claim_engine(self) -> None:
+        """Make this the only recording of its engine, in one step."""
+        with _attaching:
+            if recording_of(self.core) is not None:
+                raise InputError(
+                    "this engine already has a probe on it: leave the other `with` block first, or call "
+                    "Probe.detach(engine)"
+                )
+            _attached[self.core.scheduler] = ref(self)
+
+    def fail(self, error: BaseException) -> None:
+        """Step aside, once, and remember why; from the engine's thread, the writer's or the user's."""
+        with self._lock:
+            first = self.failure is None
+            if first:
+                self.failure = as_text("".join(traceback.format_exception(error)))
+        if first:
+            logger.error("engine_probe stopped recording; generation goes on\n%s", self.failure)
+        if self.hook is not None:
+            with suppress(Exception):  # this is the engine's thread
+                self.hook.detach()
+
+    def close(self, left_by: BaseException | None = None) -> bool:
+        """Detach, end the tables and write the last word; False if that was done before, or is another process's."""
+        if os.getpid() != self._pid:  # a fork: the files are its parent's
+            if self.hook is not None:
+                self.hook.detach()
+            return False
+        with self._lock:
+            if self._closed:
+                return False
+            self._closed = True
+        facts, tables = self._detach(), dict[str, Any]()
+        with reported_to(self.fail):
+            if self.writer is not None:
+                tables = self.writer.close(keep_streams=self.failure is not None)
+                facts["close"] |= self.writer.misfits.told()
+        self.failure = self.failure or "; ".join(facts["close"].get("counter_audit", [])) or None
+        if left_by is not None:
+            facts["close"]["left_by_exception"] = as_text(f"{type(left_by).__name__}: {left_by}")[:1_000]
+        with reported_to(self.fail):
+            if self.folder is not None:
+                self.folder.finish(self.failure, tables=tables, **facts)
+            if tables and self.writer is not None:
+                self.writer.drop_streams()
+        return True
+
+    def _detach(self) -> dict[str, Any]:
+        """Take everything off the engine; what `run.json` says about it."""
+        not_asked = {"recorded": False, "reason": "they were not asked", "ranks": [], "failure": None}
+        facts: dict[str, Any] = {"close": {}, "workers": not_asked}
+        with reported_to(self.fail):
+            facts["close"] = self.hook.close() if self.hook is not None else {}
+        with reported_to(self.fail):
+            if self._asks_workers:
+                facts["workers"] = worker.detach_all(self.core.model_executor, self.workers_failure)
+                self.failure = self.failure or facts["workers"]["failure"]
+        with reported_to(self.fail):
+            facts["telemetry"] = self.sampler.stop()
+        self.sampler.stopping.set()  # even where that failed
+        if self.writer is not None:
+            self.writer.stopping.set()
+        self._release()
+        return facts
+
+    def warn_if_incomplete(self, left_by: BaseException | None) -> None:
+        """Warn the user's `with` block, but never in place of the exception that it is left by."""
+        if self.failure is None:
+            return
+        what = "nothing was recorded" if self.folder is None else f"{self.folder.path} is incomplete"
+        message = f"{what}: {self.failure.strip().splitlines()[-1]}"
+        try:
+            warnings.warn(message, IncompleteRecordingWarning, stacklevel=3)
+        except IncompleteRecordingWarning:  # somebody makes errors of warnings
+            if left_by is None:
+                raise
+            logger.warning(message)
+
+    def _leave_nothing(self) -> None:
+        """Undo an attachment that did not come about, its folder included."""
+        folder, self.folder = self.folder, None
+        self.close()
+        if folder is not None:
+            folder.discard()
+
+    def abandon(self) -> None:
+        """End the recording of a probe that was dropped, in a thread of its own: this may be anybody's thread.
+
+        The workers are not called, because their engine may be calling them; they notice by themselves.
+        """
+        if self._closed or os.getpid() != self._pid:
+            return
+        self.fail(RuntimeError(DROPPED))
+        self._release()
+        self._asks_workers = False
+        with suppress(RuntimeError):  # no more threads, or the process ends: the recording is cut
+            threading.Thread(target=self.close, name="engine_probe-closing", daemon=True).start()
+
+    def _release(self) -> None:
+        with _attaching:
+            if recording_of(self.core) is self:
+                del _attached[self.core.scheduler]
+
+
+def recording_of(core: Any) -> Recording | None:
+    """Return the recording that an engine has on it."""
+    found = _attached.get(core.scheduler)
+    return None if found is None else found()
+
+
+def as_text(text: str) -> str:
+    """Text that any file can hold: half of a surrogate pair becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
