@@ -79,7 +79,7 @@ class Probe:
     def folder(self) -> RunFolder:
         """The folder that is recorded into, once the `with` block has begun."""
         if self.recording is None or self.recording.folder is None:
-            raise InputError("nothing is recorded: run the engine in `with Probe(llm) as probe:`, then ask probe.run")
+            raise InputError("nothing is recorded yet: run the engine in `with Probe(llm) as probe:`, and ask then")
         return self.recording.folder
 
     @property
