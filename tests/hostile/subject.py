@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +42,7 @@ def forked(work: Callable[[], object], log: Path) -> int:
         os.write(2, traceback.format_exc().encode())
         code = 70
     finally:
-        sys.stdout.flush()
-        os._exit(code)
+        os._exit(code)  # whatever is left of its streams
 
 
 def ended(process: int, seconds: float = HANG_SECONDS) -> int | None:
