@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tests.hostile.campaign import MORE_MEMORY, Outcome, campaign, jobs
+from tests.hostile.page import put_section
 from tests.hostile.table import lines
 
+TITLE = "Files from elsewhere"
 MOST_SHOWN = 40
 EVERY = 250  # inputs after which a log hears of them
 
@@ -31,7 +33,7 @@ def main() -> int:
         "--limit", type=float, default=120.0, help="seconds for one input through all its commands [120]"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that attack side by side [2]")
-    parser.add_argument("--write", type=Path, help="write the table to this file, as docs/results/hostile.md")
+    parser.add_argument("--write", type=Path, help="write the section to this file, as docs/results/hostile.md")
     asked = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # what was attacked until then is told
         signal.signal(number, signal.default_int_handler)
@@ -50,10 +52,10 @@ def main() -> int:
 
         outcomes = campaign(todo, Path(place), asked.workers, asked.limit, progress=tell)
     outcomes.sort(key=lambda outcome: outcome.job.number)
-    page = "\n".join(page_of(outcomes, len(todo), monotonic() - began))
-    print(page)
+    section = page_of(outcomes, len(todo), monotonic() - began)
+    print("\n".join([f"# {TITLE}", "", *section]))
     if asked.write:
-        asked.write.write_text(f"{page}\n")
+        put_section(asked.write, TITLE, section)
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
@@ -62,8 +64,6 @@ def page_of(outcomes: list[Outcome], asked: int, seconds: float) -> list[str]:
     failures = [failure for outcome in outcomes for failure in outcome.failures]
     command = shlex.join(["python", "-m", "tests.hostile", *sys.argv[1:]])
     page = [
-        "# Files from elsewhere",
-        "",
         f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}",
         f"in {seconds:,.0f} s, {len(outcomes):,} of {asked:,} inputs.",
         "Each input is a whole file of one kind, mutated by chance from the seed, through every command that reads it.",
