@@ -40,22 +40,32 @@ LIMITS = (
     Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs"),
     Limit("token budget", "the step's tokens were spent", "waiting > 0 and scheduled = max_num_batched_tokens"),
     Limit(
-        "untold", "requests waited, and the row does not show for what", "waiting > 0, blocks enough for any request"
+        "untold",
+        "requests waited, and the recording does not show for what",
+        "waiting > 0, blocks enough for any request",
     ),
     Limit(
-        "host", "nobody waited; the host took longer than the model", "execute (device, if timed) is the shorter part"
+        "host",
+        "no request waited; the host took longer than the model",
+        "execute (device, if timed) is the shorter part",
     ),
-    Limit("model", "nobody waited; the model took longer than the host", "execute is the longer part, near no ceiling"),
     Limit(
-        "compute", "nobody waited; the model's products took longest", f"model, {NEAR:.0%} of it at the compute ceiling"
+        "model", "no request waited; the model took longer than the host", "execute is the longer part, near no ceiling"
+    ),
+    Limit(
+        "compute",
+        "no request waited; the matrix products took longest",
+        f"model, {NEAR:.0%} of it at the compute ceiling",
     ),
     Limit(
         "memory bandwidth",
-        "nobody waited; moving weights and KV took longest",
+        "no request waited; moving weights and KV took longest",
         f"model, {NEAR:.0%} of it at the bandwidth ceiling",
     ),
     Limit(
-        "host or model", "nobody waited; steps overlap, and no device was timed", "asynchronous engine, no device times"
+        "host or model",
+        "no request waited; steps overlap, and no device was timed",
+        "asynchronous engine, no device times",
     ),
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
@@ -123,7 +133,7 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> 
     """Steps in which requests waited, by what they waited for; no step is in two."""
     column = {name: iterations[name].to_numpy() for name in ("scheduled_tokens", "running_requests")}
     waiting = iterations["waiting_requests"].to_numpy() > 0
-    thrown_out = iterations["preempted_requests"].to_numpy() > 0
+    preempted = iterations["preempted_requests"].to_numpy() > 0
     full = column["running_requests"] >= facts["limits"]["max_num_seqs"]
     left = facts["limits"]["max_num_batched_tokens"] - column["scheduled_tokens"]
     free = facts["kv"]["blocks"] - iterations["kv_blocks_scheduled"].to_numpy()
@@ -135,11 +145,11 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> 
     unexplained = free >= -(-most // facts["kv"]["block_size_tokens"])
     if uncut:
         unexplained |= left < most
-    rest = waiting & ~thrown_out & ~full & (left > 0)
+    rest = waiting & ~preempted & ~full & (left > 0)
     return {
-        KV: thrown_out | (rest & ~unexplained),
-        SEQS: waiting & ~thrown_out & full,
-        BUDGET: waiting & ~thrown_out & ~full & (left <= 0),
+        KV: preempted | (rest & ~unexplained),
+        SEQS: waiting & ~preempted & full,
+        BUDGET: waiting & ~preempted & ~full & (left <= 0),
         UNTOLD: rest & unexplained,
     }
 
@@ -162,7 +172,7 @@ def sentence(found: LimitsFound) -> str:
         verdict = "This is doubtful, as are the ceilings" if found.doubtful else "This rests on the ceilings"
         said += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
     if found.withheld and name == NAMES[MODEL]:
-        said += f" Whether compute or memory bandwidth held it up is not told: {found.withheld}."
+        said += f" It is not known whether compute or memory bandwidth limited it: {found.withheld}."
     if found.idle_share < NAMED_IDLE:
         return said
-    return f"{said} No request was there in {found.idle_share:.0%} of the whole time."
+    return f"{said} The engine had no request for {found.idle_share:.0%} of the whole time."

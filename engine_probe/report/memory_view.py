@@ -102,7 +102,7 @@ def memory_words(facts: dict[str, Any], summary: Summary) -> Iterator[str]:
         else:
             yield f"{device.name}, {gib(total)}: {told}."
         most, mean = (percent(share) for share in (summary.peak_kv_share, summary.mean_kv_share))
-        yield f"Of the KV pool at most {most} was in use, {mean} on average."
+        yield f"KV pool in use: {most} at peak, {mean} on average."
         if None not in parts.values() and (nvml := first["nvml_used_bytes"]) is not None:
             yield against_nvml(device, nvml)
     for reason in facts.get("unread") or ():

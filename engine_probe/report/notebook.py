@@ -67,7 +67,7 @@ def run_parts(run: Run, found: Anatomy) -> Iterator[Html]:
 def summary_html(summary: Summary) -> str:
     """Its headlines, every latency, and what it says against itself."""
     lines = (element("div", line) for line in headlines(summary))
-    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "from what"]
+    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "definition"]
     doubts = (element("div", said.plain, style=SOFT) for said in judgements(summary))
     return page_of(*lines, table(titles, latency_rows(summary)), *doubts)
 

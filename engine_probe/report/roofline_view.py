@@ -20,7 +20,7 @@ CEILING_POINTS = 40
 WIDE = 4.0  # how far the ceilings reach beyond the steps, as a factor
 SAME = 0.01  # bounds closer than this are told as one figure
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
-MEASURE = "`engine_probe validate` measures them, and later recordings carry them"
+MEASURE = "`engine_probe validate` measures them for later recordings"
 
 
 def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
@@ -116,14 +116,14 @@ def roofline_words(found: Roofline | str) -> Iterator[str]:
     answers = found.only(kinds(found)["answers"])
     prompts = found.only(~kinds(found)["answers"])
     yield rate_words("Bandwidth (MBU)", "weights and KV moved", "B", found.memory, found.bytes_per_s) + (
-        aside("steps of answers alone", "B", found.memory, answers.bytes_per_s) if answers and prompts else "."
+        aside("decode-only steps", "B", found.memory, answers.bytes_per_s) if answers and prompts else "."
     )
-    yield rate_words("Compute (MFU)", "products ran", "FLOP", found.compute, found.flops_per_s) + (
-        aside("steps with prompts", "FLOP", found.compute, prompts.flops_per_s) if answers and prompts else "."
+    yield rate_words("Compute (MFU)", "matrix products ran", "FLOP", found.compute, found.flops_per_s) + (
+        aside("steps with prefill", "FLOP", found.compute, prompts.flops_per_s) if answers and prompts else "."
     )
-    yield f"These rest on {found.clock} time: {CLOCKS[found.clock]}."
+    yield f"Both are based on {found.clock} time: {CLOCKS[found.clock]}."
     if found.ridge is None:
-        yield f"The ceilings of this device were not measured: no share of them can be given ({MEASURE})."
+        yield f"No share of the ceilings is given: those of this device were not measured ({MEASURE})."
 
 
 def roofline_tiles(found: Roofline | str) -> Iterator[tuple[str, str]]:

@@ -54,7 +54,7 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     if found.tax.worst:
         worst = ([each.request_id, f"{each.preemptions:,}", duration(each.away_ns)] for each in found.tax.worst)
         yield section("Longest away by preemption", grid(["request", "preemptions", "away"], worst))
-    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "from what"]
+    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "definition"]
     judged = says(line.plain for line in judgements(summary) if line.plain not in summary.notes)
     yield section("Latencies", grid(titles, latency_rows(summary), text=(0, len(titles) - 1)), judged)
     yield from map(page.figure, step_charts(run, name, points))

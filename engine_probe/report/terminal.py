@@ -59,23 +59,25 @@ def headlines(summary: Summary) -> Iterator[str]:
             "had been computed before"
         )
     parts = ", ".join(f"{name} {share:.1%}" for name, share in summary.shares.items())
-    yield f"{summary.iterations:,} steps, the time in them: {parts}"
+    yield f"{summary.iterations:,} steps; share of the time: {parts}"
 
 
 def goodput_line(found: Goodput) -> str:
     if found.share is None:
-        return f"Goodput with {found.slo}: no request that could be judged"
-    undecided = f"; {found.undecided:,} broken off before that could be told" if found.undecided else ""
+        return f"Goodput with {found.slo}: no request could be judged"
+    undecided = (
+        f"; {found.undecided:,} could not be judged: aborted early, or of unknown arrival" if found.undecided else ""
+    )
     return (
         f"goodput {figures(found.requests_per_s)} requests/s: {found.kept:,} of {found.judged:,} requests "
-        f"({found.share:.1%}) kept {found.slo} ms{undecided}"
+        f"({found.share:.1%}) met {found.slo} ms{undecided}"
     )
 
 
 def steady_line(steady: SteadyState, summary: Summary) -> str:
     """Its throughput beside the whole run's."""
     known = f" ± {figures(steady.half_width)}" if steady.half_width is not None else ""
-    changing = "; it was STILL CHANGING all the time" if steady.changing else ""
+    changing = "; throughput NEVER SETTLED" if steady.changing else ""
     return (
         f"Between warm-up and the last arrival, {steady.since_start_s:.1f} to "
         f"{steady.since_start_s + steady.seconds:.1f} s: {steady.output_tokens_per_s:,.1f}{known} tokens/s, "
@@ -91,7 +93,7 @@ def latency_table(summary: Summary) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for title in steady_titles(summary):
         table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
-    table.add_column("from what", style="dim")
+    table.add_column("definition", style="dim")
     for row in latency_rows(summary):
         table.add_row(*row)
     return table
@@ -115,21 +117,21 @@ def judgements(summary: Summary) -> Iterator[Text]:
     """The summary on itself: what it rests on, and what watching cost."""
     steady = summary.steadiness
     if steady is None and summary.steady is None:
-        yield Text("No steady part: too few steps in which nearly as many requests ran as ever.", style="yellow")
+        yield Text("No steady part: too few steps ran near peak concurrency.", style="yellow")
     if steady is not None:
         word = Text("UNSTABLE", style="bold red") if steady.unstable else Text("steady", style="green")
         yield Text.assemble(
             word,
             f": {steady.output_tokens_per_s:.1f} ± {steady.output_tokens_per_s * steady.spread:.1f} tokens/s "
-            f"(± {steady.spread:.1%}) over the {steady.seconds:.1f} s with nearly as many running as ever",
+            f"(± {steady.spread:.1%}) over the {steady.seconds:.1f} s near peak concurrency",
         )
     if summary.steady:
         yield Text(steady_line(summary.steady, summary), "yellow" if summary.steady.changing else "")
     if any(figure is None for latency in summary.latencies for figure in latency.percentiles_ns.values()):
-        yield Text("A percentile is given only where the sample has one: p90 from 10 values on, p99 from 100.", "dim")
+        yield Text("Percentiles need enough values: p90 at least 10, p99 at least 100.", "dim")
     yield Text(
-        f"The probe took {summary.probe_share:.2%} of the time, {duration(summary.probe_median_ns)} per step "
-        "(median, counted by itself).",
+        f"The probe took {summary.probe_share:.2%} of the time by its own clock, "
+        f"{duration(summary.probe_median_ns)} per step (median).",
         "dim",
     )
     for note in summary.notes:

@@ -20,12 +20,12 @@ def run_verdicts(found: Anatomy) -> Iterator[str]:
     if found.tax.preemptions:
         yield preemption_verdict(found.tax)
     if found.kv_fragmentation is not None:
-        yield f"{found.kv_fragmentation:.1%} of the places in KV blocks in use held no token (fragmentation)."
+        yield f"{found.kv_fragmentation:.1%} of the token slots in used KV blocks were empty (fragmentation)."
     if cache := found.summary.prefix_cache:
-        yield f"The prefix cache held {cache.share:.1%} of the prompt tokens when their requests were admitted first."
+        yield f"The prefix cache already held {cache.share:.1%} of the prompt tokens at first admission."
     if made := found.composition:
         parts = ", ".join(f"{share:.0%} {name}" for name, share in made.token_shares.items() if share)
-        yield f"A step carried {made.mean_tokens:.1f} tokens of {made.mean_requests:.1f} requests on average: {parts}."
+        yield f"An average step processed {made.mean_tokens:.1f} tokens of {made.mean_requests:.1f} requests: {parts}."
     if found.straggler:
         yield straggler_verdict(found.straggler)
     if found.device_idle_share is not None:

@@ -115,7 +115,7 @@ def test_what_is_reserved_is_taken_apart(tmp_path: Path) -> None:
         "Rank 0: a card: vLLM reserves 90.0% of 48 GiB by design: 15 GiB weights, 24 GiB KV pool, 1 GiB graphs, "
         "2 GiB activations at their peak, 1 GiB other." in text
     )
-    assert "Of the KV pool at most 40% was in use" in text
+    assert "KV pool in use: 40% at peak" in text
     assert "The parts come to 43 GiB; NVML said 43 GiB in use before the run: they agree." in text
 
 
@@ -170,14 +170,14 @@ def test_shares_of_the_ceilings(tmp_path: Path) -> None:
     assert f"Bandwidth (MBU): {found.bandwidth_utilisation.least:.0%} of 4 GB/s (memory read)" in text
     assert found.flop_utilisation is not None
     assert f"Compute (MFU): {found.flop_utilisation.least:.0%} of 40 GFLOP/s (gemm bf16 square)" in text
-    assert "in steps of answers alone at" in text
-    assert "These rest on execute time" in text
+    assert "in decode-only steps at" in text
+    assert "Both are based on execute time" in text
 
 
 def test_without_ceilings_rates_and_no_shares(tmp_path: Path) -> None:
     text = report(write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=None)))
     assert "Bandwidth (MBU): weights and KV moved at" in text
-    assert "no share of them can be given" in text
+    assert "No share of the ceilings is given" in text
     assert "ceiling of" not in text
 
 
