@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 from rich import box
@@ -17,7 +16,7 @@ from engine_probe.engine import smollm2, tiny
 from engine_probe.engine.arguments import suggestion
 from engine_probe.engine.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
 from engine_probe.engine.embedded import EMBEDDED as EMBEDDED_FOLDERS
-from engine_probe.engine.embedded import place_of
+from engine_probe.engine.embedded import embedded_model, place_of
 from engine_probe.engine.geometry import GIB, Geometry, geometry
 from engine_probe.errors import InputError
 
@@ -75,11 +74,11 @@ def _state(name: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="All facts as JSON, sizes in bytes.")
 @click.option("--path", "path_of", metavar="MODEL", help="Print this model's folder; prepare it first if need be.")
 def command(as_json: bool, path_of: str | None) -> None:
-    """List the models that need no hub and no account.
+    """List the models that need no download.
 
-    smollm2 really answers, tiny is made of random numbers. The others are geometries: the publisher's own
-    configuration with dummy weights, so speed and memory are true and the text is not. KV per token and
-    weights are at each model's own type. Any other name or folder goes to vLLM as it is.
+    smollm2 has its trained weights and tiny has random ones. The others have the publisher's configuration and dummy
+    weights: their speed and memory are realistic, their text is not. KV per token and weights are in each model's own
+    data type. Any other name or folder is passed to vLLM unchanged.
     """
     if path_of is not None:
         click.echo(model_folder(path_of))
@@ -94,19 +93,19 @@ def command(as_json: bool, path_of: str | None) -> None:
     if not wide:
         console.print(_sources(models))
     console.print(
-        "smollm2 really answers; the others have random or dummy weights: true speed and size, no true text.",
+        "Only smollm2 has trained weights; the others show realistic speed and memory, but no real text.",
         style="dim",
     )
 
 
-def model_folder(name: str) -> Path:
-    """Return the folder of a listed model, for programs that take no name of ours, such as vLLM's server."""
+def model_folder(name: str) -> str:
+    """Return the folder of a listed model, for programs that do not know these names, such as vLLM's server."""
     if name in EMBEDDED_FOLDERS:
-        return EMBEDDED_FOLDERS[name](lambda message: click.echo(message, err=True))
+        return embedded_model(name, lambda message: click.echo(message, err=True))
     if name in catalogue_names():
-        return catalogue_folder(name)
+        return str(catalogue_folder(name))
     hint = suggestion(name, [*EMBEDDED_FOLDERS, *catalogue_names()]) or ": `engine_probe models` lists those that are"
-    raise InputError(f"--path {name}: no model of this list{hint}")
+    raise InputError(f"--path {name}: not a listed model{hint}")
 
 
 def output_console() -> Console:

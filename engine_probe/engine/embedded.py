@@ -31,11 +31,11 @@ def smollm2_folder(say: Say = silent) -> Path:
 EMBEDDED: dict[str, Callable[[Say], Path]] = {"smollm2": smollm2_folder, "tiny": tiny_folder}
 
 
-def embedded_model(name: str) -> str:
-    """The folder of an embedded model ("tiny" or "smollm2") as `vllm.LLM` takes it; made at first use."""
+def embedded_model(name: str, say: Say = silent) -> str:
+    """Return the folder of an embedded model ("tiny" or "smollm2") for `vllm.LLM`; prepare it at first use."""
     if name not in EMBEDDED:
         raise InputError(f"there is no embedded model {name!r}: give tiny (random weights) or smollm2 (trained ones)")
-    return str(EMBEDDED[name](silent))
+    return str(EMBEDDED[name](say))
 
 
 def place_of(name: str) -> Path:

@@ -104,4 +104,4 @@ class TestPath:
 
     def test_of_an_unknown_model_is_refused(self) -> None:
         result = CliRunner().invoke(command, ["--path", "tinny"])
-        assert str(result.exception) == "--path tinny: no model of this list: did you mean tiny?"
+        assert str(result.exception) == "--path tinny: not a listed model: did you mean tiny?"
