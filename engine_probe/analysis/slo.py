@@ -16,7 +16,7 @@ Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits on a request; a load meets them where `percentile` in a hundred requests keep all of them."""
+    """Latency limits on a request. A load passes if at least `percentile` percent of its requests meet all of them."""
 
     ttft_ms: Annotated[Milliseconds | None, about("Longest time to the first token, in ms.", 200.0)] = None
     tpot_ms: Annotated[Milliseconds | None, about("Longest time per output token after the first, in ms.", 30.0)] = None
@@ -24,7 +24,7 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     percentile: Annotated[
         float,
         msgspec.Meta(ge=50, lt=100),
-        about("A load meets the limits where so many requests in a hundred keep all of them.", 99),
+        about("Percentage of requests that must meet all limits for a load to pass.", 99),
     ] = 90
 
     @property

@@ -20,19 +20,19 @@ class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     text: Annotated[str, about("Path of a local text in UTF-8.", "wiki.test.raw")]
-    window: Annotated[int, msgspec.Meta(ge=2), about("Tokens that the model sees at once.", 2048)] = 2048
+    window: Annotated[int, msgspec.Meta(ge=2), about("Tokens per window.", 2048)] = 2048
     overlap: Annotated[
         int,
         msgspec.Meta(ge=0),
-        about("Tokens of a window that are seen again from the window before and not scored again.", 512),
+        about("Tokens repeated from the previous window as context, not scored again.", 512),
     ] = 0
     windows: Annotated[
-        Count | None, about("Score so many windows at most, from the beginning; all if left out.", 20)
+        Count | None, about("Maximum number of windows to score, from the beginning. Default: all.", 20)
     ] = None
     # kept: the file as it is. joined: an empty line between all lines, blank ones emptied, as in published tables.
     lines: Annotated[
         Literal["kept", "joined"],
-        about("joined puts an empty line between all lines, as published WikiText-2 tables do.", "joined"),
+        about("joined puts an empty line between lines, as published WikiText-2 figures do.", "joined"),
     ] = "kept"
     # tokenizer: as it encodes by itself, the whole text at once; window: each begins with one; none: no window does.
     bos: Annotated[

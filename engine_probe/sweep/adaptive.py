@@ -26,9 +26,9 @@ Search = Generator[int, float, "Found"]
 
 
 class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
-    """Search one axis of the load from `from` to at most `to` in place of a grid."""
+    """Search one load axis between `from` and `to` instead of measuring a grid."""
 
-    axis: Annotated[str, about("The field of the workload that is searched.", "workload.concurrency")]
+    axis: Annotated[str, about("The workload key to search over.", "workload.concurrency")]
     first: Annotated[int, msgspec.Meta(ge=1), about("The lowest value.", 1)]
     last: Annotated[int, msgspec.Meta(ge=1), about("The highest value.", 64)]
     goal: Annotated[
@@ -42,12 +42,12 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     resolution: Annotated[
         float,
         msgspec.Meta(gt=0, le=1),
-        about("Relative distance of neighbouring values at which the search ends.", 0.15),
+        about("The search ends when neighbouring values differ by this share.", 0.15),
     ] = 0.1
     tolerance: Annotated[
         float,
         msgspec.Meta(ge=0, lt=1),
-        about("Throughput below the highest by this share still counts as the highest.", 0.02),
+        about("Throughput within this share of the highest counts as the highest.", 0.02),
     ] = 0.05
 
     def check(self) -> None:

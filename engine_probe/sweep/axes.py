@@ -30,9 +30,9 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fi
     """Values from `from` to `to`, by `step` or by `factor`: `{ from = 8192, to = 131072, step = 8192 }`."""
 
     first: Annotated[int, about("The first value.", 8192)]
-    last: Annotated[int, about("The last value, included where the steps reach it.", 122880)]
-    step: Annotated[int | None, about("Distance of two values.", 8192)] = None
-    factor: Annotated[int | None, about("Ratio of two values, in place of step.", 2)] = None
+    last: Annotated[int, about("The last value, included if the steps reach it.", 122880)]
+    step: Annotated[int | None, about("Difference between two values.", 8192)] = None
+    factor: Annotated[int | None, about("Ratio of two values, instead of step.", 2)] = None
 
     def values(self, name: str) -> list[int]:
         if (self.step is None) == (self.factor is None):

@@ -30,7 +30,7 @@ from engine_probe.workload.warm_up import WarmUp
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The model, and how vLLM runs it."""
+    """The model and the engine arguments of vLLM."""
 
     model: Annotated[
         str,
@@ -48,20 +48,18 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What each point asks: `concurrency` requests in flight, each of `input_len` random tokens in, `output_len` out.
+    """The requests of each point: `concurrency` in flight, each with `input_len` random tokens in and `output_len` out.
 
     `prompts` and `arrivals` describe anything else.
     """
 
-    input_len: Annotated[
-        Length | None, about("Tokens of each random prompt. Left out where prompts describes them.", 128)
-    ] = None
+    input_len: Annotated[Length | None, about("Tokens of each random prompt. Omit it if prompts is given.", 128)] = None
     output_len: Annotated[
         Length | None,
-        about("Tokens of each answer. May be left out for a dataset that says it; a trace always does.", 128),
+        about("Tokens of each answer. Optional for a dataset with answers; omit it for a trace.", 128),
     ] = None
     concurrency: Annotated[
-        Positive | None, about("Requests held in flight. With arrivals: the most in flight.", 16)
+        Positive | None, about("Number of requests kept in flight; with arrivals, the maximum.", 16)
     ] = None
     num_prompts: Annotated[
         Positive | None,
@@ -70,11 +68,11 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             320,
         ),
     ] = None
-    prompts: Annotated[Prompts | None, about("What is asked, where it is more than random tokens of input_len.")] = None
+    prompts: Annotated[Prompts | None, about("Prompts other than input_len random tokens.")] = None
     arrivals: Annotated[
-        Arrivals | None, about("When requests arrive. Left out: concurrency requests are always in flight.")
+        Arrivals | None, about("When requests arrive. Default: concurrency requests are always in flight.")
     ] = None
-    sampling: Annotated[Sampling, about("How tokens are chosen and handed over.")] = Sampling()
+    sampling: Annotated[Sampling, about("How tokens are chosen and returned.")] = Sampling()
     seed: Annotated[int, about("The same seed gives the same requests, byte for byte.", 1)] = 0
 
     @property
@@ -169,11 +167,9 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StopSection(Stop, frozen=True, forbid_unknown_fields=True):
-    """When a point is over, and when an axis is; without this section a point ends with the last answer."""
+    """Conditions that end a point or an axis early. Without this section, a point ends with the last answer."""
 
-    saturated: Annotated[
-        Saturated | None, about("End an axis of the load where more load gives no more throughput.")
-    ] = None
+    saturated: Annotated[Saturated | None, about("End a load axis where throughput no longer grows.")] = None
 
     @property
     def of_a_point(self) -> Stop:
@@ -181,13 +177,13 @@ class StopSection(Stop, frozen=True, forbid_unknown_fields=True):
 
 
 class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question, the engine and the workload that answer it, and what varies."""
+    """A question, and the engine, workload and axes that answer it."""
 
     question: Annotated[
-        str, about("What the sweep is to answer; it heads the report.", "Where does throughput saturate?")
+        str, about("The question that the sweep answers; the title of the report.", "Where does throughput saturate?")
     ]
-    engine: Annotated[EngineSection, about("The engine that is measured.")]
-    workload: Annotated[Workload, about("What each point asks of it.")]
+    engine: Annotated[EngineSection, about("The engine to measure.")]
+    workload: Annotated[Workload, about("The requests of each point.")]
     axes: Annotated[
         dict[str, list[Any] | Range],
         about(
@@ -197,7 +193,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = {}
     include: Annotated[
         list[dict[str, Any]],
-        about("Further points; each names a value for every axis.", [{"workload.concurrency": 100}]),
+        about("Extra points; each gives a value for every axis.", [{"workload.concurrency": 100}]),
     ] = []
     exclude: Annotated[
         list[dict[str, Any]],
@@ -206,24 +202,28 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             [{"workload.concurrency": [16]}],
         ),
     ] = []
-    adaptive: Annotated[Adaptive | None, about("Search the load in place of a grid.")] = None
-    stop: Annotated[StopSection, about("When a point, or an axis, is over before the last answer.")] = StopSection()
-    warm_up: Annotated[WarmUp, about("What an engine answers before each recording.")] = WarmUp()
+    adaptive: Annotated[Adaptive | None, about("Search for a load instead of measuring a grid.")] = None
+    stop: Annotated[StopSection, about("Conditions that end a point or an axis early.")] = StopSection()
+    warm_up: Annotated[WarmUp, about("Requests before each recording begins.")] = WarmUp()
     probe: Annotated[
         bool,
-        about("false leaves the recording out: whole answers alone are timed, to compare with. May be an axis.", False),
+        about("false records nothing and times whole answers only, for comparison. May be an axis.", False),
     ] = True
-    repeats: Annotated[Positive, about("How often each point is measured.", 3)] = 1
+    repeats: Annotated[Positive, about("Number of times each point is measured.", 3)] = 1
     interleave: Annotated[
         bool,
-        about("Measure all points once, then all again, so that a slow drift of the machine meets them all.", True),
+        about("Measure all points once, then all again, so that slow drift affects all points alike.", True),
     ] = False
-    quality: Annotated[Quality | None, about("Perplexity of a text, measured on each engine after its points.")] = None
+    quality: Annotated[Quality | None, about("Measure the perplexity of a text on each engine, after its points.")] = (
+        None
+    )
     start_seconds: Annotated[
-        float, msgspec.Meta(gt=0), about("An engine without a first point after so many seconds is given up.", 600.0)
+        float, msgspec.Meta(gt=0), about("Longest start of an engine, in seconds; a slower one is killed.", 600.0)
     ] = 3600.0
     point_seconds: Annotated[
-        float, msgspec.Meta(gt=0), about("A point that takes longer than so many seconds is given up.", 600.0)
+        float,
+        msgspec.Meta(gt=0),
+        about("Longest time of a point, in seconds; a slower one is stopped and recorded as failed.", 600.0),
     ] = 1800.0
 
 

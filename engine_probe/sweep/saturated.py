@@ -13,17 +13,17 @@ from engine_probe.workload.lengths import Positive
 
 
 class Saturated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Skip the levels of an axis above the one at which throughput stops growing."""
+    """Skip the levels of a load axis above the one at which throughput stops growing."""
 
-    axis: Annotated[str, about("The axis of the load; its values ascend.", "workload.concurrency")] = (
+    axis: Annotated[str, about("The load axis; its values must ascend.", "workload.concurrency")] = (
         "workload.concurrency"
     )
     growth: Annotated[
         float,
         msgspec.Meta(ge=0),
-        about("Growth of the output tokens per second below which a further level counts as none, as a share.", 0.05),
+        about("Relative growth of throughput below which a level counts as no growth.", 0.05),
     ] = 0.02
-    levels: Annotated[Positive, about("Further levels without growth after which the axis ends.", 1)] = 2
+    levels: Annotated[Positive, about("Number of levels without growth after which the axis ends.", 1)] = 2
     recomputed: Annotated[
         float,
         msgspec.Meta(gt=0, le=1),

@@ -13,12 +13,12 @@ MODEL = "tiny"
 WIDTH = 98
 
 HEAD = """\
-# A sweep: what is measured, of which engine, and what varies. It runs as it is, in seconds.
+# A sweep: the engine, its requests and what varies. This file runs as it is, in seconds.
 #   engine_probe sweep THIS_FILE --dry-run    shows its points
 #   engine_probe sweep THIS_FILE              measures them
 #
-# Lines that begin with "#" and a key, without a space, are keys that are not set, with their default
-# or an example: remove the "#" to set them. Lengths may be drawn, too, as
+# A key directly after "#" is not set; the line shows its default
+# or an example. Remove the "#" to set it. Lengths may also be random:
 #   input_len = { kind = "uniform", low = 16, high = 512 }
 # For completion and checks in an editor: engine_probe sweep --json-schema > sweep.schema.json, and as
 # the first line of this file #:schema ./sweep.schema.json
@@ -49,7 +49,7 @@ AXES = """\
 #"workload.concurrency" = { from = 1, to = 64, factor = 2 }
 #"engine.arguments.max_num_batched_tokens" = [512, 2048]
 
-# Further points; each names a value for every axis.
+# Extra points; each gives a value for every axis.
 #[[include]]
 #"workload.concurrency" = 100
 

@@ -16,26 +16,26 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Burst(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="burst"):
-    """Everything at once."""
+    """All requests arrive at once."""
 
 
 class ClosedLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="closed_loop"):
-    """So many users, each of whom waits for an answer before the next question."""
+    """A fixed number of users, each of whom waits for an answer before sending the next request."""
 
     users: Annotated[Positive, about("Number of users.", 50)]
-    think_seconds: Annotated[
-        NotNegative, about("Seconds between an answer and the same user's next question.", 5.0)
-    ] = 0.0
+    think_seconds: Annotated[NotNegative, about("Seconds between an answer and the same user's next request.", 5.0)] = (
+        0.0
+    )
     think: Annotated[
         Literal["fixed", "exponential"],
-        about("Whether the pause is always the same or drawn, with think_seconds as its mean.", "exponential"),
+        about("fixed: always think_seconds; exponential: drawn with that mean.", "exponential"),
     ] = "fixed"
-    pace_seconds: Annotated[NotNegative, about("A user asks no faster than once in so many seconds.", 40.0)] = 0.0
-    spread_seconds: Annotated[NotNegative, about("Users begin evenly over so many seconds.", 40.0)] = 0.0
+    pace_seconds: Annotated[NotNegative, about("Minimum seconds between two requests of a user.", 40.0)] = 0.0
+    spread_seconds: Annotated[NotNegative, about("Users start evenly spread over this many seconds.", 40.0)] = 0.0
 
 
 class OpenLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="open_loop"):
-    """Requests per second whatever the engine does; rate and burstiness as in `vllm bench`.
+    """A request rate independent of the engine; rate and burstiness as in `vllm bench`.
 
     Intervals follow a gamma distribution of shape `burstiness`, stretched so that the last request arrives at
     count / rate.
@@ -45,33 +45,33 @@ class OpenLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     burstiness: Annotated[
         PositiveFloat,
         about(
-            "How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
+            "Evenness of arrivals: 1 is a Poisson process, less is burstier, more is more regular.",
             0.5,
         ),
     ] = 1.0
 
 
 class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="constant"):
-    """Requests at equal intervals, the first at once."""
+    """Requests at equal intervals, starting immediately."""
 
     request_rate: Annotated[PositiveFloat, about("Requests per second.", 20.0)]
 
 
 class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="ramp"):
-    """A rate that goes from one value to another with the number of the request, as in `vllm bench`."""
+    """A rate that changes from request to request between two values, as in `vllm bench`."""
 
     start_rate: Annotated[PositiveFloat, about("Requests per second at the beginning.", 1.0)]
     end_rate: Annotated[PositiveFloat, about("Requests per second at the end.", 50.0)]
     strategy: Annotated[
-        Literal["linear", "exponential"], about("How the rate grows with the number of the request.", "exponential")
+        Literal["linear", "exponential"], about("How the rate grows from request to request.", "exponential")
     ] = "linear"
-    burstiness: Annotated[PositiveFloat, about("As in an open loop.", 0.5)] = 1.0
+    burstiness: Annotated[PositiveFloat, about("As for open_loop.", 0.5)] = 1.0
 
 
 class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
-    """The times that a trace recorded, counted from its first."""
+    """The recorded times of a trace, relative to its first request."""
 
-    speed: Annotated[PositiveFloat, about("How much faster than recorded.", 2.0)] = 1.0
+    speed: Annotated[PositiveFloat, about("Speed-up over the recorded times.", 2.0)] = 1.0
 
 
 Arrivals = Burst | ClosedLoop | OpenLoop | Constant | Ramp | Replay

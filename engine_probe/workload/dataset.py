@@ -29,13 +29,13 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     """
 
     path: Annotated[str, about("Path of the local file.", "sharegpt.json")]
-    format: Annotated[Literal["sharegpt", "alpaca", "jsonl"], about("How the file is written.", "sharegpt")]
-    turns: Annotated[Positive, about("Most questions of a conversation that are asked (sharegpt).", 3)] = 1
+    format: Annotated[Literal["sharegpt", "alpaca", "jsonl"], about("Format of the file.", "sharegpt")]
+    turns: Annotated[Positive, about("Maximum number of turns taken from a conversation (sharegpt).", 3)] = 1
     max_total_len: Annotated[
         Positive | None,
-        about("Entries of more tokens, questions and answers together, are left out and counted.", 2048),
+        about("Skip (and count) entries with more tokens than this, questions and answers together.", 2048),
     ] = None
-    chat: Annotated[bool, about("Put each question into the model's chat template.", True)] = False
+    chat: Annotated[bool, about("Apply the model's chat template to each question.", True)] = False
 
 
 class Exchange(NamedTuple):

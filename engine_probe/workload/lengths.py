@@ -23,7 +23,7 @@ class DescriptionError(InputError, ValueError):
 
 
 class Uniform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="uniform"):
-    """Every length from `low` to `high` is as likely."""
+    """Uniformly distributed from `low` to `high`."""
 
     low: Annotated[Positive, about("Shortest length, in tokens.", 16)]
     high: Annotated[Positive, about("Longest length, in tokens.", 512)]

@@ -33,31 +33,29 @@ class Draft(NamedTuple):
 
 
 class RandomPrompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="random"):
-    """Random tokens; prompts have nothing in common."""
+    """Random tokens; prompts share no prefix."""
 
     input_len: Annotated[Length, about("Tokens of each prompt.", 128)]
 
 
 class SharedPrefix(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="shared_prefix"):
-    """Random tokens behind a prefix: some prompts share one of a few, the others have one of their own, as long."""
+    """Random tokens after a prefix that prompts share, or that is unique but of the same length."""
 
     prefix_len: Annotated[Positive, about("Tokens of the prefix.", 256)]
     input_len: Annotated[Length, about("Tokens after the prefix.", 64)]
-    num_prefixes: Annotated[Positive, about("Number of different prefixes that are shared.", 4)] = 1
+    num_prefixes: Annotated[Positive, about("Number of different shared prefixes.", 4)] = 1
     share: Annotated[
         Share,
-        about("Share of the prompts that begin with a shared prefix; the others have one of their own, as long.", 0.5),
+        about("Share of the prompts with a shared prefix; the others get a unique prefix of the same length.", 0.5),
     ] = 1.0
 
 
 class Conversations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="conversations"):
-    """Several turns: each prompt is everything said so far, the engine's own answers included, and a new question."""
+    """Conversations of several turns: each prompt holds the earlier turns, the engine's answers and a new question."""
 
-    turns: Annotated[Positive | Uniform, about("Requests of a conversation.", 6)]
+    turns: Annotated[Positive | Uniform, about("Number of turns of a conversation.", 6)]
     input_len: Annotated[Length, about("Tokens of each question.", 16)]
-    system_len: Annotated[
-        NotNegativeInt, about("Tokens of a system prompt with which all conversations begin.", 64)
-    ] = 0
+    system_len: Annotated[NotNegativeInt, about("Tokens of a system prompt common to all conversations.", 64)] = 0
     pause_seconds: Annotated[
         float, msgspec.Meta(ge=0), about("Seconds between an answer and the next question.", 1.5)
     ] = 0.0

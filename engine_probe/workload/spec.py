@@ -17,13 +17,15 @@ Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Trace
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the engine chooses tokens and hands them over."""
+    """How the engine chooses and returns tokens."""
 
-    temperature: Annotated[float, msgspec.Meta(ge=0), about("0 is greedy; above it tokens are drawn.", 0.8)] = 0.0
-    ignore_eos: Annotated[bool, about("Give every answer its full length; false lets the model end it.", False)] = True
-    stream: Annotated[
-        bool, about("Hand over tokens step by step; false hands over each answer when it is whole.", True)
-    ] = False
+    temperature: Annotated[
+        float, msgspec.Meta(ge=0), about("0 is greedy decoding; above 0, tokens are sampled.", 0.8)
+    ] = 0.0
+    ignore_eos: Annotated[
+        bool, about("Generate every answer to its full length; false lets the model end it.", False)
+    ] = True
+    stream: Annotated[bool, about("Return tokens step by step; false returns each answer when complete.", True)] = False
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

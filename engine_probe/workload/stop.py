@@ -13,7 +13,7 @@ Why = Literal["answered", "seconds", "requests", "steady"]  # all were answered,
 
 
 class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """End a point once its output tokens per second are known well enough (`engine_probe.analysis.steady`)."""
+    """End a point once its output tokens per second are known precisely enough."""
 
     within: Annotated[
         float,
@@ -23,12 +23,12 @@ class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             0.1,
         ),
     ] = 0.05
-    after_seconds: Annotated[PositiveFloat, about("A point does not end earlier.", 10.0)] = 5.0
+    after_seconds: Annotated[PositiveFloat, about("Minimum duration of a point, in seconds.", 10.0)] = 5.0
 
 
 class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whichever comes true first ends a point; requests in flight are aborted, so that the load is held to the end."""
 
-    seconds: Annotated[PositiveFloat | None, about("End a point after so many seconds.", 60.0)] = None
-    requests: Annotated[Positive | None, about("End a point once so many requests are answered.", 200)] = None
-    steady: Annotated[Steady | None, about("End a point once its throughput is known well enough.")] = None
+    seconds: Annotated[PositiveFloat | None, about("End a point after this many seconds.", 60.0)] = None
+    requests: Annotated[Positive | None, about("End a point after this many answered requests.", 200)] = None
+    steady: Annotated[Steady | None, about("End a point once its throughput is known precisely enough.")] = None

@@ -20,7 +20,7 @@ TOKEN_BYTES = 8  # in a list
 
 
 class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="trace"):
-    """Recorded traffic from a local file: the first `num_prompts` requests in the order of time, with its lengths.
+    """Recorded traffic from a local file: the first `num_prompts` requests by time, with their recorded lengths.
 
     `mooncake` has lines with `timestamp` (ms), `input_length`, `output_length` and perhaps `hash_ids` (the same id is
     the same tokens); `burstgpt` is a CSV with `Timestamp` (s), `Request tokens` and `Response tokens`. Requests without
@@ -28,8 +28,8 @@ class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """
 
     path: Annotated[str, about("Path of the local file.", "mooncake_trace.jsonl")]
-    format: Annotated[Literal["mooncake", "burstgpt"], about("How the file is written.", "mooncake")]
-    block_tokens: Annotated[Positive, about("Tokens for which one of the trace's hash_ids stands.", 16)] = 512
+    format: Annotated[Literal["mooncake", "burstgpt"], about("Format of the file.", "mooncake")]
+    block_tokens: Annotated[Positive, about("Number of tokens that each of the trace's hash_ids covers.", 16)] = 512
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -17,11 +17,9 @@ class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     one short request when it starts.
     """
 
-    requests: Annotated[Positive | None, about("Warm up with so many requests.", 8)] = None
-    seconds: Annotated[PositiveFloat | None, about("Warm up for so many seconds.", 5.0)] = None
-    none: Annotated[
-        bool, about("Leave out even the one short request that an engine answers when it starts.", True)
-    ] = False
+    requests: Annotated[Positive | None, about("Number of warm-up requests.", 8)] = None
+    seconds: Annotated[PositiveFloat | None, about("Seconds of warm-up.", 5.0)] = None
+    none: Annotated[bool, about("Skip even the one short request with which an engine starts.", True)] = False
 
     def __post_init__(self) -> None:
         if self.none and self.own_workload:

@@ -76,7 +76,7 @@ def test_each_part_of_it_may_be_set(part: str) -> None:
     alternatives = [[line] for line in lines] if len(set(names)) < len(names) else [lines]
     for chosen in alternatives:
         text = "\n".join(chosen)
-        if part.startswith("# What the sweep"):
+        if part.startswith("# The question that"):
             document = tomllib.loads(f"{text}\n{base}")
         elif "[engine.arguments]" in part:
             document = tomllib.loads(f"{base}[engine.arguments]\n{text}")
