@@ -35,7 +35,7 @@ HEADINGS = {
     },
     "This machine": {
         "doctor": "say what works on this machine and what does not",
-        "validate": "measure this hardware and hold it against its specification",
+        "validate": "measure this hardware and compare it with its specification",
         "overhead": "measure what the probe itself costs on this machine",
         "models": "list the models that need no download",
     },
@@ -104,7 +104,7 @@ def cli() -> None:
       engine_probe doctor                  what works on this machine
       engine_probe profile --model tiny    measure a small built-in model: seconds
       engine_probe sweep                   measure a curve of load: minutes
-      engine_probe report runs/FOLDER      what a recording says
+      engine_probe report runs/FOLDER      summarise a recording
 
     Each COMMAND has a --help of its own. Results are written below runs/.
     """

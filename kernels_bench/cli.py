@@ -30,13 +30,13 @@ def without_nan(context: click.Context, parameter: click.Parameter, value: float
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--device", "wanted", help="cpu, all, or cards such as cuda:0,1 [default: every card, else the cpu].")
-@click.option("--only", help=f"Some of the tests, with commas: {', '.join(TESTS)}.")
+@click.option("--device", "wanted", help="cpu, all, or GPUs such as cuda:0,1 [default: all GPUs, or the CPU].")
+@click.option("--only", help=f"Run only these tests, separated by commas: {', '.join(TESTS)}.")
 @click.option(
     "--quick",
     is_flag=True,
-    help="End within a minute per device, and one for the tests between devices: shorter rounds, fewer shapes. "
-    "On a busy machine less is measured, and the report lists what.",
+    help="Take at most a minute per device, and one for the tests between devices: shorter rounds, fewer "
+    "shapes. A busy machine measures less, and the report lists what is missing.",
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report with every sample.")
 @click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as one page.")
@@ -49,7 +49,7 @@ def without_nan(context: click.Context, parameter: click.Parameter, value: float
     callback=without_nan,
     default=5.0,
     show_default=True,
-    help="Percent by which a figure may lie behind its baseline, or a card behind its equals.",
+    help="Percent by which a figure may fall short of its baseline, or a GPU of others of its model.",
 )
 @click.option("--ray", "address", help="Every machine of a Ray cluster at once: auto, or HOST:PORT of its head.")
 @click.pass_context
@@ -64,10 +64,9 @@ def command(
     tolerance: float,
     address: str | None,
 ) -> None:
-    """Measure this hardware and say whether it is what was paid for.
+    """Measure this hardware and compare it with its specification.
 
-    Ends with 1 when a verdict is FAIL, with 3 when a figure is INVALID, else with 0. Ctrl-C ends it with 130 and keeps
-    what was finished.
+    Exit codes: 0 fine, 1 a verdict is FAIL, 3 a figure is INVALID, 130 Ctrl-C (finished tests are kept).
     """
     begun = time.perf_counter()
     tests = chosen_tests(only)

@@ -27,8 +27,14 @@ output, judge = under("Output"), under("Criteria")
 
 @click.command("compare", cls=goodput_option.WithGoodput)
 @click.argument("folders", nargs=-1, required=True, type=recorded)
-@judge("--fail-if", "bounds", multiple=True, metavar="BOUND", help='Exit 1 beyond it: "output_tokens_per_s < -5%".')
-@judge("--strict", is_flag=True, help="Exit 1 also where repeats leave a bound open.")
+@judge(
+    "--fail-if",
+    "bounds",
+    multiple=True,
+    metavar="BOUND",
+    help='Exit 1 when this change occurs: "output_tokens_per_s < -5%". May be repeated.',
+)
+@judge("--strict", is_flag=True, help="Exit 1 also when a bound is undecided.")
 @goodput_option.option
 @output(
     "--format",
@@ -56,10 +62,10 @@ def command(
 ) -> None:
     """Compare each further run or sweep in FOLDERS with the first, point by point.
 
-    Where points are repeated, Welch's t-test says whether a change is real, corrected for all that is judged; the
-    scatter of rates and times is pooled over the points of a curve. A bound of --fail-if is one planned one-sided test
-    at 5 %: it holds, is broken (exit code 1), or is left open (said, exit code 0 unless --strict). Without repeats the
-    change itself is held to the bound.
+    With repeated points, Welch's t-test decides whether a change is significant, corrected for multiple comparisons;
+    the variance of rates and times is pooled over the points of a curve. Each --fail-if bound is a one-sided test at
+    5 %: kept (exit code 0), broken (1), or undecided (reported; 0, or 1 with --strict). Without repeats, the change
+    itself is compared with the bound.
     """
     from engine_probe.analysis.gate import read_gate
     from engine_probe.analysis.slo import read_goodput

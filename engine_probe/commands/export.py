@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine_probe.commands import goodput_option
+from engine_probe.commands.options import under
 from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
@@ -16,29 +17,39 @@ if TYPE_CHECKING:
     from engine_probe.analysis.slo import Slo
     from engine_probe.run import Run
 
+output = under("Output")
 TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-throughput"
 
 
 @click.command("export", cls=goodput_option.WithGoodput)
 @click.argument("folder", type=recorded)
-@click.option("--to", "kind", type=click.Choice([*TABLES, SERVE, THROUGHPUT]), default="parquet", show_default=True)
-@click.option(
+@output(
+    "--to",
+    "kind",
+    type=click.Choice([*TABLES, SERVE, THROUGHPUT]),
+    default="parquet",
+    show_default=True,
+    metavar="KIND",
+    help=f"{', '.join(TABLES)}, {SERVE} or {THROUGHPUT}.",
+)
+@output(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="New or empty folder; for the vllm-bench JSON of a single run a new file.",
+    metavar="PATH",
+    help="New or empty folder; a new file for the vllm-bench JSON of a single run.",
 )
-@click.option("--save-detailed", is_flag=True, help=f"With {SERVE}: every request's lengths and latencies too.")
+@output("--save-detailed", is_flag=True, help=f"Add the lengths and latencies of every request ({SERVE}).")
 @goodput_option.option
 def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tuple[str, ...]) -> None:
     """Write the run or the sweep in FOLDER for other programs.
 
-    Parquet and CSV hold every table without loss (in CSV lists become JSON, and text that a spreadsheet would run as a
-    formula follows a '). The vllm-bench kinds are the JSON that `vllm bench serve --save-result` and
-    `vllm bench throughput --output-json` save: their names and definitions, from what happened in the engine.
+    Parquet and CSV hold every table in full. In CSV, lists are JSON, and text that a spreadsheet would run as a
+    formula is prefixed with an apostrophe. The vllm-bench kinds have the keys and definitions of the JSON that `vllm
+    bench serve --save-result` and `vllm bench throughput --output-json` write, measured inside the engine.
 
-    Of a sweep: a table of its points with their settings and figures, and a folder of tables for each point; or one
-    JSON for each point.
+    A sweep becomes a table of its points (settings and figures) and one folder of tables per point, or one JSON per
+    point.
     """
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free
@@ -75,7 +86,7 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
             click.echo(str(path))
         return
     if unseen := not_seen_to_begin(run.requests):
-        say(f"{unseen} requests are left out: when they came is not known, as of those that came before the probe")
+        say(f"{unseen} requests are left out: they arrived before the probe, at an unknown time")
     with fresh_file(out) as file:
         file.write(json.dumps(vllm_bench_result(run, kind, detailed, slo)).encode())
     if out != STANDARD_OUTPUT:

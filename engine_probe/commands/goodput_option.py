@@ -16,12 +16,12 @@ class WithGoodput(GroupedCommand):
     """Every limit that follows the first is one more of the same option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        told: list[str] = []
+        words: list[str] = []
         for word in args:
-            if len(told) > 1 and told[-2] == NAME and LIMIT.fullmatch(word):
-                told.append(NAME)
-            told.append(word)
-        return super().parse_args(ctx, told)
+            if len(words) > 1 and words[-2] == NAME and LIMIT.fullmatch(word):
+                words.append(NAME)
+            words.append(word)
+        return super().parse_args(ctx, words)
 
 
 option = under("Criteria")(
@@ -29,5 +29,5 @@ option = under("Criteria")(
     "limits",
     multiple=True,
     metavar="LIMIT ...",
-    help="Count the requests that keep all of these limits, in ms: ttft:200 tpot:30 e2el:9000.",
+    help="Count the requests that meet all of these limits, in ms: ttft:200 tpot:30 e2el:9000.",
 )

@@ -30,10 +30,10 @@ what, output = under("What is measured"), under("Output")
     "--running",
     multiple=True,
     type=click.IntRange(1, 4096),
-    help="Requests running at once; may be repeated [default: 1, 32, 256, 1024].",
+    help="Number of running requests; may be repeated [default: 1, 32, 256, 1024].",
 )
 @what("--rounds", type=click.IntRange(2, 200), help="Rounds of alternating blocks [default: 15].")
-@what("--force", is_flag=True, help="Measure with a vLLM version that the probe does not know.")
+@what("--force", is_flag=True, help="Measure with an unsupported vLLM version anyway.")
 @output(
     "--json",
     "json_file",

@@ -36,32 +36,30 @@ engine, text_options, output = map(under, (ENGINE, "Text", "Output"))
     show_default=True,
     help="The embedded smollm2, a folder with weights and tokenizer, or org/name.",
 )
-@engine("--force", is_flag=True, help="Go on with a vLLM version that the probe does not know.")
+@engine("--force", is_flag=True, help="Use an unsupported vLLM version anyway.")
 @text_options("--text", metavar="FILE", required=True, help="A local file in UTF-8.")
-@text_options(
-    "--window", type=click.IntRange(2), default=2048, show_default=True, help="Tokens the model sees at once."
-)
+@text_options("--window", type=click.IntRange(2), default=2048, show_default=True, help="Tokens per window.")
 @text_options(
     "--overlap",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Tokens of a window that are seen again from the window before and not scored again.",
+    help="Tokens repeated from the previous window as context, not scored again.",
 )
-@text_options("--windows", type=COUNT, help="Score so many windows at most [default: the whole text].")
+@text_options("--windows", type=COUNT, help="Maximum number of windows to score [default: the whole text].")
 @text_options(
     "--lines",
     type=click.Choice(["kept", "joined"]),
     default="kept",
     show_default=True,
-    help="joined puts an empty line between all lines, as published WikiText-2 tables do.",
+    help="joined puts an empty line between lines, as published WikiText-2 figures do.",
 )
 @text_options(
     "--bos",
     type=click.Choice(["tokenizer", "window", "none"]),
     default="tokenizer",
     show_default=True,
-    help="Beginning token: as the tokenizer adds it to the whole text, before each window, or none.",
+    help="Beginning-of-sequence token: once as the tokenizer adds it, before each window, or none.",
 )
 @output(
     "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="New folder [default: runs/perplexity-<time>]."

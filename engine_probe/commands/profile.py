@@ -41,7 +41,7 @@ engine, output = under(ENGINE), under("Output")
     show_default=True,
     help="An embedded model (smollm2, tiny), a name from `engine_probe models`, a folder, or org/name.",
 )
-@engine("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
+@engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @workload_options
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
 def command(model: str, out: str | None, force: bool, engine_arguments: dict[str, object], **asked: Any) -> None:

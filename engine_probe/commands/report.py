@@ -72,19 +72,19 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
     type=Number(min=50, max=100, max_open=True),
     default=90,
     show_default=True,
-    help="A load meets the limits where so many requests in a hundred keep all of them.",
+    help="Percentage of requests that must meet all limits for a load to pass.",
 )
 @judge(
     "--score",
     "scores",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Scores of the answers (CSV or JSON), to test whether load changes them (sweeps).",
+    help="Scores of the answers (CSV or JSON): test whether load changes them (sweeps).",
 )
-@judge("--reference", metavar="NAME|FILE", help="Published figures to compare with (sweeps).")
+@judge("--reference", metavar="NAME|FILE", help="Compare with published figures (sweeps).")
 @costs("--money", "prices", metavar="FILE", help="A price list (TOML): cost, revenue, profit, options.")
-@costs("--cost-per-hour", metavar="SUM", help="What the engine costs an hour in all: 2.5 or 2.5EUR.")
-@costs("--price-per-million", metavar="SUM", help="What a million output tokens are sold for: 0.6 or 0.6EUR.")
+@costs("--cost-per-hour", metavar="SUM", help="Total cost of the engine per hour: 2.5 or 2.5EUR.")
+@costs("--price-per-million", metavar="SUM", help="Price per million output tokens: 0.6 or 0.6EUR.")
 def command(
     folder: Path,
     page: Path | None,
@@ -97,9 +97,9 @@ def command(
     cost_per_hour: str | None,
     price_per_million: str | None,
 ) -> None:
-    """Summarise the run or sweep in FOLDER: its figures, what limited it, and from which load on.
+    """Summarise a run or sweep, and name what limited it and from which load on.
 
-    FOLDER may also be a file that `engine_probe validate --json` wrote.
+    FOLDER may also be a report file of `engine_probe validate --json`.
     """
     from engine_probe.commands.console import output_console
     from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file

@@ -38,36 +38,36 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     epilog="Example: engine_probe sweep smoke --model tiny --set repeats=1 --dry-run",
 )
 @click.argument("name", required=False)
-@what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question that each answers.")
+@what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question each answers.")
 @what(
     "--init",
     "new_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write a commented sweep file to begin with.",
+    help="Write a commented sweep file to start from.",
 )
 @what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
-@what("--dry-run", is_flag=True, help="Show the points, whether they fit and how long they take; start nothing.")
+@what("--dry-run", is_flag=True, help="Show the points, whether they fit and how long they will take; start nothing.")
 @what(
     "--like",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Earlier sweeps to predict times from [default: runs].",
+    help="Predict times from the earlier sweeps in this folder [default: runs].",
 )
 @what(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a key of the sweep, as workload.output_len=8; a list makes an axis. May be repeated.",
+    help="Change a key of the sweep: workload.output_len=8. A list makes an axis. May be repeated.",
 )
-@engine("--model", help="Measure this model in place of the sweep's.")
+@engine("--model", help="Measure this model instead of the sweep's.")
 @engine(
     "--ray", "address", metavar="ADDRESS", help="Run engines side by side on a Ray cluster: auto, local or HOST:PORT."
 )
-@engine("--force", is_flag=True, help="Record a vLLM version that the probe does not know.")
+@engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/<name>-<time>].")
-@output("--resume", metavar="FOLDER", help="Go on in this folder or URI; what is complete is kept.")
+@output("--resume", metavar="FOLDER", help="Continue the sweep in this folder or URI; complete points are kept.")
 @output("--verbose", "-v", is_flag=True, help="Also stream vLLM's log (always saved to engine.log).")
 def command(
     name: str | None,

@@ -21,9 +21,9 @@ TRACE_FILE = "trace.pftrace"
 def command(folder: Path, out: Path | None) -> None:
     """Write the run or the sweep in FOLDER as a trace that ui.perfetto.dev opens.
 
-    Steps split into schedule, execute and update; KV blocks, running, waiting and tokens as counters; one track per
-    request; workers and telemetry where they were recorded. The points of a sweep lie one after the other, each as a
-    group of tracks.
+    It shows each step's schedule, execute and update phases, counters of KV blocks, running and waiting requests and
+    tokens, one track per request, and workers and telemetry where recorded. The points of a sweep follow one another in
+    time, each with its own group of tracks.
     """
     from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
     from engine_probe.report.swept import is_sweep
@@ -47,7 +47,7 @@ def command(folder: Path, out: Path | None) -> None:
 
 
 def checked_run(folder: Path) -> Run:
-    """Open a run with at least one step; what is not whole of it is said."""
+    """Open a run with at least one step, and print its notes."""
     from engine_probe.errors import InputError
     from engine_probe.report.plain import plain
     from engine_probe.run import load
@@ -62,7 +62,7 @@ def checked_run(folder: Path) -> Run:
 
 
 def points(folder: Path) -> dict[str, Run]:
-    """The points of a sweep that have steps, by their names; the others are said."""
+    """Return the points of a sweep that have steps, by name; print why the others are left out."""
     from engine_probe.errors import InputError
     from engine_probe.report.plain import plain
     from engine_probe.report.sweep_export import named_points

