@@ -43,6 +43,9 @@ test-slow: $(READY) ## the slow matrices
 test-hostile: $(READY) ## mutated files of every kind through every command that reads them (ARGS="--inputs 5000 --seed 1")
 	@$(BIN)/python -m tests.hostile $(ARGS)
 
+test-hostile-faults: $(READY) ## every function of the probe fails once (ARGS="--write docs/results/hostile.md")
+	@$(BIN)/python -m tests.hostile.faults $(ARGS)
+
 test-hostile-processes: $(READY) ## kills, starved hosts and a long run (ARGS="--full --write docs/results/hostile.md")
 	@$(BIN)/python -m tests.hostile.processes $(ARGS)
 
@@ -79,4 +82,4 @@ measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-hostile test-hostile-processes test-versions docs lint types wheel lock measure-set-up clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-hostile test-hostile-faults test-hostile-processes test-versions docs lint types wheel lock measure-set-up clean

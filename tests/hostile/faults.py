@@ -1,0 +1,214 @@
+"""`python -m tests.hostile.faults`: every function of the probe fails at its first and at a later call."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import logging
+import os
+import pickle
+import pkgutil
+import platform
+import random
+import select
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from tests.hostile.page import put_section
+
+TITLE = "Planted faults"
+ROOMS = ("engine_probe.hook", "engine_probe.record", "engine_probe.telemetry")
+MODULES = ("engine_probe.probe", "engine_probe.recording")
+# Where vLLM or the user calls: an exception that is planted there is theirs. What they call is attacked.
+BOUNDARY = {
+    *(f"hook.blocks.BlockCounters.{name}" for name in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache")),
+    *(f"hook.ledger.RequestLedger.{name}" for name in ("_add_request", "_preempt_request", "_free_request")),
+    *(f"hook.worker.WorkerHook.{name}" for name in ("_execute", "_sample", "_guarded")),
+    *(f"probe.Probe.{name}" for name in ("__init__", "__enter__", "__exit__")),
+    *(f"recording.Recording.{name}" for name in ("__init__", "attaching", "close", "fail", "warn_if_incomplete")),
+}
+LATER = 12  # a later call is at most this one
+LIMIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A function of the probe, where it is looked up."""
+
+    owner: Any
+    name: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    place: str
+    call: int
+    reached: bool
+    status: str
+    wrong: tuple[str, ...]
+
+
+def places() -> list[Place]:
+    names = list(MODULES)
+    for room in ROOMS:
+        package = importlib.import_module(room)
+        names += [f"{room}.{found.name}" for found in pkgutil.iter_modules(package.__path__)]
+    found = [place for name in sorted(names) for place in functions_of(importlib.import_module(name))]
+    return [place for place in found if place.label not in BOUNDARY]
+
+
+def functions_of(module: Any) -> Iterator[Place]:
+    short = module.__name__.removeprefix("engine_probe.")
+    for name, value in sorted(vars(module).items()):
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value):
+            for method, function in sorted(vars(value).items()):
+                if isinstance(function, FunctionType) and not inspect.isgeneratorfunction(inspect.unwrap(function)):
+                    yield Place(value, method, f"{short}.{name}.{method}")
+        elif isinstance(value, FunctionType):
+            yield Place(module, name, f"{short}.{name}")
+
+
+def plant(place: Place, call: int) -> Callable[[], int]:
+    """Let the function fail at this call, wherever it was imported to; gives how often it was called."""
+    original = vars(place.owner)[place.name]
+    calls = 0
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise RuntimeError("planted")
+        return original(*args, **kwargs)
+
+    setattr(place.owner, place.name, failing)
+    for module in [module for name, module in sys.modules.items() if name.startswith("engine_probe")]:
+        for name, value in list(vars(module).items()):
+            if value is original:
+                setattr(module, name, failing)
+    return lambda: calls
+
+
+def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
+    """In a fork of this process, which a hang cannot hold up."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        try:
+            outcome = in_child(engine, place, call, folder)
+        except BaseException:
+            outcome = Outcome(place.label, call, True, "-", ("it reached the user: " + traceback.format_exc(-1)[:300],))
+        os.write(writing, pickle.dumps(outcome))
+        os._exit(0)
+    os.close(writing)
+    answered = bool(select.select([reading], [], [], LIMIT_SECONDS)[0])
+    told = os.read(reading, 1 << 16) if answered else b""
+    os.close(reading)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return pickle.loads(told) if told else Outcome(place.label, call, True, "-", ("it hung or died",))
+
+
+def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
+    import scheduler_engine
+
+    from engine_probe import IncompleteRecordingWarning, Probe, load
+
+    before, bare = scheduler_engine.held(engine), scheduler_engine.generate(engine)
+    engine.reset_prefix_cache()
+    calls = plant(place, call)
+    wrong: list[str] = []
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with Probe(engine, folder):
+            if scheduler_engine.generate(engine) != bare:
+                wrong.append("other tokens")
+    reached = calls() >= call
+    told = [one for one in warned if issubclass(one.category, IncompleteRecordingWarning)]
+    status = load(folder).status if (folder / "run.json").exists() else "none"
+    if reached and status == "complete" and told:
+        wrong.append("complete, though it warned")
+    if status in ("incomplete", "none") and not told:
+        wrong.append(f"{status}, and nothing was said")
+    if status == "complete" and load(folder).requests.num_rows != len(bare):
+        wrong.append("complete, and requests are missing")
+    engine.reset_prefix_cache()
+    if scheduler_engine.generate(engine) != bare:
+        wrong.append("other tokens afterwards")
+    if scheduler_engine.held(engine) != before:
+        wrong.append("hooks are left")
+    if left := [thread.name for thread in threading.enumerate() if thread.name.startswith("engine_probe-w")]:
+        wrong.append(f"threads are left: {left}")
+    return Outcome(place.label, call, reached, status, tuple(wrong))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.hostile.faults", description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="attack one function of so many [1]")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same calls fail [1]")
+    parser.add_argument("--write", type=Path, help="write the section to this file, as docs/results/hostile.md")
+    asked = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from scheduler_engine import generate, scheduler_engine
+
+    from engine_probe import Probe
+
+    logging.getLogger("engine_probe").setLevel(logging.CRITICAL)  # each fault is logged, as it should be
+    engine, chance = scheduler_engine(), random.Random(asked.seed)
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="engine_probe-faults-") as name, warnings.catch_warnings(action="ignore"):
+        with Probe(engine, Path(name) / "first"):  # loads what is loaded late
+            generate(engine)
+        engine.reset_prefix_cache()
+        for number, place in enumerate(places()[:: asked.every]):
+            for call in (1, chance.randint(2, LATER)):
+                outcome = attack(engine, place, call, Path(name) / f"{number}-{call}")
+                outcomes.append(outcome)
+                if outcome.wrong:
+                    print(f"{outcome.place} at call {call}: {'; '.join(outcome.wrong)}", file=sys.stderr, flush=True)
+    section = section_of(outcomes)
+    print("\n".join(section))
+    if asked.write:
+        put_section(asked.write, TITLE, section)
+    return 1 if any(outcome.wrong for outcome in outcomes) else 0
+
+
+def section_of(outcomes: list[Outcome]) -> list[str]:
+    command = shlex.join(["python", "-m", "tests.hostile.faults", *sys.argv[1:]])
+    reached = [outcome for outcome in outcomes if outcome.reached]
+    lines = [
+        f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}: each function",
+        "and method of the rooms named fails at its first and at a later call, in a fork of a process with vLLM's real",
+        "scheduler over an executor that computes nothing.",
+        "",
+        "| room | faults | reached | complete | incomplete | recording | none | wrong |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for room in sorted({outcome.place.partition(".")[0] for outcome in outcomes}):
+        own = [outcome for outcome in outcomes if outcome.place.partition(".")[0] == room]
+        hit = [outcome for outcome in reached if outcome in own]
+        ended = Counter(outcome.status for outcome in hit)
+        cells = [len(own), len(hit), *(ended[status] for status in ("complete", "incomplete", "recording", "none"))]
+        lines.append(f"| {room} | {' | '.join(map(str, cells))} | {sum(bool(one.wrong) for one in own)} |")
+    wrong = [f"- {one.place} at call {one.call}: {'; '.join(one.wrong)}" for one in outcomes if one.wrong]
+    return lines + (["", *wrong] if wrong else [])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
