@@ -86,7 +86,7 @@ def not_here(found: Sequence[Point], sweep: SweepFile) -> list[str]:
     named = [("workload.prompts.path", path) for path in asked if path is not None]
     named += [("quality.text", sweep.quality.text)] if sweep.quality else []
     return [
-        f"There is no file {path} here: a run needs it; name yours with --set {name}=FILE."
+        f"There is no file {path} here: a run needs it; name your own with --set {name}=FILE."
         for name, path in named
         if not Path(path).expanduser().is_file()
     ]
@@ -115,12 +115,12 @@ def said(
     if any(guess.basis == "at least" for guess in known):
         lines.append(AT_LEAST)
     if any(guess.basis != "at least" for guess in known):
-        lines.append(f"~: from what the same engine measured on such hardware before, below {where}.")
+        lines.append(f"~: estimated from earlier sweeps of this engine on such hardware, in {where}.")
     if len(known) < len(found):
         lines.append(
-            f"{counted(len(found) - len(known), 'point')} without a time: nothing below {where} measured this engine "
-            "near this load (--like names another folder), and no memory bandwidth says how fast it could be at best "
-            "(`engine_probe validate` measures it; small models do not depend on it)."
+            f"{counted(len(found) - len(known), 'point')} without a time: no earlier sweep in {where} measured this "
+            "engine near this load (--like FOLDER looks elsewhere), and no bound follows from the memory bandwidth "
+            "(`engine_probe validate` measures it; small models are not bound by it)."
         )
     return lines
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
+import sys
+from collections.abc import Collection, Iterator
+from itertools import compress, groupby
 from statistics import mean
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from engine_probe.analysis.lines import NEAR
@@ -32,25 +34,24 @@ from engine_probe.workload.load import AT_ONCE, IN_ALL, RATE, USERS
 REGION_STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload": "red"}
 LOAD_TITLES = {AT_ONCE: "at\nonce", USERS: "users", RATE: "requests\n/s", IN_ALL: "requests\nin all"}
 PRESSURE_STYLES = {"free": "green", "waits": "yellow", "recomputes": "red"}
+COUNTS = ("running\nmean", "waiting\npeak", "KV\npeak", "pre-\nempted")
+PRESSURE = "KV\npressure"
+DISPENSABLE = ("running\nmean", "pre-\nempted")
 PRESSURES = (
-    "KV pressure: free, no request waited for KV blocks; waits, some did; recomputes,\n"
-    f"at least {RECOMPUTES_SHARE:.0%} of the tokens were computed a second time, after preemptions."
+    "KV pressure: free, no request waited for KV blocks; waits, some did; recomputes, "
+    f"at least {RECOMPUTES_SHARE:.0%} of the tokens were recomputed after preemptions."
 )
-REPEATS = (
-    "A row is the mean over its repeats, and ± half the interval of that mean, with\n"
-    "95% (Student's t), from how far the repeats of all rows lie apart."
-)
+REPEATS = "Each row is the mean of its repeats ± half its 95% confidence interval (Student's t, variance pooled)."
 REGIONS = (
-    f"Region, and how sure: A, a request gets at least {NEAR:.0%} of what it gets alone; B,\n"
-    "less, but throughput grows; B+, it no longer grows; C, it falls. It is read off\n"
-    "the whole curve."
+    f"Region and its confidence, from the whole curve: A, a request gets at least {NEAR:.0%} of what it gets alone; "
+    "B, less, but throughput still grows; B+, throughput no longer grows; C, it falls."
 )
 
 
 def idle_line(found: Between) -> str:
-    """What a warm engine did not measure."""
+    """Say how long the engine was idle between points."""
     return (
-        f"Between points the engine waited {found.between_seconds / found.points * 1000:.0f} ms each, "
+        f"Between points the engine was idle for {found.between_seconds / found.points * 1000:.0f} ms each, "
         f"{found.share:.1%} of its time."
     )
 
@@ -66,7 +67,7 @@ def show_results(results: list[Row], console: Console) -> None:
     for name, rows in curves.items():
         if name:
             console.print(f"\n[bold]{escape(name)}[/]")
-        console.print(table_of(rows))
+        console.print(fitting_table(rows, console))
     if any(isinstance(result, PointResult) for result in results):
         console.print(PRESSURES, style="dim")
     if any(len(level) > 1 for rows in curves.values() for level in levels_of(rows)):
@@ -96,7 +97,14 @@ def levels_of(rows: list[Row]) -> Iterator[list[Row]]:
         yield from ([row] for row in level if row not in measured)
 
 
-def table_of(rows: list[Row]) -> Table:
+def fitting_table(rows: list[Row], console: Console) -> Table:
+    """Return the table, without its dispensable columns where the terminal is narrow: a figure is never cut."""
+    table = table_of(rows)
+    unlimited = console.options.update(max_width=sys.maxsize)
+    return table if Measurement.get(console, unlimited, table).maximum <= console.width else table_of(rows, DISPENSABLE)
+
+
+def table_of(rows: list[Row], left_out: Collection[str] = ()) -> Table:
     by_name = len({curve(row.point) for row in rows}) > 1
     levels = list(levels_of(rows))
     measured = [[row for row in level if isinstance(row, PointResult)] for level in levels]
@@ -104,12 +112,11 @@ def table_of(rows: list[Row]) -> Table:
     firsts = column(pooled([[row.median_ttft_seconds for row in same] for same in measured if same]), seconds)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     title = "point" if by_name else LOAD_TITLES[rows[0].point.load_in]
-    table.add_column(title, justify="left" if by_name else "right")
-    table.add_column(f"tokens\n/s {rates.reach}".rstrip(), justify="right")
-    table.add_column(f"TTFT p50\n{firsts.reach}".rstrip(), justify="right")
-    for title in ("running\nmean", "waiting\npeak", "KV\npeak", "pre-\nempted"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("KV\npressure", no_wrap=True)
+    table.add_column(title, justify="left" if by_name else "right", no_wrap=not by_name)
+    titles = (f"tokens\n/s {rates.reach}".rstrip(), f"TTFT p50\n{firsts.reach}".rstrip(), *COUNTS, PRESSURE)
+    shown = [title not in left_out for title in titles]
+    for title in compress(titles, shown):
+        table.add_column(title, justify="left" if title == PRESSURE else "right", no_wrap=True)
     found = regions_of(rows) if has_regions(rows) else None
     if found is not None:
         table.add_column("\nregion", no_wrap=True)
@@ -118,7 +125,8 @@ def table_of(rows: list[Row]) -> Table:
         first = level[0]
         region = [] if found is None else [region_cell(found, first)]
         name = escape(first.point.label) if by_name else f"{first.point.load:g}"
-        table.add_row(name, *([*next(means), *counts(same)] if same else no_figures(first)), *region)
+        figures = [*next(means), *counts(same)] if same else no_figures(first)
+        table.add_row(name, *compress(figures, shown), *region)
     return table
 
 

@@ -107,6 +107,16 @@ def test_the_table_fits_a_terminal_of_80_columns_and_names_what_is_incomplete() 
     assert "region" not in "".join(lines).lower()  # two levels show none
 
 
+def test_a_narrow_terminal_shows_fewer_columns_and_every_figure_in_full() -> None:
+    console = Console(width=60, record=True, file=io.StringIO())
+    show_results([result(4, 1481.2), result(16, 4741.0), result(64, 4800.5)], console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 60
+    assert "…" not in text
+    assert all(figure in text for figure in ("1481.2", "4741.0", "4800.5", "pressure"))
+    assert "empted" not in text
+
+
 def test_a_first_token_after_milliseconds_is_not_rounded_to_none() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     show_results([result(4, 80, median_ttft_seconds=0.00318), result(8, 160, median_ttft_seconds=1.5)], console)
@@ -141,7 +151,7 @@ def test_repeats_of_a_level_are_one_row_and_how_far_apart_they_lie() -> None:
     assert [(row[0], row[1]) for row in rows] == [("4", "88.0"), ("64", "110.0"), ("64", "-")]
     assert (rows[0][-1], rows[1][-2:], rows[2][-1]) == ("free", ["waits", "0%"], "incomplete")
     assert "± 39%" in lines[1]  # two levels agree on it: t of 2 degrees of freedom x 12.9 % / sqrt(2)
-    assert "A row is the mean over its repeats" in " ".join(lines)
+    assert "Each row is the mean of its repeats" in " ".join(lines)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder
     assert again.per_second == pytest.approx(rate["output_tokens_per_s"], rel=1e-6)
     assert again.half_width == pytest.approx(rate["half_width"], rel=1e-6)
     assert result["between"]["points"] == 1
-    assert "Between points the engine waited" in done.stdout
+    assert "Between points the engine was idle" in done.stdout
     resumed = sweep(folder, "stopping.toml", "--resume", "stopping")
     assert resumed.stderr.count("measured before") == 2
     assert json.loads((folder / "stopping/sweep.json").read_text())["points"] == result["points"]
