@@ -58,7 +58,7 @@ TYPED = (
         2,
         "needs 256 KV tokens and the pool holds 64",
     ),
-    ("profile --model tinny", 2, "unknown model 'tinny': did you mean tiny?"),
+    ("profile --model tinny", 2, "unknown model 'tinny': did you mean tiny? (or give a folder or org/name)"),
     ("profile --model /no/such", 2, "there is no such folder"),
     ("profile --model tiny --blok-size 32", 2, "did you mean --block-size"),
     ("profile --model tiny stray", 2, "stray"),
@@ -75,6 +75,7 @@ TYPED = (
     ("perplexity --model tiny --text long.txt --window 64 --overlap 64", 2, "nothing new is left in a window"),
     ("perplexity --model tiny --text long.txt --window 64 --out full", 2, "never overwritten"),
     # sweep
+    ("sweep smoke --model tinny", 2, "engine_probe: unknown model 'tinny': did you mean tiny?"),
     ("sweep smok", 2, "there is no sweep 'smok': did you mean smoke?"),
     ("sweep full", 2, "full holds no sweep.json, so no sweep was written there"),
     ("sweep binary", 2, "binary"),

@@ -80,8 +80,8 @@ def check_model(name: str) -> None:
             raise InputError(f"model {name}: there is no such folder; `engine_probe models` lists what needs none")
     elif "/" not in name:
         known = sorted([*EMBEDDED, *catalogue_names()])
-        hint = suggestion(name, known) or f": it is none of {', '.join(known)}"
-        raise InputError(f"unknown model {name!r}{hint}; other models are a folder, or organisation/name")
+        hint = suggestion(name, known) or f": the listed models are {', '.join(known)}"
+        raise InputError(f"unknown model {name!r}{hint} (or give a folder or org/name)")
 
 
 @cache

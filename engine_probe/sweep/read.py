@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.engine.arguments import suggestion
+from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import MODEL, check_axis
 from engine_probe.sweep.checks import check_adaptive, check_points, check_reach, check_saturated
@@ -47,8 +48,10 @@ def find_sweep(name: str) -> Path:
 
 
 def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None) -> SweepFile:
-    """Everything that can be wrong about it is said here, before an engine is started. `model` replaces the file's."""
+    """Read a sweep and refuse whatever is wrong with it, before an engine starts. `model` replaces the file's."""
     path = find_sweep(name)
+    if model is not None:
+        check_model(model)
     document = read_asked(path) if path.suffix == ".json" else read_document(path)
     try:
         document["axes"] = flat(document.get("axes", {}))

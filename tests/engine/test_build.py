@@ -101,7 +101,7 @@ class TestModelsThatCannotBe:
         [
             ("smollm3", "unknown model 'smollm3': did you mean smollm2"),
             ("llama-3-9b", "did you mean llama-3-8b"),
-            ("zzz", "it is none of deepseek-llm-7b-chat"),
+            ("zzz", "the listed models are deepseek-llm-7b-chat"),
             ("./nowhere", "there is no such folder"),
             ("/nowhere/at/all", "there is no such folder"),
         ],
