@@ -70,6 +70,6 @@ def amount(option: str, text: str | None) -> tuple[float | None, str]:
         raise InputError(f"{option} {text}: give a sum that is not negative, as 2.5 or 2.5EUR")
     if not CURRENCY.fullmatch(found[2]):
         raise InputError(
-            f"{option} {text}: {found[2]} is no currency: give a code of three letters, as 2.5EUR, or 2.5€"
+            f"{option} {text}: {found[2]} is not a currency: give a code of three letters, as 2.5EUR, or 2.5€"
         )
     return float(found[1]), found[2].upper()

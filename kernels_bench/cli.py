@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def without_nan(context: click.Context, parameter: click.Parameter, value: float) -> float:
     """Refuse NaN, which click's ranges let pass."""
     if math.isnan(value):
-        raise click.BadParameter("nan is no number.", context, parameter)
+        raise click.BadParameter("nan is not a number.", context, parameter)
     return value
 
 
@@ -149,7 +149,7 @@ def chosen_tests(only: str | None) -> tuple[str, ...]:
         if name not in TESTS:
             near = get_close_matches(name, TESTS, 1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(TESTS)}"
-            raise InputError(f'--only names "{name}", which is no test: {hint}')
+            raise InputError(f'--only names "{name}", which is not a test: {hint}')
     return tuple(name for name in TESTS if name in names)
 
 

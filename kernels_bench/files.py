@@ -56,7 +56,7 @@ def read_any(path: Path, option: str = "") -> Report | FleetReport:
     except OSError as error:
         raise InputError(f"{option}{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # of msgspec and of UTF-8 among them
-        raise InputError(f"{option}{path} is no report of kernels_bench: {error}; make one with --json") from error
+        raise InputError(f"{option}{path} is not a report of kernels_bench: {error}; make one with --json") from error
 
 
 def reports_of(found: Report | FleetReport) -> list[Report]:

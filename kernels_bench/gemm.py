@@ -201,7 +201,7 @@ def check_product(data: Operands) -> Check:
 
 
 def _worst(kind: Precision, a: Any, b: Any, got: Any) -> float:
-    """The largest error as a share of what rounding may do; infinite where the result is no number."""
+    """The largest error as a share of what rounding may do; infinite where the result is not a number."""
     left, right, k = a.double(), b.double(), a.shape[1]
     wanted = left @ right
     terms = left.abs() @ right.abs()

@@ -66,7 +66,7 @@ class Gate:
 def read_gate(text: str) -> Gate:
     found = FORM.fullmatch(text)
     if not found:
-        raise InputError(f'--fail-if {text!r} is no bound: write it as "output_tokens_per_s < -5%"')
+        raise InputError(f'--fail-if {text!r} is not a bound: write it as "output_tokens_per_s < -5%"')
     name, sign, percent = found.groups()
     names = [metric.name for metric in (*METRICS, PERPLEXITY)]
     if name not in names:

@@ -51,5 +51,5 @@ def read_goodput(words: list[str], percentile: float = 90) -> Slo | None:
         except ValueError:
             limits[name] = math.nan
         if not 0 < limits[name] < math.inf:
-            raise InputError(f"--goodput {word}: {text or 'nothing'} is no limit: give milliseconds, as {name}:200")
+            raise InputError(f"--goodput {word}: {text or 'nothing'} is not a limit: give milliseconds, as {name}:200")
     return Slo(percentile=percentile, **{f"{name}_ms": limit for name, limit in limits.items()}) if limits else None

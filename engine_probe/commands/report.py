@@ -147,7 +147,7 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
         done = read_any(path)
     except NoReportError as error:
         raise InputError(
-            f"{path} is a file, and no report of validate ({error.message}): give the folder of a run or of a sweep"
+            f"{path} is a file but not a report of validate ({error.message}): give the folder of a run or of a sweep"
         ) from error
     if page is not None:
         with fresh_file(page) as file:

@@ -64,7 +64,7 @@ def check_number(name: str, value: object, where: str) -> None:
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return
     elif not math.isfinite(value) or abs(value) >= MOST:
-        raise InputError(f"{where}: {name} is {value}, which is no number that vLLM can take")
+        raise InputError(f"{where}: {name} is {value}, which is not a number that vLLM can take")
     elif name in POSITIVE and value < 1:
         raise InputError(f"{where}: {name} is {value}: vLLM takes 1 or more")
     elif name == "max_model_len" and value < 1 and value != -1:

@@ -85,7 +85,7 @@ def test_from_zero_is_beyond_every_bound_above() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("tokens", "is no bound: write it as"),
+        ("tokens", "is not a bound: write it as"),
         ("output_token_per_s < -5%", "did you mean output_tokens_per_s"),
         ("zzz < 1%", "known are output_tokens_per_s,"),
     ],

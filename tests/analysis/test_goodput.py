@@ -94,9 +94,9 @@ def test_the_words_of_vllm_are_read() -> None:
     ("words", "sentence"),
     [
         ("itl:3", "the limits are ttft, tpot, e2el"),
-        ("ttft", "nothing is no limit"),
-        ("ttft:-1", "-1 is no limit"),
-        ("ttft:nan", "nan is no limit"),
+        ("ttft", "nothing is not a limit"),
+        ("ttft:-1", "-1 is not a limit"),
+        ("ttft:nan", "nan is not a limit"),
         ("ttft:1 ttft:2", "limited twice"),
     ],
 )

@@ -38,7 +38,7 @@ def existing(tmp_path: Path) -> str:
     [
         (["--only", "gemmm"], 2, "did you mean gemm?"),
         (["--only", "memory,xyz"], 2, "known are memory, gemm"),
-        (["--only", ""], 2, 'names "", which is no test'),
+        (["--only", ""], 2, 'names "", which is not a test'),
         (["--device", "tpu"], 2, '--device is "tpu", expected cpu, all, or cards such as cuda:0,1'),
         (["--device", "cuda:x"], 2, "expected cpu"),
         (["--device", "cpu", "--only", "p2p"], 3, "takes two cards, and there is cpu only"),
@@ -99,7 +99,7 @@ def test_engine_probe_validate_is_the_same_command() -> None:
     line = [sys.executable, "-m", "engine_probe", "validate", "--only", "gemmm"]
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == 'kernels_bench: --only names "gemmm", which is no test: did you mean gemm?\n'
+    assert done.stderr == 'kernels_bench: --only names "gemmm", which is not a test: did you mean gemm?\n'
 
 
 def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path) -> None:

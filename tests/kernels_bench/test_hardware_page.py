@@ -107,7 +107,7 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     done = CliRunner().invoke(command, [str(tmp_path / "x.json")])
     assert done.exit_code == 2
-    assert "x.json is no report of kernels_bench" in done.stderr
+    assert "x.json is not a report of kernels_bench" in done.stderr
 
 
 @pytest.fixture(scope="module")

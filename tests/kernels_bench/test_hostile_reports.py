@@ -63,7 +63,7 @@ def test_missing_and_impossible_figures_are_refused(tmp_path: Path, name: str) -
 )
 def test_deep_or_broken_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "report.json").write_bytes(content)
-    with pytest.raises(InputError, match="is no report of kernels_bench"):
+    with pytest.raises(InputError, match="is not a report of kernels_bench"):
         read_any(tmp_path / "report.json")
 
 
