@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands.report import command
+from engine_probe.errors import InputError
 from kernels_bench.fleet_results import FleetReport, Node
 from kernels_bench.page.document import page
 from kernels_bench.page.svg import Scale, Series, box, chart, heat, steps
@@ -106,8 +107,8 @@ def test_engine_probe_report_reads_what_validate_wrote(made: Any, code: int, tmp
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     done = CliRunner().invoke(command, [str(tmp_path / "x.json")])
-    assert done.exit_code == 2
-    assert "x.json is not a report of kernels_bench" in done.stderr
+    assert isinstance(done.exception, InputError)
+    assert "x.json is a file but not a report of validate" in str(done.exception)
 
 
 @pytest.fixture(scope="module")
