@@ -107,21 +107,24 @@ def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path) -> None:
     arguments = ["--device", "cpu", "--quick", "--only", "launch,memory"]
     first = CliRunner().invoke(command, [*arguments, "--json", str(path)])
     assert first.exit_code == 0, first.output
-    results = read_report(path).results
-    assert [(result.test, result.name) for result in results] == [
-        *(("memory", name) for name in ("copy", "read", "write", "triad")),
-        ("launch", "operator"),
-    ]
+    report = read_report(path)
+    results = [result for result in report.results if result.figure]
+    names = [(result.test, result.name) for result in results]
+    everything = [*(("memory", name) for name in ("copy", "read", "write", "triad")), ("launch", "operator")]
+    # A busy machine leaves figures out to end in time, and says so.
+    assert names == everything if not report.measured_less else set(names) < set(everything)
     assert all(result.verdict == "MEASURED" for result in results)  # no pass mark is known for a processor
     assert all(result.figure and result.figure.value > 0 for result in results)
-    assert all(result.figure and result.figure.check for result in results[:4])
-    assert all(result.figure.check.passed for result in results if result.figure and result.figure.check)
+    in_memory = [result.figure for result in results if result.test == "memory"]
+    assert in_memory
+    assert all(figure and figure.check and figure.check.passed for figure in in_memory)
 
     second = CliRunner().invoke(
         command, [*arguments, "--only", "launch", "--baseline", str(path), "--tolerance", "100"]
     )
     assert second.exit_code == 0, second.output
-    assert "against the baseline's" in second.output
+    if ("launch", "operator") in names:
+        assert "against the baseline's" in second.output
 
 
 def test_a_full_disk_takes_nothing_off_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
