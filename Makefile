@@ -43,7 +43,7 @@ test-slow: $(READY) ## the slow matrices
 test-hostile: $(READY) ## mutated files of every kind through every command that reads them (ARGS="--inputs 5000 --seed 1")
 	@$(BIN)/python -m tests.hostile $(ARGS)
 
-test-hostile-faults: $(READY) ## every function of the probe fails once (ARGS="--write docs/results/hostile.md")
+test-hostile-faults: $(READY) ## every function of the probe fails at its first and at a later call (ARGS="--sample 40 --first-only")
 	@$(BIN)/python -m tests.hostile.faults $(ARGS)
 
 test-hostile-processes: $(READY) ## kills, starved hosts and a long run (ARGS="--full --write docs/results/hostile.md")

@@ -32,14 +32,20 @@ from tests.hostile.page import put_section
 TITLE = "Planted faults"
 ROOMS = ("engine_probe.hook", "engine_probe.record", "engine_probe.telemetry")
 MODULES = ("engine_probe.probe", "engine_probe.recording")
-# Where vLLM or the user calls: an exception that is planted there is theirs. What they call is attacked.
-BOUNDARY = {
-    *(f"hook.blocks.BlockCounters.{name}" for name in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache")),
-    *(f"hook.ledger.RequestLedger.{name}" for name in ("_add_request", "_preempt_request", "_free_request")),
-    *(f"hook.worker.WorkerHook.{name}" for name in ("_execute", "_sample", "_guarded")),
-    *(f"probe.Probe.{name}" for name in ("__init__", "__enter__", "__exit__")),
-    *(f"recording.Recording.{name}" for name in ("__init__", "attaching", "close", "fail", "warn_if_incomplete")),
+_BLOCKS, _LEDGER, _WORKER = "hook.blocks.BlockCounters.", "hook.ledger.RequestLedger.", "hook.worker.WorkerHook."
+# A fault that is planted at the edge of such a function is the caller's; what they call inside is attacked.
+NOT_ATTACKED = {
+    "vLLM calls these in place of its own methods, and they hold the guard themselves": (
+        *(_BLOCKS + name for name in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache")),
+        *(_LEDGER + name for name in ("_add_request", "_preempt_request", "_free_request")),
+        *(_WORKER + name for name in ("_execute", "_sample", "_guarded")),
+    ),
+    "the user calls these": tuple(f"probe.Probe.{name}" for name in ("__init__", "__enter__", "__exit__")),
+    "these are the guard that takes every other error": tuple(
+        f"recording.Recording.{name}" for name in ("__init__", "attaching", "close", "fail", "warn_if_incomplete")
+    ),
 }
+NOT_REACHABLE = "Properties, class methods, static methods and functions within functions are not replaced either."
 LATER = 12  # a later call is at most this one
 LIMIT_SECONDS = 30.0
 
@@ -68,7 +74,8 @@ def places() -> list[Place]:
         package = importlib.import_module(room)
         names += [f"{room}.{found.name}" for found in pkgutil.iter_modules(package.__path__)]
     found = [place for name in sorted(names) for place in functions_of(importlib.import_module(name))]
-    return [place for place in found if place.label not in BOUNDARY]
+    left_out = {label for labels in NOT_ATTACKED.values() for label in labels}
+    return [place for place in found if place.label not in left_out]
 
 
 def functions_of(module: Any) -> Iterator[Place]:
@@ -78,7 +85,7 @@ def functions_of(module: Any) -> Iterator[Place]:
             continue
         if inspect.isclass(value):
             for method, function in sorted(vars(value).items()):
-                if isinstance(function, FunctionType) and not inspect.isgeneratorfunction(inspect.unwrap(function)):
+                if isinstance(function, FunctionType):
                     yield Place(value, method, f"{short}.{name}.{method}")
         elif isinstance(value, FunctionType):
             yield Place(module, name, f"{short}.{name}")
@@ -160,8 +167,9 @@ def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.faults", description=__doc__)
-    parser.add_argument("--every", type=int, default=1, help="attack one function of so many [1]")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same calls fail [1]")
+    parser.add_argument("--sample", type=int, metavar="N", help="attack only N functions, drawn by the seed [all]")
+    parser.add_argument("--first-only", action="store_true", help="only the first call fails, not a later one too")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same functions and calls [1]")
     parser.add_argument("--write", type=Path, help="write the section to this file, as docs/results/hostile.md")
     asked = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -170,32 +178,35 @@ def main() -> int:
     from engine_probe import Probe
 
     logging.getLogger("engine_probe").setLevel(logging.CRITICAL)  # each fault is logged, as it should be
-    engine, chance = scheduler_engine(), random.Random(asked.seed)
+    engine, chance, attacked = scheduler_engine(), random.Random(asked.seed), places()
+    if asked.sample is not None:
+        attacked = chance.sample(attacked, min(asked.sample, len(attacked)))
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="engine_probe-faults-") as name, warnings.catch_warnings(action="ignore"):
         with Probe(engine, Path(name) / "first"):  # loads what is loaded late
             generate(engine)
         engine.reset_prefix_cache()
-        for number, place in enumerate(places()[:: asked.every]):
-            for call in (1, chance.randint(2, LATER)):
+        for number, place in enumerate(attacked):
+            for call in (1,) if asked.first_only else (1, chance.randint(2, LATER)):
                 outcome = attack(engine, place, call, Path(name) / f"{number}-{call}")
                 outcomes.append(outcome)
                 if outcome.wrong:
                     print(f"{outcome.place} at call {call}: {'; '.join(outcome.wrong)}", file=sys.stderr, flush=True)
-    section = section_of(outcomes)
+    section = section_of(outcomes, "first call" if asked.first_only else "first and at a later call")
     print("\n".join(section))
     if asked.write:
         put_section(asked.write, TITLE, section)
     return 1 if any(outcome.wrong for outcome in outcomes) else 0
 
 
-def section_of(outcomes: list[Outcome]) -> list[str]:
+def section_of(outcomes: list[Outcome], calls: str) -> list[str]:
     command = shlex.join(["python", "-m", "tests.hostile.faults", *sys.argv[1:]])
     reached = [outcome for outcome in outcomes if outcome.reached]
+    attacked = len({outcome.place for outcome in outcomes})
     lines = [
-        f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}: each function",
-        "and method of the rooms named fails at its first and at a later call, in a fork of a process with vLLM's real",
-        "scheduler over an executor that computes nothing.",
+        f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}: each of",
+        f"{attacked} functions and methods (of {len(places())}) fails at its {calls}, in a fork of a process with",
+        "vLLM's real scheduler over an executor that computes nothing.",
         "",
         "| room | faults | reached | complete | incomplete | recording | none | wrong |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
@@ -207,7 +218,9 @@ def section_of(outcomes: list[Outcome]) -> list[str]:
         cells = [len(own), len(hit), *(ended[status] for status in ("complete", "incomplete", "recording", "none"))]
         lines.append(f"| {room} | {' | '.join(map(str, cells))} | {sum(bool(one.wrong) for one in own)} |")
     wrong = [f"- {one.place} at call {one.call}: {'; '.join(one.wrong)}" for one in outcomes if one.wrong]
-    return lines + (["", *wrong] if wrong else [])
+    lines += ["", *wrong] if wrong else []
+    lines += ["", f"Not attacked. {NOT_REACHABLE}", ""]
+    return lines + [f"- {why}: {', '.join(f'`{label}`' for label in labels)}" for why, labels in NOT_ATTACKED.items()]
 
 
 if __name__ == "__main__":
