@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine_probe.record.sound import ANY_INTEGER
+
 logger = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
@@ -59,9 +61,10 @@ def fitting(rows: list[Row], schema: pa.Schema, table: str, misfits: Misfits) ->
 
 
 def fit(value: Any, field: pa.Field) -> Any:
-    """Return the value itself where it fits; text with escapes for what UTF-8 cannot hold; a column's nearest integer.
+    """Return the value itself where it fits; text with escapes for what UTF-8 cannot hold.
 
-    Where the column may be null, an integer beyond it is null: nobody has to tell it from a true one.
+    An integer beyond its column is null where the column may be null, and the nearest one where a client chose it.
+    Any other has no true value that the column could hold: it is returned as it is, and its row is left out.
     """
     if isinstance(value, str) and pa.types.is_string(field.type):
         text = value.encode("utf-8", "backslashreplace").decode()
@@ -70,5 +73,7 @@ def fit(value: Any, field: pa.Field) -> Any:
         most = 2 ** (field.type.bit_width - 1) - 1
         if -most - 1 <= value <= most:
             return value
-        return None if field.nullable else max(-most - 1, min(most, value))
+        if field.nullable:
+            return None
+        return max(-most - 1, min(most, value)) if field.name in ANY_INTEGER else value
     return value

@@ -69,3 +69,9 @@ def test_where_no_row_can_be_told_the_table_is_empty(tmp_path: Path) -> None:
 def test_a_value_beyond_a_column_that_may_be_null_is_null(tmp_path: Path) -> None:
     run = recorded(tmp_path / "run", changed("a", arrival_ns=-(2**70)))
     assert run.requests["arrival_ns"].to_pylist() == [None]
+
+
+def test_a_count_beyond_its_column_is_no_other_count(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run", request("a"), changed("b", peak_kv_blocks=2**31))
+    assert run.requests["request_id"].to_pylist() == ["a"]
+    assert run.notes == ["values beyond their columns: 1 rows of requests left out"]

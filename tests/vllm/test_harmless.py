@@ -149,9 +149,16 @@ def test_a_value_that_no_column_holds(
 def test_a_request_that_no_row_holds(
     tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each is left out and counted; the recording goes on, and its other tables are whole."""
     monkeypatch.setattr(BlockCounters, "held", lambda self, request_id: 2**31)
-    run = recorded_in_part(tiny_llm, tokens, tmp_path / "run", "2147483648")
-    assert run.requests.num_rows == 0
+    with Probe(tiny_llm, tmp_path / "run") as probe:
+        assert generate(tiny_llm) == tokens
+    run = probe.run
+    assert (run.status, run.requests.num_rows) == ("complete", 0)
+    assert run.notes == ["values beyond their columns: 24 rows of requests left out"]
+    assert run.facts["close"]["requests_in_flight_at_close"] == 0
+    assert run.preemptions.num_rows > 0
+    assert sum(run.iterations["finished_requests"].to_pylist()) == len(tokens) == 24
 
 
 @pytest.mark.usefixtures("nothing_left")
