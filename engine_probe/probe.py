@@ -48,9 +48,10 @@ class Probe:
     def __enter__(self) -> Probe:
         if self.recording is not None:
             raise InputError(f"this Probe has recorded {self.folder.path}: make a new Probe for another recording")
-        versions.check_version(self._force)
-        recording = Recording(engine.find_core(self._engine), self.recorder, self._sampler)
+        recording = Recording(self.recorder, self._sampler)
         with recording.attaching():
+            versions.check_version(self._force)
+            recording.claim(engine.find_core(self._engine))
             self._attach(recording)
         self.recording = recording
         weakref.finalize(self, recording.abandon).atexit = False

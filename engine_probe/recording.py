@@ -33,20 +33,20 @@ DROPPED = (
 class Recording:
     """Ends once, whoever ends it. It holds no reference to its `Probe`, so that one that is dropped is noticed."""
 
-    def __init__(self, core: Any, recorder: Recorder, sampler: Sampler) -> None:
-        self.core, self.recorder, self.sampler = core, recorder, sampler
+    def __init__(self, recorder: Recorder, sampler: Sampler) -> None:
+        self.core: Any = None  # until it is claimed
+        self.recorder, self.sampler = recorder, sampler
         self.folder: RunFolder | None = None
         self.writer: Writer | None = None
         self.hook: SchedulerHook | None = None
         self.workers_failure: str | None = "nothing was attached"
         self.failure: str | None = None  # the traceback of what ended the recording early
         self._pid = os.getpid()
-        self._lock, self._closed, self._asks_workers = threading.Lock(), False, True
+        self._lock, self._closed, self._asks_workers = threading.Lock(), False, False
 
     @contextmanager
     def attaching(self) -> Iterator[None]:
-        """Claim the engine; what is refused leaves nothing behind, an error of our own ends the recording alone."""
-        self._claim_engine()
+        """Leave nothing behind of what is refused; an error of our own ends the recording alone."""
         try:
             yield
         except EngineProbeError:
@@ -58,15 +58,16 @@ class Recording:
             self._leave_nothing()
             raise
 
-    def _claim_engine(self) -> None:
-        """Make this the only recording of its engine, in one step."""
+    def claim(self, core: Any) -> None:
+        """Make this the only recording of the engine, in one step."""
         with _attaching:
-            if recording_of(self.core) is not None:
+            if recording_of(core) is not None:
                 raise InputError(
                     "this engine already has a probe on it: leave the other `with` block first, or call "
                     "Probe.detach(engine)"
                 )
-            _attached[self.core.scheduler] = ref(self)
+            _attached[core.scheduler] = ref(self)
+            self.core, self._asks_workers = core, True
 
     def fail(self, error: BaseException) -> None:
         """Step aside, once, and remember why; from the engine's thread, the writer's or the user's."""
@@ -158,7 +159,7 @@ class Recording:
 
     def _release(self) -> None:
         with _attaching:
-            if recording_of(self.core) is self:
+            if self.core is not None and recording_of(self.core) is self:
                 del _attached[self.core.scheduler]
 
 

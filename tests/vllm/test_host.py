@@ -19,7 +19,7 @@ from scheduler_engine import core_of, generate, held
 from engine_probe import IncompleteRecordingWarning, InputError, Probe, UnavailableError, load, probe
 from engine_probe import recording as recording_module
 from engine_probe.hook import engine as hook_engine
-from engine_probe.hook import worker, worker_calls
+from engine_probe.hook import versions, worker, worker_calls
 from engine_probe.hook.ledger import RequestLedger
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.scheduler import SchedulerHook
@@ -262,6 +262,8 @@ def test_a_stuck_worker_is_given_up(
 # ---- errors of our own ------------------------------------------------------------------------------------------
 
 PLANTS = {
+    "which vLLM this is": (versions, "check_version"),
+    "finding the engine core": (hook_engine, "find_core"),
     "what the machine is": (probe, "hardware_facts"),
     "what the engine is": (hook_engine, "describe"),
     "attaching to the workers": (worker, "attach_all"),
