@@ -17,13 +17,13 @@ import signal
 import sys
 import tempfile
 import threading
-import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 from types import FunctionType
 from typing import Any
 
@@ -40,14 +40,20 @@ NOT_ATTACKED = {
         *(_LEDGER + name for name in ("_add_request", "_preempt_request", "_free_request")),
         *(_WORKER + name for name in ("_execute", "_sample", "_guarded")),
     ),
-    "the user calls these": tuple(f"probe.Probe.{name}" for name in ("__init__", "__enter__", "__exit__")),
-    "these are the guard that takes every other error": tuple(
-        f"recording.Recording.{name}" for name in ("__init__", "attaching", "close", "fail", "warn_if_incomplete")
+    "the user calls these, or makes them by making a Probe, before anything is attached": (
+        *(f"probe.Probe.{name}" for name in ("__init__", "__enter__", "__exit__")),
+        *("record.recorder.Recorder.__init__", "telemetry.sampler.Sampler.__init__"),
+        "telemetry.sampler.checked_period",
     ),
+    "these are the guards that take every other error": (
+        *(f"recording.Recording.{name}" for name in ("__init__", "attaching", "close", "fail", "warn_if_incomplete")),
+        *("recording.Recording._detach", "record.writer.Writer._run"),
+    ),
+    "it takes the hooks off, and nothing stands behind it": ("hook.patches.Patches.undo",),
 }
 NOT_REACHABLE = "Properties, class methods, static methods and functions within functions are not replaced either."
 LATER = 12  # a later call is at most this one
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS, PATIENCE_SECONDS = 30.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -92,23 +98,28 @@ def functions_of(module: Any) -> Iterator[Place]:
 
 
 def plant(place: Place, call: int) -> Callable[[], int]:
-    """Let the function fail at this call, wherever it was imported to; gives how often it was called."""
+    """Let the function fail at this call, wherever it was imported to; what it gives disarms and counts the calls."""
     original = vars(place.owner)[place.name]
-    calls = 0
+    calls, armed = 0, True
 
     def failing(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
-        calls += 1
-        if calls == call:
+        calls += armed
+        if armed and calls == call:
             raise RuntimeError("planted")
         return original(*args, **kwargs)
+
+    def disarm() -> int:
+        nonlocal armed
+        armed = False
+        return calls
 
     setattr(place.owner, place.name, failing)
     for module in [module for name, module in sys.modules.items() if name.startswith("engine_probe")]:
         for name, value in list(vars(module).items()):
             if value is original:
                 setattr(module, name, failing)
-    return lambda: calls
+    return disarm
 
 
 def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
@@ -119,8 +130,8 @@ def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
         os.close(reading)
         try:
             outcome = in_child(engine, place, call, folder)
-        except BaseException:
-            outcome = Outcome(place.label, call, True, "-", ("it reached the user: " + traceback.format_exc(-1)[:300],))
+        except BaseException as error:
+            outcome = Outcome(place.label, call, True, "-", (f"it reached the user: {error!r:.300}",))
         os.write(writing, pickle.dumps(outcome))
         os._exit(0)
     os.close(writing)
@@ -139,14 +150,14 @@ def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
 
     before, bare = scheduler_engine.held(engine), scheduler_engine.generate(engine)
     engine.reset_prefix_cache()
-    calls = plant(place, call)
+    disarm = plant(place, call)
     wrong: list[str] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with Probe(engine, folder):
             if scheduler_engine.generate(engine) != bare:
                 wrong.append("other tokens")
-    reached = calls() >= call
+    reached = disarm() >= call  # what is read from here on is read by us, not by the probe
     told = [one for one in warned if issubclass(one.category, IncompleteRecordingWarning)]
     status = load(folder).status if (folder / "run.json").exists() else "none"
     if reached and status == "complete" and told:
@@ -158,11 +169,17 @@ def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
     engine.reset_prefix_cache()
     if scheduler_engine.generate(engine) != bare:
         wrong.append("other tokens afterwards")
-    if scheduler_engine.held(engine) != before:
-        wrong.append("hooks are left")
-    if left := [thread.name for thread in threading.enumerate() if thread.name.startswith("engine_probe-w")]:
-        wrong.append(f"threads are left: {left}")
+    deadline = monotonic() + PATIENCE_SECONDS  # a worker that was not told notices by itself
+    while (threads := our_threads()) or scheduler_engine.held(engine) != before:
+        if monotonic() > deadline:
+            wrong.append(f"threads are left: {threads}" if threads else "hooks are left")
+            break
+        sleep(0.05)
     return Outcome(place.label, call, reached, status, tuple(wrong))
+
+
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("engine_probe")]
 
 
 def main() -> int:
