@@ -103,7 +103,8 @@ class Recording:
             if self.folder is not None:
                 self.folder.finish(self.failure, tables=tables, **facts)
             if tables and self.writer is not None:
-                self.writer.drop_streams()
+                with reported_to(lambda error: logger.warning("engine_probe left its streams behind: %r", error)):
+                    self.writer.drop_streams()
         return True
 
     def _detach(self) -> dict[str, Any]:
@@ -121,7 +122,8 @@ class Recording:
         self.sampler.stopping.set()  # even where that failed
         if self.writer is not None:
             self.writer.stopping.set()
-        self._release()
+        with reported_to(self.fail):
+            self._release()
         return facts
 
     def warn_if_incomplete(self, left_by: BaseException | None) -> None:

@@ -23,6 +23,7 @@ from engine_probe.hook import versions, worker, worker_calls
 from engine_probe.hook.ledger import RequestLedger
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.scheduler import SchedulerHook
+from engine_probe.record.writer import Writer
 from engine_probe.telemetry.sampler import Sampler
 
 Answers = dict[str, list[int]]
@@ -302,6 +303,18 @@ def test_an_error_of_our_own_reaches_nobody(
     assert "planted" in str(planted.failure)
     if (tmp_path / "run").exists():
         assert load(tmp_path / "run").status == "incomplete"
+
+
+def test_streams_that_stay_behind_leave_a_complete_recording_complete(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Writer, "drop_streams", lambda self: 1 / 0)
+    with Probe(engine, tmp_path / "run") as probe_of_it:
+        answers(engine)
+    assert "left its streams behind: ZeroDivisionError" in caplog.text
+    assert probe_of_it.failure is None
+    assert load(tmp_path / "run").status == "complete"
+    assert load(tmp_path / "run").requests.num_rows == 12
 
 
 @pytest.mark.parametrize("name", ["open", "_all_notes", "_facts", "_tell_news", "close"])
