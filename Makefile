@@ -35,7 +35,7 @@ runs/knee: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe sweep smoke --out $@
 
 test: $(READY) ## set up, then the everyday test suite
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not readme" $(ARGS)
 
 test-slow: $(READY) ## the slow matrices
 	@$(BIN)/python -m pytest -m slow $(ARGS)
@@ -48,6 +48,9 @@ test-hostile-faults: $(READY) ## every function of the probe fails at its first 
 
 test-hostile-processes: $(READY) ## kills, starved hosts and a long run (ARGS="--full --write docs/results/hostile.md")
 	@$(BIN)/python -m tests.hostile.processes $(ARGS)
+
+test-readme: $(READY) ## every command and snippet of the README as printed, beside a planted load
+	@$(BIN)/python -m pytest -m readme $(ARGS)
 
 test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
 	@$(BIN)/python tools/versions.py $(ARGS)
@@ -82,4 +85,4 @@ measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-hostile test-hostile-faults test-hostile-processes test-versions docs lint types wheel lock measure-set-up clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions docs lint types wheel lock measure-set-up clean

@@ -36,8 +36,12 @@ def words_for_engine_probe(line: str) -> list[str]:
     return shlex.split(re.sub(r"^(python -m )?engine[_-]probe ", "", line))
 
 
-def test_it_opens_with_the_two_commands() -> None:
-    assert TOLD[:2] == ["make sweep", "make test"]
+def test_it_names_the_command_of_a_checkout() -> None:
+    assert "make sweep" in TOLD
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 100
 
 
 @pytest.mark.parametrize("line", TOLD)
@@ -47,7 +51,7 @@ def test_what_it_tells_to_type_exists(line: str) -> None:
         assert target in TARGETS
         return
     name, *words = words_for_engine_probe(line)
-    if name == "--help":
+    if name in ("--help", "COMMAND"):
         return
     assert name in COMMANDS
     command = cli.get_command(click.Context(cli), name)
