@@ -178,7 +178,7 @@ def test_another_kind_of_device_is_not_taken_for_a_processor() -> None:
 
 
 def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
-    def refuse(_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise TypeError("no workers")
 
     assert look_at_all(Thing(collective_rpc=refuse)) == {
@@ -190,7 +190,7 @@ def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
 
 def test_a_value_of_an_unexpected_type_costs_its_row_and_not_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Attention, "sliding_window", (127, 0))
-    told = look_at_all(Thing(collective_rpc=lambda question: [question(worker())]))
+    told = look_at_all(Thing(collective_rpc=lambda question, **_: [question(worker())]))
     assert told["loaded"] == []
     assert len(told["memory"]) == 1
     assert told["unread"][0].startswith("loaded of rank 0: Expected `int | null`, got `array`")

@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     [
         (b"", "Input data was truncated"),
         (b"{", "Input data was truncated"),
-        (b"\xff\xfe", "no report"),
+        (b"\xff\xfe", "not a report"),
         (b"[]", "Expected `object`, got `array`"),
         (b'{"schema": "kernels_bench/2"}', "Invalid enum value 'kernels_bench/2' - at `$.schema`"),
         (b'{"schemas": 1}', "unknown field `schemas`"),
@@ -96,7 +96,7 @@ def test_a_cut_off_baseline_is_refused(tmp_path: Path) -> None:
     write_report(report(row()), tmp_path / "whole.json")
     cut = tmp_path / "cut.json"
     cut.write_bytes((tmp_path / "whole.json").read_bytes()[:-100])
-    with pytest.raises(InputError, match="no report of kernels_bench"):
+    with pytest.raises(InputError, match="not a report of kernels_bench"):
         read_report(cut)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import tomllib
 from collections.abc import Iterator
 from importlib import metadata
@@ -66,7 +67,9 @@ def test_torch_is_built_for_the_flavour_and_what_would_break_it_is_left_out() ->
 
 
 def test_the_environment_of_these_tests_is_complete() -> None:
-    here = {canonicalize_name(found.metadata["Name"]): found for found in metadata.distributions()}
+    # Of this environment alone: setuptools puts packages of its own on the path when it is imported.
+    installed = metadata.distributions(path=[sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    here = {canonicalize_name(found.metadata["Name"]): found for found in installed}
     locked = {
         canonicalize_name(Requirement(line).name)
         for name in ("cpu", "cuda", "dev")

@@ -32,7 +32,10 @@ def test_a_point_is_measured_and_summarised(tmp_path: Path) -> None:
     assert max(run.iterations["running_requests"].to_pylist()) <= 16
     assert run.facts["workload"]["num_prompts"] == 40
     start = run.facts["start_phases"]
-    assert [phase["name"] for phase in start["phases"]][:4] == IN_ORDER
+    names = [phase["name"] for phase in start["phases"]]
+    assert names[0] == IN_ORDER[0]
+    # A phase that is shorter than the time between two looks may be missing.
+    assert [name for name in IN_ORDER if name in names] == [name for name in names if name in IN_ORDER]
     assert sum(phase["seconds"] for phase in start["phases"]) == pytest.approx(start["seconds"])
     assert f"engine started in {start['seconds']:.0f} s" in done.stderr
     assert "importing vLLM" in done.stderr

@@ -15,6 +15,7 @@ import pytest
 
 from engine_probe import load
 from engine_probe.analysis.steady import steady_rate
+from engine_probe.commands.places import holds_steps
 from engine_probe.sweep.plan import points
 from engine_probe.sweep.read import read_sweep
 
@@ -115,9 +116,8 @@ def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     point = folder / "endless/points"
     deadline = time.monotonic() + 120
-    while not list(point.glob("*/iterations.arrows")) and time.monotonic() < deadline:
+    while not any(map(holds_steps, point.glob("*"))) and time.monotonic() < deadline:
         time.sleep(0.2)
-    time.sleep(1)
     engines = descendants(process.pid)
     assert engines
     process.send_signal(signal.SIGINT)
