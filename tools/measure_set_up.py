@@ -30,6 +30,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from bootstrap.install import pinned
+
 from kernels_bench.processor import cpu
 
 ROOT = Path(__file__).parents[1]
@@ -156,7 +158,9 @@ def output(command: list[str]) -> str:
 
 def document(set_ups: Sequence[SetUp], sweep: tuple[float, float] | None, load: tuple[float, ...], commit: str) -> str:
     host = cpu()
-    versions = [output([sys.executable, "-m", name, "--version"]).split(" from ")[0] for name in ("uv", "pip")]
+    pip = output([sys.executable, "-m", "pip", "--version"]).split(" from ")[0]
+    # The set-ups fetch the uv of the lock file; this environment may have been made without one.
+    versions = [f"uv {pinned('uv', ROOT / 'tools' / 'locks' / 'dev.txt')}", pip]
     loads = ["/".join(f"{value:.1f}" for value in each) for each in (load, os.getloadavg())]
     lines = [
         "# Seconds of a set-up",
