@@ -60,7 +60,7 @@ screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of mak
 
 terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes)
 	@$(BIN)/python tools/capture_terminal.py profile --at start="starting vLLM" --at running="waiting .* preempted" -- \
-		engine_probe profile --model tiny
+		engine_probe profile --model tiny --num-prompts 400 --max-concurrency 16
 	@$(BIN)/python tools/capture_terminal.py sweep --at start="starting vLLM" --at running="point [5-9] of" -- \
 		engine_probe sweep
 

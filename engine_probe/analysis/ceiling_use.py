@@ -1,7 +1,7 @@
 """Which share of the measured ceilings a run used (MBU and MFU), and which of the two held each step up.
 
-No run can use more than all of a device. A share above the ceiling by more than the spread of the ceiling's own samples
-shows that the ceiling was measured too low, so nothing is concluded from it.
+No run can use more than all of a device. A share above 100 % shows that the ceiling was measured too low, so nothing is
+concluded from it. The spread of the ceiling's samples excuses none: an unstable ceiling is the usual reason.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Use:
     @property
     def is_above(self) -> bool:
         """Whether it surely was more than the ceiling."""
-        return self.share.least > 1 + self.ceiling.spread
+        return self.share.least > 1
 
     @property
     def may_be_above(self) -> bool:
-        return self.share.most > 1 + self.ceiling.spread
+        return self.share.most > 1
 
 
 def kinds(found: Roofline) -> dict[str, npt.NDArray[np.bool_]]:

@@ -136,7 +136,7 @@ def roofline_tiles(found: Roofline | str) -> Iterator[tuple[str, str]]:
     ):
         if ceiling:
             doubt = {"trusted": "", "doubtful": ", doubtful", "not known": ", trust not known"}[ceiling.verdict]
-            impossible = ", impossible" * (rate.least / ceiling.per_s > 1 + ceiling.spread)
+            impossible = ", impossible" * (rate.least > ceiling.per_s)
             yield f"{title}{impossible or doubt}", share_of(rate, ceiling)
 
 

@@ -234,12 +234,10 @@ def test_a_share_above_the_ceiling_leaves_nothing_to_conclude(iterations: Make, 
     assert held_up(possible).tolist() == [BY_MEMORY]
 
 
-@pytest.mark.parametrize(("spread", "is_above"), [(0.0, True), (0.04, True), (0.06, False)])
-def test_what_the_ceilings_own_samples_scatter_is_no_contradiction(
-    spread: float, is_above: bool, iterations: Make, requests: Make
-) -> None:
+@pytest.mark.parametrize("spread", [0.0, 0.06])
+def test_an_unstable_ceiling_excuses_no_share_above_it(spread: float, iterations: Make, requests: Make) -> None:
     made = found(facts(compute=1.82e6 / 1.05, spread=spread), answers(iterations), requests())
-    assert {use.is_above for use in uses(made)} == {is_above}
+    assert {use.is_above for use in uses(made)} == {True}
 
 
 def test_a_step_that_waits_is_not_blamed_on_the_model(iterations: Make, requests: Make) -> None:
