@@ -84,6 +84,13 @@ def children(process: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
+def environment(process: int) -> list[str]:
+    """Read the environment of a process that has just been started; Linux shows an empty one while it is executed."""
+    while not (content := Path(f"/proc/{process}/environ").read_text()):
+        time.sleep(0.01)
+    return content.split("\0")
+
+
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
     found = Machines()
@@ -166,8 +173,7 @@ def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFil
                         lanes[number] = placed
                     case Lane(number, Said(text)) if text.startswith("starting"):
                         (engine,) = children(lanes[number].process)
-                        told = Path(f"/proc/{engine}/environ").read_text().split("\0")
-                        seen[engine] = next(line for line in told if line.startswith("CUDA_VISIBLE_DEVICES="))
+                        seen[engine] = next(line for line in environment(engine) if line.startswith("CUDA_VISIBLE_"))
                 if len(seen) == 2:
                     break
         assert sorted(placed.cards for placed in lanes.values()) == [("0",), ("1",)]
