@@ -10,10 +10,8 @@ from typing import NoReturn
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "report"))
-from recorded import ran, write_run, write_sweep
-
 from engine_probe import cli
+from tests.support.recordings import ran, write_run, write_sweep
 
 SWEEP = """question = "what?"
 [engine]

@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-import planted_load as module
 import pytest
-from planted_load import planted_load
 
+from tests.support import planted_load as module
+from tests.support.planted_load import planted_load
+
+ROOT = Path(__file__).parents[1]
 SMALL = 0.01
 
 
@@ -34,8 +36,8 @@ def test_computes_all_the_while() -> None:
 
 def test_ends_with_a_parent_that_is_killed() -> None:
     program = (
-        f"import sys, time; sys.path.insert(0, {str(Path(module.__file__).parent)!r})\n"
-        "from planted_load import planted_load\n"
+        f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from tests.support.planted_load import planted_load\n"
         f"with planted_load({SMALL}, cores=2) as load: print(load.pid, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planted_load import planted_load
 
 import engine_probe
+from tests.support.planted_load import planted_load
 
 pytestmark = [pytest.mark.readme, pytest.mark.timeout(1200)]
 

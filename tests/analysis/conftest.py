@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
-from small_tables import table
+
+from tests.support.small_tables import table
 
 MS = 1_000_000
 

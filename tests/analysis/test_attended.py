@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_tables import table
 
 from engine_probe.analysis.attended import attended, decode_contexts
+from tests.support.small_tables import table
 
 Make = Callable[..., pa.Table]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from small_tables import table
 
 from engine_probe.analysis.limits import LIMITS, NAMES, idle_gaps, limits, sentence
+from tests.support.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

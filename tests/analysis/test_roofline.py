@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_tables import table
 
 from engine_probe.analysis.ceiling_use import BY_COMPUTE, BY_MEMORY, FREE, above, held_up, uses
 from engine_probe.analysis.limits import limits
 from engine_probe.analysis.roofline import Roofline, roofline
 from engine_probe.analysis.steptime import DEVICE, EXECUTE, PACE, step_time
+from tests.support.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

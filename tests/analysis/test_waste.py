@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_tables import table
 
 from engine_probe.analysis.waste import (
     Suffered,
@@ -17,6 +16,7 @@ from engine_probe.analysis.waste import (
     preemption_tax,
     straggler,
 )
+from tests.support.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

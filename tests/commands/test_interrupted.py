@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from recorded import ran, write_run, write_sweep
-
 from engine_probe.commands import perplexity, profile, sweep
+from tests.support.recordings import ran, write_run, write_sweep
 
 NOTHING = "interrupted before anything was recorded"
 

@@ -144,9 +144,8 @@ def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
 
 
 def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
-    import scheduler_engine
-
     from engine_probe import IncompleteRecordingWarning, Probe, load
+    from tests.support import scheduler_engine
 
     before, bare = scheduler_engine.held(engine), scheduler_engine.generate(engine)
     engine.reset_prefix_cache()
@@ -189,10 +188,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same functions and calls [1]")
     parser.add_argument("--write", type=Path, help="write the section to this file, as docs/results/hostile.md")
     asked = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from scheduler_engine import generate, scheduler_engine
-
     from engine_probe import Probe
+    from tests.support.scheduler_engine import generate, scheduler_engine
 
     logging.getLogger("engine_probe").setLevel(logging.CRITICAL)  # each fault is logged, as it should be
     engine, chance, attacked = scheduler_engine(), random.Random(asked.seed), places()

@@ -14,8 +14,8 @@ import msgspec
 from kernels_bench.processor import cpu
 from kernels_bench.results import Report
 from tests.hostile import mutations
-from tests.kernels_bench.whole_reports import box
-from tests.report.recorded import facts, ran, table, write_run, write_sweep
+from tests.support.hardware_reports import box
+from tests.support.recordings import facts, ran, table, write_run, write_sweep
 
 Call = tuple[str, ...] | Callable[[Path], object]  # words for `engine_probe`, or a function of the sandbox
 

@@ -31,7 +31,7 @@ from kernels_bench.results import (
     Verdict,
 )  # fmt: skip
 from kernels_bench.verdicts import NO_MARK
-from tests.kernels_bench.fakes import figure
+from tests.support.fake_bench import figure
 
 EPYC = Device("cpu", "AMD EPYC", "cpu-1", 24 << 30, 32 << 20, 2)
 

@@ -19,7 +19,7 @@ from kernels_bench.report import summary
 from kernels_bench.results import Device, Figure, Report
 from kernels_bench.screen import Screen
 from kernels_bench.timing import FULL, QUICK, OutOfTimeError, Work, rate
-from tests.kernels_bench.fakes import FakeClock
+from tests.support.fake_bench import FakeClock
 
 PROCESSOR = Device("cpu", "a processor", "cpu-1", 8 << 30, 1 << 20, 2)
 NAMES = {"memory": ("copy", "read", "triad"), "gemm": ("bf16 square", "bf16 best shape")}

@@ -20,7 +20,7 @@ from kernels_bench.clocks import CudaClock
 from kernels_bench.results import FAIL, Device, Figure, Skipped
 from kernels_bench.timing import QUICK, Work, measure
 from kernels_bench.verdicts import judge
-from tests.kernels_bench.fakes import FakeClock
+from tests.support.fake_bench import FakeClock
 
 MIB = 1 << 20
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from kernels_bench.health import Nvml, XidWatch, near_cpus, read_health, reader,
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
 from kernels_bench.specifications import specification_of
 from kernels_bench.watch import Watch
-from tests.kernels_bench.fakes import L40S, NVMLError, by_uuid, small_nvml
+from tests.support.fake_bench import L40S, NVMLError, by_uuid, small_nvml
 
 OTHER = Device("cuda:1", "NVIDIA L40S", "GPU-2", 48 << 30, 96 << 20, 142, "8.9")
 GIB = 1 << 30

@@ -12,8 +12,8 @@ from kernels_bench.fleet_results import FleetReport, Node, across, differences, 
 from kernels_bench.report import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
 from kernels_bench.show import show_any
-from tests.kernels_bench import whole_reports
-from tests.kernels_bench.fakes import figure
+from tests.support import hardware_reports
+from tests.support.fake_bench import figure
 
 
 def node(name: str, value: float, model: str = "NVIDIA H200", torch: str = "2.13", verdict: Verdict = MEASURED) -> Node:
@@ -84,7 +84,7 @@ def test_what_a_node_measured_less_is_worth_a_look() -> None:
 
 
 def test_a_box_of_cards_ends_with_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    assert show_any(whole_reports.box(8)) == 1
+    assert show_any(hardware_reports.box(8)) == 1
     shown = capsys.readouterr().out
     last = shown[shown.index("\nall cards") :].splitlines()
     assert len(last) < 24
@@ -98,7 +98,7 @@ def test_a_box_of_cards_ends_with_one_screen(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_ways_of_a_box_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    box = whole_reports.box(4)
+    box = hardware_reports.box(4)
     show(box)
     assert "the way of every pair: NVLink" in capsys.readouterr().out
     near = {"cuda:0→cuda:1", "cuda:1→cuda:0", "cuda:2→cuda:3", "cuda:3→cuda:2"}

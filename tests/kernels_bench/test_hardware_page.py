@@ -18,7 +18,7 @@ from kernels_bench.fleet_results import FleetReport, Node
 from kernels_bench.page.document import page
 from kernels_bench.page.svg import Scale, Series, box, chart, heat, steps
 from kernels_bench.results import INVALID
-from tests.kernels_bench import whole_reports
+from tests.support import hardware_reports
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -26,12 +26,12 @@ ASSETS = Path(__file__).parents[2] / "engine_probe" / "report" / "assets"
 
 
 def fleet() -> FleetReport:
-    nodes = (Node("gpu-1", "1", whole_reports.box(2)), Node("gpu-2", "2", failed=f"it died: {HOSTILE}"))
+    nodes = (Node("gpu-1", "1", hardware_reports.box(2)), Node("gpu-2", "2", failed=f"it died: {HOSTILE}"))
     return FleetReport("kernels_bench.fleet/1", "2026-11-21T10:00:00", 300.0, ("kernels_bench",), 0.05, nodes)
 
 
 def test_every_part_of_a_report_is_on_its_page() -> None:
-    made = page(whole_reports.box())
+    made = page(hardware_reports.box())
     titles = ("Memory bandwidth by size", "BF16 products by shape", "Decoding", "Card to card, one way", "Latency",
               "The sustained run: rate", "The sustained run: power", "The sustained run: temperature",
               "The sustained run: clock", "Health, as the cards tell it", "Between the cards", "Settings")  # fmt: skip
@@ -43,16 +43,16 @@ def test_every_part_of_a_report_is_on_its_page() -> None:
 
 
 def test_several_cards_begin_with_a_line_each() -> None:
-    made = page(whole_reports.box(8))
+    made = page(hardware_reports.box(8))
     first = made[: made.index("<details")]
     for number in range(8):
         assert f"cuda:{number}</td>" in first
     assert "3.87 TB/s" in first
-    assert "cuda:0</td>" not in page(whole_reports.box(1)).partition("<h2")[0]  # one card has its table at once
+    assert "cuda:0</td>" not in page(hardware_reports.box(1)).partition("<h2")[0]  # one card has its table at once
 
 
 def test_a_page_loads_nothing_and_hostile_names_are_text() -> None:
-    for made in (page(whole_reports.box(2, HOSTILE)), page(fleet())):
+    for made in (page(hardware_reports.box(2, HOSTILE)), page(fleet())):
         assert "<img" not in made
         assert "&lt;img src=x" in made
         assert not re.search(r"(src|href)\s*=\s*[\"']?http", made)
@@ -66,7 +66,7 @@ def test_a_fleet_shows_the_lost_node_and_a_part_for_each_other() -> None:
 
 
 def test_a_report_without_trials_or_cards_has_no_empty_charts() -> None:
-    whole = whole_reports.box(1)
+    whole = hardware_reports.box(1)
     part = msgspec.structs.replace(whole.devices[0], curve=())
     bare = msgspec.structs.replace(whole, results=whole.results[-1:], topology={}, devices=(part,))
     assert "<figure" not in page(bare)
@@ -94,7 +94,7 @@ def test_round_numbers_and_strong_colours() -> None:
     assert 'x1="0"' in box((-0.2, 0.0, 0.01, 0.02), "told")  # cut at the edge
 
 
-@pytest.mark.parametrize(("made", "code"), [(whole_reports.box(2), 1), (fleet(), 1)])
+@pytest.mark.parametrize(("made", "code"), [(hardware_reports.box(2), 1), (fleet(), 1)])
 def test_engine_probe_report_reads_what_validate_wrote(made: Any, code: int, tmp_path: Path) -> None:
     (tmp_path / "saved.json").write_bytes(msgspec.json.encode(made))
     line = [str(tmp_path / "saved.json"), "--html", str(tmp_path / "page.html")]
@@ -126,7 +126,7 @@ def browser() -> Iterator[Any]:
 @pytest.mark.parametrize(("width", "scheme"), [(1000, "light"), (360, "dark")])
 def test_in_chromium(browser: Any, tmp_path: Path, kind: str, width: int, scheme: str) -> None:
     path = tmp_path / "page.html"
-    path.write_text(page(whole_reports.box(4, HOSTILE) if kind == "box" else fleet()))
+    path.write_text(page(hardware_reports.box(4, HOSTILE) if kind == "box" else fleet()))
     words: list[str] = []
     loaded: list[str] = []
     sheet = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)

@@ -16,7 +16,7 @@ from kernels_bench.precisions import BF16, PRECISIONS, Operands, Precision, matm
 from kernels_bench.results import FAIL, Device, Figure
 from kernels_bench.timing import QUICK
 from kernels_bench.verdicts import judge
-from tests.kernels_bench.fakes import FakeClock
+from tests.support.fake_bench import FakeClock
 
 CPU = torch.device("cpu")
 PROCESSOR = Device("cpu", "a processor", "cpu-1", 8 << 30, 1 << 20, 2)

@@ -9,7 +9,7 @@ from kernels_bench.results import FAIL, MEASURED, PASS, WARN, Figure, Result, Un
 from kernels_bench.specifications import Specification, specification_of, specifications
 from kernels_bench.verdicts import judge
 from kernels_bench.ways import by_path
-from tests.kernels_bench.fakes import figure
+from tests.support.fake_bench import figure
 
 COPY: tuple[str, str, Unit] = ("memory", "copy", "B/s")
 SQUARE: tuple[str, str, Unit] = ("gemm", "bf16 square", "FLOP/s")

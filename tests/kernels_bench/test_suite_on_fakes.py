@@ -21,7 +21,7 @@ from kernels_bench.report import exit_code, show
 from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, WARN, Device, Figure, Report
 from kernels_bench.screen import Screen
 from kernels_bench.timing import QUICK
-from tests.kernels_bench.fakes import L40S, FakeClock, by_uuid, figure, small_nvml
+from tests.support.fake_bench import L40S, FakeClock, by_uuid, figure, small_nvml
 
 THERMAL = 64
 GOOD = 0.8e12  # bytes per second; the L40S's mark is 0.72e12

@@ -10,7 +10,7 @@ from kernels_bench.results import FAIL, INVALID, MEASURED, PASS, WARN, Check, Fi
 from kernels_bench.specifications import specification_of
 from kernels_bench.verdicts import invalid_conditions, judge
 from kernels_bench.ways import by_path
-from tests.kernels_bench.fakes import figure
+from tests.support.fake_bench import figure
 
 L40S, H200, H100 = "NVIDIA L40S", "NVIDIA H200", "NVIDIA H100 80GB HBM3"
 HOT, POWER_CAP = 64, 4  # NVML's bits

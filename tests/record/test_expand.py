@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made import KV_BLOCKS, note, raw, rows_of
 
 from engine_probe.record.expand import Expander, narrow, scatter
 from engine_probe.record.schema import SCHEMAS
+from tests.support.recorder_rows import KV_BLOCKS, note, raw, rows_of
 
 # Three requests come at once; one of them leaves before iteration 3.
 NOTES = [

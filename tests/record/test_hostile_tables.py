@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from made import cut, written
 
 from engine_probe import InputError, load
 from engine_probe.record.closing import WRITE_OPTIONS, batch_checksum, file_crc32
 from engine_probe.record.reading import read_facts, read_stream, read_table
 from engine_probe.record.schema import SCHEMAS
+from tests.support.recorder_rows import cut, written
 
 
 def promised(folder: Path, table: str, rows: int | None = None) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 # Rows and notes as a busy engine makes them, as fast as the writer takes them. In a process of its own, because
 # the peak of a process never falls. Somebody comes or leaves every 20 iterations; every 100, a request ends.
@@ -19,7 +19,7 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[3])
-from made import CLOSE, ENGINE, KV_BLOCKS, WORKERS, note, request
+from tests.support.recorder_rows import CLOSE, ENGINE, KV_BLOCKS, WORKERS, note, request
 from engine_probe.record import writer as writer_module
 from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
@@ -90,7 +90,7 @@ print(json.dumps(answer))
 
 def in_own_process(program: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -98,7 +98,7 @@ def in_own_process(program: str, *arguments: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("iterations", [1_000_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path, iterations: int) -> None:
-    told = in_own_process(PROGRAM, iterations, tmp_path / "run", HERE)
+    told = in_own_process(PROGRAM, iterations, tmp_path / "run", ROOT)
     print(told)
     assert told["failures"] == []
     assert told["peak_mb"] < 200

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from made import cut, written
 
 from engine_probe import InputError, Run, load
 from engine_probe.record.reading import read_facts, read_table
 from engine_probe.record.schema import SCHEMAS
+from tests.support.recorder_rows import cut, written
 
 FUZZED = ("iterations", "requests")
 fuzzed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from made import append, note, raw
-
 from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder, take_rows, take_until
+from tests.support.recorder_rows import append, note, raw
 
 CALLED = READINGS.index("called_ns")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import CLOSE, WORKERS, begun, request, step
 
 from engine_probe import Run, load
 from engine_probe.record.schema import SCHEMAS
+from tests.support.recorder_rows import CLOSE, WORKERS, begun, request, step
 
 COLUMNS = SCHEMAS["requests"].names
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from made import CLOSE, ENGINE, WORKERS, append, begun, raw, request, step, written
 
 from engine_probe import InputError, UnavailableError, load
 from engine_probe.record import folder as folder_module
@@ -20,6 +19,7 @@ from engine_probe.record import writer as writer_module
 from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import STREAM_ROWS, Writer
+from tests.support.recorder_rows import CLOSE, ENGINE, WORKERS, append, begun, raw, request, step, written
 
 TABLES = ("iterations", "requests", "preemptions", "telemetry")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, write_run, write_sweep
 
 from engine_probe.commands.compare import command
+from tests.support.recordings import facts, ran, write_run, write_sweep
 
 RATE = "output_tokens_per_s < -5%"
 

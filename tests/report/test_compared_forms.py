@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, write_run, write_sweep
 
 from engine_probe.analysis.comparison import METRICS, Change
 from engine_probe.commands.compare import command
 from engine_probe.report.forest import forest, reach
+from tests.support.recordings import facts, ran, write_run, write_sweep
 
 RATE = "output_tokens_per_s < -5%"
 HOSTILE = "a\x00\x1b[31m<b>&]]>\u202e\ufffe"

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from recorded import ran, write_run, write_sweep
 
 from engine_probe.commands.compare import command as compare
 from engine_probe.commands.report import command as report
@@ -19,6 +18,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.plan import points
 from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.resumed import check_grid
+from tests.support.recordings import ran, write_run, write_sweep
 
 
 def said(*arguments: object, command: Any = report) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from recorded import facts, ran, write_run, write_sweep
 from rich.console import Console
 
 from engine_probe.analysis.anatomy import anatomy
@@ -22,6 +21,7 @@ from engine_probe.report.overview import print_run
 from engine_probe.report.roofline_view import MOST_DOTS, drawn
 from engine_probe.report.terminal import percent
 from engine_probe.run import load
+from tests.support.recordings import facts, ran, write_run, write_sweep
 
 GIB = 1 << 30
 

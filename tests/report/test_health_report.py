@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
-from recorded import MS, facts, ran, table, write_run
 
 from engine_probe.commands.report import command
+from tests.support.recordings import MS, facts, ran, table, write_run
 
 POWER_CAP = 0x4
 

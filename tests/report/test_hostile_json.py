@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from recorded import ran, write_run, write_sweep
 
 from engine_probe import InputError, load, load_sweep
 from engine_probe.commands import compare
@@ -18,6 +17,7 @@ from engine_probe.report.references import read_reference
 from engine_probe.report.scores import read_scores
 from engine_probe.sweep.document import read_document
 from engine_probe.sweep.resumed import finished_rows
+from tests.support.recordings import ran, write_run, write_sweep
 
 UNUSABLE = {
     "a lone surrogate": ('"\\ud800"', "half of a surrogate pair"),

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from recorded import facts, ran, with_names, write_run
 
 from engine_probe import cli
 from engine_probe.commands import compare, export, profile, report, sweep
 from engine_probe.commands.places import Results
+from tests.support.recordings import facts, ran, with_names, write_run
 
 MARKUP = "p[/b]x"
 

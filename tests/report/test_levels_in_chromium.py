@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from recorded import facts, ran, write_run
 
 from engine_probe.commands.report import command
+from tests.support.recordings import facts, ran, write_run
 
 LEVELS = (1, 2, 4, 8, 14)
 

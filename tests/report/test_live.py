@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from recorded import ran, write_run
 from rich.console import Console
 
 from engine_probe import load
 from engine_probe.analysis.live_latencies import Medians
 from engine_probe.record.follow import Moment, Watch
 from engine_probe.report.live import LiveView, sparkline
+from tests.support.recordings import ran, write_run
 
 
 def drawn(view: LiveView, width: int = 80) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import write_sweep
 
 from engine_probe.commands.report import command
+from tests.support.recordings import write_sweep
 
 LEVELS = (1, 2, 4, 8, 12, 20)
 

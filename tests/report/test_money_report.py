@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import MS, facts, ran, table, write_run, write_sweep
 
 from engine_probe.commands.report import command
 from engine_probe.price_list import SHIPPED, read_prices
+from tests.support.recordings import MS, facts, ran, table, write_run, write_sweep
 
 PRICES = """
 currency = "EUR"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import facts, ran, write_run, write_sweep
 
 import engine_probe
 from engine_probe.errors import InputError
 from engine_probe.report.svg import ticks
+from tests.support.recordings import facts, ran, write_run, write_sweep
 
 HOSTILE = '<script>alert(1)</script>"\x1b[31m\u202e'
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from recorded import facts, ran, write_run, write_sweep
 
 from engine_probe.commands.report import command
+from tests.support.recordings import facts, ran, write_run, write_sweep
 
 Open = Callable[..., Any]
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, write_run
 
 from engine_probe.commands.compare import command as compare_command
 from engine_probe.commands.report import command as report_command
 from engine_probe.quality.measured import Measured, Precision, write_measured
 from engine_probe.quality.spec import Quality
 from engine_probe.report.precision import short_names
+from tests.support.recordings import facts, ran, write_run
 
 GIB = 1 << 30
 TOKENS = [100] * 50

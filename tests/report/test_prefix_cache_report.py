@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from recorded import facts, ran, write_run
 
 from engine_probe.commands.report import command
+from tests.support.recordings import facts, ran, write_run
 
 FOUND = {1: 24, 2: 24, 4: 24, 14: 12, 20: 0}  # of the 48 tokens of each prompt
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, write_run, write_sweep
 
 from engine_probe.commands.report import command
 from engine_probe.engine.catalogue import catalogue_names
 from engine_probe.report.references import differences, read_reference, shipped
 from engine_probe.run import load
+from tests.support.recordings import facts, ran, write_run, write_sweep
 
 MADE = """
 title = "A toy"

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, table, write_run, write_sweep
 
 from engine_probe.analysis.anatomy import anatomy
 from engine_probe.analysis.points import PointFigures
@@ -26,6 +25,7 @@ from engine_probe.report.run_page import run_page
 from engine_probe.report.sweep_charts import curves, steady_rate, throughput_charts
 from engine_probe.report.swept import open_sweep
 from engine_probe.run import load
+from tests.support.recordings import facts, ran, table, write_run, write_sweep
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e"
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recorded import write_sweep
+from tests.support.recordings import write_sweep
 
 TOOL = Path(__file__).parents[2] / "tools" / "screenshot.py"
 README_WIDTH, MOST_BYTES = 1100, 400_000

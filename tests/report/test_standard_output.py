@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from recorded import ran, write_run, write_sweep
 
 from engine_probe.commands import compare, export, report, trace
+from tests.support.recordings import ran, write_run, write_sweep
 
 
 def written(command: Any, *words: object) -> bytes:

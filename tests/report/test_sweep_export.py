@@ -11,12 +11,12 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
-from recorded import write_sweep
 
 from engine_probe import load, load_sweep
 from engine_probe.commands.export import command
 from engine_probe.quality.measured import Measured, Precision, write_measured
 from engine_probe.quality.spec import Quality
+from tests.support.recordings import write_sweep
 
 
 @pytest.fixture

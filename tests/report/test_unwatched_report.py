@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import facts, ran, write_run
 
 import engine_probe
 from engine_probe.commands import compare, report
+from tests.support.recordings import facts, ran, write_run
 
 SECOND = 1_000_000_000
 COST = "Watched, the same work took +2.0% longer, ± 2.5% with 95 % confidence from 3 pairs"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from recorded import MS, facts, ran, table, write_run
 
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.vllm_bench import serve_result, throughput_result
@@ -17,6 +16,7 @@ from engine_probe.commands import report
 from engine_probe.commands.export import command
 from engine_probe.errors import InputError
 from engine_probe.run import Run, load
+from tests.support.recordings import MS, facts, ran, table, write_run
 
 
 def row(number: int, arrival: int, tokens_at: list[int], **more: Any) -> dict[str, Any]:

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import msgspec
 import pytest
 from rich.console import Console
 
 from engine_probe.commands.sweep import exit_code
-from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.result import PointResult, Row, Unmeasured, interpretation
 from engine_probe.sweep.result_table import show_results
 from engine_probe.sweep.screen import result_line
-
-
-def point(concurrency: int, also: str = "") -> Point:
-    return Point(EngineSection("tiny"), Workload(32, 64, concurrency), label=f"{also}{concurrency} at once")
-
-
-def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
-    """Ten seconds at `rate`, with room for everybody."""
-    plain = PointResult(
-        id=f"point-{concurrency}",
-        point=point(concurrency),
-        status="complete",
-        iterations=64,
-        seconds=10.0,
-        output_tokens=int(rate * 10),
-        scheduled_tokens=1000,
-        recomputed_tokens=0,
-        preemptions=0,
-        mean_running=float(concurrency),
-        peak_waiting=0,
-        kv_waits=0,
-        peak_kv_share=concurrency / 20,
-        median_ttft_seconds=0.1,
-    )
-    return msgspec.structs.replace(plain, **changes)
-
+from tests.support.point_results import point, result
 
 SPARE = result(4, 80)
 FULL = result(16, 200)

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_result import result
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.axis_end import AxisEnd
@@ -16,6 +15,7 @@ from engine_probe.sweep.plan import Point, SweepFile, points
 from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Row, Unmeasured
 from engine_probe.sweep.saturated import Reached, Saturated, saturated_at
+from tests.support.point_results import result
 
 BASE = """
 question = "?"

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_result import result
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.adaptive import Adaptive
@@ -15,6 +14,7 @@ from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Row, Unmeasured
 from engine_probe.sweep.seek import Seeker
+from tests.support.point_results import result
 
 BASE = Point(EngineSection("tiny"), Workload(32, 64), label="max_num_seqs 8, 1 at once")
 SEARCH = Adaptive("workload.concurrency", 1, 64, resolution=0.2)

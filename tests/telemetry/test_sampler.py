@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_nvml import ANSWERS, FakeCard, FakeNvml
 
 from engine_probe.errors import InputError
 from engine_probe.record.folder import RunFolder
@@ -22,6 +21,7 @@ from engine_probe.run import load
 from engine_probe.telemetry import sampler as room
 from engine_probe.telemetry.host import Host
 from engine_probe.telemetry.sampler import Sampler
+from tests.support.fake_nvml import ANSWERS, FakeCard, FakeNvml
 
 SECOND = 1_000_000_000
 # What the engine says of itself, as little of it as `run.json` must hold.

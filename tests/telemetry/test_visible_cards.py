@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_nvml import FakeCard, FakeNvml
 
 from engine_probe import hardware
+from tests.support.fake_nvml import FakeCard, FakeNvml
 
 
 @pytest.mark.parametrize(

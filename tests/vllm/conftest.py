@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 
 # Small enough that a handful of requests fill the pool: 63 usable blocks of 32 tokens.
 TINY_ARGUMENTS = {
@@ -28,7 +28,7 @@ TINY_ARGUMENTS = {
 # and write `answer` to a file of its own, because vLLM talks on both streams.
 PROGRAM = """
 import json, sys
-sys.path.insert(0, HERE)
+sys.path.insert(0, ROOT)
 if __name__ == "__main__":
     model, arguments, lines, out = json.loads(sys.argv[1])
     from engine_probe.engine.build import build_llm
@@ -69,7 +69,7 @@ def in_own_process(tmp_path: Path) -> Callable[..., Any]:
     def run(model: str, arguments: dict[str, object], lines: str, timeout: float = 240) -> Any:
         out = tmp_path / "answer.json"
         program = tmp_path / "program.py"
-        program.write_text(f"HERE = {str(HERE)!r}{PROGRAM}")
+        program.write_text(f"ROOT = {str(ROOT)!r}{PROGRAM}")
         command = [sys.executable, str(program), json.dumps([model, arguments, lines, str(out)])]
         environment = {**os.environ, "VLLM_LOGGING_LEVEL": "WARNING"}
         environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
@@ -83,7 +83,7 @@ def in_own_process(tmp_path: Path) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Any]:
     """A real scheduler with prefix caching over an executor that computes nothing: a second to start."""
-    from scheduler_engine import scheduler_engine
+    from tests.support.scheduler_engine import scheduler_engine
 
     engine = scheduler_engine()
     yield engine

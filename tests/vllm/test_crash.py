@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from witness import broken_laws
 
 from engine_probe import Run, load
+from tests.support.witness import broken_laws
 
 # Requests without end, more than the pool holds; every step is told to the parent when it is over.
 PROGRAM = """

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from planted_load import planted_load
 
 from engine_probe.commands.doctor_check import FINE
 from engine_probe.commands.doctor_deep import check_engine
+from tests.support.planted_load import planted_load
 
 
 @pytest.mark.slow

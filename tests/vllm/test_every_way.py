@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from witness import broken_laws
 
 from engine_probe import load
 from engine_probe.plugin import FORCE_VARIABLE, RECORD_VARIABLE
+from tests.support.witness import broken_laws
 
 SMALL = {"block_size": 32, "num_gpu_blocks_override": 64, "max_model_len": 512, "enforce_eager": True}
 
@@ -190,15 +190,15 @@ def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_pa
     text = (
         BEGIN
         + """
-    sys.path.insert(0, {here!r})
+    sys.path.insert(0, {root!r})
     import os
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
     from engine_probe import Probe
     from engine_probe.engine.substitute import SubstituteExecutor
-    from scenarios import drive, greedy, prompt
-    from witness import Witness
+    from tests.support.scenarios import drive, greedy, prompt
+    from tests.support.witness import Witness
     known = llm_arguments(EngineSpec("tiny", arguments), print)
     config = EngineArgs(**known, distributed_executor_backend=SubstituteExecutor).create_engine_config()
     config.scheduler_config.async_scheduling = True
@@ -219,7 +219,7 @@ def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_pa
 """
     )
     out = str(tmp_path / "run")
-    printed = run_program(text.format(arguments=SMALL, out=out, here=str(Path(__file__).parent)))
+    printed = run_program(text.format(arguments=SMALL, out=out, root=str(Path(__file__).parents[2])))
     assert "scheduler AsyncScheduler SSUSUSUS" in printed
     assert "differences []" in printed
     run = load(out)

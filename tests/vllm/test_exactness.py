@@ -32,7 +32,7 @@ def test_a_storm_beside_vllms_own_statistics(in_own_process: Run, caching: bool)
         "disable_log_stats": False,
         "enable_logging_iteration_details": True,
     }
-    lines = "from scenarios import *\nanswer = storm(llm, statistics=True)"
+    lines = "from tests.support.scenarios import *\nanswer = storm(llm, statistics=True)"
     answer = exact(in_own_process("tiny", arguments, lines))
     totals = answer["totals"]
     assert totals["preempted_requests"] == len(answer["preemptions"]) > 0
@@ -44,7 +44,10 @@ def test_a_storm_beside_vllms_own_statistics(in_own_process: Run, caching: bool)
 
 
 def test_several_answers_aborts_stop_tokens_and_late_comers(in_own_process: Run) -> None:
-    lines = "from scenarios import *\nanswer = [several_answers(llm), aborts(llm), stop_tokens(llm), late_comers(llm)]"
+    lines = """
+from tests.support.scenarios import *
+answer = [several_answers(llm), aborts(llm), stop_tokens(llm), late_comers(llm)]
+"""
     arguments = {**SMALL, "max_num_batched_tokens": 160, "max_num_seqs": 24}
     several, aborted, stopped, late = map(exact, in_own_process("tiny", arguments, lines))
     assert len(several["reasons"]) == 18
@@ -56,7 +59,7 @@ def test_several_answers_aborts_stop_tokens_and_late_comers(in_own_process: Run)
 
 
 def test_priority_scheduling(in_own_process: Run) -> None:
-    lines = "from scenarios import *\nanswer = priorities(llm)"
+    lines = "from tests.support.scenarios import *\nanswer = priorities(llm)"
     answer = exact(in_own_process("tiny", {**SMALL, "scheduling_policy": "priority"}, lines))
     assert answer["totals"]["preempted_requests"] > 0
 
@@ -64,7 +67,7 @@ def test_priority_scheduling(in_own_process: Run) -> None:
 @pytest.mark.skipif(VERSION.startswith("0.30."), reason="vLLM 0.30 cannot verify drafts on a CPU, probe or not")
 def test_speculative_decoding_with_ngrams(in_own_process: Run) -> None:
     speculation = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
-    lines = "from scenarios import *\nanswer = repetitions(llm)"
+    lines = "from tests.support.scenarios import *\nanswer = repetitions(llm)"
     answer = exact(in_own_process("tiny", {**SMALL, "speculative_config": speculation}, lines))
     totals = answer["totals"]
     assert totals["speculative_tokens"] > 0
@@ -73,6 +76,6 @@ def test_speculative_decoding_with_ngrams(in_own_process: Run) -> None:
 
 
 def test_structured_output(in_own_process: Run) -> None:
-    lines = "from scenarios import *\nanswer = grammars(llm)"
+    lines = "from tests.support.scenarios import *\nanswer = grammars(llm)"
     answer = exact(in_own_process("tiny", SMALL, lines))
     assert answer["totals"]["finished_requests"] == 16

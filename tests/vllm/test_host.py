@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scheduler_engine import core_of, generate, held
 
 from engine_probe import IncompleteRecordingWarning, InputError, Probe, UnavailableError, load, probe
 from engine_probe import recording as recording_module
@@ -25,6 +24,7 @@ from engine_probe.hook.patches import Patches
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.record.writer import Writer
 from engine_probe.telemetry.sampler import Sampler
+from tests.support.scheduler_engine import core_of, generate, held
 
 Answers = dict[str, list[int]]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scheduler_engine import core_of, generate, held
 
 from engine_probe import IncompleteRecordingWarning, Probe
+from tests.support.scheduler_engine import core_of, generate, held
 
 SCHEDULER = ("schedule", "update_from_output", "add_request", "_preempt_request", "_free_request")
 POOL = ("touch", "free_blocks", "_maybe_evict_cached_block", "reset_prefix_cache")

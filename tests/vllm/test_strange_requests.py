@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenarios import greedy, prompt
 
 from engine_probe import Probe, Run
+from tests.support.scenarios import greedy, prompt
 
 
 def drive(engine: Any, count: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from world import ANSWER, MS, START_NS, World, after_ms
 
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop
 from engine_probe.workload.driver import Outcome
@@ -13,6 +12,7 @@ from engine_probe.workload.plan import Plan, make_plan
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
+from tests.support.simulated_engine import ANSWER, MS, START_NS, World, after_ms
 
 
 def planned(arrivals: Arrivals, count: int, answer: int = 1, **more: object) -> Plan:

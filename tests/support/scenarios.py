@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
-from witness import Witness, differences_of_requests, differences_of_statistics
 
 from engine_probe import Probe, load
+from tests.support.witness import Witness, differences_of_requests, differences_of_statistics
 
 Request = tuple[str, list[int], SamplingParams]
 

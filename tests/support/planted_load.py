@@ -1,7 +1,7 @@
 """A process that keeps one core and a share of the memory busy, so that tests can run on a busy machine.
 
     with planted_load(): ...
-    python tests/planted_load.py [--memory 0.25] [--cores 1] COMMAND [ARGUMENT...]
+    python tests/support/planted_load.py [--memory 0.25] [--cores 1] COMMAND [ARGUMENT...]
 
 The load ends with the process that started it, even if that one is killed.
 """

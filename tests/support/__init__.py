@@ -1,0 +1,1 @@
+"""What tests share: made recordings, fakes, engines in processes of their own."""

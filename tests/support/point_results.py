@@ -1,0 +1,35 @@
+"""Rows of a sweep as one point each would give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine_probe.sweep.plan import EngineSection, Point, Workload
+from engine_probe.sweep.result import PointResult
+
+
+def point(concurrency: int, also: str = "") -> Point:
+    return Point(EngineSection("tiny"), Workload(32, 64, concurrency), label=f"{also}{concurrency} at once")
+
+
+def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
+    """Ten seconds at `rate`, with room for everybody."""
+    plain = PointResult(
+        id=f"point-{concurrency}",
+        point=point(concurrency),
+        status="complete",
+        iterations=64,
+        seconds=10.0,
+        output_tokens=int(rate * 10),
+        scheduled_tokens=1000,
+        recomputed_tokens=0,
+        preemptions=0,
+        mean_running=float(concurrency),
+        peak_waiting=0,
+        kv_waits=0,
+        peak_kv_share=concurrency / 20,
+        median_ttft_seconds=0.1,
+    )
+    return msgspec.structs.replace(plain, **changes)
