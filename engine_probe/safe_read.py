@@ -30,6 +30,7 @@ MOST_DEPTH = 64  # of lists and objects within each other
 MOST_DIGITS = 20  # of an integer: 64 bits and a sign
 MOST_NUMBER = 1e100  # sums and products of a few stay finite
 MOST_FIELD = 2**20  # characters of one field of a CSV file
+MOST_PATH = 200  # characters of a key's path in a sentence
 
 KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISDIR, "a folder"))
 _SHORT = reprlib.Repr()
@@ -133,12 +134,30 @@ def read_csv(path: Path, most: int = MOST_BYTES) -> tuple[list[str], Iterator[tu
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON whose values can be used; raise `ValueError` with the reason for one that cannot."""
+    """Parse JSON whose values can be used; raise `ValueError` with key and reason for one that cannot."""
+    beyond: list[_Beyond] = []
+
+    def integer(digits: str) -> Any:
+        if len(digits) <= MOST_DIGITS:
+            return int(digits)
+        beyond.append(_Beyond(f"an integer of {len(digits)} digits, {digits[:MOST_DIGITS]}..."))
+        return beyond[-1]
+
+    def number(digits: str) -> Any:
+        value = float(digits)
+        if not abs(value) > MOST_NUMBER:
+            return value
+        beyond.append(_Beyond(f"the number {digits[:40]}, beyond {MOST_NUMBER:g}"))
+        return beyond[-1]
+
     try:
-        value = json.loads(text, parse_int=_integer, parse_float=_number)
+        value = json.loads(text, parse_int=integer, parse_float=number)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     _check_depth(value)
+    for path, inner in _values(value) if beyond else ():
+        if isinstance(inner, _Beyond):
+            raise ValueError(f"{_place(path)} is {inner.reason}")
     if SURROGATE.search(text) and not _is_text(value):
         raise ValueError("half of a surrogate pair, which is no character")
     return value
@@ -167,17 +186,10 @@ def _checked_size(path: Path, found: os.stat_result) -> int:
     return found.st_size
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"an integer of {len(digits)} digits, {digits[:MOST_DIGITS]}...")
-    return int(digits)
+class _Beyond(msgspec.Struct, frozen=True):
+    """Stands for a number that is too large, until its key is known."""
 
-
-def _number(text: str) -> float:
-    value = float(text)
-    if abs(value) > MOST_NUMBER:
-        raise ValueError(f"the number {text[:40]}, beyond {MOST_NUMBER:g}")
-    return value
+    reason: str
 
 
 def _check_depth(value: Any) -> None:
@@ -196,21 +208,37 @@ def _inside(value: Any) -> Any:
 def _check_values(document: dict[str, Any]) -> None:
     """Hold what TOML parsed to the same bounds; it has dates besides, which no file of ours takes."""
     _check_depth(document)
-    level: list[Any] = [document]
-    while level:
-        inner = [value for holder in level for value in _inside(holder)]
-        for value in inner:
-            _check_value(value)
-        level = inner
+    for path, value in _values(document):
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise ValueError(f"{_place(path)} is an integer of more than 64 bits")
+        if isinstance(value, float) and math.isfinite(value) and abs(value) > MOST_NUMBER:
+            raise ValueError(f"{_place(path)} is the number {value:g}, beyond {MOST_NUMBER:g}")
+        if not isinstance(value, str | int | float | dict | list):
+            raise ValueError(f"{_place(path)} is {value}, a date or a time, and none is expected")
 
 
-def _check_value(value: Any) -> None:
-    if isinstance(value, int) and value.bit_length() > 64:
-        raise ValueError("an integer of more than 64 bits")
-    if isinstance(value, float) and math.isfinite(value) and abs(value) > MOST_NUMBER:
-        raise ValueError(f"the number {value:g}, beyond {MOST_NUMBER:g}")
-    if not isinstance(value, str | int | float | dict | list):
-        raise ValueError(f"{value} is a date or a time, and none is expected")
+def _values(holder: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield every value inside with the keys that lead to it."""
+    pairs: Any = ()
+    if isinstance(holder, dict):
+        pairs = holder.items()
+    elif isinstance(holder, list):
+        pairs = enumerate(holder)
+    elif not path:
+        yield path, holder
+    for key, value in pairs:
+        yield (*path, key), value
+        yield from _values(value, (*path, key))
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    """Return the keys as a person writes them, `points[3].seconds`; what is long is cut."""
+    keys = [f"[{key}]" if isinstance(key, int) else f".{_cut(key)}" for key in path]
+    return _cut("".join(keys).lstrip("."), MOST_PATH) or "it"
+
+
+def _cut(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"
 
 
 def _is_text(value: Any) -> bool:

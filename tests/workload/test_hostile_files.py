@@ -60,8 +60,16 @@ REFUSED: dict[str, tuple[Any, list[object], str]] = {
         [{"timestamp": at, "input_length": 1, "output_length": 1} for at in (0, 1e90)],
         "s after the start",
     ),
-    "an integer of 400 digits": ("mooncake", ['{"timestamp": 1' + "0" * 400 + "}"], "an integer of 401 digits"),
-    "1e300": ("mooncake", ['{"timestamp": 1e300}'], ":1 is not valid JSON (the number 1e300, beyond 1e+100)"),
+    "an integer of 400 digits": (
+        "mooncake",
+        ['{"timestamp": 1' + "0" * 400 + "}"],
+        "timestamp is an integer of 401 digits",
+    ),
+    "1e300": (
+        "mooncake",
+        ['{"timestamp": 1e300}'],
+        ":1 is not valid JSON (timestamp is the number 1e300, beyond 1e+100)",
+    ),
     "deep JSON": ("mooncake", ["[" * 100_000], "more than 64 lists and objects within each other"),
     "a field of two million": (
         "burstgpt",
