@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import EngineProbeError, UnavailableError
+from engine_probe.scratch_folder import ScratchFolder
 from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running
 from engine_probe.sweep.folders import new_log, place_of
 from engine_probe.sweep.lanes import Placed
@@ -26,7 +26,7 @@ from engine_probe.sweep.sent_along import path_of, reading
 
 LOG_BYTES = 1 << 20  # of the log at a time
 PIECE_BYTES = 8 << 20  # of a file at a time: what a call keeps in memory
-SCRATCH = "engine_probe-post-"
+SCRATCH = "engine_probe-engine-"
 
 
 class Over(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Post:
         self._engine, self._force, self._allowance = engine, force, allowance
         self._environment = environment
         self._copies: dict[str, str] = {}  # of datasets: where they are here
-        self._scratch: Path | None = None
+        self._scratch: ScratchFolder | None = None
         self._waiting: deque[Numbered] = deque()
         self._events: Running | None = None
         self._place: Path | None = None  # of the point that is being measured, or was last
@@ -118,16 +118,16 @@ class Post:
     def close(self) -> None:
         self.stop()
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.remove()
+            self._scratch = None
 
     def _folder(self) -> Path:
         if self._scratch is None:
             try:
-                forget_orphans()
-                self._scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
+                self._scratch = ScratchFolder(SCRATCH)
             except OSError as error:
                 raise UnavailableError(f"{os.uname().nodename}: no scratch folder can be made: {error}") from error
-        return self._scratch
+        return self._scratch.path
 
     def _tasks(self) -> Iterator[Numbered]:
         while self._waiting:
@@ -159,11 +159,3 @@ class Post:
             fresh = log.read(LOG_BYTES)
         self._log_bytes += len(fresh)
         return fresh
-
-
-def forget_orphans() -> None:
-    """Scratch folders of processes that were killed here."""
-    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        owner = left.name.removeprefix(SCRATCH).partition("-")[0]
-        if not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(left, ignore_errors=True)
