@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import BinaryIO
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a new file beside `path` and move it there at the end; after an error nothing of it is left."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}")
-    partial.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{os.urandom(8).hex()}")  # process ids repeat from container to container
     try:
         with partial.open("xb") as file:  # never through a link that somebody else put there
             yield file

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.cache import cache_folder
+from engine_probe.engine.cache import cache_folder, locked
 from engine_probe.errors import InputError, UnavailableError
 
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -126,7 +126,13 @@ def local_copy(uri: str) -> Path:
     copy = cache_folder() / "remote" / hashlib.sha256(remote.uri.encode()).hexdigest()[:16] / remote.uri.split("/")[-1]
     if not remote.files():
         raise InputError(f"{uri} holds nothing: give the folder that a recording or a sweep was written to")
-    remote.get(copy)
+    try:
+        with locked(copy):  # two that read the same URI at once take turns
+            remote.get(copy)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot write {copy}: {error.strerror}; choose another place with ENGINE_PROBE_CACHE"
+        ) from error
     return copy
 
 

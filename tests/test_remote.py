@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,30 @@ class TestACopy:
         (far / "rows").unlink()
         local_copy(far.as_uri())
         assert [path.name for path in copy.iterdir()] == ["run.json"]
+
+    def test_two_that_read_at_once_take_turns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else one would delete what the other is still copying, or both would write the same partial file."""
+        write(tmp_path / "far", run_json="{}")
+        inside, most, real = 0, 0, RemoteFolder.get
+
+        def get(remote: RemoteFolder, folder: Path) -> None:
+            nonlocal inside, most
+            inside, most = inside + 1, max(most, inside + 1)
+            time.sleep(0.05)
+            real(remote, folder)
+            inside -= 1
+
+        monkeypatch.setattr(RemoteFolder, "get", get)
+        with ThreadPoolExecutor(3) as pool:
+            copies = set(pool.map(local_copy, [(tmp_path / "far").as_uri()] * 3))
+        assert (len(copies), most) == (1, 1)
+
+    def test_a_cache_that_cannot_be_written_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(tmp_path / "far", run_json="{}")
+        (tmp_path / "file").write_text("no folder")
+        monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path / "file"))
+        with pytest.raises(UnavailableError, match="choose another place with ENGINE_PROBE_CACHE"):
+            local_copy((tmp_path / "far").as_uri())
 
     def test_nothing_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds nothing"):

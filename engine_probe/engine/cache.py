@@ -31,7 +31,7 @@ def prepared(folder: Path, build: Callable[[Path], None], needs_bytes: int = 0) 
     if folder.is_dir():
         return folder
     try:
-        with _locked(folder):
+        with locked(folder):
             if folder.is_dir():
                 return folder
             _sweep(folder)
@@ -75,7 +75,7 @@ def _sweep(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """The kernel drops the lock when its process ends, however it ends."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("a") as lock:
