@@ -12,10 +12,10 @@ from typing import Any
 from engine_probe.analysis.energy import Energy
 from engine_probe.analysis.prices import Prices
 from engine_probe.analysis.summary import Summary
+from engine_probe.engine.parallelism import recorded_rank_count
 
 PER_HOUR = 3600.0
 MILLION = 1e6
-PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,9 @@ def work(load: float, summary: Summary, facts: dict[str, Any], energy: Energy | 
         input_tokens_per_s=summary.prompt_tokens / summary.seconds,
         requests_per_s=summary.requests_per_s,
         latency_s=None if latency is None else latency / 1e9,
-        cards=cards(facts),
+        cards=recorded_rank_count(facts),
         energy=energy,
     )
-
-
-def cards(facts: dict[str, Any]) -> int | None:
-    """Tensor x pipeline x data parallel."""
-    parallel = facts["engine"]["arguments"].get("parallel_config") or {}
-    sizes = [parallel.get(name) for name in PARALLEL]
-    known = [size for size in sizes if isinstance(size, int) and size > 0]
-    return known[0] * known[1] * known[2] if len(known) == len(PARALLEL) else None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from engine_probe.engine.parallelism import SIZES, rank_count
 from engine_probe.errors import InputError
 
 BINDING = "VLLM_CPU_OMP_THREADS_BIND"
@@ -13,7 +14,7 @@ BINDING = "VLLM_CPU_OMP_THREADS_BIND"
 
 def bind_ranks(arguments: Mapping[str, object]) -> None:
     """Shares the cores of this process out among the ranks, unless the user has said how."""
-    ranks = ranks_of(arguments)
+    ranks = rank_count(arguments)
     if ranks < 2 or BINDING in os.environ or not cpu_build():
         return
     os.environ[BINDING] = shares(sorted(os.sched_getaffinity(0)), ranks)
@@ -22,15 +23,7 @@ def bind_ranks(arguments: Mapping[str, object]) -> None:
 def check_cores(arguments: Mapping[str, object]) -> None:
     """Refuse before a start what `bind_ranks` could not share out."""
     if BINDING not in os.environ and cpu_build():
-        shares(sorted(os.sched_getaffinity(0)), ranks_of(arguments))
-
-
-def ranks_of(arguments: Mapping[str, object]) -> int:
-    product = 1
-    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
-        size = arguments.get(name, 1)
-        product *= size if isinstance(size, int) else 1
-    return product
+        shares(sorted(os.sched_getaffinity(0)), rank_count(arguments))
 
 
 def shares(cores: list[int], ranks: int) -> str:
@@ -39,7 +32,7 @@ def shares(cores: list[int], ranks: int) -> str:
     if not each:
         raise InputError(
             f"{ranks} ranks need a core each on vLLM's CPU build, and this process may use {len(cores)}: lower "
-            "tensor_parallel_size or pipeline_parallel_size"
+            f"{' or '.join(SIZES)}"
         )
     groups = (cores[rank * each : (rank + 1) * each] for rank in range(ranks))
     return "|".join(",".join(map(str, group)) for group in groups)

@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.engine.cores import cpu_build, ranks_of
+from engine_probe.engine.cores import cpu_build
 from engine_probe.engine.geometry import BYTES, GIB, Geometry, geometry
 from engine_probe.engine.host_memory import available_bytes
+from engine_probe.engine.parallelism import parallel_size, rank_count, weight_shards
 from engine_probe.errors import InputError, UnavailableError
 
 CPU_BLOCK_SIZE = 128  # the CPU platform's default
@@ -75,7 +76,7 @@ def chosen_pool(folder: Path, arguments: Mapping[str, object], need: KvNeed | No
     """
     if "num_gpu_blocks_override" in arguments or _is_told(arguments) or not cpu_build():
         return {}, ""
-    free = available_bytes(ranks_of(arguments))
+    free = available_bytes(rank_count(arguments))
     pool_bytes, sentence = choose_pool(_shape(folder, arguments), arguments, need, free)
     return {"kv_cache_memory_bytes": pool_bytes}, sentence
 
@@ -84,7 +85,7 @@ def choose_pool(
     shape: Geometry | None, arguments: Mapping[str, object], need: KvNeed | None, free_bytes: int
 ) -> tuple[int, str]:
     """Return the bytes of each rank's pool, and a sentence that says why so many."""
-    weights = int(shape.weights_bytes(_dtype(arguments))) // ranks_of(arguments) if shape else 0
+    weights = int(shape.weights_bytes(_dtype(arguments))) // weight_shards(arguments) if shape else 0
     room = int((free_bytes - weights) * SHARE_OF_FREE_MEMORY)
     if shape is None:
         if room <= 0:
@@ -148,8 +149,8 @@ def _blocks(shape: Geometry, arguments: Mapping[str, object]) -> Blocks:
     tokens = given if isinstance(given, int) else CPU_BLOCK_SIZE
     whole = shape.kv_bytes_per_token(_dtype(arguments) if kept_as == "auto" else kept_as)
     # Ranks share KV heads and layers; where a number does not divide, the fullest rank counts.
-    heads = math.ceil(shape.kv_heads / _size(arguments, "tensor_parallel_size"))
-    layers = math.ceil(shape.layers / _size(arguments, "pipeline_parallel_size"))
+    heads = math.ceil(shape.kv_heads / parallel_size(arguments, "tensor_parallel_size"))
+    layers = math.ceil(shape.layers / parallel_size(arguments, "pipeline_parallel_size"))
     return Blocks(tokens, tokens * (whole // (shape.kv_heads * shape.layers)) * heads * layers)
 
 
@@ -164,11 +165,6 @@ def _longest(shape: Geometry, arguments: Mapping[str, object]) -> int:
 def _dtype(arguments: Mapping[str, object]) -> str:
     dtype = str(arguments.get("dtype", "auto"))
     return dtype if dtype in BYTES else "auto"
-
-
-def _size(arguments: Mapping[str, object], name: str) -> int:
-    size = arguments.get(name, 1)
-    return size if isinstance(size, int) and size > 0 else 1
 
 
 def _config(folder: Path, arguments: Mapping[str, object]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from engine_probe.analysis.advice import advice
 from engine_probe.analysis.advice.case import Advice, Case, Pool
+from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.report.html import Html, element, joined, says
 from engine_probe.report.plain import plain
 from engine_probe.report.references import plain_model
@@ -25,7 +26,7 @@ def case_of(swept: Swept, curve: Curve) -> Case | None:
     run = next((point.run for point in swept.curves[curve.label] if point.run and point.anatomy), None)
     if run is None:
         return None
-    kv, parallel = run.facts["kv"], run.facts["engine"]["arguments"].get("parallel_config") or {}
+    kv = run.facts["kv"]
     return Case(
         label=curve.label,
         unit=curve.unit,
@@ -40,7 +41,7 @@ def case_of(swept: Swept, curve: Curve) -> Case | None:
             kv_heads=run.facts["model"]["num_kv_heads"],
             head_size=run.facts["model"]["head_size"],
         ),
-        ranks=parallel.get("tensor_parallel_size") or 1,
+        ranks=recorded_rank_count(run.facts) or 1,
     )
 
 

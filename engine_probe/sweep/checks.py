@@ -7,10 +7,10 @@ from pathlib import Path
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model, max_context
 from engine_probe.engine.catalogue import catalogue_names
+from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
-from engine_probe.sweep.claim import ranks
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload
 from engine_probe.sweep.plan_memory import check_plans
 from engine_probe.workload.arrivals import ClosedLoop
@@ -57,7 +57,7 @@ def check_engine(engine: EngineSpec, where: str) -> None:
     """The model and each argument by itself; `where` is what a person calls the place of the arguments."""
     check_model(engine.model)
     check_arguments(engine.arguments, where)
-    ranks(engine.arguments)
+    rank_count(engine.arguments)
 
 
 def check_lengths(point: Point) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,11 +9,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from engine_probe.engine.cores import BINDING
+from engine_probe.engine.parallelism import rank_count, size_words
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 
-# Each of vLLM's ranks has a card of its own; the world is the product of these.
-SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "prefill_context_parallel_size", "data_parallel_size")
 BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
 
 
@@ -49,21 +47,13 @@ def claim_of(spec: EngineSpec, nodes: list[Node], on_cards: bool) -> Claim:
     """
     check_one_machine(spec.arguments)
     if on_cards:
-        cards = ranks(spec.arguments)
+        cards = rank_count(spec.arguments)
         return Claim(cpus=cards, gpus=cards)
     return Claim(cpus=max((node.cpus for node in nodes), default=0.0) or 1.0, gpus=0)
 
 
 def has_cards(nodes: Iterable[Node]) -> bool:
     return any(node.gpus for node in nodes)
-
-
-def ranks(arguments: Mapping[str, object]) -> int:
-    sizes = {name: arguments.get(name, 1) for name in SIZES}
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InputError(f"engine.arguments.{name} is {size!r}: give a whole number from 1 on")
-    return math.prod(size for size in sizes.values() if isinstance(size, int))
 
 
 def check_one_machine(arguments: Mapping[str, object]) -> None:
@@ -91,7 +81,7 @@ def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
             raise InputError("this fleet has no machine with a CPU to run an engine on: start a node that offers some")
         most = max(nodes, key=lambda node: (node.gpus, node.cpus))
         raise InputError(
-            f"{spec.model} with {sized(spec.arguments)} needs {counted(claim.gpus, 'GPU')} and "
+            f"{spec.model} with {size_words(spec.arguments)} needs {counted(claim.gpus, 'GPU')} and "
             f"{counted(claim.cpus, 'CPU')} on one machine, and the largest of this fleet ({most.host}) has "
             f"{counted(most.gpus, 'GPU')} and {counted(most.cpus, 'CPU')}: ask for fewer ranks, or add a larger node"
         )
@@ -100,17 +90,13 @@ def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
 
 def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: Claim) -> None:
     """On processors each rank wants a core, unless the user has said himself which cores it gets."""
-    needed, most = ranks(spec.arguments), max(nodes, key=lambda node: node.cpus)
+    needed, most = rank_count(spec.arguments), max(nodes, key=lambda node: node.cpus)
     if not claim.gpus and BINDING not in os.environ and needed > most.cpus:
         raise InputError(
-            f"{spec.model} with {sized(spec.arguments)} needs a CPU for each of its {needed} ranks, and the largest "
-            f"machine of this fleet ({most.host}) has {counted(most.cpus, 'CPU')}: ask for fewer ranks, or add a "
-            "larger node"
+            f"{spec.model} with {size_words(spec.arguments)} needs a CPU for each of its {needed} ranks, and the "
+            f"largest machine of this fleet ({most.host}) has {counted(most.cpus, 'CPU')}: ask for fewer ranks, or "
+            "add a larger node"
         )
-
-
-def sized(arguments: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {arguments[name]}" for name in SIZES if name in arguments) or "one rank"
 
 
 def counted(number: float, what: str) -> str:

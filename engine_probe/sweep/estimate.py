@@ -12,8 +12,8 @@ import msgspec
 
 from engine_probe.analysis.ceilings import doubts_of
 from engine_probe.engine.catalogue import catalogue_config, catalogue_names
-from engine_probe.engine.cores import ranks_of
 from engine_probe.engine.geometry import GIB, geometry
+from engine_probe.engine.parallelism import weight_shards
 from engine_probe.errors import InputError
 from engine_probe.sweep.history import Past
 from engine_probe.sweep.plan import Point
@@ -114,7 +114,7 @@ def reading_weights(point: Point, bandwidth: Bandwidth | None) -> float | None:
     steps = fewest_steps(point)
     if bandwidth is None or weights is None or steps is None or weights < CACHED_BYTES:
         return None
-    return steps * weights / ranks(point) / bandwidth.bytes_per_second
+    return steps * weights / weight_shards(point.engine.arguments) / bandwidth.bytes_per_second
 
 
 def fewest_steps(point: Point) -> int | None:
@@ -137,11 +137,6 @@ def weights_bytes(point: Point) -> float | None:
         return geometry(catalogue_config(point.engine.model)).weights_bytes(str(arguments.get("dtype", "auto")))
     except (KeyError, InputError):
         return None
-
-
-def ranks(point: Point) -> int:
-    """Devices that share the weights."""
-    return ranks_of(point.engine.arguments)
 
 
 def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:

@@ -9,8 +9,9 @@ from typing import Any
 from engine_probe.engine.catalogue import catalogue_config, catalogue_names
 from engine_probe.engine.cores import check_cores
 from engine_probe.engine.geometry import BYTES, GIB, geometry
+from engine_probe.engine.parallelism import SIZES, rank_count, weight_shards
 from engine_probe.errors import InputError
-from engine_probe.sweep.estimate import ranks, weights_bytes
+from engine_probe.sweep.estimate import weights_bytes
 from engine_probe.sweep.plan import Point
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 
@@ -40,7 +41,7 @@ def pool_tokens(point: Point) -> int | None:
         return (blocks - 1) * block  # one is vLLM's null block
     per_token = kv_bytes_per_token(point)
     if isinstance(given, int) and per_token is not None:
-        return int(given * ranks(point) // per_token)
+        return int(given * weight_shards(arguments) // per_token)
     return None
 
 
@@ -72,17 +73,17 @@ def check_cards(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
             check_cores(spec.arguments)
         return
     for point in {point.engine.spec: point for point in found}.values():
-        needed = ranks(point)
+        needed, shards = rank_count(point.engine.arguments), weight_shards(point.engine.arguments)
         if needed > len(gpus):
             raise InputError(
                 f"{point.label}: {needed} ranks need as many GPUs, and there are {len(gpus)}: lower "
-                "tensor_parallel_size or pipeline_parallel_size"
+                f"{' or '.join(SIZES)}"
             )
         weights = weights_bytes(point)
-        held = most_bytes(point, gpus) * needed
+        held = most_bytes(point, gpus) * shards
         if weights is not None and weights > held:
             raise InputError(
-                f"{point.label}: the weights of {point.engine.model} take {weights / GIB:.1f} GiB and {needed} of "
+                f"{point.label}: the weights of {point.engine.model} take {weights / GIB:.1f} GiB and {shards} of "
                 f"these GPUs give {held / GIB:.1f}: use a smaller model or type, or raise tensor_parallel_size"
             )
         check_pool(point, weights, held)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.books import Books, Work, cards
+from engine_probe.analysis.books import Books, Work
 from engine_probe.analysis.energy import CardEnergy, Energy
 from engine_probe.analysis.money import MONEY, Accounts, accounts
 from engine_probe.analysis.prices import Cost, Power, Prices, Sold, Users
@@ -89,12 +89,6 @@ def test_costs_per_card_need_to_know_the_cards() -> None:
     done = accounts([work(cards=None)], prices)
     assert done.levels[0].mean("cost_per_hour") is None
     assert "how many cards the engine had is not recorded" in done.notes[0]
-
-
-def test_the_cards_of_an_engine() -> None:
-    parallel = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2, "data_parallel_size": 1}
-    assert cards({"engine": {"arguments": {"parallel_config": parallel}}}) == 8
-    assert cards({"engine": {"arguments": {}}}) is None
 
 
 def test_no_token_has_no_cost() -> None:

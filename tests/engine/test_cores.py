@@ -31,6 +31,9 @@ def test_only_several_ranks_of_a_cpu_build_are_bound(monkeypatch: pytest.MonkeyP
     assert cores.BINDING not in os.environ
     cores.bind_ranks({"tensor_parallel_size": 2})
     assert os.environ[cores.BINDING] == "0|1"
+    monkeypatch.delenv(cores.BINDING)
+    cores.bind_ranks({"data_parallel_size": 2})
+    assert os.environ[cores.BINDING] == "0|1", "vLLM gives each replica its part of the list"
     monkeypatch.setenv(cores.BINDING, "1|0")
     cores.bind_ranks({"pipeline_parallel_size": 2})
     assert os.environ[cores.BINDING] == "1|0"

@@ -167,6 +167,8 @@ def card(gib: float) -> dict[str, Any]:
     ("arguments", "cards", "sentence"),
     [
         ({"tensor_parallel_size": 2}, [card(80)], "2 ranks need as many GPUs, and there are 1: lower tensor_par"),
+        ({"data_parallel_size": 2}, [card(80)], "2 ranks need as many GPUs, and there are 1: lower tensor_par"),
+        ({"data_parallel_size": 2}, [card(14)] * 2, "take 15.0 GiB and 1 of these GPUs give 14.0"),
         ({}, [card(14)], "the weights of llama-3.1-8b take 15.0 GiB and 1 of these GPUs give 14.0"),
         ({"gpu_memory_utilization": 0.5}, [card(24)], "1 of these GPUs give 12.0"),
         ({"max_model_len": 131072}, [card(24)], "one request of 131,072 tokens takes 16.0 GiB of KV cache"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine_probe.analysis.advice.case import Case, Told
+from engine_probe.engine.parallelism import SIZES
 
 ROLE = "provider"
 
@@ -56,7 +57,7 @@ def second_card(cases: Sequence[Case]) -> Told:
 
 
 def without_ranks(case: Case) -> list[str]:
-    return [word for word in case.label.split(", ") if not word.startswith("tensor_parallel_size ")]
+    return [word for word in case.label.split(", ") if word.partition(" ")[0] not in SIZES]
 
 
 def gain(one: Case, more: Case, load: float) -> float | None:
