@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support import planted_load as module
 from tests.support.planted_load import planted_load
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 SMALL = 0.01
@@ -28,10 +28,7 @@ def test_holds_its_share_of_the_memory() -> None:
 def test_computes_all_the_while() -> None:
     with planted_load(SMALL) as load:
         before = cpu_ticks(load.pid)
-        deadline = time.monotonic() + 60
-        while cpu_ticks(load.pid) < before + 5 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert cpu_ticks(load.pid) >= before + 5
+        wait_until(lambda: cpu_ticks(load.pid) >= before + 5)
 
 
 def test_ends_with_a_parent_that_is_killed() -> None:
@@ -46,10 +43,7 @@ def test_ends_with_a_parent_that_is_killed() -> None:
         both = [load, *children(load)]
         assert len(both) == 2
         parent.kill()
-    deadline = time.monotonic() + 60
-    while any(map(runs, both)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(runs, both))
+    wait_until(lambda: not any(map(runs, both)))
 
 
 @pytest.mark.parametrize("code", [0, 3])

@@ -23,7 +23,7 @@ import pytest
 import engine_probe
 from tests.support.planted_load import planted_load
 
-pytestmark = [pytest.mark.readme, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.readme, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -141,9 +141,9 @@ def serve(text: str, checkout: Path, environment: dict[str, str]) -> None:
         request = urllib.request.Request(
             f"{SERVER_URL}/v1/completions", asked, {"Content-Type": "application/json"}, method="POST"
         )
-        assert json.load(urllib.request.urlopen(request, timeout=120))["usage"]["completion_tokens"] > 0
+        assert json.load(urllib.request.urlopen(request, timeout=900))["usage"]["completion_tokens"] > 0
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=120)
+        server.communicate(timeout=900)
     finally:
         server.kill()
         server.wait()
@@ -153,7 +153,7 @@ def serve(text: str, checkout: Path, environment: dict[str, str]) -> None:
     assert recording.requests.num_rows == 1
 
 
-def wait_until_healthy(server: subprocess.Popen[str], seconds: float = 400) -> None:
+def wait_until_healthy(server: subprocess.Popen[str], seconds: float = 900) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if server.poll() is not None:

@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ import pytest
 from engine_probe.engine import smollm2
 from engine_probe.engine.embedded import place_of, smollm2_folder
 from engine_probe.errors import InputError, UnavailableError
+from tests.support.waiting import wait_until
 
 Fake = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -144,18 +144,11 @@ def test_a_killed_preparation_takes_its_converter_along(tmp_path: Path) -> None:
     sleeper = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     parent = f"from engine_probe.engine import smollm2; smollm2._run([{sys.executable!r}, '-c', {sleeper!r}])"
     victim = subprocess.Popen([sys.executable, "-c", parent])
-    wait_for(lambda: note.exists() and note.read_text() != "")
+    wait_until(lambda: note.exists() and note.read_text() != "")
     victim.kill()
     victim.wait(60)
     converter = Path("/proc") / note.read_text()
-    wait_for(lambda: not converter.exists() or "Z (zombie)" in (converter / "status").read_text())
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
+    wait_until(lambda: not converter.exists() or "Z (zombie)" in (converter / "status").read_text())
 
 
 def test_looking_for_pip_leaves_setuptools_usable() -> None:

@@ -147,8 +147,7 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as running:  # fmt: skip
         assert running.stderr is not None
-        while "GB/s" not in running.stderr.readline():
-            pass
+        assert any("GB/s" in line for line in iter(running.stderr.readline, ""))
         os.killpg(running.pid, signal.SIGINT)
         shown, said = running.communicate()
     assert running.returncode == 130, said

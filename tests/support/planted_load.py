@@ -42,15 +42,16 @@ def hold(held_bytes: int, cores: int) -> None:
     die_with_parent()
     held = b"\1" * held_bytes
     for _ in range(cores - 1):
-        Process(target=compute_with_parent, daemon=True).start()
+        Process(target=compute_with_parent, args=(os.getpid(),), daemon=True).start()
     print("ready", flush=True)
     compute()
     del held
 
 
-def compute_with_parent() -> None:
+def compute_with_parent(parent: int) -> None:
     die_with_parent()
-    compute()
+    if os.getppid() == parent:  # else it was killed before this process asked to die with it
+        compute()
 
 
 def compute() -> None:

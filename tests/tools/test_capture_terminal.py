@@ -22,7 +22,7 @@ def capture(pictures: Path, *moments: str) -> subprocess.CompletedProcess[str]:
     script = pictures.with_suffix(".sh")
     script.write_text(STORY)
     command = [sys.executable, str(TOOL), "story", *words, "--pictures", str(pictures), "--", "sh", str(script)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
 def lines(picture: Path) -> list[str]:

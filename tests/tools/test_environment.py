@@ -443,7 +443,7 @@ def test_two_set_ups_take_turns(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "set-up: another set-up is at work here: waiting for it\n"
         assert other.poll() is None
-    assert other.communicate(timeout=20)[0] == "my turn\n"
+    assert other.communicate(timeout=300)[0] == "my turn\n"
 
 
 def test_long_work_is_shown_but_for_its_details_and_all_of_it_logged(

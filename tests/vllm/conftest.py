@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.command import ENGINE_SECONDS
+
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 
 # Small enough that a handful of requests fill the pool: 63 usable blocks of 32 tokens.
@@ -46,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.vllm)
+            item.add_marker(pytest.mark.timeout(2 * ENGINE_SECONDS))
             if find_spec("vllm") is None:
                 item.add_marker(pytest.mark.skip(reason="no vLLM is installed"))
 
@@ -66,14 +69,14 @@ def tiny_llm() -> Iterator[Any]:
 def in_own_process(tmp_path: Path) -> Callable[..., Any]:
     """`in_own_process(model, arguments, lines)`: what they leave in `answer`, with an engine of its own."""
 
-    def run(model: str, arguments: dict[str, object], lines: str, timeout: float = 240) -> Any:
+    def run(model: str, arguments: dict[str, object], lines: str) -> Any:
         out = tmp_path / "answer.json"
         program = tmp_path / "program.py"
         program.write_text(f"ROOT = {str(ROOT)!r}{PROGRAM}")
         command = [sys.executable, str(program), json.dumps([model, arguments, lines, str(out)])]
         environment = {**os.environ, "VLLM_LOGGING_LEVEL": "WARNING"}
         environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+        outcome = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS, env=environment)
         assert outcome.returncode == 0, outcome.stderr[-4000:]
         return json.loads(out.read_text())
 

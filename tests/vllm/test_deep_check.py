@@ -13,7 +13,6 @@ from tests.support.planted_load import planted_load
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_all_is_well_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with planted_load():

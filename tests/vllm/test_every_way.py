@@ -13,6 +13,7 @@ import pytest
 
 from engine_probe import load
 from engine_probe.plugin import FORCE_VARIABLE, RECORD_VARIABLE
+from tests.support.command import ENGINE_SECONDS
 from tests.support.witness import broken_laws
 
 SMALL = {"block_size": 32, "num_gpu_blocks_override": 64, "max_model_len": 512, "enforce_eager": True}
@@ -85,7 +86,7 @@ def run_program(tmp_path: Path) -> Callable[..., str]:
             [sys.executable, str(program)],
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=ENGINE_SECONDS,
             env={**clean, **environment},
         )
         assert outcome.returncode == 0, outcome.stderr[-4000:]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from engine_probe import load
+from tests.support.command import ENGINE_SECONDS
+from tests.support.waiting import wait_until
 
 SMALL = ["--block-size", "32", "--num-gpu-blocks-override", "256", "--max-model-len", "512", "--enforce-eager"]
 ENDLESS = ["--num-prompts", "5000", "--max-concurrency", "8", "--output-len", "256", "--input-len", "32"]
@@ -22,10 +23,9 @@ def test_profile_summarises_what_ran(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "engine_probe", "profile", "--model", "tiny", *ENDLESS, *SMALL, "--out", str(out)]
     with (tmp_path / "said").open("w") as said:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
-        while process.poll() is None and not has_answers(out):
-            time.sleep(0.2)
+        wait_until(lambda: process.poll() is not None or has_answers(out))
         process.send_signal(signal.SIGINT)
-        shown, _ = process.communicate(timeout=120)
+        shown, _ = process.communicate(timeout=ENGINE_SECONDS)
     assert process.returncode == 130, shown
     assert f"interrupted: what ran until then is recorded in {out}" in (tmp_path / "said").read_text()
     assert "requests answered" in shown

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine_probe import Probe
+from tests.support.command import ENGINE_SECONDS, engine_probe
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SWEEP = """
@@ -47,8 +45,7 @@ def storm(tiny_llm: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def knee(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("knee")
     (place / "knee.toml").write_text(SWEEP)
-    words = [sys.executable, "-m", "engine_probe", "sweep", "knee.toml", "--out", "out"]
-    done = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=240, env={**os.environ})
+    done = engine_probe("sweep", "knee.toml", "--out", "out", cwd=place)
     assert done.returncode == 0, done.stderr
     return place / "out"
 
@@ -57,7 +54,9 @@ def executed(name: str) -> list[Any]:
     """The outputs of a notebook without an error and without a warning."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=ENGINE_SECONDS, resources={"metadata": {"path": str(NOTEBOOKS)}}
+    ).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     return outputs

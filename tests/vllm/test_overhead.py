@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from click.testing import CliRunner
 from engine_probe.commands.overhead import command
 from engine_probe.errors import InputError
 from engine_probe.overhead import Cost, half_quartile_distance
+from tests.support.command import engine_probe
 
 
 def cost(probe_ns: float, spread: float) -> Cost:
@@ -48,10 +47,7 @@ def test_one_round_has_no_spread() -> None:
 
 def test_the_command_writes_every_figure_once(tmp_path: Path) -> None:
     file = tmp_path / "overhead.json"
-    arguments = ["overhead", "--running", "2", "--rounds", "2", "--json", str(file)]
-    done = subprocess.run(
-        [sys.executable, "-m", "engine_probe", *arguments], capture_output=True, text=True, timeout=200
-    )
+    done = engine_probe("overhead", "--running", "2", "--rounds", "2", "--json", file)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(file.read_text())["costs"]
     assert row["running"] == 2

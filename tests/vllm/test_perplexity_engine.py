@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +18,7 @@ from engine_probe.quality.spec import Quality
 from engine_probe.quality.windows import cut
 from engine_probe.report.precision import engines
 from engine_probe.report.swept import load_sweep
+from tests.support.command import engine_probe
 
 TEXT = Path(__file__).parents[2] / "docs" / "architecture.md"
 
@@ -141,11 +140,7 @@ def test_one_sweep_gives_perplexity_throughput_and_memory_side_by_side(tmp_path:
     (tmp_path / "precision.toml").write_text(SWEEP)
     (tmp_path / "said.txt").write_text(TEXT.read_text(encoding="utf-8"))
 
-    def sweep(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "engine_probe", "sweep", "precision.toml", *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-
-    done = sweep("--out", "out")
+    done = engine_probe("sweep", "precision.toml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "What precision costs and gives" in done.stdout
     assert "perplexity, dtype float32:" in done.stderr
@@ -160,7 +155,7 @@ def test_one_sweep_gives_perplexity_throughput_and_memory_side_by_side(tmp_path:
     assert other.relative_weights == pytest.approx(2, rel=0.01)
     assert (other.relative_rate or 0) > 0
     assert len(swept.points) == 2
-    again = sweep("--resume", "out")
+    again = engine_probe("sweep", "precision.toml", "--resume", "out", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("measured before") == 4
     assert "starting vLLM" not in again.stderr

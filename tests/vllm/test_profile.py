@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from engine_probe import load
+from tests.support.command import engine_probe
 
 SMALL = ["--block-size", "32", "--num-gpu-blocks-override", "48", "--max-model-len", "256", "--enforce-eager"]
 
 IN_ORDER = ["importing vLLM", "reading the configuration", "preparing the device", "loading weights"]
 
 
-def profile(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "engine_probe", "profile", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+def profile(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return engine_probe("profile", *arguments, **environment)
 
 
 def test_a_point_is_measured_and_summarised(tmp_path: Path) -> None:
@@ -54,9 +52,7 @@ def test_a_recording_goes_behind_a_uri_and_nothing_of_it_stays_elsewhere(tmp_pat
     place, scratch = (tmp_path / "there").as_uri(), tmp_path / "scratch"
     scratch.mkdir()
     few = ["--num-prompts", "2", "--input-len", "20", "--output-len", "20"]
-    command = [sys.executable, "-m", "engine_probe", "profile", "--model", "tiny", *few, "--out", place, *SMALL]
-    environment = {**os.environ, "TMPDIR": str(scratch)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    done = profile("--model", "tiny", *few, "--out", place, *SMALL, TMPDIR=str(scratch))
     assert done.returncode == 0, done.stderr
     assert f"Every iteration is recorded in {place}." in done.stdout
     assert load(tmp_path / "there").requests.num_rows == 2

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,8 @@ from engine_probe.analysis.steady import steady_rate
 from engine_probe.commands.places import holds_steps
 from engine_probe.sweep.plan import points
 from engine_probe.sweep.read import read_sweep
+from tests.support.command import ENGINE_SECONDS, engine_probe
+from tests.support.waiting import wait_until
 
 SWEEP = """
 question = "Does it run?"
@@ -48,10 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "engine_probe", "sweep", *words]
     # Other tests in this process quieten vLLM; here its noise is looked for.
-    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "INFO"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
+    return engine_probe("sweep", *words, cwd=folder, VLLM_LOGGING_LEVEL="INFO")
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +113,11 @@ def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -
     command = [sys.executable, "-m", "engine_probe", "sweep", "endless.toml", "--out", "endless"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     point = folder / "endless/points"
-    deadline = time.monotonic() + 120
-    while not any(map(holds_steps, point.glob("*"))) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_until(lambda: process.poll() is not None or any(map(holds_steps, point.glob("*"))))
     engines = descendants(process.pid)
     assert engines
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=ENGINE_SECONDS)
     assert process.returncode == 130, said
     assert "interrupted" in said
     assert load(next(point.iterdir())).status == "cut"
@@ -136,10 +132,8 @@ def test_a_sweep_killed_in_the_middle_goes_on_where_it_was(folder: Path) -> None
         [sys.executable, "-m", "engine_probe", "sweep", *slow, "--out", "killed"], cwd=folder, stderr=subprocess.DEVNULL
     )
     result = folder / "killed/sweep.json"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (result.is_file() and len(json.loads(result.read_text())["points"]) == 2):
-        time.sleep(0.05)
-    time.sleep(0.5)
+    wait_until(lambda: result.is_file() and len(json.loads(result.read_text())["points"]) == 2)
+    wait_until(lambda: len(list(folder.glob("killed/points/*/iterations.arrows"))) == 1)  # the third point has begun
     process.kill()
     process.wait()
     kept = {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("killed/points/*/iterations.arrow")}
@@ -162,8 +156,7 @@ def test_tensor_parallel_one_against_two(folder: Path) -> None:
     (folder / "parallel.toml").write_text(
         SWEEP.replace("[axes]", '[axes]\n"engine.arguments.tensor_parallel_size" = [1, 2]')
     )
-    command = [sys.executable, "-m", "engine_probe", "sweep", "parallel.toml", "--out", "parallel"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
+    done = sweep(folder, "parallel.toml", "--out", "parallel")
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / "parallel/sweep.json").read_text())["points"]
     ranks = [len(load(folder / "parallel/points" / row["id"]).facts["workers"]["ranks"]) for row in rows]
@@ -173,7 +166,7 @@ def test_tensor_parallel_one_against_two(folder: Path) -> None:
 
 STOPPING = """
 [stop]
-seconds = 15
+seconds = 120
 steady = { within = 0.5, after_seconds = 1 }
 saturated = { growth = 50, levels = 1 }
 [warm_up]
@@ -183,7 +176,11 @@ requests = 3
 
 @pytest.mark.slow
 def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder: Path) -> None:
-    """With tolerances that any machine meets: whether it stops is tested here, how well it judges elsewhere."""
+    """With tolerances that any machine meets: whether it stops is tested here, how well it judges elsewhere.
+
+    A rate is judged from 128 steps on, each answer's 64 tokens must have come twice since it became level, and looks
+    are rarer as the point goes on: with steps of 100 ms, as on a machine that seven others use, 15 s were too few.
+    """
     text = SWEEP.replace("output_len = 64", "output_len = 64\nnum_prompts = 4000").replace("[1, 8, 16]", "[8, 9, 10]")
     (folder / "stopping.toml").write_text(text + STOPPING)
     done = sweep(folder, "stopping.toml", "--out", "stopping")
@@ -196,12 +193,11 @@ def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder
     for row in (first, second):
         run = load(folder / "stopping/points" / row["id"])
         outcome = run.facts["outcome"]
-        assert outcome["why"] in ("steady", "seconds")
+        assert outcome["why"] == "steady"
         assert outcome["never_handed_over"] > 0
         assert run.requests["finish_reason"].to_pylist().count("abort") == outcome["aborted"] > 0
         assert run.facts["warm_up"]["answered"] >= 3
         assert run.facts["stop"]["steady"]["within"] == 0.5
-    assert first["driven"]["why"] == "steady"
     rate, run = first["driven"]["steady"]["rate"], load(folder / "stopping/points" / first["id"])
     ends = run.iterations["start_ns"].to_numpy() + sum(
         run.iterations[name].to_numpy() for name in ("schedule_ns", "execute_ns", "update_ns")
@@ -251,15 +247,16 @@ def test_a_disk_that_fills_ends_the_sweep_with_a_sentence_and_keeps_what_is_fini
     disk.mkdir()
     if not can_mount(disk):
         pytest.skip("no small disk can be made here: user namespaces are switched off")
-    many = list(range(8, 28))
-    (folder / "many.toml").write_text(SWEEP.replace("[1, 8, 16]", str(many)))
-    words = f"{sys.executable} -m engine_probe sweep {folder}/many.toml --out {disk}/out"
-    script = f"mount -t tmpfs -o size=900k tmpfs {disk}; {words}; code=$?; cp -r {disk}/out {kept}; exit $code"
-    done = subprocess.run([*PRIVATE, "sh", "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    # The last point writes a row for each of some 2,400 steps, several times what the disk has left for it.
+    (folder / "full.toml").write_text(SWEEP.replace("[1, 8, 16]", "[1, 2, 300]"))
+    words = f"{sys.executable} -m engine_probe sweep {folder}/full.toml --out {disk}/out"
+    script = f"mount -t tmpfs -o size=400k tmpfs {disk}; {words}; code=$?; cp -r {disk}/out {kept}; exit $code"
+    command = [*PRIVATE, "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS, check=False)
     assert done.returncode == 3, done.stderr
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert "every finished point is kept, go on with --resume" in done.stderr
     rows = json.loads((kept / "sweep.json").read_text())["points"]
     whole = [row["id"] for row in rows if row["status"] == "complete"]
-    assert 1 <= len(whole) < len(many)
+    assert len(whole) == 2
     assert {load(kept / "points" / point).status for point in whole} == {"complete"}

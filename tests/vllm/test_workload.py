@@ -19,6 +19,7 @@ from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
+from tests.support.command import ENGINE_SECONDS
 
 
 def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NEVER) -> tuple[Outcome, Run]:
@@ -99,7 +100,7 @@ def test_a_dataset_is_asked_in_the_models_own_tokens(tiny_llm: Any, tmp_path: Pa
 @pytest.mark.slow
 def test_driving_stays_under_one_per_cent_of_the_engines_step_time() -> None:
     command = [sys.executable, "-m", "engine_probe.workload.cost", "--num-prompts", "500"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
@@ -115,7 +116,6 @@ answer = [sum(one.finished_ns is not None for one in outcome.deliveries), plan.n
 """
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_drawn_answers_do_not_stop_an_engine_on_a_cpu_that_cuts_prompts(in_own_process: Any, whole: bool) -> None:

@@ -1,0 +1,17 @@
+"""Commands of this project in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ENGINE_SECONDS = 900  # for a command that starts engines; an import of vLLM alone takes half a minute on a busy machine
+
+
+def engine_probe(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `engine_probe WORDS` with these variables set beside the others, and return what it printed."""
+    command = [sys.executable, "-m", "engine_probe", *map(str, words)]
+    known = {**os.environ, **environment}
+    return subprocess.run(command, cwd=cwd, env=known, capture_output=True, text=True, timeout=ENGINE_SECONDS)
