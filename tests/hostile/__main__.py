@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import shlex
 import signal
 import sys
 import tempfile
@@ -16,8 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tests.hostile.campaign import MORE_MEMORY, Outcome, campaign, jobs
-from tests.hostile.page import put_section
-from tests.hostile.table import lines
+from tests.hostile.page import LOST, TOKENS, command_line, put_section
+from tests.hostile.table import lines, verdict
 
 TITLE = "Files from elsewhere"
 MOST_SHOWN = 40
@@ -55,14 +54,14 @@ def main() -> int:
     section = page_of(outcomes, len(todo), monotonic() - began)
     print("\n".join([f"# {TITLE}", "", *section]))
     if asked.write:
-        put_section(asked.write, TITLE, section)
+        put_section(asked.write, TITLE, verdict(outcomes, unknown=[TOKENS, LOST]), section)
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
 def page_of(outcomes: list[Outcome], asked: int, seconds: float) -> list[str]:
     peak = max(outcome.peak_bytes for outcome in outcomes)
     failures = [failure for outcome in outcomes for failure in outcome.failures]
-    command = shlex.join(["python", "-m", "tests.hostile", *sys.argv[1:]])
+    command = command_line("tests.hostile", sys.argv[1:])
     page = [
         f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}",
         f"in {seconds:,.0f} s, {len(outcomes):,} of {asked:,} inputs.",

@@ -1,37 +1,42 @@
-"""Hosts that lack something: the engine's tokens stay what they are, and a recording is whole or says what is wrong."""
+"""Hosts that lack something: what is missing, and how a fork of the attacked engine comes to miss it.
+
+A condition begins before the probe comes, in the middle of a recording, or with the interpreter itself.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
-import json
 import locale
 import os
 import resource
+import shutil
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.hostile.subject import ANSWER, Driver, asked, ended, forked
-
-STEPS = 400
-NOBODY = 65_534
 Change = Callable[[Path], Any]
-OUTCOMES = ("complete", "incomplete", "refused")
+NOBODY = 65_534
+NEW_NAMESPACE, PRIVATE = 0x20000, 0x4000 | 0x40000  # CLONE_NEWNS; MS_REC | MS_PRIVATE
+READ_ONLY = 1  # MS_RDONLY
 
 
-@dataclass
-class Held:
-    """What became of a recording under one condition."""
+class NotPossibleHereError(Exception):
+    """This machine does not let the condition be made."""
 
-    condition: str
-    outcome: str = ""
-    said: str = ""
-    wrong: list[str] = field(default_factory=list)
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A condition that an interpreter starts with, so its engine is built anew."""
+
+    options: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def limit(which: int, value: int) -> Change:
@@ -39,7 +44,7 @@ def limit(which: int, value: int) -> Change:
 
 
 def as_nobody(change: Change) -> Change:
-    """Root is above what a file system and the kernel refuse others."""
+    """Make the change and give up root, who is above what a file system and the kernel refuse others."""
 
     def drop(place: Path) -> None:
         for folder in (place, *place.parents):
@@ -62,18 +67,17 @@ def memory(mib: int) -> Change:
     return restrict
 
 
-def fails(owner: Any, name: str, code: int, after: int = 0, only: str = "") -> Change:
-    """A call of the standard library that the file system refuses, from the n-th on."""
+def fails(owner: Any, name: str, code: int, after: int = 0) -> Change:
+    """Have a call of the standard library refused by the file system, from the n-th on."""
 
     def plant(_: Path) -> None:
         true, count = getattr(owner, name), 0
 
         def refused(*given: Any, **named: Any) -> Any:
             nonlocal count
-            if only in str(given[0]) if given else True:
-                count += 1
-                if count > after:
-                    raise OSError(code, os.strerror(code))
+            count += 1
+            if count > after:
+                raise OSError(code, os.strerror(code))
             return true(*given, **named)
 
         setattr(owner, name, refused)
@@ -90,6 +94,33 @@ def stream_fails(code: int, after: int) -> Change:
     return plant
 
 
+def mounted(name: str, size: str, flags: int = 0) -> Change:
+    """Mount a file system of this size at a folder, seen by this process alone."""
+
+    def mount(place: Path) -> None:
+        libc, folder = ctypes.CDLL(None, use_errno=True), place / name
+        folder.mkdir()
+        steps = (
+            lambda: libc.unshare(NEW_NAMESPACE),
+            lambda: libc.mount(b"none", b"/", None, PRIVATE, None),
+            lambda: libc.mount(b"tmpfs", bytes(folder), b"tmpfs", flags, f"size={size}".encode()),
+        )
+        if any(step() for step in steps):
+            raise NotPossibleHereError(f"mounting: {os.strerror(ctypes.get_errno())}")
+
+    return mount
+
+
+def full_temporary_folder(place: Path) -> None:
+    mounted("temporary", "64k")(place)
+    os.environ["TMPDIR"] = str(place / "temporary")
+    try:
+        (place / "temporary" / "filler").write_bytes(b"x" * 2**20)
+    except OSError:
+        return
+    raise NotPossibleHereError("a file system of 64 kB took a megabyte")
+
+
 def environment(**values: str | None) -> Change:
     def change(_: Path) -> None:
         for name, value in values.items():
@@ -101,7 +132,7 @@ def environment(**values: str | None) -> Change:
     return change
 
 
-def other_folder_deleted(place: Path) -> None:
+def working_folder_deleted(place: Path) -> None:
     gone = place / "gone"
     gone.mkdir()
     os.chdir(gone)
@@ -118,12 +149,15 @@ def locale_without_utf_8(_: Path) -> None:
     locale.setlocale(locale.LC_ALL, "C")
 
 
-def no_files_left(_: Path) -> None:
-    used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+def files_left(count: int) -> Change:
+    def restrict(_: Path) -> None:
+        used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    return restrict
 
 
-def no_proc(_: Path) -> None:
+def proc_hidden(_: Path) -> None:
     true = Path.open
 
     def hidden(path: Path, *given: Any, **named: Any) -> Any:
@@ -135,8 +169,6 @@ def no_proc(_: Path) -> None:
 
 
 def no_thread_can_start(_: Path) -> None:
-    import threading
-
     def refused(*_: Any, **__: Any) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -149,33 +181,43 @@ def closed_streams(_: Path) -> None:
     sys.stdout = sys.stderr = None  # type: ignore[assignment]
 
 
-def out_is_full(place: Path) -> None:
+def folder_in_use(place: Path) -> None:
     (place / "run").mkdir()
     (place / "run" / "mine").write_text("a file of the user's")
 
 
-# Before the probe comes.
+def files_without_permission(place: Path) -> None:
+    for path in (place / "run").iterdir():
+        path.chmod(0o000)
+
+
+def hung_up(_: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
 BEFORE: dict[str, Change] = {
     "nothing": lambda _: None,
     "RLIMIT_NPROC 1": as_nobody(limit(resource.RLIMIT_NPROC, 1)),
     "no thread can start": no_thread_can_start,
-    "no file descriptor left": no_files_left,
-    "ten file descriptors left": lambda _: resource.setrlimit(
-        resource.RLIMIT_NOFILE,
-        (len(os.listdir("/proc/self/fd")) + 10, 4096),  # noqa: PTH208
-    ),
+    "no file descriptor left": files_left(0),
+    "ten file descriptors left": files_left(10),
     "RLIMIT_FSIZE 0": limit(resource.RLIMIT_FSIZE, 0),
     "RLIMIT_FSIZE 10 kB": limit(resource.RLIMIT_FSIZE, 10_000),
     "RLIMIT_FSIZE 300 kB": limit(resource.RLIMIT_FSIZE, 300_000),
-    "no memory left (1 MiB)": memory(1),
+    "1 MiB of memory left": memory(1),
     "16 MiB of memory left": memory(16),
     "256 MiB of memory left": memory(256),
     "a folder that cannot be written to": as_nobody(lambda place: place.chmod(0o555)),
     "a folder that cannot be entered": as_nobody(lambda place: place.chmod(0o000)),
-    "a folder in use": out_is_full,
+    "a folder in use": folder_in_use,
     "a file in the folder's place": lambda place: (place / "run").write_text("mine"),
     "a link to nowhere in its place": lambda place: (place / "run").symlink_to(place / "nowhere"),
-    "/proc hidden": no_proc,
+    "a full disk (64 kB in all)": mounted("run", "64k"),
+    "a disk that fills up (400 kB in all)": mounted("run", "400k"),
+    "a read-only file system": mounted("run", "1m", READ_ONLY),
+    "a full TMPDIR": full_temporary_folder,
+    "/proc hidden": proc_hidden,
     "umask 777": lambda _: os.umask(0o777),
     "umask 777, not root": as_nobody(lambda _: os.umask(0o777)),
     "umask 0": lambda _: os.umask(0),
@@ -187,7 +229,7 @@ BEFORE: dict[str, Change] = {
     "an empty environment": lambda _: os.environ.clear(),
     "closed standard streams": closed_streams,
     "warnings as errors": lambda _: warnings.simplefilter("error"),
-    "its folder deleted": other_folder_deleted,
+    "its working folder deleted": working_folder_deleted,
     "lowest priority": lambda _: os.nice(19),
     "no renames (NFS, ESTALE)": fails(os, "replace", errno.ESTALE),
     "no renames of Path": fails(Path, "replace", errno.ESTALE),
@@ -195,95 +237,25 @@ BEFORE: dict[str, Change] = {
     "no deletions (EBUSY)": fails(Path, "unlink", errno.EBUSY),
     "recursion limit reached": lambda _: sys.setrecursionlimit(120),
 }
-# While it records.
 WITHIN: dict[str, Change] = {
-    "the disk fills up": stream_fails(errno.ENOSPC, 6),
-    "the quota is reached": stream_fails(errno.EDQUOT, 0),
-    "the disk fails (EIO)": stream_fails(errno.EIO, 9),
-    "the folder is deleted": lambda place: __import__("shutil").rmtree(place / "run"),
+    "ENOSPC, later": stream_fails(errno.ENOSPC, 6),
+    "EDQUOT, later": stream_fails(errno.EDQUOT, 0),
+    "EIO, later": stream_fails(errno.EIO, 9),
+    "the folder is deleted": lambda place: shutil.rmtree(place / "run"),
     "the folder is renamed": lambda place: (place / "run").rename(place / "elsewhere"),
-    "files lose their write permission": lambda place: [path.chmod(0o000) for path in (place / "run").iterdir()],
+    "files lose their permissions": files_without_permission,
     "the clock is set back": clock_set_back,
-    "SIGHUP, ignored": lambda _: (signal.signal(signal.SIGHUP, signal.SIG_IGN), os.kill(os.getpid(), signal.SIGHUP)),
+    "SIGHUP, ignored": hung_up,
     "the working folder changes": lambda _: os.chdir("/"),
-    "no file descriptor left, later": no_files_left,
+    "no file descriptor left, later": files_left(0),
     "RLIMIT_FSIZE 0, later": limit(resource.RLIMIT_FSIZE, 0),
     "no memory left, later": memory(0),
     "no renames, later": fails(Path, "replace", errno.ESTALE),
 }
-CONDITIONS = {name: ("before", change) for name, change in BEFORE.items()} | {
-    name: ("within", change) for name, change in WITHIN.items()
+INTERPRETERS = {
+    "PYTHONOPTIMIZE=2": Interpreter(environment=(("PYTHONOPTIMIZE", "2"),)),
+    "python -I": Interpreter(options=("-I",)),
+    "PYTHONWARNINGS=error": Interpreter(environment=(("PYTHONWARNINGS", "error"),)),
+    "PYTHONUTF8=0 and LC_ALL=C": Interpreter(environment=(("PYTHONUTF8", "0"), ("LC_ALL", "C"))),
 }
-
-
-def watch(engine: Any, name: str, place: Path, answer: int) -> None:
-    from engine_probe import Probe
-    from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as Python does; the writer gets EFBIG
-    when, change = CONDITIONS[name]
-    driver, told = Driver(engine), {"outcome": "", "said": "", "wrong": []}
-    probe = Probe(engine, place / "run")
-    try:
-        if when == "before":
-            change(place)
-        with probe:
-            for step in range(STEPS):
-                if step == STEPS // 2 and when == "within":
-                    change(place)
-                driver.step()
-                time.sleep(0.001)
-            told["outcome"] = "attached"
-        told["outcome"] = "incomplete" if probe.failure else "complete"
-        told["said"] = (probe.failure or "").strip().splitlines()[-1:]
-    except EngineProbeError as error:
-        told |= {"outcome": "refused", "said": str(error)}
-    except IncompleteRecordingWarning as error:
-        told |= {"outcome": "incomplete", "said": str(error)}
-    except BaseException as error:
-        where = "__exit__" if told["outcome"] else "__enter__"
-        told["wrong"].append(f"out of {where}: {type(error).__name__}: {error}")
-    try:
-        while driver.steps < STEPS:
-            driver.step()
-        driver.rest()
-        if bad := [name for name, tokens in driver.answers.items() if tokens != [7] * (ANSWER + int(name) % 7)]:
-            told["wrong"].append(f"other tokens: {bad[0]}")
-    except BaseException as error:
-        told["wrong"].append(f"the engine raised {type(error).__name__}: {error}")
-    os.write(answer, json.dumps(told, default=str).encode())
-
-
-def status_of(run: Path) -> str:
-    from engine_probe import load
-    from engine_probe.errors import EngineProbeError
-
-    try:
-        found = load(run)
-        _ = found.iterations, found.requests
-        return found.status
-    except EngineProbeError as error:
-        return str(error)
-
-
-def hold(engine: Any, name: str, place: Path) -> Held:
-    place.mkdir(parents=True)
-    reads, writes = os.pipe()
-    process = forked(lambda: watch(engine, name, place, writes), place.with_suffix(".log"))
-    os.close(writes)
-    code = ended(process)
-    with os.fdopen(reads) as answer:
-        told = json.loads(answer.read() or "{}")
-    held = Held(name, told.get("outcome", ""), str(told.get("said", "")), told.get("wrong", []))
-    if code is None:
-        held.wrong.append("it hung")
-    elif code:
-        held.wrong.append(f"exit {code}: {place.with_suffix('.log').read_text()[-200:]}")
-    elif not held.wrong and held.outcome not in OUTCOMES:
-        held.wrong.append(f"outcome {held.outcome!r}")
-    place.chmod(0o755)
-    where = place / ("elsewhere" if (place / "elsewhere").exists() else "run")
-    status = asked(lambda: status_of(where), place / "answer.json") if held.outcome == "complete" else "not asked"
-    if status not in ("not asked", "complete") and "deleted" not in name:
-        held.wrong.append(f"said complete, and load() says {status}")
-    return held
+CONDITIONS = (*BEFORE, *WITHIN, *INTERPRETERS)

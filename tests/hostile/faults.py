@@ -12,7 +12,6 @@ import pkgutil
 import platform
 import random
 import select
-import shlex
 import signal
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from time import monotonic, sleep
 from types import FunctionType
 from typing import Any
 
-from tests.hostile.page import put_section
+from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TOKENS, TRACEBACK, Verdict, command_line, put_section
 
 TITLE = "Planted faults"
 ROOMS = ("engine_probe.hook", "engine_probe.record", "engine_probe.telemetry")
@@ -71,7 +70,7 @@ class Outcome:
     call: int
     reached: bool
     status: str
-    wrong: tuple[str, ...]
+    wrong: tuple[tuple[str, str], ...]  # kind and what went wrong
 
 
 def places() -> list[Place]:
@@ -81,6 +80,8 @@ def places() -> list[Place]:
         names += [f"{room}.{found.name}" for found in pkgutil.iter_modules(package.__path__)]
     found = [place for name in sorted(names) for place in functions_of(importlib.import_module(name))]
     left_out = {label for labels in NOT_ATTACKED.values() for label in labels}
+    if unknown := left_out - {place.label for place in found}:
+        raise LookupError(f"NOT_ATTACKED names what is not there: {', '.join(sorted(unknown))}")
     return [place for place in found if place.label not in left_out]
 
 
@@ -131,7 +132,7 @@ def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
         try:
             outcome = in_child(engine, place, call, folder)
         except BaseException as error:
-            outcome = Outcome(place.label, call, True, "-", (f"it reached the user: {error!r:.300}",))
+            outcome = Outcome(place.label, call, True, "-", ((TRACEBACK, f"it reached the user: {error!r:.300}"),))
         os.write(writing, pickle.dumps(outcome))
         os._exit(0)
     os.close(writing)
@@ -140,7 +141,7 @@ def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
     os.close(reading)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return pickle.loads(told) if told else Outcome(place.label, call, True, "-", ("it hung or died",))
+    return pickle.loads(told) if told else Outcome(place.label, call, True, "-", ((HANG, "it hung or died"),))
 
 
 def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
@@ -150,31 +151,36 @@ def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
     before, bare = scheduler_engine.held(engine), scheduler_engine.generate(engine)
     engine.reset_prefix_cache()
     disarm = plant(place, call)
-    wrong: list[str] = []
+    wrong: list[tuple[str, str]] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with Probe(engine, folder):
             if scheduler_engine.generate(engine) != bare:
-                wrong.append("other tokens")
+                wrong.append((TOKENS, "other tokens"))
     reached = disarm() >= call  # what is read from here on is read by us, not by the probe
     told = [one for one in warned if issubclass(one.category, IncompleteRecordingWarning)]
     status = load(folder).status if (folder / "run.json").exists() else "none"
     if reached and status == "complete" and told:
-        wrong.append("complete, though it warned")
+        wrong.append((TABLE, "complete, though it warned"))
     if status in ("incomplete", "none") and not told:
-        wrong.append(f"{status}, and nothing was said")
-    if status == "complete" and load(folder).requests.num_rows != len(bare):
-        wrong.append("complete, and requests are missing")
+        wrong.append((LOST, f"{status}, and nothing was said"))
+    if status == "complete" and counted(load(folder)) != (len(bare), sum(map(len, bare.values()))):
+        wrong.append((TABLE, "complete, and requests or tokens are missing"))
     engine.reset_prefix_cache()
     if scheduler_engine.generate(engine) != bare:
-        wrong.append("other tokens afterwards")
+        wrong.append((TOKENS, "other tokens afterwards"))
     deadline = monotonic() + PATIENCE_SECONDS  # a worker that was not told notices by itself
     while (threads := our_threads()) or scheduler_engine.held(engine) != before:
         if monotonic() > deadline:
-            wrong.append(f"threads are left: {threads}" if threads else "hooks are left")
+            wrong.append((OTHER, f"threads are left: {threads}" if threads else "hooks are left"))
             break
         sleep(0.05)
     return Outcome(place.label, call, reached, status, tuple(wrong))
+
+
+def counted(run: Any) -> tuple[int, int]:
+    """Return the requests and the output tokens of a recording, by two tables."""
+    return run.requests.num_rows, sum(run.iterations["output_tokens"].to_pylist())
 
 
 def our_threads() -> list[str]:
@@ -205,16 +211,22 @@ def main() -> int:
                 outcome = attack(engine, place, call, Path(name) / f"{number}-{call}")
                 outcomes.append(outcome)
                 if outcome.wrong:
-                    print(f"{outcome.place} at call {call}: {'; '.join(outcome.wrong)}", file=sys.stderr, flush=True)
+                    print(told(outcome), file=sys.stderr, flush=True)
     section = section_of(outcomes, "first call" if asked.first_only else "first and at a later call")
     print("\n".join(section))
     if asked.write:
-        put_section(asked.write, TITLE, section)
+        wrong = Counter(kind for outcome in outcomes for kind, _ in outcome.wrong)
+        attacks = f"{len(outcomes):,} faults, {sum(outcome.reached for outcome in outcomes):,} reached"
+        put_section(asked.write, TITLE, Verdict(attacks, wrong, unknown=[OUTSIDE]), section)
     return 1 if any(outcome.wrong for outcome in outcomes) else 0
 
 
+def told(outcome: Outcome) -> str:
+    return f"{outcome.place} at call {outcome.call}: {'; '.join(text for _, text in outcome.wrong)}"
+
+
 def section_of(outcomes: list[Outcome], calls: str) -> list[str]:
-    command = shlex.join(["python", "-m", "tests.hostile.faults", *sys.argv[1:]])
+    command = command_line("tests.hostile.faults", sys.argv[1:])
     reached = [outcome for outcome in outcomes if outcome.reached]
     attacked = len({outcome.place for outcome in outcomes})
     lines = [
@@ -231,7 +243,7 @@ def section_of(outcomes: list[Outcome], calls: str) -> list[str]:
         ended = Counter(outcome.status for outcome in hit)
         cells = [len(own), len(hit), *(ended[status] for status in ("complete", "incomplete", "recording", "none"))]
         lines.append(f"| {room} | {' | '.join(map(str, cells))} | {sum(bool(one.wrong) for one in own)} |")
-    wrong = [f"- {one.place} at call {one.call}: {'; '.join(one.wrong)}" for one in outcomes if one.wrong]
+    wrong = [f"- {told(one)}" for one in outcomes if one.wrong]
     lines += ["", *wrong] if wrong else []
     lines += ["", f"Not attacked. {NOT_REACHABLE}", ""]
     return lines + [f"- {why}: {', '.join(f'`{label}`' for label in labels)}" for why, labels in NOT_ATTACKED.items()]

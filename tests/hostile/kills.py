@@ -1,4 +1,7 @@
-"""`kill -9` at a random moment of recording, of closing and of saving `sweep.json`: what is left is whole and true."""
+"""`kill -9` at a random moment of recording, closing, saving `sweep.json` and going on with a sweep.
+
+What is left must be whole and true, and nothing that was told to be finished may be missing.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,113 @@ from random import Random
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
 
-from tests.hostile.subject import ANSWER, HANG_SECONDS, Driver, Teller, asked, ended, forked
+from tests.hostile import sweep_subject
+from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TRACEBACK
+from tests.hostile.subject import Driver, asked, ended, forked, request_name, told_in, wrong_rows
 
-KINDS = ("recording", "closing", "sweep.json")
+KINDS = ("recording", "closing", "sweep.json", "resume")
+LONGEST_SECONDS = {"recording": 2.0, "closing": 0.06, "sweep.json": 0.5, "resume": 1.5}  # from the mark to the kill
 STEPS_BEFORE_CLOSING = 300
-BEGIN_SECONDS = 30.0
+BEGIN_SECONDS = 60.0
+# What an attack itself writes beside the recording.
+MINE = {"run", "told", "log", "answer.json", "answer.log", sweep_subject.SWEEP_FILE}
 
 
 @dataclass
 class Kill:
-    """One attack: when the process was killed, what it left, and what is wrong with that."""
+    """One attack: when the process was killed, what it left, and what is wrong with that, by kind."""
 
     kind: str
     number: int
+    kills: int = 0
     status: str = ""
     lost_seconds: float = 0.0  # age of the oldest finished step that is not on disk
-    finished: int = 0
+    finished: int = 0  # rows of finished requests, or points of a sweep
     in_flight: int = 0
-    wrong: list[str] = field(default_factory=list)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
 
 
-def record(engine: Any, out: Path, told: Path, steps: int | None) -> None:
+def kill(engine: Any, kind: str, number: int, seed: int, place: Path) -> Kill:
+    attack, chance = Kill(kind, number), Random(f"{seed}/{number}/{kind}")
+    place.mkdir(parents=True)
+    if kind == "resume":
+        _kill_sweep(engine, attack, chance, place)
+    else:
+        _kill_once(engine, attack, chance, place)
+    left = sorted(path.name for path in place.iterdir() if path.name not in MINE)
+    attack.wrong += [(OUTSIDE, f"a file outside: {name}") for name in left]
+    return attack
+
+
+def _kill_once(engine: Any, attack: Kill, chance: Random, place: Path) -> None:
+    out, told = place / "run", place / "told"
+    works: dict[str, Callable[[], object]] = {
+        "recording": lambda: _record(engine, out, told, None),
+        "closing": lambda: _record(engine, out, told, STEPS_BEFORE_CLOSING),
+        "sweep.json": lambda: sweep_subject.save_rows(out, told),
+    }
+    mark = "closing" if attack.kind == "closing" else "begun"
+    killed_ns = _start_and_kill(works[attack.kind], mark, attack, chance, place)
+    judge = _judge_rows if attack.kind == "sweep.json" else _judge_run
+    _note(attack, lambda: judge(out, told, killed_ns), place)
+
+
+def _kill_sweep(engine: Any, attack: Kill, chance: Random, place: Path) -> None:
+    """Kill a sweep, kill its resumption, then let it come to its end; judge what is there after each."""
+    out, told = place / "run", place / "told"
+    out.mkdir()
+    told.with_name(sweep_subject.SWEEP_FILE).write_text(sweep_subject.SWEEP)
+    for _ in range(2):
+        _start_and_kill(lambda: sweep_subject.measure(engine, out, told), "begun", attack, chance, place)
+        _note(attack, lambda: sweep_subject.judge(out, told, whole=False), place)
+    code = ended(forked(lambda: sweep_subject.measure(engine, out, told), place / "log"))
+    if code != 0:
+        attack.wrong.append((HANG, "--resume hung") if code is None else (TRACEBACK, f"--resume: {_last(place)}"))
+    _note(attack, lambda: sweep_subject.judge(out, told, whole=True), place)
+
+
+def _start_and_kill(work: Callable[[], object], mark: str, attack: Kill, chance: Random, place: Path) -> int:
+    """Kill the work some time after it told the mark; return when."""
+    before = _count(place / "told", mark)
+    process = forked(work, place / "log")
+    until = monotonic() + BEGIN_SECONDS
+    while _count(place / "told", mark) == before and monotonic() < until:
+        sleep(0.001)
+    sleep(chance.random() * LONGEST_SECONDS[attack.kind])
+    killed_ns = monotonic_ns()
+    os.kill(process, signal.SIGKILL)
+    code = ended(process)
+    attack.kills += code == -signal.SIGKILL
+    if code not in (-signal.SIGKILL, 0):  # it may have come to its end before
+        attack.wrong.append((TRACEBACK, f"exit {code}: {_last(place)}"))
+    return killed_ns
+
+
+def _count(told: Path, mark: str) -> int:
+    return told.read_text().count(f"{mark} ") if told.exists() else 0
+
+
+def _last(place: Path) -> str:
+    log = place / "log"
+    return (log.read_text().strip().splitlines() or ["-"])[-1][:300] if log.exists() else "-"
+
+
+def _note(attack: Kill, judge: Callable[[], dict[str, Any]], place: Path) -> None:
+    """Judge in a fork, so that a crash of what reads is seen too."""
+    try:
+        answer = asked(judge, place / "answer.json")
+    except RuntimeError as error:
+        attack.wrong.append((TRACEBACK, str(error).strip().splitlines()[-1]))
+        return
+    attack.wrong += [(kind, text) for kind, text in answer.pop("wrong")]
+    for name, value in answer.items():
+        setattr(attack, name, value)
+
+
+# ---- in forks -------------------------------------------------------------------------------------------
+
+
+def _record(engine: Any, out: Path, told: Path, steps: int | None) -> None:
     from engine_probe import Probe
 
     driver = Driver(engine, told)
@@ -44,107 +133,40 @@ def record(engine: Any, out: Path, told: Path, steps: int | None) -> None:
     driver.tell("closed")
 
 
-def save_rows(folder: Path, told: Path) -> None:
-    """Save a sweep's standing after each of its rows, as a sweep does, and tell each that is on disk."""
-    from engine_probe.sweep.plan import points
-    from engine_probe.sweep.read import read_sweep
-    from engine_probe.sweep.result import FAILED, Unmeasured
-    from engine_probe.sweep.standing import Standing
+def _judge_rows(out: Path, told: Path, _: int) -> dict[str, Any]:
+    """`sweep.json` holds every row that was told to be saved, and at most one more."""
+    from engine_probe.safe_read import read_json
 
-    sweep, tell = read_sweep("smoke"), Teller(told)
-    folder.mkdir()
-    standing = Standing(folder, sweep)
-    standing.save()
-    tell("begun")
-    point = points(sweep)[0]
-    for number in range(100_000):
-        standing.rows[number] = Unmeasured(f"row{number}", point, FAILED, "x" * 200, 3)
-        standing.save()
-        tell("step")
+    rows, saved = len(read_json(out / "sweep.json")["points"]), sum(what == "step" for what, _ in told_in(told))
+    wrong = [] if rows in (saved, saved + 1) else [(LOST, f"{saved} rows were saved, sweep.json holds {rows}")]
+    return {"status": "whole", "finished": rows, "wrong": wrong}
 
 
-def lines(told: Path) -> list[tuple[str, int]]:
-    words = told.read_text().splitlines() if told.exists() else []
-    return [(what, int(when)) for what, _, when in (line.partition(" ") for line in words)]
-
-
-def judge(kind: str, out: Path, told: Path, killed_ns: int) -> dict[str, Any]:
-    """In a fork: what the folder holds, against what the process had told."""
-    events = lines(told)
-    wrong: list[str] = []
-    if kind == "sweep.json":
-        from engine_probe.safe_read import read_json
-
-        rows, saved = len(read_json(out / "sweep.json")["points"]), sum(what == "step" for what, _ in events)
-        if rows not in (saved, saved + 1):
-            wrong.append(f"{saved} rows were saved, sweep.json holds {rows}")
-        return {"status": "read", "wrong": wrong}
+def _judge_run(out: Path, told: Path, killed_ns: int) -> dict[str, Any]:
+    """What the folder holds, against what the process had told."""
     from engine_probe import load
-    from engine_probe.record.folder import COMPLETE
 
-    run = load(out)
+    run, events = load(out), told_in(told)
     steps = [when for what, when in events if what == "step"]
-    ids = [what.removeprefix("finished-") for what, _ in events if what.startswith("finished")]
-    found, rows = run.iterations.num_rows, run.requests.to_pylist()
-    names = [row["request_id"].rpartition("-")[0] or row["request_id"] for row in rows]
-    if run.iterations["iteration"].to_pylist() != list(range(found)):
-        wrong.append("iterations do not count")
-    if sum(run.iterations["finished_requests"].to_pylist()) > len(rows):
-        wrong.append("a step finished requests that have no row")
-    wrong += [
-        f"{row['request_id']} has {row['output_tokens']} tokens"
-        for name, row in zip(names, rows, strict=True)
-        if row["output_tokens"] != ANSWER + int(name) % 7
-    ]
-    if len(set(names)) != len(names):
-        wrong.append("a request has two rows")
-    closed = any(what == "closed" for what, _ in events)
-    if closed and run.status != COMPLETE:
-        wrong.append(f"it was closed, and is {run.status}")
-    if any(what == "closing" for what, _ in events) and run.status == COMPLETE and found != len(steps):
-        wrong.append(f"complete with {found} of {len(steps)} steps")
-    flying = [] if run.status == COMPLETE else run.in_flight["request_id"].to_pylist()
-    if set(flying) & {row["request_id"] for row in rows}:
-        wrong.append("somebody is in flight and finished")
-    lost = (killed_ns - steps[found]) / 1e9 if found < len(steps) else 0.0
-    missing = [name for name in ids if name not in names]
-    known = {name.rpartition("-")[0] or name for name in flying}
-    lost_names = [name for name in missing if name not in known]
-    if lost_names and not lost:
-        wrong.append(f"{lost_names[0]} finished in a step on disk and is in no table")
+    marks = {what for what, _ in events}
+    rows = run.requests["request_id"].to_pylist()
+    on_disk = run.iterations.num_rows
+    wrong = [(TABLE, text) for text in wrong_rows(run)]
+    if "closed" in marks and run.status != "complete":
+        wrong.append((LOST, f"it was closed, and is {run.status}"))
+    if "closing" in marks and run.status == "complete" and on_disk != len(steps):
+        wrong.append((TABLE, f"complete with {on_disk} of {len(steps)} steps"))
+    if run.status not in ("complete", "cut"):
+        wrong.append((OTHER, f"its status is {run.status}"))
+    flying = [] if run.status == "complete" else run.in_flight["request_id"].to_pylist()
+    if set(flying) & set(rows):
+        wrong.append((TABLE, "a request is in flight and finished"))
+    lost_seconds = (killed_ns - steps[on_disk]) / 1e9 if on_disk < len(steps) else 0.0
+    known = {request_name(row) for row in (*rows, *flying)}
+    gone = [what for what, _ in events if what.startswith("finished-") and what.removeprefix("finished-") not in known]
+    if gone and not lost_seconds:
+        wrong.append((LOST, f"{gone[0]} in a step on disk and is in no table"))
     return {
-        "status": run.status, "wrong": wrong, "lost_seconds": lost, "finished": len(rows), "in_flight": len(flying),
+        "status": run.status, "lost_seconds": lost_seconds, "finished": len(rows), "in_flight": len(flying),
+        "wrong": wrong,
     }  # fmt: skip
-
-
-def kill(engine: Any, kind: str, number: int, seed: int, place: Path) -> Kill:
-    chance = Random(f"{seed}/{number}/{kind}")
-    attack = Kill(kind, number)
-    place.mkdir(parents=True)
-    out, told = place / "run", place / "told"
-    works: dict[str, Callable[[], object]] = {
-        "recording": lambda: record(engine, out, told, None),
-        "closing": lambda: record(engine, out, told, STEPS_BEFORE_CLOSING),
-        "sweep.json": lambda: save_rows(out, told),
-    }
-    process = forked(works[kind], place / "log")
-    until, mark = monotonic() + BEGIN_SECONDS, b"closing" if kind == "closing" else b"begun"
-    while not (told.exists() and mark in told.read_bytes()) and monotonic() < until:
-        sleep(0.001)
-    sleep(chance.random() * {"recording": 2.0, "closing": 0.06, "sweep.json": 0.5}[kind])
-    killed_ns = monotonic_ns()
-    os.kill(process, signal.SIGKILL)
-    code = ended(process, HANG_SECONDS)
-    if code not in (-signal.SIGKILL, 0 if kind == "closing" else -signal.SIGKILL):
-        attack.wrong.append(f"exit {code}: {(place / 'log').read_text()[-300:]}")
-        return attack
-    outside = sorted(path.name for path in place.iterdir() if path.name not in {"run", "told", "log"})
-    try:
-        answer = asked(lambda: judge(kind, out, told, killed_ns), place / "answer.json")
-    except RuntimeError as error:
-        attack.wrong.append(str(error).strip().splitlines()[-1])
-        return attack
-    for name, value in answer.items():
-        setattr(attack, name, value)
-    attack.wrong += [f"a file outside: {name}" for name in outside]
-    return attack

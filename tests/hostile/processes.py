@@ -4,97 +4,131 @@ from __future__ import annotations
 
 import argparse
 import platform
-import shlex
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from tests.hostile.conditions import CONDITIONS, Held, hold
+from tests.hostile.conditions import CONDITIONS
+from tests.hostile.hosts import NOT_POSSIBLE, Held, hold
 from tests.hostile.kills import KINDS, Kill, kill
-from tests.hostile.long_run import Length, run_long
-from tests.hostile.page import put_section
+from tests.hostile.long_run import run_long
+from tests.hostile.page import OUTSIDE, TOKENS, Verdict, command_line, put_section
 from tests.hostile.subject import build
 
-TITLE = "Killed, starved and long-running processes"
-SHORT_KILLS, FULL_KILLS = 12, 300
-SHORT_STEPS, FULL_STEPS = 20_000, 3_600_000
+MODULE = "tests.hostile.processes"
+Part = Callable[[Any, argparse.Namespace, Path], tuple[str, Verdict, list[str]]]
+
+
+def kills(engine: Any, given: argparse.Namespace, place: Path) -> tuple[str, Verdict, list[str]]:
+    attacks: list[Kill] = []
+    for number in range(given.kills):
+        attacks.append(kill(engine, KINDS[number % len(KINDS)], number, given.seed, place / f"kill-{number}"))
+        tell(f"kill {number + 1} of {given.kills} ({attacks[-1].kind}, {attacks[-1].status})", attacks[-1].wrong)
+    total = sum(attack.kills for attack in attacks)
+    verdict = Verdict(f"{total:,} kills in {len(attacks):,} attacks", count(attacks), unknown=[TOKENS])
+    return "Killed processes", verdict, kill_lines(attacks)
+
+
+def hosts(engine: Any, given: argparse.Namespace, place: Path) -> tuple[str, Verdict, list[str]]:
+    held: list[Held] = []
+    for number, name in enumerate(name for name in CONDITIONS if not given.only or name in given.only.split(";")):
+        held.append(hold(engine, name, place / f"host-{number}"))
+        tell(f"{name}: {held[-1].outcome} {held[-1].said}", held[-1].wrong)
+    possible = [one for one in held if one.outcome != NOT_POSSIBLE]
+    return "Starved hosts", Verdict(f"{len(possible)} conditions", count(held)), condition_lines(held)
+
+
+def long(engine: Any, given: argparse.Namespace, place: Path) -> tuple[str, Verdict, list[str]]:
+    length = run_long(engine, given.steps, given.minutes * 60, place / "long")
+    tell(f"{length.steps:,} steps: {length.status}", length.wrong)
+    verdict = Verdict(f"{length.steps:,} steps", count([length]), unknown=[TOKENS, OUTSIDE])
+    return "A long run", verdict, length.lines()
+
+
+PARTS: dict[str, Part] = {"kills": kills, "hosts": hosts, "long": long}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.hostile.processes", description=__doc__)
-    parser.add_argument("--full", action="store_true", help=f"{FULL_KILLS} kills and {FULL_STEPS:,} steps (an hour)")
-    parser.add_argument("--kills", type=int, help=f"kills of all kinds [{SHORT_KILLS}; {FULL_KILLS} with --full]")
-    parser.add_argument("--steps", type=int, help="steps of the long run")
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("parts", nargs="*", help="kills, hosts, long [all three]")
+    parser.add_argument("--kills", type=int, default=300, help="attacks of all kinds [300]")
+    parser.add_argument("--only", default="", help="only these hosts, with ; between them")
+    parser.add_argument("--steps", type=int, default=3_600_000, help="most steps of the long run [3600000]")
+    parser.add_argument("--minutes", type=float, default=180.0, help="most minutes of the long run [180]")
     parser.add_argument("--seed", type=int, default=1, help="the same seed kills at the same moments [1]")
-    parser.add_argument("--write", type=Path, help="write the section to this file, as docs/results/hostile.md")
+    parser.add_argument("--write", type=Path, help="write a section for each part to this file")
     given = parser.parse_args()
-    count = given.kills if given.kills is not None else FULL_KILLS if given.full else SHORT_KILLS
-    steps = given.steps if given.steps is not None else FULL_STEPS if given.full else SHORT_STEPS
-    engine = build()
-    with tempfile.TemporaryDirectory(prefix="engine_probe-hostile-") as folder:
-        place = Path(folder)
-        kills, held = [], []
-        for number in range(count):
-            kills.append(kill(engine, KINDS[number % len(KINDS)], number, given.seed, place / f"kill-{number}"))
-            tell(f"kill {number + 1} of {count} ({kills[-1].kind})", kills[-1].wrong)
-        for number, name in enumerate(CONDITIONS):
-            held.append(hold(engine, name, place / f"host-{number}"))
-            tell(f"{name}: {held[-1].outcome}", held[-1].wrong)
-        length = run_long(engine, steps, place / "long") if steps else None
-    section = [*heading(), *kill_lines(kills), "", *condition_lines(held), "", *long_lines(length)]
-    print("\n".join(section))
-    if given.write:
-        put_section(given.write, TITLE, section)
-    return 1 if any(attack.wrong for attack in (*kills, *held)) else 0
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(unknown)}: give {', '.join(PARTS)}")
+    engine, failed = build(), False
+    for name in given.parts or PARTS:
+        with tempfile.TemporaryDirectory(prefix="engine_probe-hostile-") as folder:
+            title, verdict, lines = PARTS[name](engine, given, Path(folder))
+        lines = [*heading(), *lines]
+        print("\n".join([f"## {title}", "", *lines, ""]), flush=True)
+        if given.write:
+            put_section(given.write, title, verdict, lines)
+        failed |= bool(verdict.wrong.total())
+    return int(failed)
 
 
-def tell(what: str, wrong: list[str]) -> None:
-    print(f"{what}{': WRONG: ' + '; '.join(wrong) if wrong else ''}", file=sys.stderr, flush=True)
+def count(attacks: Sequence[Any]) -> Counter[str]:
+    return Counter(kind for attack in attacks for kind, _ in attack.wrong)
+
+
+def tell(what: str, wrong: list[tuple[str, str]]) -> None:
+    told = "; ".join(f"{kind}: {text}" for kind, text in wrong)
+    print(f"{what}{': WRONG: ' + told if told else ''}", file=sys.stderr, flush=True)
 
 
 def heading() -> list[str]:
-    command = shlex.join(["python", "-m", "tests.hostile.processes", *sys.argv[1:]])
     return [
-        f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}: vLLM's real",
-        "engine over an executor that computes nothing, forked for each attack.",
+        f"Made by `{command_line(MODULE, sys.argv[1:])}` on {datetime.now(UTC):%Y-%m-%d} with Python",
+        f"{platform.python_version()}: vLLM's real engine over an executor that computes nothing, forked for each",
+        "attack.",
         "",
     ]
 
 
-def kill_lines(kills: list[Kill]) -> list[str]:
-    lines = ["| `kill -9` while | kills | left | rows of finished requests | in flight, named | wrong |"]
-    lines.append("|---|--:|---|--:|--:|--:|")
+def kill_lines(attacks: list[Kill]) -> list[str]:
+    lines = ["| `kill -9` while | attacks | kills | left | rows of finished work | in flight, named | wrong |"]
+    lines.append("|---|--:|--:|---|--:|--:|--:|")
     for kind in KINDS:
-        own = [attack for attack in kills if attack.kind == kind]
-        left = ", ".join(f"{count} {status}" for status, count in Counter(attack.status for attack in own).items())
-        finished, flying = sum(attack.finished for attack in own), sum(attack.in_flight for attack in own)
-        wrong = sum(bool(attack.wrong) for attack in own)
-        lines.append(f"| {kind} | {len(own)} | {left} | {finished:,} | {flying:,} | {wrong} |")
-    ages = sorted(attack.lost_seconds for attack in kills if attack.status == "cut")
+        own = [attack for attack in attacks if attack.kind == kind]
+        left = ", ".join(f"{number} {status}" for status, number in Counter(attack.status for attack in own).items())
+        numbers = (sum(attack.finished for attack in own), sum(attack.in_flight for attack in own))
+        cells = [len(own), sum(attack.kills for attack in own), left, *numbers, sum(bool(one.wrong) for one in own)]
+        lines.append(f"| {kind} | {' | '.join(f'{cell:,}' if isinstance(cell, int) else cell for cell in cells)} |")
+    lines += [
+        "",
+        "Attacks of `resume` kill a sweep of four points, kill its resumption, and let a third run come to its end. An",
+        "attack whose process had come to its end before the kill counts no kill.",
+    ]
+    ages = sorted(attack.lost_seconds for attack in attacks if attack.status == "cut")
     if ages:
         lines += [
-            "",
             f"The oldest step that a kill took was {ages[-1]:.2f} s old (median {median(ages):.2f} s): the writer",
+            "wakes every 0.2 s, and a busy machine or disk adds what it takes. That is no bound, it was measured.",
         ]
-        lines += [
-            "wakes every 0.2 s, and a busy machine or disk adds what it takes. That is no bound, it was measured."
-        ]
-    return lines + [f"- {attack.kind} {attack.number}: {'; '.join(attack.wrong)}" for attack in kills if attack.wrong]
+    return lines + wrong_lines((f"{one.kind} {one.number}", one.wrong) for one in attacks)
 
 
 def condition_lines(held: list[Held]) -> list[str]:
-    lines = ["| host | recording | said | wrong |", "|---|---|---|---|"]
+    lines = ["| host | recording | said | wrong |", "|---|---|---|--:|"]
     for one in held:
-        cells = [text.replace("|", "/").replace("\n", " ")[:160] for text in (one.said, "; ".join(one.wrong))]
-        lines.append(f"| {one.condition} | {one.outcome or '-'} | {cells[0].strip('[]')} | {cells[1] or '-'} |")
-    return lines
+        said = one.said.replace("|", "/").replace("\n", " ")[:160]
+        lines.append(f"| {one.condition} | {one.outcome or '-'} | {said or '-'} | {len(one.wrong)} |")
+    return lines + wrong_lines((one.condition, one.wrong) for one in held)
 
 
-def long_lines(length: Length | None) -> list[str]:
-    return length.lines() if length else ["No long run."]
+def wrong_lines(attacks: Any) -> list[str]:
+    lines = [f"- {name}: {kind}: {text}" for name, wrong in attacks for kind, text in wrong]
+    return ["", "What went wrong:", "", *lines] if lines else []
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The attacked process: vLLM's real engine over an executor that computes nothing, forked anew for each attack.
 
-The engine is built once; a fork takes milliseconds. The process that forks never opens a table itself, because a fork
-has none of the threads that Arrow would have started by then.
+The engine is built once and everything that an attack imports is loaded, so a fork begins to record within
+milliseconds. The process that forks never opens a table itself: Arrow would start threads, which a fork does not have.
 """
 
 from __future__ import annotations
@@ -15,16 +15,30 @@ from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
 
-HANG_SECONDS = 60.0
-AT_ONCE = 12
-ANSWER = 20  # tokens, and one more for each of the first requests
+HANG_SECONDS = 60.0  # on a machine that builds the engine within QUICK_SECONDS; a slower one gets more
+QUICK_SECONDS = 10.0
+IN_FLIGHT = 12
+ANSWER_TOKENS = 20  # of request 0; the next six get one more each, and so on
+ANSWER_TOKEN = 7  # what the executor answers, whatever it is asked
+
+_slowness = 1.0
 
 
 def build() -> Any:
+    """Build the engine and load what its forks use; how long that takes tells how patient to be with them."""
+    global _slowness
+    begun = monotonic()
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    import pandas  # noqa: F401
+    import pyarrow  # noqa: F401
+
+    import engine_probe.sweep.engine_process
+    import engine_probe.sweep.run  # noqa: F401
     from engine_probe.workload.cost import build_engine
 
-    return build_engine()
+    engine = build_engine()
+    _slowness = max(1.0, (monotonic() - begun) / QUICK_SECONDS)
+    return engine
 
 
 def forked(work: Callable[[], object], log: Path) -> int:
@@ -45,9 +59,9 @@ def forked(work: Callable[[], object], log: Path) -> int:
         os._exit(code)  # whatever is left of its streams
 
 
-def ended(process: int, seconds: float = HANG_SECONDS) -> int | None:
+def ended(process: int, seconds: float | None = None) -> int | None:
     """Wait for a fork; return its exit code, or minus its signal. None where it hung, and was killed."""
-    until = monotonic() + seconds
+    until = monotonic() + (HANG_SECONDS * _slowness if seconds is None else seconds)
     while monotonic() < until:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
@@ -60,9 +74,10 @@ def ended(process: int, seconds: float = HANG_SECONDS) -> int | None:
 
 def asked(work: Callable[[], Any], answer: Path) -> Any:
     """Ask a fork a question; return what it answers."""
-    process = forked(lambda: answer.write_text(json.dumps(work())), answer.with_suffix(".log"))
-    if code := ended(process):
-        raise RuntimeError(f"exit {code}: {answer.with_suffix('.log').read_text()[-3000:]}")
+    log = answer.with_suffix(".log")
+    process = forked(lambda: answer.write_text(json.dumps(work())), log)
+    if (code := ended(process)) != 0:
+        raise RuntimeError(f"exit {code}: {log.read_text()[-3000:] if log.exists() else ''}")
     return json.loads(answer.read_text())
 
 
@@ -77,6 +92,12 @@ class Teller:
             os.write(self._file, f"{what} {monotonic_ns()}\n".encode())
 
 
+def told_in(path: Path) -> list[tuple[str, int]]:
+    """Return what a `Teller` wrote there: each line with its time."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(what, int(when)) for what, _, when in (line.partition(" ") for line in lines)]
+
+
 class Driver:
     """Requests without end on an engine; what happens is told line by line into a file."""
 
@@ -89,8 +110,8 @@ class Driver:
         self.answers: dict[str, list[int]] = {}
 
     def step(self, add: bool = True) -> None:
-        while add and self.added - self.finished < AT_ONCE:
-            parameters = self._parameters(max_tokens=ANSWER + self.added % 7, ignore_eos=True, detokenize=False)
+        while add and self.added - self.finished < IN_FLIGHT:
+            parameters = self._parameters(max_tokens=answer_tokens(self.added), ignore_eos=True, detokenize=False)
             prompt = [10 + self.added % 200] * (16 + self.added % 40)
             self._engine.add_request(str(self.added), {"prompt_token_ids": prompt}, parameters)
             self.added += 1
@@ -106,3 +127,36 @@ class Driver:
     def rest(self) -> None:
         while self._engine.has_unfinished_requests():
             self.step(add=False)
+
+    def wrong_answers(self) -> list[str]:
+        """Return the requests that were answered other tokens than they should have been."""
+        right = {name: [ANSWER_TOKEN] * answer_tokens(int(name)) for name in self.answers}
+        return [name for name, tokens in self.answers.items() if tokens != right[name]]
+
+
+def answer_tokens(number: int) -> int:
+    return ANSWER_TOKENS + number % 7
+
+
+def request_name(row_id: str) -> str:
+    """Return the id that the driver gave a request, which vLLM adds something random to."""
+    return row_id.rpartition("-")[0] or row_id
+
+
+def wrong_rows(run: Any) -> list[str]:
+    """Return what cannot be true of a recording of a `Driver`, whole or cut."""
+    wrong: list[str] = []
+    steps, rows = run.iterations, run.requests.to_pylist()
+    names = [request_name(row["request_id"]) for row in rows]
+    if steps["iteration"].to_pylist() != list(range(steps.num_rows)):
+        wrong.append("iterations do not count")
+    if sum(steps["finished_requests"].to_pylist()) > len(rows):
+        wrong.append("a step finished requests that have no row")
+    wrong += [
+        f"{row['request_id']} has {row['output_tokens']} tokens"
+        for name, row in zip(names, rows, strict=True)
+        if row["output_tokens"] != answer_tokens(int(name))
+    ]
+    if len(set(names)) != len(names):
+        wrong.append("a request has two rows")
+    return wrong

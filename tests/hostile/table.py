@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tests.hostile.campaign import Outcome
+from tests.hostile.page import HANG, OTHER, OUTSIDE, TRACEBACK, Verdict
 
 KINDS = {
     "traceback": "tracebacks",
@@ -17,6 +18,13 @@ KINDS = {
     "words": "no single sentence",
     "escape": "control characters",
 }
+VERDICTS = {"traceback": TRACEBACK, "signal": TRACEBACK, "hang": HANG, "outside": OUTSIDE}
+
+
+def verdict(outcomes: Sequence[Outcome], unknown: Sequence[str]) -> Verdict:
+    wrong = Counter(VERDICTS.get(failure.kind, OTHER) for outcome in outcomes for failure in outcome.failures)
+    commands = sum(outcome.codes.total() for outcome in outcomes)
+    return Verdict(f"{len(outcomes):,} mutated inputs, {commands:,} commands", wrong, unknown)
 
 
 def lines(outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -1,15 +1,29 @@
-"""A short campaign with a fixed seed: kills at random moments, hosts that lack something, a run of 20,000 steps."""
+"""A short campaign with a fixed seed: kills at random moments, and recordings on hosts that lack something."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
-from tests.hostile.page import put_section
+import pytest
+
+from tests.hostile.conditions import CONDITIONS
+from tests.hostile.kills import KINDS
+
+ROOT = Path(__file__).parents[2]
+HOSTS = ("nothing", "no thread can start", "16 MiB of memory left", "a full disk (64 kB in all)", "EIO, later")
 
 
-def test_a_section_is_replaced_and_others_stay(tmp_path: Path) -> None:
-    page = tmp_path / "results" / "hostile.md"
-    for title, text in (("One", "old"), ("Two", "kept"), ("One", "new")):
-        put_section(page, title, [text])
-    assert "old" not in page.read_text()
-    assert page.read_text().count("## One") == page.read_text().count("## Two") == 1
+@pytest.mark.vllm
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_and_starved_recordings_are_whole_or_say_what_is_wrong() -> None:
+    """In a process of its own: what is forked must have none of the threads that pytest's has."""
+    assert set(HOSTS) <= set(CONDITIONS)
+    words = ["kills", "hosts", "--kills", str(len(KINDS)), "--only", ";".join(HOSTS)]
+    command = [sys.executable, "-m", "tests.hostile.processes", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=870)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("kill ") == len(KINDS)
+    assert all(f"{host}: " in done.stderr for host in HOSTS)

@@ -1,0 +1,126 @@
+"""The attacked sweep: `run_sweep` over points that this process's own engine measures, and what it must leave behind.
+
+Everything of a sweep is the product's own but the process that the engine runs in: it would take ten seconds to start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.hostile.page import LOST, TABLE
+from tests.hostile.subject import Teller, told_in
+
+REQUESTS, OUTPUT_TOKENS = 12, 16
+SWEEP_FILE = "asked.toml"
+SWEEP = f"""
+question = "Does it survive?"
+[engine]
+model = "tiny"
+[workload]
+input_len = 16
+output_len = {OUTPUT_TOKENS}
+num_prompts = {REQUESTS}
+[axes]
+"workload.concurrency" = [1, 2, 4, 6]
+"""
+
+
+def save_rows(folder: Path, told: Path) -> None:
+    """Save a sweep's rows after each of them, as a sweep does, and tell each that is on disk."""
+    from engine_probe.sweep.plan import points
+    from engine_probe.sweep.read import read_sweep
+    from engine_probe.sweep.result import FAILED, Unmeasured
+    from engine_probe.sweep.standing import Standing
+
+    sweep, tell = read_sweep("smoke"), Teller(told)
+    folder.mkdir()
+    standing = Standing(folder, sweep)
+    standing.save()
+    tell("begun")
+    point = points(sweep)[0]
+    for number in range(100_000):
+        standing.rows[number] = Unmeasured(f"row{number}", point, FAILED, "x" * 200, 3)
+        standing.save()
+        tell("step")
+
+
+def measure(engine: Any, folder: Path, told: Path) -> None:
+    """Run the sweep in the folder, or go on with it there; tell each row that somebody heard of."""
+    from engine_probe.sweep.plan import points
+    from engine_probe.sweep.result import PointResult
+    from engine_probe.sweep.run import run_sweep
+
+    sweep, tell = _sweep(told), Teller(told)
+    tell("begun")
+    for event in run_sweep(sweep, folder, points(sweep), ways=_in_this_process(engine)):  # type: ignore[arg-type]
+        if isinstance(event, PointResult):
+            tell(f"row-{event.id}-{_digest(folder / 'points' / event.id)}")
+    tell("done")
+
+
+def judge(folder: Path, told: Path, whole: bool) -> dict[str, Any]:
+    """Every row that was told is in `sweep.json`, and its recording is what it was; at the end all are there."""
+    from engine_probe import load
+    from engine_probe.safe_read import read_json
+    from engine_probe.sweep.plan import points
+
+    wrong: list[tuple[str, str]] = []
+    file = folder / "sweep.json"
+    rows = {row["id"]: row for row in read_json(file)["points"]} if file.exists() else {}
+    heard = [what.split("-")[1:] for what, _ in told_in(told) if what.startswith("row-")]
+    for name, digest in heard:
+        if name not in rows:
+            wrong.append((LOST, f"point {name} was told to be finished and is not in sweep.json"))
+        elif _digest(folder / "points" / name) != digest:
+            wrong.append((LOST, f"the recording of point {name} is not what it was"))
+    asked = {point.key for point in points(_sweep(told))} if whole else set(rows)
+    for name in asked:
+        if rows.get(name, {}).get("status") != "complete":
+            wrong.append((LOST, f"point {name} is {rows.get(name, {}).get('status', 'missing')} at the end"))
+            continue
+        run = load(folder / "points" / name)
+        tokens = run.requests["output_tokens"].to_pylist()
+        if run.status != "complete" or tokens != [OUTPUT_TOKENS] * REQUESTS:
+            wrong.append((TABLE, f"point {name} is {run.status} with {len(tokens)} requests"))
+        if rows[name]["output_tokens"] != sum(run.iterations["output_tokens"].to_pylist()):
+            wrong.append((TABLE, f"the row of point {name} counts {rows[name]['output_tokens']} tokens"))
+    return {"status": "resumed", "finished": len(rows), "wrong": wrong}
+
+
+def _sweep(told: Path) -> Any:
+    from engine_probe.sweep.read import read_sweep
+
+    return read_sweep(str(told.with_name(SWEEP_FILE)))
+
+
+def _digest(folder: Path) -> str:
+    """Return a digest of everything that the folder holds."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _in_this_process(engine: Any) -> Any:
+    from engine_probe.sweep.engine_process import watched
+    from engine_probe.sweep.events import Finished
+    from engine_probe.sweep.folders import set_aside
+    from engine_probe.sweep.messages import Ended, Task
+    from engine_probe.sweep.one_engine import row_of
+    from engine_probe.sweep.ways import Here
+    from engine_probe.workload.run import plan_for
+
+    llm = SimpleNamespace(llm_engine=engine)
+
+    class InThisProcess(Here):
+        def start(self, _: Any, tasks: Iterator[Any], *__: Any) -> Any:
+            for number, point, place in tasks:
+                set_aside(place)
+                watched(llm, Task(point, str(place)), plan_for(llm, point.workload.description()), None, False, print)
+                yield Finished(number, row_of(Ended(number), (number, point, place)))
+
+    return InThisProcess()
