@@ -1,4 +1,4 @@
-"""Where more load stops paying: the points of a sweep over requests at once, users or a rate, read as one curve."""
+"""Where more load stops paying: the points of a sweep over concurrent requests, users or a rate, read as one curve."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MISFIT = 0.1  # root mean square of the relative errors: beyond it there is no s
 class Level:
     """What one load came to; the mean over its repeats."""
 
-    load: float  # requests at once, users, or requests per second
+    load: float  # concurrent requests, users, or requests per second
     output_tokens_per_s: float
     peak_running: int
     peak_kv_share: float

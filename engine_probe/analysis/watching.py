@@ -11,7 +11,7 @@ import numpy as np
 
 FEWEST_PAIRS = 3
 CONFIDENCE = 0.95
-OF_NO_PAIR = ("probe", "label")  # whether it was watched, and the name that says so
+OF_NO_PAIR = ("probe", "label", "curve")  # whether it was watched, and the names that say so
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from engine_probe.sweep.screen import Screen
     from engine_probe.sweep.ways import Ways
 
-PIPED_WIDTH = 80
+PIPED_WIDTH = 100
 
 
 what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
@@ -271,29 +271,22 @@ def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Sc
 
 
 def show(rows: list[Row], results: Results) -> None:
-    from rich.console import Console
-
-    from engine_probe.analysis.watching import watching, watching_line
-    from engine_probe.report.precision_view import precision_view
+    """Print what `report` prints of the sweep, and where everything is."""
+    from engine_probe.commands.console import output_console
+    from engine_probe.report.overview import print_sweep
+    from engine_probe.report.sweep_charts import curves
     from engine_probe.report.swept import open_sweep
     from engine_probe.sweep.driven import between
     from engine_probe.sweep.folders import LOG_FILE
     from engine_probe.sweep.result import Unmeasured
-    from engine_probe.sweep.result_table import idle_line, show_results
-    from engine_probe.sweep.watching import timed
 
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(width=PIPED_WIDTH if piped else None, highlight=False)
+    console = output_console(PIPED_WIDTH)
     console.print()
-    show_results(rows, console)
-    if any(row.point.quality is not None for row in rows):
-        console.print(*precision_view(open_sweep(results.folder)), sep="\n")
-    if pairs := watching(timed(rows)):
-        console.print(watching_line(pairs))
+    swept = replace(open_sweep(results.folder), uri=results.told)
+    print_sweep(swept, curves(swept), console)
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
-        console.print(idle_line(idle), style="dim")
+        console.print(idle.line, style="dim")
     console.print(
         f"Every iteration is recorded below {results.told}/points; what vLLM said is in {results.told}/{LOG_FILE}.",
         soft_wrap=True,
-        markup=False,
     )

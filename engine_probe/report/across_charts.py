@@ -52,7 +52,7 @@ def by_model_size(curves: Sequence[Curve], measured: dict[str, list[Run]]) -> Li
         title="KV saturation by model size",
         note=note,
         x=Axis("weights of all ranks", "GiB"),
-        y=[Axis("pool full at", "requests at once")],
+        y=[Axis("pool full at", "concurrent requests")],
         xs=numbers(xs),
         series=series,
     )

@@ -28,7 +28,7 @@ def case_of(swept: Swept, curve: Curve) -> Case | None:
         return None
     kv = run.facts["kv"]
     return Case(
-        label=curve.label,
+        settings=curve.settings,
         unit=curve.unit,
         found=curve.found,
         figures=curve.figures,

@@ -16,7 +16,7 @@ from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
 from engine_probe.run import Run
 from engine_probe.safe_read import read_toml
-from engine_probe.workload.load import AT_ONCE, USERS
+from engine_probe.workload.load import CONCURRENCY, USERS
 
 FOLDER = Path(__file__).parent / "published"
 
@@ -132,11 +132,11 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precisions: list[PublishedPrecision] = []
     doubt: str = ""
     setting: dict[str, str | int] = {}
-    load_in: Literal["requests at once", "requests/s"] = "requests at once"  # what `at` counts
+    load_in: Literal["concurrent requests", "requests/s"] = "concurrent requests"  # what `at` counts
 
     def counts(self, unit: str) -> bool:
-        """Users are held to be requests at once, as the published tables do that do not tell them apart."""
-        return unit == self.load_in or (unit == USERS and self.load_in == AT_ONCE)
+        """Users are held to be concurrent requests, as the published tables do that do not tell them apart."""
+        return unit == self.load_in or (unit == USERS and self.load_in == CONCURRENCY)
 
 
 @dataclass(frozen=True)

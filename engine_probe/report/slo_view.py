@@ -14,9 +14,9 @@ from engine_probe.report.charts import Axis, Lines, Region, Series
 from engine_probe.report.levels import over_loads
 from engine_probe.report.sweep_charts import WHISKERS, Curve
 from engine_probe.report.swept import Swept
-from engine_probe.workload.load import AT_ONCE, RATE, USERS
+from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
-AXES = {AT_ONCE: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
+AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
 
 
 def slo_of(curve: Curve) -> Slo | None:
@@ -90,7 +90,7 @@ def command_for(swept: Swept, unit: str, levels: set[float]) -> str | None:
     axis = AXES.get(unit)
     if axis is None:
         return None
-    resume = f"engine_probe sweep --resume {shlex.quote(str(swept.folder))} --set"
+    resume = f"engine_probe sweep --resume {shlex.quote(swept.uri or str(swept.folder))} --set"
     search = swept.asked.get("adaptive")
     if isinstance(search, dict):
         resolution = search.get("resolution")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from engine_probe.analysis.curve_settings import curve_name
 from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.overtime import Pace, Reals, pace
 from engine_probe.analysis.points import PointFigures, cache_of, levels
@@ -36,10 +38,14 @@ WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
 class Curve:
     """Points that differ in their load alone."""
 
-    label: str
+    settings: dict[str, Any]  # that set it apart from the sweep's other curves
     unit: str
     figures: list[PointFigures]
     found: Saturation
+
+    @property
+    def label(self) -> str:
+        return curve_name(self.settings)
 
     @property
     def cache(self) -> tuple[CacheLevel, ...]:
@@ -57,11 +63,11 @@ class Curve:
 
 def curves(swept: Swept) -> list[Curve]:
     found = []
-    for label, points in swept.curves.items():
+    for points in swept.curves.values():
         if all(point.unwatched for point in points):
             continue  # the driver's clock is no curve
         figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.load)
-        found.append(Curve(label, points[0].unit, figures, saturation(levels(figures))))
+        found.append(Curve(points[0].curve, points[0].unit, figures, saturation(levels(figures))))
     return found
 
 
@@ -181,7 +187,7 @@ def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
     for point in sorted(points, key=lambda point: point.load):
         assert point.run is not None
         if drawn := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
-            paces.setdefault(point.short_name, []).append(drawn)
+            paces.setdefault(point.name, []).append(drawn)
     if not paces:
         return
     xs = np.linspace(0, max(each.seconds[-1] for same in paces.values() for each in same), COMMON_MOMENTS)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine_probe.analysis.anatomy import Anatomy, anatomy
+from engine_probe.analysis.curve_settings import curve_name, curve_settings, differing, flat
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.watching import Timed, Watching, watching
@@ -25,7 +26,7 @@ from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.report.unwatched import ran_unwatched, unwatched, unwatched_lines, watched
 from engine_probe.run import Run, load
 from engine_probe.safe_read import read_json
-from engine_probe.workload.load import AT_ONCE, RATE, USERS, load_of, load_words
+from engine_probe.workload.load import load_of, load_words
 
 if TYPE_CHECKING:
     import pandas
@@ -44,7 +45,7 @@ class SweptPoint:
     """A point with a whole recording, or with the reason for having none; one of them is that nobody watched."""
 
     id: str
-    label: str  # of the curve it belongs to; empty where the sweep has only one
+    curve: dict[str, Any]  # settings, but the load, in which the sweep's points differ
     load: float
     unit: str  # of the load
     run: Run | None
@@ -58,14 +59,12 @@ class SweptPoint:
         return self.timed is not None and not self.timed.watched
 
     @property
-    def name(self) -> str:
-        unit = self.unit.replace("requests", "request", 1) if self.load == 1 else self.unit
-        said = f"{self.load:g} {unit}" if self.load else "as the trace says"
-        return f"{said}, {self.label}" if self.label else said
+    def label(self) -> str:
+        """Name its curve; empty where the sweep has one curve."""
+        return curve_name(self.curve)
 
     @property
-    def short_name(self) -> str:
-        """For a legend of many."""
+    def name(self) -> str:
         said = load_words(self.load, self.unit)
         return f"{said}, {self.label}" if self.label else said
 
@@ -112,6 +111,7 @@ class Swept:
     scores: Scores | None = None  # that others gave the answers
     reference: Reference | None = None  # published figures to be shown beside
     texts: tuple[TextPoint, ...] = ()  # that its engines were to predict
+    uri: str = ""  # where its folder belongs, if that is not here
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
@@ -197,12 +197,12 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         if long := next((each for each in ids if len(each) > LONGEST_NAME), None):
             raise ValueError(f"a point's id has {len(long)} characters")
         loads = [load_of(row["point"].get("workload", row["point"])) for row in rows]
-        labels = curve_labels([row["point"] for row in rows], loads)
+        curves = curves_of([row["point"] for row in rows], loads)
         varied = varied_settings([row["point"] for row in rows])
         reasons = [str(row.get("reason") or "no recording") for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
-    asked = zip(ids, labels, loads, reasons, (row["point"] for row in rows), strict=True)
+    asked = zip(ids, curves, loads, reasons, (row["point"] for row in rows), strict=True)
     points = tuple(open_point(folder, *each, slo) for each in asked)
     return Swept(folder, question, points, varied, sweep, texts=predicted)
 
@@ -210,7 +210,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
 def open_point(
     folder: Path,
     id_: str,
-    label: str,
+    curve: dict[str, Any],
     load_: tuple[float, str],
     reason: str,
     asked: dict[str, Any],
@@ -219,42 +219,31 @@ def open_point(
     place = folder / POINTS_FOLDER / Path(id_).name
     without = ran_unwatched(place, asked)
     if not without and not (place / "run.json").is_file():
-        return SweptPoint(id_, label, *load_, None, None, reason)
+        return SweptPoint(id_, curve, *load_, None, None, reason)
     try:
         if without:
-            return SweptPoint(id_, label, *load_, None, None, reason, unwatched(place, asked))
+            return SweptPoint(id_, curve, *load_, None, None, reason, unwatched(place, asked))
         run = load(place)
         if run.status != COMPLETE:
-            return SweptPoint(id_, label, *load_, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, label, *load_, run, anatomy(run, slo), timed=watched(run, asked))
+            return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
+        return SweptPoint(id_, curve, *load_, run, anatomy(run, slo), timed=watched(run, asked))
     except InputError as error:
-        return SweptPoint(id_, label, *load_, None, None, str(error))
+        return SweptPoint(id_, curve, *load_, None, None, str(error))
 
 
-def curve_labels(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -> list[str]:
-    """For each point what sets its curve apart: the settings, but its load, in which the points differ.
-
-    How many requests there are in all mostly follows from the load, and is no setting of its own then.
-    """
-    settings = [flat(point) | {"load in": unit} for point, (_, unit) in zip(points, loads, strict=True)]
-    ignored = {"repeat", "label", "seed"}
-    units = {unit for _, unit in loads}
-    ignored |= {
-        key for key, unit in (("concurrency", AT_ONCE), ("users", USERS), ("request_rate", RATE)) if unit in units
-    }
-    pairs = {(load_, each.get("num_prompts")) for each, load_ in zip(settings, loads, strict=True)}
-    if len(pairs) == len(set(loads)):
-        ignored.add("num_prompts")
-    names = [name for name in dict.fromkeys(name for each in settings for name in each) if name not in ignored]
-    varied = [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
-    return [", ".join(f"{name} {each.get(name, '-')}" for name in varied) for each in settings]
+def curves_of(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -> list[dict[str, Any]]:
+    """Return the settings of each point's curve: those the sweep wrote, or derived from all its points."""
+    if not all("curve" in point for point in points):
+        return curve_settings(points, loads)
+    if strange := [point["curve"] for point in points if not isinstance(point["curve"], dict)]:
+        raise ValueError(f"curve is {strange[0]!r}")
+    return [point["curve"] for point in points]
 
 
 def varied_settings(points: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     """Of each point the settings in which points differ; what is no number is its text."""
     settings = [flat(point) for point in points]
-    names = [name for name in dict.fromkeys(name for each in settings for name in each) if name != "label"]
-    varied = [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
+    varied = [name for name in differing(settings) if name not in ("label", "curve")]
     cells = {name: alike([each.get(name) for each in settings]) for name in varied}
     return tuple({name: cells[name][number] for name in varied} for number in range(len(settings)))
 
@@ -269,11 +258,3 @@ def alike(values: list[Any]) -> list[Any]:
     if kinds == {bool}:
         return values
     return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-
-
-def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings by their last name: `workload.input_len` is `input_len`."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        found |= flat(value) if isinstance(value, dict) else {name: value}
-    return found

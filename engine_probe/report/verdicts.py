@@ -10,7 +10,7 @@ from engine_probe.analysis.regions import region_sentences
 from engine_probe.analysis.saturation import KvSaturation, Level, Saturation
 from engine_probe.analysis.waste import PreemptionTax, Straggler
 from engine_probe.report.terminal import duration
-from engine_probe.workload.load import AT_ONCE
+from engine_probe.workload.load import CONCURRENCY
 
 ROUGH = 0.05  # root mean square of the relative errors
 
@@ -62,7 +62,7 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
         reach = f" ± {over.reach / over.mean:.0%}" if over.reach is not None else ""
         rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
         yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
-        if unit == AT_ONCE and found.levels[0].load == 1 and found.best is not found.levels[0]:
+        if unit == CONCURRENCY and found.levels[0].load == 1 and found.best is not found.levels[0]:
             times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
             yield f"That is {times:,.1f} times the throughput of one request after the other."
         yield from headroom_verdict(found, unit)
@@ -114,4 +114,4 @@ def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
     low, high = (f"{value:,.0f}" for value in kv.derived)
     about = low if low == high else f"{low} to {high}"
     verb = "Predicted, not measured: the" if kv.predicted else "The"
-    yield f"{verb} pool is full with {about} requests at once (most running / most of the pool in use, below that)."
+    yield f"{verb} pool is full with {about} concurrent requests (most running / most of the pool in use, below that)."

@@ -16,7 +16,7 @@ from engine_probe.errors import InputError
 from engine_probe.report.plain import plain
 from engine_probe.schema_text import about
 from engine_probe.sweep.document import put
-from engine_probe.workload.load import AT_ONCE, RATE, USERS
+from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
 MOST_POINTS = 10_000
 MOST_NAMED = 20  # of an axis in a sentence
@@ -123,7 +123,7 @@ def documents(base: Mapping[str, Any], combined: list[Values]) -> Iterator[dict[
         yield document
 
 
-def label(chosen: Values, varying: list[str], load_in: str = AT_ONCE) -> str:
+def label(chosen: Values, varying: list[str], load_in: str = CONCURRENCY) -> str:
     """What tells this point from the others, in few words."""
     words = []
     for name in varying:
@@ -133,7 +133,7 @@ def label(chosen: Values, varying: list[str], load_in: str = AT_ONCE) -> str:
             continue
         value = spelled(chosen[name])
         if name == f"{WORKLOAD}concurrency":
-            words.append(f"{value} at once" if load_in == AT_ONCE else f"at most {value} at once")
+            words.append(f"{'' if load_in == CONCURRENCY else 'max '}concurrency {value}")
         else:
             words.append(f"{value} {LOADS[name]}" if name in LOADS else f"{short} {value}")
     return plain(", ".join(words))

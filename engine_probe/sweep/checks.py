@@ -99,7 +99,7 @@ def check_stop(point: Point) -> None:
         )
     if stop.steady is not None and known is not None and known <= work.at_once and work.arrivals is None:
         raise InputError(
-            f"stop.steady: {known} requests at once are a burst, which is never steady: set workload.num_prompts to "
+            f"stop.steady: {known} concurrent requests are a burst, which is never steady: set workload.num_prompts to "
             "many times as many"
         )
 

@@ -134,6 +134,14 @@ class Between(msgspec.Struct, frozen=True):
     def share(self) -> float:
         return self.between_seconds / (self.between_seconds + self.measured_seconds)
 
+    @property
+    def line(self) -> str:
+        """Say how long the engine was idle between points."""
+        return (
+            f"Between points the engine was idle for {self.between_seconds / self.points * 1000:.0f} ms each, "
+            f"{self.share:.1%} of its time."
+        )
+
 
 def between(points: Iterable[Driven]) -> Between | None:
     """None where no point followed another."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 
 import msgspec
 
+from engine_probe.analysis.curve_settings import curve_settings
 from engine_probe.analysis.slo import Slo
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
@@ -228,7 +229,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One measured point. The label is for people, and no part of its identity."""
+    """One measured point. Label and curve come from the whole sweep, and are no part of the point's identity."""
 
     engine: EngineSection
     workload: Workload
@@ -238,6 +239,7 @@ class Point(msgspec.Struct, frozen=True):
     warm_up: WarmUp = WarmUp()
     probe: bool = True
     quality: Quality | None = None  # in place of the workload: how well the engine predicts a text
+    curve: dict[str, Any] = {}  # settings, but the load, in which the sweep's points differ
 
     @property
     def load(self) -> float:
@@ -300,5 +302,7 @@ def points(sweep: SweepFile) -> list[Point]:
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
             found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe))
+    settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
+    found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
     order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}
     return sorted(found, key=lambda point: (order[point.engine.spec], point.repeat if sweep.interleave else 0))

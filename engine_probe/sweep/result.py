@@ -1,18 +1,13 @@
-"""What the points came to: every figure is counted in a recording, and what cannot be counted is not said."""
+"""The rows of a sweep: each holds figures of its point's recording, or the reason why there are none."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-import numpy as np
 
-from engine_probe.analysis.metrics import TTFT, answered
+from engine_probe.analysis.anatomy import anatomy
 from engine_probe.analysis.perplexity import perplexity
-from engine_probe.analysis.regions import region_sentences
-from engine_probe.analysis.saturation import Level, Saturation, saturation
 from engine_probe.errors import EngineProbeError
 from engine_probe.quality.measured import Measured, read_measured
 from engine_probe.quality.text import read_text, text_sha256
@@ -21,11 +16,7 @@ from engine_probe.run import Run, load
 from engine_probe.sweep.driven import Driven, read_driven
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.saturated import Reached
-from engine_probe.workload.load import AT_ONCE
 
-Pressure = Literal["free", "waits", "recomputes"]
-RECOMPUTES_SHARE = 0.1  # of all scheduled tokens
-LOAD_OR_REPEAT = re.compile(r"[\d.]+(e[+-]?\d+)? (at once|users|requests/s|in all|of \d+)|as the trace says")
 FAILED, SKIPPED = "failed", "skipped"
 
 
@@ -50,7 +41,7 @@ class Unwatched(msgspec.Struct, frozen=True):
 
 
 class PointResult(msgspec.Struct, frozen=True):
-    """One point, measured."""
+    """One measured point: figures of its run's summary and limits, as a report computes them."""
 
     id: str
     point: Point
@@ -58,14 +49,15 @@ class PointResult(msgspec.Struct, frozen=True):
     iterations: int
     seconds: float
     output_tokens: int
-    scheduled_tokens: int
     recomputed_tokens: int
+    recomputed_share: float  # of all scheduled tokens
     preemptions: int
     mean_running: float
-    peak_waiting: int
-    kv_waits: int  # iterations in which a request waited although batch and token budget had room
+    peak_running: int
+    peak_waiting: int  # in the queue, the deferred among them
     peak_kv_share: float
     median_ttft_seconds: float | None  # None where nobody was answered
+    limited_by: dict[str, float]  # share of the busy time by limit; "untold": the recording does not show which
     driven: Driven | None = None
 
     @property
@@ -73,22 +65,11 @@ class PointResult(msgspec.Struct, frozen=True):
         return self.output_tokens / self.seconds
 
     @property
-    def recomputed_share(self) -> float:
-        return self.recomputed_tokens / self.scheduled_tokens
-
-    @property
     def reached(self) -> Reached:
-        """What a decision about the next point goes by: the steady part, where there is one."""
+        """Return what decides about the next point: the steady part's throughput, where there is one."""
         known = self.driven.steady if self.driven else None
         rate = known.rate.output_tokens_per_s if known and known.reached and known.rate else self.output_tokens_per_s
         return Reached(rate, self.recomputed_share)
-
-    @property
-    def kv_pressure(self) -> Pressure:
-        """What the pool did to this point, counted; where on the curve it lies (its region) is another question."""
-        if self.recomputed_share >= RECOMPUTES_SHARE:
-            return "recomputes"
-        return "waits" if self.kv_waits or self.preemptions else "free"
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -111,35 +92,29 @@ Row = PointResult | Unmeasured | Unwatched | Scored
 
 
 def measure(run: Run, point: Point) -> Row:
+    """Return the row of a recorded point."""
     if run.status != COMPLETE:
         return Unmeasured(run.folder.name, point, run.status, "; ".join(run.notes))
-    rows = run.iterations
-    if not rows.num_rows:
+    if not run.iterations.num_rows:
         return Unmeasured(run.folder.name, point, "failed", "it ended before the engine's first step")
-    column = {name: rows[name].to_numpy() for name in rows.column_names}
-    limits = run.facts["limits"]
-    duration = column["schedule_ns"] + column["execute_ns"] + column["update_ns"]
-    kv_waits = (
-        (column["waiting_requests"] > 0)
-        & (column["running_requests"] < limits["max_num_seqs"])
-        & (column["scheduled_tokens"] < limits["max_num_batched_tokens"])
-    )
-    (median_ttft_ns,) = TTFT.sample_ns(rows, answered(run.requests)).percentiles((50,))
+    found = anatomy(run)
+    summary, ttft_ns = found.summary, found.summary.ttft.percentiles_ns[50]
     return PointResult(
         id=run.folder.name,
         point=point,
         status=run.status,
-        iterations=rows.num_rows,
-        seconds=float(column["start_ns"][-1] + duration[-1] - column["start_ns"][0]) / 1e9,
-        output_tokens=int(column["output_tokens"].sum()),
-        scheduled_tokens=int(column["scheduled_tokens"].sum()),
-        recomputed_tokens=int(column["recomputed_tokens"].sum()),
-        preemptions=int(column["preempted_requests"].sum()),
-        mean_running=float(np.average(column["running_requests"], weights=duration)),
-        peak_waiting=int(column["waiting_requests"].max()),
-        kv_waits=int(kv_waits.sum()),
-        peak_kv_share=int(column["kv_blocks_scheduled"].max()) / run.facts["kv"]["blocks"],
-        median_ttft_seconds=None if median_ttft_ns is None else median_ttft_ns / 1e9,
+        iterations=summary.iterations,
+        seconds=summary.seconds,
+        output_tokens=summary.output_tokens,
+        recomputed_tokens=found.tax.recomputed_tokens,
+        recomputed_share=summary.recomputed_share,
+        preemptions=summary.preemptions,
+        mean_running=summary.mean_running,
+        peak_running=summary.peak_running,
+        peak_waiting=summary.peak_waiting,
+        peak_kv_share=summary.peak_kv_share,
+        median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
+        limited_by=found.limits.shares,
         driven=driven_of(run),
     )
 
@@ -186,80 +161,3 @@ def finished(place: Path, point: Point) -> PointResult | Unwatched | Scored | No
     except EngineProbeError:
         return None
     return None if isinstance(row, Unmeasured) else row
-
-
-def interpretation(results: list[PointResult]) -> str:
-    """A sentence for each curve over the load; empty where the points show nothing."""
-    curves: dict[str, list[PointResult]] = {}
-    for result in sorted(results, key=lambda result: result.point.load):
-        curves.setdefault(curve(result.point), []).append(result)
-    sentences = []
-    for name, whole in curves.items():
-        if len(curves) > 1 and len({result.point.load for result in whole}) == 1:
-            continue  # no curve, a single point of several
-        facts = [fact for fact in (waiting(whole), preemption(whole), best(whole)) if fact]
-        sentence = "; ".join(facts)
-        start = f"{name}: " if name and len(curves) > 1 else ""
-        regions = region_sentences(curve_of(whole), whole[0].point.load_in)
-        sentences.append(" ".join([f"{start}{sentence[:1].upper()}{sentence[1:]}.", *regions]))
-    return "\n".join(sentences)
-
-
-def curve_of(results: list[PointResult]) -> Saturation:
-    """The levels of one curve, the repeats of each together, read for knee, peak and regions."""
-    levels: dict[float, list[PointResult]] = {}
-    for result in results:
-        levels.setdefault(result.point.load, []).append(result)
-    return saturation([level_of(load, repeats) for load, repeats in levels.items()])
-
-
-def level_of(load: float, repeats: list[PointResult]) -> Level:
-    rates = [result.output_tokens_per_s for result in repeats]
-    return Level(
-        load=load,
-        output_tokens_per_s=float(np.mean(rates)),
-        peak_running=max(round(result.mean_running) for result in repeats),  # of the pool nothing is derived here
-        peak_kv_share=max(result.peak_kv_share for result in repeats),
-        waited_for_kv=any(result.kv_pressure != "free" for result in repeats),
-        repeated=tuple(rates),
-    )
-
-
-def curve(point: Point) -> str:
-    """What its points have in common beside the load and repetition."""
-    words = point.label.split(", ")
-    return ", ".join(word for word in words if not LOAD_OR_REPEAT.fullmatch(word))
-
-
-def waiting(whole: list[PointResult]) -> str:
-    if first := next((result for result in whole if result.kv_pressure != "free"), None):
-        if not first.point.load:
-            return "requests waited for KV blocks"
-        return f"the KV pool limits from {first.point.load:g} {first.point.load_in}"
-    if not whole:
-        return ""
-    most = max(result.peak_kv_share for result in whole)
-    return f"no request waited for KV blocks, of which at most {most:.0%} were in use"
-
-
-def preemption(whole: list[PointResult]) -> str:
-    hit = [result for result in whole if result.preemptions]
-    if not hit:
-        return ""
-    worst = max(hit, key=lambda result: result.recomputed_share)
-    twice = f"{worst.recomputed_share:.0%} of the tokens were computed a second time"
-    if not worst.point.load:
-        return f"requests were preempted, and {twice}"
-    unit = "requests" if worst.point.load_in == AT_ONCE else worst.point.load_in
-    return f"preemption begins at {hit[0].point.load:g}, and at {worst.point.load:g} {unit} {twice}"
-
-
-def best(whole: list[PointResult]) -> str:
-    if len({result.point.load for result in whole}) < 2:  # nothing to compare with
-        return ""
-    levels = curve_of(whole).levels  # the mean over the repeats of each
-    top, last = max(levels, key=lambda level: level.output_tokens_per_s), levels[-1]
-    said = f"throughput is highest at {top.load:g} ({top.output_tokens_per_s:.1f} tokens/s)"
-    if last is top:
-        return f"{said}, the most that was tried"
-    return f"{said} and {1 - last.output_tokens_per_s / top.output_tokens_per_s:.0%} lower at {last.load:g}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine_probe.analysis.curve_settings import curve_name
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.run import Run, load
@@ -18,7 +19,7 @@ from engine_probe.sweep.document import put
 from engine_probe.sweep.events import Numbered
 from engine_probe.sweep.folders import place_of
 from engine_probe.sweep.plan import Point, Workload
-from engine_probe.sweep.result import PointResult, Row, curve, finished
+from engine_probe.sweep.result import PointResult, Row, finished
 
 
 class Seeker:
@@ -29,7 +30,7 @@ class Seeker:
     ) -> None:
         self._adaptive, self._base, self._folder, self._repeats = adaptive, base, folder, repeats
         self._todo, self._rows = todo, rows
-        self.name = curve(base)
+        self.name = curve_name(base.curve)
         self.found = Found(None, None, None)
         self.problem: str | None = None
         self.known: list[int] = []  # points that were measured before

@@ -138,10 +138,10 @@ def replay_ns(plan: Plan, given: list[list[Any]]) -> int:
 def measure_all(num_prompts: int) -> Iterator[Cost]:
     engine = build_engine()
     measure(engine, "warm-up", ClosedLoop(8), 16)
-    yield measure(engine, "1 at once", ClosedLoop(1), num_prompts // 10)
-    yield measure(engine, "32 at once", ClosedLoop(32), num_prompts)
-    yield measure(engine, f"{MOST_RUNNING} at once", ClosedLoop(MOST_RUNNING), num_prompts)
-    yield measure(engine, f"{MOST_RUNNING} at once, streamed", ClosedLoop(MOST_RUNNING), num_prompts, stream=True)
+    yield measure(engine, "concurrency 1", ClosedLoop(1), num_prompts // 10)
+    yield measure(engine, "concurrency 32", ClosedLoop(32), num_prompts)
+    yield measure(engine, f"concurrency {MOST_RUNNING}", ClosedLoop(MOST_RUNNING), num_prompts)
+    yield measure(engine, f"concurrency {MOST_RUNNING}, streamed", ClosedLoop(MOST_RUNNING), num_prompts, stream=True)
     yield measure(engine, "burst", Burst(), num_prompts)
     yield measure(engine, "open loop", OpenLoop(200), num_prompts)
 

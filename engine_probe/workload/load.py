@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 MOST_LOAD = 1e9  # requests: beyond that a line cannot be fitted, and no engine is
-AT_ONCE, USERS, RATE, IN_ALL = "requests at once", "users", "requests/s", "requests in all"
+CONCURRENCY, USERS, RATE, IN_ALL = "concurrent requests", "users", "requests/s", "requests in all"
 
 
 def load_of(work: dict[str, Any]) -> tuple[float, str]:
@@ -17,7 +17,7 @@ def load_of(work: dict[str, Any]) -> tuple[float, str]:
     if arrivals.get("kind", "burst") != "burst":
         return float(work.get("num_prompts") or 0), IN_ALL
     told = (value for name in ("concurrency", "num_prompts") if (value := work.get(name)) is not None)
-    return positive(next(told, 1), "concurrency"), AT_ONCE
+    return positive(next(told, 1), "concurrency"), CONCURRENCY
 
 
 def positive(value: Any, name: str) -> float:
@@ -27,5 +27,7 @@ def positive(value: Any, name: str) -> float:
 
 
 def load_words(load: float, unit: str) -> str:
-    """In few: `4 at once`, `20 requests/s`."""
-    return f"{load:g} {unit.removeprefix('requests ')}" if load else "as the trace says"
+    """Name a load as a label does: `concurrency 4`, `50 users`, `20 requests/s`."""
+    if not load:
+        return "as the trace says"
+    return f"concurrency {load:g}" if unit == CONCURRENCY else f"{load:g} {unit.removesuffix(' in all')}"

@@ -34,14 +34,14 @@ def point(load: float, rate: float, waits: float, twice: float, main: str = "mod
     )
 
 
-def case(rates: dict[int, float], full: int = 16, label: str = "", **more: Any) -> Case:
+def case(rates: dict[int, float], full: int = 16, settings: dict[str, Any] | None = None, **more: Any) -> Case:
     """Each request takes one of `full` parts of the pool; beyond that they wait and a fifth is computed twice."""
     levels = [Level(n, rate, min(n, full), min(1.0, n / full), n > full, (rate,)) for n, rate in rates.items()]
     figures = [
         point(n, rate, 0.4 * (n > full), 0.2 * (n > full), ms=50 if n <= full else 400) for n, rate in rates.items()
     ]
     plain: dict[str, Any] = {"model": "m", "pool": pool(4096), "ranks": 1} | more
-    return Case(label, "requests at once", saturation(levels), figures, **plain)
+    return Case(settings or {}, "concurrent requests", saturation(levels), figures, **plain)
 
 
 def pool(tokens: int, heads: int = 2) -> Pool:
@@ -67,7 +67,7 @@ def test_hold_concurrency_where_throughput_falls_behind() -> None:
         "Hold concurrency at 16 (--max-num-seqs 16, or before the engine): at 32 throughput is 27% lower, and the "
         "median first token takes 8.0 times as long."
     )
-    assert hold.rows == ("16 requests at once", "32 requests at once")
+    assert hold.rows == ("16 concurrent requests", "32 concurrent requests")
 
 
 def test_a_plateau_brings_only_waiting() -> None:
@@ -85,8 +85,8 @@ def test_headroom_only_where_a_level_close_below_was_measured() -> None:
     """With 14 of 16 parts in use nobody waited; with 8 nothing is known of the room that is needed."""
     near = {n: rate for n, rate in FALLS.items() if n not in (12, 16)} | {14: 110}
     (room,) = (each for each in said([case(near)], "architect") if "Leave" in each.text)
-    assert room.text.startswith("Leave 12% of the KV pool free: with 14 requests at once")
-    assert room.rows == ("14 requests at once", "24 requests at once")
+    assert room.text.startswith("Leave 12% of the KV pool free: with 14 concurrent requests")
+    assert room.rows == ("14 concurrent requests", "24 concurrent requests")
     far = {n: rate for n, rate in FALLS.items() if n not in (12, 16)}
     assert not [each for each in advice([case(far)]) if "Leave" in each.text]
 
@@ -97,21 +97,23 @@ def test_tokens_computed_twice_are_what_a_second_tier_would_save() -> None:
 
 
 def test_a_second_card_by_what_it_gave_at_both_ends() -> None:
-    one = case(FALLS, label="tensor_parallel_size 1")
+    one = case(FALLS, settings={"tensor_parallel_size": 1})
     two = case(
-        {n: rate * (1.1 if n < 8 else 1.8) for n, rate in FALLS.items()}, label="tensor_parallel_size 2", ranks=2
+        {n: rate * (1.1 if n < 8 else 1.8) for n, rate in FALLS.items()}, settings={"tensor_parallel_size": 2}, ranks=2
     )
     (told,) = (each for each in said([one, two], "provider") if "ranks" in each.text)
-    assert "give 1.10 times the throughput at 1 and 1.80 times at 32 requests at once: 0.90 times per card" in told.text
+    assert (
+        "give 1.10 times the throughput at 1 and 1.80 times at 32 concurrent requests: 0.90 times per card" in told.text
+    )
     assert len(told.rows) == 4
-    other = case(FALLS, label="tensor_parallel_size 2, block_size 16", ranks=2)
+    other = case(FALLS, settings={"tensor_parallel_size": 2, "block_size": 16}, ranks=2)
     assert not [each for each in advice([one, other]) if "ranks" in each.text]
 
 
 def test_workloads_that_saturate_far_apart_want_pools_of_their_own() -> None:
     short, long = (
-        case(FALLS, label="input_len 64"),
-        case({n / 4: r for n, r in FALLS.items()}, full=4, label="input_len 512"),
+        case(FALLS, settings={"input_len": 64}),
+        case({n / 4: r for n, r in FALLS.items()}, full=4, settings={"input_len": 512}),
     )
     (pools,) = (each for each in said([short, long], "architect") if "pools of their own" in each.text)
     assert "growth ends at 4 for input_len 512 and at 16 for input_len 64" in pools.text
@@ -138,7 +140,7 @@ def test_a_full_pool_makes_kv_the_developers_measure() -> None:
 
 def test_a_pool_for_all_is_derived_from_what_each_took() -> None:
     """32 times 16 blocks of 16 KiB."""
-    (told,) = (each for each in said([case(FALLS)], "architect") if each.text.startswith("For 32"))
+    (told,) = (each for each in said([case(FALLS)], "architect") if each.text.startswith("For concurrency 32"))
     assert "needs 512 blocks (8 MiB), derived from 16 for each request at 16; it has 256." in told.text
 
 
@@ -147,7 +149,7 @@ def test_repeats_show_a_fall_that_the_lines_are_not_sure_of() -> None:
     levels = {1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0, 16: 100.0, 32: 90.0}
     found = saturation([Level(n, r, min(n, 8), 0.5, False, (r * 0.99, r * 1.01)) for n, r in levels.items()])
     figures = [point(n, r, 0, 0, ms=50 * n) for n, r in levels.items()]
-    made = Case("", "requests at once", found, figures, "m", pool(4096), 1)
+    made = Case({}, "concurrent requests", found, figures, "m", pool(4096), 1)
     (hold,) = said([made], "architect")
     assert hold.text.startswith(
         "Hold concurrency at 16 (--max-num-seqs 16, or before the engine): at 32 throughput is 10%"
@@ -160,9 +162,9 @@ def test_that_nothing_is_gained_takes_repeats_that_could_show_it(scatter: float,
     repeats = {n: (r * (1 - scatter), r * (1 + scatter)) for n, r in levels.items()}
     found = saturation([Level(n, r, min(n, 8), 0.5, False, repeats[n]) for n, r in levels.items()])
     figures = [point(n, r, 0, 0, ms=50 * n) for n, r in levels.items()]
-    made = Case("", "requests at once", found, figures, "m", pool(4096), 1)
+    made = Case({}, "concurrent requests", found, figures, "m", pool(4096), 1)
     texts = [each.text for each in said([made], "architect")]
-    assert any(text.startswith("Beyond 8 at once more requests bring no throughput (") for text in texts) == told
+    assert any(text.startswith("Beyond concurrency 8 more requests bring no throughput (") for text in texts) == told
 
 
 def test_histories_that_a_full_pool_forgets_are_told_to_three_roles() -> None:

@@ -443,7 +443,7 @@ PUBLISHED = """\
 title = "A table"
 source = "somewhere, page 3"
 doubt = "one run"
-load_in = "requests at once"
+load_in = "concurrent requests"
 [setting]
 gpu = "L4"
 input_len = 48

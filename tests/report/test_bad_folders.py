@@ -161,7 +161,7 @@ def test_a_sweep_without_points_or_recordings_draws_nothing(tmp_path: Path) -> N
     shutil.rmtree(sweep / "points")
     gone = run_command(report.command, sweep)
     assert gone.exit_code == 1
-    lost = "1 request at once; 2 requests at once; 4 requests at once were not measured: no recording"
+    lost = "concurrency 1; concurrency 2; concurrency 4 were not measured: no recording"
     assert lost in " ".join(gone.output.split())
     assert "No level was measured." in gone.output
     changed(sweep, lambda document: document["points"].clear())
@@ -303,10 +303,10 @@ def test_a_sweep_whose_parts_are_no_parts_is_refused(tmp_path: Path) -> None:
 
 def test_repeats_that_are_lost_for_one_reason_are_one_sentence() -> None:
     lost = [
-        SweptPoint(str(number), "probe False", 16, "requests at once", None, None, reason)
+        SweptPoint(str(number), {"probe": False}, 16, "concurrent requests", None, None, reason)
         for number, reason in enumerate(("ran without", "ran without", "hung"))
     ]
     assert Swept(Path("s"), "?", tuple(lost), ({}, {}, {}), {}).unmeasured == [
-        "16 requests at once, probe False was not measured (2 times): ran without",
-        "16 requests at once, probe False was not measured: hung",
+        "concurrency 16, probe False was not measured (2 times): ran without",
+        "concurrency 16, probe False was not measured: hung",
     ]

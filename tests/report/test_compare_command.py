@@ -61,7 +61,7 @@ def with_repeats(folder: Path, *blocks: int) -> Path:
 def test_repeats_tell_what_is_real(tmp_path: Path) -> None:
     large, small = with_repeats(tmp_path / "a", 60, 60, 61), with_repeats(tmp_path / "b", 40, 40, 41)
     (found,) = json.loads(compare(large, small, "--format", "json").stdout)
-    assert [point["point"] for point in found["points"]] == ["20 requests at once"]
+    assert [point["point"] for point in found["points"]] == ["concurrency 20"]
     assert found["points"][0]["changes"][0]["verdict"] == "worse"
     (same,) = json.loads(compare(large, large, "--format", "json").stdout)
     assert {change["verdict"] for change in same["points"][0]["changes"]} == {"not shown to differ"}
@@ -70,11 +70,11 @@ def test_repeats_tell_what_is_real(tmp_path: Path) -> None:
 def test_a_point_that_is_gone_is_named_and_holds_no_gate(tmp_path: Path) -> None:
     before, after = write_sweep(tmp_path / "a", (1, 2, 4)), write_sweep(tmp_path / "b", (1, 2))
     whole = compare(before, after, "--fail-if", RATE)
-    assert (whole.exit_code, f"only in {before}: 4 requests at once" in whole.stdout.replace("\n", "")) == (0, True)
+    assert (whole.exit_code, f"only in {before}: concurrency 4" in whole.stdout.replace("\n", "")) == (0, True)
     (after / "points" / "p2" / "run.json").unlink()
     broken = compare(before, after, "--fail-if", RATE)
     assert broken.exit_code == 1
-    assert f"{RATE} cannot be held at 2 requests at once: not all of it was measured" in broken.stderr
+    assert f"{RATE} cannot be held at concurrency 2: not all of it was measured" in broken.stderr
 
 
 @pytest.mark.parametrize("which", ["alone", "kinds", "points", "metric"])
@@ -109,5 +109,5 @@ def test_a_bound_is_open_where_neither_side_has_its_metric_and_lost_where_one_ha
     a, b = (write_sweep(tmp_path / name, (1, 20)) for name in ("a", "b"))
     open_ = compare(a, b, *gate)
     assert open_.exit_code == 0
-    assert "itl_p99_ms > 5% is left open at 1 request at once: neither side has itl_p99_ms" in open_.stderr
+    assert "itl_p99_ms > 5% is left open at concurrency 1: neither side has itl_p99_ms" in open_.stderr
     assert compare(a, b, *gate, "--strict").exit_code == 1

@@ -53,8 +53,8 @@ class TestJUnit:
             "errors": "0",
         }
         ((failed, told),) = ((case, each) for case in suite.iter("testcase") for each in case.iter("failure"))
-        assert failed.get("name") == f"{RATE}, 20 requests at once"
-        assert "is broken at 20 requests at once" in str(told.get("message"))
+        assert failed.get("name") == f"{RATE}, concurrency 20"
+        assert "is broken at concurrency 20" in str(told.get("message"))
         assert float(str(failed.get("time"))) > 0
 
     def test_what_cannot_be_held_is_an_error(self, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ class TestJUnit:
         here = (sweeps[0], sweeps[0], "--fail-if", "output_tokens_per_s < 0%", "--format", "junit")
         lax, strict = compare(*here), compare(*here, "--strict")
         assert (lax.exit_code, strict.exit_code) == (0, 1)
-        assert "is left open at 20 requests at once" in lax.stderr
+        assert "is left open at concurrency 20" in lax.stderr
         for result, skipped, failures in ((lax, "2", "0"), (strict, "0", "2")):
             (suite,) = ElementTree.fromstring(result.stdout.encode())
             assert (suite.get("skipped"), suite.get("failures")) == (skipped, failures)
@@ -90,8 +90,8 @@ class TestJUnit:
 def test_json_has_intervals_and_gates(sweeps: tuple[Path, Path, Path]) -> None:
     (found,) = json.loads(compare(*sweeps[:2], "--fail-if", RATE, "--format", "json").stdout)
     assert [(gate["point"], gate["answer"]) for gate in found["gates"]] == [
-        ("4 requests at once", "holds"),
-        ("20 requests at once", "broken"),
+        ("concurrency 4", "holds"),
+        ("concurrency 20", "broken"),
     ]
     change = found["points"][1]["changes"][0]
     low, high = change["interval"]
@@ -101,7 +101,7 @@ def test_json_has_intervals_and_gates(sweeps: tuple[Path, Path, Path]) -> None:
 def test_markdown_says_first_what_is_broken(sweeps: tuple[Path, Path, Path]) -> None:
     lines = compare(*sweeps[:2], "--fail-if", RATE, "--format", "markdown").stdout.splitlines()
     assert "worse" in lines[0]
-    assert lines[2].startswith("- :x: output&#95;tokens&#95;per&#95;s &#60; -5% is broken at 20 requests at once")
+    assert lines[2].startswith("- :x: output&#95;tokens&#95;per&#95;s &#60; -5% is broken at concurrency 20")
 
 
 def test_several_are_judged_together_and_stand_side_by_side(sweeps: tuple[Path, Path, Path]) -> None:

@@ -50,18 +50,18 @@ def test_without_limits_it_says_nothing_of_goodput(tmp_path: Path) -> None:
 
 def test_a_sweep_says_up_to_which_load_they_are_kept(sweep: Path) -> None:
     text = said(sweep, "--goodput", "ttft:60")
-    assert re.search(r"most load with ttft:60 ms kept by 90 in 100 requests: 8 requests at once.*broken at 14", text)
-    assert "To know the most load that meets the limits more closely than between 8 and 14 requests at once" in text
+    assert re.search(r"most load with ttft:60 ms kept by 90 in 100 requests: 8 concurrent requests.*broken at 14", text)
+    assert "To know the most load that meets the limits more closely than between 8 and 14 concurrent requests" in text
 
 
 def test_how_many_have_to_keep_them_is_asked(sweep: Path) -> None:
     """At 14 ten of 14 have their first token in time: 71 %."""
     text = said(sweep, "--goodput", "ttft:60", "--goodput-percentile", "70")
-    assert "ttft:60 ms kept by 70 in 100 requests: 14 requests at once" in text
+    assert "ttft:60 ms kept by 70 in 100 requests: 14 concurrent requests" in text
 
 
 def test_limits_that_nothing_keeps(sweep: Path) -> None:
-    assert "Not even 1 requests at once have ttft:1 ms kept" in said(sweep, "--goodput", "ttft:1")
+    assert "Not even 1 concurrent requests have ttft:1 ms kept" in said(sweep, "--goodput", "ttft:1")
 
 
 def test_the_offer_is_a_command_that_keeps_what_is_measured(sweep: Path) -> None:

@@ -60,8 +60,8 @@ def test_a_sweep_says_where_it_breaks_even_and_earns_most(sweep: Path, tmp_path:
     """3.6 an hour at 1 a million are 1,000 tokens/s."""
     text = said(sweep, "--money", prices(tmp_path))
     assert "Money in EUR (made up)" in text
-    assert re.search(r"Break-even lies between (\d) and (\d) requests at once, on a straight line at", text)
-    assert "Profit is highest at 8 requests at once" in text or "Profit is highest at 14" in text
+    assert re.search(r"Break-even lies between (\d) and (\d) concurrent requests, on a straight line at", text)
+    assert "Profit is highest at 8 concurrent requests" in text or "Profit is highest at 14" in text
     assert re.search(r"requests in flight and [\d,.]+ users who ask every 40 s \(Little's law\)", text)
 
 
@@ -106,7 +106,7 @@ def test_a_run_tells_its_cost_and_the_energy_of_its_cards(tmp_path: Path) -> Non
 
 
 def test_the_energy_of_a_token_over_the_load_is_the_planted_one(tmp_path: Path) -> None:
-    """100 W and 10 W for each request at once; with 100 W of the host, at 0.36 per kWh."""
+    """100 W and 10 W for each concurrent request; with 100 W of the host, at 0.36 per kWh."""
     folder = write_sweep(tmp_path / "sweep", (1, 2, 4, 8))
     for level in (1, 2, 4, 8):
         tables = ran(level)
@@ -160,7 +160,7 @@ def test_a_second_card_is_held_against_the_first(tmp_path: Path) -> None:
     (folder / "sweep.json").write_text(json.dumps(document | {"points": points}))
     lists = 'currency = "EUR"\n[[fixed]]\nname = "card"\nper_hour = 2\nper_card = true\n'
     text = said(folder, "--money", prices(tmp_path, lists), "--html", tmp_path / "page.html")
-    assert "2 cards against 1: throughput x 1.00 at 1 requests at once" in text
+    assert "2 cards against 1: throughput x 1.00 at 1 concurrent requests" in text
     assert "2 cards against 1: at no level measured are its tokens cheaper (it costs 2.00 times as much)." in text
     assert "against as many small engines" in (tmp_path / "page.html").read_text()
 
@@ -181,7 +181,7 @@ name = "unknown"
 per_month = 2000
 """
     text = said(sweep, "--money", prices(tmp_path, options), "--goodput", "ttft:60")
-    assert re.search(r"mine 720 [\d,]+ [\d.]+ measured in .*: 8 requests at once keep ttft:60 ms", text)
+    assert re.search(r"mine 720 [\d,]+ [\d.]+ measured in .*: 8 concurrent requests keep ttft:60 ms", text)
     assert re.search(r"Up to [\d,]+ requests/min mine is the cheapest \(720 USD a month\)", text)
     assert "unknown pays if one of it sustains more than" in text
 

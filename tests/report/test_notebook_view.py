@@ -85,7 +85,7 @@ def test_each_shows_itself_in_one_line(tmp_path: Path) -> None:
     )
     assert repr(run.summary().ttft) == "<TTFT: p50 67.5 ms, p90 260.8 ms, p99 -, mean 104.2 ms; 20 values>"
     assert repr(swept.points[1]) == (
-        "<SweptPoint 20 requests at once: 2,130.5 output tokens/s, TTFT p50 67.5 ms, limited most by KV blocks>"
+        "<SweptPoint concurrency 20: 2,130.5 output tokens/s, TTFT p50 67.5 ms, limited most by KV blocks>"
     )
 
 
@@ -127,10 +127,10 @@ def test_a_point_shows_its_run_or_the_reason_for_having_none(tmp_path: Path) -> 
     folder = write_sweep(tmp_path, (1, 2))
     (folder / "points" / "p2" / "run.json").unlink()
     shown, lost = engine_probe.load_sweep(folder).points
-    assert "1 request at once" in shown._repr_html_()
+    assert "concurrency 1" in shown._repr_html_()
     assert "Limited by" in shown._repr_html_()
     assert "no recording" in lost._repr_html_()
-    assert repr(lost) == "<SweptPoint 2 requests at once: no recording>"
+    assert repr(lost) == "<SweptPoint concurrency 2: no recording>"
 
 
 def test_its_table_has_a_row_for_each_point_measured_or_not(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_one_table_holds_quality_speed_and_memory_against_the_first(sweep: Path)
     assert row.rstrip().endswith("960")  # 60 blocks of 16 tokens
     told = " ".join(done.output.split())
     assert f"quantization fp8 against quantization None: perplexity is worse, {cost:+.2f}%" in told
-    assert "1.25 times its highest output tokens/s (at 20 requests at once, without repeats); 0.50 times its" in told
+    assert "1.25 times its highest output tokens/s (at 20 concurrent requests, without repeats); 0.50 times its" in told
     assert "over 5,000 tokens in 50 windows of 101 without overlap; the text begins with BOS; the first" in told
     assert "7 tokens at the end are in no window" in told
 

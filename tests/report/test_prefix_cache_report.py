@@ -43,7 +43,7 @@ def said(*arguments: object) -> str:
 def test_a_cache_that_loses_what_waits_is_named(sweep: Path) -> None:
     """20 requests schedule 2,135 tokens, and would have found half of their 960 prompt tokens: 22 %."""
     text = said(sweep)
-    assert "The prefix cache found 50% of the prompt tokens at 4 requests at once, 25% at 14 and 0% at 20" in text
+    assert "The prefix cache found 50% of the prompt tokens at 4 concurrent requests, 25% at 14 and 0% at 20" in text
     assert "are 22% of all tokens scheduled at 20" in text
 
 

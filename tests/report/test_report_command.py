@@ -61,11 +61,11 @@ def test_a_run_says_what_limits_it(tmp_path: Path) -> None:
 def test_a_sweep_says_where_it_ends(sweep: Path) -> None:
     result = report(sweep)
     assert result.exit_code == 0
-    assert "Highest throughput: 2,395.2 output tokens/s at 10 requests at once." in said(result)
-    assert "Requests waited for KV blocks, or lost them, from 14 requests at once on, and at 10 none did." in said(
+    assert "Highest throughput: 2,395.2 output tokens/s at 10 concurrent requests." in said(result)
+    assert "Requests waited for KV blocks, or lost them, from 14 concurrent requests on, and at 10 none did." in said(
         result
     )
-    assert "The pool is full with 10 requests at once" in said(result)
+    assert "The pool is full with 10 concurrent requests" in said(result)
 
 
 def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_a_point_without_a_recording_is_named(tmp_path: Path) -> None:
     (folder / "points" / "p4" / "requests.arrow").write_bytes(b"torn")
     result = report(folder, "--html", tmp_path / "report.html")
     assert result.exit_code == 1
-    assert "2 requests at once was not measured: no recording" in said(result)
-    assert "4 requests at once was not measured:" in said(result)
+    assert "concurrency 2 was not measured: no recording" in said(result)
+    assert "concurrency 4 was not measured:" in said(result)
     assert "One level alone shows neither knee nor peak." in said(result)
     assert "Throughput and its regions" not in [
         chart["title"] for chart in drawn((tmp_path / "report.html").read_text())

@@ -39,7 +39,7 @@ def exported(sweep: Path, *words: str) -> Result:
 def test_a_table_of_points_and_a_folder_of_tables_for_each(sweep: Path, tmp_path: Path, kind: str) -> None:
     done = exported(sweep, "--to", kind, "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
-    assert done.stderr == "2 requests at once has no tables: no recording\n"
+    assert done.stderr == "concurrency 2 has no tables: no recording\n"
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"points.{kind}", "p1", "p4", "again"}
     read: Any = pyarrow.parquet.read_table if kind == "parquet" else pyarrow.csv.read_csv
     points = read(tmp_path / "out" / f"points.{kind}")
@@ -60,12 +60,12 @@ def test_a_name_from_the_file_moves_no_cursor(sweep: Path, tmp_path: Path) -> No
 def test_the_json_of_vllm_bench_for_each_point(sweep: Path, tmp_path: Path) -> None:
     done = exported(sweep, "--to", "vllm-bench-serve", "--out", str(tmp_path / "out"), "--goodput", "ttft:5")
     assert done.exit_code == 0, done.output
-    assert done.stderr == "2 requests at once is left out: no recording\n"
+    assert done.stderr == "concurrency 2 is left out: no recording\n"
     results = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out").iterdir()}
     assert {name: result["label"] for name, result in results.items()} == {
-        "p1": "1 request at once (1 of 2)",
-        "again": "1 request at once (2 of 2)",
-        "p4": "4 requests at once",
+        "p1": "concurrency 1 (1 of 2)",
+        "again": "concurrency 1 (2 of 2)",
+        "p4": "concurrency 4",
     }
     assert results["p4"]["completed"] == 4
     assert results["p4"]["median_ttft_ms"] == load_sweep(sweep).points[2].anatomy.summary.ttft.p50_ms  # type: ignore[union-attr]
@@ -108,5 +108,5 @@ def test_damaged_tables_of_one_point_take_no_other_along(sweep: Path, tmp_path: 
     (sweep / "points" / "p4" / "telemetry.arrow").write_bytes(b"torn")
     done = exported(sweep, "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
-    assert "4 requests at once has no tables: " in done.stderr
+    assert "concurrency 4 has no tables: " in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"points.parquet", "p1", "again"}

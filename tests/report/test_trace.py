@@ -164,17 +164,15 @@ def test_the_points_of_a_sweep_are_groups_on_one_axis_of_time(tmp_path: Path) ->
     (folder / "points" / "p4" / "run.json").unlink()
     done = CliRunner().invoke(command, [str(folder), "--out", str(tmp_path / "all.pftrace")])
     assert done.exit_code == 0, done.output
-    assert done.stderr == "4 requests at once is left out: no recording\n"
+    assert done.stderr == "concurrency 4 is left out: no recording\n"
     read = Read((tmp_path / "all.pftrace").read_bytes())
     alone = traced(load(folder / "points" / "p2"))
-    assert {name.partition("/")[0] for name in read.slices} == {"1 request at once", "2 requests at once"}
+    assert {name.partition("/")[0] for name in read.slices} == {"concurrency 1", "concurrency 2"}
     for track in ("engine: tiny/steps", "requests/r1"):
-        moved = [
-            (name, a - 7_000 * MS, b - 7_000 * MS, d) for name, a, b, d in read.slices[f"2 requests at once/{track}"]
-        ]
+        moved = [(name, a - 7_000 * MS, b - 7_000 * MS, d) for name, a, b, d in read.slices[f"concurrency 2/{track}"]]
         assert moved == alone.slices[track]
-    ended = max(end for _, _, end, _ in read.slices["2 requests at once/engine: tiny/steps"])
-    assert read.counters["2 requests at once/engine: tiny/running"][-1] == (ended, 0), "nothing runs after its end"
+    ended = max(end for _, _, end, _ in read.slices["concurrency 2/engine: tiny/steps"])
+    assert read.counters["concurrency 2/engine: tiny/running"][-1] == (ended, 0), "nothing runs after its end"
 
 
 def test_every_moment_is_moved_and_no_duration() -> None:

@@ -11,7 +11,7 @@ from engine_probe.sweep.result import PointResult
 
 
 def point(concurrency: int, also: str = "") -> Point:
-    return Point(EngineSection("tiny"), Workload(32, 64, concurrency), label=f"{also}{concurrency} at once")
+    return Point(EngineSection("tiny"), Workload(32, 64, concurrency), label=f"{also}concurrency {concurrency}")
 
 
 def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
@@ -23,13 +23,14 @@ def result(concurrency: int, rate: float, **changes: Any) -> PointResult:
         iterations=64,
         seconds=10.0,
         output_tokens=int(rate * 10),
-        scheduled_tokens=1000,
         recomputed_tokens=0,
+        recomputed_share=0.0,
         preemptions=0,
         mean_running=float(concurrency),
+        peak_running=concurrency,
         peak_waiting=0,
-        kv_waits=0,
         peak_kv_share=concurrency / 20,
         median_ttft_seconds=0.1,
+        limited_by={"model": 1.0},
     )
     return msgspec.structs.replace(plain, **changes)

@@ -85,10 +85,10 @@ def test_what_is_excluded_is_no_point_and_what_is_included_is(sweep: Any) -> Non
     rules = '[[exclude]]\n"workload.concurrency" = 2\n"engine.arguments.max_num_seqs" = [4]\n'
     more = '[[include]]\n"workload.concurrency" = 3\n"engine.arguments.max_num_seqs" = 8\n'
     assert labels(sweep(axes + rules + more)) == [
-        "1 at once, max_num_seqs 4",
-        "1 at once, max_num_seqs 8",
-        "2 at once, max_num_seqs 8",
-        "3 at once, max_num_seqs 8",
+        "concurrency 1, max_num_seqs 4",
+        "concurrency 1, max_num_seqs 8",
+        "concurrency 2, max_num_seqs 8",
+        "concurrency 3, max_num_seqs 8",
     ]
 
 
@@ -109,17 +109,17 @@ def test_points_of_one_engine_come_one_after_the_other(sweep: Any) -> None:
 
 def test_repeats_are_points_of_their_own(sweep: Any) -> None:
     found = points(sweep('[axes]\n"workload.concurrency" = [1, 2]\n', "repeats=2"))
-    assert [point.label for point in found][:2] == ["1 at once, 1 of 2", "1 at once, 2 of 2"]
+    assert [point.label for point in found][:2] == ["concurrency 1, 1 of 2", "concurrency 1, 2 of 2"]
     assert len({point.key for point in found}) == 4
 
 
 def test_a_setting_makes_an_axis_or_ends_one(sweep: Any) -> None:
     axes = '[axes]\n"workload.concurrency" = [1, 2]\n'
-    assert labels(sweep(axes, "workload.concurrency=3")) == ["3 at once"]
+    assert labels(sweep(axes, "workload.concurrency=3")) == ["concurrency 3"]
     assert labels(sweep("", "workload.input_len=[8, 16]")) == ["input_len 8", "input_len 16"]
     assert labels(sweep("", 'axes.workload.concurrency={"from": 1, "to": 4, "factor": 4}')) == [
-        "1 at once",
-        "4 at once",
+        "concurrency 1",
+        "concurrency 4",
     ]
 
 

@@ -45,8 +45,8 @@ def test_an_engine_that_dies_twice_the_same_way_is_not_started_a_third_time(
     engine(CRASH)
     found = reasons(asked(sweep, workload__concurrency=[1, 2, 4, 8, 16, 32, 64, 96]), tmp_path)
     assert starts(tmp_path) == 2
-    assert untried(found) == [f"{load} at once" for load in (4, 8, 16, 32, 64, 96)]
-    assert found["96 at once"] == (
+    assert untried(found) == [f"concurrency {load}" for load in (4, 8, 16, 32, 64, 96)]
+    assert found["concurrency 96"] == (
         "not tried: the engine died twice the same way (the engine's process ended with exit code 1: "
         f'"RuntimeError: no kernel for this processor"; see {tmp_path}/engine-2.log)'
     )
@@ -58,14 +58,14 @@ def test_two_repeats_of_one_point_do_not_condemn_another(sweep: SweepFile, engin
     engine(CRASH)
     found = reasons(asked(sweep, repeats=3, workload__concurrency=[1, 2, 4]), tmp_path)
     assert starts(tmp_path) == 3
-    tried = ["1 at once, 1 of 3", "1 at once, 2 of 3", "2 at once, 1 of 3"]
+    tried = ["concurrency 1, 1 of 3", "concurrency 1, 2 of 3", "concurrency 2, 1 of 3"]
     assert [label for label in found if label not in untried(found)] == tried
 
 
 def test_where_memory_ran_out_what_asks_for_less_is_still_tried(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine(OUT_OF_MEMORY)
     found = reasons(asked(sweep, workload__concurrency=[16, 32, 64, 8]), tmp_path)
-    assert untried(found) == ["64 at once"]
+    assert untried(found) == ["concurrency 64"]
 
 
 def test_a_resume_begins_with_what_was_not_tried(sweep: SweepFile, engine, tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_resume_begins_with_what_was_not_tried(sweep: SweepFile, engine, tmp_p
     grid = asked(sweep, workload__concurrency=[1, 2, 4, 8])
     first = reasons(grid, tmp_path)
     again = reasons(grid, tmp_path)
-    assert untried(first) == ["4 at once", "8 at once"]
-    assert untried(again) == ["1 at once", "2 at once"]
+    assert untried(first) == ["concurrency 4", "concurrency 8"]
+    assert untried(again) == ["concurrency 1", "concurrency 2"]
 
 
 @pytest.mark.parametrize(

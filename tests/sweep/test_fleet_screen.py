@@ -16,8 +16,8 @@ from engine_probe.sweep.messages import Began, Said
 from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.result import Unmeasured
 
-TODO = [Point(EngineSection("tiny"), Workload(32, 64, level), label=f"{level} at once") for level in (1, 2, 4)]
-LOST = Moved(0, "1 at once", "node-a", "no answer any longer")
+TODO = [Point(EngineSection("tiny"), Workload(32, 64, level), label=f"concurrency {level}") for level in (1, 2, 4)]
+LOST = Moved(0, "concurrency 1", "node-a", "no answer any longer")
 STORY: list[Any] = [
     Lane(0, Said("waiting for a machine with 2 GPUs")),
     Lane(0, Placed("node-a", ("0", "1"))),
@@ -43,11 +43,11 @@ def test_a_terminal_has_a_line_for_every_running_engine() -> None:
         screen.show(event)
     console.print(screen.picture())
     told, summary, engine, rest = [line.rstrip() for line in console.file.getvalue().splitlines()]
-    assert told == "  ↻ node-a: no answer any longer; 1 at once is measured again on another machine"
+    assert told == "  ↻ node-a: no answer any longer; concurrency 1 is measured again on another machine"
     assert summary == "0 of 3 points, 1 engine running"
     assert engine.startswith("  node-b GPU 3 ")
     assert engine.endswith(
-        "2 at once · 25.0 tokens/s · 2 running · 1 waiting · KV 50%"
+        "concurrency 2 · 25.0 tokens/s · 2 running · 1 waiting · KV 50%"
     )  # what does not fit is left out
     assert rest == "  1 waiting for another machine"
 
@@ -57,7 +57,10 @@ def test_a_point_that_was_skipped_has_not_failed() -> None:
     screen = FleetTerminal(TODO, console=console)
     screen.show(Lane(0, Unmeasured(TODO[2].key, TODO[2], "skipped", "saturated at 2", exit_code=0)))
     screen.show(Lane(0, row(1)))
-    assert console.file.getvalue().splitlines() == ["  · 4 at once: saturated at 2", "  ✗ 2 at once: no figures"]
+    assert console.file.getvalue().splitlines() == [
+        "  · concurrency 4: saturated at 2",
+        "  ✗ concurrency 2: no figures",
+    ]
 
 
 def test_elsewhere_every_line_names_its_place(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,9 +72,9 @@ def test_elsewhere_every_line_names_its_place(capsys: pytest.CaptureFixture[str]
         "[node-a GPU 0,1] starting vLLM on tiny",
         "[node-a GPU 0,1] importing vLLM 9 s",
         "waiting for a machine with 1 GPU",
-        "[node-b GPU 3] point 2 of 3: 2 at once",
-        "node-a: no answer any longer; 1 at once is measured again on another machine",
-        "[node-b GPU 3] 2 at once: no figures",
+        "[node-b GPU 3] point 2 of 3: concurrency 2",
+        "node-a: no answer any longer; concurrency 1 is measured again on another machine",
+        "[node-b GPU 3] concurrency 2: no figures",
         "1 of 3 points, 1 engine running, about 0 s left",
     ]
 

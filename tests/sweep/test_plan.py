@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 def test_the_grid_becomes_points(file: Path) -> None:
     sweep = read_sweep(str(file))
     assert [point.workload for point in points(sweep)] == [Workload(32, 48, 1), Workload(32, 48, 4)]
-    assert [point.label for point in points(sweep)] == ["1 at once", "4 at once"]
+    assert [point.label for point in points(sweep)] == ["concurrency 1", "concurrency 4"]
 
 
 def test_a_points_key_follows_its_content(file: Path) -> None:

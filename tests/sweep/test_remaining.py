@@ -9,6 +9,7 @@ from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.remaining import Remaining, about
 from engine_probe.sweep.result import PointResult, Unmeasured
 from engine_probe.workload.stop import Stop
+from tests.support.point_results import result
 
 
 def point(at_once: int, repeat: int = 0, model: str = "tiny", requests: int | None = None) -> Point:
@@ -16,7 +17,8 @@ def point(at_once: int, repeat: int = 0, model: str = "tiny", requests: int | No
 
 
 def measured(one: Point, seconds: float) -> PointResult:
-    return PointResult(one.key, one, "complete", 9, seconds, tokens(one), 132, 0, 0, 1.0, 0, 0, 0.1, 0.1)
+    rate = tokens(one) / seconds
+    return result(one.workload.at_once, rate, id=one.key, point=one, seconds=seconds, output_tokens=tokens(one))
 
 
 def tokens(one: Point) -> int:
@@ -55,7 +57,7 @@ def test_a_repeat_takes_as_long_as_the_first_time() -> None:
 
 def test_another_load_goes_at_the_rate_of_the_nearest_one() -> None:
     todo = [point(1), point(8), point(16)]
-    # 8 at once: 800 tokens in 4 s; 16 at once are 1600 tokens.
+    # concurrency 8: 800 tokens in 4 s; concurrency 16 are 1600 tokens.
     assert heard(todo, [(todo[0], 40.0), (todo[1], 4.0)]).seconds(99) == 8
 
 

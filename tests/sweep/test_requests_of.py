@@ -90,5 +90,5 @@ def test_a_number_of_answers_that_never_come_is_refused_however_many_turns_there
 
 def test_conversations_that_go_on_are_no_burst() -> None:
     check_stop(point(Workload(None, 10, 4, prompts=Conversations(30, 8)), steady=Steady()))
-    with pytest.raises(InputError, match="4 requests at once are a burst"):
+    with pytest.raises(InputError, match="4 concurrent requests are a burst"):
         check_stop(point(Workload(None, 10, 4, prompts=Conversations(1, 8)), steady=Steady()))

@@ -1,130 +1,93 @@
-"""What a sweep says is counted in its recordings; what they do not show is not said."""
+"""A row of a sweep holds the figures of its recording as a report computes them, or the reason why there are none."""
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pytest
-from rich.console import Console
+from click.testing import CliRunner
 
-from engine_probe.commands.sweep import exit_code
-from engine_probe.sweep.result import PointResult, Row, Unmeasured, interpretation
-from engine_probe.sweep.result_table import show_results
+from engine_probe.analysis.anatomy import anatomy
+from engine_probe.commands import report
+from engine_probe.commands.places import open_results
+from engine_probe.commands.sweep import exit_code, show
+from engine_probe.run import load
+from engine_probe.sweep.result import PointResult, Row, Unmeasured, measure
 from engine_probe.sweep.screen import result_line
 from tests.support.point_results import point, result
+from tests.support.recordings import facts, ran, write_run, write_sweep
 
 SPARE = result(4, 80)
 FULL = result(16, 200)
-SHARED = result(18, 190, kv_waits=3, preemptions=1, recomputed_tokens=50)
-OVERLOAD = result(64, 150, kv_waits=30, preemptions=20, recomputed_tokens=240)
-
 CUT = Unmeasured("point-8", point(8), "incomplete", "the probe stepped aside")
 
 
-class TestKvPressure:
-    @pytest.mark.parametrize(
-        ("point", "pressure"), [(SPARE, "free"), (FULL, "free"), (SHARED, "waits"), (OVERLOAD, "recomputes")]
-    )
-    def test_follows_from_counts(self, point: PointResult, pressure: str) -> None:
-        assert point.kv_pressure == pressure
-
-    def test_a_tenth_computed_twice_recomputes(self) -> None:
-        assert msgspec.structs.replace(SHARED, recomputed_tokens=99).kv_pressure == "waits"
-        assert msgspec.structs.replace(SHARED, recomputed_tokens=100).kv_pressure == "recomputes"
-
-
-class TestTheSentence:
-    def test_it_tells_limit_cost_and_best(self) -> None:
-        assert interpretation([SPARE, FULL, SHARED, OVERLOAD]) == (
-            "The KV pool limits from 18 requests at once; preemption begins at 18, and at 64 requests 24% of the "
-            "tokens were computed a second time; throughput is highest at 16 (200.0 tokens/s) and 25% lower at 64."
-        )
-
-    def test_the_order_of_the_points_does_not_matter(self) -> None:
-        whole = [SPARE, FULL, SHARED, OVERLOAD]
-        assert interpretation(whole[::-1]) == interpretation(whole)
-
-    def test_without_pressure_it_says_how_far_the_pool_is_from_it(self) -> None:
-        assert interpretation([SPARE, result(8, 120)]) == (
-            "No request waited for KV blocks, of which at most 40% were in use; throughput is highest at 8 "
-            "(120.0 tokens/s), the most that was tried."
-        )
-
-    def test_one_point_says_nothing_of_a_best(self) -> None:
-        assert "highest" not in interpretation([SPARE])
-
-    def test_each_curve_has_one_of_its_own(self) -> None:
-        curves = [
-            result(level, rate, point=point(level, f"max_num_seqs {most}, "))
-            for most, level, rate in [(4, 1, 10), (4, 4, 30), (64, 1, 10), (64, 4, 40)]
-        ]
-        one, other = interpretation(curves).splitlines()
-        assert one.startswith("max_num_seqs 4: No request waited")
-        assert "highest at 4 (30.0 tokens/s)" in one
-        assert other.startswith("max_num_seqs 64: ")
-        assert "highest at 4 (40.0 tokens/s)" in other
-
-    def test_without_points_there_is_none(self) -> None:
-        assert interpretation([]) == ""
+def test_a_row_is_the_summary_and_the_limits_of_its_run(tmp_path: Path) -> None:
+    run = load(write_run(tmp_path / "point", ran(20)))
+    found, row = anatomy(run), measure(run, point(20))
+    summary = found.summary
+    assert isinstance(row, PointResult)
+    for name in (
+        "iterations",
+        "seconds",
+        "output_tokens",
+        "output_tokens_per_s",
+        "recomputed_share",
+        "preemptions",
+        "mean_running",
+        "peak_running",
+        "peak_waiting",
+        "peak_kv_share",
+    ):
+        assert getattr(row, name) == getattr(summary, name), name
+    assert row.preemptions > 0
+    assert row.recomputed_tokens == found.tax.recomputed_tokens > 0
+    assert row.median_ttft_seconds == summary.ttft.percentiles_ns[50] / 1e9
+    assert row.limited_by == found.limits.shares
+    assert row.limited_by["KV blocks"] > 0
 
 
-def test_the_table_fits_a_terminal_of_80_columns_and_names_what_is_incomplete() -> None:
-    console = Console(width=80, record=True, file=io.StringIO())
-    show_results([SPARE, OVERLOAD, CUT], console)
-    lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= 80
-    rows = {line.split()[0]: line.split()[-1] for line in lines if line[:5].strip().isdigit()}
-    assert result_line(CUT) == "8 at once: the probe stepped aside"
-    assert rows == {"4": "free", "64": "24%", "8": "incomplete"}
-    assert "region" not in "".join(lines).lower()  # two levels show none
+def test_deferred_requests_wait_in_a_row_as_in_a_report(tmp_path: Path) -> None:
+    tables = ran(4)
+    steps = tables["iterations"]
+    deferred = pa.array([3] + [0] * (steps.num_rows - 1), steps.schema.field("deferred_requests").type)
+    at = steps.schema.get_field_index("deferred_requests")
+    tables["iterations"] = steps.set_column(at, steps.schema.field(at), deferred)
+    run = load(write_run(tmp_path / "point", tables))
+    row = measure(run, point(4))
+    assert isinstance(row, PointResult)
+    assert row.peak_waiting == run.summary().peak_waiting == 3
 
 
-def test_a_narrow_terminal_shows_fewer_columns_and_every_figure_in_full() -> None:
-    console = Console(width=60, record=True, file=io.StringIO())
-    show_results([result(4, 1481.2), result(16, 4741.0), result(64, 4800.5)], console)
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= 60
-    assert "…" not in text
-    assert all(figure in text for figure in ("1481.2", "4741.0", "4800.5", "pressure"))
-    assert "empted" not in text
+def test_requests_that_waited_while_blocks_were_free_did_not_wait_for_kv(tmp_path: Path) -> None:
+    """Which limit it was cannot be told, and the row says so."""
+    tables = ran(20)  # as made with 60 blocks
+    row = measure(load(write_run(tmp_path / "point", tables, facts(blocks=600))), point(20))
+    assert isinstance(row, PointResult)
+    assert row.limited_by["untold"] > 0
 
 
-def test_a_first_token_after_milliseconds_is_not_rounded_to_none() -> None:
-    console = Console(width=80, record=True, file=io.StringIO())
-    show_results([result(4, 80, median_ttft_seconds=0.00318), result(8, 160, median_ttft_seconds=1.5)], console)
-    text = console.export_text()
-    assert "3.18 ms" in text
-    assert "1.50 s" in text
+def test_a_recording_without_a_step_has_no_figures(tmp_path: Path) -> None:
+    tables = {name: table.slice(0, 0) for name, table in ran(1).items()}
+    row = measure(load(write_run(tmp_path / "point", tables)), point(1))
+    assert isinstance(row, Unmeasured)
+    assert result_line(row) == "concurrency 1: it ended before the engine's first step"
 
 
-def test_enough_levels_show_their_region_and_how_sure_it_is() -> None:
-    """10 tokens/s per request up to 8, level up to 16, then at once a quarter less."""
-    rates = {1: 10, 2: 20, 4: 40, 8: 80, 12: 100, 16: 120, 24: 90, 32: 90}
-    points = [result(n, rate, kv_waits=n > 16, recomputed_tokens=200 * (n > 16)) for n, rate in rates.items()]
-    console = Console(width=80, record=True, file=io.StringIO())
-    show_results(points, console)
-    lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= 80
-    cells = {line.split()[0]: line.split()[-2:] for line in lines if line[:5].strip().isdigit()}
-    assert cells == {str(n): ["A" if n <= 8 else "B" if n <= 16 else "C", "99%"] for n in rates}
-    said = " ".join(" ".join(lines).split())
-    assert "Growth ends at 16 requests at once (saturation point), and throughput falls behind it" in said
-
-
-def test_repeats_of_a_level_are_one_row_and_how_far_apart_they_lie() -> None:
-    """100 and 120 tokens/s lie 12.9 % off their mean: with two of them half the interval is 116 % (Student's t)."""
-    repeats = [result(4, 80), result(4, 96), result(64, 100), result(64, 120, kv_waits=3)]
-    failed = msgspec.structs.replace(CUT, point=point(64))
-    console = Console(width=80, record=True, file=io.StringIO())
-    show_results([*repeats, failed], console)
-    lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= 80
-    rows = [line.split() for line in lines if line[:5].strip().isdigit()]
-    assert [(row[0], row[1]) for row in rows] == [("4", "88.0"), ("64", "110.0"), ("64", "-")]
-    assert (rows[0][-1], rows[1][-2:], rows[2][-1]) == ("free", ["waits", "0%"], "incomplete")
-    assert "± 39%" in lines[1]  # two levels agree on it: t of 2 degrees of freedom x 12.9 % / sqrt(2)
-    assert "Each row is the mean of its repeats" in " ".join(lines)
+def test_the_end_of_a_sweep_prints_what_report_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = write_sweep(tmp_path / "sweep", (1, 4, 10, 14, 20))
+    results = open_results(str(sweep), str(sweep))
+    try:
+        show([], results)
+    finally:
+        results.close()
+    shown = capsys.readouterr().out.strip()
+    told = CliRunner().invoke(report.command, [str(sweep)]).stdout.strip()
+    assert told
+    assert shown.startswith(told)
+    assert shown.splitlines()[-1].startswith("Every iteration is recorded below ")
 
 
 @pytest.mark.parametrize(

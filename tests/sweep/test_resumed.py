@@ -71,9 +71,12 @@ def done(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (change(GRID, axes={LOAD: [1]}), "3 finished points that this sweep does not ask (2 at once; 4 at once; 8 at"),
-        (change(GRID, axes={LOAD: [1, 2, 4]}), "1 finished point that this sweep does not ask (8 at once)"),
-        (change(GRID, workload=Workload(8, 9)), "(1 at once; 2 at once; 4 at once and 1 more)"),
+        (
+            change(GRID, axes={LOAD: [1]}),
+            "3 finished points that this sweep does not ask (concurrency 2; concurrency 4; conc",
+        ),
+        (change(GRID, axes={LOAD: [1, 2, 4]}), "1 finished point that this sweep does not ask (concurrency 8)"),
+        (change(GRID, workload=Workload(8, 9)), "(concurrency 1; concurrency 2; concurrency 4 and 1 more)"),
         (change(GRID, axes={}, adaptive=SEARCH, engine=EngineSection("tiny", {"max_num_seqs": 2})), "4 finished"),
         (change(GRID, axes={}, adaptive=SEARCH, workload=Workload(8, 9)), "4 finished points"),
         (change(GRID, axes={}, adaptive=Adaptive("workload.num_prompts", 1, 8)), "4 finished points"),

@@ -96,7 +96,7 @@ def test_each_curve_ends_for_itself_and_all_repeats_of_a_level_are_measured(swee
     todo = points(sweep(AXES + '"workload.output_len" = [8, 16]\n', "repeats=2"))
     rows = measured(todo, RATES)
     skipped = [rows[number].point.label for number in rows if rows[number].status == "skipped"]
-    assert skipped == [f"32 at once, output_len {length}, {repeat} of 2" for length in (8, 16) for repeat in (1, 2)]
+    assert skipped == [f"concurrency 32, output_len {length}, {repeat} of 2" for length in (8, 16) for repeat in (1, 2)]
 
 
 def test_one_that_goes_on_skips_the_same(sweep: Any) -> None:
@@ -134,7 +134,7 @@ def test_where_it_is_steady_that_part_decides() -> None:
         ("[stop]\nsecond = 2\n", "stop.second is not known: did you mean seconds?"),
         ("[stop]\nseconds = 0\n", "stop.seconds is 0, expected float > 0.0"),
         ("[stop]\nrequests = 5\n", "stop.requests is 5, and there are no more than 1: set workload.num_prompts higher"),
-        ("[stop.steady]\nwithin = 0.05\n", "stop.steady: 1 requests at once are a burst"),
+        ("[stop.steady]\nwithin = 0.05\n", "stop.steady: 1 concurrent requests are a burst"),
         ("[stop.steady]\nafter_second = 5\n", "after_second is not known: did you mean after_seconds?"),
         ("[warm_up]\nsecs = 5\n", "warm_up.secs is not known: did you mean seconds?"),
         ("[warm_up]\nseconds = 5\nnone = true\n", "none = true contradicts requests and seconds"),

@@ -16,7 +16,7 @@ from engine_probe.sweep.result import Row, Unmeasured
 from engine_probe.sweep.seek import Seeker
 from tests.support.point_results import result
 
-BASE = Point(EngineSection("tiny"), Workload(32, 64), label="max_num_seqs 8, 1 at once")
+BASE = Point(EngineSection("tiny"), Workload(32, 64), curve={"max_num_seqs": 8})
 SEARCH = Adaptive("workload.concurrency", 1, 64, resolution=0.2)
 
 
@@ -38,7 +38,7 @@ def test_it_ends_at_the_knee_and_names_its_points(tmp_path: Path) -> None:
         rows[number] = result(point.workload.at_once, rate(point.workload.at_once), point=point)
     assert seeker.found.best == 12
     assert seeker.name == "max_num_seqs 8"
-    assert [point.label for point in todo][:3] == [f"max_num_seqs 8, {level} at once" for level in (1, 2, 4)]
+    assert [point.label for point in todo][:3] == [f"max_num_seqs 8, concurrency {level}" for level in (1, 2, 4)]
     assert len(todo) <= 12
 
 
@@ -49,7 +49,7 @@ def test_a_point_that_fails_ends_the_search_with_its_reason(tmp_path: Path) -> N
         rows[number] = result(point.workload.at_once, 10.0 * point.workload.at_once) if number < 2 else failed
     assert len(todo) == 3
     assert seeker.found.best is None
-    assert seeker.problem == "max_num_seqs 8, 4 at once: out of memory"
+    assert seeker.problem == "max_num_seqs 8, concurrency 4: out of memory"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_it_runs_as_it_is_and_its_points_are_shown(tmp_path: Path) -> None:
     assert [point.workload.concurrency for point in points(read_sweep(str(path)))] == [1, 4, 16]
     shown = CliRunner().invoke(command, [str(path), "--dry-run"])
     assert shown.exit_code == 0
-    assert "16 at once" in shown.stdout
+    assert "concurrency 16" in shown.stdout
 
 
 def test_the_model_is_the_one_asked_for(tmp_path: Path) -> None:

@@ -66,10 +66,8 @@ def test_it_ends_well_and_keeps_vllms_noise_in_a_file(done: subprocess.Completed
 def test_progress_goes_to_the_error_stream_and_the_result_to_the_other(
     done: subprocess.CompletedProcess[str],
 ) -> None:
-    assert re.search(r"^point 2 of 3(, about \d+ s left)?: 8 at once$", done.stderr, re.MULTILINE)
-    assert "The KV pool limits from 16 requests at once; preemption begins at 16" in done.stdout
-    pressures = [line.split()[8] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
-    assert pressures == ["free", "free", "recomputes"]
+    assert re.search(r"^point 2 of 3(, about \d+ s left)?: concurrency 8$", done.stderr, re.MULTILINE)
+    assert "Requests waited for KV blocks, or lost them, from 16 concurrent requests on" in done.stdout
 
 
 def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str], folder: Path) -> None:
@@ -161,7 +159,7 @@ def test_tensor_parallel_one_against_two(folder: Path) -> None:
     rows = json.loads((folder / "parallel/sweep.json").read_text())["points"]
     ranks = [len(load(folder / "parallel/points" / row["id"]).facts["workers"]["ranks"]) for row in rows]
     assert ranks == [1, 1, 1, 2, 2, 2]
-    assert "tensor_parallel_size 2: " in done.stdout
+    assert "tensor_parallel_size 2" in done.stdout
 
 
 STOPPING = """
@@ -189,7 +187,7 @@ def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder
     first, second, last = result["points"]
     assert last["status"] == "skipped"
     assert last["reason"] == "skipped: saturated at concurrency 8 (stop.saturated)"
-    assert "10 at once: skipped: saturated at concurrency 8" in done.stderr
+    assert "concurrency 10: skipped: saturated at concurrency 8" in done.stderr
     for row in (first, second):
         run = load(folder / "stopping/points" / row["id"])
         outcome = run.facts["outcome"]

@@ -1,4 +1,4 @@
-"""For who decides how much an engine is asked at once, and how large its pool is."""
+"""Advice for whoever chooses the concurrency and the size of the KV pool."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from engine_probe.analysis.advice.case import CLEAR, SURE, Case, Told, mib
 from engine_probe.analysis.saturation import Level
+from engine_probe.workload.load import CONCURRENCY
 
 ROLE = "architect"
 
 OTHER_LOAD = 1.5  # the ratio of two saturation points that asks for pools of their own
 NEARLY_FULL = 0.75  # of the pool: less says nothing of the room that is needed
 FINE = 0.15  # relative: repeats that scatter more cannot show that nothing is gained
-AT_ONCE = "requests at once"
 
 
 def hold_there(case: Case) -> Told:
     """Admission held where throughput is highest, where the last level is surely lower, or no higher and slower."""
     found = case.found
-    if found.best is None or case.unit != AT_ONCE or case.cache_loss:
+    if found.best is None or case.unit != CONCURRENCY or case.cache_loss:
         return  # which batch runs does not matter where it is the histories of the others that are lost
     best, last = found.best, found.levels[-1]
     if falls(case, last):
@@ -33,7 +33,7 @@ def hold_there(case: Case) -> Told:
     least, how = level_from(case)
     if least is not None and (waits := longer(case, least, last)):
         yield (
-            f"Beyond {least.load:g} at once more requests bring no throughput{how}, only waiting: at {last.load:g} "
+            f"Beyond concurrency {least.load:g} more requests bring no throughput{how}, only waiting: at {last.load:g} "
             f"{waits}.",
             (case.row(least.load), case.row(last.load)),
         )
@@ -69,7 +69,7 @@ def longer(case: Case, here: Level, there: Level) -> str:
 
 
 def room_for_histories(case: Case) -> Told:
-    """A full pool forgets the prefixes of who waits: fewer at once, or more room."""
+    """A full pool evicts the prefixes of waiting conversations: lower the concurrency, or enlarge the pool."""
     loss, pool = case.cache_loss, case.pool
     if loss is None:
         return
@@ -77,7 +77,7 @@ def room_for_histories(case: Case) -> Told:
     lower = ""
     if best and best.load == loss.kept.load and falls(case, last):
         lower = f", and throughput is {1 - last.output_tokens_per_s / best.output_tokens_per_s:.0%} lower"
-    if (holds := case.holds) and case.unit == AT_ONCE:
+    if (holds := case.holds) and case.unit == CONCURRENCY:
         blocks = loss.last.load * pool.blocks / holds
         size = (
             f" All {loss.last.load:g} would fit into {blocks:,.0f} blocks ({mib(blocks * pool.block_bytes)}), derived "
@@ -94,12 +94,12 @@ def room_for_histories(case: Case) -> Told:
 def room_for_all(case: Case) -> Told:
     """What the most that was tried would take, where nothing but the pool kept it waiting."""
     kv, pool, holds = case.found.kv, case.pool, case.holds
-    if holds is None or kv.after is None or kv.reached is None or case.unit != AT_ONCE or case.cache_loss:
+    if holds is None or kv.after is None or kv.reached is None or case.unit != CONCURRENCY or case.cache_loss:
         return
     most = case.found.levels[-1].load
     blocks = most * pool.blocks / holds
     yield (
-        f"For {most:g} at once without waiting the KV pool needs {blocks:,.0f} blocks "
+        f"For concurrency {most:g} without waiting the KV pool needs {blocks:,.0f} blocks "
         f"({mib(blocks * pool.block_bytes)}), derived from "
         f"{pool.blocks / holds:,.3g} for each request at {kv.after:g}; it has {pool.blocks:,}.",
         (case.row(kv.after), case.row(kv.reached)),

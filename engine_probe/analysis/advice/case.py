@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from engine_probe.analysis.curve_settings import curve_name
 from engine_probe.analysis.points import PointFigures, cache_of
 from engine_probe.analysis.prefix_cache import CacheLoss, cache_loss
 from engine_probe.analysis.saturation import Saturation
@@ -60,13 +61,17 @@ class Pool:
 class Case:
     """One curve, and what its engine is."""
 
-    label: str
+    settings: Mapping[str, Any]  # that set it apart from the sweep's other curves
     unit: str
     found: Saturation
     figures: Sequence[PointFigures]
     model: str
     pool: Pool
     ranks: int
+
+    @property
+    def label(self) -> str:
+        return curve_name(self.settings)
 
     def at(self, load: float) -> list[PointFigures]:
         return [each for each in self.figures if each.load == load]

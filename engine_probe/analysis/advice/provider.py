@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from engine_probe.analysis.advice.case import Case, Told
 from engine_probe.engine.parallelism import SIZES
@@ -56,8 +57,8 @@ def second_card(cases: Sequence[Case]) -> Told:
             )
 
 
-def without_ranks(case: Case) -> list[str]:
-    return [word for word in case.label.split(", ") if word.partition(" ")[0] not in SIZES]
+def without_ranks(case: Case) -> dict[str, Any]:
+    return {name: value for name, value in case.settings.items() if name not in SIZES}
 
 
 def gain(one: Case, more: Case, load: float) -> float | None:

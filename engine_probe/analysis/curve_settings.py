@@ -1,0 +1,52 @@
+"""What sets the curves of a sweep apart: the settings, but the load, in which its points differ.
+
+A sweep writes them with each point (`curve` in sweep.json). For a sweep file that was written before, they are derived
+from all its points when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine_probe.workload.load import CONCURRENCY, RATE, USERS
+
+Settings = Mapping[str, Any]
+
+NEVER = {"repeat", "label", "seed", "curve"}
+LOAD_KEYS = {CONCURRENCY: "concurrency", USERS: "users", RATE: "request_rate"}
+UNIT = "load in"
+
+
+def curve_settings(points: Sequence[Settings], loads: Sequence[tuple[float, str]]) -> list[dict[str, Any]]:
+    """Return for each point the settings of its curve; empty dictionaries where the sweep has one curve.
+
+    The number of requests mostly follows from the load; then it is no setting of its own.
+    """
+    settings = [flat(point) | {UNIT: unit} for point, (_, unit) in zip(points, loads, strict=True)]
+    ignored = NEVER | {LOAD_KEYS[unit] for _, unit in loads if unit in LOAD_KEYS}
+    pairs = {(load, each.get("num_prompts")) for each, load in zip(settings, loads, strict=True)}
+    if len(pairs) == len(set(loads)):
+        ignored.add("num_prompts")
+    varied = [name for name in differing(settings) if name not in ignored]
+    return [{name: each.get(name) for name in varied} for each in settings]
+
+
+def curve_name(settings: Settings) -> str:
+    """Name a curve by its settings; empty where the sweep has one curve."""
+    return ", ".join(f"{name} {'-' if value is None else value}" for name, value in settings.items())
+
+
+def differing(settings: Sequence[Settings]) -> list[str]:
+    """Return the names whose values differ, in the order in which they first appear."""
+    names = dict.fromkeys(name for each in settings for name in each)
+    return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """Return settings by their last name: `workload.input_len` is `input_len`."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= flat(value) if isinstance(value, dict) and name != "curve" else {name: value}
+    return found
