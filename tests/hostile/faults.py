@@ -50,7 +50,13 @@ NOT_ATTACKED = {
     ),
     "it takes the hooks off, and nothing stands behind it": ("hook.patches.Patches.undo",),
 }
-NOT_REACHABLE = "Properties, class methods, static methods and functions within functions are not replaced either."
+NOT_REACHABLE = "Functions within functions are not replaced either; what they call is."
+WRAPPERS = {
+    FunctionType: lambda function: function,
+    staticmethod: staticmethod,
+    classmethod: classmethod,
+    property: property,
+}
 LATER = 12  # a later call is at most this one
 LIMIT_SECONDS, PATIENCE_SECONDS = 30.0, 5.0
 
@@ -92,7 +98,7 @@ def functions_of(module: Any) -> Iterator[Place]:
             continue
         if inspect.isclass(value):
             for method, function in sorted(vars(value).items()):
-                if isinstance(function, FunctionType):
+                if type(function) in WRAPPERS:
                     yield Place(value, method, f"{short}.{name}.{method}")
         elif isinstance(value, FunctionType):
             yield Place(module, name, f"{short}.{name}")
@@ -100,7 +106,8 @@ def functions_of(module: Any) -> Iterator[Place]:
 
 def plant(place: Place, call: int) -> Callable[[], int]:
     """Let the function fail at this call, wherever it was imported to; what it gives disarms and counts the calls."""
-    original = vars(place.owner)[place.name]
+    found = vars(place.owner)[place.name]
+    original = getattr(found, "fget", None) or getattr(found, "__func__", found)
     calls, armed = 0, True
 
     def failing(*args: Any, **kwargs: Any) -> Any:
@@ -115,7 +122,7 @@ def plant(place: Place, call: int) -> Callable[[], int]:
         armed = False
         return calls
 
-    setattr(place.owner, place.name, failing)
+    setattr(place.owner, place.name, WRAPPERS[type(found)](failing))
     for module in [module for name, module in sys.modules.items() if name.startswith("engine_probe")]:
         for name, value in list(vars(module).items()):
             if value is original:
