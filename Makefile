@@ -46,7 +46,7 @@ test-hostile: $(READY) ## mutated files of every kind through every command that
 test-hostile-faults: $(READY) ## every function of the probe fails at its first and at a later call (ARGS="--sample 40 --first-only")
 	@$(BIN)/python -m tests.hostile.faults $(ARGS)
 
-test-hostile-processes: $(READY) ## kills, starved hosts and a long run (ARGS="--full --write docs/results/hostile.md")
+test-hostile-processes: $(READY) ## kills, starved hosts and a long run (ARGS="kills hosts long --write docs/results/hostile.md")
 	@$(BIN)/python -m tests.hostile.processes $(ARGS)
 
 test-readme: $(READY) ## every command and snippet of the README as printed, beside a planted load

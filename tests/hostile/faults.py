@@ -40,7 +40,10 @@ NOT_ATTACKED = {
         *(_WORKER + name for name in ("_execute", "_sample", "_guarded")),
     ),
     "the user calls these, or makes them by making a Probe, before anything is attached": (
-        *(f"probe.Probe.{name}" for name in ("__init__", "__enter__", "__exit__")),
+        *(
+            f"probe.Probe.{name}"
+            for name in ("__init__", "__enter__", "__exit__", "detach", "failure", "folder", "run")
+        ),
         *("record.recorder.Recorder.__init__", "telemetry.sampler.Sampler.__init__"),
         "telemetry.sampler.checked_period",
     ),
@@ -83,7 +86,7 @@ def places() -> list[Place]:
     names = list(MODULES)
     for room in ROOMS:
         package = importlib.import_module(room)
-        names += [f"{room}.{found.name}" for found in pkgutil.iter_modules(package.__path__)]
+        names += [found.name for found in pkgutil.walk_packages(package.__path__, f"{room}.")]
     found = [place for name in sorted(names) for place in functions_of(importlib.import_module(name))]
     left_out = {label for labels in NOT_ATTACKED.values() for label in labels}
     if unknown := left_out - {place.label for place in found}:
