@@ -30,8 +30,8 @@ from engine_probe.errors import (
 if TYPE_CHECKING:
     from engine_probe.engine.embedded import embedded_model
     from engine_probe.probe import Probe
+    from engine_probe.recordings.run import Run, load
     from engine_probe.report.swept import Swept, load_sweep
-    from engine_probe.run import Run, load
 
     __version__: str
 
@@ -52,10 +52,10 @@ __all__ = [
 
 _HOMES = {
     "Probe": "engine_probe.probe",
-    "Run": "engine_probe.run",
+    "Run": "engine_probe.recordings.run",
     "Swept": "engine_probe.report.swept",
     "embedded_model": "engine_probe.engine.embedded",
-    "load": "engine_probe.run",
+    "load": "engine_probe.recordings.run",
     "load_sweep": "engine_probe.report.swept",
 }
 

@@ -17,7 +17,7 @@ import click
 
 from engine_probe.commands.usage import usage_sentence
 from engine_probe.errors import INTERRUPTED, EngineProbeError, InputError
-from engine_probe.report.plain import plain, shortened
+from engine_probe.text_format import plain, shortened
 
 # heading of `--help` -> name -> the one line about it. A command is the module of its name under
 # engine_probe.commands, imported when the command is called, so that `--help` stays quick.

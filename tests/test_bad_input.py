@@ -171,7 +171,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(subprocess.Popen, "__init__", never)
     monkeypatch.setattr("kernels_bench.suite.run", never)
-    monkeypatch.setattr("engine_probe.overhead.run", never)
+    monkeypatch.setattr("engine_probe.overhead.probe.run", never)
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run", ran(4))
     write_sweep(tmp_path / "swept", (1, 2))

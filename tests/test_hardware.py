@@ -9,7 +9,7 @@ import msgspec
 import pynvml
 import pytest
 
-from engine_probe import hardware
+from engine_probe.telemetry import hardware
 from kernels_bench.ceilings import Ceiling, Ceilings
 from kernels_bench.processor import cpu
 

@@ -16,7 +16,7 @@ from pyarrow import fs
 
 import engine_probe
 from engine_probe.errors import InputError, UnavailableError
-from engine_probe.remote import RemoteFolder, is_uri, local_copy
+from engine_probe.recordings.remote_folder import RemoteFolder, is_uri, local_copy
 from engine_probe.sweep.mirror import Mirror
 
 

@@ -34,10 +34,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from engine_probe.errors import EngineProbeError
+from engine_probe.files.new_file import check_free
 from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import RING_ROWS, ROW_BYTES, Recorder, pack_row
 from engine_probe.record.writer import Writer
-from engine_probe.report.fresh_file import check_free
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY, PROMPT, ANSWER = 10, 64, 300  # steps between two arrivals; tokens

@@ -19,7 +19,7 @@ from engine_probe.analysis.waste import (
     preemption_tax,
     straggler,
 )
-from engine_probe.run import Run
+from engine_probe.recordings.run import Run
 
 
 @dataclass(frozen=True)

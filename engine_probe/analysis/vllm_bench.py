@@ -21,7 +21,7 @@ from engine_probe.analysis.sample import Sample
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.tokens import deliveries, delivery_gaps
 from engine_probe.errors import InputError
-from engine_probe.run import Run
+from engine_probe.recordings.run import Run
 
 SECOND = 1_000_000_000
 LATENCY_NAMES = ("TTFT", "TPOT", "ITL", "E2EL")

@@ -69,9 +69,9 @@ def command(
     """
     from engine_probe.analysis.gate import read_gate
     from engine_probe.analysis.slo import read_goodput
+    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
     from engine_probe.report.compared import compare
-    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
-    from engine_probe.report.plain import plain
+    from engine_probe.text_format import plain
 
     check_free(page)
     gates = [read_gate(bound) for bound in bounds]
@@ -102,7 +102,7 @@ def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: 
     from engine_probe.commands.console import output_console
     from engine_probe.report.compared_text import as_json, foremost_words, markdown, tables
     from engine_probe.report.junit import junit
-    from engine_probe.report.plain import plain
+    from engine_probe.text_format import plain
 
     if kind in ("json", "junit"):
         click.echo(as_json(found, gates) if kind == "json" else junit(found, gates, strict), nl=kind == "json")

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from engine_probe.report.plain import plain
+from engine_probe.text_format import plain
 
 
 class PlainConsole(Console):

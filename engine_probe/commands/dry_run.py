@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     """Show the points of a sweep: on this machine with times, on a fleet without, whose speed nothing here knows."""
     from engine_probe.commands.console import output_console
-    from engine_probe.hardware import hardware_facts
     from engine_probe.sweep.claim import check_claims
     from engine_probe.sweep.dry_run import show_points
     from engine_probe.sweep.fit import check_cards
@@ -20,6 +19,7 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     from engine_probe.sweep.plan import points
     from engine_probe.sweep.plan_memory import check_plans
     from engine_probe.sweep.ray_cluster import connected
+    from engine_probe.telemetry.hardware import hardware_facts
 
     console = output_console()
     where = checked_folder(like) if like else Path("runs")

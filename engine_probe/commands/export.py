@@ -15,7 +15,7 @@ from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
     from engine_probe.analysis.slo import Slo
-    from engine_probe.run import Run
+    from engine_probe.recordings.run import Run
 
 output = under("Output")
 TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-throughput"
@@ -52,7 +52,7 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     point.
     """
     from engine_probe.analysis.slo import read_goodput
-    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free
+    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
     from engine_probe.report.swept import is_sweep
 
     slo = read_goodput(list(limits))
@@ -73,10 +73,10 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
 
 def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
     from engine_probe.analysis.vllm_bench import not_seen_to_begin
+    from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
     from engine_probe.record.export import export
     from engine_probe.record.schema import SCHEMAS
-    from engine_probe.report.fresh_file import STANDARD_OUTPUT, fresh_file
-    from engine_probe.run import load
+    from engine_probe.recordings.run import load
 
     run = load(folder)
     for note in run.notes:
@@ -94,9 +94,9 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
 
 
 def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
-    from engine_probe.report.plain import plain
     from engine_probe.report.sweep_export import export_results, export_tables
     from engine_probe.report.swept import open_sweep
+    from engine_probe.text_format import plain
 
     def result_of(run: Run, name: str) -> dict[str, Any]:
         found = vllm_bench_result(run, kind, detailed, slo)
@@ -116,6 +116,6 @@ def vllm_bench_result(run: Run, kind: str, detailed: bool, slo: Slo | None) -> d
 
 def say(message: str) -> None:
     """What a reader of the export must know, apart from the paths."""
-    from engine_probe.report.plain import plain
+    from engine_probe.text_format import plain
 
     click.echo(plain(message), err=True)

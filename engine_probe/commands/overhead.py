@@ -15,11 +15,11 @@ import click
 
 from engine_probe.commands.options import GroupedCommand, under
 from engine_probe.errors import InputError
+from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
 from engine_probe.hook.versions import check_version, installed_vllm
-from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free
 
 if TYPE_CHECKING:
-    from engine_probe.overhead import Cost
+    from engine_probe.overhead.probe import Cost
 
 
 what, output = under("What is measured"), under("Output")
@@ -53,7 +53,7 @@ def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None
     check_free(json_file)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
-    from engine_probe.overhead import ROUNDS, RUNNING
+    from engine_probe.overhead.probe import ROUNDS, RUNNING
 
     levels, rounds = running or RUNNING, rounds or ROUNDS
     costs = measure_live(levels, rounds)
@@ -67,7 +67,7 @@ def measure_live(levels: tuple[int, ...], rounds: int) -> list[Cost]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from engine_probe.overhead import run
+    from engine_probe.overhead.probe import run
 
     logging.getLogger("vllm").setLevel(logging.ERROR)
     console = Console(stderr=True)
@@ -93,7 +93,7 @@ def show(costs: list[Cost]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from engine_probe.overhead import empty_file_bytes
+    from engine_probe.overhead.probe import empty_file_bytes
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("µs per iteration, at")

@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine_probe.errors import InputError
-from engine_probe.report.fresh_file import STANDARD_OUTPUT
+from engine_probe.files.new_file import STANDARD_OUTPUT
 
 LONGEST = 200  # of a name that is said again
 
 
 def recorded(place: str) -> Path:
     """A folder to read. What is behind a URI is copied into the cache first, and only what changed is copied again."""
-    from engine_probe.remote import is_uri, local_copy
+    from engine_probe.recordings.remote_folder import is_uri, local_copy
 
     if is_uri(place):
         return local_copy(place)
@@ -58,7 +58,7 @@ class SentResults(Results):
     """The same behind a URI."""
 
     def __init__(self, uri: str, resume: bool) -> None:
-        from engine_probe.remote import RemoteFolder
+        from engine_probe.recordings.remote_folder import RemoteFolder
         from engine_probe.sweep.mirror import Mirror
 
         self._mirror = Mirror(RemoteFolder.at(uri), resume)
@@ -75,7 +75,7 @@ class SentResults(Results):
 
 def open_results(resume: str | None, out: str) -> Results:
     """Open the folder of a sweep to resume, or a folder that is new or empty."""
-    from engine_probe.remote import is_uri
+    from engine_probe.recordings.remote_folder import is_uri
 
     if is_uri(resume or out):
         return SentResults(resume or out, resume is not None)
@@ -84,8 +84,8 @@ def open_results(resume: str | None, out: str) -> Results:
 
 def check_resumable(resume: str) -> None:
     """Refuse a folder that no sweep wrote: a sweep's result would hide what is there."""
-    from engine_probe.remote import is_uri
-    from engine_probe.sweep.document import RESULT_FILE, read_asked
+    from engine_probe.files.config_file import RESULT_FILE, read_asked
+    from engine_probe.recordings.remote_folder import is_uri
 
     if is_uri(resume):
         return  # asked when it is opened
@@ -115,7 +115,7 @@ def make_folder(folder: Path) -> Results:
 
 def holds_steps(folder: Path) -> bool:
     """Tell whether the folder, or one directly in it, is a recording with at least one iteration."""
-    from engine_probe.run import load
+    from engine_probe.recordings.run import load
 
     try:
         return bool(load(folder).iterations.num_rows)

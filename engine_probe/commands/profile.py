@@ -162,9 +162,9 @@ def show(results: Results) -> int:
     from engine_probe.analysis.anatomy import anatomy
     from engine_probe.commands.console import output_console
     from engine_probe.record.folder import COMPLETE
+    from engine_probe.recordings.run import load
     from engine_probe.report.overview import print_limits
     from engine_probe.report.terminal import print_summary
-    from engine_probe.run import load
 
     run = load(results.folder)
     console = output_console(PIPED_WIDTH)

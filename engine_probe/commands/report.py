@@ -102,7 +102,7 @@ def command(
     FOLDER may also be a report file of `engine_probe validate --json`.
     """
     from engine_probe.commands.console import output_console
-    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
+    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
 
     check_free(page, figures)
     if folder.is_file():
@@ -113,7 +113,7 @@ def command(
     if not is_sweep(folder) and text_folder(folder):
         report_text(folder)
     from engine_probe.analysis.slo import read_goodput
-    from engine_probe.price_list import find_prices, prices_of
+    from engine_probe.evaluation.price_list import find_prices, prices_of
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
@@ -137,7 +137,7 @@ def command(
 
 def report_hardware(path: Path, page: Path | None) -> NoReturn:
     """Show what `validate --json` wrote, of one machine or of a fleet, as that command shows it."""
-    from engine_probe.report.fresh_file import STANDARD_OUTPUT, fresh_file
+    from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
     from kernels_bench.errors import InputError as NoReportError
     from kernels_bench.files import read_any
     from kernels_bench.page.document import page as drawn
@@ -170,12 +170,12 @@ def report_text(folder: Path) -> NoReturn:
 def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.analysis.anatomy import anatomy
     from engine_probe.record.folder import COMPLETE
+    from engine_probe.recordings.run import load
     from engine_probe.report.machine import run_figures
     from engine_probe.report.money import run_money
     from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_run
     from engine_probe.report.run_page import run_page
-    from engine_probe.run import load
 
     run = load(folder)
     found = anatomy(run, asked.slo)

@@ -17,7 +17,7 @@ from engine_probe.commands.options import GroupedCommand, under
 from engine_probe.commands.places import Results, check_resumable, holds_steps, open_results
 from engine_probe.errors import INTERRUPTED, InputError
 from engine_probe.hook.versions import check_version
-from engine_probe.report.plain import plain
+from engine_probe.text_format import plain
 
 if TYPE_CHECKING:
     from engine_probe.sweep.events import Event
@@ -107,7 +107,7 @@ def command(
 
         click.echo(json.dumps(schema.json_schema(), indent=1))
         return
-    from engine_probe.remote import is_uri, local_copy
+    from engine_probe.recordings.remote_folder import is_uri, local_copy
     from engine_probe.sweep.fit import check_fit
     from engine_probe.sweep.plan_memory import check_plans
     from kernels_bench.processor import cpu
@@ -148,7 +148,7 @@ def command(
 
 def write_starter_file(path: Path, name: str | None, model: str | None) -> None:
     from engine_probe.engine.build import check_model
-    from engine_probe.report.fresh_file import fresh_file
+    from engine_probe.files.new_file import fresh_file
     from engine_probe.sweep import starter_file
 
     if name is not None:
@@ -169,9 +169,9 @@ def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
 
 @contextmanager
 def here(found: list[Point], force: bool) -> Iterator[Ways]:
-    from engine_probe.hardware import visible_gpus
     from engine_probe.sweep.fit import check_cards, check_host
     from engine_probe.sweep.ways import Here
+    from engine_probe.telemetry.hardware import visible_gpus
     from kernels_bench.processor import cpu
 
     gpus = visible_gpus()

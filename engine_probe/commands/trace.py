@@ -10,7 +10,7 @@ import click
 from engine_probe.commands.places import recorded
 
 if TYPE_CHECKING:
-    from engine_probe.run import Run
+    from engine_probe.recordings.run import Run
 
 TRACE_FILE = "trace.pftrace"
 
@@ -25,7 +25,7 @@ def command(folder: Path, out: Path | None) -> None:
     tokens, one track per request, and workers and telemetry where recorded. The points of a sweep follow one another in
     time, each with its own group of tracks.
     """
-    from engine_probe.report.fresh_file import STANDARD_OUTPUT, check_free, fresh_file
+    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
     from engine_probe.report.swept import is_sweep
     from engine_probe.report.trace import write_trace, write_traces
 
@@ -49,8 +49,8 @@ def command(folder: Path, out: Path | None) -> None:
 def checked_run(folder: Path) -> Run:
     """Open a run with at least one step, and print its notes."""
     from engine_probe.errors import InputError
-    from engine_probe.report.plain import plain
-    from engine_probe.run import load
+    from engine_probe.recordings.run import load
+    from engine_probe.text_format import plain
 
     run = load(folder)
     for note in run.notes:
@@ -64,9 +64,9 @@ def checked_run(folder: Path) -> Run:
 def points(folder: Path) -> dict[str, Run]:
     """Return the points of a sweep that have steps, by name; print why the others are left out."""
     from engine_probe.errors import InputError
-    from engine_probe.report.plain import plain
     from engine_probe.report.sweep_export import named_points
     from engine_probe.report.swept import open_sweep
+    from engine_probe.text_format import plain
 
     swept = open_sweep(folder)
     runs: dict[str, Run] = {}
@@ -83,7 +83,7 @@ def points(folder: Path) -> dict[str, Run]:
 
 def say_without_telemetry(run: Run) -> None:
     from engine_probe.errors import InputError
-    from engine_probe.report.plain import plain
+    from engine_probe.text_format import plain
 
     try:
         _ = run.telemetry

@@ -20,7 +20,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.engine.startup import startup_error
 from engine_probe.errors import InputError, UnavailableError
-from engine_probe.safe_read import read_json
+from engine_probe.files.safe_read import read_json
 
 if TYPE_CHECKING:
     from vllm import LLM

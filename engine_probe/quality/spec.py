@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 

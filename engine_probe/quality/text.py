@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 
 from engine_probe.errors import InputError
+from engine_probe.files.safe_read import read_bytes
 from engine_probe.quality.spec import Quality
-from engine_probe.safe_read import read_bytes
 
 SPECIAL_TOKENS = 2  # that a tokenizer may add around a text
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine_probe.atomic_write import atomic_write
 from engine_probe.errors import InputError, UnavailableError
+from engine_probe.files.atomic_write import atomic_write
 from engine_probe.record.facts import checked_additions, what_is_wrong
 from engine_probe.record.schema import SCHEMA_VERSION
 

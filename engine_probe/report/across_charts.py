@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from engine_probe.analysis.overtime import Pace, pace
+from engine_probe.recordings.run import Run
 from engine_probe.report.charts import Axis, Lines, Series, numbers
 from engine_probe.report.sweep_charts import PARTS_PER_LEVEL, Curve
 from engine_probe.report.swept import Swept
-from engine_probe.run import Run
 
 GIB = 2**30
 

@@ -12,10 +12,10 @@ from engine_probe.analysis.advice import advice
 from engine_probe.analysis.advice.case import Advice, Case, Pool
 from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.report.html import Html, element, joined, says
-from engine_probe.report.plain import plain
 from engine_probe.report.references import plain_model
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
+from engine_probe.text_format import plain
 
 
 def advised(swept: Swept, curves: Sequence[Curve]) -> list[Advice]:

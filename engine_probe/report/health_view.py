@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from engine_probe.analysis.health import REASONS, CardHealth, Extent, card_health, devices, reduced_spans, rows_of
 from engine_probe.errors import InputError
+from engine_probe.recordings.run import Run
 from engine_probe.report.charts import Spans
 from engine_probe.report.terminal import percent
-from engine_probe.run import Run
 
 
 def health_words(runs: Sequence[Run]) -> Iterator[str]:

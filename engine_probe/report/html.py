@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from engine_probe.report.plain import plain
+from engine_probe.text_format import plain
 
 LONG = 20  # characters of a cell
 

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from engine_probe.analysis.gate import Gate
 from engine_probe.report.compared import Comparison, Held
-from engine_probe.report.plain import plain
+from engine_probe.text_format import plain
 
 
 def junit(found: Sequence[Comparison], gates: Sequence[Gate], strict: bool = False) -> str:

@@ -16,6 +16,7 @@ from engine_probe.analysis.money import MONEY
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
+from engine_probe.recordings.run import Run
 from engine_probe.report.advice_view import advised
 from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.levels import by_load
@@ -24,7 +25,6 @@ from engine_probe.report.precision import Engine, engines
 from engine_probe.report.slo_view import slo_of
 from engine_probe.report.sweep_charts import Curve
 from engine_probe.report.swept import Swept
-from engine_probe.run import Run
 
 
 def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from engine_probe.analysis.summary import Summary
 from engine_probe.report.html import Html, element, grid, joined
-from engine_probe.report.plain import plain
 from engine_probe.report.terminal import percent
+from engine_probe.text_format import plain
 
 GIB = 1 << 30
 HOST = "cpu"

@@ -14,7 +14,7 @@ from engine_probe.report.html import Html, element, grid, joined, says
 from engine_probe.report.money import Costed, Money, worth_showing
 from engine_probe.report.money_words import amount, verdicts
 from engine_probe.report.money_words import rate as per_minute
-from engine_probe.report.plain import plain
+from engine_probe.text_format import plain
 
 SHORT = {
     "cost_per_million_output_tokens": "cost of\n1M out",

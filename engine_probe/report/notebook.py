@@ -11,17 +11,17 @@ from engine_probe.analysis.overtime import thinned
 from engine_probe.analysis.summary import Summary
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
+from engine_probe.recordings.run import Run
 from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.charts import numbers
 from engine_probe.report.html import Html, element, joined
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies
-from engine_probe.report.plain import model_name
 from engine_probe.report.svg import Line, chart, page_of
 from engine_probe.report.sweep_charts import Curve, curves, regions
 from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
-from engine_probe.run import Run
+from engine_probe.text_format import model_name
 
 MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
 POINTS = 320  # of a line: what 540 pixels can tell apart

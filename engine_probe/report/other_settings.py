@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from engine_probe.run import Run
+from engine_probe.recordings.run import Run
 
 WORKLOAD = "workload."
 DERIVED = {"sha256", "notes"}  # of the workload: they follow from the rest

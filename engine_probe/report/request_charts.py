@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from engine_probe.analysis.metrics import answered
 from engine_probe.analysis.overtime import thinned
 from engine_probe.analysis.spans import PHASES, PREEMPTED, request_spans
+from engine_probe.recordings.run import Run
 from engine_probe.report.charts import Axis, Chart, Lines, Series, Spans, moments, numbers
 from engine_probe.report.run_charts import TIME, origin_ns, relative
-from engine_probe.run import Run
 
 MOST_ROWS = 200  # of requests that are drawn one by one
 MOST_DOTS = 2000

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from engine_probe.analysis.limits import NAMES, LimitsFound
 from engine_probe.analysis.overtime import Pace, Thinned, pace, stretches, thinned
 from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.recordings.run import Run
 from engine_probe.report.charts import Axis, Chart, Lines, Series, Spans, moments, numbers
-from engine_probe.run import Run
 
 MOST_STRETCHES = 1000
 TIME = Axis("time", "s")

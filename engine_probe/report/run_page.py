@@ -8,6 +8,7 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.limits import LIMITS
 from engine_probe.errors import InputError
+from engine_probe.recordings.run import Run
 from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.health_view import health_words, reduced_strip
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
@@ -15,7 +16,6 @@ from engine_probe.report.memory_view import memory_figure, memory_words
 from engine_probe.report.money import Money
 from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
-from engine_probe.report.plain import model_name
 from engine_probe.report.request_charts import request_charts
 from engine_probe.report.roofline_view import roofline_chart, roofline_tiles, roofline_words
 from engine_probe.report.run_charts import load_charts, origin_ns, step_charts
@@ -23,7 +23,7 @@ from engine_probe.report.settings_view import settings
 from engine_probe.report.telemetry_charts import telemetry_charts
 from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts
-from engine_probe.run import Run
+from engine_probe.text_format import model_name
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.errors import InputError
-from engine_probe.safe_read import read_csv, read_json, shown
+from engine_probe.files.safe_read import read_csv, read_json, shown
 
 POINT, REQUEST = "point", "request_id"
 Scores = dict[

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from engine_probe.errors import InputError
+from engine_probe.files.new_file import fresh_file
 from engine_probe.record.export import export, new_folder
 from engine_probe.record.schema import SCHEMAS
-from engine_probe.report.fresh_file import fresh_file
+from engine_probe.recordings.run import Run
 from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.report.texts import TextPoint
-from engine_probe.run import Run
 
 Say = Callable[[str], None]  # hears what is left out, and why
 POINTS, PERPLEXITY = "points", "perplexity"  # names of the tables

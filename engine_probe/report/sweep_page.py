@@ -18,7 +18,6 @@ from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
-from engine_probe.report.plain import model_name
 from engine_probe.report.precision_view import precision_section
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import drawn_beside, reference_section
@@ -29,6 +28,7 @@ from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts, throughput_charts
 from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.report.verdicts import sweep_verdicts
+from engine_probe.text_format import model_name
 
 LEAST_POINTS = 300
 

@@ -19,13 +19,13 @@ from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.watching import Timed, Watching, watching
 from engine_probe.errors import InputError
+from engine_probe.files.safe_read import read_json
 from engine_probe.record.folder import COMPLETE
-from engine_probe.report.plain import plain
+from engine_probe.recordings.run import Run, load
 from engine_probe.report.terminal import duration
 from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.report.unwatched import ran_unwatched, unwatched, unwatched_lines, watched
-from engine_probe.run import Run, load
-from engine_probe.safe_read import read_json
+from engine_probe.text_format import plain
 from engine_probe.workload.load import load_of, load_words
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from engine_probe.analysis.goodput import Goodput
 from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.steady_part import SteadyState
 from engine_probe.analysis.summary import Summary
-from engine_probe.report.plain import plain
+from engine_probe.text_format import plain
 
 
 def duration(ns: float | None) -> str:

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from engine_probe.analysis.spans import request_spans
 from engine_probe.analysis.tokens import update_end_ns
 from engine_probe.errors import InputError
+from engine_probe.recordings.run import Run
 from engine_probe.report.packets import Slot, begin, clock, counter, end, rows, track
-from engine_probe.report.plain import model_name
-from engine_probe.run import Run
+from engine_probe.text_format import model_name
 
 Integers = npt.NDArray[np.int64]
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.watching import Timed, pair_of, watching, watching_line
+from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.folder import DRIVEN_FILE
-from engine_probe.run import Run
-from engine_probe.safe_read import read_json_as
+from engine_probe.recordings.run import Run
 
 
 class Clock(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ import msgspec
 
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 
 CONFIDENCE = 0.95  # one-sided
 HALF = 0.5

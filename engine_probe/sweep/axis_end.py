@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from engine_probe.files.config_file import put, value_at
 from engine_probe.sweep.axes import WORKLOAD
-from engine_probe.sweep.document import put, value_at
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.result import PointResult, Row
 from engine_probe.sweep.saturated import Reached, Saturated, saturated_at

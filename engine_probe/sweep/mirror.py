@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from engine_probe.errors import InputError, UnavailableError
-from engine_probe.remote import RemoteFolder
+from engine_probe.recordings.remote_folder import RemoteFolder
 from engine_probe.report.swept import RESULT_FILE
 
 

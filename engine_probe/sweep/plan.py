@@ -12,11 +12,11 @@ from engine_probe.analysis.curve_settings import curve_settings
 from engine_probe.analysis.slo import Slo
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
+from engine_probe.files.config_file import Keys, convert
+from engine_probe.files.key_meaning import about
 from engine_probe.quality.spec import Quality
-from engine_probe.schema_text import about
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axes import MOST_POINTS, Range, combinations, documents, label
-from engine_probe.sweep.document import Keys, convert
 from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop

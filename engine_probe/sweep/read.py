@@ -10,9 +10,7 @@ from typing import Any
 from engine_probe.engine.arguments import suggestion
 from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
-from engine_probe.sweep.axes import MODEL, check_axis
-from engine_probe.sweep.checks import check_adaptive, check_points, check_reach, check_saturated
-from engine_probe.sweep.document import (
+from engine_probe.files.config_file import (
     RESULT_FILE,
     check_numbers,
     convert,
@@ -22,6 +20,8 @@ from engine_probe.sweep.document import (
     read_document,
     settle,
 )
+from engine_probe.sweep.axes import MODEL, check_axis
+from engine_probe.sweep.checks import check_adaptive, check_points, check_reach, check_saturated
 from engine_probe.sweep.plan import SECTIONS, SweepFile, Workload, points
 from engine_probe.sweep.texts import check_quality
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.files.config_file import RESULT_FILE, put
+from engine_probe.files.safe_read import read_json
 from engine_probe.record.folder import COMPLETE
-from engine_probe.safe_read import read_json
 from engine_probe.sweep.axes import WORKLOAD
-from engine_probe.sweep.document import RESULT_FILE, put
 from engine_probe.sweep.engine_failures import NOT_TRIED
 from engine_probe.sweep.folders import place_of
 from engine_probe.sweep.plan import Point, SweepFile, Workload, points

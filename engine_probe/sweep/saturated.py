@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 from engine_probe.workload.lengths import Positive
 
 

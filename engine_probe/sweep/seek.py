@@ -11,11 +11,11 @@ import msgspec
 from engine_probe.analysis.curve_settings import curve_name
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.run import Run, load
+from engine_probe.files.config_file import put
+from engine_probe.recordings.run import Run, load
 from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.axes import WORKLOAD
 from engine_probe.sweep.axes import label as label_of
-from engine_probe.sweep.document import put
 from engine_probe.sweep.events import Numbered
 from engine_probe.sweep.folders import place_of
 from engine_probe.sweep.plan import Point, Workload

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.atomic_write import atomic_write
 from engine_probe.errors import UnavailableError
+from engine_probe.files.atomic_write import atomic_write
+from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.sweep.adaptive import Found
-from engine_probe.sweep.document import RESULT_FILE
 from engine_probe.sweep.driven import between
 from engine_probe.sweep.events import Event, Finished
 from engine_probe.sweep.lanes import Moved

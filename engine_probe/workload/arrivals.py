@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 from engine_probe.workload.lengths import Positive, PositiveFloat
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]

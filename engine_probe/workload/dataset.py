@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.safe_read import MOST_DATA_BYTES, read_json, read_json_lines, shown
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
+from engine_probe.files.safe_read import MOST_DATA_BYTES, read_json, read_json_lines, shown
 from engine_probe.workload.lengths import MOST_TOKENS, Lengths, Positive
 from engine_probe.workload.prompts import Draft, Turn
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 
 MOST_TOKENS = 2**24  # of one prompt or answer in a file: the longest context windows are 10 million
 Positive = Annotated[int, msgspec.Meta(ge=1)]

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 from engine_probe.workload.lengths import Length, Lengths, Positive, Uniform
 
 FIRST_TOKEN_ID, LAST_TOKEN_ID = 10, 250  # in the vocabulary of every model, and no special token

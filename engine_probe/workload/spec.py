@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
 from engine_probe.workload.dataset import Dataset
 from engine_probe.workload.lengths import DescriptionError, Length, Positive

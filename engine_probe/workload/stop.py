@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
 from engine_probe.workload.lengths import Positive, PositiveFloat
 
 Why = Literal["answered", "seconds", "requests", "steady"]  # all were answered, or which condition came true first

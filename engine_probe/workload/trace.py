@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.safe_read import MOST_DATA_BYTES, read_csv, read_json_lines, shown
-from engine_probe.schema_text import about
+from engine_probe.files.key_meaning import about
+from engine_probe.files.safe_read import MOST_DATA_BYTES, read_csv, read_json_lines, shown
 from engine_probe.workload.lengths import MOST_TOKENS, Positive
 from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
 

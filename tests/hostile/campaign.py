@@ -145,7 +145,7 @@ def run_call(call: Call, place: Path) -> None:
     import click
 
     from engine_probe.errors import EngineProbeError
-    from engine_probe.report.plain import plain, shortened
+    from engine_probe.text_format import plain, shortened
 
     try:
         call(place)

@@ -135,7 +135,7 @@ def _record(engine: Any, out: Path, told: Path, steps: int | None) -> None:
 
 def _judge_rows(out: Path, told: Path, _: int) -> dict[str, Any]:
     """`sweep.json` holds every row that was told to be saved, and at most one more."""
-    from engine_probe.safe_read import read_json
+    from engine_probe.files.safe_read import read_json
 
     rows, saved = len(read_json(out / "sweep.json")["points"]), sum(what == "step" for what, _ in told_in(told))
     wrong = [] if rows in (saved, saved + 1) else [(LOST, f"{saved} rows were saved, sweep.json holds {rows}")]

@@ -34,7 +34,7 @@ def build() -> Any:
 
     import engine_probe.sweep.engine_process
     import engine_probe.sweep.run  # noqa: F401
-    from engine_probe.workload.cost import build_engine
+    from engine_probe.overhead.driver import build_engine
 
     engine = build_engine()
     _slowness = max(1.0, (monotonic() - begun) / QUICK_SECONDS)

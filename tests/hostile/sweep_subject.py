@@ -65,7 +65,7 @@ def measure(engine: Any, folder: Path, told: Path) -> None:
 def judge(folder: Path, told: Path, whole: bool) -> dict[str, Any]:
     """Every row that was told is in `sweep.json`, and its recording is what it was; at the end all are there."""
     from engine_probe import load
-    from engine_probe.safe_read import read_json
+    from engine_probe.files.safe_read import read_json
     from engine_probe.sweep.plan import points
 
     wrong: list[tuple[str, str]] = []

@@ -16,8 +16,8 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 from engine_probe.commands.trace import command
 from engine_probe.errors import InputError
 from engine_probe.record.schema import SCHEMAS
+from engine_probe.recordings.run import Run, load
 from engine_probe.report.trace import MOMENTS, write_trace
-from engine_probe.run import Run, load
 from tests.support.perfetto_engine import sql
 from tests.support.recordings import MS, facts, ran, table, write_run, write_sweep
 

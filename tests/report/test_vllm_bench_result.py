@@ -15,7 +15,7 @@ from engine_probe.analysis.vllm_bench import serve_result, throughput_result
 from engine_probe.commands import report
 from engine_probe.commands.export import command
 from engine_probe.errors import InputError
-from engine_probe.run import Run, load
+from engine_probe.recordings.run import Run, load
 from tests.support.recordings import MS, facts, ran, table, write_run
 
 

@@ -13,7 +13,7 @@ from engine_probe.analysis.anatomy import anatomy
 from engine_probe.commands import report
 from engine_probe.commands.places import open_results
 from engine_probe.commands.sweep import exit_code, show
-from engine_probe.run import load
+from engine_probe.recordings.run import load
 from engine_probe.sweep.result import PointResult, Row, Unmeasured, measure
 from engine_probe.sweep.screen import result_line
 from tests.support.point_results import point, result

@@ -17,7 +17,7 @@ from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import Writer
-from engine_probe.run import load
+from engine_probe.recordings.run import load
 from engine_probe.telemetry import sampler as room
 from engine_probe.telemetry.host import Host
 from engine_probe.telemetry.sampler import Sampler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe import hardware
+from engine_probe.telemetry import hardware
 from tests.support.fake_nvml import FakeCard, FakeNvml
 
 

@@ -10,7 +10,7 @@ import mill
 import pyarrow.compute as pc
 import pytest
 
-from engine_probe.run import load
+from engine_probe.recordings.run import load
 
 
 def test_its_recording_is_accepted_and_adds_up(tmp_path: Path) -> None:

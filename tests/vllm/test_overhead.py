@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from engine_probe.commands.overhead import command
 from engine_probe.errors import InputError
-from engine_probe.overhead import Cost, half_quartile_distance
+from engine_probe.overhead.probe import Cost, half_quartile_distance
 from tests.support.command import engine_probe
 
 

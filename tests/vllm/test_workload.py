@@ -99,7 +99,7 @@ def test_a_dataset_is_asked_in_the_models_own_tokens(tiny_llm: Any, tmp_path: Pa
 
 @pytest.mark.slow
 def test_driving_stays_under_one_per_cent_of_the_engines_step_time() -> None:
-    command = [sys.executable, "-m", "engine_probe.workload.cost", "--num-prompts", "500"]
+    command = [sys.executable, "-m", "engine_probe.overhead.driver", "--num-prompts", "500"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 

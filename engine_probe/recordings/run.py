@@ -83,7 +83,7 @@ class Run:
 
     def __repr__(self) -> str:
         """Show what it holds in one line; what is empty or damaged is said and never raised."""
-        from engine_probe.report.plain import plain
+        from engine_probe.text_format import plain
 
         return plain(f"<Run {self.folder}: {self._in_short()}>")
 
@@ -105,7 +105,7 @@ class Run:
 def load(path: str | os.PathLike[str]) -> Run:
     """Open the run folder at `path`, or the only run directly below it; a URI (`s3://` …) is copied to the cache."""
     if isinstance(path, str) and "://" in path:
-        from engine_probe.remote import local_copy
+        from engine_probe.recordings.remote_folder import local_copy
 
         path = local_copy(path)
     return Run(find_run(Path(path)))

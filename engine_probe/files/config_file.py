@@ -13,8 +13,8 @@ import msgspec
 
 from engine_probe.engine.arguments import parse_value, suggestion
 from engine_probe.errors import InputError
-from engine_probe.safe_read import read_json, read_toml
-from engine_probe.sweep.allowed import words_at
+from engine_probe.files.allowed_values import words_at
+from engine_probe.files.safe_read import read_json, read_toml
 
 RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
 MOST = 2**63

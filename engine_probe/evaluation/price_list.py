@@ -10,7 +10,7 @@ import msgspec
 
 from engine_probe.analysis.prices import SECTIONS, Cost, Prices, Sold
 from engine_probe.errors import InputError
-from engine_probe.sweep.document import convert, read_document
+from engine_probe.files.config_file import convert, read_document
 
 SHIPPED = Path(__file__).parent / "prices"
 UNNAMED = ""  # currency of prices that were given without one

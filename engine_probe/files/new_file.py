@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from engine_probe.atomic_write import atomic_file
 from engine_probe.errors import InputError, UnavailableError
+from engine_probe.files.atomic_write import atomic_file
 
 STANDARD_OUTPUT = Path("-")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine_probe.run import Run
+    from engine_probe.recordings.run import Run
 
 
 LONGEST_LINE = 1_000

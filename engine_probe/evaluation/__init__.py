@@ -1,0 +1,1 @@
+"""Results held against something: another result, published figures, prices, scores."""
