@@ -60,7 +60,7 @@ def start(core: Any) -> None:
         return
     try:
         from engine_probe.probe import Probe
-        from engine_probe.record.folder import new_folder
+        from engine_probe.record.run_folder import new_folder
 
         folder = new_folder(Path(os.environ[RECORD_VARIABLE]))
         _probes[id(core)] = Probe(core, folder, force=_forced()).__enter__()

@@ -10,8 +10,8 @@ from engine_probe.errors import InputError
 from engine_probe.hook import engine, versions, worker
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.probe_arguments import check_arguments
-from engine_probe.record.folder import AnyPath, RunFolder, writable
 from engine_probe.record.recorder import Recorder
+from engine_probe.record.run_folder import AnyPath, RunFolder, writable
 from engine_probe.record.writer import Writer
 from engine_probe.recording import Recording, recording_of
 from engine_probe.recordings.run import Run, load

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine_probe.errors import InputError
-from engine_probe.record.facts import checked_additions
+from engine_probe.record.run_json import checked_additions
 
 OPTIONS = ("out", "facts", "force", "telemetry")
 

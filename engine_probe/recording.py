@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary, ref
 from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning, InputError, reported_to
 from engine_probe.hook import worker
 from engine_probe.hook.scheduler import SchedulerHook
-from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
+from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import Writer
 from engine_probe.telemetry.sampler import Sampler
 

@@ -12,7 +12,7 @@ import pytest
 from engine_probe import plugin
 from engine_probe.errors import IncompleteRecordingWarning
 from engine_probe.hook import versions
-from engine_probe.record import folder
+from engine_probe.record import run_folder
 
 
 class Broken:
@@ -75,6 +75,6 @@ def test_two_recordings_that_begin_in_one_second_have_folders_of_their_own(
     class Noon:
         now = staticmethod(lambda: datetime(2026, 1, 2, 12, 0, 0))
 
-    monkeypatch.setattr(folder, "datetime", Noon)
-    names = [folder.new_folder(tmp_path).name for _ in range(3)]
+    monkeypatch.setattr(run_folder, "datetime", Noon)
+    names = [run_folder.new_folder(tmp_path).name for _ in range(3)]
     assert names == [f"20260102T120000-{os.getpid()}{suffix}" for suffix in ("", "+2", "+3")]

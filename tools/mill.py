@@ -35,8 +35,8 @@ from rich.table import Table
 
 from engine_probe.errors import EngineProbeError
 from engine_probe.files.new_file import check_free
-from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import RING_ROWS, ROW_BYTES, Recorder, pack_row
+from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import Writer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -75,7 +75,7 @@ def measured(folder: Path) -> list[Check]:
 
 def opened(folder: Path) -> list[Check]:
     """Open the recording as every report does."""
-    from engine_probe.record.folder import COMPLETE
+    from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
 
     began = time.monotonic()

@@ -73,8 +73,8 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
 
 def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
     from engine_probe.analysis.vllm_bench import not_seen_to_begin
+    from engine_probe.export.arrow import export
     from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
-    from engine_probe.record.export import export
     from engine_probe.record.schema import SCHEMAS
     from engine_probe.recordings.run import load
 

@@ -123,7 +123,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from rich.live import Live
 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
-    from engine_probe.record.follow import Moment
+    from engine_probe.record.live_reader import Moment
     from engine_probe.report.live import FittingLine, LiveView
     from engine_probe.sweep.messages import Noted, Said
 
@@ -161,7 +161,7 @@ def show(results: Results) -> int:
     """The summary of the recording; 1 when it is not whole."""
     from engine_probe.analysis.anatomy import anatomy
     from engine_probe.commands.console import output_console
-    from engine_probe.record.folder import COMPLETE
+    from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
     from engine_probe.report.overview import print_limits
     from engine_probe.report.terminal import print_summary

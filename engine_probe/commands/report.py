@@ -169,7 +169,7 @@ def report_text(folder: Path) -> NoReturn:
 
 def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.analysis.anatomy import anatomy
-    from engine_probe.record.folder import COMPLETE
+    from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
     from engine_probe.report.machine import run_figures
     from engine_probe.report.money import run_money

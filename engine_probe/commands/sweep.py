@@ -89,7 +89,7 @@ def command(
     NAME is a shipped sweep [default: smoke], a TOML file (docs/sweep_files.md explains its keys), or the folder of an
     earlier sweep; with --resume it is what was asked there.
     """
-    from engine_probe.record.folder import COMPLETE
+    from engine_probe.record.run_folder import COMPLETE
     from engine_probe.sweep.checks import check_requests
     from engine_probe.sweep.plan import points
     from engine_probe.sweep.read import read_sweep, shipped_names

@@ -22,7 +22,7 @@ import msgspec
 
 from engine_probe.hook.loaded import loaded_model
 from engine_probe.hook.worker_calls import ask_workers
-from engine_probe.record.facts import Loaded, Memory
+from engine_probe.record.run_json import Loaded, Memory
 from kernels_bench.processor import cpu, host_free_bytes
 
 PARTS = ("weights_bytes", "kv_pool_bytes", "activations_bytes", "graphs_bytes", "other_bytes", "free_bytes")

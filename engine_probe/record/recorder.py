@@ -2,7 +2,7 @@
 
 Every iteration packs a few raw readings into one row of a ring: no Python object outlives the step, so the garbage
 collector never sees the recording. What changes rarely (a request came, left, was preempted) waits in a deque as a note
-under the iteration's number; the writer makes the columns of the schema out of both (`expand.py`). The engine's thread
+under the iteration's number; the writer makes the columns of the schema out of both (`columns.py`). The engine's thread
 appends, the writer's takes; each counter is written by one of them only.
 """
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.closing import CHECKSUM_KEY, STREAM_SUFFIX, WRITE_OPTIONS, batch_checksum, finalise_all
-from engine_probe.record.expand import Expander, narrow
-from engine_probe.record.fitted import Misfits, batch_of_columns, batch_of_rows
+from engine_probe.record.arrow_files import CHECKSUM_KEY, STREAM_SUFFIX, WRITE_OPTIONS, batch_checksum, finalise_all
+from engine_probe.record.columns import Expander, narrow
+from engine_probe.record.outside_values import Misfits, batch_of_columns, batch_of_rows
 from engine_probe.record.recorder import Recorder, take_rows, take_until
 from engine_probe.record.schema import SCHEMAS, STREAMS
 

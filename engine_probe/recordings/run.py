@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from engine_probe.errors import EngineProbeError, InputError
-from engine_probe.record.folder import COMPLETE, INCOMPLETE, RECORDING
-from engine_probe.record.reading import CUT, find_run, read_facts, read_in_flight, read_table, read_workers, run_status
-from engine_probe.record.sound import without_lost_steps
+from engine_probe.record.plausibility import without_lost_steps
+from engine_probe.record.reader import CUT, find_run, read_facts, read_in_flight, read_table, read_workers, run_status
+from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
 
 if TYPE_CHECKING:
     from engine_probe.analysis.slo import Slo

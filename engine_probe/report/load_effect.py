@@ -16,7 +16,7 @@ from engine_probe.analysis.metrics import LATENCIES, answered
 from engine_probe.analysis.rank_tests import Reals
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
-from engine_probe.record.folder import ANSWERS_FILE
+from engine_probe.record.run_folder import ANSWERS_FILE
 from engine_probe.report.html import Html, element, grid, joined, says
 from engine_probe.report.scores import Scores
 from engine_probe.report.swept import SweptPoint

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from engine_probe.errors import InputError
+from engine_probe.export.arrow import export, new_folder
 from engine_probe.files.new_file import fresh_file
-from engine_probe.record.export import export, new_folder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import Run
 from engine_probe.report.swept import Swept, SweptPoint

@@ -20,7 +20,7 @@ from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.watching import Timed, Watching, watching
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
-from engine_probe.record.folder import COMPLETE
+from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.terminal import duration
 from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from engine_probe.engine.start_phases import FinishedPhases, Started, Starting
 from engine_probe.quality.scoring import Scoring
-from engine_probe.record.follow import Moment
+from engine_probe.record.live_reader import Moment
 from engine_probe.report.live import FittingLine
 from engine_probe.sweep.events import Discovered, Event, Reused
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words

@@ -12,8 +12,8 @@ import msgspec
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.files.safe_read import read_json
-from engine_probe.record.folder import COMPLETE, RUN_FILE
-from engine_probe.record.reading import read_facts
+from engine_probe.record.reader import read_facts
+from engine_probe.record.run_folder import COMPLETE, RUN_FILE
 from engine_probe.sweep.plan import Point
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

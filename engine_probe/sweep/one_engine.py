@@ -12,7 +12,7 @@ import pyarrow as pa
 from engine_probe.engine.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.quality.scoring import Scoring
-from engine_probe.record.follow import Watch
+from engine_probe.record.live_reader import Watch
 from engine_probe.sweep.crash import worker_crash
 from engine_probe.sweep.engine_lifetime import EngineProcess, started
 from engine_probe.sweep.events import Finished, NeverBeganError, Numbered, Running

@@ -11,7 +11,7 @@ import msgspec
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import RESULT_FILE, put
 from engine_probe.files.safe_read import read_json
-from engine_probe.record.folder import COMPLETE
+from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.axes import WORKLOAD
 from engine_probe.sweep.engine_failures import NOT_TRIED
 from engine_probe.sweep.folders import place_of

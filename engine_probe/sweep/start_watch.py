@@ -9,7 +9,7 @@ import msgspec
 
 from engine_probe.engine.start_phases import Started, Starting, StartPhases
 from engine_probe.errors import UnavailableError
-from engine_probe.record.folder import RUN_FILE, add_facts
+from engine_probe.record.run_folder import RUN_FILE, add_facts
 
 START_PHASES = "start_phases"  # the key in run.json
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine_probe.hook import memory as room
 from engine_probe.hook.memory import PARTS, look, look_at_all
-from engine_probe.record.facts import Loaded, Memory
+from engine_probe.record.run_json import Loaded, Memory
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

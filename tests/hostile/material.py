@@ -257,7 +257,7 @@ def make_cut(folder: Path, tables: dict[str, Any]) -> None:
 def write_stream(path: Path, rows: Any) -> None:
     import pyarrow as pa
 
-    from engine_probe.record.closing import CHECKSUM_KEY, batch_checksum
+    from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum
 
     with pa.ipc.new_stream(path, rows.schema) as sink:
         for batch in rows.to_batches(max_chunksize=max(1, math.ceil(rows.num_rows / 3))):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.closing import CHECKSUM_KEY, WRITE_OPTIONS, batch_checksum, file_crc32
+from engine_probe.record.arrow_files import CHECKSUM_KEY, WRITE_OPTIONS, batch_checksum, file_crc32
 
 Mutation = Callable[[Path, Random], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.record.expand import Expander, narrow, scatter
+from engine_probe.record.columns import Expander, narrow, scatter
 from engine_probe.record.schema import SCHEMAS
 from tests.support.recorder_rows import KV_BLOCKS, note, raw, rows_of
 

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.record.export import export
+from engine_probe.export.arrow import export
 from engine_probe.record.schema import SCHEMAS
 
 LARGE = 2**62 + 1  # a float would round it

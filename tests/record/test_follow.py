@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine_probe.record.follow import Follower
+from engine_probe.record.live_reader import Follower
 from engine_probe.record.writer import TableStream
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from engine_probe import InputError, load
-from engine_probe.record.closing import WRITE_OPTIONS, batch_checksum, file_crc32
-from engine_probe.record.reading import read_facts, read_stream, read_table
+from engine_probe.record.arrow_files import WRITE_OPTIONS, batch_checksum, file_crc32
+from engine_probe.record.reader import read_facts, read_stream, read_table
 from engine_probe.record.schema import SCHEMAS
 from tests.support.recorder_rows import cut, written
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from engine_probe import InputError, Run, load
-from engine_probe.record.reading import read_facts, read_table
+from engine_probe.record.reader import read_facts, read_table
 from engine_probe.record.schema import SCHEMAS
 from tests.support.recorder_rows import cut, written
 

@@ -7,7 +7,7 @@ import json
 
 import msgspec
 
-from engine_probe.record.facts import Complete, Incomplete
+from engine_probe.record.run_json import Complete, Incomplete
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS
 
 # Of every version the last shape it had. Another shape needs another version, and a line of its own here.

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 
 from engine_probe import InputError, UnavailableError, load
-from engine_probe.record import folder as folder_module
+from engine_probe.record import run_folder as folder_module
 from engine_probe.record import writer as writer_module
-from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
+from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import STREAM_ROWS, Writer
 from tests.support.recorder_rows import CLOSE, ENGINE, WORKERS, append, begun, raw, request, step, written
 
@@ -49,7 +49,7 @@ def test_a_closed_run_is_files_to_map_with_their_checksums(tmp_path: Path) -> No
 
 
 def test_many_small_batches_become_few_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine_probe.record.closing.FILE_ROWS", 4)
+    monkeypatch.setattr("engine_probe.record.arrow_files.FILE_ROWS", 4)
     folder, recorder, writer = begun(tmp_path / "run")
     for _ in range(10):
         step(recorder)

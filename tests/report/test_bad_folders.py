@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe.commands import compare, export, report, trace
 from engine_probe.errors import InputError
-from engine_probe.record.closing import CHECKSUM_KEY, batch_checksum
+from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum
 from engine_probe.recordings.run import load
 from engine_probe.report.swept import Swept, SweptPoint
 from tests.support.recordings import facts, ran, table, write_run, write_sweep

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import FLOWS, LEVELS, READINGS, RING_ROWS, ROW_BYTES, Recorder, pack_row
+from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import Writer
 
 KV_BLOCKS = 100

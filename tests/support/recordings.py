@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.closing import CHECKSUM_KEY, batch_checksum, file_crc32
-from engine_probe.record.folder import RunFolder
+from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum, file_crc32
+from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
 
 MS = 1_000_000

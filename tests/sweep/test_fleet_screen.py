@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from engine_probe.engine.start_phases import Phase, Starting
-from engine_probe.record.follow import Moment
+from engine_probe.record.live_reader import Moment
 from engine_probe.sweep.fleet_screen import FleetPlain, FleetTerminal, Fleetwide
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
 from engine_probe.sweep.messages import Began, Said

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from engine_probe.analysis.live_latencies import Medians
 from engine_probe.engine.start_phases import Phase, Started, Starting
-from engine_probe.record.follow import Moment
+from engine_probe.record.live_reader import Moment
 from engine_probe.sweep import screen as module
 from engine_probe.sweep.fleet_screen import FleetTerminal
 from engine_probe.sweep.lanes import Lane, Placed

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.record.folder import RunFolder
 from engine_probe.record.recorder import Recorder
+from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import Writer
 from engine_probe.recordings.run import load
@@ -406,7 +406,7 @@ def test_late_samples_are_counted_and_not_caught_up() -> None:
 
 
 def test_rows_reach_the_disk_as_the_schema_has_them(tmp_path: Path) -> None:
-    from engine_probe.record.reading import read_stream
+    from engine_probe.record.reader import read_stream
 
     watched = Watched(FakeCard())
     failures: list[BaseException] = []

@@ -17,8 +17,8 @@ from engine_probe.hook.blocks import BlockCounters
 from engine_probe.hook.ledger import RequestLedger
 from engine_probe.hook.track import RequestTrack
 from engine_probe.hook.worker import WorkerHook
-from engine_probe.record import closing, expand, recorder, writer
-from engine_probe.record.folder import RunFolder
+from engine_probe.record import arrow_files, columns, recorder, writer
+from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import TableStream
 
 
@@ -92,14 +92,14 @@ PLANTS = {
     "counting the used blocks": Plant(BlockCounters, "used", 1),
     "the row of a request": Plant(RequestTrack, "row"),
     "the row of a step": Plant(scheduler, "pack_row"),
-    "the columns": Plant(expand.Expander, "expand", 1),
+    "the columns": Plant(columns.Expander, "expand", 1),
     "the columns' types": Plant(writer, "narrow", 1),
     "the disk": Plant(TableStream, "write", 2, FULL),
     "the disk, at once": Plant(TableStream, "write", 1, FULL),
     "the last batch": Plant(writer, "take_until", 1),
     "closing": Plant(RequestLedger, "close", 1),
     "the audit": Plant(BlockCounters, "audit", 1),
-    "the closed file": Plant(closing, "finalise", 2, FULL),
+    "the closed file": Plant(arrow_files, "finalise", 2, FULL),
     "the end of a stream": Plant(TableStream, "close", 2, FULL),
     "the worker's step": Plant(WorkerHook, "_note_execute"),
     "the worker's sampling": Plant(WorkerHook, "_note_sample"),

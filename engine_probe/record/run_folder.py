@@ -15,7 +15,7 @@ from typing import Any
 
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.atomic_write import atomic_write
-from engine_probe.record.facts import checked_additions, what_is_wrong
+from engine_probe.record.run_json import checked_additions, what_is_wrong
 from engine_probe.record.schema import SCHEMA_VERSION
 
 AnyPath = str | os.PathLike[str]

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.live_latencies import NO_MEDIANS, LiveLatencies, Medians
-from engine_probe.record.closing import STREAM_SUFFIX
-from engine_probe.record.reading import read_facts
+from engine_probe.record.arrow_files import STREAM_SUFFIX
+from engine_probe.record.reader import read_facts
 
 STEP_PARTS = ("schedule", "execute", "update")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.sound import ANY_INTEGER
+from engine_probe.record.plausibility import ANY_INTEGER
 
 logger = logging.getLogger(__name__)
 

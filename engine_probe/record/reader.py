@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json, reason, regular_size
-from engine_probe.record.closing import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
-from engine_probe.record.expansion import check_expansion, memory_bytes
-from engine_probe.record.facts import what_is_wrong
-from engine_probe.record.folder import COMPLETE, RECORDING, RUN_FILE, process_started
+from engine_probe.record.arrow_files import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
+from engine_probe.record.expanded_size import check_expansion, memory_bytes
+from engine_probe.record.plausibility import impossible
+from engine_probe.record.run_folder import COMPLETE, RECORDING, RUN_FILE, process_started
+from engine_probe.record.run_json import what_is_wrong
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, STREAMS, TABLE_KEY, VERSION_KEY
-from engine_probe.record.sound import impossible
 
 CUT = "cut"
 FILE_START = 8  # of the messages in a closed file, after Arrow's magic

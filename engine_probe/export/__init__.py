@@ -1,0 +1,1 @@
+"""Recordings and sweeps written for other programs."""
