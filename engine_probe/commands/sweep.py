@@ -16,7 +16,7 @@ import click
 from engine_probe.commands.options import GroupedCommand, under
 from engine_probe.commands.places import Results, check_resumable, holds_steps, open_results
 from engine_probe.errors import INTERRUPTED, InputError
-from engine_probe.hook.versions import check_version
+from engine_probe.hook.vllm_versions import check_version
 from engine_probe.text_format import plain
 
 if TYPE_CHECKING:

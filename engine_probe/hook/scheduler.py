@@ -14,10 +14,10 @@ from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.between_steps import between_steps
-from engine_probe.hook.blocks import BlockCounters
-from engine_probe.hook.ledger import RequestLedger
+from engine_probe.hook.block_counters import BlockCounters
 from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches
+from engine_probe.hook.request_counters import RequestLedger
 from engine_probe.record.recorder import CHECK_ROWS, RING_ROWS, ROW_BYTES, Recorder, WriterBehindError, pack_row
 
 

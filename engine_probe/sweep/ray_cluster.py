@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError, UnavailableError, UnsupportedVersionError
-from engine_probe.hook.versions import SUPPORTED_TEXT, is_supported
+from engine_probe.hook.vllm_versions import SUPPORTED_TEXT, is_supported
 from engine_probe.sweep import survey
 from engine_probe.sweep.claim import Claim, Node
 from engine_probe.sweep.lanes import Placed

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_probe.hook import memory as room
-from engine_probe.hook.memory import PARTS, look, look_at_all
+from engine_probe.hook.workers import device_memory as room
+from engine_probe.hook.workers.device_memory import PARTS, look, look_at_all
 from engine_probe.record.run_json import Loaded, Memory
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.hook.loaded import loaded_model
+from engine_probe.hook.workers.model_weights import loaded_model
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.hook.names import NAMES, READ_ONCE, missing_names
+from engine_probe.hook.vllm_names import NAMES, READ_ONCE, missing_names
 
 HOOK = Path(__file__).parents[2] / "engine_probe" / "hook"
 SPEC = find_spec("vllm")
@@ -67,7 +67,7 @@ def test_what_is_only_a_local_variable_is_no_attribute() -> None:
 def test_whatever_the_hooks_replace_is_among_the_names() -> None:
     known = {name for names in NAMES.values() for name in names.split()}
     replaced = set()
-    for path in HOOK.glob("*.py"):
+    for path in HOOK.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(func=ast.Attribute(attr="replace"), args=[_, ast.Constant(value=str(name)), _]):

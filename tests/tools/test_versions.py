@@ -58,6 +58,6 @@ def test_an_unknown_version_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_every_version_is_one_that_the_hooks_declare() -> None:
-    from engine_probe.hook.versions import is_supported
+    from engine_probe.hook.vllm_versions import is_supported
 
     assert all(is_supported(version) for version in (*versions.RUN, *versions.READ))

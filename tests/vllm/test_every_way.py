@@ -232,10 +232,10 @@ def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_pa
 
 def test_an_unknown_vllm_is_consented_to_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from engine_probe.errors import UnsupportedVersionError
-    from engine_probe.hook import versions
+    from engine_probe.hook import vllm_versions
 
-    monkeypatch.setattr(versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
+    monkeypatch.setattr(vllm_versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
     with pytest.raises(UnsupportedVersionError, match=r"vllm 0\.99\.1 .*0\.28 to 0\.33.*--force"):
-        versions.check_version(force=False)
-    versions.check_version(force=True)
+        vllm_versions.check_version(force=False)
+    vllm_versions.check_version(force=True)
     assert FORCE_VARIABLE == "ENGINE_PROBE_FORCE"

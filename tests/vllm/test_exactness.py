@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.hook.versions import installed_vllm
+from engine_probe.hook.vllm_versions import installed_vllm
 
 Run = Callable[..., Any]
 _, VERSION = installed_vllm() or ("", "")

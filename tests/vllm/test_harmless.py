@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from engine_probe import IncompleteRecordingWarning, Probe, Run, load
-from engine_probe.hook import ledger, scheduler
-from engine_probe.hook.blocks import BlockCounters
-from engine_probe.hook.ledger import RequestLedger
-from engine_probe.hook.track import RequestTrack
-from engine_probe.hook.worker import WorkerHook
+from engine_probe.hook import request_counters, scheduler
+from engine_probe.hook.block_counters import BlockCounters
+from engine_probe.hook.request_counters import RequestLedger
+from engine_probe.hook.request_state import RequestTrack
+from engine_probe.hook.workers.step_rows import WorkerHook
 from engine_probe.record import arrow_files, columns, recorder, writer
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import TableStream
@@ -78,7 +78,7 @@ class Plant:
 FULL = OSError(errno.ENOSPC, "planted: no space left on device")
 
 PLANTS = {
-    "a request arrives": Plant(ledger, "RequestTrack"),
+    "a request arrives": Plant(request_counters, "RequestTrack"),
     "attaching": Plant(RequestLedger, "__init__", 1),
     "the note of a step": Plant(RequestLedger, "note_changes"),
     "the very first note": Plant(RequestLedger, "note_changes", 1),

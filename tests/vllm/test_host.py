@@ -17,11 +17,13 @@ import pytest
 
 from engine_probe import IncompleteRecordingWarning, InputError, Probe, UnavailableError, load, probe
 from engine_probe import recording as recording_module
-from engine_probe.hook import engine as hook_engine
-from engine_probe.hook import versions, worker, worker_calls
-from engine_probe.hook.ledger import RequestLedger
+from engine_probe.hook import engine_core as hook_engine
+from engine_probe.hook import vllm_versions
 from engine_probe.hook.patches import Patches
+from engine_probe.hook.request_counters import RequestLedger
 from engine_probe.hook.scheduler import SchedulerHook
+from engine_probe.hook.workers import calls as worker_calls
+from engine_probe.hook.workers import step_rows as worker
 from engine_probe.record.writer import Writer
 from engine_probe.telemetry.sampler import Sampler
 from tests.support.scheduler_engine import core_of, generate, held
@@ -263,7 +265,7 @@ def test_a_stuck_worker_is_given_up(
 # ---- errors of our own ------------------------------------------------------------------------------------------
 
 PLANTS = {
-    "which vLLM this is": (versions, "check_version"),
+    "which vLLM this is": (vllm_versions, "check_version"),
     "finding the engine core": (hook_engine, "find_core"),
     "what the machine is": (probe, "hardware_facts"),
     "what the engine is": (hook_engine, "describe"),

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.hook.loaded import loaded_model
-from engine_probe.hook.worker_calls import ask_workers
+from engine_probe.hook.workers.calls import ask_workers
+from engine_probe.hook.workers.model_weights import loaded_model
 from engine_probe.record.run_json import Loaded, Memory
 from kernels_bench.processor import cpu, host_free_bytes
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from time import monotonic_ns as now
 from typing import Any
 
-from engine_probe.hook.blocks import BlockCounters
+from engine_probe.hook.block_counters import BlockCounters
 from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches, argument
-from engine_probe.hook.track import RequestTrack
+from engine_probe.hook.request_state import RequestTrack
 from engine_probe.record.recorder import Recorder
 
 

@@ -22,7 +22,7 @@ from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.patches import Patches, argument
-from engine_probe.hook.worker_calls import WorkersSilentError, ask_workers
+from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
 from engine_probe.record.run_folder import RESERVE_FILE
 from engine_probe.record.writer import FLUSH_SECONDS, STREAM_ROWS, TableStream
 

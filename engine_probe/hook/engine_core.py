@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine_probe.errors import InputError
-from engine_probe.hook.memory import look_at_all
-from engine_probe.hook.versions import installed_vllm
+from engine_probe.hook.vllm_versions import installed_vllm
+from engine_probe.hook.workers.device_memory import look_at_all
 
 
 def find_core(engine: Any) -> Any:

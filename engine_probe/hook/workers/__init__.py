@@ -1,0 +1,1 @@
+"""What each worker process is asked: a row per step, its memory, and the weights that it holds."""
