@@ -28,7 +28,7 @@ from engine_probe.errors import (
 )
 
 if TYPE_CHECKING:
-    from engine_probe.engine.embedded import embedded_model
+    from engine_probe.engine.models.embedded import embedded_model
     from engine_probe.probe import Probe
     from engine_probe.recordings.run import Run, load
     from engine_probe.report.swept import Swept, load_sweep
@@ -54,7 +54,7 @@ _HOMES = {
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.recordings.run",
     "Swept": "engine_probe.report.swept",
-    "embedded_model": "engine_probe.engine.embedded",
+    "embedded_model": "engine_probe.engine.models.embedded",
     "load": "engine_probe.recordings.run",
     "load_sweep": "engine_probe.report.swept",
 }

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.engine.amx import REQUEST_VARIABLE, request_amx
+from engine_probe.engine.cpu.amx import REQUEST_VARIABLE, request_amx
 
 if TYPE_CHECKING:
     from engine_probe.probe import Probe

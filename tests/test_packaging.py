@@ -64,7 +64,7 @@ def test_the_wheel_holds_sweeps_geometries_and_licences(wheel: Path) -> None:
     names = contents.namelist()
     for sweep in (ROOT / "sweeps").glob("*.toml"):
         assert f"engine_probe/sweep/shipped/{sweep.name}" in names
-    assert "engine_probe/engine/geometries/gpt2-xl/config.json" in names
+    assert "engine_probe/engine/models/geometries/gpt2-xl/config.json" in names
     assert "engine_probe/sweep/shipped/sweep.schema.json" in names
     assert "engine_probe/py.typed" in names
     assert any(name.endswith("entry_points.txt") for name in names)

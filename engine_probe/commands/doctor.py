@@ -23,12 +23,12 @@ from rich.table import Table
 from engine_probe.commands.doctor_check import FINE, MARKS, NOTE, PROBLEM, WARNING, Check
 from engine_probe.commands.doctor_deep import check_engine
 from engine_probe.commands.doctor_machine import check_amx, check_multiprocessing, check_platform
-from engine_probe.engine import smollm2
-from engine_probe.engine.cache import cache_folder, free_bytes
-from engine_probe.engine.devices import Device, Devices, read_devices
-from engine_probe.engine.embedded import place_of
-from engine_probe.engine.geometry import GIB
+from engine_probe.engine.models import smollm2
+from engine_probe.engine.models.embedded import place_of
+from engine_probe.engine.models.geometry import GIB
+from engine_probe.engine.models.model_cache import cache_folder, free_bytes
 from engine_probe.hook.vllm_versions import DISTRIBUTIONS, SUPPORTED_TEXT, is_supported
+from engine_probe.telemetry.nvml_devices import Device, Devices, read_devices
 
 LEAST_PYTHON = (3, 11)
 LITTLE_DISK = 1 * GIB

@@ -6,13 +6,13 @@ import os
 import platform
 
 from engine_probe.commands.doctor_check import FINE, NOTE, PROBLEM, WARNING, Check
-from engine_probe.engine import smollm2
-from engine_probe.engine.amx import has_amx, request_amx
 from engine_probe.engine.build import MULTIPROCESSING
-from engine_probe.engine.cores import cpu_build
-from engine_probe.engine.cpu_kv_pool import KvNeed, choose_pool, memory
-from engine_probe.engine.geometry import GIB, geometry
-from engine_probe.engine.host_memory import available_bytes
+from engine_probe.engine.cpu.amx import has_amx, request_amx
+from engine_probe.engine.cpu.cpu_binding import cpu_build
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, choose_pool, memory
+from engine_probe.engine.cpu.host_memory import available_bytes
+from engine_probe.engine.models import smollm2
+from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.errors import UnavailableError
 
 LEAST = KvNeed(requests=1, tokens=1)

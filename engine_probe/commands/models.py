@@ -12,12 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from engine_probe.engine import smollm2, tiny
 from engine_probe.engine.arguments import suggestion
-from engine_probe.engine.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
-from engine_probe.engine.embedded import EMBEDDED as EMBEDDED_FOLDERS
-from engine_probe.engine.embedded import embedded_model, place_of
-from engine_probe.engine.geometry import GIB, Geometry, geometry
+from engine_probe.engine.models import smollm2, tiny
+from engine_probe.engine.models.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
+from engine_probe.engine.models.embedded import EMBEDDED as EMBEDDED_FOLDERS
+from engine_probe.engine.models.embedded import embedded_model, place_of
+from engine_probe.engine.models.geometry import GIB, Geometry, geometry
 from engine_probe.errors import InputError
 
 WIDE = 120  # columns that the table takes with the sources in it

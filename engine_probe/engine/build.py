@@ -9,16 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine_probe.engine.amx import amx_requested
 from engine_probe.engine.arguments import check_arguments, suggestion
-from engine_probe.engine.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
-from engine_probe.engine.cores import bind_ranks
-from engine_probe.engine.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
-from engine_probe.engine.embedded import EMBEDDED, place_of, silent
-from engine_probe.engine.geometry import geometry
+from engine_probe.engine.cpu.amx import amx_requested
+from engine_probe.engine.cpu.cpu_binding import bind_ranks
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
+from engine_probe.engine.models.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
+from engine_probe.engine.models.embedded import EMBEDDED, place_of, silent
+from engine_probe.engine.models.geometry import geometry
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.start_errors import startup_error
 from engine_probe.engine.start_phases import IMPORTING
-from engine_probe.engine.startup import startup_error
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.safe_read import read_json
 

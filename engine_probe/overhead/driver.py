@@ -96,7 +96,7 @@ def build_engine() -> Any:
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    from engine_probe.engine.substitute import SubstituteExecutor
+    from engine_probe.engine.null_executor import SubstituteExecutor
 
     arguments = {
         "skip_tokenizer_init": True,

@@ -79,7 +79,7 @@ class Engines:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        from engine_probe.engine.substitute import SubstituteExecutor
+        from engine_probe.engine.null_executor import SubstituteExecutor
 
         spec = EngineSpec(
             "tiny",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.cache import cache_folder, locked
+from engine_probe.engine.models.model_cache import cache_folder, locked
 from engine_probe.errors import InputError, UnavailableError
 
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine_probe.engine.arguments import check_arguments, suggestion
 from engine_probe.engine.build import check_model, max_context
-from engine_probe.engine.catalogue import catalogue_names
+from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError

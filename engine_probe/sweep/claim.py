@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from engine_probe.engine.cores import BINDING
+from engine_probe.engine.cpu.cpu_binding import BINDING
 from engine_probe.engine.parallelism import rank_count, size_words
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError

@@ -10,7 +10,7 @@ import re
 import signal
 from pathlib import Path
 
-from engine_probe.engine.amx import has_amx
+from engine_probe.engine.cpu.amx import has_amx
 
 FATAL = "Fatal Python error: "
 FRAME = re.compile(r'^ +File "(?P<file>.+)", line \d+ in (?P<function>.+)$', re.MULTILINE)

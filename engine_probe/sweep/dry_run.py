@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from engine_probe.engine.geometry import GIB
+from engine_probe.engine.models.geometry import GIB
 from engine_probe.sweep.estimate import Estimate, engine_start, estimate, measured_bandwidth
 from engine_probe.sweep.fit import exceeds_host, pool_tokens, tokens_at_once
 from engine_probe.sweep.history import Past

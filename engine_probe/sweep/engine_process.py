@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.engine.build import build_llm
-from engine_probe.engine.processes import die_with_parent
+from engine_probe.engine.child_process import die_with_parent
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.probe import Probe
 from engine_probe.quality.measured import write_measured

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from engine_probe.engine.catalogue import catalogue_config, catalogue_names
-from engine_probe.engine.cores import check_cores
-from engine_probe.engine.geometry import BYTES, GIB, geometry
+from engine_probe.engine.cpu.cpu_binding import check_cores
+from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.models.geometry import BYTES, GIB, geometry
 from engine_probe.engine.parallelism import SIZES, rank_count, weight_shards
 from engine_probe.errors import InputError
 from engine_probe.sweep.estimate import weights_bytes

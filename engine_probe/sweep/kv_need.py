@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine_probe.engine.cpu_kv_pool import KvNeed
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.quality.scoring import TOKENS_AT_ONCE
 from engine_probe.quality.spec import Quality
 from engine_probe.sweep.plan import Point, Workload

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from engine_probe.engine.cpu_kv_pool import KvNeed
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.quality.scoring import Scoring
 from engine_probe.record.live_reader import Watch

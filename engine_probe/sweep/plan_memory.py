@@ -8,7 +8,7 @@ from sys import getsizeof
 
 import msgspec
 
-from engine_probe.engine.geometry import GIB
+from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.plan import Point
 from engine_probe.workload.arrivals import Burst

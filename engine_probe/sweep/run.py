@@ -7,7 +7,7 @@ from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine_probe.engine.cpu_kv_pool import KvNeed
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import UnavailableError
 from engine_probe.sweep.adaptive import Adaptive

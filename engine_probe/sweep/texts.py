@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.engine.build import max_context
-from engine_probe.engine.catalogue import catalogue_names
+from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.errors import InputError
 from engine_probe.quality.scoring import LOGITS, check_window
 from engine_probe.quality.spec import Quality

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from engine_probe.commands import doctor, doctor_machine
 from engine_probe.commands.doctor_check import FINE, NOTE, PROBLEM, WARNING
-from engine_probe.engine import smollm2
-from engine_probe.engine.devices import Device, Devices
+from engine_probe.engine.models import smollm2
+from engine_probe.telemetry.nvml_devices import Device, Devices
 
 GIB = 1 << 30
 NONE = Devices(driver=None, cuda=None, devices=(), peers=())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe import plugin
-from engine_probe.engine import amx
+from engine_probe.engine.cpu import amx
 
 needs_amx = pytest.mark.skipif(not amx.has_amx(), reason="this processor has no AMX")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine import cache
-from engine_probe.engine.cache import cache_folder, prepared
+from engine_probe.engine.models import model_cache
+from engine_probe.engine.models.model_cache import cache_folder, prepared
 from engine_probe.errors import UnavailableError
 
 SLOW_BUILDER = """
@@ -112,4 +112,4 @@ def test_a_place_that_is_no_folder_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_free_space_is_asked_where_the_folder_will_be(tmp_path: Path) -> None:
-    assert cache.free_bytes(tmp_path / "not" / "there") > 0
+    assert model_cache.free_bytes(tmp_path / "not" / "there") > 0

@@ -2,14 +2,14 @@
 
 import pytest
 
-from engine_probe.engine.catalogue import (
+from engine_probe.engine.models.catalogue import (
     GEOMETRIES,
     catalogue_config,
     catalogue_folder,
     catalogue_names,
     sources,
 )
-from engine_probe.engine.geometry import GIB, geometry
+from engine_probe.engine.models.geometry import GIB, geometry
 
 ASKED_FOR = {
     "gpt2-xl",

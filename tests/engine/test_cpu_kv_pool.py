@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine import cpu_kv_pool
-from engine_probe.engine.cpu_kv_pool import KvNeed, choose_pool, chosen_pool, memory
-from engine_probe.engine.geometry import GIB, geometry
+from engine_probe.engine.cpu import cpu_kv_pool
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, choose_pool, chosen_pool, memory
+from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.errors import UnavailableError
 
 LLAMA = {

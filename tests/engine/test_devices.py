@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from engine_probe.engine.devices import read_devices
+from engine_probe.telemetry.nvml_devices import read_devices
 
 GIB = 1 << 30
 READ, NVLINK = 0, 2  # which kind of peer access is asked for, in NVML's numbers

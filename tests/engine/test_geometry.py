@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine_probe.engine.geometry import geometry
+from engine_probe.engine.models.geometry import geometry
 from engine_probe.errors import InputError
 
 TOY = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine import host_memory
+from engine_probe.engine.cpu import host_memory
 
 MIB = 1 << 20
 

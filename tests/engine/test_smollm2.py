@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine import smollm2
-from engine_probe.engine.embedded import place_of, smollm2_folder
+from engine_probe.engine.models import smollm2
+from engine_probe.engine.models.embedded import place_of, smollm2_folder
 from engine_probe.errors import InputError, UnavailableError
 from tests.support.waiting import wait_until
 

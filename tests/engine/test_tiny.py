@@ -9,9 +9,9 @@ import pytest
 
 import engine_probe
 from engine_probe import InputError
-from engine_probe.engine import tiny
-from engine_probe.engine.embedded import tiny_folder
-from engine_probe.engine.geometry import geometry
+from engine_probe.engine.models import tiny
+from engine_probe.engine.models.embedded import tiny_folder
+from engine_probe.engine.models.geometry import geometry
 
 # Another digest means other weights: then raise the recipe's number, so that caches are filled anew.
 WEIGHTS_SHA256 = "30e855d600e2b21d8931f25e56f8c12eb59b8f616bcf32023e5372c11fae237c"

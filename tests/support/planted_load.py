@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import Process
 
-from engine_probe.engine.processes import die_with_parent
+from engine_probe.engine.child_process import die_with_parent
 
 
 @contextmanager

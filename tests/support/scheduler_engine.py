@@ -16,8 +16,8 @@ from vllm import EngineArgs, SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from engine_probe.engine.build import llm_arguments
+from engine_probe.engine.null_executor import SubstituteExecutor
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.substitute import SubstituteExecutor
 
 # 23 usable blocks of 16 tokens: half of the requests of `generate` are preempted.
 ARGUMENTS = {

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from engine_probe.commands.sweep import command
-from engine_probe.engine.geometry import GIB
+from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.dry_run import duration, show_points
 from engine_probe.sweep.estimate import (

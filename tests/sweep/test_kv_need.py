@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine_probe.engine.cpu_kv_pool import KvNeed
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.quality.spec import Quality
 from engine_probe.sweep.kv_need import need_of, need_of_all
 from engine_probe.sweep.plan import EngineSection, Point, Workload

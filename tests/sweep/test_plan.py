@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands.sweep import command
-from engine_probe.engine import cores
+from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
 from engine_probe.sweep.checks import check_requests
 from engine_probe.sweep.fit import check_cards
@@ -224,8 +224,8 @@ def test_a_place_that_cannot_be_written_is_refused(file: Path) -> None:
 
 
 def test_more_ranks_than_cores_are_refused_before_an_engine_starts(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "cpu_build", lambda: True)
-    monkeypatch.delenv(cores.BINDING, raising=False)
+    monkeypatch.setattr(cpu_binding, "cpu_build", lambda: True)
+    monkeypatch.delenv(cpu_binding.BINDING, raising=False)
     found = points(read_sweep(str(file), ["engine.arguments.tensor_parallel_size=4096"]))
     with pytest.raises(InputError, match="4096 ranks need a core each"):
         check_cards(found, [])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from engine_probe.engine import smollm2, tiny
 from engine_probe.engine.build import llm_arguments
-from engine_probe.engine.catalogue import catalogue_config, catalogue_folder
-from engine_probe.engine.embedded import place_of
-from engine_probe.engine.geometry import geometry
+from engine_probe.engine.models import smollm2, tiny
+from engine_probe.engine.models.catalogue import catalogue_config, catalogue_folder
+from engine_probe.engine.models.embedded import place_of
+from engine_probe.engine.models.geometry import geometry
 from engine_probe.engine.spec import EngineSpec
 
 InOwnProcess = Callable[..., Any]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe import load
-from engine_probe.engine.embedded import tiny_folder
+from engine_probe.engine.models.embedded import tiny_folder
 from engine_probe.plugin import RECORD_VARIABLE
 from engine_probe.record.run_folder import COMPLETE
 from tests.support.command import ENGINE_SECONDS

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.engine.cores import cpu_build
-from engine_probe.engine.geometry import BYTES, GIB, Geometry, geometry
-from engine_probe.engine.host_memory import available_bytes
+from engine_probe.engine.cpu.cpu_binding import cpu_build
+from engine_probe.engine.cpu.host_memory import available_bytes
+from engine_probe.engine.models.geometry import BYTES, GIB, Geometry, geometry
 from engine_probe.engine.parallelism import parallel_size, rank_count, weight_shards
 from engine_probe.errors import InputError, UnavailableError
 

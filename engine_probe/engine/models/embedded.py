@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from engine_probe.engine import smollm2, tiny
-from engine_probe.engine.cache import cache_folder, prepared
+from engine_probe.engine.models import smollm2, tiny
+from engine_probe.engine.models.model_cache import cache_folder, prepared
 from engine_probe.errors import InputError
 
 Say = Callable[[str], None]

@@ -1,0 +1,1 @@
+"""An engine on the CPU: AMX permission, core binding, the memory of the host and of the KV pool."""
