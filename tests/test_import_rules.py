@@ -36,7 +36,7 @@ FORBIDDEN = {
         "engine_probe.report",
         "engine_probe.commands",
     },
-    "quality": {
+    "perplexity": {
         "torch",
         "engine_probe.hook",
         "engine_probe.record",

@@ -84,8 +84,8 @@ def command(
     """
     import msgspec
 
-    from engine_probe.quality.spec import Quality
-    from engine_probe.quality.text import read_text
+    from engine_probe.perplexity.spec import Quality
+    from engine_probe.perplexity.text import read_text
     from engine_probe.sweep.checks import check_engine
     from engine_probe.sweep.plan import EngineSection, Point, Workload
     from engine_probe.sweep.texts import check_predictor

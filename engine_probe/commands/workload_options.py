@@ -15,8 +15,8 @@ from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
     from engine_probe.sweep.plan import Workload
-    from engine_probe.workload.dataset import Dataset
-    from engine_probe.workload.trace import Trace
+    from engine_probe.workload.dataset_file import Dataset
+    from engine_probe.workload.trace_file import Trace
 
 NUM_PROMPTS, LENGTH = 32, 128
 RANDOM = "random"
@@ -110,8 +110,8 @@ class WorkloadOptions:
         )
 
     def _prompts(self) -> Dataset | Trace | None:
-        from engine_probe.workload.dataset import Dataset
-        from engine_probe.workload.trace import Trace
+        from engine_probe.workload.dataset_file import Dataset
+        from engine_probe.workload.trace_file import Trace
 
         if self.dataset_name == RANDOM:
             if self.dataset_path is not None:
@@ -133,8 +133,8 @@ class WorkloadOptions:
 
     def _usable(self, prompts: Dataset | Trace) -> int:
         """Count the usable requests of the file."""
-        from engine_probe.workload.dataset import Dataset, check_answers, read_entries
-        from engine_probe.workload.trace import answered
+        from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
+        from engine_probe.workload.trace_file import answered
 
         if not isinstance(prompts, Dataset):
             return len(answered(prompts)[0])

@@ -21,8 +21,8 @@ from engine_probe.engine.build import llm_arguments
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, OpenLoop
 from engine_probe.workload.driver import drive
-from engine_probe.workload.plan import Plan, make_plan
 from engine_probe.workload.prompts import RandomPrompts
+from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.sampling import sampling_parameters
 from engine_probe.workload.spec import Sampling, Workload
 

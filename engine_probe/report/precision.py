@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine_probe.analysis.comparison import Change, corrected, difference
 from engine_probe.analysis.repeats import Repeated, repeated
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.spec import Quality
 from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.report.texts import TextPoint, changed
 

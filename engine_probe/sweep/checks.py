@@ -14,9 +14,9 @@ from engine_probe.sweep.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload
 from engine_probe.sweep.plan_memory import check_plans
 from engine_probe.workload.arrivals import ClosedLoop
-from engine_probe.workload.dataset import Dataset, check_answers, read_entries
-from engine_probe.workload.plan import check_fits, make_plan
+from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.request_plan import check_fits, make_plan
 from engine_probe.workload.stop import Stop
 from kernels_bench.processor import cpu
 

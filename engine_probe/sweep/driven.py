@@ -16,7 +16,7 @@ from engine_probe.files.atomic_write import atomic_write
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.run_folder import ANSWERS_FILE, DRIVEN_FILE, process_started
 from engine_probe.workload.driver import Outcome
-from engine_probe.workload.plan import Plan
+from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.stop import Why
 
 

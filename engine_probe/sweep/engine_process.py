@@ -20,16 +20,16 @@ import msgspec
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.child_process import die_with_parent
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+from engine_probe.perplexity.results import write_measured
+from engine_probe.perplexity.scoring import score
 from engine_probe.probe import Probe
-from engine_probe.quality.measured import write_measured
-from engine_probe.quality.scoring import score
 from engine_probe.sweep.driven import WarmedUp, driven, write_answers, write_driven
 from engine_probe.sweep.last_words import failed_in_a_point
 from engine_probe.sweep.messages import Began, Ended, Failed, Job, Message, Noted, Refused, Said, Task
 from engine_probe.sweep.plan import Point
 from engine_probe.sweep.steady_watch import SteadyWatch
-from engine_probe.workload.plan import Plan
 from engine_probe.workload.prompts import RandomPrompts
+from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop

@@ -9,7 +9,7 @@ import msgspec
 
 from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.errors import EngineProbeError
-from engine_probe.quality.scoring import Scoring
+from engine_probe.perplexity.scoring import Scoring
 from engine_probe.record.live_reader import Moment
 from engine_probe.sweep.adaptive import Adaptive, Found
 from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Waiting, Words

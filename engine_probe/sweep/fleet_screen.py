@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine_probe.engine.start_phases import FinishedPhases, Started, Starting
-from engine_probe.quality.scoring import Scoring
+from engine_probe.perplexity.scoring import Scoring
 from engine_probe.record.live_reader import Moment
 from engine_probe.report.live import FittingLine
 from engine_probe.sweep.events import Discovered, Event, Reused

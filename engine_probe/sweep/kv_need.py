@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
-from engine_probe.quality.scoring import TOKENS_AT_ONCE
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.scoring import TOKENS_AT_ONCE
+from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.plan import Point, Workload
 from engine_probe.workload.arrivals import ClosedLoop
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.trace_file import Trace
 
 
 def need_of_all(points: Iterable[Point]) -> KvNeed | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
-from engine_probe.quality.scoring import Scoring
+from engine_probe.perplexity.scoring import Scoring
 from engine_probe.sweep.plan import EngineSection, Point
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
-from engine_probe.quality.scoring import Scoring
+from engine_probe.perplexity.scoring import Scoring
 from engine_probe.record.live_reader import Watch
 from engine_probe.sweep.crash import worker_crash
 from engine_probe.sweep.engine_lifetime import EngineProcess, started

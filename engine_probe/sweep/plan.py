@@ -14,19 +14,19 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.key_meaning import about
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.adaptive import Adaptive
 from engine_probe.sweep.axes import MOST_POINTS, Range, combinations, documents, label
 from engine_probe.sweep.saturated import Saturated
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length, Positive, Uniform
 from engine_probe.workload.load import MOST_LOAD, load_of, load_words
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.spec import Prompts, Sampling
 from engine_probe.workload.stop import Steady, Stop
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.trace_file import Trace
 from engine_probe.workload.warm_up import WarmUp
 
 

@@ -13,8 +13,8 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.plan import Point
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.lengths import Length
-from engine_probe.workload.plan import Plan, make_plan
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
+from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.spec import Workload
 
 TOKEN_BYTES = 8  # in a list

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from engine_probe.sweep.plan import Workload
-from engine_probe.workload.dataset import Dataset, read_entries
-from engine_probe.workload.trace import Trace, answered
+from engine_probe.workload.dataset_file import Dataset, read_entries
+from engine_probe.workload.trace_file import Trace, answered
 
 
 def requests_of(work: Workload) -> int | None:

@@ -9,8 +9,8 @@ import msgspec
 from engine_probe.analysis.anatomy import anatomy
 from engine_probe.analysis.perplexity import perplexity
 from engine_probe.errors import EngineProbeError
-from engine_probe.quality.measured import Measured, read_measured
-from engine_probe.quality.text import read_text, text_sha256
+from engine_probe.perplexity.results import Measured, read_measured
+from engine_probe.perplexity.text import read_text, text_sha256
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.run import Run, load
 from engine_probe.sweep.driven import Driven, read_driven

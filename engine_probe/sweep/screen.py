@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, longest_first
-from engine_probe.quality.scoring import Scoring
+from engine_probe.perplexity.scoring import Scoring
 from engine_probe.record.live_reader import Moment
 from engine_probe.report.live import FittingLine, clock, two_ends
 from engine_probe.sweep.events import Discovered, Event, Reused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine_probe.quality.scoring import Scoring
+from engine_probe.perplexity.scoring import Scoring
 from engine_probe.record.live_reader import Moment
 from engine_probe.report.terminal import duration
 from engine_probe.sweep.events import Discovered

@@ -9,8 +9,8 @@ import msgspec
 
 from engine_probe.errors import UnavailableError
 from engine_probe.sweep.plan import EngineSection, Point
-from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.trace_file import Trace
 
 # What a user sets for vLLM is meant for the engines, wherever they run. Addresses and folders are each machine's own.
 CARRIED = ("VLLM_", "NCCL_", "OMP_", "TORCH")

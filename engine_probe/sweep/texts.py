@@ -10,9 +10,9 @@ import msgspec
 from engine_probe.engine.build import max_context
 from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.errors import InputError
-from engine_probe.quality.scoring import LOGITS, check_window
-from engine_probe.quality.spec import Quality
-from engine_probe.quality.text import read_text
+from engine_probe.perplexity.scoring import LOGITS, check_window
+from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.text import read_text
 from engine_probe.sweep.axes import combinations, documents, label
 from engine_probe.sweep.plan import EngineSection, Point, SweepFile
 

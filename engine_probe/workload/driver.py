@@ -11,7 +11,7 @@ from zlib import crc32
 
 import msgspec
 
-from engine_probe.workload.plan import SECOND_NS, Plan, Request, Session
+from engine_probe.workload.request_plan import SECOND_NS, Plan, Request, Session
 from engine_probe.workload.stop import Stop, Why
 
 NEVER = Stop()  # before all are answered

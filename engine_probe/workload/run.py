@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from engine_probe.errors import InputError
-from engine_probe.workload.dataset import Dataset, Encode
+from engine_probe.workload.dataset_file import Dataset, Encode
 from engine_probe.workload.driver import NEVER, Enough, Outcome, drive
-from engine_probe.workload.plan import Plan, check_fits, make_plan
+from engine_probe.workload.request_plan import Plan, check_fits, make_plan
 from engine_probe.workload.sampling import UNSEEDED, can_seed, sampling_parameters
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop

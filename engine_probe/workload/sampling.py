@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from zlib import crc32
 
-from engine_probe.workload.plan import Plan, Request
+from engine_probe.workload.request_plan import Plan, Request
 
 UNSEEDED = (
     "answers are drawn without a seed for each: this vLLM runs on a CPU, where a seeded request whose prompt comes in "

@@ -8,10 +8,10 @@ import msgspec
 
 from engine_probe.files.key_meaning import about
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import DescriptionError, Length, Positive
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.trace_file import Trace
 
 Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Trace
 

@@ -14,8 +14,8 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.checks import check_requests
 from engine_probe.sweep.plan import EngineSection, Point
 from engine_probe.workload.arrivals import OpenLoop, Replay
-from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.trace_file import Trace
 
 QUESTIONS = ["What is paging?", "Who wrote Hamlet?", "Name three primes."]
 NOTHING: dict[str, Any] = {

@@ -58,8 +58,8 @@ def baseline(sandbox: Path) -> None:
 
 
 def text_to_predict(sandbox: Path) -> None:
-    from engine_probe.quality.spec import Quality
-    from engine_probe.quality.text import read_text
+    from engine_probe.perplexity.spec import Quality
+    from engine_probe.perplexity.text import read_text
 
     read_text(Quality(str(sandbox / "in" / "text.txt"), window=16))
 
@@ -69,7 +69,7 @@ def plan_of(kind: str, form: str, name: str) -> Call:
 
     def plan(sandbox: Path) -> None:
         from engine_probe.workload.arrivals import Burst, Replay
-        from engine_probe.workload.plan import check_fits, make_plan
+        from engine_probe.workload.request_plan import check_fits, make_plan
         from engine_probe.workload.spec import Workload
 
         prompts = msgspec.convert({"kind": kind, "format": form, "path": str(sandbox / "in" / name)}, Any)

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from engine_probe.commands.compare import command as compare_command
 from engine_probe.commands.report import command as report_command
-from engine_probe.quality.measured import Measured, Precision, write_measured
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.results import Measured, Precision, write_measured
+from engine_probe.perplexity.spec import Quality
 from engine_probe.report.precision import short_names
 from tests.support.recordings import facts, ran, write_run
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from engine_probe import load, load_sweep
 from engine_probe.commands.export import command
-from engine_probe.quality.measured import Measured, Precision, write_measured
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.results import Measured, Precision, write_measured
+from engine_probe.perplexity.spec import Quality
 from tests.support.recordings import write_sweep
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine_probe.workload.driver import NEVER, Enough, Outcome, drive
-from engine_probe.workload.plan import Plan
+from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.stop import Stop
 
 MS = 1_000_000

@@ -29,7 +29,7 @@ from engine_probe.sweep.history import Past, points_of, same_hardware
 from engine_probe.sweep.plan import EngineSection, Point, Workload, points
 from engine_probe.sweep.read import find_sweep, read_sweep
 from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.spec import Sampling

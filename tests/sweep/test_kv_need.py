@@ -6,14 +6,14 @@ import msgspec
 import pytest
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.kv_need import need_of, need_of_all
 from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Lognormal, Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.trace_file import Trace
 
 
 def point(workload: Workload, **arguments: object) -> Point:

@@ -12,10 +12,10 @@ from engine_probe.commands.sweep import command
 from engine_probe.errors import InputError
 from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.plan_memory import check_plans, plan_bytes
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
-from engine_probe.workload.plan import make_plan
 from engine_probe.workload.prompts import Conversations
+from engine_probe.workload.request_plan import make_plan
 
 GIB = 1 << 30
 

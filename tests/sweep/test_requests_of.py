@@ -12,13 +12,13 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.checks import check_stop
 from engine_probe.sweep.plan import EngineSection, Point, Workload
 from engine_probe.sweep.requests_of import requests_of
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
-from engine_probe.workload.plan import make_plan
 from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.request_plan import make_plan
 from engine_probe.workload.spec import Sampling
 from engine_probe.workload.stop import Steady, Stop
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.trace_file import Trace
 
 DRAWN_TURNS = Conversations(Uniform(2, 5), 8)
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from engine_probe.commands.perplexity import command as perplexity_command
 from engine_probe.commands.sweep import command as sweep_command
 from engine_probe.errors import InputError
-from engine_probe.quality.measured import Measured, Precision, write_measured
-from engine_probe.quality.spec import Quality
-from engine_probe.quality.text import text_sha256
+from engine_probe.perplexity.results import Measured, Precision, write_measured
+from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.text import text_sha256
 from engine_probe.sweep.plan import points
 from engine_probe.sweep.read import read_sweep
 from engine_probe.sweep.result import Scored, finished

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.quality.measured import Measured
-from engine_probe.quality.scoring import Scoring, log_probabilities, score
-from engine_probe.quality.spec import Quality
-from engine_probe.quality.windows import cut
+from engine_probe.perplexity.results import Measured
+from engine_probe.perplexity.scoring import Scoring, log_probabilities, score
+from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.windows import cut
 from engine_probe.report.precision import engines
 from engine_probe.report.swept import load_sweep
 from tests.support.command import engine_probe
@@ -106,7 +106,7 @@ def test_a_token_without_a_finite_probability_is_counted_and_leaves_no_figure(
         first, *rest = log_probabilities(llm, windows)
         return [[math.nan, -math.inf, *first[2:]], *rest]
 
-    monkeypatch.setattr("engine_probe.quality.scoring.log_probabilities", broken)
+    monkeypatch.setattr("engine_probe.perplexity.scoring.log_probabilities", broken)
     found = score(tiny_llm, Quality(str(TEXT), window=128, windows=3), lambda _: None)
     assert found.not_finite_tokens == 2
     assert found.window_nll[0] is None

@@ -13,7 +13,7 @@ import pytest
 
 from engine_probe import InputError, Probe, Run
 from engine_probe.workload.arrivals import Burst, OpenLoop
-from engine_probe.workload.dataset import Dataset
+from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.driver import NEVER, Outcome
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan

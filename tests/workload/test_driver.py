@@ -8,8 +8,8 @@ import pytest
 
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop
 from engine_probe.workload.driver import Outcome
-from engine_probe.workload.plan import Plan, make_plan
 from engine_probe.workload.prompts import Conversations, RandomPrompts
+from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 from tests.support.simulated_engine import ANSWER, MS, START_NS, World, after_ms

@@ -9,10 +9,10 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, Replay
-from engine_probe.workload.dataset import Dataset
-from engine_probe.workload.plan import Plan, check_fits, make_plan
+from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.request_plan import Plan, check_fits, make_plan
 from engine_probe.workload.spec import Prompts, Workload
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.trace_file import Trace
 
 
 def words(text: str) -> list[int]:

@@ -10,10 +10,10 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Replay
-from engine_probe.workload.dataset import Dataset, read_entries
-from engine_probe.workload.plan import Plan, make_plan
+from engine_probe.workload.dataset_file import Dataset, read_entries
+from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.spec import Workload
-from engine_probe.workload.trace import Trace
+from engine_probe.workload.trace_file import Trace
 
 
 def planned(prompts: Any, **more: Any) -> Plan:

@@ -14,8 +14,8 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, ClosedLoop, Constant, OpenLoop, Ramp, Replay
 from engine_probe.workload.lengths import Lognormal, Normal, Uniform
-from engine_probe.workload.plan import Plan, check_fits, make_plan, sizes
 from engine_probe.workload.prompts import Chances, Conversations, Drawing, RandomPrompts, SharedPrefix, random_drafts
+from engine_probe.workload.request_plan import Plan, check_fits, make_plan, sizes
 from engine_probe.workload.spec import Sampling, Workload
 
 DESCRIPTION = Workload(

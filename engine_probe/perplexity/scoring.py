@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.quality.measured import Measured, facts_of
-from engine_probe.quality.spec import Quality
-from engine_probe.quality.text import read_text, text_sha256
-from engine_probe.quality.windows import Window, checksum, cut
+from engine_probe.perplexity.results import Measured, facts_of
+from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.text import read_text, text_sha256
+from engine_probe.perplexity.windows import Window, checksum, cut
 
 TOKENS_AT_ONCE = 2048
 LOGITS = ("raw_logits", "processed_logits")  # modes in which vLLM gives no probabilities

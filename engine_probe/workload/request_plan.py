@@ -9,7 +9,7 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import ClosedLoop, offsets_seconds, think_seconds
-from engine_probe.workload.dataset import Dataset, Encode, dataset_drafts
+from engine_probe.workload.dataset_file import Dataset, Encode, dataset_drafts
 from engine_probe.workload.lengths import Lengths
 from engine_probe.workload.prompts import (
     Chances,
@@ -23,7 +23,7 @@ from engine_probe.workload.prompts import (
     shared_prefix_drafts,
 )
 from engine_probe.workload.spec import Sampling, Workload
-from engine_probe.workload.trace import trace_drafts
+from engine_probe.workload.trace_file import trace_drafts
 
 SECOND_NS = 1_000_000_000
 MOST_SECONDS = 2**33  # 270 years: in nanoseconds still an integer of 64 bits

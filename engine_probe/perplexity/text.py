@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_bytes
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.spec import Quality
 
 SPECIAL_TOKENS = 2  # that a tokenizer may add around a text
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine_probe.errors import InputError
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.spec import Quality
 
 
 class Window(NamedTuple):

@@ -11,7 +11,7 @@ import msgspec
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.atomic_write import atomic_write
 from engine_probe.files.safe_read import read_json_as
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.spec import Quality
 
 QUALITY_FILE = "perplexity.json"
 
