@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine_probe.engine.models.embedded import embedded_model
     from engine_probe.probe import Probe
     from engine_probe.recordings.run import Run, load
-    from engine_probe.report.swept import Swept, load_sweep
+    from engine_probe.recordings.sweep import Swept, load_sweep
 
     __version__: str
 
@@ -53,10 +53,10 @@ __all__ = [
 _HOMES = {
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.recordings.run",
-    "Swept": "engine_probe.report.swept",
+    "Swept": "engine_probe.recordings.sweep",
     "embedded_model": "engine_probe.engine.models.embedded",
     "load": "engine_probe.recordings.run",
-    "load_sweep": "engine_probe.report.swept",
+    "load_sweep": "engine_probe.recordings.sweep",
 }
 
 

@@ -16,7 +16,7 @@ from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
     from engine_probe.analysis.gate import Gate
-    from engine_probe.report.compared import Comparison
+    from engine_probe.evaluation.comparison import Comparison
 
 PIPED_WIDTH = 100
 KINDS = ("table", "markdown", "json", "junit")
@@ -69,8 +69,8 @@ def command(
     """
     from engine_probe.analysis.gate import read_gate
     from engine_probe.analysis.slo import read_goodput
+    from engine_probe.evaluation.comparison import compare
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
-    from engine_probe.report.compared import compare
     from engine_probe.text_format import plain
 
     check_free(page)

@@ -53,7 +53,7 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     """
     from engine_probe.analysis.slo import read_goodput
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
-    from engine_probe.report.swept import is_sweep
+    from engine_probe.recordings.sweep import is_sweep
 
     slo = read_goodput(list(limits))
     if slo is not None and kind != SERVE:
@@ -72,8 +72,8 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
 
 
 def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
-    from engine_probe.analysis.vllm_bench import not_seen_to_begin
     from engine_probe.export.arrow import export
+    from engine_probe.export.vllm_bench import not_seen_to_begin
     from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
     from engine_probe.record.schema import SCHEMAS
     from engine_probe.recordings.run import load
@@ -94,8 +94,8 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
 
 
 def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
-    from engine_probe.report.sweep_export import export_results, export_tables
-    from engine_probe.report.swept import open_sweep
+    from engine_probe.export.sweep import export_results, export_tables
+    from engine_probe.recordings.sweep import open_sweep
     from engine_probe.text_format import plain
 
     def result_of(run: Run, name: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | 
 
 
 def vllm_bench_result(run: Run, kind: str, detailed: bool, slo: Slo | None) -> dict[str, Any]:
-    from engine_probe.analysis.vllm_bench import serve_result, throughput_result
+    from engine_probe.export.vllm_bench import serve_result, throughput_result
 
     return serve_result(run, detailed, slo) if kind == SERVE else throughput_result(run)
 

@@ -115,7 +115,7 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     """The engine in a process of its own, so that its noise goes to a file."""
     from rich.console import Console
 
-    from engine_probe.report.texts import NAME
+    from engine_probe.recordings.perplexity import NAME
     from engine_probe.sweep.folders import LOG_FILE
     from engine_probe.sweep.kv_need import need_of
     from engine_probe.sweep.one_engine import Allowance, run_engine
@@ -145,8 +145,8 @@ def watch(events: Iterator[Event | Finished], console: Console, point: Point) ->
 def show(folder: Path) -> int:
     """What it came to; 1 where that is no figure."""
     from engine_probe.commands.console import output_console
+    from engine_probe.recordings.perplexity import open_alone
     from engine_probe.report.precision_view import text_view
-    from engine_probe.report.texts import open_alone
 
     found = open_alone(folder)
     output_console().print(*text_view(found), sep="\n")

@@ -107,8 +107,8 @@ def command(
     check_free(page, figures)
     if folder.is_file():
         report_hardware(folder, page)
-    from engine_probe.report.swept import is_sweep
-    from engine_probe.report.texts import text_folder
+    from engine_probe.recordings.perplexity import text_folder
+    from engine_probe.recordings.sweep import is_sweep
 
     if not is_sweep(folder) and text_folder(folder):
         report_text(folder)
@@ -169,10 +169,10 @@ def report_text(folder: Path) -> NoReturn:
 
 def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.analysis.anatomy import anatomy
+    from engine_probe.evaluation.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
     from engine_probe.report.machine import run_figures
-    from engine_probe.report.money import run_money
     from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_run
     from engine_probe.report.run_page import run_page
@@ -191,15 +191,15 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
 
 def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     """1 where a point that was watched has no whole recording."""
+    from engine_probe.evaluation.costs import sweep_money
+    from engine_probe.evaluation.published import read_reference
+    from engine_probe.evaluation.scores import read_scores
+    from engine_probe.recordings.sweep import open_sweep
     from engine_probe.report.machine import sweep_figures
-    from engine_probe.report.money import sweep_money
     from engine_probe.report.money_view import money_view
     from engine_probe.report.overview import print_sweep
-    from engine_probe.report.references import read_reference
-    from engine_probe.report.scores import read_scores
     from engine_probe.report.sweep_charts import curves
     from engine_probe.report.sweep_page import sweep_page
-    from engine_probe.report.swept import open_sweep
 
     swept = open_sweep(folder, asked.slo)
     if asked.reference is not None:

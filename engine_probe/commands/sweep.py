@@ -273,9 +273,9 @@ def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Sc
 def show(rows: list[Row], results: Results) -> None:
     """Print what `report` prints of the sweep, and where everything is."""
     from engine_probe.commands.console import output_console
+    from engine_probe.recordings.sweep import open_sweep
     from engine_probe.report.overview import print_sweep
     from engine_probe.report.sweep_charts import curves
-    from engine_probe.report.swept import open_sweep
     from engine_probe.sweep.driven import between
     from engine_probe.sweep.folders import LOG_FILE
     from engine_probe.sweep.result import Unmeasured

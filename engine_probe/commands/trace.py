@@ -26,7 +26,7 @@ def command(folder: Path, out: Path | None) -> None:
     time, each with its own group of tracks.
     """
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
-    from engine_probe.report.swept import is_sweep
+    from engine_probe.recordings.sweep import is_sweep
     from engine_probe.report.trace import write_trace, write_traces
 
     check_free(out)
@@ -64,8 +64,8 @@ def checked_run(folder: Path) -> Run:
 def points(folder: Path) -> dict[str, Run]:
     """Return the points of a sweep that have steps, by name; print why the others are left out."""
     from engine_probe.errors import InputError
-    from engine_probe.report.sweep_export import named_points
-    from engine_probe.report.swept import open_sweep
+    from engine_probe.export.sweep import named_points
+    from engine_probe.recordings.sweep import open_sweep
     from engine_probe.text_format import plain
 
     swept = open_sweep(folder)

@@ -8,9 +8,9 @@ import numpy as np
 
 from engine_probe.analysis.overtime import Pace, pace
 from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts import Axis, Lines, Series, numbers
 from engine_probe.report.sweep_charts import PARTS_PER_LEVEL, Curve
-from engine_probe.report.swept import Swept
 
 GIB = 2**30
 

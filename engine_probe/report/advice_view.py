@@ -11,10 +11,10 @@ from rich.text import Text
 from engine_probe.analysis.advice import advice
 from engine_probe.analysis.advice.case import Advice, Case, Pool
 from engine_probe.engine.parallelism import recorded_rank_count
+from engine_probe.evaluation.published import plain_model
+from engine_probe.recordings.sweep import Swept
 from engine_probe.report.html import Html, element, joined, says
-from engine_probe.report.references import plain_model
 from engine_probe.report.sweep_charts import Curve
-from engine_probe.report.swept import Swept
 from engine_probe.text_format import plain
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.comparison import METRICS, Change
 from engine_probe.analysis.gate import Gate
+from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.report.charts import Axis, Lines, Series
-from engine_probe.report.compared import Comparison, Pair
 from engine_probe.report.compared_text import SAME_LOOK, TITLES, cells, counted, short_names
 from engine_probe.report.forest import forest
 from engine_probe.report.html import Html, element, grid, joined, says, tiles

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from engine_probe.analysis.comparison import Change
 from engine_probe.analysis.gate import Gate
-from engine_probe.report.compared import Comparison, Pair
+from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.text_format import plain
 
 STYLES = {"better": "green", "worse": "red", "not shown to differ": "dim", "no repeats": "dim"}

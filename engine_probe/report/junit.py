@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from engine_probe.analysis.gate import Gate
-from engine_probe.report.compared import Comparison, Held
+from engine_probe.evaluation.comparison import Comparison, Held
 from engine_probe.text_format import plain
 
 

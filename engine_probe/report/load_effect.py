@@ -15,11 +15,11 @@ from engine_probe.analysis.effect import MARGIN, SHARE_MARGIN, UNSTABLE, Effect,
 from engine_probe.analysis.metrics import LATENCIES, answered
 from engine_probe.analysis.rank_tests import Reals
 from engine_probe.errors import InputError
+from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
+from engine_probe.recordings.sweep import SweptPoint
 from engine_probe.report.html import Html, element, grid, joined, says
-from engine_probe.report.scores import Scores
-from engine_probe.report.swept import SweptPoint
 from engine_probe.report.terminal import duration
 from engine_probe.text_format import plain
 

@@ -16,15 +16,15 @@ from engine_probe.analysis.money import MONEY
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
+from engine_probe.evaluation.costs import Money, worth_showing
+from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept
 from engine_probe.report.advice_view import advised
 from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.levels import by_load
-from engine_probe.report.money import Money, worth_showing
-from engine_probe.report.precision import Engine, engines
 from engine_probe.report.slo_view import slo_of
 from engine_probe.report.sweep_charts import Curve
-from engine_probe.report.swept import Swept
 
 
 def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from engine_probe.analysis.money import MONEY
+from engine_probe.evaluation.costs import Costed, Money
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, numbers, of_levels
 from engine_probe.report.levels import any_of
-from engine_probe.report.money import Costed, Money
 from engine_probe.report.money_words import several
 from engine_probe.report.sweep_charts import INTERVALS
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from engine_probe.analysis.money import MONEY, Level, MoneyMetric
+from engine_probe.evaluation.costs import Costed, Money, worth_showing
 from engine_probe.report.html import Html, element, grid, joined, says
-from engine_probe.report.money import Costed, Money, worth_showing
 from engine_probe.report.money_words import amount, verdicts
 from engine_probe.report.money_words import rate as per_minute
 from engine_probe.text_format import plain

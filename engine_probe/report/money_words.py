@@ -8,7 +8,7 @@ from engine_probe.analysis.money import Accounts, Level
 from engine_probe.analysis.options import Step
 from engine_probe.analysis.prices import Prices
 from engine_probe.analysis.repeats import Repeated
-from engine_probe.report.money import Cards, Costed, Money
+from engine_probe.evaluation.costs import Cards, Costed, Money
 from engine_probe.report.terminal import figures
 
 

@@ -12,13 +12,13 @@ from engine_probe.analysis.summary import Summary
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept, SweptPoint
 from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.charts import numbers
 from engine_probe.report.html import Html, element, joined
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.svg import Line, chart, page_of
 from engine_probe.report.sweep_charts import Curve, curves, regions
-from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.report.terminal import duration, headlines, judgements, latency_rows, steady_titles
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.text_format import model_name

@@ -13,7 +13,9 @@ from rich.text import Text
 from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
+from engine_probe.evaluation.published import Beside, Reference, beside
 from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept
 from engine_probe.report.advice_view import advice_lines, advised
 from engine_probe.report.ceiling_warnings import ceiling_warnings, sweep_doubts, sweep_warnings
 from engine_probe.report.health_view import health_words
@@ -23,11 +25,9 @@ from engine_probe.report.memory_view import memory_lines
 from engine_probe.report.precision_view import precision_view
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import nothing_beside, reference_rows
-from engine_probe.report.references import Beside, Reference, beside
 from engine_probe.report.roofline_view import roofline_words
 from engine_probe.report.slo_view import offers, slo_verdicts
 from engine_probe.report.sweep_charts import Curve
-from engine_probe.report.swept import Swept
 from engine_probe.report.terminal import summary_view
 from engine_probe.report.verdicts import run_verdicts, sweep_verdicts
 from engine_probe.text_format import plain

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from engine_probe.evaluation.precision import Engine
+from engine_probe.evaluation.published import Reference
 from engine_probe.report.charts import Axis, Lines, Series
-from engine_probe.report.precision import Engine
 from engine_probe.report.reference_view import PUBLISHED_COLOUR
-from engine_probe.report.references import Reference
 
 
 def trade(found: Sequence[Engine], reference: Reference | None) -> Iterator[Lines]:

@@ -12,15 +12,15 @@ from rich.text import Text
 
 from engine_probe.analysis.comparison import SIGNIFICANT, Change
 from engine_probe.analysis.perplexity import Perplexity
+from engine_probe.evaluation.precision import JUDGED, Engine, engines, text_definition
+from engine_probe.evaluation.published import Reference
+from engine_probe.recordings.perplexity import TextPoint
+from engine_probe.recordings.sweep import Swept
 from engine_probe.report.forest import forest
 from engine_probe.report.html import Html, element, grid, joined, says
 from engine_probe.report.memory_view import gib
 from engine_probe.report.page import Page
-from engine_probe.report.precision import JUDGED, Engine, engines, text_definition
 from engine_probe.report.precision_charts import trade
-from engine_probe.report.references import Reference
-from engine_probe.report.swept import Swept
-from engine_probe.report.texts import TextPoint
 from engine_probe.text_format import plain
 
 LEAST = 0.001  # to either side of no change: a tenth of a percent of perplexity is a difference

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from engine_probe.evaluation.published import Beside, Reference
 from engine_probe.report.charts import Chart, Lines, Mark, Series
 from engine_probe.report.html import Html, element, grid, joined
-from engine_probe.report.references import Beside, Reference
 
 TITLES = ("figure", "at", "published", "measured", "measured / published", "settings that differ", "doubts")
 PUBLISHED_COLOUR = 6

@@ -8,12 +8,12 @@ from engine_probe.analysis.anatomy import Anatomy
 from engine_probe.analysis.latency_figures import PERCENTILES
 from engine_probe.analysis.limits import LIMITS
 from engine_probe.errors import InputError
+from engine_probe.evaluation.costs import Money
 from engine_probe.recordings.run import Run
 from engine_probe.report.ceiling_warnings import ceiling_warnings
 from engine_probe.report.health_view import health_words, reduced_strip
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.memory_view import memory_figure, memory_words
-from engine_probe.report.money import Money
 from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
 from engine_probe.report.request_charts import request_charts

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine_probe.evaluation.setting_differences import WORKLOAD, leaves, told
+from engine_probe.evaluation.setting_differences import settings as of_run
 from engine_probe.recordings.run import Run
 from engine_probe.report.ceilings import ceilings
 from engine_probe.report.html import Html, element, grid, joined
-from engine_probe.report.other_settings import WORKLOAD, leaves, told
-from engine_probe.report.other_settings import settings as of_run
 
 LOADS = frozenset({"concurrency", "num_prompts", "arrivals.users", "arrivals.request_rate"})
 

@@ -10,10 +10,10 @@ from engine_probe.analysis.capacity import MostLoad, most_load
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.sharpen import Offer, sharpen_saturation, sharpen_slo
 from engine_probe.analysis.slo import Slo
+from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts import Axis, Lines, Region, Series
 from engine_probe.report.levels import over_loads
 from engine_probe.report.sweep_charts import WHISKERS, Curve
-from engine_probe.report.swept import Swept
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
 AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}

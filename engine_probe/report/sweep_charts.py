@@ -15,11 +15,11 @@ from engine_probe.analysis.overtime import Pace, Reals, pace
 from engine_probe.analysis.points import PointFigures, cache_of, levels
 from engine_probe.analysis.prefix_cache import CacheLevel
 from engine_probe.analysis.saturation import Saturation, saturation
+from engine_probe.recordings.sweep import Swept, SweptPoint
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers
 from engine_probe.report.length_charts import length_charts
 from engine_probe.report.levels import over_loads
 from engine_probe.report.prefix_cache_view import cache_chart
-from engine_probe.report.swept import Swept, SweptPoint
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
 FORMS = {"line": "broken line", "curve": "bending curve"}

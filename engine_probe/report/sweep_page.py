@@ -7,6 +7,9 @@ from statistics import mean
 
 from engine_probe.analysis.points import PointFigures
 from engine_probe.analysis.regions import MEANINGS, letter
+from engine_probe.evaluation.costs import Money
+from engine_probe.evaluation.published import beside
+from engine_probe.recordings.sweep import Swept, SweptPoint
 from engine_probe.report.across_charts import across_charts
 from engine_probe.report.advice_view import advice_section, advised
 from engine_probe.report.ceiling_warnings import sweep_doubts, sweep_warnings
@@ -14,19 +17,16 @@ from engine_probe.report.health_view import health_words
 from engine_probe.report.html import Html, element, grid, joined, says, tiles
 from engine_probe.report.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.load_effect import effect_table, load_effects
-from engine_probe.report.money import Money
 from engine_probe.report.money_charts import money_charts
 from engine_probe.report.money_view import money_section
 from engine_probe.report.page import Page, heading
 from engine_probe.report.precision_view import precision_section
 from engine_probe.report.prefix_cache_view import cache_cell, cache_verdict, worth_a_column
 from engine_probe.report.reference_view import drawn_beside, reference_section
-from engine_probe.report.references import beside
 from engine_probe.report.run_page import POINTS, origin, run_body
 from engine_probe.report.settings_view import LOADS, settings
 from engine_probe.report.slo_view import offers, slo_charts, slo_verdicts
 from engine_probe.report.sweep_charts import Curve, sweep_charts, throughput_charts
-from engine_probe.report.swept import Swept, SweptPoint
 from engine_probe.report.verdicts import sweep_verdicts
 from engine_probe.text_format import model_name
 

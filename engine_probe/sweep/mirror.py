@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.recordings.remote_folder import RemoteFolder
-from engine_probe.report.swept import RESULT_FILE
+from engine_probe.recordings.sweep import RESULT_FILE
 
 
 class Mirror:

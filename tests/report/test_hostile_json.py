@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from engine_probe import InputError, load, load_sweep
 from engine_probe.commands import compare
 from engine_probe.evaluation.price_list import read_prices
+from engine_probe.evaluation.published import read_reference
+from engine_probe.evaluation.scores import read_scores
 from engine_probe.files.config_file import read_document
 from engine_probe.perplexity.results import read_measured
-from engine_probe.report.references import read_reference
-from engine_probe.report.scores import read_scores
 from engine_probe.sweep.resumed import finished_rows
 from tests.support.recordings import ran, write_run, write_sweep
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from engine_probe.commands.compare import command as compare_command
 from engine_probe.commands.report import command as report_command
+from engine_probe.evaluation.precision import short_names
 from engine_probe.perplexity.results import Measured, Precision, write_measured
 from engine_probe.perplexity.spec import Quality
-from engine_probe.report.precision import short_names
 from tests.support.recordings import facts, ran, write_run
 
 GIB = 1 << 30

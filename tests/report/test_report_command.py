@@ -22,9 +22,9 @@ from engine_probe.analysis.steady_part import SteadyState
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import load
+from engine_probe.recordings.sweep import open_sweep
 from engine_probe.report.run_page import run_page
 from engine_probe.report.sweep_charts import curves, steady_rate, throughput_charts
-from engine_probe.report.swept import open_sweep
 from tests.support.recordings import facts, ran, table, write_run, write_sweep
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e"

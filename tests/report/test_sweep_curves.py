@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.report.swept import load_sweep
+from engine_probe.recordings.sweep import load_sweep
 from tests.support.recordings import write_sweep
 
 

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.analysis.slo import Slo
-from engine_probe.analysis.vllm_bench import serve_result, throughput_result
 from engine_probe.commands import report
 from engine_probe.commands.export import command
 from engine_probe.errors import InputError
+from engine_probe.export.vllm_bench import serve_result, throughput_result
 from engine_probe.recordings.run import Run, load
 from tests.support.recordings import MS, facts, ran, table, write_run
 

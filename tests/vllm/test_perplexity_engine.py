@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from engine_probe.errors import InputError
+from engine_probe.evaluation.precision import engines
 from engine_probe.perplexity.results import Measured
 from engine_probe.perplexity.scoring import Scoring, log_probabilities, score
 from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.windows import cut
-from engine_probe.report.precision import engines
-from engine_probe.report.swept import load_sweep
+from engine_probe.recordings.sweep import load_sweep
 from tests.support.command import engine_probe
 
 TEXT = Path(__file__).parents[2] / "docs" / "architecture.md"

@@ -13,11 +13,11 @@ from engine_probe.analysis.gate import Answer, Gate, Judged
 from engine_probe.analysis.slo import Slo
 from engine_probe.analysis.summary import Summary
 from engine_probe.errors import InputError
+from engine_probe.evaluation.compared_texts import text_changes
+from engine_probe.evaluation.setting_differences import other_settings
+from engine_probe.recordings.perplexity import NAME, TextPoint, open_alone, text_folder
 from engine_probe.recordings.run import Run, load
-from engine_probe.report.compared_texts import text_changes
-from engine_probe.report.other_settings import other_settings
-from engine_probe.report.swept import SweptPoint, is_sweep, open_sweep
-from engine_probe.report.texts import NAME, TextPoint, open_alone, text_folder
+from engine_probe.recordings.sweep import SweptPoint, is_sweep, open_sweep
 
 SAID: dict[Answer, str] = {"broken": "is broken", "holds": "holds", "cannot tell": "is left open"}
 

@@ -16,8 +16,8 @@ from engine_probe.analysis.prices import Option, Prices
 from engine_probe.analysis.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
+from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
 from engine_probe.report.sweep_charts import Curve, curves
-from engine_probe.report.swept import Swept, is_sweep, open_sweep
 
 NOTHING = Prices(currency="")  # energy needs no price
 

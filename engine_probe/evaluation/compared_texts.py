@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine_probe.analysis.comparison import Change
-from engine_probe.report.texts import TextPoint, changed
+from engine_probe.recordings.perplexity import TextPoint, changed
 
 
 class TextChanges(NamedTuple):

@@ -21,10 +21,10 @@ from engine_probe.analysis.watching import Timed, Watching, watching
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE
+from engine_probe.recordings.perplexity import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.recordings.run import Run, load
+from engine_probe.recordings.unprobed import ran_unwatched, unwatched, unwatched_lines, watched
 from engine_probe.report.terminal import duration
-from engine_probe.report.texts import POINTS_FOLDER, TextPoint, open_text
-from engine_probe.report.unwatched import ran_unwatched, unwatched, unwatched_lines, watched
 from engine_probe.text_format import plain
 from engine_probe.workload.load import load_of, load_words
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
 
-    from engine_probe.report.references import Reference
-    from engine_probe.report.scores import Scores
+    from engine_probe.evaluation.published import Reference
+    from engine_probe.evaluation.scores import Scores
 
 RESULT_FILE = "sweep.json"
 LONGEST_NAME = 200
@@ -151,7 +151,7 @@ class Swept:
     @property
     def table(self) -> pa.Table:
         """A row for each point: what was asked, what it came to, what limited it."""
-        from engine_probe.report.sweep_table import sweep_table
+        from engine_probe.recordings.sweep_table import sweep_table
 
         return sweep_table(self)
 

@@ -11,7 +11,7 @@ from engine_probe.analysis.inside import INSIDE
 from engine_probe.report.sweep_charts import curves
 
 if TYPE_CHECKING:
-    from engine_probe.report.swept import Swept
+    from engine_probe.recordings.sweep import Swept
 
 
 def sweep_table(swept: Swept) -> pa.Table:

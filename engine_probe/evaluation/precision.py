@@ -11,8 +11,8 @@ from pathlib import Path
 from engine_probe.analysis.comparison import Change, corrected, difference
 from engine_probe.analysis.repeats import Repeated, repeated
 from engine_probe.perplexity.spec import Quality
-from engine_probe.report.swept import Swept, SweptPoint
-from engine_probe.report.texts import TextPoint, changed
+from engine_probe.recordings.perplexity import TextPoint, changed
+from engine_probe.recordings.sweep import Swept, SweptPoint
 
 
 @dataclass(frozen=True)
