@@ -61,7 +61,7 @@ FORBIDDEN = {
 
 # The one call upwards: what a notebook shows is drawn by the report, and imported when it is asked for.
 ALLOWED = {
-    "analysis/summary.py": {"engine_probe.report.notebook", "engine_probe.report.notebook.summary_html"},
+    "analysis/run/summary.py": {"engine_probe.report.notebook", "engine_probe.report.notebook.summary_html"},
 }
 
 # Ranks are counted in one module: plain arithmetic, for every room.

@@ -15,7 +15,7 @@ from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
-    from engine_probe.analysis.gate import Gate
+    from engine_probe.analysis.compare.gates import Gate
     from engine_probe.evaluation.comparison import Comparison
 
 PIPED_WIDTH = 100
@@ -67,8 +67,8 @@ def command(
     5 %: kept (exit code 0), broken (1), or undecided (reported; 0, or 1 with --strict). Without repeats, the change
     itself is compared with the bound.
     """
-    from engine_probe.analysis.gate import read_gate
-    from engine_probe.analysis.slo import read_goodput
+    from engine_probe.analysis.compare.gates import read_gate
+    from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.comparison import compare
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
     from engine_probe.text_format import plain

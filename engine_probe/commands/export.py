@@ -14,7 +14,7 @@ from engine_probe.commands.places import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
-    from engine_probe.analysis.slo import Slo
+    from engine_probe.analysis.run.slo import Slo
     from engine_probe.recordings.run import Run
 
 output = under("Output")
@@ -51,7 +51,7 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     A sweep becomes a table of its points (settings and figures) and one folder of tables per point, or one JSON per
     point.
     """
-    from engine_probe.analysis.slo import read_goodput
+    from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
     from engine_probe.recordings.sweep import is_sweep
 

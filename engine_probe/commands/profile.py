@@ -159,7 +159,7 @@ def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> 
 
 def show(results: Results) -> int:
     """The summary of the recording; 1 when it is not whole."""
-    from engine_probe.analysis.anatomy import anatomy
+    from engine_probe.analysis.run_analysis import anatomy
     from engine_probe.commands.console import output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load

@@ -19,8 +19,8 @@ from engine_probe.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine_probe.analysis.prices import Prices
-    from engine_probe.analysis.slo import Slo
+    from engine_probe.analysis.money.prices import Prices
+    from engine_probe.analysis.run.slo import Slo
 
 PIPED_WIDTH = 100
 
@@ -112,7 +112,7 @@ def command(
 
     if not is_sweep(folder) and text_folder(folder):
         report_text(folder)
-    from engine_probe.analysis.slo import read_goodput
+    from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.price_list import find_prices, prices_of
 
     slo = read_goodput(list(limits), percentile)
@@ -168,7 +168,7 @@ def report_text(folder: Path) -> NoReturn:
 
 
 def report_run(folder: Path, console: Console, asked: Asked) -> Made:
-    from engine_probe.analysis.anatomy import anatomy
+    from engine_probe.analysis.run_analysis import anatomy
     from engine_probe.evaluation.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from engine_probe.analysis.comparison import Change
+from engine_probe.analysis.compare.changes import Change
 from engine_probe.recordings.perplexity import TextPoint, changed
 
 

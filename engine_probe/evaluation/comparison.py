@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from engine_probe.analysis.common_noise import together, with_common_noise
-from engine_probe.analysis.comparison import METRICS, PERPLEXITY, Change, changes, corrected, known
-from engine_probe.analysis.gate import Answer, Gate, Judged
-from engine_probe.analysis.slo import Slo
-from engine_probe.analysis.summary import Summary
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, changes, corrected, known
+from engine_probe.analysis.compare.gates import Answer, Gate, Judged
+from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.summary import Summary
 from engine_probe.errors import InputError
 from engine_probe.evaluation.compared_texts import text_changes
 from engine_probe.evaluation.setting_differences import other_settings

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine_probe.analysis.anatomy import Anatomy
-from engine_probe.analysis.books import Work, work
-from engine_probe.analysis.capacity import most_load
-from engine_probe.analysis.energy import energy
-from engine_probe.analysis.money import Accounts, accounts
-from engine_probe.analysis.options import More, Offered, Step, cheapest, more_cards
-from engine_probe.analysis.prices import Option, Prices
-from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.curve.slo_capacity import most_load
+from engine_probe.analysis.money.curve_costs import Accounts, accounts
+from engine_probe.analysis.money.hardware_options import More, Offered, Step, cheapest, more_cards
+from engine_probe.analysis.money.prices import Option, Prices
+from engine_probe.analysis.money.run_costs import Work, work
+from engine_probe.analysis.run.energy import energy
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run_analysis import Anatomy
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from engine_probe.analysis.comparison import Change, corrected, difference
-from engine_probe.analysis.repeats import Repeated, repeated
+from engine_probe.analysis.compare.changes import Change, corrected, difference
+from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.perplexity.spec import Quality
 from engine_probe.recordings.perplexity import TextPoint, changed
 from engine_probe.recordings.sweep import Swept, SweptPoint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.analysis.prices import SECTIONS, Cost, Prices, Sold
+from engine_probe.analysis.money.prices import SECTIONS, Cost, Prices, Sold
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import convert, read_document
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.goodput import goodput
-from engine_probe.analysis.metrics import ANSWERED, LATENCIES
-from engine_probe.analysis.sample import Sample
-from engine_probe.analysis.slo import Slo
-from engine_probe.analysis.tokens import deliveries, delivery_gaps
+from engine_probe.analysis.run.goodput import goodput
+from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.token_times import deliveries, delivery_gaps
+from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 

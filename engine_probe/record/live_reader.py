@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.live_latencies import NO_MEDIANS, LiveLatencies, Medians
+from engine_probe.analysis.run.live_latencies import NO_MEDIANS, LiveLatencies, Medians
 from engine_probe.record.arrow_files import STREAM_SUFFIX
 from engine_probe.record.reader import read_facts
 

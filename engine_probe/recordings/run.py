@@ -15,8 +15,8 @@ from engine_probe.record.reader import CUT, find_run, read_facts, read_in_flight
 from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
 
 if TYPE_CHECKING:
-    from engine_probe.analysis.slo import Slo
-    from engine_probe.analysis.summary import Summary
+    from engine_probe.analysis.run.slo import Slo
+    from engine_probe.analysis.run.summary import Summary
 
 
 STATUS_WORDS = {RECORDING: "still recording, so far", CUT: "cut short"}
@@ -70,7 +70,7 @@ class Run:
 
     def summary(self, slo: Slo | None = None) -> Summary:
         """The run in a few figures that judge themselves; with limits also how many requests kept them."""
-        from engine_probe.analysis.summary import summarise
+        from engine_probe.analysis.run.summary import summarise
 
         if not self.iterations.num_rows:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
@@ -88,7 +88,7 @@ class Run:
         return plain(f"<Run {self.folder}: {self._in_short()}>")
 
     def _in_short(self) -> str:
-        from engine_probe.analysis.tokens import update_end_ns
+        from engine_probe.analysis.run.token_times import update_end_ns
 
         status = STATUS_WORDS.get(self.status, self.status)
         try:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.analysis.anatomy import Anatomy, anatomy
+from engine_probe.analysis.compare.probe_cost import Timed, Watching, watching
+from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve_settings import curve_name, curve_settings, differing, flat
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.slo import Slo
-from engine_probe.analysis.watching import Timed, Watching, watching
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run_analysis import Anatomy, anatomy
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE

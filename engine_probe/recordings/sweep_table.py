@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from engine_probe.analysis.comparison import METRICS
-from engine_probe.analysis.inside import INSIDE
+from engine_probe.analysis.compare.changes import METRICS
+from engine_probe.analysis.engine_metrics import INSIDE
 from engine_probe.report.sweep_charts import curves
 
 if TYPE_CHECKING:

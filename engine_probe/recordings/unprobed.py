@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.watching import Timed, pair_of, watching, watching_line
+from engine_probe.analysis.compare.probe_cost import Timed, pair_of, watching, watching_line
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.run_folder import DRIVEN_FILE
 from engine_probe.recordings.run import Run

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from engine_probe.analysis.overtime import Pace, pace
+from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts import Axis, Lines, Series, numbers

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from engine_probe.analysis.advice import advice
-from engine_probe.analysis.advice.case import Advice, Case, Pool
+from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
 from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.evaluation.published import plain_model
 from engine_probe.recordings.sweep import Swept

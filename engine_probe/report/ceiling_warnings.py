@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.anatomy import Anatomy
-from engine_probe.analysis.ceiling_use import ALL_STEPS, Use, above, uses
-from engine_probe.analysis.ceilings import Ceiling
-from engine_probe.analysis.roofline import Roofline
+from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.step.ceiling_use import ALL_STEPS, Use, above, uses
+from engine_probe.analysis.step.ceilings import Ceiling
+from engine_probe.analysis.step.roofline import Roofline
 from engine_probe.report.roofline_view import per_second, range_of
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from engine_probe.analysis.ceilings import doubts_of, verdict_of
+from engine_probe.analysis.step.ceilings import doubts_of, verdict_of
 from engine_probe.report.html import Html, element, grid, joined
 from kernels_bench.words import quantity
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.comparison import METRICS, Change
-from engine_probe.analysis.gate import Gate
+from engine_probe.analysis.compare.changes import METRICS, Change
+from engine_probe.analysis.compare.gates import Gate
 from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.report.charts import Axis, Lines, Series
 from engine_probe.report.compared_text import SAME_LOOK, TITLES, cells, counted, short_names

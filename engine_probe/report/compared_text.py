@@ -11,8 +11,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from engine_probe.analysis.comparison import Change
-from engine_probe.analysis.gate import Gate
+from engine_probe.analysis.compare.changes import Change
+from engine_probe.analysis.compare.gates import Gate
 from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.text_format import plain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from engine_probe.analysis.comparison import Change
+from engine_probe.analysis.compare.changes import Change
 from engine_probe.report.html import Html, element
 from engine_probe.report.svg import drawing, stroke, text
 

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from engine_probe.analysis.health import REASONS, CardHealth, Extent, card_health, devices, reduced_spans, rows_of
+from engine_probe.analysis.run.gpu_health import (
+    REASONS,
+    CardHealth,
+    Extent,
+    card_health,
+    devices,
+    reduced_spans,
+    rows_of,
+)
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts import Spans

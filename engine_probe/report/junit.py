@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from engine_probe.analysis.gate import Gate
+from engine_probe.analysis.compare.gates import Gate
 from engine_probe.evaluation.comparison import Comparison, Held
 from engine_probe.text_format import plain
 

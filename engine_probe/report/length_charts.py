@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from engine_probe.analysis.lengths import straight
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.summary import Summary
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.statistics.linear_fit import straight
 from engine_probe.report.charts import Axis, Lines, Series, numbers
 
 APART = 1.2  # the longest over the shortest: with less between them chance alone drew them

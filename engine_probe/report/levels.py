@@ -8,8 +8,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
 
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.repeats import Column, Repeated, column, pooled, repeated
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.statistics.repeats import Column, Repeated, column, pooled, repeated
 from engine_probe.report.charts import of_levels, short
 from engine_probe.report.terminal import duration
 

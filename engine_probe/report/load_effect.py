@@ -11,9 +11,18 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine_probe.analysis.effect import MARGIN, SHARE_MARGIN, UNSTABLE, Effect, Effects, Outcome, RunSeen, effects
-from engine_probe.analysis.metrics import LATENCIES, answered
-from engine_probe.analysis.rank_tests import Reals
+from engine_probe.analysis.compare.load_effect import (
+    MARGIN,
+    SHARE_MARGIN,
+    UNSTABLE,
+    Effect,
+    Effects,
+    Outcome,
+    RunSeen,
+    effects,
+)
+from engine_probe.analysis.run.latencies import LATENCIES, answered
+from engine_probe.analysis.statistics.rank_tests import Reals
 from engine_probe.errors import InputError
 from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.anatomy import Anatomy
-from engine_probe.analysis.capacity import most_load
-from engine_probe.analysis.ceiling_use import uses
-from engine_probe.analysis.comparison import METRICS, PERPLEXITY, Metric
-from engine_probe.analysis.inside import INSIDE
-from engine_probe.analysis.money import MONEY
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.repeats import Repeated, pooled, repeated
-from engine_probe.analysis.sharpen import sharpen_saturation, sharpen_slo
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
+from engine_probe.analysis.curve.slo_capacity import most_load
+from engine_probe.analysis.engine_metrics import INSIDE
+from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
+from engine_probe.analysis.step.ceiling_use import uses
 from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.recordings.run import Run

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from engine_probe.analysis.summary import Summary
+from engine_probe.analysis.run.summary import Summary
 from engine_probe.report.html import Html, element, grid, joined
 from engine_probe.report.terminal import percent
 from engine_probe.text_format import plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from engine_probe.analysis.money import MONEY
+from engine_probe.analysis.money.curve_costs import MONEY
 from engine_probe.evaluation.costs import Costed, Money
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, numbers, of_levels
 from engine_probe.report.levels import any_of

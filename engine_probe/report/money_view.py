@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine_probe.analysis.money import MONEY, Level, MoneyMetric
+from engine_probe.analysis.money.curve_costs import MONEY, Level, MoneyMetric
 from engine_probe.evaluation.costs import Costed, Money, worth_showing
 from engine_probe.report.html import Html, element, grid, joined, says
 from engine_probe.report.money_words import amount, verdicts

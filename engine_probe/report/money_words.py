@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine_probe.analysis.money import Accounts, Level
-from engine_probe.analysis.options import Step
-from engine_probe.analysis.prices import Prices
-from engine_probe.analysis.repeats import Repeated
+from engine_probe.analysis.money.curve_costs import Accounts, Level
+from engine_probe.analysis.money.hardware_options import Step
+from engine_probe.analysis.money.prices import Prices
+from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.costs import Cards, Costed, Money
 from engine_probe.report.terminal import figures
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import mean
 
-from engine_probe.analysis.anatomy import Anatomy, anatomy
-from engine_probe.analysis.latency_figures import PERCENTILES
-from engine_probe.analysis.overtime import thinned
-from engine_probe.analysis.summary import Summary
+from engine_probe.analysis.run.latency_figures import PERCENTILES
+from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.run.timeline import thinned
+from engine_probe.analysis.run_analysis import Anatomy, anatomy
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import Run

@@ -10,9 +10,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine_probe.analysis.anatomy import Anatomy
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.regions import MEANINGS, letter
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.regions import MEANINGS, letter
+from engine_probe.analysis.run_analysis import Anatomy
 from engine_probe.evaluation.published import Beside, Reference, beside
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept

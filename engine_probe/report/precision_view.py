@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine_probe.analysis.comparison import SIGNIFICANT, Change
-from engine_probe.analysis.perplexity import Perplexity
+from engine_probe.analysis.compare.changes import SIGNIFICANT, Change
+from engine_probe.analysis.compare.perplexity import Perplexity
 from engine_probe.evaluation.precision import JUDGED, Engine, engines, text_definition
 from engine_probe.evaluation.published import Reference
 from engine_probe.recordings.perplexity import TextPoint

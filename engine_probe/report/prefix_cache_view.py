@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.prefix_cache import CacheLoss, cache_loss
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
 from engine_probe.report.charts import Axis, Lines, Series
 from engine_probe.report.levels import over_loads
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.metrics import answered
-from engine_probe.analysis.overtime import thinned
-from engine_probe.analysis.spans import PHASES, PREEMPTED, request_spans
+from engine_probe.analysis.run.latencies import answered
+from engine_probe.analysis.run.request_phases import PHASES, PREEMPTED, request_spans
+from engine_probe.analysis.run.timeline import thinned
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts import Axis, Chart, Lines, Series, Spans, moments, numbers
 from engine_probe.report.run_charts import TIME, origin_ns, relative

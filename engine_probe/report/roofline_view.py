@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.ceiling_use import kinds
-from engine_probe.analysis.ceilings import Ceiling
-from engine_probe.analysis.roofline import Range, Roofline
-from engine_probe.analysis.steptime import CLOCKS
+from engine_probe.analysis.step.ceiling_use import kinds
+from engine_probe.analysis.step.ceilings import Ceiling
+from engine_probe.analysis.step.roofline import Range, Roofline
+from engine_probe.analysis.step.step_time import CLOCKS
 from engine_probe.report.charts import Axis, Lines, Series, numbers
 from engine_probe.report.terminal import percent
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.limits import NAMES, LimitsFound
-from engine_probe.analysis.overtime import Pace, Thinned, pace, stretches, thinned
-from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.analysis.run.timeline import Pace, Thinned, pace, stretches, thinned
+from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.step.bottleneck import NAMES, LimitsFound
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts import Axis, Chart, Lines, Series, Spans, moments, numbers
 

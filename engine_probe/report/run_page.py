@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine_probe.analysis.anatomy import Anatomy
-from engine_probe.analysis.latency_figures import PERCENTILES
-from engine_probe.analysis.limits import LIMITS
+from engine_probe.analysis.run.latency_figures import PERCENTILES
+from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.step.bottleneck import LIMITS
 from engine_probe.errors import InputError
 from engine_probe.evaluation.costs import Money
 from engine_probe.recordings.run import Run

@@ -6,10 +6,10 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.capacity import MostLoad, most_load
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.sharpen import Offer, sharpen_saturation, sharpen_slo
-from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.next_levels import Offer, sharpen_saturation, sharpen_slo
+from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts import Axis, Lines, Region, Series
 from engine_probe.report.levels import over_loads

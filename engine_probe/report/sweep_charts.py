@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
+from engine_probe.analysis.curve.saturation import Saturation, saturation
 from engine_probe.analysis.curve_settings import curve_name
-from engine_probe.analysis.latency_figures import PERCENTILES
-from engine_probe.analysis.overtime import Pace, Reals, pace
-from engine_probe.analysis.points import PointFigures, cache_of, levels
-from engine_probe.analysis.prefix_cache import CacheLevel
-from engine_probe.analysis.saturation import Saturation, saturation
+from engine_probe.analysis.run.latency_figures import PERCENTILES
+from engine_probe.analysis.run.prefix_cache import CacheLevel
+from engine_probe.analysis.run.timeline import Pace, Reals, pace
 from engine_probe.recordings.sweep import Swept, SweptPoint
 from engine_probe.report.charts import Axis, Chart, Lines, Region, Series, moments, numbers
 from engine_probe.report.length_charts import length_charts

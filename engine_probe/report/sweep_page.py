@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import mean
 
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.regions import MEANINGS, letter
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.evaluation.costs import Money
 from engine_probe.evaluation.published import beside
 from engine_probe.recordings.sweep import Swept, SweptPoint

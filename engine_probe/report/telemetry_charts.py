@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.health import devices, rows_of
-from engine_probe.analysis.overtime import thinned
+from engine_probe.analysis.run.gpu_health import devices, rows_of
+from engine_probe.analysis.run.timeline import thinned
 from engine_probe.report.charts import Axis, Lines, Series, moments, numbers
 
 Reals = npt.NDArray[np.float64]

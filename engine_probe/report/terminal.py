@@ -9,10 +9,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine_probe.analysis.goodput import Goodput
-from engine_probe.analysis.latency_figures import PERCENTILES
-from engine_probe.analysis.steady_part import SteadyState
-from engine_probe.analysis.summary import Summary
+from engine_probe.analysis.run.goodput import Goodput
+from engine_probe.analysis.run.latency_figures import PERCENTILES
+from engine_probe.analysis.run.steady_state import SteadyState
+from engine_probe.analysis.run.summary import Summary
 from engine_probe.text_format import plain
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.spans import request_spans
-from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.analysis.run.request_phases import request_spans
+from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 from engine_probe.report.packets import Slot, begin, clock, counter, end, rows, track

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.anatomy import Anatomy
-from engine_probe.analysis.limits import sentence
-from engine_probe.analysis.regions import region_sentences
-from engine_probe.analysis.saturation import KvSaturation, Level, Saturation
-from engine_probe.analysis.waste import PreemptionTax, Straggler
+from engine_probe.analysis.curve.regions import region_sentences
+from engine_probe.analysis.curve.saturation import KvSaturation, Level, Saturation
+from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.step.bottleneck import sentence
+from engine_probe.analysis.step.losses import PreemptionTax, Straggler
 from engine_probe.report.terminal import duration
 from engine_probe.workload.load import CONCURRENCY
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.files.key_meaning import about
 

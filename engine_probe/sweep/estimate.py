@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine_probe.analysis.ceilings import doubts_of
+from engine_probe.analysis.step.ceilings import doubts_of
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
 from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.engine.parallelism import weight_shards

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.analysis.anatomy import anatomy
-from engine_probe.analysis.perplexity import perplexity
+from engine_probe.analysis.compare.perplexity import perplexity
+from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.results import Measured, read_measured
 from engine_probe.perplexity.text import read_text, text_sha256

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.analysis.curve_settings import curve_name
-from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import put
 from engine_probe.recordings.run import Run, load

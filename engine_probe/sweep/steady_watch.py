@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.steady import Rate, steady_rate
+from engine_probe.analysis.statistics.steady_rate import Rate, steady_rate
 from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
 from engine_probe.workload.stop import Steady
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from engine_probe.analysis.advice import advice
-from engine_probe.analysis.advice.case import Advice, Case, Pool
-from engine_probe.analysis.prefix_cache import PrefixCache
-from engine_probe.analysis.saturation import Level, saturation
-from engine_probe.analysis.waste import Composition
+from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
+from engine_probe.analysis.curve.saturation import Level, saturation
+from engine_probe.analysis.run.prefix_cache import PrefixCache
+from engine_probe.analysis.step.losses import Composition
 
 FALLS = {1: 10, 2: 20, 4: 40, 8: 80, 12: 100, 16: 120, 24: 90, 32: 88}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.attended import attended, decode_contexts
+from engine_probe.analysis.step.attention_work import attended, decode_contexts
 from tests.support.small_tables import table
 
 Make = Callable[..., pa.Table]

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.capacity import MostLoad, most_load
-from engine_probe.analysis.goodput import Goodput
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.repeats import pooled, repeated
-from engine_probe.analysis.saturation import Boundary, Level, saturation
-from engine_probe.analysis.sharpen import Offer, sharpen_saturation, sharpen_slo, split
-from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.next_levels import Offer, sharpen_saturation, sharpen_slo, split
+from engine_probe.analysis.curve.saturation import Boundary, Level, saturation
+from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
+from engine_probe.analysis.run.goodput import Goodput
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.statistics.repeats import pooled, repeated
 
 SLO = Slo(ttft_ms=200)
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from engine_probe.analysis.common_noise import together, with_common_noise
-from engine_probe.analysis.comparison import METRICS, Change, difference
-from engine_probe.analysis.gate import read_gate
-from engine_probe.analysis.repeats import BothNoises, Noise
+from engine_probe.analysis.compare.changes import METRICS, Change, difference
+from engine_probe.analysis.compare.gates import read_gate
+from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
+from engine_probe.analysis.statistics.repeats import BothNoises, Noise
 
 RATE = METRICS[0]
 SHARE = next(metric for metric in METRICS if metric.name == "recomputed_share")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.comparison import METRICS, Change, corrected, difference, welch
-from engine_probe.analysis.gate import read_gate
+from engine_probe.analysis.compare.changes import METRICS, Change, corrected, difference, welch
+from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.errors import InputError
 
 RATE, LATENCY = METRICS[0], next(metric for metric in METRICS if metric.name == "ttft_p50_ms")

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engine_probe.analysis.effect import Outcome, RunSeen, effects
-from engine_probe.analysis.rank_tests import any_difference, cliffs_delta, holm, rho, trend_p
+from engine_probe.analysis.compare.load_effect import Outcome, RunSeen, effects
+from engine_probe.analysis.statistics.rank_tests import any_difference, cliffs_delta, holm, rho, trend_p
 
 SLOW = Outcome("latency", "ms")
 FAILED = Outcome("failures", "", share=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.energy import Energy, energy
+from engine_probe.analysis.run.energy import Energy, energy
 from engine_probe.record.schema import SCHEMAS
 
 MS = 1_000_000

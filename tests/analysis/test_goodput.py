@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.goodput import Goodput, goodput, share_range, strains
-from engine_probe.analysis.slo import Slo, read_goodput
+from engine_probe.analysis.run.goodput import Goodput, goodput, share_range, strains
+from engine_probe.analysis.run.slo import Slo, read_goodput
 from engine_probe.errors import InputError
 
 MS = 1_000_000

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.health import Extent, card_health, reduced_spans
+from engine_probe.analysis.run.gpu_health import Extent, card_health, reduced_spans
 from engine_probe.record.schema import SCHEMAS
 
 IDLE, POWER_CAP, HARDWARE_HEAT = 0x1, 0x4, 0x40

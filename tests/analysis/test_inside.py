@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from engine_probe.analysis.comparison import METRICS
-from engine_probe.analysis.inside import INSIDE
-from engine_probe.analysis.money import MONEY
-from engine_probe.analysis.waste import Composition, PreemptionTax, Straggler, Suffered
+from engine_probe.analysis.compare.changes import METRICS
+from engine_probe.analysis.engine_metrics import INSIDE
+from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.step.losses import Composition, PreemptionTax, Straggler, Suffered
 
 MS = 1_000_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.lengths import straight
+from engine_probe.analysis.statistics.linear_fit import straight
 
 
 def test_the_fixed_part_and_the_part_of_each_token() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.limits import LIMITS, NAMES, idle_gaps, limits, sentence
+from engine_probe.analysis.step.bottleneck import LIMITS, NAMES, idle_gaps, limits, sentence
 from tests.support.small_tables import table
 
 MS = 1_000_000

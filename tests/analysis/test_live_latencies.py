@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.analysis.live_latencies import LiveLatencies, Medians
-from engine_probe.analysis.metrics import LATENCIES, answered
+from engine_probe.analysis.run.latencies import LATENCIES, answered
+from engine_probe.analysis.run.live_latencies import LiveLatencies, Medians
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.books import Books, Work
-from engine_probe.analysis.energy import CardEnergy, Energy
-from engine_probe.analysis.money import MONEY, Accounts, accounts
-from engine_probe.analysis.prices import Cost, Power, Prices, Sold, Users
+from engine_probe.analysis.money.curve_costs import MONEY, Accounts, accounts
+from engine_probe.analysis.money.prices import Cost, Power, Prices, Sold, Users
+from engine_probe.analysis.money.run_costs import Books, Work
+from engine_probe.analysis.run.energy import CardEnergy, Energy
 
 NO_CARD = "no card was sampled"
 

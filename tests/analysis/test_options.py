@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.options import More, Offered, Step, cheapest, more_cards
+from engine_probe.analysis.money.hardware_options import More, Offered, Step, cheapest, more_cards
 
 L4 = Offered("L4", 521, 17.98, "published")
 L40S = Offered("L40S", 1153, None, "not told")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine_probe.analysis.overtime import pace, stretches, thinned
+from engine_probe.analysis.run.timeline import pace, stretches, thinned
 
 Make = Callable[..., pa.Table]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine_probe.analysis.comparison import Change, perplexity_change
-from engine_probe.analysis.gate import read_gate
-from engine_probe.analysis.perplexity import paired, perplexity
+from engine_probe.analysis.compare.changes import Change, perplexity_change
+from engine_probe.analysis.compare.gates import read_gate
+from engine_probe.analysis.compare.perplexity import paired, perplexity
 
 
 def test_it_is_the_exponential_of_the_mean_over_tokens() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.prefix_cache import CacheLoss, PrefixCache, cache_levels, cache_loss, prefix_cache
+from engine_probe.analysis.run.prefix_cache import CacheLoss, PrefixCache, cache_levels, cache_loss, prefix_cache
 
 Make = Callable[..., pa.Table]
 FACTS: dict[str, Any] = {"kv": {"blocks": 10, "prefix_caching": True}}

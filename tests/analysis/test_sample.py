@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine_probe.analysis.sample import Sample
+from engine_probe.analysis.statistics.sample import Sample
 
 
 def test_a_percentile_lies_between_the_two_nearest_values() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from engine_probe.analysis.saturation import Boundary, Level, Saturation, saturation
+from engine_probe.analysis.curve.saturation import Boundary, Level, Saturation, saturation
 
 Curve = Callable[[float], float]
 

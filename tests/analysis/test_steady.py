@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine_probe.analysis.steady import SLOTS, Rate, steady_rate
+from engine_probe.analysis.statistics.steady_rate import SLOTS, Rate, steady_rate
 
 STEP_NS = 10_000_000
 MOST = 60_000  # steps

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.steady_part import SteadyState, steady_state
-from engine_probe.analysis.summary import summarise
-from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.analysis.run.steady_state import SteadyState, steady_state
+from engine_probe.analysis.run.summary import summarise
+from engine_probe.analysis.run.token_times import update_end_ns
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

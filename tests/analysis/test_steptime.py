@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.analysis.steptime import DEVICE, EXECUTE, StepTime, device_idle_share
+from engine_probe.analysis.step.step_time import DEVICE, EXECUTE, StepTime, device_idle_share
 
 MS = 1_000_000
 BUSY = np.array([10 * MS, 10 * MS, 20 * MS])

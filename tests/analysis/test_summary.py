@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.summary import Summary, summarise
+from engine_probe.analysis.run.summary import Summary, summarise
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine_probe.analysis.tokens import gap_sample, inter_token_gaps, token_times
+from engine_probe.analysis.run.token_times import gap_sample, inter_token_gaps, token_times
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

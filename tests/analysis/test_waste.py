@@ -9,13 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.waste import (
-    Suffered,
-    composition,
-    kv_fragmentation,
-    preemption_tax,
-    straggler,
-)
+from engine_probe.analysis.step.losses import Suffered, composition, kv_fragmentation, preemption_tax, straggler
 from tests.support.small_tables import table
 
 MS = 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.watching import Timed, Watching, pair_of, watching, watching_line
+from engine_probe.analysis.compare.probe_cost import Timed, Watching, pair_of, watching, watching_line
 
 
 def pairs(*seconds: tuple[float, float]) -> list[Timed]:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
-from engine_probe.analysis.comparison import METRICS, Change
+from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.commands.compare import command
 from engine_probe.report.forest import forest, reach
 from tests.support.recordings import facts, ran, write_run, write_sweep
@@ -151,7 +151,7 @@ def test_one_outlier_does_not_flatten_the_others() -> None:
 
 def test_the_interval_is_that_of_welch() -> None:
     """Two and two: 1, 3 against 5, 7. Means 2 and 6, each error 1, two degrees of freedom: 4 ± 4.3027 √2."""
-    from engine_probe.analysis.comparison import difference
+    from engine_probe.analysis.compare.changes import difference
 
     p, interval = difference([1, 3], [5, 7])
     assert p == pytest.approx(0.1056, abs=1e-4)
@@ -183,7 +183,7 @@ def test_another_workload_is_another_experiment_and_is_said_first(tmp_path: Path
 
 
 def test_repeats_that_are_all_alike_are_no_test() -> None:
-    from engine_probe.analysis.comparison import difference
+    from engine_probe.analysis.compare.changes import difference
     from engine_probe.report.compared_text import cells
 
     alike, scattered = ((8.0, 8.0), (7.0, 7.0)), ((8.0, 8.0), (7.0, 7.5))

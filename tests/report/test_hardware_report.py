@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from engine_probe.analysis.anatomy import anatomy
+from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.commands.report import command
 from engine_probe.recordings.run import load
 from engine_probe.report.memory_view import gib

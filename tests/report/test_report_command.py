@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
-from engine_probe.analysis.anatomy import anatomy
-from engine_probe.analysis.points import PointFigures
-from engine_probe.analysis.steady_part import SteadyState
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.run.steady_state import SteadyState
+from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import load

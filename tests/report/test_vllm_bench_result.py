@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.commands import report
 from engine_probe.commands.export import command
 from engine_probe.errors import InputError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine_probe.analysis.slo import Slo
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.sweep.adaptive import Adaptive, Found, Search, find_limit, find_saturation
 

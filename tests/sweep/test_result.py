@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.analysis.anatomy import anatomy
+from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.commands import report
 from engine_probe.commands.places import open_results
 from engine_probe.commands.sweep import exit_code, show

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine_probe.analysis.live_latencies import Medians
+from engine_probe.analysis.run.live_latencies import Medians
 from engine_probe.engine.start_phases import Phase, Started, Starting
 from engine_probe.record.live_reader import Moment
 from engine_probe.sweep import screen as module

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe import Probe
-from engine_probe.analysis.anatomy import anatomy
-from engine_probe.analysis.roofline import Roofline
+from engine_probe.analysis.run_analysis import anatomy
+from engine_probe.analysis.step.roofline import Roofline
 
 
 def test_weights_are_those_of_the_checkpoint(tiny_llm: Any, tmp_path: Path) -> None:

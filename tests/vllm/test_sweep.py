@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe import load
-from engine_probe.analysis.steady import steady_rate
+from engine_probe.analysis.statistics.steady_rate import steady_rate
 from engine_probe.commands.places import holds_steps
 from engine_probe.sweep.plan import points
 from engine_probe.sweep.read import read_sweep

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from engine_probe.analysis.advice import architect, developer, hardware_maker, provider
-from engine_probe.analysis.advice.case import Advice, Case
+from engine_probe.analysis.advice.curve_case import Advice, Case
 
 BY_ROLE = (developer, architect, provider, hardware_maker)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.advice.case import CLEAR, SURE, Case, Told, mib
-from engine_probe.analysis.saturation import Level
+from engine_probe.analysis.advice.curve_case import CLEAR, SURE, Case, Told, mib
+from engine_probe.analysis.curve.saturation import Level
 from engine_probe.workload.load import CONCURRENCY
 
 ROLE = "architect"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.advice.case import Case, Told
-from engine_probe.analysis.points import cache_of
+from engine_probe.analysis.advice.curve_case import Case, Told
+from engine_probe.analysis.curve.levels import cache_of
 
 ROLE = "developer"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine_probe.analysis.advice.case import Case, Told, mib
+from engine_probe.analysis.advice.curve_case import Case, Told, mib
 from engine_probe.analysis.advice.developer import main_limit
 
 ROLE = "hardware maker"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine_probe.analysis.advice.case import Case, Told
+from engine_probe.analysis.advice.curve_case import Case, Told
 from engine_probe.engine.parallelism import SIZES
 
 ROLE = "provider"

@@ -1,0 +1,100 @@
+"""A curve as the rules of advice see it, and what a rule says: a sentence and the rows it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from engine_probe.analysis.curve.levels import PointFigures, cache_of
+from engine_probe.analysis.curve.saturation import Saturation
+from engine_probe.analysis.curve_settings import curve_name
+from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
+
+Role = Literal["developer", "architect", "provider", "hardware maker"]
+Told = Iterator[tuple[str, tuple[str, ...]]]
+
+SURE = 0.9
+CLEAR = 0.1  # relative: without repeats less is no difference
+
+
+@dataclass(frozen=True)
+class Advice:
+    role: Role
+    text: str
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The KV pool, and what a token of the model takes in it."""
+
+    blocks: int
+    block_tokens: int
+    block_bytes: int
+    layers: int
+    kv_heads: int
+    head_size: int
+
+    @property
+    def tokens(self) -> int:
+        return self.blocks * self.block_tokens
+
+    @property
+    def bytes_per_token(self) -> float:
+        return self.block_bytes / self.block_tokens
+
+    @property
+    def derivation(self) -> str:
+        """Of the bytes per token, where they are keys and values of every layer and head and nothing else."""
+        values = 2 * self.layers * self.kv_heads * self.head_size
+        size = self.bytes_per_token / values if values else 0
+        if size not in (1, 2, 4):
+            return ""
+        each = f"{size:g} byte{'s' * (size > 1)}"
+        return f" = 2 x {self.layers} layers x {self.kv_heads} KV heads x {self.head_size} x {each}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One curve, and what its engine is."""
+
+    settings: Mapping[str, Any]  # that set it apart from the sweep's other curves
+    unit: str
+    found: Saturation
+    figures: Sequence[PointFigures]
+    model: str
+    pool: Pool
+    ranks: int
+
+    @property
+    def label(self) -> str:
+        return curve_name(self.settings)
+
+    def at(self, load: float) -> list[PointFigures]:
+        return [each for each in self.figures if each.load == load]
+
+    def row(self, load: float) -> str:
+        return f"{load:g} {self.unit}{f', {self.label}' if self.label else ''}"
+
+    @property
+    def cache_loss(self) -> CacheLoss | None:
+        return cache_loss(cache_of(self.figures))
+
+    @property
+    def holds(self) -> float | None:
+        """Requests that the pool holds, where a level was measured at which they waited for its blocks."""
+        kv = self.found.kv
+        return min(kv.derived) if kv.reached is not None and kv.derived else None
+
+    def first_token_ns(self, load: float) -> float:
+        """The median, over repeats; zero where it is not known."""
+        values = [each.percentile_ns("TTFT", 50) for each in self.at(load)]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else 0.0
+
+
+def mib(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"

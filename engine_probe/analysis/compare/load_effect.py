@@ -1,0 +1,217 @@
+"""Does load change failures, latency, answers or a score? Tested on runs, not on requests.
+
+Requests of one run share its batch, its machine and its moment, so they are no independent sample: each run gives one
+value, and what is shuffled between the loads is runs. H0: the value does not depend on load. H1: it rises or falls with
+it (Spearman's rank correlation), or, with repeats, it differs between loads in whatever order (Kruskal-Wallis). All
+tests of one curve are corrected together (Holm). Where H0 stands, either equivalence is shown, or nothing is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from engine_probe.analysis.statistics.rank_tests import Reals, any_difference, cliffs_delta, holm, rho, trend_p
+
+SIGNIFICANT = 0.05
+MARGIN = 0.1  # of the value at the lowest load: less is no difference that matters
+SHARE_MARGIN = 0.05  # of requests
+UNSTABLE = 0.1  # range of a load's repeats over their mean
+IN_ORDER = 0.9  # rank correlation of load and time
+
+Verdict = Literal["rises", "falls", "differs", "not different", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class RunSeen:
+    """One run as the tests take it: its load, when it began, and one value for each outcome it has."""
+
+    name: str
+    load: float
+    started: float
+    values: Mapping[str, float]
+    samples: Mapping[str, Reals] = field(default_factory=dict)  # of its requests, for what is only described
+    counts: Mapping[str, int] = field(default_factory=dict)  # of requests behind a share
+
+
+@dataclass(frozen=True)
+class Outcome:
+    name: str
+    unit: str
+    share: bool = False  # of requests: compared by difference, not by ratio
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One outcome against load; `p` is corrected once `effects` has seen all."""
+
+    outcome: Outcome
+    question: Literal["trend", "any difference"]
+    runs: int
+    loads: int
+    repeats: int  # of the load that has fewest
+    size: float  # rho of a trend, epsilon squared of any difference
+    p: float
+    lowest: float  # the value at the lowest load, and at the highest
+    highest: float
+    delta: float | None  # Cliff's, over requests of the highest and the lowest load: a description, no test
+    furthest: tuple[float, float] | None  # of all loads against the lowest: the interval that reaches furthest, 90 %
+    bound: float | None = None  # of a share that was zero throughout: what it may be, 95 %
+
+    @property
+    def rejected(self) -> bool:
+        return self.p < SIGNIFICANT
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.rejected:
+            return "differs" if self.question == "any difference" else "rises" if self.size > 0 else "falls"
+        if self.bound is not None:
+            return "not different" if self.bound <= SHARE_MARGIN else "cannot tell"
+        margin = SHARE_MARGIN if self.outcome.share else MARGIN
+        within = self.furthest is not None and max(map(abs, self.furthest)) <= margin
+        return "not different" if within else "cannot tell"
+
+
+@dataclass(frozen=True)
+class Unstable:
+    """A load whose repeats lie further apart than they should."""
+
+    outcome: Outcome
+    load: float
+    repeats: tuple[float, ...]
+
+    @property
+    def range(self) -> float:
+        return (max(self.repeats) - min(self.repeats)) / float(np.mean(self.repeats))
+
+
+@dataclass(frozen=True)
+class Effects:
+    tested: tuple[Effect, ...]
+    unstable: tuple[Unstable, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def telling(self) -> tuple[Effect, ...]:
+        """One for each outcome: the trend, or where that shows nothing and the other test does, the other."""
+        best: dict[str, Effect] = {}
+        for effect in self.tested:
+            kept = best.setdefault(effect.outcome.name, effect)
+            if effect.rejected and not kept.rejected:
+                best[effect.outcome.name] = effect
+        return tuple(best.values())
+
+
+def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
+    """Of one curve. Empty where there is only one load."""
+    found, shaky, notes = list[Effect](), list[Unstable](), list[str]()
+    for outcome in outcomes:
+        told = [run for run in runs if math.isfinite(run.values.get(outcome.name, math.nan))]
+        if len({run.load for run in told}) < 2:
+            continue
+        found += tests_of(outcome, told)
+        if not outcome.share:
+            shaky += unstable(outcome, told)
+    if not found:
+        return Effects((), (), ())
+    if single := list(dict.fromkeys(effect.outcome.name for effect in found if effect.repeats < 2)):
+        of = "" if len(single) == len({effect.outcome.name for effect in found}) else f" ({', '.join(single)})"
+        notes.append(f"one run of some loads{of}: a trend over all of them is tested, no two loads against each other")
+    fewest = min(effect.runs for effect in found)
+    if (least := 2 / math.factorial(min(fewest, 20))) * len(found) >= SIGNIFICANT:
+        notes.append(
+            f"{fewest} runs can be ordered in too few ways for any trend to be told from chance (p >= {least:.2g})"
+        )
+    if len(runs) > 3 and abs(rho([run.load for run in runs], [run.started for run in runs])) >= IN_ORDER:
+        notes.append("loads were measured one after the other in their order: a drift of the machine would look alike")
+    corrected = holm([effect.p for effect in found])
+    return Effects(
+        tuple(replace(effect, p=p) for effect, p in zip(found, corrected, strict=True)), tuple(shaky), tuple(notes)
+    )
+
+
+def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
+    by_load = grouped(runs, outcome.name)
+    loads = np.array([run.load for run in runs])
+    values = np.array([run.values[outcome.name] for run in runs])
+    ends = [run for run in runs if run.load in (min(by_load), max(by_load))]
+    repeats = min(map(len, by_load.values()))
+    trend = Effect(
+        outcome=outcome,
+        question="trend",
+        size=rho(loads, values),
+        p=trend_p(loads, values),
+        runs=len(runs),
+        loads=len(by_load),
+        repeats=repeats,
+        lowest=float(np.mean(by_load[min(by_load)])),
+        highest=float(np.mean(by_load[max(by_load)])),
+        delta=delta_of(outcome.name, ends),
+        furthest=furthest(by_load, outcome.share),
+        bound=none_seen(outcome, runs) if outcome.share and not values.any() else None,
+    )
+    if repeats < 2 or not values.any():
+        return [trend]
+    size, p = any_difference(loads, values)
+    return [trend, replace(trend, question="any difference", size=size, p=p)]
+
+
+def grouped(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:
+    found: dict[float, list[float]] = {}
+    for run in sorted(runs, key=lambda each: each.load):
+        found.setdefault(run.load, []).append(run.values[name])
+    return found
+
+
+def delta_of(name: str, ends: Sequence[RunSeen]) -> float | None:
+    loads = sorted({run.load for run in ends})
+    sides = [[run.samples[name] for run in ends if run.load == load and name in run.samples] for load in loads]
+    if not all(sides):
+        return None
+    low, high = (np.concatenate(side) for side in sides)
+    return cliffs_delta(low, high) if len(low) and len(high) else None
+
+
+def furthest(by_load: Mapping[float, Sequence[float]], share: bool) -> tuple[float, float] | None:
+    """Two one-sided tests at 5 % are this interval of 90 % inside the margin, for every load against the lowest.
+
+    Of ratios less one, or of differences where the value is a share. None unless every load has repeats.
+    """
+    from scipy.special import stdtrit
+
+    first, *others = ([float(value) for value in values] for _, values in sorted(by_load.items()))
+    if min(map(len, by_load.values())) < 2 or (not share and min(min(each) for each in (first, *others)) <= 0):
+        return None
+    scale = (lambda each: each) if share else np.log
+    base = scale(np.array(first))
+    reach = []
+    for other in others:
+        there = scale(np.array(other))
+        parts = [float(np.var(side, ddof=1)) / len(side) for side in (base, there)]
+        distance, error = float(there.mean() - base.mean()), math.sqrt(sum(parts))
+        free = (
+            sum(parts) ** 2 / sum(p**2 / (len(s) - 1) for p, s in zip(parts, (base, there), strict=True))
+            if error
+            else 1
+        )
+        away = float(stdtrit(free, 0.95)) * error
+        ends = (distance - away, distance + away)
+        reach.append(ends if share else (math.expm1(ends[0]), math.expm1(min(ends[1], 700.0))))
+    return max(reach, key=lambda each: max(map(abs, each)))
+
+
+def none_seen(outcome: Outcome, runs: Sequence[RunSeen]) -> float:
+    """Nothing among n requests of the highest load: a share that would have shown in 95 of 100 such samples."""
+    most = max(run.load for run in runs)
+    asked = sum(run.counts.get(outcome.name, 0) for run in runs if run.load == most)
+    return float(1 - SIGNIFICANT ** (1 / asked)) if asked else 1.0
+
+
+def unstable(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Unstable]:
+    found = [Unstable(outcome, load, tuple(values)) for load, values in grouped(runs, outcome.name).items()]
+    return [each for each in found if len(each.repeats) > 1 and np.mean(each.repeats) > 0 and each.range > UNSTABLE]

@@ -1,0 +1,109 @@
+"""How throughput grows with concurrency: which line the levels lie on, and how sure its breaks and parts are.
+
+Every line of every family, broken at every choice of measured levels, is weighed by how well it fits for the freedom it
+takes (its marginal likelihood under one unknown relative noise; all families, and all places of their breaks, equally
+likely before). What is chosen is the likeliest outcome, its heaviest family and the best line of that; what is said of
+its sureness are sums of these weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from engine_probe.analysis.curve.curve_fits import Kind, Line, Reals, lines
+
+Key = TypeVar("Key")
+
+DOUBT = 0.05  # of the weight may lie outside a range
+EXACT = 1e-18  # a squared relative error below this is rounding
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The chosen line, and all lines that were tried with the weight of each."""
+
+    line: Line
+    relative_error: float  # root mean square, per degree of freedom
+    tried: tuple[tuple[Line, float], ...]
+    most: float  # the highest level: beyond it nothing is known
+
+    @property
+    def shape(self) -> tuple[Kind, ...]:
+        """Its parts as far as the levels go."""
+        return self.line.shape[: 1 + len(self.breaks)]
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return tuple(place for place in self.line.breaks if place < self.most)
+
+    def sureness(self, load: float) -> float:
+        """The weight of all lines that put this load into the part where the chosen one puts it."""
+        kind = self.line.kind(load)
+        return min(1.0, sum(weight for line, weight in self.tried if line.kind(load) == kind))
+
+    def equilibrium(self) -> tuple[float, float, float]:
+        """Where proportional growth may end, from and to, and how sure it is that it ends at all."""
+        return spread((line.breaks[0], weight) for line, weight in self.tried if line.breaks and self.measured(line, 0))
+
+    def saturation(self) -> tuple[float, float, float]:
+        """Where growth may end."""
+        return spread((line.last, weight) for line, weight in self.tried if line.last is not None)
+
+    def measured(self, line: Line, number: int) -> bool:
+        return line.breaks[number] < self.most
+
+
+def spread(places: Iterable[tuple[float, float]]) -> tuple[float, float, float]:
+    """The likeliest places until they hold all but the doubt, from the lowest to the highest; and the weight of all."""
+    at = totals(places)
+    total, held, kept = sum(at.values()), 0.0, []
+    for place, weight in sorted(at.items(), key=lambda each: -each[1]):
+        kept.append(place)
+        held += weight
+        if held >= (1 - DOUBT) * total:
+            break
+    return min(kept), max(kept), min(1.0, total)
+
+
+def totals(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
+    found: dict[Key, float] = {}
+    for key, weight in pairs:
+        found[key] = found.get(key, 0.0) + weight
+    return found
+
+
+def growth(levels: Reals, rates: Reals) -> Growth | None:
+    """Of increasing levels (repeats give one several times) and positive rates; None where too few were measured."""
+    tried = weighed(list(lines(levels, rates)), len(levels))
+    if not tried:
+        return None
+    chosen = likeliest(tried)
+    error = math.sqrt(chosen.squares / max(1, len(levels) - chosen.parameters))
+    return Growth(chosen, error, tuple(tried), float(levels.max()))
+
+
+def likeliest(tried: Sequence[tuple[Line, float]]) -> Line:
+    """First what becomes of growth, a slope and a cliff being both a fall; then the form; then the line."""
+    outcomes = totals((line.outcome, weight) for line, weight in tried)
+    outcome = max(outcomes, key=lambda each: outcomes[each])
+    families = totals((line.family, weight) for line, weight in tried if line.outcome == outcome)
+    family = max(families, key=lambda each: families[each])
+    # The first of the best: of a bending curve its middle place.
+    return min((line for line, _ in tried if line.family == family), key=lambda line: line.squares)
+
+
+def weighed(found: Sequence[Line], count: int) -> list[tuple[Line, float]]:
+    """The noise is unknown: integrated out it leaves a power of the squares, by the freedom that is left."""
+    places = totals((line.family, line.share) for line in found)
+    logs = []
+    for line in found:
+        free = len(line.coefficients)
+        squares = max(line.squares / count, EXACT)
+        fits = -(count - free) / 2 * math.log(squares) - free / 2 * math.log(count)
+        logs.append(fits + math.log(line.share / places[line.family]))
+    most = max(logs, default=0.0)
+    weights = [math.exp(log - most) for log in logs]
+    return [(line, weight / sum(weights)) for line, weight in zip(found, weights, strict=True)]

@@ -1,0 +1,68 @@
+"""The regions of the curve of throughput over load, in words: where each ends, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine_probe.analysis.curve.curve_fits import NEAR, Kind
+from engine_probe.analysis.curve.saturation import Boundary, Saturation
+
+LETTERS: dict[Kind, str] = {"spare": "A", "shared": "B", "plateau": "B+", "overload": "C"}
+MEANINGS: dict[Kind, str] = {
+    "spare": f"A, spare capacity: a request gets at least {NEAR:.0%} of the tokens/s that it gets alone",
+    "shared": "B, shared capacity: it gets less, throughput still grows",
+    "plateau": "B+, all capacity shared: throughput no longer grows",
+    "overload": "C, overload: throughput falls",
+}
+SURE = 0.9  # below it the words say so
+
+
+def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
+    """Where spare capacity ends, where growth ends, what follows, and how sure that is.
+
+    Where repeats show a fall by themselves, they say it; else the lines that were fitted do, as sure as they agree.
+    """
+    if found.equilibrium:
+        yield f"Spare capacity ends at {where(found.equilibrium)} {unit} (equilibrium point)."
+    if found.saturation and found.fallen and found.best:
+        loss = 1 - found.fallen.output_tokens_per_s / found.best.output_tokens_per_s
+        sure = percent(found.saturation.sureness)
+        yield (
+            f"Growth ends at {where(found.saturation)} {unit} (saturation point, {sure} sure). At "
+            f"{found.fallen.load:g}, the most that was tried, throughput is {loss:.0%} below its highest: more than "
+            "repeats scatter (t-test, 5 %)."
+        )
+    elif found.saturation:
+        last = found.levels[-1].load
+        after = "falls" if found.region(last) == "overload" else "stays level"
+        weight = found.sureness(last)
+        yield (
+            f"Growth ends at {where(found.saturation)} {unit} (saturation point), and throughput {after} behind it"
+            f" ({percent(weight)} sure{'' if weight >= SURE else ': more repeats would tell'})."
+        )
+
+
+def where(end: Boundary) -> str:
+    """The range is what the levels leave open with 95 %."""
+    at, low, high = map(place, (end.load, end.low, end.high))
+    return at if low == high else f"{at} (between {low} and {high})"
+
+
+def place(load: float) -> str:
+    """A measured level as it is; what lies between two, of a curve that bends, in two figures."""
+    if load == int(load):
+        return f"{load:g}"
+    return f"about {load:.2g}" if load < 10 else f"about {load:.0f}"
+
+
+def percent(share: float) -> str:
+    """Never 100 %: nothing measured is that sure."""
+    return "over 99%" if share >= 0.995 else f"{share:.0%}"
+
+
+def letter(found: Saturation, load: float) -> str:
+    """A cell of a table."""
+    kind = found.region(load)
+    if kind is None:
+        return "-"
+    return f"{LETTERS[kind]} {min(99, round(100 * found.sureness(load)))}%"

@@ -1,0 +1,108 @@
+"""What the inside of one run comes to, each figure declared once: name, unit, formula, function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine_probe.analysis.run_analysis import Anatomy
+
+NS_PER_S, NS_PER_MS = 1e9, 1e6
+
+
+@dataclass(frozen=True)
+class InsideMetric:
+    name: str
+    unit: str
+    formula: str
+    value: Callable[[Anatomy], float | None]  # None: the recording does not show it
+
+
+def part(name: str, meaning: str) -> InsideMetric:
+    """Of the whole time."""
+    return InsideMetric(f"{name}_share", "", f"{meaning} / time", lambda run: run.summary.shares[name])
+
+
+def tokens(name: str) -> InsideMetric:
+    first = "prefill tokens computed for the first time" if name == "prefill" else f"{name} tokens"
+    formula = f"{first} / scheduled tokens"
+    return InsideMetric(
+        f"{name}_token_share",
+        "",
+        formula,
+        lambda run: run.composition.token_shares[name] if run.composition else None,
+    )
+
+
+INSIDE = (
+    part("schedule", "time in schedule()"),
+    part("execute", "time from schedule() to update"),
+    part("update", "time in update_from_output()"),
+    part("outside", "time between steps, outside the core"),
+    InsideMetric("idle_share", "", "gaps in which there was no request / time", lambda run: run.limits.idle_share),
+    InsideMetric(
+        "device_idle_share",
+        "",
+        "busy time between the steps on the device (CUDA events, slowest rank) / busy time",
+        lambda run: run.device_idle_share,
+    ),
+    InsideMetric(
+        "preempted_share",
+        "",
+        "requests that were preempted at least once / requests that ended",
+        lambda run: run.tax.requests / ended if (ended := ended_requests(run)) else None,
+    ),
+    InsideMetric(
+        "preempted_away_s",
+        "s",
+        "from preemption to the step that gave tokens again, summed",
+        lambda run: run.tax.away_ns / NS_PER_S,
+    ),
+    InsideMetric(
+        "preempted_away_longest_s",
+        "s",
+        "the same, of the request that was away longest",
+        lambda run: run.tax.worst[0].away_ns / NS_PER_S if run.tax.worst else 0.0,
+    ),
+    InsideMetric(
+        "recompute_s",
+        "s",
+        "execute time x recomputed / scheduled tokens of each step, summed: as if all tokens cost alike",
+        lambda run: run.tax.recompute_ns / NS_PER_S,
+    ),
+    InsideMetric(
+        "kv_fragmentation",
+        "",
+        "1 - live tokens / (KV blocks in use x block size), over time",
+        lambda run: run.kv_fragmentation,
+    ),
+    *(tokens(name) for name in ("prefill", "recomputed", "decode", "speculative")),
+    InsideMetric(
+        "step_tokens",
+        "tokens",
+        "scheduled tokens / steps with tokens",
+        lambda run: run.composition.mean_tokens if run.composition else None,
+    ),
+    InsideMetric(
+        "step_requests",
+        "requests",
+        "scheduled requests / steps with tokens",
+        lambda run: run.composition.mean_requests if run.composition else None,
+    ),
+    InsideMetric(
+        "straggler_rank",
+        "",
+        "the rank that took longest in most steps",
+        lambda run: run.straggler.rank if run.straggler else None,
+    ),
+    InsideMetric(
+        "straggler_behind_ms",
+        "ms",
+        "time of the slowest rank - of the median rank, mean over steps",
+        lambda run: run.straggler.behind_ns / NS_PER_MS if run.straggler else None,
+    ),
+)
+
+
+def ended_requests(run: Anatomy) -> int:
+    return run.summary.requests_answered + sum(run.summary.requests_other.values())

@@ -1,0 +1,1 @@
+"""What runs and curves cost and earn under a price list."""

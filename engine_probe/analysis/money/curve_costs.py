@@ -1,0 +1,197 @@
+"""What an engine's work costs and earns: each figure declared once, over the loads of a curve, with its break-even."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from engine_probe.analysis.money.prices import Prices
+from engine_probe.analysis.money.run_costs import MILLION, Books, Work
+from engine_probe.analysis.run.energy import Energy
+from engine_probe.analysis.statistics.repeats import Repeated, pooled
+
+
+def joules_per(books: Books, per_s: float) -> float | None:
+    watts = books.work.watts
+    return watts / per_s if watts is not None and per_s else None
+
+
+def tokens_per_s(books: Books) -> float:
+    return books.work.output_tokens_per_s + books.work.input_tokens_per_s
+
+
+def users(books: Books) -> float | None:
+    """Little's law: users = requests/s x the time from one request of a user to the next.
+
+    Who asks each T seconds but waits longer than that for the answer asks again only then.
+    """
+    asked, latency = books.prices.users, books.work.latency_s
+    if asked is None or latency is None:
+        return None
+    cycle = latency + asked.think_s if asked.think_s is not None else max(asked.request_every_s or 0.0, latency)
+    return books.work.requests_per_s * cycle
+
+
+@dataclass(frozen=True)
+class MoneyMetric:
+    """`unit`: {} stands for the currency."""
+
+    name: str
+    title: str
+    unit: str
+    formula: str
+    value: Callable[[Books], float | None]
+
+
+MONEY = (
+    MoneyMetric(
+        "cost_per_million_output_tokens",
+        "cost of a million output tokens",
+        "{}",
+        "cost per hour / output tokens of answered requests per hour x 1,000,000",
+        lambda books: books.cost_of(books.work.output_tokens_per_s, MILLION),
+    ),
+    MoneyMetric(
+        "cost_per_million_tokens",
+        "cost of a million tokens, in and out",
+        "{}",
+        "cost per hour / (prompt + output tokens of answered requests per hour) x 1,000,000",
+        lambda books: books.cost_of(tokens_per_s(books), MILLION),
+    ),
+    MoneyMetric(
+        "cost_per_1000_requests",
+        "cost of 1,000 requests",
+        "{}",
+        "cost per hour / answered requests per hour x 1,000",
+        lambda books: books.cost_of(books.work.requests_per_s, 1000),
+    ),
+    MoneyMetric(
+        "cost_per_hour",
+        "cost",
+        "{}/h",
+        "fixed + (power of the cards + host) x overhead x price of energy",
+        lambda books: books.cost_per_hour,
+    ),
+    MoneyMetric(
+        "revenue_per_hour",
+        "revenue",
+        "{}/h",
+        "price of a token x tokens of answered requests per hour, output and input each",
+        lambda books: books.revenue_per_hour,
+    ),
+    MoneyMetric("profit_per_hour", "profit", "{}/h", "revenue - cost", lambda books: books.profit_per_hour),
+    MoneyMetric(
+        "joules_per_output_token",
+        "energy of an output token",
+        "J",
+        "mean power of the cards / output tokens of answered requests per s",
+        lambda books: joules_per(books, books.work.output_tokens_per_s),
+    ),
+    MoneyMetric(
+        "joules_per_token",
+        "energy of a token, in and out",
+        "J",
+        "mean power of the cards / (prompt + output tokens of answered requests per s)",
+        lambda books: joules_per(books, tokens_per_s(books)),
+    ),
+    MoneyMetric("watts", "power of the cards", "W", "energy of the cards / time", lambda books: books.work.watts),
+    MoneyMetric(
+        "requests_in_flight",
+        "requests in flight",
+        "",
+        "answered requests per s x mean end-to-end latency (Little's law)",
+        lambda books: None if books.work.latency_s is None else books.work.requests_per_s * books.work.latency_s,
+    ),
+    MoneyMetric(
+        "users",
+        "users",
+        "",
+        "answered requests per s x (latency + think time), or x max(time between requests, latency) (Little's law)",
+        users,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One load: each metric over its repeats, by name; None where it is not known."""
+
+    load: float
+    figures: dict[str, Repeated | None]
+
+    def mean(self, name: str) -> float | None:
+        found = self.figures[name]
+        return None if found is None else found.mean
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where profit changes its sign: between two neighbours that were measured."""
+
+    below: float
+    above: float
+    at: float  # on a straight line between them
+    into_profit: bool
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """A curve of loads under one price list."""
+
+    prices: Prices
+    levels: tuple[Level, ...]
+    with_energy: bool
+    energy_sources: tuple[str, ...]
+    break_even: tuple[Crossing, ...]
+    notes: tuple[str, ...]
+
+    def best(self, name: str, least: bool = False) -> Level | None:
+        """The level with the most (or least) of it, if there are several that know it."""
+        known = [(level.mean(name), level) for level in self.levels]
+        found = [(value, level) for value, level in known if value is not None]
+        if len(found) < 2:
+            return None
+        return (min if least else max)(found, key=lambda pair: pair[0])[1]
+
+
+def accounts(done: Sequence[Work], prices: Prices) -> Accounts:
+    notes = []
+    unknown = [each for each in done if isinstance(each.energy, str)]
+    with_energy = prices.power is not None and not unknown
+    if prices.power is not None and unknown:
+        among = "" if len(unknown) == len(done) else f" of {len(unknown)} of {len(done)} runs"
+        notes.append(f"energy is not in the cost: that{among} is not known ({unknown[0].energy})")
+    if any(item.per_card for item in prices.fixed) and any(each.cards is None for each in done):
+        notes.append("how many cards the engine had is not recorded, and some costs are per card: no cost is said")
+    if with_energy and prices.power is not None and not prices.power.host_watts:
+        notes.append("the energy of the host is not in the cost: nothing records it (power.host_watts names it)")
+    told = [note for each in done if isinstance(each.energy, Energy) for note in each.energy.notes]
+    ordered = sorted(done, key=lambda each: each.load)
+    books = {
+        load: [Books(each, prices, with_energy) for each in same]
+        for load, same in groupby(ordered, key=lambda each: each.load)
+    }
+    figures = {each.name: pooled([[each.value(one) for one in same] for same in books.values()]) for each in MONEY}
+    levels = [
+        Level(load, {name: over_loads[place] for name, over_loads in figures.items()})
+        for place, load in enumerate(books)
+    ]
+    sources = dict.fromkeys(name for each in done if isinstance(each.energy, Energy) for name in each.energy.sources)
+    return Accounts(
+        prices=prices,
+        levels=tuple(levels),
+        with_energy=with_energy,
+        energy_sources=tuple(sources),
+        break_even=crossings(levels),
+        notes=tuple(dict.fromkeys([*notes, *told])),
+    )
+
+
+def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
+    known = [(level.load, profit) for level in levels if (profit := level.mean("profit_per_hour")) is not None]
+    return tuple(
+        Crossing(low, high, low + (high - low) * before / (before - after), after > before)
+        for (low, before), (high, after) in pairwise(known)
+        if (before < 0) != (after < 0)
+    )

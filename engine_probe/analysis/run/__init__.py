@@ -1,0 +1,1 @@
+"""The figures of one run: requests, latencies, tokens over time, energy, GPU health."""

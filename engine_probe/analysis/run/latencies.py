@@ -1,0 +1,66 @@
+"""Every latency of a request, declared once: name, unit, formula, function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.run.token_times import gap_sample
+from engine_probe.analysis.statistics.sample import Sample
+
+ANSWERED = ("stop", "length")  # finish reasons of requests whose latencies mean something
+
+
+@dataclass(frozen=True)
+class Latency:
+    name: str
+    meaning: str
+    formula: str
+    of_requests: Callable[[pa.Table], pa.ChunkedArray] | None  # ns of each, null where it has none; None: of tokens
+
+    def sample_ns(self, iterations: pa.Table, requests: pa.Table) -> Sample:
+        """Of answered requests; those that lack it are left out."""
+        if self.of_requests is None:
+            return gap_sample(iterations, requests)
+        return Sample.of(pc.drop_null(self.of_requests(requests)).to_numpy())
+
+
+def between(begin: str, end: str) -> Callable[[pa.Table], pa.ChunkedArray]:
+    """The time between two columns of the requests table."""
+
+    def of_requests(requests: pa.Table) -> pa.ChunkedArray:
+        return pc.subtract(requests[end], requests[begin])
+
+    return of_requests
+
+
+def time_per_output_token(requests: pa.Table) -> pa.ChunkedArray:
+    decode = pc.cast(pc.subtract(requests["last_token_ns"], requests["first_token_ns"]), pa.float64())
+    gaps = pc.subtract(requests["output_tokens"], 1)
+    return pc.divide(decode, pc.if_else(pc.greater(gaps, 0), gaps, None))
+
+
+TTFT = Latency("TTFT", "time to first token", "first token - arrival", between("arrival_ns", "first_token_ns"))
+LATENCIES = (
+    TTFT,
+    Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),
+    Latency("ITL", "inter-token latency", "delivery - delivery before it", None),
+    Latency("E2EL", "end-to-end latency", "last token - arrival", between("arrival_ns", "last_token_ns")),
+    Latency("queue", "time in the queue", "first step - queued", between("queued_ns", "first_scheduled_ns")),
+    Latency("prefill", "prefill time", "first token - first step", between("first_scheduled_ns", "first_token_ns")),
+    Latency("decode", "decode time", "last token - first token", between("first_token_ns", "last_token_ns")),
+)
+
+
+def answered(requests: pa.Table) -> pa.Table:
+    """The requests that were answered: aborted and failed ones are never mixed in."""
+    return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
+
+
+def mean_over_time(levels: pa.ChunkedArray, seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """A level held for so long each."""
+    return float(np.average(levels.to_numpy(), weights=seconds))

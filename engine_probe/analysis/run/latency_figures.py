@@ -1,0 +1,113 @@
+"""The figures of one latency, and of all latencies of a run by their names in `vllm bench`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine_probe.analysis.statistics.sample import Sample
+
+PERCENTILES = (50, 90, 99)
+
+
+class NearestName:
+    """Names the nearest attribute when one is misspelt: a notebook's traceback does not."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            near = [] if name.startswith("_") else difflib.get_close_matches(name, dir(self), n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{hint}")
+
+
+@dataclass(frozen=True)
+class LatencyFigures(NearestName):
+    """One latency: how many values it rests on, and its percentiles (None where they are too few)."""
+
+    name: str
+    formula: str
+    count: int
+    mean_ns: float | None
+    percentiles_ns: dict[int, float | None]
+
+    @classmethod
+    def of(cls, name: str, formula: str, sample_ns: Sample) -> LatencyFigures:
+        percentiles = dict(zip(PERCENTILES, sample_ns.percentiles(PERCENTILES), strict=True))
+        return cls(name, formula, sample_ns.count, sample_ns.mean(), percentiles)
+
+    @property
+    def mean_ms(self) -> float | None:
+        return milliseconds(self.mean_ns)
+
+    @property
+    def p50_ms(self) -> float | None:
+        return milliseconds(self.percentiles_ns[50])
+
+    @property
+    def p90_ms(self) -> float | None:
+        return milliseconds(self.percentiles_ns[90])
+
+    @property
+    def p99_ms(self) -> float | None:
+        return milliseconds(self.percentiles_ns[99])
+
+    def __repr__(self) -> str:
+        told = {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms, "mean": self.mean_ms}
+        figures = ", ".join(f"{name} {milliseconds_text(value)}" for name, value in told.items())
+        return f"<{self.name}: {figures}; {self.count:,} values>"
+
+
+class ByName(NearestName):
+    """Gives each of `latencies` by its name in lower case."""
+
+    latencies: tuple[LatencyFigures, ...]
+
+    @property
+    def ttft(self) -> LatencyFigures:
+        """Time to first token."""
+        return self._named("TTFT")
+
+    @property
+    def tpot(self) -> LatencyFigures:
+        """Time per output token after the first."""
+        return self._named("TPOT")
+
+    @property
+    def itl(self) -> LatencyFigures:
+        """Inter-token latency."""
+        return self._named("ITL")
+
+    @property
+    def e2el(self) -> LatencyFigures:
+        """End-to-end latency."""
+        return self._named("E2EL")
+
+    @property
+    def queue(self) -> LatencyFigures:
+        """Time in the queue before the first step."""
+        return self._named("queue")
+
+    @property
+    def prefill(self) -> LatencyFigures:
+        """Time from the first step to the first token."""
+        return self._named("prefill")
+
+    @property
+    def decode(self) -> LatencyFigures:
+        """Time from the first token to the last."""
+        return self._named("decode")
+
+    def _named(self, name: str) -> LatencyFigures:
+        (found,) = (latency for latency in self.latencies if latency.name == name)
+        return found
+
+
+def milliseconds(ns: float | None) -> float | None:
+    return None if ns is None else ns / 1e6
+
+
+def milliseconds_text(ms: float | None) -> str:
+    """With four figures; "-" where there is no value."""
+    return "-" if ms is None else f"{ms:.4g} ms" if ms < 1e4 else f"{ms:,.0f} ms"

@@ -1,0 +1,61 @@
+"""TTFT and TPOT while a recording grows: the medians over the requests that have been answered so far.
+
+They are the figures of the summary, from the same functions: when the last request is answered, the live figure is the
+summary's p50. A request that still runs is in neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.run.latencies import TTFT, answered, time_per_output_token
+from engine_probe.analysis.statistics.sample import Sample, Values
+
+NONE: Values = np.empty(0)
+
+
+@dataclass(frozen=True)
+class Medians:
+    """p50 of both over the answered requests; None where none of them has the figure."""
+
+    requests: int = 0
+    ttft_ns: float | None = None
+    tpot_ns: float | None = None
+
+
+NO_MEDIANS = Medians()  # before the first request is answered
+
+
+class LiveLatencies:
+    """Takes rows of the requests table as they are appended; a median costs time only after new ones."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._ttft_ns, self._tpot_ns = NONE, NONE
+        self._medians = NO_MEDIANS
+
+    def add(self, rows: pa.Table) -> None:
+        ended = answered(rows)
+        if not ended.num_rows:
+            return
+        assert TTFT.of_requests is not None
+        self._requests += ended.num_rows
+        self._ttft_ns = np.concatenate([self._ttft_ns, values(TTFT.of_requests(ended))])
+        self._tpot_ns = np.concatenate([self._tpot_ns, values(time_per_output_token(ended))])
+        self._medians = Medians(self._requests, median(self._ttft_ns), median(self._tpot_ns))
+
+    def medians(self) -> Medians:
+        return self._medians
+
+
+def values(column: pa.ChunkedArray) -> Values:
+    """What is known of a column."""
+    return np.asarray(pc.drop_null(column).to_numpy(), dtype=np.float64)
+
+
+def median(sample: Values) -> float | None:
+    return Sample.of(sample).percentiles((50,))[0]

@@ -1,0 +1,97 @@
+"""When every token came: rebuilt from the stretches of iterations that the requests table keeps.
+
+A request gets one token in each iteration of a stretch, but for the iterations named as bursts. A token's time is
+the end of the update that delivered it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from engine_probe.analysis.statistics.sample import Sample
+
+Integers = npt.NDArray[np.int64]
+
+
+def update_end_ns(iterations: pa.Table) -> Integers:
+    """When each iteration's update had returned."""
+    start, *parts = (iterations[f"{part}_ns"].to_numpy() for part in ("start", "schedule", "execute", "update"))
+    ends: Integers = start + parts[0] + parts[1] + parts[2]
+    return ends
+
+
+def flat(lists: pa.ChunkedArray) -> tuple[Integers, Integers]:
+    """A list column as one array, and the row that each of its values belongs to."""
+    whole = lists.combine_chunks()
+    lengths = whole.value_lengths().to_numpy(zero_copy_only=False)
+    return whole.flatten().to_numpy(zero_copy_only=False), np.repeat(np.arange(len(lengths)), lengths)
+
+
+def token_times(iterations: pa.Table, requests: pa.Table) -> pa.Table:
+    """One row per token: request (row of the requests table), iteration and time; in each request's order."""
+    starts, row = flat(requests["run_starts"])
+    lengths, _ = flat(requests["run_lengths"])
+    request = np.repeat(row, lengths)
+    before = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    iteration = np.repeat(starts, lengths) + np.arange(lengths.sum()) - before
+    burst_iteration, burst_row = flat(requests["burst_iterations"])
+    if len(burst_iteration):
+        count = np.ones(len(iteration), dtype=np.int64)
+        # Tokens are ordered by (request, iteration): a burst's place is found by bisection in that order.
+        span = int(iteration.max()) + 1
+        place = np.searchsorted(request * span + iteration, burst_row * span + burst_iteration)
+        count[place] = flat(requests["burst_tokens"])[0]
+        request, iteration = np.repeat(request, count), np.repeat(iteration, count)
+    return pa.table({"request": request, "iteration": iteration, "time_ns": update_end_ns(iterations)[iteration]})
+
+
+def inter_token_gaps(iterations: pa.Table, requests: pa.Table) -> pa.Table:
+    """Every gap of every request: the token's number in its request (from 1), and the time since the one before."""
+    tokens = token_times(iterations, requests)
+    request, time = tokens["request"].to_numpy(), tokens["time_ns"].to_numpy()
+    same = request[1:] == request[:-1]
+    begins = np.flatnonzero(np.r_[True, ~same]) if len(request) else np.empty(0, dtype=np.int64)
+    number = np.arange(len(request)) - np.repeat(begins, np.diff(np.r_[begins, len(request)]))
+    return pa.table({"request": request[1:][same], "token": number[1:][same], "gap_ns": np.diff(time)[same]})
+
+
+def deliveries(iterations: pa.Table, requests: pa.Table) -> tuple[Integers, Integers]:
+    """Row of the request and time of each step that brought it tokens, however many, in order."""
+    tokens = token_times(iterations, requests)
+    request, iteration = tokens["request"].to_numpy(), tokens["iteration"].to_numpy()
+    first = np.r_[True, (np.diff(request) != 0) | (np.diff(iteration) != 0)][: len(request)]
+    return request[first], tokens["time_ns"].to_numpy()[first]
+
+
+def delivery_gaps(request: Integers, time_ns: Integers) -> tuple[Integers, Integers]:
+    """Row of the request and length of each gap between two deliveries to the same request."""
+    same = request[1:] == request[:-1]
+    return request[1:][same], np.diff(time_ns)[same]
+
+
+def gap_sample(iterations: pa.Table, requests: pa.Table) -> Sample:
+    """All gaps between two deliveries to a request, as a weighted sample without a row per token.
+
+    This is the inter-token latency of `vllm bench`: two tokens of one step are one delivery.
+    Within a stretch the gap between iterations i and i+1 is the same for all requests in it: how many there are
+    is a sum over the stretches' ends. Only the gaps between the stretches of one request are counted one by one.
+    """
+    if len(flat(requests["burst_iterations"])[0]):  # several tokens per step: rare enough to be counted one by one
+        return Sample.of(delivery_gaps(*deliveries(iterations, requests))[1])
+    ends = update_end_ns(iterations)
+    starts, row = flat(requests["run_starts"])
+    lengths, _ = flat(requests["run_lengths"])
+    last = starts + lengths - 1
+    change = np.zeros(len(ends) + 1, dtype=np.int64)
+    np.add.at(change, starts, 1)
+    np.add.at(change, last, -1)
+    continuing = np.cumsum(change)[: max(0, len(ends) - 1)]
+    again = np.flatnonzero(row[1:] == row[:-1])  # stretches that follow another of the same request
+    between = ends[starts[again + 1]] - ends[last[again]]
+    within = continuing > 0
+    return Sample(
+        np.r_[np.diff(ends)[within], between].astype(np.float64),
+        np.r_[continuing[within], np.ones(len(between), dtype=np.int64)],
+    )

@@ -1,0 +1,1 @@
+"""Statistics that know nothing of engines: samples, repeats, rank tests, steady rates, fits."""

@@ -1,0 +1,80 @@
+"""Which share of the measured ceilings a run used (MBU and MFU), and which of the two held each step up.
+
+No run can use more than all of a device. A share above 100 % shows that the ceiling was measured too low, so nothing is
+concluded from it. The spread of the ceiling's samples excuses none: an unstable ceiling is the usual reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine_probe.analysis.step.ceilings import Ceiling
+from engine_probe.analysis.step.roofline import Range, Roofline
+
+NEAR = 0.5  # of the step's time that a ceiling must explain before the step is said to be held up by it
+FREE, BY_COMPUTE, BY_MEMORY = range(3)  # what holds a step up
+
+ALL_STEPS = "all steps"
+
+
+@dataclass(frozen=True)
+class Use:
+    """The share of one ceiling that some of the steps used."""
+
+    name: str  # MBU, MFU
+    steps: str
+    share: Range
+    ceiling: Ceiling
+
+    @property
+    def is_above(self) -> bool:
+        """Whether it surely was more than the ceiling."""
+        return self.share.least > 1
+
+    @property
+    def may_be_above(self) -> bool:
+        return self.share.most > 1
+
+
+def kinds(found: Roofline) -> dict[str, npt.NDArray[np.bool_]]:
+    """The steps by what they worked on."""
+    share = found.prefill_share
+    return {"answers": share == 0, "prompts": share == 1, "both": (share > 0) & (share < 1)}
+
+
+def uses(found: Roofline) -> Iterator[Use]:
+    """Yield every share that a report shows."""
+    answers = kinds(found)["answers"]
+    parts = {ALL_STEPS: found, "steps of answers": found.only(answers), "steps with prompts": found.only(~answers)}
+    for steps, part in parts.items():
+        if part is None or not part.working.any():
+            continue
+        if part.memory and part.bandwidth_utilisation:
+            yield Use("MBU", steps, part.bandwidth_utilisation, part.memory)
+        if part.compute and part.flop_utilisation:
+            yield Use("MFU", steps, part.flop_utilisation, part.compute)
+
+
+def above(found: Roofline) -> list[Use]:
+    """The shares that are impossible, the largest first."""
+    return sorted((use for use in uses(found) if use.is_above), key=lambda use: -use.share.least)
+
+
+def held_up(found: Roofline) -> Any:
+    """For every step: the ceiling that surely takes longest, if it surely explains half of the step's time.
+
+    FREE for all steps without both ceilings, and where one of them is known to be too low.
+    """
+    if found.memory is None or found.compute is None or above(found):
+        return np.full(len(found.seconds), FREE)
+    moving = found.bytes * (1 / found.memory.per_s)
+    computing = found.flops * (1 / found.compute.per_s)
+    enough = NEAR * found.seconds
+    by_memory = (moving.least > computing.most) & (moving.least >= enough)
+    by_compute = (computing.least > moving.most) & (computing.least >= enough)
+    return np.select([by_memory & found.working, by_compute & found.working], [BY_MEMORY, BY_COMPUTE], FREE)

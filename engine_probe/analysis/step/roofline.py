@@ -1,0 +1,205 @@
+"""How near each step came to what its devices can do: the bytes and operations it needs, over its time.
+
+Of one step with T scheduled tokens of R requests, summed over the ranks that share it:
+
+    bytes = matrices and norms, once + head, once + T rows of the embedding + the experts that were chosen
+            + KV of all tokens attended to (read) + KV of T tokens (written)
+    FLOP  = 2 x T x values of the matrices and of the chosen experts + 2 x R x values of the head
+            + 4 x heads x head size x layers x pairs of a token and one that it attends to
+
+vLLM computes logits for one token of each scheduled request. What moves between kernels is not counted, nor softmax,
+norms and rotations, nor padding: this is the least that the model needs, so that a share of a ceiling is what was
+useful of it. What the recording does not tell exactly lies between a least and a most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.step.attention_work import attended
+from engine_probe.analysis.step.bounds import Bounds, Reals
+from engine_probe.analysis.step.ceilings import Ceiling, compute_ceiling, memory_ceiling
+from engine_probe.analysis.step.step_time import StepTime
+
+
+@dataclass(frozen=True)
+class Range:
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, eq=False)
+class Roofline:
+    """Work and time of every step; steps without tokens have none."""
+
+    bytes: Bounds
+    flops: Bounds
+    prefill_share: Reals  # of the step's tokens
+    seconds: Reals
+    clock: str  # whose seconds
+    memory: Ceiling | None
+    compute: Ceiling | None
+
+    @property
+    def working(self) -> Any:
+        return (self.bytes.most > 0) & (self.seconds > 0)
+
+    @property
+    def bytes_per_s(self) -> Range:
+        return self._rate(self.bytes)
+
+    @property
+    def flops_per_s(self) -> Range:
+        return self._rate(self.flops)
+
+    @property
+    def bandwidth_utilisation(self) -> Range | None:
+        return share(self.bytes_per_s, self.memory)
+
+    @property
+    def flop_utilisation(self) -> Range | None:
+        return share(self.flops_per_s, self.compute)
+
+    @property
+    def ridge(self) -> float | None:
+        """FLOP per byte from which on compute is the lower ceiling."""
+        return self.compute.per_s / self.memory.per_s if self.compute and self.memory else None
+
+    def _rate(self, work: Bounds) -> Range:
+        seconds = float(self.seconds[self.working].sum())
+        return Range(float(work.least.sum()) / seconds, float(work.most.sum()) / seconds)
+
+    def only(self, steps: Any) -> Roofline | None:
+        """As if these steps were all; None where none of them did anything."""
+        if not (steps & self.working).any():
+            return None
+        kept = steps & self.working
+        return replace(
+            self,
+            bytes=Bounds(self.bytes.least[kept], self.bytes.most[kept]),
+            flops=Bounds(self.flops.least[kept], self.flops.most[kept]),
+            prefill_share=self.prefill_share[kept],
+            seconds=self.seconds[kept],
+        )
+
+
+def share(rate: Range, ceiling: Ceiling | None) -> Range | None:
+    return Range(rate.least / ceiling.per_s, rate.most / ceiling.per_s) if ceiling else None
+
+
+def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, time: StepTime) -> Roofline | str:
+    """Of a run; a clause where it cannot be told."""
+    if reason := untold(facts, iterations, time):
+        return reason
+    tokens, prefill = (iterations[f"{name}_tokens"].to_numpy().astype(np.float64) for name in ("scheduled", "prefill"))
+    ranks, read = facts["loaded"], attended(iterations, requests)
+    longest = longest_context(facts, requests)
+    weights, pairs = weight_bytes(ranks, tokens), Bounds.exact(np.zeros(len(tokens)))
+    rows = iterations["scheduled_requests"].to_numpy()
+    flops = 2 * tokens * (total(ranks, "linear") + chosen(ranks, "parameters")) + 2 * rows * total(ranks, "head")
+    cache = Bounds.exact(tokens * written_bytes(facts, ranks))
+    shared = iterations["kv_blocks_shared"].to_numpy() * float(facts["kv"]["block_size_tokens"])
+    for kind in (kind for rank in ranks for kind in rank["attention"]):
+        heads = kind["layers"] * kind["head_size"]
+        pairs += within(read.pairs, kind["window"], longest, tokens, 0) * (4.0 * heads * kind["heads"])
+        seen = within(read.tokens, kind["window"], longest, rows, tokens)
+        # What this step computed, or several requests share, need not be read from memory again.
+        fresh = Bounds(np.maximum(seen.least - tokens - shared, 0), seen.most)
+        cache += fresh * (2.0 * heads * kind["kv_heads"] * kind["kv_value_bytes"])
+    worked = tokens > 0
+    return Roofline(
+        bytes=masked(weights + cache, worked),
+        flops=masked(pairs + flops, worked),
+        prefill_share=np.divide(prefill, tokens, out=np.zeros(len(tokens)), where=worked),
+        seconds=time.ns / 1e9,
+        clock=time.clock,
+        memory=memory_ceiling(facts),
+        compute=compute_ceiling(facts),
+    )
+
+
+def untold(facts: dict[str, Any], iterations: pa.Table, time: StepTime) -> str | None:
+    """Why bytes and operations do not follow from this recording."""
+    loaded = facts.get("loaded")
+    if not loaded:
+        reasons = "; ".join(facts.get("unread", ())) or "it was recorded without them"
+        return f"the recording does not say what the model weighs ({reasons})"
+    arguments = facts["engine"]["arguments"]
+    parallel = arguments.get("parallel_config") or {}
+    if unknown := sorted({name for rank in loaded for name in rank["unknown"]}):
+        return f"the work of {', '.join(unknown)} does not follow from its shape"
+    if any(kind["kv_value_bytes"] is None for rank in loaded for kind in rank["attention"]):
+        return "this vLLM does not tell the type of its KV cache"
+    if arguments.get("speculative_config") or iterations["speculative_tokens"].to_numpy().any():
+        return "with speculative decoding a second model works too"
+    for name, what in ONE:
+        if (parallel.get(name) or 1) != 1:
+            return what
+    if parallel.get("enable_expert_parallel") and any(rank["experts"] for rank in loaded):
+        return "with expert parallelism it is not recorded which rank's experts were chosen"
+    if len(loaded) != (parallel.get("tensor_parallel_size") or 1):
+        return f"{len(loaded)} of {parallel['tensor_parallel_size']} ranks say what they hold"
+    if not time.ns[iterations["scheduled_tokens"].to_numpy() > 0].any():
+        return "no step with tokens has a time"
+    return None
+
+
+ONE = (
+    ("pipeline_parallel_size", "with pipeline parallelism the stages work on different steps at once"),
+    ("data_parallel_size", "with data parallelism other engines share the devices"),
+    ("decode_context_parallel_size", "with context parallelism ranks share out the tokens, not the heads"),
+    ("prefill_context_parallel_size", "with context parallelism ranks share out the tokens, not the heads"),
+)
+
+
+def masked(work: Bounds, worked: Any) -> Bounds:
+    return Bounds(np.where(worked, work.least, 0.0), np.where(worked, work.most, 0.0))
+
+
+def total(ranks: list[dict[str, Any]], part: str, what: str = "products") -> float:
+    return float(sum(rank["parts"][part][what] for rank in ranks))
+
+
+def chosen(ranks: list[dict[str, Any]], what: str) -> float:
+    """Of the experts one token goes through, over all layers."""
+    return float(sum(layer["per_token"] * layer[what] for rank in ranks for layer in rank["experts"]))
+
+
+def weight_bytes(ranks: list[dict[str, Any]], tokens: Reals) -> Bounds:
+    """All that every step reads, and of each layer's experts between those of one token and one for each choice."""
+    held = sum(total(ranks, part, "bytes") for part in ("linear", "head", "other"))
+    size = Bounds.exact(held + tokens * ranks[0]["row_bytes"])
+    for layer in (layer for rank in ranks for layer in rank["experts"]):
+        most = np.minimum(layer["all"], tokens * layer["per_token"])
+        size += Bounds(np.full(len(tokens), float(layer["per_token"])), most) * float(layer["bytes"])
+    return size
+
+
+def written_bytes(facts: dict[str, Any], ranks: list[dict[str, Any]]) -> float:
+    """KV bytes of one token on all ranks: of the pool, or where it holds several kinds, of the attention layers."""
+    kv = facts["kv"]
+    if kv["groups"] == 1:
+        return float(len(ranks) * kv["bytes_per_block"] / kv["block_size_tokens"])
+    kinds = (kind for rank in ranks for kind in rank["attention"])
+    return float(
+        sum(2 * kind["layers"] * kind["kv_heads"] * kind["head_size"] * kind["kv_value_bytes"] for kind in kinds)
+    )
+
+
+def longest_context(facts: dict[str, Any], requests: pa.Table) -> int:
+    """A request without a row may be as long as the engine allows."""
+    whole = pc.max(pc.add(requests["prompt_tokens"], requests["output_tokens"])).as_py()
+    finished = facts["status"] == "complete"
+    return int(whole) if whole and finished else int(facts["model"]["max_model_len"])
+
+
+def within(counted: Bounds, window: int | None, longest: int, windows: Reals, beside: Reals | int) -> Bounds:
+    """What is left of it in layers that look no further back than a window: at most so many windows, and the rest."""
+    if window is None or window >= longest:
+        return counted
+    return Bounds(counted.least * (window / longest), np.minimum(counted.most, windows * float(window) + beside))

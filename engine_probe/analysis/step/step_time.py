@@ -1,0 +1,62 @@
+"""How long the model worked in each step, and by whose clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.run.token_times import update_end_ns
+
+Integers = npt.NDArray[np.int64]
+DEVICE, EXECUTE, PACE = "device", "execute", "step to step"
+CLOCKS = {
+    DEVICE: "between two CUDA events around the step, on the slowest rank",
+    EXECUTE: "from schedule()'s return to the update: model, sampling, and communication with the workers",
+    PACE: "from the end of one step to the end of the next: steps overlap, and no device was timed",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StepTime:
+    ns: Integers
+    clock: str  # a key of CLOCKS
+
+
+def step_time(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: Integers) -> StepTime:
+    """The device's time where every step has one, else what comes nearest; `busy` is the time from step to step."""
+    device = device_ns(iterations, workers)
+    if device is not None:
+        return StepTime(device, DEVICE)
+    if facts["engine"]["asynchronous"]:
+        return StepTime(busy, PACE)
+    return StepTime(iterations["execute_ns"].to_numpy(), EXECUTE)
+
+
+def device_ns(iterations: pa.Table, workers: pa.Table) -> Integers | None:
+    """Of the slowest rank in each step; None unless every step was timed."""
+    timed = workers.filter(pc.is_valid(workers["device_ns"]))
+    slowest = timed.group_by("iteration").aggregate([("device_ns", "max")]).sort_by("iteration")
+    if not slowest["iteration"].equals(iterations["iteration"]):
+        return None
+    found: Integers = slowest["device_ns_max"].to_numpy()
+    return found
+
+
+def busy_ns(iterations: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
+    """From the end of one step to the end of the next, without the gaps in which there was no request."""
+    ends = update_end_ns(iterations)
+    waited = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
+    found: Integers = np.diff(ends, prepend=iterations["start_ns"][0].as_py()) - waited
+    return found
+
+
+def device_idle_share(time: StepTime, busy: Integers) -> float | None:
+    """The part of the busy time that lies between the steps on the device; None where it was not timed."""
+    if time.clock != DEVICE:
+        return None
+    return max(0.0, 1 - float(time.ns.sum()) / float(busy.sum()))
