@@ -17,7 +17,7 @@ from pyarrow import fs
 import engine_probe
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.recordings.remote_folder import RemoteFolder, is_uri, local_copy
-from engine_probe.sweep.mirror import Mirror
+from engine_probe.sweep.uri_mirror import Mirror
 
 
 @pytest.fixture(params=["memory", "part of a folder"])

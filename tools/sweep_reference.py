@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from engine_probe.sweep.schema import LENGTH, Key, Table, json_schema, tables
+from engine_probe.sweep.definition.file_schema import LENGTH, Key, Table, json_schema, tables
 
 ROOT = Path(__file__).parents[1]
 PAGE, SCHEMA = ROOT / "docs/sweep_files.md", ROOT / "sweeps/sweep.schema.json"

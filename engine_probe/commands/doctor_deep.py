@@ -32,14 +32,14 @@ def measured(folder: Path) -> list[Check]:
     from rich.console import Console
 
     from engine_probe.engine.start_phases import Started
-    from engine_probe.sweep.events import Finished
-    from engine_probe.sweep.folders import LOG_FILE
-    from engine_probe.sweep.kv_need import need_of
-    from engine_probe.sweep.messages import Began
-    from engine_probe.sweep.one_engine import Allowance, run_engine
-    from engine_probe.sweep.plan import EngineSection, Point, Workload
-    from engine_probe.sweep.result import Unmeasured
-    from engine_probe.sweep.screen import PlainScreen, TerminalScreen
+    from engine_probe.sweep.definition.kv_demand import need_of
+    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+    from engine_probe.sweep.engine_process.messages import Began
+    from engine_probe.sweep.execution.engine_run import Allowance, run_engine
+    from engine_probe.sweep.execution.events import Finished
+    from engine_probe.sweep.execution.folders import LOG_FILE
+    from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
+    from engine_probe.sweep.results.point_results import Unmeasured
 
     point = Point(EngineSection(MODEL), Workload(PROMPT_TOKENS, ANSWER_TOKENS, concurrency=1), label=MODEL)
     allowance = Allowance(START_SECONDS, POINT_SECONDS, need_of(point))

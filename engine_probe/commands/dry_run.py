@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine_probe.sweep.plan import SweepFile
+    from engine_probe.sweep.definition.sweep_file import SweepFile
 
 
 def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     """Show the points of a sweep: on this machine with times, on a fleet without, whose speed nothing here knows."""
     from engine_probe.commands.console import output_console
-    from engine_probe.sweep.claim import check_claims
-    from engine_probe.sweep.dry_run import show_points
-    from engine_probe.sweep.fit import check_cards
-    from engine_probe.sweep.history import checked_folder, earlier
-    from engine_probe.sweep.plan import points
-    from engine_probe.sweep.plan_memory import check_plans
-    from engine_probe.sweep.ray_cluster import connected
+    from engine_probe.sweep.definition.request_memory import check_plans
+    from engine_probe.sweep.definition.sweep_file import points
+    from engine_probe.sweep.fleet.ray_cluster import connected
+    from engine_probe.sweep.fleet.resources import check_claims
+    from engine_probe.sweep.preflight.dry_run import show_points
+    from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
+    from engine_probe.sweep.preflight.memory_fit import check_cards
     from engine_probe.telemetry.hardware import hardware_facts
 
     console = output_console()

@@ -19,8 +19,8 @@ from engine_probe.hook.vllm_versions import check_version
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine_probe.sweep.events import Event, Finished
-    from engine_probe.sweep.plan import Point
+    from engine_probe.sweep.definition.sweep_file import Point
+    from engine_probe.sweep.execution.events import Event, Finished
 
 COUNT = click.IntRange(1)
 TICK_SECONDS = 0.25
@@ -86,9 +86,9 @@ def command(
 
     from engine_probe.perplexity.spec import Quality
     from engine_probe.perplexity.text import read_text
-    from engine_probe.sweep.checks import check_engine
-    from engine_probe.sweep.plan import EngineSection, Point, Workload
-    from engine_probe.sweep.texts import check_predictor
+    from engine_probe.sweep.definition.checks import check_engine
+    from engine_probe.sweep.definition.perplexity_points import check_predictor
+    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
 
     asked_of = EngineSection(model, engine_arguments)
     check_engine(asked_of.spec, "perplexity")
@@ -116,9 +116,9 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     from rich.console import Console
 
     from engine_probe.recordings.perplexity import NAME
-    from engine_probe.sweep.folders import LOG_FILE
-    from engine_probe.sweep.kv_need import need_of
-    from engine_probe.sweep.one_engine import Allowance, run_engine
+    from engine_probe.sweep.definition.kv_demand import need_of
+    from engine_probe.sweep.execution.engine_run import Allowance, run_engine
+    from engine_probe.sweep.execution.folders import LOG_FILE
 
     tasks = iter([(0, point, folder / NAME)])
     allowance = Allowance(need=need_of(point))
@@ -129,9 +129,9 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 def watch(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     """A bar on a terminal, plain lines elsewhere; what ended it early is raised."""
     from engine_probe.errors import InputError, UnavailableError
-    from engine_probe.sweep.events import Finished
-    from engine_probe.sweep.result import Unmeasured
-    from engine_probe.sweep.screen import PlainScreen, TerminalScreen
+    from engine_probe.sweep.execution.events import Finished
+    from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
+    from engine_probe.sweep.results.point_results import Unmeasured
 
     with TerminalScreen([point]) if console.is_terminal else PlainScreen([point]) as screen:
         for event in events:

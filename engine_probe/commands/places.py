@@ -59,7 +59,7 @@ class SentResults(Results):
 
     def __init__(self, uri: str, resume: bool) -> None:
         from engine_probe.recordings.remote_folder import RemoteFolder
-        from engine_probe.sweep.mirror import Mirror
+        from engine_probe.sweep.uri_mirror import Mirror
 
         self._mirror = Mirror(RemoteFolder.at(uri), resume)
         super().__init__(self._mirror.folder)

@@ -20,8 +20,8 @@ from engine_probe.hook.vllm_versions import check_version
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine_probe.sweep.events import Event, Finished
-    from engine_probe.sweep.plan import Point
+    from engine_probe.sweep.definition.sweep_file import Point
+    from engine_probe.sweep.execution.events import Event, Finished
 
 RECORDING = "recording"
 PIPED_WIDTH = 100
@@ -49,10 +49,10 @@ def command(model: str, out: str | None, force: bool, engine_arguments: dict[str
 
     Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
     """
-    from engine_probe.sweep.checks import check_engine, check_lengths, check_requests
-    from engine_probe.sweep.fit import check_fit
-    from engine_probe.sweep.plan import EngineSection, Point
-    from engine_probe.sweep.plan_memory import check_plans
+    from engine_probe.sweep.definition.checks import check_engine, check_lengths, check_requests
+    from engine_probe.sweep.definition.request_memory import check_plans
+    from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+    from engine_probe.sweep.preflight.memory_fit import check_fit
     from kernels_bench.processor import cpu
 
     workload = WorkloadOptions(**asked).workload()
@@ -89,9 +89,9 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     """The engine in a process of its own, its recording drawn while it grows."""
     from rich.console import Console
 
-    from engine_probe.sweep.folders import LOG_FILE
-    from engine_probe.sweep.kv_need import need_of
-    from engine_probe.sweep.one_engine import Allowance, run_engine
+    from engine_probe.sweep.definition.kv_demand import need_of
+    from engine_probe.sweep.execution.engine_run import Allowance, run_engine
+    from engine_probe.sweep.execution.folders import LOG_FILE
 
     console = Console(stderr=True, highlight=False)
     tasks = iter([(0, point, folder / RECORDING)])
@@ -103,8 +103,8 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 
 def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
     """An engine that dies is an error here; what it recorded stays."""
-    from engine_probe.sweep.events import Finished
-    from engine_probe.sweep.result import FAILED, Unmeasured
+    from engine_probe.sweep.execution.events import Finished
+    from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
     for event in events:
         if isinstance(event, Finished) and isinstance(event.row, Unmeasured) and event.row.status == FAILED:
@@ -125,7 +125,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.record.live_reader import Moment
     from engine_probe.report.live import FittingLine, LiveView
-    from engine_probe.sweep.messages import Noted, Said
+    from engine_probe.sweep.engine_process.messages import Noted, Said
 
     work = point.workload
     view = LiveView(title(point), work.output_tokens)
@@ -148,8 +148,8 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
 
 def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     """Not a terminal: a line for what begins and ends, and one now and then."""
-    from engine_probe.sweep.events import Finished
-    from engine_probe.sweep.screen import PlainScreen
+    from engine_probe.sweep.execution.events import Finished
+    from engine_probe.sweep.progress.screens import PlainScreen
 
     with PlainScreen([point]) as screen:
         for event in events:

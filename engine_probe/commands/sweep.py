@@ -20,11 +20,11 @@ from engine_probe.hook.vllm_versions import check_version
 from engine_probe.text_format import plain
 
 if TYPE_CHECKING:
-    from engine_probe.sweep.events import Event
-    from engine_probe.sweep.plan import Point, SweepFile
-    from engine_probe.sweep.result import Row
-    from engine_probe.sweep.screen import Screen
-    from engine_probe.sweep.ways import Ways
+    from engine_probe.sweep.definition.sweep_file import Point, SweepFile
+    from engine_probe.sweep.execution.events import Event
+    from engine_probe.sweep.execution.local import Ways
+    from engine_probe.sweep.progress.screens import Screen
+    from engine_probe.sweep.results.point_results import Row
 
 PIPED_WIDTH = 100
 
@@ -90,10 +90,10 @@ def command(
     earlier sweep; with --resume it is what was asked there.
     """
     from engine_probe.record.run_folder import COMPLETE
-    from engine_probe.sweep.checks import check_requests
-    from engine_probe.sweep.plan import points
-    from engine_probe.sweep.read import read_sweep, shipped_names
-    from engine_probe.sweep.texts import check_texts, texts
+    from engine_probe.sweep.definition.checks import check_requests
+    from engine_probe.sweep.definition.loader import read_sweep, shipped_names
+    from engine_probe.sweep.definition.perplexity_points import check_texts, texts
+    from engine_probe.sweep.definition.sweep_file import points
 
     if list_only:
         for shipped in shipped_names():
@@ -103,13 +103,13 @@ def command(
         write_starter_file(new_file, name, model)
         return
     if json_schema:
-        from engine_probe.sweep import schema
+        from engine_probe.sweep.definition import file_schema
 
-        click.echo(json.dumps(schema.json_schema(), indent=1))
+        click.echo(json.dumps(file_schema.json_schema(), indent=1))
         return
     from engine_probe.recordings.remote_folder import is_uri, local_copy
-    from engine_probe.sweep.fit import check_fit
-    from engine_probe.sweep.plan_memory import check_plans
+    from engine_probe.sweep.definition.request_memory import check_plans
+    from engine_probe.sweep.preflight.memory_fit import check_fit
     from kernels_bench.processor import cpu
 
     if resume is not None:
@@ -149,7 +149,7 @@ def command(
 def write_starter_file(path: Path, name: str | None, model: str | None) -> None:
     from engine_probe.engine.build import check_model
     from engine_probe.files.new_file import fresh_file
-    from engine_probe.sweep import starter_file
+    from engine_probe.sweep.definition import starter_file
 
     if name is not None:
         raise InputError(f"--init {path} writes a file of its own: leave {name} out")
@@ -169,8 +169,8 @@ def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
 
 @contextmanager
 def here(found: list[Point], force: bool) -> Iterator[Ways]:
-    from engine_probe.sweep.fit import check_cards, check_host
-    from engine_probe.sweep.ways import Here
+    from engine_probe.sweep.execution.local import Here
+    from engine_probe.sweep.preflight.memory_fit import check_cards, check_host
     from engine_probe.telemetry.hardware import visible_gpus
     from kernels_bench.processor import cpu
 
@@ -185,9 +185,9 @@ def here(found: list[Point], force: bool) -> Iterator[Ways]:
 @contextmanager
 def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
     """Refuses what its machines cannot hold, or what they would measure with other programs."""
-    from engine_probe.sweep.claim import check_claims, mixed_cards
-    from engine_probe.sweep.fleet import Fleet
-    from engine_probe.sweep.ray_cluster import connected
+    from engine_probe.sweep.fleet.ray_cluster import connected
+    from engine_probe.sweep.fleet.resources import check_claims, mixed_cards
+    from engine_probe.sweep.fleet.runner import Fleet
 
     with connected(address) as cluster:
         nodes = cluster.nodes()
@@ -200,8 +200,8 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
 
 def exit_code(rows: list[Row]) -> int:
     """0 when every point is measured, 1 when some are; when none is, why, and the code of that."""
-    from engine_probe.sweep.engine_failures import NOT_TRIED
-    from engine_probe.sweep.result import SKIPPED, Unmeasured
+    from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
+    from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
 
     lost = [row for row in rows if isinstance(row, Unmeasured) and row.status != SKIPPED]
     if lost and len(lost) == len(rows):
@@ -214,11 +214,11 @@ def exit_code(rows: list[Row]) -> int:
 
 def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], ways: Ways) -> None:
     """Shows every event, and adds the row of every point to `rows`."""
-    from engine_probe.sweep.lanes import Lane
-    from engine_probe.sweep.plan import points
-    from engine_probe.sweep.result import PointResult, Scored, Unmeasured, Unwatched
-    from engine_probe.sweep.run import run_sweep
-    from engine_probe.sweep.texts import texts
+    from engine_probe.sweep.definition.perplexity_points import texts
+    from engine_probe.sweep.definition.sweep_file import points
+    from engine_probe.sweep.execution.lanes import Lane
+    from engine_probe.sweep.execution.runner import run_sweep
+    from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unwatched
 
     todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
     folder = results.folder
@@ -243,9 +243,9 @@ def told_once(event: Event, told: set[str]) -> Event:
     """Return the event; where a point failed for a reason in `told`, without repeating all of it."""
     import msgspec
 
-    from engine_probe.sweep.engine_failures import NOT_TRIED
-    from engine_probe.sweep.lanes import Lane
-    from engine_probe.sweep.result import FAILED, Unmeasured
+    from engine_probe.sweep.execution.lanes import Lane
+    from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
+    from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
     if isinstance(event, Lane):
         return Lane(event.number, told_once(event.event, told))
@@ -259,10 +259,10 @@ def told_once(event: Event, told: set[str]) -> Event:
 
 
 def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Screen:
-    from engine_probe.sweep.fleet_screen import FleetPlain, FleetTerminal
-    from engine_probe.sweep.folders import LOG_FILE
-    from engine_probe.sweep.screen import PlainScreen, TerminalScreen
-    from engine_probe.sweep.ways import Here
+    from engine_probe.sweep.execution.folders import LOG_FILE
+    from engine_probe.sweep.execution.local import Here
+    from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
+    from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
 
     lines = verbose or not sys.stderr.isatty()
     if isinstance(ways, Here):
@@ -276,9 +276,9 @@ def show(rows: list[Row], results: Results) -> None:
     from engine_probe.recordings.sweep import open_sweep
     from engine_probe.report.overview import print_sweep
     from engine_probe.report.sweep_charts import curves
-    from engine_probe.sweep.driven import between
-    from engine_probe.sweep.folders import LOG_FILE
-    from engine_probe.sweep.result import Unmeasured
+    from engine_probe.sweep.execution.folders import LOG_FILE
+    from engine_probe.sweep.results.driver_log import between
+    from engine_probe.sweep.results.point_results import Unmeasured
 
     console = output_console(PIPED_WIDTH)
     console.print()

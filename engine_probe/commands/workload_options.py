@@ -14,7 +14,7 @@ from engine_probe.commands.options import under
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
-    from engine_probe.sweep.plan import Workload
+    from engine_probe.sweep.definition.sweep_file import Workload
     from engine_probe.workload.dataset_file import Dataset
     from engine_probe.workload.trace_file import Trace
 
@@ -93,7 +93,7 @@ class WorkloadOptions:
 
     def workload(self) -> Workload:
         """Return the workload; refuse contradictory options and unusable files."""
-        from engine_probe.sweep.plan import Workload
+        from engine_probe.sweep.definition.sweep_file import Workload
 
         prompts = self._prompts()
         count = self.num_prompts or NUM_PROMPTS

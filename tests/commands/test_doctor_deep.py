@@ -12,7 +12,7 @@ import pytest
 
 from engine_probe.commands import doctor_deep
 from engine_probe.commands.doctor_check import FINE, PROBLEM
-from engine_probe.sweep import engine_lifetime
+from engine_probe.sweep.engine_process import process
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
 
@@ -30,7 +30,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
     def popen(command: list[str], **how: object) -> subprocess.Popen[bytes]:
         return real([sys.executable, "-c", TELL + lines, *command[1:]], **how)
 
-    monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
+    monkeypatch.setattr(process.subprocess, "Popen", popen)
 
 
 def test_an_engine_that_does_not_start(monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:

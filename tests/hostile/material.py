@@ -44,7 +44,7 @@ def table_of_a_sweep(sandbox: Path) -> None:
 
 
 def go_on(sandbox: Path) -> None:
-    from engine_probe.sweep.resumed import finished_rows, untried_ids
+    from engine_probe.sweep.execution.resume import finished_rows, untried_ids
 
     finished_rows(sandbox / "in" / "sweep")
     untried_ids(sandbox / "in" / "sweep")

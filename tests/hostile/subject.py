@@ -32,8 +32,8 @@ def build() -> Any:
     import pandas  # noqa: F401
     import pyarrow  # noqa: F401
 
-    import engine_probe.sweep.engine_process
-    import engine_probe.sweep.run  # noqa: F401
+    import engine_probe.sweep.engine_process.worker
+    import engine_probe.sweep.execution.runner  # noqa: F401
     from engine_probe.overhead.driver import build_engine
 
     engine = build_engine()

@@ -31,10 +31,10 @@ num_prompts = {REQUESTS}
 
 def save_rows(folder: Path, told: Path) -> None:
     """Save a sweep's rows after each of them, as a sweep does, and tell each that is on disk."""
-    from engine_probe.sweep.plan import points
-    from engine_probe.sweep.read import read_sweep
-    from engine_probe.sweep.result import FAILED, Unmeasured
-    from engine_probe.sweep.standing import Standing
+    from engine_probe.sweep.definition.loader import read_sweep
+    from engine_probe.sweep.definition.sweep_file import points
+    from engine_probe.sweep.execution.results_file import Standing
+    from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
     sweep, tell = read_sweep("smoke"), Teller(told)
     folder.mkdir()
@@ -50,9 +50,9 @@ def save_rows(folder: Path, told: Path) -> None:
 
 def measure(engine: Any, folder: Path, told: Path) -> None:
     """Run the sweep in the folder, or go on with it there; tell each row that somebody heard of."""
-    from engine_probe.sweep.plan import points
-    from engine_probe.sweep.result import PointResult
-    from engine_probe.sweep.run import run_sweep
+    from engine_probe.sweep.definition.sweep_file import points
+    from engine_probe.sweep.execution.runner import run_sweep
+    from engine_probe.sweep.results.point_results import PointResult
 
     sweep, tell = _sweep(told), Teller(told)
     tell("begun")
@@ -66,7 +66,7 @@ def judge(folder: Path, told: Path, whole: bool) -> dict[str, Any]:
     """Every row that was told is in `sweep.json`, and its recording is what it was; at the end all are there."""
     from engine_probe import load
     from engine_probe.files.safe_read import read_json
-    from engine_probe.sweep.plan import points
+    from engine_probe.sweep.definition.sweep_file import points
 
     wrong: list[tuple[str, str]] = []
     file = folder / "sweep.json"
@@ -92,7 +92,7 @@ def judge(folder: Path, told: Path, whole: bool) -> dict[str, Any]:
 
 
 def _sweep(told: Path) -> Any:
-    from engine_probe.sweep.read import read_sweep
+    from engine_probe.sweep.definition.loader import read_sweep
 
     return read_sweep(str(told.with_name(SWEEP_FILE)))
 
@@ -106,12 +106,12 @@ def _digest(folder: Path) -> str:
 
 
 def _in_this_process(engine: Any) -> Any:
-    from engine_probe.sweep.engine_process import watched
-    from engine_probe.sweep.events import Finished
-    from engine_probe.sweep.folders import set_aside
-    from engine_probe.sweep.messages import Ended, Task
-    from engine_probe.sweep.one_engine import row_of
-    from engine_probe.sweep.ways import Here
+    from engine_probe.sweep.engine_process.messages import Ended, Task
+    from engine_probe.sweep.engine_process.worker import watched
+    from engine_probe.sweep.execution.engine_run import row_of
+    from engine_probe.sweep.execution.events import Finished
+    from engine_probe.sweep.execution.folders import set_aside
+    from engine_probe.sweep.execution.local import Here
     from engine_probe.workload.run import plan_for
 
     llm = SimpleNamespace(llm_engine=engine)

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from engine_probe.commands.compare import command as compare
 from engine_probe.commands.report import command as report
 from engine_probe.errors import InputError
-from engine_probe.sweep.plan import points
-from engine_probe.sweep.read import read_sweep
-from engine_probe.sweep.resumed import check_grid
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import points
+from engine_probe.sweep.execution.resume import check_grid
 from tests.support.recordings import ran, write_run, write_sweep
 
 

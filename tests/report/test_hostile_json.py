@@ -16,7 +16,7 @@ from engine_probe.evaluation.published import read_reference
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.files.config_file import read_document
 from engine_probe.perplexity.results import read_measured
-from engine_probe.sweep.resumed import finished_rows
+from engine_probe.sweep.execution.resume import finished_rows
 from tests.support.recordings import ran, write_run, write_sweep
 
 UNUSABLE = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.sweep.result import PointResult
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.results.point_results import PointResult
 
 
 def point(concurrency: int, also: str = "") -> Point:

@@ -8,9 +8,10 @@ import sys
 import msgspec
 import pytest
 
-from engine_probe.sweep import engine_lifetime, one_engine
-from engine_probe.sweep.plan import SweepFile
-from engine_probe.sweep.read import read_sweep
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.sweep.engine_process import process
+from engine_probe.sweep.execution import engine_run
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
 
@@ -29,7 +30,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> object:
         def popen(command: list[str], **how: object) -> subprocess.Popen[bytes]:
             return real([sys.executable, "-c", TELL + lines, *command[1:]], **how)
 
-        monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
+        monkeypatch.setattr(process.subprocess, "Popen", popen)
 
-    monkeypatch.setattr(one_engine, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(engine_run, "TICK_SECONDS", 0.05)
     return plant

@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.sweep.adaptive import Adaptive, Found, Search, find_limit, find_saturation
+from engine_probe.sweep.definition.search import Adaptive, Found, Search, find_limit, find_saturation
 
 
 def run(search: Search, curve: Callable[[int], float]) -> tuple[Found, list[int]]:

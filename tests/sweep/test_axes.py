@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep.axes import Range, combinations, label
-from engine_probe.sweep.checks import check_points
-from engine_probe.sweep.dry_run import lengths
-from engine_probe.sweep.fit import check_fit, pool_tokens, tokens_at_once, tokens_each
-from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload, points
-from engine_probe.sweep.read import read_sweep
+from engine_probe.sweep.definition.axes import Range, combinations, label
+from engine_probe.sweep.definition.checks import check_points
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, Workload, points
+from engine_probe.sweep.preflight.dry_run import lengths
+from engine_probe.sweep.preflight.memory_fit import check_fit, pool_tokens, tokens_at_once, tokens_each
 from engine_probe.workload.lengths import Length, Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.spec import Prompts

@@ -6,7 +6,7 @@ import pytest
 
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
-from engine_probe.sweep.claim import Claim, Node, check_claims, claim_of, mixed_cards
+from engine_probe.sweep.fleet.resources import Claim, Node, check_claims, claim_of, mixed_cards
 
 HEAD = Node("a", "head", 8, 0)
 FOUR = Node("b", "four", 64, 4, "H100")

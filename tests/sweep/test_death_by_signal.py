@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.sweep import crash
-from engine_probe.sweep.crash import likely_cause, running, worker_crash
-from engine_probe.sweep.engine_lifetime import ENGINE_ENVIRONMENT
-from engine_probe.sweep.last_words import engine_ended
+from engine_probe.sweep.engine_process import crash_cause
+from engine_probe.sweep.engine_process.crash_cause import likely_cause, running, worker_crash
+from engine_probe.sweep.engine_process.exit_reason import engine_ended
+from engine_probe.sweep.engine_process.process import ENGINE_ENVIRONMENT
 
 VLLM_CRASH = """INFO loading
 Fatal Python error: Illegal instruction
@@ -86,7 +86,7 @@ def test_an_error_before_the_crash_is_quoted_and_no_line_of_its_stacks(tmp_path:
 def test_an_illegal_instruction_is_amx_only_where_there_is_amx(
     monkeypatch: pytest.MonkeyPatch, amx: bool, word: str
 ) -> None:
-    monkeypatch.setattr(crash, "has_amx", lambda: amx)
+    monkeypatch.setattr(crash_cause, "has_amx", lambda: amx)
     assert word in likely_cause(signal.SIGILL)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_probe.sweep.engine_failures import EngineFailures
-from engine_probe.sweep.events import Finished
-from engine_probe.sweep.plan import Point, SweepFile, points
-from engine_probe.sweep.result import FAILED, Scored, Unmeasured
-from engine_probe.sweep.run import run_sweep
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.execution.events import Finished
+from engine_probe.sweep.execution.repeated_failures import EngineFailures
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.results.point_results import FAILED, Scored, Unmeasured
 
 BEGIN = """tell('{"type":"Began","number":0}'); """
 CRASH = BEGIN + "print('RuntimeError: no kernel for this processor', flush=True); sys.exit(1)"

@@ -11,10 +11,10 @@ import pytest
 
 from engine_probe.engine import out_of_memory
 from engine_probe.engine.start_phases import Started, Starting
-from engine_probe.sweep.messages import Said
-from engine_probe.sweep.plan import SweepFile, points
-from engine_probe.sweep.result import Unmeasured
-from engine_probe.sweep.run import run_sweep
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.engine_process.messages import Said
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.results.point_results import Unmeasured
 
 
 def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:

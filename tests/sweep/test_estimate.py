@@ -15,8 +15,10 @@ from rich.console import Console
 from engine_probe.commands.sweep import command
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
-from engine_probe.sweep.dry_run import duration, show_points
-from engine_probe.sweep.estimate import (
+from engine_probe.sweep.definition.loader import find_sweep, read_sweep
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload, points
+from engine_probe.sweep.preflight.dry_run import duration, show_points
+from engine_probe.sweep.preflight.duration_estimate import (
     Bandwidth,
     Estimate,
     engine_start,
@@ -24,10 +26,8 @@ from engine_probe.sweep.estimate import (
     fewest_steps,
     measured_bandwidth,
 )
-from engine_probe.sweep.fit import check_cards, check_host
-from engine_probe.sweep.history import Past, points_of, same_hardware
-from engine_probe.sweep.plan import EngineSection, Point, Workload, points
-from engine_probe.sweep.read import find_sweep, read_sweep
+from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
+from engine_probe.sweep.preflight.memory_fit import check_cards, check_host
 from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform

@@ -15,17 +15,17 @@ import msgspec
 import pytest
 
 from engine_probe.engine.start_phases import Starting
-from engine_probe.sweep import engine_lifetime
-from engine_probe.sweep.claim import Claim, Node
-from engine_probe.sweep.fleet import MOST_PLACES, Fleet
-from engine_probe.sweep.lanes import Lane, Moved, Placed
-from engine_probe.sweep.messages import Began
-from engine_probe.sweep.plan import SweepFile, points
-from engine_probe.sweep.post import Post
-from engine_probe.sweep.read import read_sweep
-from engine_probe.sweep.result import Unmeasured
-from engine_probe.sweep.run import run_sweep
-from engine_probe.sweep.sent_along import carried
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.engine_process import process as engine_lifetime
+from engine_probe.sweep.engine_process.messages import Began
+from engine_probe.sweep.execution.lanes import Lane, Moved, Placed
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.fleet.remote_engine import Post
+from engine_probe.sweep.fleet.resources import Claim, Node
+from engine_probe.sweep.fleet.runner import MOST_PLACES, Fleet
+from engine_probe.sweep.fleet.upload import carried
+from engine_probe.sweep.results.point_results import Unmeasured
 
 # Begins every task, leaves a file in its folder, and refuses it: rows without vLLM.
 ENGINE = """
@@ -190,7 +190,7 @@ def test_a_points_folder_and_the_log_come_home(sweep: SweepFile, out: Path, mach
 def test_large_files_come_in_pieces(
     sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine_probe.sweep.post.PIECE_BYTES", 8)
+    monkeypatch.setattr("engine_probe.sweep.fleet.remote_engine.PIECE_BYTES", 8)
     list(events(sweep, out, machines))
     assert machines.asked.count("read") == 4 * 3
     assert {(path / "rows").read_bytes() for path in (out / "points").iterdir()} == {b"x" * 20}

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from engine_probe.engine.start_phases import Phase, Starting
 from engine_probe.record.live_reader import Moment
-from engine_probe.sweep.fleet_screen import FleetPlain, FleetTerminal, Fleetwide
-from engine_probe.sweep.lanes import Lane, Left, Moved, Placed, Words
-from engine_probe.sweep.messages import Began, Said
-from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.sweep.result import Unmeasured
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.engine_process.messages import Began, Said
+from engine_probe.sweep.execution.lanes import Lane, Left, Moved, Placed, Words
+from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal, Fleetwide
+from engine_probe.sweep.results.point_results import Unmeasured
 
 TODO = [Point(EngineSection("tiny"), Workload(32, 64, level), label=f"concurrency {level}") for level in (1, 2, 4)]
 LOST = Moved(0, "concurrency 1", "node-a", "no answer any longer")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep.dry_run import cells
-from engine_probe.sweep.plan import EngineSection, Point, Workload, points
-from engine_probe.sweep.read import read_sweep
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload, points
+from engine_probe.sweep.preflight.dry_run import cells
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, OpenLoop, Ramp
 
 RATES = """

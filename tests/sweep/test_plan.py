@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from engine_probe.commands.sweep import command
 from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
-from engine_probe.sweep.checks import check_requests
-from engine_probe.sweep.fit import check_cards
-from engine_probe.sweep.plan import Workload, points
-from engine_probe.sweep.read import find_sweep, read_sweep, shipped_names
+from engine_probe.sweep.definition.checks import check_requests
+from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
+from engine_probe.sweep.definition.sweep_file import Workload, points
+from engine_probe.sweep.preflight.memory_fit import check_cards
 
 GOOD = """
 question = "How many?"

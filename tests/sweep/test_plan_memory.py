@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from engine_probe.commands.sweep import command
 from engine_probe.errors import InputError
-from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.sweep.plan_memory import check_plans, plan_bytes
+from engine_probe.sweep.definition.request_memory import check_plans, plan_bytes
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
-from engine_probe.sweep.ray_cluster import check_address, connected
+from engine_probe.sweep.fleet.ray_cluster import check_address, connected
 
 
 def refused(address: str) -> EngineProbeError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.sweep.remaining import Remaining, about
-from engine_probe.sweep.result import PointResult, Unmeasured
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.progress.time_left import Remaining, about
+from engine_probe.sweep.results.point_results import PointResult, Unmeasured
 from engine_probe.workload.stop import Stop
 from tests.support.point_results import result
 

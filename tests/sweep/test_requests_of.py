@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep.checks import check_stop
-from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.sweep.requests_of import requests_of
+from engine_probe.sweep.definition.checks import check_stop
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.preflight.request_count import requests_of
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix

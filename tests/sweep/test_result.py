@@ -14,8 +14,8 @@ from engine_probe.commands import report
 from engine_probe.commands.places import open_results
 from engine_probe.commands.sweep import exit_code, show
 from engine_probe.recordings.run import load
-from engine_probe.sweep.result import PointResult, Row, Unmeasured, measure
-from engine_probe.sweep.screen import result_line
+from engine_probe.sweep.progress.screens import result_line
+from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, measure
 from tests.support.point_results import point, result
 from tests.support.recordings import facts, ran, write_run, write_sweep
 

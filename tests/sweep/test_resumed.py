@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep import run as run_module
-from engine_probe.sweep.adaptive import Adaptive
-from engine_probe.sweep.driven import Driven, write_driven
-from engine_probe.sweep.events import Numbered, Reused
-from engine_probe.sweep.folders import place_of
-from engine_probe.sweep.plan import EngineSection, Point, SweepFile, Workload, points
-from engine_probe.sweep.run import run_sweep
-from engine_probe.sweep.texts import texts
+from engine_probe.sweep.definition.perplexity_points import texts
+from engine_probe.sweep.definition.search import Adaptive
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, Workload, points
+from engine_probe.sweep.execution import runner as run_module
+from engine_probe.sweep.execution.events import Numbered, Reused
+from engine_probe.sweep.execution.folders import place_of
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.results.driver_log import Driven, write_driven
 
 LOAD = "workload.concurrency"
 GRID = SweepFile("?", EngineSection("tiny"), Workload(8, 8), axes={LOAD: [1, 2, 4, 8]}, probe=False)

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep.axis_end import AxisEnd
-from engine_probe.sweep.plan import Point, SweepFile, points
-from engine_probe.sweep.read import read_sweep
-from engine_probe.sweep.result import Row, Unmeasured
-from engine_probe.sweep.saturated import Reached, Saturated, saturated_at
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.saturation_stop import Reached, Saturated, saturated_at
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.execution.skip_saturated import AxisEnd
+from engine_probe.sweep.results.point_results import Row, Unmeasured
 from tests.support.point_results import result
 
 BASE = """

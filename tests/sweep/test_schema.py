@@ -14,9 +14,9 @@ import sweep_reference
 from click.testing import CliRunner
 
 from engine_probe.commands.sweep import command
-from engine_probe.sweep.plan import SweepFile, points
-from engine_probe.sweep.read import read_sweep, shipped_folder, shipped_names
-from engine_probe.sweep.schema import Key, json_schema, tables
+from engine_probe.sweep.definition.file_schema import Key, json_schema, tables
+from engine_probe.sweep.definition.loader import read_sweep, shipped_folder, shipped_names
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
 
 VALID: dict[str, Any] = {
     "question": "How many?",

@@ -11,13 +11,13 @@ from rich.console import Console
 from engine_probe.analysis.run.live_latencies import Medians
 from engine_probe.engine.start_phases import Phase, Started, Starting
 from engine_probe.record.live_reader import Moment
-from engine_probe.sweep import screen as module
-from engine_probe.sweep.fleet_screen import FleetTerminal
-from engine_probe.sweep.lanes import Lane, Placed
-from engine_probe.sweep.messages import Began, Said
-from engine_probe.sweep.plan import EngineSection, Point, Workload
-from engine_probe.sweep.result import Unmeasured
-from engine_probe.sweep.screen import PlainScreen, TerminalScreen
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.engine_process.messages import Began, Said
+from engine_probe.sweep.execution.lanes import Lane, Placed
+from engine_probe.sweep.progress import screens as module
+from engine_probe.sweep.progress.fleet_screens import FleetTerminal
+from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
+from engine_probe.sweep.results.point_results import Unmeasured
 
 WIDTHS = (60, 80, 120, 200)
 TODO = [Point(EngineSection("tiny"), Workload(32, 64, users), label=f"{users} users") for users in (1, 2, 4)]

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from engine_probe.commands.sweep import command
 from engine_probe.errors import InputError
-from engine_probe.sweep.plan import points
-from engine_probe.sweep.read import read_sweep
-from engine_probe.sweep.schema import LENGTH, json_schema, tables
-from engine_probe.sweep.starter_file import starter_file
+from engine_probe.sweep.definition.file_schema import LENGTH, json_schema, tables
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.starter_file import starter_file
+from engine_probe.sweep.definition.sweep_file import points
 
 UNSET = re.compile(r'^#(?=[\w"\[])', re.MULTILINE)
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine_probe.errors import UnavailableError, UnsupportedVersionError
-from engine_probe.sweep import ray_cluster, survey
-from engine_probe.sweep.claim import Node
-from engine_probe.sweep.ray_cluster import RayCluster
+from engine_probe.sweep.fleet import installed_versions, ray_cluster
+from engine_probe.sweep.fleet.ray_cluster import RayCluster
+from engine_probe.sweep.fleet.resources import Node
 
 HERE = {"Python": "3.12.4", "engine_probe": "0.1.0 (1a2b3c4d)", "vLLM": "vllm 0.33.0"}
 ONE, OTHER = Node("a", "one", 8, 1), Node("b", "other", 8, 1)
@@ -69,7 +69,7 @@ def test_the_source_counts_and_not_the_version_alone(tmp_path: Path, monkeypatch
     package.mkdir()
     (package / "__init__.py").write_text("one = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    before = survey.source_digest("some_package")
+    before = installed_versions.source_digest("some_package")
     (package / "__init__.py").write_text("one = 2\n")
-    assert survey.source_digest("some_package") != before
-    assert survey.source_digest("no_package_at_all") == "none"
+    assert installed_versions.source_digest("some_package") != before
+    assert installed_versions.source_digest("no_package_at_all") == "none"

@@ -14,11 +14,11 @@ from engine_probe.errors import InputError
 from engine_probe.perplexity.results import Measured, Precision, write_measured
 from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.text import text_sha256
-from engine_probe.sweep.plan import points
-from engine_probe.sweep.read import read_sweep
-from engine_probe.sweep.result import Scored, finished
-from engine_probe.sweep.sent_along import datasets_of, reading
-from engine_probe.sweep.texts import check_texts, texts
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.perplexity_points import check_texts, texts
+from engine_probe.sweep.definition.sweep_file import points
+from engine_probe.sweep.fleet.upload import datasets_of, reading
+from engine_probe.sweep.results.point_results import Scored, finished
 
 GOOD = """
 question = "Does float16 cost anything?"

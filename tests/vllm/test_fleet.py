@@ -14,14 +14,14 @@ import msgspec
 import pytest
 
 from engine_probe import load
-from engine_probe.sweep.claim import Claim, Node
-from engine_probe.sweep.fleet import Fleet
-from engine_probe.sweep.lanes import Lane, Moved, Placed
-from engine_probe.sweep.messages import Began, Said
-from engine_probe.sweep.plan import SweepFile, points
-from engine_probe.sweep.read import read_sweep
-from engine_probe.sweep.result import PointResult
-from engine_probe.sweep.run import run_sweep
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.engine_process.messages import Began, Said
+from engine_probe.sweep.execution.lanes import Lane, Moved, Placed
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.fleet.resources import Claim, Node
+from engine_probe.sweep.fleet.runner import Fleet
+from engine_probe.sweep.results.point_results import PointResult
 
 pytestmark = pytest.mark.slow  # two nodes of Ray, and an engine on each
 
@@ -108,7 +108,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepFile:
 @pytest.fixture(scope="module")
 def story(machines: Machines, sweep: SweepFile, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """The sweep with the loss of the first machine on which a point begins; its folder and its events."""
-    from engine_probe.sweep.ray_cluster import connected
+    from engine_probe.sweep.fleet.ray_cluster import connected
 
     folder = tmp_path_factory.mktemp("out")
     events: list[Any] = []
@@ -160,7 +160,7 @@ def test_every_recording_is_whole_and_here(story: tuple[Path, list[Any]]) -> Non
 
 def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFile, tmp_path: Path) -> None:
     """Two engines on one machine with two cards: each sees its own. The cards are Ray's word alone here."""
-    from engine_probe.sweep.ray_cluster import connected
+    from engine_probe.sweep.fleet.ray_cluster import connected
 
     machines.add(num_cpus=2, num_gpus=2)
     with connected(machines.cluster.address) as cluster:
@@ -183,7 +183,7 @@ def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFil
 
 
 def test_the_machines_are_what_ray_says(machines: Machines) -> None:
-    from engine_probe.sweep.ray_cluster import connected
+    from engine_probe.sweep.fleet.ray_cluster import connected
 
     with connected(machines.cluster.address) as cluster:
         nodes = cluster.nodes()

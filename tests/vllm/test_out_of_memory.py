@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from engine_probe import load
-from engine_probe.sweep import engine_lifetime
-from engine_probe.sweep.folders import place_of
-from engine_probe.sweep.messages import Began
-from engine_probe.sweep.plan import Point, SweepFile, points
-from engine_probe.sweep.read import read_sweep
-from engine_probe.sweep.result import PointResult, Row, Unmeasured, finished
-from engine_probe.sweep.run import run_sweep
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.engine_process import process as engine_lifetime
+from engine_probe.sweep.engine_process.messages import Began
+from engine_probe.sweep.execution.folders import place_of
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, finished
 
 pytestmark = pytest.mark.slow  # two engines each
 

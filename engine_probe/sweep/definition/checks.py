@@ -1,0 +1,203 @@
+"""What cannot be meant, or cannot run, of a sweep whose every word is known: said before an engine is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine_probe.engine.arguments import check_arguments, suggestion
+from engine_probe.engine.build import check_model, max_context
+from engine_probe.engine.models.catalogue import catalogue_names
+from engine_probe.engine.parallelism import rank_count
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
+from engine_probe.sweep.definition.request_memory import check_plans
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, Workload
+from engine_probe.workload.arrivals import ClosedLoop
+from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
+from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.request_plan import check_fits, make_plan
+from engine_probe.workload.stop import Stop
+from kernels_bench.processor import cpu
+
+CONCURRENCY, USERS = f"{WORKLOAD}concurrency", f"{WORKLOAD}arrivals.users"
+
+
+def check_adaptive(sweep: SweepFile) -> None:
+    if sweep.adaptive is None:
+        return
+    sweep.adaptive.check()
+    if not sweep.adaptive.axis.startswith(WORKLOAD):
+        raise InputError(f"adaptive.axis is {sweep.adaptive.axis}: a search varies the load, so name a workload field")
+    check_axis(sweep.adaptive.axis, Workload.__struct_fields__)
+    if sweep.adaptive.axis in sweep.axes:
+        raise InputError(f"axes.{sweep.adaptive.axis} is searched already (adaptive.axis): leave one of the two out")
+
+
+def check_reach(sweep: SweepFile, found: list[Point]) -> None:
+    """A search goes up to loads of which no point is made here."""
+    if sweep.adaptive is None or sweep.adaptive.axis not in (CONCURRENCY, USERS):
+        return
+    for point in found:
+        check_in_flight(point.workload, sweep.adaptive.axis, sweep.adaptive.last, "adaptive.to for ")
+
+
+def check_points(found: list[Point]) -> None:
+    """Models, arguments and lengths of all points; each engine once."""
+    for engine in dict.fromkeys(point.engine.spec for point in found):
+        check_engine(engine, "engine.arguments")
+    for point in found:
+        point.workload.description()
+        check_stop(point)
+        check_load(point.workload)
+        check_lengths(point)
+
+
+def check_engine(engine: EngineSpec, where: str) -> None:
+    """The model and each argument by itself; `where` is what a person calls the place of the arguments."""
+    check_model(engine.model)
+    check_arguments(engine.arguments, where)
+    rank_count(engine.arguments)
+
+
+def check_lengths(point: Point) -> None:
+    """What a request comes to, held against `max_model_len` and against the model's own context."""
+    check_length(point.workload, longest_asked(point))
+    check_context(point)
+
+
+def longest_asked(point: Point) -> int | None:
+    """`max_model_len` as a number; None where it is left to vLLM, as its -1 is."""
+    told = point.engine.arguments.get("max_model_len")
+    return told if isinstance(told, int) and told > 0 else None
+
+
+def check_load(work: Workload) -> None:
+    """More in flight than there are requests would be measured as a plateau that is none."""
+    if work.concurrency is not None:
+        check_in_flight(work, CONCURRENCY, work.concurrency)
+    if isinstance(work.arrivals, ClosedLoop):
+        check_in_flight(work, USERS, work.arrivals.users)
+
+
+def check_in_flight(work: Workload, name: str, wanted: int, place: str = "") -> None:
+    if work.num_prompts is not None and wanted > work.num_prompts:
+        raise InputError(
+            f"only {work.num_prompts} are ever in flight at {place}{name} = {wanted}: raise workload.num_prompts"
+        )
+
+
+def check_stop(point: Point) -> None:
+    """A condition that can never come true is a mistake."""
+    stop, work = point.stop, point.workload
+    if not point.probe and stop != Stop():
+        raise InputError("probe = false: without a recording only whole answers are counted: leave [stop] out")
+    known = work.most_requests  # None: as many as a file holds
+    if stop.requests is not None and known is not None and stop.requests >= known:
+        raise InputError(
+            f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"
+        )
+    if stop.steady is not None and known is not None and known <= work.at_once and work.arrivals is None:
+        raise InputError(
+            f"stop.steady: {known} concurrent requests are a burst, which is never steady: set workload.num_prompts to "
+            "many times as many"
+        )
+
+
+def check_saturated(sweep: SweepFile) -> None:
+    asked = sweep.stop.saturated
+    if asked is None:
+        return
+    if sweep.adaptive is not None:
+        raise InputError("stop.saturated is for grids, and a search ends by itself: leave it out")
+    if sweep.interleave:
+        raise InputError("stop.saturated needs a level whole before the next: leave interleave out")
+    if not asked.axis.startswith(WORKLOAD) or asked.axis not in sweep.axes:
+        known = [name for name in sweep.axes if name.startswith(WORKLOAD)]
+        raise InputError(
+            f"stop.saturated.axis is {asked.axis}, which is no axis of the load here"
+            + suggestion(asked.axis, known, f": {', '.join(known) or 'none'} are")
+        )
+    axis = sweep.axes[asked.axis]
+    values = axis.values(asked.axis) if isinstance(axis, Range) else axis
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        raise InputError(f"stop.saturated.axis: the values of {asked.axis} are no numbers")
+    if values != sorted(values):
+        raise InputError(f"stop.saturated goes up {asked.axis}: give its values in ascending order, not {values}")
+
+
+def check_context(point: Point) -> None:
+    """What the model itself takes, where its configuration is on this machine; `hf_overrides` may stretch it."""
+    longest, told = longest_of(point), longest_asked(point)
+    if longest is None:
+        return
+    if told is not None and told > longest:
+        raise InputError(f"max_model_len is {told}, more than {point.engine.model} takes: give at most {longest}")
+    if told is None:
+        check_length(point.workload, longest, f"what {point.engine.model} takes", "shorten them")
+
+
+def longest_of(point: Point) -> int | None:
+    return None if "hf_overrides" in point.engine.arguments else max_context(point.engine.model)
+
+
+def check_length(
+    workload: Workload,
+    max_model_len: int | None,
+    name: str = "max_model_len",
+    advice: str = "shorten them, or raise max_model_len",
+) -> None:
+    """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
+    asked = workload.tokens_at_end  # None: drawn or read, told when the requests are made
+    if asked is None or max_model_len is None or asked <= max_model_len:
+        return
+    match workload.prompts:
+        case Conversations():
+            words = "a conversation in its last turn"
+        case SharedPrefix():
+            words = "prefix_len + input_len + output_len"
+        case _:
+            words = "input_len + output_len"
+    raise InputError(f"{words} is {asked}, more than {name} = {max_model_len}: {advice}")
+
+
+def check_requests(found: list[Point]) -> None:
+    """What the workloads read is there and whole, and what they draw fits; a dry run needs none of it."""
+    check_files(found)
+    for point in {repr((point.engine, point.workload)): point for point in found}.values():
+        work = point.workload.description()
+        if isinstance(work.prompts, Dataset):
+            check_tokenizer(point.engine, work.prompts.path)
+            check_entries(work.prompts, work.output_len is None)
+        elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
+            longest = longest_asked(point) or longest_of(point)
+            if longest is not None:
+                check_plans([point], cpu().memory_bytes)  # they are made here, too
+                check_fits(make_plan(work), longest)
+
+
+def check_tokenizer(engine: EngineSection, path: str) -> None:
+    """Refuse text for a model that is known to have no tokenizer here."""
+    without = engine.model in catalogue_names() and "tokenizer" not in engine.arguments
+    if without or engine.arguments.get("skip_tokenizer_init"):
+        raise InputError(
+            f"{path} holds text, and {engine.model} has no tokenizer here: name one (engine argument tokenizer), "
+            "or take a folder with weights and tokenizer as the model"
+        )
+
+
+def check_entries(dataset: Dataset, with_answers: bool) -> None:
+    """Read the whole file; how many tokens its entries are only the model's tokenizer knows."""
+    if with_answers:
+        check_answers(dataset)
+        return
+    for _ in read_entries(dataset):
+        pass
+
+
+def check_files(found: list[Point]) -> None:
+    for path in dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in found):
+        if path is not None and not Path(path).is_file():
+            raise InputError(
+                f"workload.prompts.path: there is no file {path}: name yours with --set workload.prompts.path=FILE"
+            )

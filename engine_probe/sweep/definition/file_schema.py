@@ -1,0 +1,184 @@
+"""The keys of a sweep file as data: for the page of docs, for `sweep --init`, and as JSON Schema for editors."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec.inspect import (
+    BoolType,
+    DictType,
+    FloatType,
+    IntType,
+    ListType,
+    LiteralType,
+    Metadata,
+    NoneType,
+    StrType,
+    StructType,
+    Type,
+    UnionType,
+    type_info,
+)
+
+from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile
+from engine_probe.workload.lengths import Lognormal, Normal, Uniform
+
+LENGTH = "a length"  # the place of the tables that a number of tokens may be drawn from
+LENGTH_TYPES: tuple[type[msgspec.Struct], ...] = (Uniform, Normal, Lognormal)
+LENGTH_NAMES = {kind.__name__ for kind in LENGTH_TYPES}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: its type in words, its default and an example as TOML spells them."""
+
+    name: str
+    kind: str
+    required: bool
+    default: str | None  # None: none, or a table that holds the defaults of its own keys
+    text: str
+    example: str | None
+    table: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """The keys that stand at one place; where it may hold several kinds, those of one."""
+
+    place: str
+    kind: str | None
+    text: str
+    keys: tuple[Key, ...]
+
+
+def tables() -> Iterator[Table]:
+    """All places of a sweep file, in the order in which a person writes them."""
+    for place, classes in {**SECTIONS, LENGTH: LENGTH_TYPES}.items():
+        for one in classes if isinstance(classes, tuple) else (classes,):
+            yield table_of(place, one)
+
+
+def table_of(place: str, cls: type[msgspec.Struct]) -> Table:
+    found = type_info(cls)
+    assert isinstance(found, StructType)
+    keys = tuple(key_of(field) for field in found.fields)
+    return Table(place, None if found.tag is None else str(found.tag), paragraph(inspect.getdoc(cls) or ""), keys)
+
+
+def key_of(field: msgspec.inspect.Field) -> Key:
+    described = field.type
+    extra: dict[str, Any] = described.extra_json_schema or {} if isinstance(described, Metadata) else {}
+    types = alternatives(described)
+    is_table = any(isinstance(one, StructType | DictType) and not is_length(one) for one in types)
+    default = None if field.default in (msgspec.NODEFAULT, None) else field.default
+    return Key(
+        name=field.encode_name,
+        kind=words_of(types),
+        required=field.required,
+        default=None if default is None or isinstance(default, msgspec.Struct) else toml(default),
+        text=extra.get("description", ""),
+        example=toml(extra["examples"][0]) if "examples" in extra else None,
+        table=is_table,
+    )
+
+
+def alternatives(one: Type) -> tuple[Type, ...]:
+    """Every type that a value may have, null left out: TOML has none."""
+    if isinstance(one, Metadata):
+        return alternatives(one.type)
+    if isinstance(one, UnionType):
+        return tuple(inner for each in one.types for inner in alternatives(each))
+    return () if isinstance(one, NoneType) else (one,)
+
+
+def is_length(one: Type) -> bool:
+    return isinstance(one, StructType) and one.cls.__name__ in LENGTH_NAMES
+
+
+def words_of(types: tuple[Type, ...]) -> str:
+    lengths = [one for one in types if is_length(one)]
+    words = [word_of(one) for one in types if not is_length(one)]
+    if lengths:
+        kinds = ", ".join(str(one.tag) for one in lengths if isinstance(one, StructType))
+        words.append(LENGTH if len(lengths) == len(LENGTH_TYPES) else f"{LENGTH} of kind {kinds}")
+    return " or ".join(dict.fromkeys(words))
+
+
+def word_of(one: Type) -> str:
+    match one:
+        case BoolType():
+            return "true or false"
+        case IntType():
+            return f"whole number{limits(one)}"
+        case FloatType():
+            return f"number{limits(one)}"
+        case StrType():
+            return "text"
+        case LiteralType():
+            return ", ".join(json.dumps(value) for value in one.values)
+        case ListType():
+            return "list"
+    return "table"
+
+
+def limits(one: IntType | FloatType) -> str:
+    told = [(one.ge, "from"), (one.gt, "above"), (one.le, "to"), (one.lt, "below")]
+    return "".join(f" {word} {limit:g}" for limit, word in told if limit is not None)
+
+
+def toml(value: Any) -> str:
+    """A value as a TOML file holds it on one line."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{name_of(key)} = {toml(inner)}" for key, inner in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def name_of(key: str) -> str:
+    return key if key.replace("_", "").isalnum() else json.dumps(key)
+
+
+def paragraph(text: str) -> str:
+    """A docstring on one line."""
+    return " ".join(text.split())
+
+
+def json_schema() -> dict[str, Any]:
+    """What editors check a sweep file against, and take the meaning of its keys from."""
+    schema = msgspec.json.schema(SweepFile)
+    definitions = schema["$defs"]
+    definitions["Axis"] = {
+        "description": "A list of values, a range, or further parts of the axis' name: workload.concurrency = [1, 2].",
+        "anyOf": [
+            {"type": "array"},
+            {"$ref": "#/$defs/Range"},
+            {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/Axis"}},
+        ],
+    }
+    definitions["SweepFile"]["properties"]["axes"]["additionalProperties"] = {"$ref": "#/$defs/Axis"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A sweep of engine_probe"}
+    tidied: dict[str, Any] = without_null(schema)
+    return {**head, **tidied}
+
+
+def without_null(value: Any) -> Any:
+    """TOML has no null: neither as a default nor as an alternative. Descriptions become one line."""
+    if isinstance(value, list):
+        return [without_null(inner) for inner in value if inner != {"type": "null"}]
+    if not isinstance(value, dict):
+        return value
+    kept: dict[str, Any] = {
+        key: paragraph(inner) if key == "description" and isinstance(inner, str) else without_null(inner)
+        for key, inner in value.items()
+        if not (key == "default" and (inner is None or isinstance(inner, dict)))
+    }
+    if len(kept.get("anyOf", ())) == 1:
+        kept |= kept.pop("anyOf")[0]
+    return kept

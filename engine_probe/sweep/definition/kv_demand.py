@@ -1,0 +1,81 @@
+"""The most KV cache that points can use, from their descriptions: what an engine's pool is chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
+from engine_probe.perplexity.scoring import TOKENS_AT_ONCE
+from engine_probe.perplexity.spec import Quality
+from engine_probe.sweep.definition.sweep_file import Point, Workload
+from engine_probe.workload.arrivals import ClosedLoop
+from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.lengths import Length
+from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.trace_file import Trace
+
+
+def need_of_all(points: Iterable[Point]) -> KvNeed | None:
+    """Return the need of the point that needs most. None if one of them may need any amount."""
+    needs = [need_of(point) for point in points]
+    known = [need for need in needs if need is not None]
+    if not known or len(known) < len(needs):
+        return None
+    return max(known, key=lambda need: need.requests * need.tokens + need.shared_tokens)
+
+
+def need_of(point: Point) -> KvNeed | None:
+    """Return what is in flight at most. None where lengths or their number are a file's to say."""
+    if point.quality is not None:
+        return need_of_text(point.quality)
+    work = point.workload
+    requests, tokens = most_in_flight(work), longest(work)
+    if requests is None or tokens is None:
+        return None
+    limit = point.engine.arguments.get("max_num_seqs")
+    requests = min(requests, limit) if isinstance(limit, int) and not keeps_history(work) else requests
+    match work.prompts:
+        case SharedPrefix(prefix_len=prefix, num_prefixes=number):
+            return KvNeed(requests, tokens, shared_tokens=number * prefix)
+    return KvNeed(requests, tokens)
+
+
+def need_of_text(asked: Quality) -> KvNeed:
+    """Return what scoring holds: as many windows as are asked together, each with the token that vLLM generates."""
+    return KvNeed(max(1, TOKENS_AT_ONCE // asked.window), asked.window + 1)
+
+
+def most_in_flight(work: Workload) -> int | None:
+    """Return the most requests at the same time. None for all that a file holds."""
+    everything = work.from_file and work.num_prompts is None
+    bounded = work.concurrency is not None or isinstance(work.arrivals, ClosedLoop)
+    return None if everything and not bounded else work.at_once
+
+
+def keeps_history(work: Workload) -> bool:
+    """Return whether requests find in the pool what requests before them left there."""
+    return isinstance(work.prompts, Conversations)
+
+
+def longest(work: Workload) -> int | None:
+    """Return the tokens of the longest request at its end. None where a file says it."""
+    match work.prompts:
+        case Dataset(max_total_len=most):
+            return most
+        case Trace():
+            return None
+        case SharedPrefix(prefix_len=prefix, input_len=asked):
+            return prefix + highest(asked) + highest(work.output_len)
+        case Conversations(input_len=asked, system_len=system):
+            return system + work.turns[1] * (highest(asked) + highest(work.output_len))
+        case None:
+            return highest(work.input_len) + highest(work.output_len)
+        case prompts:
+            return highest(prompts.input_len) + highest(work.output_len)
+
+
+def highest(length: Length | None) -> int:
+    """Return the greatest length that can be drawn."""
+    if length is None:
+        return 0
+    return length if isinstance(length, int) else length.high

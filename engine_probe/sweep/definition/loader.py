@@ -1,0 +1,82 @@
+"""A sweep by its name: found, read, and everything that can be wrong about it said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from engine_probe.engine.arguments import suggestion
+from engine_probe.engine.build import check_model
+from engine_probe.errors import InputError
+from engine_probe.files.config_file import (
+    RESULT_FILE,
+    check_numbers,
+    convert,
+    flat,
+    put,
+    read_asked,
+    read_document,
+    settle,
+)
+from engine_probe.sweep.definition.axes import MODEL, check_axis
+from engine_probe.sweep.definition.checks import check_adaptive, check_points, check_reach, check_saturated
+from engine_probe.sweep.definition.perplexity_points import check_quality
+from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, Workload, points
+
+
+def shipped_folder() -> Path:
+    """Where the sweeps lie: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parents[1] / "shipped"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "sweeps"
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in shipped_folder().glob("*.toml"))
+
+
+def find_sweep(name: str) -> Path:
+    """A file by path, a folder that a sweep was written to, or a shipped sweep by name."""
+    for path in (Path(name), shipped_folder() / f"{name}.toml", Path(name) / RESULT_FILE):
+        if path.is_file():
+            return path
+    if Path(name).is_dir():
+        raise InputError(f"{name} holds no {RESULT_FILE}, so no sweep was written there: name a sweep's folder or file")
+    hint = suggestion(name, shipped_names(), f": shipped are {', '.join(shipped_names())}")
+    raise InputError(f"there is no sweep {name!r}{hint}; or give the path of a TOML file")
+
+
+def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None) -> SweepFile:
+    """Read a sweep and refuse whatever is wrong with it, before an engine starts. `model` replaces the file's."""
+    path = find_sweep(name)
+    if model is not None:
+        check_model(model)
+    document = read_asked(path) if path.suffix == ".json" else read_document(path)
+    try:
+        document["axes"] = flat(document.get("axes", {}))
+        settle(document, settings)
+        if model is not None:
+            replace_model(document, model)
+        check_numbers(document)
+        sweep = convert(document, SweepFile, SECTIONS)
+        for axis in sweep.axes:
+            check_axis(axis, Workload.__struct_fields__)
+        check_adaptive(sweep)
+        check_saturated(sweep)
+        check_points(points(sweep))
+        check_reach(sweep, points(sweep))
+        check_quality(sweep)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return sweep
+
+
+def replace_model(document: dict[str, Any], model: str) -> None:
+    """`--model`, for a sweep that measures one model."""
+    if (axis := document["axes"].get(MODEL)) is not None:
+        raise InputError(
+            f"--model {model}: the models are an axis here ({MODEL} = {json.dumps(axis)}): set it to one with "
+            f"--set {MODEL}={model}, or to several with --set 'axes.{MODEL}=[...]'"
+        )
+    put(document, MODEL, model)

@@ -1,0 +1,79 @@
+"""Whether the requests of a point fit into memory, for all are made before the first is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from sys import getsizeof
+
+import msgspec
+
+from engine_probe.engine.models.geometry import GIB
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.workload.arrivals import Burst
+from engine_probe.workload.lengths import Length
+from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
+from engine_probe.workload.request_plan import Plan, make_plan
+from engine_probe.workload.spec import Workload
+
+TOKEN_BYTES = 8  # in a list
+LOOKED_AT = 4  # of which the others are taken to be the like: what is drawn differs in length
+
+
+def check_plans(found: Iterable[Point], memory_bytes: int) -> None:
+    """Refuse what this machine cannot hold; a file's requests are no more than the file."""
+    for point in found:
+        work = point.workload.description()
+        check_prompts(point, work, memory_bytes)
+        if work.num_prompts is None or work.num_prompts <= LOOKED_AT or point.workload.from_file:
+            continue
+        few = msgspec.structs.replace(work, num_prompts=LOOKED_AT, arrivals=Burst(), max_concurrency=None)
+        needed = bytes_of_few(few) / LOOKED_AT * work.num_prompts
+        if needed > memory_bytes:
+            raise InputError(
+                f"{point.label}: {work.num_prompts:,} prompts take about {needed / GIB:,.0f} GiB of memory before the "
+                f"first is asked, and this machine has {memory_bytes / GIB:,.0f}: ask for fewer "
+                f"({'num_prompts' if point.workload.num_prompts else 'concurrency'})"
+            )
+
+
+def check_prompts(point: Point, work: Workload, memory_bytes: int) -> None:
+    """Refuse prompts of which not even a few fit, before any is made."""
+    longest = longest_prompt(work)
+    few = min(work.num_prompts or 1, LOOKED_AT)
+    if longest * few * TOKEN_BYTES > memory_bytes:
+        raise InputError(
+            f"{point.label}: prompts of {longest:,} tokens do not fit into the {memory_bytes / GIB:,.0f} GiB of memory "
+            "of this machine: make them shorter (input_len)"
+        )
+
+
+def longest_prompt(work: Workload) -> int:
+    match work.prompts:
+        case RandomPrompts(asked):
+            return most(asked)
+        case SharedPrefix(prefix_len, asked):
+            return prefix_len + most(asked)
+        case Conversations(turns, asked, system_len):
+            return system_len + most(turns) * most(asked)
+    return 0
+
+
+def most(length: Length) -> int:
+    return length if isinstance(length, int) else length.high
+
+
+@cache
+def bytes_of_few(work: Workload) -> int:
+    return plan_bytes(make_plan(work))
+
+
+def plan_bytes(plan: Plan) -> int:
+    """Of sessions, requests and their lists; the numbers in them are shared."""
+    return sum(
+        getsizeof(session)
+        + getsizeof(session.requests)
+        + sum(map(getsizeof, (part for one in session.requests for part in (one, one.id, one.prompt_token_ids))))
+        for session in plan.sessions
+    )

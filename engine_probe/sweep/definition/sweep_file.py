@@ -1,0 +1,308 @@
+"""A sweep file (TOML) as frozen data: strict, and every point with an identity of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, get_args
+
+import msgspec
+
+from engine_probe.analysis.curve_settings import curve_settings
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.errors import InputError
+from engine_probe.files.config_file import Keys, convert
+from engine_probe.files.key_meaning import about
+from engine_probe.perplexity.spec import Quality
+from engine_probe.sweep.definition.axes import MOST_POINTS, Range, combinations, documents, label
+from engine_probe.sweep.definition.saturation_stop import Saturated
+from engine_probe.sweep.definition.search import Adaptive
+from engine_probe.workload import spec
+from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop
+from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.lengths import Length, Positive, Uniform
+from engine_probe.workload.load import MOST_LOAD, load_of, load_words
+from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
+from engine_probe.workload.spec import Prompts, Sampling
+from engine_probe.workload.stop import Steady, Stop
+from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.warm_up import WarmUp
+
+
+class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The model and the engine arguments of vLLM."""
+
+    model: Annotated[
+        str,
+        about(
+            "An embedded model (tiny, smollm2), a name from `engine_probe models`, a folder, or org/name.", "smollm2"
+        ),
+    ]
+    arguments: Annotated[
+        dict[str, Any], about("Engine arguments of vLLM under vLLM's own names (EngineArgs).", {"max_model_len": 4096})
+    ] = {}
+
+    @property
+    def spec(self) -> EngineSpec:
+        return EngineSpec(self.model, self.arguments)
+
+
+class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The requests of each point: `concurrency` in flight, each with `input_len` random tokens in and `output_len` out.
+
+    `prompts` and `arrivals` describe anything else.
+    """
+
+    input_len: Annotated[Length | None, about("Tokens of each random prompt. Omit it if prompts is given.", 128)] = None
+    output_len: Annotated[
+        Length | None,
+        about("Tokens of each answer. Optional for a dataset with answers; omit it for a trace.", 128),
+    ] = None
+    concurrency: Annotated[
+        Positive | None, about("Number of requests kept in flight; with arrivals, the maximum.", 16)
+    ] = None
+    num_prompts: Annotated[
+        Positive | None,
+        about(
+            "Requests (or conversations) in all. Left out: as many as concurrency or users, or all of a file.",
+            320,
+        ),
+    ] = None
+    prompts: Annotated[Prompts | None, about("Prompts other than input_len random tokens.")] = None
+    arrivals: Annotated[
+        Arrivals | None, about("When requests arrive. Default: concurrency requests are always in flight.")
+    ] = None
+    sampling: Annotated[Sampling, about("How tokens are chosen and returned.")] = Sampling()
+    seed: Annotated[int, about("The same seed gives the same requests, byte for byte.", 1)] = 0
+
+    @property
+    def from_file(self) -> bool:
+        return isinstance(self.prompts, Dataset | Trace)
+
+    @property
+    def at_once(self) -> int:
+        users = self.arrivals.users if isinstance(self.arrivals, ClosedLoop) else None
+        return self.concurrency or users or self.num_prompts or 1
+
+    @property
+    def load(self) -> tuple[float, str]:
+        """How hard it pushes the engine, and in what."""
+        try:
+            return load_of(msgspec.to_builtins(self))
+        except ValueError as error:
+            raise InputError(f"workload: {error}, no load that can be asked: give at most {MOST_LOAD:,.0f}") from error
+
+    @property
+    def in_flight(self) -> int | None:
+        """At the same time, of what was asked; None where it depends on how fast answers come."""
+        match self.arrivals:
+            case None | Burst() | ClosedLoop(think_seconds=0, pace_seconds=0):
+                return min(self.at_once, self.sessions or self.at_once)
+        return None
+
+    @property
+    def sessions(self) -> int | None:
+        """Conversations, of one request or several; None where all that a file holds are asked."""
+        return self.num_prompts or (None if self.from_file else self.at_once)
+
+    @property
+    def turns(self) -> tuple[int, int]:
+        """The fewest and the most requests of a session."""
+        match self.prompts:
+            case Conversations(Uniform(low, high)):
+                return low, high
+            case Conversations(int(turns)):
+                return turns, turns
+            case Dataset(format="sharegpt", turns=most):
+                return 1, most
+        return 1, 1
+
+    @property
+    def requests(self) -> int | None:
+        """In all; None where nobody can say before."""
+        fewest, most = self.turns
+        return self.sessions * most if self.sessions is not None and fewest == most else None
+
+    @property
+    def most_requests(self) -> int | None:
+        return None if self.sessions is None else self.sessions * self.turns[1]
+
+    @property
+    def output_tokens(self) -> int | None:
+        """In all; None where lengths are drawn or a file's, or answers may end early."""
+        if self.requests is None or not isinstance(self.output_len, int) or not self.sampling.ignore_eos:
+            return None
+        return self.requests * self.output_len
+
+    @property
+    def tokens_at_end(self) -> int | None:
+        """What one request, or a conversation in its last turn, came to; None where lengths are drawn or a file's."""
+        match self.prompts, self.output_len:
+            case None, int(answer) if isinstance(self.input_len, int):
+                return self.input_len + answer
+            case SharedPrefix(prefix_len, int(asked)), int(answer):
+                return prefix_len + asked + answer
+            case Conversations(int(turns), int(asked), system_len), int(answer):
+                return system_len + turns * (asked + answer)
+        return None
+
+    def description(self) -> spec.Workload:
+        """In full; what does not go together is refused."""
+        if self.prompts is None and self.input_len is None:
+            raise InputError("workload.input_len is missing: say how long prompts are, or describe them in prompts")
+        if self.prompts is not None and self.input_len is not None:
+            raise InputError("workload.input_len is for random prompts: leave it out, the lengths are told in prompts")
+        try:
+            return spec.Workload(
+                prompts=self.prompts or RandomPrompts(self.input_len or 1),
+                arrivals=self.arrivals or ClosedLoop(self.at_once),
+                output_len=self.output_len,
+                num_prompts=self.sessions,
+                max_concurrency=self.concurrency if self.arrivals else None,
+                sampling=self.sampling,
+                seed=self.seed,
+            )
+        except ValueError as error:
+            raise InputError(f"workload: {error}") from error
+
+
+class StopSection(Stop, frozen=True, forbid_unknown_fields=True):
+    """Conditions that end a point or an axis early. Without this section, a point ends with the last answer."""
+
+    saturated: Annotated[Saturated | None, about("End a load axis where throughput no longer grows.")] = None
+
+    @property
+    def of_a_point(self) -> Stop:
+        return Stop(self.seconds, self.requests, self.steady)
+
+
+class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question, and the engine, workload and axes that answer it."""
+
+    question: Annotated[
+        str, about("The question that the sweep answers; the title of the report.", "Where does throughput saturate?")
+    ]
+    engine: Annotated[EngineSection, about("The engine to measure.")]
+    workload: Annotated[Workload, about("The requests of each point.")]
+    axes: Annotated[
+        dict[str, list[Any] | Range],
+        about(
+            "What varies, each with a list of values or a range; every combination is a point.",
+            {"workload.concurrency": [1, 4, 16]},
+        ),
+    ] = {}
+    include: Annotated[
+        list[dict[str, Any]],
+        about("Extra points; each gives a value for every axis.", [{"workload.concurrency": 100}]),
+    ] = []
+    exclude: Annotated[
+        list[dict[str, Any]],
+        about(
+            "Combinations to leave out; each names values of some axes, one or a list.",
+            [{"workload.concurrency": [16]}],
+        ),
+    ] = []
+    adaptive: Annotated[Adaptive | None, about("Search for a load instead of measuring a grid.")] = None
+    stop: Annotated[StopSection, about("Conditions that end a point or an axis early.")] = StopSection()
+    warm_up: Annotated[WarmUp, about("Requests before each recording begins.")] = WarmUp()
+    probe: Annotated[
+        bool,
+        about("false records nothing and times whole answers only, for comparison. May be an axis.", False),
+    ] = True
+    repeats: Annotated[Positive, about("Number of times each point is measured.", 3)] = 1
+    interleave: Annotated[
+        bool,
+        about("Measure all points once, then all again, so that slow drift affects all points alike.", True),
+    ] = False
+    quality: Annotated[Quality | None, about("Measure the perplexity of a text on each engine, after its points.")] = (
+        None
+    )
+    start_seconds: Annotated[
+        float, msgspec.Meta(gt=0), about("Longest start of an engine, in seconds; a slower one is killed.", 600.0)
+    ] = 3600.0
+    point_seconds: Annotated[
+        float,
+        msgspec.Meta(gt=0),
+        about("Longest time of a point, in seconds; a slower one is stopped and recorded as failed.", 600.0),
+    ] = 1800.0
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One measured point. Label and curve come from the whole sweep, and are no part of the point's identity."""
+
+    engine: EngineSection
+    workload: Workload
+    repeat: int = 0
+    label: str = ""
+    stop: Stop = Stop()
+    warm_up: WarmUp = WarmUp()
+    probe: bool = True
+    quality: Quality | None = None  # in place of the workload: how well the engine predicts a text
+    curve: dict[str, Any] = {}  # settings, but the load, in which the sweep's points differ
+
+    @property
+    def load(self) -> float:
+        return self.workload.load[0]
+
+    @property
+    def load_in(self) -> str:
+        return self.workload.load[1]
+
+    @property
+    def key(self) -> str:
+        asked = msgspec.to_builtins([self.workload, self.stop, self.warm_up])
+        content = [self.engine.spec.key, asked, self.probe, self.repeat]
+        if self.quality is not None:
+            content = [self.engine.spec.key, msgspec.to_builtins(self.quality)]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the axes reach."""
+
+    engine: EngineSection
+    workload: Workload
+    probe: bool
+
+
+SECTIONS: dict[str, Keys] = {
+    "": SweepFile,
+    "engine": EngineSection,
+    "workload": Workload,
+    "workload.arrivals": get_args(Arrivals),
+    "workload.prompts": get_args(Prompts),
+    "workload.sampling": Sampling,
+    "axes[...]": Range,
+    "adaptive": Adaptive,
+    "adaptive.slo": Slo,
+    "stop": StopSection,
+    "stop.steady": Steady,
+    "stop.saturated": Saturated,
+    "warm_up": WarmUp,
+    "quality": Quality,
+}
+
+
+def points(sweep: SweepFile) -> list[Point]:
+    """Every combination as often as it is repeated; those of one engine one after the other."""
+    base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload, sweep.probe))
+    combined = combinations(sweep.axes, sweep.include, sweep.exclude)
+    if len(combined) * sweep.repeats > MOST_POINTS:
+        raise InputError(
+            f"repeats: {len(combined):,} points {sweep.repeats:,} times are more than {MOST_POINTS:,}: repeat them less"
+        )
+    varying = [name for name in sweep.axes if len({repr(chosen[name]) for chosen in combined}) > 1]
+    found = []
+    for chosen, document in zip(combined, documents(base, combined), strict=True):
+        one = convert(document, _Varied, SECTIONS)
+        for repeat in range(sweep.repeats):
+            load, unit = one.workload.load
+            words = label(chosen, varying, unit) or load_words(load, unit)
+            more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
+            stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
+            found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe))
+    settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
+    found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
+    order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}
+    return sorted(found, key=lambda point: (order[point.engine.spec], point.repeat if sweep.interleave else 0))

@@ -1,0 +1,59 @@
+"""Why an engine's process ended, as far as its exit and its log tell."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from engine_probe.engine.out_of_memory import LESS_IN_A_STEP, WORDS, is_out_of_memory
+from engine_probe.errors import EngineProbeError, UnavailableError
+from engine_probe.sweep.engine_process.crash_cause import FATAL, likely_cause, running
+
+LOG_PREFIX = re.compile(r"^(\(.*?\) )?(ERROR|FATAL|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ")
+ERROR = re.compile(r"\b(\w*Error|\w*Exception|ERROR|FATAL)\b")
+ENFORCED = re.compile(r"^\[enforce fail at \S+\] .*?\. ")  # where in torch's source
+MOST_QUOTED = 300  # characters of an error
+
+
+def engine_ended(code: int, log: Path, kills: int | None) -> EngineProbeError:
+    """`kills`: processes of the machine that the kernel killed for want of memory since the engine was started."""
+    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if place := running(text):
+        how += f" while running {place}"
+    error = last_error(text)
+    said = f'"{error}"' if error else "its log names no error"
+    if -code == signal.SIGKILL and kills:
+        counted = "a process" if kills == 1 else f"{kills} processes"
+        why = f" (meanwhile the kernel killed {counted} for want of memory): {said}: {LESS_IN_A_STEP}"
+    elif -code == signal.SIGKILL and kills is None:
+        why = f" (out of memory?): {said}"
+    elif -code == signal.SIGKILL:
+        why = f" (somebody killed it; not the kernel for want of memory): {said}"
+    elif WORDS.search(error):
+        why = f", out of memory: {said}: {LESS_IN_A_STEP}"
+    elif cause := likely_cause(-code):
+        why = f" ({said}), {cause}" if error else f", {cause}"
+    else:
+        why = f": {said}"
+    return UnavailableError(f"the engine's process ended {how}{why}; see {log}")
+
+
+def failed_in_a_point(error: BaseException) -> str:
+    """What ended a point, from within."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    said = f"{type(error).__name__}: {ENFORCED.sub('', first)}"[:MOST_QUOTED].rstrip(".: ")
+    if is_out_of_memory(error):
+        return f"out of memory in the middle of the point ({said}): {LESS_IN_A_STEP}"
+    return f"vLLM failed in the middle of the point ({said})"
+
+
+def last_error(text: str) -> str:
+    """Return the last line of a log that names an error, without vLLM's time stamp. Empty where none does.
+
+    What follows a crash is stacks, in which names of functions look like errors.
+    """
+    lines = [line.strip() for line in text.partition(FATAL)[0].splitlines() if line.strip()]
+    errors = [line for line in lines if ERROR.search(line) or WORDS.search(line)]
+    return LOG_PREFIX.sub("", errors[-1])[:MOST_QUOTED] if errors else ""

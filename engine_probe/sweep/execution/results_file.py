@@ -1,0 +1,59 @@
+"""How a sweep stands: rows, searches and moves, on disk after every change (`sweep.json`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.errors import UnavailableError
+from engine_probe.files.atomic_write import atomic_write
+from engine_probe.files.config_file import RESULT_FILE
+from engine_probe.sweep.definition.search import Found
+from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.sweep.execution.events import Event, Finished
+from engine_probe.sweep.execution.lanes import Moved
+from engine_probe.sweep.results.driver_log import between
+from engine_probe.sweep.results.point_results import Row, Unmeasured
+
+
+@dataclass
+class Standing:
+    """What `sweep.json` in the folder says."""
+
+    folder: Path
+    sweep: SweepFile
+    rows: dict[int, Row] = field(default_factory=dict)
+    found: dict[str, Found] = field(default_factory=dict)
+    moved: list[Moved] = field(default_factory=list)
+    kept: list[Row] = field(default_factory=list)  # of an earlier search, which this one may not ask for again
+
+    def noted(self, events: Iterator[Event | Finished]) -> Iterator[Event]:
+        """A finished point is on disk before anybody hears of it."""
+        for event in events:
+            if isinstance(event, Finished):
+                self.rows[event.number] = event.row
+                self.save()
+                yield event.row
+                continue
+            if isinstance(event, Moved):
+                self.moved.append(event)
+                self.save()
+            yield event
+
+    def save(self) -> None:
+        """In one step."""
+        path = self.folder / RESULT_FILE
+        points = [self.rows[number] for number in sorted(self.rows)]
+        asked = {row.id for row in points}
+        points += [row for row in self.kept if row.id not in asked]
+        idle = between(row.driven for row in points if not isinstance(row, Unmeasured) and row.driven)
+        result = {"sweep": self.sweep, "points": points, "found": self.found, "moved": self.moved, "between": idle}
+        try:
+            atomic_write(path, msgspec.json.format(msgspec.json.encode(result)))
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot write {path}: {error.strerror}; every finished point is kept, go on with --resume"
+            ) from error

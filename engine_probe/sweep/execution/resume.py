@@ -1,0 +1,99 @@
+"""Going on in a folder: what was measured there stays a row of it, or the sweep is refused before an engine starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine_probe.errors import InputError
+from engine_probe.files.config_file import RESULT_FILE, put
+from engine_probe.files.safe_read import read_json
+from engine_probe.record.run_folder import COMPLETE
+from engine_probe.sweep.definition.axes import WORKLOAD
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, Workload, points
+from engine_probe.sweep.execution.folders import place_of
+from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
+from engine_probe.sweep.results.point_results import Row, finished
+
+MOST_NAMED = 3
+WAY_OUT = "measure elsewhere with --out, or ask for those points too"
+
+
+def check_grid(folder: Path, todo: list[Point]) -> None:
+    """A grid has a row for each of its points, so it has to ask for all that are measured."""
+    asked = {point.key for point in todo}
+    refuse(folder, [row for row in finished_rows(folder) if row["id"] not in asked])
+
+
+def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
+    """Nobody knows before which loads a search asks for: every point that differs from its own by the load is kept."""
+    axis = sweep.adaptive.axis if sweep.adaptive else ""
+    bases = points(sweep)
+    kept: list[Row] = []
+    strange = []
+    for row in finished_rows(folder):
+        point = at_load_of(row, bases, axis)
+        if point is None:
+            strange.append(row)
+        elif found := finished(place_of(folder, point), point):
+            kept.append(found)
+    refuse(folder, strange)
+    return kept
+
+
+def finished_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of measured points from `sweep.json`; none where the folder has none yet."""
+    return rows_of(folder, lambda row: row["status"] == COMPLETE and row["id"])
+
+
+def untried_ids(folder: Path) -> set[str]:
+    """Return the points that an earlier run gave up untried: their turn comes before that of those that died."""
+    return {row["id"] for row in rows_of(folder, lambda row: str(row.get("reason", "")).startswith(NOT_TRIED))}
+
+
+def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
+    path = folder / RESULT_FILE
+    if not path.exists():
+        return []
+    try:
+        return [row for row in read_json(path)["points"] if wanted(row)]
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not what a sweep writes ({type(error).__name__}: {error}), so nobody can go on there: "
+            "name another folder with --out"
+        ) from error
+
+
+def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Point | None:
+    """The point of this row, where one of the bases becomes it under another load."""
+    try:
+        point = msgspec.convert(row["point"], Point)
+    except (KeyError, msgspec.ValidationError):
+        return None  # of another version, which had other words for it
+    name = axis.removeprefix(WORKLOAD)
+    load: Any = msgspec.to_builtins(point.workload)
+    for part in name.split("."):
+        load = load.get(part) if isinstance(load, dict) else None
+    if load is None:
+        return None
+    for base in bases:
+        document = msgspec.to_builtins(base.workload)
+        put(document, name, load)
+        moved = msgspec.structs.replace(
+            base, workload=msgspec.convert(document, Workload), repeat=point.repeat, label=point.label
+        )
+        if moved.key == row["id"]:
+            return moved
+    return None
+
+
+def refuse(folder: Path, lost: list[dict[str, Any]]) -> None:
+    if not lost:
+        return
+    named = [str(row.get("point", {}).get("label") or row["id"]) for row in lost[:MOST_NAMED]]
+    more = f" and {len(lost) - MOST_NAMED:,} more" if len(lost) > MOST_NAMED else ""
+    count = "1 finished point" if len(lost) == 1 else f"{len(lost):,} finished points"
+    raise InputError(f"{folder} holds {count} that this sweep does not ask ({'; '.join(named)}{more}): {WAY_OUT}")

@@ -1,0 +1,1 @@
+"""The same sweep on the machines of a Ray cluster."""

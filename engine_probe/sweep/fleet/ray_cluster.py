@@ -1,0 +1,208 @@
+"""The machines of a Ray cluster. The only module that knows Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine_probe.errors import InputError, UnavailableError, UnsupportedVersionError
+from engine_probe.hook.vllm_versions import SUPPORTED_TEXT, is_supported
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.execution.lanes import Placed
+from engine_probe.sweep.fleet import installed_versions
+from engine_probe.sweep.fleet.cluster import Worker
+from engine_probe.sweep.fleet.installed_versions import NONE, VLLM, installed
+from engine_probe.sweep.fleet.remote_engine import Post, Told
+from engine_probe.sweep.fleet.resources import Claim, Node
+
+LOCAL, AUTO = "local", "auto"
+REACH_SECONDS = 5.0
+SURVEY_SECONDS = 120.0  # the first process on a machine may have to be started
+MOST_QUOTED = 300  # characters of Ray's words
+NODE_LABEL = "ray.io/node-id"
+CARD_RESOURCE = "accelerator_type:"
+
+
+@contextmanager
+def connected(address: str) -> Iterator[RayCluster]:
+    """Whatever was started on the cluster ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")  # pages of a dying node's log; what it means is told here
+    try:
+        import ray
+    except ImportError as error:
+        raise UnavailableError("--ray needs the extra `ray`: pip install 'engine-probe[ray]'") from error
+    check_address(address)
+    how: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **how)
+    except Exception as error:  # connection, versions, session folders: Ray's own words say which
+        raise UnavailableError(f"--ray {address}: {first_line(error)}") from error
+    try:
+        yield RayCluster()
+    finally:
+        ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Quickly, where Ray would try for minutes."""
+    if "://" in address:
+        raise InputError(
+            f"--ray {address}: give auto, local or HOST:PORT of the cluster's head; this command itself has to run on "
+            "a machine of the cluster (`ray job submit` brings it there)"
+        )
+    if address == LOCAL:
+        return
+    where = address if address != AUTO else address_of_auto()
+    if where is None:
+        raise UnavailableError("--ray auto: no cluster runs on this machine; `ray start` begins one, --ray local too")
+    host, _, port = where.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"--ray {where}: give auto, local or HOST:PORT of the cluster's head")
+    try:
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UnavailableError(f"--ray {address}: nothing answers at {where} ({error}): name a running head") from error
+
+
+def address_of_auto() -> str | None:
+    """Where Ray itself would look."""
+    noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    if given := os.environ.get("RAY_ADDRESS"):
+        return given
+    return noted.read_text().strip() if noted.is_file() else None
+
+
+class RayCluster:
+    """Asks Ray; every answer is a future of Python's own."""
+
+    def nodes(self) -> list[Node]:
+        import ray
+
+        return [node_of(told) for told in ray.nodes() if told["Alive"]]
+
+    def hire(self, claim: Claim, avoid: frozenset[str], *post: Any) -> Worker:
+        import ray
+
+        how: dict[str, Any] = {"num_cpus": claim.cpus, "num_gpus": claim.gpus, "max_restarts": 0, "max_task_retries": 0}
+        if avoid:
+            how["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
+        return RayWorker(ray.remote(RayPost).options(**how).remote(*post))
+
+    def lost(self, error: BaseException) -> str | None:
+        from ray import exceptions
+
+        if isinstance(error, exceptions.RayTaskError) or not isinstance(error, exceptions.RayError):
+            return None  # an error of ours, raised there
+        if isinstance(error, exceptions.OutOfMemoryError):
+            return "out of memory, so Ray ended its process"
+        if isinstance(error, exceptions.NodeDiedError | exceptions.ActorUnavailableError):
+            return "no answer any longer"
+        return f"its Ray process died ({type(error).__name__})"
+
+    def check_installed(self, nodes: list[Node], force: bool) -> None:
+        """The same on every machine, or the figures would be of different programs."""
+        here = installed()
+        for node, found in self.survey(nodes):
+            if found[VLLM] == NONE:
+                raise UnavailableError(f"{node.host} has no vLLM: install the same one on every machine of the fleet")
+            if not (force or is_supported(found[VLLM].split()[-1])):
+                raise UnsupportedVersionError(
+                    f"{node.host} has {found[VLLM]}, which is not among the versions the probe knows "
+                    f"({SUPPORTED_TEXT}): install one of those, or consent with --force and check the figures"
+                )
+            if here[VLLM] == NONE:
+                here[VLLM] = found[VLLM]  # this machine only looks on; the others have to agree
+            for what, version in found.items():
+                if version != here[what]:
+                    raise UnavailableError(
+                        f"{node.host} has {what} {version} and not {here[what]}: install the same on every machine"
+                    )
+
+    def survey(self, nodes: list[Node]) -> list[tuple[Node, dict[str, str]]]:
+        """What is installed where, asked of all at once."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        ray.cloudpickle.register_pickle_by_value(installed_versions)  # it answers where engine_probe is missing, too
+        try:
+            ask = ray.remote(num_cpus=0, max_retries=0)(installed_versions.installed)
+            there = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in nodes]
+            calls = [ask.options(scheduling_strategy=strategy).remote() for strategy in there]
+            return [(node, answer(call, node)) for node, call in zip(nodes, calls, strict=True)]
+        finally:
+            ray.cloudpickle.unregister_pickle_by_value(installed_versions)
+
+
+def answer(call: Any, node: Node) -> dict[str, str]:
+    import ray
+
+    try:
+        found: dict[str, str] = ray.get(call, timeout=SURVEY_SECONDS)
+    except ray.exceptions.RayError as error:
+        raise UnavailableError(f"{node.host} does not answer: {first_line(error)}") from error
+    return found
+
+
+class RayPost(Post):
+    """Knows what Ray calls its machine."""
+
+    def where(self) -> Placed:
+        import ray
+
+        return msgspec.structs.replace(super().where(), node=ray.get_runtime_context().get_node_id())
+
+
+class RayWorker:
+    """A `Post` that is an actor."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def where(self) -> Future[Placed]:
+        return future(self._actor.where.remote())
+
+    def next(self, task: tuple[int, Point] | None, datasets: dict[str, bytes]) -> Future[Told]:
+        return future(self._actor.next.remote(task, datasets))
+
+    def read(self, name: str, offset: int) -> Future[bytes]:
+        return future(self._actor.read.remote(name, offset))
+
+    def forget(self) -> Future[None]:
+        return future(self._actor.forget.remote())
+
+    def stop(self) -> Future[Told]:
+        return future(self._actor.stop.remote())
+
+    def close(self) -> Future[None]:
+        return future(self._actor.close.remote())
+
+    def kill(self) -> None:
+        import ray
+
+        ray.kill(self._actor)
+
+
+def future(reference: Any) -> Future[Any]:
+    waiting: Future[Any] = reference.future()
+    return waiting
+
+
+def node_of(told: dict[str, Any]) -> Node:
+    has = told["Resources"]
+    kinds = [name.removeprefix(CARD_RESOURCE) for name in has if name.startswith(CARD_RESOURCE)]
+    return Node(told["NodeID"], told["NodeManagerHostname"], has.get("CPU", 0), has.get("GPU", 0), " ".join(kinds))
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:MOST_QUOTED] if lines else type(error).__name__

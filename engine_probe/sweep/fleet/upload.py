@@ -1,0 +1,57 @@
+"""What an engine on another machine gets from here: the user's variables, and the files that its points read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.errors import UnavailableError
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.trace_file import Trace
+
+# What a user sets for vLLM is meant for the engines, wherever they run. Addresses and folders are each machine's own.
+CARRIED = ("VLLM_", "NCCL_", "OMP_", "TORCH")
+NOT_CARRIED = frozenset({"VLLM_HOST_IP", "VLLM_PORT", "VLLM_RPC_BASE_PATH", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT"})
+
+
+def carried(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(CARRIED) and name not in NOT_CARRIED}
+
+
+def datasets_of(point: Point, sent: set[str]) -> dict[str, bytes]:
+    """What the point reads, unless that machine has it already; `sent` remembers."""
+    path = path_of(point)
+    if path is None or path in sent:
+        return {}
+    sent.add(path)
+    try:
+        return {path: Path(path).expanduser().read_bytes()}
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read any longer: {error.strerror}") from error
+
+
+def path_of(point: Point) -> str | None:
+    """The one file that a point reads."""
+    if point.quality is not None:
+        return point.quality.text
+    prompts = point.workload.prompts
+    return prompts.path if isinstance(prompts, Dataset | Trace) else None
+
+
+def reading(point: Point, path: str) -> Point:
+    """The point, with its file elsewhere."""
+    replace = msgspec.structs.replace
+    if point.quality is not None:
+        return replace(point, quality=replace(point.quality, text=path))
+    prompts = point.workload.prompts
+    assert isinstance(prompts, Dataset | Trace)
+    return replace(point, workload=replace(point.workload, prompts=replace(prompts, path=path)))
+
+
+def from_anywhere(engine: EngineSection) -> EngineSection:
+    """The same model folder there, whatever folder the worker's process runs in."""
+    local = Path(engine.model).expanduser()
+    return msgspec.structs.replace(engine, model=str(local.absolute())) if local.is_dir() else engine

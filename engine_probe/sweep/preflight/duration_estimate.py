@@ -1,0 +1,163 @@
+"""How long points will take, predicted from what was measured: earlier sweeps, or this machine's memory bandwidth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any, Literal
+
+import msgspec
+
+from engine_probe.analysis.step.ceilings import doubts_of
+from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.models.geometry import GIB, geometry
+from engine_probe.engine.parallelism import weight_shards
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.preflight.earlier_sweeps import Past
+from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop
+
+CACHED_BYTES = GIB  # weights of fewer bytes may come out of a cache
+
+Basis = Literal["the same point", "this engine at other loads", "at least"]
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    seconds: float
+    basis: Basis
+
+
+class Bandwidth(msgspec.Struct, frozen=True):
+    """Of one device's memory, as `engine_probe validate` measured it."""
+
+    bytes_per_second: float
+    doubts: tuple[str, ...] = ()
+
+
+def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) -> Estimate | None:
+    """None where nothing that was measured says anything about it."""
+    again = [one.seconds for one in past if one.key == point.key]
+    again = again or [one.seconds for one in past if alike(one.point, point) and load(one.point) == load(point)]
+    if again:
+        return Estimate(median(again), "the same point")
+    if (rate := interpolated(point, past)) and (tokens := tokens_to_come(point)):
+        return Estimate(limited(tokens / rate, point), "this engine at other loads")
+    if (least := reading_weights(point, bandwidth)) is not None:
+        return Estimate(limited(least, point), "at least")
+    if arriving(point):
+        return Estimate(limited(0.0, point), "at least")
+    return None
+
+
+def limited(seconds: float, point: Point) -> float:
+    """By the last arrival, and by the sweep file."""
+    seconds, most = max(seconds, arriving(point)), point.stop.seconds
+    return seconds if most is None else min(seconds, most)
+
+
+def arriving(point: Point) -> float:
+    """Seconds before which the last request cannot be asked, however fast answers come."""
+    arrivals, sessions, stop = point.workload.arrivals, point.workload.sessions, point.stop
+    if sessions is None or stop.requests is not None or stop.steady is not None:
+        return 0.0
+    match arrivals:
+        case OpenLoop() | Constant():
+            return sessions / arrivals.request_rate
+        case ClosedLoop():
+            rounds, user = divmod(sessions - 1, arrivals.users)
+            spread = min(arrivals.spread_seconds, arrivals.pace_seconds)  # a wider one is later still
+            return rounds * arrivals.pace_seconds + spread * user / arrivals.users
+    return 0.0
+
+
+def alike(one: Point, other: Point) -> bool:
+    """The same but for the load, the repeat and the number of requests."""
+    return one.engine.spec == other.engine.spec and asked(one) == asked(other)
+
+
+def asked(point: Point) -> Any:
+    bare = msgspec.structs.replace(point.workload, concurrency=None, num_prompts=None, seed=0)
+    return bare, point.stop, point.warm_up
+
+
+def load(point: Point) -> tuple[int, int | None]:
+    return point.workload.at_once, point.workload.sessions
+
+
+def tokens_to_come(point: Point) -> int | None:
+    """Output tokens until it ends by its answers; None where nobody can say before, or it ends when it is steady."""
+    work, answers = point.workload, point.stop.requests
+    if point.stop.steady is not None or work.output_tokens is None or work.requests is None:
+        return None
+    return work.output_tokens // work.requests * min(work.requests, answers or work.requests)
+
+
+def interpolated(point: Point, past: Sequence[Past]) -> float | None:
+    """Output tokens per second at this load, from those beside it; None beyond what was measured."""
+    rates: dict[int, list[float]] = {}
+    for one in past:
+        if alike(one.point, point):
+            rates.setdefault(one.point.workload.at_once, []).append(one.output_tokens_per_s)
+    known = sorted((at_once, median(found)) for at_once, found in rates.items())
+    wanted = point.workload.at_once
+    for (low, low_rate), (high, high_rate) in pairwise(known):
+        if low <= wanted <= high:
+            return low_rate + (high_rate - low_rate) * (wanted - low) / (high - low)
+    return next((rate for at_once, rate in known if at_once == wanted), None)
+
+
+def reading_weights(point: Point, bandwidth: Bandwidth | None) -> float | None:
+    """Each step reads all weights once: it takes no less than that, whatever else it does."""
+    weights = weights_bytes(point)
+    steps = fewest_steps(point)
+    if bandwidth is None or weights is None or steps is None or weights < CACHED_BYTES:
+        return None
+    return steps * weights / weight_shards(point.engine.arguments) / bandwidth.bytes_per_second
+
+
+def fewest_steps(point: Point) -> int | None:
+    """A step gives a request one token, and a turn waits for the answer before; None where that is not so."""
+    work, stop = point.workload, point.stop
+    speculates = "speculative_config" in point.engine.arguments
+    if speculates or stop.steady is not None or not isinstance(work.output_len, int) or not work.sampling.ignore_eos:
+        return None
+    if stop.requests is not None:
+        return math.ceil(stop.requests / work.at_once) * work.output_len
+    return None if work.sessions is None else math.ceil(work.sessions / work.at_once) * work.turns[0] * work.output_len
+
+
+def weights_bytes(point: Point) -> float | None:
+    """By the publisher's configuration; None where it is not known here."""
+    arguments = point.engine.arguments
+    if point.engine.model not in catalogue_names() or "quantization" in arguments:
+        return None
+    try:
+        return geometry(catalogue_config(point.engine.model)).weights_bytes(str(arguments.get("dtype", "auto")))
+    except (KeyError, InputError):
+        return None
+
+
+def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:
+    """The best of the memory tests on the device that engines would use; None where nobody measured it."""
+    ceilings: dict[str, dict[str, Any]] = hardware.get("ceilings", {})
+    uuids = [gpu["uuid"] for gpu in hardware.get("gpus", [])]
+    devices = [ceilings[uuid] for uuid in uuids if uuid in ceilings] if uuids else list(ceilings.values())
+    measured = [
+        ceiling
+        for device in devices
+        for name, ceiling in device.items()
+        if name.startswith("memory ") and ceiling["unit"] == "B/s"
+    ]
+    if not measured:
+        return None
+    best = max(measured, key=lambda ceiling: float(ceiling["value"]))
+    return Bandwidth(best["value"], doubts_of(best))
+
+
+def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:
+    """Seconds from a process to its first recording, where these engines were started here before."""
+    models = {point.engine.model for point in points}
+    begun = [one.begun_seconds for one in past if one.point.engine.model in models and one.begun_seconds is not None]
+    return min(begun, default=None)

@@ -1,0 +1,88 @@
+"""What earlier sweeps on the same hardware measured, to say before a new one what it will take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine_probe.errors import EngineProbeError, InputError
+from engine_probe.files.config_file import RESULT_FILE
+from engine_probe.files.safe_read import read_json
+from engine_probe.record.reader import read_facts
+from engine_probe.record.run_folder import COMPLETE, RUN_FILE
+from engine_probe.sweep.definition.sweep_file import Point
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A point that was measured before."""
+
+    key: str  # as such a point would have it today
+    point: Point
+    seconds: float
+    output_tokens: int
+    kv_tokens: int  # what the pool held
+    begun_seconds: float | None  # from the start of the engine's process to the recording
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        return self.output_tokens / self.seconds
+
+
+def earlier(folder: Path, hardware: dict[str, Any]) -> list[Past]:
+    """Every whole point of every sweep in `folder` or directly below it, if it ran on this hardware."""
+    files = [folder / RESULT_FILE, *sorted(folder.glob(f"*/{RESULT_FILE}"))]
+    return [past for file in files if file.is_file() for past in points_of(file, hardware)]
+
+
+def checked_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError(f"--like {folder}: there is no such folder: name one with earlier sweeps")
+    return folder
+
+
+def points_of(file: Path, hardware: dict[str, Any]) -> Iterator[Past]:
+    """What cannot be read says nothing: this is about a guess, not about a result."""
+    try:
+        document = read_json(file)
+    except InputError:
+        return
+    rows = document.get("points") if isinstance(document, dict) else None
+    for row in rows if isinstance(rows, list) else ():
+        try:
+            place = file.parent / "points" / Path(row["id"]).name
+            if row["status"] == COMPLETE and (place / RUN_FILE).is_file():
+                facts = read_facts(place)
+                if same_hardware(facts.get("hardware", {}), hardware):
+                    yield past_of(row, facts)
+        except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError, EngineProbeError):
+            continue
+
+
+def past_of(row: dict[str, Any], facts: dict[str, Any]) -> Past:
+    point = msgspec.convert(row["point"], Point)
+    process, kv = facts["process"], facts["kv"]
+    begun = None
+    if process["started"] is not None:
+        begun = facts["clock"]["monotonic_ns"] / 1e9 - process["started"] / TICKS_PER_SECOND
+    return Past(
+        point.key,
+        point,
+        float(row["seconds"]),
+        int(row["output_tokens"]),
+        kv["blocks"] * kv["block_size_tokens"],
+        begun if begun is not None and begun > 0 else None,
+    )
+
+
+def same_hardware(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    def kind(hardware: dict[str, Any]) -> Any:
+        host = hardware.get("host", {})
+        return host.get("name"), host.get("cores"), [gpu.get("name") for gpu in hardware.get("gpus", [])]
+
+    return bool(one) and kind(one) == kind(other)

@@ -1,0 +1,128 @@
+"""What a sweep would do, and whether memory holds it: arithmetic on geometries, nothing is started."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from engine_probe.engine.cpu.cpu_binding import check_cores
+from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.models.geometry import BYTES, GIB, geometry
+from engine_probe.engine.parallelism import SIZES, rank_count, weight_shards
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.preflight.duration_estimate import weights_bytes
+from engine_probe.workload.prompts import Conversations, SharedPrefix
+
+MOST_OF_A_CARD = 1.0
+
+
+def tokens_each(point: Point) -> int | None:
+    """What one request holds at its end, in whole blocks where the block size is told; None where it is drawn."""
+    each, block = point.workload.tokens_at_end, point.engine.arguments.get("block_size")
+    return math.ceil(each / block) * block if each is not None and isinstance(block, int) else each
+
+
+def tokens_at_once(point: Point, requests: int) -> int | None:
+    """What so many hold at their end; None where they share a part of it."""
+    each, prompts = tokens_each(point), point.workload.prompts
+    shared = isinstance(prompts, SharedPrefix) or (isinstance(prompts, Conversations) and prompts.system_len)
+    return None if each is None or shared else each * requests
+
+
+def pool_tokens(point: Point) -> int | None:
+    """The pool's size where the sweep itself tells it."""
+    arguments = point.engine.arguments
+    blocks, block, given = (
+        arguments.get(n) for n in ("num_gpu_blocks_override", "block_size", "kv_cache_memory_bytes")
+    )
+    if isinstance(blocks, int) and isinstance(block, int):
+        return (blocks - 1) * block  # one is vLLM's null block
+    per_token = kv_bytes_per_token(point)
+    if isinstance(given, int) and per_token is not None:
+        return int(given * weight_shards(arguments) // per_token)
+    return None
+
+
+def kv_bytes_per_token(point: Point) -> int | None:
+    """Of all ranks together."""
+    if point.engine.model not in catalogue_names():
+        return None
+    arguments = point.engine.arguments
+    kept_as, computed_as = str(arguments.get("kv_cache_dtype", "auto")), str(arguments.get("dtype", "auto"))
+    shape = geometry(catalogue_config(point.engine.model))
+    return shape.kv_bytes_per_token(computed_as if kept_as == "auto" and computed_as in BYTES else kept_as)
+
+
+def check_fit(found: Sequence[Point]) -> None:
+    """Refuse a point of which not even one request fits into the pool: it could never end."""
+    for point in found:
+        pool, each = pool_tokens(point), tokens_each(point)
+        if pool is not None and each is not None and each > pool:
+            raise InputError(
+                f"{point.label}: one request needs {each:,} KV tokens and the pool holds {pool:,}: raise "
+                "num_gpu_blocks_override, or ask for less"
+            )
+
+
+def check_cards(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
+    """Refuse what the cards of this machine cannot hold by any means, or its cores where vLLM runs on those."""
+    if not gpus:
+        for spec in {point.engine.spec for point in found}:
+            check_cores(spec.arguments)
+        return
+    for point in {point.engine.spec: point for point in found}.values():
+        needed, shards = rank_count(point.engine.arguments), weight_shards(point.engine.arguments)
+        if needed > len(gpus):
+            raise InputError(
+                f"{point.label}: {needed} ranks need as many GPUs, and there are {len(gpus)}: lower "
+                f"{' or '.join(SIZES)}"
+            )
+        weights = weights_bytes(point)
+        held = most_bytes(point, gpus) * shards
+        if weights is not None and weights > held:
+            raise InputError(
+                f"{point.label}: the weights of {point.engine.model} take {weights / GIB:.1f} GiB and {shards} of "
+                f"these GPUs give {held / GIB:.1f}: use a smaller model or type, or raise tensor_parallel_size"
+            )
+        check_pool(point, weights, held)
+
+
+def check_host(found: Sequence[Point], memory_bytes: int) -> None:
+    """Refuse weights that a machine without GPUs cannot hold: its engine would be killed while it loads them."""
+    for point in found:
+        if exceeds_host(point, memory_bytes):
+            raise InputError(
+                f"{point.label}: the weights of {point.engine.model} take {(weights_bytes(point) or 0) / GIB:.1f} GiB, "
+                f"and this machine has no GPU and {memory_bytes / GIB:.1f} GiB of memory: use a smaller model or type, "
+                "or a machine with GPUs"
+            )
+
+
+def exceeds_host(point: Point, memory_bytes: int) -> bool:
+    weights = weights_bytes(point)
+    return weights is not None and weights > memory_bytes
+
+
+def check_pool(point: Point, weights: float | None, held_bytes: float) -> None:
+    """vLLM refuses to start where its pool cannot hold one request of the longest length."""
+    longest = point.engine.arguments.get("max_model_len")
+    longest = longest if isinstance(longest, int) else tokens_each(point)
+    per_token = kv_bytes_per_token(point)
+    if weights is None or per_token is None or longest is None or pool_tokens(point) is not None:
+        return
+    left = held_bytes - weights
+    if longest * per_token > left:
+        raise InputError(
+            f"{point.label}: one request of {longest:,} tokens takes {longest * per_token / GIB:.1f} GiB of KV cache, "
+            f"and beside the weights at most {left / GIB:.1f} are left: lower max_model_len, or raise "
+            "tensor_parallel_size"
+        )
+
+
+def most_bytes(point: Point, gpus: Sequence[dict[str, Any]]) -> float:
+    """What vLLM may take of the smallest card at most."""
+    share = point.engine.arguments.get("gpu_memory_utilization", MOST_OF_A_CARD)
+    least = min(gpu["memory_bytes"] for gpu in gpus)
+    return float(least) * (share if isinstance(share, int | float) else MOST_OF_A_CARD)

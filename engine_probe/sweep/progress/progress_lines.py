@@ -1,0 +1,99 @@
+"""The lines about a running sweep that a terminal and a log share."""
+
+from __future__ import annotations
+
+import math
+
+from engine_probe.perplexity.scoring import Scoring
+from engine_probe.record.live_reader import Moment
+from engine_probe.report.terminal import duration
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.execution.events import Discovered
+from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unwatched
+
+
+def live_line(point: Point, now: Moment) -> str:
+    return f"{point.label}: {', '.join(live_figures(now))}"
+
+
+def live_figures(now: Moment) -> list[str]:
+    """How the running point is doing, the most telling first: its rate so far, latencies, requests, the KV pool."""
+    rate = now.output_tokens / now.seconds if now.seconds else 0.0
+    counts = [f"{now.running} running", f"{now.waiting} waiting", f"KV {now.kv_share:.0%}"]
+    preempted = [f"{now.preemptions} preempted"] if now.preemptions else []
+    return [f"{rate:.1f} tokens/s", *latency_figures(now), *counts, *preempted]
+
+
+def latency_figures(now: Moment) -> list[str]:
+    """TTFT and TPOT of the requests answered so far, and how many those are; before the first, how long steps take."""
+    answered = now.answered
+    if not answered.requests:
+        return [] if now.step_ns is None else [f"step {duration(now.step_ns)}"]
+    known = [("TTFT", answered.ttft_ns), ("TPOT", answered.tpot_ns)]
+    told = [f"{name} {duration(ns)}" for name, ns in known if ns is not None]
+    return [*told[:-1], f"{told[-1]} (p50 of {answered.requests:,})"] if told else []
+
+
+def scoring_line(point: Point, now: Scoring) -> str:
+    told = f": {math.exp(now.nll / now.tokens):.3f} so far" if now.tokens else ""
+    return f"{point.label}{told}, {now.done:,} of {now.windows:,} windows"
+
+
+def result_line(result: Row) -> str:
+    start = f"{result.point.label}:"
+    if isinstance(result, Scored):
+        return f"{start} {scored_words(result)}"
+    if isinstance(result, Unmeasured):
+        return f"{start} {result.reason}"
+    if isinstance(result, Unwatched):
+        return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, probe off"
+    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{ending(result)}"
+
+
+def scored_words(result: Scored) -> str:
+    if result.perplexity is None:
+        return f"none: {result.not_finite_tokens:,} of {result.tokens:,} tokens have no finite probability"
+    reach = "" if result.reach is None else f" ± {result.reach:.2g}"
+    return f"{result.perplexity:.4f}{reach} over {result.tokens:,} tokens in {result.seconds:.1f} s"
+
+
+def ending(result: PointResult) -> str:
+    """Why a point ended before everything was answered, and how steady it was."""
+    driven = result.driven
+    if driven is None:
+        return ""
+    unanswered = driven.aborted + driven.never_handed_over
+    early = f"; ended by stop.{driven.why}, {unanswered:,} requests unanswered" if driven.why != "answered" else ""
+    if driven.steady is None:
+        return early
+    rate = driven.steady.rate
+    if rate is None:
+        return f"{early}; never steady"
+    begin = (rate.from_ns - driven.started_ns) / 1e9
+    said = f"{rate.output_tokens_per_s:.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
+    return f"{early}; steady: {said}" if driven.steady.reached else f"{early}; not steady: {said}"
+
+
+def place_in(number: int, total: int) -> str:
+    """How many points a search takes nobody knows before."""
+    return f"point {number + 1} of {total}" if total else f"point {number + 1}"
+
+
+def found_line(event: Discovered) -> str:
+    """What a search found, and how narrowly."""
+    name, found = event.adaptive.axis.rpartition(".")[2], event.found
+    start = f"{event.curve}: " if event.curve else ""
+    if found.best is None:
+        return f"{start}nothing found: {event.problem or f'not even {name} {found.below} meets the SLO'}"
+    goal = "throughput saturates at" if event.adaptive.goal == "saturation" else "the SLO is met up to"
+    tried = [f"{way} {value}" for way, value in (("above", found.above), ("below", found.below)) if value is not None]
+    narrowed = f" (measured between: {', '.join(tried)})" if tried else ""
+    high = f", highest at {found.highest}" if found.highest not in (None, found.best) else ""
+    judged = {None: "", True: "; repeats confirm it", False: "; repeats do not settle it: chance may move it"}
+    return f"{start}{goal} {name} {found.best}{high}{narrowed}{judged[found.sure]}"
+
+
+def mark_of(row: Row) -> str:
+    if not isinstance(row, Unmeasured):
+        return "[green]✓[/]"
+    return "[dim]·[/]" if row.status == SKIPPED else "[red]✗[/]"

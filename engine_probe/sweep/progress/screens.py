@@ -1,0 +1,203 @@
+"""What a person sees of a sweep: a live picture on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, longest_first
+from engine_probe.perplexity.scoring import Scoring
+from engine_probe.record.live_reader import Moment
+from engine_probe.report.live import FittingLine, clock, two_ends
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.engine_process.messages import Began, Noted, Said
+from engine_probe.sweep.execution.events import Discovered, Event, Reused
+from engine_probe.sweep.progress.progress_lines import (
+    found_line,
+    live_figures,
+    live_line,
+    mark_of,
+    place_in,
+    result_line,
+    scoring_line,
+)
+from engine_probe.sweep.progress.time_left import Remaining
+from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unwatched
+
+PLAIN_SECONDS = 10  # between signs of life in a log
+
+
+class Screen(Protocol):
+    """Shows events; a context manager, because a terminal has to be put right afterwards."""
+
+    def __enter__(self) -> Screen: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, event: Event) -> None: ...
+
+
+class TerminalScreen:
+    """The sweep and the running point: a line and a bar for each, and the point's figures; rewritten in place."""
+
+    def __init__(self, todo: list[Point], console: Console | None = None) -> None:
+        self._todo, self._total = todo, len(todo)
+        self._console = console or Console(stderr=True, highlight=False)
+        self._remaining = Remaining(todo)
+        self._began = self._task_began = time.monotonic()
+        self._doing = "starting"
+        self._finished = self._number = 0
+        self._task, self._figures = "", list[str]()
+        self._done: float = 0
+        self._of: float | None = None  # None: nobody knows
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self.picture)
+
+    def __enter__(self) -> TerminalScreen:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Said(text):
+                self._remaining.starting(time.monotonic())
+                self._doing = text
+                self._begin(text, None)
+            case Starting():
+                self._task = event.words
+                self._figures = longest_first(event.finished)
+                self._done, self._of = event.share or 0, None if event.share is None else 1
+            case Started():
+                self._console.print(FittingLine(event.words), style="dim")
+            case Noted(text):
+                self._console.print(escape(text), style="dim")
+            case Began(number):
+                self._number = number
+                point = self._todo[number]
+                self._remaining.began(point, time.monotonic())
+                self._doing = place_in(number, self._total)
+                self._begin(point.label, point.workload.output_tokens)
+                self._figures = [] if point.quality else ["warming up"]
+            case Reused(number):
+                self._doing = f"{place_in(number, self._total)}: measured before"
+            case Moment():
+                self._done, self._figures = event.output_tokens, live_figures(event)
+            case Scoring():
+                self._done, self._of = event.done, event.windows
+                self._figures = [scoring_line(self._todo[self._number], event)]
+            case Discovered():
+                self._console.print(escape(found_line(event)))
+            case PointResult() | Unmeasured() | Unwatched() | Scored():
+                self._remaining.ended(event)
+                self._finished += 1
+                self._console.print(f"  {mark_of(event)} {escape(result_line(event))}")
+
+    def _begin(self, task: str, of: float | None) -> None:
+        self._task, self._task_began = task, time.monotonic()
+        self._done, self._of, self._figures = 0, of, []
+
+    def picture(self) -> Table:
+        now = time.monotonic()
+        rows = Table.grid(expand=True)
+        rows.add_row(two_ends(self._doing + self._remaining.words(now), clock(now - self._began)))
+        rows.add_row(ProgressBar(total=self._total or None, completed=self._finished, pulse=not self._total))
+        rows.add_row(two_ends(self._task, clock(now - self._task_began)))
+        rows.add_row(ProgressBar(total=self._of, completed=self._done, pulse=self._of is None))
+        rows.add_row(FittingLine(self._figures))
+        return rows
+
+
+class PlainScreen:
+    """One line for each thing that happens, and one now and then while nothing does."""
+
+    def __init__(self, todo: list[Point], log: Path | None = None) -> None:
+        self._todo, self._total = todo, len(todo)
+        self._log = log  # the engine's own words, to be shown as they come
+        self._shown_bytes = 0
+        self._doing = ""
+        self._point: Point | None = None
+        self._scoring: Scoring | None = None  # how far a text is, where the point is one
+        self._phases = FinishedPhases()
+        self._remaining = Remaining(todo)
+        self._since = self._last = time.monotonic()
+
+    def __enter__(self) -> PlainScreen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show_log()
+
+    def show(self, event: Event) -> None:
+        self._show_log()
+        match event:
+            case Said(text):
+                self._remaining.starting(time.monotonic())
+                self._begin(text)
+            case Starting():
+                if phase := self._phases.ended(event):
+                    self._print(f"  {phase.words}")
+                elif time.monotonic() - self._last >= PLAIN_SECONDS:
+                    self._print(f"  {event.words} so far")
+            case Started(seconds=seconds):
+                self._print(f"engine started in {seconds:.0f} s")
+            case Noted(text):
+                self._print(text)
+            case Began(number):
+                self._point = self._todo[number]
+                self._remaining.began(self._point, time.monotonic())
+                left = self._remaining.words(time.monotonic())
+                self._begin(f"{place_in(number, self._total)}{left}: {self._point.label}")
+            case Reused(number):
+                self._print(f"{place_in(number, self._total)}: measured before")
+            case PointResult() | Unmeasured() | Unwatched() | Scored():
+                self._remaining.ended(event)
+                self._print(f"  {result_line(event)}")
+            case Discovered():
+                self._print(found_line(event))
+            case None | Moment() | Scoring():
+                self._scoring = event if isinstance(event, Scoring) else self._scoring
+                self._sign_of_life(event)
+
+    def _sign_of_life(self, event: Event) -> None:
+        if time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._print(f"  {time.monotonic() - self._since:.0f} s: {self._state(event)}")
+
+    def _state(self, event: Event) -> str:
+        if self._point and self._scoring:
+            return scoring_line(self._point, self._scoring)
+        return live_line(self._point, event) if self._point and isinstance(event, Moment) else f"still {self._doing}"
+
+    def _begin(self, doing: str) -> None:
+        self._doing, self._since, self._scoring = doing, time.monotonic(), None
+        self._print(doing)
+
+    def _print(self, line: str) -> None:
+        self._last = time.monotonic()
+        print(line, file=sys.stderr, flush=True)
+
+    def _show_log(self) -> None:
+        if self._log is None or not self._log.is_file():
+            return
+        with self._log.open("rb") as log:
+            log.seek(self._shown_bytes)
+            fresh = log.read()
+        self._shown_bytes += len(fresh)
+        sys.stderr.write(fresh.decode(errors="replace"))
+        sys.stderr.flush()

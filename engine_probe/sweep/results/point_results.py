@@ -1,0 +1,163 @@
+"""The rows of a sweep: each holds figures of its point's recording, or the reason why there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.analysis.compare.perplexity import perplexity
+from engine_probe.analysis.run_analysis import anatomy
+from engine_probe.errors import EngineProbeError
+from engine_probe.perplexity.results import Measured, read_measured
+from engine_probe.perplexity.text import read_text, text_sha256
+from engine_probe.record.run_folder import COMPLETE
+from engine_probe.recordings.run import Run, load
+from engine_probe.sweep.definition.saturation_stop import Reached
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.results.driver_log import Driven, read_driven
+
+FAILED, SKIPPED = "failed", "skipped"
+
+
+class Unmeasured(msgspec.Struct, frozen=True):
+    """A point that failed, or whose recording is not whole: no figure of it would be true."""
+
+    id: str
+    point: Point
+    status: str
+    reason: str
+    exit_code: int = 1
+
+
+class Unwatched(msgspec.Struct, frozen=True):
+    """A point that ran without the probe: the driver's clock is all there is."""
+
+    id: str
+    point: Point
+    driven: Driven
+    status: str = COMPLETE
+    reason: str = "ran without the probe, so there is no recording"
+
+
+class PointResult(msgspec.Struct, frozen=True):
+    """One measured point: figures of its run's summary and limits, as a report computes them."""
+
+    id: str
+    point: Point
+    status: str
+    iterations: int
+    seconds: float
+    output_tokens: int
+    recomputed_tokens: int
+    recomputed_share: float  # of all scheduled tokens
+    preemptions: int
+    mean_running: float
+    peak_running: int
+    peak_waiting: int  # in the queue, the deferred among them
+    peak_kv_share: float
+    median_ttft_seconds: float | None  # None where nobody was answered
+    limited_by: dict[str, float]  # share of the busy time by limit; "untold": the recording does not show which
+    driven: Driven | None = None
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        return self.output_tokens / self.seconds
+
+    @property
+    def reached(self) -> Reached:
+        """Return what decides about the next point: the steady part's throughput, where there is one."""
+        known = self.driven.steady if self.driven else None
+        rate = known.rate.output_tokens_per_s if known and known.reached and known.rate else self.output_tokens_per_s
+        return Reached(rate, self.recomputed_share)
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """How well an engine predicted a text; what it said of each window is in the point's folder."""
+
+    id: str
+    point: Point
+    perplexity: float | None  # None where a token has no finite probability
+    reach: float | None  # half the 95 % interval
+    tokens: int
+    windows: int
+    not_finite_tokens: int
+    seconds: float
+    status: str = COMPLETE
+    driven: None = None  # no workload was
+    reason: str = "a text was predicted, so there is no recording"
+
+
+Row = PointResult | Unmeasured | Unwatched | Scored
+
+
+def measure(run: Run, point: Point) -> Row:
+    """Return the row of a recorded point."""
+    if run.status != COMPLETE:
+        return Unmeasured(run.folder.name, point, run.status, "; ".join(run.notes))
+    if not run.iterations.num_rows:
+        return Unmeasured(run.folder.name, point, "failed", "it ended before the engine's first step")
+    found = anatomy(run)
+    summary, ttft_ns = found.summary, found.summary.ttft.percentiles_ns[50]
+    return PointResult(
+        id=run.folder.name,
+        point=point,
+        status=run.status,
+        iterations=summary.iterations,
+        seconds=summary.seconds,
+        output_tokens=summary.output_tokens,
+        recomputed_tokens=found.tax.recomputed_tokens,
+        recomputed_share=summary.recomputed_share,
+        preemptions=summary.preemptions,
+        mean_running=summary.mean_running,
+        peak_running=summary.peak_running,
+        peak_waiting=summary.peak_waiting,
+        peak_kv_share=summary.peak_kv_share,
+        median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
+        limited_by=found.limits.shares,
+        driven=driven_of(run),
+    )
+
+
+def driven_of(run: Run) -> Driven | None:
+    """What the driver said of it; None where something else drove."""
+    try:
+        return msgspec.convert(run.facts.get("outcome"), Driven)
+    except msgspec.ValidationError:
+        return None
+
+
+def row_at(place: Path, point: Point) -> Row:
+    """What was measured into this folder."""
+    if point.quality is not None:
+        return scored(place, point, read_measured(place))
+    if point.probe:
+        return measure(load(place), point)
+    return Unwatched(place.name, point, read_driven(place))
+
+
+def scored(place: Path, point: Point, found: Measured) -> Scored:
+    known = perplexity(found.window_nll, found.window_tokens)
+    return Scored(
+        id=place.name,
+        point=point,
+        perplexity=known.value if known else None,
+        reach=known.reach if known else None,
+        tokens=sum(found.window_tokens),
+        windows=len(found.window_tokens),
+        not_finite_tokens=found.not_finite_tokens,
+        seconds=found.seconds,
+    )
+
+
+def finished(place: Path, point: Point) -> PointResult | Unwatched | Scored | None:
+    """What an earlier run of the same sweep measured here, if it is whole."""
+    if not place.is_dir():
+        return None
+    try:
+        if point.quality is not None and text_sha256(read_text(point.quality)) != read_measured(place).text_sha256:
+            return None  # the file holds another text by now
+        row = row_at(place, point)
+    except EngineProbeError:
+        return None
+    return None if isinstance(row, Unmeasured) else row
