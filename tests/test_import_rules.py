@@ -61,7 +61,10 @@ FORBIDDEN = {
 
 # The one call upwards: what a notebook shows is drawn by the report, and imported when it is asked for.
 ALLOWED = {
-    "analysis/run/summary.py": {"engine_probe.report.notebook", "engine_probe.report.notebook.summary_html"},
+    "analysis/run/summary.py": {
+        "engine_probe.report.renderers.notebook",
+        "engine_probe.report.renderers.notebook.summary_html",
+    },
 }
 
 # Ranks are counted in one module: plain arithmetic, for every room.

@@ -70,7 +70,7 @@ def test_the_wheel_holds_sweeps_geometries_and_licences(wheel: Path) -> None:
     assert any(name.endswith("entry_points.txt") for name in names)
     (described,) = (contents.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
     assert "License-Expression: Apache-2.0 AND MIT\n" in described
-    for licence in ("LICENSE", "engine_probe/report/assets/uPlot.LICENSE"):
+    for licence in ("LICENSE", "engine_probe/report/renderers/assets/uPlot.LICENSE"):
         assert f"License-File: {licence}\n" in described
         assert any(name.endswith(f".dist-info/licenses/{licence}") for name in names)
 

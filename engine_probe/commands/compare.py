@@ -83,7 +83,7 @@ def command(
     found = compare(first, others, read_goodput(list(limits)))
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
     if page is not None:
-        from engine_probe.report.compared_page import compared_page
+        from engine_probe.report.compare_report import compared_page
 
         with fresh_file(page) as file:
             file.write(compared_page(found, gates).encode())
@@ -100,8 +100,8 @@ def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: 
     from rich.text import Text
 
     from engine_probe.commands.console import output_console
-    from engine_probe.report.compared_text import as_json, foremost_words, markdown, tables
-    from engine_probe.report.junit import junit
+    from engine_probe.report.compare_text import as_json, foremost_words, markdown, tables
+    from engine_probe.report.renderers.junit import junit
     from engine_probe.text_format import plain
 
     if kind in ("json", "junit"):

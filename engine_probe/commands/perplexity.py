@@ -146,7 +146,7 @@ def show(folder: Path) -> int:
     """What it came to; 1 where that is no figure."""
     from engine_probe.commands.console import output_console
     from engine_probe.recordings.perplexity import open_alone
-    from engine_probe.report.precision_view import text_view
+    from engine_probe.report.sections.precision import text_view
 
     found = open_alone(folder)
     output_console().print(*text_view(found), sep="\n")

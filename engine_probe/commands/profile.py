@@ -124,7 +124,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.record.live_reader import Moment
-    from engine_probe.report.live import FittingLine, LiveView
+    from engine_probe.report.renderers.live import FittingLine, LiveView
     from engine_probe.sweep.engine_process.messages import Noted, Said
 
     work = point.workload
@@ -163,8 +163,8 @@ def show(results: Results) -> int:
     from engine_probe.commands.console import output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
-    from engine_probe.report.overview import print_limits
-    from engine_probe.report.terminal import print_summary
+    from engine_probe.report.summary import print_summary
+    from engine_probe.report.terminal_report import print_limits
 
     run = load(results.folder)
     console = output_console(PIPED_WIDTH)

@@ -172,10 +172,10 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.evaluation.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
-    from engine_probe.report.machine import run_figures
-    from engine_probe.report.money_view import money_view
-    from engine_probe.report.overview import print_run
-    from engine_probe.report.run_page import run_page
+    from engine_probe.report.renderers.json import run_figures
+    from engine_probe.report.run_report import run_page
+    from engine_probe.report.sections.money import money_view
+    from engine_probe.report.terminal_report import print_run
 
     run = load(folder)
     found = anatomy(run, asked.slo)
@@ -195,11 +195,11 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.evaluation.published import read_reference
     from engine_probe.evaluation.scores import read_scores
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.report.machine import sweep_figures
-    from engine_probe.report.money_view import money_view
-    from engine_probe.report.overview import print_sweep
-    from engine_probe.report.sweep_charts import curves
-    from engine_probe.report.sweep_page import sweep_page
+    from engine_probe.report.charts.sweep import curves
+    from engine_probe.report.renderers.json import sweep_figures
+    from engine_probe.report.sections.money import money_view
+    from engine_probe.report.sweep_report import sweep_page
+    from engine_probe.report.terminal_report import print_sweep
 
     swept = open_sweep(folder, asked.slo)
     if asked.reference is not None:

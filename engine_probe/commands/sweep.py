@@ -274,8 +274,8 @@ def show(rows: list[Row], results: Results) -> None:
     """Print what `report` prints of the sweep, and where everything is."""
     from engine_probe.commands.console import output_console
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.report.overview import print_sweep
-    from engine_probe.report.sweep_charts import curves
+    from engine_probe.report.charts.sweep import curves
+    from engine_probe.report.terminal_report import print_sweep
     from engine_probe.sweep.execution.folders import LOG_FILE
     from engine_probe.sweep.results.driver_log import between
     from engine_probe.sweep.results.point_results import Unmeasured

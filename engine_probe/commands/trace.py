@@ -27,7 +27,7 @@ def command(folder: Path, out: Path | None) -> None:
     """
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
     from engine_probe.recordings.sweep import is_sweep
-    from engine_probe.report.trace import write_trace, write_traces
+    from engine_probe.report.renderers.perfetto import write_trace, write_traces
 
     check_free(out)
     if is_sweep(folder):

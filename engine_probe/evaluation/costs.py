@@ -17,7 +17,7 @@ from engine_probe.analysis.run_analysis import Anatomy
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
-from engine_probe.report.sweep_charts import Curve, curves
+from engine_probe.report.charts.sweep import Curve, curves
 
 NOTHING = Prices(currency="")  # energy needs no price
 

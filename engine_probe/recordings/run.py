@@ -77,7 +77,7 @@ class Run:
         return summarise(self.facts, self.status, self.notes, self.iterations, self.requests, slo)
 
     def _repr_html_(self) -> str:
-        from engine_probe.report.notebook import run_html
+        from engine_probe.report.renderers.notebook import run_html
 
         return run_html(self)
 

@@ -24,7 +24,7 @@ from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.perplexity import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.unprobed import ran_unwatched, unwatched, unwatched_lines, watched
-from engine_probe.report.terminal import duration
+from engine_probe.report.summary import duration
 from engine_probe.text_format import plain
 from engine_probe.workload.load import load_of, load_words
 
@@ -84,7 +84,7 @@ class SweptPoint:
         )
 
     def _repr_html_(self) -> str:
-        from engine_probe.report.notebook import point_html
+        from engine_probe.report.renderers.notebook import point_html
 
         return point_html(self)
 
@@ -165,7 +165,7 @@ class Swept:
         return f"<Swept {self.folder} ({len(self.runs) + alone} of {len(self.points)} points measured{also})>"
 
     def _repr_html_(self) -> str:
-        from engine_probe.report.notebook import sweep_html
+        from engine_probe.report.renderers.notebook import sweep_html
 
         return sweep_html(self)
 

@@ -22,7 +22,7 @@ from tests.support import hardware_reports
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ASSETS = Path(__file__).parents[2] / "engine_probe" / "report" / "assets"
+ASSETS = Path(__file__).parents[2] / "engine_probe" / "report" / "renderers" / "assets"
 
 
 def fleet() -> FleetReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine_probe.report.ceilings import ceilings
+from engine_probe.report.sections.ceilings import ceilings
 
 
 def carried(**more: Any) -> dict[str, Any]:

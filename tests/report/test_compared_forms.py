@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.commands.compare import command
-from engine_probe.report.forest import forest, reach
+from engine_probe.report.renderers.forest_plot import forest, reach
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 RATE = "output_tokens_per_s < -5%"
@@ -184,7 +184,7 @@ def test_another_workload_is_another_experiment_and_is_said_first(tmp_path: Path
 
 def test_repeats_that_are_all_alike_are_no_test() -> None:
     from engine_probe.analysis.compare.changes import difference
-    from engine_probe.report.compared_text import cells
+    from engine_probe.report.compare_text import cells
 
     alike, scattered = ((8.0, 8.0), (7.0, 7.0)), ((8.0, 8.0), (7.0, 7.5))
     assert [cells(Change(METRICS[0], *each, *difference(*each)))[5] for each in (alike, scattered)] == [

@@ -16,11 +16,11 @@ from rich.console import Console
 from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.commands.report import command
 from engine_probe.recordings.run import load
-from engine_probe.report.memory_view import gib
-from engine_probe.report.notebook import run_html
-from engine_probe.report.overview import print_run
-from engine_probe.report.roofline_view import MOST_DOTS, drawn
-from engine_probe.report.terminal import percent
+from engine_probe.report.renderers.notebook import run_html
+from engine_probe.report.sections.memory import gib
+from engine_probe.report.sections.roofline import MOST_DOTS, drawn
+from engine_probe.report.summary import percent
+from engine_probe.report.terminal_report import print_run
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 GIB = 1 << 30

@@ -114,7 +114,7 @@ def test_whiskers_end_where_nothing_can_be() -> None:
     from types import SimpleNamespace
     from typing import Any
 
-    from engine_probe.report.levels import over_loads
+    from engine_probe.report.charts.levels import over_loads
 
     points: Any = [SimpleNamespace(load=4, share=share) for share in (0.9, 1.0)]
     drawn = over_loads([4], points, lambda each: each.share, 100, most=1)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import pytest
 
 import engine_probe
 from engine_probe.errors import InputError
-from engine_probe.report.svg import ticks
+from engine_probe.report.renderers.svg import ticks
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 HOSTILE = '<script>alert(1)</script>"\x1b[31m\u202e'

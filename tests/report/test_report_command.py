@@ -23,8 +23,8 @@ from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import open_sweep
-from engine_probe.report.run_page import run_page
-from engine_probe.report.sweep_charts import curves, steady_rate, throughput_charts
+from engine_probe.report.charts.sweep import curves, steady_rate, throughput_charts
+from engine_probe.report.run_report import run_page
 from tests.support.recordings import facts, ran, table, write_run, write_sweep
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e"

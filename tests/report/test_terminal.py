@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.report.terminal import duration
+from engine_probe.report.summary import duration
 
 
 @pytest.mark.parametrize(

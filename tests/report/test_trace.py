@@ -17,7 +17,7 @@ from engine_probe.commands.trace import command
 from engine_probe.errors import InputError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import Run, load
-from engine_probe.report.trace import MOMENTS, write_trace
+from engine_probe.report.renderers.perfetto import MOMENTS, write_trace
 from tests.support.perfetto_engine import sql
 from tests.support.recordings import MS, facts, ran, table, write_run, write_sweep
 

@@ -83,7 +83,7 @@ class Summary(ByName):
         )
 
     def _repr_html_(self) -> str:
-        from engine_probe.report.notebook import summary_html
+        from engine_probe.report.renderers.notebook import summary_html
 
         return summary_html(self)
 

@@ -1,0 +1,142 @@
+"""The charts of one run, all on its own clock: what was asked, what held it up, what a step took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from engine_probe.analysis.run.timeline import Pace, Thinned, pace, stretches, thinned
+from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.step.bottleneck import NAMES, LimitsFound
+from engine_probe.recordings.run import Run
+from engine_probe.report.charts.model import Axis, Chart, Lines, Series, Spans, moments, numbers
+
+MOST_STRETCHES = 1000
+TIME = Axis("time", "s")
+
+
+def load_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterator[Chart]:
+    """What was asked of the engine, what held it up, what came out; `points` is how many moments a line may have."""
+    iterations = run.iterations
+    blocks, answers = run.facts["kv"]["blocks"], run.requests.num_rows
+    levels = {
+        "running": iterations["running_requests"].to_numpy(),
+        "waiting": iterations["waiting_requests"].to_numpy() + iterations["deferred_requests"].to_numpy(),
+        "kv": iterations["kv_blocks_scheduled"].to_numpy() / blocks * 100,
+    }
+    if answers:
+        finished = iterations["finished_requests"].to_numpy()
+        levels["answered"] = np.cumsum(finished, dtype=np.int64) / answers * 100
+    yield pressure(thinned(scheduled_s(run), levels, points), name)
+    yield limit_strip(run, limits, name)
+    drawn = pace(iterations, blocks)
+    if drawn is not None:
+        yield throughput(drawn, name)
+        yield against_kv(drawn)
+
+
+def step_charts(run: Run, name: str, points: int) -> Iterator[Chart]:
+    parts = {part: run.iterations[f"{part}_ns"].to_numpy() / 1e6 for part in ("execute", "schedule", "update", "gap")}
+    yield step_parts(thinned(scheduled_s(run), parts, points), name)
+
+
+def origin_ns(run: Run) -> int:
+    """Where the time of all charts of a run begins: its first step."""
+    return int(run.iterations["start_ns"][0].as_py())
+
+
+def scheduled_s(run: Run) -> npt.NDArray[np.float64]:
+    """When each step's schedule() was done, from which on its levels hold."""
+    done = run.iterations["start_ns"].to_numpy() + run.iterations["schedule_ns"].to_numpy()
+    seconds: npt.NDArray[np.float64] = (done - origin_ns(run)) / 1e9
+    return seconds
+
+
+def told(points: Thinned) -> str:
+    if points.steps_each == 1:
+        return "Every step is drawn."
+    return f"Lines are means of {points.steps_each:,} steps, shades reach from the least to the most of them."
+
+
+def pressure(points: Thinned, name: str) -> Lines:
+    labels = {"running": ("running", 0, 0), "waiting": ("waiting", 0, 1), "kv": ("KV blocks in use", 1, 2)}
+    labels["answered"] = ("answered", 1, 4)
+    return Lines(
+        title="Admission, queueing and memory pressure",
+        note=f"Requests that run and wait after each schedule(); KV blocks in use, and requests answered of all. "
+        f"{told(points)}",
+        x=TIME,
+        y=[Axis("requests"), Axis("share", "%")],
+        xs=moments(points.seconds),
+        series=[line for key in points.columns for line in shaded(points, key, *labels[key])],
+        sync=name,
+    )
+
+
+def shaded(points: Thinned, key: str, label: str, axis: int, colour: int) -> Iterator[Series]:
+    """What holds until the next step; of more steps than points their mean, and behind it all between the extremes."""
+    if points.steps_each > 1:
+        yield Series(label, numbers(points.means[key]), axis, "step", colour)
+        yield Series(f"{label}, extremes", numbers(points.columns[key]), axis, "shade", colour, follows=True)
+    else:
+        yield Series(label, numbers(points.columns[key]), axis, "step", colour)
+
+
+def throughput(drawn: Pace, name: str) -> Lines:
+    return Lines(
+        title="Throughput over time",
+        note=f"Output tokens in equal parts of {drawn.part_seconds:.3g} s, and the mean share of KV blocks in use.",
+        x=TIME,
+        y=[Axis("output", "tokens/s"), Axis("KV blocks in use", "%")],
+        xs=moments(drawn.seconds),
+        series=[
+            Series("output tokens/s", numbers(drawn.output_tokens_per_s), 0, "line", 0),
+            Series("KV blocks in use", numbers(drawn.kv_share * 100), 1, "line", 2),
+        ],
+        sync=name,
+    )
+
+
+def against_kv(drawn: Pace) -> Lines:
+    order = np.argsort(drawn.kv_share, kind="stable")
+    return Lines(
+        title="Throughput against KV occupancy",
+        note=f"One dot for each {drawn.part_seconds:.3g} s of the run.",
+        x=Axis("KV blocks in use", "%"),
+        y=[Axis("output", "tokens/s")],
+        xs=numbers(drawn.kv_share[order] * 100),
+        series=[Series("output tokens/s", numbers(drawn.output_tokens_per_s[order]), 0, "dots", 0)],
+    )
+
+
+def step_parts(points: Thinned, name: str) -> Lines:
+    return Lines(
+        title="What a step takes",
+        note=f"execute: model and sampling; schedule and update: the scheduler; gap: outside the core. {told(points)}",
+        x=TIME,
+        y=[Axis("duration", "ms", log=True)],
+        xs=moments(points.seconds),
+        series=[line for colour, part in enumerate(points.columns) for line in shaded(points, part, part, 0, colour)],
+        sync=name,
+    )
+
+
+def limit_strip(run: Run, limits: LimitsFound, name: str) -> Spans:
+    starts, ends, origin = run.iterations["start_ns"].to_numpy(), update_end_ns(run.iterations), origin_ns(run)
+    pieces = stretches(limits.of_step.astype(np.int64), starts, ends, MOST_STRETCHES)
+    spans = [(0, kind, *relative(begin, end, origin)) for kind, begin, end in pieces]
+    used = sorted({kind for _, kind, _, _ in spans})
+    return Spans(
+        title="What limits, when",
+        note="Consecutive steps of one limit; where they alternate faster than the eye, the one that lasted longest.",
+        kinds=[NAMES[kind] for kind in used],
+        rows=["limited by"],
+        spans=[(row, used.index(kind), begin, end) for row, kind, begin, end in spans],
+        sync=name,
+    )
+
+
+def relative(begin: int, end: int, origin: int) -> tuple[float, float]:
+    return round((begin - origin) / 1e9, 6), round((end - origin) / 1e9, 6)

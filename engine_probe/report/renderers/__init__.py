@@ -1,0 +1,1 @@
+"""One module for each medium: terminal, HTML page, notebook, JSON, JUnit, Perfetto."""

@@ -1,0 +1,185 @@
+"""The figures of a report for machines: JSON, each metric by its name, with unit and formula beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
+from engine_probe.analysis.curve.slo_capacity import most_load
+from engine_probe.analysis.engine_metrics import INSIDE
+from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
+from engine_probe.analysis.step.ceiling_use import uses
+from engine_probe.evaluation.costs import Money, worth_showing
+from engine_probe.evaluation.precision import Engine, engines
+from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept
+from engine_probe.report.charts.levels import by_load
+from engine_probe.report.charts.sweep import Curve
+from engine_probe.report.sections.advice import advised
+from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
+from engine_probe.report.sections.slo import slo_of
+
+
+def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:
+    return encoded(
+        {
+            "kind": "run",
+            "folder": str(run.folder),
+            "metrics": described(money),
+            "summary": found.summary,
+            "figures": figures_of(found),
+            "limited_by": found.limits.shares,
+            "hardware_use": hardware_use(found),
+            "money": accounted(money),
+        }
+    )
+
+
+def figures_of(found: Anatomy) -> dict[str, float | None]:
+    """Of one run, by the names under which `metrics` tells unit and formula."""
+    told = {metric.name: metric.value(found.summary) for metric in METRICS}
+    return told | {metric.name: metric.value(found) for metric in INSIDE}
+
+
+def hardware_use(found: Anatomy) -> dict[str, Any]:
+    """The shares of the measured ceilings, which of them cannot be, and what is therefore not concluded."""
+    if isinstance(found.roofline, str):
+        return {"reason": found.roofline}
+    return {
+        "clock": found.roofline.clock,
+        "shares": [
+            {
+                "name": use.name,
+                "steps": use.steps,
+                "share": use.share,
+                "ceiling": use.ceiling,
+                "impossible": use.is_above,
+            }
+            for use in uses(found.roofline)
+        ],
+        "warnings": list(ceiling_warnings(found.roofline)),
+        "withheld": found.limits.withheld or None,
+    }
+
+
+def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
+    return encoded(
+        {
+            "kind": "sweep",
+            "folder": str(swept.folder),
+            "question": swept.question,
+            "metrics": described(money),
+            "curves": [curve_figures(curve) for curve in curves],
+            "advice": advised(swept, curves),
+            "points": [
+                {"name": point.name, "id": point.id, "summary": point.anatomy and point.anatomy.summary}
+                | (
+                    {"figures": figures_of(point.anatomy), "hardware_use": hardware_use(point.anatomy)}
+                    if point.anatomy
+                    else {"reason": point.reason}
+                )
+                | ({"driver_seconds": point.timed.seconds} if point.timed else {})
+                for point in swept.points
+            ],
+            "watching": swept.watching,
+            "texts": [predicted(each) for each in engines(swept)],
+            "money": accounted(money),
+        }
+    )
+
+
+def predicted(engine: Engine) -> dict[str, Any]:
+    """How well an engine predicted the text, against the first one."""
+    known, change = engine.text.perplexity, engine.change
+    return {
+        "id": engine.text.id,
+        "name": engine.name,
+        "precision": engine.text.measured and engine.text.measured.precision,
+        PERPLEXITY.name: known and known.value,
+        "interval": known and known.interval,
+        "tokens": known and known.tokens,
+        "windows": known and known.windows,
+        "change": change and {"relative": change.relative, "interval": change.relative_interval, "p": change.p},
+        "relative_output_tokens_per_s": engine.relative_rate,
+        "relative_weights": engine.relative_weights,
+        "kv_tokens": engine.kv_tokens,
+        "reason": engine.why_not or ("" if known else engine.text.why_not) or None,
+    }
+
+
+def curve_figures(curve: Curve) -> dict[str, Any]:
+    limit = most_load(curve.figures) if slo_of(curve) else None
+    told = {metric.name: over_levels(metric, curve.figures) for metric in METRICS}
+    levels = [
+        {"load": same[0].load, "figures": {name: values[place] for name, values in told.items()}}
+        for place, same in enumerate(by_load(curve.figures))
+    ]
+    found = curve.found
+    return {
+        "label": curve.label,
+        "unit": curve.unit,
+        "levels": levels,
+        "equilibrium": found.equilibrium,
+        "saturation": found.saturation,
+        "kv": found.kv,
+        "notes": found.notes,
+        "slo": slo_of(curve),
+        "most_load": limit,
+        "measure_next": [
+            offer for offer in (sharpen_saturation(found), sharpen_slo(limit) if limit else None) if offer is not None
+        ]
+        if curve.worth_words
+        else [],
+    }
+
+
+def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeated | None]:
+    """Rates and times share their noise over the levels; what has no unit does not."""
+    values = [[metric.value(each.summary) for each in same] for same in by_load(figures)]
+    return pooled(values) if metric.unit else [repeated(each) for each in values]
+
+
+def described(money: Money) -> dict[str, dict[str, str]]:
+    """Every metric there can be: its unit and formula."""
+    said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
+    said |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in INSIDE}
+    return said | {
+        metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
+    }
+
+
+def accounted(money: Money) -> dict[str, Any] | None:
+    if not worth_showing(money):
+        return None
+    return {
+        "currency": money.currency,
+        "prices": money.prices,
+        "curves": [
+            {
+                "label": curve.label,
+                "unit": curve.unit,
+                "cards": curve.cards,
+                "levels": curve.accounts.levels,
+                "energy_in_cost": curve.accounts.with_energy,
+                "energy_from": curve.accounts.energy_sources,
+                "break_even": curve.accounts.break_even,
+                "notes": curve.accounts.notes,
+            }
+            for curve in money.curves
+        ],
+        "cards": [{"fewer": pair.fewer.cards, "more": pair.more.cards, "levels": pair.rows} for pair in money.cards],
+        "options": money.offered,
+        "cheapest_by_demand": money.steps,
+    }
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """NaN and infinity are null."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=1)

@@ -1,0 +1,162 @@
+"""How a run and a sweep show themselves in Jupyter: small, without scripts, on light and on dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import mean
+
+from engine_probe.analysis.run.latency_figures import PERCENTILES
+from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.run.timeline import thinned
+from engine_probe.analysis.run_analysis import Anatomy, anatomy
+from engine_probe.errors import EngineProbeError
+from engine_probe.record.schema import SCHEMAS
+from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
+from engine_probe.report.charts.model import numbers
+from engine_probe.report.charts.sweep import Curve, curves, regions
+from engine_probe.report.findings import run_verdicts, sweep_verdicts
+from engine_probe.report.renderers.html_elements import Html, element, joined
+from engine_probe.report.renderers.svg import Line, chart, page_of
+from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
+from engine_probe.report.summary import duration, headlines, judgements, latency_rows, steady_titles
+from engine_probe.text_format import model_name
+
+MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
+POINTS = 320  # of a line: what 540 pixels can tell apart
+MOST_ROWS = 40
+WARNING = "border-left:3px solid #d64545;padding-left:8px"
+SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
+RIGHT = "text-align:right;padding:2px 12px 2px 0;white-space:nowrap"
+LEFT = RIGHT.replace("right", "left", 1)
+
+
+def run_html(run: Run) -> str:
+    """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
+    head = [element("b", model_name(run)), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
+    notes = [element("div", note, style=WARNING) for note in run.notes]
+    try:
+        body = run_parts(run, anatomy(run))
+        return page_of(element("div", *head), *notes, *body)
+    except EngineProbeError as error:
+        return page_of(element("div", *head), *notes, element("div", str(error)))
+
+
+def run_parts(run: Run, found: Anatomy) -> Iterator[Html]:
+    summary = found.summary
+    medians = {latency.name: duration(latency.percentiles_ns[50]) for latency in summary.latencies}
+    yield facts_row(
+        {
+            "output tokens/s": f"{summary.output_tokens_per_s:,.1f}",
+            "TTFT p50": medians["TTFT"],
+            "TPOT p50": medians["TPOT"],
+            "KV at most": f"{summary.peak_kv_share:.0%}",
+            "preemptions": f"{summary.preemptions:,}",
+            "limited most by": found.limits.main_with_doubt,
+        }
+    )
+    yield pressure(run)
+    for warning in ceiling_warnings(found.roofline):
+        yield element("div", warning, style=WARNING)
+    yield element("div", next(iter(run_verdicts(found))))
+    rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in SCHEMAS)
+    yield element("div", f"Tables: {rows}", style=SOFT)
+
+
+def summary_html(summary: Summary) -> str:
+    """Its headlines, every latency, and what it says against itself."""
+    lines = (element("div", line) for line in headlines(summary))
+    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "definition"]
+    doubts = (element("div", said.plain, style=SOFT) for said in judgements(summary))
+    return page_of(*lines, table(titles, latency_rows(summary)), *doubts)
+
+
+def point_html(point: SweptPoint) -> str:
+    """Its run, or the reason for having none."""
+    name = element("b", point.name)
+    shown = element("div", point.reason) if point.run is None else Html(run_html(point.run))
+    return page_of(element("div", name), shown)
+
+
+def facts_row(pairs: dict[str, str]) -> Html:
+    cells = (
+        element("div", element("div", figure, style="font-size:17px"), element("div", what, style=SOFT))
+        for what, figure in pairs.items()
+    )
+    return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:4px 22px;margin:6px 0")
+
+
+def pressure(run: Run) -> Html:
+    """Running, waiting, and how full the pool is; the most of each stretch, so that no peak is lost."""
+    rows = run.iterations
+    column = {name: rows[name].to_numpy() for name in ("start_ns", "running_requests", "waiting_requests")}
+    levels = {
+        "running": column["running_requests"],
+        "waiting": column["waiting_requests"] + rows["deferred_requests"].to_numpy(),
+        "KV blocks in use": rows["kv_blocks_scheduled"].to_numpy() / run.facts["kv"]["blocks"] * 100,
+    }
+    few = thinned((column["start_ns"] - column["start_ns"][0]) / 1e9, levels, POINTS)
+    lines = [
+        Line("KV blocks in use", numbers(few.columns["KV blocks in use"]), 2, right=True, style="area"),
+        Line("running", numbers(few.columns["running"]), 0),
+        Line("waiting", numbers(few.columns["waiting"]), 1),
+    ]
+    return chart("running, waiting and KV over time", few.seconds.tolist(), "seconds", "requests", lines)
+
+
+def sweep_html(swept: Swept) -> str:
+    head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
+    failed = (element("div", said, style=SOFT) for said in swept.unmeasured)
+    unwatched = (element("div", said) for said in swept.unwatched_lines)
+    drawn = curves(swept)
+    return page_of(head, *curve_parts(drawn), levels_table(drawn), *unwatched, *failed)
+
+
+def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
+    for unit in dict.fromkeys(curve.unit for curve in drawn):
+        alike = [curve for curve in drawn if curve.unit == unit and curve.worth_words]
+        if not alike:
+            continue
+        xs = sorted({level.load for curve in alike for level in curve.found.levels})
+        lines = []
+        for number, curve in enumerate(alike):
+            rates = {level.load: level.output_tokens_per_s for level in curve.found.levels}
+            lines.append(Line(curve.label or "output tokens/s", [rates.get(x) for x in xs], number, style="dots"))
+        shaded = regions(alike[0]) if len(alike) == 1 else []
+        yield chart("throughput over the load", xs, unit, "tokens/s", lines, shaded)
+        for curve in alike:
+            said = (element("li", sentence) for sentence in sweep_verdicts(curve.found, curve.unit))
+            yield joined((curve.label, element("ul", *said, style="margin:4px 0;padding-left:20px;font-size:13px")))
+
+
+def levels_table(drawn: Sequence[Curve]) -> Html:
+    """A row for each load of each curve, over its repeats."""
+    told = rate_and_latencies([curve.figures for curve in drawn])
+    names = (f"{title} {column.reach}".rstrip() for title, column in zip(MEANS, told, strict=True))
+    titles = ["load", *names, "KV peak", "computed twice", "limited most by"]
+    levels = [(curve, same) for curve in drawn for same in by_load(curve.figures)]
+    rows = [
+        [
+            f"{same[0].load:g} {curve.unit.removeprefix('requests ')}{f', {curve.label}' if curve.label else ''}",
+            *means,
+            f"{max(each.summary.peak_kv_share for each in same):.0%}",
+            f"{mean(each.summary.recomputed_share for each in same):.1%}",
+            limits_cell(same),
+        ]
+        for (curve, same), *means in zip(levels, *(column.cells for column in told), strict=True)
+    ]
+    more = len(rows) - MOST_ROWS
+    rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
+    return joined((table(titles, rows[:MOST_ROWS]), rest))
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+    """Words in the first and the last column, figures between."""
+
+    def line(tag: str, cells: Sequence[str]) -> Html:
+        places = [LEFT, *[RIGHT] * (len(cells) - 2), LEFT]
+        return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
+
+    body = (line("td", row) for row in rows)
+    return element("table", line("th", titles), *body, style="border-collapse:collapse;font-size:13px")

@@ -1,0 +1,188 @@
+"""A recording as a trace that Perfetto (ui.perfetto.dev) opens: steps, counters, requests, workers, telemetry.
+
+Of several recordings, as the points of a sweep, each is a group of tracks, and all lie on one axis of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine_probe.analysis.run.request_phases import request_spans
+from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.errors import InputError
+from engine_probe.recordings.run import Run
+from engine_probe.report.renderers.perfetto_packets import Slot, begin, clock, counter, end, rows, track
+from engine_probe.text_format import model_name
+
+Integers = npt.NDArray[np.int64]
+
+# name of the counter, its unit, and the columns that tell it: when, and how much
+COUNTERS = (
+    ("KV blocks", "blocks", (("scheduled_at", "kv_blocks_scheduled"), ("updated_at", "kv_blocks_updated"))),
+    ("running", "requests", (("scheduled_at", "running_requests"),)),
+    ("waiting", "requests", (("scheduled_at", "waiting"),)),
+    ("scheduled tokens", "tokens", (("scheduled_at", "scheduled_tokens"),)),
+    ("prefill tokens", "tokens", (("scheduled_at", "prefill_tokens"),)),
+    ("output tokens", "tokens", (("updated_at", "output_tokens"),)),
+)
+# Columns that are moments and not durations.
+MOMENTS = (
+    *("start_ns", "arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns"),
+    *("preempted_ns", "resumed_ns", "time_ns"),
+)
+MOST_AT_ONCE = 64  # steps in flight together; asynchronous and pipelined engines have a few
+
+
+def write_trace(run: Run, file: BinaryIO) -> None:
+    for part in trace(run):
+        file.write(part)
+
+
+def write_traces(runs: Mapping[str, Run], file: BinaryIO) -> None:
+    """One trace of several runs, each at least a step long, in a group of its own under its name.
+
+    Machines have monotonic clocks of their own, so the wall clock, noted when each recording began, lays them on that
+    of the run that began first.
+    """
+    first = min(runs.values(), key=began_wall_ns)
+    uuids = count(1)
+    file.write(clock(first.facts["clock"]["monotonic_ns"], first.facts["clock"]["wall_ns"]))
+    for name, run in runs.items():
+        group = next(uuids)
+        file.write(track(group, name))
+        for part in tracks(run, uuids, group, by=wall_ns(run) - wall_ns(first)):
+            file.write(part)
+
+
+def wall_ns(run: Run) -> int:
+    """What the wall clock shows when the run's monotonic clock shows zero."""
+    return int(run.facts["clock"]["wall_ns"] - run.facts["clock"]["monotonic_ns"])
+
+
+def began_wall_ns(run: Run) -> int:
+    return wall_ns(run) + int(run.iterations["start_ns"][0].as_py())
+
+
+def trace(run: Run) -> Iterator[bytes]:
+    yield clock(run.facts["clock"]["monotonic_ns"], run.facts["clock"]["wall_ns"])
+    yield from tracks(run, count(1))
+
+
+def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0) -> Iterator[bytes]:
+    """Everything of one run, below the track `group`, moved by so many ns."""
+    yield from steps(moved(run.iterations, by), f"engine: {model_name(run)}", uuids, group)
+    yield from workers(moved(run.workers, by), uuids, group)
+    yield from requests(moved(run.requests, by), moved(run.preemptions, by), uuids, group)
+    try:
+        sampled = run.telemetry
+    except InputError:
+        return  # said by who writes the trace; the rest of it is none the worse
+    yield from telemetry(moved(sampled, by), uuids, group)
+
+
+def moved(table: pa.Table, by: int) -> pa.Table:
+    """The same rows so many ns later."""
+    for name in MOMENTS if by else ():
+        if name in table.column_names:
+            index = table.schema.get_field_index(name)
+            table = table.set_column(index, table.schema.field(index), pc.add(table[name], by))
+    return table
+
+
+def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
+    """Each step a slice split into schedule, execute and update; and the counters."""
+    column = {name: iterations[name].to_numpy() for name in iterations.column_names}
+    column["scheduled_at"] = column["start_ns"] + column["schedule_ns"]
+    column["executed_at"] = column["scheduled_at"] + column["execute_ns"]
+    column["updated_at"] = update_end_ns(iterations)
+    column["waiting"] = column["waiting_requests"] + column["deferred_requests"]
+    engine = next(uuids)
+    yield track(engine, title, group)
+    lanes = lanes_needed(column["start_ns"], column["updated_at"])
+    for lane in range(lanes):
+        uuid = next(uuids)
+        yield track(uuid, "steps" if lanes == 1 else f"steps, lane {lane + 1} of {lanes}", engine)
+        told = {"iteration": "iteration", "requests": "scheduled_requests", "preempted": "preempted_requests"}
+        pieces = begin("start_ns", uuid, "step", **told)
+        marks = ("start_ns", "scheduled_at", "executed_at", "updated_at")
+        for name, since, until in zip(("schedule", "execute", "update"), marks, marks[1:], strict=False):
+            pieces += begin(since, uuid, name) + end(until, uuid)
+        yield from rows(
+            pieces + end("updated_at", uuid), {name: values[lane::lanes] for name, values in column.items()}
+        )
+    for name, unit, points in COUNTERS:
+        uuid = next(uuids)
+        yield track(uuid, name, engine, unit)
+        yield from rows(sum((counter(at, uuid, value) for at, value in points), ()), column)
+        if group is not None:  # or its last value would be drawn on through the time of other runs
+            yield from rows(counter("at", uuid, "none"), {"at": column["updated_at"][-1:], "none": np.zeros(1)})
+
+
+def lanes_needed(starts: Integers, ends: Integers) -> int:
+    """How many steps are in flight at once: slices of one track may not overlap."""
+    for lanes in range(1, MOST_AT_ONCE + 1):
+        if not (starts[lanes:] < ends[: len(ends) - lanes]).any():
+            return lanes
+    raise InputError(f"more than {MOST_AT_ONCE} steps overlap: the recording contradicts itself")
+
+
+def workers(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
+    """One track per rank. When sample_tokens() began is not recorded, so its time is a note on the step."""
+    if not table.num_rows:
+        return
+    parent = next(uuids)
+    yield track(parent, "workers", group)
+    for rank in pc.unique(table["rank"]).sort().to_pylist():
+        mine = table.filter(pc.equal(table["rank"], rank))
+        uuid = next(uuids)
+        yield track(uuid, f"rank {rank}", parent)
+        for timed in (pc.is_valid(mine["device_ns"]), pc.is_null(mine["device_ns"])):
+            part = mine.filter(timed)
+            if part.num_rows:
+                told = {name: name for name in ("iteration", "scheduled_tokens", "sample_ns", "device_ns")}
+                if part["device_ns"].null_count:
+                    del told["device_ns"]
+                columns = {name: part[name].to_numpy() for name in ("start_ns", "execute_ns", *told)}
+                columns["end_ns"] = columns["start_ns"] + columns["execute_ns"]
+                yield from rows(begin("start_ns", uuid, "execute_model", **told) + end("end_ns", uuid), columns)
+
+
+def telemetry(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
+    """A counter for every column that has a value, per device and for the host."""
+    if not table.num_rows:
+        return
+    parent = next(uuids)
+    yield track(parent, "telemetry", group)
+    for device in sorted(pc.unique(table["device"]).to_pylist(), key=lambda index: -1 if index is None else index):
+        chosen = pc.is_null(table["device"]) if device is None else pc.equal(table["device"], device)
+        mine = table.filter(chosen)
+        for field in table.schema:
+            known = mine.filter(pc.is_finite(mine[field.name]))  # neither null nor NaN
+            if field.name in ("time_ns", "device") or not known.num_rows:
+                continue
+            uuid = next(uuids)
+            owner = "host" if device is None else f"GPU {device}"
+            yield track(uuid, f"{owner}: {field.name}", parent, field.metadata[b"unit"].decode())
+            columns = {"time_ns": known["time_ns"].to_numpy(), "value": known[field.name].to_numpy()}
+            yield from rows(counter("time_ns", uuid, "value"), columns)
+
+
+def requests(table: pa.Table, preemptions: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
+    """One track per request: queued, prefill, decode, and preempted within them."""
+    if not table.num_rows:
+        return
+    parent = next(uuids)
+    yield track(parent, "requests", group)
+    table = table.append_column("track", pa.array([next(uuids) for _ in range(table.num_rows)], pa.int64()))
+    for uuid, name in zip(table["track"].to_pylist(), table["request_id"].to_pylist(), strict=True):
+        yield track(uuid, name, parent)
+    for name, spans in request_spans(table, preemptions, "track"):
+        columns = {column: spans[column].to_numpy() for column in ("track", "begin_ns", "end_ns")}
+        yield from rows(begin("begin_ns", Slot("track"), name) + end("end_ns", Slot("track")), columns)

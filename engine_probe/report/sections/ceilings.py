@@ -1,0 +1,53 @@
+"""What the devices of a run were measured to reach before it, as `run.json` carries it: figure, source and age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from engine_probe.analysis.step.ceilings import doubts_of, verdict_of
+from engine_probe.report.renderers.html_elements import Html, element, grid, joined
+from kernels_bench.words import quantity
+
+TITLES = ("device", "ceiling", "reached", "spread", "measured", "before this run", "how", "trust")
+
+
+def ceilings(facts: dict[str, Any]) -> Html:
+    """Nothing where nobody measured them."""
+    rows = list(ceiling_rows(facts))
+    if not rows:
+        return Html()
+    note = (
+        "From `engine_probe validate` on the same device: the newest trusted figure of each name, without one the "
+        "highest. Figures that rest on a doubtful ceiling are as doubtful."
+    )
+    body = grid(TITLES, rows, text=(0, 1, 4, 5, 6, 7))
+    return joined((element("h2", "Measured ceilings of the hardware"), element("div", note, class_="soft"), body))
+
+
+def ceiling_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
+    hardware = facts.get("hardware") or {}
+    names = {gpu.get("uuid", ""): gpu.get("name", "") for gpu in hardware.get("gpus") or []}
+    host = (hardware.get("host") or {}).get("name", "")
+    for identity, known in (hardware.get("ceilings") or {}).items():
+        device = names.get(identity) or (host if identity.startswith("cpu-") else identity)
+        for name, ceiling in sorted(known.items()):
+            how, doubts = "quick" if ceiling["quick"] else "full", "; ".join(doubts_of(ceiling))
+            trust = f"{verdict_of(ceiling)}: {doubts}" if doubts else verdict_of(ceiling)
+            spread = f"{ceiling['spread']:.1%}" if ceiling.get("spread") is not None else "-"
+            reached = quantity(ceiling["value"], ceiling["unit"])
+            measured = ceiling["measured"][:16].replace("T", " ")
+            yield [device, name, reached, spread, measured, age(ceiling["measured"], facts), how, trust]
+
+
+def age(measured: str, facts: dict[str, Any]) -> str:
+    """How long before the run; the clock of a machine may have been set meanwhile."""
+    try:
+        gap = datetime.fromisoformat(facts["clock"]["wall"]) - datetime.fromisoformat(measured)
+    except (KeyError, TypeError, ValueError):
+        return "-"
+    hours = gap.total_seconds() / 3600
+    if hours < 0:
+        return "after it began"
+    return f"{hours / 24:,.0f} days" if hours >= 48 else f"{hours:.0f} h" if hours >= 1 else "within the hour"

@@ -1,0 +1,86 @@
+"""Published figures drawn beside measured ones, always named as such, and listed with how far apart they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine_probe.evaluation.published import Beside, Reference
+from engine_probe.report.charts.model import Chart, Lines, Mark, Series
+from engine_probe.report.renderers.html_elements import Html, element, grid, joined
+
+TITLES = ("figure", "at", "published", "measured", "measured / published", "settings that differ", "doubts")
+PUBLISHED_COLOUR = 6
+
+
+def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:
+    """The same chart with marks at published loads and dots for published values."""
+    if not isinstance(chart, Lines):
+        return chart
+    mine = [each for each in found if each.figure.chart == chart.title]
+    for each in mine:
+        if each.published.at is None:
+            mark = Mark(named(each), each.published.value)
+            chart = msgspec.structs.replace(chart, marks=[*chart.marks, mark])
+    dots: dict[str, dict[float, float]] = {}
+    for each in mine:
+        if each.published.at is not None:
+            dots.setdefault(named(each), {})[each.published.at] = each.published.value * each.figure.scale
+    for label, values in dots.items():
+        chart = with_dots(chart, label, values)
+    return chart
+
+
+def named(each: Beside) -> str:
+    return each.curve.named(f"published{own_settings(each)}{'; other settings' if each.differs else ''}")
+
+
+def own_settings(each: Beside) -> str:
+    """Several figures of one model may be published for one load."""
+    return "".join(f", {name} {value}" for name, value in each.published.setting.items())
+
+
+def with_dots(chart: Lines, label: str, values: dict[float, float]) -> Lines:
+    """Loads that were not measured get a place on the axis; the other lines have nothing there."""
+    old = [x for x in chart.xs if x is not None]
+    xs = sorted({*old, *values})
+
+    def moved(line: list[float | None]) -> list[float | None]:
+        known = dict(zip(old, line, strict=True)) if line else {}
+        return [known.get(x) for x in xs] if line else []
+
+    kept = [
+        msgspec.structs.replace(each, values=moved(each.values), low=moved(each.low), high=moved(each.high))
+        for each in chart.series
+    ]
+    dots = Series(label, [values.get(x) for x in xs], 0, "dots", PUBLISHED_COLOUR)
+    return msgspec.structs.replace(chart, xs=list(xs), series=[*kept, dots])
+
+
+def reference_rows(found: Sequence[Beside]) -> list[list[str]]:
+    return [
+        [
+            each.curve.named(each.figure.words + own_settings(each)),
+            "-" if each.published.at is None else f"{each.published.at:g}",
+            each.figure.form(each.published.value),
+            "not measured" if each.measured is None else each.figure.form(each.measured),
+            "-" if each.ratio is None else f"{each.ratio:.2f}",
+            ", ".join(each.differs) or "none that are told",
+            each.published.doubt,
+        ]
+        for each in found
+    ]
+
+
+def nothing_beside(reference: Reference) -> str:
+    models = ", ".join(dict.fromkeys(figure.model for figure in reference.figures))
+    return f"Nothing of it is about what was measured here: it is about {models}, over {reference.load_in}."
+
+
+def reference_section(reference: Reference, found: Sequence[Beside]) -> Html:
+    head = element("h3", f"Published: {reference.title}")
+    source = element("p", f"{reference.source}. {reference.doubt}", class_="soft")
+    if not found:
+        return joined((head, source, element("p", nothing_beside(reference))))
+    return joined((head, source, grid(TITLES, reference_rows(found), text=(0, 5, 6))))

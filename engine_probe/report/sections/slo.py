@@ -1,0 +1,141 @@
+"""Limits on requests over the levels of a sweep: who kept them, the most load that does, and what would tell more."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.next_levels import Offer, sharpen_saturation, sharpen_slo
+from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.recordings.sweep import Swept
+from engine_probe.report.charts.levels import over_loads
+from engine_probe.report.charts.model import Axis, Lines, Region, Series
+from engine_probe.report.charts.sweep import WHISKERS, Curve
+from engine_probe.workload.load import CONCURRENCY, RATE, USERS
+
+AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
+
+
+def slo_of(curve: Curve) -> Slo | None:
+    return next((each.summary.goodput.slo for each in curve.figures if each.summary.goodput), None)
+
+
+def slo_verdicts(curve: Curve) -> Iterator[str]:
+    slo, found = slo_of(curve), most_load(curve.figures)
+    if slo is None:
+        return
+    kept = f"{slo} ms kept by {slo.percentile:g} in 100 requests"
+    if found is None:
+        yield f"No request can be judged by {slo} ms."
+        return
+    if found.most is None:
+        yield f"Not even {found.levels[0].load:g} {curve.unit} have {kept}: it was {found.levels[0].share:.1%} of them."
+    else:
+        yield most_verdict(found, curve.unit, kept)
+    if found.most is not None and (found.sure, found.sure_beyond) != (found.most, found.beyond):
+        low = f"from {found.sure:g} on" if found.sure is not None else "at every level"
+        high = f" up to {found.sure_beyond:g}" if found.sure_beyond is not None else ""
+        yield (
+            f"Chance among so few requests, or repeats that disagree, leave it open {low}{high} (95 %, Wilson, "
+            "requests taken as independent): more requests per level, or more repeats, would tell."
+        )
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in found.notes)
+
+
+def most_verdict(found: MostLoad, unit: str, kept: str) -> str:
+    assert found.best is not None
+    rate = found.best.goodput
+    good = f", {rate.mean:,.3g} good requests/s" if rate else ""
+    if found.beyond is None:
+        end = "the most that was tried"
+    else:
+        between = f"; on a power law between them the limit is at {found.crossing:,.3g}" if found.crossing else ""
+        end = f"broken at {found.beyond:g}{between}"
+    return f"The most load with {kept}: {found.most:g} {unit}{good}; {end}."
+
+
+def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[str]:
+    """What to measure next, curve by curve, and one command for all of it."""
+    wanted: dict[str, set[float]] = {}
+    for curve in curves:
+        if not curve.worth_words:
+            continue
+        limit = most_load(curve.figures) if slo_of(curve) else None
+        for offer in (sharpen_saturation(curve.found), sharpen_slo(limit) if limit else None):
+            if offer:
+                yield sentence(offer, curve)
+                wanted.setdefault(curve.unit, set()).update(offer.levels)
+    for unit, levels in wanted.items():
+        if command := command_for(swept, unit, levels):
+            yield f"These and all that is measured already: {command}"
+
+
+def sentence(offer: Offer, curve: Curve) -> str:
+    place = f" ({curve.label})" if curve.label else ""
+    levels = ", ".join(f"{level:g}" for level in offer.levels)
+    if offer.high is None:
+        return f"To find {offer.about}{place}, beyond the {offer.low:g} {curve.unit} tried: measure {levels}."
+    known = "from its neighbours," if offer.neighbours else "between"
+    return (
+        f"To know {offer.about}{place} more closely than {known} {offer.low:g} and {offer.high:g} {curve.unit}: "
+        f"measure {levels}."
+    )
+
+
+def command_for(swept: Swept, unit: str, levels: set[float]) -> str | None:
+    """What is complete is kept, so the levels already there cost nothing; None where no axis can be lengthened."""
+    axis = AXES.get(unit)
+    if axis is None:
+        return None
+    resume = f"engine_probe sweep --resume {shlex.quote(swept.uri or str(swept.folder))} --set"
+    search = swept.asked.get("adaptive")
+    if isinstance(search, dict):
+        resolution = search.get("resolution")
+        if search.get("axis") != axis or not isinstance(resolution, int | float):
+            return None
+        return f"{resume} adaptive.resolution={resolution / 2:g}"
+    if axis not in (swept.asked.get("axes") or {}):
+        return None
+    whole = sorted(levels | {point.load for point in swept.points if point.unit == unit})
+    values = json.dumps([int(load) if load == int(load) else load for load in whole], separators=(",", ":"))
+    return f"{resume} {shlex.quote(f'{axis}={values}')}"
+
+
+def good_rate(point: PointFigures) -> float | None:
+    return point.summary.goodput.requests_per_s if point.summary.goodput else None
+
+
+def good_share(point: PointFigures) -> float | None:
+    return point.summary.goodput.share if point.summary.goodput else None
+
+
+def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
+    """One for each curve that has limits: answered and good requests per second, and their share."""
+    for curve in curves:
+        slo, xs = slo_of(curve), sorted({each.load for each in curve.figures})
+        if slo is None or len(xs) < 2:
+            continue
+        answered = over_loads(xs, curve.figures, lambda each: each.summary.requests_per_s)
+        good = over_loads(xs, curve.figures, good_rate)
+        share = over_loads(xs, curve.figures, good_share, 100, most=1)["values"]
+        found = most_load(curve.figures)
+        regions = [Region("limits kept", "spare", None, found.most)] if found and found.most is not None else []
+        if found and found.beyond is not None:
+            regions += [Region("broken", "overload", found.beyond, None)]
+        note = f"Requests that kept {slo} ms, and all that were answered.{WHISKERS if good['high'] else ''}"
+        yield Lines(
+            title=curve.named("Goodput"),
+            note=f"{note} Between the shaded parts lies where {slo.percentile:g} in 100 no longer keep them.",
+            x=Axis(curve.unit),
+            y=[Axis("requests", "requests/s"), Axis("share that kept them", "%")],
+            xs=list(xs),
+            series=[
+                Series("answered", **answered, style="dashed", colour=5),
+                Series("kept every limit", **good, style="both", colour=0),
+                Series("share that kept them", share, axis=1, style="both", colour=2),
+            ],
+            regions=regions,
+        )
