@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from engine_probe.commands.usage import usage_sentence
+from engine_probe.commands.options.usage import usage_sentence
 from engine_probe.errors import INTERRUPTED, EngineProbeError, InputError
 from engine_probe.text_format import plain, shortened
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands import goodput_option
-from engine_probe.commands.options import under
-from engine_probe.commands.places import recorded
+from engine_probe.commands.options import slo_option
+from engine_probe.commands.options.engine_options import under
+from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ KINDS = ("table", "markdown", "json", "junit")
 output, judge = under("Output"), under("Criteria")
 
 
-@click.command("compare", cls=goodput_option.WithGoodput)
+@click.command("compare", cls=slo_option.WithGoodput)
 @click.argument("folders", nargs=-1, required=True, type=recorded)
 @judge(
     "--fail-if",
@@ -35,7 +35,7 @@ output, judge = under("Output"), under("Criteria")
     help='Exit 1 when this change occurs: "output_tokens_per_s < -5%". May be repeated.',
 )
 @judge("--strict", is_flag=True, help="Exit 1 also when a bound is undecided.")
-@goodput_option.option
+@slo_option.option
 @output(
     "--format",
     "kind",
@@ -99,7 +99,7 @@ def command(
 def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool) -> None:
     from rich.text import Text
 
-    from engine_probe.commands.console import output_console
+    from engine_probe.commands.options.console import output_console
     from engine_probe.report.compare_text import as_json, foremost_words, markdown, tables
     from engine_probe.report.renderers.junit import junit
     from engine_probe.text_format import plain

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     """Show the points of a sweep: on this machine with times, on a fleet without, whose speed nothing here knows."""
-    from engine_probe.commands.console import output_console
+    from engine_probe.commands.options.console import output_console
     from engine_probe.sweep.definition.request_memory import check_plans
     from engine_probe.sweep.definition.sweep_file import points
     from engine_probe.sweep.fleet.ray_cluster import connected

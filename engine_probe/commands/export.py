@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine_probe.commands import goodput_option
-from engine_probe.commands.options import under
-from engine_probe.commands.places import recorded
+from engine_probe.commands.options import slo_option
+from engine_probe.commands.options.engine_options import under
+from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ output = under("Output")
 TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-throughput"
 
 
-@click.command("export", cls=goodput_option.WithGoodput)
+@click.command("export", cls=slo_option.WithGoodput)
 @click.argument("folder", type=recorded)
 @output(
     "--to",
@@ -40,7 +40,7 @@ TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-
     help="New or empty folder; a new file for the vllm-bench JSON of a single run.",
 )
 @output("--save-detailed", is_flag=True, help=f"Add the lengths and latencies of every request ({SERVE}).")
-@goodput_option.option
+@slo_option.option
 def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tuple[str, ...]) -> None:
     """Write the run or the sweep in FOLDER for other programs.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.options import GroupedCommand, under
+from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
 from engine_probe.hook.vllm_versions import check_version, installed_vllm

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.options import ENGINE, EngineCommand, under
-from engine_probe.commands.places import make_folder
+from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
+from engine_probe.commands.options.result_location import make_folder
 from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.vllm_versions import check_version
 
@@ -144,7 +144,7 @@ def watch(events: Iterator[Event | Finished], console: Console, point: Point) ->
 
 def show(folder: Path) -> int:
     """What it came to; 1 where that is no figure."""
-    from engine_probe.commands.console import output_console
+    from engine_probe.commands.options.console import output_console
     from engine_probe.recordings.perplexity import open_alone
     from engine_probe.report.sections.precision import text_view
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine_probe.commands.options import ENGINE, EngineCommand, under
-from engine_probe.commands.places import Results, holds_steps, open_results
-from engine_probe.commands.workload_options import WorkloadOptions, workload_options
+from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
+from engine_probe.commands.options.result_location import Results, holds_steps, open_results
+from engine_probe.commands.options.workload_options import WorkloadOptions, workload_options
 from engine_probe.errors import INTERRUPTED, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
 
@@ -160,7 +160,7 @@ def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> 
 def show(results: Results) -> int:
     """The summary of the recording; 1 when it is not whole."""
     from engine_probe.analysis.run_analysis import anatomy
-    from engine_probe.commands.console import output_console
+    from engine_probe.commands.options.console import output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
     from engine_probe.report.summary import print_summary

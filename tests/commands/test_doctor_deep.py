@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.commands import doctor_deep
-from engine_probe.commands.doctor_check import FINE, PROBLEM
+from engine_probe.commands.doctor import deep
+from engine_probe.commands.doctor.check_result import FINE, PROBLEM
 from engine_probe.sweep.engine_process import process
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
@@ -35,7 +35,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
 
 def test_an_engine_that_does_not_start(monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
     plant(monkeypatch, "print('RuntimeError: no compiler', flush=True); sys.exit(3)")
-    (check,) = doctor_deep.check_engine()
+    (check,) = deep.check_engine()
     assert (check.state, check.what) == (PROBLEM, "engine")
     assert "RuntimeError: no compiler" in check.found
     (log,) = scratch.rglob("engine.log")
@@ -44,7 +44,7 @@ def test_an_engine_that_does_not_start(monkeypatch: pytest.MonkeyPatch, scratch:
 
 def test_an_engine_that_dies_while_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, """tell('{"type":"Began","number":0}'); os.kill(os.getpid(), 4)""")
-    engine, generation = doctor_deep.check_engine()
+    engine, generation = deep.check_engine()
     assert (engine.state, engine.what) == (FINE, "engine")
     assert (generation.state, generation.what) == (PROBLEM, "generation")
     assert "SIGILL" in generation.found
@@ -56,6 +56,6 @@ def test_a_recording_that_is_not_whole(monkeypatch: pytest.MonkeyPatch, tmp_path
     folder.mkdir()
     if status == "cut":
         (folder / "run.json").write_text(json.dumps({"schema_version": 1}))
-    (check,) = doctor_deep.opened(folder)
+    (check,) = deep.opened(folder)
     assert (check.state, check.what) == (PROBLEM, "recording")
     assert str(folder) in f"{check.found} {check.to_do}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.commands.workload_options import DATASETS, WorkloadOptions
+from engine_probe.commands.options.workload_options import DATASETS, WorkloadOptions
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point

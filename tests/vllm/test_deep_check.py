@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.commands.doctor_check import FINE
-from engine_probe.commands.doctor_deep import check_engine
+from engine_probe.commands.doctor.check_result import FINE
+from engine_probe.commands.doctor.deep import check_engine
 from tests.support.planted_load import planted_load
 
 

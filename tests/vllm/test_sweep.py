@@ -13,7 +13,7 @@ import pytest
 
 from engine_probe import load
 from engine_probe.analysis.statistics.steady_rate import steady_rate
-from engine_probe.commands.places import holds_steps
+from engine_probe.commands.options.result_location import holds_steps
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
 from tests.support.command import ENGINE_SECONDS, engine_probe

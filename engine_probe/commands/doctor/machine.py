@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from engine_probe.commands.doctor_check import FINE, NOTE, PROBLEM, WARNING, Check
+from engine_probe.commands.doctor.check_result import FINE, NOTE, PROBLEM, WARNING, Check
 from engine_probe.engine.build import MULTIPROCESSING
 from engine_probe.engine.cpu.amx import has_amx, request_amx
 from engine_probe.engine.cpu.cpu_binding import cpu_build

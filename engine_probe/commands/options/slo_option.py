@@ -6,7 +6,7 @@ import re
 
 import click
 
-from engine_probe.commands.options import GroupedCommand, under
+from engine_probe.commands.options.engine_options import GroupedCommand, under
 
 LIMIT = re.compile(r"[a-z0-9]+:\S*")
 NAME = "--goodput"

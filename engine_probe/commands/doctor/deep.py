@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from engine_probe.commands.doctor_check import FINE, PROBLEM, Check
+from engine_probe.commands.doctor.check_result import FINE, PROBLEM, Check
 from engine_probe.errors import EngineProbeError, UnavailableError
 
 MODEL = "tiny"

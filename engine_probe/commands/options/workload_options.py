@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine_probe.commands.numbers import SEED, Number
-from engine_probe.commands.options import under
+from engine_probe.commands.options.engine_options import under
+from engine_probe.commands.options.numbers import SEED, Number
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:

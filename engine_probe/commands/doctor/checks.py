@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engine_probe.commands.doctor_check import FINE, MARKS, NOTE, PROBLEM, WARNING, Check
-from engine_probe.commands.doctor_deep import check_engine
-from engine_probe.commands.doctor_machine import check_amx, check_multiprocessing, check_platform
+from engine_probe.commands.doctor.check_result import FINE, MARKS, NOTE, PROBLEM, WARNING, Check
+from engine_probe.commands.doctor.deep import check_engine
+from engine_probe.commands.doctor.machine import check_amx, check_multiprocessing, check_platform
 from engine_probe.engine.models import smollm2
 from engine_probe.engine.models.embedded import place_of
 from engine_probe.engine.models.geometry import GIB
