@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kernels_bench.benchmarks.names import BETWEEN, TESTS
 from kernels_bench.errors import InputError, UnavailableError
-from kernels_bench.names import BETWEEN, TESTS
 
 if TYPE_CHECKING:
-    from kernels_bench.fleet_results import FleetReport
+    from kernels_bench.judge.fleet import FleetReport
     from kernels_bench.results import Device, Report
 
 
@@ -74,18 +74,20 @@ def command(
         context.exit(on_a_fleet(address, wanted, only, quick, json_path, page_path, baseline_path, tolerance))
     if find_spec("torch") is None:
         raise UnavailableError("torch is not installed, and every figure comes from it: pip install torch")
-    from kernels_bench import ceilings, files, outcome, screen, show, suite
-    from kernels_bench.devices import find_devices
+    from kernels_bench.devices import ceilings
+    from kernels_bench.devices.find import find_devices
+    from kernels_bench.output import json_file, progress, show
+    from kernels_bench.run import report_builder, suite
 
     check_files(json_path, page_path)
-    saved = files.Baseline(files.read_report(baseline_path), baseline_path) if baseline_path else None
+    saved = json_file.Baseline(json_file.read_report(baseline_path), baseline_path) if baseline_path else None
     devices = find_devices(wanted)
     check_possible(only, tests, devices)
     for device in devices:
         if saved:
             saved.check_covers(device.name)
-    with screen.Screen() as shown:
-        wish = outcome.Wish(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - begun)
+    with progress.Screen() as shown:
+        wish = report_builder.Wish(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - begun)
         done = suite.run(wish, shown)
     try:
         code = show.show_any(done, lambda: write_files(done, json_path, page_path))
@@ -107,37 +109,38 @@ def on_a_fleet(
     baseline_path: Path | None,
     tolerance: float,
 ) -> int:
-    from kernels_bench import files, fleet, show
+    from kernels_bench.output import json_file, show
+    from kernels_bench.run import ray_fleet
 
     check_files(json_path, page_path)
     if baseline_path:
-        files.read_report(baseline_path)
+        json_file.read_report(baseline_path)
     arguments = ("--tolerance", str(tolerance), *(("--only", only) if only else ()), *(("--quick",) if quick else ()))
     saved = baseline_path.read_bytes() if baseline_path else None
-    asked = fleet.Asked(wanted, arguments, tolerance / 100, saved)
-    done = fleet.run(address, asked, lambda text: click.echo(text, err=True))
+    asked = ray_fleet.Asked(wanted, arguments, tolerance / 100, saved)
+    done = ray_fleet.run(address, asked, lambda text: click.echo(text, err=True))
     return show.show_any(done, lambda: write_files(done, json_path, page_path))
 
 
 def check_files(json_path: Path | None, page_path: Path | None) -> None:
     """Before the run, so that nothing is measured in vain."""
-    from kernels_bench import files
+    from kernels_bench.output import json_file
 
     if json_path and json_path == page_path:
         raise InputError(f"--json and --html are both {json_path}: name two files")
     for option, path in (("--json", json_path), ("--html", page_path)):
         if path:
-            files.check_writable(path, option)
+            json_file.check_writable(path, option)
 
 
 def write_files(done: Report | FleetReport, json_path: Path | None, page_path: Path | None) -> None:
-    from kernels_bench import files
-    from kernels_bench.page.document import page
+    from kernels_bench.output import json_file
+    from kernels_bench.output.page.document import page
 
     if json_path:
-        files.write_report(done, json_path)
+        json_file.write_report(done, json_path)
     if page_path:
-        files.write_new(page_path, page(done).encode())
+        json_file.write_new(page_path, page(done).encode())
 
 
 def chosen_tests(only: str | None) -> tuple[str, ...]:

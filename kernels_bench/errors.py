@@ -16,7 +16,7 @@ class BenchError(click.ClickException):
     exit_code = 3
 
     def show(self, file: IO[Any] | None = None) -> None:
-        from kernels_bench.words import printable  # on rich, which `import kernels_bench` goes without
+        from kernels_bench.output.words import printable  # on rich, which `import kernels_bench` goes without
 
         click.echo(f"kernels_bench: {printable(self.message)}", file=file, err=file is None)
 

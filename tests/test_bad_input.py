@@ -170,7 +170,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.fail("something was started")
 
     monkeypatch.setattr(subprocess.Popen, "__init__", never)
-    monkeypatch.setattr("kernels_bench.suite.run", never)
+    monkeypatch.setattr("kernels_bench.run.suite.run", never)
     monkeypatch.setattr("engine_probe.overhead.probe.run", never)
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run", ran(4))

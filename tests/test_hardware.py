@@ -10,8 +10,8 @@ import pynvml
 import pytest
 
 from engine_probe.telemetry import hardware
-from kernels_bench.ceilings import Ceiling, Ceilings
-from kernels_bench.processor import cpu
+from kernels_bench.devices.ceilings import Ceiling, Ceilings
+from kernels_bench.devices.cpu import cpu
 
 
 @pytest.fixture(autouse=True)
@@ -64,5 +64,5 @@ def test_a_cache_that_may_not_be_read_holds_no_ceilings(monkeypatch: pytest.Monk
 
 
 def test_a_host_that_hides_proc_has_a_processor_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernels_bench.processor.CPUINFO", tmp_path)  # no file to read
+    monkeypatch.setattr("kernels_bench.devices.cpu.CPUINFO", tmp_path)  # no file to read
     assert hardware.hardware_facts()["host"]["cores"] >= 1

@@ -32,7 +32,7 @@ from tempfile import TemporaryDirectory
 
 from bootstrap.install import pinned
 
-from kernels_bench.processor import cpu
+from kernels_bench.devices.cpu import cpu
 
 ROOT = Path(__file__).parents[1]
 SWEEP, TESTS = ".venv/.engine-probe-sweep-ready", ".venv/.engine-probe-ready"

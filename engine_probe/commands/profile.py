@@ -53,7 +53,7 @@ def command(model: str, out: str | None, force: bool, engine_arguments: dict[str
     from engine_probe.sweep.definition.request_memory import check_plans
     from engine_probe.sweep.definition.sweep_file import EngineSection, Point
     from engine_probe.sweep.preflight.memory_fit import check_fit
-    from kernels_bench.processor import cpu
+    from kernels_bench.devices.cpu import cpu
 
     workload = WorkloadOptions(**asked).workload()
     point = Point(EngineSection(model, engine_arguments), workload, label=model)

@@ -139,9 +139,9 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
     """Show what `validate --json` wrote, of one machine or of a fleet, as that command shows it."""
     from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
     from kernels_bench.errors import InputError as NoReportError
-    from kernels_bench.files import read_any
-    from kernels_bench.page.document import page as drawn
-    from kernels_bench.show import code_of, show_any
+    from kernels_bench.output.json_file import read_any
+    from kernels_bench.output.page.document import page as drawn
+    from kernels_bench.output.show import code_of, show_any
 
     try:
         done = read_any(path)

@@ -110,7 +110,7 @@ def command(
     from engine_probe.recordings.remote_folder import is_uri, local_copy
     from engine_probe.sweep.definition.request_memory import check_plans
     from engine_probe.sweep.preflight.memory_fit import check_fit
-    from kernels_bench.processor import cpu
+    from kernels_bench.devices.cpu import cpu
 
     if resume is not None:
         check_resumable(resume)
@@ -172,7 +172,7 @@ def here(found: list[Point], force: bool) -> Iterator[Ways]:
     from engine_probe.sweep.execution.local import Here
     from engine_probe.sweep.preflight.memory_fit import check_cards, check_host
     from engine_probe.telemetry.hardware import visible_gpus
-    from kernels_bench.processor import cpu
+    from kernels_bench.devices.cpu import cpu
 
     gpus = visible_gpus()
     check_cards(found, gpus)

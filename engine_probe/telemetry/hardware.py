@@ -8,8 +8,8 @@ import msgspec
 import pynvml
 
 from engine_probe.telemetry.cards import open_cards
-from kernels_bench.ceilings import read_ceilings
-from kernels_bench.processor import cpu
+from kernels_bench.devices.ceilings import read_ceilings
+from kernels_bench.devices.cpu import cpu
 
 
 def hardware_facts() -> dict[str, Any]:

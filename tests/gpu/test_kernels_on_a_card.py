@@ -13,14 +13,23 @@ from typing import Any
 import pytest
 import torch
 
-from kernels_bench import allreduce, attention, gemm, launch, memory, p2p, pcie, sustained
-from kernels_bench.bench import Bench
-from kernels_bench.clocks import CudaClock
-from kernels_bench.devices import find_devices, free_bytes, release
-from kernels_bench.health import open_nvml, read_health, reader
-from kernels_bench.precisions import BF16, operands
+from kernels_bench.benchmarks import (
+    allreduce,
+    attention,
+    launch_latency,
+    matmul,
+    memory_bandwidth,
+    p2p,
+    pcie,
+    sustained_matmul,
+)
+from kernels_bench.benchmarks.context import Bench
+from kernels_bench.benchmarks.number_formats import BF16, operands
+from kernels_bench.devices.find import find_devices, free_bytes, release
+from kernels_bench.devices.nvml import open_nvml, read_health, reader
 from kernels_bench.results import Figure, Health
-from kernels_bench.timing import QUICK, Work, measure
+from kernels_bench.timing.clocks import CudaClock
+from kernels_bench.timing.measure import QUICK, Work, measure
 
 pytestmark = pytest.mark.gpu
 
@@ -63,7 +72,7 @@ def test_triad_beside_triton() -> None:
 def test_a_short_product_beside_tritons_graphs() -> None:
     """Both replay a graph of many calls, on one weight that may stay in the cache: the same work, no gap of a host."""
     testing = pytest.importorskip("triton.testing")
-    data = operands(BF16, 16, gemm.DECODE_N, gemm.DECODE_K, torch.device("cuda:0"))
+    data = operands(BF16, 16, matmul.DECODE_N, matmul.DECODE_K, torch.device("cuda:0"))
     clock, shares = bench().clock, []
     for _ in range(PAIRS):
         theirs_ms = testing.do_bench_cudagraph(data.multiply, rep=100, return_mode="median")
@@ -74,25 +83,25 @@ def test_a_short_product_beside_tritons_graphs() -> None:
 
 
 def test_the_large_product_beside_triton() -> None:
-    data = operands(BF16, gemm.SQUARE, gemm.SQUARE, gemm.SQUARE, torch.device("cuda:0"))
+    data = operands(BF16, matmul.SQUARE, matmul.SQUARE, matmul.SQUARE, torch.device("cuda:0"))
     assert share_of_triton(data.multiply, 3 * data.out.nbytes) >= AT_LEAST
 
 
 def test_memory_is_right_and_within_the_datasheet() -> None:
-    found = figures(memory)
+    found = figures(memory_bandwidth)
     assert set(found) == {"copy", "read", "write", "triad"}
     assert all(figure.check and figure.check.passed for figure in found.values())
 
 
 def test_every_format_the_card_has_is_multiplied_rightly() -> None:
-    for finding in gemm.squares(bench()):
+    for finding in matmul.squares(bench()):
         if isinstance(finding, Figure):
             assert finding.check is not None
             assert finding.check.passed, finding.name
 
 
 def test_decode_shapes_go_through_a_graph_and_are_right() -> None:
-    for finding in gemm.decode(bench()):
+    for finding in matmul.decode(bench()):
         assert isinstance(finding, Figure)
         assert finding.check is not None
         assert finding.check.passed, finding.name
@@ -103,7 +112,7 @@ def test_attention_and_gather_are_right() -> None:
 
 
 def test_a_graph_launches_no_slower_than_the_host() -> None:
-    found = figures(launch)
+    found = figures(launch_latency)
     assert set(found) == {"launch to finish", "graph replay to finish", "back to back", "in a graph"}
     assert found["in a graph"].value <= found["launch to finish"].value
 
@@ -115,7 +124,7 @@ def test_what_goes_over_pcie_arrives() -> None:
 
 
 def test_a_sustained_run_keeps_every_sample() -> None:
-    (figure,) = figures(sustained).values()
+    (figure,) = figures(sustained_matmul).values()
     assert figure.check is not None
     assert figure.check.passed
     assert sum(map(len, figure.samples.rounds_ns)) > 100
@@ -158,7 +167,7 @@ def test_memory_is_given_back() -> None:
     one = bench()
     release(one.device)
     free = free_bytes(one.device)
-    for _ in memory.run(one):
+    for _ in memory_bandwidth.run(one):
         pass
     release(one.device)
     assert free_bytes(one.device) >= free - (512 << 20)  # what libraries and the flush buffer keep

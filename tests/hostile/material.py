@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from kernels_bench.processor import cpu
+from kernels_bench.devices.cpu import cpu
 from kernels_bench.results import Report
 from tests.hostile import mutations
 from tests.support.hardware_reports import box
@@ -51,7 +51,7 @@ def go_on(sandbox: Path) -> None:
 
 
 def baseline(sandbox: Path) -> None:
-    from kernels_bench.files import Baseline, read_report
+    from kernels_bench.output.json_file import Baseline, read_report
 
     path = sandbox / "in" / "validate.json"
     Baseline(read_report(path), path).check_covers("NVIDIA H200")

@@ -12,12 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from kernels_bench import files
 from kernels_bench.cli import command
-from kernels_bench.devices import wanted_cards
+from kernels_bench.devices.cpu import host_free_bytes
+from kernels_bench.devices.find import wanted_cards
 from kernels_bench.errors import InputError, UnavailableError
-from kernels_bench.files import read_report
-from kernels_bench.processor import host_free_bytes
+from kernels_bench.output import json_file
+from kernels_bench.output.json_file import read_report
 from kernels_bench.results import INVALID, MEASURED, SKIPPED
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="only a machine without a GPU can lack one")
@@ -131,7 +131,7 @@ def test_a_full_disk_takes_nothing_off_the_screen(tmp_path: Path, monkeypatch: p
     def full(path: Path, content: bytes) -> None:
         raise UnavailableError(f"cannot write {path}: No space left on device; name another file")
 
-    monkeypatch.setattr(files, "write_new", full)
+    monkeypatch.setattr(json_file, "write_new", full)
     line = ["--device", "cpu", "--quick", "--only", "launch", "--json", str(tmp_path / "report.json")]
     done = CliRunner().invoke(command, line)
     assert done.exit_code == 3

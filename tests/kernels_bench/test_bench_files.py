@@ -7,11 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kernels_bench.ceilings import Ceiling, ceilings_of, judged, kept_beside, read_ceilings, replaces, store
-from kernels_bench.doubts import doubts
+from kernels_bench.devices.ceilings import Ceiling, ceilings_of, judged, kept_beside, read_ceilings, replaces, store
 from kernels_bench.errors import InputError
-from kernels_bench.files import Baseline, check_writable, read_report, write_report
-from kernels_bench.report import curve, exit_code, summary
+from kernels_bench.judge.doubts import doubts
+from kernels_bench.judge.verdicts import NO_MARK
+from kernels_bench.output.json_file import Baseline, check_writable, read_report, write_report
+from kernels_bench.output.terminal import curve, exit_code, summary
 from kernels_bench.results import (
     FAIL,
     INVALID,
@@ -30,7 +31,6 @@ from kernels_bench.results import (
     Skipped,
     Verdict,
 )  # fmt: skip
-from kernels_bench.verdicts import NO_MARK
 from tests.support.fake_bench import figure
 
 EPYC = Device("cpu", "AMD EPYC", "cpu-1", 24 << 30, 32 << 20, 2)

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from kernels_bench import gemm, launch, memory, suite, sustained
-from kernels_bench.bench import Bench
-from kernels_bench.budget import CLOSING_S, MINUTE_S, until_ns
-from kernels_bench.outcome import Wish
-from kernels_bench.page.document import page
-from kernels_bench.report import summary
+from kernels_bench.benchmarks import launch_latency, matmul, memory_bandwidth, sustained_matmul
+from kernels_bench.benchmarks.context import Bench
+from kernels_bench.output.page.document import page
+from kernels_bench.output.progress import Screen
+from kernels_bench.output.terminal import summary
 from kernels_bench.results import Device, Figure, Report
-from kernels_bench.screen import Screen
-from kernels_bench.timing import FULL, QUICK, OutOfTimeError, Work, rate
+from kernels_bench.run import suite
+from kernels_bench.run.report_builder import Wish
+from kernels_bench.timing.budget import CLOSING_S, MINUTE_S, until_ns
+from kernels_bench.timing.measure import FULL, QUICK, OutOfTimeError, Work, rate
 from tests.support.fake_bench import FakeClock
 
 PROCESSOR = Device("cpu", "a processor", "cpu-1", 8 << 30, 1 << 20, 2)
@@ -110,8 +111,8 @@ def test_each_test_leaves_the_later_ones_their_time() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bench, "usable_bytes", lambda bench: 64 << 20)
-    monkeypatch.setattr(gemm, "CPU_SQUARES", (128, 64))
-    monkeypatch.setattr(gemm, "DECODE_N", 64)
+    monkeypatch.setattr(matmul, "CPU_SQUARES", (128, 64))
+    monkeypatch.setattr(matmul, "DECODE_N", 64)
 
 
 def bench(left_s: float, call_s: float = 0.01) -> Bench:
@@ -120,19 +121,19 @@ def bench(left_s: float, call_s: float = 0.01) -> Bench:
 
 
 def test_smaller_copies_give_way_to_the_other_directions(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "SIZES", (1 << 10, 1 << 11, 1 << 12))
-    found = [figure for figure in memory.run(bench(left_s=2.0)) if isinstance(figure, Figure)]
+    monkeypatch.setattr(memory_bandwidth, "SIZES", (1 << 10, 1 << 11, 1 << 12))
+    found = [figure for figure in memory_bandwidth.run(bench(left_s=2.0)) if isinstance(figure, Figure)]
     assert [figure.name for figure in found] == ["copy", "read", "write", "triad"]
     copied = found[0]
     assert 0 < len(copied.trials) < 3
     assert copied.measured_less == (f"{len(copied.trials)} of 3 smaller sizes",)
-    whole = next(iter(memory.run(bench(left_s=600.0))))
+    whole = next(iter(memory_bandwidth.run(bench(left_s=600.0))))
     assert isinstance(whole, Figure)
     assert (len(whole.trials), whole.measured_less) == (3, ())
 
 
 def test_a_short_search_says_how_many_shapes_it_tried(small: None) -> None:
-    (best,) = gemm.search(bench(left_s=1.0))
+    (best,) = matmul.search(bench(left_s=1.0))
     assert isinstance(best, Figure)
     tried = best.detail["shapes_tried"]
     assert best.measured_less[0] == f"{tried} of {best.detail['shapes']} shapes"
@@ -140,21 +141,21 @@ def test_a_short_search_says_how_many_shapes_it_tried(small: None) -> None:
 
 
 def test_a_sustained_run_that_does_not_fit_is_left_out(small: None) -> None:
-    (left_out,) = sustained.run(bench(left_s=2.0, call_s=1e-6))
+    (left_out,) = sustained_matmul.run(bench(left_s=2.0, call_s=1e-6))
     assert left_out.name == "bf16 5 s"
     assert not isinstance(left_out, Figure)
     assert left_out.out_of_time
     assert left_out.reason == "left out: 2.0 s of the minute of --quick were left"
 
 
-@pytest.mark.parametrize("test", [memory, gemm, launch])
+@pytest.mark.parametrize("test", [memory_bandwidth, matmul, launch_latency])
 def test_no_test_begins_a_figure_after_its_end(test: Any, small: None) -> None:
     with pytest.raises(OutOfTimeError):
         list(test.run(bench(left_s=-1.0)))
 
 
 def test_large_operands_on_a_processor_are_random_and_do_not_repeat_by_rows() -> None:
-    from kernels_bench.random_values import TILE, normal
+    from kernels_bench.benchmarks.random_values import TILE, normal
 
     values = normal((2 * TILE // 1024, 1024), torch.float32, torch.device("cpu"))
     assert abs(float(values.mean())) < 0.01

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from kernels_bench import allreduce, gemm, launch, p2p, pcie, sustained
-from kernels_bench.bench import Bench
-from kernels_bench.clocks import CudaClock
+from kernels_bench.benchmarks import allreduce, launch_latency, matmul, p2p, pcie, sustained_matmul
+from kernels_bench.benchmarks.context import Bench
+from kernels_bench.judge.verdicts import judge
 from kernels_bench.results import FAIL, Device, Figure, Skipped
-from kernels_bench.timing import QUICK, Work, measure
-from kernels_bench.verdicts import judge
+from kernels_bench.timing.clocks import CudaClock
+from kernels_bench.timing.measure import QUICK, Work, measure
 from tests.support.fake_bench import FakeClock
 
 MIB = 1 << 20
@@ -88,7 +88,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         synchronize=lambda place: None,
         can_device_access_peer=lambda one, other: True,
     )
-    for module in (pcie, p2p, launch):
+    for module in (pcie, p2p, launch_latency):
         monkeypatch.setattr(module.torch, "cuda", cuda)
 
 
@@ -205,23 +205,23 @@ def test_a_torch_without_nccl_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_launches_are_told_one_by_one() -> None:
-    found = figures(launch.run(bench()))
+    found = figures(launch_latency.run(bench()))
     assert list(found) == ["launch to finish", "graph replay to finish", "back to back", "in a graph"]
-    assert found["back to back"].value == 1e8 / launch.LAUNCHES  # the fake gives each call 0.1 s
+    assert found["back to back"].value == 1e8 / launch_latency.LAUNCHES  # the fake gives each call 0.1 s
     assert found["in a graph"].value == 1e8  # and each call in a bundle
 
 
 def test_a_hopper_card_is_asked_for_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemm, "SQUARE", 128)
-    found = figures(gemm.squares(bench()))
+    monkeypatch.setattr(matmul, "SQUARE", 128)
+    found = figures(matmul.squares(bench()))
     assert list(found) == [f"{name} square" for name in ("bf16", "fp32", "tf32", "fp16", "fp8", "int8")]
     assert all(figure.check and figure.check.passed for figure in found.values())
     assert found["int8 square"].unit == "OP/s"
 
 
 def test_the_best_of_many_shapes_is_measured_again_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemm, "QUICK_SEARCH_SIDES", (64, 128))
-    (figure,) = gemm.search(bench())
+    monkeypatch.setattr(matmul, "QUICK_SEARCH_SIDES", (64, 128))
+    (figure,) = matmul.search(bench())
     assert isinstance(figure, Figure)
     assert figure.detail == {"m": 128, "n": 128, "k": 128, "shapes_tried": 8, "shapes": 8}  # equal times: most work
     assert [trial.at["m"] for trial in figure.trials] == [64] * 4 + [128] * 4
@@ -229,25 +229,25 @@ def test_the_best_of_many_shapes_is_measured_again_and_named(monkeypatch: pytest
 
 
 def test_a_slow_card_searches_as_far_as_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemm, "QUICK_SEARCH_SIDES", (64, 128))
-    monkeypatch.setattr(gemm, "QUICK_SEARCH_S", 3.0)
-    (figure,) = gemm.search(bench())
+    monkeypatch.setattr(matmul, "QUICK_SEARCH_SIDES", (64, 128))
+    monkeypatch.setattr(matmul, "QUICK_SEARCH_S", 3.0)
+    (figure,) = matmul.search(bench())
     assert isinstance(figure, Figure)
     assert 0 < int(figure.detail["shapes_tried"]) < 8
     assert figure.detail["shapes"] == 8
 
 
 def test_decoding_takes_turns_over_weights_that_no_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemm, "DECODE_N", 512)
-    monkeypatch.setattr(gemm, "DECODE_K", 256)
-    found = figures(gemm.decode(bench()))
+    monkeypatch.setattr(matmul, "DECODE_N", 512)
+    monkeypatch.setattr(matmul, "DECODE_K", 256)
+    found = figures(matmul.decode(bench()))
     assert list(found) == ["bf16 decode M=1", "bf16 decode M=16", "bf16 decode M=256"]
     assert found["bf16 decode M=1"].work == 2 * (256 + 512 * 256 + 512)
 
 
 def test_the_sustained_run_keeps_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sustained, "SQUARE", 128)
-    (figure,) = sustained.run(bench())
+    monkeypatch.setattr(sustained_matmul, "SQUARE", 128)
+    (figure,) = sustained_matmul.run(bench())
     assert isinstance(figure, Figure)
     assert figure.name == "bf16 5 s"
     assert [len(times) for times in figure.samples.rounds_ns] == [5] * 10

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from kernels_bench.checkup import cpu_findings, findings, newcomers
-from kernels_bench.cores import on_cpus
-from kernels_bench.health import Nvml, XidWatch, near_cpus, read_health, reader, topology
+from kernels_bench.devices.nvml import Nvml, XidWatch, near_cpus, read_health, reader, topology
+from kernels_bench.devices.specifications import specification_of
+from kernels_bench.judge.card_health import cpu_findings, findings, newcomers
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
-from kernels_bench.specifications import specification_of
-from kernels_bench.watch import Watch
+from kernels_bench.timing.card_sampler import Watch
+from kernels_bench.timing.cpu_affinity import on_cpus
 from tests.support.fake_bench import L40S, NVMLError, by_uuid, small_nvml
 
 OTHER = Device("cuda:1", "NVIDIA L40S", "GPU-2", 48 << 30, 96 << 20, 142, "8.9")

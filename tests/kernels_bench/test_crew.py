@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from kernels_bench import allreduce
-from kernels_bench.bench import Bench
-from kernels_bench.clocks import CpuClock
-from kernels_bench.crew import Crew, Together
-from kernels_bench.processor import cpu
-from kernels_bench.rank import Order, Rank
+from kernels_bench.benchmarks import allreduce
+from kernels_bench.benchmarks.context import Bench
+from kernels_bench.devices.cpu import cpu
 from kernels_bench.results import Figure
-from kernels_bench.timing import Effort, Work, measure
+from kernels_bench.timing.clocks import CpuClock
+from kernels_bench.timing.measure import Effort, Work, measure
+from kernels_bench.timing.rank_group import Crew, Together
+from kernels_bench.timing.rank_process import Order, Rank
 
 SHORT = Effort(round_s=0.01, rounds_at_most=3, warm_up_at_most_s=0.01, tolerance=1.0)
 

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from kernels_bench import fleet
 from kernels_bench.cli import command
-from kernels_bench.fleet import Asked, Place, ended, run
-from kernels_bench.fleet_results import FleetReport, fleet_exit_code
+from kernels_bench.judge.fleet import FleetReport, fleet_exit_code
+from kernels_bench.run import ray_fleet
+from kernels_bench.run.ray_fleet import Asked, Place, ended, run
 
 pytest.importorskip("ray", reason="no ray in this environment")
 HOLDER = """
@@ -115,7 +115,7 @@ def test_ctrl_c_stops_every_node_and_keeps_what_each_had_finished(cluster: Any) 
 
 
 def living(cluster: Any) -> list[dict[str, Any]]:
-    with fleet.connected(cluster.address) as ray:
+    with ray_fleet.connected(cluster.address) as ray:
         return [node for node in ray.nodes() if node["Alive"]]
 
 
@@ -130,7 +130,7 @@ def test_what_a_node_refuses_is_its_row(cluster: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_devices_that_others_hold_are_not_waited_for_for_ever(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "START_S", 15.0)
+    monkeypatch.setattr(ray_fleet, "START_S", 15.0)
     with subprocess.Popen([sys.executable, "-c", HOLDER, cluster.address], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert "held" in iter(holder.stdout.readline, "").__next__()

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from kernels_bench.errors import UnavailableError
-from kernels_bench.fleet import Place, chosen
-from kernels_bench.fleet_report import fleet_worries, show_fleet
-from kernels_bench.fleet_results import FleetReport, Node, across, differences, fleet_exit_code
-from kernels_bench.report import show
+from kernels_bench.judge.fleet import FleetReport, Node, across, differences, fleet_exit_code
+from kernels_bench.output.fleet_terminal import fleet_worries, show_fleet
+from kernels_bench.output.show import show_any
+from kernels_bench.output.terminal import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
-from kernels_bench.show import show_any
+from kernels_bench.run.ray_fleet import Place, chosen
 from tests.support import hardware_reports
 from tests.support.fake_bench import figure
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from engine_probe.commands.report import command
 from engine_probe.errors import InputError
-from kernels_bench.fleet_results import FleetReport, Node
-from kernels_bench.page.document import page
-from kernels_bench.page.svg import Scale, Series, box, chart, heat, steps
+from kernels_bench.judge.fleet import FleetReport, Node
+from kernels_bench.output.page.document import page
+from kernels_bench.output.page.svg import Scale, Series, box, chart, heat, steps
 from kernels_bench.results import INVALID
 from tests.support import hardware_reports
 
@@ -74,7 +74,7 @@ def test_a_report_without_trials_or_cards_has_no_empty_charts() -> None:
 
 def test_the_colours_are_those_of_the_other_pages() -> None:
     tokens = re.compile(r"^:root.*?^}", re.MULTILINE | re.DOTALL)
-    here = (Path(__file__).parents[2] / "kernels_bench" / "page" / "page.css").read_text()
+    here = (Path(__file__).parents[2] / "kernels_bench" / "output" / "page" / "page.css").read_text()
     assert tokens.findall(here)[:2] == tokens.findall((ASSETS / "page.css").read_text())[:2]
 
 

@@ -8,14 +8,22 @@ from typing import Any
 import pytest
 import torch
 
-from kernels_bench.attention import check_attention
-from kernels_bench.bench import Bench
-from kernels_bench.gemm import BAND, check_product, product, search_shapes
-from kernels_bench.memory import same
-from kernels_bench.precisions import BF16, PRECISIONS, Operands, Precision, matmul_setting, operand_bytes, operands
+from kernels_bench.benchmarks.attention import check_attention
+from kernels_bench.benchmarks.context import Bench
+from kernels_bench.benchmarks.matmul import BAND, check_product, product, search_shapes
+from kernels_bench.benchmarks.memory_bandwidth import same
+from kernels_bench.benchmarks.number_formats import (
+    BF16,
+    PRECISIONS,
+    Operands,
+    Precision,
+    matmul_setting,
+    operand_bytes,
+    operands,
+)
+from kernels_bench.judge.verdicts import judge
 from kernels_bench.results import FAIL, Device, Figure
-from kernels_bench.timing import QUICK
-from kernels_bench.verdicts import judge
+from kernels_bench.timing.measure import QUICK
 from tests.support.fake_bench import FakeClock
 
 CPU = torch.device("cpu")

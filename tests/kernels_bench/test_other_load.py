@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels_bench import other_load
-from kernels_bench.other_load import OtherLoad
+from kernels_bench.timing import other_load
+from kernels_bench.timing.other_load import OtherLoad
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

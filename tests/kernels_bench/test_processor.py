@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels_bench import processor
+from kernels_bench.devices import cpu
 
 MIB = 1 << 20
 
@@ -17,25 +17,25 @@ def test_name_cache_and_free_memory_come_from_the_kernel(tmp_path: Path, monkeyp
     for index, size in enumerate(("32K", "1024K", "256M", "")):
         (tmp_path / f"index{index}").mkdir()
         (tmp_path / f"index{index}" / "size").write_text(f"{size}\n")
-    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(processor, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(processor, "CACHES", tmp_path)
-    device = processor.cpu()
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(cpu, "CACHES", tmp_path)
+    device = cpu.cpu()
     assert (device.target, device.name, device.cache_bytes) == ("cpu", "AMD EPYC 9354", 256 * MIB)
-    assert processor.host_free_bytes() == 2 * MIB
+    assert cpu.host_free_bytes() == 2 * MIB
 
 
 def test_a_silent_kernel_leaves_a_device_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CPUINFO", "MEMINFO", "CACHES"):
-        monkeypatch.setattr(processor, name, tmp_path / "nothing")
-    device = processor.cpu()
+        monkeypatch.setattr(cpu, name, tmp_path / "nothing")
+    device = cpu.cpu()
     assert device.name
     assert device.cache_bytes == 32 * MIB
-    assert processor.host_free_bytes() > 0
+    assert cpu.host_free_bytes() > 0
 
 
 def test_the_identity_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert processor.cpu().identity == processor.cpu().identity
-    here = processor.cpu().identity
-    monkeypatch.setattr(processor.platform, "node", lambda: "another machine")
-    assert processor.cpu().identity != here
+    assert cpu.cpu().identity == cpu.cpu().identity
+    here = cpu.cpu().identity
+    monkeypatch.setattr(cpu.platform, "node", lambda: "another machine")
+    assert cpu.cpu().identity != here

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from kernels_bench.devices.specifications import Specification, specification_of, specifications
+from kernels_bench.judge.link_targets import by_path
+from kernels_bench.judge.verdicts import judge
 from kernels_bench.results import FAIL, MEASURED, PASS, WARN, Figure, Result, Unit, Verdict
-from kernels_bench.specifications import Specification, specification_of, specifications
-from kernels_bench.verdicts import judge
-from kernels_bench.ways import by_path
 from tests.support.fake_bench import figure
 
 COPY: tuple[str, str, Unit] = ("memory", "copy", "B/s")

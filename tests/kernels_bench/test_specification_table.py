@@ -7,7 +7,7 @@ from itertools import chain
 import msgspec
 import pytest
 
-from kernels_bench.specifications import LANE_BYTES_PER_S, Specification, specification_of, specifications
+from kernels_bench.devices.specifications import LANE_BYTES_PER_S, Specification, specification_of, specifications
 
 REACHED = (
     *("Tesla V100-SXM2-16GB", "Tesla V100-PCIE-32GB", "Tesla V100S-PCIE-32GB", "Quadro RTX 6000", "TITAN RTX"),

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from kernels_bench import suite
-from kernels_bench.bench import Bench
-from kernels_bench.crew import CrewError
-from kernels_bench.health import Nvml
-from kernels_bench.outcome import Wish
-from kernels_bench.report import exit_code, show
+from kernels_bench.benchmarks.context import Bench
+from kernels_bench.devices.nvml import Nvml
+from kernels_bench.output.progress import Screen
+from kernels_bench.output.terminal import exit_code, show
 from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, WARN, Device, Figure, Report
-from kernels_bench.screen import Screen
-from kernels_bench.timing import QUICK
+from kernels_bench.run import suite
+from kernels_bench.run.report_builder import Wish
+from kernels_bench.timing.measure import QUICK
+from kernels_bench.timing.rank_group import CrewError
 from tests.support.fake_bench import L40S, FakeClock, by_uuid, figure, small_nvml
 
 THERMAL = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernels_bench.timing import Effort, OutOfTimeError, Work, agree, centre, latency, measure, rate
+from kernels_bench.timing.measure import Effort, OutOfTimeError, Work, agree, centre, latency, measure, rate
 from tests.support.fake_bench import FakeClock
 
 EFFORT = Effort(round_s=10_000e-9, rounds_at_most=6, warm_up_at_most_s=100_000e-9, tolerance=0.01)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kernels_bench.outliers import outliers
+from kernels_bench.devices.specifications import specification_of
+from kernels_bench.judge.link_targets import by_path
+from kernels_bench.judge.outliers import outliers
+from kernels_bench.judge.verdicts import invalid_conditions, judge
 from kernels_bench.results import FAIL, INVALID, MEASURED, PASS, WARN, Check, Figure, Health, Reading, Result, Verdict
-from kernels_bench.specifications import specification_of
-from kernels_bench.verdicts import invalid_conditions, judge
-from kernels_bench.ways import by_path
 from tests.support.fake_bench import figure
 
 L40S, H200, H100 = "NVIDIA L40S", "NVIDIA H200", "NVIDIA H100 80GB HBM3"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernels_bench.results import Check, Device, Figure, Samples, Unit
-from kernels_bench.timing import Call
+from kernels_bench.timing.measure import Call
 
 L40S = Device("cuda:0", "NVIDIA L40S", "GPU-1", 48 << 30, 96 << 20, 142, "8.9")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kernels_bench.doubts import UNKNOWN_LOAD, UNSTABLE
+from kernels_bench.judge.doubts import UNKNOWN_LOAD, UNSTABLE
 
 Trust = Literal["trusted", "not known", "doubtful"]
 

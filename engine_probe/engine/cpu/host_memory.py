@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kernels_bench.processor import host_free_bytes
+from kernels_bench.devices.cpu import host_free_bytes
 
 NODES = Path("/sys/devices/system/node")
 CONTROL_GROUPS = Path("/sys/fs/cgroup")

@@ -23,7 +23,7 @@ import msgspec
 from engine_probe.hook.workers.calls import ask_workers
 from engine_probe.hook.workers.model_weights import loaded_model
 from engine_probe.record.run_json import Loaded, Memory
-from kernels_bench.processor import cpu, host_free_bytes
+from kernels_bench.devices.cpu import cpu, host_free_bytes
 
 PARTS = ("weights_bytes", "kv_pool_bytes", "activations_bytes", "graphs_bytes", "other_bytes", "free_bytes")
 BESIDE = ("total_bytes", "reserved_bytes", "used_bytes", "nvml_used_bytes", "rss_bytes")

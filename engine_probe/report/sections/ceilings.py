@@ -8,7 +8,7 @@ from typing import Any
 
 from engine_probe.analysis.step.ceilings import doubts_of, verdict_of
 from engine_probe.report.renderers.html_elements import Html, element, grid, joined
-from kernels_bench.words import quantity
+from kernels_bench.output.words import quantity
 
 TITLES = ("device", "ceiling", "reached", "spread", "measured", "before this run", "how", "trust")
 

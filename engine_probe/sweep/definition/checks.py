@@ -18,7 +18,7 @@ from engine_probe.workload.dataset_file import Dataset, check_answers, read_entr
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.request_plan import check_fits, make_plan
 from engine_probe.workload.stop import Stop
-from kernels_bench.processor import cpu
+from kernels_bench.devices.cpu import cpu
 
 CONCURRENCY, USERS = f"{WORKLOAD}concurrency", f"{WORKLOAD}arrivals.users"
 

@@ -1,0 +1,1 @@
+"""The devices: found, identified, and held against their specifications."""

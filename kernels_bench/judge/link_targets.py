@@ -1,0 +1,54 @@
+"""From card to card: a transfer against what the way between the two should carry."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kernels_bench.devices.nvml import CROSSING, NVLINK
+from kernels_bench.devices.specifications import LANE_BYTES_PER_S, Specification
+from kernels_bench.judge.verdicts import NO_MARK, Said, worst_of
+from kernels_bench.output.words import quantity
+from kernels_bench.results import FAIL, INVALID, PASS, WARN, Result
+
+# The marks of "05 — Benchmarks for L40S x12", for cards on PCIe of generation 4 with 16 lanes.
+P2P_GOOD, P2P_CROSSING = 25e9, 10e9
+FOUR_WIDE = 16 * LANE_BYTES_PER_S[4]
+
+
+def by_path(result: Result, path: str, specification: Specification | None = None) -> Result:
+    """Card to card against the marks, which depend on the way between the two."""
+    figure = result.figure
+    if figure is None or (figure.test, figure.name) != ("p2p", "one way") or result.verdict in (FAIL, INVALID):
+        return result
+    links = specification.nvlink_gb_per_s if specification and path == NVLINK else None
+    if links:
+        verdict, reason = links_verdict(figure.value, links * 1e9 / 2)
+    else:
+        slot = specification.ceiling("pcie", "to card") if specification else None
+        verdict, reason = path_verdict(figure.value, path, min(1.0, (slot or FOUR_WIDE) / FOUR_WIDE))
+    if figure.detail.get("direct") == 0:
+        reason += "; the driver allows no direct access between the two, so it goes through the host's memory"
+    joined = worst_of((result.verdict, verdict))
+    return msgspec.structs.replace(
+        result, verdict=joined, reasons=(reason, *(text for text in result.reasons if text != NO_MARK))
+    )
+
+
+def links_verdict(value: float, one_way: float) -> Said:
+    """Where a switch joins the cards, two have all their links to themselves; wired one to one they have some."""
+    text = f"NVLink, {value / one_way:.0%} of {quantity(one_way, 'B/s')}, which all links of the card carry one way"
+    if value < one_way / 2:
+        return WARN, f"{text}: these two are joined by some of them only, or links are down"
+    return PASS, text
+
+
+def path_verdict(value: float, path: str, slot: float = 1.0) -> Said:
+    """`slot`: the card's PCIe as a share of what the marks were set for; a smaller one scales them down."""
+    good, crossing = P2P_GOOD * slot, P2P_CROSSING * slot
+    if value > good:
+        return PASS, f"{path}, more than {quantity(good, 'B/s')}"
+    if value >= crossing:
+        return WARN, f"{path}, under the {quantity(good, 'B/s')} of a good pair"
+    if path == CROSSING:
+        return WARN, f"{path}: place cards that talk to each other on one node"
+    return FAIL, f"{path}, yet under {quantity(crossing, 'B/s')}, as if it crossed NUMA nodes"

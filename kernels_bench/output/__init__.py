@@ -1,0 +1,1 @@
+"""The report on a terminal, as JSON, and as a page."""

@@ -1,0 +1,187 @@
+"""The report on a terminal: a table per device, its health, and one line that sums up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from kernels_bench.judge.verdicts import NO_MARK
+from kernels_bench.output.words import quantity, shown
+from kernels_bench.results import (
+    FAIL,
+    INVALID,
+    MEASURED,
+    PASS,
+    SKIPPED,
+    WARN,
+    Device,
+    Figure,
+    Reading,
+    Report,
+    Result,
+    Verdict,
+)
+
+STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", SKIPPED: "dim", MEASURED: "cyan"}
+PIPE_WIDTH = 160
+NAME_WIDTH = 18
+GIB = 1 << 30
+STOPPED_EARLY = f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: what is told above was finished"
+INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+AGAIN = "measure again when nothing else runs"
+FEW_PAIRS = 6  # three cards, there and back
+POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
+
+
+def show(report: Report) -> None:
+    console = output_console()
+    for part in report.devices:
+        console.print(f"\n[bold]{shown(_title(part.device))}[/]")
+        console.print(_table([result for result in report.results if result.device == part.device.target]))
+        if part.curve:
+            console.print(f"  sustained: {shown(curve(part.curve))}")
+        for finding in part.findings:
+            console.print(f"  {_coloured(finding.verdict)} {shown(finding.text)}")
+    targets = {part.device.target for part in report.devices}
+    if between := [result for result in report.results if result.device not in targets]:
+        console.print("\n[bold]between the cards[/]")
+        show_between(console, between, report.topology)
+    console.print(f"\n{summary(report)}")
+
+
+def show_between(console: Console, results: list[Result], ways: dict[str, str]) -> None:
+    """Many pairs as one square for each figure, and in rows only what is not good."""
+    told = [result for result in results if result.test == "p2p" and result.figure]
+    if len({result.device for result in told}) <= FEW_PAIRS:
+        console.print(_table(results, with_device=True))
+        return
+    if len(kinds := set(ways.values())) == 1:
+        console.print(f"  the way of every pair: {shown(kinds.pop())}")
+    elif kinds:
+        console.print(_square("way", {pair: shown(way) for pair, way in ways.items()}))
+    for name in dict.fromkeys(result.name for result in told):
+        console.print(_square(shown(f"p2p {name}"), {each.device: _value(each) for each in told if each.name == name}))
+    rest = [result for result in results if result not in told or result.verdict not in (PASS, MEASURED)]
+    if rest:
+        console.print(_table(rest, with_device=True))
+
+
+def output_console() -> Console:
+    """A pipe has no width of its own: there, nothing is cut."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=PIPE_WIDTH if piped else None, highlight=False)
+
+
+def exit_code(report: Report) -> int:
+    """1: something failed. 130: stopped before the end. 3: a figure could not be had. Else 0."""
+    said = all_verdicts(report)
+    return 1 if FAIL in said else INTERRUPTED if report.stopped else 3 if INVALID in said else 0
+
+
+def all_verdicts(report: Report) -> list[Verdict]:
+    health = [finding.verdict for part in report.devices for finding in part.findings]
+    return [*(result.verdict for result in report.results), *health]
+
+
+def summary(report: Report) -> str:
+    counted = Counter(result.verdict for result in report.results)
+    parts = [f"{counted[verdict]} {_coloured(verdict)}" for verdict in STYLES if counted[verdict]]
+    checks = [result.figure.check.passed for result in report.results if result.figure and result.figure.check]
+    right = f"{sum(checks)} of {len(checks)} results right"
+    lines = [f"{', '.join(parts) or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
+    if report.stopped:
+        lines.append(STOPPED_EARLY)
+    if report.measured_less:
+        lines.append(f"[{STYLES[WARN]}]measured less[/], to end in time: {shown('; '.join(report.measured_less))}")
+    if doubtful := [result for result in report.results if result.doubts]:
+        figures = sum(1 for result in report.results if result.figure)
+        lines.append(f"[{STYLES[WARN]}]doubtful[/]: {len(doubtful)} of {figures} figures; {AGAIN}")
+    if any(NO_MARK in result.reasons for result in report.results):
+        lines.append(f"{_coloured(MEASURED)}: a real figure, and {NO_MARK} for this hardware")
+    return "\n".join(lines)
+
+
+def curve(readings: Sequence[Reading]) -> str:
+    """What clock, power and temperature did, from the first look to the last."""
+    parts = []
+    for what, values, size, unit in (
+        ("clock", [reading.sm_mhz for reading in readings], 1, "MHz"),
+        ("power", [reading.power_mw for reading in readings], 1000, "W"),
+        ("temperature", [reading.temperature_c for reading in readings], 1, "°C"),
+    ):
+        known = [value for value in values if value is not None]
+        if known:
+            low, high = min(known) // size, max(known) // size
+            parts.append(f"{what} {known[0] // size} → {known[-1] // size} {unit} ({low} to {high})")
+    known = [reading.slowed_by for reading in readings if reading.slowed_by is not None]
+    if at_limit := sum(1 for bits in known if bits & POWER_CAP):
+        parts.append(f"at the power limit in {at_limit / len(known):.0%} of the looks")
+    return ", ".join(parts) or "the card says nothing of clock, power and temperature"
+
+
+def _title(device: Device) -> str:
+    facts = f"{device.name}, {device.memory_bytes / GIB:.1f} GiB, "
+    unit = "multiprocessors" if device.is_cuda else "cores"
+    return f"{device.target}: {facts}{device.cores} {unit}"
+
+
+def _table(results: list[Result], with_device: bool = False) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for title in (*(["cards"] if with_device else []), "test"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("figure", overflow="fold", min_width=NAME_WIDTH)
+    table.add_column("median", justify="right", no_wrap=True)
+    table.add_column("spread", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("because", overflow="fold")
+    for result in results:
+        cells = [shown(result.test), shown(shape_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
+        table.add_row(*([shown(result.device)] if with_device else []), *cells, shown(because(result)))
+    return table
+
+
+def _square(title: str, cells: dict[str, str]) -> Table:
+    """From the card of the row to the card of the column."""
+    ends = list(dict.fromkeys(end for pair in cells for end in pair.split("→")))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(title, no_wrap=True)
+    for end in ends:
+        table.add_column(shown(f"→{end}"), justify="right")
+    for one in ends:
+        table.add_row(shown(one), *(cells.get(f"{one}→{other}", "") for other in ends))
+    return table
+
+
+def _value(result: Result) -> str:
+    value = _numbers(result.figure)[0]
+    return value if result.verdict in (PASS, MEASURED) else f"[{STYLES[result.verdict]}]{value}[/]"
+
+
+def shape_name(result: Result) -> str:
+    """With the shape, where a product has one."""
+    detail = result.figure.detail if result.figure else {}
+    if not {"m", "n", "k"} <= detail.keys():
+        return result.name
+    m, n, k = detail["m"], detail["n"], detail["k"]
+    return f"{result.name} {m}³" if m == n == k else f"{result.name} {m}×{n}×{k}"
+
+
+def because(result: Result) -> str:
+    """That no mark is known is said once, below."""
+    return "; ".join(reason for reason in result.reasons if reason != NO_MARK)
+
+
+def _numbers(figure: Figure | None) -> tuple[str, str]:
+    if figure is None:
+        return "", ""
+    return quantity(figure.value, figure.unit), f"{figure.samples.spread:.1%}"
+
+
+def _coloured(verdict: Verdict) -> str:
+    return f"[{STYLES[verdict]}]{verdict}[/]"

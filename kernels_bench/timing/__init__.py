@@ -1,0 +1,1 @@
+"""The timing loop, its clocks, and one process per device."""

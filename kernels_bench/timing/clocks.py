@@ -1,0 +1,107 @@
+"""The two real clocks: a processor's, and a card's events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from kernels_bench.results import Device
+from kernels_bench.timing.measure import Call
+
+
+class CpuClock:
+    """Operators of torch on a CPU have finished when they return."""
+
+    short_ns = 20_000.0
+    pauses = False
+
+    def __init__(self, cache_bytes: int) -> None:
+        self.cache_bytes = cache_bytes
+        self._flusher = torch.empty(0, dtype=torch.uint8)
+
+    def time_ns(self, calls: Sequence[Call], count: int, flush: bool) -> list[float]:
+        times = []
+        for index in range(count):
+            call = calls[index % len(calls)]
+            if flush:
+                self._flush()
+            begun_ns = time.perf_counter_ns()
+            call()
+            times.append(float(time.perf_counter_ns() - begun_ns))
+        return times
+
+    def bundle(self, calls: Sequence[Call], count: int) -> Call:
+        turns, rest = divmod(count, len(calls))
+
+        def together() -> None:
+            for _ in range(turns):
+                for call in calls:
+                    call()
+            for call in calls[:rest]:
+                call()
+
+        return together
+
+    def frequency_mhz(self) -> int | None:
+        return None
+
+    def now_ns(self) -> int:
+        return time.perf_counter_ns()
+
+    def _flush(self) -> None:
+        """Twice the last level, written, leaves nothing else in it."""
+        if not len(self._flusher):
+            self._flusher = torch.empty(2 * self.cache_bytes, dtype=torch.uint8)
+        self._flusher.fill_(1)
+
+
+class CudaClock:
+    """Event pairs on a stream of its own. Asks the card for nothing but its time, and sets nothing."""
+
+    short_ns = 100_000.0  # below that an event pair and the gap between launches show in the time
+    # A card at its power limit runs a little faster after the pause of a flush. Triton's do_bench makes one before
+    # every call, of this many bytes, so figures can be compared with its own. The sustained run makes none.
+    pauses = True
+    flush_bytes = 256 << 20
+
+    def __init__(self, device: Device, frequency_mhz: Callable[[], int | None]) -> None:
+        self.cache_bytes = device.cache_bytes
+        self.frequency_mhz = frequency_mhz
+        self._device = torch.device(device.target)
+        self._stream = torch.cuda.Stream(self._device)
+        self._flusher: Any = None
+
+    def time_ns(self, calls: Sequence[Call], count: int, flush: bool) -> list[float]:
+        pairs = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(count)]
+        torch.cuda.synchronize(self._device)  # the data was made on another stream
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            for index, (begin, end) in enumerate(pairs):
+                if flush:
+                    self._flush()
+                begin.record()
+                calls[index % len(calls)]()
+                end.record()
+            self._stream.synchronize()
+        return [begin.elapsed_time(end) * 1e6 for begin, end in pairs]
+
+    def bundle(self, calls: Sequence[Call], count: int) -> Call:
+        """A graph: replaying it launches every kernel without the host in between."""
+        torch.cuda.synchronize(self._device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, stream=self._stream):
+            for index in range(count):
+                calls[index % len(calls)]()
+        replay: Call = graph.replay
+        return replay
+
+    def now_ns(self) -> int:
+        return time.perf_counter_ns()
+
+    def _flush(self) -> None:
+        if self._flusher is None:
+            size = max(2 * self.cache_bytes, self.flush_bytes)
+            self._flusher = torch.empty(size, dtype=torch.uint8, device=self._device)
+        self._flusher.zero_()
