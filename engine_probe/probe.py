@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Never
 
 from engine_probe.errors import InputError
-from engine_probe.hook import engine_core as engine
+from engine_probe.hook import engine_core
 from engine_probe.hook import vllm_versions
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
@@ -53,7 +53,7 @@ class Probe:
         recording = Recording(self.recorder, self._sampler)
         with recording.attaching():
             vllm_versions.check_version(self._force)
-            recording.claim(engine.find_core(self._engine))
+            recording.claim(engine_core.find_core(self._engine))
             self._attach(recording)
         self.recording = recording
         weakref.finalize(self, recording.abandon).atexit = False
@@ -61,7 +61,7 @@ class Probe:
 
     def _attach(self, recording: Recording) -> None:
         core, facts = recording.core, {"hardware": hardware_facts(), **self._facts}
-        folder = recording.folder = RunFolder.create(self._out, engine.describe(core), **facts)
+        folder = recording.folder = RunFolder.create(self._out, engine_core.describe(core), **facts)
         with writable(folder.path):
             recording.writer = Writer(self.recorder, folder.path, recording.fail)
         recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path)
@@ -75,7 +75,7 @@ class Probe:
     @staticmethod
     def detach(llm: Any) -> bool:
         """Close the recording that an engine has on it, whoever began it; False if there is none."""
-        recording = recording_of(engine.find_core(llm))
+        recording = recording_of(engine_core.find_core(llm))
         return recording is not None and recording.close()
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from kernels_bench.benchmarks.context import Bench, Findings
-from kernels_bench.benchmarks.names import BETWEEN, TESTS
+from kernels_bench.benchmarks.names import BETWEEN, MODULES, TESTS
 from kernels_bench.devices.find import release
 from kernels_bench.devices.nvml import XidWatch, near_cpus, open_nvml, read_health, reader, topology
 from kernels_bench.output.progress import Screen
