@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Never
 
 from engine_probe.errors import InputError
-from engine_probe.hook import engine_core
-from engine_probe.hook import vllm_versions
+from engine_probe.hook import engine_core, vllm_versions
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
 from engine_probe.probe_arguments import check_arguments
@@ -24,10 +23,9 @@ from engine_probe.telemetry.sampler import Period, Sampler
 class Probe:
     """Attaches to an in-process engine on entry, and undoes itself exactly on exit.
 
-    `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (default:
-    `runs/<time>-<pid>`); `facts` are kept in `run.json` (workload, seed ...); `telemetry` is on, off, or the seconds
-    between two samples. `force` accepts a vLLM that the hooks do not know. If the probe fails, it detaches: the engine
-    goes on with the same tokens, and the run is marked incomplete and says why.
+    `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (`runs/<time>-<pid>`);
+    `facts` are kept in `run.json` (workload, seed ...); `telemetry` is on, off, or the seconds between two samples;
+    `force` accepts an unknown vLLM. If the probe fails, it detaches: the engine goes on, the run says why it ended.
     """
 
     def __init__(

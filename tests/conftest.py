@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 # Before torch is loaded: on cores that others use too, OpenMP's spinning makes a step of a tiny engine take a second.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 NO_GPU = "no NVIDIA GPU on this machine"
 

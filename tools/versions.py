@@ -30,7 +30,7 @@ PLATFORM = f"manylinux_2_28_{platform.machine()}"
 OVERLAY_BYTES = 1 << 30
 SECONDS = 3_600  # for the tests of one version, on two busy cores
 
-ASK = "from engine_probe.hook.versions import installed_vllm; print(installed_vllm()[1], end='')"
+ASK = "from engine_probe.hook.vllm_versions import installed_vllm; print(installed_vllm()[1], end='')"
 
 
 @dataclass

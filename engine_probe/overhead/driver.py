@@ -1,4 +1,4 @@
-"""What driving costs: `python -m engine_probe.workload.cost`, as a share of the engine's own step time.
+"""What driving costs: `python -m engine_probe.overhead.driver`, as a share of the engine's own step time.
 
 The real LLMEngine and scheduler answer 2,000 requests over an executor that computes nothing: the shortest steps there
 are, so the largest share. What each step gave is kept, and the driver drives once more over a stand-in that gives the
@@ -147,7 +147,7 @@ def measure_all(num_prompts: int) -> Iterator[Cost]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine_probe.workload.cost", description="What driving costs.")
+    parser = argparse.ArgumentParser(prog="python -m engine_probe.overhead.driver", description="What driving costs.")
     parser.add_argument("--num-prompts", type=int, default=NUM_PROMPTS, help="requests of each row (default: 2000)")
     num_prompts = parser.parse_args().num_prompts
     print(f"{'':22}{'steps':>8}{'a step':>12}{'driver':>12}{'share':>9}")

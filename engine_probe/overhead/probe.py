@@ -4,7 +4,7 @@ Every mode drives the same real `LLMEngine` and scheduler over an executor that 
 short alternating blocks: off, probe, off, statistics, off, details ... A figure is the median over the rounds of
 (block with the mode on - mean of the two blocks beside it), each block standing for the median of its steps, so that
 the drift of a shared machine falls out. Telemetry is off: a thread of its own has a command of its own,
-`python -m engine_probe.telemetry.cost`.
+`python -m engine_probe.overhead.telemetry`.
 """
 
 from __future__ import annotations

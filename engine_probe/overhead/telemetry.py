@@ -1,4 +1,4 @@
-"""What sampling costs: `python -m engine_probe.telemetry.cost`, in CPU time of its thread, as a share of one core.
+"""What sampling costs: `python -m engine_probe.overhead.telemetry`, in CPU time of its thread, as a share of one core.
 
 The thread's own clock counts what NVML and the kernel do for it, and not what it waits for.
 """
@@ -52,7 +52,9 @@ def measure(seconds: float, period_seconds: float) -> Cost:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine_probe.telemetry.cost", description="What sampling costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m engine_probe.overhead.telemetry", description="What sampling costs."
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to sample (default: 20)")
     parser.add_argument("--period", type=float, default=PERIOD_SECONDS, help="seconds between samples (default: 0.05)")
     asked = parser.parse_args()

@@ -18,7 +18,7 @@ needs_amx = pytest.mark.skipif(not amx.has_amx(), reason="this processor has no 
 
 def in_a_fresh_process(lines: str, **environment: str) -> object:
     """What they print as JSON; the permission is lost at exec, so a fresh process has none."""
-    program = f"import json\nfrom engine_probe.engine.amx import *\nfrom engine_probe import plugin\n{lines}"
+    program = f"import json\nfrom engine_probe.engine.cpu.amx import *\nfrom engine_probe import plugin\n{lines}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
     return json.loads(done.stdout)

@@ -142,7 +142,7 @@ def test_the_telling_line_of_a_programs_output(output: str, line: str) -> None:
 def test_a_killed_preparation_takes_its_converter_along(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     sleeper = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = f"from engine_probe.engine import smollm2; smollm2._run([{sys.executable!r}, '-c', {sleeper!r}])"
+    parent = f"from engine_probe.engine.models import smollm2; smollm2._run([{sys.executable!r}, '-c', {sleeper!r}])"
     victim = subprocess.Popen([sys.executable, "-c", parent])
     wait_until(lambda: note.exists() and note.read_text() != "")
     victim.kill()
@@ -155,6 +155,6 @@ def test_looking_for_pip_leaves_setuptools_usable() -> None:
     """vLLM is imported by the same process afterwards, and torch imports setuptools."""
     if find_spec("setuptools") is None or not smollm2.has_pip():
         pytest.skip("needs setuptools and pip")
-    program = "from engine_probe.engine import smollm2; assert smollm2.has_pip(); import setuptools"
+    program = "from engine_probe.engine.models import smollm2; assert smollm2.has_pip(); import setuptools"
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr

@@ -33,7 +33,7 @@ def in_another_process(folder: Path, table: str) -> subprocess.CompletedProcess[
     program = f"""
 from pathlib import Path
 from engine_probe.errors import InputError
-from engine_probe.record.reading import read_facts, read_table
+from engine_probe.record.reader import read_facts, read_table
 try:
     rows = read_table(Path({str(folder)!r}), {table!r}, read_facts(Path({str(folder)!r})))
     print(sum(map(len, rows.to_pylist())))

@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_no_half_of_run_json(tmp_path: Path) -> None:
     program = f"""
 import resource, signal
 from pathlib import Path
-from engine_probe.record.folder import RunFolder
+from engine_probe.record.run_folder import RunFolder
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:

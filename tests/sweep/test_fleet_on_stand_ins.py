@@ -133,7 +133,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
 
-    for module in ("one_engine", "fleet", "roster"):
+    for module in ("execution.engine_run", "fleet.runner", "fleet.live_nodes"):
         monkeypatch.setattr(f"engine_probe.sweep.{module}.TICK_SECONDS", 0.05)
     plant()
     return plant

@@ -21,7 +21,7 @@ SMALL = {"block_size": 32, "num_gpu_blocks_override": 64, "max_model_len": 512, 
 BEGIN = """
 import sys
 if __name__ == "__main__":
-    from engine_probe.engine.amx import amx_requested
+    from engine_probe.engine.cpu.amx import amx_requested
     from engine_probe.engine.build import build_llm, llm_arguments
     from engine_probe.engine.spec import EngineSpec
     import vllm
@@ -197,7 +197,7 @@ def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_pa
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
     from engine_probe import Probe
-    from engine_probe.engine.substitute import SubstituteExecutor
+    from engine_probe.engine.null_executor import SubstituteExecutor
     from tests.support.scenarios import drive, greedy, prompt
     from tests.support.witness import Witness
     known = llm_arguments(EngineSpec("tiny", arguments), print)

@@ -25,8 +25,8 @@ TEXT = Path(__file__).parents[2] / "docs" / "architecture.md"
 # Prompts come in pieces of 96 tokens, and the second reading of the text finds the first in the prefix cache.
 TWICE = """
 import msgspec
-from engine_probe.quality.scoring import score
-from engine_probe.quality.spec import Quality
+from engine_probe.perplexity.scoring import score
+from engine_probe.perplexity.spec import Quality
 asked = msgspec.convert(ASKED, Quality)
 found = [score(llm, asked, lambda _: None) for _ in range(2)]
 answer = [str(llm.llm_engine.model_config.model), *map(msgspec.to_builtins, found)]

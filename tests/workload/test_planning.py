@@ -38,7 +38,7 @@ def arrivals_seconds(plan: Plan) -> list[float]:
 def test_a_seed_gives_the_same_bytes_in_another_process() -> None:
     program = (
         "import sys, msgspec\n"
-        "from engine_probe.workload.plan import make_plan\n"
+        "from engine_probe.workload.request_plan import make_plan\n"
         "from engine_probe.workload.spec import Workload\n"
         "print(make_plan(msgspec.json.decode(sys.argv[1], type=Workload)).sha256)"
     )

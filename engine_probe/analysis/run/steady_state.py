@@ -2,7 +2,8 @@
 
 From the moment at which the first answer was whole to the last arrival: before it the batch only fills, after it the
 batch only empties. A burst, in which all arrive before any is answered, has no such part. Where there are steps enough,
-what is still of the warm-up is cut off its beginning, and its throughput has an interval, both as `steady_rate.py` says.
+what is still warm-up is cut off its beginning, and its throughput has an interval; both are worked out in
+`steady_rate.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m engine_probe.engine.convert_gguf FILE.gguf FOLDER`: a GGUF file as a plain bfloat16 folder."""
+"""`python -m engine_probe.engine.models.convert_gguf FILE.gguf FOLDER`: a GGUF file as a plain bfloat16 folder."""
 
 from __future__ import annotations
 
