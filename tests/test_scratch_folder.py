@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.scratch_folder import ScratchFolder, remove_abandoned
+from engine_probe.files.scratch_folder import ScratchFolder, remove_abandoned
 
 PREFIX = "engine_probe-test-"
 OWNER = f"""
@@ -84,7 +84,7 @@ def test_one_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
         return descriptor
 
     monkeypatch.setattr(tempfile, "mkdtemp", make)
-    monkeypatch.setattr("engine_probe.scratch_folder.os.open", open_late)
+    monkeypatch.setattr("engine_probe.files.scratch_folder.os.open", open_late)
     folder = ScratchFolder(PREFIX)
     assert str(folder.path) == made[1]
     folder.remove()

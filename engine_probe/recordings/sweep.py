@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine_probe.analysis.compare.probe_cost import Timed, Watching, watching
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.curve_settings import curve_name, curve_settings, differing, flat
+from engine_probe.analysis.curve.settings import curve_name, curve_settings, differing, flat
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import Anatomy, anatomy
 from engine_probe.errors import InputError

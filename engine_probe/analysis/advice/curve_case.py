@@ -10,7 +10,7 @@ import numpy as np
 
 from engine_probe.analysis.curve.levels import PointFigures, cache_of
 from engine_probe.analysis.curve.saturation import Saturation
-from engine_probe.analysis.curve_settings import curve_name
+from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
 
 Role = Literal["developer", "architect", "provider", "hardware maker"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
 from engine_probe.analysis.curve.saturation import Saturation, saturation
-from engine_probe.analysis.curve_settings import curve_name
+from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.prefix_cache import CacheLevel
 from engine_probe.analysis.run.timeline import Pace, Reals, pace

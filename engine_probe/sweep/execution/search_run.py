@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.analysis.curve_settings import curve_name
+from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import put

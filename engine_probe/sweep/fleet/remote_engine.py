@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import EngineProbeError, UnavailableError
-from engine_probe.scratch_folder import ScratchFolder
+from engine_probe.files.scratch_folder import ScratchFolder
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.engine_run import Allowance, run_engine
 from engine_probe.sweep.execution.events import Finished, NeverBeganError, Numbered, Running
