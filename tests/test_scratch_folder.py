@@ -16,7 +16,7 @@ from engine_probe.files.scratch_folder import ScratchFolder, remove_abandoned
 PREFIX = "engine_probe-test-"
 OWNER = f"""
 import time
-from engine_probe.scratch_folder import ScratchFolder
+from engine_probe.files.scratch_folder import ScratchFolder
 folder = ScratchFolder({PREFIX!r})
 (folder.path / "measured").write_text("mine")
 print(folder.path, flush=True)
