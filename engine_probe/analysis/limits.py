@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.ceiling_use import BY_COMPUTE, BY_MEMORY, NEAR
 from engine_probe.analysis.steptime import busy_ns, device_ns
+from engine_probe.analysis.tokens import waiting_requests
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -156,8 +157,7 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> 
 
 def idle_gaps(iterations: pa.Table) -> Flags:
     """Gaps before which every request had been answered: nothing to do is no limit of the engine."""
-    names = ("running_requests", "waiting_requests", "deferred_requests")
-    held: Integers = np.sum([iterations[name].to_numpy() for name in names], axis=0)
+    held = iterations["running_requests"].to_numpy() + waiting_requests(iterations)
     empty = held - iterations["finished_requests"].to_numpy() <= 0
     before: Flags = np.r_[False, empty[:-1]]
     return before

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engine_probe.analysis.limits import NAMES, LimitsFound
 from engine_probe.analysis.overtime import Pace, Thinned, pace, stretches, thinned
-from engine_probe.analysis.tokens import update_end_ns
+from engine_probe.analysis.tokens import update_end_ns, waiting_requests
 from engine_probe.report.charts import Axis, Chart, Lines, Series, Spans, moments, numbers
 from engine_probe.run import Run
 
@@ -23,7 +23,7 @@ def load_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterat
     blocks, answers = run.facts["kv"]["blocks"], run.requests.num_rows
     levels = {
         "running": iterations["running_requests"].to_numpy(),
-        "waiting": iterations["waiting_requests"].to_numpy() + iterations["deferred_requests"].to_numpy(),
+        "waiting": waiting_requests(iterations),
         "kv": iterations["kv_blocks_scheduled"].to_numpy() / blocks * 100,
     }
     if answers:
