@@ -55,7 +55,7 @@ class Moment:
 
     output_tokens: int
     running: int
-    waiting: int
+    waiting: int  # in the queue, the deferred among them
     kv_share: float
     preemptions: int
     seconds: float
@@ -97,7 +97,7 @@ class Watch:
         return Moment(
             output_tokens=self._output_tokens,
             running=self._last["running_requests"],
-            waiting=self._last["waiting_requests"],
+            waiting=self._last["waiting_requests"] + self._last["deferred_requests"],
             kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
             preemptions=self._preemptions,
             seconds=(_step_end(self._last) - self._begin_ns) / 1e9,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine_probe.record.live_reader import Follower
+from engine_probe.record.live_reader import Follower, Watch
+from engine_probe.record.run_folder import RunFolder
+from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import TableStream
+from tests.support.recordings import facts
 
 
 def row(number: int) -> list[list[object]]:
@@ -39,3 +42,14 @@ def test_a_batch_half_written_waits_for_its_other_half(tmp_path: Path) -> None:
         growing.write_bytes(whole[:size])
         seen += [number for batch in follower.new_batches() for number in batch["iteration"].to_pylist()]
     assert seen == [1, 2]
+
+
+def test_deferred_requests_are_among_those_that_wait(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run", facts())
+    stream = TableStream(tmp_path / "run", "iterations")
+    levels = {"running_requests": 4, "waiting_requests": 2, "deferred_requests": 3}
+    stream.write([[levels.get(field.name, 1)] for field in SCHEMAS["iterations"]])
+    now = Watch(tmp_path / "run").progress()
+    stream.close()
+    assert now is not None
+    assert (now.running, now.waiting) == (4, 5)

@@ -16,7 +16,7 @@ from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, mi
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.steady_state import SteadyState, steady_state, within
-from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
 
 SLICES = 10
@@ -125,7 +125,7 @@ def summarise(
         shares={**named, "outside": int(column["gap_ns"][1:].sum()) / (end - begin)},
         mean_running=mean_over_time(iterations["running_requests"], steps_ns),
         peak_running=int(column["running_requests"].max()),
-        peak_waiting=int((column["waiting_requests"] + column["deferred_requests"]).max()),
+        peak_waiting=int(waiting_requests(iterations).max()),
         mean_kv_share=mean_over_time(iterations["kv_blocks_scheduled"], steps_ns) / blocks,
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / blocks,
         preemptions=int(column["preempted_requests"].sum()),

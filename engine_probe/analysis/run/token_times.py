@@ -22,6 +22,12 @@ def update_end_ns(iterations: pa.Table) -> Integers:
     return ends
 
 
+def waiting_requests(iterations: pa.Table) -> Integers:
+    """Return how many requests had to wait in each iteration: those in the queue and those that were deferred."""
+    waiting: Integers = iterations["waiting_requests"].to_numpy() + iterations["deferred_requests"].to_numpy()
+    return waiting
+
+
 def flat(lists: pa.ChunkedArray) -> tuple[Integers, Integers]:
     """A list column as one array, and the row that each of its values belongs to."""
     whole = lists.combine_chunks()

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.step.ceiling_use import BY_COMPUTE, BY_MEMORY, NEAR
 from engine_probe.analysis.step.step_time import busy_ns, device_ns
 
@@ -156,8 +157,7 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> 
 
 def idle_gaps(iterations: pa.Table) -> Flags:
     """Gaps before which every request had been answered: nothing to do is no limit of the engine."""
-    names = ("running_requests", "waiting_requests", "deferred_requests")
-    held: Integers = np.sum([iterations[name].to_numpy() for name in names], axis=0)
+    held = iterations["running_requests"].to_numpy() + waiting_requests(iterations)
     empty = held - iterations["finished_requests"].to_numpy() <= 0
     before: Flags = np.r_[False, empty[:-1]]
     return before

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine_probe.analysis.run.timeline import Pace, Thinned, pace, stretches, thinned
-from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.analysis.step.bottleneck import NAMES, LimitsFound
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Chart, Lines, Series, Spans, moments, numbers
@@ -23,7 +23,7 @@ def load_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterat
     blocks, answers = run.facts["kv"]["blocks"], run.requests.num_rows
     levels = {
         "running": iterations["running_requests"].to_numpy(),
-        "waiting": iterations["waiting_requests"].to_numpy() + iterations["deferred_requests"].to_numpy(),
+        "waiting": waiting_requests(iterations),
         "kv": iterations["kv_blocks_scheduled"].to_numpy() / blocks * 100,
     }
     if answers:

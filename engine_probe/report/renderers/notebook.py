@@ -8,6 +8,7 @@ from statistics import mean
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run.timeline import thinned
+from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.run_analysis import Anatomy, anatomy
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
@@ -90,10 +91,10 @@ def facts_row(pairs: dict[str, str]) -> Html:
 def pressure(run: Run) -> Html:
     """Running, waiting, and how full the pool is; the most of each stretch, so that no peak is lost."""
     rows = run.iterations
-    column = {name: rows[name].to_numpy() for name in ("start_ns", "running_requests", "waiting_requests")}
+    column = {name: rows[name].to_numpy() for name in ("start_ns", "running_requests")}
     levels = {
         "running": column["running_requests"],
-        "waiting": column["waiting_requests"] + rows["deferred_requests"].to_numpy(),
+        "waiting": waiting_requests(rows),
         "KV blocks in use": rows["kv_blocks_scheduled"].to_numpy() / run.facts["kv"]["blocks"] * 100,
     }
     few = thinned((column["start_ns"] - column["start_ns"][0]) / 1e9, levels, POINTS)

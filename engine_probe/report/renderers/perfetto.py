@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.request_phases import request_spans
-from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 from engine_probe.report.renderers.perfetto_packets import Slot, begin, clock, counter, end, rows, track
@@ -102,7 +102,7 @@ def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | N
     column["scheduled_at"] = column["start_ns"] + column["schedule_ns"]
     column["executed_at"] = column["scheduled_at"] + column["execute_ns"]
     column["updated_at"] = update_end_ns(iterations)
-    column["waiting"] = column["waiting_requests"] + column["deferred_requests"]
+    column["waiting"] = waiting_requests(iterations)
     engine = next(uuids)
     yield track(engine, title, group)
     lanes = lanes_needed(column["start_ns"], column["updated_at"])
