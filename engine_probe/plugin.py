@@ -3,7 +3,7 @@
 vLLM calls `register` in each of its processes (entry point `vllm.general_plugins`). It does nothing unless the
 user asked for a recording:
 
-    ENGINE_PROBE_RECORD=runs/serving vllm serve ...
+    ENGINE_PROBE_RECORD=runs/serving python -m vllm.entrypoints.openai.api_server ...
 
 Every engine core then records into a folder of its own below `runs/serving`, from when it is built until it is
 shut down. ENGINE_PROBE_FORCE=1 is the consent to a vLLM that the hooks do not know.

@@ -16,6 +16,7 @@ import click
 
 from kernels_bench.benchmarks.names import BETWEEN, TESTS
 from kernels_bench.errors import InputError, UnavailableError
+from kernels_bench.option_groups import GroupedHelp, under
 
 if TYPE_CHECKING:
     from kernels_bench.judge.fleet import FleetReport
@@ -29,21 +30,34 @@ def without_nan(context: click.Context, parameter: click.Parameter, value: float
     return value
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--device", "wanted", help="cpu, all, or GPUs such as cuda:0,1 [default: all GPUs, or the CPU].")
-@click.option("--only", help=f"Run only these tests, separated by commas: {', '.join(TESTS)}.")
-@click.option(
+what, criteria, output = map(under, ("What is measured", "Criteria", "Output"))
+
+
+@click.command(cls=GroupedHelp, context_settings={"help_option_names": ["-h", "--help"]})
+@what(
+    "--device", "wanted", metavar="DEVICES", help="cpu, all, or GPUs such as cuda:0,1 [default: all GPUs, or the CPU]."
+)
+@what("--only", metavar="TESTS", help=f"Run only these tests, separated by commas: {', '.join(TESTS)}.")
+@what(
     "--quick",
     is_flag=True,
     help="Take at most a minute per device, and one for the tests between devices: shorter rounds, fewer "
     "shapes. A busy machine measures less, and the report lists what is missing.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report with every sample.")
-@click.option("--html", "page_path", type=click.Path(path_type=Path), help="Write the report as one page.")
-@click.option(
-    "--baseline", "baseline_path", type=click.Path(path_type=Path), help="Compare with a file that --json wrote."
+@what(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Every machine of a Ray cluster at once: auto, or HOST:PORT of its head.",
 )
-@click.option(
+@criteria(
+    "--baseline",
+    "baseline_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Compare with a file that --json wrote.",
+)
+@criteria(
     "--tolerance",
     type=click.FloatRange(0, 100, min_open=True),
     callback=without_nan,
@@ -51,7 +65,14 @@ def without_nan(context: click.Context, parameter: click.Parameter, value: float
     show_default=True,
     help="Percent by which a figure may fall short of its baseline, or a GPU of others of its model.",
 )
-@click.option("--ray", "address", help="Every machine of a Ray cluster at once: auto, or HOST:PORT of its head.")
+@output(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the report with every sample.",
+)
+@output("--html", "page_path", metavar="FILE", type=click.Path(path_type=Path), help="Write the report as one page.")
 @click.pass_context
 def command(
     context: click.Context,

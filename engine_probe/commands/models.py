@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.engine.arguments import suggestion
 from engine_probe.engine.models import smollm2, tiny
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
@@ -70,9 +71,12 @@ def _state(name: str) -> str:
     return "prepared" if place_of(name).is_dir() else "prepared at first use"
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="All facts as JSON, sizes in bytes.")
-@click.option("--path", "path_of", metavar="MODEL", help="Print this model's folder; prepare it first if need be.")
+output = under("Output")
+
+
+@click.command("models", cls=GroupedCommand)
+@output("--json", "as_json", is_flag=True, help="All facts as JSON, sizes in bytes.")
+@output("--path", "path_of", metavar="MODEL", help="Print this model's folder; prepare it first if need be.")
 def command(as_json: bool, path_of: str | None) -> None:
     """List the models that need no download.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.commands.options.result_location import recorded
 
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
 TRACE_FILE = "trace.pftrace"
 
+output = under("Output")
 
-@click.command("trace")
+
+@click.command("trace", cls=GroupedCommand)
 @click.argument("folder", type=recorded)
-@click.option("--out", type=click.Path(path_type=Path), help=f"New file [default: {TRACE_FILE} in FOLDER].")
+@output("--out", metavar="FILE", type=click.Path(path_type=Path), help=f"New file [default: {TRACE_FILE} in FOLDER].")
 def command(folder: Path, out: Path | None) -> None:
     """Write the run or the sweep in FOLDER as a trace that ui.perfetto.dev opens.
 

@@ -6,6 +6,7 @@ Read like the names, not imported. Whatever is declared in another way (a class 
 from __future__ import annotations
 
 import ast
+import difflib
 import json
 import math
 from functools import cache
@@ -16,10 +17,11 @@ import msgspec
 
 from engine_probe.errors import InputError
 
+SWITCH = "true or false"
 PLAIN: dict[str, tuple[Any, str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),
-    "bool": (bool, "true or false"),
+    "bool": (bool, SWITCH),
     "str": (str, "text"),
 }
 # Whole numbers that have to be positive; vLLM says so in the classes of its configuration (0.28 to 0.33).
@@ -31,6 +33,7 @@ POSITIVE = {
     "num_gpu_blocks_override",
 }
 MOST = 2**63
+FEW_WORDS = 6
 DATA = (str, int, float, list, dict)  # what a file or a command line holds; objects of Python are vLLM's to judge
 
 
@@ -52,8 +55,17 @@ def check_value(declared: Declared, name: str, value: object, where: str) -> Non
     try:
         msgspec.convert(value, declared.type, strict=False)
     except msgspec.ValidationError:
-        known = ", ".join(declared.words)
-        raise InputError(f"{where}: {name} is {json.dumps(value, default=str)}: vLLM takes {known}") from None
+        wanted = expected(declared.words, value)
+        raise InputError(f"{where}: {name} is {json.dumps(value, default=str)}: {wanted}") from None
+
+
+def expected(words: tuple[str, ...], value: object = "") -> str:
+    """Say which words vLLM takes; of a long list the nearest to a value, or else the first few."""
+    if len(words) <= FEW_WORDS:
+        return f"vLLM takes {', '.join(words)}"
+    if near := difflib.get_close_matches(str(value), words, 1):
+        return f"did you mean {near[0]}?"
+    return f"vLLM takes {', '.join(words[:FEW_WORDS])} and {len(words) - FEW_WORDS} more"
 
 
 def check_number(name: str, value: object, where: str) -> None:
@@ -93,6 +105,26 @@ def declarations(file: Path, owner: str, root: Path) -> dict[str, Declared]:
                     except _UnknownError:
                         continue
     return found
+
+
+def lists_among(node: ast.ClassDef | None) -> dict[str, bool]:
+    """Return the fields that are lists, tuples or sets, each with whether its items are text."""
+    found = {}
+    for item in node.body if node else ():
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            for kind in _alternatives(item.annotation):
+                match kind:
+                    case ast.Subscript(value=ast.Name(id="list" | "tuple" | "set"), slice=inner):
+                        numbers = {"int", "float"} & {part.id for part in ast.walk(inner) if isinstance(part, ast.Name)}
+                        found[item.target.id] = not numbers
+    return found
+
+
+def _alternatives(node: ast.expr) -> list[ast.expr]:
+    """Return the parts of `A | B | C`."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return [*_alternatives(node.left), *_alternatives(node.right)]
+    return [node]
 
 
 def _declared(node: ast.expr, imported: dict[str, str], root: Path) -> Declared:

@@ -11,7 +11,15 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from engine_probe.engine.argument_types import Declared, check_number, check_value, declarations
+from engine_probe.engine.argument_types import (
+    SWITCH,
+    Declared,
+    check_number,
+    check_value,
+    declarations,
+    expected,
+    lists_among,
+)
 from engine_probe.errors import InputError
 
 # Where each supported vLLM declares them, and the class that does.
@@ -53,6 +61,13 @@ def argument_types() -> dict[str, Declared]:
     return declarations(file, FIELDS_OF[1], root) if root and file and file.is_file() else {}
 
 
+@cache
+def list_arguments() -> dict[str, bool]:
+    """Return the arguments that take several words in the installed vLLM, each with whether its items are text."""
+    root = vllm_folder()
+    return lists_among(_class(root / FIELDS_OF[0], FIELDS_OF[1])) if root else {}
+
+
 def vllm_folder() -> Path | None:
     package = find_spec("vllm")
     found = package.submodule_search_locations if package else None
@@ -84,6 +99,33 @@ def dashed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def take_option(word: str, words: list[str]) -> str:
+    """Return one option of vLLM's as `--name=value`; its values are taken off the words that follow.
+
+    As in vLLM's parser `-O3` and `-O 3` are `--optimization-level 3`, and an argument that is a list takes every word
+    up to the next option.
+    """
+    if word.startswith("-O") and "." not in word and "optimization_level" in argument_names():
+        level = word[2:].removeprefix("=") or (words.pop(0) if words and not is_option(words[0]) else "")
+        return f"--optimization-level={level}" if level else word
+    if "=" in word or not is_option(word) or not words or is_option(words[0]):
+        return word
+    text = list_arguments().get(_underscored(word))
+    if text is None:
+        return f"{word}={words.pop(0)}"
+    values: list[str] = []
+    while words and not is_option(words[0]):
+        values.append(words.pop(0))
+    if len(values) == 1 and isinstance(parse_value(values[0]), list):
+        return f"{word}={values[0]}"
+    return f"{word}={json.dumps(values if text else [parse_value(value) for value in values])}"
+
+
+def is_option(word: str) -> bool:
+    """Whether a word opens a new option; `-1` is a value."""
+    return word.startswith("--") or (word.startswith("-") and word[1:2].isalpha())
+
+
 def parse_arguments(words: Sequence[str], where: str = "command line", own: Sequence[str] = ()) -> dict[str, object]:
     """`--max-num-seqs=32 --enforce-eager --no-enable-prefix-caching` as names and values, checked.
 
@@ -100,6 +142,9 @@ def parse_arguments(words: Sequence[str], where: str = "command line", own: Sequ
             )
         name, value = (_underscored(flag), parse_value(text)) if equals else _switch(flag)
         _check_option(flag, name.partition(".")[0], where, own)
+        declared = argument_types().get(name)
+        if value is True and not equals and declared and SWITCH not in declared.words:
+            raise InputError(f"{where}: {flag} needs a value: {expected(declared.words)}")
         check_arguments({name.partition(".")[0]: {} if "." in name else value}, where)
         _put(arguments, name, value, where)
     return arguments

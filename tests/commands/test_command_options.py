@@ -26,6 +26,7 @@ def known_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arguments, "argument_names", lambda: NAMES)
     monkeypatch.setattr(arguments, "argument_types", dict)
     monkeypatch.setattr(arguments, "short_forms", dict)
+    monkeypatch.setattr(arguments, "list_arguments", lambda: {"served_model_name": True})
 
 
 def parsed(line: str, kind: type[GroupedCommand] = EngineCommand) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def test_without_engine_arguments_an_unknown_option_is_clicks_to_refuse() -> Non
     ("line", "sentence"),
     [
         ("export --out", "engine_probe: export: --out needs a value, and nothing follows it"),
-        ("trace --out", "engine_probe: option '--out' requires an argument"),
+        ("trace --out", "engine_probe: trace: --out needs a value, and nothing follows it"),
         ("report", "engine_probe: report: FOLDER is missing: engine_probe report --help says what it is"),
         (
             "overhead --rounds 1",

@@ -12,18 +12,21 @@ from engine_probe.engine.arguments import (
     argument_names,
     argument_types,
     check_arguments,
+    list_arguments,
     parse_arguments,
     parse_value,
     short_forms,
+    take_option,
 )
 from engine_probe.errors import InputError
 
 ARG_UTILS = """
 raise RuntimeError("this file is read, not run")
-from vllm.config.model import DType
+from vllm.config.model import DType, Many
 from vllm.config.parallel import Executor
 class EngineArgs:
     dtype: DType = "auto"
+    method: Many = "one"
     executor: str | type[Executor] | None = None
     model: str = "x"
     max_num_seqs: int = 1
@@ -32,12 +35,18 @@ class EngineArgs:
     enforce_eager: bool = False
     enable_prefix_caching: bool = True
     hf_overrides: dict = {}
+    optimization_level: Level = 2
+    capture_sizes: list[int] | None = None
+    served_model_name: str | list[str] | None = None
+    buckets: dict[str, list[float]] | None = None
     not_a_field = 3
     def add_cli_args(parser):
         parser.add_argument("--max-num-seqs", "-mns")
         parser.add_argument("-ho", "--hf-overrides", type=parser.add_argument)
 """
-DTYPE = 'DType = Literal["auto", "half"]'
+DTYPE = (
+    'DType = Literal["auto", "half"]\nMany = Literal["one", "two", "three", "four", "five", "six", "seven", "eight"]'
+)
 LLM = """
 class LLM:
     def __init__(self, model, *, skip_tokenizer_init=False, **kwargs): ...
@@ -59,10 +68,10 @@ def small_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         file.write_text(text)
     monkeypatch.delitem(sys.modules, "vllm", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    for kept in (argument_names, short_forms):
+    for kept in (argument_names, short_forms, list_arguments):
         kept.cache_clear()
     yield
-    for kept in (argument_names, short_forms):
+    for kept in (argument_names, short_forms, list_arguments):
         kept.cache_clear()
 
 
@@ -71,6 +80,7 @@ class TestWithASmallVllm:
     def test_fields_and_parameters_are_known_and_nothing_else(self) -> None:
         assert argument_names() == {
             "dtype",
+            "method",
             "executor",
             "max_num_seqs",
             "block_size",
@@ -78,6 +88,10 @@ class TestWithASmallVllm:
             "enforce_eager",
             "enable_prefix_caching",
             "hf_overrides",
+            "optimization_level",
+            "capture_sizes",
+            "served_model_name",
+            "buckets",
             "skip_tokenizer_init",
         }
 
@@ -115,8 +129,30 @@ class TestWithASmallVllm:
         assert parse_arguments(tokens) == {"hf_overrides": {"num_hidden_layers": 2, "rope": {"factor": 4.0}}}
 
     @pytest.mark.parametrize(
+        ("line", "value"),
+        [
+            ("-O3 --enforce-eager", {"optimization_level": 3, "enforce_eager": True}),
+            ("-O 3", {"optimization_level": 3}),
+            ("-O=3", {"optimization_level": 3}),
+            ("--capture-sizes 1 2 4 -mns 8", {"capture_sizes": [1, 2, 4], "max_num_seqs": 8}),
+            ("--capture_sizes [1,2]", {"capture_sizes": [1, 2]}),
+            ("--served-model-name 1 b", {"served_model_name": ["1", "b"]}),
+            ("--served-model-name a", {"served_model_name": ["a"]}),
+            ("--served-model-name=a", {"served_model_name": "a"}),
+        ],
+    )
+    def test_words_become_values_as_in_vllms_parser(self, line: str, value: dict[str, object]) -> None:
+        words = line.split()
+        options = []
+        while words:
+            options.append(take_option(words.pop(0), words))
+        assert parse_arguments(options) == value
+
+    @pytest.mark.parametrize(
         ("line", "sentence"),
         [
+            ("-O", "there is no option -O, here or in vLLM"),
+            ("--dtype", "--dtype needs a value: vLLM takes auto, half"),
             ("32", "'32' belongs to no option"),
             ("-", "'-' belongs to no option"),
             ("-tp=2", "there is no option -tp, here or in vLLM"),
@@ -183,6 +219,7 @@ class TestValues:
         ("name", "value", "takes"),
         [
             ("dtype", "halve", "auto, half"),
+            ("method", "x", "one, two, three, four, five, six and 2 more"),
             ("max_num_seqs", 2.5, "a whole number"),
             ("max_num_seqs", True, "a whole number"),
             ("block_size", "many", "a whole number"),
@@ -193,6 +230,10 @@ class TestValues:
         with pytest.raises(InputError) as refused:
             check_arguments({name: value})
         assert str(refused.value) == f"engine arguments: {name} is {json.dumps(value)}: vLLM takes {takes}"
+
+    def test_of_many_words_the_nearest_is_told(self) -> None:
+        with pytest.raises(InputError, match=r'method is "thre": did you mean three\?'):
+            check_arguments({"method": "thre"})
 
     @pytest.mark.parametrize(
         ("name", "value"),

@@ -23,6 +23,7 @@ from rich.table import Table
 from engine_probe.commands.doctor.check_result import FINE, MARKS, NOTE, PROBLEM, WARNING, Check
 from engine_probe.commands.doctor.deep import check_engine
 from engine_probe.commands.doctor.machine import check_amx, check_multiprocessing, check_platform
+from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.engine.models import smollm2
 from engine_probe.engine.models.embedded import place_of
 from engine_probe.engine.models.geometry import GIB
@@ -61,9 +62,12 @@ print(f"{vllm.__version__} for {current_platform.device_name}, {time.monotonic()
 """
 
 
-@click.command()
-@click.option("--deep", is_flag=True, help="Also run a small engine: start, answer, record (a minute).")
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+what, output = under("What is checked"), under("Output")
+
+
+@click.command("doctor", cls=GroupedCommand)
+@what("--deep", is_flag=True, help="Also run a small engine: start, answer, record (a minute).")
+@output("--json", "as_json", is_flag=True, help="The same as JSON.")
 @click.pass_context
 def command(context: click.Context, deep: bool, as_json: bool) -> None:
     """Say what works on this machine and what does not.

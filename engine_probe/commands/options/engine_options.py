@@ -2,64 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import click
 from click.shell_completion import CompletionItem
 
+from engine_probe.engine import arguments
 from engine_probe.errors import InputError
+from kernels_bench.option_groups import GroupedHelp, under
 
-OTHER = "Help"
+__all__ = ["ENGINE", "EngineCommand", "GroupedCommand", "under"]
+
 ENGINE = "Model and engine"  # the heading under which EngineCommand names vLLM's arguments
 ANY_ARGUMENT = ("--<vLLM argument> VALUE", "Any engine argument of vLLM: --max-num-seqs 32, --no-enforce-eager, -tp 2.")
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-
-class GroupedOption(click.Option):
-    """An option that belongs under a heading of the help page."""
-
-    def __init__(self, *arguments: Any, heading: str = OTHER, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.heading = heading
-
-    def make_metavar(self, ctx: click.Context) -> str:
-        """One short word for a number, whatever its range: the help text names the limits that matter."""
-        if self.metavar is None and isinstance(self.type, click.types.IntParamType | click.types.FloatParamType):
-            return "N"
-        return super().make_metavar(ctx)
-
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        extra = super().get_help_extra(ctx)
-        extra.pop("range", None)
-        return extra
-
-
-def under(heading: str) -> Callable[..., Callable[[Decorated], Decorated]]:
-    """`click.option` for options below this heading."""
-    return partial(click.option, cls=GroupedOption, heading=heading)
-
-
-class GroupedCommand(click.Command):
+class GroupedCommand(GroupedHelp):
     """Shows its options under their headings, and refuses one that is given twice."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
-            if record is not None:
-                sections.setdefault(getattr(parameter, "heading", OTHER), []).append(record)
-        self.add_rows(sections)
-        other = sections.pop(OTHER, [])
-        for heading, rows in (*sections.items(), (OTHER, other)):
-            if rows:
-                with formatter.section(heading):
-                    formatter.write_dl(rows)
-
-    def add_rows(self, sections: dict[str, list[tuple[str, str]]]) -> None:
-        """Add what is no parameter of this command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:  # of a line that is being completed
@@ -83,16 +42,18 @@ class EngineCommand(GroupedCommand):
         sections.setdefault(ENGINE, []).append(ANY_ARGUMENT)
 
     def take_engine_words(self, ctx: click.Context, split: Split) -> None:
-        from engine_probe.engine.arguments import parse_arguments
-
-        ctx.params["engine_arguments"] = parse_arguments(split.engine, str(ctx.info_name), sorted(split.takes_value))
+        ctx.params["engine_arguments"] = arguments.parse_arguments(
+            split.engine, str(ctx.info_name), sorted(split.takes_value)
+        )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        from engine_probe.engine.arguments import argument_names, dashed
-
         found = super().shell_complete(ctx, incomplete)
         own = {item.value for item in found}
-        options = sorted({dashed(name) for name in argument_names()} - own) if incomplete.startswith("--") else []
+        options = (
+            sorted({arguments.dashed(name) for name in arguments.argument_names()} - own)
+            if incomplete.startswith("--")
+            else []
+        )
         return [*found, *(CompletionItem(option) for option in options if option.startswith(incomplete))]
 
 
@@ -122,7 +83,7 @@ class Split:
                 return
             if word == "--":
                 while words:
-                    self._engine_word(words.pop(0), words)
+                    self.engine.append(arguments.take_option(words.pop(0), words))
                 return
             flag, equals, text = word.partition("=")
             name = flag.replace("_", "-") if flag.startswith("--") else flag
@@ -132,14 +93,9 @@ class Split:
                 if self.takes_value[name] and not equals:
                     self.own.append(self._value(name, words))
             elif self._with_engine:
-                self._engine_word(word, words)
+                self.engine.append(arguments.take_option(word, words))
             else:
                 self.own.append(word)
-
-    def _engine_word(self, word: str, words: list[str]) -> None:
-        """Keep one of vLLM's options, as `--name=value` where a value follows."""
-        alone = "=" in word or not is_option(word) or not words or is_option(words[0])
-        self.engine.append(word if alone else f"{word}={words.pop(0)}")
 
     def _note(self, name: str) -> None:
         if name in self._given and name not in self._repeatable:
@@ -149,14 +105,9 @@ class Split:
     def _value(self, name: str, words: list[str]) -> str:
         if not words:
             raise InputError(f"{self._where}: {name} needs a value, and nothing follows it")
-        if is_option(words[0]):
+        if arguments.is_option(words[0]):
             raise InputError(
                 f"{self._where}: {name} needs a value, and the option {words[0]} follows: write {name}={words[0]} if "
                 "that is the value"
             )
         return words.pop(0)
-
-
-def is_option(word: str) -> bool:
-    """Whether a word opens a new option; `-1` is a value."""
-    return word.startswith("--") or (word.startswith("-") and word[1:2].isalpha())
