@@ -12,6 +12,9 @@ SWEEP_READY := .venv/.engine-probe-sweep-ready
 READY := .venv/.engine-probe-ready
 SETUP := pyproject.toml tools/environment.py $(wildcard tools/bootstrap/*.py tools/locks/*.txt)
 
+# Two processes, each with whole files, so that a file's fixtures are made once.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -35,10 +38,13 @@ runs/knee: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe sweep smoke --out $@
 
 test: $(READY) ## set up, then the everyday test suite
-	@$(BIN)/python -m pytest -m "not slow and not readme" $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not readme" $(ARGS)
+
+test-fast: $(READY) ## what takes less than a minute: no engine, no browser; the loop before a commit
+	@$(BIN)/python -m pytest $(PARALLEL) --ignore tests/vllm -m "not vllm and not slow and not readme and not lengthy" $(ARGS)
 
 test-slow: $(READY) ## the slow matrices
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 test-hostile: $(READY) ## mutated files of every kind through every command that reads them (ARGS="--inputs 5000 --seed 1")
 	@$(BIN)/python -m tests.hostile $(ARGS)
@@ -85,4 +91,4 @@ measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions docs lint types wheel lock measure-set-up clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions docs lint types wheel lock measure-set-up clean

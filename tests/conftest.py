@@ -1,20 +1,27 @@
-"""What all tests share: GPU tests are skipped where there is none, and the skips are counted aloud."""
+"""What all tests share: a browser, and GPU tests that are skipped where there is none, the skips counted aloud."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
 
 # Before torch is loaded: on cores that others use too, OpenMP's spinning makes a step of a tiny engine take a second.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Readline, which pytest loads, exports the size of a terminal to pytest's workers: tables are as wide as without one.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # No test depends on how fast the machine is.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 NO_GPU = "no NVIDIA GPU on this machine"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def gpu_count() -> int:
@@ -28,7 +35,32 @@ def gpu_count() -> int:
         return 0
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def driver(chromium: str) -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
+    with api.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser(driver: Any, chromium: str) -> Iterator[Any]:
+    opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    yield opened
+    opened.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lengthy)
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if needing and gpu_count() == 0:
         for item in needing:

@@ -19,6 +19,8 @@ from bootstrap.settings import pip_settings, uv_environment, uv_toml_keys
 
 import engine_probe
 
+pytestmark = pytest.mark.lengthy
+
 ROOT = Path(__file__).parents[1]
 INSTALLED = """
 import engine_probe, importlib.metadata, importlib.util, pathlib

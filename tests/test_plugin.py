@@ -46,6 +46,7 @@ def test_what_fails_at_the_end_is_said_and_goes_no_further(
     assert not plugin._probes
 
 
+@pytest.mark.lengthy
 def test_a_vllm_that_lacks_a_class_starts_without_a_recording(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

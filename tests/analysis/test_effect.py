@@ -109,6 +109,7 @@ def test_one_load_is_no_question() -> None:
     assert effects(runs({4: [1, 2, 3]}), [SLOW]).tested == ()
 
 
+@pytest.mark.lengthy
 def test_where_nothing_is_an_effect_is_claimed_in_one_of_twenty_sweeps() -> None:
     """All requests of a run share its luck: tests on requests would find something nearly every time."""
     claimed = 0

@@ -90,6 +90,7 @@ def test_a_planted_knee_is_found_within_one_step(seed: int) -> None:
     assert made.near(made.found.saturation.load, made.peak)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("end", ["slope", "cliff", "plateau"])
 @pytest.mark.parametrize(("noise", "repeats"), [(0.03, 1), (0.05, 3)])
 def test_noise_widens_the_range_before_it_hides_the_knee(end: str, noise: float, repeats: int) -> None:
@@ -103,6 +104,7 @@ def test_noise_widens_the_range_before_it_hides_the_knee(end: str, noise: float,
     assert covered >= 0.9 * len(told)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("end", ["slope", "cliff", "plateau"])
 def test_what_it_is_sure_of_is_so(end: str) -> None:
     """Of the levels whose region is at least 95 % sure, at most one in twenty lies in another."""
@@ -120,6 +122,7 @@ def test_what_it_is_sure_of_is_so(end: str) -> None:
     assert right >= 0.95 * sure
 
 
+@pytest.mark.lengthy
 def test_without_a_knee_none_is_told() -> None:
     found = []
     for seed in range(200):

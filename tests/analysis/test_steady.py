@@ -55,6 +55,7 @@ def in_waves(chance: np.random.Generator) -> Amounts:
     return np.where(np.arange(MOST) % 64 < 8, 0, independent(chance))
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("making", "truth", "within"),
     [(independent, 5000, 0.01), (warming, 5000, 0.02), (following, 5000, 0.02), (in_waves, 5000 * 56 / 64, 0.03)],

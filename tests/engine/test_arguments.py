@@ -249,6 +249,7 @@ class TestValues:
         check_arguments({name: value})
 
 
+@pytest.mark.lengthy
 def test_what_the_installed_vllm_declares_is_understood() -> None:
     pytest.importorskip("vllm")
     known = argument_types()

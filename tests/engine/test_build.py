@@ -55,6 +55,7 @@ class TestWhatVllmIsCalledWith:
     def test_an_organisations_model_goes_to_vllm_as_it_is(self) -> None:
         assert llm_arguments(EngineSpec("org/name", {"seed": 1})) == {"model": "org/name", "seed": 1}
 
+    @pytest.mark.lengthy
     def test_a_wrong_argument_is_refused_before_anything_is_prepared(self, tmp_path: Path) -> None:
         pytest.importorskip("transformers")
         with pytest.raises(InputError, match="did you mean max_num_seqs"):

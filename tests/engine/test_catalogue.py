@@ -48,6 +48,7 @@ def test_a_configuration_names_no_code_to_download(name: str) -> None:
     assert "auto_map" not in catalogue_config(name)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", sorted(ASKED_FOR))
 def test_transformers_builds_exactly_as_many_parameters(name: str) -> None:
     """On the meta device: every layer exists, none takes memory."""

@@ -59,6 +59,7 @@ def test_each_tensor_is_written_whole(folder: Path) -> None:
     assert len(raw) == 8 + length + 2 * parameters
 
 
+@pytest.mark.lengthy
 class TestAsTransformersReadsIt:
     @pytest.fixture(autouse=True)
     def _needs_transformers(self) -> None:

@@ -23,12 +23,14 @@ def read(path: str) -> str:
 needs_sources = pytest.mark.skipif(SOURCES is None, reason="no vLLM is installed")
 
 
+@pytest.mark.lengthy
 @needs_sources
 def test_the_installed_vllm_has_every_name() -> None:
     assert missing_names(read) == []
     assert missing_names(read, READ_ONCE) == []
 
 
+@pytest.mark.lengthy
 @needs_sources
 @pytest.mark.parametrize(
     ("there", "gone", "said"),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.hostile.campaign import WHOLE, Job, campaign, jobs
 from tests.hostile.material import targets
+
+pytestmark = pytest.mark.lengthy
 
 EACH = 1  # input of every kind of file; `make test-hostile` takes thousands
 

@@ -103,6 +103,7 @@ def test_engine_probe_validate_is_the_same_command() -> None:
     assert done.stderr == 'kernels_bench: --only names "gemmm", which is not a test: did you mean gemm?\n'
 
 
+@pytest.mark.lengthy
 def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "MINUTE_S", 3_600.0)  # so that a busy machine leaves nothing out
     path = tmp_path / "report.json"
@@ -139,6 +140,7 @@ def test_a_full_disk_takes_nothing_off_the_screen(tmp_path: Path, monkeypatch: p
     assert list((tmp_path / "cache" / "ceilings").glob("*/*.json"))
 
 
+@pytest.mark.lengthy
 def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
     """A real one, to the whole group of processes as a terminal sends it."""
     path = tmp_path / "report.json"

@@ -118,6 +118,7 @@ def test_a_measurement_through_the_events_clock() -> None:
     assert (found.stable, found.median_ns, found.calls_per_sample) == (True, 0.5e6, 1)
 
 
+@pytest.mark.lengthy
 def test_host_to_card_counts_one_way_and_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pcie, "_host_buffer", lambda size, pinned: torch.randint(256, (size,), dtype=torch.uint8))
     found = figures(pcie.run(bench()))
@@ -133,6 +134,7 @@ def test_host_to_card_counts_one_way_and_both(monkeypatch: pytest.MonkeyPatch) -
     assert all(figure.check and figure.check.passed for figure in found.values())
 
 
+@pytest.mark.lengthy
 def test_what_does_not_arrive_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pcie, "_host_buffer", lambda size, pinned: torch.randint(256, (size,), dtype=torch.uint8))
     monkeypatch.setattr(pcie, "_copy", lambda into, source: lambda: into.copy_(source).add_(1))
@@ -140,6 +142,7 @@ def test_what_does_not_arrive_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> None
     assert judge(figure, "NVIDIA H200", (), None, None, 0.05)[0] == FAIL
 
 
+@pytest.mark.lengthy
 def test_cards_among_each_other() -> None:
     one, other = bench(0), bench(1)
     assert [(a.device.target, b.device.target) for a, b in p2p.pairs((one, other))] == [
@@ -204,6 +207,7 @@ def test_a_torch_without_nccl_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert skipped.reason == "this torch has no nccl"
 
 
+@pytest.mark.lengthy
 def test_launches_are_told_one_by_one() -> None:
     found = figures(launch_latency.run(bench()))
     assert list(found) == ["launch to finish", "graph replay to finish", "back to back", "in a graph"]
@@ -211,6 +215,7 @@ def test_launches_are_told_one_by_one() -> None:
     assert found["in a graph"].value == 1e8  # and each call in a bundle
 
 
+@pytest.mark.lengthy
 def test_a_hopper_card_is_asked_for_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul, "SQUARE", 128)
     found = figures(matmul.squares(bench()))

@@ -17,6 +17,8 @@ from kernels_bench.timing.measure import Effort, Work, measure
 from kernels_bench.timing.rank_group import Crew, Together
 from kernels_bench.timing.rank_process import Order, Rank
 
+pytestmark = pytest.mark.lengthy
+
 SHORT = Effort(round_s=0.01, rounds_at_most=3, warm_up_at_most_s=0.01, tolerance=1.0)
 
 

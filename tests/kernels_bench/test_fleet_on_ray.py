@@ -18,6 +18,8 @@ from kernels_bench.judge.fleet import FleetReport, fleet_exit_code
 from kernels_bench.run import ray_fleet
 from kernels_bench.run.ray_fleet import Asked, Place, ended, run
 
+pytestmark = pytest.mark.lengthy
+
 pytest.importorskip("ray", reason="no ray in this environment")
 HOLDER = """
 import sys, time, ray

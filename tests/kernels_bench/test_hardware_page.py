@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from kernels_bench.results import INVALID
 from tests.support import hardware_reports
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ASSETS = Path(__file__).parents[2] / "engine_probe" / "report" / "renderers" / "assets"
 
 
@@ -109,17 +106,6 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [str(tmp_path / "x.json")])
     assert isinstance(done.exception, InputError)
     assert "x.json is a file but not a report of validate" in str(done.exception)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    driver = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with driver.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("kind", ["box", "fleet"])

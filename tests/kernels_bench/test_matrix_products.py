@@ -37,6 +37,7 @@ def made(precision: Precision = BF16, m: int = 256, n: int = 384, k: int = 512) 
     return data
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("precision", PRECISIONS, ids=lambda precision: precision.name)
 def test_torch_multiplies_rightly_in_every_format(precision: Precision) -> None:
     check = check_product(made(precision))
@@ -75,6 +76,7 @@ def test_a_wrong_product_is_caught(spoil: Callable[[Any], None]) -> None:
     assert not check_product(data).passed
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("precision", [kind for kind in PRECISIONS if kind.name != "fp16"], ids=lambda kind: kind.name)
 def test_a_single_wrong_value_in_a_large_product_is_caught(precision: Precision) -> None:
     """It lies in no sampled row or column, most likely; the sums by row meet every value. (FP16 on a CPU is slow.)"""

@@ -9,7 +9,7 @@ import pytest
 from engine_probe.record import writer
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def hours_between_flushes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "FLUSH_SECONDS", 3_600)

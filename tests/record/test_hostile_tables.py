@@ -105,6 +105,7 @@ def test_more_rows_than_were_promised_are_refused(tmp_path: Path) -> None:
         _ = load(folder).iterations
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "stream"])
 def test_what_compression_would_expand_to_is_bounded_before_it_is_expanded(tmp_path: Path, closed: bool) -> None:
     million = batch("preemptions", 2_000_000)

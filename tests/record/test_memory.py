@@ -96,6 +96,7 @@ def in_own_process(program: str, *arguments: object) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("iterations", [1_000_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path, iterations: int) -> None:
     told = in_own_process(PROGRAM, iterations, tmp_path / "run", ROOT)

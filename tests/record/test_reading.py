@@ -156,6 +156,7 @@ def test_each_key_missing_or_of_another_type(
             load(folder)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("status", ["complete", "incomplete", "recording"])
 @given(junk=some.recursive(some.none() | some.booleans() | some.integers() | some.text(), some.lists, max_leaves=5))
 @fuzzed
@@ -218,6 +219,7 @@ def test_a_cut_run_says_so_and_keeps_every_batch(torn: Path) -> None:
     assert run.preemptions.num_rows == run.telemetry.num_rows == run.workers.num_rows == 0
 
 
+@pytest.mark.lengthy
 def test_a_stream_cut_at_every_byte_is_a_prefix_of_whole_batches(tmp_path: Path, torn: Path, table: str) -> None:
     folder = Path(shutil.copytree(torn, tmp_path / "run"))
     path = folder / f"{table}.arrows"
@@ -232,6 +234,7 @@ def test_a_stream_cut_at_every_byte_is_a_prefix_of_whole_batches(tmp_path: Path,
     assert set(sizes) == ({0, 3, 9} if table == "iterations" else {0, 2, 5})
 
 
+@pytest.mark.lengthy
 def test_a_closed_file_cut_at_every_byte_is_refused(tmp_path: Path, closed: Path, table: str) -> None:
     folder = Path(shutil.copytree(closed, tmp_path / "run"))
     path = folder / f"{table}.arrow"
@@ -241,6 +244,7 @@ def test_a_closed_file_cut_at_every_byte_is_refused(tmp_path: Path, closed: Path
         assert is_refused_or_prefix(folder, table, whole) is None
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("apart", "flips"), [(7, [0x40]), pytest.param(1, [0x01, 0x80, 0xFF], marks=pytest.mark.slow)], ids=["some", "all"]
 )

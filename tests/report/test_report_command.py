@@ -86,6 +86,7 @@ def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path)
     assert "never overwritten" in str(report(sweep, "--html", page).exception)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("what", ["report", "compare"])
 def test_the_page_is_there_although_nobody_reads_to_the_end(sweep: Path, tmp_path: Path, what: str) -> None:
     """As with `| head`: the pipe is closed before all is said."""

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.recordings import write_sweep
+
+pytestmark = pytest.mark.lengthy
 
 TOOL = Path(__file__).parents[2] / "tools" / "screenshot.py"
 README_WIDTH, MOST_BYTES = 1100, 400_000

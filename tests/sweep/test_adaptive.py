@@ -99,6 +99,7 @@ def hits(repeats: int, share: float) -> tuple[int, float]:
     return found, measured / 100
 
 
+@pytest.mark.lengthy
 def test_repeats_keep_noise_from_misleading_it() -> None:
     once, few = hits(1, 0.04)
     thrice, more = hits(3, 0.04)

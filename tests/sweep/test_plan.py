@@ -137,6 +137,7 @@ def test_an_axis_needs_no_quotation_marks(file: Path) -> None:
     assert points(read_sweep(str(file))) == quoted
 
 
+@pytest.mark.lengthy
 def test_a_wrong_engine_argument_is_refused_before_an_engine_starts(file: Path) -> None:
     pytest.importorskip("vllm")
     file.write_text(GOOD.replace("max_model_len", "max_model_length"))

@@ -38,11 +38,13 @@ def test_more_than_memory_is_refused_with_the_number_to_lower(workload: Workload
         check_plans([point(workload)], 16 * GIB)
 
 
+@pytest.mark.lengthy
 def test_what_fits_passes_and_a_files_requests_are_no_more_than_the_file() -> None:
     check_plans([point(Workload(8, 8, concurrency=1_000_000)), point(Workload(1_000_000, 8, concurrency=32))], 16 * GIB)
     check_plans([point(Workload(None, 8, 8, 99_999_999, prompts=Dataset("there.json", "sharegpt")))], GIB)
 
 
+@pytest.mark.lengthy
 def test_the_bytes_are_those_that_a_plan_takes() -> None:
     work = Workload(100, 8, concurrency=4, num_prompts=2_000).description()
     make_plan(work)  # whatever Python makes once

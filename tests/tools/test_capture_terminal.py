@@ -14,7 +14,10 @@ import pytest
 TOOL = Path(__file__).parents[2] / "tools" / "capture_terminal.py"
 STORY = r"printf '\033[31mone\033[0m\n'; sleep 1; printf 'two\n'; sleep 1; printf '\033[1A\033[Kthree\n'; exit 3"
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux on this machine")
+pytestmark = [
+    pytest.mark.lengthy,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux on this machine"),
+]
 
 
 def capture(pictures: Path, *moments: str) -> subprocess.CompletedProcess[str]:

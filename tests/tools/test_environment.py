@@ -248,6 +248,7 @@ class TestCutOff:
         run(place, shell)
         assert any("-m venv --clear" in line for line in shell.commands)
 
+    @pytest.mark.lengthy
     def test_make_asks_again_after_one_that_was_cut_off(self, tmp_path: Path) -> None:
         (tmp_path / "tools").mkdir()
         (tmp_path / ".venv").mkdir()

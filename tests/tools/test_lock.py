@@ -66,6 +66,7 @@ def test_torch_is_built_for_the_flavour_and_what_would_break_it_is_left_out() ->
     assert {"torchvision", "torchaudio", "torchcodec"} == EXCLUDED
 
 
+@pytest.mark.lengthy
 def test_the_environment_of_these_tests_is_complete() -> None:
     # Of this environment alone: setuptools puts packages of its own on the path when it is imported.
     installed = metadata.distributions(path=[sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])

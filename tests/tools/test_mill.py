@@ -12,6 +12,8 @@ import pytest
 
 from engine_probe.recordings.run import load
 
+pytestmark = pytest.mark.lengthy
+
 
 def test_its_recording_is_accepted_and_adds_up(tmp_path: Path) -> None:
     steps = 2_000

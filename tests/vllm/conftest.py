@@ -44,7 +44,9 @@ if __name__ == "__main__":
 """
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: HERE not in item.path.parents)  # the longest first, so that all workers end together
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.vllm)
