@@ -66,8 +66,9 @@ def test_nothing_is_removed_through_a_link(temporary: Path, tmp_path_factory: py
     assert (mine / "file").read_text() == "mine"
 
 
-def test_one_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("opened", [True, False], ids=["before it is locked", "before it is opened"])
+def test_one_that_is_taken_for_abandoned_is_made_again(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, opened: bool
 ) -> None:
     real, made = tempfile.mkdtemp, []
 
@@ -78,9 +79,12 @@ def test_one_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
     real_open = os.open
 
     def open_late(path: Path, flags: int, **more: int | None) -> int:
-        descriptor = real_open(path, flags, **more)
-        if len(made) == 1:
+        if len(made) > 1:
+            return real_open(path, flags, **more)
+        if not opened:
             Path(path).rmdir()
+        descriptor = real_open(path, flags, **more)
+        Path(path).rmdir()
         return descriptor
 
     monkeypatch.setattr(tempfile, "mkdtemp", make)

@@ -21,12 +21,16 @@ class ScratchFolder:
         remove_abandoned(prefix)
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=prefix))
-            self._lock = os.open(self.path, os.O_RDONLY)
+            # Until it is locked another process may take it for abandoned, and is then waited for.
+            try:
+                self._lock = os.open(self.path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
             with suppress(OSError):  # a file system without locks: nobody else gets one either
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
             if self.path.exists():
                 return
-            os.close(self._lock)  # somebody took it for abandoned before it was locked
+            os.close(self._lock)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

@@ -51,7 +51,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(which: Any, *arguments: object) -> Result:
-    return CliRunner().invoke(which.command, [str(argument) for argument in arguments])
+    # Wide, so that no path is broken, however long the name of the temporary folder.
+    return CliRunner(env={"COLUMNS": "500"}).invoke(which.command, [str(argument) for argument in arguments])
 
 
 def said(text: str) -> str:
