@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine_probe.commands.options import slo_option
+from engine_probe.commands.options import html_option, slo_option
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from engine_probe.analysis.compare.gates import Gate
     from engine_probe.evaluation.comparison import Comparison
 
-PIPED_WIDTH = 100
 KINDS = ("table", "markdown", "json", "junit")
 
 
@@ -45,13 +44,7 @@ output, judge = under("Output"), under("Criteria")
     metavar="KIND",
     help="table, markdown, json or junit, on standard output.",
 )
-@output(
-    "--html",
-    "page",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write one self-contained page; - is standard output.",
-)
+@html_option.option
 def command(
     folders: tuple[Path, ...],
     bounds: tuple[str, ...],
@@ -99,7 +92,7 @@ def command(
 def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool) -> None:
     from rich.text import Text
 
-    from engine_probe.commands.options.console import output_console
+    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.report.compare_text import as_json, foremost_words, markdown, tables
     from engine_probe.report.renderers.junit import junit
     from engine_probe.text_format import plain

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from engine_probe.sweep.execution.events import Event, Finished
 
 RECORDING = "recording"
-PIPED_WIDTH = 100
 TICK_SECONDS = 0.25
 
 engine, output = under(ENGINE), under("Output")
@@ -160,7 +159,7 @@ def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> 
 def show(results: Results) -> int:
     """The summary of the recording; 1 when it is not whole."""
     from engine_probe.analysis.run_analysis import anatomy
-    from engine_probe.commands.options.console import output_console
+    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
     from engine_probe.report.summary import print_summary

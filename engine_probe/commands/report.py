@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from engine_probe.commands.options import slo_option
+from engine_probe.commands.options import html_option, slo_option
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.numbers import Number
 from engine_probe.commands.options.result_location import recorded
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from engine_probe.analysis.money.prices import Prices
     from engine_probe.analysis.run.slo import Slo
-
-PIPED_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,7 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
 @click.command("report", cls=slo_option.WithGoodput)
 @click.argument("folder", type=recorded)
-@output(
-    "--html",
-    "page",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write one self-contained page; - is standard output.",
-)
+@html_option.option
 @output(
     "--json",
     "figures",
@@ -101,7 +93,7 @@ def command(
 
     FOLDER may also be a report file of `engine_probe validate --json`.
     """
-    from engine_probe.commands.options.console import output_console
+    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
 
     check_free(page, figures)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from engine_probe.commands import perplexity, profile, sweep
+from engine_probe.commands import perplexity, profile, sweep, sweep_run
 from tests.support.recordings import ran, write_run, write_sweep
 
 NOTHING = "interrupted before anything was recorded"
@@ -69,7 +69,7 @@ def interrupted_sweep(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Path], o
         begin(results.folder)
         starting(results.folder)
 
-    monkeypatch.setattr(sweep, "run", run)
+    monkeypatch.setattr(sweep_run, "run", run)
     return typed(sweep.command, "smoke", "--set", "engine.model=tiny", *words)
 
 

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from engine_probe.text_format import plain
 
+PIPED_WIDTH = 100  # of a summary that is no terminal's
+
 
 class PlainConsole(Console):
     """Prints strings, in tables too, as they are: no markup, no emoji names, control characters spelled out."""
