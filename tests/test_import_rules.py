@@ -24,6 +24,10 @@ FORBIDDEN = {
         "engine_probe.engine",
         "engine_probe.sweep",
         "engine_probe.report",
+        "engine_probe.recordings",  # it takes tables, never an opened run
+        "engine_probe.evaluation",
+        "engine_probe.export",
+        "engine_probe.commands",
     },
     "report": {"torch", "vllm", "engine_probe.hook", "engine_probe.engine", "engine_probe.sweep"},
     "workload": {

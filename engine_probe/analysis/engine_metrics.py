@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 
 NS_PER_S, NS_PER_MS = 1e9, 1e6
 
@@ -15,7 +15,7 @@ class InsideMetric:
     name: str
     unit: str
     formula: str
-    value: Callable[[Anatomy], float | None]  # None: the recording does not show it
+    value: Callable[[RunAnalysis], float | None]  # None: the recording does not show it
 
 
 def part(name: str, meaning: str) -> InsideMetric:
@@ -104,5 +104,5 @@ INSIDE = (
 )
 
 
-def ended_requests(run: Anatomy) -> int:
+def ended_requests(run: RunAnalysis) -> int:
     return run.summary.requests_answered + sum(run.summary.requests_other.values())

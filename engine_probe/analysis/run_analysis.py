@@ -1,10 +1,13 @@
-"""Everything that is said of one run, worked out once."""
+"""Everything that a report says of one run, computed once from its tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from engine_probe.analysis.run.slo import Slo
+import numpy.typing as npt
+import pyarrow as pa
+
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.step.ceiling_use import above, held_up
@@ -19,11 +22,10 @@ from engine_probe.analysis.step.losses import (
 )
 from engine_probe.analysis.step.roofline import Roofline, roofline
 from engine_probe.analysis.step.step_time import busy_ns, device_idle_share, step_time
-from engine_probe.recordings.run import Run
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class RunAnalysis:
     summary: Summary
     limits: LimitsFound
     tax: PreemptionTax
@@ -34,33 +36,42 @@ class Anatomy:
     roofline: Roofline | str  # or why there is none
 
     def __repr__(self) -> str:
-        return f"<Anatomy: limited most by {self.limits.main}; {self.summary!r}>"
+        return f"<RunAnalysis: limited most by {self.limits.main}; {self.summary!r}>"
 
 
-def anatomy(run: Run, slo: Slo | None = None) -> Anatomy:
-    """Of a run at least one step long; `Run.summary` refuses others with a sentence."""
-    summary = run.summary(slo)
-    busy = busy_ns(run.iterations, idle_gaps(run.iterations))
-    time = step_time(run.facts, run.iterations, run.workers, busy)
-    used = roofline(run.facts, run.iterations, run.requests, time)
-    return Anatomy(
+def analyse(
+    summary: Summary,
+    facts: dict[str, Any],
+    iterations: pa.Table,
+    requests: pa.Table,
+    preemptions: pa.Table,
+    workers: pa.Table,
+) -> RunAnalysis:
+    """Analyse the tables of a run that is at least one iteration long, and of which this is the summary."""
+    busy = busy_ns(iterations, idle_gaps(iterations))
+    time = step_time(facts, iterations, workers, busy)
+    used = roofline(facts, iterations, requests, time)
+    return RunAnalysis(
         summary=summary,
-        limits=limits_by_ceilings(run, used),
-        tax=preemption_tax(run.iterations, run.preemptions),
-        composition=composition(run.iterations, busy),
-        kv_fragmentation=kv_fragmentation(run.facts, run.iterations),
-        straggler=straggler(run.workers),
+        limits=with_ceiling_doubts(limits(facts, iterations, requests, workers, holding(used)), used),
+        tax=preemption_tax(iterations, preemptions),
+        composition=composition(iterations, busy),
+        kv_fragmentation=kv_fragmentation(facts, iterations),
+        straggler=straggler(workers),
         device_idle_share=device_idle_share(time, busy),
         roofline=used,
     )
 
 
-def limits_by_ceilings(run: Run, used: Roofline | str) -> LimitsFound:
-    """Tell compute from memory bandwidth where the ceilings are known, with what is to be said against them."""
-    tables = (run.iterations, run.requests, run.workers)
+def holding(used: Roofline | str) -> npt.NDArray[Any] | None:
+    """Return which ceiling holds each step up. None where they are not known."""
+    return None if isinstance(used, str) or used.memory is None or used.compute is None else held_up(used)
+
+
+def with_ceiling_doubts(found: LimitsFound, used: Roofline | str) -> LimitsFound:
+    """Add to limits that tell compute from memory bandwidth what makes their ceilings doubtful."""
     if isinstance(used, str) or used.memory is None or used.compute is None:
-        return limits(run.facts, *tables)
-    found = limits(run.facts, *tables, held_up(used))
+        return found
     ceilings = (used.memory, used.compute)
     doubts = tuple(
         dict.fromkeys(f"{ceiling.name} {'; '.join(ceiling.doubts)}" for ceiling in ceilings if ceiling.doubts)

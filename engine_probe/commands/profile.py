@@ -158,7 +158,6 @@ def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> 
 
 def show(results: Results) -> int:
     """The summary of the recording; 1 when it is not whole."""
-    from engine_probe.analysis.run_analysis import anatomy
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
@@ -167,7 +166,7 @@ def show(results: Results) -> int:
 
     run = load(results.folder)
     console = output_console(PIPED_WIDTH)
-    found = anatomy(run)
+    found = run.analysis()
     print_summary(found.summary, console)
     print_limits(run, found, console)
     console.print(f"\nEvery iteration is recorded in {results.told}.", soft_wrap=True)

@@ -160,7 +160,6 @@ def report_text(folder: Path) -> NoReturn:
 
 
 def report_run(folder: Path, console: Console, asked: Asked) -> Made:
-    from engine_probe.analysis.run_analysis import anatomy
     from engine_probe.evaluation.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
@@ -170,7 +169,7 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.report.terminal_report import print_run
 
     run = load(folder)
-    found = anatomy(run, asked.slo)
+    found = run.analysis(asked.slo)
     money = run_money(run, found, asked.prices, asked.slo, asked.at)
 
     def show() -> None:

@@ -13,7 +13,7 @@ from engine_probe.analysis.money.prices import Option, Prices
 from engine_probe.analysis.money.run_costs import Work, work
 from engine_probe.analysis.run.energy import energy
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
@@ -66,7 +66,7 @@ def sweep_money(swept: Swept, drawn: Sequence[Curve], prices: Prices | None, slo
     return money(found, drawn, prices, slo, at)
 
 
-def run_money(run: Run, found: Anatomy, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
+def run_money(run: Run, found: RunAnalysis, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
     return money([costed("", "", [worked(1, run, found)], prices)], [], prices, slo, at)
 
 
@@ -80,7 +80,7 @@ def money(found: list[Costed], drawn: Sequence[Curve], prices: Prices | None, sl
     return Money(prices, tuple(found), tuple(card_pairs(found, drawn)), tuple(offered), tuple(cheapest(offered)))
 
 
-def worked(load_: float, run: Run, found: Anatomy) -> Work:
+def worked(load_: float, run: Run, found: RunAnalysis) -> Work:
     """What is damaged in the telemetry costs the energy alone."""
     try:
         taken = energy(run.facts, run.iterations, run.telemetry)

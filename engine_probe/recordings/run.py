@@ -17,6 +17,7 @@ from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
 if TYPE_CHECKING:
     from engine_probe.analysis.run.slo import Slo
     from engine_probe.analysis.run.summary import Summary
+    from engine_probe.analysis.run_analysis import RunAnalysis
 
 
 STATUS_WORDS = {RECORDING: "still recording, so far", CUT: "cut short"}
@@ -75,6 +76,13 @@ class Run:
         if not self.iterations.num_rows:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
         return summarise(self.facts, self.status, self.notes, self.iterations, self.requests, slo)
+
+    def analysis(self, slo: Slo | None = None) -> RunAnalysis:
+        """Compute everything that a report says of the run: its summary, its limits, losses, and its roofline."""
+        from engine_probe.analysis.run_analysis import analyse
+
+        tables = (self.iterations, self.requests, self.preemptions, self.workers)
+        return analyse(self.summary(slo), self.facts, *tables)
 
     def _repr_html_(self) -> str:
         from engine_probe.report.renderers.notebook import run_html

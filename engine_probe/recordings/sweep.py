@@ -17,7 +17,7 @@ from engine_probe.analysis.compare.probe_cost import Timed, Watching, watching
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.settings import curve_name, curve_settings, differing, flat
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.run_analysis import Anatomy, anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE
@@ -49,7 +49,7 @@ class SweptPoint:
     load: float
     unit: str  # of the load
     run: Run | None
-    anatomy: Anatomy | None
+    anatomy: RunAnalysis | None
     reason: str = ""
     timed: Timed | None = None  # by the driver's clock, where that was kept
 
@@ -226,7 +226,7 @@ def open_point(
         run = load(place)
         if run.status != COMPLETE:
             return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, curve, *load_, run, anatomy(run, slo), timed=watched(run, asked))
+        return SweptPoint(id_, curve, *load_, run, run.analysis(slo), timed=watched(run, asked))
     except InputError as error:
         return SweptPoint(id_, curve, *load_, None, None, str(error))
 

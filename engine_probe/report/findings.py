@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.curve.regions import region_sentences
 from engine_probe.analysis.curve.saturation import KvSaturation, Level, Saturation
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import sentence
 from engine_probe.analysis.step.losses import PreemptionTax, Straggler
 from engine_probe.report.summary import duration
@@ -15,7 +15,7 @@ from engine_probe.workload.load import CONCURRENCY
 ROUGH = 0.05  # root mean square of the relative errors
 
 
-def run_verdicts(found: Anatomy) -> Iterator[str]:
+def run_verdicts(found: RunAnalysis) -> Iterator[str]:
     yield sentence(found.limits)
     if found.tax.preemptions:
         yield preemption_verdict(found.tax)

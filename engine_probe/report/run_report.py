@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine_probe.analysis.run.latency_figures import PERCENTILES
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import LIMITS
 from engine_probe.errors import InputError
 from engine_probe.evaluation.costs import Money
@@ -28,7 +28,7 @@ from engine_probe.text_format import model_name
 POINTS = 4000  # moments of a line; shared by the points of a sweep
 
 
-def run_page(run: Run, found: Anatomy, money: Money | None = None) -> str:
+def run_page(run: Run, found: RunAnalysis, money: Money | None = None) -> str:
     page = Page(f"engine_probe: {model_name(run)}")
     body = joined((*run_body(page, run, found, POINTS), money_section(money) if money else ""))
     return page.document(heading(model_name(run), origin(run)), body, settings({"": run}))
@@ -39,7 +39,7 @@ def origin(run: Run) -> str:
     return f"vLLM {versions['vllm']} ({versions['distribution']}), recorded {clock['wall'][:19]} UTC in {run.folder}"
 
 
-def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html]:
+def run_body(page: Page, run: Run, found: RunAnalysis, points: int) -> Iterator[Html]:
     """What it came to, what happened when, what single requests saw, and the hardware below; at least one step long."""
     summary, name = found.summary, run.folder.name
     for note in summary.notes:
@@ -65,7 +65,7 @@ def run_body(page: Page, run: Run, found: Anatomy, points: int) -> Iterator[Html
     yield from meanwhile(page, run)
 
 
-def run_tiles(found: Anatomy) -> Iterator[tuple[str, str]]:
+def run_tiles(found: RunAnalysis) -> Iterator[tuple[str, str]]:
     summary = found.summary
     yield "output tokens/s", f"{summary.output_tokens_per_s:,.1f}"
     medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
@@ -92,7 +92,7 @@ def meanwhile(page: Page, run: Run) -> Iterator[Html]:
     yield from map(page.figure, telemetry_charts(telemetry, origin_ns(run), run.folder.name))
 
 
-def limit_table(found: Anatomy) -> Html:
+def limit_table(found: RunAnalysis) -> Html:
     rows = [
         [limit.name, f"{found.limits.shares[limit.name]:.1%}", limit.meaning, limit.rule]
         for limit in LIMITS

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.regions import MEANINGS, letter
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.evaluation.published import Beside, Reference, beside
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
@@ -37,13 +37,13 @@ TITLES = ("waiting\npeak", "KV\npeak", "computed\ntwice")
 STYLES = {"spare": "green", "shared": "yellow", "plateau": "yellow", "overload": "red"}
 
 
-def print_run(run: Run, found: Anatomy, console: Console) -> None:
+def print_run(run: Run, found: RunAnalysis, console: Console) -> None:
     console.print(Text(plain(f"{run.facts['model']['name']}, {run.folder}"), "bold"))
     console.print(summary_view(found.summary))
     print_limits(run, found, console)
 
 
-def print_limits(run: Run, found: Anatomy, console: Console) -> None:
+def print_limits(run: Run, found: RunAnalysis, console: Console) -> None:
     """What held the run up, how near the ceilings it came, and where the memory went."""
     console.print(Text("\nWhat limits", "bold"))
     for warning in ceiling_warnings(found.roofline):

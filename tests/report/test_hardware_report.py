@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.commands.report import command
 from engine_probe.recordings.run import load
 from engine_probe.report.renderers.notebook import run_html
@@ -162,7 +161,7 @@ def test_a_run_without_these_facts_says_why(tmp_path: Path) -> None:
 def test_shares_of_the_ceilings(tmp_path: Path) -> None:
     """What the analysis found, beside the ceilings it was held against and the clock it rests on."""
     folder = write_run(tmp_path / "run", ran(4), hardware(memory()))
-    found = anatomy(load(folder)).roofline
+    found = load(folder).analysis().roofline
     assert not isinstance(found, str)
     text = report(folder, "--html", str(tmp_path / "page.html"))
     assert "<span>of the bandwidth ceiling (MBU)</span>" in page(tmp_path)
@@ -183,7 +182,7 @@ def test_without_ceilings_rates_and_no_shares(tmp_path: Path) -> None:
 
 def test_a_doubtful_ceiling_is_said_with_every_figure_that_rests_on_it(tmp_path: Path) -> None:
     """MBU, MFU, the limit, the chart, the tiles, the table of ceilings, the notebook and the JSON."""
-    need = anatomy(load(write_run(tmp_path / "need", ran(4), hardware(memory())))).roofline
+    need = load(write_run(tmp_path / "need", ran(4), hardware(memory()))).analysis().roofline
     assert not isinstance(need, str)
     near = (need.bytes_per_s.least * 1.5, need.flops_per_s.least * 1e3)
     folder = write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=near, trust=DOUBTFUL))
@@ -221,7 +220,7 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
     assert {share["name"] for share in used["shares"] if share["impossible"]} == {"MFU"}
     assert "more than the hardware can do" in used["withheld"]
     console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=200)
-    print_run(load(folder), anatomy(load(folder)), console)
+    print_run(load(folder), load(folder).analysis(), console)
     assert "\x1b[1;31mMFU" in console.file.getvalue()
 
 
@@ -238,7 +237,7 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
 def test_a_sweep_says_what_speaks_against_its_ceilings(tmp_path: Path, bandwidth: float, told: str) -> None:
     """A bandwidth that its fastest steps nearly reach, and one that they exceed by far."""
     sweep = write_sweep(tmp_path / "sweep", (1, 2))
-    need = anatomy(load(write_run(tmp_path / "need", ran(1), hardware(memory())))).roofline
+    need = load(write_run(tmp_path / "need", ran(1), hardware(memory()))).analysis().roofline
     assert not isinstance(need, str)
     carried = hardware(memory(), roofs=(need.bytes_per_s.most * bandwidth, 1e15), trust=DOUBTFUL)
     for path in sweep.rglob("run.json"):

@@ -18,7 +18,6 @@ from click.testing import CliRunner, Result
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.steady_state import SteadyState
-from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import load
@@ -224,7 +223,7 @@ def test_telemetry_is_drawn_by_unit_and_owner(tmp_path: Path) -> None:
     rows = [{"time_ns": 2_000_000, "device": index, "power_mw": 250_000 + 50_000 * index} for index in (0, 1)]
     rows += [{"time_ns": 3_000_000, "cpu_percent": 150.0}]
     run = load(write_run(tmp_path / "run", ran(1) | {"telemetry": table("telemetry", rows)}))
-    charts = {chart["title"]: chart for chart in drawn(run_page(run, anatomy(run)))}
+    charts = {chart["title"]: chart for chart in drawn(run_page(run, run.analysis()))}
     assert [(line["label"], line["values"]) for line in charts["GPU power"]["series"]] == [
         ("GPU 0", [250]),
         ("GPU 1", [300]),
@@ -233,7 +232,7 @@ def test_telemetry_is_drawn_by_unit_and_owner(tmp_path: Path) -> None:
     assert [line["label"] for line in charts["Host CPU"]["series"]] == ["this process"]
     assert "GPU temperature" not in charts
     (tmp_path / "run" / "telemetry.arrow").write_bytes(b"torn")
-    page = run_page(load(tmp_path / "run"), anatomy(run))
+    page = run_page(load(tmp_path / "run"), run.analysis())
     assert "telemetry.arrow is not the file that was recorded" in page
     assert "GPU power" not in {chart["title"] for chart in drawn(page)}
 
@@ -251,7 +250,7 @@ def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
     columns["running_requests"][77_777] = 999
     arrays = [pa.array(columns[field.name].astype(field.type.to_pandas_dtype())) for field in SCHEMAS["iterations"]]
     run = load(write_run(tmp_path / "run", {"iterations": pa.table(arrays, schema=SCHEMAS["iterations"])}))
-    page = run_page(run, anatomy(run))
+    page = run_page(run, run.analysis())
     assert len(page) < 1_000_000
     (pressure,) = (chart for chart in drawn(page) if chart["title"] == "Admission, queueing and memory pressure")
     assert max(pressure["series"][1]["values"]) == 999

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.commands import report
 from engine_probe.commands.options.result_location import open_results
 from engine_probe.commands.sweep_run import exit_code, show
@@ -26,7 +25,7 @@ CUT = Unmeasured("point-8", point(8), "incomplete", "the probe stepped aside")
 
 def test_a_row_is_the_summary_and_the_limits_of_its_run(tmp_path: Path) -> None:
     run = load(write_run(tmp_path / "point", ran(20)))
-    found, row = anatomy(run), measure(run, point(20))
+    found, row = run.analysis(), measure(run, point(20))
     summary = found.summary
     assert isinstance(row, PointResult)
     for name in (

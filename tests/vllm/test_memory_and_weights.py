@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe import Probe
-from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.analysis.step.roofline import Roofline
 
 
@@ -60,7 +59,7 @@ def test_operations_are_those_vllm_estimates_itself(tiny_llm: Any, tmp_path: Pat
     with Probe(tiny_llm, tmp_path / "run") as probe:
         tiny_llm.generate(prompts, SamplingParams(max_tokens=12, ignore_eos=True, temperature=0), use_tqdm=False)
     run = probe.run
-    found = anatomy(run).roofline
+    found = run.analysis().roofline
     assert isinstance(found, Roofline), found
     witness = ModelMetrics(tiny_llm.llm_engine.vllm_config)
     steps = run.iterations.to_pylist()

@@ -13,7 +13,7 @@ from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.engine_metrics import INSIDE
 from engine_probe.analysis.money.curve_costs import MONEY
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.step.ceiling_use import uses
 from engine_probe.evaluation.costs import Money, worth_showing
@@ -27,7 +27,7 @@ from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.slo import slo_of
 
 
-def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:
+def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
     return encoded(
         {
             "kind": "run",
@@ -42,13 +42,13 @@ def run_figures(run: Run, found: Anatomy, money: Money) -> bytes:
     )
 
 
-def figures_of(found: Anatomy) -> dict[str, float | None]:
+def figures_of(found: RunAnalysis) -> dict[str, float | None]:
     """Of one run, by the names under which `metrics` tells unit and formula."""
     told = {metric.name: metric.value(found.summary) for metric in METRICS}
     return told | {metric.name: metric.value(found) for metric in INSIDE}
 
 
-def hardware_use(found: Anatomy) -> dict[str, Any]:
+def hardware_use(found: RunAnalysis) -> dict[str, Any]:
     """The shares of the measured ceilings, which of them cannot be, and what is therefore not concluded."""
     if isinstance(found.roofline, str):
         return {"reason": found.roofline}

@@ -9,7 +9,7 @@ from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run.timeline import thinned
 from engine_probe.analysis.run.token_times import waiting_requests
-from engine_probe.analysis.run_analysis import Anatomy, anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import Run
@@ -38,13 +38,13 @@ def run_html(run: Run) -> str:
     head = [element("b", model_name(run)), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
     notes = [element("div", note, style=WARNING) for note in run.notes]
     try:
-        body = run_parts(run, anatomy(run))
+        body = run_parts(run, run.analysis())
         return page_of(element("div", *head), *notes, *body)
     except EngineProbeError as error:
         return page_of(element("div", *head), *notes, element("div", str(error)))
 
 
-def run_parts(run: Run, found: Anatomy) -> Iterator[Html]:
+def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
     summary = found.summary
     medians = {latency.name: duration(latency.percentiles_ns[50]) for latency in summary.latencies}
     yield facts_row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.ceiling_use import ALL_STEPS, Use, above, uses
 from engine_probe.analysis.step.ceilings import Ceiling
 from engine_probe.analysis.step.roofline import Roofline
@@ -39,7 +39,7 @@ def warning(use: Use) -> str:
     )
 
 
-def sweep_warnings(found: Sequence[Anatomy]) -> Iterator[str]:
+def sweep_warnings(found: Sequence[RunAnalysis]) -> Iterator[str]:
     """Say of the points of a sweep whose ceilings are contradicted, and by what; to be shown in red."""
     withheld = [each.limits.withheld for each in found if each.limits.withheld]
     if withheld:
@@ -49,7 +49,7 @@ def sweep_warnings(found: Sequence[Anatomy]) -> Iterator[str]:
         )
 
 
-def sweep_doubts(found: Sequence[Anatomy]) -> Iterator[str]:
+def sweep_doubts(found: Sequence[RunAnalysis]) -> Iterator[str]:
     """Say why limits are marked as doubtful."""
     marked = [each.limits for each in found if each.limits.rests_on_ceilings and each.limits.doubtful]
     if marked:

@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.analysis.compare.perplexity import perplexity
-from engine_probe.analysis.run_analysis import anatomy
 from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.results import Measured, read_measured
 from engine_probe.perplexity.text import read_text, text_sha256
@@ -97,7 +96,7 @@ def measure(run: Run, point: Point) -> Row:
         return Unmeasured(run.folder.name, point, run.status, "; ".join(run.notes))
     if not run.iterations.num_rows:
         return Unmeasured(run.folder.name, point, "failed", "it ended before the engine's first step")
-    found = anatomy(run)
+    found = run.analysis()
     summary, ttft_ns = found.summary, found.summary.ttft.percentiles_ns[50]
     return PointResult(
         id=run.folder.name,
