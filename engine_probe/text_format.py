@@ -21,6 +21,25 @@ def shortened(line: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
+def duration(ns: float | None) -> str:
+    """With three figures; "-" where the sample is too small to say."""
+    if ns is None:
+        return "-"
+    for unit, size in (("s", 1e9), ("ms", 1e6)):
+        if ns >= size:
+            return f"{figures(ns / size)} {unit}"
+    return f"{figures(ns / 1e3)} µs"
+
+
+def percent(share: float) -> str:
+    """Whole percents; of less than one with two more digits."""
+    return f"{share:.2%}" if 0 < share < 0.01 else f"{share:.0%}"
+
+
+def figures(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
 def model_name(run: Run) -> str:
     """Without the path that leads to it."""
     name: str = run.facts["model"]["name"]

@@ -146,9 +146,10 @@ def show(folder: Path) -> int:
     """What it came to; 1 where that is no figure."""
     from engine_probe.commands.options.console import output_console
     from engine_probe.recordings.perplexity import open_alone
-    from engine_probe.report.sections.precision import text_view
+    from engine_probe.report.renderers.terminal import print_document
+    from engine_probe.report.sections.precision import text_document
 
     found = open_alone(folder)
-    output_console().print(*text_view(found), sep="\n")
+    print_document(text_document(found), output_console(), verbose=True)
     click.echo(f"Each window is in {folder}; what vLLM said is there too.")
     return 0 if found.perplexity else 1

@@ -20,10 +20,10 @@ class Page:
         self._title = title
         self._charts: list[Chart] = []
 
-    def figure(self, chart: Chart) -> Html:
+    def figure(self, chart: Chart, tag: str = "h3") -> Html:
         self._charts.append(chart)
         place = element("div", class_="plot", data_chart=str(len(self._charts) - 1), role="img", aria_label=chart.title)
-        return element("figure", element("h3", chart.title), element("figcaption", chart.note), place)
+        return element("figure", element(tag, chart.title), element("figcaption", chart.note), place)
 
     def document(self, *body: str) -> str:
         # In a script element only "</" and "<!--" could end the data early.

@@ -1,12 +1,9 @@
-"""Advice in the terminal and on the page: by role, each sentence with its rows."""
+"""Advice by role, each sentence with the rows it rests on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-
-from rich.console import RenderableType
-from rich.text import Text
 
 from engine_probe.analysis.advice import advice
 from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
@@ -14,8 +11,7 @@ from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.evaluation.published import plain_model
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.sweep import Curve
-from engine_probe.report.renderers.html_elements import Html, element, joined, says
-from engine_probe.text_format import plain
+from engine_probe.report.document import Section, Sentence, says
 
 
 def advised(swept: Swept, curves: Sequence[Curve]) -> list[Advice]:
@@ -49,20 +45,13 @@ def with_rows(found: Advice) -> str:
     return f"{found.text} [rows: {'; '.join(found.rows)}]"
 
 
-def advice_lines(found: Sequence[Advice]) -> Iterator[RenderableType]:
-    """Short: the first sentence of each role."""
-    if found:
-        yield Text("\nAdvice", "bold")
-    for role, sentences in groupby(found, key=lambda each: each.role):
-        several = list(sentences)
-        more = f" ({len(several) - 1} more on the page)" if len(several) > 1 else ""
-        yield Text.assemble((f"{role}: ", "bold"), plain(f"{with_rows(several[0])}{more}"))
-
-
-def advice_section(found: Sequence[Advice]) -> Html:
-    if not found:
-        return Html()
-    parts = [element("h2", "Advice, from these levels alone")]
-    for role, sentences in groupby(found, key=lambda each: each.role):
-        parts += [element("h3", f"For the {role}"), says(map(with_rows, sentences))]
-    return joined(parts)
+def advice_section(found: Sequence[Advice]) -> Section:
+    """Return the first sentence for each role, and the others folded."""
+    roles = {role: list(several) for role, several in groupby(found, key=lambda each: each.role)}
+    first = (Sentence(with_rows(several[0]), label=role) for role, several in roles.items())
+    more = (
+        Section(f"More for the {role}", sentences=says(map(with_rows, several[1:])))
+        for role, several in roles.items()
+        if several[1:]
+    )
+    return Section("Advice, from these levels alone", sentences=tuple(first), details=tuple(more), shown="always")

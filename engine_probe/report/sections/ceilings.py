@@ -7,23 +7,21 @@ from datetime import datetime
 from typing import Any
 
 from engine_probe.analysis.step.ceilings import doubts_of, verdict_of
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined
+from engine_probe.report.document import Section, says, table
 from kernels_bench.output.words import quantity
 
+NOTE = (
+    "From `engine_probe validate` on the same device: the newest trusted figure of each name, without one the "
+    "highest. Figures that rest on a doubtful ceiling are as doubtful."
+)
 TITLES = ("device", "ceiling", "reached", "spread", "measured", "before this run", "how", "trust")
 
 
-def ceilings(facts: dict[str, Any]) -> Html:
-    """Nothing where nobody measured them."""
-    rows = list(ceiling_rows(facts))
-    if not rows:
-        return Html()
-    note = (
-        "From `engine_probe validate` on the same device: the newest trusted figure of each name, without one the "
-        "highest. Figures that rest on a doubtful ceiling are as doubtful."
-    )
-    body = grid(TITLES, rows, text=(0, 1, 4, 5, 6, 7))
-    return joined((element("h2", "Measured ceilings of the hardware"), element("div", note, class_="soft"), body))
+def ceilings_section(facts: dict[str, Any]) -> Section:
+    """Return the table; nothing where nobody measured them."""
+    rows = tuple(ceiling_rows(facts))
+    made = (table(TITLES, rows, words=(0, 1, 4, 5, 6, 7)),) if rows else ()
+    return Section("Measured ceilings of the hardware", sentences=says([NOTE] if rows else [], "soft"), tables=made, shown="page")
 
 
 def ceiling_rows(facts: dict[str, Any]) -> Iterator[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -18,20 +18,43 @@ from engine_probe.analysis.run.gpu_health import (
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Spans
-from engine_probe.report.summary import percent
+from engine_probe.report.document import Picture, Section, says
+from engine_probe.text_format import percent
 
 
-def health_words(runs: Sequence[Run]) -> Iterator[str]:
-    """For each card that was sampled in any of them; a run whose telemetry is damaged says so elsewhere."""
+def health_section(runs: Sequence[Run], charts: Callable[[], Iterable[Picture]] = tuple) -> Section:
+    """Return a sentence for each GPU, and one in front where clocks were reduced or memory failed."""
+    cards = list(card_samples(runs))
+    against = says(health_cautions({name: card_health(tables) for name, tables in cards}), "caution")
+    sentences = (*against, *says(health_words(cards)))
+    title = "GPU health during the run" if len(runs) == 1 else "GPU health during the runs"
+    return Section(title if cards else "The host meanwhile", sentences=sentences, charts=charts)
+
+
+def health_cautions(cards: dict[str, CardHealth]) -> Iterator[str]:
+    if reduced := {name: card.any_reduced for name, card in cards.items() if card.any_reduced}:
+        worst = max(reduced, key=lambda name: reduced[name])
+        most = "" if len(cards) == 1 else f" on {len(reduced)} of {len(cards)} GPUs, most on {worst}:"
+        yield f"GPU clocks were reduced{most} in {percent(reduced[worst])} of the samples."
+    if failed := [name for name, card in cards.items() if card.ecc_errors]:
+        yield f"New uncorrected memory errors (ECC): {', '.join(failed)}."
+
+
+def health_words(cards: Sequence[tuple[str, list[pa.Table]]]) -> Iterator[str]:
+    for name, tables in cards:
+        yield f"{name}: {'; '.join(sentences(card_health(tables)))}."
+
+
+def card_samples(runs: Sequence[Run]) -> Iterator[tuple[str, list[pa.Table]]]:
+    """Yield each GPU that was sampled in any run, with its rows; a run whose telemetry is damaged says so elsewhere."""
     cards: dict[tuple[str, int], list[pa.Table]] = {}
     for run in runs:
-        table = sampled(run)
-        for device in devices(table) if table is not None else ():
-            cards.setdefault((run.facts["process"]["host"], device), []).append(rows_of(table, device))
+        rows = sampled(run)
+        for device in devices(rows) if rows is not None else ():
+            cards.setdefault((run.facts["process"]["host"], device), []).append(rows_of(rows, device))
     hosts = {host for host, _ in cards}
     for (host, device), tables in sorted(cards.items()):
-        name = f"GPU {device}{f' of {host}' if len(hosts) > 1 else ''}"
-        yield f"{name}: {'; '.join(sentences(card_health(tables)))}."
+        yield f"GPU {device}{f' of {host}' if len(hosts) > 1 else ''}", tables
 
 
 def sampled(run: Run) -> pa.Table | None:

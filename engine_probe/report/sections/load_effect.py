@@ -6,10 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from engine_probe.analysis.compare.load_effect import (
     MARGIN,
@@ -28,9 +24,8 @@ from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
 from engine_probe.recordings.sweep import SweptPoint
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined, says
-from engine_probe.report.summary import duration
-from engine_probe.text_format import plain
+from engine_probe.report.document import Column, Section, Table, says, sure, table
+from engine_probe.text_format import duration
 
 FAILURES = Outcome("requests not answered", "", share=True)
 ANSWERS = Outcome("answers that changed", "", share=True)
@@ -139,7 +134,7 @@ def within(effect: Effect) -> str:
 
 
 def caveats(found: Effects) -> Iterator[str]:
-    """What was tested and how, what is unstable, and what weakens all of it."""
+    """Yield what was tested and how, and what weakens it."""
     if not found.tested:
         return
     runs, loads = (max(getattr(effect, name) for effect in found.tested) for name in ("runs", "loads"))
@@ -147,48 +142,48 @@ def caveats(found: Effects) -> Iterator[str]:
         f"H0: load has no effect. {runs} runs at {loads} loads are shuffled, never the requests of a run, which are no "
         f"independent sample; p is corrected for {len(found.tested)} tests (Holm)."
     )
-    if shaky := found.unstable:
-        by_name: dict[str, list[str]] = {}
-        for each in shaky:
-            by_name.setdefault(each.outcome.name, []).append(f"{each.load:g} ({each.range:.0%})")
-        rows = "; ".join(f"{name} at {', '.join(places)}" for name, places in by_name.items())
-        yield f"Unstable, repeats further apart than {UNSTABLE:.0%} of their mean: {rows}."
     for note in found.notes:
         yield f"{note[:1].upper()}{note[1:]}."
     if any(effect.outcome == ANSWERS for effect in found.tested):
         yield OF_ANSWERS
 
 
-TITLES = ("", "lowest load", "highest load", "effect", "p", "verdict")
+def unstable_lines(found: Effects) -> Iterator[str]:
+    if shaky := found.unstable:
+        by_name: dict[str, list[str]] = {}
+        for each in shaky:
+            by_name.setdefault(each.outcome.name, []).append(f"{each.load:g} ({each.range:.0%})")
+        rows = "; ".join(f"{name} at {', '.join(places)}" for name, places in by_name.items())
+        yield f"Unstable, repeats further apart than {UNSTABLE:.0%} of their mean: {rows}."
 
 
-def effect_rows(found: Effects) -> Iterator[list[str]]:
-    for effect in found.telling:
-        name = effect.outcome.name[:1].upper() + effect.outcome.name[1:]
-        ends = told(effect, effect.lowest), told(effect, effect.highest)
-        yield [name, *ends, size_of(effect), f"{effect.p:.2g}", verdict(effect)]
+DESCRIBED = "Cliff's delta compares the requests of the highest with those of the lowest load, and only describes."
 
 
-def effect_view(found: Effects) -> Iterator[RenderableType]:
-    """For a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for number, title in enumerate(TITLES):
-        table.add_column(
-            title.replace(" ", "\n"), justify="right" if 0 < number < 5 else "left", no_wrap=0 < number < 5
-        )
-    for row in effect_rows(found):
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    yield table
-    yield from (Text(plain(said), "dim") for said in caveats(found))
-
-
-def effect_table(found: Effects, label: str = "") -> Html:
-    """For a page, with what only describes."""
+def effect_section(found: Effects, label: str = "") -> Section:
+    """Return what load changes; nothing where nothing could be tested."""
+    title = f"Does load change it? {label}".rstrip()
     if not found.tested:
-        return Html()
-    deltas = ["-" if effect.delta is None else f"{effect.delta:+.2f}" for effect in found.telling]
-    rows = ([*row[:4], delta, *row[4:]] for row, delta in zip(effect_rows(found), deltas, strict=True))
-    head = element("h2", f"Does load change it? {label}".rstrip())
-    described = "Cliff's delta compares the requests of the highest with those of the lowest load, and only describes."
-    table = grid((*TITLES[:4], "Cliff's delta", *TITLES[4:]), rows, text=(0, 6))
-    return joined((head, table, says((*caveats(found), described))))
+        return Section(title)
+    unstable = says(unstable_lines(found), "caution")
+    return Section(title, sentences=unstable, tables=(effect_table(found),), details=sure(*caveats(found), DESCRIBED))
+
+
+def effect_table(found: Effects) -> Table:
+    columns = (
+        Column("", words=True),
+        Column("lowest load", short="lowest\nload"),
+        Column("highest load", short="highest\nload"),
+        Column("effect"),
+        Column("Cliff's delta", wide=True),
+        Column("p"),
+        Column("verdict", words=True),
+    )
+    return table(columns, map(effect_row, found.telling))
+
+
+def effect_row(effect: Effect) -> tuple[str, ...]:
+    name = effect.outcome.name[:1].upper() + effect.outcome.name[1:]
+    ends = told(effect, effect.lowest), told(effect, effect.highest)
+    delta = "-" if effect.delta is None else f"{effect.delta:+.2f}"
+    return (name, *ends, size_of(effect), delta, f"{effect.p:.2g}", verdict(effect))

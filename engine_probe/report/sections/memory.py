@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from rich.text import Text
-
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined
-from engine_probe.report.summary import percent
-from engine_probe.text_format import plain
+from engine_probe.report.document import Bar, Bars, Part, Section, Table, says, table
+from engine_probe.text_format import percent
 
 GIB = 1 << 30
 HOST = "cpu"
-BAR_CELLS = 64
-# part -> (name, colour of the page, colour of a terminal)
+# part -> (name, colour of a renderer's palette)
 PARTS = {
-    "weights_bytes": ("weights", "c0", "blue"),
-    "kv_in_use": ("KV pool, in use at most", "c2", "green"),
-    "kv_rest": ("KV pool, never in use", "c2 pale", "bright_black"),
-    "graphs_bytes": ("graphs", "c4", "magenta"),
-    "activations_bytes": ("activations, at their peak", "c1", "yellow"),
-    "other_bytes": ("other", "c5", "white"),
-    "untold": ("not told apart", "c7 pale", "red"),
-    "free_bytes": ("free", "none", "black"),
+    "weights_bytes": ("weights", "c0"),
+    "kv_in_use": ("KV pool, in use at most", "c2"),
+    "kv_rest": ("KV pool, never in use", "c2 pale"),
+    "graphs_bytes": ("graphs", "c4"),
+    "activations_bytes": ("activations, at their peak", "c1"),
+    "other_bytes": ("other", "c5"),
+    "untold": ("not told apart", "c7 pale"),
+    "free_bytes": ("free", "none"),
 }
 WEIGHED = ("weights_bytes", "kv_pool_bytes", "graphs_bytes", "activations_bytes", "other_bytes")
-LABELLED = 0.13  # of the bar: room for a figure
 DIFFERENT = 0.02  # of the device, between what the parts come to and what NVML says
 
 
@@ -125,81 +119,6 @@ def against_nvml(device: Device, nvml: int) -> str:
     return f"The parts come to {gib(used)}; NVML said {gib(nvml)} in use before the run: {verdict}."
 
 
-def memory_bar(device: Device) -> Iterator[Text]:
-    """For a terminal: the bar, and what its colours are."""
-    edges, so_far = [0], 0
-    for size in device.parts.values():
-        so_far += size
-        edges.append(round(so_far / device.total * BAR_CELLS))
-    cells = [end - begin for begin, end in pairwise(edges)]
-    bar, key = Text(), Text()
-    for (name, size), width in zip(device.parts.items(), cells, strict=True):
-        label, _, colour = PARTS[name]
-        bar.append(("░" if name == "free_bytes" else "█") * width, colour if name != "free_bytes" else "dim")
-        key.append("░ " if name == "free_bytes" else "█ ", colour if name != "free_bytes" else "dim")
-        key.append(f"{label} {gib(size)}   ")
-    yield bar
-    yield key
-
-
-def memory_figure(facts: dict[str, Any], summary: Summary) -> Iterator[Html]:
-    """Bars for all devices, one under the other, and the figures with their sources."""
-    found = devices(facts, summary)
-    if not found:
-        return
-    note = "Before the run, as vLLM accounts for it; of the KV pool what was ever in use."
-    yield element(
-        "figure",
-        element("h3", "Memory breakdown"),
-        element("figcaption", note),
-        *(part for device in found for part in bar(device)),
-        key(found),
-        sources([row for device in found for row in device.rows]),
-    )
-
-
-def bar(device: Device) -> Iterator[Html]:
-    yield element("div", f"{device.name}, {gib(device.total)}", class_="soft")
-    told = ", ".join(f"{PARTS[name][0]} {gib(size)}" for name, size in device.parts.items())
-    pieces = (
-        element(
-            "span",
-            gib(size) if size >= LABELLED * device.total else "",
-            title=f"{PARTS[name][0]}: {gib(size)}, {size / device.total:.1%}",
-            style=f"flex: {size / device.total:.6f} 0 0; {paint(name)}",
-        )
-        for name, size in device.parts.items()
-    )
-    yield element("div", *pieces, class_="bar", role="img", aria_label=told)
-
-
-def paint(name: str) -> str:
-    colour, _, pale = PARTS[name][1].partition(" ")
-    if colour == "none":
-        return "background: var(--card)"
-    if pale:
-        return f"background: color-mix(in srgb, var(--{colour}) 30%, var(--card))"
-    return f"background: var(--{colour}); color: var(--card)"
-
-
-def key(found: Sequence[Device]) -> Html:
-    used = [name for name in PARTS if any(name in device.parts for device in found)]
-    items = (element("span", element("i", style=paint(name)), PARTS[name][0]) for name in used)
-    return element("div", *items, class_="key")
-
-
-def sources(rows: Sequence[dict[str, Any]]) -> Html:
-    """Every figure, and where it comes from or why it is not there."""
-    lines = []
-    for row in rows:
-        for column, name in COLUMNS.items():
-            value = row[column]
-            why = row["sources"].get(column) if value is not None else row["missing"].get(column)
-            lines.append([str(row["rank"]), name, "-" if value is None else gib(value), why or ""])
-    table = grid(["rank", "what", "bytes", "from what, or why not"], lines, text=(1, 3))
-    return element("details", element("summary", "Sources"), joined([table]))
-
-
 COLUMNS = {
     "total_bytes": "total",
     "reserved_bytes": "reserved",
@@ -211,9 +130,37 @@ COLUMNS = {
 }
 
 
-def memory_lines(facts: dict[str, Any], summary: Summary) -> Iterator[Text]:
-    """The part of a terminal's summary."""
-    for device in devices(facts, summary):
-        yield from memory_bar(device)
-    for said in memory_words(facts, summary):
-        yield Text(plain(said))
+def memory_section(facts: dict[str, Any], summary: Summary) -> Section:
+    """Return the bars of all devices, and the figures with their sources."""
+    found = devices(facts, summary)
+    bars = (memory_bars(found),) if found else ()
+    details = (Section("Sources", tables=(sources(found),), shown="page"),) if found else ()
+    return Section("Memory", sentences=says(memory_words(facts, summary)), bars=bars, details=details)
+
+
+def memory_bars(found: Sequence[Device]) -> Bars:
+    bars = (
+        Bar(
+            device.name,
+            gib(device.total),
+            tuple(Part(PARTS[part][0], gib(size), size / device.total, PARTS[part][1]) for part, size in device.parts.items()),
+        )
+        for device in found
+    )
+    return Bars("Memory breakdown", "Before the run, as vLLM accounts for it; of the KV pool what was ever in use.", tuple(bars))
+
+
+def sources(found: Sequence[Device]) -> Table:
+    """Return every figure, and where it comes from or why it is not there."""
+    rows = (
+        (str(row["rank"]), name, "-" if row[column] is None else gib(row[column]), why(row, column))
+        for device in found
+        for row in device.rows
+        for column, name in COLUMNS.items()
+    )
+    return table(("rank", "what", "bytes", "from what, or why not"), rows, words=(0, 1, 3))
+
+
+def why(row: dict[str, Any], column: str) -> str:
+    told: str = row["sources" if row[column] is not None else "missing"].get(column) or ""
+    return told

@@ -1,20 +1,14 @@
-"""Money and energy as tables, in the terminal and on the page."""
+"""Money and energy: what levels cost and earn, options, and more GPUs in one engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from rich import box
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.money.curve_costs import MONEY, Level, MoneyMetric
 from engine_probe.evaluation.costs import Costed, Money, worth_showing
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined, says
+from engine_probe.report.document import Column, Section, Table, says, table
 from engine_probe.report.sections.money_words import amount, verdicts
 from engine_probe.report.sections.money_words import rate as per_minute
-from engine_probe.text_format import plain
 
 SHORT = {
     "cost_per_million_output_tokens": "cost of\n1M out",
@@ -51,32 +45,6 @@ def cell(level: Level, metric: MoneyMetric) -> str:
     return amount(found.mean, "") + spread
 
 
-def money_view(found: Money) -> Iterator[RenderableType]:
-    """For the terminal."""
-    if not worth_showing(found):
-        return
-    yield Text(f"\n{plain(title(found))}", "bold")
-    metrics, single = [each for each in shown_metrics(found) if each.name in SHORT], len(found.curves) == 1
-    if metrics:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("load", no_wrap=True)
-        for metric in metrics:
-            table.add_column(SHORT[metric.name], justify="right", no_wrap=True)
-        for curve, level in rows(found):
-            name = f"{level.load:g}" if single or not curve.label else f"{level.load:g}, {curve.label}"
-            table.add_row(plain(name) if curve.unit else "", *(cell(level, metric) for metric in metrics))
-        yield table
-    for said in verdicts(found):
-        yield Text(plain(said))
-    if found.offered:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-        for name in OPTION_TITLES:
-            table.add_column(name, justify="left" if name in ("option", "from what") else "right")
-        for row in option_rows(found):
-            table.add_row(*map(plain, row))
-        yield table
-
-
 def named_load(curve: Costed, level: Level) -> str:
     """A run by itself has none."""
     return f"{level.load:g} {curve.unit.removeprefix('requests ')}" if curve.unit else ""
@@ -104,46 +72,54 @@ def option_rows(found: Money) -> Iterator[list[str]]:
         yield [each.name, amount(each.per_month, ""), rate, amount(full, ""), each.how]
 
 
-def money_section(found: Money) -> Html:
-    """Sentences and tables for the page."""
+def money_section(found: Money) -> Section:
+    """Return sentences and tables; always shown where prices were asked for."""
     if not worth_showing(found):
-        return Html()
-    parts = [element("h2", title(found)), says(verdicts(found))]
-    if metrics := shown_metrics(found):
-        units = [metric.unit.format(found.currency).strip("/ ") for metric in metrics]
-        titles = [f"{metric.title}{f', {unit}' if unit else ''}" for metric, unit in zip(metrics, units, strict=True)]
-        table = (
-            [
-                named_load(curve, level),
-                *(cell(level, each) for each in metrics),
-                curve.label,
-            ]
-            for curve, level in rows(found)
-        )
-        several = any(curve.label for curve in found.curves)
-        names = ["load", *titles, "settings"] if several else ["load", *titles]
-        parts.append(grid(names, (row[: len(names)] for row in table), text=(0, len(titles) + 1)))
-        formulas = ([metric.title, metric.formula] for metric in metrics)
-        how = grid(["figure", "from what"], formulas, text=(0, 1))
-        parts.append(element("details", element("summary", "How these figures are made"), how))
-    if found.cards:
-        parts.append(cards_table(found))
+        return Section()
+    metrics = shown_metrics(found)
+    tables = [level_table(found, metrics)] if metrics else []
+    tables += [cards_table(found)] if found.cards else []
     if found.offered:
-        parts += [element("h3", "Options"), grid(OPTION_TITLES, option_rows(found), text=(0, 4))]
-    return joined(parts)
+        made = table(OPTION_TITLES, option_rows(found), words=(0, 4))
+        tables.append(Table(made.columns, made.rows, "Options"))
+    how = table(("figure", "from what"), ((metric.title, metric.formula) for metric in metrics), words=(0, 1))
+    return Section(
+        title(found),
+        sentences=says(verdicts(found)),
+        tables=tuple(tables),
+        details=(Section("How these figures are made", tables=(how,), shown="page"),) if metrics else (),
+        shown="verbose" if found.prices is None else "always",
+    )
 
 
-def cards_table(found: Money) -> Html:
+def level_table(found: Money, metrics: Sequence[MoneyMetric]) -> Table:
+    """Return a row for each level of each curve."""
+    several = any(curve.label for curve in found.curves)
+    columns = [Column("load", words=True), *(metric_column(metric, found.currency) for metric in metrics)]
+    made = (
+        (named_load(curve, level), *(cell(level, each) for each in metrics), *[curve.label] * several)
+        for curve, level in rows(found)
+    )
+    return table((*columns, *[Column("settings", words=True)] * several), made)
+
+
+def metric_column(metric: MoneyMetric, currency: str) -> Column:
+    unit = metric.unit.format(currency).strip("/ ")
+    name = f"{metric.title}{f', {unit}' if unit else ''}"
+    return Column(name, short=SHORT.get(metric.name, ""), wide=metric.name not in SHORT)
+
+
+def cards_table(found: Money) -> Table:
     titles = ["load", "cards", "throughput, times", "cost, times", "against as many small engines", "tokens cheaper"]
     made = (
-        [
+        (
             f"{row.load:g} {pair.fewer.unit}",
             f"{pair.more.cards} against {pair.fewer.cards}",
             f"{row.speedup:.2f}",
             "-" if row.cost is None else f"{row.cost:.2f}",
             "-" if row.engines is None else f"{row.engines:.2f}",
             {None: "-", True: "yes", False: "no"}[row.pays],
-        ]
+        )
         for pair in found.cards
         for row in pair.rows
     )
@@ -151,4 +127,5 @@ def cards_table(found: Money) -> Html:
         "Small engines side by side share nothing: what they give together is derived from one of them at its share of "
         "the load, where that was measured."
     )
-    return joined((element("h3", "More cards in one engine"), grid(titles, made, text=(0, 5)), says([note])))
+    told = table(titles, made, words=(0, 5))
+    return Table(told.columns, told.rows, "More GPUs in one engine", note)

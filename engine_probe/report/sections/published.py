@@ -8,9 +8,17 @@ import msgspec
 
 from engine_probe.evaluation.published import Beside, Reference
 from engine_probe.report.charts.model import Chart, Lines, Mark, Series
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined
+from engine_probe.report.document import Column, Section, says, table
 
-TITLES = ("figure", "at", "published", "measured", "measured / published", "settings that differ", "doubts")
+COLUMNS = (
+    Column("figure", words=True),
+    Column("at"),
+    Column("published"),
+    Column("measured"),
+    Column("measured / published", short="ratio"),
+    Column("settings that differ", words=True, short="differs in"),
+    Column("doubts", words=True),
+)
 PUBLISHED_COLOUR = 6
 
 
@@ -78,9 +86,11 @@ def nothing_beside(reference: Reference) -> str:
     return f"Nothing of it is about what was measured here: it is about {models}, over {reference.load_in}."
 
 
-def reference_section(reference: Reference, found: Sequence[Beside]) -> Html:
-    head = element("h3", f"Published: {reference.title}")
-    source = element("p", f"{reference.source}. {reference.doubt}", class_="soft")
-    if not found:
-        return joined((head, source, element("p", nothing_beside(reference))))
-    return joined((head, source, grid(TITLES, reference_rows(found), text=(0, 5, 6))))
+def reference_section(reference: Reference, found: Sequence[Beside]) -> Section:
+    """Return the figures with their source; nothing where it publishes none."""
+    if not reference.figures:
+        return Section()
+    source = says([f"{reference.source}. {reference.doubt}"], "soft")
+    nothing = says([] if found else [nothing_beside(reference)])
+    tables = (table(COLUMNS, reference_rows(found)),) if found else ()
+    return Section(f"Published: {reference.title}", sentences=(*source, *nothing), tables=tables, shown="always")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,8 @@ from engine_probe.analysis.step.ceilings import Ceiling
 from engine_probe.analysis.step.roofline import Range, Roofline
 from engine_probe.analysis.step.step_time import CLOCKS
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
-from engine_probe.report.summary import percent
+from engine_probe.report.document import Figure, Section, says
+from engine_probe.text_format import percent
 
 Reals = npt.NDArray[np.float64]
 MOST_DOTS = 1500  # of each kind of steps
@@ -21,6 +23,13 @@ WIDE = 4.0  # how far the ceilings reach beyond the steps, as a factor
 SAME = 0.01  # bounds closer than this are told as one figure
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 MEASURE = "`engine_probe validate` measures them for later recordings"
+
+
+def roofline_section(found: Roofline | str) -> Section:
+    """Return the chart, and what it comes to."""
+    return Section(
+        "Use of the hardware", sentences=says(roofline_words(found)), charts=partial(roofline_chart, found)
+    )
 
 
 def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
@@ -126,7 +135,7 @@ def roofline_words(found: Roofline | str) -> Iterator[str]:
         yield f"No share of the ceilings is given: those of this device were not measured ({MEASURE})."
 
 
-def roofline_tiles(found: Roofline | str) -> Iterator[tuple[str, str]]:
+def roofline_figures(found: Roofline | str) -> Iterator[Figure]:
     """The two shares, where the ceilings are known."""
     if isinstance(found, str) or not found.working.any():
         return
@@ -137,7 +146,7 @@ def roofline_tiles(found: Roofline | str) -> Iterator[tuple[str, str]]:
         if ceiling:
             doubt = {"trusted": "", "doubtful": ", doubtful", "not known": ", trust not known"}[ceiling.verdict]
             impossible = ", impossible" * (rate.least > ceiling.per_s)
-            yield f"{title}{impossible or doubt}", share_of(rate, ceiling)
+            yield Figure(f"{title}{impossible or doubt}", share_of(rate, ceiling))
 
 
 def rate_words(title: str, what: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:

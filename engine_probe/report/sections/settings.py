@@ -7,24 +7,23 @@ from collections.abc import Mapping
 from engine_probe.evaluation.setting_differences import WORKLOAD, leaves, told
 from engine_probe.evaluation.setting_differences import settings as of_run
 from engine_probe.recordings.run import Run
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined
-from engine_probe.report.sections.ceilings import ceilings
+from engine_probe.report.document import Section, table
 
 LOADS = frozenset({"concurrency", "num_prompts", "arrivals.users", "arrivals.request_rate"})
 
 
-def settings(engines: Mapping[str, Run], loads: frozenset[str] = frozenset()) -> Html:
-    """Of each kind of engine, by what sets it apart; one column where the settings are the same for all.
+def settings_section(engines: Mapping[str, Run], loads: frozenset[str] = frozenset()) -> Section:
+    """Return those of each kind of engine, by what sets it apart; one column where they are the same for all.
 
     `loads` are names of the workload in which the points of a curve differ.
     """
-    each_told = {label: engine_settings(run) | asked(run, loads) for label, run in engines.items()}
-    first = next(iter(each_told.values()))
-    if all(each == first for each in each_told.values()):
-        each_told = {"value": first}
-    rows = [[what, *(each[what] for each in each_told.values())] for what in first]
-    table = grid(["what", *each_told], rows, text=range(len(each_told) + 1))
-    return joined((element("h2", "Settings"), table, ceilings(next(iter(engines.values())).facts)))
+    told_of = {label: engine_settings(run) | asked(run, loads) for label, run in engines.items()}
+    first = next(iter(told_of.values()))
+    if all(each == first for each in told_of.values()):
+        told_of = {"value": first}
+    rows = ((what, *(each[what] for each in told_of.values())) for what in first)
+    made = table(("what", *told_of), rows, words=range(len(told_of) + 1))
+    return Section("Settings", tables=(made,), shown="page")
 
 
 def engine_settings(run: Run) -> dict[str, str]:

@@ -14,6 +14,7 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import over_loads
 from engine_probe.report.charts.model import Axis, Lines, Region, Series
 from engine_probe.report.charts.sweep import WHISKERS, Curve
+from engine_probe.report.document import Section, Sentence
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
 AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
@@ -35,6 +36,13 @@ def slo_verdicts(curve: Curve) -> Iterator[str]:
         yield f"Not even {found.levels[0].load:g} {curve.unit} have {kept}: it was {found.levels[0].share:.1%} of them."
     else:
         yield most_verdict(found, curve.unit, kept)
+
+
+def slo_doubts(curve: Curve) -> Iterator[str]:
+    """Yield what chance and the shape of the curve leave open."""
+    found = most_load(curve.figures) if slo_of(curve) else None
+    if found is None:
+        return
     if found.most is not None and (found.sure, found.sure_beyond) != (found.most, found.beyond):
         low = f"from {found.sure:g} on" if found.sure is not None else "at every level"
         high = f" up to {found.sure_beyond:g}" if found.sure_beyond is not None else ""
@@ -57,8 +65,12 @@ def most_verdict(found: MostLoad, unit: str, kept: str) -> str:
     return f"The most load with {kept}: {found.most:g} {unit}{good}; {end}."
 
 
-def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[str]:
-    """What to measure next, curve by curve, and one command for all of it."""
+def offers_section(swept: Swept, curves: Sequence[Curve]) -> Section:
+    return Section("What to measure next", sentences=tuple(offers(swept, curves)), shown="always")
+
+
+def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:
+    """Yield what to measure, curve by curve, and one command for all of it."""
     wanted: dict[str, set[float]] = {}
     for curve in curves:
         if not curve.worth_words:
@@ -66,11 +78,11 @@ def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[str]:
         limit = most_load(curve.figures) if slo_of(curve) else None
         for offer in (sharpen_saturation(curve.found), sharpen_slo(limit) if limit else None):
             if offer:
-                yield sentence(offer, curve)
+                yield Sentence(sentence(offer, curve))
                 wanted.setdefault(curve.unit, set()).update(offer.levels)
     for unit, levels in wanted.items():
         if command := command_for(swept, unit, levels):
-            yield f"These and all that is measured already: {command}"
+            yield Sentence(f"These and all that is measured already: {command}", command=True)
 
 
 def sentence(offer: Offer, curve: Curve) -> str:

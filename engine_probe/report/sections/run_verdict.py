@@ -1,0 +1,121 @@
+"""What a run came to: its throughput and what limited it, first in a few sentences and then in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine_probe.analysis.run.goodput import Goodput
+from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.step.bottleneck import LIMITS, sentence
+from engine_probe.analysis.step.losses import PreemptionTax, Straggler
+from engine_probe.report.document import Figure, Section, Table, says, table
+from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
+from engine_probe.report.sections.roofline import roofline_figures
+from engine_probe.text_format import duration, figures
+
+
+def run_verdict(found: Anatomy) -> Section:
+    """Say what speaks against the run, what limited it, and what came out of it."""
+    summary = found.summary
+    against = says((*summary.notes, *ceiling_warnings(found.roofline)), "problem")
+    lost = [preemption_verdict(found.tax)] if found.tax.preemptions else []
+    told = says((sentence(found.limits), *lost, *headlines(summary)))
+    return Section(figures=tuple(run_figures(found)), sentences=(*against, *told), shown="always")
+
+
+def run_figures(found: Anatomy) -> Iterator[Figure]:
+    summary, steadiness = found.summary, found.summary.steadiness
+    unstable = "unstable" if steadiness and steadiness.unstable else ""
+    yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", unstable)
+    medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
+    yield from (Figure(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
+    yield Figure("KV blocks in use, at most", f"{summary.peak_kv_share:.0%}")
+    yield Figure("preemptions", f"{summary.preemptions:,}")
+    yield Figure("limited most by", found.limits.main_with_doubt)
+    yield from roofline_figures(found.roofline)
+
+
+def headlines(summary: Summary) -> Iterator[str]:
+    others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
+    yield (
+        f"{summary.output_tokens_per_s:.1f} output tokens/s over {summary.seconds:.1f} s: "
+        f"{summary.output_tokens:,} tokens, {summary.requests_answered:,} requests answered{others}"
+    )
+    yield (
+        f"running {summary.mean_running:.1f} on average, {summary.peak_running} at most; "
+        f"waiting {summary.peak_waiting} at most; KV {summary.mean_kv_share:.0%} on average, "
+        f"{summary.peak_kv_share:.0%} at most"
+    )
+    if summary.goodput:
+        yield goodput_line(summary.goodput)
+
+
+def goodput_line(found: Goodput) -> str:
+    if found.share is None:
+        return f"Goodput with {found.slo}: no request could be judged"
+    undecided = (
+        f"; {found.undecided:,} could not be judged: aborted early, or of unknown arrival" if found.undecided else ""
+    )
+    return (
+        f"goodput {figures(found.requests_per_s)} requests/s: {found.kept:,} of {found.judged:,} requests "
+        f"({found.share:.1%}) met {found.slo} ms{undecided}"
+    )
+
+
+def limit_sentences(found: Anatomy) -> Iterator[str]:
+    """Say where the time of the steps went, beside the limits."""
+    summary = found.summary
+    parts = ", ".join(f"{name} {share:.1%}" for name, share in summary.shares.items())
+    yield f"{summary.iterations:,} steps; share of the time: {parts}"
+    if summary.preemptions:
+        yield (
+            f"{summary.preemptions:,} preemptions: {summary.recomputed_share:.1%} of all scheduled tokens "
+            "had been computed before"
+        )
+    if found.kv_fragmentation is not None:
+        yield f"{found.kv_fragmentation:.1%} of the token slots in used KV blocks were empty (fragmentation)."
+    if cache := summary.prefix_cache:
+        yield f"The prefix cache already held {cache.share:.1%} of the prompt tokens at first admission."
+    if made := found.composition:
+        shares = ", ".join(f"{share:.0%} {name}" for name, share in made.token_shares.items() if share)
+        yield f"An average step processed {made.mean_tokens:.1f} tokens of {made.mean_requests:.1f} requests: {shares}."
+    if found.straggler:
+        yield straggler_verdict(found.straggler)
+    if found.device_idle_share is not None:
+        yield (
+            f"The device stood idle in {found.device_idle_share:.1%} of the time in which there were requests: between "
+            "its steps (CUDA events, slowest rank)."
+        )
+
+
+def preemption_verdict(tax: PreemptionTax) -> str:
+    share = f" ({tax.recomputed_share:.1%} of all)" if tax.recomputed_share is not None else ""
+    never = f" {tax.never_resumed:,} never ran again." if tax.never_resumed else ""
+    return (
+        f"Preemption hit {tax.requests:,} requests: {tax.recomputed_tokens:,} tokens were computed "
+        f"twice{share}, about {duration(tax.recompute_ns)} of model time if all tokens of a step cost alike; the "
+        f"requests were away {duration(tax.away_ns)} in sum, the longest {duration(tax.worst[0].away_ns)}.{never}"
+    )
+
+
+def straggler_verdict(found: Straggler) -> str:
+    return (
+        f"Rank {found.rank} of {found.ranks} took longest in {found.last_share:.0%} of the steps ({found.clock} time; "
+        f"{1 / found.ranks:.0%} would be chance); the slowest rank was {duration(found.behind_ns)} behind the median."
+    )
+
+
+def limit_table(found: Anatomy) -> Table:
+    rows = (
+        (limit.name, f"{found.limits.shares[limit.name]:.1%}", limit.meaning, limit.rule)
+        for limit in LIMITS
+        if found.limits.shares[limit.name]
+    )
+    return table(("limit", "of busy time", "meaning", "rule, per step"), rows, words=(0, 2, 3))
+
+
+def longest_away(tax: PreemptionTax) -> Section:
+    worst = ((each.request_id, f"{each.preemptions:,}", duration(each.away_ns)) for each in tax.worst)
+    made = (table(("request", "preemptions", "away"), worst),) if tax.worst else ()
+    return Section("Longest away by preemption", tables=made, shown="page")

@@ -1,0 +1,147 @@
+"""Where a sweep's growth ends: in a few sentences and figures, in its picture and its table; the statistics folded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from engine_probe.analysis.curve.regions import region_sentences
+from engine_probe.analysis.curve.saturation import KvSaturation, Level, Saturation
+from engine_probe.recordings.sweep import Swept
+from engine_probe.report.charts.levels import repeats_note
+from engine_probe.report.charts.sweep import Curve
+from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
+from engine_probe.report.sections.ceiling_warnings import sweep_doubts, sweep_warnings
+from engine_probe.report.sections.levels import level_table
+from engine_probe.report.sections.prefix_cache import cache_verdict
+from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
+from engine_probe.workload.load import CONCURRENCY
+
+ROUGH = 0.05  # root mean square of the relative errors
+
+
+def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], Iterable[Picture]]) -> Section:
+    """Say what speaks against the sweep, then where each curve ends; of several curves the picture comes first."""
+    telling = [curve for curve in curves if curve.worth_words or len(curves) == 1]
+    tables = (level_table(curves),) if any(curve.figures for curve in curves) else ()
+    parts = [curve_section(curve) for curve in telling]
+    whole = Section(sentences=tuple(sweep_cautions(swept)), charts=charts, tables=tables, shown="always")
+    aside = says(swept.unwatched_lines)
+    if len(parts) != 1 or parts[0].title:
+        return replace(whole, sentences=(*whole.sentences, *aside), parts=tuple(parts))
+    (only,) = parts
+    sentences = (*whole.sentences, *only.sentences, *aside)
+    return replace(whole, figures=only.figures, sentences=sentences, details=only.details)
+
+
+def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
+    measured = [point.anatomy for point in swept.points if point.anatomy]
+    if not swept.points:
+        yield Sentence(f"{swept.folder} holds no point yet: the sweep ended before its first", "problem")
+    yield from says(sweep_warnings(measured), "problem")
+    yield from says((*swept.unmeasured, *sweep_doubts(measured)), "caution")
+
+
+def curve_section(curve: Curve) -> Section:
+    verdicts = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
+    doubts = (*repeats_note(curve.figures), *sweep_details(curve.found, curve.unit), *slo_doubts(curve))
+    return Section(
+        curve.label, figures=tuple(curve_figures(curve)), sentences=says(verdicts), details=sure(*doubts), shown="always"
+    )
+
+
+def curve_figures(curve: Curve) -> Iterator[Figure]:
+    """Yield where the knee is, at a glance."""
+    found = curve.found
+    once = "one run of each" if single(found) else ""
+    if found.best:
+        label = f"highest output tokens/s, at {found.best.load:g}"
+        yield Figure(label, f"{found.best.output_tokens_per_s:,.1f}", once)
+    if found.saturation:
+        low, high = found.saturation.low, found.saturation.high
+        about = f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
+        yield Figure(f"{curve.unit}: growth ends", about)
+    if found.kv.reached is not None:
+        yield Figure(f"{curve.unit}: waiting for KV blocks begins", f"{found.kv.reached:g}")
+    if found.best and curve.figures:
+        (best, *_) = (figures for figures in curve.figures if figures.load == found.best.load)
+        yield Figure("limited most by, there", best.limits.main_with_doubt)
+
+
+def single(found: Saturation) -> bool:
+    return all(len(level.repeated) < 2 for level in found.levels)
+
+
+def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
+    """Yield where growth ends or why that is not known, the highest throughput, and what the KV pool did."""
+    ends = list(region_sentences(found, unit))
+    yield from reversed(ends)
+    if found.best:
+        over = found.interval(found.best)
+        reach = f" ± {over.reach / over.mean:.0%}" if over.reach is not None else ""
+        rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
+        yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
+    yield from kv_verdict(found.kv, unit)
+    if not ends:
+        yield from notes(found)
+
+
+def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
+    """Yield what the highest throughput is relative to, and what is to be said against the lines."""
+    if found.best:
+        if unit == CONCURRENCY and found.levels[0].load == 1 and found.best is not found.levels[0]:
+            times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
+            yield f"The highest throughput is {times:,.1f} times that of one request after the other."
+        yield from headroom_verdict(found, unit)
+        if alike := found.not_different:
+            yield alike_verdict(found, alike, unit)
+        if single(found):
+            yield "One run of each level: how far repeats would lie apart is not known."
+    if single(found) and found.growth and found.growth.relative_error > ROUGH:  # with repeats a test says it, in the notes
+        yield (
+            f"The line behind these points misses the levels by {found.growth.relative_error:.1%}: "
+            "the curve has another shape, trust its levels more than its regions."
+        )
+    if any(True for _ in region_sentences(found, unit)):
+        yield from notes(found)
+
+
+def notes(found: Saturation) -> Iterator[str]:
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in found.notes)
+
+
+def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
+    assert found.noise is not None
+    loads = ", ".join(f"{level.load:g}" for level in alike)
+    return (
+        f"Not told apart from the highest throughput by their repeats: {loads} {unit} (t-test at 5 %; repeats scatter by "
+        f"{found.noise.deviation:.1%}, taken from all levels together: {found.noise.freedom} degrees of freedom)."
+    )
+
+
+def headroom_verdict(found: Saturation, unit: str) -> Iterator[str]:
+    """How much of the pool the best level leaves free, or what leaving some of it free costs."""
+    room, best = found.with_room, found.best
+    if room is None or best is None:
+        return
+    free = f"{1 - room.peak_kv_share:.0%}"
+    if room is best:
+        yield f"At its best level {free} of the KV pool stayed free."
+    elif room not in found.not_different:
+        less = 1 - room.output_tokens_per_s / best.output_tokens_per_s
+        yield (
+            f"At {best.load:g} the KV pool was full; {room.load:g} {unit} left {free} of it free, with {less:.0%} less "
+            "throughput."
+        )
+
+
+def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
+    if kv.reached is not None:
+        after = f", and at {kv.after:g} none did" if kv.after is not None else ", the least that was tried"
+        yield f"Requests waited for KV blocks, or lost them, from {kv.reached:g} {unit} on{after}."
+    if kv.derived is None:
+        return
+    low, high = (f"{value:,.0f}" for value in kv.derived)
+    about = low if low == high else f"{low} to {high}"
+    verb = "Predicted, not measured: the" if kv.predicted else "The"
+    yield f"{verb} pool is full with {about} concurrent requests (most running / most of the pool in use, below that)."
