@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from engine_probe.recordings.run import Run
-
+import difflib
+from collections.abc import Iterable
 
 LONGEST_LINE = 1_000
 
@@ -21,7 +18,21 @@ def shortened(line: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
-def model_name(run: Run) -> str:
-    """Without the path that leads to it."""
-    name: str = run.facts["model"]["name"]
-    return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
+def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """`: did you mean ...?`, to end an error's sentence with."""
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
+    return f": did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def duration(ns: float | None) -> str:
+    """With three figures; "-" where the sample is too small to say."""
+    if ns is None:
+        return "-"
+    for unit, size in (("s", 1e9), ("ms", 1e6)):
+        if ns >= size:
+            return f"{figures(ns / size)} {unit}"
+    return f"{figures(ns / 1e3)} µs"
+
+
+def figures(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

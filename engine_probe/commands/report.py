@@ -185,8 +185,8 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.evaluation.costs import sweep_money
     from engine_probe.evaluation.published import read_reference
     from engine_probe.evaluation.scores import read_scores
+    from engine_probe.recordings.curve import curves
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.report.charts.sweep import curves
     from engine_probe.report.renderers.json import sweep_figures
     from engine_probe.report.sections.money import money_view
     from engine_probe.report.sweep_report import sweep_page

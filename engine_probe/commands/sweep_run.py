@@ -168,8 +168,8 @@ def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Sc
 def show(rows: list[Row], results: Results) -> None:
     """Print what `report` prints of the sweep, and where everything is."""
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
+    from engine_probe.recordings.curve import curves
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.report.charts.sweep import curves
     from engine_probe.report.terminal_report import print_sweep
     from engine_probe.sweep.execution.folders import LOG_FILE
     from engine_probe.sweep.results.driver_log import between

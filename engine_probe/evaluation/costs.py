@@ -15,9 +15,9 @@ from engine_probe.analysis.run.energy import energy
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
+from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
-from engine_probe.report.charts.sweep import Curve, curves
 
 NOTHING = Prices(currency="")  # energy needs no price
 

@@ -34,6 +34,12 @@ class Run:
         self.notes = [note for note in notes if note]
 
     @property
+    def model_name(self) -> str:
+        """The model, without the path that leads to it."""
+        name: str = self.facts["model"]["name"]
+        return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
+
+    @property
     def finished(self) -> bool:
         return self.status != RECORDING
 

@@ -24,8 +24,7 @@ from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.perplexity import POINTS_FOLDER, TextPoint, open_text
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.unprobed import ran_unwatched, unwatched, unwatched_lines, watched
-from engine_probe.report.summary import duration
-from engine_probe.text_format import plain
+from engine_probe.text_format import duration, plain
 from engine_probe.workload.load import load_of, load_words
 
 if TYPE_CHECKING:

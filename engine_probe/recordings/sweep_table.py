@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from engine_probe.analysis.compare.changes import METRICS
 from engine_probe.analysis.engine_metrics import INSIDE
-from engine_probe.report.charts.sweep import curves
+from engine_probe.recordings.curve import curves
 
 if TYPE_CHECKING:
     from engine_probe.recordings.sweep import Swept

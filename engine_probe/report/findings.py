@@ -9,7 +9,7 @@ from engine_probe.analysis.curve.saturation import KvSaturation, Level, Saturati
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import sentence
 from engine_probe.analysis.step.losses import PreemptionTax, Straggler
-from engine_probe.report.summary import duration
+from engine_probe.text_format import duration
 from engine_probe.workload.load import CONCURRENCY
 
 ROUGH = 0.05  # root mean square of the relative errors

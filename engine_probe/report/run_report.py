@@ -22,16 +22,16 @@ from engine_probe.report.sections.memory import memory_figure, memory_words
 from engine_probe.report.sections.money import money_section
 from engine_probe.report.sections.roofline import roofline_chart, roofline_tiles, roofline_words
 from engine_probe.report.sections.settings import settings
-from engine_probe.report.summary import duration, headlines, judgements, latency_rows, steady_titles
-from engine_probe.text_format import model_name
+from engine_probe.report.summary import headlines, judgements, latency_rows, steady_titles
+from engine_probe.text_format import duration
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
 
 
 def run_page(run: Run, found: RunAnalysis, money: Money | None = None) -> str:
-    page = Page(f"engine_probe: {model_name(run)}")
+    page = Page(f"engine_probe: {run.model_name}")
     body = joined((*run_body(page, run, found, POINTS), money_section(money) if money else ""))
-    return page.document(heading(model_name(run), origin(run)), body, settings({"": run}))
+    return page.document(heading(run.model_name, origin(run)), body, settings({"": run}))
 
 
 def origin(run: Run) -> str:

@@ -13,26 +13,12 @@ from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.steady_state import SteadyState
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.text_format import plain
-
-
-def duration(ns: float | None) -> str:
-    """With three figures; "-" where the sample is too small to say."""
-    if ns is None:
-        return "-"
-    for unit, size in (("s", 1e9), ("ms", 1e6)):
-        if ns >= size:
-            return f"{figures(ns / size)} {unit}"
-    return f"{figures(ns / 1e3)} µs"
+from engine_probe.text_format import duration, figures, plain
 
 
 def percent(share: float) -> str:
     """Whole percents; of less than one with two more digits."""
     return f"{share:.2%}" if 0 < share < 0.01 else f"{share:.0%}"
-
-
-def figures(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def summary_view(summary: Summary) -> RenderableType:

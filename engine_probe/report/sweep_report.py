@@ -9,11 +9,12 @@ from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.evaluation.costs import Money
 from engine_probe.evaluation.published import beside
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept, SweptPoint
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.charts.models import across_charts
 from engine_probe.report.charts.money import money_charts
-from engine_probe.report.charts.sweep import Curve, sweep_charts, throughput_charts
+from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.findings import sweep_verdicts
 from engine_probe.report.renderers.html_elements import Html, element, grid, joined, says, tiles
 from engine_probe.report.renderers.html_page import Page, heading
@@ -28,7 +29,6 @@ from engine_probe.report.sections.prefix_cache import cache_cell, cache_verdict,
 from engine_probe.report.sections.published import drawn_beside, reference_section
 from engine_probe.report.sections.settings import LOADS, settings
 from engine_probe.report.sections.slo import offers, slo_charts, slo_verdicts
-from engine_probe.text_format import model_name
 
 LEAST_POINTS = 300
 
@@ -41,7 +41,7 @@ def sweep_page(swept: Swept, curves: Sequence[Curve], money: Money) -> str:
         return page.document(heading(swept.question, below), body)
     first = {label: next((point.run for point in points if point.run), None) for label, points in swept.curves.items()}
     engines = {label: run for label, run in first.items() if run}
-    models = ", ".join(dict.fromkeys(map(model_name, engines.values())))
+    models = ", ".join(dict.fromkeys(run.model_name for run in engines.values()))
     below += f"; {models}, {origin(swept.runs[0])}"
     return page.document(heading(swept.question, below), body, settings(engines, LOADS))
 

@@ -14,10 +14,10 @@ from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.evaluation.published import Beside, Reference, beside
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies, repeats_note
-from engine_probe.report.charts.sweep import Curve
 from engine_probe.report.findings import run_verdicts, sweep_verdicts
 from engine_probe.report.sections.advice import advice_lines, advised
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings, sweep_doubts, sweep_warnings

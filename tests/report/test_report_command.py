@@ -20,9 +20,10 @@ from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.steady_state import SteadyState
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
+from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import open_sweep
-from engine_probe.report.charts.sweep import curves, steady_rate, throughput_charts
+from engine_probe.report.charts.sweep import steady_rate, throughput_charts
 from engine_probe.report.run_report import run_page
 from tests.support.recordings import facts, ran, table, write_run, write_sweep
 

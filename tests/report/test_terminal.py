@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.report.summary import duration
+from engine_probe.text_format import duration
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.statistics.repeats import Column, Repeated, column, pooled, repeated
 from engine_probe.report.charts.model import of_levels, short
-from engine_probe.report.summary import duration
+from engine_probe.text_format import duration
 
 Value = Callable[[PointFigures], float | None]
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from engine_probe.analysis.run.timeline import Pace, pace
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
-from engine_probe.report.charts.sweep import PARTS_PER_LEVEL, Curve
+from engine_probe.report.charts.sweep import PARTS_PER_LEVEL
 
 GIB = 2**30
 

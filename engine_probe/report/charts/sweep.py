@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
-from engine_probe.analysis.curve.saturation import Saturation, saturation
-from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.latency_figures import PERCENTILES
-from engine_probe.analysis.run.prefix_cache import CacheLevel
 from engine_probe.analysis.run.timeline import Pace, Reals, pace
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept, SweptPoint
 from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import over_loads
@@ -32,43 +28,6 @@ INTERVALS = (
 )
 STEADY = f" The steady part only of points where half its 95 % interval is below {STEADY_WITHIN:.0%} of its rate."
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Points that differ in their load alone."""
-
-    settings: dict[str, Any]  # that set it apart from the sweep's other curves
-    unit: str
-    figures: list[PointFigures]
-    found: Saturation
-
-    @property
-    def label(self) -> str:
-        return curve_name(self.settings)
-
-    @property
-    def cache(self) -> tuple[CacheLevel, ...]:
-        """What the prefix cache found at each load; empty where it is off."""
-        return cache_of(self.figures)
-
-    @property
-    def worth_words(self) -> bool:
-        """One level alone is a row of a table."""
-        return len(self.found.levels) > 1
-
-    def named(self, what: str) -> str:
-        return f"{what} ({self.label})" if self.label else what
-
-
-def curves(swept: Swept) -> list[Curve]:
-    found = []
-    for points in swept.curves.values():
-        if all(point.unwatched for point in points):
-            continue  # the driver's clock is no curve
-        figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.load)
-        found.append(Curve(points[0].curve, points[0].unit, figures, saturation(levels(figures))))
-    return found
 
 
 def throughput_charts(drawn: Sequence[Curve]) -> Iterator[Lines]:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine_probe.record.live_reader import Moment
-from engine_probe.report.summary import duration
+from engine_probe.text_format import duration
 
 SPARKS = "▁▂▃▄▅▆▇█"
 HISTORY = 400  # rates kept: more than a terminal has columns

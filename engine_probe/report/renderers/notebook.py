@@ -12,17 +12,18 @@ from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
+from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept, SweptPoint
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.charts.model import numbers
-from engine_probe.report.charts.sweep import Curve, curves, regions
+from engine_probe.report.charts.sweep import regions
 from engine_probe.report.findings import run_verdicts, sweep_verdicts
 from engine_probe.report.renderers.html_elements import Html, element, joined
 from engine_probe.report.renderers.svg import Line, chart, page_of
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
-from engine_probe.report.summary import duration, headlines, judgements, latency_rows, steady_titles
-from engine_probe.text_format import model_name
+from engine_probe.report.summary import headlines, judgements, latency_rows, steady_titles
+from engine_probe.text_format import duration
 
 MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
 POINTS = 320  # of a line: what 540 pixels can tell apart
@@ -35,7 +36,7 @@ LEFT = RIGHT.replace("right", "left", 1)
 
 def run_html(run: Run) -> str:
     """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
-    head = [element("b", model_name(run)), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
+    head = [element("b", run.model_name), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
     notes = [element("div", note, style=WARNING) for note in run.notes]
     try:
         body = run_parts(run, run.analysis())

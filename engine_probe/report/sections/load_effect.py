@@ -29,8 +29,7 @@ from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
 from engine_probe.recordings.sweep import SweptPoint
 from engine_probe.report.renderers.html_elements import Html, element, grid, joined, says
-from engine_probe.report.summary import duration
-from engine_probe.text_format import plain
+from engine_probe.text_format import duration, plain
 
 FAILURES = Outcome("requests not answered", "", share=True)
 ANSWERS = Outcome("answers that changed", "", share=True)

@@ -9,7 +9,7 @@ from engine_probe.analysis.money.hardware_options import Step
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.costs import Cards, Costed, Money
-from engine_probe.report.summary import figures
+from engine_probe.text_format import figures
 
 
 def amount(value: float | None, currency: str) -> str:

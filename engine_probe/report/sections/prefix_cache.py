@@ -11,7 +11,7 @@ from engine_probe.report.charts.levels import over_loads
 from engine_probe.report.charts.model import Axis, Lines, Series
 
 if TYPE_CHECKING:
-    from engine_probe.report.charts.sweep import Curve
+    from engine_probe.recordings.curve import Curve
 
 
 def share(point: PointFigures) -> float | None:

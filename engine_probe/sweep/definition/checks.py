@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine_probe.engine.arguments import check_arguments, suggestion
+from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.build import check_model, max_context
 from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.engine.parallelism import rank_count
@@ -13,6 +13,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, Workload
+from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix

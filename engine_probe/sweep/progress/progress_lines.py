@@ -6,10 +6,10 @@ import math
 
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.record.live_reader import Moment
-from engine_probe.report.summary import duration
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.execution.events import Discovered
 from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unwatched
+from engine_probe.text_format import duration
 
 
 def live_line(point: Point, now: Moment) -> str:
