@@ -122,7 +122,7 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from rich.live import Live
 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
-    from engine_probe.record.live_reader import Moment
+    from engine_probe.recordings.live_reader import Moment
     from engine_probe.report.renderers.live import FittingLine, LiveView
     from engine_probe.sweep.engine_process.messages import Noted, Said
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.models.model_cache import cache_folder, locked
 from engine_probe.errors import InputError, UnavailableError
+from engine_probe.files.cache_folder import cache_folder, locked
 
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 PROBE_FILE = ".engine_probe-can-write"

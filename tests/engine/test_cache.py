@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine.models import model_cache
-from engine_probe.engine.models.model_cache import cache_folder, prepared
 from engine_probe.errors import UnavailableError
+from engine_probe.files import cache_folder as model_cache
+from engine_probe.files.cache_folder import cache_folder, prepared
 
 SLOW_BUILDER = """
 import sys, time

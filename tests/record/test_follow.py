@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine_probe.record.live_reader import Follower, Watch
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import TableStream
+from engine_probe.recordings.live_reader import Follower, Watch
 from tests.support.recordings import facts
 
 

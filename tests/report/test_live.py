@@ -12,7 +12,7 @@ from rich.console import Console
 
 from engine_probe import load
 from engine_probe.analysis.run.live_latencies import Medians
-from engine_probe.record.live_reader import Moment, Watch
+from engine_probe.recordings.live_reader import Moment, Watch
 from engine_probe.report.renderers.live import LiveView, sparkline
 from tests.support.recordings import ran, write_run
 

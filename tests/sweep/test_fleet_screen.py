@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from engine_probe.engine.start_phases import Phase, Starting
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
 from engine_probe.sweep.engine_process.messages import Began, Said
 from engine_probe.sweep.execution.lanes import Lane, Left, Moved, Placed, Words

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from engine_probe.analysis.run.live_latencies import Medians
 from engine_probe.engine.start_phases import Phase, Started, Starting
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
 from engine_probe.sweep.engine_process.messages import Began, Said
 from engine_probe.sweep.execution.lanes import Lane, Placed

@@ -12,7 +12,7 @@ import pyarrow as pa
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Watch
+from engine_probe.recordings.live_reader import Watch
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.engine_process.crash_cause import worker_crash
 from engine_probe.sweep.engine_process.messages import Began, Ended, Failed, Job, Noted, Refused, Said, Task

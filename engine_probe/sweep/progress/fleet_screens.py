@@ -17,7 +17,7 @@ from rich.text import Text
 
 from engine_probe.engine.start_phases import FinishedPhases, Started, Starting
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Noted, Said

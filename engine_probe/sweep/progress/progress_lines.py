@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.execution.events import Discovered
 from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unwatched

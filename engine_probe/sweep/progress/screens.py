@@ -16,7 +16,7 @@ from rich.table import Table
 
 from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, longest_first
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine, clock, two_ends
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Noted, Said
