@@ -19,6 +19,7 @@ from engine_probe.analysis.curve.settings import curve_name, curve_settings, dif
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
+from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.perplexity import POINTS_FOLDER, TextPoint, open_text
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from engine_probe.evaluation.published import Reference
     from engine_probe.evaluation.scores import Scores
 
-RESULT_FILE = "sweep.json"
 LONGEST_NAME = 200
 MOST_NAMED = 8  # points in a sentence
 
