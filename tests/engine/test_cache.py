@@ -16,7 +16,7 @@ from engine_probe.files.cache_folder import cache_folder, prepared
 SLOW_BUILDER = """
 import sys, time
 from pathlib import Path
-from engine_probe.engine.models.model_cache import prepared
+from engine_probe.files.cache_folder import prepared
 
 def build(folder):
     with open(sys.argv[2], "a") as log:
