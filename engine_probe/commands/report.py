@@ -197,7 +197,7 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
         swept = replace(swept, reference=read_reference(asked.reference))
     if asked.scores is not None:
         swept = replace(swept, scores=read_scores(asked.scores, {point.id: None for point in swept.points}))
-    found = curves(swept)
+    found = curves(swept.points)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
 
     def show() -> None:

@@ -178,7 +178,7 @@ def show(rows: list[Row], results: Results) -> None:
     console = output_console(PIPED_WIDTH)
     console.print()
     swept = replace(open_sweep(results.folder), uri=results.told)
-    print_sweep(swept, curves(swept), console)
+    print_sweep(swept, curves(swept.points), console)
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle.line, style="dim")
     console.print(

@@ -17,7 +17,8 @@ from engine_probe.evaluation.compared_texts import text_changes
 from engine_probe.evaluation.setting_differences import other_settings
 from engine_probe.recordings.perplexity import NAME, TextPoint, open_alone, text_folder
 from engine_probe.recordings.run import Run, load
-from engine_probe.recordings.sweep import SweptPoint, is_sweep, open_sweep
+from engine_probe.recordings.sweep import is_sweep, open_sweep
+from engine_probe.recordings.sweep_point import SweptPoint
 
 SAID: dict[Answer, str] = {"broken": "is broken", "holds": "holds", "cannot tell": "is left open"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
 from engine_probe.analysis.curve.saturation import Saturation, saturation
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLevel
-from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,20 @@ class Curve:
         return f"{what} ({self.label})" if self.label else what
 
 
-def curves(swept: Swept) -> list[Curve]:
+def points_by_curve(points: Iterable[SweptPoint]) -> dict[str, list[SweptPoint]]:
+    """Return the points of each curve, in the order they were asked in, under the curve's name."""
+    found: dict[str, list[SweptPoint]] = {}
+    for point in points:
+        found.setdefault(point.label, []).append(point)
+    return found
+
+
+def curves(points: Iterable[SweptPoint]) -> list[Curve]:
+    """Return the curves of points that were recorded; what the driver's clock alone timed is no curve."""
     found = []
-    for points in swept.curves.values():
-        if all(point.unwatched for point in points):
-            continue  # the driver's clock is no curve
-        figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.load)
-        found.append(Curve(points[0].curve, points[0].unit, figures, saturation(levels(figures))))
+    for alike in points_by_curve(points).values():
+        if all(point.unwatched for point in alike):
+            continue
+        figures = sorted((point.figures for point in alike if point.figures), key=lambda each: each.load)
+        found.append(Curve(alike[0].curve, alike[0].unit, figures, saturation(levels(figures))))
     return found

@@ -10,7 +10,8 @@ from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.evaluation.costs import Money
 from engine_probe.evaluation.published import beside
 from engine_probe.recordings.curve import Curve
-from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies, repeats_note
 from engine_probe.report.charts.models import across_charts
 from engine_probe.report.charts.money import money_charts

@@ -107,7 +107,7 @@ def with_steady_part(point: PointFigures, half_width: float | None) -> PointFigu
 
 
 def test_a_steady_part_is_drawn_only_where_its_rate_is_known(sweep: Path) -> None:
-    (curve,) = curves(open_sweep(sweep))
+    (curve,) = curves(open_sweep(sweep).points)
     reaches = (128.0, 14.0, None, 13.9, 1.0)
     figures = [with_steady_part(*each) for each in zip(curve.figures, reaches, strict=False)]
     assert list(map(steady_rate, figures)) == [None, None, None, 139.5, 139.5]

@@ -11,7 +11,8 @@ from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.timeline import Pace, Reals, pace
 from engine_probe.recordings.curve import Curve
-from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, moments, numbers

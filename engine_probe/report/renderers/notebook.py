@@ -14,7 +14,8 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.charts.model import numbers
 from engine_probe.report.charts.sweep import regions
@@ -111,7 +112,7 @@ def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
     failed = (element("div", said, style=SOFT) for said in swept.unmeasured)
     unwatched = (element("div", said) for said in swept.unwatched_lines)
-    drawn = curves(swept)
+    drawn = curves(swept.points)
     return page_of(head, *curve_parts(drawn), levels_table(drawn), *unwatched, *failed)
 
 
