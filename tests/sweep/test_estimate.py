@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from engine_probe.commands.sweep import command
+from engine_probe.commands.sweep.cli import command
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.commands.sweep import command
+from engine_probe.commands.sweep.cli import command
 from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests

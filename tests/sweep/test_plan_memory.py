@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.commands.sweep import command
+from engine_probe.commands.sweep.cli import command
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.request_memory import check_plans, plan_bytes
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload

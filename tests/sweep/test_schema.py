@@ -13,7 +13,7 @@ import pytest
 import sweep_reference
 from click.testing import CliRunner
 
-from engine_probe.commands.sweep import command
+from engine_probe.commands.sweep.cli import command
 from engine_probe.sweep.definition.file_schema import Key, json_schema, tables
 from engine_probe.sweep.definition.loader import read_sweep, shipped_folder, shipped_names
 from engine_probe.sweep.definition.sweep_file import SweepFile, points

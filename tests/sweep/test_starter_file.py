@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.commands.sweep import command
+from engine_probe.commands.sweep.cli import command
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.file_schema import LENGTH, json_schema, tables
 from engine_probe.sweep.definition.loader import read_sweep

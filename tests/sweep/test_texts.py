@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands.perplexity import command as perplexity_command
-from engine_probe.commands.sweep import command as sweep_command
+from engine_probe.commands.sweep.cli import command as sweep_command
 from engine_probe.errors import InputError
 from engine_probe.perplexity.results import Measured, Precision, write_measured
 from engine_probe.perplexity.spec import Quality

@@ -95,11 +95,11 @@ def command(
         name = name or resume or "smoke"
         sweep = read(name, settings, model)
         if dry_run:
-            from engine_probe.commands.dry_run import predict
+            from engine_probe.commands.sweep.dry_run import predict
 
             predict(sweep, like, address)
             return
-        from engine_probe.commands.sweep_run import measure
+        from engine_probe.commands.sweep.run import measure
 
         check_before_start(sweep, address is not None)
         sys.exit(measure(sweep, Path(name).stem, address, force, out, resume, verbose))
