@@ -160,7 +160,7 @@ def test_kernels_bench_runs_alone() -> None:
 def test_a_folder_can_be_taken_in_at_a_glance(package: Path) -> None:
     """The package's own folder excepted, whose rooms `docs/architecture.md` lists one by one."""
     for folder in (path for path in package.rglob("*") if path.is_dir() and path.name != "__pycache__"):
-        entries = [path for path in folder.iterdir() if path.name != "__pycache__"]
+        entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]
         assert len(entries) <= MOST_ENTRIES, f"{folder.relative_to(ROOT)} has {len(entries)} entries"
 
 
