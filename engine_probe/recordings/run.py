@@ -30,7 +30,8 @@ class Run:
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        notes = (_status_note(self), _exception_note(self), _telemetry_note(self), _misfits_note(self))
+        say = (_status_note, _exception_note, _audit_note, _telemetry_note, _misfits_note)
+        notes = [note(self) for note in say]
         self.notes = [note for note in notes if note]
 
     @property
@@ -144,6 +145,11 @@ def _status_note(run: Run) -> str | None:
 def _exception_note(run: Run) -> str | None:
     exception = run.facts.get("close", {}).get("left_by_exception")
     return f"the `with` block was left by an exception ({exception})" if exception else None
+
+
+def _audit_note(run: Run) -> str | None:
+    reason = run.facts.get("close", {}).get("counters_not_audited")
+    return f"the counters were not compared with the scheduler at the end ({reason})" if reason else None
 
 
 def _telemetry_note(run: Run) -> str | None:
