@@ -40,7 +40,8 @@ def hold(engine: Any, name: str, place: Path) -> Held:
     (place / "here").mkdir(parents=True)
     log = place.with_suffix(".log")
     told, code = _in_an_interpreter(name, place, log) if name in INTERPRETERS else _in_a_fork(engine, name, place, log)
-    held = Held(name, told.get("outcome", ""), told.get("said", ""), [(kind, text) for kind, text in told["wrong"]])
+    said = told.get("said", "").replace(f"{place}/", "")
+    held = Held(name, told.get("outcome", ""), said, [(kind, text) for kind, text in told["wrong"]])
     if code is None:
         held.wrong.append((HANG, "it hung"))
     elif code:
