@@ -15,7 +15,7 @@ from pathlib import Path
 
 import mill
 import pytest
-from bootstrap.settings import pip_settings, uv_environment, uv_toml_keys
+from bootstrap.install import pip_settings, uv_environment
 
 import engine_probe
 
@@ -51,7 +51,7 @@ def uvx() -> list[str]:
 def settings() -> dict[str, str]:
     """Return the environment in which uv finds packages where pip does, without the checkout."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
-    found = uv_environment(pip_settings(listed.stdout), os.environ, uv_toml_keys(os.environ))
+    found = uv_environment(pip_settings(listed.stdout), os.environ)
     return {name: value for name, value in found.items() if name != "PYTHONPATH"}
 
 
