@@ -7,6 +7,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -69,7 +70,9 @@ class Venv:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "bufsize": 0}
         try:
             # The child inherits the lock: if this process is killed, no other set-up starts beside an orphaned pip.
-            process = subprocess.Popen(words, cwd=self.root, env=environment, close_fds=False, **streams)
+            process = subprocess.Popen(
+                words, cwd=self.root, env=environment, close_fds=False, process_group=0, **streams
+            )
         except OSError as error:
             return Answer(words, 127, str(error))
         printed, begun = b"", time.monotonic()
@@ -83,7 +86,8 @@ class Venv:
                         sys.stdout.buffer.write(line)
                         sys.stdout.flush()
             except BaseException:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
+                process.stdout.read()  # until the last of them has ended
                 raise
         return Answer(words, process.returncode, printed.decode(errors="replace"))
 
