@@ -103,6 +103,20 @@ def test_engine_probe_validate_is_the_same_command() -> None:
     assert done.stderr == 'kernels_bench: --only names "gemmm", which is not a test: did you mean gemm?\n'
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("--qick", "there is no option --qick: did you mean --quick?"),
+        ("--tolerance x", "--tolerance is 'x': give a number above 0 and at most 100"),
+        ("gemm", "got unexpected extra argument (gemm)"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(line: str, sentence: str) -> None:
+    command = [sys.executable, "-m", "kernels_bench", *line.split()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, f"kernels_bench: {sentence}\n")
+
+
 @pytest.mark.lengthy
 def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "MINUTE_S", 3_600.0)  # so that a busy machine leaves nothing out

@@ -6,13 +6,11 @@ import difflib
 
 import click
 
-PROGRAM = "engine_probe"
-
 
 def usage_sentence(error: click.UsageError) -> str:
-    """The sentence, led by the command's name."""
-    path = error.ctx.command_path if error.ctx else PROGRAM
-    command = path.removeprefix(PROGRAM).strip()
+    """Return the sentence, led by the command's name where the program has several."""
+    path = error.ctx.command_path if error.ctx else ""
+    _, _, command = path.partition(" ")
     problem = usage_problem(error, path)
     return f"{command}: {problem}" if command else problem
 
