@@ -5,12 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from page_kit.plain_text import plain as plain
+
 LONGEST_LINE = 1_000
-
-
-def plain(text: str) -> str:
-    r"""Printable characters as they are, others by their escape: an ESC becomes the four characters \x1b."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def shortened(line: str) -> str:

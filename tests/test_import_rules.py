@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "engine_probe"
 KERNELS_BENCH = ROOT / "kernels_bench"
+PAGE_KIT = ROOT / "page_kit"
 HEAVY = {"torch", "vllm", "transformers", "pyarrow", "numpy"}
 ENGINE_LIBRARIES = {"torch", "vllm", "transformers"}
 MOST_ENTRIES = 14
@@ -162,6 +163,15 @@ def test_a_folder_can_be_taken_in_at_a_glance(package: Path) -> None:
     for folder in (path for path in package.rglob("*") if path.is_dir() and path.name != "__pycache__"):
         entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]
         assert len(entries) <= MOST_ENTRIES, f"{folder.relative_to(ROOT)} has {len(entries)} entries"
+
+
+def test_the_page_kit_rests_on_the_standard_library_alone() -> None:
+    """Both packages draw with it, so it knows neither."""
+    files = list(PAGE_KIT.rglob("*.py"))
+    assert files
+    for path in files:
+        rooms = {name.partition(".")[0] for name in imported_by(path)}
+        assert rooms <= {"page_kit", *sys.stdlib_module_names}, path.name
 
 
 @pytest.mark.parametrize(

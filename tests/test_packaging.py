@@ -68,7 +68,9 @@ def test_the_wheel_holds_sweeps_geometries_and_licences(wheel: Path) -> None:
         assert f"engine_probe/sweep/shipped/{sweep.name}" in names
     assert "engine_probe/engine/models/geometries/gpt2-xl/config.json" in names
     assert "engine_probe/sweep/shipped/sweep.schema.json" in names
-    assert "engine_probe/py.typed" in names
+    for package in ("engine_probe", "kernels_bench", "page_kit"):
+        assert f"{package}/py.typed" in names
+    assert {"page_kit/base.css", "page_kit/theme.js"} <= set(names)
     assert any(name.endswith("entry_points.txt") for name in names)
     (described,) = (contents.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
     assert "License-Expression: Apache-2.0 AND MIT\n" in described

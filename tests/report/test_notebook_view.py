@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytest
 
 import engine_probe
 from engine_probe.errors import InputError
-from engine_probe.report.renderers.svg import ticks
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 HOSTILE = '<script>alert(1)</script>"\x1b[31m\u202e'
@@ -48,7 +48,7 @@ def test_names_are_names_and_nothing_is_loaded(tmp_path: Path) -> None:
     assert "\x1b" not in page
     assert "\u202e" not in page
     assert not [name for name, _ in found.attributes if name.startswith("on") or name in ("src", "href")]
-    assert "var(" not in page  # no style sheet to rest on
+    assert not re.search(r"var\([^,)]*\)", page)  # without a style sheet each colour has one to fall back on
 
 
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
@@ -158,8 +158,3 @@ def test_settings_in_which_points_differ_are_columns(tmp_path: Path) -> None:
 def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder that a sweep was written to"):
         engine_probe.load_sweep(tmp_path)
-
-
-@pytest.mark.parametrize(("most", "last"), [(0, 1), (7, 8), (64, 80), (215, 300), (0.03, 0.03), (1e6, 1e6)])
-def test_axes_end_on_a_round_value(most: float, last: float) -> None:
-    assert ticks(most)[-1] == pytest.approx(last)

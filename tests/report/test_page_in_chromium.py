@@ -74,7 +74,7 @@ def test_the_points_of_a_sweep_are_drawn_when_opened(opened: Open) -> None:
 def test_hover_tells_the_values(opened: Open) -> None:
     sheet = opened("run")
     legend = sheet.locator(".plot").first.locator(".u-value")
-    assert "–" in legend.nth(1).inner_text()
+    assert not legend.nth(1).is_visible()  # nothing to tell before there is a moment
     sheet.locator(".plot").first.locator(".u-over").hover()
     assert legend.nth(1).inner_text().isdigit()
     assert legend.nth(2).inner_text().isdigit()

@@ -15,7 +15,7 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import over_loads
-from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, moments, numbers
+from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.report.sections.prefix_cache import cache_chart
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
@@ -77,7 +77,7 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         form = FORMS[line.line.form]
         series.append(Series(f"{form} fitted", numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
         note += f" The {form} misses them by {line.relative_error:.1%} (root mean square)."
-    return Lines("Throughput and its regions", note, Axis(drawn[0].unit), [OUTPUT], list(xs), series, shaded)
+    return Lines("Throughput and its regions", note, load_axis(drawn[0].unit), [OUTPUT], list(xs), series, shaded)
 
 
 def steady_rate(point: PointFigures) -> float | None:
@@ -109,7 +109,7 @@ def occupancy(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         series.append(Series(curve.named("at most"), **peak, style="both", colour=number))
         series.append(Series(curve.named("on average"), **mean, style="dashed", colour=number))
     note = "Share of the KV blocks in use, over the run of each point."
-    return Lines("KV occupancy", note, Axis(drawn[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
+    return Lines("KV occupancy", note, load_axis(drawn[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
 
 
 def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str) -> Lines:
@@ -124,7 +124,9 @@ def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str
                 series.append(Series(curve.named(f"p{percent}"), **line, style=style, colour=colour))
     note = f"{name}, {meaning}; a percentile only where the point has requests enough for one."
     note += WHISKERS if any(line.high for line in series) else ""
-    return Lines(f"{meaning[:1].upper()}{meaning[1:]}", note, Axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series)
+    return Lines(
+        f"{meaning[:1].upper()}{meaning[1:]}", note, load_axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series
+    )
 
 
 def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
@@ -138,7 +140,7 @@ def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
     if not any(value for line in series for value in line.values):
         return
     note = "Of all scheduled tokens, and of the busy time."
-    yield Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
+    yield Lines("What the full pool costs", note, load_axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from engine_probe.analysis.compare.changes import Change
-from engine_probe.report.renderers.html_elements import Html, element
-from engine_probe.report.renderers.svg import drawing, stroke, text
+from page_kit.html import Html, element
+from page_kit.svg import drawing, stroke, text
 
 ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # a letter of 11 pixels, at its widest on average
 COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repeats": "c0"}

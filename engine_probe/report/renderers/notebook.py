@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from statistics import mean
 
 from engine_probe.analysis.run.latency_figures import PERCENTILES
@@ -20,17 +21,20 @@ from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_lat
 from engine_probe.report.charts.model import numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.findings import run_verdicts, sweep_verdicts
-from engine_probe.report.renderers.html_elements import Html, element, joined
-from engine_probe.report.renderers.svg import Line, chart, page_of
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.summary import headlines, judgements, latency_rows, steady_titles
 from engine_probe.text_format import duration
+from engine_probe.workload.load import RATE
+from page_kit.html import Html, element, joined
+from page_kit.line_chart import Frame, Series, chart
+from page_kit.scale import Scale
 
 MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
 POINTS = 320  # of a line: what 540 pixels can tell apart
 MOST_ROWS = 40
 WARNING = "border-left:3px solid #d64545;padding-left:8px"
 SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
+FRAME = Frame(640, 190, 52, 44, 22, 34)
 RIGHT = "text-align:right;padding:2px 12px 2px 0;white-space:nowrap"
 LEFT = RIGHT.replace("right", "left", 1)
 
@@ -100,12 +104,21 @@ def pressure(run: Run) -> Html:
         "KV blocks in use": rows["kv_blocks_scheduled"].to_numpy() / run.facts["kv"]["blocks"] * 100,
     }
     few = thinned((column["start_ns"] - column["start_ns"][0]) / 1e9, levels, POINTS)
+    seconds = few.seconds.tolist()
+    pool = series("KV blocks in use", seconds, numbers(few.columns["KV blocks in use"]), 2, "area")
     lines = [
-        Line("KV blocks in use", numbers(few.columns["KV blocks in use"]), 2, right=True, style="area"),
-        Line("running", numbers(few.columns["running"]), 0),
-        Line("waiting", numbers(few.columns["waiting"]), 1),
+        replace(pool, right=True),
+        series("running", seconds, numbers(few.columns["running"]), 0, "step"),
+        series("waiting", seconds, numbers(few.columns["waiting"]), 1, "step"),
     ]
-    return chart("running, waiting and KV over time", few.seconds.tolist(), "seconds", "requests", lines)
+    time, requests = Scale("seconds", from_zero=True), Scale("requests", whole=True)
+    return chart("running, waiting and KV over time", lines, time, requests, frame=FRAME)
+
+
+def series(label: str, xs: Sequence[float], values: Sequence[float | None], colour: int, style: str) -> Series:
+    """Leave out the places that have no value."""
+    known = [(x, value, "") for x, value in zip(xs, values, strict=True) if value is not None]
+    return Series(label, known, colour, style)
 
 
 def sweep_html(swept: Swept) -> str:
@@ -125,9 +138,10 @@ def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
         lines = []
         for number, curve in enumerate(alike):
             rates = {level.load: level.output_tokens_per_s for level in curve.found.levels}
-            lines.append(Line(curve.label or "output tokens/s", [rates.get(x) for x in xs], number, style="dots"))
+            lines.append(series(curve.label or "output tokens/s", xs, [rates.get(x) for x in xs], number, "both"))
         shaded = regions(alike[0]) if len(alike) == 1 else []
-        yield chart("throughput over the load", xs, unit, "tokens/s", lines, shaded)
+        load, rate = Scale(unit, from_zero=True, whole=unit != RATE), Scale("tokens/s")
+        yield chart("throughput over the load", lines, load, rate, shaded, FRAME)
         for curve in alike:
             said = (element("li", sentence) for sentence in sweep_verdicts(curve.found, curve.unit))
             yield joined((curve.label, element("ul", *said, style="margin:4px 0;padding-left:20px;font-size:13px")))
@@ -163,3 +177,8 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
 
     body = (line("td", row) for row in rows)
     return element("table", line("th", titles), *body, style="border-collapse:collapse;font-size:13px")
+
+
+def page_of(*parts: str) -> Html:
+    """Return a cell's output: it brings its own style, and nothing in it can leave it."""
+    return element("div", joined(parts), style="max-width:760px;line-height:1.45;font-family:system-ui,sans-serif")
