@@ -14,7 +14,7 @@ from tests.support import planted_load as module
 from tests.support.planted_load import planted_load
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = 0.01
 
 

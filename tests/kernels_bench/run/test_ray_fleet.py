@@ -46,7 +46,7 @@ def cluster(cache: Path) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("ENGINE_PROBE_CACHE", str(cache))
-        patched.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patched.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
         small = {"num_cpus": 1, "object_store_memory": 80 << 20}
         made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
         made.small = small
