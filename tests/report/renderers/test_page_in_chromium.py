@@ -107,6 +107,38 @@ def test_drag_zooms_double_click_undoes_and_the_legend_toggles(opened: Open) -> 
     assert place.locator(".u-series.u-off").count() == 1
 
 
+COLOURS_BELOW_THE_PLOT = """place => {
+  const {ctx: {canvas}, bbox} = place.plot, strong = new Set(), floor = bbox.top + bbox.height + 3;
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+  copy.drawImage(canvas, 0, 0);
+  const {data} = copy.getImageData(0, floor, canvas.width, canvas.height - floor);
+  for (let at = 0; at < data.length; at += 4) {
+    const colours = [...data.slice(at, at + 3)];
+    if (data[at + 3] > 128 && Math.max(...colours) - Math.min(...colours) > 60) strong.add(colours.join());
+  }
+  return [...strong];
+}"""
+
+
+def test_a_zoom_leaves_the_words_of_the_axes_their_colour(opened: Open) -> None:
+    """Spans, regions and marks paint on the canvas from which uPlot goes on."""
+    sheet = opened("run")
+    for title in ("What limits, when", "Requests", STEPPED[0]):
+        figure = sheet.locator("figure", has=sheet.get_by_role("heading", name=title, exact=True))
+        figure.locator(".plot").evaluate("place => place.plot.setScale('x', {min: 0.01, max: 0.1})")
+        sheet.wait_for_timeout(50)
+        assert figure.locator(".plot").evaluate(COLOURS_BELOW_THE_PLOT) == []
+
+
+def test_counts_have_whole_ticks(opened: Open) -> None:
+    sheet = opened("run")
+    place = sheet.locator("figure", has=sheet.get_by_role("heading", name="Admission, queueing")).locator(".plot")
+    place.evaluate("place => place.plot.setScale('y0', {min: 0, max: 2.2})")
+    sheet.wait_for_timeout(50)
+    splits = place.evaluate("place => place.plot.axes.find(each => each.scale === 'y0')._splits")
+    assert splits == [0, 1, 2]
+
+
 def test_light_and_dark_by_the_reader_or_by_the_system(opened: Open) -> None:
     sheet = opened("run", scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor"
