@@ -112,10 +112,14 @@ def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
 
 
 def title(point: Point) -> str:
+    """Say what is measured: the model, how many requests under which load, and how long they are."""
+    from engine_probe.workload.load import load_words
+
     work = point.workload
     path = getattr(work.prompts, "path", None)
     asked = f"from {Path(path).name}" if path else f"{work.input_len} + {work.output_len} tokens"
-    return f"{point.label} · {work.requests} requests · {work.at_once} in flight · {asked}"
+    count = [] if work.requests is None else [f"{work.requests} requests"]
+    return " · ".join(dict.fromkeys((point.label, *count, load_words(*work.load), asked)))
 
 
 def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> None:

@@ -98,7 +98,7 @@ def check_stop(point: Point) -> None:
         raise InputError(
             f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"
         )
-    if stop.steady is not None and known is not None and known <= work.at_once and work.arrivals is None:
+    if stop.steady is not None and known is not None and known <= work.max_in_flight and work.arrivals is None:
         raise InputError(
             f"stop.steady: {known} concurrent requests are a burst, which is never steady: set workload.num_prompts to "
             "many times as many"

@@ -49,7 +49,7 @@ def most_in_flight(work: Workload) -> int | None:
     """Return the most requests at the same time. None for all that a file holds."""
     everything = work.from_file and work.num_prompts is None
     bounded = work.concurrency is not None or isinstance(work.arrivals, ClosedLoop)
-    return None if everything and not bounded else work.at_once
+    return None if everything and not bounded else work.max_in_flight
 
 
 def keeps_history(work: Workload) -> bool:

@@ -183,7 +183,7 @@ def test_a_point_of_which_not_one_request_fits_is_refused_before_anything_starts
 
 def test_what_a_conversation_holds_at_its_end_and_what_the_dry_run_says_of_it() -> None:
     """6 turns of 16 + 24 tokens are 240: 8 blocks of 32, and 16 of them fill 128 blocks."""
-    sixteen = next(point for point in points(read_sweep("smoke")) if point.workload.at_once == 16)
+    sixteen = next(point for point in points(read_sweep("smoke")) if point.workload.max_in_flight == 16)
     assert (tokens_each(sixteen), tokens_at_once(sixteen, 16), pool_tokens(sixteen)) == (256, 4096, 4096)
     assert sixteen.workload.description().num_prompts == 16
     assert lengths(sixteen.workload) == "6 x (16 + 24)"

@@ -78,7 +78,7 @@ def measured(todo: list[Point], rate: dict[int, float]) -> dict[int, Row]:
         if reason := end.reason_to_skip(point):
             rows[number] = Unmeasured(point.key, point, "skipped", reason)
         else:
-            rows[number] = result(point.workload.at_once, rate[point.workload.at_once], point=point)
+            rows[number] = result(point.workload.max_in_flight, rate[point.workload.max_in_flight], point=point)
     return rows
 
 

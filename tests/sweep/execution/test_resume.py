@@ -102,7 +102,7 @@ def test_what_failed_may_be_left_out(done: Path) -> None:
 
 def test_one_more_level_keeps_the_others(done: Path) -> None:
     wider = change(GRID, axes={LOAD: [1, 2, 3, 4, 8]})
-    measure(done, [point for point in points(wider) if point.workload.at_once == 3])
+    measure(done, [point for point in points(wider) if point.workload.max_in_flight == 3])
     told = go_on(wider, done)
     assert sum(isinstance(event, Reused) for event in told) == 5
     assert [row["point"]["workload"]["concurrency"] for row in rows(done)] == [1, 2, 3, 4, 8]

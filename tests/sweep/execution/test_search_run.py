@@ -35,7 +35,7 @@ def test_it_ends_at_the_knee_and_names_its_points(tmp_path: Path) -> None:
     seeker, todo, rows = seek(tmp_path)
     for number, point, place in seeker.tasks():
         assert place == tmp_path / "points" / point.key
-        rows[number] = result(point.workload.at_once, rate(point.workload.at_once), point=point)
+        rows[number] = result(point.workload.max_in_flight, rate(point.workload.max_in_flight), point=point)
     assert seeker.found.best == 12
     assert seeker.name == "max_num_seqs 8"
     assert [point.label for point in todo][:3] == [f"max_num_seqs 8, concurrency {level}" for level in (1, 2, 4)]
@@ -46,7 +46,9 @@ def test_a_point_that_fails_ends_the_search_with_its_reason(tmp_path: Path) -> N
     seeker, todo, rows = seek(tmp_path)
     for number, point, place in seeker.tasks():
         failed = Unmeasured(place.name, point, "failed", "out of memory")
-        rows[number] = result(point.workload.at_once, 10.0 * point.workload.at_once) if number < 2 else failed
+        rows[number] = (
+            result(point.workload.max_in_flight, 10.0 * point.workload.max_in_flight) if number < 2 else failed
+        )
     assert len(todo) == 3
     assert seeker.found.best is None
     assert seeker.problem == "max_num_seqs 8, concurrency 4: out of memory"

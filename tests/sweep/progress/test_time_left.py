@@ -18,7 +18,7 @@ def point(at_once: int, repeat: int = 0, model: str = "tiny", requests: int | No
 
 def measured(one: Point, seconds: float) -> PointResult:
     rate = tokens(one) / seconds
-    return result(one.workload.at_once, rate, id=one.key, point=one, seconds=seconds, output_tokens=tokens(one))
+    return result(one.workload.max_in_flight, rate, id=one.key, point=one, seconds=seconds, output_tokens=tokens(one))
 
 
 def tokens(one: Point) -> int:
