@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from page_kit.plain_text import plain as plain
@@ -29,6 +30,16 @@ def duration(ns: float | None) -> str:
         if ns >= size:
             return f"{figures(ns / size)} {unit}"
     return f"{figures(ns / 1e3)} µs"
+
+
+def model_name(name: str) -> str:
+    """Leave out the folders of a path, and what caches add: a digest, or the snapshot of a model from the Hub."""
+    if not name.startswith("/"):
+        return name
+    folders = name.rstrip("/").split("/")
+    if "snapshots" in folders[-2:-1] and folders[-3].startswith("models--"):
+        return folders[-3].removeprefix("models--").replace("--", "/")
+    return re.sub(r"-[0-9a-f]{12}$", "", folders[-1])
 
 
 def figures(value: float) -> str:

@@ -13,6 +13,7 @@ from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.record.plausibility import without_lost_steps
 from engine_probe.record.reader import CUT, find_run, read_facts, read_in_flight, read_table, read_workers, run_status
 from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
+from engine_probe.text_format import model_name, plain
 
 if TYPE_CHECKING:
     from engine_probe.analysis.run.slo import Slo
@@ -36,9 +37,8 @@ class Run:
 
     @property
     def model_name(self) -> str:
-        """The model, without the path that leads to it."""
-        name: str = self.facts["model"]["name"]
-        return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
+        """Name the model, without the path that leads to it."""
+        return model_name(self.facts["model"]["name"])
 
     @property
     def finished(self) -> bool:
@@ -98,8 +98,6 @@ class Run:
 
     def __repr__(self) -> str:
         """Show what it holds in one line; what is empty or damaged is said and never raised."""
-        from engine_probe.text_format import plain
-
         return plain(f"<Run {self.folder}: {self._in_short()}>")
 
     def _in_short(self) -> str:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.commands.compare import command
+from engine_probe.report.compare_text import short_names
 from engine_probe.report.renderers.forest_plot import forest, reach
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
@@ -139,6 +140,12 @@ class TestThePage:
         shown = page.read_text().partition("<script")[0]
         assert "\x1b" not in shown
         assert "&lt;b&gt;&amp;]]&gt;" in shown
+
+
+def test_a_title_has_as_much_of_each_path_as_tells_them_apart() -> None:
+    assert short_names(["/runs/before", "/runs/after/"]) == ["before", "after"]
+    assert short_names(["/a/x/run", "/b/x/run", "/b/y/run"]) == ["a/x/run", "b/x/run", "b/y/run"]
+    assert short_names(["/a/run", "/a/run"]) == ["/a/run", "/a/run"]
 
 
 @pytest.mark.parametrize(("changes", "axis"), [
