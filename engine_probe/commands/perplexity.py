@@ -123,10 +123,10 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     tasks = iter([(0, point, folder / NAME)])
     allowance = Allowance(need=need_of(point))
     with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, allowance, TICK_SECONDS)) as events:
-        watch(events, Console(stderr=True, highlight=False), point)
+        show_progress(events, Console(stderr=True, highlight=False), point)
 
 
-def watch(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
+def show_progress(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     """A bar on a terminal, plain lines elsewhere; what ended it early is raised."""
     from engine_probe.errors import InputError, UnavailableError
     from engine_probe.sweep.execution.events import Finished

@@ -204,7 +204,7 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
         print_sweep(swept, found, console)
         console.print(*money_view(money), sep="\n")
 
-    whole = all(point.anatomy or point.unwatched for point in swept.points) and all(
+    whole = all(point.anatomy or point.unprobed for point in swept.points) and all(
         text.perplexity for text in swept.texts
     )
     code = 0 if swept.points and whole else 1

@@ -191,7 +191,7 @@ def opened(folder: Path) -> Opened:
     swept = open_sweep(folder)
     for point in swept.points:
         name = point.name
-        if point.unwatched:
+        if point.unprobed:
             notes[name] = f"{folder}: {name} ran without the probe: there is nothing to compare"
         elif point.run is None or point.anatomy is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"

@@ -52,7 +52,7 @@ def curves(points: Iterable[SweptPoint]) -> list[Curve]:
     """Return the curves of points that were recorded; what the driver's clock alone timed is no curve."""
     found = []
     for alike in points_by_curve(points).values():
-        if all(point.unwatched for point in alike):
+        if all(point.unprobed for point in alike):
             continue
         figures = sorted((point.figures for point in alike if point.figures), key=lambda each: each.load)
         found.append(Curve(alike[0].curve, alike[0].unit, figures, saturation(levels(figures))))

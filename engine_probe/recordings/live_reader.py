@@ -63,7 +63,7 @@ class Moment:
     step_ns: float | None = None  # mean duration of the steps that came since the moment before
 
 
-class Watch:
+class LiveReader:
     """Follows the recording of the running point; each call costs what is new in it."""
 
     def __init__(self, folder: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.analysis.compare.probe_cost import Timed, Watching, watching
+from engine_probe.analysis.compare.probe_cost import ProbeCost, Timed, probe_cost
 from engine_probe.analysis.curve.settings import curve_settings, differing, flat
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
@@ -24,7 +24,7 @@ from engine_probe.recordings.perplexity import TextPoint, open_text
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep_point import SweptPoint, open_point
 from engine_probe.recordings.sweep_table import sweep_table
-from engine_probe.recordings.unprobed import unwatched_lines
+from engine_probe.recordings.unprobed import unprobed_lines
 from engine_probe.workload.load import load_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Swept:
         """A sentence for each reason for which points lack the recording that they should have."""
         lost: dict[str, Counter[str]] = {}
         for point in self.points:
-            if not (point.anatomy or point.unwatched):
+            if not (point.anatomy or point.unprobed):
                 lost.setdefault(point.reason, Counter())[point.name] += 1
         return [f"{lost_points(names)}: {reason}" for reason, names in lost.items()]
 
@@ -81,13 +81,13 @@ class Swept:
         return [point.timed for point in self.points if point.timed]
 
     @property
-    def watching(self) -> Watching | None:
+    def watching(self) -> ProbeCost | None:
         """What the probe cost, where the same was measured with and without it."""
-        return watching(self.timed)
+        return probe_cost(self.timed)
 
     @property
     def unwatched_lines(self) -> list[str]:
-        return list(unwatched_lines(self.timed))
+        return list(unprobed_lines(self.timed))
 
     @property
     def runs(self) -> list[Run]:
@@ -104,7 +104,7 @@ class Swept:
         return frame
 
     def __repr__(self) -> str:
-        alone = sum(point.unwatched for point in self.points)
+        alone = sum(point.unprobed for point in self.points)
         also = f", {alone} without the probe" if alone else ""
         return f"<Swept {self.folder} ({len(self.runs) + alone} of {len(self.points)} points measured{also})>"
 

@@ -15,7 +15,7 @@ from engine_probe.errors import InputError
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.perplexity import POINTS_FOLDER
 from engine_probe.recordings.run import Run, load
-from engine_probe.recordings.unprobed import ran_unwatched, unwatched, watched
+from engine_probe.recordings.unprobed import probed, ran_unprobed, read_unprobed
 from engine_probe.text_format import duration, plain
 from engine_probe.workload.load import load_words
 
@@ -34,9 +34,9 @@ class SweptPoint:
     timed: Timed | None = None  # by the driver's clock, where that was kept
 
     @property
-    def unwatched(self) -> bool:
+    def unprobed(self) -> bool:
         """It ran, whole, without the probe."""
-        return self.timed is not None and not self.timed.watched
+        return self.timed is not None and not self.timed.probed
 
     @property
     def label(self) -> str:
@@ -79,15 +79,15 @@ def open_point(
     slo: Slo | None,
 ) -> SweptPoint:
     place = folder / POINTS_FOLDER / Path(id_).name
-    without = ran_unwatched(place, asked)
+    without = ran_unprobed(place, asked)
     if not without and not (place / "run.json").is_file():
         return SweptPoint(id_, curve, *load_, None, None, reason)
     try:
         if without:
-            return SweptPoint(id_, curve, *load_, None, None, reason, unwatched(place, asked))
+            return SweptPoint(id_, curve, *load_, None, None, reason, read_unprobed(place, asked))
         run = load(place)
         if run.status != COMPLETE:
             return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, curve, *load_, run, run.analysis(slo), timed=watched(run, asked))
+        return SweptPoint(id_, curve, *load_, run, run.analysis(slo), timed=probed(run, asked))
     except InputError as error:
         return SweptPoint(id_, curve, *load_, None, None, str(error))

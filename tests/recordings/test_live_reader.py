@@ -7,7 +7,7 @@ from pathlib import Path
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import TableStream
-from engine_probe.recordings.live_reader import Follower, Watch
+from engine_probe.recordings.live_reader import Follower, LiveReader
 from tests.support.recordings import facts
 
 
@@ -49,7 +49,7 @@ def test_deferred_requests_are_among_those_that_wait(tmp_path: Path) -> None:
     stream = TableStream(tmp_path / "run", "iterations")
     levels = {"running_requests": 4, "waiting_requests": 2, "deferred_requests": 3}
     stream.write([[levels.get(field.name, 1)] for field in SCHEMAS["iterations"]])
-    now = Watch(tmp_path / "run").progress()
+    now = LiveReader(tmp_path / "run").progress()
     stream.close()
     assert now is not None
     assert (now.running, now.waiting) == (4, 5)

@@ -113,7 +113,7 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
     from engine_probe.sweep.definition.sweep_file import points
     from engine_probe.sweep.execution.lanes import Lane
     from engine_probe.sweep.execution.runner import run_sweep
-    from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unwatched
+    from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unprobed
 
     todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
     folder = results.folder
@@ -126,7 +126,7 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
             for event in events:
                 screen.show(told_once(event, told))
                 event = event.event if isinstance(event, Lane) else event
-                if isinstance(event, PointResult | Unmeasured | Unwatched | Scored):
+                if isinstance(event, PointResult | Unmeasured | Unprobed | Scored):
                     rows.append(event)
                     results.send()
     finally:  # engines side by side end theirs in any order, and those of an interrupted sweep are shown, too

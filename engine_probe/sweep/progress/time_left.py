@@ -11,7 +11,7 @@ import msgspec
 
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.duration_estimate import limited, tokens_to_come
-from engine_probe.sweep.results.point_results import Row, Scored, Unmeasured, Unwatched
+from engine_probe.sweep.results.point_results import Row, Scored, Unmeasured, Unprobed
 
 MINUTES_FROM, HOURS_FROM = 90, 5400  # seconds
 
@@ -46,7 +46,7 @@ class Remaining:
         self._begun = None
         if isinstance(row, Scored):
             self._texts.append(row.seconds)
-        elif isinstance(row, Unwatched):
+        elif isinstance(row, Unprobed):
             self._learn(row.point, row.driven.seconds, row.driven.answered_tokens)
         elif not isinstance(row, Unmeasured):
             self._learn(row.point, row.seconds, row.output_tokens)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from engine_probe import load
 from engine_probe.analysis.run.live_latencies import Medians
-from engine_probe.recordings.live_reader import Moment, Watch
+from engine_probe.recordings.live_reader import LiveReader, Moment
 from engine_probe.report.renderers.live import LiveView, sparkline
 from tests.support.recordings import ran, write_run
 
@@ -85,7 +85,7 @@ def test_a_recording_that_has_grown_to_its_end_is_told_as_its_summary_tells_it(t
     shutil.copy(tmp_path / "whole" / "run.json", growing)
     tables = {"iterations": run.iterations, "requests": run.requests}
     streams = {name: pa.ipc.new_stream(growing / f"{name}.arrows", table.schema) for name, table in tables.items()}
-    watch, moments = Watch(growing), []
+    watch, moments = LiveReader(growing), []
     for begin in range(0, run.iterations.num_rows, 7):
         streams["iterations"].write_table(run.iterations.slice(begin, 7))
         streams["requests"].write_table(run.requests.slice(len(moments), 1))

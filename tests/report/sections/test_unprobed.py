@@ -1,4 +1,4 @@
-"""Points that ran without the probe failed at nothing: they tell what watching costs."""
+"""Points that ran without the probe failed at nothing: they tell what the probe costs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from engine_probe.commands import compare, report
 from tests.support.recordings import facts, ran, write_run
 
 SECOND = 1_000_000_000
-COST = "Watched, the same work took +2.0% longer, ± 2.5% with 95 % confidence from 3 pairs"
-WATCHED, UNWATCHED = (10.1, 10.2, 10.3), (10.0, 10.0, 10.0)
+COST = "With the probe the same work took +2.0% longer, ± 2.5% with 95 % confidence from 3 pairs"
+PROBED, UNPROBED = (10.1, 10.2, 10.3), (10.0, 10.0, 10.0)
 
 
 def clock(seconds: float) -> dict[str, int]:
     return {"started_ns": SECOND, "ended_ns": SECOND + int(seconds * SECOND)}
 
 
-def overhead_sweep(
-    folder: Path, watched: tuple[float, ...] = WATCHED, unwatched: tuple[float, ...] = UNWATCHED
-) -> Path:
+def overhead_sweep(folder: Path, probed: tuple[float, ...] = PROBED, unprobed: tuple[float, ...] = UNPROBED) -> Path:
     """One level with and without the probe, a repeat for each time it took."""
     points: list[dict[str, Any]] = []
-    for probe, took in ((True, watched), (False, unwatched)):
+    for probe, took in ((True, probed), (False, unprobed)):
         for repeat, seconds in enumerate(took):
             name = f"{'on' if probe else 'off'}{repeat}"
             asked = {"workload": {"concurrency": 4}, "repeat": repeat, "probe": probe, "label": name}
@@ -72,13 +70,13 @@ def test_every_form_of_the_report_says_what_the_pairs_say_and_none_that_anything
     assert 'class="warning"' not in page.read_text()
     document = json.loads(figures.read_text())
     assert document["watching"]["pairs"] == 3
-    assert [point["driver_seconds"] for point in document["points"]] == [*WATCHED, *UNWATCHED]
+    assert [point["driver_seconds"] for point in document["points"]] == [*PROBED, *UNPROBED]
     assert [curve["label"] for curve in document["curves"]] == ["probe True"]
     assert repr(swept) == f"<Swept {sweep} (6 of 6 points measured, 3 without the probe)>"
 
 
 def test_points_without_a_partner_are_counted_and_lost_ones_are_still_lost(tmp_path: Path) -> None:
-    folder = overhead_sweep(tmp_path / "alone", watched=())
+    folder = overhead_sweep(tmp_path / "alone", probed=())
     result = command(report, folder, "--html", tmp_path / "alone.html")
     assert result.exit_code == 0
     assert "3 points ran without the probe, and the same was not measured with it" in said(result.output)

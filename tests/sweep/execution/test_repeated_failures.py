@@ -109,9 +109,9 @@ def measured(point: Point) -> Finished:
 def test_a_measured_point_in_between_starts_the_count_again(sweep: SweepFile) -> None:
     first, second, third, last = points(asked(sweep, workload__concurrency=[1, 2, 4, 8]))
     failures = EngineFailures()
-    list(failures.watched(first.engine.spec, iter([died(first), measured(second), died(third)])))
+    list(failures.observed(first.engine.spec, iter([died(first), measured(second), died(third)])))
     assert failures.reason_not_to_try(last) is None
-    list(failures.watched(first.engine.spec, iter([died(second)])))
+    list(failures.observed(first.engine.spec, iter([died(second)])))
     assert "died twice the same way" in str(failures.reason_not_to_try(last))
 
 
