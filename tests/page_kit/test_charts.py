@@ -8,6 +8,7 @@ import pytest
 
 from page_kit.chart_words import line_words
 from page_kit.line_chart import Region, Series, chart
+from page_kit.page import asset
 from page_kit.scale import Scale, ticks
 
 
@@ -31,6 +32,14 @@ def test_each_kind_of_region_has_a_colour_of_its_own() -> None:
     regions = [Region(kind, kind, None, 1.0) for kind in kinds]
     drawn = chart("it", [Series("a", ((0, 1, ""), (1, 2, "")))], Scale("x"), Scale("y"), regions)
     assert len(set(re.findall(r'fill="(#\w+)" fill-opacity', drawn))) == len(kinds)
+
+
+def test_the_style_sheet_has_a_colour_for_each_kind_too_in_light_and_in_dark() -> None:
+    sheet = asset("page_kit", "base.css")
+    for kind in ("spare", "shared", "plateau", "overload"):
+        assert sheet.count(f"--{kind}: rgba(") == 2
+    colours = re.findall(r"--(?:spare|shared|plateau|overload): rgba\(([^)]+)\)", sheet)
+    assert len(set(colours)) == len(colours)
 
 
 @pytest.mark.parametrize(("most", "whole", "marks"), [

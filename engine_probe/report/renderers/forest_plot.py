@@ -15,6 +15,7 @@ COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repea
 LEAST = 0.05  # to either side of no change: less is mostly noise
 SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to one side of no change
 MOST_WIDE = 4  # one side over the other, where both have a change to show
+EDGE = 1e-9  # of a change: what rounding adds
 FLOOR = 1.0  # nothing falls by more than all of it
 
 
@@ -41,7 +42,7 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
             paint = f"fill:var(--{COLOURS[change.verdict]})"
             yield text(left - 12, y + 4, name, "end")
             yield from bar(change, y, f"{paint};fill-opacity:.35", place, (low, high))
-            if -low <= relative <= high:
+            if -low - EDGE <= relative <= high + EDGE:
                 yield element("circle", cx=place(relative), cy=y, r=4.5, style=paint)
             else:
                 yield arrow(place(relative), y, 6 if relative > 0 else -6, paint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ def test_a_report_without_trials_or_cards_has_no_empty_charts() -> None:
     part = msgspec.structs.replace(whole.devices[0], curve=())
     bare = msgspec.structs.replace(whole, results=whole.results[-1:], topology={}, devices=(part,))
     assert "<figure" not in page(bare)
+
+
+def test_headings_descend_by_one() -> None:
+    for made in (page(hardware_reports.box(1)), page(hardware_reports.box(4)), page(fleet())):
+        levels = [int(level) for level in re.findall(r"<h([1-6])", made)]
+        assert levels[0] == 1
+        assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
 def test_strong_colours_for_the_better() -> None:

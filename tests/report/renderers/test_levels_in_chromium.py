@@ -90,6 +90,10 @@ def test_hover_tells_the_interval_over_repeats(sheet: Any) -> None:
     mean, _, ends = told.partition(" EUR (")
     low, high = (float(end) for end in ends.removesuffix(")").split(" to "))
     assert low < float(mean) < high
+    bottom, top = place.locator(".plot").evaluate("place => [place.plot.scales.y0.min, place.plot.scales.y0.max]")
+    highest = place.locator(".plot").evaluate("place => Math.max(...place.plot.data[1].filter(Boolean))")
+    assert bottom == 0
+    assert top >= min(high, 1.5 * highest)  # whiskers have room within the plot
 
 
 def test_a_series_switched_off_takes_its_whiskers_along(sheet: Any) -> None:

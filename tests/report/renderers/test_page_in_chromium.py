@@ -162,6 +162,9 @@ def test_it_prints_light_and_what_is_open(opened: Open) -> None:
     assert sheets(sheet.pdf()) >= closed + 2
     sheet.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert sheet.evaluate("document.documentElement.dataset.theme") == "light"
+    heights = sheet.locator(".plot:visible").evaluate_all("all => all.map(one => one.plot.height)")
+    assert max(heights) <= 300  # three charts to a sheet
+    assert sheet.evaluate("document.querySelectorAll('figure').length") > len(heights)  # what is closed stays closed
 
 
 def sheets(pdf: bytes) -> int:
