@@ -88,7 +88,7 @@ def command(
     from engine_probe.perplexity.text import read_text
     from engine_probe.sweep.definition.checks import check_engine
     from engine_probe.sweep.definition.perplexity_points import check_predictor
-    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 
     asked_of = EngineSection(model, engine_arguments)
     check_engine(asked_of.spec, "perplexity")
@@ -101,7 +101,7 @@ def command(
     folder = out or Path("runs") / f"perplexity-{datetime.now():%Y%m%dT%H%M%S}"
     results = make_folder(folder)
     try:
-        measure(Point(asked_of, Workload(), label="perplexity", quality=asked), folder, force)
+        measure(Point(asked_of, WorkloadSection(), label="perplexity", quality=asked), folder, force)
     except KeyboardInterrupt:
         results.discard()
         click.echo("interrupted before the whole text was scored: nothing is kept", err=True)

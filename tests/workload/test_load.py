@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
 from engine_probe.sweep.preflight.dry_run import cells
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, OpenLoop, Ramp
 
@@ -66,6 +66,6 @@ def test_a_rate_that_no_report_could_draw_is_refused(tmp_path: Path) -> None:
 def test_the_pool_is_not_filled_with_requests_of_which_nobody_knows_how_many_there_are(
     arrivals: Arrivals | None, in_flight: int | None
 ) -> None:
-    point = Point(EngineSection("tiny"), Workload(8, 8, num_prompts=500, arrivals=arrivals))
+    point = Point(EngineSection("tiny"), WorkloadSection(8, 8, num_prompts=500, arrivals=arrivals))
     assert point.workload.in_flight == in_flight
     assert cells(point, [])[-2] == ("-" if in_flight is None else f"{16 * in_flight:,}")

@@ -48,7 +48,7 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return EngineSpec(self.model, self.arguments)
 
 
-class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The requests of each point: `concurrency` in flight, each with `input_len` random tokens in and `output_len` out.
 
     `prompts` and `arrivals` describe anything else.
@@ -185,7 +185,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, about("The question that the sweep answers; the title of the report.", "Where does throughput saturate?")
     ]
     engine: Annotated[EngineSection, about("The engine to measure.")]
-    workload: Annotated[Workload, about("The requests of each point.")]
+    workload: Annotated[WorkloadSection, about("The requests of each point.")]
     axes: Annotated[
         dict[str, list[Any] | Range],
         about(
@@ -233,7 +233,7 @@ class Point(msgspec.Struct, frozen=True):
     """One measured point. Label and curve come from the whole sweep, and are no part of the point's identity."""
 
     engine: EngineSection
-    workload: Workload
+    workload: WorkloadSection
     repeat: int = 0
     label: str = ""
     stop: Stop = Stop()
@@ -263,14 +263,14 @@ class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the axes reach."""
 
     engine: EngineSection
-    workload: Workload
+    workload: WorkloadSection
     probe: bool
 
 
 SECTIONS: dict[str, Keys] = {
     "": SweepFile,
     "engine": EngineSection,
-    "workload": Workload,
+    "workload": WorkloadSection,
     "workload.arrivals": get_args(Arrivals),
     "workload.prompts": get_args(Prompts),
     "workload.sampling": Sampling,

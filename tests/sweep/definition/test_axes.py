@@ -13,7 +13,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.axes import Range, combinations, label
 from engine_probe.sweep.definition.checks import check_points
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, Workload, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.preflight.dry_run import lengths
 from engine_probe.sweep.preflight.memory_fit import check_fit, pool_tokens, tokens_at_once, tokens_each
 from engine_probe.workload.lengths import Length, Uniform
@@ -166,7 +166,7 @@ def test_a_load_that_has_too_few_requests_to_be_reached_is_refused(
 
 def test_a_conversation_that_outgrows_the_model_is_refused() -> None:
     """6 turns of 16 + 24 tokens are 240."""
-    talk = Workload(None, 24, 4, prompts=Conversations(6, 16))
+    talk = WorkloadSection(None, 24, 4, prompts=Conversations(6, 16))
     with pytest.raises(InputError, match="a conversation in its last turn is 240, more than max_model_len = 239"):
         check_points([Point(EngineSection("tiny", {"max_model_len": 239}), talk)])
     check_points([Point(EngineSection("tiny", {"max_model_len": 240}), talk)])
@@ -201,7 +201,7 @@ def test_what_a_conversation_holds_at_its_end_and_what_the_dry_run_says_of_it() 
 def test_what_is_shared_is_not_counted_for_each(
     prompts: Prompts | None, words: str, each: int | None, of_four: int | None
 ) -> None:
-    work = Workload(input_len=None if prompts else 8, prompts=prompts, output_len=24, concurrency=4)
+    work = WorkloadSection(input_len=None if prompts else 8, prompts=prompts, output_len=24, concurrency=4)
     point = Point(EngineSection("tiny"), work)
     assert (lengths(work), tokens_each(point), tokens_at_once(point, 4)) == (words, each, of_four)
 

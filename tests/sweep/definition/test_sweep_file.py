@@ -14,7 +14,7 @@ from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
-from engine_probe.sweep.definition.sweep_file import Workload, points
+from engine_probe.sweep.definition.sweep_file import WorkloadSection, points
 from engine_probe.sweep.preflight.memory_fit import check_cards
 
 GOOD = """
@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_grid_becomes_points(file: Path) -> None:
     sweep = read_sweep(str(file))
-    assert [point.workload for point in points(sweep)] == [Workload(32, 48, 1), Workload(32, 48, 4)]
+    assert [point.workload for point in points(sweep)] == [WorkloadSection(32, 48, 1), WorkloadSection(32, 48, 4)]
     assert [point.label for point in points(sweep)] == ["concurrency 1", "concurrency 4"]
 
 

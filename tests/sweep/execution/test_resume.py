@@ -13,7 +13,7 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.search import Adaptive
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, Workload, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.execution import runner as run_module
 from engine_probe.sweep.execution.events import Numbered, Reused
 from engine_probe.sweep.execution.folders import place_of
@@ -21,7 +21,7 @@ from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.driver_log import Driven, write_driven
 
 LOAD = "workload.concurrency"
-GRID = SweepFile("?", EngineSection("tiny"), Workload(8, 8), axes={LOAD: [1, 2, 4, 8]}, probe=False)
+GRID = SweepFile("?", EngineSection("tiny"), WorkloadSection(8, 8), axes={LOAD: [1, 2, 4, 8]}, probe=False)
 SEARCH = Adaptive(LOAD, 1, 8, resolution=0.5)
 
 
@@ -76,9 +76,9 @@ def done(tmp_path: Path) -> Path:
             "3 finished points that this sweep does not ask (concurrency 2; concurrency 4; conc",
         ),
         (change(GRID, axes={LOAD: [1, 2, 4]}), "1 finished point that this sweep does not ask (concurrency 8)"),
-        (change(GRID, workload=Workload(8, 9)), "(concurrency 1; concurrency 2; concurrency 4 and 1 more)"),
+        (change(GRID, workload=WorkloadSection(8, 9)), "(concurrency 1; concurrency 2; concurrency 4 and 1 more)"),
         (change(GRID, axes={}, adaptive=SEARCH, engine=EngineSection("tiny", {"max_num_seqs": 2})), "4 finished"),
-        (change(GRID, axes={}, adaptive=SEARCH, workload=Workload(8, 9)), "4 finished points"),
+        (change(GRID, axes={}, adaptive=SEARCH, workload=WorkloadSection(8, 9)), "4 finished points"),
         (change(GRID, axes={}, adaptive=Adaptive("workload.num_prompts", 1, 8)), "4 finished points"),
     ],
 )

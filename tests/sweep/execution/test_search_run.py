@@ -11,12 +11,12 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.search import Adaptive
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.execution.search_run import Seeker
 from engine_probe.sweep.results.point_results import Row, Unmeasured
 from tests.support.point_results import result
 
-BASE = Point(EngineSection("tiny"), Workload(32, 64), curve={"max_num_seqs": 8})
+BASE = Point(EngineSection("tiny"), WorkloadSection(32, 64), curve={"max_num_seqs": 8})
 SEARCH = Adaptive("workload.concurrency", 1, 64, resolution=0.2)
 
 

@@ -16,7 +16,7 @@ from engine_probe.commands.sweep.cli import command
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
 from engine_probe.sweep.preflight.dry_run import duration, show_points
 from engine_probe.sweep.preflight.duration_estimate import (
     Bandwidth,
@@ -40,7 +40,7 @@ LLAMA = EngineSection("llama-3.1-8b", {"max_model_len": 4096})
 
 
 def asked(concurrency: int, requests: int | None = None, engine: EngineSection = LLAMA, **more: Any) -> Point:
-    return Point(engine, Workload(128, 100, concurrency, requests), **more)
+    return Point(engine, WorkloadSection(128, 100, concurrency, requests), **more)
 
 
 def measured(point: Point, seconds: float) -> Past:
@@ -68,7 +68,7 @@ def test_a_load_between_two_takes_the_rate_between_theirs() -> None:
     [
         asked(40),  # beyond what was measured
         asked(15, engine=EngineSection("llama-3.1-8b", {"max_model_len": 2048})),
-        Point(LLAMA, Workload(256, 100, 15)),
+        Point(LLAMA, WorkloadSection(256, 100, 15)),
         asked(15, stop=Stop(requests=3)),
     ],
 )
@@ -89,24 +89,24 @@ def test_no_step_is_faster_than_reading_the_weights() -> None:
 @pytest.mark.parametrize(
     ("workload", "stop", "steps"),
     [
-        (Workload(128, 100, 10, 25), Stop(), 300),
-        (Workload(128, 100, 10, 25), Stop(requests=15), 200),
-        (Workload(128, 100, 10, 25), Stop(seconds=9), 300),  # which the seconds limit
-        (Workload(None, 100, 10, 25, Conversations(4, 64)), Stop(), 1200),
-        (Workload(None, 100, 10, 25, Conversations(Uniform(2, 6), 64)), Stop(), 600),
-        (Workload(128, 100, 10, 25), Stop(steady=Steady()), None),
-        (Workload(128, 100, 10, 25, sampling=Sampling(ignore_eos=False)), Stop(), None),
-        (Workload(None, 100, 10, None, Dataset("a.json", "alpaca")), Stop(), None),
+        (WorkloadSection(128, 100, 10, 25), Stop(), 300),
+        (WorkloadSection(128, 100, 10, 25), Stop(requests=15), 200),
+        (WorkloadSection(128, 100, 10, 25), Stop(seconds=9), 300),  # which the seconds limit
+        (WorkloadSection(None, 100, 10, 25, Conversations(4, 64)), Stop(), 1200),
+        (WorkloadSection(None, 100, 10, 25, Conversations(Uniform(2, 6), 64)), Stop(), 600),
+        (WorkloadSection(128, 100, 10, 25), Stop(steady=Steady()), None),
+        (WorkloadSection(128, 100, 10, 25, sampling=Sampling(ignore_eos=False)), Stop(), None),
+        (WorkloadSection(None, 100, 10, None, Dataset("a.json", "alpaca")), Stop(), None),
     ],
 )
-def test_the_fewest_steps_are_a_bound_or_nothing(workload: Workload, stop: Stop, steps: int | None) -> None:
+def test_the_fewest_steps_are_a_bound_or_nothing(workload: WorkloadSection, stop: Stop, steps: int | None) -> None:
     assert fewest_steps(Point(LLAMA, workload, stop=stop)) == steps
     several_a_step = EngineSection("llama-3.1-8b", {"speculative_config": {"method": "ngram"}})
     assert fewest_steps(Point(several_a_step, workload, stop=stop)) is None
 
 
 def test_the_arrivals_of_conversations_are_those_of_their_first_turns() -> None:
-    slow = Workload(None, 100, None, 100, Conversations(4, 64), OpenLoop(2.0))
+    slow = WorkloadSection(None, 100, None, 100, Conversations(4, 64), OpenLoop(2.0))
     found = estimate(Point(LLAMA, slow), [], Bandwidth(1606 * GB))
     assert found is not None
     assert found.seconds == 50
@@ -117,7 +117,7 @@ def test_weights_that_a_cache_may_hold_say_nothing_of_time() -> None:
 
 
 def test_arrivals_and_the_time_limit_count() -> None:
-    slow = Point(LLAMA, Workload(128, 100, None, 100, arrivals=OpenLoop(2.0)))
+    slow = Point(LLAMA, WorkloadSection(128, 100, None, 100, arrivals=OpenLoop(2.0)))
     found = estimate(slow, [], Bandwidth(1606 * GB))
     assert found is not None
     assert found.seconds == 50
@@ -239,7 +239,7 @@ def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_na
 def test_users_who_keep_a_pace_take_their_time_however_fast_answers_come() -> None:
     """The last of 800 is the 16th question of the last of 50 users, who began 39.2 s after the first."""
     paced = ClosedLoop(50, pace_seconds=40.0, spread_seconds=40.0)
-    point = Point(LLAMA, Workload(128, 100, num_prompts=800, arrivals=paced))
+    point = Point(LLAMA, WorkloadSection(128, 100, num_prompts=800, arrivals=paced))
     found = estimate(point, [], None)
     assert found is not None
     assert found.basis == "at least"

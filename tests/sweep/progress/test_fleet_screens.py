@@ -10,13 +10,15 @@ from rich.console import Console
 
 from engine_probe.engine.start_phases import Phase, Starting
 from engine_probe.recordings.live_reader import Moment
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.engine_process.messages import Began, Said
 from engine_probe.sweep.execution.lanes import Lane, Left, Moved, Placed, Words
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal, Fleetwide
 from engine_probe.sweep.results.point_results import Unmeasured
 
-TODO = [Point(EngineSection("tiny"), Workload(32, 64, level), label=f"concurrency {level}") for level in (1, 2, 4)]
+TODO = [
+    Point(EngineSection("tiny"), WorkloadSection(32, 64, level), label=f"concurrency {level}") for level in (1, 2, 4)
+]
 LOST = Moved(0, "concurrency 1", "node-a", "no answer any longer")
 STORY: list[Any] = [
     Lane(0, Said("waiting for a machine with 2 GPUs")),

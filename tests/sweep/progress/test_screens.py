@@ -11,7 +11,7 @@ from rich.console import Console
 from engine_probe.analysis.run.live_latencies import Medians
 from engine_probe.engine.start_phases import Phase, Started, Starting
 from engine_probe.recordings.live_reader import Moment
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.engine_process.messages import Began, Said
 from engine_probe.sweep.execution.lanes import Lane, Placed
 from engine_probe.sweep.progress import screens as module
@@ -20,7 +20,7 @@ from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
 from engine_probe.sweep.results.point_results import Unmeasured
 
 WIDTHS = (60, 80, 120, 200)
-TODO = [Point(EngineSection("tiny"), Workload(32, 64, users), label=f"{users} users") for users in (1, 2, 4)]
+TODO = [Point(EngineSection("tiny"), WorkloadSection(32, 64, users), label=f"{users} users") for users in (1, 2, 4)]
 IMPORTED = Phase("importing vLLM", 9.2)
 NOW = Moment(1000, 12, 3, 0.93, 7, 5.0, Medians(12, 14.7e6, 5.45e6))
 STORY: list[Any] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.progress.time_left import Remaining, about
 from engine_probe.sweep.results.point_results import PointResult, Unmeasured
 from engine_probe.workload.stop import Stop
@@ -13,7 +13,7 @@ from tests.support.point_results import result
 
 
 def point(at_once: int, repeat: int = 0, model: str = "tiny", requests: int | None = None) -> Point:
-    return Point(EngineSection(model), Workload(32, 100, at_once, requests), repeat)
+    return Point(EngineSection(model), WorkloadSection(32, 100, at_once, requests), repeat)
 
 
 def measured(one: Point, seconds: float) -> PointResult:
