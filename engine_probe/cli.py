@@ -15,9 +15,9 @@ from typing import Any
 
 import click
 
-from engine_probe.commands.options.usage import usage_sentence
 from engine_probe.errors import INTERRUPTED, EngineProbeError, InputError
 from engine_probe.text_format import plain, shortened
+from kernels_bench.usage import usage_sentence
 
 # heading of `--help` -> name -> the one line about it. A command is the module of its name under
 # engine_probe.commands, imported when the command is called, so that `--help` stays quick.

@@ -43,6 +43,7 @@ class Recording:
         self.failure: str | None = None  # the traceback of what ended the recording early
         self._pid = os.getpid()
         self._lock, self._closed, self._asks_workers = threading.Lock(), False, False
+        self.left = False  # the engine is free again
 
     @contextmanager
     def attaching(self) -> Iterator[None]:
@@ -122,8 +123,7 @@ class Recording:
         self.sampler.stopping.set()  # even where that failed
         if self.writer is not None:
             self.writer.stopping.set()
-        with reported_to(self.fail):
-            self._release()
+        self._release()
         return facts
 
     def warn_if_incomplete(self, left_by: BaseException | None) -> None:
@@ -160,15 +160,19 @@ class Recording:
             threading.Thread(target=self.close, name="engine_probe-closing", daemon=True).start()
 
     def _release(self) -> None:
-        with _attaching:
-            if self.core is not None and recording_of(self.core) is self:
+        """Free the engine, whatever else fails."""
+        self.left = True
+        with reported_to(self.fail), _attaching:
+            found = None if self.core is None else _attached.get(self.core.scheduler)
+            if found is not None and found() is self:
                 del _attached[self.core.scheduler]
 
 
 def recording_of(core: Any) -> Recording | None:
     """Return the recording that an engine has on it."""
     found = _attached.get(core.scheduler)
-    return None if found is None else found()
+    recording = None if found is None else found()
+    return None if recording is None or recording.left else recording
 
 
 def as_text(text: str) -> str:

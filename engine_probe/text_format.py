@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
+import re
+from collections.abc import Iterable
 
-if TYPE_CHECKING:
-    from engine_probe.recordings.run import Run
-
+from page_kit.plain_text import plain as plain
 
 LONGEST_LINE = 1_000
-
-
-def plain(text: str) -> str:
-    r"""Printable characters as they are, others by their escape: an ESC becomes the four characters \x1b."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def shortened(line: str) -> str:
     """Leave out the middle of a line that would fill a screen: the end says what to do."""
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+
+
+def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """`: did you mean ...?`, to end an error's sentence with."""
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
+    return f": did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def duration(ns: float | None) -> str:
@@ -31,6 +32,16 @@ def duration(ns: float | None) -> str:
     return f"{figures(ns / 1e3)} µs"
 
 
+def model_name(name: str) -> str:
+    """Leave out the folders of a path, and what caches add: a digest, or the snapshot of a model from the Hub."""
+    if not name.startswith("/"):
+        return name
+    folders = name.rstrip("/").split("/")
+    if "snapshots" in folders[-2:-1] and folders[-3].startswith("models--"):
+        return folders[-3].removeprefix("models--").replace("--", "/")
+    return re.sub(r"-[0-9a-f]{12}$", "", folders[-1])
+
+
 def percent(share: float) -> str:
     """Whole percents; of less than one with two more digits."""
     return f"{share:.2%}" if 0 < share < 0.01 else f"{share:.0%}"
@@ -38,9 +49,3 @@ def percent(share: float) -> str:
 
 def figures(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def model_name(run: Run) -> str:
-    """Without the path that leads to it."""
-    name: str = run.facts["model"]["name"]
-    return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name

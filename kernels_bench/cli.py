@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 a verdict is FAIL, 2 wrong input, 3 could not run or a fig
 from __future__ import annotations
 
 import math
+import sys
 import time
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ import click
 from kernels_bench.benchmarks.names import BETWEEN, TESTS
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.option_groups import GroupedHelp, under
+from kernels_bench.usage import usage_sentence
 
 if TYPE_CHECKING:
     from kernels_bench.judge.fleet import FleetReport
@@ -189,4 +191,12 @@ def check_possible(only: str | None, tests: tuple[str, ...], devices: tuple[Devi
 
 
 def main() -> None:
-    command(prog_name="kernels_bench")
+    """Run the command by itself, and say what is wrong in one sentence."""
+    try:
+        sys.exit(command.main(prog_name="kernels_bench", standalone_mode=False))
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        wrong = InputError(usage_sentence(error)) if isinstance(error, click.UsageError) else error
+        wrong.show()
+        sys.exit(wrong.exit_code)

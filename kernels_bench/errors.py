@@ -9,6 +9,8 @@ from typing import IO, Any
 
 import click
 
+from page_kit.plain_text import plain
+
 
 class BenchError(click.ClickException):
     """Base of everything kernels_bench raises on purpose."""
@@ -16,9 +18,8 @@ class BenchError(click.ClickException):
     exit_code = 3
 
     def show(self, file: IO[Any] | None = None) -> None:
-        from kernels_bench.output.words import printable  # on rich, which `import kernels_bench` goes without
 
-        click.echo(f"kernels_bench: {printable(self.message)}", file=file, err=file is None)
+        click.echo(f"kernels_bench: {plain(self.message)}", file=file, err=file is None)
 
 
 class InputError(BenchError):

@@ -1,4 +1,4 @@
-"""Importing engine_probe stays light, and each room imports only what it may."""
+"""Each room imports only what its rule names, no module imports itself by a detour, and importing stays light."""
 
 from __future__ import annotations
 
@@ -6,96 +6,146 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "engine_probe"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "engine_probe"
+KERNELS_BENCH = ROOT / "kernels_bench"
+PAGE_KIT = ROOT / "page_kit"
 HEAVY = {"torch", "vllm", "transformers", "pyarrow", "numpy"}
+ENGINE_LIBRARIES = {"torch", "vllm", "transformers"}
+MOST_ENTRIES = 14
 
-# room -> what it must never import
-FORBIDDEN = {
-    "record": {"torch", "vllm", "engine_probe.hook", "engine_probe.engine", "engine_probe.sweep"},
-    "hook": {"engine_probe.engine", "engine_probe.sweep", "engine_probe.commands"},
-    "analysis": {
-        "torch",
-        "vllm",
-        "engine_probe.hook",
-        "engine_probe.engine",
-        "engine_probe.sweep",
-        "engine_probe.report",
-        "engine_probe.recordings",  # it takes tables, never an opened run
-        "engine_probe.evaluation",
-        "engine_probe.export",
-        "engine_probe.commands",
+# room or module of the package's root -> the rooms, or single modules, of the package that it may import
+MAY_IMPORT = {
+    "errors": set(),
+    "text_format": set(),
+    "files": {"errors", "text_format"},
+    "record": {"errors", "files"},
+    "hook": {"errors", "record"},
+    "telemetry": {"errors", "record"},
+    "workload": {"errors", "files"},
+    "perplexity": {"errors", "files"},
+    "engine": {"errors", "files", "text_format"},
+    # Two descriptions that figures depend on: how many ranks an engine has, and how hard a workload pushes it.
+    "analysis": {"errors", "files", "engine.parallelism", "workload.load"},
+    "recordings": {"errors", "text_format", "files", "record", "analysis", "perplexity", "workload.load"},
+    "evaluation": {"errors", "files", "analysis", "recordings", "perplexity.spec", "workload.load"},
+    "export": {"errors", "files", "record", "analysis", "recordings"},
+    "report": {
+        *(
+            "errors",
+            "text_format",
+            "files",
+            "record.schema",
+            "record.run_folder",
+            "analysis",
+            "recordings",
+            "evaluation",
+        ),
+        *("engine.parallelism", "workload.spec", "workload.load"),
     },
-    "report": {"torch", "vllm", "engine_probe.hook", "engine_probe.engine", "engine_probe.sweep"},
-    "workload": {
-        "torch",
-        "engine_probe.hook",
-        "engine_probe.record",
-        "engine_probe.telemetry",
-        "engine_probe.analysis",
-        "engine_probe.sweep",
-        "engine_probe.report",
-        "engine_probe.commands",
+    "probe_arguments": {"errors", "record"},
+    "recording": {"errors", "record", "hook", "telemetry"},
+    "probe": {"errors", "record", "hook", "telemetry", "recordings", "recording", "probe_arguments"},
+    "plugin": {"record", "hook", "probe", "engine.cpu.amx"},
+    "overhead": {"errors", "record", "telemetry", "workload", "engine", "probe"},
+    "sweep": {
+        *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
+        *("recordings", "probe", "hook.vllm_versions", "report.renderers.live", "report.summary"),
     },
-    "perplexity": {
-        "torch",
-        "engine_probe.hook",
-        "engine_probe.record",
-        "engine_probe.analysis",
-        "engine_probe.sweep",
-        "engine_probe.report",
-        "engine_probe.commands",
+    "commands": {
+        *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
+        *("recordings", "evaluation", "export", "report", "overhead", "sweep", "hook.vllm_versions"),
     },
-    "telemetry": {
-        "torch",
-        "vllm",
-        "engine_probe.hook",
-        "engine_probe.engine",
-        "engine_probe.workload",
-        "engine_probe.analysis",
-        "engine_probe.sweep",
-        "engine_probe.report",
-        "engine_probe.commands",
-    },
-    "engine": {"engine_probe.hook", "engine_probe.record", "engine_probe.sweep", "engine_probe.commands"},
+    "cli": {"errors", "text_format", "commands"},
+    "__main__": {"cli"},
+    "__init__": {"errors", "probe", "recordings", "engine.models.embedded"},
 }
 
-# The one call upwards: what a notebook shows is drawn by the report, and imported when it is asked for.
-ALLOWED = {
-    "analysis/run/summary.py": {
-        "engine_probe.report.renderers.notebook",
-        "engine_probe.report.renderers.notebook.summary_html",
-    },
+# The rooms that may load torch, vllm or transformers. Analysis, report and notebooks run on a laptop without them.
+MAY_LOAD_AN_ENGINE = {"hook", "engine", "workload", "perplexity", "overhead", "commands", "__init__"}
+
+# Imports against the arrows, each inside a function or for annotations alone: what a notebook shows is drawn by the
+# report, and an opened sweep carries the published figures and the scores that a report is to show beside it.
+UPWARDS = {
+    ("analysis.run.summary", "report.renderers.notebook"),
+    ("recordings.run", "report.renderers.notebook"),
+    ("recordings.sweep", "report.renderers.notebook"),
+    ("recordings.sweep_point", "report.renderers.notebook"),
+    ("recordings.sweep", "evaluation.published"),
+    ("recordings.sweep", "evaluation.scores"),
 }
 
-# Ranks are counted in one module: plain arithmetic, for every room.
-FOR_ALL = "engine_probe.engine.parallelism"
 
-KERNELS_BENCH = PACKAGE.parent / "kernels_bench"
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def imported_by(path: Path) -> set[str]:
-    found: set[str] = set()
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported_by(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that a file imports, at its top or later."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
+def own_imports(module: str) -> set[str]:
+    """Return the modules of the package that one of them imports, without the named ones that go upwards."""
+    found = set()
+    for name in imported_by(MODULES[module]):
+        inside = name.removeprefix("engine_probe.")
+        known = next((each for each in (inside, inside.rpartition(".")[0]) if each in MODULES), None)
+        if name.startswith("engine_probe.") and known:
+            found.add(known)
+    return {each for each in found if (module, each) not in UPWARDS}
+
+
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_room_has_a_rule() -> None:
+    assert {room_of(module) for module in MODULES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
 def test_a_room_imports_only_what_it_may(room: str) -> None:
-    files = list((PACKAGE / room).rglob("*.py"))
-    assert files
-    for path in files:
-        for name in imported_by(path) - ALLOWED.get(str(path.relative_to(PACKAGE)), set()):
-            broken = [rule for rule in FORBIDDEN[room] if name == rule or name.startswith(rule + ".")]
-            broken = [] if name.startswith(FOR_ALL) else broken
-            assert not broken, f"{path.relative_to(PACKAGE)} imports {name}"
+    for module in MODULES:
+        if room_of(module) != room:
+            continue
+        for imported in own_imports(module):
+            allowed = any(f"{imported}.".startswith(f"{rule}.") for rule in {room, *MAY_IMPORT[room]})
+            assert allowed, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("room", sorted(set(MAY_IMPORT) - MAY_LOAD_AN_ENGINE))
+def test_a_room_that_needs_no_engine_loads_none(room: str) -> None:
+    for module, path in MODULES.items():
+        if room_of(module) == room:
+            libraries = {name.partition(".")[0] for name in imported_by(path)}
+            assert not libraries & ENGINE_LIBRARIES, module
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    try:
+        TopologicalSorter({module: own_imports(module) - {module} for module in MODULES}).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_an_import_upwards_that_is_gone_loses_its_exception() -> None:
+    for module, imported in UPWARDS:
+        assert any(name.startswith(f"engine_probe.{imported}") for name in imported_by(MODULES[module])), module
 
 
 def test_kernels_bench_runs_alone() -> None:
@@ -103,8 +153,25 @@ def test_kernels_bench_runs_alone() -> None:
     files = list(KERNELS_BENCH.rglob("*.py"))
     assert files
     for path in files:
+        packages = {name.partition(".")[0] for name in imported_by(path)}
+        assert not packages & {"engine_probe", "vllm", "transformers", "pyarrow"}, path.name
+
+
+@pytest.mark.parametrize("package", [PACKAGE, KERNELS_BENCH], ids=lambda path: path.name)
+def test_a_folder_can_be_taken_in_at_a_glance(package: Path) -> None:
+    """The package's own folder excepted, whose rooms `docs/architecture.md` lists one by one."""
+    for folder in (path for path in package.rglob("*") if path.is_dir() and path.name != "__pycache__"):
+        entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]
+        assert len(entries) <= MOST_ENTRIES, f"{folder.relative_to(ROOT)} has {len(entries)} entries"
+
+
+def test_the_page_kit_rests_on_the_standard_library_alone() -> None:
+    """Both packages draw with it, so it knows neither."""
+    files = list(PAGE_KIT.rglob("*.py"))
+    assert files
+    for path in files:
         rooms = {name.partition(".")[0] for name in imported_by(path)}
-        assert not rooms & {"engine_probe", "vllm", "transformers", "pyarrow"}, path.name
+        assert rooms <= {"page_kit", *sys.stdlib_module_names}, path.name
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import mill
 import pytest
-from bootstrap.settings import pip_settings, uv_environment, uv_toml_keys
+from bootstrap.install import pip_settings, uv_environment
 
 import engine_probe
 
@@ -51,7 +51,7 @@ def uvx() -> list[str]:
 def settings() -> dict[str, str]:
     """Return the environment in which uv finds packages where pip does, without the checkout."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
-    found = uv_environment(pip_settings(listed.stdout), os.environ, uv_toml_keys(os.environ))
+    found = uv_environment(pip_settings(listed.stdout), os.environ)
     return {name: value for name, value in found.items() if name != "PYTHONPATH"}
 
 
@@ -68,7 +68,9 @@ def test_the_wheel_holds_sweeps_geometries_and_licences(wheel: Path) -> None:
         assert f"engine_probe/sweep/shipped/{sweep.name}" in names
     assert "engine_probe/engine/models/geometries/gpt2-xl/config.json" in names
     assert "engine_probe/sweep/shipped/sweep.schema.json" in names
-    assert "engine_probe/py.typed" in names
+    for package in ("engine_probe", "kernels_bench", "page_kit"):
+        assert f"{package}/py.typed" in names
+    assert {"page_kit/base.css", "page_kit/theme.js"} <= set(names)
     assert any(name.endswith("entry_points.txt") for name in names)
     (described,) = (contents.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
     assert "License-Expression: Apache-2.0 AND MIT\n" in described

@@ -2,11 +2,10 @@
 
     python3 tools/environment.py [--dev] [--this-python]
 
-Without --dev it installs what a sweep needs; with --dev also what the tests, linters and notebooks need.
-Exit 0: `.venv` is complete. Exit 2 or 3, with one sentence: what is wrong and what to do about it; no half-made
-`.venv` is left behind. Everything uv and pip print is in `.venv.log`. With --this-python a `.venv` of another Python
-version is refused. ENGINE_PROBE_FLAVOUR=cpu or cuda overrides what is detected; ENGINE_PROBE_INSTALLER=pip does
-without uv.
+Installs what a sweep needs, with --dev also what the tests, linters and notebooks need, and keeps what uv and pip print
+in `.venv.log`. With --this-python a `.venv` of another Python version is refused. ENGINE_PROBE_FLAVOUR=cpu or cuda
+overrides what is detected; ENGINE_PROBE_INSTALLER=pip does without uv. Exit 0: `.venv` is complete. Exit 2 or 3 with
+one sentence: what is wrong and what to do about it; no half-made `.venv` is left behind.
 """
 
 import sys

@@ -9,14 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import re
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bootstrap.install import TESTED
-from bootstrap.settings import pip_settings, uv_environment, uv_toml_keys
+from bootstrap.install import TESTED, pip_settings, uv_environment
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +50,7 @@ class Compiler:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
-        self.environment = uv_environment(pip_settings(listed.stdout), os.environ, uv_toml_keys(os.environ))
+        self.environment = uv_environment(pip_settings(listed.stdout), os.environ)
 
     def compile(self, extras: list[str], constraints: str) -> str:
         """Return the pins of pyproject.toml with these extras, for every platform."""
@@ -84,12 +82,10 @@ class Compiler:
 def main() -> None:
     with TemporaryDirectory() as temporary:
         compiler = Compiler(Path(temporary))
-        together = compiler.compile(["cpu", "dev"], TESTED["cpu"])
+        together = compiler.compile(["cpu", "dev"], "\n".join(TESTED["cpu"]))
         dev = compiler.compile(["dev"], together)
         cpu = compiler.compile(["cpu"], together)
-        # A folder of wheels may hold a CPU build of torch, which counts as the newer one of the same version.
-        torch = "\n".join({f"torch!={build}" for build in re.findall(r"^torch==(\S+\+cpu)", cpu, re.MULTILINE)})
-        cuda = compiler.compile(["cuda"], f"{dev}{TESTED['cuda']}\n{torch}")
+        cuda = compiler.compile(["cuda"], dev + "\n".join(TESTED["cuda"]))
     for name, pins in (("dev", dev), ("cpu", cpu), ("cuda", cuda)):
         lines = sorted(filter(None, map(simplified, pins.splitlines())))
         (LOCKS / f"{name}.txt").write_text(HEADER + "".join(lines))

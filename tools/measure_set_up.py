@@ -30,8 +30,6 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bootstrap.install import pinned
-
 from kernels_bench.devices.cpu import cpu
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +158,8 @@ def document(set_ups: Sequence[SetUp], sweep: tuple[float, float] | None, load: 
     host = cpu()
     pip = output([sys.executable, "-m", "pip", "--version"]).split(" from ")[0]
     # The set-ups fetch the uv of the lock file; this environment may have been made without one.
-    versions = [f"uv {pinned('uv', ROOT / 'tools' / 'locks' / 'dev.txt')}", pip]
+    uv = re.findall(r"^uv==(\S+)", (ROOT / "tools" / "locks" / "dev.txt").read_text(), re.MULTILINE)[0]
+    versions = [f"uv {uv}", pip]
     loads = ["/".join(f"{value:.1f}" for value in each) for each in (load, os.getloadavg())]
     lines = [
         "# Seconds of a set-up",

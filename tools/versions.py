@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-from engine_probe.engine.models.model_cache import cache_folder, prepared
+from engine_probe.files.cache_folder import cache_folder, prepared
 from engine_probe.hook.vllm_names import NAMES, READ_ONCE, missing_names
 
 ROOT = Path(__file__).parents[1]

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under
-from engine_probe.engine.arguments import suggestion
 from engine_probe.engine.models import smollm2, tiny
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
 from engine_probe.engine.models.embedded import EMBEDDED as EMBEDDED_FOLDERS
 from engine_probe.engine.models.embedded import embedded_model, place_of
 from engine_probe.engine.models.geometry import GIB, Geometry, geometry
 from engine_probe.errors import InputError
+from engine_probe.text_format import suggestion
 
 WIDE = 120  # columns that the table takes with the sources in it
 

@@ -88,7 +88,7 @@ def command(
     from engine_probe.perplexity.text import read_text
     from engine_probe.sweep.definition.checks import check_engine
     from engine_probe.sweep.definition.perplexity_points import check_predictor
-    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 
     asked_of = EngineSection(model, engine_arguments)
     check_engine(asked_of.spec, "perplexity")
@@ -101,7 +101,7 @@ def command(
     folder = out or Path("runs") / f"perplexity-{datetime.now():%Y%m%dT%H%M%S}"
     results = make_folder(folder)
     try:
-        measure(Point(asked_of, Workload(), label="perplexity", quality=asked), folder, force)
+        measure(Point(asked_of, WorkloadSection(), label="perplexity", quality=asked), folder, force)
     except KeyboardInterrupt:
         results.discard()
         click.echo("interrupted before the whole text was scored: nothing is kept", err=True)
@@ -123,10 +123,10 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     tasks = iter([(0, point, folder / NAME)])
     allowance = Allowance(need=need_of(point))
     with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, allowance, TICK_SECONDS)) as events:
-        watch(events, Console(stderr=True, highlight=False), point)
+        show_progress(events, Console(stderr=True, highlight=False), point)
 
 
-def watch(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
+def show_progress(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     """A bar on a terminal, plain lines elsewhere; what ended it early is raised."""
     from engine_probe.errors import InputError, UnavailableError
     from engine_probe.sweep.execution.events import Finished

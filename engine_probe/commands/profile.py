@@ -112,17 +112,21 @@ def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
 
 
 def title(point: Point) -> str:
+    """Say what is measured: the model, how many requests under which load, and how long they are."""
+    from engine_probe.workload.load import load_words
+
     work = point.workload
     path = getattr(work.prompts, "path", None)
     asked = f"from {Path(path).name}" if path else f"{work.input_len} + {work.output_len} tokens"
-    return f"{point.label} · {work.requests} requests · {work.at_once} in flight · {asked}"
+    count = [] if work.requests is None else [f"{work.requests} requests"]
+    return " · ".join(dict.fromkeys((point.label, *count, load_words(*work.load), asked)))
 
 
 def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
     from rich.live import Live
 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
-    from engine_probe.record.live_reader import Moment
+    from engine_probe.recordings.live_reader import Moment
     from engine_probe.report.renderers.live import FittingLine, LiveView
     from engine_probe.sweep.engine_process.messages import Noted, Said
 
@@ -161,13 +165,11 @@ def show(results: Results) -> int:
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
-    from engine_probe.report.summary import print_summary
-    from engine_probe.report.terminal_report import print_limits
+    from engine_probe.report.renderers.terminal import print_document
+    from engine_probe.report.run_report import run_document
 
     run = load(results.folder)
     console = output_console(PIPED_WIDTH)
-    found = run.analysis()
-    print_summary(found.summary, console)
-    print_limits(run, found, console)
+    print_document(run_document(run, run.analysis()), console)
     console.print(f"\nEvery iteration is recorded in {results.told}.", soft_wrap=True)
     return 0 if run.status == COMPLETE else 1

@@ -32,6 +32,7 @@ class Asked:
     at: Path  # where a price list lies: it names recordings from there
     scores: Path | None = None
     reference: str | None = None
+    verbose: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Made:
     code: int
 
 
+MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
 output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
 
@@ -57,6 +59,7 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
     type=click.Path(path_type=Path),
     help="Write every figure; - is standard output.",
 )
+@output("--verbose", is_flag=True, help="Show everything in the terminal: memory, hardware use, statistics.")
 @slo_option.option
 @judge(
     "--goodput-percentile",
@@ -81,6 +84,7 @@ def command(
     folder: Path,
     page: Path | None,
     figures: Path | None,
+    verbose: bool,
     scores: Path | None,
     reference: str | None,
     limits: tuple[str, ...],
@@ -109,7 +113,7 @@ def command(
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
-    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference)
+    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference, verbose)
     console = output_console(PIPED_WIDTH)
     if scores is not None and not is_sweep(folder):
         raise InputError(f"--score tells loads apart, and {folder} is a single run: name a sweep's folder")
@@ -163,21 +167,21 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.evaluation.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
+    from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.json import run_figures
-    from engine_probe.report.run_report import run_page
-    from engine_probe.report.sections.money import money_view
-    from engine_probe.report.terminal_report import print_run
+    from engine_probe.report.renderers.terminal import print_document
+    from engine_probe.report.run_report import run_document
 
     run = load(folder)
     found = run.analysis(asked.slo)
     money = run_money(run, found, asked.prices, asked.slo, asked.at)
-
-    def show() -> None:
-        print_run(run, found, console)
-        console.print(*money_view(money), sep="\n")
-
-    code = 0 if run.status == COMPLETE else 1
-    return Made(show, lambda: run_page(run, found, money).encode(), lambda: run_figures(run, found, money), code)
+    document = run_document(run, found, money)
+    return Made(
+        lambda: print_document(document, console, asked.verbose, MORE),
+        lambda: html_page(document).encode(),
+        lambda: run_figures(run, found, money),
+        0 if run.status == COMPLETE else 1,
+    )
 
 
 def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
@@ -185,28 +189,27 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.evaluation.costs import sweep_money
     from engine_probe.evaluation.published import read_reference
     from engine_probe.evaluation.scores import read_scores
+    from engine_probe.recordings.curve import curves
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.report.charts.sweep import curves
+    from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.json import sweep_figures
-    from engine_probe.report.sections.money import money_view
-    from engine_probe.report.sweep_report import sweep_page
-    from engine_probe.report.terminal_report import print_sweep
+    from engine_probe.report.renderers.terminal import print_document
+    from engine_probe.report.sweep_report import sweep_document, sweep_page_document
 
     swept = open_sweep(folder, asked.slo)
     if asked.reference is not None:
         swept = replace(swept, reference=read_reference(asked.reference))
     if asked.scores is not None:
         swept = replace(swept, scores=read_scores(asked.scores, {point.id: None for point in swept.points}))
-    found = curves(swept)
+    found = curves(swept.points)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
-
-    def show() -> None:
-        print_sweep(swept, found, console)
-        console.print(*money_view(money), sep="\n")
-
-    whole = all(point.anatomy or point.unwatched for point in swept.points) and all(
+    whole = all(point.anatomy or point.unprobed for point in swept.points) and all(
         text.perplexity for text in swept.texts
     )
     code = 0 if swept.points and whole else 1
-    page, figures = sweep_page, sweep_figures
-    return Made(show, lambda: page(swept, found, money).encode(), lambda: figures(swept, found, money), code)
+    return Made(
+        lambda: print_document(sweep_document(swept, found, money), console, asked.verbose, MORE),
+        lambda: html_page(sweep_page_document(swept, found, money)).encode(),
+        lambda: sweep_figures(swept, found, money),
+        code,
+    )

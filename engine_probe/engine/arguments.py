@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import json
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,12 +20,12 @@ from engine_probe.engine.argument_types import (
     lists_among,
 )
 from engine_probe.errors import InputError
+from engine_probe.files.config_file import parse_value
+from engine_probe.text_format import suggestion
 
 # Where each supported vLLM declares them, and the class that does.
 FIELDS_OF = ("engine/arg_utils.py", "EngineArgs")
 PARAMETERS_OF = ("entrypoints/llm.py", "LLM")
-
-LITERALS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 
 
 @cache
@@ -86,12 +85,6 @@ def check_arguments(arguments: Mapping[str, object], where: str = "engine argume
         if name in declared:
             check_value(declared[name], name, value, where)
         check_number(name, value, where)
-
-
-def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """`: did you mean ...?`, to end an error's sentence with."""
-    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
-    return f": did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def dashed(name: str) -> str:
@@ -162,21 +155,6 @@ def _check_option(flag: str, name: str, where: str, own: Sequence[str]) -> None:
     near = difflib.get_close_matches(stem, sorted(known), n=1, cutoff=0.6)
     hint = f"did you mean --{near[0]}?" if near else f"engine_probe {where} --help lists ours, EngineArgs vLLM's"
     raise InputError(f"{where}: there is no option {flag}, here or in vLLM: {hint}")
-
-
-def parse_value(text: str) -> object:
-    """The JSON or TOML value that `text` spells, else `text`."""
-    if text in LITERALS:
-        return LITERALS[text]
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
-        return text
-    return value if isinstance(value, bool | int | float | str | list | dict) else text
 
 
 def _underscored(flag: str) -> str:

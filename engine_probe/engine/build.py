@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine_probe.engine.arguments import check_arguments, suggestion
+from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.cpu.amx import amx_requested
 from engine_probe.engine.cpu.cpu_binding import bind_ranks
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
@@ -21,6 +21,7 @@ from engine_probe.engine.start_errors import startup_error
 from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.safe_read import read_json
+from engine_probe.text_format import suggestion
 
 if TYPE_CHECKING:
     from vllm import LLM

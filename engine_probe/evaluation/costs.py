@@ -15,9 +15,9 @@ from engine_probe.analysis.run.energy import energy
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
+from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
-from engine_probe.report.charts.sweep import Curve, curves
 
 NOTHING = Prices(currency="")  # energy needs no price
 
@@ -128,7 +128,7 @@ def measured_rate(folder: Path, slo: Slo | None) -> tuple[float | None, str]:
         if summary.goodput is not None and not summary.goodput.met:
             return None, f"{folder} does not keep {slo} ms"
         return 60 * summary.requests_per_s, f"measured in {folder}"
-    found = [curve for curve in curves(open_sweep(folder, slo)) if curve.figures]
+    found = [curve for curve in curves(open_sweep(folder, slo).points) if curve.figures]
     if len(found) != 1:
         raise InputError(f"{folder} holds {len(found)} curves of loads: an option needs a recording with one")
     if slo is not None:

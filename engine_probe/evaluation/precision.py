@@ -12,7 +12,8 @@ from engine_probe.analysis.compare.changes import Change, corrected, difference
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.perplexity.spec import Quality
 from engine_probe.recordings.perplexity import TextPoint, changed
-from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_toml
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
-from engine_probe.report.charts.sweep import Curve
 from engine_probe.workload.load import CONCURRENCY, USERS
 
 FOLDER = Path(__file__).parent / "published_figures"

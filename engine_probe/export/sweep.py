@@ -16,7 +16,8 @@ from engine_probe.files.new_file import fresh_file
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.perplexity import TextPoint
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 
 Say = Callable[[str], None]  # hears what is left out, and why
 POINTS, PERPLEXITY = "points", "perplexity"  # names of the tables

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import math
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from engine_probe.engine.arguments import parse_value, suggestion
 from engine_probe.errors import InputError
 from engine_probe.files.allowed_values import words_at
 from engine_probe.files.safe_read import read_json, read_toml
+from engine_probe.text_format import suggestion
 
 RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
 MOST = 2**63
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 Keys = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...]  # several: told apart by `kind`
+
+LITERALS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -176,3 +179,18 @@ def flat(axes: Any) -> Any:
         else:
             found[name] = value
     return found
+
+
+def parse_value(text: str) -> object:
+    """The JSON or TOML value that `text` spells, else `text`."""
+    if text in LITERALS:
+        return LITERALS[text]
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+    return value if isinstance(value, bool | int | float | str | list | dict) else text

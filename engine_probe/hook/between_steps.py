@@ -17,10 +17,10 @@ LONGEST_WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.001
 
 
 @contextmanager
-def between_steps(scheduler: Any) -> Iterator[bool]:
+def between_steps(scheduler: Any) -> Iterator[str | None]:
     """Hold other threads back at the scheduler's methods, and wait until none is inside one of them.
 
-    Gives whether that came about; model work goes on meanwhile. Callers must not be inside a step themselves.
+    Yield why that did not come about, else None; model work goes on meanwhile. Callers must not be inside a step.
     """
     held, gates = threading.Lock(), Patches()
     with held:
@@ -28,7 +28,8 @@ def between_steps(scheduler: Any) -> Iterator[bool]:
             for name in CHANGING:
                 if hasattr(scheduler, name):
                     gates.replace(scheduler, name, _gated(getattr(scheduler, name), held))
-            yield _wait_until_left(scheduler)
+            left = _wait_until_left(scheduler)
+            yield None if left else f"another thread was in the scheduler for {LONGEST_WAIT_SECONDS:g} s"
         finally:
             gates.undo()
 

@@ -246,6 +246,7 @@ class Close(msgspec.Struct):
     """What readers look into of what was found at the end; the rest is for people."""
 
     requests_in_flight_at_close: int | msgspec.UnsetType = msgspec.UNSET
+    counters_not_audited: str | msgspec.UnsetType | None = msgspec.UNSET  # why they were not
     values_kept_in_part: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table.column
     rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table
 

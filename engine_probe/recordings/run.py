@@ -13,6 +13,7 @@ from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.record.plausibility import without_lost_steps
 from engine_probe.record.reader import CUT, find_run, read_facts, read_in_flight, read_table, read_workers, run_status
 from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
+from engine_probe.text_format import model_name, plain
 
 if TYPE_CHECKING:
     from engine_probe.analysis.run.slo import Slo
@@ -30,8 +31,14 @@ class Run:
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        notes = (_status_note(self), _exception_note(self), _telemetry_note(self), _misfits_note(self))
+        say = (_status_note, _exception_note, _audit_note, _telemetry_note, _misfits_note)
+        notes = [note(self) for note in say]
         self.notes = [note for note in notes if note]
+
+    @property
+    def model_name(self) -> str:
+        """Name the model, without the path that leads to it."""
+        return model_name(self.facts["model"]["name"])
 
     @property
     def finished(self) -> bool:
@@ -91,8 +98,6 @@ class Run:
 
     def __repr__(self) -> str:
         """Show what it holds in one line; what is empty or damaged is said and never raised."""
-        from engine_probe.text_format import plain
-
         return plain(f"<Run {self.folder}: {self._in_short()}>")
 
     def _in_short(self) -> str:
@@ -138,6 +143,11 @@ def _status_note(run: Run) -> str | None:
 def _exception_note(run: Run) -> str | None:
     exception = run.facts.get("close", {}).get("left_by_exception")
     return f"the `with` block was left by an exception ({exception})" if exception else None
+
+
+def _audit_note(run: Run) -> str | None:
+    reason = run.facts.get("close", {}).get("counters_not_audited")
+    return f"the counters were not compared with the scheduler at the end ({reason})" if reason else None
 
 
 def _telemetry_note(run: Run) -> str | None:

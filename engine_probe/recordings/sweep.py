@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.analysis.compare.probe_cost import Timed, Watching, watching
-from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.curve.settings import curve_name, curve_settings, differing, flat
+from engine_probe.analysis.compare.probe_cost import ProbeCost, Timed, probe_cost
+from engine_probe.analysis.curve.settings import curve_settings, differing, flat
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
+from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.files.safe_read import read_json
-from engine_probe.record.run_folder import COMPLETE
-from engine_probe.recordings.perplexity import POINTS_FOLDER, TextPoint, open_text
-from engine_probe.recordings.run import Run, load
-from engine_probe.recordings.unprobed import ran_unwatched, unwatched, unwatched_lines, watched
-from engine_probe.text_format import duration
-from engine_probe.text_format import plain
-from engine_probe.workload.load import load_of, load_words
+from engine_probe.recordings.curve import points_by_curve
+from engine_probe.recordings.perplexity import TextPoint, open_text
+from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep_point import SweptPoint, open_point
+from engine_probe.recordings.sweep_table import sweep_table
+from engine_probe.recordings.unprobed import unprobed_lines
+from engine_probe.workload.load import load_of
 
 if TYPE_CHECKING:
     import pandas
@@ -35,58 +34,8 @@ if TYPE_CHECKING:
     from engine_probe.evaluation.published import Reference
     from engine_probe.evaluation.scores import Scores
 
-RESULT_FILE = "sweep.json"
 LONGEST_NAME = 200
 MOST_NAMED = 8  # points in a sentence
-
-
-@dataclass(frozen=True)
-class SweptPoint:
-    """A point with a whole recording, or with the reason for having none; one of them is that nobody watched."""
-
-    id: str
-    curve: dict[str, Any]  # settings, but the load, in which the sweep's points differ
-    load: float
-    unit: str  # of the load
-    run: Run | None
-    anatomy: RunAnalysis | None
-    reason: str = ""
-    timed: Timed | None = None  # by the driver's clock, where that was kept
-
-    @property
-    def unwatched(self) -> bool:
-        """It ran, whole, without the probe."""
-        return self.timed is not None and not self.timed.watched
-
-    @property
-    def label(self) -> str:
-        """Name its curve; empty where the sweep has one curve."""
-        return curve_name(self.curve)
-
-    @property
-    def name(self) -> str:
-        said = load_words(self.load, self.unit)
-        return f"{said}, {self.label}" if self.label else said
-
-    @property
-    def figures(self) -> PointFigures | None:
-        if self.anatomy is None:
-            return None
-        return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits, self.anatomy.composition)
-
-    def __repr__(self) -> str:
-        if self.anatomy is None:
-            return plain(f"<SweptPoint {self.name}: {self.reason}>")
-        found = self.anatomy.summary
-        return plain(
-            f"<SweptPoint {self.name}: {found.output_tokens_per_s:,.1f} output tokens/s, TTFT p50 "
-            f"{duration(found.ttft.percentiles_ns[50])}, limited most by {self.anatomy.limits.main}>"
-        )
-
-    def _repr_html_(self) -> str:
-        from engine_probe.report.renderers.notebook import point_html
-
-        return point_html(self)
 
 
 def lost_points(names: Counter[str]) -> str:
@@ -116,17 +65,14 @@ class Swept:
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
         """Points that differ in their load alone, or are repeats of one another."""
-        found: dict[str, list[SweptPoint]] = {}
-        for point in self.points:
-            found.setdefault(point.label, []).append(point)
-        return found
+        return points_by_curve(self.points)
 
     @property
     def unmeasured(self) -> list[str]:
         """A sentence for each reason for which points lack the recording that they should have."""
         lost: dict[str, Counter[str]] = {}
         for point in self.points:
-            if not (point.anatomy or point.unwatched):
+            if not (point.anatomy or point.unprobed):
                 lost.setdefault(point.reason, Counter())[point.name] += 1
         return [f"{lost_points(names)}: {reason}" for reason, names in lost.items()]
 
@@ -135,13 +81,13 @@ class Swept:
         return [point.timed for point in self.points if point.timed]
 
     @property
-    def watching(self) -> Watching | None:
+    def watching(self) -> ProbeCost | None:
         """What the probe cost, where the same was measured with and without it."""
-        return watching(self.timed)
+        return probe_cost(self.timed)
 
     @property
     def unwatched_lines(self) -> list[str]:
-        return list(unwatched_lines(self.timed))
+        return list(unprobed_lines(self.timed))
 
     @property
     def runs(self) -> list[Run]:
@@ -151,16 +97,14 @@ class Swept:
     @property
     def table(self) -> pa.Table:
         """A row for each point: what was asked, what it came to, what limited it."""
-        from engine_probe.recordings.sweep_table import sweep_table
-
-        return sweep_table(self)
+        return sweep_table(self.points, self.settings)
 
     def to_pandas(self) -> pandas.DataFrame:
         frame: pandas.DataFrame = self.table.to_pandas()
         return frame
 
     def __repr__(self) -> str:
-        alone = sum(point.unwatched for point in self.points)
+        alone = sum(point.unprobed for point in self.points)
         also = f", {alone} without the probe" if alone else ""
         return f"<Swept {self.folder} ({len(self.runs) + alone} of {len(self.points)} points measured{also})>"
 
@@ -205,30 +149,6 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     asked = zip(ids, curves, loads, reasons, (row["point"] for row in rows), strict=True)
     points = tuple(open_point(folder, *each, slo) for each in asked)
     return Swept(folder, question, points, varied, sweep, texts=predicted)
-
-
-def open_point(
-    folder: Path,
-    id_: str,
-    curve: dict[str, Any],
-    load_: tuple[float, str],
-    reason: str,
-    asked: dict[str, Any],
-    slo: Slo | None,
-) -> SweptPoint:
-    place = folder / POINTS_FOLDER / Path(id_).name
-    without = ran_unwatched(place, asked)
-    if not without and not (place / "run.json").is_file():
-        return SweptPoint(id_, curve, *load_, None, None, reason)
-    try:
-        if without:
-            return SweptPoint(id_, curve, *load_, None, None, reason, unwatched(place, asked))
-        run = load(place)
-        if run.status != COMPLETE:
-            return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, curve, *load_, run, run.analysis(slo), timed=watched(run, asked))
-    except InputError as error:
-        return SweptPoint(id_, curve, *load_, None, None, str(error))
 
 
 def curves_of(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -> list[dict[str, Any]]:

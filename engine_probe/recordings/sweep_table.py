@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from engine_probe.analysis.compare.changes import METRICS
 from engine_probe.analysis.engine_metrics import INSIDE
-from engine_probe.report.charts.sweep import curves
-
-if TYPE_CHECKING:
-    from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.curve import curves
+from engine_probe.recordings.sweep_point import SweptPoint
 
 
-def sweep_table(swept: Swept) -> pa.Table:
-    """What was asked (the settings in which points differ), every metric of `compare` and of the inside, what
+def sweep_table(points: Sequence[SweptPoint], settings: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return what was asked (the settings in which points differ), every metric of `compare` and of the inside, what
     limited, and the region.
 
     A metric that a point does not have is null; `reason` says why a point has none at all.
     """
     regions = {
         (curve.label, curve.unit, figures.id): curve.found.region(figures.load)
-        for curve in curves(swept)
+        for curve in curves(points)
         for figures in curve.figures
     }
     own = {"point", "load", "unit", "limited_most_by", "region", "reason"}
     own |= {metric.name for metric in METRICS} | {metric.name for metric in INSIDE}
     rows = []
-    for point, settings in zip(swept.points, swept.settings, strict=True):
+    for point, varied in zip(points, settings, strict=True):
         figures = point.figures
         row: dict[str, Any] = {"point": point.id, "load": point.load, "unit": point.unit}
-        row |= {f"{name} (setting)" if name in own else name: value for name, value in settings.items()}
+        row |= {f"{name} (setting)" if name in own else name: value for name, value in varied.items()}
         row |= {metric.name: metric.value(figures.summary) if figures else None for metric in METRICS}
         row |= {metric.name: metric.value(point.anatomy) if point.anatomy else None for metric in INSIDE}
         row["limited_most_by"] = figures.limits.main if figures else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.compare.probe_cost import Timed, pair_of, watching, watching_line
+from engine_probe.analysis.compare.probe_cost import Timed, pair_of, probe_cost, probe_cost_line
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.run_folder import DRIVEN_FILE
 from engine_probe.recordings.run import Run
@@ -27,27 +27,28 @@ class Clock(msgspec.Struct, frozen=True):
         return (self.ended_ns - self.started_ns) / 1e9
 
 
-def ran_unwatched(place: Path, asked: Mapping[str, Any]) -> bool:
+def ran_unprobed(place: Path, asked: Mapping[str, Any]) -> bool:
     return asked.get("probe") is False and (place / DRIVEN_FILE).is_file()
 
 
-def unwatched(place: Path, asked: Mapping[str, Any]) -> Timed:
-    return Timed(pair_of(asked), watched=False, seconds=read_json_as(place / DRIVEN_FILE, Clock).seconds)
+def read_unprobed(place: Path, asked: Mapping[str, Any]) -> Timed:
+    """Read how long a point without the probe took."""
+    return Timed(pair_of(asked), probed=False, seconds=read_json_as(place / DRIVEN_FILE, Clock).seconds)
 
 
-def watched(run: Run, asked: Mapping[str, Any]) -> Timed | None:
-    """None where something else drove it."""
+def probed(run: Run, asked: Mapping[str, Any]) -> Timed | None:
+    """Return how long a recorded point took by the driver's clock. None where something else drove it."""
     try:
-        return Timed(pair_of(asked), watched=True, seconds=msgspec.convert(run.facts.get("outcome"), Clock).seconds)
+        return Timed(pair_of(asked), probed=True, seconds=msgspec.convert(run.facts.get("outcome"), Clock).seconds)
     except msgspec.ValidationError:
         return None
 
 
-def unwatched_lines(points: Sequence[Timed]) -> Iterator[str]:
-    """What the pairs say, and how many have no partner; nothing where all were watched."""
-    if found := watching(points):
-        yield watching_line(found)
-    partners = {point.pair for point in points if point.watched}
-    if alone := sum(not point.watched and point.pair not in partners for point in points):
+def unprobed_lines(points: Sequence[Timed]) -> Iterator[str]:
+    """Say what the pairs show, and how many points have no partner; nothing where all ran with the probe."""
+    if found := probe_cost(points):
+        yield probe_cost_line(found)
+    partners = {point.pair for point in points if point.probed}
+    if alone := sum(not point.probed and point.pair not in partners for point in points):
         said = f"{alone} points" if alone > 1 else "1 point"
         yield f"{said} ran without the probe, and the same was not measured with it: only the driver's clock is known."

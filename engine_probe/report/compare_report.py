@@ -9,7 +9,7 @@ from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.analysis.compare.gates import Gate
 from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.report.charts.levels import over_repeats
-from engine_probe.report.charts.model import Axis, Lines, Series
+from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.report.charts.sweep import WHISKERS
 from engine_probe.report.compare_text import SAME_LOOK, TITLES, cells, counted, short_names
 from engine_probe.report.renderers.forest_plot import forest
@@ -128,7 +128,7 @@ def curves(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[Lines]
             yield Lines(
                 title=f"{metric}, {label}" if label else metric,
                 note=f"{declared.formula}.{WHISKERS if several(sides) else ''}",
-                x=Axis(unit),
+                x=load_axis(unit),
                 y=[Axis(metric, declared.unit or "%")],
                 xs=list(xs),
                 series=[

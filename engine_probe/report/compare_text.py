@@ -85,9 +85,13 @@ def against(change: Change | None) -> Text:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """The last parts of paths, as far as they tell them apart."""
-    last = [path.rstrip("/").rpartition("/")[2] for path in paths]
-    return last if len(set(last)) == len(last) else list(paths)
+    """Return the last parts of paths, as many as tell them apart."""
+    parts = [path.rstrip("/").split("/") for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        last = ["/".join(each[-count:]) for each in parts]
+        if len(set(last)) == len(last):
+            return last
+    return list(paths)
 
 
 def markdown(comparison: Comparison, gates: Sequence[Gate]) -> Iterator[str]:

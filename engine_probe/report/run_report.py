@@ -7,7 +7,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
 from engine_probe.evaluation.costs import Money
 from engine_probe.recordings.run import Run
@@ -23,16 +23,15 @@ from engine_probe.report.sections.money import money_section
 from engine_probe.report.sections.roofline import roofline_section
 from engine_probe.report.sections.run_verdict import limit_sentences, limit_table, longest_away, run_verdict
 from engine_probe.report.sections.settings import settings_section
-from engine_probe.text_format import model_name
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
 
 
-def run_document(run: Run, found: Anatomy, money: Money | None = None) -> Document:
+def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Document:
     verdict, *sections = run_sections(run, found, POINTS)
     paid = [money_section(money)] if money else []
     settings = settings_section({"": run}), ceilings_section(run.facts)
-    return Document(model_name(run), origin(run), verdict, (*sections, *paid, *settings))
+    return Document(run.model_name, origin(run), verdict, (*sections, *paid, *settings))
 
 
 def origin(run: Run) -> str:
@@ -40,8 +39,8 @@ def origin(run: Run) -> str:
     return f"vLLM {versions['vllm']} ({versions['distribution']}), recorded {clock['wall'][:19]} UTC in {run.folder}"
 
 
-def run_sections(run: Run, found: Anatomy, points: int) -> tuple[Section, ...]:
-    """Return what it came to, what happened when, what single requests saw, and the hardware; at least one step long."""
+def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ...]:
+    """Return what a run of at least one step came to, when, what single requests saw, and the hardware."""
     name = run.folder.name
     return (
         run_verdict(found),

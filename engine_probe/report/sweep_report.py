@@ -7,13 +7,15 @@ from dataclasses import replace
 from functools import partial
 
 from engine_probe.evaluation.costs import Money
-from engine_probe.evaluation.published import Beside, beside
+from engine_probe.evaluation.published import beside
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.model import Chart
 from engine_probe.report.charts.models import across_charts
 from engine_probe.report.charts.money import money_charts
-from engine_probe.report.charts.sweep import Curve, sweep_charts, throughput_charts
+from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.run_report import POINTS, origin, run_sections
 from engine_probe.report.sections.advice import advice_section, advised
@@ -26,7 +28,6 @@ from engine_probe.report.sections.published import drawn_beside, reference_secti
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section, slo_charts
 from engine_probe.report.sections.sweep_verdict import sweep_verdict
-from engine_probe.text_format import model_name
 
 LEAST_POINTS = 300
 
@@ -55,8 +56,10 @@ def sweep_page_document(swept: Swept, curves: Sequence[Curve], money: Money | No
     """Return the document with each point and the settings, which only pages have room for."""
     document = sweep_document(swept, curves, money)
     engines = first_runs(swept)
-    settings = settings_section(engines, LOADS), ceilings_section(next(iter(engines.values())).facts)
-    below = (each_point(swept), *settings) if engines else ()
+    if not engines:
+        return document
+    first = next(iter(engines.values()))
+    below = each_point(swept), settings_section(engines, LOADS), ceilings_section(first.facts)
     return replace(document, sections=(*document.sections, *below))
 
 
@@ -70,7 +73,7 @@ def sweep_origin(swept: Swept) -> str:
     below = f"{len(swept.points)} points in {swept.folder}"
     if not swept.runs:
         return below
-    models = ", ".join(dict.fromkeys(map(model_name, first_runs(swept).values())))
+    models = ", ".join(dict.fromkeys(run.model_name for run in first_runs(swept).values()))
     return f"{below}; {models}, {origin(swept.runs[0])}"
 
 

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from engine_probe.errors import InputError, UnavailableError
+from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.recordings.remote_folder import RemoteFolder
-from engine_probe.recordings.sweep import RESULT_FILE
 
 
 class Mirror:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rich.markup import escape
 
+from page_kit.plain_text import plain
+
 STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 RATES = {"B/s": "B/s", "FLOP/s": "FLOPS", "OP/s": "OPS"}
 TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
@@ -11,11 +13,7 @@ TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 def shown(text: str) -> str:
     """Return a name from outside as text for a terminal: no markup, and control characters spelled out."""
-    return escape(printable(text))
-
-
-def printable(text: str) -> str:
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return escape(plain(text))
 
 
 def quantity(value: float, unit: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from engine_probe.commands import perplexity, profile, sweep, sweep_run
+from engine_probe.commands import perplexity, profile
+from engine_probe.commands.sweep import cli
+from engine_probe.commands.sweep import run as sweep_run
 from tests.support.recordings import ran, write_run, write_sweep
 
 NOTHING = "interrupted before anything was recorded"
@@ -70,7 +72,7 @@ def interrupted_sweep(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Path], o
         starting(results.folder)
 
     monkeypatch.setattr(sweep_run, "run", run)
-    return typed(sweep.command, "smoke", "--set", "engine.model=tiny", *words)
+    return typed(cli.command, "smoke", "--set", "engine.model=tiny", *words)
 
 
 def test_a_sweep_before_its_first_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

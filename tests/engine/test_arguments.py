@@ -14,11 +14,11 @@ from engine_probe.engine.arguments import (
     check_arguments,
     list_arguments,
     parse_arguments,
-    parse_value,
     short_forms,
     take_option,
 )
 from engine_probe.errors import InputError
+from engine_probe.files.config_file import parse_value
 
 ARG_UTILS = """
 raise RuntimeError("this file is read, not run")

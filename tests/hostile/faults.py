@@ -31,7 +31,11 @@ from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TOKENS, TRACEB
 TITLE = "Planted faults"
 ROOMS = ("engine_probe.hook", "engine_probe.record", "engine_probe.telemetry")
 MODULES = ("engine_probe.probe", "engine_probe.recording")
-_BLOCKS, _LEDGER, _WORKER = "hook.blocks.BlockCounters.", "hook.ledger.RequestLedger.", "hook.worker.WorkerHook."
+_BLOCKS, _LEDGER, _WORKER = (
+    "hook.block_counters.BlockCounters.",
+    "hook.request_counters.RequestLedger.",
+    "hook.workers.step_rows.WorkerHook.",
+)
 # A fault that is planted at the edge of such a function is the caller's; what they call inside is attacked.
 NOT_ATTACKED = {
     "vLLM calls these in place of its own methods, and they hold the guard themselves": (

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.hostile.conditions import BEFORE, INTERPRETERS, WITHIN, NotPossibleHereError
 from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TOKENS, TRACEBACK
-from tests.hostile.subject import Driver, asked, build, ended, forked, wrong_rows
+from tests.hostile.subject import CrashedError, Driver, asked, build, ended, forked, wrong_rows
 
 STEPS = 400
 OUTCOMES = ("complete", "incomplete", "refused")
@@ -40,7 +40,8 @@ def hold(engine: Any, name: str, place: Path) -> Held:
     (place / "here").mkdir(parents=True)
     log = place.with_suffix(".log")
     told, code = _in_an_interpreter(name, place, log) if name in INTERPRETERS else _in_a_fork(engine, name, place, log)
-    held = Held(name, told.get("outcome", ""), told.get("said", ""), [(kind, text) for kind, text in told["wrong"]])
+    said = told.get("said", "").replace(f"{place}/", "")
+    held = Held(name, told.get("outcome", ""), said, [(kind, text) for kind, text in told["wrong"]])
     if code is None:
         held.wrong.append((HANG, "it hung"))
     elif code:
@@ -48,8 +49,11 @@ def hold(engine: Any, name: str, place: Path) -> Held:
     elif not held.wrong and held.outcome not in (*OUTCOMES, NOT_POSSIBLE):
         held.wrong.append((OTHER, f"outcome {held.outcome!r}"))
     place.chmod(0o755)
-    if held.outcome in ("complete", "incomplete") and "deleted" not in name:
-        held.wrong += asked(lambda: judge(_recording(place), told), place.with_suffix(".json"))
+    if held.outcome in ("complete", "incomplete") and name != "the folder is deleted":
+        try:
+            held.wrong += asked(lambda: judge(_recording(place), told), place.with_suffix(".json"))
+        except CrashedError as error:
+            held.wrong.append((TRACEBACK, f"load(): {error}"))
     held.wrong += [(OUTSIDE, f"a file outside: {name}") for name in _outside(place)]
     return held
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.hostile import sweep_subject
 from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TRACEBACK
-from tests.hostile.subject import Driver, asked, ended, forked, request_name, told_in, wrong_rows
+from tests.hostile.subject import CrashedError, Driver, asked, ended, forked, request_name, told_in, wrong_rows
 
 KINDS = ("recording", "closing", "sweep.json", "resume")
 LONGEST_SECONDS = {"recording": 2.0, "closing": 0.06, "sweep.json": 0.5, "resume": 1.5}  # from the mark to the kill
@@ -106,11 +106,10 @@ def _last(place: Path) -> str:
 
 
 def _note(attack: Kill, judge: Callable[[], dict[str, Any]], place: Path) -> None:
-    """Judge in a fork, so that a crash of what reads is seen too."""
     try:
         answer = asked(judge, place / "answer.json")
-    except RuntimeError as error:
-        attack.wrong.append((TRACEBACK, str(error).strip().splitlines()[-1]))
+    except CrashedError as error:
+        attack.wrong.append((TRACEBACK, str(error)))
         return
     attack.wrong += [(kind, text) for kind, text in answer.pop("wrong")]
     for name, value in answer.items():

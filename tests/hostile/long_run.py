@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from tests.hostile.page import HANG, LOST, OTHER, TABLE, TRACEBACK
-from tests.hostile.subject import Driver, asked, ended, forked, wrong_rows
+from tests.hostile.subject import CrashedError, Driver, asked, ended, forked, wrong_rows
 
 WARM = 0.25  # share of the run that is the warm-up
 FLAT_BYTES = 16 * 2**20  # more growth than this after it is no noise of an allocator
@@ -104,7 +104,10 @@ def run_long(engine: Any, steps: int, seconds: float, place: Path) -> Length:
         return length
     length.seconds, finished = told[-1][2:]
     length.bytes_on_disk = sum(path.stat().st_size for path in (place / "run").iterdir())
-    answer = asked(lambda: judge(place, length.steps, finished), place / "answer.json")
+    try:
+        answer = asked(lambda: judge(place, length.steps, finished), place / "answer.json")
+    except CrashedError as error:
+        answer = {"status": "not readable", "wrong": [(TRACEBACK, str(error))]}
     length.status, length.wrong = answer["status"], [(kind, text) for kind, text in answer["wrong"]]
     if length.growth_bytes > FLAT_BYTES:
         length.wrong.append((OTHER, f"it grew by {length.growth_bytes / 2**20:.1f} MiB after the warm-up"))

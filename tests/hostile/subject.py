@@ -72,12 +72,17 @@ def ended(process: int, seconds: float | None = None) -> int | None:
     return None
 
 
+class CrashedError(Exception):
+    """A fork that was asked a question did not answer."""
+
+
 def asked(work: Callable[[], Any], answer: Path) -> Any:
-    """Ask a fork a question; return what it answers."""
+    """Ask a fork a question, so that a crash of what reads is survived; return what it answers."""
     log = answer.with_suffix(".log")
     process = forked(lambda: answer.write_text(json.dumps(work())), log)
     if (code := ended(process)) != 0:
-        raise RuntimeError(f"exit {code}: {log.read_text()[-3000:] if log.exists() else ''}")
+        words = log.read_text().strip().splitlines() if log.exists() else []
+        raise CrashedError(f"exit {code}: {words[-1] if words else '-'}")
     return json.loads(answer.read_text())
 
 

@@ -107,7 +107,7 @@ def _digest(folder: Path) -> str:
 
 def _in_this_process(engine: Any) -> Any:
     from engine_probe.sweep.engine_process.messages import Ended, Task
-    from engine_probe.sweep.engine_process.worker import watched
+    from engine_probe.sweep.engine_process.worker import run_probed
     from engine_probe.sweep.execution.engine_run import row_of
     from engine_probe.sweep.execution.events import Finished
     from engine_probe.sweep.execution.folders import set_aside
@@ -120,7 +120,9 @@ def _in_this_process(engine: Any) -> Any:
         def start(self, _: Any, tasks: Iterator[Any], *__: Any) -> Any:
             for number, point, place in tasks:
                 set_aside(place)
-                watched(llm, Task(point, str(place)), plan_for(llm, point.workload.description()), None, False, print)
+                run_probed(
+                    llm, Task(point, str(place)), plan_for(llm, point.workload.description()), None, False, print
+                )
                 yield Finished(number, row_of(Ended(number), (number, point, place)))
 
     return InThisProcess()

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.commands.compare import command
+from engine_probe.report.compare_text import short_names
 from engine_probe.report.renderers.forest_plot import forest, reach
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
@@ -141,12 +142,35 @@ class TestThePage:
         assert "&lt;b&gt;&amp;]]&gt;" in shown
 
 
-def test_one_outlier_does_not_flatten_the_others() -> None:
-    assert reach([0.01, -0.02, 0.01, 0.02, -0.01, 0.02, 0.01, 7.0]) == 0.05
-    assert reach([]) == 0.05
+def test_a_title_has_as_much_of_each_path_as_tells_them_apart() -> None:
+    assert short_names(["/runs/before", "/runs/after/"]) == ["before", "after"]
+    assert short_names(["/a/x/run", "/b/x/run", "/b/y/run"]) == ["a/x/run", "b/x/run", "b/y/run"]
+    assert short_names(["/a/run", "/a/run"]) == ["/a/run", "/a/run"]
+
+
+@pytest.mark.parametrize(("changes", "axis"), [
+    ([], (0.05, 0.05)),
+    ([0.01, -0.02, 0.01, 0.02, -0.01, 0.02, 0.01, 7.0], (0.05, 0.05)),  # one outlier does not flatten the rest
+    ([-0.635, -0.635, -0.6, 5.1, 1.7, 1.7, 1.7, 4.0], (1.0, 4.0)),  # a loss of 63.5 % is seen beside a fivefold time
+    ([-0.02, 0.4], (0.05, 0.5)),
+    ([-0.02, -0.4], (0.5, 0.05)),
+])  # fmt: skip
+def test_each_side_of_the_axis_has_room_for_its_own_changes(changes: list[float], axis: tuple[float, float]) -> None:
+    assert reach(changes) == axis
+
+
+def test_what_lies_beyond_the_axis_is_an_arrow_with_its_figure() -> None:
     rows = [("far", Change(METRICS[0], (1.0,), (80.0,), None)), ("near", Change(METRICS[0], (1.0,), (1.0,), None))]
     drawn = forest(rows, "changes")
     assert (drawn.count("<polygon"), drawn.count("<circle")) == (1, 1)
+    assert ">+7900.0% no repeats<" in drawn
+    assert 'aria-label="changes. far +7900.0% no repeats. near +0.0% no repeats."' in drawn
+
+
+def test_an_interval_beyond_the_axis_ends_in_arrows_at_its_edges() -> None:
+    wide = Change(METRICS[0], (1.0, 9.0), (2.0, 8.0), 0.9, (-500.0, 500.0))
+    drawn = forest([("rate", wide)], "changes")
+    assert (drawn.count("<polygon"), drawn.count("<circle")) == (2, 1)
 
 
 def test_the_interval_is_that_of_welch() -> None:

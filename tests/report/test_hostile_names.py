@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe import cli
-from engine_probe.commands import compare, export, profile, report, sweep
+from engine_probe.commands import compare, export, profile, report
 from engine_probe.commands.options.result_location import Results
+from engine_probe.commands.sweep import cli as sweep
 from tests.support.recordings import facts, ran, with_names, write_run
 
 MARKUP = "p[/b]x"

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.results.point_results import PointResult
 
 
 def point(concurrency: int, also: str = "") -> Point:
-    return Point(EngineSection("tiny"), Workload(32, 64, concurrency), label=f"{also}concurrency {concurrency}")
+    return Point(EngineSection("tiny"), WorkloadSection(32, 64, concurrency), label=f"{also}concurrency {concurrency}")
 
 
 def result(concurrency: int, rate: float, **changes: Any) -> PointResult:

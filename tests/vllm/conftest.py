@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.command import ENGINE_SECONDS
+from tests.support.forked_engine import answer_of
 
-HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+HERE = Path(__file__).parent
 
 # Small enough that a handful of requests fill the pool: 63 usable blocks of 32 tokens.
 TINY_ARGUMENTS = {
@@ -25,23 +24,6 @@ TINY_ARGUMENTS = {
     "max_model_len": 512,
     "enforce_eager": True,
 }
-
-# What a process of its own runs: build what it is told, run the given lines with `llm` and `SamplingParams`,
-# and write `answer` to a file of its own, because vLLM talks on both streams.
-PROGRAM = """
-import json, sys
-sys.path.insert(0, ROOT)
-if __name__ == "__main__":
-    model, arguments, lines, out = json.loads(sys.argv[1])
-    from engine_probe.engine.build import build_llm
-    from engine_probe.engine.spec import EngineSpec
-    llm = build_llm(EngineSpec(model, arguments))
-    from vllm import SamplingParams
-    scope = {"llm": llm, "SamplingParams": SamplingParams}
-    exec(lines, scope)
-    with open(out, "w") as file:
-        json.dump(scope["answer"], file)
-"""
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
@@ -68,21 +50,9 @@ def tiny_llm() -> Iterator[Any]:
 
 
 @pytest.fixture
-def in_own_process(tmp_path: Path) -> Callable[..., Any]:
+def in_own_process(tmp_path: Path) -> Callable[[str, dict[str, object], str], Any]:
     """`in_own_process(model, arguments, lines)`: what they leave in `answer`, with an engine of its own."""
-
-    def run(model: str, arguments: dict[str, object], lines: str) -> Any:
-        out = tmp_path / "answer.json"
-        program = tmp_path / "program.py"
-        program.write_text(f"ROOT = {str(ROOT)!r}{PROGRAM}")
-        command = [sys.executable, str(program), json.dumps([model, arguments, lines, str(out)])]
-        environment = {**os.environ, "VLLM_LOGGING_LEVEL": "WARNING"}
-        environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS, env=environment)
-        assert outcome.returncode == 0, outcome.stderr[-4000:]
-        return json.loads(out.read_text())
-
-    return run
+    return partial(answer_of, tmp_path)
 
 
 @pytest.fixture(scope="session")

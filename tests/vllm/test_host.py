@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
+from vllm.v1.request import RequestStatus
 
 from engine_probe import IncompleteRecordingWarning, InputError, Probe, UnavailableError, load, probe
 from engine_probe import recording as recording_module
+from engine_probe.hook import between_steps, vllm_versions
 from engine_probe.hook import engine_core as hook_engine
-from engine_probe.hook import vllm_versions
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.request_counters import RequestLedger
 from engine_probe.hook.scheduler import SchedulerHook
@@ -233,6 +235,47 @@ def test_entering_and_leaving_while_another_thread_steps_the_engine(engine: Any,
         thread.join()
     assert not wrong
     assert [run.notes for run in runs if run.status != "complete"] == []
+
+
+def test_a_recording_whose_counters_could_not_be_audited_says_so(
+    engine: Any, bare: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(between_steps, "LONGEST_WAIT_SECONDS", 0.2)
+    scheduler, inside, leave = core_of(engine).scheduler, threading.Event(), threading.Event()
+
+    def nobody() -> Iterator[str]:
+        inside.set()
+        leave.wait(30)
+        yield from ()
+
+    stuck = threading.Thread(target=scheduler.finish_requests, args=(nobody(), RequestStatus.FINISHED_ABORTED))
+    with Probe(engine, tmp_path / "run"):
+        assert answers(engine) == bare
+        stuck.start()
+        assert inside.wait(30)
+    leave.set()
+    stuck.join()
+    run = load(tmp_path / "run")
+    assert run.status == "complete"
+    assert run.requests.num_rows == 12
+    assert run.notes == [
+        "the counters were not compared with the scheduler at the end (another thread was in the scheduler for 0.2 s)"
+    ]
+
+
+def test_an_engine_is_free_again_although_forgetting_the_recording_failed(
+    engine: Any, bare: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stubborn(WeakKeyDictionary[Any, Any]):
+        def __delitem__(self, key: Any) -> None:
+            raise RuntimeError("planted")
+
+    monkeypatch.setattr(recording_module, "_attached", Stubborn())
+    with pytest.warns(IncompleteRecordingWarning, match="planted"), Probe(engine, tmp_path / "run") as first:
+        answers(engine)
+    with pytest.warns(IncompleteRecordingWarning, match="planted"), Probe(engine, tmp_path / "next") as following:
+        assert answers(engine) == bare
+    assert first.run.requests.num_rows == following.run.requests.num_rows == 12
 
 
 # ---- a worker that does not answer ------------------------------------------------------------------------------

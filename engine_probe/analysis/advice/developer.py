@@ -44,7 +44,7 @@ def choose_by_kv(case: Case) -> Told:
         return
     each = pool.blocks / holds
     yield (
-        f"What a request takes of the KV pool decides how many are served at once: {each:,.3g} of {pool.blocks:,} "
+        f"What a request takes of the KV pool decides how many run concurrently: {each:,.3g} of {pool.blocks:,} "
         f"blocks, so that {holds:,.0f} fill it. A token takes {pool.bytes_per_token / 1024:,.4g} KiB{pool.derivation}: "
         "a model, or a dtype of its KV, with half of that holds twice as many in the same memory, whatever its size.",
         (case.row(kv.after), case.row(kv.reached)),

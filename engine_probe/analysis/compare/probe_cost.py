@@ -1,4 +1,4 @@
-"""What watching costs a whole point: pairs with and without the probe, both by the driver's clock."""
+"""The cost of the probe over whole points: pairs with and without it, both timed by the driver's clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 FEWEST_PAIRS = 3
 CONFIDENCE = 0.95
-OF_NO_PAIR = ("probe", "label", "curve")  # whether it was watched, and the names that say so
+OF_NO_PAIR = ("probe", "label", "curve")  # what the two of a pair differ in
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Timed:
     """How long a point took by the driver's clock, and which pair it is of."""
 
     pair: str
-    watched: bool
+    probed: bool
     seconds: float
 
 
 @dataclass(frozen=True)
-class Watching:
-    """How much longer the watched took, as a share of the unwatched: the mean of the pairs and half its interval."""
+class ProbeCost:
+    """How much longer points took with the probe, relative to without: the mean of the pairs and half its interval."""
 
     pairs: int
     longer: float
@@ -37,31 +37,32 @@ class Watching:
 
 
 def pair_of(asked: Mapping[str, Any]) -> str:
-    """The two of a pair were asked for the same, repeat and all, but for the probe."""
+    """Return what identifies a pair: everything that was asked, but whether the probe is on."""
     return json.dumps({name: value for name, value in asked.items() if name not in OF_NO_PAIR}, sort_keys=True)
 
 
-def watching(points: Iterable[Timed]) -> Watching | None:
-    """None where there is no pair."""
+def probe_cost(points: Iterable[Timed]) -> ProbeCost | None:
+    """Compare points that ran with and without the probe. None where there is no pair."""
     on, off = dict[str, float](), dict[str, float]()
     for point in points:
-        (on if point.watched else off)[point.pair] = point.seconds
+        (on if point.probed else off)[point.pair] = point.seconds
     longer = np.array([on[pair] / off[pair] - 1 for pair in on if pair in off])
     if not len(longer):
         return None
-    return Watching(len(longer), float(longer.mean()), half_width(longer) if len(longer) >= FEWEST_PAIRS else None)
+    return ProbeCost(len(longer), float(longer.mean()), half_width(longer) if len(longer) >= FEWEST_PAIRS else None)
 
 
 def half_width(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """Of the confidence interval of the mean, by Student's t."""
+    """Return half the confidence interval of the mean, by Student's t."""
     from scipy.special import stdtrit
 
     quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     return quantile * float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def watching_line(found: Watching) -> str:
-    said = f"Watched, the same work took {found.longer:+.1%} longer"
+def probe_cost_line(found: ProbeCost) -> str:
+    """Say what the pairs show, and how sure it is."""
+    said = f"With the probe the same work took {found.longer:+.1%} longer"
     if found.half_width is None:
         are = "1 pair is" if found.pairs == 1 else f"{found.pairs} pairs are"
         return f"{said}; {are} too few to say how sure that is."

@@ -96,7 +96,7 @@ def summarise(
     requests: pa.Table,
     slo: Slo | None = None,
 ) -> Summary:
-    """The tables of one run, at least one iteration long."""
+    """Summarise the tables of a run that is at least one iteration long."""
     column = {name: iterations[name].to_numpy() for name in iterations.column_names}
     ends = update_end_ns(iterations)
     begin, end = int(column["start_ns"][0]), int(ends[-1])
@@ -106,7 +106,6 @@ def summarise(
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
     prompt, told = (pc.sum(whole[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens"))
     blocks = facts["kv"]["blocks"]
-    named = {name: int(column[f"{name}_ns"].sum()) / (end - begin) for name in ("schedule", "execute", "update")}
     steady = steady_state(begin, ends, column["output_tokens"], whole, requests)
     return Summary(
         status=status,
@@ -122,7 +121,7 @@ def summarise(
         total_tokens_per_s=(told + prompt) / seconds,
         requests_per_s=whole.num_rows / seconds,
         step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
-        shares={**named, "outside": int(column["gap_ns"][1:].sum()) / (end - begin)},
+        shares=time_shares(column, end - begin),
         mean_running=mean_over_time(iterations["running_requests"], steps_ns),
         peak_running=int(column["running_requests"].max()),
         peak_waiting=int(waiting_requests(iterations).max()),
@@ -139,6 +138,13 @@ def summarise(
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
     )
+
+
+def time_shares(column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str, float]:
+    """Return which shares of the time went into schedule, execute and update, and which passed outside the core."""
+    spent = {name: int(column[f"{name}_ns"].sum()) for name in ("schedule", "execute", "update")}
+    spent["outside"] = int(column["gap_ns"][1:].sum())
+    return {name: ns / whole_ns for name, ns in spent.items()}
 
 
 def latencies(iterations: pa.Table, whole: pa.Table) -> tuple[LatencyFigures, ...]:

@@ -27,7 +27,7 @@ from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.engine.models import smollm2
 from engine_probe.engine.models.embedded import place_of
 from engine_probe.engine.models.geometry import GIB
-from engine_probe.engine.models.model_cache import cache_folder, free_bytes
+from engine_probe.files.cache_folder import cache_folder, free_bytes
 from engine_probe.hook.vllm_versions import DISTRIBUTIONS, SUPPORTED_TEXT, is_supported
 from engine_probe.telemetry.nvml_devices import Device, Devices, read_devices
 

@@ -33,7 +33,7 @@ def measured(folder: Path) -> list[Check]:
 
     from engine_probe.engine.start_phases import Started
     from engine_probe.sweep.definition.kv_demand import need_of
-    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workload
+    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
     from engine_probe.sweep.engine_process.messages import Began
     from engine_probe.sweep.execution.engine_run import Allowance, run_engine
     from engine_probe.sweep.execution.events import Finished
@@ -41,7 +41,7 @@ def measured(folder: Path) -> list[Check]:
     from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
     from engine_probe.sweep.results.point_results import Unmeasured
 
-    point = Point(EngineSection(MODEL), Workload(PROMPT_TOKENS, ANSWER_TOKENS, concurrency=1), label=MODEL)
+    point = Point(EngineSection(MODEL), WorkloadSection(PROMPT_TOKENS, ANSWER_TOKENS, concurrency=1), label=MODEL)
     allowance = Allowance(START_SECONDS, POINT_SECONDS, need_of(point))
     tasks = iter([(0, point, folder / "recording")])
     console = Console(stderr=True, highlight=False)

@@ -14,7 +14,7 @@ from engine_probe.commands.options.numbers import SEED, Number
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import Workload
+    from engine_probe.sweep.definition.sweep_file import WorkloadSection
     from engine_probe.workload.dataset_file import Dataset
     from engine_probe.workload.trace_file import Trace
 
@@ -32,7 +32,7 @@ DATASETS = {
 RATE = Number(min=0, min_open=True, infinite=True)
 SHAPE = Number(min=0, min_open=True)
 
-workload, arrivals = under("Workload"), under("Arrivals")
+workload, arrivals = under("WorkloadSection"), under("Arrivals")
 OPTIONS = (
     workload(
         "--dataset-name",
@@ -91,15 +91,15 @@ class WorkloadOptions:
     burstiness: float
     replay: bool
 
-    def workload(self) -> Workload:
+    def workload(self) -> WorkloadSection:
         """Return the workload; refuse contradictory options and unusable files."""
-        from engine_probe.sweep.definition.sweep_file import Workload
+        from engine_probe.sweep.definition.sweep_file import WorkloadSection
 
         prompts = self._prompts()
         count = self.num_prompts or NUM_PROMPTS
         if prompts is not None:
             count = self._count(self._usable(prompts))
-        return Workload(
+        return WorkloadSection(
             input_len=None if prompts else self.input_len or LENGTH,
             output_len=self.output_len or (None if prompts else LENGTH),
             concurrency=self.max_concurrency or count,

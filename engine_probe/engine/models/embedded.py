@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine_probe.engine.models import smollm2, tiny
-from engine_probe.engine.models.model_cache import cache_folder, prepared
 from engine_probe.errors import InputError
+from engine_probe.files.cache_folder import cache_folder, prepared
 
 Say = Callable[[str], None]
 

@@ -48,4 +48,6 @@ def length_charts(figures: Sequence[PointFigures]) -> Iterator[Lines]:
                 f"explains {line.explained:.1%} of how the points differ."
             )
         title = f"{drawn.meaning} by {drawn.of} length"
-        yield Lines(title, note, Axis(drawn.of, "tokens"), [Axis(drawn.latency, "ms")], numbers(lengths), series)
+        yield Lines(
+            title, note, Axis(drawn.of, "tokens", whole=True), [Axis(drawn.latency, "ms")], numbers(lengths), series
+        )

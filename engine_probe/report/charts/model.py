@@ -1,4 +1,4 @@
-"""Charts as plain data, which `assets/page.js` draws: lines over a common x, or spans of time in rows."""
+"""Charts as plain data, which `renderers/assets/page.js` draws: lines over a common x, or spans of time in rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engine_probe.workload.load import RATE
+from page_kit.line_chart import Region as Region
+
 SIGNIFICANT = 5  # digits that a drawing needs; hover shows them all
 
 
@@ -15,6 +18,12 @@ class Axis(msgspec.Struct, frozen=True):
     label: str
     unit: str = ""
     log: bool = False  # powers of ten; what is not above zero is not drawn
+    whole: bool = False  # counts: no tick between two of them
+
+
+def load_axis(unit: str) -> Axis:
+    """Return the axis of the load; requests and users are counted, a rate is not."""
+    return Axis(unit, whole=unit != RATE)
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -28,15 +37,6 @@ class Series(msgspec.Struct, frozen=True):
     high: list[float | None] = []
     each: list[list[float]] = []  # what each value is the mean of, where repeats were measured
     follows: bool = False  # belongs to the series before it: one entry in the legend, shown and hidden together
-
-
-class Region(msgspec.Struct, frozen=True):
-    """A stretch of x with a name; `None` is the edge of the chart."""
-
-    label: str
-    kind: str
-    begin: float | None = None
-    end: float | None = None
 
 
 class Mark(msgspec.Struct, frozen=True):

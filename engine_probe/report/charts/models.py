@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from engine_probe.analysis.run.timeline import Pace, pace
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
-from engine_probe.report.charts.sweep import PARTS_PER_LEVEL, Curve
+from engine_probe.report.charts.sweep import PARTS_PER_LEVEL
 
 GIB = 2**30
 
@@ -45,7 +46,7 @@ def by_model_size(curves: Sequence[Curve], measured: dict[str, list[Run]]) -> Li
         values, lows, highs = ([value if x == size else None for x in xs] for value in ((low + high) / 2, low, high))
         series.append(Series(words, numbers(values), 0, "dots", number, low=numbers(lows), high=numbers(highs)))
     note = (
-        "Requests at once that fill the KV pool: most running / most of the pool in use, from the lowest to the "
+        "Concurrent requests that fill the KV pool: most running / most of the pool in use, from the lowest to the "
         "highest of the levels below it; predicted where no level filled it."
     )
     return Lines(

@@ -8,7 +8,7 @@ from itertools import pairwise
 from engine_probe.analysis.money.curve_costs import MONEY
 from engine_probe.evaluation.costs import Costed, Money
 from engine_probe.report.charts.levels import any_of
-from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, numbers, of_levels
+from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, numbers, of_levels
 from engine_probe.report.charts.sweep import INTERVALS
 from engine_probe.report.sections.money_words import several
 
@@ -54,7 +54,7 @@ def over_load(alike: Sequence[Costed], xs: Sequence[float], heading: str, name: 
     (metric,) = (each for each in MONEY if each.name == name)
     unit = metric.unit.format(currency)
     note = f"{metric.formula[:1].upper()}{metric.formula[1:]}.{INTERVALS if any(each.high for each in series) else ''}"
-    yield Lines(heading, note, Axis(alike[0].unit), [Axis(metric.title, unit)], list(xs), series)
+    yield Lines(heading, note, load_axis(alike[0].unit), [Axis(metric.title, unit)], list(xs), series)
 
 
 def profit_chart(curve: Costed, currency: str) -> Iterator[Lines]:
@@ -75,7 +75,7 @@ def profit_chart(curve: Costed, currency: str) -> Iterator[Lines]:
     ]
     note = "Break-even is read off the straight line between the levels on either side of it."
     heading = f"Revenue, cost and profit{f' ({curve.label})' if curve.label else ''}"
-    yield Lines(heading, note, Axis(curve.unit), [Axis("an hour", currency)], list(xs), series, regions)
+    yield Lines(heading, note, load_axis(curve.unit), [Axis("an hour", currency)], list(xs), series, regions)
 
 
 def options_chart(found: Money) -> Lines:

@@ -97,7 +97,7 @@ def over_prompts(requests: pa.Table, name: str, meaning: str, ns: pa.ChunkedArra
     yield Lines(
         title=f"{meaning} by prompt length",
         note=f"{drawn}.",
-        x=Axis("prompt", "tokens"),
+        x=Axis("prompt", "tokens", whole=True),
         y=[Axis(name, "ms")],
         xs=numbers(tokens[order]),
         series=[Series(name, numbers(ms[order]), 0, "dots", 0)],
@@ -115,7 +115,7 @@ def preemption_timeline(preemptions: pa.Table, origin: int, points: int, name: s
         title="Preemptions",
         note="Each dot is a request thrown out of the batch, at the height of the computed tokens it lost.",
         x=TIME,
-        y=[Axis("lost", "tokens"), Axis("preemptions so far")],
+        y=[Axis("lost", "tokens", whole=True), Axis("preemptions so far", whole=True)],
         xs=moments(drawn.seconds),
         series=[
             Series("tokens lost", numbers(drawn.columns["lost"]), 0, "dots", 3),

@@ -68,7 +68,7 @@ def pressure(points: Thinned, name: str) -> Lines:
         note=f"Requests that run and wait after each schedule(); KV blocks in use, and requests answered of all. "
         f"{told(points)}",
         x=TIME,
-        y=[Axis("requests"), Axis("share", "%")],
+        y=[Axis("requests", whole=True), Axis("share", "%")],
         xs=moments(points.seconds),
         series=[line for key in points.columns for line in shaded(points, key, *labels[key])],
         sync=name,

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
-from engine_probe.analysis.curve.saturation import Saturation, saturation
-from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.latency_figures import PERCENTILES
-from engine_probe.analysis.run.prefix_cache import CacheLevel
 from engine_probe.analysis.run.timeline import Pace, Reals, pace
-from engine_probe.recordings.sweep import Swept, SweptPoint
+from engine_probe.recordings.curve import Curve
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import over_loads
-from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, moments, numbers
+from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.report.sections.prefix_cache import cache_chart
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
@@ -32,43 +29,6 @@ INTERVALS = (
 )
 STEADY = f" The steady part only of points where half its 95 % interval is below {STEADY_WITHIN:.0%} of its rate."
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Points that differ in their load alone."""
-
-    settings: dict[str, Any]  # that set it apart from the sweep's other curves
-    unit: str
-    figures: list[PointFigures]
-    found: Saturation
-
-    @property
-    def label(self) -> str:
-        return curve_name(self.settings)
-
-    @property
-    def cache(self) -> tuple[CacheLevel, ...]:
-        """What the prefix cache found at each load; empty where it is off."""
-        return cache_of(self.figures)
-
-    @property
-    def worth_words(self) -> bool:
-        """One level alone is a row of a table."""
-        return len(self.found.levels) > 1
-
-    def named(self, what: str) -> str:
-        return f"{what} ({self.label})" if self.label else what
-
-
-def curves(swept: Swept) -> list[Curve]:
-    found = []
-    for points in swept.curves.values():
-        if all(point.unwatched for point in points):
-            continue  # the driver's clock is no curve
-        figures = sorted((point.figures for point in points if point.figures), key=lambda each: each.load)
-        found.append(Curve(points[0].curve, points[0].unit, figures, saturation(levels(figures))))
-    return found
 
 
 def throughput_charts(drawn: Sequence[Curve]) -> Iterator[Lines]:
@@ -117,7 +77,7 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         form = FORMS[line.line.form]
         series.append(Series(f"{form} fitted", numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
         note += f" The {form} misses them by {line.relative_error:.1%} (root mean square)."
-    return Lines("Throughput and its regions", note, Axis(drawn[0].unit), [OUTPUT], list(xs), series, shaded)
+    return Lines("Throughput and its regions", note, load_axis(drawn[0].unit), [OUTPUT], list(xs), series, shaded)
 
 
 def steady_rate(point: PointFigures) -> float | None:
@@ -149,7 +109,7 @@ def occupancy(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
         series.append(Series(curve.named("at most"), **peak, style="both", colour=number))
         series.append(Series(curve.named("on average"), **mean, style="dashed", colour=number))
     note = "Share of the KV blocks in use, over the run of each point."
-    return Lines("KV occupancy", note, Axis(drawn[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
+    return Lines("KV occupancy", note, load_axis(drawn[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
 
 
 def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str) -> Lines:
@@ -164,7 +124,9 @@ def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str
                 series.append(Series(curve.named(f"p{percent}"), **line, style=style, colour=colour))
     note = f"{name}, {meaning}; a percentile only where the point has requests enough for one."
     note += WHISKERS if any(line.high for line in series) else ""
-    return Lines(f"{meaning[:1].upper()}{meaning[1:]}", note, Axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series)
+    return Lines(
+        f"{meaning[:1].upper()}{meaning[1:]}", note, load_axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series
+    )
 
 
 def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
@@ -178,7 +140,7 @@ def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
     if not any(value for line in series for value in line.values):
         return
     note = "Of all scheduled tokens, and of the busy time."
-    yield Lines("What the full pool costs", note, Axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
+    yield Lines("What the full pool costs", note, load_axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

@@ -1,60 +1,96 @@
-"""Changes as a forest plot: a row each, its interval as a bar, the ones that repeats show to be real in colour."""
+"""Changes as a forest plot: a row each, its interval as a bar, in colour what repeats show to be real."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 from engine_probe.analysis.compare.changes import Change
-from engine_probe.report.renderers.html_elements import Html, element
-from engine_probe.report.renderers.svg import drawing, stroke, text
+from page_kit.chart_words import chart_words
+from page_kit.html import Html, element
+from page_kit.scale import ticks
+from page_kit.svg import drawing, stroke, text
 
 ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # a letter of 11 pixels, at its widest on average
 COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repeats": "c0"}
 LEAST = 0.05  # to either side of no change: less is mostly noise
-SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to either side of no change
+SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to one side of no change
+MOST_WIDE = 4  # one side over the other, where both have a change to show
+EDGE = 1e-9  # of a change: what rounding adds
+FLOOR = 1.0  # nothing falls by more than all of it
 
 
 def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST) -> Html:
-    """Of changes that relate to something; what lies beyond the picture ends in an arrow, its figure beside it."""
+    """Draw the changes that are relative to something.
+
+    What lies beyond the axis ends in an arrow at its edge; the figure of each row is beside it.
+    """
     drawn = [(name, change, change.relative) for name, change in rows if change.relative is not None]
-    span = reach([relative for _, _, relative in drawn], least)
+    low, high = reach([relative for _, _, relative in drawn], least)
     left = 20 + LETTER * max((len(name) for name, *_ in drawn), default=0)
     right = left + PLOT
     height = TOP + ROW * len(drawn) + 8
 
     def place(share: float) -> float:
-        return left + (right - left) * (min(max(share, -span), span) + span) / (2 * span)
+        return left + PLOT * (min(max(share, -low), high) + low) / (low + high)
 
     def parts() -> Iterator[Html]:
-        for share in (-span, -span / 2, 0.0, span / 2, span):
+        for share in ticks(high, -low):
             yield text(place(share), 18, f"{100 * share:+.3g} %" if share else "0", "middle", opacity="0.7")
             yield stroke(place(share), TOP - 6, place(share), height - 4, 0.45 if share == 0 else 0.12)
         for number, (name, change, relative) in enumerate(drawn):
             y = TOP + ROW * number + ROW / 2
-            colour = f"var(--{COLOURS[change.verdict]})"
+            paint = f"fill:var(--{COLOURS[change.verdict]})"
             yield text(left - 12, y + 4, name, "end")
-            yield from bar(change, y, colour, place)
-            x = place(relative)
-            if abs(relative) > span:
-                points = f"{x:.1f},{y - 6:.1f} {x + (8 if relative > 0 else -8):.1f},{y:.1f} {x:.1f},{y + 6:.1f}"
-                yield element("polygon", points=points, style=f"fill:{colour}")
+            yield from bar(change, y, f"{paint};fill-opacity:.35", place, (low, high))
+            if -low - EDGE <= relative <= high + EDGE:
+                yield element("circle", cx=place(relative), cy=y, r=4.5, style=paint)
             else:
-                yield element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="4.5", style=f"fill:{colour}")
-            yield text(right + 14, y + 4, f"{relative:+.{1 if span >= LEAST else 2}%}  {change.verdict}")
+                yield arrow(place(relative), y, 6 if relative > 0 else -6, paint)
+            yield text(right + 14, y + 4, words(relative, change, least))
 
-    return element("div", drawing(right + WORDS, height, label, parts()), class_="wide forest")
+    said = (f"{name} {words(relative, change, least)}" for name, change, relative in drawn)
+    svg = drawing(right + WORDS, height, chart_words(label, said), parts())
+    return element("div", svg, class_="wide forest")
 
 
-def bar(change: Change, y: float, colour: str, place: Callable[[float], float]) -> Iterator[Html]:
+def words(relative: float, change: Change, least: float) -> str:
+    return f"{relative:+.{1 if least >= LEAST else 2}%} {change.verdict}"
+
+
+def bar(
+    change: Change, y: float, paint: str, place: Callable[[float], float], reached: tuple[float, float]
+) -> Iterator[Html]:
+    """Draw the interval of a change; an end beyond the axis is an arrow at its edge."""
     if (interval := change.relative_interval) is None:
         return
     begin, end = map(place, interval)
-    spot = {"x": f"{begin:.1f}", "y": f"{y - 3:.1f}", "width": f"{max(1, end - begin):.1f}", "height": "6", "rx": "3"}
-    yield element("rect", **spot, style=f"fill:{colour};fill-opacity:.35")
+    yield element("rect", x=begin, y=y - 3, width=max(1.0, end - begin), height=6, rx=3, style=paint)
+    if interval[0] < -reached[0]:
+        yield arrow(begin, y, -6, paint)
+    if interval[1] > reached[1]:
+        yield arrow(end, y, 6, paint)
 
 
-def reach(relatives: Sequence[float], least: float = LEAST) -> float:
-    """How far the picture goes to either side: past most changes, so that one outlier does not flatten the rest."""
-    sizes = sorted(map(abs, relatives))
-    most = sizes[int(0.85 * (len(sizes) - 1))] if sizes else 0
-    return next((share for share in SPANS if share >= max(least, 1.25 * most)), SPANS[-1])
+def arrow(x: float, y: float, size: float, paint: str) -> Html:
+    points = f"{x:.1f},{y - 6:.1f} {x + 1.4 * size:.1f},{y:.1f} {x:.1f},{y + 6:.1f}"
+    return element("polygon", points=points, style=paint)
+
+
+def reach(relatives: Sequence[float], least: float = LEAST) -> tuple[float, float]:
+    """Return how far the axis goes below and above no change.
+
+    Each side has room for most of its own changes, so that one outlier does not flatten the rest, and neither side is
+    so wide that a change on the other cannot be seen.
+    """
+    below, above = (sorted(sign * each for each in relatives if sign * each > 0) for sign in (-1, 1))
+    low, high = (side(sizes, least) for sizes in (below, above))
+    if below and below[-1] >= least:
+        high = min(high, MOST_WIDE * low)
+    if above and above[-1] >= least:
+        low = min(low, MOST_WIDE * high)
+    return min(low, FLOOR), high
+
+
+def side(sizes: Sequence[float], least: float) -> float:
+    most = sizes[round(0.85 * (len(sizes) - 1))] if sizes else 0
+    return next((share for share in SPANS if share >= max(least, 1.15 * most)), SPANS[-1])

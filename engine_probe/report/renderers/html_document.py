@@ -10,7 +10,7 @@ from engine_probe.report.renderers.forest_plot import forest
 from engine_probe.report.renderers.html_elements import Html, element, grid, joined, tiles
 from engine_probe.report.renderers.html_page import Page, heading
 
-BOXES = {"caution": "warning", "problem": "warning red", "good": "kept"}
+BOXES = {"soft": "soft", "caution": "warning", "problem": "warning red", "good": "kept"}
 DEEPEST = 6  # levels of headings that HTML has
 LABELLED = 0.13  # of a bar: room for a figure
 
@@ -63,7 +63,7 @@ def sentences_html(sentences: Iterable[Sentence]) -> Iterator[Html]:
         if listed:
             yield element("ul", *listed, class_="says")
             listed = []
-        yield element("p", words, class_="soft") if said.tone == "soft" else element("div", words, class_=BOXES[said.tone])
+        yield element("p" if said.tone == "soft" else "div", words, class_=BOXES[said.tone])
     if listed:
         yield element("ul", *listed, class_="says")
 

@@ -1,16 +1,14 @@
-"""One self-contained page: it loads nothing, and a policy in it forbids that it ever does."""
+"""One self-contained page whose charts are data, drawn by the script that comes with them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
+from engine_probe.report.charts.description import described
 from engine_probe.report.charts.model import Chart
-from engine_probe.report.renderers.html_elements import Html, element
-
-ASSETS = Path(__file__).parent / "assets"
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+from page_kit import page
+from page_kit.html import Html, element, figure
+from page_kit.page import heading as heading
 
 
 class Page:
@@ -21,35 +19,21 @@ class Page:
         self._charts: list[Chart] = []
 
     def figure(self, chart: Chart, tag: str = "h3") -> Html:
+        number = str(len(self._charts))
         self._charts.append(chart)
-        place = element("div", class_="plot", data_chart=str(len(self._charts) - 1), role="img", aria_label=chart.title)
-        return element("figure", element(tag, chart.title), element("figcaption", chart.note), place)
+        place = element("div", class_="plot", data_chart=number, role="img", aria_label=described(chart))
+        return figure(chart.title, chart.note, place, heading=tag)
 
     def document(self, *body: str) -> str:
         # In a script element only "</" and "<!--" could end the data early.
         data = msgspec.json.encode(self._charts).decode().replace("<", "\\u003c")
-        style = Html(asset("uPlot.min.css") + asset("page.css"))
-        head = element(
-            "head",
-            Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-            Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-            element("title", self._title),
-            element("style", style),
-        )
         scripts = (
             element("script", Html(data), id="charts", type="application/json"),
             element("script", Html(f"/*\n{asset('uPlot.LICENSE')}*/\n{asset('uPlot.iife.min.js')}")),
             element("script", Html(asset("page.js"))),
         )
-        return (
-            f"<!doctype html>\n{element('html', head, element('body', element('main', *body), *scripts), lang='en')}\n"
-        )
+        return page.document(self._title, *body, styles=map(asset, ("uPlot.min.css", "page.css")), scripts=scripts)
 
 
 def asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8")
-
-
-def heading(title: str, below: str) -> Html:
-    switch = element("button", "light / dark", id="theme", type="button")
-    return element("header", element("h1", title), switch, element("div", below, class_="soft"))
+    return page.asset("engine_probe.report.renderers", f"assets/{name}")

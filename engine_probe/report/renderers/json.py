@@ -18,10 +18,10 @@ from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.step.ceiling_use import uses
 from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import by_load
-from engine_probe.report.charts.sweep import Curve
 from engine_probe.report.sections.advice import advised
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.slo import slo_of

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from statistics import mean
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run.timeline import thinned
 from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.run_analysis import RunAnalysis
+from engine_probe.analysis.step.bottleneck import sentence
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
+from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep import Swept, SweptPoint
-from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.model import numbers
-from engine_probe.report.charts.sweep import Curve, curves, regions
-from engine_probe.report.findings import run_verdicts, sweep_verdicts
-from engine_probe.report.renderers.html_elements import Html, element, joined
-from engine_probe.report.renderers.svg import Line, chart, page_of
+from engine_probe.report.charts.sweep import regions
+from engine_probe.report.document import Cell, Table
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
-from engine_probe.report.summary import duration, headlines, judgements, latency_rows, steady_titles
-from engine_probe.text_format import model_name
+from engine_probe.report.sections.latencies import judgements, latency_table
+from engine_probe.report.sections.levels import level_table
+from engine_probe.report.sections.run_verdict import headlines, run_figures
+from engine_probe.report.sections.sweep_verdict import sweep_verdicts
+from engine_probe.workload.load import RATE
+from page_kit.html import Html, element, joined
+from page_kit.line_chart import Frame, Series, chart
+from page_kit.scale import Scale
 
-MEANS = ("tokens/s", "TTFT p50", "TPOT p50")
 POINTS = 320  # of a line: what 540 pixels can tell apart
 MOST_ROWS = 40
 WARNING = "border-left:3px solid #d64545;padding-left:8px"
 SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
+FRAME = Frame(640, 190, 52, 44, 22, 34)
 RIGHT = "text-align:right;padding:2px 12px 2px 0;white-space:nowrap"
 LEFT = RIGHT.replace("right", "left", 1)
 
 
 def run_html(run: Run) -> str:
     """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
-    head = [element("b", model_name(run)), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
+    head = [element("b", run.model_name), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
     notes = [element("div", note, style=WARNING) for note in run.notes]
     try:
         body = run_parts(run, run.analysis())
@@ -45,22 +50,11 @@ def run_html(run: Run) -> str:
 
 
 def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
-    summary = found.summary
-    medians = {latency.name: duration(latency.percentiles_ns[50]) for latency in summary.latencies}
-    yield facts_row(
-        {
-            "output tokens/s": f"{summary.output_tokens_per_s:,.1f}",
-            "TTFT p50": medians["TTFT"],
-            "TPOT p50": medians["TPOT"],
-            "KV at most": f"{summary.peak_kv_share:.0%}",
-            "preemptions": f"{summary.preemptions:,}",
-            "limited most by": found.limits.main_with_doubt,
-        }
-    )
+    yield facts_row({each.label: each.value for each in run_figures(found)})
     yield pressure(run)
     for warning in ceiling_warnings(found.roofline):
         yield element("div", warning, style=WARNING)
-    yield element("div", next(iter(run_verdicts(found))))
+    yield element("div", sentence(found.limits))
     rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in SCHEMAS)
     yield element("div", f"Tables: {rows}", style=SOFT)
 
@@ -68,9 +62,8 @@ def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
 def summary_html(summary: Summary) -> str:
     """Its headlines, every latency, and what it says against itself."""
     lines = (element("div", line) for line in headlines(summary))
-    titles = ["", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady_titles(summary), "definition"]
-    doubts = (element("div", said.plain, style=SOFT) for said in judgements(summary))
-    return page_of(*lines, table(titles, latency_rows(summary)), *doubts)
+    doubts = (element("div", said.text, style=SOFT) for said in judgements(summary))
+    return page_of(*lines, table(latency_table(summary)), *doubts)
 
 
 def point_html(point: SweptPoint) -> str:
@@ -98,20 +91,29 @@ def pressure(run: Run) -> Html:
         "KV blocks in use": rows["kv_blocks_scheduled"].to_numpy() / run.facts["kv"]["blocks"] * 100,
     }
     few = thinned((column["start_ns"] - column["start_ns"][0]) / 1e9, levels, POINTS)
+    seconds = few.seconds.tolist()
+    pool = series("KV blocks in use", seconds, numbers(few.columns["KV blocks in use"]), 2, "area")
     lines = [
-        Line("KV blocks in use", numbers(few.columns["KV blocks in use"]), 2, right=True, style="area"),
-        Line("running", numbers(few.columns["running"]), 0),
-        Line("waiting", numbers(few.columns["waiting"]), 1),
+        replace(pool, right=True),
+        series("running", seconds, numbers(few.columns["running"]), 0, "step"),
+        series("waiting", seconds, numbers(few.columns["waiting"]), 1, "step"),
     ]
-    return chart("running, waiting and KV over time", few.seconds.tolist(), "seconds", "requests", lines)
+    time, requests = Scale("seconds", from_zero=True), Scale("requests", whole=True)
+    return chart("running, waiting and KV over time", lines, time, requests, frame=FRAME)
+
+
+def series(label: str, xs: Sequence[float], values: Sequence[float | None], colour: int, style: str) -> Series:
+    """Leave out the places that have no value."""
+    known = [(x, value, "") for x, value in zip(xs, values, strict=True) if value is not None]
+    return Series(label, known, colour, style)
 
 
 def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
     failed = (element("div", said, style=SOFT) for said in swept.unmeasured)
     unwatched = (element("div", said) for said in swept.unwatched_lines)
-    drawn = curves(swept)
-    return page_of(head, *curve_parts(drawn), levels_table(drawn), *unwatched, *failed)
+    drawn = curves(swept.points)
+    return page_of(head, *curve_parts(drawn), table(level_table(drawn)), *unwatched, *failed)
 
 
 def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
@@ -123,41 +125,34 @@ def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
         lines = []
         for number, curve in enumerate(alike):
             rates = {level.load: level.output_tokens_per_s for level in curve.found.levels}
-            lines.append(Line(curve.label or "output tokens/s", [rates.get(x) for x in xs], number, style="dots"))
+            lines.append(series(curve.label or "output tokens/s", xs, [rates.get(x) for x in xs], number, "both"))
         shaded = regions(alike[0]) if len(alike) == 1 else []
-        yield chart("throughput over the load", xs, unit, "tokens/s", lines, shaded)
+        load, rate = Scale(unit, from_zero=True, whole=unit != RATE), Scale("tokens/s")
+        yield chart("throughput over the load", lines, load, rate, shaded, FRAME)
         for curve in alike:
             said = (element("li", sentence) for sentence in sweep_verdicts(curve.found, curve.unit))
             yield joined((curve.label, element("ul", *said, style="margin:4px 0;padding-left:20px;font-size:13px")))
 
 
-def levels_table(drawn: Sequence[Curve]) -> Html:
-    """A row for each load of each curve, over its repeats."""
-    told = rate_and_latencies([curve.figures for curve in drawn])
-    names = (f"{title} {column.reach}".rstrip() for title, column in zip(MEANS, told, strict=True))
-    titles = ["load", *names, "KV peak", "computed twice", "limited most by"]
-    levels = [(curve, same) for curve in drawn for same in by_load(curve.figures)]
-    rows = [
-        [
-            f"{same[0].load:g} {curve.unit.removeprefix('requests ')}{f', {curve.label}' if curve.label else ''}",
-            *means,
-            f"{max(each.summary.peak_kv_share for each in same):.0%}",
-            f"{mean(each.summary.recomputed_share for each in same):.1%}",
-            limits_cell(same),
-        ]
-        for (curve, same), *means in zip(levels, *(column.cells for column in told), strict=True)
-    ]
-    more = len(rows) - MOST_ROWS
-    rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
-    return joined((table(titles, rows[:MOST_ROWS]), rest))
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
-    """Words in the first and the last column, figures between."""
+def table(said: Table) -> Html:
+    """Return its first rows, without the columns that need room."""
+    kept = [place for place, column in enumerate(said.columns) if not column.wide]
 
     def line(tag: str, cells: Sequence[str]) -> Html:
-        places = [LEFT, *[RIGHT] * (len(cells) - 2), LEFT]
+        places = [LEFT if said.columns[place].words else RIGHT for place in kept]
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
-    body = (line("td", row) for row in rows)
-    return element("table", line("th", titles), *body, style="border-collapse:collapse;font-size:13px")
+    head = line("th", [said.columns[place].title for place in kept])
+    body = (line("td", [cell_words(row[place]) for place in kept]) for row in said.rows[:MOST_ROWS])
+    more = len(said.rows) - MOST_ROWS
+    rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
+    return joined((element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))
+
+
+def cell_words(cell: Cell | str) -> str:
+    return cell if isinstance(cell, str) else f"{cell.text} {cell.below}".rstrip()
+
+
+def page_of(*parts: str) -> Html:
+    """Return a cell's output: it brings its own style, and nothing in it can leave it."""
+    return element("div", joined(parts), style="max-width:760px;line-height:1.45;font-family:system-ui,sans-serif")

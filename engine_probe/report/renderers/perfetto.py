@@ -19,7 +19,6 @@ from engine_probe.analysis.run.token_times import update_end_ns, waiting_request
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 from engine_probe.report.renderers.perfetto_packets import Slot, begin, clock, counter, end, rows, track
-from engine_probe.text_format import model_name
 
 Integers = npt.NDArray[np.int64]
 
@@ -77,7 +76,7 @@ def trace(run: Run) -> Iterator[bytes]:
 
 def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0) -> Iterator[bytes]:
     """Everything of one run, below the track `group`, moved by so many ns."""
-    yield from steps(moved(run.iterations, by), f"engine: {model_name(run)}", uuids, group)
+    yield from steps(moved(run.iterations, by), f"engine: {run.model_name}", uuids, group)
     yield from workers(moved(run.workers, by), uuids, group)
     yield from requests(moved(run.requests, by), moved(run.preemptions, by), uuids, group)
     try:

@@ -90,7 +90,7 @@ def table_view(said: Table, verbose: bool = True) -> rich_table.Table:
     """Columns that need room are left out; those of words give way where the terminal is narrow, figures never."""
     kept = [place for place, column in enumerate(said.columns) if not column.wide]
     title = Text(plain(said.title), "bold") if said.title else None
-    drawn = rich_table.Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    drawn = rich_table.Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title)
     for place in kept:
         column = said.columns[place]
         drawn.add_column(heading(column), justify=side(column), no_wrap=place == 0 or not column.words)

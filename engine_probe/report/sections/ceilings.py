@@ -20,8 +20,9 @@ TITLES = ("device", "ceiling", "reached", "spread", "measured", "before this run
 def ceilings_section(facts: dict[str, Any]) -> Section:
     """Return the table; nothing where nobody measured them."""
     rows = tuple(ceiling_rows(facts))
+    note = says([NOTE] if rows else [], "soft")
     made = (table(TITLES, rows, words=(0, 1, 4, 5, 6, 7)),) if rows else ()
-    return Section("Measured ceilings of the hardware", sentences=says([NOTE] if rows else [], "soft"), tables=made, shown="page")
+    return Section("Measured ceilings of the hardware", sentences=note, tables=made, shown="page")
 
 
 def ceiling_rows(facts: dict[str, Any]) -> Iterator[list[str]]:

@@ -15,7 +15,14 @@ FIRST = 5  # rows a terminal shows without --verbose: step, TTFT, TPOT, ITL, E2E
 
 def latency_table(summary: Summary) -> Table:
     steady = (Column(title, short=title.replace(" ", "\n")) for title in steady_titles(summary))
-    titles = ("", "n", "mean", *(f"p{percent}" for percent in PERCENTILES), *steady, Column("definition", words=True))
+    titles: tuple[str | Column, ...] = (
+        "",
+        "n",
+        "mean",
+        *(f"p{percent}" for percent in PERCENTILES),
+        *steady,
+        Column("definition", words=True),
+    )
     made = table(titles, latency_rows(summary))
     return Table(made.columns, made.rows, first=FIRST)
 

@@ -7,8 +7,8 @@ from statistics import mean
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.regions import MEANINGS, letter
+from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
-from engine_probe.report.charts.sweep import Curve
 from engine_probe.report.document import Cell, Column, Table, Tone, table
 from engine_probe.report.sections.prefix_cache import cache_cell, worth_a_column
 

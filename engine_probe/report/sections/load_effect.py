@@ -23,7 +23,7 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
-from engine_probe.recordings.sweep import SweptPoint
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.document import Column, Section, Table, says, sure, table
 from engine_probe.text_format import duration
 

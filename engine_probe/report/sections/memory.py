@@ -143,11 +143,16 @@ def memory_bars(found: Sequence[Device]) -> Bars:
         Bar(
             device.name,
             gib(device.total),
-            tuple(Part(PARTS[part][0], gib(size), size / device.total, PARTS[part][1]) for part, size in device.parts.items()),
+            tuple(
+                Part(PARTS[part][0], gib(size), size / device.total, PARTS[part][1])
+                for part, size in device.parts.items()
+            ),
         )
         for device in found
     )
-    return Bars("Memory breakdown", "Before the run, as vLLM accounts for it; of the KV pool what was ever in use.", tuple(bars))
+    return Bars(
+        "Memory breakdown", "Before the run, as vLLM accounts for it; of the KV pool what was ever in use.", tuple(bars)
+    )
 
 
 def sources(found: Sequence[Device]) -> Table:

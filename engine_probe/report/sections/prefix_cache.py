@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
 from engine_probe.report.charts.levels import over_loads
-from engine_probe.report.charts.model import Axis, Lines, Series
+from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 
 if TYPE_CHECKING:
-    from engine_probe.report.charts.sweep import Curve
+    from engine_probe.recordings.curve import Curve
 
 
 def share(point: PointFigures) -> float | None:
@@ -60,7 +60,7 @@ def cache_chart(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
         yield Lines(
             "Found in the prefix cache",
             "Share of the prompt tokens that were there when their request was first admitted; the rest was computed.",
-            Axis(drawn[0].unit),
+            load_axis(drawn[0].unit),
             [Axis("prompt tokens found", "%")],
             list(xs),
             [

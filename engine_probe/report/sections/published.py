@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ COLUMNS = (
     Column("doubts", words=True),
 )
 PUBLISHED_COLOUR = 6
+Value = TypeVar("Value")
 
 
 def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:
@@ -54,13 +56,17 @@ def with_dots(chart: Lines, label: str, values: dict[float, float]) -> Lines:
     old = [x for x in chart.xs if x is not None]
     xs = sorted({*old, *values})
 
-    def moved(line: list[float | None]) -> list[float | None]:
+    def moved(line: Sequence[Value], absent: Value) -> list[Value]:
         known = dict(zip(old, line, strict=True)) if line else {}
-        return [known.get(x) for x in xs] if line else []
+        return [known.get(x, absent) for x in xs] if line else []
 
     kept = [
-        msgspec.structs.replace(each, values=moved(each.values), low=moved(each.low), high=moved(each.high))
-        for each in chart.series
+        msgspec.structs.replace(
+            line,
+            **{name: moved(getattr(line, name), None) for name in ("values", "low", "high")},
+            each=moved(line.each, []),
+        )
+        for line in chart.series
     ]
     dots = Series(label, [values.get(x) for x in xs], 0, "dots", PUBLISHED_COLOUR)
     return msgspec.structs.replace(chart, xs=list(xs), series=[*kept, dots])

@@ -27,9 +27,7 @@ MEASURE = "`engine_probe validate` measures them for later recordings"
 
 def roofline_section(found: Roofline | str) -> Section:
     """Return the chart, and what it comes to."""
-    return Section(
-        "Use of the hardware", sentences=says(roofline_words(found)), charts=partial(roofline_chart, found)
-    )
+    return Section("Use of the hardware", sentences=says(roofline_words(found)), charts=partial(roofline_chart, found))
 
 
 def roofline_chart(found: Roofline | str) -> Iterator[Lines]:

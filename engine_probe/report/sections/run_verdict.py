@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.analysis.run_analysis import Anatomy
+from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import LIMITS, sentence
 from engine_probe.analysis.step.losses import PreemptionTax, Straggler
 from engine_probe.report.document import Figure, Section, Table, says, table
@@ -15,7 +15,7 @@ from engine_probe.report.sections.roofline import roofline_figures
 from engine_probe.text_format import duration, figures
 
 
-def run_verdict(found: Anatomy) -> Section:
+def run_verdict(found: RunAnalysis) -> Section:
     """Say what speaks against the run, what limited it, and what came out of it."""
     summary = found.summary
     against = says((*summary.notes, *ceiling_warnings(found.roofline)), "problem")
@@ -24,7 +24,7 @@ def run_verdict(found: Anatomy) -> Section:
     return Section(figures=tuple(run_figures(found)), sentences=(*against, *told), shown="always")
 
 
-def run_figures(found: Anatomy) -> Iterator[Figure]:
+def run_figures(found: RunAnalysis) -> Iterator[Figure]:
     summary, steadiness = found.summary, found.summary.steadiness
     unstable = "unstable" if steadiness and steadiness.unstable else ""
     yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", unstable)
@@ -63,7 +63,7 @@ def goodput_line(found: Goodput) -> str:
     )
 
 
-def limit_sentences(found: Anatomy) -> Iterator[str]:
+def limit_sentences(found: RunAnalysis) -> Iterator[str]:
     """Say where the time of the steps went, beside the limits."""
     summary = found.summary
     parts = ", ".join(f"{name} {share:.1%}" for name, share in summary.shares.items())
@@ -106,7 +106,7 @@ def straggler_verdict(found: Straggler) -> str:
     )
 
 
-def limit_table(found: Anatomy) -> Table:
+def limit_table(found: RunAnalysis) -> Table:
     rows = (
         (limit.name, f"{found.limits.shares[limit.name]:.1%}", limit.meaning, limit.rule)
         for limit in LIMITS

@@ -10,10 +10,11 @@ from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.next_levels import Offer, sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import over_loads
-from engine_probe.report.charts.model import Axis, Lines, Region, Series
-from engine_probe.report.charts.sweep import WHISKERS, Curve
+from engine_probe.report.charts.model import Axis, Lines, Region, Series, load_axis
+from engine_probe.report.charts.sweep import WHISKERS
 from engine_probe.report.document import Section, Sentence
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
@@ -141,7 +142,7 @@ def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
         yield Lines(
             title=curve.named("Goodput"),
             note=f"{note} Between the shaded parts lies where {slo.percentile:g} in 100 no longer keep them.",
-            x=Axis(curve.unit),
+            x=load_axis(curve.unit),
             y=[Axis("requests", "requests/s"), Axis("share that kept them", "%")],
             xs=list(xs),
             series=[

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from engine_probe.analysis.curve.regions import region_sentences
 from engine_probe.analysis.curve.saturation import KvSaturation, Level, Saturation
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import repeats_note
-from engine_probe.report.charts.sweep import Curve
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.ceiling_warnings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.levels import level_table
@@ -46,7 +46,11 @@ def curve_section(curve: Curve) -> Section:
     verdicts = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
     doubts = (*repeats_note(curve.figures), *sweep_details(curve.found, curve.unit), *slo_doubts(curve))
     return Section(
-        curve.label, figures=tuple(curve_figures(curve)), sentences=says(verdicts), details=sure(*doubts), shown="always"
+        curve.label,
+        figures=tuple(curve_figures(curve)),
+        sentences=says(verdicts),
+        details=sure(*doubts),
+        shown="always",
     )
 
 
@@ -97,7 +101,9 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
             yield alike_verdict(found, alike, unit)
         if single(found):
             yield "One run of each level: how far repeats would lie apart is not known."
-    if single(found) and found.growth and found.growth.relative_error > ROUGH:  # with repeats a test says it, in the notes
+    if (
+        single(found) and found.growth and found.growth.relative_error > ROUGH
+    ):  # with repeats a test says it, in the notes
         yield (
             f"The line behind these points misses the levels by {found.growth.relative_error:.1%}: "
             "the curve has another shape, trust its levels more than its regions."
@@ -114,8 +120,9 @@ def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
     assert found.noise is not None
     loads = ", ".join(f"{level.load:g}" for level in alike)
     return (
-        f"Not told apart from the highest throughput by their repeats: {loads} {unit} (t-test at 5 %; repeats scatter by "
-        f"{found.noise.deviation:.1%}, taken from all levels together: {found.noise.freedom} degrees of freedom)."
+        f"Not told apart from the highest throughput by their repeats: {loads} {unit} (t-test at 5 %; repeats "
+        f"scatter by {found.noise.deviation:.1%}, taken from all levels together: {found.noise.freedom} degrees of "
+        "freedom)."
     )
 
 

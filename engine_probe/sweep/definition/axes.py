@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from engine_probe.engine.arguments import suggestion
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import put
 from engine_probe.files.key_meaning import about
-from engine_probe.text_format import plain
+from engine_probe.text_format import plain, suggestion
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
 MOST_POINTS = 10_000

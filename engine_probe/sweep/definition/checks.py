@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine_probe.engine.arguments import check_arguments, suggestion
+from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.build import check_model, max_context
 from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.engine.parallelism import rank_count
@@ -12,7 +12,8 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, Workload
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection
+from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
@@ -29,7 +30,7 @@ def check_adaptive(sweep: SweepFile) -> None:
     sweep.adaptive.check()
     if not sweep.adaptive.axis.startswith(WORKLOAD):
         raise InputError(f"adaptive.axis is {sweep.adaptive.axis}: a search varies the load, so name a workload field")
-    check_axis(sweep.adaptive.axis, Workload.__struct_fields__)
+    check_axis(sweep.adaptive.axis, WorkloadSection.__struct_fields__)
     if sweep.adaptive.axis in sweep.axes:
         raise InputError(f"axes.{sweep.adaptive.axis} is searched already (adaptive.axis): leave one of the two out")
 
@@ -72,7 +73,7 @@ def longest_asked(point: Point) -> int | None:
     return told if isinstance(told, int) and told > 0 else None
 
 
-def check_load(work: Workload) -> None:
+def check_load(work: WorkloadSection) -> None:
     """More in flight than there are requests would be measured as a plateau that is none."""
     if work.concurrency is not None:
         check_in_flight(work, CONCURRENCY, work.concurrency)
@@ -80,7 +81,7 @@ def check_load(work: Workload) -> None:
         check_in_flight(work, USERS, work.arrivals.users)
 
 
-def check_in_flight(work: Workload, name: str, wanted: int, place: str = "") -> None:
+def check_in_flight(work: WorkloadSection, name: str, wanted: int, place: str = "") -> None:
     if work.num_prompts is not None and wanted > work.num_prompts:
         raise InputError(
             f"only {work.num_prompts} are ever in flight at {place}{name} = {wanted}: raise workload.num_prompts"
@@ -97,7 +98,7 @@ def check_stop(point: Point) -> None:
         raise InputError(
             f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"
         )
-    if stop.steady is not None and known is not None and known <= work.at_once and work.arrivals is None:
+    if stop.steady is not None and known is not None and known <= work.max_in_flight and work.arrivals is None:
         raise InputError(
             f"stop.steady: {known} concurrent requests are a burst, which is never steady: set workload.num_prompts to "
             "many times as many"
@@ -142,7 +143,7 @@ def longest_of(point: Point) -> int | None:
 
 
 def check_length(
-    workload: Workload,
+    workload: WorkloadSection,
     max_model_len: int | None,
     name: str = "max_model_len",
     advice: str = "shorten them, or raise max_model_len",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.perplexity.scoring import TOKENS_AT_ONCE
 from engine_probe.perplexity.spec import Quality
-from engine_probe.sweep.definition.sweep_file import Point, Workload
+from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length
@@ -45,19 +45,19 @@ def need_of_text(asked: Quality) -> KvNeed:
     return KvNeed(max(1, TOKENS_AT_ONCE // asked.window), asked.window + 1)
 
 
-def most_in_flight(work: Workload) -> int | None:
+def most_in_flight(work: WorkloadSection) -> int | None:
     """Return the most requests at the same time. None for all that a file holds."""
     everything = work.from_file and work.num_prompts is None
     bounded = work.concurrency is not None or isinstance(work.arrivals, ClosedLoop)
-    return None if everything and not bounded else work.at_once
+    return None if everything and not bounded else work.max_in_flight
 
 
-def keeps_history(work: Workload) -> bool:
+def keeps_history(work: WorkloadSection) -> bool:
     """Return whether requests find in the pool what requests before them left there."""
     return isinstance(work.prompts, Conversations)
 
 
-def longest(work: Workload) -> int | None:
+def longest(work: WorkloadSection) -> int | None:
     """Return the tokens of the longest request at its end. None where a file says it."""
     match work.prompts:
         case Dataset(max_total_len=most):

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.arguments import suggestion
 from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import (
@@ -23,7 +22,8 @@ from engine_probe.files.config_file import (
 from engine_probe.sweep.definition.axes import MODEL, check_axis
 from engine_probe.sweep.definition.checks import check_adaptive, check_points, check_reach, check_saturated
 from engine_probe.sweep.definition.perplexity_points import check_quality
-from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, Workload, points
+from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, WorkloadSection, points
+from engine_probe.text_format import suggestion
 
 
 def shipped_folder() -> Path:
@@ -61,7 +61,7 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         check_numbers(document)
         sweep = convert(document, SweepFile, SECTIONS)
         for axis in sweep.axes:
-            check_axis(axis, Workload.__struct_fields__)
+            check_axis(axis, WorkloadSection.__struct_fields__)
         check_adaptive(sweep)
         check_saturated(sweep)
         check_points(points(sweep))

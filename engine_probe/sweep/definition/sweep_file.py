@@ -48,7 +48,7 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return EngineSpec(self.model, self.arguments)
 
 
-class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The requests of each point: `concurrency` in flight, each with `input_len` random tokens in and `output_len` out.
 
     `prompts` and `arrivals` describe anything else.
@@ -81,7 +81,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return isinstance(self.prompts, Dataset | Trace)
 
     @property
-    def at_once(self) -> int:
+    def max_in_flight(self) -> int:
+        """Return how many requests may be in flight at the same time."""
         users = self.arrivals.users if isinstance(self.arrivals, ClosedLoop) else None
         return self.concurrency or users or self.num_prompts or 1
 
@@ -98,13 +99,13 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """At the same time, of what was asked; None where it depends on how fast answers come."""
         match self.arrivals:
             case None | Burst() | ClosedLoop(think_seconds=0, pace_seconds=0):
-                return min(self.at_once, self.sessions or self.at_once)
+                return min(self.max_in_flight, self.sessions or self.max_in_flight)
         return None
 
     @property
     def sessions(self) -> int | None:
         """Conversations, of one request or several; None where all that a file holds are asked."""
-        return self.num_prompts or (None if self.from_file else self.at_once)
+        return self.num_prompts or (None if self.from_file else self.max_in_flight)
 
     @property
     def turns(self) -> tuple[int, int]:
@@ -156,7 +157,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             return spec.Workload(
                 prompts=self.prompts or RandomPrompts(self.input_len or 1),
-                arrivals=self.arrivals or ClosedLoop(self.at_once),
+                arrivals=self.arrivals or ClosedLoop(self.max_in_flight),
                 output_len=self.output_len,
                 num_prompts=self.sessions,
                 max_concurrency=self.concurrency if self.arrivals else None,
@@ -184,7 +185,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, about("The question that the sweep answers; the title of the report.", "Where does throughput saturate?")
     ]
     engine: Annotated[EngineSection, about("The engine to measure.")]
-    workload: Annotated[Workload, about("The requests of each point.")]
+    workload: Annotated[WorkloadSection, about("The requests of each point.")]
     axes: Annotated[
         dict[str, list[Any] | Range],
         about(
@@ -232,7 +233,7 @@ class Point(msgspec.Struct, frozen=True):
     """One measured point. Label and curve come from the whole sweep, and are no part of the point's identity."""
 
     engine: EngineSection
-    workload: Workload
+    workload: WorkloadSection
     repeat: int = 0
     label: str = ""
     stop: Stop = Stop()
@@ -262,14 +263,14 @@ class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the axes reach."""
 
     engine: EngineSection
-    workload: Workload
+    workload: WorkloadSection
     probe: bool
 
 
 SECTIONS: dict[str, Keys] = {
     "": SweepFile,
     "engine": EngineSection,
-    "workload": Workload,
+    "workload": WorkloadSection,
     "workload.arrivals": get_args(Arrivals),
     "workload.prompts": get_args(Prompts),
     "workload.sampling": Sampling,

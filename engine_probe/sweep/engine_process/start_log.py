@@ -14,7 +14,7 @@ from engine_probe.record.run_folder import RUN_FILE, add_facts
 START_PHASES = "start_phases"  # the key in run.json
 
 
-class StartWatch:
+class StartLog:
     """Reads what is new in the log at every call; between two calls nothing is known of when a line came."""
 
     def __init__(self, log: Path, tick_seconds: float) -> None:

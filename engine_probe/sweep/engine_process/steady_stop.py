@@ -20,7 +20,7 @@ TURNOVERS = 2  # so often everything in flight must have been answered: a burst'
 CALLED, ENDED, TOKENS = (READINGS.index(name) for name in ("called_ns", "update_returned_ns", "delivered_tokens"))
 
 
-class SteadyWatch:
+class SteadyStop:
     """Asked by the driver before every step; looks now and then."""
 
     def __init__(self, asked: Steady, recorder: Recorder, now: Callable[[], int] = time.monotonic_ns) -> None:

@@ -26,7 +26,7 @@ from engine_probe.probe import Probe
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.exit_reason import failed_in_a_point
 from engine_probe.sweep.engine_process.messages import Began, Ended, Failed, Job, Message, Noted, Refused, Said, Task
-from engine_probe.sweep.engine_process.steady_stop import SteadyWatch
+from engine_probe.sweep.engine_process.steady_stop import SteadyStop
 from engine_probe.sweep.results.driver_log import WarmedUp, driven, write_answers, write_driven
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
@@ -59,10 +59,10 @@ def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
             tell(Refused(number, str(error)))
             continue
         if point.probe:
-            watched(llm, task, plan, warmed, job.force, tell)
+            run_probed(llm, task, plan, warmed, job.force, tell)
         else:
             with failures_told(tell):
-                unwatched(llm, task, plan, warmed)
+                run_unprobed(llm, task, plan, warmed)
         tell(Ended(number))
 
 
@@ -80,12 +80,12 @@ def failures_told(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
         raise
 
 
-def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell) -> None:
+def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell) -> None:
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     known = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
     with Probe(llm, task.folder, facts=known, force=force) as probe:
-        steady = SteadyWatch(point.stop.steady, probe.recorder) if point.stop.steady else None
+        steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
         with failures_told(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady)
         found = driven(plan, outcome, warmed, steady.facts() if steady else None)
@@ -93,7 +93,7 @@ def watched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bo
         write_answers(Path(task.folder), outcome)
 
 
-def unwatched(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None) -> None:
+def run_unprobed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None) -> None:
     """Nothing but the driver's clock, which points with a recording have too."""
     outcome = run_plan(llm, plan)
     write_driven(Path(task.folder), driven(plan, outcome, warmed))

@@ -12,12 +12,12 @@ import pyarrow as pa
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Watch
+from engine_probe.recordings.live_reader import LiveReader
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.engine_process.crash_cause import worker_crash
 from engine_probe.sweep.engine_process.messages import Began, Ended, Failed, Job, Noted, Refused, Said, Task
 from engine_probe.sweep.engine_process.process import EngineProcess, started
-from engine_probe.sweep.engine_process.start_log import StartWatch
+from engine_probe.sweep.engine_process.start_log import StartLog
 from engine_probe.sweep.execution.events import Finished, NeverBeganError, Numbered, Running
 from engine_probe.sweep.execution.folders import set_aside
 from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, row_at
@@ -57,18 +57,18 @@ def run_engine(
     if task is None:
         return None
     tick_seconds = tick_seconds or TICK_SECONDS
-    watch, begun = None, time.monotonic()
+    live, begun = None, time.monotonic()
     ever_began = False
     try:
         with started(Job(engine, force, allowance.need), log) as process:
             hand_over(process, task)
-            start = StartWatch(log, tick_seconds)
+            start = StartLog(log, tick_seconds)
             yield Said(f"starting vLLM on {engine.model}")
             pa.array([0])  # loads pandas now, while the engine starts, and not between its first two points
             for message in process.messages(tick_seconds):
                 match message:
-                    case None | Scoring() if watch is not None:
-                        yield watch.progress() if message is None else message
+                    case None | Scoring() if live is not None:
+                        yield live.progress() if message is None else message
                         if is_over(allowance.point_seconds, begun):
                             raise GivenUpError(f"given up after {allowance.point_seconds:g} s (point_seconds)")
                     case None | Said():
@@ -86,10 +86,10 @@ def run_engine(
                     case Began():
                         if not ever_began:
                             yield start.started()
-                        begun, watch, ever_began = time.monotonic(), Watch(task[2]), True
+                        begun, live, ever_began = time.monotonic(), LiveReader(task[2]), True
                         yield Began(task[0])
                     case Ended() | Refused():
-                        watch = None
+                        live = None
                         start.keep_in(task[2])
                         yield Finished(task[0], row_of(message, task))
                         task = next(tasks, None)

@@ -10,7 +10,7 @@ import msgspec
 from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.search import Adaptive, Found
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Noted, Said

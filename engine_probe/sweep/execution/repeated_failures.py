@@ -45,7 +45,7 @@ class EngineFailures:
     failed_starts: list[tuple[EngineSpec, str]] = field(default_factory=list)
     any_started: bool = False
 
-    def watched(self, engine: EngineSpec, events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
+    def observed(self, engine: EngineSpec, events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
         """Learn from the events of one engine as they pass."""
         for event in events:
             if isinstance(event, Began):

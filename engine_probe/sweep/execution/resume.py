@@ -13,7 +13,7 @@ from engine_probe.files.config_file import RESULT_FILE, put
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.definition.axes import WORKLOAD
-from engine_probe.sweep.definition.sweep_file import Point, SweepFile, Workload, points
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.execution.folders import place_of
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import Row, finished
@@ -83,7 +83,7 @@ def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Poin
         document = msgspec.to_builtins(base.workload)
         put(document, name, load)
         moved = msgspec.structs.replace(
-            base, workload=msgspec.convert(document, Workload), repeat=point.repeat, label=point.label
+            base, workload=msgspec.convert(document, WorkloadSection), repeat=point.repeat, label=point.label
         )
         if moved.key == row["id"]:
             return moved

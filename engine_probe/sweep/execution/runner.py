@@ -110,7 +110,7 @@ class _Runner:
     def run(self, engine: EngineSection, tasks: Iterator[Numbered], need: KvNeed | None) -> Iterator[Event]:
         allowance = Allowance(self.sweep.start_seconds, self.sweep.point_seconds, need)
         events = self.engine_after_engine(engine, tasks, allowance)
-        return self.standing.noted(self.failures.watched(engine.spec, events))
+        return self.standing.noted(self.failures.observed(engine.spec, events))
 
     def engine_after_engine(
         self, engine: EngineSection, tasks: Iterator[Numbered], allowance: Allowance

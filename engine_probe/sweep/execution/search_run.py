@@ -16,7 +16,7 @@ from engine_probe.recordings.run import Run, load
 from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.axes import label as label_of
 from engine_probe.sweep.definition.search import Adaptive, Found
-from engine_probe.sweep.definition.sweep_file import Point, Workload
+from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
 from engine_probe.sweep.execution.events import Numbered
 from engine_probe.sweep.execution.folders import place_of
 from engine_probe.sweep.results.point_results import PointResult, Row, finished
@@ -74,7 +74,7 @@ class Seeker:
         words = label_of({self._adaptive.axis: value}, [self._adaptive.axis], self._base.load_in)
         again = f"{repeat + 1} of {self._repeats}" if repeat else ""
         label = ", ".join(word for word in (self.name, words, again) if word)
-        workload = msgspec.convert(document, Workload)
+        workload = msgspec.convert(document, WorkloadSection)
         return msgspec.structs.replace(self._base, workload=workload, label=label, repeat=repeat)
 
     def _score(self, row: PointResult, place: Path) -> float:

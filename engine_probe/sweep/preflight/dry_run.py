@@ -13,7 +13,7 @@ from rich.table import Table
 
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.sweep.definition.perplexity_points import texts
-from engine_probe.sweep.definition.sweep_file import Point, SweepFile, Workload, points
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.preflight.duration_estimate import Estimate, engine_start, estimate, measured_bandwidth
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, tokens_at_once
@@ -133,7 +133,7 @@ def cells(point: Point, past: Sequence[Past]) -> list[str]:
     return [length(requests_of(work)), lengths(work), length(asked), share]
 
 
-def lengths(work: Workload) -> str:
+def lengths(work: WorkloadSection) -> str:
     """Of what is asked and answered, as far as it is one number."""
     answer, asked = length(work.output_len), work.prompts
     if isinstance(asked, Conversations):

@@ -83,7 +83,7 @@ def asked(point: Point) -> Any:
 
 
 def load(point: Point) -> tuple[int, int | None]:
-    return point.workload.at_once, point.workload.sessions
+    return point.workload.max_in_flight, point.workload.sessions
 
 
 def tokens_to_come(point: Point) -> int | None:
@@ -99,9 +99,9 @@ def interpolated(point: Point, past: Sequence[Past]) -> float | None:
     rates: dict[int, list[float]] = {}
     for one in past:
         if alike(one.point, point):
-            rates.setdefault(one.point.workload.at_once, []).append(one.output_tokens_per_s)
+            rates.setdefault(one.point.workload.max_in_flight, []).append(one.output_tokens_per_s)
     known = sorted((at_once, median(found)) for at_once, found in rates.items())
-    wanted = point.workload.at_once
+    wanted = point.workload.max_in_flight
     for (low, low_rate), (high, high_rate) in pairwise(known):
         if low <= wanted <= high:
             return low_rate + (high_rate - low_rate) * (wanted - low) / (high - low)
@@ -124,8 +124,12 @@ def fewest_steps(point: Point) -> int | None:
     if speculates or stop.steady is not None or not isinstance(work.output_len, int) or not work.sampling.ignore_eos:
         return None
     if stop.requests is not None:
-        return math.ceil(stop.requests / work.at_once) * work.output_len
-    return None if work.sessions is None else math.ceil(work.sessions / work.at_once) * work.turns[0] * work.output_len
+        return math.ceil(stop.requests / work.max_in_flight) * work.output_len
+    return (
+        None
+        if work.sessions is None
+        else math.ceil(work.sessions / work.max_in_flight) * work.turns[0] * work.output_len
+    )
 
 
 def weights_bytes(point: Point) -> float | None:

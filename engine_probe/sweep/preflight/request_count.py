@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from engine_probe.sweep.definition.sweep_file import Workload
+from engine_probe.sweep.definition.sweep_file import WorkloadSection
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.trace_file import Trace, answered
 
 
-def requests_of(work: Workload) -> int | None:
+def requests_of(work: WorkloadSection) -> int | None:
     """None where the file is not here, or chance or the model's tokenizer decides which of it are asked."""
     if work.requests is not None or work.num_prompts is not None or not isinstance(work.prompts, Dataset | Trace):
         return work.requests

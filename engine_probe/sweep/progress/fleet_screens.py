@@ -17,7 +17,7 @@ from rich.text import Text
 
 from engine_probe.engine.start_phases import FinishedPhases, Started, Starting
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Noted, Said
@@ -33,7 +33,7 @@ from engine_probe.sweep.progress.progress_lines import (
     scoring_line,
 )
 from engine_probe.sweep.progress.time_left import about
-from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unwatched
+from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unprobed
 
 PLAIN_SECONDS = 30  # between signs of life of the same lane in a log
 BAR_WIDTH = 8
@@ -95,7 +95,7 @@ class LaneState:
                 self.moment = event
             case Moved():
                 self.host, self.cards, self.point, self.doing = "", (), None, "waiting for another machine"
-            case PointResult() | Unmeasured() | Unwatched() | Scored():
+            case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self.doing, self.point = "next point", None
 
 
@@ -111,7 +111,7 @@ class Fleetwide:
     def hear(self, event: Event) -> LaneState | None:
         """The lane it is of."""
         number, inner = (event.number, event.event) if isinstance(event, Lane) else (None, event)
-        if isinstance(inner, PointResult | Unmeasured | Unwatched | Scored):
+        if isinstance(inner, PointResult | Unmeasured | Unprobed | Scored):
             self._done += 1
             self._measured += number is not None
         if number is None:
@@ -162,7 +162,7 @@ class FleetTerminal:
         inner = event.event if isinstance(event, Lane) else event
         where = f" [dim]{escape(row.place)}[/]" if row and row.place else ""
         match inner:
-            case PointResult() | Unmeasured() | Unwatched() | Scored():
+            case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._console.print(f"  {mark_of(inner)} {escape(result_line(inner))}{where}")
             case Noted(text):
                 self._console.print(f"  {escape(text)}{where}")
@@ -221,7 +221,7 @@ class FleetPlain:
                 self._print(f"engine started in {seconds:.0f} s", row)
             case Began(number):
                 self._print(f"{self._all.place_in(number)}: {self._all.todo[number].label}", row)
-            case PointResult() | Unmeasured() | Unwatched() | Scored():
+            case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._print(result_line(event.event), row)
                 self._print(self._all.summary(time.monotonic()))
             case Moved():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Moment
-from engine_probe.text_format import duration
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.execution.events import Discovered
-from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unwatched
+from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unprobed
+from engine_probe.text_format import duration
 
 
 def live_line(point: Point, now: Moment) -> str:
@@ -45,7 +45,7 @@ def result_line(result: Row) -> str:
         return f"{start} {scored_words(result)}"
     if isinstance(result, Unmeasured):
         return f"{start} {result.reason}"
-    if isinstance(result, Unwatched):
+    if isinstance(result, Unprobed):
         return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, probe off"
     return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{ending(result)}"
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, longest_first
 from engine_probe.perplexity.scoring import Scoring
-from engine_probe.record.live_reader import Moment
+from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine, clock, two_ends
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Noted, Said
@@ -31,7 +31,7 @@ from engine_probe.sweep.progress.progress_lines import (
     scoring_line,
 )
 from engine_probe.sweep.progress.time_left import Remaining
-from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unwatched
+from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unprobed
 
 PLAIN_SECONDS = 10  # between signs of life in a log
 
@@ -102,7 +102,7 @@ class TerminalScreen:
                 self._figures = [scoring_line(self._todo[self._number], event)]
             case Discovered():
                 self._console.print(escape(found_line(event)))
-            case PointResult() | Unmeasured() | Unwatched() | Scored():
+            case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
                 self._finished += 1
                 self._console.print(f"  {mark_of(event)} {escape(result_line(event))}")
@@ -166,7 +166,7 @@ class PlainScreen:
                 self._begin(f"{place_in(number, self._total)}{left}: {self._point.label}")
             case Reused(number):
                 self._print(f"{place_in(number, self._total)}: measured before")
-            case PointResult() | Unmeasured() | Unwatched() | Scored():
+            case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
                 self._print(f"  {result_line(event)}")
             case Discovered():

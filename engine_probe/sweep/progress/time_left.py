@@ -11,7 +11,7 @@ import msgspec
 
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.duration_estimate import limited, tokens_to_come
-from engine_probe.sweep.results.point_results import Row, Scored, Unmeasured, Unwatched
+from engine_probe.sweep.results.point_results import Row, Scored, Unmeasured, Unprobed
 
 MINUTES_FROM, HOURS_FROM = 90, 5400  # seconds
 
@@ -46,7 +46,7 @@ class Remaining:
         self._begun = None
         if isinstance(row, Scored):
             self._texts.append(row.seconds)
-        elif isinstance(row, Unwatched):
+        elif isinstance(row, Unprobed):
             self._learn(row.point, row.driven.seconds, row.driven.answered_tokens)
         elif not isinstance(row, Unmeasured):
             self._learn(row.point, row.seconds, row.output_tokens)
@@ -73,8 +73,8 @@ class Remaining:
         self._seconds.append(seconds)
         self._of_load[engine, msgspec.json.encode(work)].append(seconds)
         if tokens:
-            before = self._tokens[engine].get(work.at_once, (0, 0.0))
-            self._tokens[engine][work.at_once] = (before[0] + tokens, before[1] + seconds)
+            before = self._tokens[engine].get(work.max_in_flight, (0, 0.0))
+            self._tokens[engine][work.max_in_flight] = (before[0] + tokens, before[1] + seconds)
 
     def _expect(self, key: str, point: Point) -> float:
         """As this load took before; else at the rate of the nearest load, of this engine if known; else a mean."""
@@ -87,7 +87,7 @@ class Remaining:
         to_come = tokens_to_come(point)
         if loads is None or to_come is None:
             return limited(mean(self._seconds), point)
-        tokens, seconds = loads[min(loads, key=lambda at_once: abs(math.log(at_once / work.at_once)))]
+        tokens, seconds = loads[min(loads, key=lambda at_once: abs(math.log(at_once / work.max_in_flight)))]
         return limited(to_come * seconds / tokens, point)
 
 

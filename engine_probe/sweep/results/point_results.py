@@ -29,7 +29,7 @@ class Unmeasured(msgspec.Struct, frozen=True):
     exit_code: int = 1
 
 
-class Unwatched(msgspec.Struct, frozen=True):
+class Unprobed(msgspec.Struct, frozen=True):
     """A point that ran without the probe: the driver's clock is all there is."""
 
     id: str
@@ -87,7 +87,7 @@ class Scored(msgspec.Struct, frozen=True):
     reason: str = "a text was predicted, so there is no recording"
 
 
-Row = PointResult | Unmeasured | Unwatched | Scored
+Row = PointResult | Unmeasured | Unprobed | Scored
 
 
 def measure(run: Run, point: Point) -> Row:
@@ -132,7 +132,7 @@ def row_at(place: Path, point: Point) -> Row:
         return scored(place, point, read_measured(place))
     if point.probe:
         return measure(load(place), point)
-    return Unwatched(place.name, point, read_driven(place))
+    return Unprobed(place.name, point, read_driven(place))
 
 
 def scored(place: Path, point: Point, found: Measured) -> Scored:
@@ -149,7 +149,7 @@ def scored(place: Path, point: Point, found: Measured) -> Scored:
     )
 
 
-def finished(place: Path, point: Point) -> PointResult | Unwatched | Scored | None:
+def finished(place: Path, point: Point) -> PointResult | Unprobed | Scored | None:
     """What an earlier run of the same sweep measured here, if it is whole."""
     if not place.is_dir():
         return None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from kernels_bench.devices.specifications import specification_of
-from kernels_bench.output.page.html import Html, figure
-from kernels_bench.output.page.svg import Scale, Series, chart, heat
+from kernels_bench.output.page.pictures import heat
 from kernels_bench.output.words import quantity
 from kernels_bench.results import Figure, Reading, Report, Trial
+from page_kit.html import Html, figure
+from page_kit.line_chart import Series, chart
+from page_kit.scale import Scale
 
 MIB = 1 << 20
 
@@ -45,7 +48,7 @@ def documented(model: str, test: str, name: str, xs: Sequence[float], scale: flo
     if not row or not ceiling or not xs:
         return []
     ends = tuple((x, ceiling / scale, "") for x in (min(xs), max(xs)))
-    return [Series(f"{model}: {row.source}", ends, dashed=True)]
+    return [Series(f"{model}: {row.source}", ends, style="dashed")]
 
 
 def by_size(report: Report) -> Iterator[Html]:
@@ -60,7 +63,9 @@ def by_size(report: Report) -> Iterator[Html]:
         series.append(Series(target, points))
         ceilings[model] = documented(model, "memory", "copy", [point[0] for point in points], 1e9)
     if any(len(each.points) > 1 for each in series):
-        drawn = chart([*series, *chain(*ceilings.values())], Scale("bytes copied", True, size), Scale("GB/s"))
+        drawn = chart(
+            "Memory bandwidth by size", coloured(series, ceilings), Scale("bytes copied", True, size), Scale("GB/s")
+        )
         note = "Read and written bytes a second. Each copy begins with cold caches and is launched alone."
         yield figure("Memory bandwidth by size", note, drawn)
 
@@ -72,20 +77,21 @@ def by_shape(report: Report) -> Iterator[Html]:
             (work(trial) / 1e9, trial.value / 1e12, f"{shape(trial)}: {quantity(trial.value, 'FLOP/s')}")
             for trial in found.trials
         )
-        series.append(Series(target, points, dots=True))
+        series.append(Series(target, points, style="dots"))
         ceilings[model] = documented(model, "gemm", "bf16", [point[0] for point in points], 1e12)
     if any(len(each.points) > 1 for each in series):
         drawn = chart(
-            [*series, *chain(*ceilings.values())],
+            "BF16 products by shape",
+            coloured(series, ceilings),
             Scale("10⁹ operations in one product", True, thousands),
-            Scale("TFLOPS", shown=lambda value: f"{value:g}"),
+            Scale("TFLOPS"),
         )
         note = "One dot for each shape of the search: a short look, of which the best three were measured in full."
         yield figure("BF16 products by shape", note, drawn)
 
 
 def decoding(report: Report) -> Iterator[Html]:
-    series, ceilings = [], {}
+    series, ceilings, title = [], {}, "Decoding: a weight against a few rows"
     for part in report.devices:
         points = tuple(
             (float(found.detail["m"]), found.value / 1e9, f"{found.name}: {quantity(found.value, 'B/s')}")
@@ -98,9 +104,9 @@ def decoding(report: Report) -> Iterator[Html]:
             ceilings[name] = documented(name, "memory", "copy", xs, 1e9)
     if any(len(each.points) > 1 for each in series):
         drawn = chart(
-            [*series, *chain(*ceilings.values())], Scale("requests in the batch (M)", True), Scale("GB/s moved")
+            *(title, coloured(series, ceilings)), Scale("requests in the batch (M)", True), Scale("GB/s moved")
         )
-        yield figure("Decoding: a weight against a few rows", "While memory is the limit the line is level.", drawn)
+        yield figure(title, "While memory is the limit the line is level.", drawn)
 
 
 def between(report: Report) -> Iterator[Html]:
@@ -128,11 +134,7 @@ def long_run(report: Report) -> Iterator[Html]:
     for part in report.devices:
         for found in figures_of(report, part.device.target, "sustained"):
             rates.append(Series(part.device.target, tuple(over_time(found))))
-    if any(len(each.points) > 1 for each in rates):
-        unit = "10¹² operations a second"
-        yield figure(
-            "The sustained run: rate", "The median of each round.", chart(rates, Scale("time (s)"), Scale(unit))
-        )
+    yield from over_seconds("rate", "10¹² operations a second", "The median of each round.", rates)
     for title, unit, column, scale in (
         ("power", "W", "power_mw", 1e3),
         ("temperature", "°C", "temperature_c", 1.0),
@@ -143,9 +145,18 @@ def long_run(report: Report) -> Iterator[Html]:
             for part in report.devices
             if part.curve
         ]
-        if any(len(each.points) > 1 for each in series):
-            drawn = chart(series, Scale("time (s)"), Scale(unit))
-            yield figure(f"The sustained run: {title}", "Looked at ten times a second.", drawn)
+        yield from over_seconds(title, unit, "Looked at ten times a second.", series)
+
+
+def over_seconds(what: str, unit: str, note: str, series: Sequence[Series]) -> Iterator[Html]:
+    if any(len(each.points) > 1 for each in series):
+        title = f"The sustained run: {what}"
+        yield figure(title, note, chart(title, coloured(series, {}), Scale("time (s)"), Scale(unit)))
+
+
+def coloured(series: Sequence[Series], ceilings: Mapping[str, Sequence[Series]]) -> list[Series]:
+    """Give each line a colour of its own, the ceilings after the devices."""
+    return [replace(each, colour=number) for number, each in enumerate((*series, *chain(*ceilings.values())))]
 
 
 def over_time(found: Figure) -> Iterator[tuple[float, float, str]]:

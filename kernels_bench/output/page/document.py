@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.resources import files
 
 import numpy as np
 
@@ -13,14 +12,14 @@ from kernels_bench.judge.fleet import FleetReport, Node
 from kernels_bench.judge.verdicts import ORDER
 from kernels_bench.output.fleet_terminal import fleet_worries
 from kernels_bench.output.page.charts import charts
-from kernels_bench.output.page.html import Html, element, grid, joined
-from kernels_bench.output.page.svg import box
+from kernels_bench.output.page.pictures import box
 from kernels_bench.output.summary_lines import Line, columns, lines, worth_a_look
 from kernels_bench.output.terminal import AGAIN, all_verdicts, shape_name
 from kernels_bench.output.words import quantity
 from kernels_bench.results import STOPPED, DeviceReport, Figure, Health, Report, Result, Verdict
+from page_kit.html import Html, element, fold, grid, joined, says, tiles
+from page_kit.page import asset, document, heading
 
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 UNITS = {"_bytes": (2.0**30, "GiB"), "_mw": (1e3, "W"), "_percent": (1.0, "%")}
 GIB = 1 << 30
 
@@ -33,63 +32,44 @@ def page(done: Report | FleetReport) -> str:
         body = joined(report_body(done))
         title = ", ".join(dict.fromkeys(part.device.name for part in done.devices))
     below = f"kernels_bench, {done.started[:19].replace('T', ' ')} UTC, {done.seconds:.0f} s: {' '.join(done.command)}"
-    return document(f"kernels_bench: {title}", title, below, body)
-
-
-def document(name: str, title: str, below: str, body: Html) -> str:
-    switch = element("button", "light / dark", id="theme", type="button")
-    header = element("header", element("h1", title), switch, element("div", below, class_="soft"))
-    head = element(
-        "head",
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-        element("title", name),
-        element("style", Html(asset("page.css"))),
-    )
-    script = element("script", Html(asset("page.js")))
-    whole = element("html", head, element("body", element("main", header, body), script), lang="en")
-    return f"<!doctype html>\n{whole}\n"
-
-
-def asset(name: str) -> str:
-    return (files("kernels_bench.output.page") / name).read_text(encoding="utf-8")
+    head, style = heading(title, below), asset("kernels_bench.output.page", "page.css")
+    return document(f"kernels_bench: {title}", head, body, styles=[style])
 
 
 def fleet_body(fleet: FleetReport) -> Iterator[Html]:
-    yield tiles(Counter(verdict for node in fleet.nodes for verdict in node.verdicts))
-    yield says(fleet_worries(fleet), *stopped(fleet))
+    yield verdict_tiles(Counter(verdict for node in fleet.nodes for verdict in node.verdicts))
+    yield says((*worries(fleet_worries(fleet)), *stopped(fleet)))
     yield grid(("node", "devices", "verdicts"), (node_row(node) for node in fleet.nodes), text=(0, 1, 2))
     yield overview(fleet.nodes)
     for node in fleet.nodes:
         if node.report:
-            yield element("details", element("summary", node.name), *report_body(node.report))
+            yield fold(node.name, *report_body(node.report), printed=True)
 
 
 def stopped(done: Report | FleetReport) -> Iterator[Html]:
     if done.stopped:
-        yield element("li", badge(Verdict.WARN), f" {STOPPED} before the end: what is not here was not measured")
+        yield judged(Verdict.WARN, f"{STOPPED} before the end: what is not here was not measured")
 
 
 def limits_of_trust(report: Report) -> Iterator[Html]:
     """Say what was measured less, and which figures other programs or their own spread make doubtful."""
     if report.measured_less:
-        text = f" measured less, to end in time: {'; '.join(report.measured_less)}"
-        yield element("li", badge(Verdict.WARN), text)
+        yield judged(Verdict.WARN, f"measured less, to end in time: {'; '.join(report.measured_less)}")
     if doubtful := [f"{result.test} {result.name}" for result in report.results if result.doubts]:
-        yield element("li", badge(Verdict.WARN), f" doubtful, {AGAIN}: {', '.join(doubtful)}")
+        yield judged(Verdict.WARN, f"doubtful, {AGAIN}: {', '.join(doubtful)}")
 
 
 def node_row(node: Node) -> list[str]:
     if node.report is None:
-        return [node.name, "-", joined((badge(Verdict.INVALID), f" {node.failed}"))]
+        return [node.name, "-", judged(Verdict.INVALID, str(node.failed))]
     models = Counter(part.device.name for part in node.report.devices)
     devices = ", ".join(f"{count} × {name}" for name, count in models.items())
     return [node.name, devices, tally(Counter(node.verdicts))]
 
 
 def report_body(report: Report) -> Iterator[Html]:
-    yield tiles(Counter(all_verdicts(report)))
-    yield says(worth_a_look(report), *stopped(report), *limits_of_trust(report))
+    yield verdict_tiles(Counter(all_verdicts(report)))
+    yield says((*worries(worth_a_look(report)), *stopped(report), *limits_of_trust(report)))
     if len(report.devices) > 1:
         yield overview((Node("", "", report),))
     for part in report.devices:
@@ -98,12 +78,14 @@ def report_body(report: Report) -> Iterator[Html]:
             yield joined((element("h2", title), *device(report, part)))
         else:
             own = Counter(result.verdict for result in report.results if result.device == part.device.target)
-            yield element("details", element("summary", title, "   ", tally(own)), *device(report, part))
+            yield fold(joined((title, "   ", tally(own))), *device(report, part), printed=True)
     targets = {part.device.target for part in report.devices}
     if between := [result for result in report.results if result.device not in targets]:
-        title = element("summary", "Between the cards   ", tally(Counter(result.verdict for result in between)))
-        yield element("details", title, verdict_table(report, between))
-    yield joined(charts(report))
+        own = Counter(result.verdict for result in between)
+        title = joined(("Between the cards   ", tally(own)))
+        yield fold(title, verdict_table(report, between), printed=True)
+    if drawn := list(charts(report)):
+        yield joined((element("h2", "Charts"), *drawn))
     yield health_table(report.devices)
     yield element("h2", "Settings")
     yield grid(("what", "value"), [[name, value] for name, value in settings(report)], text=(0, 1))
@@ -124,17 +106,19 @@ def overview(nodes: Sequence[Node]) -> Html:
 
 def marked(line: Line, title: str) -> str:
     told = line.told(title)
-    return joined((badge(line.figures[title].verdict), f" {told}")) if line.is_bad(title) else told
+    return judged(line.figures[title].verdict, told) if line.is_bad(title) else told
 
 
-def says(worries: Iterable[tuple[Verdict, str, str]], *more: Html) -> Html:
-    made = (element("li", badge(verdict), f" {where}: {text}") for verdict, where, text in worries)
-    return element("ul", *made, *more, class_="says")
+def worries(found: Iterable[tuple[Verdict, str, str]]) -> Iterator[Html]:
+    return (judged(verdict, f"{where}: {text}") for verdict, where, text in found)
+
+
+def judged(verdict: Verdict, text: str) -> Html:
+    return joined((badge(verdict), f" {text}"))
 
 
 def device(report: Report, part: DeviceReport) -> Iterator[Html]:
-    findings = (element("li", badge(finding.verdict), f" {finding.text}") for finding in part.findings)
-    yield element("ul", *findings, class_="says")
+    yield says(judged(finding.verdict, finding.text) for finding in part.findings)
     yield verdict_table(report, [result for result in report.results if result.device == part.device.target])
 
 
@@ -145,7 +129,7 @@ def verdict_table(report: Report, results: Sequence[Result]) -> Html:
     rows = []
     for result in results:
         cells = [result.test, shape_name(result), *numbers(result.figure, models.get(result.device, ""))]
-        verdict = joined((badge(result.verdict), f" {'; '.join(result.reasons)}"))
+        verdict = judged(result.verdict, "; ".join(result.reasons))
         rows.append([*([result.device] if named else []), *cells, verdict])
     words = (0, 1, len(titles) - 1) if not named else (0, 1, 2, len(titles) - 1)
     return grid(titles, rows, text=words)
@@ -203,13 +187,8 @@ def settings(report: Report) -> Iterator[tuple[str, str]]:
         yield about.target, f"{about.name}, {about.memory_bytes / GIB:.1f} GiB, {about.identity}"
 
 
-def tiles(counted: Counter[Verdict]) -> Html:
-    made = (
-        element("div", element("b", str(counted[verdict])), element("span", badge(verdict)), class_="tile")
-        for verdict in reversed(ORDER)
-        if counted[verdict]
-    )
-    return element("div", *made, class_="tiles")
+def verdict_tiles(counted: Counter[Verdict]) -> Html:
+    return tiles((badge(verdict), str(counted[verdict])) for verdict in reversed(ORDER) if counted[verdict])
 
 
 def tally(counted: Counter[Verdict]) -> Html:

@@ -4,6 +4,9 @@
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const root = document.documentElement;
   const drawn = new Map();
+  const printing = () => "printing" in root.dataset;
+  const PAPER = 660;  // pixels between the margins of a sheet
+  const high = (width) => printing() ? 190 : width < 480 ? 240 : 300;
   const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
   // Ordered series go from dark to bright, so that they are told apart without colours too; the ends that the paper would swallow are left out.
   const ORDERED = [[13, 8, 135], [84, 2, 163], [139, 10, 165], [185, 50, 137], [219, 92, 104], [244, 136, 73], [254, 188, 43], [240, 249, 33]];
@@ -22,11 +25,21 @@
   const shown = (value, unit) => value == null ? "–" : `${value.toLocaleString("en", { maximumSignificantDigits: 6 })}${unit ? ` ${unit}` : ""}`;
   const ticks = (values) => values.map((value) => value == null ? "" : value.toLocaleString("en", { maximumSignificantDigits: 6 }));
 
+  const WHOLE = Array.from({ length: 30 }, (_, number) => [1, 2, 5][number % 3] * 10 ** Math.floor(number / 3));  // counts have no halves
   const axis = (spec, more) => ({
+    ...(spec.whole ? { incrs: WHOLE } : {}),
     stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("line"), width: 1 },
     label: spec.unit ? `${spec.label} (${spec.unit})` : spec.label, labelSize: LABEL, font: "12px system-ui, sans-serif",
     labelFont: "12px system-ui, sans-serif", values: (_, values) => ticks(values), ...more,
   });
+
+  // uPlot remembers what it last told the canvas: a hook that changes a colour or a font has to undo it.
+  const undone = (paint) => (u) => {
+    u.ctx.save();
+    paint(u);
+    u.ctx.restore();
+  };
+  const painters = (hooks) => Object.fromEntries(Object.entries(hooks).map(([name, all]) => [name, all.map(undone)]));
 
   const regionEdges = (u, region) => [
     Math.max(u.bbox.left, region.begin == null ? -Infinity : u.valToPos(region.begin, "x", true)),
@@ -34,7 +47,7 @@
   ];
   const fillRegions = (regions) => (u) => regions.forEach((region) => {
     const [left, right] = regionEdges(u, region);
-    u.ctx.fillStyle = colour(region.kind === "plateau" ? "shared" : region.kind);
+    u.ctx.fillStyle = colour(region.kind);
     if (right > left) u.ctx.fillRect(left, u.bbox.top, right - left, u.bbox.height);
   });
   const nameRegions = (regions) => (u) => regions.forEach((region) => {
@@ -49,7 +62,6 @@
   const drawMarks = (marks) => (u) => marks.forEach((mark, number) => {
     const x = u.valToPos(mark.at, "x", true);
     if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) return;
-    u.ctx.save();
     u.ctx.strokeStyle = u.ctx.fillStyle = colour("c6");
     u.ctx.lineWidth = 1.5 * devicePixelRatio;
     u.ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
@@ -62,7 +74,6 @@
     u.ctx.textAlign = late ? "right" : "left";
     u.ctx.textBaseline = "bottom";
     u.ctx.fillText(`${mark.label}: ${mark.at}`, x + (late ? -4 : 4) * devicePixelRatio, u.bbox.top + u.bbox.height - (4 + 16 * number) * devicePixelRatio);
-    u.ctx.restore();
   });
 
   // The interval of each value that has one, and what it was made of.
@@ -78,16 +89,20 @@
     u.ctx.setLineDash([]);
     line.low.forEach((low, at) => {
       if (low == null) return;
-      const x = u.valToPos(u.data[0][at], "x", true), cap = 4 * devicePixelRatio;
-      const ends = [low, line.high[at]].map((value) => u.valToPos(value, `y${line.axis}`, true));
+      const x = u.valToPos(u.data[0][at], "x", true), cap = 4 * devicePixelRatio, top = u.bbox.top, floor = top + u.bbox.height;
+      const to = (value) => u.valToPos(value, `y${line.axis}`, true);
       u.ctx.beginPath();
-      u.ctx.moveTo(x, ends[0]);
-      u.ctx.lineTo(x, ends[1]);
-      for (const y of ends) { u.ctx.moveTo(x - cap, y); u.ctx.lineTo(x + cap, y); }
+      u.ctx.moveTo(x, Math.min(floor, to(low)));
+      u.ctx.lineTo(x, Math.max(top, to(line.high[at])));
+      for (const y of [to(low), to(line.high[at])]) {
+        const edge = y < top ? top : y > floor ? floor : y, back = y === edge ? 0 : y < edge ? 2 * cap : -2 * cap;
+        u.ctx.moveTo(x - cap, edge + back);
+        u.ctx.lineTo(x, edge);
+        u.ctx.lineTo(x + cap, edge + back);
+      }
       for (const value of line.each?.[at] || []) {
-        const y = u.valToPos(value, `y${line.axis}`, true);
-        u.ctx.moveTo(x + cap * 0.75, y);
-        u.ctx.arc(x, y, cap * 0.75, 0, 2 * Math.PI);
+        u.ctx.moveTo(x + cap * 0.75, to(value));
+        u.ctx.arc(x, to(value), cap * 0.75, 0, 2 * Math.PI);
       }
       u.ctx.stroke();
     });
@@ -116,9 +131,13 @@
 
   const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
 
+  // Without a moment under the mouse a legend has no values to tell.
+  const rest = (u) => u.root.classList.toggle("idle", u.cursor.idx == null);
+  const idle = { ready: [rest], setCursor: [rest] };
+
   // Of a series and those that follow it; of extremes nothing, a mean says enough.
   const values = (spec, u, first, at) => {
-    if (at == null) return "–";
+    if (at == null) return "";
     const told = [u.data[first][at]];
     for (let number = first + 1; spec.series[number - 1]?.follows && spec.series[number - 1].style !== "shade"; number++) told.push(u.data[number][at]);
     const known = told.filter((value) => value != null);
@@ -140,17 +159,20 @@
     });
     const scales = { x: { time: false, ...(spec.x.log ? { distr: 3 } : { range: across(spec) }) } };
     const headroom = spec.regions?.length ? 1.16 : 1.05;
-    // Whiskers may stretch the scale by half at most: what is wider leaves the chart.
-    const top = (number) => Math.max(0, ...spec.series.filter((line) => line.axis === number).flatMap((line) => line.high || []));
-    const linear = (number) => ({ range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most || 1, Math.min(top(number), (most || 1) * 1.5)) * headroom] });
+    // Whiskers may stretch the scale by half at most: what is wider ends in an arrow at the edge.
+    const ends = (number, side, pick) => pick(0, ...spec.series.filter((line) => line.axis === number).flatMap((line) => line[side] || []).filter((value) => value != null));
+    const linear = (number) => ({ range: (_, least, most) => {
+      const low = Math.min(0, least ?? 0), high = most || 1, more = (high - low) / 2;
+      return [Math.max(Math.min(low, ends(number, "low", Math.min)), low - more), Math.max(high, Math.min(ends(number, "high", Math.max), high + more)) * headroom];
+    } });
     const powers = { distr: 3, range: (_, least, most) => [10 ** Math.floor(Math.log10(least || 0.1)), 10 ** Math.ceil(Math.log10(most || 1))] };
     spec.y.forEach((y, number) => { scales[`y${number}`] = y.log ? powers : linear(number); });
     const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: aligned(spec, width) ? SIDE : room, ...(number ? { grid: { show: false } } : {}) }));
     const padding = [null, aligned(spec, width) && spec.y.length === 1 ? SIDE + LABEL : null, null, null];
     return new uPlot({
-      padding, width, height: width < 480 ? 240 : 300, scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
-      series: [{ label: spec.x.label, value: (_, value) => shown(value, spec.x.unit) }, ...series],
-      hooks: { drawClear: [fillRegions(spec.regions || [])], draw: [drawWhiskers(spec.series), drawMarks(spec.marks || []), nameRegions(spec.regions || [])], setSeries: [(u, number, options) => {
+      padding, width, height: high(width), scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
+      series: [{ label: spec.x.label, value: (_, value) => value == null ? "" : shown(value, spec.x.unit) }, ...series],
+      hooks: { ...painters({ drawClear: [fillRegions(spec.regions || [])], draw: [drawWhiskers(spec.series), drawMarks(spec.marks || []), nameRegions(spec.regions || [])] }), ...idle, setSeries: [(u, number, options) => {
         if (options.show != null && spec.series[number]?.follows) u.setSeries(number + 1, { show: options.show });
       }] },
     }, [spec.xs, ...spec.series.map((line) => spec.y[line.axis].log ? line.values.map((value) => value > 0 ? value : null) : line.values)], place);
@@ -158,7 +180,7 @@
 
   const drawSpans = (spec, place, width) => {
     const rows = spec.rows.length;
-    const one = rows === 1 ? 40 : Math.max(2, Math.min(22, 640 / rows));
+    const one = rows === 1 ? 40 : Math.max(2, Math.min(22, (printing() ? 300 : 640) / rows));
     const [from, to] = stretches[spec.sync];
     // What lies within another span is drawn over it.
     const order = [...spec.spans].sort((a, b) => a[1] - b[1]);
@@ -187,7 +209,7 @@
       padding: [null, aligned(spec, width) ? SIDE + LABEL : null, null, null], width, height: rows * one + 76, legend: { show: false }, cursor: { ...cursor(spec), points: { show: false } },
       scales: { x: { time: false, range: across(spec) }, y: { range: () => [rows, 0] } },
       axes: [axis({ label: "time", unit: "s" }, { size: 34 }), axis({ label: rows > 1 && !spec.named ? "requests" : " " }, { size: aligned(spec, width) || spec.named ? SIDE : 30, splits: () => [], values: () => [] })],
-      series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { draw: [paint], setCursor: [tell] },
+      series: [{}, { scale: "y", paths: () => null, points: { show: false } }], hooks: { ...painters({ draw: [paint] }), setCursor: [tell] },
     }, [[from, to], [null, null]], place);
     const key = make("div", "", place);
     key.className = "key";
@@ -210,24 +232,14 @@
     drawn.set(place, place.plot);
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((place) => !place.closest("details:not([open])"));
-  const drawAll = (width) => visible().forEach((place) => draw(place, width));
+  // What is closed on paper stays closed: a sweep of many points would fill hundreds of sheets.
+  const drawAll = () => visible().forEach((place) => draw(place, printing() ? PAPER : 0));
 
-  const theme = (name) => { root.dataset.theme = name; drawAll(); };
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  root.dataset.theme = dark.matches ? "dark" : "light";
-  dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
-  document.getElementById("theme").addEventListener("click", () => theme(root.dataset.theme === "dark" ? "light" : "dark"));
+  document.addEventListener("repaint", () => drawAll());  // another theme, or paper
   document.querySelectorAll("details").forEach((part) => part.addEventListener("toggle", () => {
     if (part.open) part.querySelectorAll(".plot").forEach((place) => drawn.has(place) || draw(place));
   }));
 
-  let before = null;
-  addEventListener("beforeprint", () => {
-    before = root.dataset.theme;
-    root.dataset.theme = "light";
-    drawAll(660);  // what is closed stays closed: a sweep of many points would fill hundreds of sheets
-  });
-  addEventListener("afterprint", () => theme(before));
   let width = innerWidth, waiting = 0;
   addEventListener("resize", () => {
     if (innerWidth === width) return;

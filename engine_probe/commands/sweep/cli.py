@@ -1,0 +1,151 @@
+"""`engine_probe sweep`: measure a grid of points on a real engine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine_probe.commands.options.engine_options import GroupedCommand, under
+from engine_probe.commands.options.result_location import check_resumable
+from engine_probe.errors import InputError
+
+if TYPE_CHECKING:
+    from engine_probe.sweep.definition.sweep_file import SweepFile
+
+
+what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
+
+
+@click.command(
+    "sweep",
+    cls=GroupedCommand,
+    epilog="Example: engine_probe sweep smoke --model tiny --set repeats=1 --dry-run",
+)
+@click.argument("name", required=False)
+@what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question each answers.")
+@what(
+    "--init",
+    "new_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a commented sweep file to start from.",
+)
+@what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
+@what("--dry-run", is_flag=True, help="Show the points, whether they fit and how long they will take; start nothing.")
+@what(
+    "--like",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Predict times from the earlier sweeps in this folder [default: runs].",
+)
+@what(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the sweep: workload.output_len=8. A list makes an axis. May be repeated.",
+)
+@engine("--model", help="Measure this model instead of the sweep's.")
+@engine(
+    "--ray", "address", metavar="ADDRESS", help="Run engines side by side on a Ray cluster: auto, local or HOST:PORT."
+)
+@engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
+@output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/<name>-<time>].")
+@output("--resume", metavar="FOLDER", help="Continue the sweep in this folder or URI; complete points are kept.")
+@output("--verbose", "-v", is_flag=True, help="Also stream vLLM's log (always saved to engine.log).")
+def command(
+    name: str | None,
+    list_only: bool,
+    new_file: Path | None,
+    json_schema: bool,
+    dry_run: bool,
+    like: Path | None,
+    settings: tuple[str, ...],
+    model: str | None,
+    address: str | None,
+    force: bool,
+    out: str | None,
+    resume: str | None,
+    verbose: bool,
+) -> None:
+    """Measure the points of NAME and record every iteration of each.
+
+    NAME is a shipped sweep [default: smoke], a TOML file (docs/sweep_files.md explains its keys), or the folder of an
+    earlier sweep; with --resume it is what was asked there.
+    """
+    if list_only:
+        list_sweeps()
+    elif new_file is not None:
+        write_starter_file(new_file, name, model)
+    elif json_schema:
+        from engine_probe.sweep.definition import file_schema
+
+        click.echo(json.dumps(file_schema.json_schema(), indent=1))
+    else:
+        if resume is not None:
+            check_resumable(resume)
+            if out is not None:
+                raise InputError(
+                    "--resume and --out are both given: resuming writes to the same folder, so leave --out out"
+                )
+        name = name or resume or "smoke"
+        sweep = read(name, settings, model)
+        if dry_run:
+            from engine_probe.commands.sweep.dry_run import predict
+
+            predict(sweep, like, address)
+            return
+        from engine_probe.commands.sweep.run import measure
+
+        check_before_start(sweep, address is not None)
+        sys.exit(measure(sweep, Path(name).stem, address, force, out, resume, verbose))
+
+
+def list_sweeps() -> None:
+    from engine_probe.sweep.definition.loader import read_sweep, shipped_names
+
+    for shipped in shipped_names():
+        click.echo(f"{shipped:24} {read_sweep(shipped).question}")
+
+
+def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
+    """Read a sweep, from a URI too, and refuse points that no KV pool of theirs holds."""
+    from engine_probe.recordings.remote_folder import is_uri, local_copy
+    from engine_probe.sweep.definition.loader import read_sweep
+    from engine_probe.sweep.definition.sweep_file import points
+    from engine_probe.sweep.preflight.memory_fit import check_fit
+
+    sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
+    check_fit(points(sweep))
+    return sweep
+
+
+def check_before_start(sweep: SweepFile, on_fleet: bool) -> None:
+    """Refuse what would fail once an engine runs; the memory of a fleet's machines is not known here."""
+    from engine_probe.sweep.definition.checks import check_requests
+    from engine_probe.sweep.definition.perplexity_points import check_texts, texts
+    from engine_probe.sweep.definition.request_memory import check_plans
+    from engine_probe.sweep.definition.sweep_file import points
+    from kernels_bench.devices.cpu import cpu
+
+    if not on_fleet:
+        check_plans(points(sweep), cpu().memory_bytes)
+    check_requests(points(sweep))
+    check_texts(texts(sweep))
+
+
+def write_starter_file(path: Path, name: str | None, model: str | None) -> None:
+    from engine_probe.engine.build import check_model
+    from engine_probe.files.new_file import fresh_file
+    from engine_probe.sweep.definition import starter_file
+
+    if name is not None:
+        raise InputError(f"--init {path} writes a file of its own: leave {name} out")
+    check_model(model or starter_file.MODEL)
+    with fresh_file(path) as file:
+        file.write(starter_file.starter_file(model or starter_file.MODEL).encode())
+    click.echo(f"{path} is written: engine_probe sweep {path} --dry-run shows its points", err=True)

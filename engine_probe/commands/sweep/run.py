@@ -1,0 +1,188 @@
+"""The run of `engine_probe sweep`: its engines, its screen, and what it came to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine_probe.commands.options.result_location import Results, holds_steps, open_results
+from engine_probe.errors import INTERRUPTED
+from engine_probe.hook.vllm_versions import check_version
+from engine_probe.text_format import plain
+
+if TYPE_CHECKING:
+    from engine_probe.sweep.definition.sweep_file import Point, SweepFile
+    from engine_probe.sweep.execution.events import Event
+    from engine_probe.sweep.execution.local import Ways
+    from engine_probe.sweep.progress.screens import Screen
+    from engine_probe.sweep.results.point_results import Row
+
+
+def measure(
+    sweep: SweepFile,
+    name: str,
+    address: str | None,
+    force: bool,
+    out: str | None,
+    resume: str | None,
+    verbose: bool,
+) -> int:
+    """Run the sweep, show what came of it, also after Ctrl-C, and return the exit code."""
+    from engine_probe.record.run_folder import COMPLETE
+    from engine_probe.sweep.definition.sweep_file import points
+
+    with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
+        out = out or str(Path("runs") / f"{name}-{datetime.now():%Y%m%dT%H%M%S}")
+        rows: list[Row] = []
+        with closing(open_results(resume, out)) as results:
+            click.echo(plain(f"{name}: {sweep.question}"), err=True)
+            try:
+                run(sweep, results, verbose, force, rows, ways)
+            except KeyboardInterrupt:
+                click.echo(interrupted(results, bool(rows), resume is not None), err=True)
+                return INTERRUPTED
+            finally:
+                if any(row.status == COMPLETE for row in rows):
+                    show(rows, results)
+    return exit_code(rows)
+
+
+def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
+    """Say what is kept; where nothing was recorded, leave nothing behind."""
+    if any_rows or resumed or any(map(holds_steps, results.folder.glob("points/*"))):
+        return f"interrupted: what is complete is kept; go on with --resume {results.told}"
+    results.discard()
+    return "interrupted before anything was recorded"
+
+
+@contextmanager
+def here(found: list[Point], force: bool) -> Iterator[Ways]:
+    from engine_probe.sweep.execution.local import Here
+    from engine_probe.sweep.preflight.memory_fit import check_cards, check_host
+    from engine_probe.telemetry.hardware import visible_gpus
+    from kernels_bench.devices.cpu import cpu
+
+    gpus = visible_gpus()
+    check_cards(found, gpus)
+    if not gpus:
+        check_host(found, cpu().memory_bytes)
+    check_version(force)
+    yield Here()
+
+
+@contextmanager
+def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
+    """Refuses what its machines cannot hold, or what they would measure with other programs."""
+    from engine_probe.sweep.fleet.ray_cluster import connected
+    from engine_probe.sweep.fleet.resources import check_claims, mixed_cards
+    from engine_probe.sweep.fleet.runner import Fleet
+
+    with connected(address) as cluster:
+        nodes = cluster.nodes()
+        fit = check_claims((point.engine.spec for point in found), nodes)
+        cluster.check_installed(fit, force)
+        if warning := mixed_cards(fit):
+            click.echo(warning, err=True)
+        yield Fleet(cluster)
+
+
+def exit_code(rows: list[Row]) -> int:
+    """0 when every point is measured, 1 when some are; when none is, why, and the code of that."""
+    from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
+    from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
+
+    lost = [row for row in rows if isinstance(row, Unmeasured) and row.status != SKIPPED]
+    if lost and len(lost) == len(rows):
+        tried = [row for row in lost if not row.reason.startswith(NOT_TRIED)]
+        last = (tried or lost)[-1]
+        click.echo("\n".join(map(plain, f"engine_probe: {last.reason}".splitlines())), err=True)
+        return last.exit_code
+    return 1 if lost else 0
+
+
+def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], ways: Ways) -> None:
+    """Shows every event, and adds the row of every point to `rows`."""
+    from engine_probe.sweep.definition.perplexity_points import texts
+    from engine_probe.sweep.definition.sweep_file import points
+    from engine_probe.sweep.execution.lanes import Lane
+    from engine_probe.sweep.execution.runner import run_sweep
+    from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unprobed
+
+    todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
+    folder = results.folder
+    try:
+        with (
+            screen_for(ways, todo, folder, verbose) as screen,
+            closing(run_sweep(sweep, folder, todo, force, ways)) as events,
+        ):
+            told: set[str] = set()
+            for event in events:
+                screen.show(told_once(event, told))
+                event = event.event if isinstance(event, Lane) else event
+                if isinstance(event, PointResult | Unmeasured | Unprobed | Scored):
+                    rows.append(event)
+                    results.send()
+    finally:  # engines side by side end theirs in any order, and those of an interrupted sweep are shown, too
+        order = {point.key: number for number, point in enumerate(todo)}
+        rows.sort(key=lambda row: order[row.id])
+
+
+def told_once(event: Event, told: set[str]) -> Event:
+    """Return the event; where a point failed for a reason in `told`, without repeating all of it."""
+    import msgspec
+
+    from engine_probe.sweep.execution.lanes import Lane
+    from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
+    from engine_probe.sweep.results.point_results import FAILED, Unmeasured
+
+    if isinstance(event, Lane):
+        return Lane(event.number, told_once(event.event, told))
+    if not isinstance(event, Unmeasured) or event.status != FAILED:
+        return event
+    if event.reason in told:
+        short = f"{NOT_TRIED}as above" if event.reason.startswith(NOT_TRIED) else "failed, as above"
+        return msgspec.structs.replace(event, reason=short)
+    told.add(event.reason)
+    return event
+
+
+def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Screen:
+    from engine_probe.sweep.execution.folders import LOG_FILE
+    from engine_probe.sweep.execution.local import Here
+    from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
+    from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
+
+    lines = verbose or not sys.stderr.isatty()
+    if isinstance(ways, Here):
+        return PlainScreen(todo, folder / LOG_FILE if verbose else None) if lines else TerminalScreen(todo)
+    return FleetPlain(todo, verbose) if lines else FleetTerminal(todo)
+
+
+def show(rows: list[Row], results: Results) -> None:
+    """Print what `report` prints of the sweep, and where everything is."""
+    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
+    from engine_probe.recordings.curve import curves
+    from engine_probe.recordings.sweep import open_sweep
+    from engine_probe.report.renderers.terminal import print_document
+    from engine_probe.report.sweep_report import sweep_document
+    from engine_probe.sweep.execution.folders import LOG_FILE
+    from engine_probe.sweep.results.driver_log import between
+    from engine_probe.sweep.results.point_results import Unmeasured
+
+    console = output_console(PIPED_WIDTH)
+    console.print()
+    swept = replace(open_sweep(results.folder), uri=results.told)
+    print_document(sweep_document(swept, curves(swept.points)), console)
+    if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
+        console.print(idle.line, style="dim")
+    console.print(
+        f"Every iteration is recorded below {results.told}/points; what vLLM said is in {results.told}/{LOG_FILE}.",
+        soft_wrap=True,
+    )

@@ -1,0 +1,59 @@
+"""The curves of an opened sweep: its points by what they share apart from the load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
+from engine_probe.analysis.curve.saturation import Saturation, saturation
+from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.run.prefix_cache import CacheLevel
+from engine_probe.recordings.sweep_point import SweptPoint
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points that differ in their load alone."""
+
+    settings: dict[str, Any]  # that set it apart from the sweep's other curves
+    unit: str
+    figures: list[PointFigures]
+    found: Saturation
+
+    @property
+    def label(self) -> str:
+        return curve_name(self.settings)
+
+    @property
+    def cache(self) -> tuple[CacheLevel, ...]:
+        """What the prefix cache found at each load; empty where it is off."""
+        return cache_of(self.figures)
+
+    @property
+    def worth_words(self) -> bool:
+        """One level alone is a row of a table."""
+        return len(self.found.levels) > 1
+
+    def named(self, what: str) -> str:
+        return f"{what} ({self.label})" if self.label else what
+
+
+def points_by_curve(points: Iterable[SweptPoint]) -> dict[str, list[SweptPoint]]:
+    """Return the points of each curve, in the order they were asked in, under the curve's name."""
+    found: dict[str, list[SweptPoint]] = {}
+    for point in points:
+        found.setdefault(point.label, []).append(point)
+    return found
+
+
+def curves(points: Iterable[SweptPoint]) -> list[Curve]:
+    """Return the curves of points that were recorded; what the driver's clock alone timed is no curve."""
+    found = []
+    for alike in points_by_curve(points).values():
+        if all(point.unprobed for point in alike):
+            continue
+        figures = sorted((point.figures for point in alike if point.figures), key=lambda each: each.load)
+        found.append(Curve(alike[0].curve, alike[0].unit, figures, saturation(levels(figures))))
+    return found

@@ -1,0 +1,93 @@
+"""A point of an opened sweep, with its recording or the reason for having none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine_probe.analysis.compare.probe_cost import Timed
+from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run_analysis import RunAnalysis
+from engine_probe.errors import InputError
+from engine_probe.record.run_folder import COMPLETE
+from engine_probe.recordings.perplexity import POINTS_FOLDER
+from engine_probe.recordings.run import Run, load
+from engine_probe.recordings.unprobed import probed, ran_unprobed, read_unprobed
+from engine_probe.text_format import duration, plain
+from engine_probe.workload.load import load_words
+
+
+@dataclass(frozen=True)
+class SweptPoint:
+    """A point with a whole recording, or with the reason for having none; one of them is that nobody watched."""
+
+    id: str
+    curve: dict[str, Any]  # settings, but the load, in which the sweep's points differ
+    load: float
+    unit: str  # of the load
+    run: Run | None
+    anatomy: RunAnalysis | None
+    reason: str = ""
+    timed: Timed | None = None  # by the driver's clock, where that was kept
+
+    @property
+    def unprobed(self) -> bool:
+        """It ran, whole, without the probe."""
+        return self.timed is not None and not self.timed.probed
+
+    @property
+    def label(self) -> str:
+        """Name its curve; empty where the sweep has one curve."""
+        return curve_name(self.curve)
+
+    @property
+    def name(self) -> str:
+        said = load_words(self.load, self.unit)
+        return f"{said}, {self.label}" if self.label else said
+
+    @property
+    def figures(self) -> PointFigures | None:
+        if self.anatomy is None:
+            return None
+        return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits, self.anatomy.composition)
+
+    def __repr__(self) -> str:
+        if self.anatomy is None:
+            return plain(f"<SweptPoint {self.name}: {self.reason}>")
+        found = self.anatomy.summary
+        return plain(
+            f"<SweptPoint {self.name}: {found.output_tokens_per_s:,.1f} output tokens/s, TTFT p50 "
+            f"{duration(found.ttft.percentiles_ns[50])}, limited most by {self.anatomy.limits.main}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from engine_probe.report.renderers.notebook import point_html
+
+        return point_html(self)
+
+
+def open_point(
+    folder: Path,
+    id_: str,
+    curve: dict[str, Any],
+    load_: tuple[float, str],
+    reason: str,
+    asked: dict[str, Any],
+    slo: Slo | None,
+) -> SweptPoint:
+    place = folder / POINTS_FOLDER / Path(id_).name
+    without = ran_unprobed(place, asked)
+    if not without and not (place / "run.json").is_file():
+        return SweptPoint(id_, curve, *load_, None, None, reason)
+    try:
+        if without:
+            return SweptPoint(id_, curve, *load_, None, None, reason, read_unprobed(place, asked))
+        run = load(place)
+        if run.status != COMPLETE:
+            return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
+        return SweptPoint(id_, curve, *load_, run, run.analysis(slo), timed=probed(run, asked))
+    except InputError as error:
+        return SweptPoint(id_, curve, *load_, None, None, str(error))

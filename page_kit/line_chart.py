@@ -1,0 +1,165 @@
+"""Lines and dots over a common x as SVG, which needs no script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from page_kit.chart_words import chart_words, line_words
+from page_kit.html import Html, element, joined
+from page_kit.scale import Scale, ticks
+from page_kit.svg import colour, drawing, stroke, text
+
+TINTS = {"spare": "#12a37c", "shared": "#3b7de0", "plateau": "#d9730d", "overload": "#d64545", "cliff": "#d64545"}
+MOST_SPOTS = 60  # of a line with its points marked
+TICK_ROOM = 54  # pixels that the words of a tick take
+
+Point = tuple[float, float, str]  # x, y, and what is told of it under the mouse
+
+
+@dataclass(frozen=True)
+class Series:
+    label: str
+    points: Sequence[Point]
+    colour: int = 0
+    style: str = "both"  # line, both (with its points), dots (points alone), dashed, step, area (a step, filled below)
+    right: bool = False  # on the axis to the right, which is per cent
+
+
+@dataclass(frozen=True)
+class Region:
+    """A stretch of x with a name; `None` is the edge of the chart."""
+
+    label: str
+    kind: str
+    begin: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size of a chart, and the margins around its plot."""
+
+    width: float = 900.0
+    height: float = 270.0
+    left: float = 62.0
+    right: float = 30.0
+    top: float = 24.0
+    bottom: float = 40.0
+
+    @property
+    def wide(self) -> float:
+        return self.width - self.left - self.right
+
+    @property
+    def high(self) -> float:
+        return self.height - self.top - self.bottom
+
+    @property
+    def floor(self) -> float:
+        return self.height - self.bottom
+
+
+def chart(
+    title: str, series: Sequence[Series], x: Scale, y: Scale, regions: Sequence[Region] = (), frame: Frame | None = None
+) -> Html:
+    """Draw series over a common x, y from zero, with a key below. Nothing where there is no point."""
+    frame = frame or Frame()
+    xs = [point[0] for line in series for point in line.points]
+    if not xs:
+        return Html()
+    heights = [point[1] for line in series if not line.right for point in line.points]
+    up = y.ticks or ticks(max(heights, default=0.0), 0.0, 4, y.whole, cover=True)
+    low, high = x.ends(xs)
+
+    def across(value: float) -> float:
+        share = (x.place(value) - low) / (high - low) if high > low else 0.5
+        return frame.left + frame.wide * min(max(share, 0.0), 1.0)
+
+    def down(value: float, right: bool = False) -> float:
+        return frame.top + frame.high * (1 - value / (100 if right else up[-1]))
+
+    def parts() -> Iterator[Html]:
+        yield from shaded(regions, across, frame)
+        yield from axes(x, y, x.shown_ticks(xs), up, (across, down), frame)
+        if any(line.right for line in series):
+            for percent in (0, 50, 100):
+                yield text(frame.left + frame.wide + 6, down(percent, True) + 4, f"{percent} %", opacity="0.75")
+        for line in series:
+            spots = [(across(at), down(value, line.right), told) for at, value, told in line.points]
+            yield from drawn(line, spots, frame.floor)
+
+    said = (line_words(line.label, [point[:2] for point in line.points], x.label, y.label) for line in series)
+    svg = drawing(frame.width, frame.height, chart_words(title, said), parts())
+    return joined((element("div", svg, class_="drawn"), key((line.label, line.colour) for line in series)))
+
+
+def axes(
+    x: Scale,
+    y: Scale,
+    along: Sequence[float],
+    up: Sequence[float],
+    place: tuple[Callable[[float], float], Callable[[float], float]],
+    frame: Frame,
+) -> Iterator[Html]:
+    """Draw the grid, and the values beside it; along x only those that have room."""
+    across, down = place
+    for value in up:
+        yield stroke(frame.left, down(value), frame.left + frame.wide, down(value))
+        yield text(frame.left - 6, down(value) + 4, y.shown(value), "end", opacity="0.75")
+    last = -math.inf
+    for value in along:
+        if across(value) - last >= TICK_ROOM:
+            last = across(value)
+            yield text(last, frame.floor + 16, x.shown(value), "middle", opacity="0.75")
+    yield text(frame.left + frame.wide / 2, frame.height - 5, x.label, "middle", opacity="0.75")
+    yield text(4, 12, y.label, opacity="0.75")
+
+
+def shaded(regions: Sequence[Region], across: Callable[[float], float], frame: Frame) -> Iterator[Html]:
+    for region in regions:
+        begin = frame.left if region.begin is None else across(region.begin)
+        end = frame.left + frame.wide if region.end is None else across(region.end)
+        place = {"x": begin, "y": frame.top, "width": max(0.0, end - begin), "height": frame.high}
+        yield element("rect", **place, fill=TINTS[region.kind], fill_opacity="0.12")
+        yield stroke(end, frame.top, end, frame.top + frame.high, 0.35, stroke_dasharray="3 3")
+        if end - begin > 7 * len(region.label):
+            yield text((begin + end) / 2, frame.top + 12, region.label, "middle", opacity="0.7")
+
+
+def drawn(line: Series, spots: Sequence[Point], floor: float) -> Iterator[Html]:
+    if not spots:
+        return
+    paint, known = colour(line.colour), [spot[:2] for spot in spots]
+    path = list(held(known)) if line.style in ("step", "area") else known
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
+    if line.style == "area":
+        outline = f"{path[0][0]:.1f},{floor:g} {points} {path[-1][0]:.1f},{floor:g}"
+        yield element("polygon", points=outline, fill=paint, fill_opacity="0.16")
+    if line.style != "dots" and len(path) > 1:
+        dash = {"stroke_dasharray": "6 4"} if line.style == "dashed" else {}
+        yield element("polyline", points=points, fill="none", stroke=paint, stroke_width=1.6, **dash)
+    if line.style == "dots" or (line.style == "both" and len(spots) <= MOST_SPOTS):
+        for x, y, told in spots:
+            title = [element("title", told)] if told else []
+            yield element("circle", *title, cx=x, cy=y, r=3.2, fill=paint)
+
+
+def held(known: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Keep a level until the next value."""
+    for (x, y), (until, _) in pairwise(known):
+        yield x, y
+        yield until, y
+    yield known[-1]
+
+
+def key(names: Iterable[tuple[str, int]]) -> Html:
+    """Say which colour is which, without a style sheet too."""
+    square = "display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:5px;vertical-align:-1px"
+    marks = (
+        element("span", element("i", style=f"{square};background:{colour(number)}"), label, style="margin-right:14px")
+        for label, number in names
+    )
+    return element("div", *marks, class_="key", style="font-size:12px")

@@ -1,0 +1,37 @@
+"""Shapes and words of a picture in SVG, in the colours of the style sheet, and in fixed ones where there is none.
+
+Words and axes take the colour of the text around them, so that they are read on light and on dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from page_kit.html import Html, element
+
+PALETTE = ("#3b7de0", "#d9730d", "#12a37c", "#d64545", "#8a63d2", "#868e99", "#d15cc3", "#8f7d00")
+
+
+def colour(number: int) -> str:
+    place = number % len(PALETTE)
+    return f"var(--c{place}, {PALETTE[place]})"
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", **more: str) -> Html:
+    return element("text", words, x=x, y=y, text_anchor=anchor, fill="currentColor", **more)
+
+
+def stroke(x1: float, y1: float, x2: float, y2: float, opacity: float = 0.15, **more: str) -> Html:
+    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke="currentColor", stroke_opacity=opacity, **more)
+
+
+def drawing(width: float, height: float, label: str, parts: Iterable[Html]) -> Html:
+    return element(
+        "svg",
+        *parts,
+        viewBox=f"0 0 {width:g} {height:g}",
+        width="100%",
+        style=f"max-width:{width:g}px;display:block;font:11px system-ui,sans-serif",
+        role="img",
+        aria_label=label,
+    )

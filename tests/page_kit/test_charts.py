@@ -1,0 +1,70 @@
+"""Charts as SVG: points lie where they belong, counts have whole ticks, and what is drawn is said in words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from page_kit.chart_words import line_words
+from page_kit.line_chart import Region, Series, chart
+from page_kit.page import asset
+from page_kit.scale import Scale, ticks
+
+
+def test_points_lie_between_the_ends_of_the_axes() -> None:
+    drawn = chart("it", [Series("a", ((1.0, 0.0, "low"), (4.0, 9.0, "high")))], Scale("x", log=True), Scale("y"))
+    spots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    assert [tuple(map(float, spot)) for spot in spots] == [(62, 230), (870, 44.6)]  # y ends at 10
+    assert chart("it", [], Scale("x"), Scale("y")) == ""
+
+
+def test_a_level_holds_until_the_next_value_and_an_area_stands_on_the_axis() -> None:
+    drawn = chart("it", [Series("a", ((0, 1, ""), (1, 2, "")), style="area")], Scale("x"), Scale("y"))
+    (path,) = re.findall(r'<polyline points="([^"]+)"', drawn)
+    assert [spot.split(",")[0] for spot in path.split()] == ["62.0", "870.0", "870.0"]
+    (outline,) = re.findall(r'<polygon points="([^"]+)"', drawn)
+    assert outline.split()[0] == "62.0,230"
+
+
+def test_each_kind_of_region_has_a_colour_of_its_own() -> None:
+    kinds = ("spare", "shared", "plateau", "overload")
+    regions = [Region(kind, kind, None, 1.0) for kind in kinds]
+    drawn = chart("it", [Series("a", ((0, 1, ""), (1, 2, "")))], Scale("x"), Scale("y"), regions)
+    assert len(set(re.findall(r'fill="(#\w+)" fill-opacity', drawn))) == len(kinds)
+
+
+def test_the_style_sheet_has_a_colour_for_each_kind_too_in_light_and_in_dark() -> None:
+    sheet = asset("page_kit", "base.css")
+    for kind in ("spare", "shared", "plateau", "overload"):
+        assert sheet.count(f"--{kind}: rgba(") == 2
+    colours = re.findall(r"--(?:spare|shared|plateau|overload): rgba\(([^)]+)\)", sheet)
+    assert len(set(colours)) == len(colours)
+
+
+@pytest.mark.parametrize(("most", "whole", "marks"), [
+    (100.0, False, (0, 20, 40, 60, 80, 100)),
+    (10.0, False, (0, 2, 4, 6, 8, 10)),
+    (2.0, False, (0, 0.5, 1, 1.5, 2)),
+    (2.0, True, (0, 1, 2)),
+    (12.0, False, (0, 2.5, 5, 7.5, 10)),
+    (12.0, True, (0, 5, 10)),
+    (0.5, True, (0,)),
+])  # fmt: skip
+def test_ticks_are_round_and_those_of_counts_whole(most: float, whole: bool, marks: tuple[float, ...]) -> None:
+    assert ticks(most, whole=whole) == marks
+
+
+@pytest.mark.parametrize(("most", "last"), [(0, 1), (7, 8), (64, 80), (215, 300), (0.03, 0.03), (1e6, 1e6)])
+def test_an_axis_that_covers_its_values_ends_on_a_round_one(most: float, last: float) -> None:
+    assert ticks(most, wanted=4, cover=True)[-1] == pytest.approx(last)
+
+
+def test_of_few_points_all_are_told_of_many_the_ends_and_the_extremes() -> None:
+    few = line_words("rate", [(1, 450.25), (4, 1387.6)], "requests", "tokens/s")
+    assert few == "rate in tokens/s, by requests: 450.2 at 1, 1,388 at 4"
+    many = line_words("rate", [(x, (x - 3) ** 2) for x in range(10)], "s", "")
+    assert many == "rate, by s: from 9 at 0 to 36 at 9, lowest 0 at 3, highest 36 at 9"
+    assert line_words("rate", [], "s", "") == "rate: no value"
+    drawn = chart("Speed", [Series("rate", ((1.0, 2.0, ""), (2.0, 4.0, "")))], Scale("s"), Scale("W"))
+    assert 'role="img" aria-label="Speed. rate in W, by s: 2 at 1, 4 at 2."' in drawn

@@ -1,0 +1,160 @@
+"""A run and a sweep in Jupyter: small, self-contained, every name only a name, nothing raised for being looked at."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine_probe
+from engine_probe.errors import InputError
+from tests.support.recordings import facts, ran, write_run, write_sweep
+
+HOSTILE = '<script>alert(1)</script>"\x1b[31m\u202e'
+
+
+class Elements(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words += data + " "
+
+
+def test_a_run_shows_its_figures_and_its_pressure(tmp_path: Path) -> None:
+    found = Elements(engine_probe.load(write_run(tmp_path / "run", ran(20)))._repr_html_())
+    assert "2,130.5 output tokens/s" in " ".join(found.words.split())
+    assert "Limited by KV blocks" in found.words
+    assert found.tags.count("polyline") == 3
+
+
+def test_names_are_names_and_nothing_is_loaded(tmp_path: Path) -> None:
+    page = engine_probe.load(write_run(tmp_path / "run", ran(2), facts(name=HOSTILE)))._repr_html_()
+    found = Elements(page)
+    assert "script" not in found.tags
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert not [name for name, _ in found.attributes if name.startswith("on") or name in ("src", "href")]
+    assert not re.search(r"var\([^,)]*\)", page)  # without a style sheet each colour has one to fall back on
+
+
+def test_a_long_run_stays_small(tmp_path: Path) -> None:
+    page = engine_probe.load(write_run(tmp_path / "run", ran(60, output=400, blocks=200)))._repr_html_()
+    assert len(page) < 40_000
+
+
+@pytest.mark.parametrize("damage", ["empty", "torn"])
+def test_what_cannot_be_shown_is_said(tmp_path: Path, damage: str) -> None:
+    folder = write_run(tmp_path / "run", {} if damage == "empty" else ran(2))
+    if damage == "torn":
+        (folder / "requests.arrow").write_bytes(b"torn")
+    said = {"empty": "holds no iteration", "torn": "is not the file that was recorded"}[damage]
+    assert said in engine_probe.load(folder)._repr_html_()
+
+
+def test_a_sweep_shows_its_curve_and_its_points(tmp_path: Path) -> None:
+    swept = engine_probe.load_sweep(write_sweep(tmp_path, (1, 2, 4, 8, 12, 20)))
+    found = Elements(swept._repr_html_())
+    assert found.tags.count("circle") == 6
+    assert found.tags.count("tr") == 7
+    assert "Highest throughput" in found.words
+    assert repr(swept) == f"<Swept {tmp_path} (6 of 6 points measured)>"
+    assert [run.requests.num_rows for run in swept.runs] == [1, 2, 4, 8, 12, 20]
+
+
+def test_each_shows_itself_in_one_line(tmp_path: Path) -> None:
+    swept = engine_probe.load_sweep(write_sweep(tmp_path, (1, 20)))
+    run = swept.runs[1]
+    assert repr(run) == (f"<Run {tmp_path}/points/p20: complete, 81 steps, 20 requests, 2,130.5 output tokens/s>")
+    assert repr(run.summary()) == (
+        "<Summary (complete): 20 requests answered in 0.4 s, 2,130.5 output tokens/s; TTFT p50 67.5 ms, "
+        "TPOT p50 3.931 ms; KV at most 100%, 6 preemptions>"
+    )
+    assert repr(run.summary().ttft) == "<TTFT: p50 67.5 ms, p90 260.8 ms, p99 -, mean 104.2 ms; 20 values>"
+    assert repr(swept.points[1]) == (
+        "<SweptPoint concurrency 20: 2,130.5 output tokens/s, TTFT p50 67.5 ms, limited most by KV blocks>"
+    )
+
+
+@pytest.mark.parametrize("damage", ["empty", "torn", "cut", "gone"])
+def test_a_run_that_is_damaged_or_unfinished_says_so_and_raises_nothing(tmp_path: Path, damage: str) -> None:
+    folder = write_run(tmp_path / "run", {} if damage == "empty" else ran(2))
+    if damage == "torn":
+        (folder / "requests.arrow").write_bytes(b"torn")
+    if damage == "cut":
+        document = json.loads((folder / "run.json").read_text())
+        unfinished = {"status": "recording", "process": document["process"] | {"started": 1}}
+        for name in ("tables", "workers", "close", "failure"):
+            del document[name]
+        (folder / "run.json").write_text(json.dumps(document | unfinished))
+        for name in ("iterations", "requests", "preemptions", "telemetry"):
+            (folder / f"{name}.arrow").rename(folder / f"{name}.arrows")
+    run = engine_probe.load(folder)
+    if damage == "gone":
+        shutil.rmtree(folder)
+    said = {
+        "empty": "complete, no step",
+        "torn": "complete, but",
+        "cut": "cut short, but",
+        "gone": "complete, but",
+    }[damage]
+    assert said in repr(run)
+    assert "\n" not in repr(run)
+    assert str(folder) in run._repr_html_()
+
+
+def test_a_summary_shows_every_latency(tmp_path: Path) -> None:
+    found = Elements(engine_probe.load(write_run(tmp_path / "run", ran(20))).summary()._repr_html_())
+    assert "2130.5 output tokens/s" in found.words
+    assert found.tags.count("tr") == 1 + 8
+    assert "first token - arrival" in found.words
+
+
+def test_a_point_shows_its_run_or_the_reason_for_having_none(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2))
+    (folder / "points" / "p2" / "run.json").unlink()
+    shown, lost = engine_probe.load_sweep(folder).points
+    assert "concurrency 1" in shown._repr_html_()
+    assert "Limited by" in shown._repr_html_()
+    assert "no recording" in lost._repr_html_()
+    assert repr(lost) == "<SweptPoint concurrency 2: no recording>"
+
+
+def test_its_table_has_a_row_for_each_point_measured_or_not(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2, 4))
+    (folder / "points" / "p2" / "run.json").unlink()
+    swept = engine_probe.load_sweep(folder)
+    frame = swept.to_pandas()
+    assert frame.load.tolist() == [1, 2, 4]
+    assert frame.output_tokens_per_s.round(1).tolist()[0] == round(swept.runs[0].summary().output_tokens_per_s, 1)
+    assert frame.output_tokens_per_s.isna().sum() == 1
+    assert frame.reason.notna().sum() == 1
+    assert swept.table.schema.field("ttft_p50_ms").metadata[b"unit"] == b"ms"
+
+
+def test_settings_in_which_points_differ_are_columns(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, (1, 2, 4, 8))
+    document = json.loads((folder / "sweep.json").read_text())
+    lengths: list[Any] = [48, 48, [1, 9], 96]
+    for row, length in zip(document["points"], lengths, strict=True):
+        row["point"]["input_len"] = length
+    (folder / "sweep.json").write_text(json.dumps(document))
+    assert engine_probe.load_sweep(folder).table["input_len"].to_pylist() == ["48", "48", "[1, 9]", "96"]
+
+
+def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder that a sweep was written to"):
+        engine_probe.load_sweep(tmp_path)

@@ -1,0 +1,65 @@
+"""The cards of a run and of a sweep, in words and in a strip: said where told, silent where not."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from engine_probe.commands.report import command
+from tests.support.recordings import MS, facts, ran, table, write_run
+
+POWER_CAP = 0x4
+
+
+def rows(device: int, **columns: list[Any]) -> list[dict[str, Any]]:
+    count = len(next(iter(columns.values())))
+    return [
+        {"time_ns": number * MS, "device": device} | {name: values[number] for name, values in columns.items()}
+        for number in range(count)
+    ]
+
+
+def folder(path: Path, *told: dict[str, Any]) -> Path:
+    in_time = sorted(told, key=lambda row: int(row["time_ns"]))  # as a sampler asks
+    return write_run(path, ran(2) | {"telemetry": table("telemetry", in_time)}, facts())
+
+
+def said(place: Path, page: Path) -> str:
+    done = CliRunner().invoke(command, [str(place), "--verbose", "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    return re.sub(r"\s+", " ", done.output)
+
+
+def test_each_card_has_a_sentence_and_a_row(tmp_path: Path) -> None:
+    held_back = rows(0, throttle_reasons=[0, POWER_CAP, POWER_CAP, 0], temperature_c=[60, 70, 81, 70])
+    well = rows(1, throttle_reasons=[0, 0], performance_state=[0, 0], ecc_errors=[2, 3])
+    text = said(folder(tmp_path / "run", *held_back, *well), tmp_path / "page.html")
+    assert "GPU 0: clocks reduced in 50% of 4 samples (power cap 50%); at most 81 °C." in text
+    assert "GPU 1: clocks never reduced in 2 samples; P-state 0; new ECC errors: 1 uncorrected." in text
+    page = (tmp_path / "page.html").read_text()
+    (charts,) = re.findall(r'"charts" type="application/json">(.*?)</script>', page, re.DOTALL)
+    (strip,) = (chart for chart in json.loads(charts) if chart["title"] == "Clocks reduced, when and why")
+    assert (strip["rows"], strip["kinds"], strip["spans"]) == (
+        ["GPU 0", "GPU 1"],
+        ["power cap"],
+        [[0, 0, 0.001, 0.003]],
+    )
+
+
+def test_a_sweep_tells_a_card_once_over_all_its_points(tmp_path: Path) -> None:
+    points = []
+    for level, reasons in ((1, [0, 0]), (2, [POWER_CAP, POWER_CAP])):
+        folder(tmp_path / "points" / f"p{level}", *rows(0, throttle_reasons=reasons))
+        points.append({"id": f"p{level}", "point": {"concurrency": level}, "status": "complete"})
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "Well?"}, "points": points}))
+    assert "GPU 0: clocks reduced in 50% of 4 samples (power cap 50%)." in said(tmp_path, tmp_path / "page.html")
+
+
+def test_without_cards_nothing_is_said(tmp_path: Path) -> None:
+    text = said(folder(tmp_path / "run", {"time_ns": MS, "cpu_percent": 99.0}), tmp_path / "page.html")
+    assert "Cards" not in text
+    assert "Clocks reduced" not in (tmp_path / "page.html").read_text()

@@ -1,0 +1,306 @@
+"""What a report says of the hardware: where the memory went, and how near the run came to the ceilings."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from engine_probe.commands.report import command
+from engine_probe.recordings.run import load
+from engine_probe.report.renderers.notebook import run_html
+from engine_probe.report.renderers.terminal import print_document
+from engine_probe.report.run_report import run_document
+from engine_probe.report.sections.memory import gib
+from engine_probe.report.sections.roofline import MOST_DOTS, drawn
+from engine_probe.text_format import percent
+from tests.support.recordings import facts, ran, write_run, write_sweep
+
+GIB = 1 << 30
+
+
+def memory(rank: int = 0, device: str = "GPU-1", **changes: Any) -> dict[str, Any]:
+    """A card of 48 GiB: 15 weights, 24 KV pool, 1 graphs, 2 activations, 1 other, 5 free; 90 % reserved."""
+    figures = {
+        "total_bytes": 48 * GIB,
+        "weights_bytes": 15 * GIB,
+        "kv_pool_bytes": 24 * GIB,
+        "activations_bytes": 2 * GIB,
+        "graphs_bytes": 1 * GIB,
+        "other_bytes": 1 * GIB,
+        "free_bytes": 5 * GIB,
+        "reserved_bytes": 48 * GIB * 9 // 10,
+        "used_bytes": 43 * GIB,
+        "nvml_used_bytes": 43 * GIB,
+        "rss_bytes": 3 * GIB,
+    } | changes
+    missing = {name: "nobody said" for name, value in figures.items() if value is None}
+    known = {name: "somebody said" for name, value in figures.items() if value is not None}
+    return {"rank": rank, "device": device, "name": "a card", **figures, "sources": known, "missing": missing}
+
+
+def loaded(rank: int = 0) -> dict[str, Any]:
+    """A million values in matrices, a hundred thousand in the head."""
+    none = {"parameters": 0, "bytes": 0, "products": 0}
+    return {
+        "rank": rank,
+        "parameters": 1_200_000,
+        "bytes": 2_400_000,
+        "parts": {
+            "linear": {"parameters": 1_000_000, "bytes": 2_000_000, "products": 1_000_000},
+            "head": {"parameters": 100_000, "bytes": 200_000, "products": 100_000},
+            "embedding": {"parameters": 100_000, "bytes": 200_000, "products": 0},
+            "experts": none,
+            "other": none,
+        },
+        "beside_text": none,
+        "tied_head": False,
+        "row_bytes": 64,
+        "experts": [],
+        "attention": [{"layers": 2, "heads": 4, "kv_heads": 2, "head_size": 32, "window": None, "kv_value_bytes": 2}],
+        "dtypes": {"bfloat16": 2_400_000},
+        "unknown": [],
+    }
+
+
+BUSY = "measured while other programs used 48% of the cores"
+TRUSTED = {"verdict": "trusted", "doubts": [], "spread": 0.01}
+DOUBTFUL = {"verdict": "doubtful", "doubts": [BUSY], "spread": 0.01}
+
+
+def ceilings(memory_per_s: float, compute_per_s: float, trust: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Without `trust` as older versions of `validate` stored them."""
+    more = {"stable": True, "quick": False, "measured": "2026-11-21T09:00:00Z", "detail": {}} | (trust or {})
+    return {
+        "memory read": {"value": memory_per_s, "unit": "B/s", **more},
+        "gemm bf16 square": {"value": compute_per_s, "unit": "FLOP/s", **more},
+    }
+
+
+def hardware(
+    *rows: dict[str, Any],
+    roofs: tuple[float, float] | None = (4e9, 40e9),
+    ranks: int = 1,
+    trust: dict[str, Any] | None = TRUSTED,
+    **more: Any,
+) -> dict[str, Any]:
+    carried = {row["device"]: ceilings(*roofs, trust) for row in rows} if roofs else {}
+    made = facts() | {
+        "memory": list(rows),
+        "loaded": [loaded(rank) for rank in range(ranks)],
+        "unread": [],
+        "hardware": {"ceilings": carried},
+    }
+    made["engine"] = made["engine"] | {"arguments": {"parallel_config": {"tensor_parallel_size": ranks}}}
+    return made | more
+
+
+def report(folder: Path, *more: str) -> str:
+    done = CliRunner().invoke(command, [str(folder), "--verbose", *more])
+    assert done.exit_code == 0, done.output
+    return re.sub(r"\s+", " ", done.output)
+
+
+def test_what_is_reserved_is_taken_apart(tmp_path: Path) -> None:
+    """91 % of a card in use is no model of that size: most of it is KV pool, and little of that is filled."""
+    text = report(write_run(tmp_path / "run", ran(4), hardware(memory())))
+    assert (
+        "Rank 0: a card: vLLM reserves 90.0% of 48 GiB by design: 15 GiB weights, 24 GiB KV pool, 1 GiB graphs, "
+        "2 GiB activations at their peak, 1 GiB other." in text
+    )
+    assert "KV pool in use: 40% at peak" in text
+    assert "The parts come to 43 GiB; NVML said 43 GiB in use before the run: they agree." in text
+
+
+def test_nvml_that_says_otherwise_is_heard(tmp_path: Path) -> None:
+    text = report(write_run(tmp_path / "run", ran(4), hardware(memory(nvml_used_bytes=31 * GIB))))
+    assert "NVML said 31 GiB in use before the run: 25.0% of the device apart" in text
+
+
+def test_a_part_that_is_not_known_is_not_made_up(tmp_path: Path) -> None:
+    """Without graphs and what else there is, 2 GiB belong to nobody."""
+    row = memory(graphs_bytes=None, other_bytes=None)
+    text = report(write_run(tmp_path / "run", ran(4), hardware(row)), "--html", str(tmp_path / "page.html"))
+    assert "not told apart 2 GiB" in text
+    assert "they agree" not in text
+    page = (tmp_path / "page.html").read_text()
+    assert "not told apart 2 GiB" in page
+    assert "nobody said" in page  # the reason stands among the sources
+
+
+def test_a_processor_shows_no_more_than_vllm_takes(tmp_path: Path) -> None:
+    """Two ranks share the host's memory: their parts add up, its free pages are not theirs."""
+    none = dict.fromkeys(("activations_bytes", "other_bytes", "used_bytes", "nvml_used_bytes"))
+    rows = [memory(rank, "cpu", **none, graphs_bytes=0) for rank in (0, 1)]
+    text = report(write_run(tmp_path / "run", ran(4), hardware(*rows, roofs=None, ranks=2)))
+    assert "Ranks 0, 1: a card, of the host's 48 GiB: 30 GiB weights, 48 GiB KV pool." in text
+    assert "reserves" not in text
+    assert "free" not in text.partition("Memory")[2]
+
+
+def test_parts_beyond_the_whole_are_not_drawn(tmp_path: Path) -> None:
+    text = report(write_run(tmp_path / "run", ran(4), hardware(memory(weights_bytes=40 * GIB))))
+    assert "Rank 0" not in text
+
+
+def test_a_run_without_these_facts_says_why(tmp_path: Path) -> None:
+    old = report(write_run(tmp_path / "old", ran(4)))
+    assert "No roofline: the recording does not say what the model weighs (it was recorded without them)." in old
+    nobody = facts() | {"memory": [], "loaded": [], "unread": ["TypeError: no workers"]}
+    text = report(write_run(tmp_path / "nobody", ran(4), nobody))
+    assert "what the model weighs (TypeError: no workers)" in text
+    assert "Not read: TypeError: no workers." in text
+
+
+def test_shares_of_the_ceilings(tmp_path: Path) -> None:
+    """What the analysis found, beside the ceilings it was held against and the clock it rests on."""
+    folder = write_run(tmp_path / "run", ran(4), hardware(memory()))
+    found = load(folder).analysis().roofline
+    assert not isinstance(found, str)
+    text = report(folder, "--html", str(tmp_path / "page.html"))
+    assert "<span>of the bandwidth ceiling (MBU)</span>" in page(tmp_path)
+    assert found.bandwidth_utilisation is not None
+    assert f"Bandwidth (MBU): {found.bandwidth_utilisation.least:.0%} of 4 GB/s (memory read)" in text
+    assert found.flop_utilisation is not None
+    assert f"Compute (MFU): {found.flop_utilisation.least:.0%} of 40 GFLOP/s (gemm bf16 square)" in text
+    assert "in decode-only steps at" in text
+    assert "Both are based on execute time" in text
+
+
+def test_without_ceilings_rates_and_no_shares(tmp_path: Path) -> None:
+    text = report(write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=None)))
+    assert "Bandwidth (MBU): weights and KV moved at" in text
+    assert "No share of the ceilings is given" in text
+    assert "ceiling of" not in text
+
+
+def test_a_doubtful_ceiling_is_said_with_every_figure_that_rests_on_it(tmp_path: Path) -> None:
+    """MBU, MFU, the limit, the chart, the tiles, the table of ceilings, the notebook and the JSON."""
+    need = load(write_run(tmp_path / "need", ran(4), hardware(memory()))).analysis().roofline
+    assert not isinstance(need, str)
+    near = (need.bytes_per_s.least * 1.5, need.flops_per_s.least * 1e3)
+    folder = write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=near, trust=DOUBTFUL))
+    text = report(folder, "--html", str(tmp_path / "page.html"), "--json", str(tmp_path / "figures.json"))
+    assert text.count(f"doubtful: {BUSY}") == 2
+    assert f"This is doubtful, as are the ceilings of compute and bandwidth: memory read {BUSY}; gemm" in text
+    assert "impossible" not in text
+    html = page(tmp_path)
+    for words in ("ceiling (MBU), doubtful", "ceiling (MFU), doubtful", "memory bandwidth (doubtful)", "Ceilings: "):
+        assert words in html
+    assert html.count(BUSY) > 5
+    assert "memory bandwidth (doubtful)" in run_html(load(folder))
+    used = json.loads((tmp_path / "figures.json").read_text())["hardware_use"]
+    assert {share["ceiling"]["verdict"] for share in used["shares"]} == {"doubtful"}
+    assert {tuple(share["ceiling"]["doubts"]) for share in used["shares"]} == {(BUSY,)}
+    assert not any(share["impossible"] for share in used["shares"])
+
+
+def test_ceilings_of_older_recordings_open_and_say_what_is_not_known(tmp_path: Path) -> None:
+    text = report(write_run(tmp_path / "run", ran(4), hardware(memory(), trust=None)))
+    assert "(memory read, not known whether other programs used the machine)" in text
+    assert "doubtful" not in text
+
+
+def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=(1e15, 1e3), trust=DOUBTFUL))
+    text = report(folder, "--html", str(tmp_path / "page.html"), "--json", str(tmp_path / "figures.json"))
+    assert f"which is impossible: the ceiling was measured too low ({BUSY})." in text
+    assert "Run `engine_probe validate` when nothing else runs, and record again." in text
+    assert "What held the steps up, compute or memory bandwidth, is therefore not concluded." in text
+    assert "Limited by compute" not in text
+    assert re.search(r'class="warning red">MFU [^<]* impossible', page(tmp_path))
+    assert "impossible" in run_html(load(folder))
+    used = json.loads((tmp_path / "figures.json").read_text())["hardware_use"]
+    assert {share["name"] for share in used["shares"] if share["impossible"]} == {"MFU"}
+    assert "more than the hardware can do" in used["withheld"]
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=200)
+    print_document(run_document(load(folder), load(folder).analysis()), console)
+    assert "\x1b[1;31mMFU" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "told"),
+    [
+        (
+            1.5,
+            "The limits compute and memory bandwidth are doubtful, as are the ceilings that they rest on: ",
+        ),
+        (0.1, "2 of 2 points: MBU comes to "),
+    ],
+)
+def test_a_sweep_says_what_speaks_against_its_ceilings(tmp_path: Path, bandwidth: float, told: str) -> None:
+    """A bandwidth that its fastest steps nearly reach, and one that they exceed by far."""
+    sweep = write_sweep(tmp_path / "sweep", (1, 2))
+    need = load(write_run(tmp_path / "need", ran(1), hardware(memory()))).analysis().roofline
+    assert not isinstance(need, str)
+    carried = hardware(memory(), roofs=(need.bytes_per_s.most * bandwidth, 1e15), trust=DOUBTFUL)
+    for path in sweep.rglob("run.json"):
+        added = {name: carried[name] for name in ("memory", "loaded", "unread", "hardware")}
+        path.write_text(json.dumps(json.loads(path.read_text()) | added))
+    text = report(sweep, "--html", str(tmp_path / "page.html"))
+    assert told in text
+    assert told in page(tmp_path)
+
+
+def test_a_million_steps_keep_their_extremes() -> None:
+    chance = np.random.default_rng(0)
+    at, speed = chance.random(1_000_000) + 1, chance.random(1_000_000) + 1
+    at[123_456], speed[654_321] = 9, 0.1
+    chosen = drawn(np.ones(len(at), dtype=bool), at, speed)
+    assert len(chosen) <= MOST_DOTS
+    assert {123_456, 654_321, int(at.argmin()), int(speed.argmax())} <= set(chosen.tolist())
+
+
+@pytest.mark.parametrize(("share", "told"), [(0, "0%"), (0.0006, "0.06%"), (0.126, "13%"), (1, "100%")])
+def test_little_is_not_nothing(share: float, told: str) -> None:
+    assert percent(share) == told
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(15 * GIB, "15 GiB"), (int(22.64 * GIB), "22.6 GiB"), (410 << 20, "410 MiB"), (12, "12 bytes")]
+)
+def test_sizes_have_three_figures(size: int, told: str) -> None:
+    assert gib(size) == told
+
+
+def test_the_page_draws_both(browser: Any, tmp_path: Path) -> None:
+    """Bars of the parts' widths, logarithmic axes, an answer to the mouse, and room on a phone."""
+    folder = write_run(tmp_path / "run", ran(20), hardware(memory(), memory(1, "GPU-2"), ranks=2))
+    report(folder, "--html", str(tmp_path / "page.html"))
+    for width in (1000, 360):
+        sheet = browser.new_page(viewport={"width": width, "height": 800})
+        words: list[str] = []
+        sheet.on("console", lambda message, words=words: words.append(message.text))
+        sheet.on("pageerror", lambda error, words=words: words.append(str(error)))
+        sheet.goto((tmp_path / "page.html").as_uri())
+        bars = sheet.locator(".bar")
+        assert bars.count() == 2
+        pieces = [piece.bounding_box()["width"] for piece in bars.first.locator("span").all()]
+        shares = [piece / sum(pieces) for piece in pieces]
+        assert shares == pytest.approx([15 / 48, 24 / 48, 1 / 48, 2 / 48, 1 / 48, 5 / 48], abs=0.01)
+        roofs = sheet.locator("figure", has=sheet.get_by_role("heading", name="Roofline"))
+        roofs.scroll_into_view_if_needed()
+        box = roofs.locator(".u-over").bounding_box()
+        sheet.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        told = roofs.locator(".u-legend").inner_text()
+        assert re.search(r"operations per byte:?\s*[\d.,]+ FLOP/B", told), told
+        assert sheet.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert words == []
+        sheet.close()
+    charts = json.loads(re.findall(r'"charts" type="application/json">(.*?)</script>', page(tmp_path), re.DOTALL)[0])
+    (chart,) = (chart for chart in charts if chart["title"] == "Roofline")
+    assert chart["x"]["log"]
+    assert chart["y"][0]["log"]
+    labels = [line["label"] for line in chart["series"]]
+    assert labels == ["steps of answers", "steps of prompts", "steps of both", "ceiling"]
+
+
+def page(folder: Path) -> str:
+    return (folder / "page.html").read_text()

@@ -1,0 +1,121 @@
+"""What a sweep's report says of load: through the command, with answers and scores that are known."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine_probe.commands.report import command
+from tests.support.recordings import write_sweep
+
+LEVELS = (1, 2, 4, 8, 12, 20)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return write_sweep(tmp_path / "sweep", LEVELS)
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(command, ["--verbose", *map(str, arguments)])
+
+
+def said(*arguments: object) -> str:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(command, ["--verbose", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
+    """Every request's answer is its number; so many of a level are others."""
+    for level in LEVELS:
+        answers = {str(n): n + 1000 * (n < changed.get(level, 0)) for n in range(level)}
+        (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
+
+
+def test_latency_rises_and_failures_cannot_be_excluded(sweep: Path) -> None:
+    text = said(sweep)
+    assert re.search(r"TTFT, median [\d.]+ ms [\d.]+ ms rho \+[\d.]+ 0.0\d+ rises with load", text)
+    assert re.search(r"Requests not answered 0.0% 0.0% rho \+0.00 1 cannot tell", text)
+    assert "One run of some loads" in text
+    assert "Answers" not in text  # none were kept
+
+
+def test_the_same_requests_are_held_against_their_answers_at_one_load(sweep: Path) -> None:
+    """The 8 requests of the highest load with two above it: at 12 all are as they were, at 20 one is not."""
+    keep_answers(sweep, {})
+    assert "Answers that changed 0.0% 0.0% rho +0.00 1 cannot tell" in said(sweep)
+    keep_answers(sweep, {20: 1})
+    text = said(sweep)
+    assert "Answers that changed 0.0% 12.5% rho" in text
+    assert "Sums in BF16 and FP16 depend on what shares a" in text
+
+
+def test_an_answer_that_only_the_lowest_load_gave_is_no_trend(tmp_path: Path) -> None:
+    """Held against all requests of each load one of them would be a share that falls as they become more."""
+    levels = (1, 30, 40, 50, 60, 70)
+    sweep = write_sweep(tmp_path / "sweep", levels)
+    for level in levels:
+        answers = {str(n): n + 1000 * (level == 30 and n == 0) for n in range(level)}
+        (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
+    assert "Answers that changed 3.3% 3.3% rho +0.00 1 cannot tell" in said(sweep)
+
+
+def test_damaged_answers_are_none(sweep: Path) -> None:
+    for level in LEVELS:
+        (sweep / f"points/p{level}/answers.json").write_text("[1, 2")
+    assert "Answers" not in said(sweep)
+
+
+def test_a_score_of_each_request_is_tested(sweep: Path, tmp_path: Path) -> None:
+    lines = [f"p{level},{n},{1 - level / 100}" for level in LEVELS for n in range(level)]
+    (tmp_path / "quality.csv").write_text("\n".join(["point,request_id,faithfulness", *lines]))
+    text = said(sweep, "--score", tmp_path / "quality.csv")
+    assert re.search(r"Faithfulness 0.99 0.8 rho -1.00 0.0\d+ falls with load", text)
+
+
+def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "bleu.json").write_text(json.dumps({f"p{level}": level for level in LEVELS}))
+    page = tmp_path / "page.html"
+    assert "Bleu 1 20 rho +1.00" in said(sweep, "--score", tmp_path / "bleu.json", "--html", page)
+    assert "Does load change it?" in page.read_text()
+    assert "rises with load" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.csv", "point,quality\np99,1", "this sweep has no point 'p99'"),
+        ("a.csv", "point,quality\np1,good", "line 2: quality is 'good', expected a number"),
+        ("a.csv", "point,quality\np1,nan", "expected a finite number"),
+        ("a.csv", "request,quality\n1,1", "no column point"),
+        ("a.csv", "point\np1", "no column of scores"),
+        ("a.json", "[1]", "give CSV with point"),
+        ("a.json", "{}", "holds no score"),
+        ("none.csv", None, "there is no file"),
+    ],
+)
+def test_a_score_that_cannot_be_read_is_refused(
+    sweep: Path, tmp_path: Path, name: str, text: str | None, why: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    result = report(sweep, "--score", tmp_path / name)
+    assert result.exit_code != 0
+    assert why in str(result.exception)
+
+
+def test_whiskers_end_where_nothing_can_be() -> None:
+    """Shares of 0.9 and 1: their interval with 95 % is 0.95 ± 0.64, and no pool is fuller than full."""
+    from types import SimpleNamespace
+    from typing import Any
+
+    from engine_probe.report.charts.levels import over_loads
+
+    points: Any = [SimpleNamespace(load=4, share=share) for share in (0.9, 1.0)]
+    drawn = over_loads([4], points, lambda each: each.share, 100, most=1)  # type: ignore[attr-defined]
+    assert (drawn["low"][0], drawn["high"][0]) == (pytest.approx(31.47, abs=0.01), 100)

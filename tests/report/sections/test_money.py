@@ -1,0 +1,260 @@
+"""`engine_probe report --money`: prices are inputs, what is not known is said, and no curve misleads."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine_probe.commands.report import command
+from engine_probe.evaluation.price_list import SHIPPED, read_prices
+from tests.support.recordings import MS, facts, ran, table, write_run, write_sweep
+
+PRICES = """
+currency = "EUR"
+source = "made up"
+[sold]
+per_million_output_tokens = {price}
+[[fixed]]
+name = "all"
+per_hour = 3.6
+[users]
+request_every_s = 40
+"""
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(command, ["--verbose", *map(str, arguments)])
+
+
+def said(*arguments: object) -> str:
+    done = report(*arguments)
+    assert done.exit_code in (0, 1), done.output or done.exception
+    return re.sub(r"\s+", " ", done.output)
+
+
+def refused(*arguments: object) -> str:
+    done = report(*arguments)
+    assert getattr(done.exception, "exit_code", None) == 2, done.output
+    return str(done.exception)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """About 240 tokens/s at 1, 2,400 at 10."""
+    return write_sweep(tmp_path_factory.mktemp("sweep"), (1, 2, 4, 8, 14))
+
+
+def prices(folder: Path, text: str = PRICES, **values: object) -> Path:
+    path = folder / "prices.toml"
+    path.write_text(text.format(**{"price": 1.0} | values) if "{" in text else text)
+    return path
+
+
+def test_a_sweep_says_where_it_breaks_even_and_earns_most(sweep: Path, tmp_path: Path) -> None:
+    """3.6 an hour at 1 a million are 1,000 tokens/s."""
+    text = said(sweep, "--money", prices(tmp_path))
+    assert "Money in EUR (made up)" in text
+    assert re.search(r"Break-even lies between (\d) and (\d) concurrent requests, on a straight line at", text)
+    assert "Profit is highest at 8 concurrent requests" in text or "Profit is highest at 14" in text
+    assert re.search(r"requests in flight and [\d,.]+ users who ask every 40 s \(Little's law\)", text)
+
+
+@pytest.mark.parametrize(("price", "sentence"), [(0.01, "It loses at every level"), (100, "It earns at every level")])
+def test_without_break_even_it_says_so(sweep: Path, tmp_path: Path, price: float, sentence: str) -> None:
+    assert sentence in said(sweep, "--money", prices(tmp_path, price=price))
+
+
+def test_quick_flags_take_the_place_of_a_list(sweep: Path, tmp_path: Path) -> None:
+    text = said(sweep, "--cost-per-hour", "3.6EUR", "--price-per-million", "1", "--html", tmp_path / "page.html")
+    assert "Break-even lies" in text
+    charts = drawn(tmp_path / "page.html")
+    assert charts["Cost of a million output tokens"]["y"][0]["unit"] == "EUR"
+    regions = charts["Revenue, cost and profit"]["regions"]
+    assert [region["label"] for region in regions] == ["loss", "profit"]
+    assert regions[0]["end"] == regions[1]["begin"]
+    assert "Energy of an output token" not in charts  # no card, no energy
+
+
+def drawn(page: Path) -> dict[str, Any]:
+    (data,) = re.findall(r'<script id="charts" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
+    return {chart["title"]: chart for chart in json.loads(data)}
+
+
+def test_one_level_is_a_row_and_no_curve(tmp_path: Path) -> None:
+    text = said(write_sweep(tmp_path / "sweep", (4,)), "--cost-per-hour", 1, "--html", tmp_path / "page.html")
+    assert "A million output tokens cost" in text
+    assert "cheapest" not in text
+    assert "Cost of a million output tokens" not in drawn(tmp_path / "page.html")
+
+
+def test_a_run_tells_its_cost_and_the_energy_of_its_cards(tmp_path: Path) -> None:
+    """4 requests of 40 tokens; 200 W all the time."""
+    tables = ran(4)
+    end = tables["iterations"]["start_ns"].to_pylist()[-1] + 10 * MS
+    rows = [{"time_ns": at, "device": 0, "power_mw": 200_000} for at in (0, end // 2, end)]
+    folder = write_run(tmp_path / "run", tables | {"telemetry": table("telemetry", rows)})
+    text = said(folder, "--cost-per-hour", "2USD")
+    assert re.search(r"A million output tokens cost [\d.]+ USD", text)
+    assert re.search(r"An output token took [\d.]+ J, the cards 200 W on average, by their power over time\.", text)
+    assert "An output token took" in said(folder)  # energy needs no price
+
+
+def test_the_energy_of_a_token_over_the_load_is_the_planted_one(tmp_path: Path) -> None:
+    """100 W and 10 W for each concurrent request; with 100 W of the host, at 0.36 per kWh."""
+    folder = write_sweep(tmp_path / "sweep", (1, 2, 4, 8))
+    for level in (1, 2, 4, 8):
+        tables = ran(level)
+        end = tables["iterations"]["start_ns"].to_pylist()[-1] + 10 * MS
+        power = 100_000 + 10_000 * level
+        counter = [(at, power * at // 10**9) for at in (0, 2 * end)]
+        rows = [{"time_ns": at, "device": 0, "power_mw": power, "energy_mj": told} for at, told in counter]
+        shutil.rmtree(folder / "points" / f"p{level}")
+        write_run(folder / "points" / f"p{level}", tables | {"telemetry": table("telemetry", rows)})
+    lists = 'currency = "EUR"\n[power]\nper_kwh = 0.36\nhost_watts = 100\n'
+    figures, page = tmp_path / "figures.json", tmp_path / "page.html"
+    said(folder, "--money", prices(tmp_path, lists), "--json", figures, "--html", page)
+    document = json.loads(figures.read_text())
+    (accounts,) = document["money"]["curves"]
+    assert accounts["energy_from"] == ["energy counter"]
+    for level, point in zip(accounts["levels"], document["points"], strict=True):
+        summary, watts = point["summary"], 100 + 10 * level["load"]
+        rate = summary["answer_tokens"] / summary["seconds"]
+        assert level["figures"]["joules_per_output_token"]["mean"] == pytest.approx(watts / rate, rel=0.01)
+        assert level["figures"]["cost_per_hour"]["mean"] == pytest.approx((watts + 100) / 1000 * 0.36, rel=0.01)
+    assert drawn(page)["Energy of an output token"]["y"][0]["unit"] == "J"
+
+
+def test_figures_for_machines_carry_units_and_formulas(sweep: Path, tmp_path: Path) -> None:
+    said(sweep, "--money", prices(tmp_path), "--goodput", "ttft:60", "--json", tmp_path / "figures.json")
+    document = json.loads((tmp_path / "figures.json").read_text())
+    assert document["metrics"]["cost_per_hour"]["unit"] == "EUR/h"
+    (curve,) = document["curves"]
+    assert [level["load"] for level in curve["levels"]] == [1, 2, 4, 8, 14]
+    assert curve["levels"][0]["figures"]["goodput_share"]["mean"] == 1
+    assert curve["most_load"]["most"] == 8
+    (accounts,) = document["money"]["curves"]
+    assert accounts["levels"][0]["figures"]["cost_per_hour"]["mean"] == 3.6
+    assert accounts["break_even"][0]["into_profit"] is True
+    assert "never overwritten" in str(report(sweep, "--json", tmp_path / "figures.json").exception)
+
+
+def test_a_second_card_is_held_against_the_first(tmp_path: Path) -> None:
+    """Two cards that give what one gives: never worth it."""
+    folder = write_sweep(tmp_path / "sweep", (1, 2, 4))
+    document = json.loads((folder / "sweep.json").read_text())
+    points = []
+    for level in (1, 2, 4):
+        for cards in (1, 2):
+            told = facts()
+            sizes = {"tensor_parallel_size": cards, "pipeline_parallel_size": 1, "data_parallel_size": 1}
+            told["engine"]["arguments"] = {"parallel_config": sizes}
+            write_run(folder / "points" / f"c{cards}-{level}", ran(level), told)
+            asked = {"concurrency": level, "input_len": 48, "tensor_parallel_size": cards}
+            points.append({"id": f"c{cards}-{level}", "point": asked, "status": "complete"})
+    (folder / "sweep.json").write_text(json.dumps(document | {"points": points}))
+    lists = 'currency = "EUR"\n[[fixed]]\nname = "card"\nper_hour = 2\nper_card = true\n'
+    text = said(folder, "--money", prices(tmp_path, lists), "--html", tmp_path / "page.html")
+    assert "2 cards against 1: throughput x 1.00 at 1 concurrent requests" in text
+    assert "2 cards against 1: at no level measured are its tokens cheaper (it costs 2.00 times as much)." in text
+    assert "against as many small engines" in (tmp_path / "page.html").read_text()
+
+
+def test_options_are_told_or_measured(sweep: Path, tmp_path: Path) -> None:
+    options = f"""
+currency = "USD"
+[[options]]
+name = "mine"
+per_month = 720
+recording = "{sweep}"
+[[options]]
+name = "theirs"
+per_month = 1153
+requests_per_minute = 9000
+[[options]]
+name = "unknown"
+per_month = 2000
+"""
+    text = said(sweep, "--money", prices(tmp_path, options), "--goodput", "ttft:60")
+    assert re.search(r"mine 720 [\d,]+ [\d.]+ measured in .*: 8 concurrent requests keep ttft:60 ms", text)
+    assert re.search(r"Up to [\d,]+ requests/min mine is the cheapest \(720 USD a month\)", text)
+    assert "unknown pays if one of it sustains more than" in text
+
+
+def test_the_shipped_list_is_the_published_question(sweep: Path) -> None:
+    assert [path.stem for path in SHIPPED.glob("*.toml")] == ["l4_or_l40s"]
+    shipped = read_prices("l4_or_l40s")
+    assert "published" in shipped.source
+    assert [(option.name, option.per_month) for option in shipped.options] == [("L4", 521), ("L40S", 1153)]
+    text = said(sweep, "--money", "l4_or_l40s")
+    assert "published figures of the L4 / L40S question, not measured here" in text
+    assert "L40S pays if one of it sustains more than 39.79 requests/min" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "currency is missing"),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = -1', "fixed[0].per_hour is -1, expected float >= 0"),
+        (
+            'currency = "EUR"\n[[fixed]]\nname = "x"\nper_huor = 1',
+            "fixed[0].per_huor is not known: did you mean",
+        ),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = nan', "per_hour is NaN"),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = inf', "per_hour is inf"),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"', "fixed[0]: give exactly one of per_hour, per_month and price"),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"\nprice = 5', "price and years belong together"),
+        (
+            'currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = 1\ncurrency = "USD"',
+            "fixed[0].currency is USD and that of the list EUR",
+        ),
+        ('currency = "EUR"\n[power]\nper_kwh = 1\noverhead = 0.5', "power.overhead is 0.5"),
+        ('currency = "EUR"\n[users]', "users: give either request_every_s or think_s"),
+        ('currency = "EUR"\n[[options]]\nname = "x"', "options[0]: give either per_hour or per_month"),
+        ('currency = "EUR"\nsold = 3', "sold is 3"),
+        ("currency = ", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_list_is_refused_in_one_sentence(sweep: Path, tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    found = refused(sweep, "--money", path)
+    assert sentence in found
+    assert str(path) in found
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--cost-per-hour", "-1"), "--cost-per-hour -1: give a sum that is not negative"),
+        (("--cost-per-hour", "much"), "give a sum"),
+        (("--cost-per-hour", "1EUR", "--price-per-million", "1USD"), "EUR and USD: put all into one currency"),
+        (("--money", "nowhere"), "there is no price list 'nowhere'"),
+    ],
+)
+def test_wrong_prices_are_refused(sweep: Path, words: tuple[str, ...], sentence: str) -> None:
+    assert sentence in refused(sweep, *words)
+
+
+def test_a_recording_that_is_not_there(sweep: Path, tmp_path: Path) -> None:
+    options = 'currency = "USD"\n[[options]]\nname = "x"\nper_month = 1\nrecording = "gone"'
+    assert "gone is no folder" in refused(sweep, "--money", prices(tmp_path, options))
+
+
+def test_hostile_names_stay_text(sweep: Path, tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>\\u001b[2J"
+    lists = (
+        f'currency = "{name}"\nsource = "{name}"\n[[options]]\nname = "{name}"\nper_month = 1\nrequests_per_minute = 1'
+    )
+    done = report(sweep, "--money", prices(tmp_path, lists), "--html", tmp_path / "page.html")
+    assert done.exit_code == 0, done.exception
+    assert "\x1b" not in done.output
+    assert "\\x1b[2J" in done.output
+    page = (tmp_path / "page.html").read_text()
+    assert "<img" not in page
+    assert "\x1b" not in page

@@ -1,0 +1,138 @@
+"""Going on in a folder never loses a row that is measured: other points are refused before an engine starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.perplexity_points import texts
+from engine_probe.sweep.definition.search import Adaptive
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.execution import runner as run_module
+from engine_probe.sweep.execution.events import Numbered, Reused
+from engine_probe.sweep.execution.folders import place_of
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.results.driver_log import Driven, write_driven
+
+LOAD = "workload.concurrency"
+GRID = SweepFile("?", EngineSection("tiny"), WorkloadSection(8, 8), axes={LOAD: [1, 2, 4, 8]}, probe=False)
+SEARCH = Adaptive(LOAD, 1, 8, resolution=0.5)
+
+
+class NoEngine:
+    """A way of running engines that must not be taken."""
+
+    def start(self, engine: EngineSection, tasks: Iterator[Numbered], *how: Any) -> Any:
+        assert next(tasks, None) is None, "an engine is started for it"
+        return
+        yield
+
+    def together(self, groups: Any) -> Any:
+        for group in groups:
+            yield from group
+
+
+def change(sweep: SweepFile, **how: Any) -> SweepFile:
+    return msgspec.structs.replace(sweep, **how)
+
+
+def measure(folder: Path, todo: list[Point]) -> None:
+    """What an engine would have left: points without a recording, which the driver's clock alone tells."""
+    for number, point in enumerate(todo):
+        begin = number * 2_000_000_000
+        told = Driven("answered", begin, begin + 1_000_000_000, (7, 7), 8, 1, 0, 0, None, 8)
+        write_driven(place_of(folder, point), told)
+
+
+def go_on(sweep: SweepFile, folder: Path) -> list[Any]:
+    todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]
+    return list(run_sweep(sweep, folder, todo, ways=NoEngine()))
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "sweep.json").read_text())["points"]
+    return found
+
+
+@pytest.fixture
+def done(tmp_path: Path) -> Path:
+    measure(tmp_path, points(GRID))
+    go_on(GRID, tmp_path)
+    assert len(rows(tmp_path)) == 4
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (
+            change(GRID, axes={LOAD: [1]}),
+            "3 finished points that this sweep does not ask (concurrency 2; concurrency 4; conc",
+        ),
+        (change(GRID, axes={LOAD: [1, 2, 4]}), "1 finished point that this sweep does not ask (concurrency 8)"),
+        (change(GRID, workload=WorkloadSection(8, 9)), "(concurrency 1; concurrency 2; concurrency 4 and 1 more)"),
+        (change(GRID, axes={}, adaptive=SEARCH, engine=EngineSection("tiny", {"max_num_seqs": 2})), "4 finished"),
+        (change(GRID, axes={}, adaptive=SEARCH, workload=WorkloadSection(8, 9)), "4 finished points"),
+        (change(GRID, axes={}, adaptive=Adaptive("workload.num_prompts", 1, 8)), "4 finished points"),
+    ],
+)
+def test_a_sweep_that_does_not_ask_what_is_measured_is_refused(done: Path, other: SweepFile, named: str) -> None:
+    before = (done / "sweep.json").read_bytes()
+    with pytest.raises(InputError) as refused:
+        go_on(other, done)
+    assert str(refused.value).startswith(f"{done} holds ")
+    assert named in str(refused.value)
+    assert "--out" in str(refused.value)
+    assert (done / "sweep.json").read_bytes() == before
+
+
+def test_what_failed_may_be_left_out(done: Path) -> None:
+    document = json.loads((done / "sweep.json").read_text())
+    document["points"][3]["status"] = "failed"
+    (done / "sweep.json").write_text(json.dumps(document))
+    go_on(change(GRID, axes={LOAD: [1, 2, 4]}), done)
+    assert len(rows(done)) == 3
+
+
+def test_one_more_level_keeps_the_others(done: Path) -> None:
+    wider = change(GRID, axes={LOAD: [1, 2, 3, 4, 8]})
+    measure(done, [point for point in points(wider) if point.workload.max_in_flight == 3])
+    told = go_on(wider, done)
+    assert sum(isinstance(event, Reused) for event in told) == 5
+    assert [row["point"]["workload"]["concurrency"] for row in rows(done)] == [1, 2, 3, 4, 8]
+
+
+def test_stopped_while_it_reads_what_was_measured_it_has_lost_nothing(done: Path) -> None:
+    before = (done / "sweep.json").read_bytes()
+    events = run_sweep(GRID, done, points(GRID), ways=NoEngine())
+    assert next(events) == Reused(0)
+    events.close()
+    assert (done / "sweep.json").read_bytes() == before
+
+
+def test_a_result_that_cannot_be_read_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text('{"points": [7')
+    with pytest.raises(InputError, match=r"sweep\.json is not what a sweep writes"):
+        go_on(GRID, tmp_path)
+    assert (tmp_path / "sweep.json").read_text() == '{"points": [7'
+
+
+def test_a_search_keeps_loads_that_it_does_not_ask_for(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a finer resolution takes another way: a load of before is a row, though nobody asks for it now."""
+
+    class Nothing(run_module.Seeker):
+        def tasks(self) -> Any:
+            return iter(())
+
+    monkeypatch.setattr(run_module, "Seeker", Nothing)
+    search = change(GRID, axes={}, adaptive=SEARCH)
+    go_on(search, done)
+    assert [row["point"]["workload"]["concurrency"] for row in rows(done)] == [1, 2, 4, 8]
+    go_on(change(search, adaptive=Adaptive(LOAD, 1, 8, resolution=0.25)), done)
+    assert len({row["id"] for row in rows(done)}) == 4

@@ -1,0 +1,273 @@
+"""What a dry run says beforehand: from measurements alone, and nothing where there is none."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from engine_probe.commands.sweep.cli import command
+from engine_probe.engine.models.geometry import GIB
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.loader import find_sweep, read_sweep
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
+from engine_probe.sweep.preflight.dry_run import duration, show_points
+from engine_probe.sweep.preflight.duration_estimate import (
+    Bandwidth,
+    Estimate,
+    engine_start,
+    estimate,
+    fewest_steps,
+    measured_bandwidth,
+)
+from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
+from engine_probe.sweep.preflight.memory_fit import check_cards, check_host
+from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
+from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.lengths import Uniform
+from engine_probe.workload.prompts import Conversations
+from engine_probe.workload.spec import Sampling
+from engine_probe.workload.stop import Steady, Stop
+
+GB = 1e9
+LLAMA = EngineSection("llama-3.1-8b", {"max_model_len": 4096})
+
+
+def asked(concurrency: int, requests: int | None = None, engine: EngineSection = LLAMA, **more: Any) -> Point:
+    return Point(engine, WorkloadSection(128, 100, concurrency, requests), **more)
+
+
+def measured(point: Point, seconds: float) -> Past:
+    return Past(point.key, point, seconds, point.workload.output_tokens or 0, 10_000, 20.0)
+
+
+PAST = [measured(asked(10), 10.0), measured(asked(20), 12.5)]  # 100 and 160 tokens/s
+
+
+def test_the_same_point_takes_as_long_as_it_did() -> None:
+    again = [*PAST, measured(asked(10, repeat=1), 14.0)]
+    assert estimate(asked(10), PAST, None) == Estimate(10.0, "the same point")
+    assert estimate(asked(10, repeat=2), again, None) == Estimate(12.0, "the same point")
+
+
+def test_a_load_between_two_takes_the_rate_between_theirs() -> None:
+    found = estimate(asked(15, 150), PAST, None)
+    assert found is not None
+    assert found.seconds == pytest.approx(150 * 100 / 130)
+    assert found.basis == "this engine at other loads"
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        asked(40),  # beyond what was measured
+        asked(15, engine=EngineSection("llama-3.1-8b", {"max_model_len": 2048})),
+        Point(LLAMA, WorkloadSection(256, 100, 15)),
+        asked(15, stop=Stop(requests=3)),
+    ],
+)
+def test_another_engine_load_or_length_says_nothing(point: Point) -> None:
+    assert estimate(point, PAST, None) is None
+
+
+def test_no_step_is_faster_than_reading_the_weights() -> None:
+    """8.03e9 parameters of two bytes at 1,606 GB/s are 10 ms a step; 100 steps, twice."""
+    found = estimate(asked(10, 20), [], Bandwidth(1606 * GB))
+    assert found is not None
+    assert found.basis == "at least"
+    assert found.seconds == pytest.approx(2.0, rel=0.01)
+    halved = EngineSection("llama-3.1-8b", {"tensor_parallel_size": 2})
+    assert estimate(asked(10, 20, halved), [], Bandwidth(1606 * GB)) == Estimate(found.seconds / 2, "at least")
+
+
+@pytest.mark.parametrize(
+    ("workload", "stop", "steps"),
+    [
+        (WorkloadSection(128, 100, 10, 25), Stop(), 300),
+        (WorkloadSection(128, 100, 10, 25), Stop(requests=15), 200),
+        (WorkloadSection(128, 100, 10, 25), Stop(seconds=9), 300),  # which the seconds limit
+        (WorkloadSection(None, 100, 10, 25, Conversations(4, 64)), Stop(), 1200),
+        (WorkloadSection(None, 100, 10, 25, Conversations(Uniform(2, 6), 64)), Stop(), 600),
+        (WorkloadSection(128, 100, 10, 25), Stop(steady=Steady()), None),
+        (WorkloadSection(128, 100, 10, 25, sampling=Sampling(ignore_eos=False)), Stop(), None),
+        (WorkloadSection(None, 100, 10, None, Dataset("a.json", "alpaca")), Stop(), None),
+    ],
+)
+def test_the_fewest_steps_are_a_bound_or_nothing(workload: WorkloadSection, stop: Stop, steps: int | None) -> None:
+    assert fewest_steps(Point(LLAMA, workload, stop=stop)) == steps
+    several_a_step = EngineSection("llama-3.1-8b", {"speculative_config": {"method": "ngram"}})
+    assert fewest_steps(Point(several_a_step, workload, stop=stop)) is None
+
+
+def test_the_arrivals_of_conversations_are_those_of_their_first_turns() -> None:
+    slow = WorkloadSection(None, 100, None, 100, Conversations(4, 64), OpenLoop(2.0))
+    found = estimate(Point(LLAMA, slow), [], Bandwidth(1606 * GB))
+    assert found is not None
+    assert found.seconds == 50
+
+
+def test_weights_that_a_cache_may_hold_say_nothing_of_time() -> None:
+    assert estimate(asked(1, engine=EngineSection("tiny")), [], Bandwidth(GB)) is None
+
+
+def test_arrivals_and_the_time_limit_count() -> None:
+    slow = Point(LLAMA, WorkloadSection(128, 100, None, 100, arrivals=OpenLoop(2.0)))
+    found = estimate(slow, [], Bandwidth(1606 * GB))
+    assert found is not None
+    assert found.seconds == 50
+    short = msgspec.structs.replace(slow, stop=Stop(seconds=9.0))
+    assert estimate(short, [], Bandwidth(1606 * GB)) == Estimate(9.0, "at least")
+
+
+def test_the_bandwidth_is_that_of_the_cards_where_there_are_cards() -> None:
+    def ceiling(value: float, unit: str = "B/s") -> dict[str, Any]:
+        return {"value": value, "unit": unit, "verdict": "trusted"}
+
+    host = {"memory copy": ceiling(20 * GB), "gemm bf16": ceiling(9e12, "FLOP/s")}
+    card = {"memory copy": ceiling(2000 * GB), "memory read": ceiling(2100 * GB)}
+    ceilings = {"cpu-1": host, "GPU-a": card}
+    assert measured_bandwidth({"ceilings": ceilings, "gpus": [{"uuid": "GPU-a"}]}) == Bandwidth(2100 * GB)
+    assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": []}) == Bandwidth(20 * GB)
+    host["memory copy"] |= {"verdict": "doubtful", "doubts": ["unstable"]}
+    assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": []}) == Bandwidth(20 * GB, ("unstable",))
+    assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": [{"uuid": "GPU-b"}]}) is None
+    assert measured_bandwidth({"ceilings": {}, "gpus": []}) is None
+
+
+def test_an_engine_starts_as_fast_as_it_did() -> None:
+    assert engine_start([asked(1)], PAST) == 20
+    assert engine_start([asked(1, engine=EngineSection("tiny"))], PAST) is None
+
+
+def test_other_hardware_is_another_matter() -> None:
+    here = {"host": {"name": "EPYC", "cores": 2}, "gpus": [{"name": "L4", "uuid": "1"}]}
+    assert same_hardware({**here, "gpus": [{"name": "L4", "uuid": "2"}]}, here)
+    assert not same_hardware({**here, "gpus": []}, here)
+    assert not same_hardware({}, {})
+
+
+def test_a_damaged_result_is_no_history(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.json"
+    for text in ("{", "[]", json.dumps({"points": [{"status": "complete", "id": "gone"}, {}]})):
+        file.write_text(text)
+        assert list(points_of(file, {})) == []
+
+
+def card(gib: float) -> dict[str, Any]:
+    return {"name": "a card", "uuid": "GPU-a", "memory_bytes": int(gib * GIB)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cards", "sentence"),
+    [
+        ({"tensor_parallel_size": 2}, [card(80)], "2 ranks need as many GPUs, and there are 1: lower tensor_par"),
+        ({"data_parallel_size": 2}, [card(80)], "2 ranks need as many GPUs, and there are 1: lower tensor_par"),
+        ({"data_parallel_size": 2}, [card(14)] * 2, "take 15.0 GiB and 1 of these GPUs give 14.0"),
+        ({}, [card(14)], "the weights of llama-3.1-8b take 15.0 GiB and 1 of these GPUs give 14.0"),
+        ({"gpu_memory_utilization": 0.5}, [card(24)], "1 of these GPUs give 12.0"),
+        ({"max_model_len": 131072}, [card(24)], "one request of 131,072 tokens takes 16.0 GiB of KV cache"),
+        (
+            {"max_model_len": 131072, "kv_cache_dtype": "fp8"},
+            [card(22)],
+            "takes 8.0 GiB of KV cache, and beside the wei",
+        ),
+        ({"dtype": "float32"}, [card(24)], "take 29.9 GiB"),
+    ],
+)
+def test_what_no_card_here_can_hold_is_refused(arguments: dict[str, Any], cards: list[Any], sentence: str) -> None:
+    point = asked(1, engine=EngineSection("llama-3.1-8b", arguments))
+    with pytest.raises(InputError) as refused:
+        check_cards([point], cards)
+    assert sentence in str(refused.value)
+
+
+def test_what_two_cards_hold_together_is_not_refused_and_without_a_card_nothing_is() -> None:
+    halved = asked(1, engine=EngineSection("llama-3.1-8b", {"max_model_len": 131072, "tensor_parallel_size": 2}))
+    check_cards([halved], [card(24), card(24)])
+    check_cards([halved], [])
+
+
+def test_weights_that_a_host_without_gpus_cannot_hold_are_refused_by_a_run() -> None:
+    large = asked(1, engine=EngineSection("falcon-40b"))
+    check_host([large], int(80 * GIB))
+    with pytest.raises(
+        InputError, match=r"the weights of falcon-40b take 76.9 GiB, and this machine has no GPU and 24"
+    ):
+        check_host([large], int(24 * GIB))
+
+
+def test_a_dry_run_shows_what_cannot_run_here_without_a_time() -> None:
+    sweep = read_sweep("concurrency_falcon_40b", ["workload.concurrency=[1, 10]"])
+    console = Console(width=80, file=StringIO(), record=True)
+    hardware = {"gpus": [], "host": {"memory_bytes": int(24 * GIB)}}
+    show_points(sweep, [], Path("runs"), hardware, console)
+    told = console.export_text(clear=False)
+    assert told.count("cannot run ") == 3  # two points, and the sentence below
+    assert "2 points cannot run here: the weights take more than this machine's 24.0 GiB" in told
+    assert "without a time" not in told
+    show_points(sweep, [], None, {}, console)  # of a fleet
+    assert console.export_text().count("cannot run") == 3
+
+
+def test_a_dry_run_that_rests_on_a_doubtful_bandwidth_says_so() -> None:
+    busy = "measured while other programs used 48% of the cores"
+    copy = {"value": 20 * GB, "unit": "B/s", "verdict": "doubtful", "doubts": [busy]}
+    hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}, "ceilings": {"cpu-1": {"memory copy": copy}}}
+    console = Console(width=80, file=StringIO(), record=True)
+    sweep = read_sweep("concurrency_falcon_40b", ["workload.concurrency=[1, 10]"])
+    show_points(sweep, [], Path("runs"), hardware, console)
+    told = " ".join(console.export_text().split())
+    assert f"The bandwidth behind ≥ is 20 GB/s: {busy}. If it was measured too low, the least time is shorter." in told
+
+
+def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_named() -> None:
+    console = Console(width=80, file=StringIO(), record=True)
+    hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}}
+    show_points(read_sweep("h100_alpaca"), [], Path("runs"), hardware, console)
+    lines = console.export_text().splitlines()
+    assert lines[0] == "Model: llama-3.1-8b"
+    assert sum(" users, " in line and " of 3 " in line for line in lines) == 12
+    assert any("no file alpaca_data.json here" in line and "--set workload.prompts.path=FILE" in line for line in lines)
+
+
+def test_users_who_keep_a_pace_take_their_time_however_fast_answers_come() -> None:
+    """The last of 800 is the 16th question of the last of 50 users, who began 39.2 s after the first."""
+    paced = ClosedLoop(50, pace_seconds=40.0, spread_seconds=40.0)
+    point = Point(LLAMA, WorkloadSection(128, 100, num_prompts=800, arrivals=paced))
+    found = estimate(point, [], None)
+    assert found is not None
+    assert found.basis == "at least"
+    assert found.seconds == pytest.approx(15 * 40 + 39.2)
+    assert estimate(msgspec.structs.replace(point, stop=Stop(requests=5)), [], None) is None
+
+
+def test_the_shipped_paced_sweep_takes_the_hour_that_it_tells() -> None:
+    seconds = [found.seconds for point in points(read_sweep("h100_alpaca")) if (found := estimate(point, [], None))]
+    assert sum(seconds) / 60 == pytest.approx(59.9, abs=0.1)
+    assert "about an hour" in find_sweep("h100_alpaca").read_text().splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.5, "0.5 s"), (42, "42 s"), (90, "1.5 min"), (1500, "25 min"), (9000, "2.5 h")]
+)
+def test_times_are_told_as_people_do(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    outcome = CliRunner().invoke(command, ["smoke", "--dry-run", "--like", str(tmp_path / "gone")])
+    assert isinstance(outcome.exception, InputError)
+    assert "there is no such folder" in str(outcome.exception)
+
+
+def test_it_says_what_it_does_not_know(tmp_path: Path) -> None:
+    outcome = CliRunner().invoke(command, ["smoke", "--dry-run", "--like", str(tmp_path)], env={"COLUMNS": "120"})
+    assert outcome.exit_code == 0
+    assert "points without a time" in outcome.output
+    assert "Predicted" not in outcome.output

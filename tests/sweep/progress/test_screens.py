@@ -1,0 +1,132 @@
+"""What a sweep shows: on a terminal nothing wraps at any width; elsewhere a line for each thing that happens."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from engine_probe.analysis.run.live_latencies import Medians
+from engine_probe.engine.start_phases import Phase, Started, Starting
+from engine_probe.recordings.live_reader import Moment
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.engine_process.messages import Began, Said
+from engine_probe.sweep.execution.lanes import Lane, Placed
+from engine_probe.sweep.progress import screens as module
+from engine_probe.sweep.progress.fleet_screens import FleetTerminal
+from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
+from engine_probe.sweep.results.point_results import Unmeasured
+
+WIDTHS = (60, 80, 120, 200)
+TODO = [Point(EngineSection("tiny"), WorkloadSection(32, 64, users), label=f"{users} users") for users in (1, 2, 4)]
+IMPORTED = Phase("importing vLLM", 9.2)
+NOW = Moment(1000, 12, 3, 0.93, 7, 5.0, Medians(12, 14.7e6, 5.45e6))
+STORY: list[Any] = [
+    Said("starting vLLM on tiny"),
+    Starting(Phase("importing vLLM", 4.0)),
+    Starting(Phase("loading weights", 0.2), 0.5, (IMPORTED,)),
+    Starting(Phase("compiling", 12.0), None, (IMPORTED, Phase("loading weights", 0.3))),
+    Started((IMPORTED, Phase("loading weights", 0.3), Phase("compiling", 34.4)), 43.9),
+    Began(0),
+    NOW,
+    Unmeasured(TODO[0].key, TODO[0], "failed", "no figures"),
+]
+
+
+def drawn(width: int, story: list[Any]) -> list[str]:
+    """The picture after the story, without what was printed above it."""
+    screen = TerminalScreen(TODO, Console(file=io.StringIO(), width=width, highlight=False))
+    for event in story:
+        screen.show(event)
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(screen.picture())
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("events", range(len(STORY) + 1))
+def test_the_picture_always_has_five_lines(width: int, events: int) -> None:
+    lines = drawn(width, STORY[:events])
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_bar_is_as_wide_as_the_terminal(width: int) -> None:
+    full = Moment(TODO[0].workload.output_tokens, 1, 0, 0.5, 0, 5.0)
+    assert drawn(width, [Began(0), full])[3] == "━" * width
+
+
+def test_a_start_shows_the_phase_and_those_before_it() -> None:
+    assert drawn(80, STORY[:3])[2].startswith("loading weights 50%, 0 s ")
+    assert drawn(80, STORY[:4])[2].startswith("compiling 12 s ")
+    assert drawn(80, STORY[:4])[4] == "importing vLLM 9 s"  # weights of 0.3 s are not worth a word
+
+
+def test_a_narrow_terminal_leaves_out_the_last_figures_whole() -> None:
+    whole = "200.0 tokens/s · TTFT 14.7 ms · TPOT 5.45 ms (p50 of 12) · 12 running · 3 waiting · KV 93% · 7 preempted"
+    assert drawn(120, STORY[:7])[4] == whole
+    for width in (60, 80):
+        line = drawn(width, STORY[:7])[4]
+        assert whole.startswith(f"{line} · ")
+
+
+def test_until_the_first_answer_the_duration_of_a_step_stands_in_for_its_latencies() -> None:
+    early = Moment(40, 4, 0, 0.1, 0, 0.5, step_ns=12.3e6)
+    assert drawn(80, [Began(0), early])[4] == "80.0 tokens/s · step 12.3 ms · 4 running · 0 waiting · KV 10%"
+
+
+def test_before_the_first_step_it_says_what_goes_on() -> None:
+    assert drawn(80, STORY[:6])[4] == "warming up"
+
+
+def test_what_is_kept_above_the_picture() -> None:
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    screen = TerminalScreen(TODO, console)
+    for event in STORY:
+        screen.show(event)
+    assert console.file.getvalue().splitlines() == [
+        "engine started in 44 s · compiling 34 s · importing vLLM 9 s",
+        "  ✗ 1 users: no figures",
+    ]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_fleet_has_a_line_for_each_engine_at_any_width(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    screen = FleetTerminal(TODO, console)
+    for number, host in enumerate(["node-a", "node-b"]):
+        for event in [Placed(host, ("0", "1")), *STORY[: 4 if number else 7]]:
+            screen.show(Lane(number, event))
+    console.print(screen.picture())
+    summary, running, starting, rest = console.file.getvalue().splitlines()
+    assert summary == "0 of 3 points, 2 engines running"
+    assert "1 users · 200.0 tokens/s" in running
+    assert "compiling 12 s" in starting
+    assert not rest.strip()
+
+
+def test_a_pipe_gets_a_line_for_each_phase_that_has_ended(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = PlainScreen(TODO)
+    for event in STORY[:4]:
+        screen.show(event)
+    with monkeypatch.context() as soon:
+        soon.setattr(module, "PLAIN_SECONDS", 0)
+        screen.show(STORY[3])
+    for event in STORY[4:6]:
+        screen.show(event)
+    monkeypatch.setattr(module, "PLAIN_SECONDS", 0)
+    screen.show(NOW)
+    assert capsys.readouterr().err.splitlines() == [
+        "starting vLLM on tiny",
+        "  importing vLLM 9 s",
+        "  compiling 12 s so far",
+        "engine started in 44 s",
+        "point 1 of 3: 1 users",
+        "  0 s: 1 users: 200.0 tokens/s, TTFT 14.7 ms, TPOT 5.45 ms (p50 of 12), 12 running, 3 waiting, KV 93%, "
+        "7 preempted",
+    ]

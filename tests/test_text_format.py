@@ -1,0 +1,18 @@
+"""Names and figures as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine_probe.text_format import model_name
+
+
+@pytest.mark.parametrize(("given", "shown"), [
+    ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+    ("/srv/models/my-model/", "my-model"),
+    ("/home/me/.cache/engine_probe/models/smollm2-0123456789ab", "smollm2"),
+    ("/hub/models--Qwen--Qwen3-8B/snapshots/b968826d9c46dd6066d109eabc6255188de91218", "Qwen/Qwen3-8B"),
+    ("/models--odd/snapshots", "snapshots"),
+])  # fmt: skip
+def test_a_model_has_no_path_and_no_digest_in_its_name(given: str, shown: str) -> None:
+    assert model_name(given) == shown
