@@ -67,7 +67,7 @@ def test_every_chart_of_a_run_is_drawn(opened: Open) -> None:
 def test_the_points_of_a_sweep_are_drawn_when_opened(opened: Open) -> None:
     sheet = opened("sweep")
     assert plots(sheet) == 7
-    sheet.locator(".each summary").nth(5).click()
+    sheet.locator(".each > details > summary").nth(5).click()
     sheet.wait_for_function("document.querySelectorAll('.plot .uplot canvas').length === 14")
 
 
@@ -158,7 +158,7 @@ def test_it_prints_light_and_what_is_open(opened: Open) -> None:
     """All of a run, and of a sweep the points that somebody opened: a hundred points would be a thousand sheets."""
     sheet = opened("sweep", scheme="dark")
     closed = sheets(sheet.pdf())
-    sheet.locator(".each summary").first.click()
+    sheet.locator(".each > details > summary").first.click()
     assert sheets(sheet.pdf()) >= closed + 2
     sheet.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert sheet.evaluate("document.documentElement.dataset.theme") == "light"
