@@ -186,6 +186,46 @@ def test_two_ranks_show_their_own_steps(run_program: Callable[..., str], tmp_pat
 
 
 @pytest.mark.slow
+def test_a_rank_that_is_stopped_is_given_up_and_the_engine_is_left(
+    run_program: Callable[..., str], tmp_path: Path
+) -> None:
+    text = (
+        BEGIN
+        + """
+    import os, signal
+    from engine_probe import IncompleteRecordingWarning, Probe
+    from engine_probe.hook.workers import calls
+    calls.PATIENCE_SECONDS = 3
+    llm = build_llm(EngineSpec("tiny", {{**arguments, "tensor_parallel_size": 2}}))
+    def answers():
+        outputs = llm.generate(prompts, parameters, use_tqdm=False)
+        return [list(output.outputs[0].token_ids) for output in outputs]
+    (rank,) = [w for w in llm.llm_engine.engine_core.engine_core.model_executor.workers if w.rank == 1]
+    with Probe(llm, {out!r} + "/stopped"):
+        first = answers()
+        os.kill(rank.proc.pid, signal.SIGSTOP)
+    print("left")
+    os.kill(rank.proc.pid, signal.SIGCONT)
+    with Probe(llm, {out!r} + "/next"):
+        second = answers()
+    print("tokens", sum(map(len, first)), "the same", first == second)
+    llm.llm_engine.engine_core.shutdown()
+"""
+    )
+    printed = run_program(text.format(arguments=SMALL, out=str(tmp_path)), VLLM_CPU_OMP_THREADS_BIND="0|1")
+    given_up = "the workers have not answered within 3 s: one of them is stuck"
+    assert f"IncompleteRecordingWarning: {tmp_path}/stopped is incomplete: {given_up}" in printed
+    assert "left\n" in printed
+    assert f"tokens {24 * 60} the same True" in printed
+    stopped, following = load(tmp_path / "stopped"), load(tmp_path / "next")
+    assert stopped.status == "incomplete"
+    assert given_up in stopped.notes[0]
+    assert stopped.requests.num_rows == following.requests.num_rows == 24
+    assert following.status == "complete", following.notes
+    assert {row["rank"] for row in following.workers.to_pylist()} == {0, 1}
+
+
+@pytest.mark.slow
 def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_path: Path) -> None:
     """AsyncScheduler and its queue of batches, over an executor that computes nothing."""
     text = (
