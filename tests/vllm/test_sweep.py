@@ -48,8 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    # Other tests in this process quieten vLLM; here its noise is looked for.
-    return engine_probe("sweep", *words, cwd=folder, VLLM_LOGGING_LEVEL="INFO")
+    return engine_probe("sweep", *words, cwd=folder)
 
 
 @pytest.fixture(scope="module")
