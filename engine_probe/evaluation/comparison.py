@@ -16,6 +16,7 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.compared_texts import text_changes
 from engine_probe.evaluation.setting_differences import other_settings
 from engine_probe.recordings.perplexity import NAME, TextPoint, open_alone, text_folder
+from engine_probe.recordings.remote_folder import place_name
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, open_sweep
 from engine_probe.recordings.sweep_point import SweptPoint
@@ -145,13 +146,13 @@ def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Compari
         for note in texts.notes:
             raise InputError(f"{before} and {after}: {note}")
         raise InputError(f"{before} and {after} have no point in common: nothing can be compared")
-    alone = [f"only in {before}: {name}" for name in old if name not in new and name not in more]
-    alone += [f"only in {after}: {name}" for name in new if name not in old and name not in notes]
+    alone = [f"only in {place_name(before)}: {name}" for name in old if name not in new and name not in more]
+    alone += [f"only in {place_name(after)}: {name}" for name in new if name not in old and name not in notes]
     alone += [*notes.values(), *more.values(), *texts.notes]
     pairs = list(judged_by_curve([pair(name, old[name], new[name], slo) for name in shared]))
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
     others = other_settings(old[shared[0]].runs[0], new[shared[0]].runs[0]) if shared else ()
-    return Comparison(str(before), str(after), pairs, [*others, *alone], [*failed, *texts.missing])
+    return Comparison(place_name(before), place_name(after), pairs, [*others, *alone], [*failed, *texts.missing])
 
 
 def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:

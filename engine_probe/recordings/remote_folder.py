@@ -15,6 +15,7 @@ from engine_probe.files.cache_folder import cache_folder, locked
 
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 PROBE_FILE = ".engine_probe-can-write"
+ADDRESS_FILE = ".uri"  # beside a copy: where it comes from
 OUTSIDE = {"..", "."}  # parts of a name that lead to another folder than the one they are written in
 
 
@@ -129,11 +130,20 @@ def local_copy(uri: str) -> Path:
     try:
         with locked(copy):  # two that read the same URI at once take turns
             remote.get(copy)
+            copy.with_name(ADDRESS_FILE).write_text(uri)
     except OSError as error:
         raise UnavailableError(
             f"cannot write {copy}: {error.strerror}; choose another place with ENGINE_PROBE_CACHE"
         ) from error
     return copy
+
+
+def place_name(folder: Path) -> str:
+    """Return the URI that a folder of the cache is the copy of; of any other folder its path."""
+    address = folder.with_name(ADDRESS_FILE)
+    if folder.parents[1:2] == (cache_folder() / "remote",) and address.is_file():
+        return address.read_text()
+    return str(folder)
 
 
 def first_line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from pyarrow import fs
 
 import engine_probe
 from engine_probe.errors import InputError, UnavailableError
-from engine_probe.recordings.remote_folder import RemoteFolder, is_uri, local_copy
+from engine_probe.recordings.remote_folder import RemoteFolder, is_uri, local_copy, place_name
 from engine_probe.sweep.uri_mirror import Mirror
 
 
@@ -157,6 +157,13 @@ class TestACopy:
         assert local_copy(far.as_uri()) == copy
         assert (copy / "run.json").read_text() == "{1}"
         assert (copy / "rows").stat().st_ino == first
+
+    def test_a_copy_is_called_by_its_uri_and_another_folder_by_its_path(self, tmp_path: Path) -> None:
+        write(tmp_path / "far", run_json="{}")
+        uri = (tmp_path / "far").as_uri()
+        assert place_name(local_copy(uri)) == uri
+        assert place_name(tmp_path / "far") == str(tmp_path / "far")
+        assert place_name(Path("far")) == "far"
 
     def test_what_is_gone_there_goes_here(self, tmp_path: Path) -> None:
         far = tmp_path / "far"
