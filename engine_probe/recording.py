@@ -123,7 +123,9 @@ class Recording:
         self.sampler.stopping.set()  # even where that failed
         if self.writer is not None:
             self.writer.stopping.set()
-        self._release()
+        self.left = True  # whatever fails next
+        with reported_to(self.fail):
+            self._release()
         return facts
 
     def warn_if_incomplete(self, left_by: BaseException | None) -> None:
@@ -154,15 +156,15 @@ class Recording:
         if self._closed or os.getpid() != self._pid:
             return
         self.fail(RuntimeError(DROPPED))
-        self._release()
+        self.left = True
+        with reported_to(self.fail):
+            self._release()
         self._asks_workers = False
         with suppress(RuntimeError):  # no more threads, or the process ends: the recording is cut
             threading.Thread(target=self.close, name="engine_probe-closing", daemon=True).start()
 
     def _release(self) -> None:
-        """Free the engine, whatever else fails."""
-        self.left = True
-        with reported_to(self.fail), _attaching:
+        with _attaching:
             found = None if self.core is None else _attached.get(self.core.scheduler)
             if found is not None and found() is self:
                 del _attached[self.core.scheduler]

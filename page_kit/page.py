@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 
@@ -20,8 +21,23 @@ def document(title: str, *body: str, styles: Iterable[str] = (), scripts: Iterab
         element("style", Html("".join((asset("page_kit", "base.css"), *styles)))),
     )
     theme = element("script", Html(asset("page_kit", "theme.js")))
-    whole = element("html", head, element("body", element("main", *body), theme, *scripts), lang="en")
+    main = outlined(element("main", *body))
+    whole = element("html", head, element("body", main, theme, *scripts), lang="en")
     return f"<!doctype html>\n{whole}\n"
+
+
+def outlined(body: str) -> Html:
+    """Number headings by their depth in the outline, so that none skips a level on the way down."""
+    above: list[int] = []
+
+    def numbered(found: re.Match[str]) -> str:
+        level = int(found[1])
+        while above and above[-1] >= level:
+            above.pop()
+        above.append(level)
+        return f"<h{len(above)}{found[2]}</h{len(above)}>"
+
+    return Html(re.sub(r"<h([1-6])\b(.*?)</h\1>", numbered, body, flags=re.DOTALL))
 
 
 def heading(title: str, below: str) -> Html:

@@ -114,6 +114,28 @@ def room_of(module: str) -> str:
     return module.partition(".")[0]
 
 
+def drawing() -> str:
+    """Draw the rooms in Mermaid: dotted arrows to single modules, none to rooms that other arrows lead to."""
+    rooms = {room: {room_of(rule) for rule in rules} - {room} for room, rules in MAY_IMPORT.items()}
+    lines = ["flowchart TD"]
+    for room in reversed(rooms):
+        direct = [each for each in rooms[room] if not any(each in below(rooms, other) for other in rooms[room])]
+        for arrow, is_whole in (("-->", True), ("-.->", False)):
+            targets = sorted(each for each in direct if (each in MAY_IMPORT[room]) == is_whole)
+            if targets:
+                lines.append(f"    {room} {arrow} {' & '.join(targets)}")
+    return "\n".join(lines)
+
+
+def below(rooms: dict[str, set[str]], room: str) -> set[str]:
+    """Return every room that the arrows of a room lead to, over any number of steps."""
+    return set().union(*({each} | below(rooms, each) for each in rooms[room]))
+
+
+def test_the_picture_in_the_architecture_shows_these_arrows() -> None:
+    assert f"```mermaid\n{drawing()}\n```" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), drawing()
+
+
 def test_every_room_has_a_rule() -> None:
     assert {room_of(module) for module in MODULES} == set(MAY_IMPORT)
 

@@ -1,4 +1,13 @@
-"""Who is in the engine: hooks on the events of requests, and counters that the hot path only reads.
+"""The requests in the engine: hooks on their events, and counters that the hot path only reads.
+
+| state of a request | its track | entered by |
+|---|---|---|
+| waiting | in `tracks`, not `running` | `add_request` |
+| prefilling | `running`, in `prefilling` | a `schedule()` that computes a part of its prompt |
+| decoding | `running`, `run_start` set | the `schedule()` that computes the rest of its prompt |
+| idle | `running`, in `idle` | a `schedule()` that gives it no tokens |
+| preempted | not `running`, `open_preemption` set | `_preempt_request` |
+| gone | no longer in `tracks`, its row written | `_free_request` |
 
 A running request gets a token in nearly every step, so nothing is kept per token: only the stretches of
 iterations in which it does. Every token time follows from them and the iterations table, offline.

@@ -55,7 +55,7 @@ class RequestTrack:
         self.cached_tokens = self.recomputed_tokens = self.num_preemptions = self.peak_blocks = 0
         self.lost_until = 0  # tokens below this position were computed before, and lost
         # The row of the last preemption, until what it cost is known.
-        self.open_preemption: list[Any] | None = None
+        self.open_preemption: dict[str, Any] | None = None
         self.reason = ""
 
     def adopt(self) -> None:
@@ -67,7 +67,7 @@ class RequestTrack:
         self.running = True
         if self.num_preemptions:
             if self.open_preemption is not None:
-                self.open_preemption[7:9] = iteration, called
+                self.open_preemption.update(resumed_iteration=iteration, resumed_ns=called)
             return True
         self.cached_tokens = cached
         self.first_scheduled_ns = called
@@ -92,20 +92,30 @@ class RequestTrack:
         self.num_preemptions += 1
         self.peak_blocks = max(self.peak_blocks, held)
         self.lost_until = max(self.lost_until, lost)
-        freed = before - after
-        self.open_preemption = [self.request_id, iteration, when, lost, freed, before, after, None, None, 0]
+        self.open_preemption = {  # in the order of the table's columns
+            "request_id": self.request_id,
+            "iteration": iteration,
+            "preempted_ns": when,
+            "lost_tokens": lost,
+            "freed_blocks": before - after,
+            "kv_blocks_before": before,
+            "kv_blocks_after": after,
+            "resumed_iteration": None,
+            "resumed_ns": None,
+            "recomputed_tokens": 0,
+        }
 
     def recompute(self, start: int, end: int) -> int:
         """How many of the tokens [start, end) were computed before."""
         again = max(0, min(end, self.lost_until) - start)
         self.recomputed_tokens += again
         if self.open_preemption is not None:
-            self.open_preemption[9] += again
+            self.open_preemption["recomputed_tokens"] += again
         return again
 
     def preemption_row(self) -> tuple[Any, ...]:
         assert self.open_preemption is not None
-        row = tuple(self.open_preemption)
+        row = tuple(self.open_preemption.values())
         self.open_preemption = None
         return row
 

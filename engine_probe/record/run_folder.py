@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -26,6 +27,12 @@ DRIVEN_FILE = "driven.json"  # of a point that ran without the probe
 # Deleted to make room for the last words of a run whose disk is full.
 RESERVE_FILE = ".reserve"
 RESERVE_BYTES = 256 * 1024
+WAYS_OUT = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+}
 
 RECORDING, COMPLETE, INCOMPLETE = "recording", "complete", "incomplete"
 
@@ -128,7 +135,8 @@ def writable(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnavailableError(f"cannot record into {where}: {error.strerror}; free some space") from error
+        way_out = WAYS_OUT.get(error.errno or 0, "name another folder")
+        raise UnavailableError(f"cannot record into {where}: {error.strerror}; {way_out}") from error
 
 
 def clock_anchor() -> dict[str, int | str]:

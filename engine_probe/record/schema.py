@@ -3,7 +3,7 @@
 The file is the interface: each field carries its description and unit, each file the schema version, and
 a version this code does not know is refused. All times are one monotonic clock in nanoseconds; `run.json`
 anchors it to the wall clock. "Flow" columns count what happened since the end of the previous row's
-schedule(), so that `running` and `waiting` of a row follow from the row before (see `docs/architecture.md`).
+schedule(), so that `running` and `waiting` of a row follow from the row before.
 """
 
 from __future__ import annotations

@@ -204,6 +204,7 @@ def our_threads() -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.faults", description=__doc__)
     parser.add_argument("--sample", type=int, metavar="N", help="attack only N functions, drawn by the seed [all]")
+    parser.add_argument("--only", default="", help="functions whose name holds this, as `recording.`")
     parser.add_argument("--first-only", action="store_true", help="only the first call fails, not a later one too")
     parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same functions and calls [1]")
     parser.add_argument("--write", type=Path, help="write the section to this file, as docs/results/hostile.md")
@@ -212,7 +213,11 @@ def main() -> int:
     from tests.support.scheduler_engine import generate, scheduler_engine
 
     logging.getLogger("engine_probe").setLevel(logging.CRITICAL)  # each fault is logged, as it should be
-    engine, chance, attacked = scheduler_engine(), random.Random(asked.seed), places()
+    engine, chance, attacked = (
+        scheduler_engine(),
+        random.Random(asked.seed),
+        [place for place in places() if asked.only in place.label],
+    )
     if asked.sample is not None:
         attacked = chance.sample(attacked, min(asked.sample, len(attacked)))
     outcomes = []

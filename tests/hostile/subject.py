@@ -6,6 +6,7 @@ milliseconds. The process that forks never opens a table itself: Arrow would sta
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -41,6 +42,10 @@ def build() -> Any:
     return engine
 
 
+def patience_seconds() -> float:
+    return HANG_SECONDS * _slowness
+
+
 def forked(work: Callable[[], object], log: Path) -> int:
     """Run `work` in a fork of this process, with its words in `log`; return the process's number."""
     if process := os.fork():
@@ -51,6 +56,7 @@ def forked(work: Callable[[], object], log: Path) -> int:
         os.dup2(words, 1)
         os.dup2(words, 2)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        faulthandler.dump_traceback_later(patience_seconds() * 0.8, file=2)  # where it hangs, if it does
         work()
     except BaseException:
         os.write(2, traceback.format_exc().encode())
@@ -61,7 +67,7 @@ def forked(work: Callable[[], object], log: Path) -> int:
 
 def ended(process: int, seconds: float | None = None) -> int | None:
     """Wait for a fork; return its exit code, or minus its signal. None where it hung, and was killed."""
-    until = monotonic() + (HANG_SECONDS * _slowness if seconds is None else seconds)
+    until = monotonic() + (patience_seconds() if seconds is None else seconds)
     while monotonic() < until:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:

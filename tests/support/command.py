@@ -11,7 +11,10 @@ ENGINE_SECONDS = 900  # for a command that starts engines; an import of vLLM alo
 
 
 def engine_probe(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `engine_probe WORDS` with these variables set beside the others, and return what it printed."""
+    """Run `engine_probe WORDS` with these variables set beside the others, and return what it printed.
+
+    vLLM's own variables are not passed on: tests with an engine in this process set some.
+    """
     command = [sys.executable, "-m", "engine_probe", *map(str, words)]
-    known = {**os.environ, **environment}
+    known = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")} | environment
     return subprocess.run(command, cwd=cwd, env=known, capture_output=True, text=True, timeout=ENGINE_SECONDS)

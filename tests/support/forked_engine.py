@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 import traceback
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +30,66 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(list(IMPORTS))
 
 
-def answer_of(folder: Path, model: str, arguments: dict[str, object], lines: str) -> Any:
-    """Build an engine in a new process, run `lines` with `llm` and `SamplingParams`, and return their `answer`."""
+def start(log: Path, function: Callable[..., object], *arguments: Any, **environment: str) -> BaseProcess:
+    """Call a function of this module in a new process that prints into `log`.
+
+    It has the variables of this process but those of vLLM and the probe, and the given ones.
+    """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # is read where vLLM is imported
-    process = SERVER.Process(target=work, args=(folder, model, arguments, lines))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_RE"))}
+    process = SERVER.Process(target=in_new_process, args=(log, clean | environment, function, arguments))
     process.start()
+    return process
+
+
+def output_of(process: BaseProcess, log: Path) -> str:
+    """Wait for the end of a process, which has to be a good one, and return what it printed."""
     process.join(ENGINE_SECONDS)
     if process.is_alive():
         process.kill()
         process.join()
-    log = (folder / "log").read_text(errors="replace") if (folder / "log").exists() else ""
-    assert process.exitcode == 0, f"exit code {process.exitcode}: {log[-4000:]}"
-    return json.loads((folder / "answer.json").read_text())
+    printed = log.read_text(errors="replace")
+    assert process.exitcode == 0, f"exit code {process.exitcode}: {printed[-4000:]}"
+    return printed
 
 
-def work(folder: Path, model: str, arguments: dict[str, object], lines: str) -> None:
-    """The new process: vLLM and its lines print into a file."""
-    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def answer_of(folder: Path, model: str, arguments: dict[str, object], lines: str) -> Any:
+    """Build an engine in a new process, run `lines` with `llm` and `SamplingParams`, and return their `answer`."""
+    log, answer = folder / "engine.log", folder / "answer.json"
+    output_of(start(log, write_answer, answer, model, arguments, lines), log)
+    return json.loads(answer.read_text())
+
+
+def in_new_process(
+    log: Path, environment: dict[str, str], function: Callable[..., object], arguments: tuple[Any, ...]
+) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     for stream in (1, 2):
-        os.dup2(log, stream)
+        os.dup2(descriptor, stream)
+    os.environ.clear()
+    os.environ.update(environment)
     try:
-        from engine_probe.engine.build import build_llm
-        from engine_probe.engine.spec import EngineSpec
-
-        os.environ.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
-        llm = build_llm(EngineSpec(model, arguments))
-        from vllm import SamplingParams
-
-        scope = {"llm": llm, "SamplingParams": SamplingParams}
-        exec(lines, scope)
-        (folder / "answer.json").write_text(json.dumps(scope["answer"]))
+        function(*arguments)
     except BaseException:
         traceback.print_exc()
         raise SystemExit(1) from None
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def write_answer(path: Path, model: str, arguments: dict[str, object], lines: str) -> None:
+    from engine_probe.engine.build import build_llm
+    from engine_probe.engine.spec import EngineSpec
+
+    llm = build_llm(EngineSpec(model, arguments))
+    from vllm import SamplingParams
+
+    scope = {"llm": llm, "SamplingParams": SamplingParams}
+    exec(lines, scope)
+    path.write_text(json.dumps(scope["answer"]))
+
+
+def run_program(text: str, names: dict[str, Any]) -> None:
+    """Run a program that has these names."""
+    exec(compile(text, "program", "exec"), {"__name__": "__main__", **names})

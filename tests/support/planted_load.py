@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import Process
+from multiprocessing import get_context
 
 from engine_probe.engine.child_process import die_with_parent
 
@@ -42,7 +42,7 @@ def hold(held_bytes: int, cores: int) -> None:
     die_with_parent()
     held = b"\1" * held_bytes
     for _ in range(cores - 1):
-        Process(target=compute_with_parent, args=(os.getpid(),), daemon=True).start()
+        get_context("fork").Process(target=compute_with_parent, args=(os.getpid(),), daemon=True).start()
     print("ready", flush=True)
     compute()
     del held

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from engine_probe import Run, load
+from tests.support.forked_engine import SERVER, run_program, start
 from tests.support.witness import broken_laws
 
 # Requests without end, more than the pool holds; every step is told to the parent when it is over.
 PROGRAM = """
-import itertools, os, sys, time
+import itertools, time
 from engine_probe import Probe
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.spec import EngineSpec
@@ -32,12 +31,12 @@ def add():
     parameters = SamplingParams(max_tokens=20 + number % 50, ignore_eos=True, temperature=0)
     engine.add_request(str(number), {"prompt_token_ids": prompt}, parameters)
 
-with Probe(engine, sys.argv[1]):
+with Probe(engine, out):
     for _ in range(30):
         add()
-    for step in itertools.count():
+    while True:
         finished = [output for output in engine.step() if output.finished]
-        os.write(3, f"{step} {time.monotonic_ns()}\\n".encode())
+        tells.send(time.monotonic_ns())
         for _ in finished:
             add()
 """
@@ -53,23 +52,19 @@ class Killed:
 
 
 def killed_after(steps: int, out: Path) -> Killed:
-    told, tells = os.pipe()
-    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "WARNING"}
-    environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
-    command = ["bash", "-c", f'exec "$@" 3>&{tells}', "bash", sys.executable, "-c", PROGRAM, str(out)]
-    with (out.parent / "log").open("wb") as log:
-        child = subprocess.Popen(command, env=environment, pass_fds=[tells], stdout=log, stderr=log)
-    os.close(tells)
-    times = []
-    with os.fdopen(told) as lines:
-        for line in lines:
-            times.append(int(line.split()[1]))
+    told, tells = SERVER.Pipe(duplex=False)
+    child = start(out.parent / "log", run_program, PROGRAM, {"out": str(out), "tells": tells})
+    tells.close()
+    times: list[int] = []
+    killed_ns = 0
+    with suppress(EOFError):  # told before the signal came, the last ones
+        while True:
+            times.append(told.recv())
             if len(times) == steps:
-                child.send_signal(signal.SIGKILL)
+                child.kill()
                 killed_ns = time.monotonic_ns()
-                break
-        times += [int(line.split()[1]) for line in lines if line.endswith("\n")]  # before the signal came
-    assert child.wait() == -signal.SIGKILL, (out.parent / "log").read_text()[-3000:]
+    child.join()
+    assert child.exitcode == -signal.SIGKILL, (out.parent / "log").read_text()[-3000:]
     return Killed(load(out), times, killed_ns)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from engine_probe import load
 from engine_probe.plugin import FORCE_VARIABLE, RECORD_VARIABLE
-from tests.support.command import ENGINE_SECONDS
+from tests.support.forked_engine import output_of, run_program, start
 from tests.support.witness import broken_laws
 
 SMALL = {"block_size": 32, "num_gpu_blocks_override": 64, "max_model_len": 512, "enforce_eager": True}
@@ -75,22 +73,11 @@ SERVER = (
 
 
 @pytest.fixture
-def run_program(tmp_path: Path) -> Callable[..., str]:
-    """A program in a process of its own, with a main module that vLLM's processes can import."""
+def printed_by(tmp_path: Path) -> Callable[..., str]:
+    """`printed_by(text, **environment)`: what a program prints in a process of its own."""
 
     def run(text: str, **environment: str) -> str:
-        program = tmp_path / "program.py"
-        program.write_text(text)
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_"))}
-        outcome = subprocess.run(
-            [sys.executable, str(program)],
-            capture_output=True,
-            text=True,
-            timeout=ENGINE_SECONDS,
-            env={**clean, **environment},
-        )
-        assert outcome.returncode == 0, outcome.stderr[-4000:]
-        return outcome.stdout + outcome.stderr
+        return output_of(start(tmp_path / "log", run_program, text, {}, **environment), tmp_path / "log")
 
     return run
 
@@ -100,10 +87,8 @@ def tokens_told(printed: str) -> int:
     return int(line.split()[1])
 
 
-def test_the_core_in_another_process_is_recorded_when_asked_for(
-    run_program: Callable[..., str], tmp_path: Path
-) -> None:
-    printed = run_program(OFFLINE.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "recorded")})
+def test_the_core_in_another_process_is_recorded_when_asked_for(printed_by: Callable[..., str], tmp_path: Path) -> None:
+    printed = printed_by(OFFLINE.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "recorded")})
     run = load(tmp_path / "recorded")
     assert "engine_probe records this engine into" in printed
     assert "refused: this engine runs in another process (vLLM's default), where a Probe cannot reach it" in printed
@@ -116,16 +101,16 @@ def test_the_core_in_another_process_is_recorded_when_asked_for(
 
 
 @pytest.mark.slow
-def test_nothing_is_recorded_unless_asked_for(run_program: Callable[..., str], tmp_path: Path) -> None:
-    printed = run_program(OFFLINE.format(arguments=SMALL))
+def test_nothing_is_recorded_unless_asked_for(printed_by: Callable[..., str], tmp_path: Path) -> None:
+    printed = printed_by(OFFLINE.format(arguments=SMALL))
     assert tokens_told(printed) == 24 * 60
     assert "engine_probe records" not in printed
     assert not list(tmp_path.glob("**/run.json"))
 
 
 @pytest.mark.slow
-def test_a_long_lived_async_engine(run_program: Callable[..., str], tmp_path: Path) -> None:
-    printed = run_program(SERVER.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "recorded")})
+def test_a_long_lived_async_engine(printed_by: Callable[..., str], tmp_path: Path) -> None:
+    printed = printed_by(SERVER.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "recorded")})
     run = load(tmp_path / "recorded")
     assert run.status == "complete"
     assert broken_laws(run) == []
@@ -139,15 +124,15 @@ def test_a_long_lived_async_engine(run_program: Callable[..., str], tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_recording_that_cannot_be_is_said_and_the_engine_goes_on(
-    run_program: Callable[..., str], tmp_path: Path
+    printed_by: Callable[..., str], tmp_path: Path
 ) -> None:
     (tmp_path / "taken").write_text("a file where the folder should be")
-    printed = run_program(OFFLINE.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "taken")})
+    printed = printed_by(OFFLINE.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "taken")})
     assert tokens_told(printed) == 24 * 60
     assert "engine_probe does not record this engine" in printed
 
 
-def test_two_ranks_show_their_own_steps(run_program: Callable[..., str], tmp_path: Path) -> None:
+def test_two_ranks_show_their_own_steps(printed_by: Callable[..., str], tmp_path: Path) -> None:
     text = (
         BEGIN
         + """
@@ -160,7 +145,7 @@ def test_two_ranks_show_their_own_steps(run_program: Callable[..., str], tmp_pat
 """
     )
     out = str(tmp_path / "run")
-    printed = run_program(text.format(arguments=SMALL, out=out), VLLM_CPU_OMP_THREADS_BIND="0|1")
+    printed = printed_by(text.format(arguments=SMALL, out=out), VLLM_CPU_OMP_THREADS_BIND="0|1")
     run = load(out)
     assert run.status == "complete", run.notes
     assert broken_laws(run) == []
@@ -186,12 +171,51 @@ def test_two_ranks_show_their_own_steps(run_program: Callable[..., str], tmp_pat
 
 
 @pytest.mark.slow
-def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_path: Path) -> None:
+def test_a_rank_that_is_stopped_is_given_up_and_the_engine_is_left(
+    printed_by: Callable[..., str], tmp_path: Path
+) -> None:
+    text = (
+        BEGIN
+        + """
+    import os, signal
+    from engine_probe import IncompleteRecordingWarning, Probe
+    from engine_probe.hook.workers import calls
+    calls.PATIENCE_SECONDS = 3
+    llm = build_llm(EngineSpec("tiny", {{**arguments, "tensor_parallel_size": 2}}))
+    def answers():
+        outputs = llm.generate(prompts, parameters, use_tqdm=False)
+        return [list(output.outputs[0].token_ids) for output in outputs]
+    (rank,) = [w for w in llm.llm_engine.engine_core.engine_core.model_executor.workers if w.rank == 1]
+    with Probe(llm, {out!r} + "/stopped"):
+        first = answers()
+        os.kill(rank.proc.pid, signal.SIGSTOP)
+    print("left")
+    os.kill(rank.proc.pid, signal.SIGCONT)
+    with Probe(llm, {out!r} + "/next"):
+        second = answers()
+    print("tokens", sum(map(len, first)), "the same", first == second)
+    llm.llm_engine.engine_core.shutdown()
+"""
+    )
+    printed = printed_by(text.format(arguments=SMALL, out=str(tmp_path)), VLLM_CPU_OMP_THREADS_BIND="0|1")
+    given_up = "the workers have not answered within 3 s: one of them is stuck"
+    assert f"IncompleteRecordingWarning: {tmp_path}/stopped is incomplete: {given_up}" in printed
+    assert "left\n" in printed
+    assert f"tokens {24 * 60} the same True" in printed
+    stopped, following = load(tmp_path / "stopped"), load(tmp_path / "next")
+    assert stopped.status == "incomplete"
+    assert given_up in stopped.notes[0]
+    assert stopped.requests.num_rows == following.requests.num_rows == 24
+    assert following.status == "complete", following.notes
+    assert {row["rank"] for row in following.workers.to_pylist()} == {0, 1}
+
+
+@pytest.mark.slow
+def test_scheduling_ahead_of_the_updates(printed_by: Callable[..., str], tmp_path: Path) -> None:
     """AsyncScheduler and its queue of batches, over an executor that computes nothing."""
     text = (
         BEGIN
         + """
-    sys.path.insert(0, {root!r})
     import os
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     from vllm import EngineArgs
@@ -220,7 +244,7 @@ def test_scheduling_ahead_of_the_updates(run_program: Callable[..., str], tmp_pa
 """
     )
     out = str(tmp_path / "run")
-    printed = run_program(text.format(arguments=SMALL, out=out, root=str(Path(__file__).parents[2])))
+    printed = printed_by(text.format(arguments=SMALL, out=out))
     assert "scheduler AsyncScheduler SSUSUSUS" in printed
     assert "differences []" in printed
     run = load(out)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +56,16 @@ class Machines:
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster(True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES})
-        self.nodes = [self.add(num_cpus=1) for _ in range(2)]
+        self.nodes: list[Any] = []
+        self.fill()
 
     def add(self, **resources: int) -> Any:
         return self.cluster.add_node(object_store_memory=STORE_BYTES, **resources)
+
+    def fill(self) -> None:
+        """Two machines with a core each, whatever was lost."""
+        while len(self.nodes) < 2:
+            self.nodes.append(self.add(num_cpus=1))
 
     def lose(self, process: int) -> None:
         """The machine that runs this process dies without a word, and the process soon after."""
@@ -80,8 +89,26 @@ def alive(process: int) -> bool:
     return state != "Z"
 
 
+def engines(machines: Machines) -> list[int]:
+    """The engines' processes: what the workers of each raylet have started."""
+    raylets = [node.all_processes["raylet"][0].process.pid for node in machines.nodes]
+    started = [child for raylet in raylets for worker in children(raylet) for child in children(worker)]
+    return [process for process in started if b"engine_probe.sweep" in words(process)]
+
+
+def words(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def children(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    found = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):  # a thread's children are its own
+        with suppress(OSError):
+            found += [int(child) for child in task.read_text().split()]
+    return found
 
 
 def environment(process: int) -> list[str]:
@@ -156,6 +183,72 @@ def test_every_recording_is_whole_and_here(story: tuple[Path, list[Any]]) -> Non
         assert run.status == "complete"
         assert sum(run.iterations["output_tokens"].to_pylist()) == row.output_tokens
     assert "vLLM" in (folder / "engine.log").read_text()
+
+
+def test_after_the_death_of_an_engine_and_of_an_actor_the_sweep_goes_on(
+    machines: Machines, sweep: SweepFile, tmp_path: Path
+) -> None:
+    """The engine of the first point that begins is killed, as for want of memory, and the actor of the second."""
+    from engine_probe.sweep.fleet.ray_cluster import connected
+
+    machines.fill()
+    told: list[Any] = []
+    killed: list[int] = []  # points
+    with connected(machines.cluster.address) as cluster:
+        for event in run_sweep(sweep, tmp_path, points(sweep), ways=Fleet(cluster)):
+            told.append(event)
+            match event:
+                case Lane(number, Began(point)) if len(killed) < 2 and point not in killed:
+                    actor = next(e.event.process for e in reversed(told) if e == placed_on(e, number))
+                    (engine,) = [child for child in children(actor) if b"engine_probe" in words(child)]
+                    os.kill(actor if killed else engine, signal.SIGKILL)
+                    killed.append(point)
+    rows = json.loads((tmp_path / "sweep.json").read_text())["points"]
+    assert [row["id"] for row in rows] == [point.key for point in points(sweep)]
+    assert [number for number, row in enumerate(rows) if row["status"] != "complete"] == killed[:1]
+    assert "SIGKILL" in rows[killed[0]]["reason"]
+    lanes = [event.event for event in told if isinstance(event, Lane)]
+    assert [event.number for event in lanes if isinstance(event, Moved)] == killed[1:]
+    begun = [event.number for event in lanes if isinstance(event, Began)]
+    assert sorted(begun) == sorted([0, 1, 2, 3, killed[1]])
+    for row in rows:
+        assert row["status"] == "failed" or load(tmp_path / "points" / row["id"]).status == "complete"
+
+
+def test_after_the_death_of_the_driver_its_engines_end_and_resume_goes_on(
+    machines: Machines, sweep: SweepFile, tmp_path: Path
+) -> None:
+    machines.fill()
+    path, out = tmp_path / "fleet.toml", tmp_path / "out"
+    path.write_text(SWEEP)
+    command = [sys.executable, "-m", "engine_probe", "sweep", "--ray", machines.cluster.address]
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen([*command, str(path), "--out", str(out)], stdout=log, stderr=log)
+        try:
+            while not (finished := complete_rows(out)):
+                assert driver.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.05)
+            assert engines(machines)
+        finally:
+            driver.kill()
+            driver.wait()
+    while engines(machines):  # the test's own limit ends this
+        time.sleep(0.1)
+    before = [written(out, name) for name in finished]
+    subprocess.run([*command, "--resume", str(out)], check=True, stdout=subprocess.DEVNULL)
+    assert complete_rows(out) == {point.key for point in points(sweep)}
+    assert [written(out, name) for name in finished] == before
+
+
+def written(folder: Path, name: str) -> tuple[int, int]:
+    found = (folder / "points" / name / "run.json").stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def complete_rows(folder: Path) -> set[str]:
+    file = folder / "sweep.json"
+    rows = json.loads(file.read_text())["points"] if file.exists() else []
+    return {row["id"] for row in rows if row["status"] == "complete"}
 
 
 def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFile, tmp_path: Path) -> None:

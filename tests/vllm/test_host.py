@@ -29,6 +29,7 @@ from engine_probe.hook.workers import step_rows as worker
 from engine_probe.record.writer import Writer
 from engine_probe.telemetry.sampler import Sampler
 from tests.support.scheduler_engine import core_of, generate, held
+from tests.support.waiting import wait_until
 
 Answers = dict[str, list[int]]
 
@@ -42,7 +43,7 @@ def bare(engine: Any) -> Answers:
 def nothing_left(engine: Any) -> Iterator[None]:
     before, descriptors = held(engine), open_files()
     yield
-    assert wait_for(lambda: not our_threads())
+    wait_until(lambda: not our_threads())
     assert held(engine) == before
     assert open_files() == descriptors
 
@@ -64,14 +65,6 @@ def open_files() -> list[str]:
         except FileNotFoundError:
             continue
     return sorted(name for name in found if name.endswith((".arrow", ".arrows", ".json")))
-
-
-def wait_for(condition: Any) -> bool:
-    for _ in range(500):
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 # ---- who may enter, and who leaves ------------------------------------------------------------------------------
@@ -114,7 +107,7 @@ def test_a_probe_that_is_dropped_frees_its_engine_and_says_so(
     Probe(engine, tmp_path / "dropped").__enter__()
     gc.collect()
     assert answers(engine) == bare
-    assert wait_for(lambda: load(tmp_path / "dropped").finished)
+    wait_until(lambda: load(tmp_path / "dropped").finished)
     assert "dropped without leaving its `with` block" in load(tmp_path / "dropped").notes[0]
     assert caplog.text.count("dropped without leaving") == 1
     with Probe(engine, tmp_path / "next") as following:

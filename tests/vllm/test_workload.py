@@ -30,8 +30,8 @@ def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NEVER) -> tu
 
 
 def test_open_loop_arrivals_are_honoured_while_it_generates(tiny_llm: Any, tmp_path: Path) -> None:
-    """Thirty requests at 40 per second, each of forty steps: somebody is always at work when the next one comes."""
-    workload = Workload(RandomPrompts(20), OpenLoop(40), output_len=40, num_prompts=30)
+    """Thirty requests at 10 per second, each of forty steps: some are in flight when the next one comes."""
+    workload = Workload(RandomPrompts(20), OpenLoop(10), output_len=40, num_prompts=30)
     outcome, run = record(tiny_llm, workload, tmp_path / "run")
     rows, steps = run.requests.sort_by("arrival_ns").to_pylist(), run.iterations
     assert [row["output_tokens"] for row in rows] == [40] * 30
@@ -46,7 +46,7 @@ def test_open_loop_arrivals_are_honoured_while_it_generates(tiny_llm: Any, tmp_p
     ]
     assert len(joined) >= 5, "they came one by one into an idle engine, or all at once"
     asked_seconds = (outcome.deliveries[-1].planned_ns - outcome.started_ns) / 1e9
-    assert asked_seconds == pytest.approx(30 / 40)
+    assert asked_seconds == pytest.approx(30 / 10)
 
 
 def test_the_next_turn_begins_with_the_answer_of_the_engine(tiny_llm: Any, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def watch_the_pool(case: Case) -> Told:
     then = " and were preempted" if lost else ""
     yield (
         f"Route by KV occupancy: one engine holds about {holds:,.0f} such requests, and at {kv.reached:g} {case.unit} "
-        f"requests waited for blocks{then}. Beyond that another engine is what helps.",
+        f"some waited for blocks{then}. Beyond that another engine is what helps.",
         (case.row(kv.after), case.row(kv.reached)),
     )
 

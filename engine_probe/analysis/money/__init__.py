@@ -1,1 +1,1 @@
-"""What runs and curves cost and earn under a price list."""
+"""What runs and curves cost and earn. Prices are inputs; break-even is interpolated between two levels."""

@@ -32,7 +32,7 @@ DATASETS = {
 RATE = Number(min=0, min_open=True, infinite=True)
 SHAPE = Number(min=0, min_open=True)
 
-workload, arrivals = under("WorkloadSection"), under("Arrivals")
+workload, arrivals = under("Workload"), under("Arrivals")
 OPTIONS = (
     workload(
         "--dataset-name",

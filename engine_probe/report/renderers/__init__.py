@@ -1,1 +1,6 @@
-"""One module for each medium: terminal, HTML page, notebook, JSON, JUnit, Perfetto."""
+"""One module for each medium: terminal, HTML page, notebook, JSON, JUnit, Perfetto.
+
+A page is data and one script that draws it. It loads nothing, and its content security policy forbids loading. Series
+are thinned to means and extremes before they are written, so a million steps make half a megabyte. Every name is
+escaped. The tests open every kind of page in Chromium, and traces in Perfetto's own engine.
+"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Open]:
         sheet.close()
     assert words == []
     assert len(loaded) == len(sheets)
+
+
+@pytest.mark.parametrize("name", ["run", "sweep"])
+def test_headings_descend_by_one(pages: dict[str, Path], name: str) -> None:
+    levels = [int(level) for level in re.findall(r"<h([1-6])", pages[name].read_text().partition("<script")[0])]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
 def plots(sheet: Any) -> int:
@@ -184,7 +193,7 @@ def test_charts_of_one_run_show_the_same_stretch_of_time(opened: Open) -> None:
     """From the same left edge to the same right edge: the levels, what limits the steps, requests, preemptions."""
     sheet = opened("run")
     edges = """name => {
-      const title = [...document.querySelectorAll('h3')].find(each => each.textContent === name);
+      const title = [...document.querySelectorAll('figure > :first-child')].find(each => each.textContent === name);
       const {scales: {x: {min, max}}, bbox: {left, width}} = title.parentElement.querySelector('.plot').plot;
       return [min, max, left, width];
     }"""
