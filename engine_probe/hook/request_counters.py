@@ -77,7 +77,7 @@ class RequestLedger:
         for request in self._scheduler.requests.values():
             self._adopt(request)
 
-    # ---- events: once per request, or when it is thrown out ---------------------------------------------
+    # ---- events: once per request, or when it is preempted ----------------------------------------------
 
     def _add_request(self, *args: Any, **kwargs: Any) -> Any:
         queued = now()
@@ -177,7 +177,7 @@ class RequestLedger:
         if not track.is_exact():
             self._inexact_requests += 1
             track.forget_tokens()
-        self._recorder.requests.append(track.row(when))
+        self._recorder.requests.append(tuple(track.row(when).values()))
 
     # ---- within schedule(): only for the requests that something happens to ------------------------------
 
@@ -327,7 +327,7 @@ class RequestLedger:
 
     def _close_preemption(self, track: RequestTrack) -> None:
         if track.open_preemption is not None:
-            self._recorder.preemptions.append(track.preemption_row())
+            self._recorder.preemptions.append(tuple(track.preemption_row().values()))
 
     def _adopt(self, request: Any) -> None:
         """A request that was there before the probe: what came before stays unknown."""

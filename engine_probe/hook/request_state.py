@@ -92,7 +92,7 @@ class RequestTrack:
         self.num_preemptions += 1
         self.peak_blocks = max(self.peak_blocks, held)
         self.lost_until = max(self.lost_until, lost)
-        self.open_preemption = {  # in the order of the table's columns
+        self.open_preemption = {  # in the order of the table's columns, which a test holds
             "request_id": self.request_id,
             "iteration": iteration,
             "preempted_ns": when,
@@ -113,10 +113,9 @@ class RequestTrack:
             self.open_preemption["recomputed_tokens"] += again
         return again
 
-    def preemption_row(self) -> tuple[Any, ...]:
+    def preemption_row(self) -> dict[str, Any]:
         assert self.open_preemption is not None
-        row = tuple(self.open_preemption.values())
-        self.open_preemption = None
+        row, self.open_preemption = self.open_preemption, None
         return row
 
     def finish(self, held: int) -> None:
@@ -135,31 +134,31 @@ class RequestTrack:
         self.first_token_ns = self.last_token_ns = None
         self.first_token_iteration = self.last_token_iteration = None
 
-    def row(self, finished_ns: int) -> tuple[Any, ...]:
+    def row(self, finished_ns: int) -> dict[str, Any]:
         request = self.request
-        return (
-            self.request_id,
-            self.arrival_ns,
-            self.queued_ns,
-            self.first_scheduled_ns,
-            self.first_token_ns,
-            self.last_token_ns,
-            finished_ns,
-            request.num_prompt_tokens,
-            request.num_output_tokens,
-            self.cached_tokens,
-            self.recomputed_tokens,
-            self.num_preemptions,
-            self.peak_blocks,
-            request.priority,
-            self.reason,
-            self.first_token_iteration,
-            self.last_token_iteration,
-            self.run_starts,
-            self.run_lengths,
-            [iteration for iteration, _ in self.bursts],
-            [tokens for _, tokens in self.bursts],
-        )
+        return {  # in the order of the table's columns, which a test holds
+            "request_id": self.request_id,
+            "arrival_ns": self.arrival_ns,
+            "queued_ns": self.queued_ns,
+            "first_scheduled_ns": self.first_scheduled_ns,
+            "first_token_ns": self.first_token_ns,
+            "last_token_ns": self.last_token_ns,
+            "finished_ns": finished_ns,
+            "prompt_tokens": request.num_prompt_tokens,
+            "output_tokens": request.num_output_tokens,
+            "cached_tokens": self.cached_tokens,
+            "recomputed_tokens": self.recomputed_tokens,
+            "preemptions": self.num_preemptions,
+            "peak_kv_blocks": self.peak_blocks,
+            "priority": request.priority,
+            "finish_reason": self.reason,
+            "first_token_iteration": self.first_token_iteration,
+            "last_token_iteration": self.last_token_iteration,
+            "run_starts": self.run_starts,
+            "run_lengths": self.run_lengths,
+            "burst_iterations": [iteration for iteration, _ in self.bursts],
+            "burst_tokens": [tokens for _, tokens in self.bursts],
+        }
 
 
 def on_this_clock(arrival_time: float, queued_ns: int | None) -> int | None:

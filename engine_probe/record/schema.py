@@ -36,7 +36,7 @@ _ITERATIONS = (
     ("arrived_requests", "i32", "requests", "flow: added to the scheduler"),
     ("new_requests", "i32", "requests", "scheduled for the first time"),
     ("resumed_requests", "i32", "requests", "scheduled again after a preemption"),
-    ("preempted_requests", "i32", "requests", "flow: thrown out of the running list"),
+    ("preempted_requests", "i32", "requests", "flow: preempted, which takes them off the running list"),
     ("left_running_requests", "i32", "requests", "flow: finished or aborted while running"),
     ("left_waiting_requests", "i32", "requests", "flow: finished or aborted while waiting"),
     ("scheduled_requests", "i32", "requests", "given tokens in this step"),
@@ -104,7 +104,7 @@ _REQUESTS = (
 )
 
 _PREEMPTIONS = (
-    ("request_id", "text", "", "who was thrown out"),
+    ("request_id", "text", "", "vLLM's internal id of the preempted request"),
     ("iteration", "i64", "", "the schedule() that did it"),
     ("preempted_ns", "i64", "ns", "when"),
     ("lost_tokens", "i32", "tokens", "computed tokens whose KV was given up"),

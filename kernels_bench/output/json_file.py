@@ -12,6 +12,7 @@ from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.judge.fleet import FleetReport
 from kernels_bench.output.regular_file import read_regular
 from kernels_bench.results import FAIL, INVALID, Figure, Report, Struct
+from page_kit.plain_text import plain
 
 
 def check_writable(path: Path, option: str = "--json") -> None:
@@ -56,7 +57,9 @@ def read_any(path: Path, option: str = "") -> Report | FleetReport:
     except OSError as error:
         raise InputError(f"{option}{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # of msgspec and of UTF-8 among them
-        raise InputError(f"{option}{path} is not a report of kernels_bench: {error}; make one with --json") from error
+        raise InputError(
+            f"{option}{path} is not a report of kernels_bench: {plain(str(error))}; make one with --json"
+        ) from error
 
 
 def reports_of(found: Report | FleetReport) -> list[Report]:

@@ -89,14 +89,17 @@ def begin(state: Run, bench: Bench) -> None:
 
 def within_budget(state: Run, bench: Bench, test: str, minutes: int) -> Bench:
     """Return the bench with the time by which this test has to end; without --quick there is none."""
-    if not state.wish.quick or state.begun_ns is None:
+    if not state.wish.quick or state.begun_ns is None or not takes_time(test, bench):
         return bench
     alike = tuple(
-        other
-        for other in state.wish.tests
-        if (other in BETWEEN) == (test in BETWEEN) and (other == test or other != "pcie" or bench.device.is_cuda)
+        other for other in state.wish.tests if (other in BETWEEN) == (test in BETWEEN) and takes_time(other, bench)
     )
     return replace(bench, until_ns=until_ns(state.begun_ns, minutes, test, alike))
+
+
+def takes_time(test: str, bench: Bench) -> bool:
+    """Return whether there is anything to measure: a processor has no PCIe to its own memory."""
+    return test != "pcie" or bench.device.is_cuda
 
 
 def _bench(state: Run, device: Device) -> Bench:

@@ -15,7 +15,8 @@ from kernels_bench.devices.cpu import cpu
 from kernels_bench.results import Report
 from tests.hostile import mutations
 from tests.support.hardware_reports import box
-from tests.support.recordings import facts, ran, table, write_run, write_sweep
+from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.small_tables import table
 
 Call = tuple[str, ...] | Callable[[Path], object]  # words for `engine_probe`, or a function of the sandbox
 

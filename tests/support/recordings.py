@@ -17,6 +17,7 @@ import pyarrow as pa
 from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum, file_crc32
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
+from tests.support.small_tables import table
 
 MS = 1_000_000
 BLOCK = 16
@@ -175,21 +176,6 @@ class Engine:
             "run_starts": starts,
             "run_lengths": lengths,
         }
-
-
-def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows of which only some columns are told; the others are zero, empty or null."""
-
-    def blank(field: pa.Field) -> Any:
-        if field.nullable:
-            return None
-        if pa.types.is_list(field.type):
-            return []
-        return "" if pa.types.is_string(field.type) else 0
-
-    return pa.Table.from_pylist(
-        [{field.name: row.get(field.name, blank(field)) for field in SCHEMAS[name]} for row in rows], SCHEMAS[name]
-    )
 
 
 def ran(concurrency: int, prompt: int = 48, output: int = 40, blocks: int = 60, **more: int) -> dict[str, pa.Table]:

@@ -56,7 +56,7 @@ def execute_model(self, scheduled, *more, **named):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.10 GiB free.")
     return step(self, scheduled, *more, **named)
 GPUModelRunner.execute_model = execute_model
-from engine_probe.sweep.engine_process import main
+from engine_probe.sweep.engine_process.worker import main
 main()
 """
 

@@ -74,7 +74,7 @@ METRICS = (
         lambda run: run.prefix_cache.share if run.prefix_cache else None,
     ),
     Metric("peak_kv_share", "", "less", "KV blocks in use at most / all", lambda run: run.peak_kv_share),
-    Metric("preemptions", "", "less", "requests thrown out", lambda run: run.preemptions),
+    Metric("preemptions", "", "less", "how often requests were preempted", lambda run: run.preemptions),
     Metric("recomputed_share", "", "less", "tokens computed twice / scheduled", lambda run: run.recomputed_share),
 )
 

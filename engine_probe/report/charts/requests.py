@@ -1,4 +1,4 @@
-"""Single requests of a run: when each was in which phase, which were thrown out, what long prompts waited."""
+"""Single requests of a run: when each was in which phase, which were preempted, how long long prompts waited."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def preemption_timeline(preemptions: pa.Table, origin: int, points: int, name: s
     drawn = thinned((ordered["preempted_ns"].to_numpy() - origin) / 1e9, columns, points)
     return Lines(
         title="Preemptions",
-        note="Each dot is a request thrown out of the batch, at the height of the computed tokens it lost.",
+        note="Each dot is a preemption, at the height of the computed tokens that the request lost.",
         x=TIME,
         y=[Axis("lost", "tokens", whole=True), Axis("preemptions so far", whole=True)],
         xs=moments(drawn.seconds),

@@ -43,7 +43,7 @@ def show_points(
     for point in found:
         time = "cannot run" if point.key in too_large else time_cell(guesses.get(point.key))
         rows.append([point.key, point.label, *cells(point, past), time])
-    rows += [[text.key, text.label, *"-----"] for text in predicted]
+    rows += [[text.key, text.label, *["-"] * (len(TITLES) - 2)] for text in predicted]
     filled = [number for number in range(len(TITLES)) if any(row[number] != "-" for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for number in filled:

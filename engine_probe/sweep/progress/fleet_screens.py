@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -32,6 +31,7 @@ from engine_probe.sweep.progress.progress_lines import (
     result_line,
     scoring_line,
 )
+from engine_probe.sweep.progress.screens import PictureScreen
 from engine_probe.sweep.progress.time_left import about
 from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unprobed
 
@@ -140,22 +140,12 @@ class Fleetwide:
         return f", {about(seconds)}"
 
 
-class FleetTerminal:
+class FleetTerminal(PictureScreen):
     """A line for the sweep and one for each engine, rewritten in place."""
 
     def __init__(self, todo: list[Point], console: Console | None = None) -> None:
         self._all = Fleetwide(todo)
-        self._console = console or Console(stderr=True, highlight=False)
-        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self.picture)
-
-    def __enter__(self) -> FleetTerminal:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+        super().__init__(console)  # last, because it draws the picture
 
     def show(self, event: Event) -> None:
         row = self._all.hear(event)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -48,22 +49,14 @@ class Screen(Protocol):
     def show(self, event: Event) -> None: ...
 
 
-class TerminalScreen:
-    """The sweep and the running point: a line and a bar for each, and the point's figures; rewritten in place."""
+class PictureScreen(ABC):
+    """A picture on a terminal, rewritten in place, with the lines that stay above it."""
 
-    def __init__(self, todo: list[Point], console: Console | None = None) -> None:
-        self._todo, self._total = todo, len(todo)
+    def __init__(self, console: Console | None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
-        self._remaining = Remaining(todo)
-        self._began = self._task_began = time.monotonic()
-        self._doing = "starting"
-        self._finished = self._number = 0
-        self._task, self._figures = "", list[str]()
-        self._done: float = 0
-        self._of: float | None = None  # None: nobody knows
         self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self.picture)
 
-    def __enter__(self) -> TerminalScreen:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
@@ -71,6 +64,24 @@ class TerminalScreen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    @abstractmethod
+    def picture(self) -> RenderableType: ...
+
+
+class TerminalScreen(PictureScreen):
+    """The sweep and the running point: a line and a bar for each, and the point's figures; rewritten in place."""
+
+    def __init__(self, todo: list[Point], console: Console | None = None) -> None:
+        self._todo, self._total = todo, len(todo)
+        self._remaining = Remaining(todo)
+        self._began = self._task_began = time.monotonic()
+        self._doing = "starting"
+        self._finished = self._number = 0
+        self._task, self._figures = "", list[str]()
+        self._done: float = 0
+        self._of: float | None = None  # None: nobody knows
+        super().__init__(console)  # last, because it draws the picture
 
     def show(self, event: Event) -> None:
         match event:

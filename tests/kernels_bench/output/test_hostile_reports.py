@@ -82,6 +82,13 @@ def test_a_sentence_spells_control_characters_out(tmp_path: Path, capsys: pytest
     assert "a\\x7f\\x1b[2J" in capsys.readouterr().err
 
 
+def test_a_line_break_in_a_report_makes_no_second_line(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"schema": "kernels_bench/1", "a\\nb": 1}')
+    done = CliRunner().invoke(report_command.command, [str(tmp_path / "report.json")])
+    assert "a\\nb" in str(done.exception)
+    assert "\n" not in str(done.exception)
+
+
 def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     text = msgspec.json.encode(box(4)).decode().replace("NVIDIA H200", "[/b]\\u001b[2Jx").replace("NVLink", "[/b]way")
     (tmp_path / "report.json").write_text(text)

@@ -161,3 +161,12 @@ def test_large_operands_on_a_processor_are_random_and_do_not_repeat_by_rows() ->
     assert abs(float(values.mean())) < 0.01
     assert abs(float(values.std()) - 1) < 0.01
     assert not torch.equal(values[0], values[TILE // 1024])
+
+
+def test_what_a_processor_lacks_is_not_left_out_for_want_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NAMES, "pcie", ())
+    report, _ = run(monkeypatch, call_s=0.01, spent_s=MINUTE_S)
+    assert {result.test for result in report.results if result.skipped and result.skipped.out_of_time} == {
+        "memory",
+        "gemm",
+    }

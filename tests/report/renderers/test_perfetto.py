@@ -19,7 +19,8 @@ from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.renderers.perfetto import MOMENTS, write_trace
 from tests.support.perfetto_engine import sql
-from tests.support.recordings import MS, facts, ran, table, write_run, write_sweep
+from tests.support.recordings import MS, facts, ran, write_run, write_sweep
+from tests.support.small_tables import table
 
 
 class Read:

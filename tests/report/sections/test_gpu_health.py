@@ -10,7 +10,8 @@ from typing import Any
 from click.testing import CliRunner
 
 from engine_probe.commands.report import command
-from tests.support.recordings import MS, facts, ran, table, write_run
+from tests.support.recordings import MS, facts, ran, write_run
+from tests.support.small_tables import table
 
 POWER_CAP = 0x4
 

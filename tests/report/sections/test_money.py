@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 from engine_probe.commands.report import command
 from engine_probe.evaluation.price_list import SHIPPED, read_prices
-from tests.support.recordings import MS, facts, ran, table, write_run, write_sweep
+from tests.support.recordings import MS, facts, ran, write_run, write_sweep
+from tests.support.small_tables import table
 
 PRICES = """
 currency = "EUR"
