@@ -147,7 +147,7 @@ def show(folder: Path) -> int:
     from engine_probe.commands.options.console import output_console
     from engine_probe.recordings.perplexity import open_alone
     from engine_probe.report.renderers.terminal import print_document
-    from engine_probe.report.sections.precision import text_document
+    from engine_probe.report.sections.sweep.precision import text_document
 
     found = open_alone(folder)
     print_document(text_document(found), output_console(), verbose=True)

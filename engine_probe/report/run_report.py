@@ -15,13 +15,13 @@ from engine_probe.report.charts.requests import request_charts
 from engine_probe.report.charts.run import load_charts, origin_ns, step_charts
 from engine_probe.report.charts.telemetry import telemetry_charts
 from engine_probe.report.document import Document, Picture, Section, says
-from engine_probe.report.sections.ceilings import ceilings_section
-from engine_probe.report.sections.gpu_health import health_section, reduced_strip
-from engine_probe.report.sections.latencies import latency_table, reliability
-from engine_probe.report.sections.memory import memory_section
 from engine_probe.report.sections.money import money_section
-from engine_probe.report.sections.roofline import roofline_section
-from engine_probe.report.sections.run_verdict import limit_sentences, limit_table, longest_away, run_verdict
+from engine_probe.report.sections.run.ceilings import ceilings_section
+from engine_probe.report.sections.run.gpu_health import health_section, reduced_strip
+from engine_probe.report.sections.run.latencies import latency_table, reliability
+from engine_probe.report.sections.run.memory import memory_section
+from engine_probe.report.sections.run.roofline import roofline_section
+from engine_probe.report.sections.run.verdict import limit_sentences, limit_table, longest_away, run_verdict
 from engine_probe.report.sections.settings import settings_section
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep

@@ -18,16 +18,16 @@ from engine_probe.report.charts.money import money_charts
 from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.run_report import POINTS, origin, run_sections
-from engine_probe.report.sections.advice import advice_section, advised
-from engine_probe.report.sections.ceilings import ceilings_section
-from engine_probe.report.sections.gpu_health import health_section
-from engine_probe.report.sections.load_effect import effect_section, load_effects
 from engine_probe.report.sections.money import money_section
-from engine_probe.report.sections.precision import precision_section
-from engine_probe.report.sections.published import drawn_beside, reference_section
+from engine_probe.report.sections.run.ceilings import ceilings_section
+from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section, slo_charts
-from engine_probe.report.sections.sweep_verdict import sweep_verdict
+from engine_probe.report.sections.sweep.advice import advice_section, advised
+from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
+from engine_probe.report.sections.sweep.precision import precision_section
+from engine_probe.report.sections.sweep.published import drawn_beside, reference_section
+from engine_probe.report.sections.sweep.verdict import sweep_verdict
 
 LEAST_POINTS = 300
 

@@ -16,7 +16,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
-from engine_probe.report.sections.prefix_cache import cache_chart
+from engine_probe.report.sections.sweep.prefix_cache import cache_chart
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
 FORMS = {"line": "broken line", "curve": "bending curve"}

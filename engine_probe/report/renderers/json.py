@@ -22,9 +22,9 @@ from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import by_load
-from engine_probe.report.sections.advice import advised
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.slo import slo_of
+from engine_probe.report.sections.sweep.advice import advised
 
 
 def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:

@@ -20,10 +20,10 @@ from engine_probe.report.charts.model import numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.document import Cell, Table
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
-from engine_probe.report.sections.latencies import judgements, latency_table
-from engine_probe.report.sections.levels import level_table
-from engine_probe.report.sections.run_verdict import headlines, run_figures
-from engine_probe.report.sections.sweep_verdict import sweep_verdicts
+from engine_probe.report.sections.run.latencies import judgements, latency_table
+from engine_probe.report.sections.run.verdict import headlines, run_figures
+from engine_probe.report.sections.sweep.levels import level_table
+from engine_probe.report.sections.sweep.verdict import sweep_verdicts
 from engine_probe.workload.load import RATE
 from page_kit.html import Html, element, joined
 from page_kit.line_chart import Frame, Series, chart

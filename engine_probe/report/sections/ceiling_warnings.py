@@ -8,7 +8,7 @@ from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.ceiling_use import ALL_STEPS, Use, above, uses
 from engine_probe.analysis.step.ceilings import Ceiling
 from engine_probe.analysis.step.roofline import Roofline
-from engine_probe.report.sections.roofline import per_second, range_of
+from engine_probe.report.sections.run.roofline import per_second, range_of
 
 
 def ceiling_warnings(found: Roofline | str) -> Iterator[str]:

@@ -12,9 +12,9 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import repeats_note
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.ceiling_warnings import sweep_doubts, sweep_warnings
-from engine_probe.report.sections.levels import level_table
-from engine_probe.report.sections.prefix_cache import cache_verdict
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
+from engine_probe.report.sections.sweep.levels import level_table
+from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
 from engine_probe.workload.load import CONCURRENCY
 
 ROUGH = 0.05  # root mean square of the relative errors

@@ -11,7 +11,7 @@ from engine_probe.analysis.step.bottleneck import LIMITS, sentence
 from engine_probe.analysis.step.losses import PreemptionTax, Straggler
 from engine_probe.report.document import Figure, Section, Table, says, table
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
-from engine_probe.report.sections.roofline import roofline_figures
+from engine_probe.report.sections.run.roofline import roofline_figures
 from engine_probe.text_format import duration, figures
 
 

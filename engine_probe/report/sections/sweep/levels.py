@@ -10,7 +10,7 @@ from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.document import Cell, Column, Table, Tone, table
-from engine_probe.report.sections.prefix_cache import cache_cell, worth_a_column
+from engine_probe.report.sections.sweep.prefix_cache import cache_cell, worth_a_column
 
 MEANS = (("output tokens/s", "tokens/s"), ("TTFT p50", "TTFT p50"), ("TPOT p50", "TPOT p50"))
 COUNTS = (

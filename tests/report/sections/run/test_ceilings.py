@@ -6,7 +6,7 @@ from typing import Any
 
 from engine_probe.report.document import Document
 from engine_probe.report.renderers.html_document import html_page
-from engine_probe.report.sections.ceilings import ceilings_section
+from engine_probe.report.sections.run.ceilings import ceilings_section
 
 
 def ceilings(facts: dict[str, Any]) -> str:

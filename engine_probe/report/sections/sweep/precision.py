@@ -13,7 +13,7 @@ from engine_probe.recordings.perplexity import TextPoint
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.precision import trade
 from engine_probe.report.document import Cell, Column, Document, Forest, Picture, Section, Tone, says, sure, table
-from engine_probe.report.sections.memory import gib
+from engine_probe.report.sections.run.memory import gib
 
 LEAST = 0.001  # to either side of no change: a tenth of a percent of perplexity is a difference
 HEAD = "What precision costs and gives"

@@ -18,8 +18,8 @@ from engine_probe.recordings.run import load
 from engine_probe.report.renderers.notebook import run_html
 from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.run_report import run_document
-from engine_probe.report.sections.memory import gib
-from engine_probe.report.sections.roofline import MOST_DOTS, drawn
+from engine_probe.report.sections.run.memory import gib
+from engine_probe.report.sections.run.roofline import MOST_DOTS, drawn
 from engine_probe.text_format import percent
 from tests.support.recordings import facts, ran, write_run, write_sweep
 

@@ -1,0 +1,1 @@
+"""Topics of a single run."""
