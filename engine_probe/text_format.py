@@ -1,4 +1,4 @@
-"""Names from outside, made harmless: what could move a cursor, colour a terminal or turn text around is spelled out."""
+"""Names, numbers and durations as text; control characters in names from outside are spelled out."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ LONGEST_LINE = 1_000
 
 
 def shortened(line: str) -> str:
-    """Leave out the middle of a line that would fill a screen: the end says what to do."""
+    """Leave out the middle of a line that would fill a screen; its end says what to do."""
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """`: did you mean ...?`, to end an error's sentence with."""
+    """Return `: did you mean ...?` to end an error with, or `otherwise` if no known name is similar."""
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
     return f": did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def duration(ns: float | None) -> str:
-    """With three figures; "-" where the sample is too small to say."""
+    """Return nanoseconds with three figures and a unit; "-" for None."""
     if ns is None:
         return "-"
     for unit, size in (("s", 1e9), ("ms", 1e6)):
@@ -32,8 +32,22 @@ def duration(ns: float | None) -> str:
     return f"{figures(ns / 1e3)} µs"
 
 
+def long_duration(seconds: float) -> str:
+    """Return seconds as `0.5 s`, `42 s`, `1.5 min` or `2.5 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min" if seconds >= 600 else f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def counted(number: float, noun: str) -> str:
+    """Return the number with the noun in singular or plural."""
+    return f"{number:,g} {noun}" if number == 1 else f"{number:,g} {noun}s"
+
+
 def model_name(name: str) -> str:
-    """Leave out the folders of a path, and what caches add: a digest, or the snapshot of a model from the Hub."""
+    """Return a model's name without the folders of its path and without a cache's digest or Hub snapshot."""
     if not name.startswith("/"):
         return name
     folders = name.rstrip("/").split("/")

@@ -126,7 +126,7 @@ def local_copy(uri: str) -> Path:
     remote = RemoteFolder.at(uri)
     copy = cache_folder() / "remote" / hashlib.sha256(remote.uri.encode()).hexdigest()[:16] / remote.uri.split("/")[-1]
     if not remote.files():
-        raise InputError(f"{uri} holds nothing: give the folder that a recording or a sweep was written to")
+        raise InputError(f"{uri} is empty: give the folder that a recording or a sweep was written to")
     try:
         with locked(copy):  # two that read the same URI at once take turns
             remote.get(copy)

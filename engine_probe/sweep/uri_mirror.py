@@ -1,4 +1,4 @@
-"""A sweep whose results belong behind a URI: it runs in a folder here; finished points travel while it goes on."""
+"""A sweep with its results behind a URI: it runs in a local folder, whose files are uploaded while it goes on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from engine_probe.recordings.remote_folder import RemoteFolder
 
 
 class Mirror:
-    """`folder` is where the sweep runs; `send` brings what is new in it behind the URI."""
+    """Uploads what is new in `folder`, where the sweep runs, to a remote folder."""
 
     def __init__(self, remote: RemoteFolder, resume: bool) -> None:
-        """New or empty, unless a sweep is to be gone on with: then what is there is fetched first."""
+        """Require a new or empty remote folder; to resume a sweep, download what is there."""
         there = remote.files()
         if resume and RESULT_FILE not in there:
-            raise InputError(f"--resume {remote.uri}: no sweep was written there: name the place of a sweep")
+            raise InputError(f"--resume {remote.uri}: no sweep was written there: give the URI of a sweep")
         if there and not resume:
             raise InputError(f"{remote.uri} already holds something and is never overwritten: name another with --out")
         remote.check_writable()
@@ -32,20 +32,20 @@ class Mirror:
         self._sending: Future[None] | None = None
 
     def send(self) -> None:
-        """What is whole by now goes out while the sweep goes on; what went wrong with the last time is said here."""
+        """Upload in the background what is complete, and raise an error of the upload before."""
         here = self._here()
         if self._sending is not None and not self._sending.done():
-            return  # the next call, or the end, finds what is new since
+            return  # the next call, or `close`, uploads what is new since
         self.wait()
         self._sending = self._sender.submit(self._send, here)
 
     def wait(self) -> None:
-        """Until what is on its way has arrived."""
+        """Block until the upload in progress has ended, and raise its error."""
         if self._sending is not None:
             self._sending.result()
 
     def close(self) -> None:
-        """The last of it, and nothing is left here when everything has been sent."""
+        """Upload the rest, and remove the local folder once everything is uploaded."""
         self.wait()
         self._send(self._here())
         self._sender.shutdown()
@@ -54,22 +54,22 @@ class Mirror:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _send(self, here: dict[str, tuple[int, int]]) -> None:
-        """Tables before the `run.json` that promises them, the sweep's own result last."""
+        """Upload tables before the `run.json` that refers to them, and `sweep.json` last."""
         fresh = [name for name, state in here.items() if self._sent.get(name) != state]
         fresh.sort(key=lambda name: (name == RESULT_FILE, name.endswith("run.json"), name))
         try:
             for name in self._remote.put(self.folder, fresh):
                 self._sent[name] = here[name]
-            for name in self._sent.keys() - here.keys():  # of a recording that was set aside, and sent as that
+            for name in self._sent.keys() - here.keys():  # renamed here: a recording that was set aside
                 self._remote.delete(name)
                 del self._sent[name]
         except UnavailableError as error:
             raise UnavailableError(
-                f"{error}; everything measured is kept in {self.folder}: go on with --resume {self.folder}"
+                f"{error}; everything measured is kept in {self.folder}: continue with --resume {self.folder}"
             ) from error
 
     def _here(self) -> dict[str, tuple[int, int]]:
-        """Size and time of change by name; what is still being written has a dot before its name."""
+        """Return size and time of change by name, without files still being written, whose names begin with a dot."""
         found = {}
         for path in self.folder.rglob("*"):
             name = path.relative_to(self.folder)

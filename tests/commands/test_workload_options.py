@@ -118,6 +118,6 @@ def test_lines_without_lengths_need_output_len(tmp_path: Path) -> None:
 
 def test_a_model_without_a_tokenizer_gets_no_text(files: dict[str, str]) -> None:
     work = options(dataset_name="custom", dataset_path=files["custom"]).workload()
-    with pytest.raises(InputError, match="gpt2-xl has no tokenizer here"):
+    with pytest.raises(InputError, match="gpt2-xl has no tokenizer"):
         check_requests([Point(EngineSection("gpt2-xl"), work)])
     check_requests([Point(EngineSection("gpt2-xl", {"tokenizer": "folder"}), work)])

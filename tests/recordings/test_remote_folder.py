@@ -120,7 +120,7 @@ class TestAMirror:
             mirror.wait()
         assert str(failed.value) == (
             "cannot write far://bucket/sweep: quota exceeded; everything measured is kept in "
-            f"{mirror.folder}: go on with --resume {mirror.folder}"
+            f"{mirror.folder}: continue with --resume {mirror.folder}"
         )
         assert (mirror.folder / "sweep.json").is_file()
 
@@ -198,7 +198,7 @@ class TestACopy:
             local_copy((tmp_path / "far").as_uri())
 
     def test_nothing_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="holds nothing"):
+        with pytest.raises(InputError, match="is empty"):
             local_copy((tmp_path / "far").as_uri())
 
 
@@ -262,5 +262,5 @@ def test_a_folder_is_no_uri() -> None:
 
 
 def test_load_reads_what_a_uri_names(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds nothing"):
+    with pytest.raises(InputError, match="is empty"):
         engine_probe.load((tmp_path / "far").as_uri())

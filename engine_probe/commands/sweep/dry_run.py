@@ -18,7 +18,7 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     from engine_probe.sweep.fleet.resources import check_claims
     from engine_probe.sweep.preflight.dry_run import show_points
     from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
-    from engine_probe.sweep.preflight.memory_fit import check_cards
+    from engine_probe.sweep.preflight.memory_fit import check_gpus
     from engine_probe.telemetry.hardware import hardware_facts
 
     console = output_console()
@@ -30,5 +30,5 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
         return
     hardware = hardware_facts()
     check_plans(points(sweep), hardware["host"]["memory_bytes"])
-    check_cards(points(sweep), hardware["gpus"])
+    check_gpus(points(sweep), hardware["gpus"])
     show_points(sweep, earlier(where, hardware), where, hardware, console)

@@ -65,12 +65,12 @@ def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
 @contextmanager
 def here(found: list[Point], force: bool) -> Iterator[Ways]:
     from engine_probe.sweep.execution.local import Here
-    from engine_probe.sweep.preflight.memory_fit import check_cards, check_host
+    from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
     from engine_probe.telemetry.hardware import visible_gpus
     from kernels_bench.devices.cpu import cpu
 
     gpus = visible_gpus()
-    check_cards(found, gpus)
+    check_gpus(found, gpus)
     if not gpus:
         check_host(found, cpu().memory_bytes)
     check_version(force)

@@ -1,4 +1,4 @@
-"""What varies in a sweep: names of what is set, the values each takes, and which combinations are meant."""
+"""The axes of a sweep: their names, their values, and the combinations of them that are measured."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from engine_probe.text_format import plain, suggestion
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
 MOST_POINTS = 10_000
-MOST_NAMED = 20  # of an axis in a sentence
+MOST_NAMED = 20  # values of an axis in an error
 MODEL, ARGUMENT, WORKLOAD, PROBE = "engine.model", "engine.arguments.", "workload.", "probe"
 LOADS = {f"{WORKLOAD}arrivals.users": USERS, f"{WORKLOAD}arrivals.request_rate": RATE}
 
-Values = Mapping[str, Any]  # of one combination, by axis
+Values = Mapping[str, Any]  # one combination: axis -> value
 
 
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
@@ -35,15 +35,15 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fi
 
     def values(self, name: str) -> list[int]:
         if (self.step is None) == (self.factor is None):
-            raise InputError(f"axes.{name}: give the range either a step or a factor")
+            raise InputError(f"axes.{name}: give the range either step or factor")
         least, advance = (1, self.step) if self.step is not None else (2, self.factor)
         assert advance is not None
         if advance < least or (self.factor and self.first < 1):
-            raise InputError(f"axes.{name}: with {advance} from {self.first} on the range never reaches {self.last}")
+            raise InputError(f"axes.{name}: by {advance} from {self.first} the range never reaches {self.last}")
         if self.last < self.first:
-            raise InputError(f"axes.{name}: the range from {self.first} to {self.last} holds nothing")
+            raise InputError(f"axes.{name}: the range from {self.first} to {self.last} is empty")
         if self.factor is None:
-            check_number((self.last - self.first) // advance + 1)  # before a list of so many is made
+            check_number((self.last - self.first) // advance + 1)  # before the list is made
             return list(range(self.first, self.last + 1, advance))
         found, value = [], self.first
         while value <= self.last:
@@ -54,22 +54,22 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fi
 
 def check_number(points: int) -> None:
     if points > MOST_POINTS:
-        raise InputError(f"axes: these are {points:,} points, more than {MOST_POINTS:,}: make the axes shorter")
+        raise InputError(f"axes: these make {points:,} points, more than {MOST_POINTS:,}: make the axes shorter")
 
 
 def check_axis(name: str, workload_fields: tuple[str, ...]) -> None:
-    """An axis is `engine.model`, `engine.arguments.<vLLM's name>`, `workload.<field>` or a part of it, or `probe`."""
+    """Refuse an axis that is not engine.model, engine.arguments.<name>, workload.<field> or a part of it, or probe."""
     if name in (MODEL, PROBE) or (name.startswith(ARGUMENT) and len(name) > len(ARGUMENT)):
         return
     known = [MODEL, f"{ARGUMENT}<name>", *(f"{WORKLOAD}{field}" for field in workload_fields), PROBE]
     if ".".join(name.split(".")[:2]) not in known:
-        raise InputError(f"axes: {name} cannot vary" + suggestion(name, known, f": {', '.join(known)} can"))
+        raise InputError(f"axes: {name} cannot vary" + suggestion(name, known, f": only {', '.join(known)} can"))
 
 
 def combinations(
     axes: Mapping[str, list[Any] | Range], include: list[dict[str, Any]], exclude: list[dict[str, Any]]
 ) -> list[Values]:
-    """The product of all axes, the last varying fastest, without what is excluded and with what is included."""
+    """Return the product of all axes, the last varying fastest, less `exclude` and with `include`."""
     values = {name: axis.values(name) if isinstance(axis, Range) else axis for name, axis in axes.items()}
     for name, found in values.items():
         if not found:
@@ -86,7 +86,7 @@ def combinations(
     kept: list[Values] = [chosen for chosen in product if not any(matches(chosen, rule) for rule in exclude)]
     kept += [dict(rule) for rule in include if rule not in kept]
     if not kept:
-        raise InputError("exclude: nothing is left of the sweep")
+        raise InputError("exclude: no point is left: exclude less")
     return kept
 
 
@@ -94,27 +94,27 @@ def check_rule(place: str, rule: Mapping[str, Any], values: Mapping[str, list[An
     for name in rule:
         if name not in values:
             hint = suggestion(name, values, f": {', '.join(values) or 'none'} are")
-            raise InputError(f"{place}: {name} is no axis here{hint}")
+            raise InputError(f"{place}: {name} is not an axis of this sweep{hint}")
     if place.startswith("exclude"):
         for name, wanted in rule.items():
             for value in wanted if isinstance(wanted, list) else [wanted]:
                 if value not in values[name]:
                     known = ", ".join(map(spelled, values[name][:MOST_NAMED]))
                     more = ", ..." if len(values[name]) > MOST_NAMED else ""
-                    raise InputError(f"{place}: {name} is never {spelled(value)} here: its values are {known}{more}")
+                    raise InputError(f"{place}: {name} is never {spelled(value)}: its values are {known}{more}")
     if place.startswith("include") and (missing := [name for name in values if name not in rule]):
-        raise InputError(f"{place}: a point to include names every axis; {', '.join(missing)} is missing")
+        raise InputError(f"{place}: a point to include needs a value for every axis; {', '.join(missing)} is missing")
 
 
 def matches(chosen: Values, rule: Mapping[str, Any]) -> bool:
-    """A rule names some axes, each with a value or a list of them."""
+    """Return whether a combination has the values of a rule, which names axes, each with a value or a list."""
     return all(
         chosen[name] in wanted if isinstance(wanted, list) else chosen[name] == wanted for name, wanted in rule.items()
     )
 
 
 def documents(base: Mapping[str, Any], combined: list[Values]) -> Iterator[dict[str, Any]]:
-    """The base with each combination's values in their places."""
+    """Yield a copy of the base for each combination, with the combination's values set."""
     for chosen in combined:
         document = copy.deepcopy(dict(base))
         for name, value in chosen.items():
@@ -123,7 +123,7 @@ def documents(base: Mapping[str, Any], combined: list[Values]) -> Iterator[dict[
 
 
 def label(chosen: Values, varying: list[str], load_in: str = CONCURRENCY) -> str:
-    """What tells this point from the others, in few words."""
+    """Name a point by the values of the axes that vary."""
     words = []
     for name in varying:
         short = name.rpartition(".")[2]
@@ -139,7 +139,7 @@ def label(chosen: Values, varying: list[str], load_in: str = CONCURRENCY) -> str
 
 
 def spelled(value: Any) -> str:
-    """A table's values with their keys, but `kind`, which speaks for itself; a file by its name."""
+    """Return a value as words: a table's values with their keys except `kind`, a path as its file's name."""
     if isinstance(value, Mapping):
         return " ".join(
             spelled(inner) if key == "kind" else f"{key} {Path(inner).name if key == 'path' else spelled(inner)}"

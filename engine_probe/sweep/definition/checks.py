@@ -1,4 +1,4 @@
-"""What cannot be meant, or cannot run, of a sweep whose every word is known: said before an engine is started."""
+"""Checks of a sweep whose keys are all known, before an engine starts: contradictions, and what cannot run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_adaptive(sweep: SweepFile) -> None:
 
 
 def check_reach(sweep: SweepFile, found: list[Point]) -> None:
-    """A search goes up to loads of which no point is made here."""
+    """Check the highest load of a search, for which no point exists before it is measured."""
     if sweep.adaptive is None or sweep.adaptive.axis not in (CONCURRENCY, USERS):
         return
     for point in found:
@@ -44,7 +44,7 @@ def check_reach(sweep: SweepFile, found: list[Point]) -> None:
 
 
 def check_points(found: list[Point]) -> None:
-    """Models, arguments and lengths of all points; each engine once."""
+    """Check the models, arguments and lengths of all points, each engine once."""
     for engine in dict.fromkeys(point.engine.spec for point in found):
         check_engine(engine, "engine.arguments")
     for point in found:
@@ -55,26 +55,26 @@ def check_points(found: list[Point]) -> None:
 
 
 def check_engine(engine: EngineSpec, where: str) -> None:
-    """The model and each argument by itself; `where` is what a person calls the place of the arguments."""
+    """Check the model and each argument; `where` names the place of the arguments in an error."""
     check_model(engine.model)
     check_arguments(engine.arguments, where)
     rank_count(engine.arguments)
 
 
 def check_lengths(point: Point) -> None:
-    """What a request comes to, held against `max_model_len` and against the model's own context."""
+    """Refuse requests longer than `max_model_len` or the model's own context."""
     check_length(point.workload, longest_asked(point))
     check_context(point)
 
 
 def longest_asked(point: Point) -> int | None:
-    """`max_model_len` as a number; None where it is left to vLLM, as its -1 is."""
+    """Return `max_model_len`. None if it is left to vLLM, as by -1."""
     told = point.engine.arguments.get("max_model_len")
     return told if isinstance(told, int) and told > 0 else None
 
 
 def check_load(work: WorkloadSection) -> None:
-    """More in flight than there are requests would be measured as a plateau that is none."""
+    """Refuse more requests in flight than there are requests: the levels above would be measured alike."""
     if work.concurrency is not None:
         check_in_flight(work, CONCURRENCY, work.concurrency)
     if isinstance(work.arrivals, ClosedLoop):
@@ -89,11 +89,11 @@ def check_in_flight(work: WorkloadSection, name: str, wanted: int, place: str = 
 
 
 def check_stop(point: Point) -> None:
-    """A condition that can never come true is a mistake."""
+    """Refuse a stop condition that can never become true."""
     stop, work = point.stop, point.workload
     if not point.probe and stop != Stop():
-        raise InputError("probe = false: without a recording only whole answers are counted: leave [stop] out")
-    known = work.most_requests  # None: as many as a file holds
+        raise InputError("probe = false: without a recording only complete answers are counted: leave [stop] out")
+    known = work.most_requests  # None: all of a file
     if stop.requests is not None and known is not None and stop.requests >= known:
         raise InputError(
             f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"
@@ -110,25 +110,25 @@ def check_saturated(sweep: SweepFile) -> None:
     if asked is None:
         return
     if sweep.adaptive is not None:
-        raise InputError("stop.saturated is for grids, and a search ends by itself: leave it out")
+        raise InputError("stop.saturated is for grids; a search ends by itself: leave it out")
     if sweep.interleave:
-        raise InputError("stop.saturated needs a level whole before the next: leave interleave out")
+        raise InputError("stop.saturated needs all repeats of a level before the next level: leave interleave out")
     if not asked.axis.startswith(WORKLOAD) or asked.axis not in sweep.axes:
         known = [name for name in sweep.axes if name.startswith(WORKLOAD)]
         raise InputError(
-            f"stop.saturated.axis is {asked.axis}, which is no axis of the load here"
+            f"stop.saturated.axis is {asked.axis}, which is not a load axis of this sweep"
             + suggestion(asked.axis, known, f": {', '.join(known) or 'none'} are")
         )
     axis = sweep.axes[asked.axis]
     values = axis.values(asked.axis) if isinstance(axis, Range) else axis
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
-        raise InputError(f"stop.saturated.axis: the values of {asked.axis} are no numbers")
+        raise InputError(f"stop.saturated.axis: the values of {asked.axis} are not numbers")
     if values != sorted(values):
         raise InputError(f"stop.saturated goes up {asked.axis}: give its values in ascending order, not {values}")
 
 
 def check_context(point: Point) -> None:
-    """What the model itself takes, where its configuration is on this machine; `hf_overrides` may stretch it."""
+    """Refuse lengths beyond the model's own context, if its configuration is on this machine."""
     longest, told = longest_of(point), longest_asked(point)
     if longest is None:
         return
@@ -139,6 +139,7 @@ def check_context(point: Point) -> None:
 
 
 def longest_of(point: Point) -> int | None:
+    """Return the model's own context. None if it is not known here, or `hf_overrides` may change it."""
     return None if "hf_overrides" in point.engine.arguments else max_context(point.engine.model)
 
 
@@ -148,8 +149,8 @@ def check_length(
     name: str = "max_model_len",
     advice: str = "shorten them, or raise max_model_len",
 ) -> None:
-    """vLLM would end an answer that does not fit early, without a word, and the figures would be another point's."""
-    asked = workload.tokens_at_end  # None: drawn or read, told when the requests are made
+    """Refuse lengths that do not fit: vLLM would silently end such answers early."""
+    asked = workload.tokens_at_end  # None: drawn or read, and checked when the requests are made
     if asked is None or max_model_len is None or asked <= max_model_len:
         return
     match workload.prompts:
@@ -163,7 +164,7 @@ def check_length(
 
 
 def check_requests(found: list[Point]) -> None:
-    """What the workloads read is there and whole, and what they draw fits; a dry run needs none of it."""
+    """Check that the files of the workloads can be read and drawn lengths fit; a dry run needs neither."""
     check_files(found)
     for point in {repr((point.engine, point.workload)): point for point in found}.values():
         work = point.workload.description()
@@ -173,22 +174,22 @@ def check_requests(found: list[Point]) -> None:
         elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
             longest = longest_asked(point) or longest_of(point)
             if longest is not None:
-                check_plans([point], cpu().memory_bytes)  # they are made here, too
+                check_plans([point], cpu().memory_bytes)  # the plan is made here, too
                 check_fits(make_plan(work), longest)
 
 
 def check_tokenizer(engine: EngineSection, path: str) -> None:
-    """Refuse text for a model that is known to have no tokenizer here."""
+    """Refuse a dataset of text for a model without a tokenizer."""
     without = engine.model in catalogue_names() and "tokenizer" not in engine.arguments
     if without or engine.arguments.get("skip_tokenizer_init"):
         raise InputError(
-            f"{path} holds text, and {engine.model} has no tokenizer here: name one (engine argument tokenizer), "
-            "or take a folder with weights and tokenizer as the model"
+            f"{path} holds text, and {engine.model} has no tokenizer: name one (engine argument tokenizer), "
+            "or use a folder with weights and tokenizer as the model"
         )
 
 
 def check_entries(dataset: Dataset, with_answers: bool) -> None:
-    """Read the whole file; how many tokens its entries are only the model's tokenizer knows."""
+    """Read the whole file and refuse a damaged entry; token counts are known only to the model's tokenizer."""
     if with_answers:
         check_answers(dataset)
         return
@@ -200,5 +201,5 @@ def check_files(found: list[Point]) -> None:
     for path in dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in found):
         if path is not None and not Path(path).is_file():
             raise InputError(
-                f"workload.prompts.path: there is no file {path}: name yours with --set workload.prompts.path=FILE"
+                f"workload.prompts.path: there is no file {path}: give yours with --set workload.prompts.path=FILE"
             )

@@ -1,4 +1,4 @@
-"""The keys of a sweep file as data: for the page of docs, for `sweep --init`, and as JSON Schema for editors."""
+"""The keys of a sweep file as data, for docs/sweep_files.md, `sweep --init` and the JSON Schema."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from msgspec.inspect import (
 from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile
 from engine_probe.workload.lengths import Lognormal, Normal, Uniform
 
-LENGTH = "a length"  # the place of the tables that a number of tokens may be drawn from
+LENGTH = "a length"  # the place of the tables that describe random lengths
 LENGTH_TYPES: tuple[type[msgspec.Struct], ...] = (Uniform, Normal, Lognormal)
 LENGTH_NAMES = {kind.__name__ for kind in LENGTH_TYPES}
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key: its type in words, its default and an example as TOML spells them."""
+    """One key: its type in words, its default and an example in TOML."""
 
     name: str
     kind: str
     required: bool
-    default: str | None  # None: none, or a table that holds the defaults of its own keys
+    default: str | None  # None also for a table, whose keys have their own defaults
     text: str
     example: str | None
     table: bool
@@ -48,7 +48,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Table:
-    """The keys that stand at one place; where it may hold several kinds, those of one."""
+    """The keys of one place; of one kind if the place may hold several."""
 
     place: str
     kind: str | None
@@ -57,7 +57,7 @@ class Table:
 
 
 def tables() -> Iterator[Table]:
-    """All places of a sweep file, in the order in which a person writes them."""
+    """Yield the tables of a sweep file, in the order in which people write them."""
     for place, classes in {**SECTIONS, LENGTH: LENGTH_TYPES}.items():
         for one in classes if isinstance(classes, tuple) else (classes,):
             yield table_of(place, one)
@@ -88,7 +88,7 @@ def key_of(field: msgspec.inspect.Field) -> Key:
 
 
 def alternatives(one: Type) -> tuple[Type, ...]:
-    """Every type that a value may have, null left out: TOML has none."""
+    """Return every type that a value may have, except null, which TOML lacks."""
     if isinstance(one, Metadata):
         return alternatives(one.type)
     if isinstance(one, UnionType):
@@ -132,7 +132,7 @@ def limits(one: IntType | FloatType) -> str:
 
 
 def toml(value: Any) -> str:
-    """A value as a TOML file holds it on one line."""
+    """Return a value as TOML on one line."""
     if isinstance(value, dict):
         inside = ", ".join(f"{name_of(key)} = {toml(inner)}" for key, inner in value.items())
         return f"{{ {inside} }}" if inside else "{}"
@@ -146,16 +146,16 @@ def name_of(key: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A docstring on one line."""
+    """Return a docstring as one line."""
     return " ".join(text.split())
 
 
 def json_schema() -> dict[str, Any]:
-    """What editors check a sweep file against, and take the meaning of its keys from."""
+    """Return the JSON Schema by which editors check and explain a sweep file."""
     schema = msgspec.json.schema(SweepFile)
     definitions = schema["$defs"]
     definitions["Axis"] = {
-        "description": "A list of values, a range, or further parts of the axis' name: workload.concurrency = [1, 2].",
+        "description": "A list of values, a range, or further parts of the axis's name: workload.concurrency = [1, 2].",
         "anyOf": [
             {"type": "array"},
             {"$ref": "#/$defs/Range"},
@@ -169,7 +169,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def without_null(value: Any) -> Any:
-    """TOML has no null: neither as a default nor as an alternative. Descriptions become one line."""
+    """Remove null as default and as alternative, since TOML has none, and put descriptions on one line."""
     if isinstance(value, list):
         return [without_null(inner) for inner in value if inner != {"type": "null"}]
     if not isinstance(value, dict):

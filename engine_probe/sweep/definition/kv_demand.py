@@ -1,4 +1,4 @@
-"""The most KV cache that points can use, from their descriptions: what an engine's pool is chosen by."""
+"""The most KV cache that points can use, from their descriptions; an engine's pool on a CPU is sized by it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def need_of_all(points: Iterable[Point]) -> KvNeed | None:
 
 
 def need_of(point: Point) -> KvNeed | None:
-    """Return what is in flight at most. None where lengths or their number are a file's to say."""
+    """Return the KV need of a point at its peak. None if a file decides lengths or number of requests."""
     if point.quality is not None:
         return need_of_text(point.quality)
     work = point.workload
@@ -41,24 +41,24 @@ def need_of(point: Point) -> KvNeed | None:
 
 
 def need_of_text(asked: Quality) -> KvNeed:
-    """Return what scoring holds: as many windows as are asked together, each with the token that vLLM generates."""
+    """Return the KV need of scoring: the windows sent together, each with the token that vLLM generates."""
     return KvNeed(max(1, TOKENS_AT_ONCE // asked.window), asked.window + 1)
 
 
 def most_in_flight(work: WorkloadSection) -> int | None:
-    """Return the most requests at the same time. None for all that a file holds."""
+    """Return the most requests in flight. None for all of a file."""
     everything = work.from_file and work.num_prompts is None
     bounded = work.concurrency is not None or isinstance(work.arrivals, ClosedLoop)
     return None if everything and not bounded else work.max_in_flight
 
 
 def keeps_history(work: WorkloadSection) -> bool:
-    """Return whether requests find in the pool what requests before them left there."""
+    """Return whether the pool also holds the history of earlier requests, as in conversations."""
     return isinstance(work.prompts, Conversations)
 
 
 def longest(work: WorkloadSection) -> int | None:
-    """Return the tokens of the longest request at its end. None where a file says it."""
+    """Return the tokens of the longest request at its end. None if a file decides."""
     match work.prompts:
         case Dataset(max_total_len=most):
             return most

@@ -1,4 +1,4 @@
-"""A sweep by its name: found, read, and everything that can be wrong about it said."""
+"""Finding a sweep by its name, reading it and checking it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from engine_probe.text_format import suggestion
 
 
 def shipped_folder() -> Path:
-    """Where the sweeps lie: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the shipped sweeps: in the installed package, or beside it in a checkout."""
     inside = Path(__file__).parents[1] / "shipped"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "sweeps"
 
@@ -37,14 +37,14 @@ def shipped_names() -> list[str]:
 
 
 def find_sweep(name: str) -> Path:
-    """A file by path, a folder that a sweep was written to, or a shipped sweep by name."""
+    """Return the file of a sweep named by its path, by the folder of an earlier sweep, or by a shipped name."""
     for path in (Path(name), shipped_folder() / f"{name}.toml", Path(name) / RESULT_FILE):
         if path.is_file():
             return path
     if Path(name).is_dir():
-        raise InputError(f"{name} holds no {RESULT_FILE}, so no sweep was written there: name a sweep's folder or file")
-    hint = suggestion(name, shipped_names(), f": shipped are {', '.join(shipped_names())}")
-    raise InputError(f"there is no sweep {name!r}{hint}; or give the path of a TOML file")
+        raise InputError(f"{name} holds no {RESULT_FILE}, so no sweep was written there: give a sweep's folder or file")
+    hint = suggestion(name, shipped_names(), f": the shipped sweeps are {', '.join(shipped_names())}")
+    raise InputError(f"there is no sweep {name!r}{hint}; you may also give the path of a TOML file")
 
 
 def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None) -> SweepFile:
@@ -73,10 +73,10 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
 
 
 def replace_model(document: dict[str, Any], model: str) -> None:
-    """`--model`, for a sweep that measures one model."""
+    """Apply `--model` to a sweep that measures one model."""
     if (axis := document["axes"].get(MODEL)) is not None:
         raise InputError(
-            f"--model {model}: the models are an axis here ({MODEL} = {json.dumps(axis)}): set it to one with "
-            f"--set {MODEL}={model}, or to several with --set 'axes.{MODEL}=[...]'"
+            f"--model {model}: the model is an axis of this sweep ({MODEL} = {json.dumps(axis)}): fix it with "
+            f"--set {MODEL}={model}, or change the axis with --set 'axes.{MODEL}=[...]'"
         )
     put(document, MODEL, model)

@@ -1,4 +1,4 @@
-"""The text that every engine of a sweep is to predict: a point of its own, after the others of its engine."""
+"""The perplexity points of a sweep: one for each engine, measured after the engine's other points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ QUALITY = "quality."
 
 
 def texts(sweep: SweepFile) -> list[Point]:
-    """One for each engine; last, because what is scored takes memory beside the pool, and an engine may die of it."""
+    """Return a perplexity point for each engine.
+
+    It comes last, because scoring takes memory besides the pool, of which an engine may die.
+    """
     if sweep.quality is None:
         return []
     combined = combinations(sweep.axes, sweep.include, sweep.exclude)
@@ -41,30 +44,34 @@ def text_point(engine: EngineSection, sweep: SweepFile, words: str) -> Point:
 
 
 def check_quality(sweep: SweepFile) -> None:
-    """What is wrong without looking at the text; a dry run needs no more."""
+    """Refuse what is wrong with [quality] before the text is read."""
     if sweep.quality is None:
         return
     if sweep.adaptive is not None:
-        raise InputError("quality is measured beside a grid: leave [adaptive] out, or measure it by itself")
+        raise InputError("quality cannot be measured in a search: leave [adaptive] out, or use a sweep of its own")
     sweep.quality.check(QUALITY)
     for point in texts(sweep):
         check_predictor(point.engine, sweep.quality, QUALITY)
 
 
 def check_predictor(engine: EngineSection, asked: Quality, where: str = "") -> None:
-    """A model that cannot say anything about a text, or not about so long a window of it."""
+    """Refuse a model that cannot predict a text, or not windows of this length."""
     arguments = engine.arguments
     if engine.model in catalogue_names() or arguments.get("load_format") == "dummy":
         raise InputError(
-            f"{where}text: the weights of {engine.model} are dummies, which predict nothing: give a folder with weights"
+            f"{where}text: {engine.model} has dummy weights, which predict nothing: give a folder with real weights"
         )
     if arguments.get("skip_tokenizer_init"):
-        raise InputError(f"{where}text: skip_tokenizer_init leaves the model without a tokenizer: leave it out")
+        raise InputError(
+            f"{where}text: skip_tokenizer_init leaves the model without a tokenizer: leave that argument out"
+        )
     if arguments.get("logprobs_mode") in LOGITS:
-        raise InputError(f'{where}text: logprobs_mode "{arguments["logprobs_mode"]}" is no probability: leave it out')
+        raise InputError(
+            f'{where}text: logprobs_mode "{arguments["logprobs_mode"]}" gives no probability: leave it out'
+        )
     folder = Path(engine.model).expanduser()
     if folder.is_dir() and "tokenizer" not in arguments and not any(any(folder.glob(name)) for name in TOKENIZERS):
-        raise InputError(f"{where}text: {engine.model} holds no tokenizer: put it there, or name one with tokenizer")
+        raise InputError(f"{where}text: {engine.model} holds no tokenizer: add one, or name one with tokenizer")
     told = arguments.get("max_model_len")
     if isinstance(told, int):
         check_window(asked, told, where)
@@ -73,7 +80,7 @@ def check_predictor(engine: EngineSection, asked: Quality, where: str = "") -> N
 
 
 def check_texts(points: Iterable[Point]) -> None:
-    """The text is there, and is one."""
+    """Refuse a text that is missing or not UTF-8."""
     for asked in dict.fromkeys(point.quality for point in points):
         if asked is not None:
-            read_text(asked, f"{QUALITY}text: ", "name yours with --set quality.text=FILE")
+            read_text(asked, f"{QUALITY}text: ", "give yours with --set quality.text=FILE")

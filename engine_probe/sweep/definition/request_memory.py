@@ -1,4 +1,4 @@
-"""Whether the requests of a point fit into memory, for all are made before the first is asked."""
+"""Whether the requests of a point fit into memory: all are made before the first is sent."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.spec import Workload
 
 TOKEN_BYTES = 8  # in a list
-LOOKED_AT = 4  # of which the others are taken to be the like: what is drawn differs in length
+SAMPLED = 4  # requests that stand for the others, whose drawn lengths differ
 
 
 def check_plans(found: Iterable[Point], memory_bytes: int) -> None:
-    """Refuse what this machine cannot hold; a file's requests are no more than the file."""
+    """Refuse requests that this machine's memory cannot hold; those of a file are as large as the file."""
     for point in found:
         work = point.workload.description()
         check_prompts(point, work, memory_bytes)
-        if work.num_prompts is None or work.num_prompts <= LOOKED_AT or point.workload.from_file:
+        if work.num_prompts is None or work.num_prompts <= SAMPLED or point.workload.from_file:
             continue
-        few = msgspec.structs.replace(work, num_prompts=LOOKED_AT, arrivals=Burst(), max_concurrency=None)
-        needed = bytes_of_few(few) / LOOKED_AT * work.num_prompts
+        few = msgspec.structs.replace(work, num_prompts=SAMPLED, arrivals=Burst(), max_concurrency=None)
+        needed = bytes_of_few(few) / SAMPLED * work.num_prompts
         if needed > memory_bytes:
             raise InputError(
-                f"{point.label}: {work.num_prompts:,} prompts take about {needed / GIB:,.0f} GiB of memory before the "
-                f"first is asked, and this machine has {memory_bytes / GIB:,.0f}: ask for fewer "
+                f"{point.label}: {work.num_prompts:,} prompts need about {needed / GIB:,.0f} GiB of memory before the "
+                f"first is sent, and this machine has {memory_bytes / GIB:,.0f}: ask for fewer "
                 f"({'num_prompts' if point.workload.num_prompts else 'concurrency'})"
             )
 
 
 def check_prompts(point: Point, work: Workload, memory_bytes: int) -> None:
-    """Refuse prompts of which not even a few fit, before any is made."""
+    """Refuse prompts so long that not even a few fit, before any is made."""
     longest = longest_prompt(work)
-    few = min(work.num_prompts or 1, LOOKED_AT)
+    few = min(work.num_prompts or 1, SAMPLED)
     if longest * few * TOKEN_BYTES > memory_bytes:
         raise InputError(
             f"{point.label}: prompts of {longest:,} tokens do not fit into the {memory_bytes / GIB:,.0f} GiB of memory "
@@ -70,7 +70,7 @@ def bytes_of_few(work: Workload) -> int:
 
 
 def plan_bytes(plan: Plan) -> int:
-    """Of sessions, requests and their lists; the numbers in them are shared."""
+    """Return the bytes of sessions, requests and their lists; integers are shared objects."""
     return sum(
         getsizeof(session)
         + getsizeof(session.requests)

@@ -1,4 +1,4 @@
-"""Going up an axis no further than it pays: the levels beyond the saturated one are skipped, and say so."""
+"""`stop.saturated`: ends a load axis where throughput no longer grows; higher levels are skipped."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Saturated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """What one measurement of a level came to."""
+    """The result of one measurement of a level."""
 
     output_tokens_per_s: float
     recomputed_share: float
 
 
 def saturated_at(asked: Saturated, levels: Mapping[float, Sequence[Reached]]) -> float | None:
-    """The level behind which throughput no longer grew; None while it does. A level is the mean of its repeats."""
+    """Return the level after which throughput no longer grew, by the means of repeats. None while it grows."""
     best: float | None = None
     best_rate, further = 0.0, 0
     for level in sorted(levels):

@@ -1,8 +1,8 @@
-"""Finding the load that matters with as few points as it takes: bracket by doubling, then bisect.
+"""The search for a load with few points: doubling until the goal is passed, then bisecting.
 
-A search is a generator: it yields a value to measure and is sent what came of it. It ends by returning what it found.
-With repeats, the values that the answer rests on are measured again until chance no longer decides, or as often as is
-allowed; a value that loses its place opens the search again.
+A search is a generator: it yields a value to measure, is sent its score, and returns what it found. With repeats, the
+values that the answer rests on are measured again until the answer is significant or the repeats are used up; a value
+that turns out different reopens the search.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The value sought, and the neighbours between which the true one lies (None: beyond what was tried)."""
+    """The value sought, and the neighbours between which the true one lies (None: beyond the measured values)."""
 
     best: int | None
     above: int | None  # the greatest measured below the best
     below: int | None  # the smallest measured above it
-    highest: int | None = None  # of a throughput: where it was highest
-    sure: bool | None = None  # chance would hardly have it otherwise; None: nothing was repeated
+    highest: int | None = None  # where throughput was highest, for goal saturation
+    sure: bool | None = None  # whether the answer is significant; None without repeats
 
 
 class Measured:
-    """What was measured so far: every value's scores, and the chance that is in them."""
+    """The scores of each measured value, and their pooled noise."""
 
     def __init__(self, repeats: int) -> None:
         self._repeats = repeats
@@ -107,9 +107,9 @@ class Measured:
         return self.count(value) < self._repeats
 
     def margin(self, *values: int) -> float | None:
-        """What chance may add to the difference of these; None before anything was repeated.
+        """Return the margin of error of the difference of these values, from the pooled noise of all repeats.
 
-        The same chance is taken to be in all scores: those that were repeated tell how much.
+        None without repeats.
         """
         freedom = sum(len(scores) - 1 for scores in self._scores.values())
         if not freedom:
@@ -119,16 +119,16 @@ class Measured:
 
 
 def one_sided(freedom: int) -> float:
-    """Student's t."""
+    """Return Student's one-sided t quantile."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, CONFIDENCE))
 
 
 def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, tolerance: float = 0.05) -> Search:
-    """The least value as good as the highest, on a curve that rises and then does not.
+    """Find the lowest value whose throughput is as high as the highest, on a curve that rises and then does not.
 
-    As good is what is not more than the tolerance below the highest, nor told from that by chance.
+    As high means not significantly more than the tolerance below the highest.
     """
     measured, value = Measured(repeats), first
     while True:
@@ -136,7 +136,7 @@ def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, 
         below = [measured[other] for other in measured.values if other < value]
         flat = bool(below) and measured[value] * (1 - tolerance) <= max(below)
         if flat and measured.count(value) == 1 and measured.may_repeat(value):
-            continue  # one bad measurement must not end it
+            continue  # one bad measurement must not end the doubling
         if flat or value == last:
             break
         value = min(value * 2, last)
@@ -145,13 +145,13 @@ def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, 
         line = measured[top] * (1 - tolerance)
 
         def short(value: int, line: float = line, top: int = top) -> float:
-            """How far it is below the line, beyond chance."""
+            """Return how far a value is below the line, beyond the margin of error."""
             return line - measured[value] - (measured.margin(value, top) or 0.0)
 
         best = next(value for value in measured.values if short(value) <= 0)
         above, below_ = measured.neighbours(best)
         _, behind = measured.neighbours(top)
-        # The true highest may lie where it falls behind the top, or where nobody looked between two doublings.
+        # The true highest may lie just beyond the top, or unmeasured between two doublings.
         falls = behind is not None and short(behind) > 0
         margin = measured.margin(best, top)
         sure = None if margin is None else best == top or measured[best] - line > margin
@@ -166,7 +166,7 @@ def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, 
 
 
 def find_limit(first: int, last: int, resolution: float, repeats: int = 1) -> Search:
-    """The greatest value whose score is not negative, where it is negative from some value on."""
+    """Find the highest value whose score is not negative, given that scores are negative from some value on."""
     measured, value = Measured(repeats), first
     while True:
         measured.add(value, (yield value))
@@ -189,7 +189,7 @@ def find_limit(first: int, last: int, resolution: float, repeats: int = 1) -> Se
 
 
 def widest(gaps: Iterable[tuple[int | None, int | None]], resolution: float) -> int | None:
-    """The middle of the gap that is relatively the widest; None where all are narrow enough."""
+    """Return the middle of the relatively widest gap. None if all are within the resolution."""
     wide = [
         ((high - low) / low, (low + high) // 2)
         for low, high in gaps

@@ -1,4 +1,4 @@
-"""The file that `sweep --init` writes: a sweep of seconds, and every other key commented out with its meaning."""
+"""The file that `sweep --init` writes: a sweep of seconds, and all other keys commented out with their meaning."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = """\
 # the first line of this file #:schema ./sweep.schema.json
 """
 
-# What is set in the file. Everything else is shown and commented out.
+# The keys that the file sets; all others are commented out.
 SET: Mapping[str, Mapping[str, Any]] = {
     "": {"question": "At how many requests in flight does throughput saturate?"},
     "engine": {"model": MODEL},
@@ -58,11 +58,11 @@ AXES = """\
 #"workload.concurrency" = [16]
 """
 PARTS = {f"{table.place}.{key.name}": key.text for table in tables() for key in table.keys}
-BY_HAND = {"axes[...]": AXES, LENGTH: ""}  # places that are written out above
+BY_HAND = {"axes[...]": AXES, LENGTH: ""}  # places whose text is written above
 
 
 def starter_file(model: str = MODEL) -> str:
-    """The text of the file, for this model."""
+    """Return the text of the file for this model."""
     parts = [HEAD]
     for place, found in groupby(tables(), key=lambda table: table.place):
         chosen = {**SET.get(place, {}), **({"model": model} if place == "engine" else {})}
@@ -73,7 +73,7 @@ def starter_file(model: str = MODEL) -> str:
 
 
 def section(place: str, found: list[Table], chosen: Mapping[str, Any]) -> Iterator[str]:
-    """One place of the file; one that may hold several kinds shows a line of each."""
+    """Yield the lines of one place; of a place that may hold several kinds, one line for each."""
     first, *others = found
     if others or first.kind is not None:
         yield from meaning(f"{PARTS[place]} One of:")
@@ -95,11 +95,11 @@ def meaning(text: str) -> list[str]:
 
 
 def shown(key: Key) -> str:
-    """The default, or an example where there is none."""
+    """Return the default, or an example if there is none."""
     return key.default if key.default is not None else key.example or ""
 
 
 def inline(table: Table) -> str:
-    """All keys of a kind with their examples, as one value."""
+    """Return all keys of a kind with their examples as one value."""
     keys = "".join(f", {key.name} = {key.example}" for key in table.keys)
     return f"{{ kind = {toml(table.kind)}{keys} }}"

@@ -1,4 +1,4 @@
-"""A sweep file (TOML) as frozen data: strict, and every point with an identity of its own."""
+"""A sweep file (TOML) as frozen data: unknown keys are refused, and every point has an identity."""
 
 from __future__ import annotations
 
@@ -82,21 +82,21 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def max_in_flight(self) -> int:
-        """Return how many requests may be in flight at the same time."""
+        """Return the most requests that may be in flight."""
         users = self.arrivals.users if isinstance(self.arrivals, ClosedLoop) else None
         return self.concurrency or users or self.num_prompts or 1
 
     @property
     def load(self) -> tuple[float, str]:
-        """How hard it pushes the engine, and in what."""
+        """Return the load and its unit."""
         try:
             return load_of(msgspec.to_builtins(self))
         except ValueError as error:
-            raise InputError(f"workload: {error}, no load that can be asked: give at most {MOST_LOAD:,.0f}") from error
+            raise InputError(f"workload: {error}, not a possible load: give at most {MOST_LOAD:,.0f}") from error
 
     @property
     def in_flight(self) -> int | None:
-        """At the same time, of what was asked; None where it depends on how fast answers come."""
+        """Return how many requests are always in flight. None if that depends on how fast answers come."""
         match self.arrivals:
             case None | Burst() | ClosedLoop(think_seconds=0, pace_seconds=0):
                 return min(self.max_in_flight, self.sessions or self.max_in_flight)
@@ -104,12 +104,12 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def sessions(self) -> int | None:
-        """Conversations, of one request or several; None where all that a file holds are asked."""
+        """Return the number of conversations, of one or more requests. None for all of a file."""
         return self.num_prompts or (None if self.from_file else self.max_in_flight)
 
     @property
     def turns(self) -> tuple[int, int]:
-        """The fewest and the most requests of a session."""
+        """Return the fewest and the most requests of a session."""
         match self.prompts:
             case Conversations(Uniform(low, high)):
                 return low, high
@@ -121,7 +121,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def requests(self) -> int | None:
-        """In all; None where nobody can say before."""
+        """Return the number of requests. None if it is not known before."""
         fewest, most = self.turns
         return self.sessions * most if self.sessions is not None and fewest == most else None
 
@@ -131,14 +131,14 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def output_tokens(self) -> int | None:
-        """In all; None where lengths are drawn or a file's, or answers may end early."""
+        """Return the number of output tokens. None if lengths are drawn or read, or answers may end early."""
         if self.requests is None or not isinstance(self.output_len, int) or not self.sampling.ignore_eos:
             return None
         return self.requests * self.output_len
 
     @property
     def tokens_at_end(self) -> int | None:
-        """What one request, or a conversation in its last turn, came to; None where lengths are drawn or a file's."""
+        """Return the tokens of a request, or of a conversation's last turn. None if lengths are drawn or read."""
         match self.prompts, self.output_len:
             case None, int(answer) if isinstance(self.input_len, int):
                 return self.input_len + answer
@@ -149,11 +149,11 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
     def description(self) -> spec.Workload:
-        """In full; what does not go together is refused."""
+        """Return the full workload; refuse keys that contradict each other."""
         if self.prompts is None and self.input_len is None:
-            raise InputError("workload.input_len is missing: say how long prompts are, or describe them in prompts")
+            raise InputError("workload.input_len is missing: give the length of prompts, or describe them in prompts")
         if self.prompts is not None and self.input_len is not None:
-            raise InputError("workload.input_len is for random prompts: leave it out, the lengths are told in prompts")
+            raise InputError("workload.input_len is for random prompts: leave it out, prompts describes the lengths")
         try:
             return spec.Workload(
                 prompts=self.prompts or RandomPrompts(self.input_len or 1),
@@ -230,7 +230,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One measured point. Label and curve come from the whole sweep, and are no part of the point's identity."""
+    """One measured point. Label and curve depend on the whole sweep and are not part of the point's identity."""
 
     engine: EngineSection
     workload: WorkloadSection
@@ -239,8 +239,8 @@ class Point(msgspec.Struct, frozen=True):
     stop: Stop = Stop()
     warm_up: WarmUp = WarmUp()
     probe: bool = True
-    quality: Quality | None = None  # in place of the workload: how well the engine predicts a text
-    curve: dict[str, Any] = {}  # settings, but the load, in which the sweep's points differ
+    quality: Quality | None = None  # measured instead of the workload: the perplexity of a text
+    curve: dict[str, Any] = {}  # the settings, except the load, in which the sweep's points differ
 
     @property
     def load(self) -> float:
@@ -260,7 +260,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the axes reach."""
+    """The keys that axes can vary."""
 
     engine: EngineSection
     workload: WorkloadSection
@@ -286,12 +286,12 @@ SECTIONS: dict[str, Keys] = {
 
 
 def points(sweep: SweepFile) -> list[Point]:
-    """Every combination as often as it is repeated; those of one engine one after the other."""
+    """Return a point for every combination and repeat, ordered by engine."""
     base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload, sweep.probe))
     combined = combinations(sweep.axes, sweep.include, sweep.exclude)
     if len(combined) * sweep.repeats > MOST_POINTS:
         raise InputError(
-            f"repeats: {len(combined):,} points {sweep.repeats:,} times are more than {MOST_POINTS:,}: repeat them less"
+            f"repeats: {len(combined):,} points {sweep.repeats:,} times are more than {MOST_POINTS:,}: lower repeats"
         )
     varying = [name for name in sweep.axes if len({repr(chosen[name]) for chosen in combined}) > 1]
     found = []

@@ -12,6 +12,7 @@ from engine_probe.engine.cpu.cpu_binding import BINDING
 from engine_probe.engine.parallelism import rank_count, size_words
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
+from engine_probe.text_format import counted
 
 BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
 
@@ -97,10 +98,6 @@ def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: Claim) -> None:
             f"largest machine of this fleet ({most.host}) has {counted(most.cpus, 'CPU')}: ask for fewer ranks, or "
             "add a larger node"
         )
-
-
-def counted(number: float, what: str) -> str:
-    return f"{number:g} {what}{'' if number == 1 else 's'}"
 
 
 def mixed_cards(nodes: Iterable[Node]) -> str | None:

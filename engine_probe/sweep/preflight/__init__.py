@@ -1,6 +1,6 @@
-"""What a dry run shows before a sweep starts: its points, their duration, and whether memory holds them.
+"""The checks before a sweep starts, and its dry run: the points, how long they take, and whether memory holds them.
 
-Durations come from earlier sweeps on such hardware. Without one there is a lower bound: reading all weights in each
-step at the bandwidth that `validate` measured. Without that, the duration is called unknown. With `--ray` a dry run
-checks whether the fleet can hold the engines and predicts no time.
+Durations come from earlier sweeps on the same kind of hardware. Without one, the time to read all weights in each step
+at the bandwidth that `validate` measured is a lower bound; without that, a point has no predicted time. With `--ray` a
+dry run checks whether the fleet can hold the engines and predicts no times.
 """

@@ -19,7 +19,12 @@ from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop
 
-CACHED_BYTES = GIB  # weights of fewer bytes may come out of a cache
+CACHED_BYTES = GIB  # smaller weights may be read from a cache and not from memory
+
+AT_LEAST = (
+    "≥: at least this, because every step reads all weights at the memory bandwidth measured here, and because the "
+    "last request has to arrive."
+)
 
 Basis = Literal["the same point", "this engine at other loads", "at least"]
 
@@ -28,16 +33,20 @@ class Estimate(msgspec.Struct, frozen=True):
     seconds: float
     basis: Basis
 
+    @property
+    def is_bound(self) -> bool:
+        return self.basis == "at least"
+
 
 class Bandwidth(msgspec.Struct, frozen=True):
-    """Of one device's memory, as `engine_probe validate` measured it."""
+    """The memory bandwidth of one device, as `engine_probe validate` measured it."""
 
     bytes_per_second: float
     doubts: tuple[str, ...] = ()
 
 
 def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) -> Estimate | None:
-    """None where nothing that was measured says anything about it."""
+    """Predict the seconds of a point, from the best basis that was measured. None without any."""
     again = [one.seconds for one in past if one.key == point.key]
     again = again or [one.seconds for one in past if alike(one.point, point) and load(one.point) == load(point)]
     if again:
@@ -52,13 +61,13 @@ def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) ->
 
 
 def limited(seconds: float, point: Point) -> float:
-    """By the last arrival, and by the sweep file."""
+    """Raise a time to the last arrival, and cut it at the sweep file's `stop.seconds`."""
     seconds, most = max(seconds, arriving(point)), point.stop.seconds
     return seconds if most is None else min(seconds, most)
 
 
 def arriving(point: Point) -> float:
-    """Seconds before which the last request cannot be asked, however fast answers come."""
+    """Return the seconds until the last request arrives, however fast answers come."""
     arrivals, sessions, stop = point.workload.arrivals, point.workload.sessions, point.stop
     if sessions is None or stop.requests is not None or stop.steady is not None:
         return 0.0
@@ -67,13 +76,13 @@ def arriving(point: Point) -> float:
             return sessions / arrivals.request_rate
         case ClosedLoop():
             rounds, user = divmod(sessions - 1, arrivals.users)
-            spread = min(arrivals.spread_seconds, arrivals.pace_seconds)  # a wider one is later still
+            spread = min(arrivals.spread_seconds, arrivals.pace_seconds)  # a wider spread only makes it later
             return rounds * arrivals.pace_seconds + spread * user / arrivals.users
     return 0.0
 
 
 def alike(one: Point, other: Point) -> bool:
-    """The same but for the load, the repeat and the number of requests."""
+    """Return whether two points differ at most in load, repeat and number of requests."""
     return one.engine.spec == other.engine.spec and asked(one) == asked(other)
 
 
@@ -87,7 +96,7 @@ def load(point: Point) -> tuple[int, int | None]:
 
 
 def tokens_to_come(point: Point) -> int | None:
-    """Output tokens until it ends by its answers; None where nobody can say before, or it ends when it is steady."""
+    """Return the output tokens of a point. None if they are not known before, or if `stop.steady` ends it."""
     work, answers = point.workload, point.stop.requests
     if point.stop.steady is not None or work.output_tokens is None or work.requests is None:
         return None
@@ -95,21 +104,21 @@ def tokens_to_come(point: Point) -> int | None:
 
 
 def interpolated(point: Point, past: Sequence[Past]) -> float | None:
-    """Output tokens per second at this load, from those beside it; None beyond what was measured."""
+    """Interpolate the output tokens per second at this load. None outside the loads that were measured."""
     rates: dict[int, list[float]] = {}
     for one in past:
         if alike(one.point, point):
             rates.setdefault(one.point.workload.max_in_flight, []).append(one.output_tokens_per_s)
-    known = sorted((at_once, median(found)) for at_once, found in rates.items())
+    known = sorted((in_flight, median(repeats)) for in_flight, repeats in rates.items())
     wanted = point.workload.max_in_flight
     for (low, low_rate), (high, high_rate) in pairwise(known):
         if low <= wanted <= high:
             return low_rate + (high_rate - low_rate) * (wanted - low) / (high - low)
-    return next((rate for at_once, rate in known if at_once == wanted), None)
+    return next((rate for in_flight, rate in known if in_flight == wanted), None)
 
 
 def reading_weights(point: Point, bandwidth: Bandwidth | None) -> float | None:
-    """Each step reads all weights once: it takes no less than that, whatever else it does."""
+    """Return the seconds that reading all weights in every step takes, a lower bound of the point's time."""
     weights = weights_bytes(point)
     steps = fewest_steps(point)
     if bandwidth is None or weights is None or steps is None or weights < CACHED_BYTES:
@@ -118,7 +127,10 @@ def reading_weights(point: Point, bandwidth: Bandwidth | None) -> float | None:
 
 
 def fewest_steps(point: Point) -> int | None:
-    """A step gives a request one token, and a turn waits for the answer before; None where that is not so."""
+    """Return the fewest steps of a point: one per token of a request, and turns one after another.
+
+    None if a step may give more than one token, or if lengths are not fixed.
+    """
     work, stop = point.workload, point.stop
     speculates = "speculative_config" in point.engine.arguments
     if speculates or stop.steady is not None or not isinstance(work.output_len, int) or not work.sampling.ignore_eos:
@@ -133,7 +145,7 @@ def fewest_steps(point: Point) -> int | None:
 
 
 def weights_bytes(point: Point) -> float | None:
-    """By the publisher's configuration; None where it is not known here."""
+    """Return the bytes of the weights by the publisher's configuration. None if that is not known here."""
     arguments = point.engine.arguments
     if point.engine.model not in catalogue_names() or "quantization" in arguments:
         return None
@@ -144,7 +156,7 @@ def weights_bytes(point: Point) -> float | None:
 
 
 def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:
-    """The best of the memory tests on the device that engines would use; None where nobody measured it."""
+    """Return the best memory test on the device that engines would use. None if it was not measured."""
     ceilings: dict[str, dict[str, Any]] = hardware.get("ceilings", {})
     uuids = [gpu["uuid"] for gpu in hardware.get("gpus", [])]
     devices = [ceilings[uuid] for uuid in uuids if uuid in ceilings] if uuids else list(ceilings.values())
@@ -161,7 +173,7 @@ def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:
-    """Seconds from a process to its first recording, where these engines were started here before."""
+    """Return the seconds from process start to first recording. None if these models were not started here before."""
     models = {point.engine.model for point in points}
     begun = [one.begun_seconds for one in past if one.point.engine.model in models and one.begun_seconds is not None]
     return min(begun, default=None)

@@ -1,4 +1,4 @@
-"""What earlier sweeps on the same hardware measured, to say before a new one what it will take."""
+"""What earlier sweeps measured on the same kind of hardware, from which a dry run predicts times."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Past(msgspec.Struct, frozen=True):
-    """A point that was measured before."""
+    """A point of an earlier sweep."""
 
-    key: str  # as such a point would have it today
+    key: str  # computed today, so that it equals the key of the same point in a new sweep
     point: Point
     seconds: float
     output_tokens: int
-    kv_tokens: int  # what the pool held
+    kv_tokens: int  # size of the pool
     begun_seconds: float | None  # from the start of the engine's process to the recording
 
     @property
@@ -35,19 +35,19 @@ class Past(msgspec.Struct, frozen=True):
 
 
 def earlier(folder: Path, hardware: dict[str, Any]) -> list[Past]:
-    """Every whole point of every sweep in `folder` or directly below it, if it ran on this hardware."""
+    """Return the complete points of the sweeps in `folder` or directly below it that ran on this kind of hardware."""
     files = [folder / RESULT_FILE, *sorted(folder.glob(f"*/{RESULT_FILE}"))]
     return [past for file in files if file.is_file() for past in points_of(file, hardware)]
 
 
 def checked_folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise InputError(f"--like {folder}: there is no such folder: name one with earlier sweeps")
+        raise InputError(f"--like {folder}: there is no such folder: name a folder with earlier sweeps")
     return folder
 
 
 def points_of(file: Path, hardware: dict[str, Any]) -> Iterator[Past]:
-    """What cannot be read says nothing: this is about a guess, not about a result."""
+    """Yield the usable points of a sweep; skip what cannot be read, since they only serve a prediction."""
     try:
         document = read_json(file)
     except InputError:

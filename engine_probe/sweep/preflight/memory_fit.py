@@ -1,4 +1,4 @@
-"""What a sweep would do, and whether memory holds it: arithmetic on geometries, nothing is started."""
+"""Whether memory holds the points of a sweep, computed from the models' geometries without starting an engine."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.duration_estimate import weights_bytes
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 
-MOST_OF_A_CARD = 1.0
+WHOLE_GPU = 1.0
 
 
 def tokens_each(point: Point) -> int | None:
-    """What one request holds at its end, in whole blocks where the block size is told; None where it is drawn."""
+    """Return the KV tokens of one request at its end, in whole blocks if the block size is set. None if drawn."""
     each, block = point.workload.tokens_at_end, point.engine.arguments.get("block_size")
     return math.ceil(each / block) * block if each is not None and isinstance(block, int) else each
 
 
-def tokens_at_once(point: Point, requests: int) -> int | None:
-    """What so many hold at their end; None where they share a part of it."""
+def tokens_in_flight(point: Point, requests: int) -> int | None:
+    """Return the KV tokens of this many requests at their end. None if they share a part of them."""
     each, prompts = tokens_each(point), point.workload.prompts
     shared = isinstance(prompts, SharedPrefix) or (isinstance(prompts, Conversations) and prompts.system_len)
     return None if each is None or shared else each * requests
 
 
 def pool_tokens(point: Point) -> int | None:
-    """The pool's size where the sweep itself tells it."""
+    """Return the pool's size if the sweep's engine arguments determine it."""
     arguments = point.engine.arguments
     blocks, block, given = (
         arguments.get(n) for n in ("num_gpu_blocks_override", "block_size", "kv_cache_memory_bytes")
     )
     if isinstance(blocks, int) and isinstance(block, int):
-        return (blocks - 1) * block  # one is vLLM's null block
+        return (blocks - 1) * block  # one of them is vLLM's null block
     per_token = kv_bytes_per_token(point)
     if isinstance(given, int) and per_token is not None:
         return int(given * weight_shards(arguments) // per_token)
@@ -46,7 +46,7 @@ def pool_tokens(point: Point) -> int | None:
 
 
 def kv_bytes_per_token(point: Point) -> int | None:
-    """Of all ranks together."""
+    """Return the KV bytes of a token over all ranks. None for a model whose geometry is not shipped."""
     if point.engine.model not in catalogue_names():
         return None
     arguments = point.engine.arguments
@@ -56,7 +56,7 @@ def kv_bytes_per_token(point: Point) -> int | None:
 
 
 def check_fit(found: Sequence[Point]) -> None:
-    """Refuse a point of which not even one request fits into the pool: it could never end."""
+    """Refuse a point whose pool cannot hold a single request."""
     for point in found:
         pool, each = pool_tokens(point), tokens_each(point)
         if pool is not None and each is not None and each > pool:
@@ -66,8 +66,8 @@ def check_fit(found: Sequence[Point]) -> None:
             )
 
 
-def check_cards(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
-    """Refuse what the cards of this machine cannot hold by any means, or its cores where vLLM runs on those."""
+def check_gpus(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
+    """Refuse points that need more GPUs or GPU memory than this machine has; without GPUs, more cores."""
     if not gpus:
         for spec in {point.engine.spec for point in found}:
             check_cores(spec.arguments)
@@ -90,7 +90,7 @@ def check_cards(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
 
 
 def check_host(found: Sequence[Point], memory_bytes: int) -> None:
-    """Refuse weights that a machine without GPUs cannot hold: its engine would be killed while it loads them."""
+    """Refuse weights larger than the memory of a machine without GPUs, where loading them would end in a kill."""
     for point in found:
         if exceeds_host(point, memory_bytes):
             raise InputError(
@@ -106,7 +106,7 @@ def exceeds_host(point: Point, memory_bytes: int) -> bool:
 
 
 def check_pool(point: Point, weights: float | None, held_bytes: float) -> None:
-    """vLLM refuses to start where its pool cannot hold one request of the longest length."""
+    """Refuse what vLLM refuses at its start: a pool that cannot hold one request of the longest length."""
     longest = point.engine.arguments.get("max_model_len")
     longest = longest if isinstance(longest, int) else tokens_each(point)
     per_token = kv_bytes_per_token(point)
@@ -122,7 +122,7 @@ def check_pool(point: Point, weights: float | None, held_bytes: float) -> None:
 
 
 def most_bytes(point: Point, gpus: Sequence[dict[str, Any]]) -> float:
-    """What vLLM may take of the smallest card at most."""
-    share = point.engine.arguments.get("gpu_memory_utilization", MOST_OF_A_CARD)
+    """Return the most memory that vLLM may use of the smallest GPU."""
+    share = point.engine.arguments.get("gpu_memory_utilization", WHOLE_GPU)
     least = min(gpu["memory_bytes"] for gpu in gpus)
-    return float(least) * (share if isinstance(share, int | float) else MOST_OF_A_CARD)
+    return float(least) * (share if isinstance(share, int | float) else WHOLE_GPU)

@@ -15,7 +15,7 @@ from engine_probe.sweep.definition.checks import check_points
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.preflight.dry_run import lengths
-from engine_probe.sweep.preflight.memory_fit import check_fit, pool_tokens, tokens_at_once, tokens_each
+from engine_probe.sweep.preflight.memory_fit import check_fit, pool_tokens, tokens_each, tokens_in_flight
 from engine_probe.workload.lengths import Length, Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.spec import Prompts
@@ -67,11 +67,11 @@ def test_a_range_holds_both_its_ends(given: Range, values: list[int]) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (Range(1, 8), "either a step or a factor"),
-        (Range(1, 8, step=1, factor=2), "either a step or a factor"),
+        (Range(1, 8), "either step or factor"),
+        (Range(1, 8, step=1, factor=2), "either step or factor"),
         (Range(1, 8, step=0), "never reaches 8"),
         (Range(0, 8, factor=2), "never reaches 8"),
-        (Range(9, 8, step=1), "holds nothing"),
+        (Range(9, 8, step=1), "is empty"),
         (Range(1, 10**30, step=1), "more than 10,000"),  # refused without a list of so many
     ],
 )
@@ -126,13 +126,13 @@ def test_a_setting_makes_an_axis_or_ends_one(sweep: Any) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ('[[exclude]]\n"workload.seed" = 2\n', "exclude[0]: workload.seed is no axis here: none are"),
-        ('[axes]\n"workload.seed" = [1, 2]\n[[include]]\n', "include[0]: a point to include names every axis"),
-        ('[axes]\n"workload.seed" = [1]\n[[exclude]]\n"workload.seed" = 1\n', "nothing is left of the sweep"),
+        ('[[exclude]]\n"workload.seed" = 2\n', "exclude[0]: workload.seed is not an axis of this sweep: none are"),
+        ('[axes]\n"workload.seed" = [1, 2]\n[[include]]\n', "include[0]: a point to include needs a value for"),
+        ('[axes]\n"workload.seed" = [1]\n[[exclude]]\n"workload.seed" = 1\n', "no point is left"),
         ('[axes]\n"workload.seed" = {from = 1, to = 20_000, step = 1}\n', "20,000 points, more than 10,000"),
         (
             '[axes]\n"workload.seed" = [1]\n[[exclude]]\n"workload.seed" = 2\n',
-            "workload.seed is never 2 here: its values",
+            "workload.seed is never 2: its values",
         ),
         ('[axes]\n"question" = ["a", "b"]\n', "question cannot vary"),
         ("repeats = 0\n", "workload.repeats is not known"),
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_named(sweep: Any, more: str, sentence: str) -> None:
 
 
 def test_more_repeats_than_anyone_can_wait_for_are_refused_without_making_them(sweep: Any) -> None:
-    with pytest.raises(InputError, match="2 points 100,000,000 times are more than 10,000: repeat them less"):
+    with pytest.raises(InputError, match="2 points 100,000,000 times are more than 10,000: lower repeats"):
         sweep('[axes]\n"workload.concurrency" = [1, 2]\n', "repeats=100000000")
 
 
@@ -184,7 +184,7 @@ def test_a_point_of_which_not_one_request_fits_is_refused_before_anything_starts
 def test_what_a_conversation_holds_at_its_end_and_what_the_dry_run_says_of_it() -> None:
     """6 turns of 16 + 24 tokens are 240: 8 blocks of 32, and 16 of them fill 128 blocks."""
     sixteen = next(point for point in points(read_sweep("smoke")) if point.workload.max_in_flight == 16)
-    assert (tokens_each(sixteen), tokens_at_once(sixteen, 16), pool_tokens(sixteen)) == (256, 4096, 4096)
+    assert (tokens_each(sixteen), tokens_in_flight(sixteen, 16), pool_tokens(sixteen)) == (256, 4096, 4096)
     assert sixteen.workload.description().num_prompts == 16
     assert lengths(sixteen.workload) == "6 x (16 + 24)"
 
@@ -203,7 +203,7 @@ def test_what_is_shared_is_not_counted_for_each(
 ) -> None:
     work = WorkloadSection(input_len=None if prompts else 8, prompts=prompts, output_len=24, concurrency=4)
     point = Point(EngineSection("tiny"), work)
-    assert (lengths(work), tokens_each(point), tokens_at_once(point, 4)) == (words, each, of_four)
+    assert (lengths(work), tokens_each(point), tokens_in_flight(point, 4)) == (words, each, of_four)
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,10 @@ def test_without_a_text_a_point_is_what_it_was(file: Path) -> None:
         ("window = 128", "window = 128\noverlap = 128", "quality.overlap is 128 and window 128: nothing new"),
         ("window = 128", 'window = 128\nbos = "each"', 'quality.bos is "each", expected none, tokenizer or window'),
         ('text = "said.txt"', "", "quality.text is missing"),
-        ('"tiny"', '"gpt2-xl"', "quality.text: the weights of gpt2-xl are dummies, which predict nothing: give a fold"),
-        ("max_model_len = 512", 'max_model_len = 512\nload_format = "dummy"', "the weights of tiny are dummies"),
+        ('"tiny"', '"gpt2-xl"', "quality.text: gpt2-xl has dummy weights"),
+        ("max_model_len = 512", 'max_model_len = 512\nload_format = "dummy"', "tiny has dummy weights"),
         ("max_model_len = 512", "skip_tokenizer_init = true", "skip_tokenizer_init leaves the model without a token"),
-        ("max_model_len = 512", 'logprobs_mode = "raw_logits"', 'logprobs_mode "raw_logits" is no probability'),
+        ("max_model_len = 512", 'logprobs_mode = "raw_logits"', 'logprobs_mode "raw_logits" gives no probability'),
     ],
 )
 def test_what_is_wrong_is_named(file: Path, old: str, new: str, sentence: str) -> None:
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_named(file: Path, old: str, new: str, sentence: str) -
 def test_a_search_and_a_text_do_not_go_together(file: Path) -> None:
     search = '[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 8\n[quality]'
     file.write_text(GOOD.replace('"workload.concurrency" = [1, 4]\n', "").replace("[quality]", search))
-    with pytest.raises(InputError, match=r"quality is measured beside a grid: leave \[adaptive\] out"):
+    with pytest.raises(InputError, match=r"quality cannot be measured in a search: leave \[adaptive\] out"):
         read_sweep(str(file))
 
 
@@ -106,7 +106,7 @@ def test_a_folder_without_a_tokenizer_is_refused(file: Path, tmp_path: Path) -> 
     model.mkdir()
     (model / "config.json").write_text("{}")
     file.write_text(GOOD.replace('"tiny"', f'"{model}"'))
-    with pytest.raises(InputError, match="holds no tokenizer: put it there, or name one with tokenizer"):
+    with pytest.raises(InputError, match="holds no tokenizer: add one, or name one with tokenizer"):
         read_sweep(str(file))
     (model / "tokenizer.json").write_text("{}")
     assert texts(read_sweep(str(file)))
@@ -118,7 +118,7 @@ def test_the_text_itself_is_looked_at_before_an_engine_starts_and_not_by_a_dry_r
     keys = {point.key for point in texts(read_sweep(str(file)))}
     assert keys <= {line.split()[0] for line in shown.output.splitlines() if line.strip()}
     assert "each engine predicts a text: said.txt in windows of 128 tokens" in shown.output
-    with pytest.raises(InputError, match=r"quality.text: said.txt: there is no such file: name yours with --set qual"):
+    with pytest.raises(InputError, match=r"quality.text: said.txt: there is no such file: give yours with --set qual"):
         check_texts(texts(read_sweep(str(file))))
 
 
@@ -156,7 +156,7 @@ def test_a_machine_of_a_fleet_gets_the_text(file: Path, tmp_path: Path) -> None:
         (["--text", "nowhere.txt"], "--text nowhere.txt: there is no such file"),
         (["--text", "{file}", "--window", "100000"], "too few for one window of 100,000 tokens"),
         (["--text", "{file}", "--window", "64", "--overlap", "64"], "--overlap is 64 and window 64"),
-        (["--text", "{file}", "--window", "64", "--model", "mistral-7b"], "the weights of mistral-7b are dummies"),
+        (["--text", "{file}", "--window", "64", "--model", "mistral-7b"], "mistral-7b has dummy weights"),
         (["--text", "{file}", "--window", "64", "--max-model-len", "64"], "--window is 64 tokens, and max_model_len"),
         (["--text", "{file}", "--window", "64", "--dtyp", "float32"], "did you mean --dtype"),
     ],

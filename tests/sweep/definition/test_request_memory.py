@@ -34,7 +34,7 @@ def point(workload: WorkloadSection) -> Point:
     ],
 )
 def test_more_than_memory_is_refused_with_the_number_to_lower(workload: WorkloadSection, field: str) -> None:
-    with pytest.raises(InputError, match=rf"GiB of memory before the first is asked, .* 16: ask for fewer \({field}\)"):
+    with pytest.raises(InputError, match=rf"GiB of memory before the first is sent, .* 16: ask for fewer \({field}\)"):
         check_plans([point(workload)], 16 * GIB)
 
 
@@ -69,5 +69,5 @@ def test_the_command_says_so_before_it_makes_a_folder(tmp_path: Path) -> None:
     for words in (["--dry-run"], ["--out", str(tmp_path / "out")]):
         outcome = CliRunner().invoke(command, [str(file), *words])
         assert isinstance(outcome.exception, InputError)
-        assert "999,999,999 prompts take about" in str(outcome.exception)
+        assert "999,999,999 prompts need about" in str(outcome.exception)
     assert not (tmp_path / "out").exists()

@@ -125,7 +125,7 @@ def test_where_it_is_steady_that_part_decides() -> None:
     [
         (
             AXES + '[stop.saturated]\naxis = "workload.concurency"\n',
-            "no axis of the load here: did you mean workload.con",
+            "not a load axis of this sweep: did you mean workload.con",
         ),
         (AXES + "[stop.saturated]\nlevel = 2\n", "stop.saturated.level is not known: did you mean levels?"),
         ('[axes]\n"workload.concurrency" = [4, 1]\n[stop.saturated]\n', "ascending order, not [4, 1]"),

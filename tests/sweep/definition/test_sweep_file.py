@@ -15,7 +15,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
 from engine_probe.sweep.definition.sweep_file import WorkloadSection, points
-from engine_probe.sweep.preflight.memory_fit import check_cards
+from engine_probe.sweep.preflight.memory_fit import check_gpus
 
 GOOD = """
 question = "How many?"
@@ -148,7 +148,7 @@ def test_a_wrong_engine_argument_is_refused_before_an_engine_starts(file: Path) 
 def test_no_such_sweep_lists_those_there_are() -> None:
     with pytest.raises(InputError, match=r"there is no sweep 'smok': did you mean smoke\?"):
         read_sweep("smok")
-    with pytest.raises(InputError, match=r"shipped are .*smoke"):
+    with pytest.raises(InputError, match=r"the shipped sweeps are .*smoke"):
         read_sweep("xyz")
 
 
@@ -229,7 +229,7 @@ def test_more_ranks_than_cores_are_refused_before_an_engine_starts(file: Path, m
     monkeypatch.delenv(cpu_binding.BINDING, raising=False)
     found = points(read_sweep(str(file), ["engine.arguments.tensor_parallel_size=4096"]))
     with pytest.raises(InputError, match="4096 ranks need a core each"):
-        check_cards(found, [])
+        check_gpus(found, [])
 
 
 def test_model_replaces_the_files(file: Path) -> None:
@@ -240,6 +240,6 @@ def test_model_replaces_the_files(file: Path) -> None:
 
 def test_model_is_refused_where_the_models_are_an_axis(file: Path) -> None:
     file.write_text(GOOD + '"engine.model" = ["tiny", "smollm2"]\n')
-    with pytest.raises(InputError, match=r"the models are an axis here \(engine\.model = \[\"tiny\", \"smollm2\"\]\)"):
+    with pytest.raises(InputError, match=r"is an axis of this sweep \(engine\.model = \[\"tiny\", \"smollm2\"\]\)"):
         read_sweep(str(file), model="tiny")
     assert read_sweep(str(file), ["engine.model=tiny"], model="tiny").engine.model == "tiny"

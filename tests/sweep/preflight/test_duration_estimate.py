@@ -17,7 +17,7 @@ from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
-from engine_probe.sweep.preflight.dry_run import duration, show_points
+from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.duration_estimate import (
     Bandwidth,
     Estimate,
@@ -27,7 +27,8 @@ from engine_probe.sweep.preflight.duration_estimate import (
     measured_bandwidth,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
-from engine_probe.sweep.preflight.memory_fit import check_cards, check_host
+from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
+from engine_probe.text_format import long_duration
 from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
@@ -183,14 +184,14 @@ def card(gib: float) -> dict[str, Any]:
 def test_what_no_card_here_can_hold_is_refused(arguments: dict[str, Any], cards: list[Any], sentence: str) -> None:
     point = asked(1, engine=EngineSection("llama-3.1-8b", arguments))
     with pytest.raises(InputError) as refused:
-        check_cards([point], cards)
+        check_gpus([point], cards)
     assert sentence in str(refused.value)
 
 
 def test_what_two_cards_hold_together_is_not_refused_and_without_a_card_nothing_is() -> None:
     halved = asked(1, engine=EngineSection("llama-3.1-8b", {"max_model_len": 131072, "tensor_parallel_size": 2}))
-    check_cards([halved], [card(24), card(24)])
-    check_cards([halved], [])
+    check_gpus([halved], [card(24), card(24)])
+    check_gpus([halved], [])
 
 
 def test_weights_that_a_host_without_gpus_cannot_hold_are_refused_by_a_run() -> None:
@@ -223,7 +224,7 @@ def test_a_dry_run_that_rests_on_a_doubtful_bandwidth_says_so() -> None:
     sweep = read_sweep("concurrency_falcon_40b", ["workload.concurrency=[1, 10]"])
     show_points(sweep, [], Path("runs"), hardware, console)
     told = " ".join(console.export_text().split())
-    assert f"The bandwidth behind ≥ is 20 GB/s: {busy}. If it was measured too low, the least time is shorter." in told
+    assert f"The bandwidth behind ≥ is 20 GB/s: {busy}. If it was measured too low, the bound is too high." in told
 
 
 def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_named() -> None:
@@ -257,7 +258,7 @@ def test_the_shipped_paced_sweep_takes_the_hour_that_it_tells() -> None:
     ("seconds", "words"), [(0.5, "0.5 s"), (42, "42 s"), (90, "1.5 min"), (1500, "25 min"), (9000, "2.5 h")]
 )
 def test_times_are_told_as_people_do(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert long_duration(seconds) == words
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

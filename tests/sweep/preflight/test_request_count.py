@@ -11,7 +11,7 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_stop
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
-from engine_probe.sweep.preflight.request_count import requests_of
+from engine_probe.sweep.preflight.dry_run import request_count
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
@@ -61,7 +61,7 @@ def test_what_a_file_holds_is_counted(tmp_path: Path) -> None:
     )
 
     def asked(prompts: Dataset | Trace, num_prompts: int | None = None) -> int | None:
-        return requests_of(WorkloadSection(None, None, 2, num_prompts, prompts))
+        return request_count(WorkloadSection(None, None, 2, num_prompts, prompts))
 
     assert asked(Dataset(str(shared), "sharegpt")) == 2
     assert asked(Dataset(str(shared), "sharegpt", turns=2)) == 4
