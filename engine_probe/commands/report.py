@@ -45,7 +45,8 @@ class Made:
     code: int
 
 
-MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
+RUN_MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
+SWEEP_MORE = "--verbose shows advice, latencies over the load and statistics; --html FILE draws the charts."
 output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
 
@@ -177,7 +178,7 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     money = run_money(run, found, asked.prices, asked.slo, asked.at)
     document = run_document(run, found, money)
     return Made(
-        lambda: print_document(document, console, asked.verbose, MORE),
+        lambda: print_document(document, console, asked.verbose, RUN_MORE),
         lambda: html_page(document).encode(),
         lambda: run_figures(run, found, money),
         0 if run.status == COMPLETE else 1,
@@ -208,7 +209,7 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     )
     code = 0 if swept.points and whole else 1
     return Made(
-        lambda: print_document(sweep_document(swept, found, money), console, asked.verbose, MORE),
+        lambda: print_document(sweep_document(swept, found, money), console, asked.verbose, SWEEP_MORE),
         lambda: html_page(sweep_page_document(swept, found, money)).encode(),
         lambda: sweep_figures(swept, found, money),
         code,

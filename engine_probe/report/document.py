@@ -17,6 +17,8 @@ from engine_probe.report.charts.model import Lines, Spans
 Tone = Literal["plain", "soft", "good", "caution", "problem"]
 # Where a section is shown: always, in a terminal only with --verbose, or on pages only.
 Shown = Literal["always", "verbose", "page"]
+# Where a column is shown: always, not in a narrow terminal, or on pages only.
+Room = Literal["always", "spare", "page"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Column:
     title: str
     words: bool = False  # to the left, and broken into lines where room is scarce; figures are neither
     short: str = ""  # the title where room is scarce
-    wide: bool = False  # only where there is room
+    room: Room = "always"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from engine_probe.report.document import Cell, Table
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_figures
-from engine_probe.report.sections.sweep.levels import level_table
+from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.verdict import sweep_verdicts
 from engine_probe.workload.load import RATE
 from page_kit.html import Html, element, joined
@@ -113,7 +113,7 @@ def sweep_html(swept: Swept) -> str:
     failed = (element("div", said, style=SOFT) for said in swept.unmeasured)
     unwatched = (element("div", said) for said in swept.unwatched_lines)
     drawn = curves(swept.points)
-    return page_of(head, *curve_parts(drawn), table(level_table(drawn)), *unwatched, *failed)
+    return page_of(head, *curve_parts(drawn), *map(table, level_tables(drawn)), *unwatched, *failed)
 
 
 def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
@@ -136,17 +136,18 @@ def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
 
 def table(said: Table) -> Html:
     """Return its first rows, without the columns that need room."""
-    kept = [place for place, column in enumerate(said.columns) if not column.wide]
+    kept = [place for place, column in enumerate(said.columns) if column.room != "page"]
 
     def line(tag: str, cells: Sequence[str]) -> Html:
         places = [LEFT if said.columns[place].words else RIGHT for place in kept]
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
+    title = element("div", said.title, style="font-weight:600;margin-top:8px") if said.title else Html()
     head = line("th", [said.columns[place].title for place in kept])
     body = (line("td", [cell_words(row[place]) for place in kept]) for row in said.rows[:MOST_ROWS])
     more = len(said.rows) - MOST_ROWS
     rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
-    return joined((element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))
+    return joined((title, element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))
 
 
 def cell_words(cell: Cell | str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from rich import box
 from rich import table as rich_table
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
 from rich.text import Text
 
@@ -25,6 +26,7 @@ PAINTS = {
     "none": "dim",
 }
 BAR_CELLS = 64
+LONGEST_WORD = 14  # that a narrow terminal never breaks
 
 
 def print_document(document: Document, console: Console, verbose: bool = False, more: str = "") -> None:
@@ -33,7 +35,7 @@ def print_document(document: Document, console: Console, verbose: bool = False, 
     if document.origin:
         console.print(Text(plain(document.origin), "dim"))
     for section in document.whole:
-        lines = list(section_lines(section, verbose))
+        lines = list(section_lines(section, verbose, console.width))
         if section.title and lines and (verbose or section.shown == "always"):
             console.print(Text(f"\n{plain(section.title)}", "bold"))
         for line in lines:
@@ -52,7 +54,7 @@ def leaves_out(section: Section) -> bool:
     return section.shown == "verbose" or any(map(leaves_out, (*section.parts, *section.details)))
 
 
-def section_lines(section: Section, verbose: bool) -> Iterator[Sentence | RenderableType]:
+def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sentence | RenderableType]:
     """Without its title."""
     if section.shown == "page":
         return
@@ -63,12 +65,14 @@ def section_lines(section: Section, verbose: bool) -> Iterator[Sentence | Render
     for bars in section.bars:
         for bar in bars.bars:
             yield from bar_lines(bar)
-    for each in section.tables:
-        yield table_view(each, verbose)
+    for number, each in enumerate(section.tables):
+        if number or section.sentences or section.bars:
+            yield Text()
+        yield table_view(each, verbose, width)
         if each.note:
             yield Text(plain(each.note), "dim")
     for part in (*section.parts, *section.details):
-        lines = list(section_lines(part, verbose))
+        lines = list(section_lines(part, verbose, width))
         if lines and part in section.parts and (verbose or part.shown == "always"):
             yield Text(f"\n{plain(part.title)}", "bold")
         yield from lines
@@ -86,17 +90,42 @@ def sentence_text(said: Sentence) -> Text:
     return label + Text(plain(said.text), STYLES[said.tone])
 
 
-def table_view(said: Table, verbose: bool = True) -> rich_table.Table:
-    """Columns that need room are left out; those of words give way where the terminal is narrow, figures never."""
-    kept = [place for place, column in enumerate(said.columns) if not column.wide]
+def table_view(said: Table, verbose: bool, width: int) -> rich_table.Table:
+    """Draw a table in that many cells: columns of words give way first, then the spare ones are left out."""
+    rows = said.rows if verbose or not said.first else said.rows[: said.first]
+    kept = fitting(said, rows, width)
     title = Text(plain(said.title), "bold") if said.title else None
-    drawn = rich_table.Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title)
+    drawn = rich_table.Table(
+        box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left"
+    )
     for place in kept:
         column = said.columns[place]
-        drawn.add_column(heading(column), justify=side(column), no_wrap=place == 0 or not column.words)
-    for row in said.rows if verbose or not said.first else said.rows[: said.first]:
+        least = least_width(said, rows, place)
+        drawn.add_column(heading(column), justify=side(column), no_wrap=not gives_way(said, place), min_width=least)
+    for row in rows:
         drawn.add_row(*(cell_text(row[place]) for place in kept))
     return drawn
+
+
+def fitting(said: Table, rows: Sequence[Sequence[Cell | str]], width: int) -> list[int]:
+    """Return the places of the columns that there is room for."""
+    kept = [place for place, column in enumerate(said.columns) if column.room != "page"]
+    spare = [place for place in kept if said.columns[place].room == "spare"]
+    while spare and sum(least_width(said, rows, place) + 2 for place in kept) > width:
+        kept.remove(spare.pop())
+    return kept
+
+
+def gives_way(said: Table, place: int) -> bool:
+    return said.columns[place].words and place > 0
+
+
+def least_width(said: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> int:
+    """Return what a column needs: its longest line, or its longest word where it gives way."""
+    texts = [heading(said.columns[place]).plain, *(cell_text(row[place]).plain for row in rows)]
+    if gives_way(said, place):
+        return min(LONGEST_WORD, max((cell_len(word) for text in texts for word in text.split()), default=0))
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
 
 
 def heading(column: Column) -> Text:

@@ -106,7 +106,7 @@ def level_table(found: Money, metrics: Sequence[MoneyMetric]) -> Table:
 def metric_column(metric: MoneyMetric, currency: str) -> Column:
     unit = metric.unit.format(currency).strip("/ ")
     name = f"{metric.title}{f', {unit}' if unit else ''}"
-    return Column(name, short=SHORT.get(metric.name, ""), wide=metric.name not in SHORT)
+    return Column(name, short=SHORT.get(metric.name, ""), room="page" if metric.name not in SHORT else "always")
 
 
 def cards_table(found: Money) -> Table:

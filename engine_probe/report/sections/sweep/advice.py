@@ -54,4 +54,4 @@ def advice_section(found: Sequence[Advice]) -> Section:
         for role, several in roles.items()
         if several[1:]
     )
-    return Section("Advice, from these levels alone", sentences=tuple(first), details=tuple(more), shown="always")
+    return Section("Advice, from these levels alone", sentences=tuple(first), details=tuple(more))

@@ -1,8 +1,9 @@
-"""The levels of a sweep as one table: a row for each load of each curve, over its repeats."""
+"""The levels of a sweep as tables: a row for each load of each curve, over its repeats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import mean
 
 from engine_probe.analysis.curve.levels import PointFigures
@@ -14,48 +15,63 @@ from engine_probe.report.sections.sweep.prefix_cache import cache_cell, worth_a_
 
 MEANS = (("output tokens/s", "tokens/s"), ("TTFT p50", "TTFT p50"), ("TPOT p50", "TPOT p50"))
 COUNTS = (
-    Column("running mean", wide=True),
-    Column("waiting peak", short="waiting\npeak"),
-    Column("KV peak", short="KV\npeak"),
-    Column("preempted", wide=True),
-    Column("computed twice", short="computed\ntwice"),
+    Column("running mean", room="page"),
+    Column("waiting peak", short="waiting\npeak", room="spare"),
+    Column("KV peak", short="KV\npeak", room="spare"),
+    Column("preempted", room="page"),
+    Column("computed twice", short="computed\ntwice", room="spare"),
 )
-CACHED = Column("from prefix cache", short="from\ncache")
+CACHED = Column("from prefix cache", short="from\ncache", room="spare")
 TONES: dict[str, Tone] = {"spare": "good", "shared": "caution", "plateau": "caution", "overload": "problem"}
 
 
-def level_table(curves: Sequence[Curve]) -> Table:
-    """Return the table of all curves; columns that would say nothing are left out."""
-    cached, labelled = worth_a_column(curves), any(curve.label for curve in curves)
-    found = rate_and_latencies([curve.figures for curve in curves])
+FEWEST_LEVELS = 2  # of each curve, for a table of its own
+
+
+def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
+    """Return a table for each curve, or one for all where curves have few levels; the letters are explained once."""
+    measured = [curve for curve in curves if curve.figures]
+    if not measured:
+        return ()
+    if all(len(by_load(curve.figures)) >= FEWEST_LEVELS for curve in measured):
+        tables = [level_table([curve], labelled=False) for curve in measured]
+    else:
+        tables = [level_table(measured, labelled=any(curve.label for curve in measured))]
+    kinds = {kind for curve in measured if curve.found.growth for kind in curve.found.growth.shape}
+    note = " ".join(f"{meaning}." for kind, meaning in MEANINGS.items() if kind in kinds)
+    return (*tables[:-1], replace(tables[-1], note=note))
+
+
+def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
+    """Return one table of these curves; columns that would say nothing are left out."""
+    cached = worth_a_column(curves)
+    means = rate_and_latencies([curve.figures for curve in curves])
     units = list(dict.fromkeys(curve.unit for curve in curves))
     load = units[0] if len(units) == 1 else "load"
     columns = (
+        *[Column("settings", words=True, short="\nsettings")] * labelled,
         Column(load, words=len(units) > 1, short=short_load(load)),
-        *(mean_column(*names, told.reach) for names, told in zip(MEANS, found, strict=True)),
+        *(mean_column(*names, mean.reach) for names, mean in zip(MEANS, means, strict=True)),
         *COUNTS,
         *[CACHED] * cached,
         Column("limited most by", words=True, short="limited\nmost by"),
         Column("region", words=True, short="\nregion"),
-        *[Column("settings", words=True, short="\nsettings")] * labelled,
     )
-    levels = [(curve, same) for curve in curves for same in by_load(curve.figures)]
+    levels = [(curve, repeats) for curve in curves for repeats in by_load(curve.figures)]
     rows = (
         (
-            f"{same[0].load:g}{'' if load == curve.unit else ' ' + curve.unit.removeprefix('requests ')}",
-            *told,
-            *level_figures(same),
-            *[cache_cell(same)] * cached,
-            limits_cell(same),
-            region_cell(curve, same[0].load),
             *[curve.label] * labelled,
+            f"{repeats[0].load:g}{'' if load == curve.unit else ' ' + curve.unit.removeprefix('requests ')}",
+            *mean_cells,
+            *level_figures(repeats),
+            *[cache_cell(repeats)] * cached,
+            limits_cell(repeats),
+            region_cell(curve, repeats[0].load),
         )
-        for (curve, same), *told in zip(levels, *(each.cells for each in found), strict=True)
+        for (curve, repeats), *mean_cells in zip(levels, *(mean.cells for mean in means), strict=True)
     )
-    made = table(columns, rows)
-    kinds = {kind for curve in curves if curve.found.growth for kind in curve.found.growth.shape}
-    note = " ".join(f"{meaning}." for kind, meaning in MEANINGS.items() if kind in kinds)
-    return Table(made.columns, made.rows, note=note)
+    title = curves[0].label if len(curves) == 1 and not labelled else ""
+    return replace(table(columns, rows), title=title)
 
 
 def mean_column(title: str, short: str, reach: str) -> Column:

@@ -24,7 +24,7 @@ from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.document import Column, Section, Table, says, sure, table
+from engine_probe.report.document import Column, Section, Sentence, Table, sure, table
 from engine_probe.text_format import duration
 
 FAILURES = Outcome("requests not answered", "", share=True)
@@ -165,7 +165,7 @@ def effect_section(found: Effects, label: str = "") -> Section:
     title = f"Does load change it? {label}".rstrip()
     if not found.tested:
         return Section(title)
-    unstable = says(unstable_lines(found), "caution")
+    unstable = tuple(Sentence(line, "caution", label) for line in unstable_lines(found))
     return Section(title, sentences=unstable, tables=(effect_table(found),), details=sure(*caveats(found), DESCRIBED))
 
 
@@ -175,7 +175,7 @@ def effect_table(found: Effects) -> Table:
         Column("lowest load", short="lowest\nload"),
         Column("highest load", short="highest\nload"),
         Column("effect"),
-        Column("Cliff's delta", wide=True),
+        Column("Cliff's delta", room="page"),
         Column("p"),
         Column("verdict", words=True),
     )

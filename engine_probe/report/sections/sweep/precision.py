@@ -24,7 +24,7 @@ COLUMNS = (
     Column("change"),
     Column("output tokens/s", short="output\ntokens/s"),
     Column("weights"),
-    Column("KV tokens", short="KV\ntokens"),
+    Column("KV tokens", short="KV\ntokens", room="spare"),
 )
 TONES: dict[str, Tone] = {"better": "good", "worse": "problem", "not shown to differ": "soft", "no repeats": "soft"}
 SHOWN = {"not shown to differ": "not shown to differ", "no repeats": "a single window"}

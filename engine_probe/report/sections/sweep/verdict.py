@@ -13,7 +13,7 @@ from engine_probe.report.charts.levels import repeats_note
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.ceiling_warnings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
-from engine_probe.report.sections.sweep.levels import level_table
+from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
 from engine_probe.workload.load import CONCURRENCY
 
@@ -21,17 +21,19 @@ ROUGH = 0.05  # root mean square of the relative errors
 
 
 def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], Iterable[Picture]]) -> Section:
-    """Say what speaks against the sweep, then where each curve ends; of several curves the picture comes first."""
+    """Say what speaks against the sweep, then where each curve ends; of several curves, one sentence for each."""
     telling = [curve for curve in curves if curve.worth_words or len(curves) == 1]
-    tables = (level_table(curves),) if any(curve.figures for curve in curves) else ()
+    tables = level_tables(curves)
     parts = [curve_section(curve) for curve in telling]
-    whole = Section(sentences=tuple(sweep_cautions(swept)), charts=charts, tables=tables, shown="always")
+    cautions = tuple(sweep_cautions(swept))
     aside = says(swept.unwatched_lines)
-    if len(parts) != 1 or parts[0].title:
-        return replace(whole, sentences=(*whole.sentences, *aside), parts=tuple(parts))
-    (only,) = parts
-    sentences = (*whole.sentences, *only.sentences, *aside)
-    return replace(whole, figures=only.figures, sentences=sentences, details=only.details)
+    if len(parts) == 1 and not parts[0].title:
+        (only,) = parts
+        sentences = (*cautions, *only.sentences, *aside)
+        return Section("", only.figures, sentences, charts, tables=tables, details=only.details, shown="always")
+    first = (replace(part.sentences[0], label=part.title) for part in parts if part.sentences)
+    sentences = (*cautions, *first, *aside)
+    return Section(sentences=sentences, charts=charts, tables=tables, parts=tuple(parts), shown="always")
 
 
 def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
@@ -50,7 +52,6 @@ def curve_section(curve: Curve) -> Section:
         figures=tuple(curve_figures(curve)),
         sentences=says(verdicts),
         details=sure(*doubts),
-        shown="always",
     )
 
 
