@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe import load
-from engine_probe.analysis.statistics.steady_rate import steady_rate
+from engine_probe.analysis.statistics.settled_rate import settled_rate
 from engine_probe.commands.options.result_location import holds_steps
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
@@ -200,7 +200,7 @@ def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder
         run.iterations[name].to_numpy() for name in ("schedule_ns", "execute_ns", "update_ns")
     )
     seen = ends <= rate["to_ns"]
-    again = steady_rate(
+    again = settled_rate(
         run.iterations["start_ns"][0].as_py(), ends[seen], run.iterations["output_tokens"].to_numpy()[seen]
     )
     assert again is not None

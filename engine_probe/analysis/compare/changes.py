@@ -1,14 +1,12 @@
-"""What changed from one measurement to another, and whether repeats say that it is real.
+"""What changed from one measurement to another, and whether the change is significant.
 
-One run each shows a change and cannot say whether the next run would show it again; that is said, not guessed. With
-repeats on both sides Welch's t-test judges every metric, corrected for how many are judged (Holm). What it does not
-reject is not shown to differ, which is no proof that it does not. A bound that somebody set beforehand is one planned
-test and is corrected for nothing (`gates.py`).
+Without repeats a change has no verdict. With repeats on both sides Welch's t-test judges every metric, corrected for
+the number of metrics (Holm). "Not shown to differ" is no proof of equality. A bound of `--fail-if` is one planned test
+and is not corrected (`gates.py`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,6 +17,7 @@ from engine_probe.analysis.compare.perplexity import PairedChange, Perplexity
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import BothNoises
+from engine_probe.analysis.statistics.student import Interval, welch
 
 SIGNIFICANT = 0.05
 
@@ -83,21 +82,21 @@ PERPLEXITY = Metric(
     "",
     "less",
     "exp(mean of -ln p over scored tokens)",
-    lambda _: None,  # of an engine and a text, not of a run
+    lambda _: None,  # a property of an engine and a text, not of a run
 )
 
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one point, with every repeat before and after."""
+    """The change of one metric at one point, with all repeats before and after."""
 
     metric: Metric
     old: tuple[float, ...]
     new: tuple[float, ...]
-    p: float | None  # None with one run on a side; corrected once `corrected` has seen all
-    interval: tuple[float, float] | None = None  # of the difference, at 95 %, this one alone; None with one run
-    noise: BothNoises | None = None  # of all points of its curve, where that judged and not its own repeats alone
-    paired: PairedChange | None = None  # where both sides answered the same questions: that judges, not the repeats
+    p: float | None  # None without repeats on both sides; `corrected` corrects it
+    interval: Interval | None = None  # of the difference, not corrected
+    noise: BothNoises | None = None  # pooled over the points of the curve, if that judged the change
+    paired: PairedChange | None = None  # the pairs that judged the change, instead of repeats
 
     @property
     def before(self) -> float:
@@ -113,7 +112,7 @@ class Change:
 
     @property
     def relative_interval(self) -> tuple[float, float] | None:
-        """As a share of what it was before."""
+        """Return the interval as a share of the value before."""
         if self.interval is None or not self.before:
             return None
         low, high = sorted(end / self.before for end in self.interval)
@@ -121,12 +120,12 @@ class Change:
 
     @property
     def relative(self) -> float | None:
-        """None where there is nothing to relate it to."""
+        """Return the change as a share of the value before. None if that is zero."""
         return self.after / self.before - 1 if self.before else (0.0 if self.after == self.before else None)
 
     @property
     def exact(self) -> bool:
-        """Repeats are alike on both sides: a count that follows from what was asked, which no test has to judge."""
+        """Return whether all repeats of each side are equal, as counts that follow from the workload are."""
         alike = len({*self.old}) == len({*self.new}) == 1 and min(self.repeats) > 1
         return alike and self.noise is None and self.paired is None
 
@@ -140,7 +139,7 @@ class Change:
 
 
 def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]:
-    """Of every metric that all runs of both sides have."""
+    """Return the change of every metric that all runs of both sides have."""
     found = []
     for metric in METRICS:
         old, new = (
@@ -152,39 +151,31 @@ def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]
 
 
 def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChange) -> Change:
-    """Judged by the windows, which are the same on both sides."""
+    """Return the change of perplexity, judged by the windows, which are the same on both sides."""
     ends = paired.interval
     interval = None if ends is None else (before.value * ends[0], before.value * ends[1])
     return Change(PERPLEXITY, (before.value,), (after.value,), paired.p(), interval, paired=paired)
 
 
 def known(runs: Sequence[Summary]) -> set[str]:
-    """The metrics that every one of these runs has."""
+    """Return the names of the metrics that all these runs have."""
     return {metric.name for metric in METRICS if all(metric.value(run) is not None for run in runs)}
 
 
-def welch(old: Sequence[float], new: Sequence[float]) -> float | None:
-    """Two-sided p of Welch's t-test; None without repeats on both sides."""
-    return difference(old, new)[0]
-
-
-def difference(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
-    """Two-sided p of Welch's test, and the interval at 95 % of the difference that belongs to it."""
+def difference(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, Interval | None]:
+    """Return the two-sided p of Welch's test and the interval of the difference. None without repeats on both sides."""
     if len(old) < 2 or len(new) < 2:
         return None, None
-    from scipy.special import stdtr, stdtrit  # what scipy.stats asks, without its long import
+    variances = (variance_of_mean(old), variance_of_mean(new))
+    return welch(float(np.mean(new) - np.mean(old)), variances, (len(old) - 1, len(new) - 1))
 
-    errors = [float(np.var(side, ddof=1)) / len(side) for side in (old, new)]
-    distance, error = float(np.mean(new) - np.mean(old)), math.sqrt(sum(errors))
-    if not error:
-        return 0.0 if distance else 1.0, (distance, distance)
-    freedom = error**4 / sum(part**2 / (len(side) - 1) for part, side in zip(errors, (old, new), strict=True))
-    half = float(stdtrit(freedom, 1 - SIGNIFICANT / 2)) * error
-    return float(2 * stdtr(freedom, -abs(distance) / error)), (distance - half, distance + half)
+
+def variance_of_mean(values: Sequence[float]) -> float:
+    return float(np.var(values, ddof=1)) / len(values)
 
 
 def corrected(found: Sequence[Change]) -> list[Change]:
-    """Holm, over all that have a p."""
+    """Correct the p of all changes that have one (Holm)."""
     judged = [index for index, each in enumerate(found) if each.p is not None]
     result = list(found)
     for index, p in zip(judged, holm([found[index].p or 0.0 for index in judged]), strict=True):

@@ -1,9 +1,9 @@
-"""Does load change failures, latency, answers or a score? Tested on runs, not on requests.
+"""Tests of whether load changes failures, latency, answers or a score, on runs and not on requests.
 
-Requests of one run share its batch, its machine and its moment, so they are no independent sample: each run gives one
-value, and what is shuffled between the loads is runs. H0: the value does not depend on load. H1: it rises or falls with
-it (Spearman's rank correlation), or, with repeats, it differs between loads in whatever order (Kruskal-Wallis). All
-tests of one curve are corrected together (Holm). Where H0 stands, either equivalence is shown, or nothing is.
+Requests of one run share its batch, machine and time, so they are no independent sample: each run gives one value, and
+runs are shuffled between the loads. H0: the value does not depend on load. H1: it rises or falls with load (Spearman's
+rank correlation), or, with repeats, it differs between loads in any order (Kruskal-Wallis). All tests of one curve are
+corrected together (Holm). Where H0 is not rejected, equivalence is tested.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Literal
 
 import numpy as np
 
+from engine_probe.analysis.compare.changes import SIGNIFICANT, variance_of_mean
 from engine_probe.analysis.statistics.rank_tests import Reals, any_difference, cliffs_delta, holm, rho, trend_p
+from engine_probe.analysis.statistics.student import Interval, welch
 
-SIGNIFICANT = 0.05
-MARGIN = 0.1  # of the value at the lowest load: less is no difference that matters
+MARGIN = 0.1  # relative to the lowest load: a smaller difference counts as equivalent
 SHARE_MARGIN = 0.05  # of requests
 UNSTABLE = 0.1  # range of a load's repeats over their mean
 IN_ORDER = 0.9  # rank correlation of load and time
@@ -28,39 +29,39 @@ Verdict = Literal["rises", "falls", "differs", "not different", "cannot tell"]
 
 @dataclass(frozen=True)
 class RunSeen:
-    """One run as the tests take it: its load, when it began, and one value for each outcome it has."""
+    """One run as the tests see it: its load, when it began, and one value for each of its outcomes."""
 
     name: str
     load: float
     started: float
     values: Mapping[str, float]
-    samples: Mapping[str, Reals] = field(default_factory=dict)  # of its requests, for what is only described
-    counts: Mapping[str, int] = field(default_factory=dict)  # of requests behind a share
+    samples: Mapping[str, Reals] = field(default_factory=dict)  # of its requests, for Cliff's delta
+    counts: Mapping[str, int] = field(default_factory=dict)  # number of requests behind a share
 
 
 @dataclass(frozen=True)
 class Outcome:
     name: str
     unit: str
-    share: bool = False  # of requests: compared by difference, not by ratio
+    share: bool = False  # a share of requests is compared by difference, other values by ratio
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One outcome against load; `p` is corrected once `effects` has seen all."""
+    """The test of one outcome against load; `effects` corrects `p`."""
 
     outcome: Outcome
     question: Literal["trend", "any difference"]
     runs: int
     loads: int
-    repeats: int  # of the load that has fewest
+    repeats: int  # of the load with the fewest
     size: float  # rho of a trend, epsilon squared of any difference
     p: float
-    lowest: float  # the value at the lowest load, and at the highest
-    highest: float
-    delta: float | None  # Cliff's, over requests of the highest and the lowest load: a description, no test
-    furthest: tuple[float, float] | None  # of all loads against the lowest: the interval that reaches furthest, 90 %
-    bound: float | None = None  # of a share that was zero throughout: what it may be, 95 %
+    lowest: float  # mean value at the lowest load
+    highest: float  # mean value at the highest load
+    delta: float | None  # Cliff's, over requests of the highest and the lowest load: descriptive, not tested
+    furthest: Interval | None  # the 90 % interval that reaches furthest, of all loads against the lowest
+    bound: float | None = None  # upper 95 % bound of a share that was always zero
 
     @property
     def rejected(self) -> bool:
@@ -79,7 +80,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Unstable:
-    """A load whose repeats lie further apart than they should."""
+    """A load whose repeats vary by more than `UNSTABLE`."""
 
     outcome: Outcome
     load: float
@@ -98,7 +99,7 @@ class Effects:
 
     @property
     def telling(self) -> tuple[Effect, ...]:
-        """One for each outcome: the trend, or where that shows nothing and the other test does, the other."""
+        """Return one effect per outcome: the trend, or the other test if only that is significant."""
         best: dict[str, Effect] = {}
         for effect in self.tested:
             kept = best.setdefault(effect.outcome.name, effect)
@@ -108,27 +109,27 @@ class Effects:
 
 
 def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
-    """Of one curve. Empty where there is only one load."""
+    """Test every outcome of one curve; without a second load there is nothing to test."""
     found, shaky, notes = list[Effect](), list[Unstable](), list[str]()
     for outcome in outcomes:
-        told = [run for run in runs if math.isfinite(run.values.get(outcome.name, math.nan))]
-        if len({run.load for run in told}) < 2:
+        with_value = [run for run in runs if math.isfinite(run.values.get(outcome.name, math.nan))]
+        if len({run.load for run in with_value}) < 2:
             continue
-        found += tests_of(outcome, told)
+        found += tests_of(outcome, with_value)
         if not outcome.share:
-            shaky += unstable(outcome, told)
+            shaky += unstable(outcome, with_value)
     if not found:
         return Effects((), (), ())
     if single := list(dict.fromkeys(effect.outcome.name for effect in found if effect.repeats < 2)):
         of = "" if len(single) == len({effect.outcome.name for effect in found}) else f" ({', '.join(single)})"
-        notes.append(f"one run of some loads{of}: a trend over all of them is tested, no two loads against each other")
+        notes.append(
+            f"some loads have one run{of}: only a trend over all loads is tested, not one load against another"
+        )
     fewest = min(effect.runs for effect in found)
     if (least := 2 / math.factorial(min(fewest, 20))) * len(found) >= SIGNIFICANT:
-        notes.append(
-            f"{fewest} runs can be ordered in too few ways for any trend to be told from chance (p >= {least:.2g})"
-        )
+        notes.append(f"{fewest} runs are too few for any trend to be significant (p >= {least:.2g})")
     if len(runs) > 3 and abs(rho([run.load for run in runs], [run.started for run in runs])) >= IN_ORDER:
-        notes.append("loads were measured one after the other in their order: a drift of the machine would look alike")
+        notes.append("loads were measured in ascending or descending order: a drift of the machine would look the same")
     corrected = holm([effect.p for effect in found])
     return Effects(
         tuple(replace(effect, p=p) for effect, p in zip(found, corrected, strict=True)), tuple(shaky), tuple(notes)
@@ -177,13 +178,12 @@ def delta_of(name: str, ends: Sequence[RunSeen]) -> float | None:
     return cliffs_delta(low, high) if len(low) and len(high) else None
 
 
-def furthest(by_load: Mapping[float, Sequence[float]], share: bool) -> tuple[float, float] | None:
-    """Two one-sided tests at 5 % are this interval of 90 % inside the margin, for every load against the lowest.
+def furthest(by_load: Mapping[float, Sequence[float]], share: bool) -> Interval | None:
+    """Return the 90 % interval that reaches furthest, of every load against the lowest; None without repeats.
 
-    Of ratios less one, or of differences where the value is a share. None unless every load has repeats.
+    It is of ratios less one, or of differences if the value is a share. An interval of 90 % within the margin is two
+    one-sided tests of equivalence at 5 %.
     """
-    from scipy.special import stdtrit
-
     first, *others = ([float(value) for value in values] for _, values in sorted(by_load.items()))
     if min(map(len, by_load.values())) < 2 or (not share and min(min(each) for each in (first, *others)) <= 0):
         return None
@@ -192,21 +192,15 @@ def furthest(by_load: Mapping[float, Sequence[float]], share: bool) -> tuple[flo
     reach = []
     for other in others:
         there = scale(np.array(other))
-        parts = [float(np.var(side, ddof=1)) / len(side) for side in (base, there)]
-        distance, error = float(there.mean() - base.mean()), math.sqrt(sum(parts))
-        free = (
-            sum(parts) ** 2 / sum(p**2 / (len(s) - 1) for p, s in zip(parts, (base, there), strict=True))
-            if error
-            else 1
-        )
-        away = float(stdtrit(free, 0.95)) * error
-        ends = (distance - away, distance + away)
+        variances = (variance_of_mean(base), variance_of_mean(there))
+        distance = float(there.mean() - base.mean())
+        _, ends = welch(distance, variances, (len(base) - 1, len(there) - 1), confidence=0.9)
         reach.append(ends if share else (math.expm1(ends[0]), math.expm1(min(ends[1], 700.0))))
     return max(reach, key=lambda each: max(map(abs, each)))
 
 
 def none_seen(outcome: Outcome, runs: Sequence[RunSeen]) -> float:
-    """Nothing among n requests of the highest load: a share that would have shown in 95 of 100 such samples."""
+    """Return the upper 95 % bound of a share, given that none of the requests at the highest load had it."""
     most = max(run.load for run in runs)
     asked = sum(run.counts.get(outcome.name, 0) for run in runs if run.load == most)
     return float(1 - SIGNIFICANT ** (1 / asked)) if asked else 1.0

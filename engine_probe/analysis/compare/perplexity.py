@@ -1,8 +1,8 @@
-"""Perplexity of a text and what chance is in it; the difference between two engines over the same windows.
+"""The perplexity of a text with its interval, and the difference between two engines over the same windows.
 
-Perplexity = exp(sum of -ln p(token | tokens before it in its window) / number of scored tokens). Of this very text it
-is exact; its interval says how another text of the same kind would move it, windows taken as independent. How much of
-that cancels when two engines answer the same windows only the pairs tell, so a difference is judged by them.
+Perplexity = exp(sum of -ln p(token | tokens before it in its window) / number of scored tokens). For this text it is
+exact; its interval is for other texts of the same kind, with windows taken as independent. A difference between two
+engines is judged by the pairs of windows, in which most of that variation cancels.
 """
 
 from __future__ import annotations
@@ -14,25 +14,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.statistics.repeats import CONFIDENCE
+from engine_probe.analysis.statistics.student import Interval, quantile, two_sided_p
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean per token over windows: sum of windows / sum of tokens, and its standard error."""
+    """A mean per token over windows (sum over windows / sum of tokens) and its standard error."""
 
     mean: float
     error: float | None  # None with a single window
     freedom: int  # windows - 1
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """Student's, at 95 %."""
+    def interval(self) -> Interval | None:
+        """Return Student's interval of the mean."""
         if self.error is None:
             return None
-        from scipy.special import stdtrit  # what scipy.stats asks, without its long import
-
-        half = float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * self.error
+        half = quantile(self.freedom) * self.error
         return self.mean - half, self.mean + half
 
 
@@ -53,23 +51,23 @@ class Perplexity:
 
     @property
     def reach(self) -> float | None:
-        """Half the interval's width."""
+        """Return half the width of the interval."""
         ends = self.interval
         return None if ends is None else (ends[1] - ends[0]) / 2
 
 
 @dataclass(frozen=True)
 class PairedChange:
-    """Of perplexity, from one engine to another over the same windows; `nats` is the mean difference per token.
+    """The change of perplexity from one engine to another; `nats` is the mean difference per token over the windows.
 
-    Likewise of any figure at several points, each weighing one: then of its logarithm.
+    Also used for any figure at several points, which weigh the same; `nats` is then the mean change of its logarithm.
     """
 
     nats: Estimate
 
     @property
     def relative(self) -> float:
-        """exp(mean difference) - 1 is the ratio of the two perplexities less one."""
+        """Return exp(mean difference) - 1, the ratio of the two perplexities less one."""
         return expm1(self.nats.mean)
 
     @property
@@ -78,20 +76,14 @@ class PairedChange:
         return None if ends is None else (expm1(ends[0]), expm1(ends[1]))
 
     def p(self, bound: float = 0.0) -> float | None:
-        """Two-sided: the chance of a distance like this from `bound` (a share) if the truth were there."""
-        error = self.nats.error
-        if error is None:
+        """Return the two-sided p of the distance from a bound, which is a relative change. None with one window."""
+        if self.nats.error is None:
             return None
-        distance = self.nats.mean - math.log1p(bound)
-        if not error:
-            return 0.0 if distance else 1.0
-        from scipy.special import stdtr
-
-        return float(2 * stdtr(self.nats.freedom, -abs(distance) / error))
+        return two_sided_p(self.nats.mean - math.log1p(bound), self.nats.error, self.nats.freedom)
 
 
 def perplexity(nll: Sequence[float | None], tokens: Sequence[int]) -> Perplexity | None:
-    """None where a window has no finite sum: without it the figure would be another text's."""
+    """Return the perplexity. None if a window has no finite sum: leaving it out would make another text."""
     if any(value is None or not math.isfinite(value) for value in nll):
         return None
     sums, counts = np.asarray(nll, np.float64), np.asarray(tokens, np.float64)
@@ -99,7 +91,7 @@ def perplexity(nll: Sequence[float | None], tokens: Sequence[int]) -> Perplexity
 
 
 def paired(before: Sequence[float | None], after: Sequence[float | None], tokens: Sequence[int]) -> PairedChange | None:
-    """The same windows on both sides; None where one has no finite sum."""
+    """Return the change over the same windows of two engines. None if a window has no finite sum."""
     if perplexity(before, tokens) is None or perplexity(after, tokens) is None:
         return None
     change = np.asarray(after, np.float64) - np.asarray(before, np.float64)
@@ -110,7 +102,7 @@ Array = npt.NDArray[np.float64]
 
 
 def per_token(sums: Array, tokens: Array) -> Estimate:
-    """A ratio of sums; its error from how far each window lies from what its tokens would make it."""
+    """Return a ratio of sums, with its error from each window's distance to the mean times its tokens."""
     count = len(tokens)
     mean = float(sums.sum() / tokens.sum())
     if count < 2:
@@ -120,7 +112,7 @@ def per_token(sums: Array, tokens: Array) -> Estimate:
 
 
 def exp(nats: float) -> float:
-    """Infinite where a float ends: a model of chance on a large vocabulary stays far below it."""
+    """Return exp, or infinity beyond the range of a float."""
     return math.exp(nats) if nats < 700 else math.inf
 
 

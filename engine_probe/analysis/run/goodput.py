@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.statistics.sample import enough
+from engine_probe.analysis.statistics.student import CONFIDENCE
 
 ABORTED = "abort"
 NS_PER_MS = 1e6
-CONFIDENCE = 0.95
 
 Reals = npt.NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 From the moment at which the first answer was whole to the last arrival: before it the batch only fills, after it the
 batch only empties. A burst, in which all arrive before any is answered, has no such part. Where there are steps enough,
 what is still warm-up is cut off its beginning, and its throughput has an interval; both are worked out in
-`steady_rate.py`.
+`settled_rate.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.statistics.steady_rate import SLOTS, steady_rate
+from engine_probe.analysis.statistics.settled_rate import SLOTS, settled_rate
 
 LEAST_STEPS = 30
 LEAST_ARRIVALS = 10
@@ -54,7 +54,7 @@ def steady_state(
     if begin is None or end is None or begin >= end:
         return None
     inside = slice(*np.searchsorted(ends, (begin, end), "right"))
-    rate = steady_rate(begin, ends[inside], output_tokens[inside])
+    rate = settled_rate(begin, ends[inside], output_tokens[inside])
     changing = rate is None and len(ends[inside]) >= 2 * SLOTS
     begin = rate.from_ns if rate else begin
     arrivals = within(requests, "arrival_ns", (begin, end)).num_rows

@@ -1,1 +1,1 @@
-"""Statistics that know nothing of engines: samples, repeats, rank tests, steady rates, fits."""
+"""Statistics that know nothing of engines: samples, repeats, Student's t, rank tests, settled rates, fits."""

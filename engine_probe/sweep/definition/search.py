@@ -16,10 +16,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.statistics.student import quantile
 from engine_probe.errors import InputError
 from engine_probe.files.key_meaning import about
 
-CONFIDENCE = 0.95  # one-sided
+TWO_SIDED = 0.9  # confidence of a margin; 95 % one-sided
 HALF = 0.5
 
 Search = Generator[int, float, "Found"]
@@ -115,14 +116,9 @@ class Measured:
         if not freedom:
             return None
         squares = sum((score - fmean(scores)) ** 2 for scores in self._scores.values() for score in scores)
-        return one_sided(freedom) * math.sqrt(squares / freedom * sum(1 / self.count(value) for value in values))
-
-
-def one_sided(freedom: int) -> float:
-    """Return Student's one-sided t quantile."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, CONFIDENCE))
+        return quantile(freedom, TWO_SIDED) * math.sqrt(
+            squares / freedom * sum(1 / self.count(value) for value in values)
+        )
 
 
 def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, tolerance: float = 0.05) -> Search:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.statistics.steady_rate import Rate, steady_rate
+from engine_probe.analysis.statistics.settled_rate import Rate, settled_rate
 from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
 from engine_probe.workload.stop import Steady
 
@@ -64,7 +64,7 @@ class SteadyStop:
         if self._begin_ns is None:
             return False
         self._ends, self._tokens = [np.concatenate(self._ends)], [np.concatenate(self._tokens)]
-        self._last = rate = steady_rate(self._begin_ns, self._ends[0], self._tokens[0])
+        self._last = rate = settled_rate(self._begin_ns, self._ends[0], self._tokens[0])
         if rate is None:
             return False
         answered = len(finished_ns) - bisect_left(finished_ns, rate.from_ns)

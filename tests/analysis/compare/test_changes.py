@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.compare.changes import METRICS, Change, corrected, difference, welch
+from engine_probe.analysis.compare.changes import METRICS, Change, corrected, difference
 from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.errors import InputError
 
@@ -13,10 +13,10 @@ RATE, LATENCY = METRICS[0], next(metric for metric in METRICS if metric.name == 
 
 def test_welch_by_hand() -> None:
     """Means 2 and 5, variances 1 and 1, three each: t = 3 / sqrt(2/3) = 3.674 with 4 degrees of freedom."""
-    assert welch([1, 2, 3], [4, 5, 6]) == pytest.approx(0.0213, abs=1e-4)
-    assert welch([1, 1], [1, 1]) == 1
-    assert welch([1, 1], [2, 2]) == 0
-    assert welch([1], [2, 2]) is None
+    assert difference([1, 2, 3], [4, 5, 6])[0] == pytest.approx(0.0213, abs=1e-4)
+    assert difference([1, 1], [1, 1])[0] == 1
+    assert difference([1, 1], [2, 2])[0] == 0
+    assert difference([1], [2, 2])[0] is None
 
 
 def test_better_is_more_of_a_rate_and_less_of_a_latency() -> None:

@@ -1,4 +1,4 @@
-"""A rate is called steady where it is, and its interval holds the truth as often as it says."""
+"""A rate is called settled where it is, and its interval holds the truth as often as it says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine_probe.analysis.statistics.steady_rate import SLOTS, Rate, steady_rate
+from engine_probe.analysis.statistics.settled_rate import SLOTS, Rate, settled_rate
 
 STEP_NS = 10_000_000
 MOST = 60_000  # steps
@@ -19,7 +19,7 @@ Making = Callable[[np.random.Generator], Amounts]
 
 def watched(amounts: Amounts, steps: int) -> Rate | None:
     ends = np.arange(1, steps + 1) * STEP_NS
-    return steady_rate(0, ends, amounts[:steps])
+    return settled_rate(0, ends, amounts[:steps])
 
 
 def until_known(amounts: Amounts, within: float) -> Rate | None:
@@ -75,7 +75,7 @@ def test_the_beginning_is_cut_off() -> None:
     assert 150 * STEP_NS <= rate.from_ns <= 500 * STEP_NS
 
 
-def test_what_falls_to_the_end_is_not_steady() -> None:
+def test_what_falls_to_the_end_is_not_settled() -> None:
     chance = np.random.default_rng(0)
     assert watched(chance.poisson(np.linspace(50, 25, 5000)), 5000) is None
     level = watched(chance.poisson(50, 5000), 5000)
@@ -93,7 +93,7 @@ def test_what_never_changes_is_known_exactly() -> None:
     assert (rate.from_ns, round(rate.per_second, 6), round(rate.half_width, 6)) == (0, 500, 0)
 
 
-def test_nothing_at_all_is_no_steady_rate_to_rely_on() -> None:
+def test_nothing_at_all_is_no_settled_rate_to_rely_on() -> None:
     rate = watched(np.zeros(MOST, dtype=np.int64), 640)
     assert rate is not None
     assert rate.relative == float("inf")

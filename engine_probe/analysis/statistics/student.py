@@ -1,0 +1,40 @@
+"""Student's t distribution, and Welch's test with it.
+
+It calls what `scipy.stats` calls, without that module's long import.
+"""
+
+from __future__ import annotations
+
+import math
+
+CONFIDENCE = 0.95  # of every interval, unless it says otherwise
+
+Interval = tuple[float, float]
+
+
+def quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
+    """Return how many standard errors the two-sided interval reaches to each side."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def two_sided_p(distance: float, error: float, freedom: float) -> float:
+    """Return the probability of a distance at least this large from zero, given its standard error."""
+    from scipy.special import stdtr
+
+    if not error:
+        return 0.0 if distance else 1.0
+    return float(2 * stdtr(freedom, -abs(distance) / error))
+
+
+def welch(
+    distance: float, variances: tuple[float, float], freedoms: tuple[float, float], confidence: float = CONFIDENCE
+) -> tuple[float, Interval]:
+    """Return the two-sided p and the interval of the difference of two means, given the variances of the means."""
+    error = math.sqrt(sum(variances))
+    if not error:
+        return two_sided_p(distance, error, 1), (distance, distance)
+    freedom = error**4 / sum(part**2 / own for part, own in zip(variances, freedoms, strict=True))
+    half = quantile(freedom, confidence) * error
+    return two_sided_p(distance, error, freedom), (distance - half, distance + half)
