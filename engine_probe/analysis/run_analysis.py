@@ -36,7 +36,7 @@ class RunAnalysis:
     roofline: Roofline | str  # or why there is none
 
     def __repr__(self) -> str:
-        return f"<RunAnalysis: limited most by {self.limits.main}; {self.summary!r}>"
+        return f"<RunAnalysis: held up most by {self.limits.main}; {self.summary!r}>"
 
 
 def analyse(
@@ -53,7 +53,7 @@ def analyse(
     used = roofline(facts, iterations, requests, time)
     return RunAnalysis(
         summary=summary,
-        limits=with_ceiling_doubts(limits(facts, iterations, requests, workers, holding(used)), used),
+        limits=with_ceiling_doubts(limits(facts, iterations, requests, preemptions, workers, holding(used)), used),
         tax=preemption_tax(iterations, preemptions),
         composition=composition(iterations, busy),
         kv_fragmentation=kv_fragmentation(facts, iterations),

@@ -28,7 +28,7 @@ class PointFigures:
     @property
     def kv_share(self) -> float:
         """Of the busy time, that in which requests waited for KV blocks or lost them."""
-        return self.limits.shares["KV blocks"]
+        return self.limits.bound("KV blocks")
 
     def percentile_ns(self, latency: str, percent: int) -> float | None:
         (figures,) = (figures for figures in self.summary.latencies if figures.name == latency)

@@ -1,8 +1,8 @@
-"""What limits a run, step by step: what kept requests waiting, and where nothing did, what a step's time went into.
+"""What held a run up, step by step: what kept requests waiting, and where nothing did, what a step's time went into.
 
-A request that waits after schedule() returned was refused by something, and the row of that step shows by what: the
-batch was full (`max_num_seqs`), the token budget was spent (`max_num_batched_tokens`), or neither, and then the pool
-had no blocks for it. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
+What requests waited for is in `waiting.py`; a step can have several such limits, and raising one of them alone then
+admits nobody. The part of a step that recomputes what a preemption lost is charged to the KV pool, and so is all that
+this part displaced. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
 host's (schedule, update, and between them) or the model's. An asynchronous engine does both at once, and only device
 times tell them apart there. Where the hardware's ceilings are known, a model's step near one of them is held up
 by compute or by memory bandwidth.
@@ -16,14 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.step.ceiling_use import BY_COMPUTE, BY_MEMORY, NEAR
 from engine_probe.analysis.step.step_time import busy_ns, device_ns
-
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from engine_probe.analysis.step.waiting import Flags, Integers, waiting
 
 
 @dataclass(frozen=True)
@@ -31,63 +28,72 @@ class Limit:
     name: str
     meaning: str
     rule: str
+    waits: bool = True  # requests waited for it; else it set the pace, and nobody waited
 
 
-# The first whose rule holds is a step's limit. What a rule names are columns of its row, and limits in run.json.
+# What a rule names are columns of a step's row, and limits in run.json.
 LIMITS = (
     Limit(
-        "KV blocks", "requests waited for KV blocks, or lost them", "preempted > 0, or waiting > 0 and no other limit"
+        "KV blocks",
+        "requests waited for KV blocks or were preempted, or lost tokens were computed again",
+        "preempted > 0, or free blocks < blocks of the next request; of other steps, the part that is recomputed",
     ),
     Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs"),
+    Limit(
+        "max_num_active_seqs",
+        "as many requests were active as may be",
+        "waiting > 0 and running = max_num_active_seqs < max_num_seqs",
+    ),
     Limit("token budget", "the step's tokens were spent", "waiting > 0 and scheduled = max_num_batched_tokens"),
-    Limit(
-        "untold",
-        "requests waited, and the recording does not show for what",
-        "waiting > 0, blocks enough for any request",
-    ),
-    Limit(
-        "host",
-        "no request waited; the host took longer than the model",
-        "execute (device, if timed) is the shorter part",
-    ),
-    Limit(
-        "model", "no request waited; the model took longer than the host", "execute is the longer part, near no ceiling"
-    ),
-    Limit(
-        "compute",
-        "no request waited; the matrix products took longest",
-        f"model, {NEAR:.0%} of it at the compute ceiling",
-    ),
+    Limit("deferral", "requests were held back: by a grammar, remote KV or LoRA slots", "deferred > 0"),
+    Limit("unknown", "requests waited, and the recording does not show for what", "waiting > 0, nothing refused them"),
+    Limit("host", "the host took longer than the model", "execute (device, if timed) is the shorter part", False),
+    Limit("model", "the model took longer than the host", "execute is the longer part, near no ceiling", False),
+    Limit("compute", "matrix products took longest", f"model, {NEAR:.0%} of it at the compute ceiling", False),
     Limit(
         "memory bandwidth",
-        "no request waited; moving weights and KV took longest",
+        "moving weights and KV took longest",
         f"model, {NEAR:.0%} of it at the bandwidth ceiling",
+        False,
     ),
     Limit(
         "host or model",
-        "no request waited; steps overlap, and no device was timed",
+        "steps overlap, and no device was timed",
         "asynchronous engine, no device times",
+        False,
     ),
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
-KV, SEQS, BUDGET, UNTOLD, HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(len(LIMITS))
+KV, SEQS, ACTIVE, BUDGET, DEFERRAL, UNKNOWN, HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(len(LIMITS))
+WAITED_FOR = tuple(limit.name for limit in LIMITS if limit.waits)
+AND = " and "
+NAMED = 0.05  # of the busy time: a smaller share is left to the table
 
 
 @dataclass(frozen=True, eq=False)
 class LimitsFound:
-    """A limit for every step, and the share of the busy time under each."""
+    """The limits of every step, and the share of the busy time under each set of them."""
 
-    of_step: npt.NDArray[np.int8]  # index into LIMITS
-    shares: dict[str, float]
+    of_step: npt.NDArray[np.int64]  # index into `sets`: what holds the larger part of a step
+    sets: tuple[tuple[str, ...], ...]  # limits that were met together
+    shares: dict[str, float]  # by the names of a set: "KV blocks", "KV blocks and max_num_seqs"; they add up to one
     idle_share: float  # of the whole time: gaps in which there was no request
     doubts: tuple[str, ...] = ()  # about the ceilings that tell compute from memory bandwidth
     doubtful: bool = False  # whether one of those lowers the trust, or they only say what is not known
     withheld: str = ""  # why the two are not told apart although both ceilings were measured
 
+    def bound(self, name: str) -> float:
+        """Return the share of the busy time in which this limit was met, alone or with others."""
+        return sum(share for names, share in self.shares.items() if name in names.split(AND))
+
     @property
     def main(self) -> str:
-        return max(self.shares, key=lambda name: self.shares[name])
+        """Return the limit that was met for the longest time, or the set if it was mostly met with others."""
+        name = max(NAMES, key=self.bound)
+        if 2 * self.shares.get(name, 0.0) >= self.bound(name):
+            return name
+        return max((each for each in self.shares if name in each.split(AND)), key=lambda each: self.shares[each])
 
     @property
     def rests_on_ceilings(self) -> bool:
@@ -95,7 +101,7 @@ class LimitsFound:
 
     @property
     def main_with_doubt(self) -> str:
-        """The limit for a cell of a table."""
+        """Return the limit for a cell of a table."""
         return f"{self.main} (doubtful)" if self.rests_on_ceilings and self.doubtful else self.main
 
 
@@ -103,22 +109,43 @@ def limits(
     facts: dict[str, Any],
     iterations: pa.Table,
     requests: pa.Table,
+    preemptions: pa.Table,
     workers: pa.Table,
     held_up: npt.NDArray[Any] | None = None,
 ) -> LimitsFound:
-    """Of a run at least one step long; `held_up` is what holds each step up, by its roofline."""
+    """Find the limits of a run at least one step long; `held_up` is what holds each step up, by its roofline."""
     idle = idle_gaps(iterations)
     idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
     busy = busy_ns(iterations, idle)  # steps that overlap are not counted twice
-    found = pace(facts, iterations, workers, busy)
+    paced = pace(facts, iterations, workers, busy)
     if held_up is not None:
-        found[(found == MODEL) & (held_up == BY_COMPUTE)] = COMPUTE
-        found[(found == MODEL) & (held_up == BY_MEMORY)] = BANDWIDTH
-    for limit, steps in refused(facts, iterations, requests).items():
-        found[steps] = limit
-    times = np.bincount(found, weights=busy, minlength=len(LIMITS))
-    shares = dict(zip(NAMES, (times / times.sum()).tolist(), strict=True))
-    return LimitsFound(found, shares, float(idle_ns.sum() / (idle_ns.sum() + times.sum())))
+        paced[(paced == MODEL) & (held_up == BY_COMPUTE)] = COMPUTE
+        paced[(paced == MODEL) & (held_up == BY_MEMORY)] = BANDWIDTH
+    bits = refused(facts, iterations, requests, preemptions)
+    bits = np.where(bits > 0, bits, 1 << paced.astype(np.int64))
+    again = np.where(bits & (1 << KV), 0.0, recomputed_share(iterations))
+    times = busy * (1 - again)
+    sets, of_step = np.unique(bits, return_inverse=True)
+    shares = dict.fromkeys(NAMES, 0.0)
+    for number, members in enumerate(sets):
+        name = AND.join(set_names(int(members)))
+        shares[name] = shares.get(name, 0.0) + float(times[of_step == number].sum())
+    shares[NAMES[KV]] += float((busy * again).sum())
+    total = float(busy.sum())
+    found = {name: share / total for name, share in shares.items()}
+    names = tuple(set_names(int(members)) for members in sets)
+    return LimitsFound(of_step, names, found, float(idle_ns.sum() / (idle_ns.sum() + total)))
+
+
+def set_names(bits: int) -> tuple[str, ...]:
+    return tuple(name for place, name in enumerate(NAMES) if bits >> place & 1)
+
+
+def recomputed_share(iterations: pa.Table) -> npt.NDArray[np.float64]:
+    """Return the share of each step's tokens that had been computed before a preemption."""
+    scheduled = iterations["scheduled_tokens"].to_numpy()
+    share: npt.NDArray[np.float64] = iterations["recomputed_tokens"].to_numpy() / np.maximum(scheduled, 1)
+    return share
 
 
 def pace(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: Integers) -> npt.NDArray[np.int8]:
@@ -130,29 +157,20 @@ def pace(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: I
     return np.where(2 * working < busy, HOST, MODEL).astype(np.int8)
 
 
-def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> dict[int, Flags]:
-    """Steps in which requests waited, by what they waited for; no step is in two."""
-    column = {name: iterations[name].to_numpy() for name in ("scheduled_tokens", "running_requests")}
-    waiting = iterations["waiting_requests"].to_numpy() > 0
-    preempted = iterations["preempted_requests"].to_numpy() > 0
-    full = column["running_requests"] >= facts["limits"]["max_num_seqs"]
-    left = facts["limits"]["max_num_batched_tokens"] - column["scheduled_tokens"]
-    free = facts["kv"]["blocks"] - iterations["kv_blocks_scheduled"].to_numpy()
-    most_tokens = pc.max(pc.add(requests["prompt_tokens"], requests["output_tokens"])).as_py()
-    most = most_tokens or facts["model"]["max_model_len"]
-    # Blocks for the longest request were free, or a prompt that may not be cut did not fit into the step.
-    scheduler = facts["engine"]["arguments"].get("scheduler_config") or {}
-    uncut = not scheduler.get("enable_chunked_prefill", True)
-    unexplained = free >= -(-most // facts["kv"]["block_size_tokens"])
-    if uncut:
-        unexplained |= left < most
-    rest = waiting & ~preempted & ~full & (left > 0)
-    return {
-        KV: preempted | (rest & ~unexplained),
-        SEQS: waiting & ~preempted & full,
-        BUDGET: waiting & ~preempted & ~full & (left <= 0),
-        UNTOLD: rest & unexplained,
-    }
+def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Integers:
+    """Return a bit for each limit that requests waited for in a step; zero where nobody waited."""
+    found = waiting(facts, iterations, requests, preemptions)
+    bits = np.zeros(iterations.num_rows, dtype=np.int64)
+    for place, steps in (
+        (KV, found.kv_blocks),
+        (SEQS, found.max_num_seqs),
+        (ACTIVE, found.max_num_active_seqs),
+        (BUDGET, found.token_budget),
+        (DEFERRAL, found.deferral),
+        (UNKNOWN, found.unknown),
+    ):
+        bits |= steps.astype(np.int64) << place
+    return bits
 
 
 def idle_gaps(iterations: pa.Table) -> Flags:
@@ -164,15 +182,36 @@ def idle_gaps(iterations: pa.Table) -> Flags:
 
 
 def sentence(found: LimitsFound) -> str:
-    """What limits the run, in words."""
+    """Say what requests waited for, or what set the pace where none did."""
+    text = waiting_words(found) if found.main.split(AND)[0] in WAITED_FOR else pace_words(found)
+    if found.idle_share < NAMED_IDLE:
+        return text
+    return f"{text} The engine had no request for {found.idle_share:.0%} of the whole time."
+
+
+def waiting_words(found: LimitsFound) -> str:
+    main = found.main
+    names = main.split(AND)
+    if len(names) > 1:
+        return (
+            f"Requests waited for {main} together in {found.shares[main]:.0%} of the busy time: "
+            f"{'; '.join(meaning(name) for name in names)}. Raising one of them alone admits nobody then."
+        )
+    others = [name for name in WAITED_FOR if name != main and found.bound(name) >= NAMED]
+    beside = "".join(f", for {name} in {found.bound(name):.0%}" for name in others)
+    return f"Requests waited for {main} in {found.bound(main):.0%} of the busy time{beside}: {meaning(main)}."
+
+
+def pace_words(found: LimitsFound) -> str:
     name = found.main
-    (limit,) = (limit for limit in LIMITS if limit.name == name)
-    said = f"Limited by {name} in {found.shares[name]:.0%} of the busy time: {limit.meaning}."
+    text = f"No request waited in {found.shares[name]:.0%} of the busy time, where {meaning(name)}."
     if found.rests_on_ceilings and found.doubts:
         verdict = "This is doubtful, as are the ceilings" if found.doubtful else "This rests on the ceilings"
-        said += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
+        text += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
     if found.withheld and name == NAMES[MODEL]:
-        said += f" It is not known whether compute or memory bandwidth limited it: {found.withheld}."
-    if found.idle_share < NAMED_IDLE:
-        return said
-    return f"{said} The engine had no request for {found.idle_share:.0%} of the whole time."
+        text += f" It is not known whether compute or memory bandwidth held it up: {found.withheld}."
+    return text
+
+
+def meaning(name: str) -> str:
+    return LIMITS[NAMES.index(name)].meaning

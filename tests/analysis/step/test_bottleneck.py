@@ -16,6 +16,7 @@ Make = Callable[..., pa.Table]
 
 
 WORKERS = table("workers", [])
+NO_PREEMPTIONS = table("preemptions", [])
 
 
 def facts(chunked: bool = True, asynchronous: bool = False) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def facts(chunked: bool = True, asynchronous: bool = False) -> dict[str, Any]:
         "model": {"max_model_len": 160},
         "engine": {
             "asynchronous": asynchronous,
-            "arguments": {"scheduler_config": {"enable_chunked_prefill": chunked}},
+            "arguments": {"scheduler_config": {"enable_chunked_prefill": chunked, "scheduler_reserve_full_isl": True}},
         },
     }
 
@@ -35,7 +36,8 @@ STEPS: dict[str, dict[str, int]] = {
     "KV blocks": {"waiting_requests": 1, "running_requests": 4, "kv_blocks_scheduled": 95},
     "max_num_seqs": {"waiting_requests": 1, "running_requests": 8},
     "token budget": {"waiting_requests": 1, "running_requests": 4, "scheduled_tokens": 64},
-    "untold": {"waiting_requests": 1, "running_requests": 4, "kv_blocks_scheduled": 90},
+    "deferral": {"deferred_requests": 1, "running_requests": 4},
+    "unknown": {"waiting_requests": 1, "running_requests": 4, "kv_blocks_scheduled": 90},
     "host": {"running_requests": 4, "start_ns": 20 * MS},
     "model": {"running_requests": 4, "start_ns": 15 * MS},
 }
@@ -49,25 +51,48 @@ def test_a_step_of_each_kind(name: str, iterations: Make, requests: Make) -> Non
     that begins 10 ms later the shorter, 8 of 20.
     """
     rows = {column: [int(column == "running_requests"), value] for column, value in STEPS[name].items()}
-    found = limits(facts(), iterations(2, **rows), requests(), WORKERS)
-    assert NAMES[found.of_step[1]] == name
+    found = limits(facts(), iterations(2, **rows), requests(), NO_PREEMPTIONS, WORKERS)
+    assert found.sets[found.of_step[1]] == (name,)
 
 
-def test_a_preemption_is_the_pools_whatever_else_is_full(iterations: Make, requests: Make) -> None:
+def test_a_step_that_preempts_lacks_blocks_whatever_else_is_full(iterations: Make, requests: Make) -> None:
     steps = iterations(1, preempted_requests=[1], waiting_requests=[1], running_requests=[8], scheduled_tokens=[64])
-    assert limits(facts(), steps, requests(), WORKERS).main == "KV blocks"
+    assert limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS).main == "KV blocks"
 
 
-def test_a_short_request_needs_few_blocks(iterations: Make, requests: Make) -> None:
-    """Five blocks are free: too few for 160 tokens, enough for any of these."""
-    steps = iterations(1, waiting_requests=[1], running_requests=[4], kv_blocks_scheduled=[95])
-    assert limits(facts(), steps, requests(), WORKERS).main == "KV blocks"
-    assert limits(facts(), steps, requests({"prompt_tokens": 40, "output_tokens": 40}), WORKERS).main == "untold"
+def test_a_full_batch_over_a_full_pool_is_both(iterations: Make, requests: Make) -> None:
+    """Raising max_num_seqs alone would admit nobody, and neither would more blocks."""
+    steps = iterations(1, waiting_requests=[1], running_requests=[8], kv_blocks_scheduled=[95])
+    found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
+    assert found.main == "KV blocks and max_num_seqs"
+    assert found.bound("KV blocks") == found.bound("max_num_seqs") == 1
+    assert sentence(found).endswith("Raising one of them alone admits nobody then.")
 
 
-def test_prompts_that_may_not_be_cut_leave_it_untold(iterations: Make, requests: Make) -> None:
-    steps = iterations(1, waiting_requests=[1], running_requests=[4], kv_blocks_scheduled=[95], scheduled_tokens=[10])
-    assert limits(facts(chunked=False), steps, requests(), WORKERS).main == "untold"
+def test_tokens_computed_again_are_charged_to_the_pool(iterations: Make, requests: Make) -> None:
+    """A step spends its budget of 64 tokens, 48 of them a second time: a quarter of it is the budget's."""
+    steps = iterations(1, waiting_requests=[1], running_requests=[4], scheduled_tokens=[64], recomputed_tokens=[48])
+    found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
+    assert (found.shares["KV blocks"], found.shares["token budget"]) == (0.75, 0.25)
+    assert found.main == "KV blocks"
+
+
+def test_the_limit_met_longest_is_the_main_one_though_mostly_with_different_others(
+    iterations: Make, requests: Make
+) -> None:
+    """KV blocks alone in two steps, with the budget in two, the budget alone in one: four of five are the pool's."""
+    steps = iterations(
+        5,
+        waiting_requests=[1] * 5,
+        running_requests=[4] * 5,
+        kv_blocks_scheduled=[95, 95, 95, 95, 0],
+        scheduled_tokens=[8, 8, 64, 64, 64],
+    )
+    found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
+    assert found.main == "KV blocks"
+    assert found.bound("KV blocks") == pytest.approx(0.8)
+    assert found.bound("token budget") == pytest.approx(0.6)
+    assert found.shares["KV blocks and token budget"] == pytest.approx(0.4)
 
 
 def test_shares_are_of_the_busy_time(iterations: Make, requests: Make) -> None:
@@ -81,14 +106,12 @@ def test_shares_are_of_the_busy_time(iterations: Make, requests: Make) -> None:
         gap_ns=[0, 0, 0, 0, 50 * MS],
         start_ns=[0, 10 * MS, 20 * MS, 30 * MS, 90 * MS],
     )
-    found = limits(facts(), steps, requests(), WORKERS)
+    found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
     assert found.shares == pytest.approx(dict.fromkeys(NAMES, 0) | {"KV blocks": 0.6, "model": 0.4})
     assert found.idle_share == 0.5
     assert idle_gaps(steps).tolist() == [False] * 4 + [True]
-    assert sentence(found) == (
-        "Limited by KV blocks in 60% of the busy time: requests waited for KV blocks, or lost them. "
-        "The engine had no request for 50% of the whole time."
-    )
+    assert sentence(found).startswith("Requests waited for KV blocks in 60% of the busy time: ")
+    assert sentence(found).endswith(" The engine had no request for 50% of the whole time.")
 
 
 def test_every_limit_says_its_rule() -> None:
@@ -98,11 +121,11 @@ def test_every_limit_says_its_rule() -> None:
 def test_steps_that_overlap_leave_host_and_model_together(iterations: Make, requests: Make) -> None:
     """Unless the device was timed: 3 ms of work in each 10 ms are the host's fault, 8 are the model's."""
     steps = iterations(2, running_requests=[4, 4])
-    assert limits(facts(asynchronous=True), steps, requests(), WORKERS).main == "host or model"
+    assert limits(facts(asynchronous=True), steps, requests(), NO_PREEMPTIONS, WORKERS).main == "host or model"
     for device, name in ((3, "host"), (8, "model")):
         timed = [
             {"iteration": number, "rank": rank, "device_ns": device * MS - rank} for number in (0, 1) for rank in (0, 1)
         ]
-        assert limits(facts(asynchronous=True), steps, requests(), table("workers", timed)).main == name
+        assert limits(facts(asynchronous=True), steps, requests(), NO_PREEMPTIONS, table("workers", timed)).main == name
         part = table("workers", timed[:2])  # a step that nobody timed
-        assert limits(facts(asynchronous=True), steps, requests(), part).main == "host or model"
+        assert limits(facts(asynchronous=True), steps, requests(), NO_PREEMPTIONS, part).main == "host or model"

@@ -217,7 +217,7 @@ def test_a_planted_limit_is_found(name: str, tokens: int, iterations: Make, requ
     told = facts(memory=need.bytes.least[0] / (moving * 0.008), compute=need.flops.least[0] / (computing * 0.008))
     steps_held_up = held_up(found(told, steps, requests()))
     assert set(steps_held_up.tolist()) == {{"memory bandwidth": BY_MEMORY, "compute": BY_COMPUTE, "model": FREE}[name]}
-    assert limits(told, steps, requests(), WORKERS, steps_held_up).main == name
+    assert limits(told, steps, requests(), table("preemptions", []), WORKERS, steps_held_up).main == name
 
 
 def test_a_share_above_the_ceiling_leaves_nothing_to_conclude(iterations: Make, requests: Make) -> None:
@@ -242,7 +242,10 @@ def test_an_unstable_ceiling_excuses_no_share_above_it(spread: float, iterations
 
 def test_a_step_that_waits_is_not_blamed_on_the_model(iterations: Make, requests: Make) -> None:
     steps = iterations(1, waiting_requests=[1], running_requests=[8], scheduled_tokens=[8], scheduled_requests=[8])
-    assert limits(facts(), steps, requests(), WORKERS, np.array([BY_MEMORY])).main == "max_num_seqs"
+    assert (
+        limits(facts(), steps, requests(), table("preemptions", []), WORKERS, np.array([BY_MEMORY])).main
+        == "max_num_seqs"
+    )
 
 
 def test_steps_without_tokens_have_no_work(iterations: Make, requests: Make) -> None:

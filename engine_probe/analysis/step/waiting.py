@@ -1,0 +1,144 @@
+"""What kept requests waiting in a step: every constraint of vLLM's scheduler that refused the next one.
+
+A request that waits after schedule() returned was refused by something, and several constraints can refuse it at once:
+the batch is full (`max_num_seqs`), as many requests are active as may be (`max_num_active_seqs`), the token budget of
+the step is spent (`max_num_batched_tokens`), or too few KV blocks are free for it. What the next request needs is known
+afterwards: it is the one that was admitted next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """Steps in which each constraint refused a request; a step can be in several."""
+
+    kv_blocks: Flags
+    max_num_seqs: Flags
+    max_num_active_seqs: Flags
+    token_budget: Flags
+    deferral: Flags  # a request was blocked by something outside the scheduler's limits: a grammar, remote KV, LoRA
+    unknown: Flags  # a request waited, and nothing that is recorded refused it
+
+
+@dataclass(frozen=True, eq=False)
+class Needs:
+    """What the next request to be admitted needs, seen from each step; the prefix cache leaves two bounds."""
+
+    tokens: Integers
+    least_blocks: Integers
+    most_blocks: Integers
+
+
+def waiting(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Waiting:
+    column = {name: iterations[name].to_numpy() for name in COLUMNS}
+    limits, scheduler = facts["limits"], facts["engine"]["arguments"].get("scheduler_config") or {}
+    needs = next_needs(facts, iterations, requests, preemptions)
+    ready = column["waiting_requests"] > 0
+    preempted = column["preempted_requests"] > 0
+    left = limits["max_num_batched_tokens"] - column["scheduled_tokens"]
+    free = facts["kv"]["blocks"] - column["kv_blocks_scheduled"]
+    running = column["running_requests"]
+    active = scheduler.get("max_num_active_seqs") or limits["max_num_seqs"]
+    seqs = ready & (running >= limits["max_num_seqs"])
+    fewer = ready & ~seqs & (running >= active)
+    uncut = not scheduler.get("enable_chunked_prefill", True)
+    budget = ready & (left < needs.tokens if uncut else left <= 0)
+    # A step that preempts is full, whatever else is. A preempted request is not admitted again in the same step.
+    others = seqs | fewer | budget
+    short = ready & ((free < needs.least_blocks) | (~others & (free < needs.most_blocks)))
+    return Waiting(
+        kv_blocks=preempted | short,
+        max_num_seqs=seqs & ~preempted,
+        max_num_active_seqs=fewer & ~preempted,
+        token_budget=budget & ~preempted,
+        deferral=(column["deferred_requests"] > 0) & ~preempted,
+        unknown=ready & ~others & ~short & ~preempted,
+    )
+
+
+MOST_LATECOMERS = 256  # that may pass a waiting request: preempted later, or of a higher priority
+COLUMNS = (
+    "waiting_requests",
+    "deferred_requests",
+    "preempted_requests",
+    "running_requests",
+    "scheduled_tokens",
+    "kv_blocks_scheduled",
+)
+
+
+def next_needs(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Needs:
+    """Return what the next request after each step needs; the need of the longest where none is admitted later."""
+    queue = admissions(iterations, requests, preemptions)
+    place = first_in_queue(queue, iterations.num_rows)
+    tokens = np.r_[queue.tokens, longest_request(facts, requests)][place]
+    cached = np.r_[queue.cached_tokens, 0][place]
+    scheduler = facts["engine"]["arguments"].get("scheduler_config") or {}
+    kept_free = int(scheduler.get("watermark", 0.0) * (facts["kv"]["blocks"] + 1))
+    reserved = tokens
+    if not scheduler.get("scheduler_reserve_full_isl", False):  # only the first chunk has to fit
+        left = facts["limits"]["max_num_batched_tokens"] - iterations["scheduled_tokens"].to_numpy()
+        reserved = np.minimum(tokens, np.where(left > 0, left, facts["limits"]["max_num_batched_tokens"]))
+    block_tokens, groups = facts["kv"]["block_size_tokens"], facts["kv"].get("groups", 1)
+    whole = -(-reserved // block_tokens)
+    least = np.maximum(whole - cached // block_tokens, 1)
+    return Needs(tokens - cached, least + kept_free, whole * groups + kept_free)
+
+
+def longest_request(facts: dict[str, Any], requests: pa.Table) -> int:
+    if not requests.num_rows:
+        return int(facts["model"]["max_model_len"])
+    return int((requests["prompt_tokens"].to_numpy() + requests["output_tokens"].to_numpy()).max())
+
+
+@dataclass(frozen=True, eq=False)
+class Admissions:
+    """Requests in the order in which they left the queue, with the steps in which they entered and left it."""
+
+    entered: Integers
+    left: Integers
+    tokens: Integers
+    cached_tokens: Integers
+
+
+def admissions(iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Admissions:
+    """Return every admission, also those after a preemption, which stand at the head of the queue, the latest first."""
+    starts = iterations["start_ns"].to_numpy()
+    ran = requests.filter(requests["first_scheduled_ns"].is_valid())
+    queued = ran["queued_ns"].fill_null(0).to_numpy()
+    resumed = preemptions.filter(preemptions["resumed_iteration"].is_valid())
+    lost, number = resumed["lost_tokens"].to_numpy(), iterations["iteration"].to_numpy()
+    left = np.r_[
+        np.searchsorted(number, resumed["resumed_iteration"].to_numpy()),
+        np.searchsorted(starts, ran["first_scheduled_ns"].to_numpy()),
+    ]
+    entered = np.r_[np.searchsorted(number, resumed["iteration"].to_numpy()), np.searchsorted(starts, queued)]
+    tokens = np.r_[lost + 1, ran["prompt_tokens"].to_numpy()]  # the last token was sampled, its KV not yet computed
+    cached = np.r_[lost - resumed["recomputed_tokens"].to_numpy(), ran["cached_tokens"].to_numpy()]
+    never_ran = np.arange(len(left)) >= len(lost)
+    order = np.lexsort((np.r_[-resumed["preempted_ns"].to_numpy(), queued], never_ran, left))
+    return Admissions(entered[order], left[order], tokens[order], cached[order])
+
+
+def first_in_queue(queue: Admissions, steps: int) -> Integers:
+    """Return for each step the next admission of a request that was in the queue then; the end if there is none."""
+    number = np.arange(steps)
+    place = np.searchsorted(queue.left, number, side="right")
+    entered = np.r_[queue.entered, 0]
+    for _ in range(MOST_LATECOMERS):
+        late = entered[place] > number
+        if not late.any():
+            break
+        place[late] += 1
+    return place
