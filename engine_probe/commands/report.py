@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -195,22 +195,21 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.json import sweep_figures
     from engine_probe.report.renderers.terminal import print_document
-    from engine_probe.report.sweep_report import sweep_document, sweep_page_document
+    from engine_probe.report.sweep_report import Evaluation, sweep_document, sweep_page_document
 
     swept = open_sweep(folder, asked.slo)
-    if asked.reference is not None:
-        swept = replace(swept, reference=read_reference(asked.reference))
-    if asked.scores is not None:
-        swept = replace(swept, scores=read_scores(asked.scores, {point.id: None for point in swept.points}))
+    reference = None if asked.reference is None else read_reference(asked.reference)
+    scores = None if asked.scores is None else read_scores(asked.scores, {point.id for point in swept.points})
     found = curves(swept.points)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
+    evaluation = Evaluation(money, reference, scores)
     whole = all(point.anatomy or point.unprobed for point in swept.points) and all(
         text.perplexity for text in swept.texts
     )
     code = 0 if swept.points and whole else 1
     return Made(
-        lambda: print_document(sweep_document(swept, found, money), console, asked.verbose, SWEEP_MORE),
-        lambda: html_page(sweep_page_document(swept, found, money)).encode(),
+        lambda: print_document(sweep_document(swept, found, evaluation), console, asked.verbose, SWEEP_MORE),
+        lambda: html_page(sweep_page_document(swept, found, evaluation)).encode(),
         lambda: sweep_figures(swept, found, money),
         code,
     )

@@ -12,6 +12,7 @@ from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
+from engine_probe.notebook_view import NotebookView
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.perplexity import POINTS_FOLDER
 from engine_probe.recordings.run import Run, load
@@ -21,7 +22,7 @@ from engine_probe.workload.load import load_words
 
 
 @dataclass(frozen=True)
-class SweptPoint:
+class SweptPoint(NotebookView):
     """A point with a whole recording, or with the reason for having none; one of them is that nobody watched."""
 
     id: str
@@ -62,11 +63,6 @@ class SweptPoint:
             f"<SweptPoint {self.name}: {found.output_tokens_per_s:,.1f} output tokens/s, TTFT p50 "
             f"{duration(found.ttft.percentiles_ns[50])}, limited most by {self.anatomy.limits.main}>"
         )
-
-    def _repr_html_(self) -> str:
-        from engine_probe.report.renderers.notebook import point_html
-
-        return point_html(self)
 
 
 def open_point(

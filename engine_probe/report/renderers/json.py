@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.engine_metrics import INSIDE
 from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.step.ceiling_use import uses
@@ -21,10 +23,13 @@ from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.slo import slo_of
 from engine_probe.report.sections.sweep.advice import advised
+
+JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 
 
 def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
@@ -33,13 +38,18 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "kind": "run",
             "folder": str(run.folder),
             "metrics": described(money),
-            "summary": found.summary,
+            "summary": summary_figures(found.summary),
             "figures": figures_of(found),
             "limited_by": found.limits.shares,
             "hardware_use": hardware_use(found),
             "money": accounted(money),
         }
     )
+
+
+def summary_figures(summary: Summary) -> dict[str, Any]:
+    """Return the summary under the names that this JSON has always had."""
+    return {JSON_NAMES.get(field.name, field.name): getattr(summary, field.name) for field in fields(summary)}
 
 
 def figures_of(found: RunAnalysis) -> dict[str, float | None]:
@@ -78,21 +88,19 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "metrics": described(money),
             "curves": [curve_figures(curve) for curve in curves],
             "advice": advised(swept, curves),
-            "points": [
-                {"name": point.name, "id": point.id, "summary": point.anatomy and point.anatomy.summary}
-                | (
-                    {"figures": figures_of(point.anatomy), "hardware_use": hardware_use(point.anatomy)}
-                    if point.anatomy
-                    else {"reason": point.reason}
-                )
-                | ({"driver_seconds": point.timed.seconds} if point.timed else {})
-                for point in swept.points
-            ],
+            "points": [point_figures(point) for point in swept.points],
             "watching": swept.watching,
             "texts": [predicted(each) for each in engines(swept)],
             "money": accounted(money),
         }
     )
+
+
+def point_figures(point: SweptPoint) -> dict[str, Any]:
+    found = point.anatomy
+    told: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
+    told |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
+    return told | ({"driver_seconds": point.timed.seconds} if point.timed else {})
 
 
 def predicted(engine: Engine) -> dict[str, Any]:

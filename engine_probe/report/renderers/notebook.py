@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import singledispatch
 
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run.timeline import thinned
@@ -38,6 +39,13 @@ RIGHT = "text-align:right;padding:2px 12px 2px 0;white-space:nowrap"
 LEFT = RIGHT.replace("right", "left", 1)
 
 
+@singledispatch
+def html_of(shown: object) -> str:
+    """Draw an object as Jupyter shows it."""
+    raise NotImplementedError(type(shown).__name__)
+
+
+@html_of.register
 def run_html(run: Run) -> str:
     """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
     head = [element("b", run.model_name), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
@@ -59,6 +67,7 @@ def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
     yield element("div", f"Tables: {rows}", style=SOFT)
 
 
+@html_of.register
 def summary_html(summary: Summary) -> str:
     """Its headlines, every latency, and what it says against itself."""
     lines = (element("div", line) for line in headlines(summary))
@@ -66,6 +75,7 @@ def summary_html(summary: Summary) -> str:
     return page_of(*lines, table(latency_table(summary)), *doubts)
 
 
+@html_of.register
 def point_html(point: SweptPoint) -> str:
     """Its run, or the reason for having none."""
     name = element("b", point.name)
@@ -108,6 +118,7 @@ def series(label: str, xs: Sequence[float], values: Sequence[float | None], colo
     return Series(label, known, colour, style)
 
 
+@html_of.register
 def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
     failed = (element("div", said, style=SOFT) for said in swept.unmeasured)

@@ -25,8 +25,8 @@ def run_verdict(found: RunAnalysis) -> Section:
 
 
 def run_figures(found: RunAnalysis) -> Iterator[Figure]:
-    summary, steadiness = found.summary, found.summary.steadiness
-    unstable = "unstable" if steadiness and steadiness.unstable else ""
+    summary, peak = found.summary, found.summary.near_peak
+    unstable = "unstable" if peak and peak.unstable else ""
     yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", unstable)
     medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
     yield from (Figure(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
