@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from engine_probe.report.document import Bar, Bars, Cell, Document, Forest, Part, Picture, Section, Sentence, Table
 from engine_probe.report.renderers.forest_plot import forest
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined, tiles
 from engine_probe.report.renderers.html_page import Page, heading
+from page_kit.html import Html, element, grid, joined, tiles
 
 BOXES = {"soft": "soft", "caution": "warning", "problem": "warning red", "good": "kept"}
 DEEPEST = 6  # levels of headings that HTML has

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
+from engine_probe.analysis.compare.gates import Gate
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
@@ -18,6 +20,7 @@ from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.step.ceiling_use import uses
+from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.recordings.curve import Curve
@@ -185,6 +188,47 @@ def accounted(money: Money) -> dict[str, Any] | None:
         "cards": [{"fewer": pair.fewer.cards, "more": pair.more.cards, "levels": pair.rows} for pair in money.cards],
         "options": money.offered,
         "cheapest_by_demand": money.steps,
+    }
+
+
+def comparison_figures(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
+    return json.dumps([comparison_facts(each, gates) for each in found], indent=1)
+
+
+def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str, Any]:
+    points = [
+        {
+            "point": pair.name,
+            "changes": [{**change_facts(change), "repeats": change.repeats} for change in pair.changes],
+        }
+        for pair in comparison.pairs
+    ]
+    held = [
+        {"gate": each.gate.text, "point": each.point, "answer": each.answer, "p": each.p, "said": each.said}
+        for each in comparison.held(gates)
+    ]
+    whole = comparison.together
+    return {
+        "before": comparison.before,
+        "after": comparison.after,
+        "together": [change_facts(change) for change in whole.changes] if whole else None,
+        "points": points,
+        "gates": held,
+        "notes": comparison.notes,
+    }
+
+
+def change_facts(change: Change) -> dict[str, Any]:
+    return {
+        "metric": change.metric.name,
+        "unit": change.metric.unit,
+        "better": change.metric.better,
+        "before": change.before,
+        "after": change.after,
+        "relative": change.relative,
+        "interval": change.interval,
+        "p": change.p,
+        "verdict": change.verdict,
     }
 
 
