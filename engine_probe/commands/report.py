@@ -203,7 +203,7 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     found = curves(swept.points)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
     evaluation = Evaluation(money, reference, scores)
-    whole = all(point.anatomy or point.unprobed for point in swept.points) and all(
+    whole = all(point.analysis or point.unprobed for point in swept.points) and all(
         text.perplexity for text in swept.texts
     )
     code = 0 if swept.points and whole else 1

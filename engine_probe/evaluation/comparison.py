@@ -210,7 +210,7 @@ def opened(folder: Path) -> Opened:
         name = point.name
         if point.unprobed:
             notes[name] = f"{folder}: {name} ran without the probe: there is nothing to compare"
-        elif point.run is None or point.anatomy is None:
+        elif point.run is None or point.analysis is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:
             points.setdefault(name, Side([], point)).runs.append(point.run)

@@ -68,7 +68,7 @@ class Swept(NotebookView):
         """A sentence for each reason for which points lack the recording that they should have."""
         lost: dict[str, Counter[str]] = {}
         for point in self.points:
-            if not (point.anatomy or point.unprobed):
+            if not (point.analysis or point.unprobed):
                 lost.setdefault(point.reason, Counter())[point.name] += 1
         return [f"{lost_points(names)}: {reason}" for reason, names in lost.items()]
 
@@ -88,7 +88,7 @@ class Swept(NotebookView):
     @property
     def runs(self) -> list[Run]:
         """The whole recordings, in the order of their points."""
-        return [point.run for point in self.points if point.run and point.anatomy]
+        return [point.run for point in self.points if point.run and point.analysis]
 
     @property
     def table(self) -> pa.Table:

@@ -30,7 +30,7 @@ class SweptPoint(NotebookView):
     load: float
     unit: str  # of the load
     run: Run | None
-    anatomy: RunAnalysis | None
+    analysis: RunAnalysis | None
     reason: str = ""
     timed: Timed | None = None  # by the driver's clock, where that was kept
 
@@ -51,17 +51,17 @@ class SweptPoint(NotebookView):
 
     @property
     def figures(self) -> PointFigures | None:
-        if self.anatomy is None:
+        if self.analysis is None:
             return None
-        return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits, self.anatomy.composition)
+        return PointFigures(self.id, self.load, self.analysis.summary, self.analysis.limits, self.analysis.composition)
 
     def __repr__(self) -> str:
-        if self.anatomy is None:
+        if self.analysis is None:
             return plain(f"<SweptPoint {self.name}: {self.reason}>")
-        found = self.anatomy.summary
+        found = self.analysis.summary
         return plain(
             f"<SweptPoint {self.name}: {found.output_tokens_per_s:,.1f} output tokens/s, TTFT p50 "
-            f"{duration(found.ttft.percentiles_ns[50])}, limited most by {self.anatomy.limits.main}>"
+            f"{duration(found.ttft.percentiles_ns[50])}, limited most by {self.analysis.limits.main}>"
         )
 
 

@@ -97,7 +97,7 @@ def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
 
 def each_point(swept: Swept) -> Section:
     """Return the points in the order of their curves and loads, folded."""
-    whole = [point for point in swept.points if point.anatomy]
+    whole = [point for point in swept.points if point.analysis]
     places = {label: place for place, label in enumerate(swept.curves)}
     ordered = sorted(whole, key=lambda each: (places[each.label], each.load))
     points = max(LEAST_POINTS, POINTS // max(1, len(whole)))
@@ -106,8 +106,8 @@ def each_point(swept: Swept) -> Section:
 
 def point_section(point: SweptPoint, whole: Sequence[SweptPoint], points: int) -> Section:
     assert point.run is not None
-    assert point.anatomy is not None
-    return Section(told_apart(point, whole), parts=run_sections(point.run, point.anatomy, points), shown="page")
+    assert point.analysis is not None
+    return Section(told_apart(point, whole), parts=run_sections(point.run, point.analysis, points), shown="page")
 
 
 def told_apart(point: SweptPoint, points: Sequence[SweptPoint]) -> str:

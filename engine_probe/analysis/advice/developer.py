@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.advice.curve_case import Case, Told
+from engine_probe.analysis.advice.curve_case import Case, Sentences
 from engine_probe.analysis.curve.levels import cache_of
 
 ROLE = "developer"
@@ -19,7 +19,7 @@ NEEDS = {
 }
 
 
-def what_would_help(case: Case) -> Told:
+def what_would_help(case: Case) -> Sentences:
     """At the best level; only what limits most of the time, in every repeat."""
     main, least = main_limit(case)
     if main in NEEDS and case.found.best:
@@ -37,7 +37,7 @@ def main_limit(case: Case) -> tuple[str, float]:
     return (mains.pop(), least) if len(mains) == 1 and least >= MAIN else ("", 0.0)
 
 
-def choose_by_kv(case: Case) -> Told:
+def choose_by_kv(case: Case) -> Sentences:
     """The pool was full: what a request takes in it is what decides."""
     holds, kv, pool = case.holds, case.found.kv, case.pool
     if holds is None or kv.after is None or kv.reached is None:
@@ -51,7 +51,7 @@ def choose_by_kv(case: Case) -> Told:
     )
 
 
-def same_beginnings(case: Case) -> Told:
+def same_beginnings(case: Case) -> Sentences:
     if case.found.best is None:
         return
     load = case.found.best.load
@@ -64,7 +64,7 @@ def same_beginnings(case: Case) -> Told:
             )
 
 
-def kv_per_token(cases: Sequence[Case]) -> Told:
+def kv_per_token(cases: Sequence[Case]) -> Sentences:
     """Models by what a token of KV costs, where pools of the same memory filled."""
     told = sorted(
         ((case.pool.bytes_per_token, holds, case) for case in cases if (holds := case.holds) is not None),

@@ -54,7 +54,7 @@ def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
         yield from preempted(xs, alike)
         yield from cache_chart(xs, alike)
     yield from length_charts([each for curve in drawn for each in curve.figures])
-    whole = [point for point in swept.points if point.run and point.anatomy]
+    whole = [point for point in swept.points if point.run and point.analysis]
     yield from over_time(whole)
 
 

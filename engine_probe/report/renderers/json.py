@@ -14,7 +14,7 @@ from engine_probe.analysis.compare.gates import Gate
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
-from engine_probe.analysis.engine_metrics import INSIDE
+from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.money.curve_costs import MONEY
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
@@ -58,7 +58,7 @@ def summary_figures(summary: Summary) -> dict[str, Any]:
 def figures_of(found: RunAnalysis) -> dict[str, float | None]:
     """Of one run, by the names under which `metrics` tells unit and formula."""
     told = {metric.name: metric.value(found.summary) for metric in METRICS}
-    return told | {metric.name: metric.value(found) for metric in INSIDE}
+    return told | {metric.name: metric.value(found) for metric in ENGINE_METRICS}
 
 
 def hardware_use(found: RunAnalysis) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
 
 
 def point_figures(point: SweptPoint) -> dict[str, Any]:
-    found = point.anatomy
+    found = point.analysis
     told: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
     told |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
     return told | ({"driver_seconds": point.timed.seconds} if point.timed else {})
@@ -160,7 +160,7 @@ def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeate
 def described(money: Money) -> dict[str, dict[str, str]]:
     """Every metric there can be: its unit and formula."""
     said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
-    said |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in INSIDE}
+    said |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in ENGINE_METRICS}
     return said | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
     }
@@ -177,11 +177,11 @@ def accounted(money: Money) -> dict[str, Any] | None:
                 "label": curve.label,
                 "unit": curve.unit,
                 "cards": curve.cards,
-                "levels": curve.accounts.levels,
-                "energy_in_cost": curve.accounts.with_energy,
-                "energy_from": curve.accounts.energy_sources,
-                "break_even": curve.accounts.break_even,
-                "notes": curve.accounts.notes,
+                "levels": curve.costs.levels,
+                "energy_in_cost": curve.costs.with_energy,
+                "energy_from": curve.costs.energy_sources,
+                "break_even": curve.costs.break_even,
+                "notes": curve.costs.notes,
             }
             for curve in money.curves
         ],

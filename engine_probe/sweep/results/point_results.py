@@ -105,7 +105,7 @@ def measure(run: Run, point: Point) -> Row:
         iterations=summary.iterations,
         seconds=summary.seconds,
         output_tokens=summary.output_tokens,
-        recomputed_tokens=found.tax.recomputed_tokens,
+        recomputed_tokens=found.preemption_cost.recomputed_tokens,
         recomputed_share=summary.recomputed_share,
         preemptions=summary.preemptions,
         mean_running=summary.mean_running,

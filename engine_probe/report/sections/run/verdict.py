@@ -8,7 +8,7 @@ from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import LIMITS, sentence
-from engine_probe.analysis.step.losses import PreemptionTax, Straggler
+from engine_probe.analysis.step.losses import PreemptionCost, Straggler
 from engine_probe.report.document import Figure, Section, Table, says, table
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.run.roofline import roofline_figures
@@ -19,7 +19,7 @@ def run_verdict(found: RunAnalysis) -> Section:
     """Say what speaks against the run, what limited it, and what came out of it."""
     summary = found.summary
     against = says((*summary.notes, *ceiling_warnings(found.roofline)), "problem")
-    lost = [preemption_verdict(found.tax)] if found.tax.preemptions else []
+    lost = [preemption_verdict(found.preemption_cost)] if found.preemption_cost.preemptions else []
     told = says((sentence(found.limits), *lost, *headlines(summary)))
     return Section(figures=tuple(run_figures(found)), sentences=(*against, *told), shown="always")
 
@@ -89,13 +89,13 @@ def limit_sentences(found: RunAnalysis) -> Iterator[str]:
         )
 
 
-def preemption_verdict(tax: PreemptionTax) -> str:
-    share = f" ({tax.recomputed_share:.1%} of all)" if tax.recomputed_share is not None else ""
-    never = f" {tax.never_resumed:,} never ran again." if tax.never_resumed else ""
+def preemption_verdict(cost: PreemptionCost) -> str:
+    share = f" ({cost.recomputed_share:.1%} of all)" if cost.recomputed_share is not None else ""
+    never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
     return (
-        f"Preemption hit {tax.requests:,} requests: {tax.recomputed_tokens:,} tokens were computed "
-        f"twice{share}, about {duration(tax.recompute_ns)} of model time if all tokens of a step cost alike; the "
-        f"requests were away {duration(tax.away_ns)} in sum, the longest {duration(tax.worst[0].away_ns)}.{never}"
+        f"Preemption hit {cost.requests:,} requests: {cost.recomputed_tokens:,} tokens were computed "
+        f"twice{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost alike; the "
+        f"requests were away {duration(cost.away_ns)} in sum, the longest {duration(cost.worst[0].away_ns)}.{never}"
     )
 
 
@@ -115,7 +115,7 @@ def limit_table(found: RunAnalysis) -> Table:
     return table(("limit", "of busy time", "meaning", "rule, per step"), rows, words=(0, 2, 3))
 
 
-def longest_away(tax: PreemptionTax) -> Section:
-    worst = ((each.request_id, f"{each.preemptions:,}", duration(each.away_ns)) for each in tax.worst)
-    made = (table(("request", "preemptions", "away"), worst),) if tax.worst else ()
+def longest_away(cost: PreemptionCost) -> Section:
+    worst = ((each.request_id, f"{each.preemptions:,}", duration(each.away_ns)) for each in cost.worst)
+    made = (table(("request", "preemptions", "away"), worst),) if cost.worst else ()
     return Section("Longest away by preemption", tables=made, shown="page")

@@ -37,7 +37,7 @@ def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], It
 
 
 def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
-    measured = [point.anatomy for point in swept.points if point.anatomy]
+    measured = [point.analysis for point in swept.points if point.analysis]
     if not swept.points:
         yield Sentence(f"{swept.folder} holds no point yet: the sweep ended before its first", "problem")
     yield from says(sweep_warnings(measured), "problem")
