@@ -14,7 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tools.calibration.claims import Claim, Part
+from tools.calibration.comparisons import comparison
 from tools.calibration.curves import curve_claims
+from tools.calibration.load_effects import load_effect
+from tools.calibration.stops import stop
 from tools.calibration.sweeps import draw_sweep, sweep_plan
 from tools.calibration.tally import Tally
 
@@ -33,6 +36,9 @@ def curve(rng: np.random.Generator, index: int) -> tuple[str, Iterable[Claim]]:
 # The simulation of a part, and how many are run for each sweep that is asked for.
 PARTS: dict[Part, tuple[Simulate, float]] = {
     "curves": (curve, 1.0),
+    "comparisons": (comparison, 0.6),
+    "load effects": (load_effect, 0.2),
+    "stops": (stop, 0.2),
 }
 
 

@@ -25,8 +25,9 @@ def curves() -> Tally:
     return tally
 
 
+@pytest.mark.lengthy
 def test_the_same_seed_gives_the_same_table_and_another_gives_another() -> None:
-    once, again, other = ("\n".join(tables(measure(PARTS, 12, seed))) for seed in (1, 1, 2))
+    once, again, other = ("\n".join(tables(measure(PARTS, 8, seed))) for seed in (1, 1, 2))
     assert once == again
     assert once != other
 
