@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 
 from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.commands.compare import command
+from engine_probe.evaluation import comparison
+from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.renderers.forest_plot import forest, reach
 from engine_probe.report.sections.compare.words import chance_words, short_names
 from tests.support.recordings import facts, ran, write_run, write_sweep
@@ -166,8 +168,8 @@ def test_what_lies_beyond_the_axis_is_an_arrow_with_its_figure() -> None:
     rows = [("far", Change(METRICS[0], (1.0,), (80.0,), None)), ("near", Change(METRICS[0], (1.0,), (1.0,), None))]
     drawn = forest(rows, "changes")
     assert (drawn.count("<polygon"), drawn.count("<circle")) == (1, 1)
-    assert ">+7900.0% no repeats<" in drawn
-    assert 'aria-label="changes. far +7900.0% no repeats. near +0.0% no repeats."' in drawn
+    assert ">+7900.0%<" in drawn
+    assert 'aria-label="changes. far +7900.0%. near +0.0%."' in drawn
 
 
 def test_an_interval_beyond_the_axis_ends_in_arrows_at_its_edges() -> None:
@@ -216,3 +218,9 @@ def test_repeats_that_are_all_alike_are_no_test() -> None:
     alike, scattered = ((8.0, 8.0), (7.0, 7.0)), ((8.0, 8.0), (7.0, 7.5))
     told = [chance_words(Change(METRICS[0], *each, *difference(*each))) for each in (alike, scattered)]
     assert told == ["exact", "0.205"]
+
+
+def test_a_sweep_against_itself_has_two_lines_in_each_chart(sweeps: tuple[Path, Path, Path]) -> None:
+    found = comparison.compare(sweeps[0], [sweeps[0]])
+    charts = list(compare_charts(found, ["wide", "wide"]))
+    assert [len(chart.series) for chart in charts] == [2, 2, 2, 2]

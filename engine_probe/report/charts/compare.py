@@ -22,7 +22,7 @@ def compare_charts(found: Sequence[Comparison], names: Sequence[str]) -> Iterato
         for metric in (each for each in METRICS if each.name in DRAWN):
             sides = sides_of(found, metric, (unit, label))
             if len(sides[0]) > 1:
-                yield metric_chart(metric, label, unit, dict(zip(names, sides, strict=True)))
+                yield metric_chart(metric, label, unit, list(zip(names, sides, strict=True)))
 
 
 def sides_of(found: Sequence[Comparison], metric: Metric, curve: tuple[str, str]) -> list[Side]:
@@ -37,9 +37,9 @@ def sides_of(found: Sequence[Comparison], metric: Metric, curve: tuple[str, str]
     return sides
 
 
-def metric_chart(metric: Metric, label: str, unit: str, sides: dict[str, Side]) -> Lines:
-    xs = sorted(next(iter(sides.values())))
-    several = any(len(repeats) > 1 for side in sides.values() for repeats in side.values())
+def metric_chart(metric: Metric, label: str, unit: str, sides: Sequence[tuple[str, Side]]) -> Lines:
+    xs = sorted(sides[0][1])
+    several = any(len(repeats) > 1 for _, side in sides for repeats in side.values())
     scale, most = (1.0, math.inf) if metric.unit else (100.0, 1.0)
     return Lines(
         title=f"{metric.title}, {label}" if label else metric.title,
@@ -49,6 +49,6 @@ def metric_chart(metric: Metric, label: str, unit: str, sides: dict[str, Side]) 
         xs=list(xs),
         series=[
             Series(name, **over_repeats(xs, side, scale, most), style="both", colour=number)
-            for number, (name, side) in enumerate(sides.items())
+            for number, (name, side) in enumerate(sides)
         ],
     )
