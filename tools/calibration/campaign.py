@@ -22,7 +22,7 @@ from tools.calibration.sweeps import draw_sweep, sweep_plan
 from tools.calibration.tally import Tally
 
 CHUNK = 32  # simulations that a process does at a time
-NICE = 10
+NICENESS = 10  # of the processes, unless they are nicer already
 
 Simulate = Callable[[np.random.Generator, int], tuple[str, Iterable[Claim]]]
 
@@ -83,5 +83,9 @@ def tallies(work: list[Chunk], processes: int) -> Iterator[Tally]:
     if processes == 1:
         yield from map(Chunk.run, work)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=os.nice, initargs=(NICE,)) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=be_nice) as pool:
         yield from pool.map(Chunk.run, work)
+
+
+def be_nice() -> None:
+    os.nice(max(0, NICENESS - os.nice(0)))
