@@ -267,3 +267,11 @@ def test_a_page_says_what_ran_and_what_was_asked(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     for cell in ("prompts.turns 6, output_len 24", "tensor 2", "bfloat16, quantized: none, KV cache none"):
         assert cell in page
+
+
+def test_markdown_shows_runs_and_sweeps_alone(tmp_path: Path) -> None:
+    checked = tmp_path / "checked.json"
+    checked.write_text("{}")
+    result = report(checked, "--markdown", tmp_path / "report.md")
+    assert str(result.exception).endswith("checked.json is neither a run nor a sweep: leave --markdown out")
+    assert not (tmp_path / "report.md").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine_probe.report.document import Bars, Cell, Column, Document, Section, Sentence, Table
+from engine_probe.report.document import Bars, Cell, Column, Document, Section, Sentence, Table, cell_words
 from engine_probe.text_format import plain
 
 MARKS = {"plain": "", "soft": "", "good": ":white_check_mark: ", "caution": ":warning: ", "problem": ":x: "}
@@ -87,10 +87,8 @@ def alignment(column: Column) -> str:
 
 
 def cell(content: Cell | str) -> str:
-    if isinstance(content, str):
-        return quoted(content)
-    words = quoted(f"{content.text} {content.below}".rstrip())
-    return f"**{words}**" if content.tone in STRONG else words
+    words = quoted(cell_words(content))
+    return f"**{words}**" if isinstance(content, Cell) and content.tone in STRONG else words
 
 
 def quoted(text: str) -> str:
