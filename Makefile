@@ -88,7 +88,10 @@ lock: $(READY) ## resolve tools/locks anew from pyproject.toml
 measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results/set_up.md (needs a quiet machine)
 	@$(BIN)/python tools/measure_set_up.py $(ARGS)
 
+measure-calibration: $(READY) ## how often conclusions from simulated sweeps are true (ARGS="--sweeps 500 --only curves")
+	@$(BIN)/python -m tools.calibration $(ARGS)
+
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions docs lint types wheel lock measure-set-up clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions docs lint types wheel lock measure-set-up measure-calibration clean

@@ -24,6 +24,7 @@ MOST_ENTRIES = 14
 MAY_IMPORT = {
     "errors": set(),
     "text_format": set(),
+    "notebook_view": set(),
     "files": {"errors", "text_format"},
     "record": {"errors", "files"},
     "hook": {"errors", "record"},
@@ -32,8 +33,10 @@ MAY_IMPORT = {
     "perplexity": {"errors", "files"},
     "engine": {"errors", "files", "text_format"},
     # Two descriptions that figures depend on: how many ranks an engine has, and how hard a workload pushes it.
-    "analysis": {"errors", "files", "engine.parallelism", "workload.load"},
-    "recordings": {"errors", "text_format", "files", "record", "analysis", "perplexity", "workload.load"},
+    "analysis": {"errors", "files", "notebook_view", "engine.parallelism", "workload.load"},
+    "recordings": {
+        *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),
+    },
     "evaluation": {"errors", "files", "analysis", "recordings", "perplexity.spec", "workload.load"},
     "export": {"errors", "files", "record", "analysis", "recordings"},
     "report": {
@@ -70,16 +73,8 @@ MAY_IMPORT = {
 # The rooms that may load torch, vllm or transformers. Analysis, report and notebooks run on a laptop without them.
 MAY_LOAD_AN_ENGINE = {"hook", "engine", "workload", "perplexity", "overhead", "commands", "__init__"}
 
-# Imports against the arrows, each inside a function or for annotations alone: what a notebook shows is drawn by the
-# report, and an opened sweep carries the published figures and the scores that a report is to show beside it.
-UPWARDS = {
-    ("analysis.run.summary", "report.renderers.notebook"),
-    ("recordings.run", "report.renderers.notebook"),
-    ("recordings.sweep", "report.renderers.notebook"),
-    ("recordings.sweep_point", "report.renderers.notebook"),
-    ("recordings.sweep", "evaluation.published"),
-    ("recordings.sweep", "evaluation.scores"),
-}
+# The import against the arrows, inside a function: what a notebook shows is drawn by the report.
+UPWARDS = {("notebook_view", "report.renderers.notebook")}
 
 
 def module_name(path: Path) -> str:

@@ -11,22 +11,22 @@ NS_PER_S, NS_PER_MS = 1e9, 1e6
 
 
 @dataclass(frozen=True)
-class InsideMetric:
+class EngineMetric:
     name: str
     unit: str
     formula: str
     value: Callable[[RunAnalysis], float | None]  # None: the recording does not show it
 
 
-def part(name: str, meaning: str) -> InsideMetric:
+def part(name: str, meaning: str) -> EngineMetric:
     """Of the whole time."""
-    return InsideMetric(f"{name}_share", "", f"{meaning} / time", lambda run: run.summary.shares[name])
+    return EngineMetric(f"{name}_share", "", f"{meaning} / time", lambda run: run.summary.shares[name])
 
 
-def tokens(name: str) -> InsideMetric:
+def tokens(name: str) -> EngineMetric:
     first = "prefill tokens computed for the first time" if name == "prefill" else f"{name} tokens"
     formula = f"{first} / scheduled tokens"
-    return InsideMetric(
+    return EngineMetric(
         f"{name}_token_share",
         "",
         formula,
@@ -34,68 +34,68 @@ def tokens(name: str) -> InsideMetric:
     )
 
 
-INSIDE = (
+ENGINE_METRICS = (
     part("schedule", "time in schedule()"),
     part("execute", "time from schedule() to update"),
     part("update", "time in update_from_output()"),
     part("outside", "time between steps, outside the core"),
-    InsideMetric("idle_share", "", "gaps in which there was no request / time", lambda run: run.limits.idle_share),
-    InsideMetric(
+    EngineMetric("idle_share", "", "gaps in which there was no request / time", lambda run: run.limits.idle_share),
+    EngineMetric(
         "device_idle_share",
         "",
         "busy time between the steps on the device (CUDA events, slowest rank) / busy time",
         lambda run: run.device_idle_share,
     ),
-    InsideMetric(
+    EngineMetric(
         "preempted_share",
         "",
         "requests that were preempted at least once / requests that ended",
-        lambda run: run.tax.requests / ended if (ended := ended_requests(run)) else None,
+        lambda run: run.preemption_cost.requests / ended if (ended := ended_requests(run)) else None,
     ),
-    InsideMetric(
+    EngineMetric(
         "preempted_away_s",
         "s",
         "from preemption to the step that gave tokens again, summed",
-        lambda run: run.tax.away_ns / NS_PER_S,
+        lambda run: run.preemption_cost.away_ns / NS_PER_S,
     ),
-    InsideMetric(
+    EngineMetric(
         "preempted_away_longest_s",
         "s",
         "the same, of the request that was away longest",
-        lambda run: run.tax.worst[0].away_ns / NS_PER_S if run.tax.worst else 0.0,
+        lambda run: run.preemption_cost.worst[0].away_ns / NS_PER_S if run.preemption_cost.worst else 0.0,
     ),
-    InsideMetric(
+    EngineMetric(
         "recompute_s",
         "s",
         "execute time x recomputed / scheduled tokens of each step, summed: as if all tokens cost alike",
-        lambda run: run.tax.recompute_ns / NS_PER_S,
+        lambda run: run.preemption_cost.recompute_ns / NS_PER_S,
     ),
-    InsideMetric(
+    EngineMetric(
         "kv_fragmentation",
         "",
         "1 - live tokens / (KV blocks in use x block size), over time",
         lambda run: run.kv_fragmentation,
     ),
     *(tokens(name) for name in ("prefill", "recomputed", "decode", "speculative")),
-    InsideMetric(
+    EngineMetric(
         "step_tokens",
         "tokens",
         "scheduled tokens / steps with tokens",
         lambda run: run.composition.mean_tokens if run.composition else None,
     ),
-    InsideMetric(
+    EngineMetric(
         "step_requests",
         "requests",
         "scheduled requests / steps with tokens",
         lambda run: run.composition.mean_requests if run.composition else None,
     ),
-    InsideMetric(
+    EngineMetric(
         "straggler_rank",
         "",
         "the rank that took longest in most steps",
         lambda run: run.straggler.rank if run.straggler else None,
     ),
-    InsideMetric(
+    EngineMetric(
         "straggler_behind_ms",
         "ms",
         "time of the slowest rank - of the median rank, mean over steps",

@@ -13,11 +13,11 @@ from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.step.ceiling_use import above, held_up
 from engine_probe.analysis.step.losses import (
     Composition,
-    PreemptionTax,
+    PreemptionCost,
     Straggler,
     composition,
     kv_fragmentation,
-    preemption_tax,
+    preemption_cost,
     straggler,
 )
 from engine_probe.analysis.step.roofline import Roofline, roofline
@@ -28,7 +28,7 @@ from engine_probe.analysis.step.step_time import busy_ns, device_idle_share, ste
 class RunAnalysis:
     summary: Summary
     limits: LimitsFound
-    tax: PreemptionTax
+    preemption_cost: PreemptionCost
     composition: Composition | None
     kv_fragmentation: float | None
     straggler: Straggler | None
@@ -54,7 +54,7 @@ def analyse(
     return RunAnalysis(
         summary=summary,
         limits=with_ceiling_doubts(limits(facts, iterations, requests, preemptions, workers, holding(used)), used),
-        tax=preemption_tax(iterations, preemptions),
+        preemption_cost=preemption_cost(iterations, preemptions),
         composition=composition(iterations, busy),
         kv_fragmentation=kv_fragmentation(facts, iterations),
         straggler=straggler(workers),

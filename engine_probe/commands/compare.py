@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine_probe.evaluation.comparison import Comparison
 
 KINDS = ("table", "markdown", "json", "junit")
-
+MORE = "--verbose shows every point, the statistics and names for --fail-if; --html FILE draws the charts."
 
 output, judge = under("Output"), under("Criteria")
 
@@ -44,12 +44,14 @@ output, judge = under("Output"), under("Criteria")
     metavar="KIND",
     help="table, markdown, json or junit, on standard output.",
 )
+@output("--verbose", is_flag=True, help="Show everything in the terminal: every point, statistics, metric names.")
 @html_option.option
 def command(
     folders: tuple[Path, ...],
     bounds: tuple[str, ...],
     strict: bool,
     kind: str,
+    verbose: bool,
     page: Path | None,
     limits: tuple[str, ...],
 ) -> None:
@@ -64,6 +66,7 @@ def command(
     from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.comparison import compare
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
+    from engine_probe.report.compare_document import compare_document
     from engine_probe.text_format import plain
 
     check_free(page)
@@ -76,38 +79,33 @@ def command(
     found = compare(first, others, read_goodput(list(limits)))
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
     if page is not None:
-        from engine_probe.report.compare_report import compared_page
+        from engine_probe.report.renderers.html_document import html_page
 
         with fresh_file(page) as file:
-            file.write(compared_page(found, gates).encode())
+            file.write(html_page(compare_document(found, gates)).encode())
     if page != STANDARD_OUTPUT:
-        show(found, gates, kind, strict)
+        show(found, gates, kind, strict, verbose)
     if page not in (None, STANDARD_OUTPUT):
         click.echo(f"\n{page}", err=kind != "table")
-    for held in worth_saying:
-        click.echo(plain(held.said), err=True)
+    if kind != "table" or page == STANDARD_OUTPUT or not sys.stdout.isatty():  # a terminal shows them already
+        for held in worth_saying:
+            click.echo(plain(held.said), err=True)
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else 0)
 
 
-def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool) -> None:
-    from rich.text import Text
-
+def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.report.compare_text import as_json, foremost_words, markdown, tables
+    from engine_probe.report.compare_document import compare_document
+    from engine_probe.report.renderers.json import comparison_figures
     from engine_probe.report.renderers.junit import junit
-    from engine_probe.text_format import plain
+    from engine_probe.report.renderers.markdown import markdown
+    from engine_probe.report.renderers.terminal import print_document
 
-    if kind in ("json", "junit"):
-        click.echo(as_json(found, gates) if kind == "json" else junit(found, gates, strict), nl=kind == "json")
-        return
-    if kind == "markdown":
-        for comparison in found:
-            click.echo("\n".join(markdown(comparison, gates)))
-        return
-    console = output_console(PIPED_WIDTH)
-    for comparison in found:
-        said = f"{comparison.before} (before), {comparison.after} (after): {foremost_words(comparison)}"
-        console.print(Text(plain(said), "bold"))
-    console.print(*tables(found), sep="\n")
-    for note in dict.fromkeys(note for comparison in found for note in comparison.notes):
-        console.print(Text(plain(note), "yellow"))
+    if kind == "json":
+        click.echo(comparison_figures(found, gates))
+    elif kind == "junit":
+        click.echo(junit(found, gates, strict), nl=False)
+    elif kind == "markdown":
+        click.echo(markdown(compare_document(found, gates)), nl=False)
+    else:
+        print_document(compare_document(found, gates), output_console(PIPED_WIDTH), verbose, MORE)

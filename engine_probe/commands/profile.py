@@ -44,7 +44,7 @@ engine, output = under(ENGINE), under("Output")
 @workload_options
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
 def command(model: str, out: str | None, force: bool, engine_arguments: dict[str, object], **asked: Any) -> None:
-    """Measure one workload on a real engine, record every iteration, and say what limited it.
+    """Measure one workload on a real engine, record every iteration, and say what held it up.
 
     Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
     """

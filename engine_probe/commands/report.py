@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -42,6 +42,7 @@ class Made:
     show: Callable[[], None]
     page: Callable[[], bytes]
     figures: Callable[[], bytes]
+    markdown: Callable[[], bytes]
     code: int
 
 
@@ -59,6 +60,13 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Write every figure; - is standard output.",
+)
+@output(
+    "--markdown",
+    "text",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write Markdown for a pull request; - is standard output.",
 )
 @output("--verbose", is_flag=True, help="Show everything in the terminal: memory, hardware use, statistics.")
 @slo_option.option
@@ -85,6 +93,7 @@ def command(
     folder: Path,
     page: Path | None,
     figures: Path | None,
+    text: Path | None,
     verbose: bool,
     scores: Path | None,
     reference: str | None,
@@ -94,20 +103,23 @@ def command(
     cost_per_hour: str | None,
     price_per_million: str | None,
 ) -> None:
-    """Summarise a run or sweep, and name what limited it and from which load on.
+    """Summarise a run or sweep, and say what held it up and from which load on.
 
     FOLDER may also be a report file of `engine_probe validate --json`.
     """
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
 
-    check_free(page, figures)
-    if folder.is_file():
-        report_hardware(folder, page)
+    check_free(page, figures, text)
     from engine_probe.recordings.perplexity import text_folder
     from engine_probe.recordings.sweep import is_sweep
 
-    if not is_sweep(folder) and text_folder(folder):
+    other = folder.is_file() or (not is_sweep(folder) and text_folder(folder))
+    if other and text is not None:
+        raise InputError(f"--markdown {text}: {folder} is neither a run nor a sweep: leave --markdown out")
+    if folder.is_file():
+        report_hardware(folder, page)
+    if other:
         report_text(folder)
     from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.price_list import find_prices, prices_of
@@ -121,13 +133,13 @@ def command(
     if reference is not None and not is_sweep(folder):
         raise InputError(f"--reference is held against a sweep, and {folder} is a single run: name a sweep's folder")
     made = (report_sweep if is_sweep(folder) else report_run)(folder, console, asked)
-    for path, content in ((page, made.page), (figures, made.figures)):
+    for path, content in ((page, made.page), (figures, made.figures), (text, made.markdown)):
         if path is not None:
             with fresh_file(path) as file:
                 file.write(content())
-    if STANDARD_OUTPUT not in (page, figures):
+    if STANDARD_OUTPUT not in (page, figures, text):
         made.show()  # last: whoever reads may close the pipe before its end, and the files are to be there then
-        for path in filter(None, (page, figures)):
+        for path in filter(None, (page, figures, text)):
             click.echo(f"\n{path}")
     sys.exit(made.code)
 
@@ -170,6 +182,7 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.recordings.run import load
     from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.json import run_figures
+    from engine_probe.report.renderers.markdown import markdown
     from engine_probe.report.renderers.terminal import print_document
     from engine_probe.report.run_report import run_document
 
@@ -181,6 +194,7 @@ def report_run(folder: Path, console: Console, asked: Asked) -> Made:
         lambda: print_document(document, console, asked.verbose, RUN_MORE),
         lambda: html_page(document).encode(),
         lambda: run_figures(run, found, money),
+        lambda: markdown(document).encode(),
         0 if run.status == COMPLETE else 1,
     )
 
@@ -194,23 +208,24 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     from engine_probe.recordings.sweep import open_sweep
     from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.json import sweep_figures
+    from engine_probe.report.renderers.markdown import markdown
     from engine_probe.report.renderers.terminal import print_document
-    from engine_probe.report.sweep_report import sweep_document, sweep_page_document
+    from engine_probe.report.sweep_report import Evaluation, sweep_document, sweep_page_document
 
     swept = open_sweep(folder, asked.slo)
-    if asked.reference is not None:
-        swept = replace(swept, reference=read_reference(asked.reference))
-    if asked.scores is not None:
-        swept = replace(swept, scores=read_scores(asked.scores, {point.id: None for point in swept.points}))
+    reference = None if asked.reference is None else read_reference(asked.reference)
+    scores = None if asked.scores is None else read_scores(asked.scores, {point.id for point in swept.points})
     found = curves(swept.points)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
-    whole = all(point.anatomy or point.unprobed for point in swept.points) and all(
+    evaluation = Evaluation(money, reference, scores)
+    whole = all(point.analysis or point.unprobed for point in swept.points) and all(
         text.perplexity for text in swept.texts
     )
     code = 0 if swept.points and whole else 1
     return Made(
-        lambda: print_document(sweep_document(swept, found, money), console, asked.verbose, SWEEP_MORE),
-        lambda: html_page(sweep_page_document(swept, found, money)).encode(),
+        lambda: print_document(sweep_document(swept, found, evaluation), console, asked.verbose, SWEEP_MORE),
+        lambda: html_page(sweep_page_document(swept, found, evaluation)).encode(),
         lambda: sweep_figures(swept, found, money),
+        lambda: markdown(sweep_document(swept, found, evaluation)).encode(),
         code,
     )

@@ -74,7 +74,7 @@ def points(folder: Path) -> dict[str, Run]:
     swept = open_sweep(folder)
     runs: dict[str, Run] = {}
     for name, point in named_points(swept).items():
-        if point.anatomy is None:
+        if point.analysis is None:
             click.echo(plain(f"{name} is left out: {point.reason}"), err=True)
         elif point.run is not None:
             say_without_telemetry(point.run)

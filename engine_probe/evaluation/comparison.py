@@ -14,7 +14,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.errors import InputError
 from engine_probe.evaluation.compared_texts import text_changes
-from engine_probe.evaluation.setting_differences import other_settings
+from engine_probe.evaluation.setting_differences import SettingDifference, difference_lines, setting_differences
 from engine_probe.recordings.perplexity import NAME, TextPoint, open_alone, text_folder
 from engine_probe.recordings.remote_folder import place_name
 from engine_probe.recordings.run import Run, load
@@ -44,6 +44,7 @@ class Pair:
     point: SweptPoint | None = None
     seconds: float = 0.0  # that the later measurement of it took, all repeats together
     lacks: Mapping[str, Has] = field(default_factory=dict)  # metrics that are not on both sides
+    is_whole: bool = False  # all points together
 
     def change(self, metric: str) -> Change | None:
         return next((change for change in self.changes if change.metric.name == metric), None)
@@ -70,14 +71,24 @@ class Comparison:
     before: str
     after: str
     pairs: list[Pair]
-    notes: list[str]
+    differences: list[SettingDifference] | None  # of the first point that both have; None: no such point
+    only_before: list[str]  # points that the other side was not asked for
+    only_after: list[str]
+    unmeasured: list[str]  # why points have no figures, a sentence each
     missing: list[str]  # points that one side has, and the other has not or not whole
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what the two differ in beside their figures, a line each."""
+        alone = [f"only in {self.before}: {name}" for name in self.only_before]
+        alone += [f"only in {self.after}: {name}" for name in self.only_after]
+        return [*difference_lines(self.differences or ()), *alone, *self.unmeasured]
 
     @property
     def together(self) -> Pair | None:
         """All points as one, where there are several: no gate is held to it."""
         found = together([pair.changes for pair in self.pairs])
-        return Pair(f"all {len(self.pairs)} points together", found) if found else None
+        return Pair(f"all {len(self.pairs)} points together", found, is_whole=True) if found else None
 
     def held(self, gates: Sequence[Gate]) -> Iterator[Held]:
         for gate in gates:
@@ -146,13 +157,18 @@ def paired(before: Path, first: Opened, after: Path, slo: Slo | None) -> Compari
         for note in texts.notes:
             raise InputError(f"{before} and {after}: {note}")
         raise InputError(f"{before} and {after} have no point in common: nothing can be compared")
-    alone = [f"only in {place_name(before)}: {name}" for name in old if name not in new and name not in more]
-    alone += [f"only in {place_name(after)}: {name}" for name in new if name not in old and name not in notes]
-    alone += [*notes.values(), *more.values(), *texts.notes]
     pairs = list(judged_by_curve([pair(name, old[name], new[name], slo) for name in shared]))
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
-    others = other_settings(old[shared[0]].runs[0], new[shared[0]].runs[0]) if shared else ()
-    return Comparison(place_name(before), place_name(after), pairs, [*others, *alone], [*failed, *texts.missing])
+    return Comparison(
+        place_name(before),
+        place_name(after),
+        pairs,
+        setting_differences(old[shared[0]].runs[0], new[shared[0]].runs[0]) if shared else None,
+        [name for name in old if name not in new and name not in more],
+        [name for name in new if name not in old and name not in notes],
+        [*notes.values(), *more.values(), *texts.notes],
+        [*failed, *texts.missing],
+    )
 
 
 def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
@@ -194,7 +210,7 @@ def opened(folder: Path) -> Opened:
         name = point.name
         if point.unprobed:
             notes[name] = f"{folder}: {name} ran without the probe: there is nothing to compare"
-        elif point.run is None or point.anatomy is None:
+        elif point.run is None or point.analysis is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:
             points.setdefault(name, Side([], point)).runs.append(point.run)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine_probe.analysis.curve.slo_capacity import most_load
-from engine_probe.analysis.money.curve_costs import Accounts, accounts
+from engine_probe.analysis.money.curve_costs import CurveCosts, curve_costs
 from engine_probe.analysis.money.hardware_options import More, Offered, Step, cheapest, more_cards
 from engine_probe.analysis.money.prices import Option, Prices
 from engine_probe.analysis.money.run_costs import Work, work
@@ -28,7 +28,7 @@ class Costed:
 
     label: str
     unit: str
-    accounts: Accounts
+    costs: CurveCosts
     cards: int | None
 
 
@@ -59,8 +59,8 @@ def sweep_money(swept: Swept, drawn: Sequence[Curve], prices: Prices | None, slo
     """`at`: the folder from which a price list names recordings."""
     found = []
     for curve in drawn:
-        mine = [point for point in swept.points if point.label == curve.label and point.run and point.anatomy]
-        done = [worked(point.load, point.run, point.anatomy) for point in mine if point.run and point.anatomy]
+        mine = [point for point in swept.points if point.label == curve.label and point.run and point.analysis]
+        done = [worked(point.load, point.run, point.analysis) for point in mine if point.run and point.analysis]
         if done:
             found.append(costed(curve.label, curve.unit, done, prices))
     return money(found, drawn, prices, slo, at)
@@ -72,7 +72,7 @@ def run_money(run: Run, found: RunAnalysis, prices: Prices | None, slo: Slo | No
 
 def costed(label: str, unit: str, done: Sequence[Work], prices: Prices | None) -> Costed:
     sizes = {each.cards for each in done}
-    return Costed(label, unit, accounts(done, prices or NOTHING), sizes.pop() if len(sizes) == 1 else None)
+    return Costed(label, unit, curve_costs(done, prices or NOTHING), sizes.pop() if len(sizes) == 1 else None)
 
 
 def money(found: list[Costed], drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:
@@ -103,7 +103,7 @@ def card_pairs(found: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Card
         assert fewer.cards is not None
         assert more.cards is not None
         costs = tuple(
-            {level.load: level.mean("cost_per_hour") for level in each.accounts.levels} for each in (fewer, more)
+            {level.load: level.mean("cost_per_hour") for level in each.costs.levels} for each in (fewer, more)
         )
         times = more.cards / fewer.cards
         rows = more_cards(rates[fewer.label, fewer.unit], rates[more.label, more.unit], times, (costs[0], costs[1]))
@@ -141,7 +141,7 @@ def measured_rate(folder: Path, slo: Slo | None) -> tuple[float | None, str]:
 
 
 def known_energy(found: Money) -> bool:
-    return any(level.mean("watts") is not None for curve in found.curves for level in curve.accounts.levels)
+    return any(level.mean("watts") is not None for curve in found.curves for level in curve.costs.levels)
 
 
 def worth_showing(found: Money) -> bool:

@@ -42,7 +42,7 @@ def engines(swept: Swept) -> list[Engine]:
     judged = iter(corrected([change for change in changes.values() if isinstance(change, Change)]))
     told = {id_: next(judged) if isinstance(change, Change) else change for id_, change in changes.items()}
     by_id = {point.id: point for point in swept.points}
-    measured = {text.id: [by_id[id_] for id_ in text.beside if by_id[id_].anatomy] for text in swept.texts}
+    measured = {text.id: [by_id[id_] for id_ in text.beside if by_id[id_].analysis] for text in swept.texts}
     base_rates, base_weights = best(measured[first.id])[1], weights(measured[first.id])
     names = short_names([name_of(text) for text in swept.texts])
     return [
@@ -93,7 +93,7 @@ def best(points: Sequence[SweptPoint]) -> tuple[str, list[float]]:
     ordered = sorted(points, key=lambda point: (point.load, point.unit))
     levels: list[tuple[str, list[float]]] = []
     for (load, unit), same in groupby(ordered, key=lambda point: (point.load, point.unit)):
-        rates = [point.anatomy.summary.output_tokens_per_s for point in same if point.anatomy]
+        rates = [point.analysis.summary.output_tokens_per_s for point in same if point.analysis]
         levels.append((f"{load:g} {unit}", rates))
     return max(levels, key=lambda level: sum(level[1]) / len(level[1]), default=("", []))
 

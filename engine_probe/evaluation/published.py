@@ -184,7 +184,7 @@ def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[
     """Published figures of the models that were measured, where load is counted in the same unit."""
     found = []
     for curve in curves:
-        run = next((point.run for point in swept.curves[curve.label] if point.run and point.anatomy), None)
+        run = next((point.run for point in swept.curves[curve.label] if point.run and point.analysis), None)
         if run is None or not reference.counts(curve.unit):
             continue
         number = next(at for at, point in enumerate(swept.points) if point.run is run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ Scores = dict[
 ]  # name of the score -> point -> request (empty: the whole point) -> score
 
 
-def read_scores(path: Path, points: Mapping[str, object]) -> Scores:
+def read_scores(path: Path, points: Set[str]) -> Scores:
     """CSV with a column `point`, perhaps `request_id`, and one for each score; or JSON, point -> request -> score."""
     found: Scores = {}
     try:

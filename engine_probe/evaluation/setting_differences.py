@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engine_probe.recordings.run import Run
 
 WORKLOAD = "workload."
+OTHER_WORKLOAD = "Not the same workload, so not the same experiment"
+TITLES = {
+    "model.name": "model",
+    "kv.blocks": "KV blocks",
+    "kv.block_size_tokens": "tokens per KV block",
+    "kv.prefix_caching": "prefix caching",
+    "limits.policy": "scheduling policy",
+    "versions.vllm": "vLLM",
+    "versions.distribution": "build of vLLM",
+    "hardware.name": "processor",
+    "hardware.gpus": "GPUs",
+}
 DERIVED = {"sha256", "notes"}  # of the workload: they follow from the rest
 NAMED = {  # what changes what an engine can do; all other arguments have their effect in these or are told by vLLM
     "model": ("name", "dtype", "max_model_len"),
@@ -23,17 +36,43 @@ ARGUMENTS = {
 }
 
 
-def other_settings(old: Run, new: Run) -> Iterator[str]:
-    """The workload first: answers to other questions are another experiment."""
+@dataclass(frozen=True)
+class SettingDifference:
+    """One setting that is not the same in both measurements."""
+
+    name: str  # group and key, as `run.json` has them
+    before: str
+    after: str
+
+    @property
+    def of_workload(self) -> bool:
+        return self.name.startswith(WORKLOAD)
+
+    @property
+    def title(self) -> str:
+        """Return the name that reports use: vLLM's own where it has one."""
+        if self.of_workload:
+            return self.name.removeprefix(WORKLOAD)
+        return TITLES.get(self.name, self.name.rpartition(".")[2])
+
+
+def setting_differences(old: Run, new: Run) -> list[SettingDifference]:
+    """Return the workload's first: answers to other questions are another experiment."""
     was, now = settings(old.facts), settings(new.facts)
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-    asked = [name for name in names if name.startswith(WORKLOAD)]
+    found = [SettingDifference(name, told(was, name), told(now, name)) for name in names]
+    return sorted(found, key=lambda each: not each.of_workload)
+
+
+def difference_lines(found: Sequence[SettingDifference]) -> Iterator[str]:
+    """Yield one line for the workload and one for each other setting."""
+    asked = [each for each in found if each.of_workload]
     if asked:
-        parts = ", ".join(f"{name.removeprefix(WORKLOAD)} {told(was, name)} and {told(now, name)}" for name in asked)
-        yield f"Not the same workload, so not the same experiment: {parts}"
-    for name in names:
-        if name not in asked:
-            yield f"{name} differs: {told(was, name)} before, {told(now, name)} after"
+        parts = ", ".join(f"{each.title} {each.before} and {each.after}" for each in asked)
+        yield f"{OTHER_WORKLOAD}: {parts}"
+    for each in found:
+        if not each.of_workload:
+            yield f"{each.name} differs: {each.before} before, {each.after} after"
 
 
 def settings(facts: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def export_tables(swept: Swept, folder: Path, kind: str, say: Say) -> Iterator[s
         except InputError as error:
             say(f"{name} has no tables: {error}")
             continue
-        if point.anatomy is None:
+        if point.analysis is None:
             say(f"{name} is not whole: {point.reason}")
         place = folder / Path(point.id).name
         export(tables, place, kind)
@@ -82,7 +82,7 @@ def export_results(
     """Write `<id>.json` for each whole recording, labelled with the point's name; yield what was written."""
     results = {}
     for name, point in named_points(swept).items():
-        if point.run is None or point.anatomy is None:
+        if point.run is None or point.analysis is None:
             say(f"{name} is left out: {point.reason}")
             continue
         try:

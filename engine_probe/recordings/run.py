@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from engine_probe.errors import EngineProbeError, InputError
+from engine_probe.notebook_view import NotebookView
 from engine_probe.record.plausibility import without_lost_steps
 from engine_probe.record.reader import CUT, find_run, read_facts, read_in_flight, read_table, read_workers, run_status
 from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 STATUS_WORDS = {RECORDING: "still recording, so far", CUT: "cut short"}
 
 
-class Run:
+class Run(NotebookView):
     """One run folder. Tables are read when first asked for; `notes` says what a reader must know."""
 
     def __init__(self, folder: Path) -> None:
@@ -90,11 +91,6 @@ class Run:
 
         tables = (self.iterations, self.requests, self.preemptions, self.workers)
         return analyse(self.summary(slo), self.facts, *tables)
-
-    def _repr_html_(self) -> str:
-        from engine_probe.report.renderers.notebook import run_html
-
-        return run_html(self)
 
     def __repr__(self) -> str:
         """Show what it holds in one line; what is empty or damaged is said and never raised."""

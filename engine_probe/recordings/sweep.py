@@ -19,6 +19,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.files.safe_read import read_json
+from engine_probe.notebook_view import NotebookView
 from engine_probe.recordings.curve import points_by_curve
 from engine_probe.recordings.perplexity import TextPoint, open_text
 from engine_probe.recordings.run import Run
@@ -30,9 +31,6 @@ from engine_probe.workload.load import load_of
 if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
-
-    from engine_probe.evaluation.published import Reference
-    from engine_probe.evaluation.scores import Scores
 
 LONGEST_NAME = 200
 MOST_NAMED = 8  # points in a sentence
@@ -49,7 +47,7 @@ def lost_points(names: Counter[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Swept:
+class Swept(NotebookView):
     """A sweep: its points in the order they were asked in. In Jupyter it shows its curve and its table."""
 
     folder: Path
@@ -57,10 +55,8 @@ class Swept:
     points: tuple[SweptPoint, ...]
     settings: tuple[dict[str, Any], ...]  # of each point, those in which points differ
     asked: dict[str, Any]  # the sweep's own document
-    scores: Scores | None = None  # that others gave the answers
-    reference: Reference | None = None  # published figures to be shown beside
-    texts: tuple[TextPoint, ...] = ()  # that its engines were to predict
-    uri: str = ""  # where its folder belongs, if that is not here
+    texts: tuple[TextPoint, ...] = ()  # the perplexity of each engine
+    uri: str = ""  # of the folder, if it is a copy
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
@@ -72,7 +68,7 @@ class Swept:
         """A sentence for each reason for which points lack the recording that they should have."""
         lost: dict[str, Counter[str]] = {}
         for point in self.points:
-            if not (point.anatomy or point.unprobed):
+            if not (point.analysis or point.unprobed):
                 lost.setdefault(point.reason, Counter())[point.name] += 1
         return [f"{lost_points(names)}: {reason}" for reason, names in lost.items()]
 
@@ -92,11 +88,11 @@ class Swept:
     @property
     def runs(self) -> list[Run]:
         """The whole recordings, in the order of their points."""
-        return [point.run for point in self.points if point.run and point.anatomy]
+        return [point.run for point in self.points if point.run and point.analysis]
 
     @property
     def table(self) -> pa.Table:
-        """A row for each point: what was asked, what it came to, what limited it."""
+        """A row for each point: what was asked, what it came to, what requests waited for."""
         return sweep_table(self.points, self.settings)
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -107,11 +103,6 @@ class Swept:
         alone = sum(point.unprobed for point in self.points)
         also = f", {alone} without the probe" if alone else ""
         return f"<Swept {self.folder} ({len(self.runs) + alone} of {len(self.points)} points measured{also})>"
-
-    def _repr_html_(self) -> str:
-        from engine_probe.report.renderers.notebook import sweep_html
-
-        return sweep_html(self)
 
 
 def is_sweep(folder: Path) -> bool:

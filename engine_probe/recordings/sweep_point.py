@@ -12,6 +12,7 @@ from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
+from engine_probe.notebook_view import NotebookView
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.perplexity import POINTS_FOLDER
 from engine_probe.recordings.run import Run, load
@@ -21,7 +22,7 @@ from engine_probe.workload.load import load_words
 
 
 @dataclass(frozen=True)
-class SweptPoint:
+class SweptPoint(NotebookView):
     """A point with a whole recording, or with the reason for having none; one of them is that nobody watched."""
 
     id: str
@@ -29,7 +30,7 @@ class SweptPoint:
     load: float
     unit: str  # of the load
     run: Run | None
-    anatomy: RunAnalysis | None
+    analysis: RunAnalysis | None
     reason: str = ""
     timed: Timed | None = None  # by the driver's clock, where that was kept
 
@@ -50,23 +51,18 @@ class SweptPoint:
 
     @property
     def figures(self) -> PointFigures | None:
-        if self.anatomy is None:
+        if self.analysis is None:
             return None
-        return PointFigures(self.id, self.load, self.anatomy.summary, self.anatomy.limits, self.anatomy.composition)
+        return PointFigures(self.id, self.load, self.analysis.summary, self.analysis.limits, self.analysis.composition)
 
     def __repr__(self) -> str:
-        if self.anatomy is None:
+        if self.analysis is None:
             return plain(f"<SweptPoint {self.name}: {self.reason}>")
-        found = self.anatomy.summary
+        found = self.analysis.summary
         return plain(
             f"<SweptPoint {self.name}: {found.output_tokens_per_s:,.1f} output tokens/s, TTFT p50 "
-            f"{duration(found.ttft.percentiles_ns[50])}, limited most by {self.anatomy.limits.main}>"
+            f"{duration(found.ttft.percentiles_ns[50])}, held up most by {self.analysis.limits.main}>"
         )
-
-    def _repr_html_(self) -> str:
-        from engine_probe.report.renderers.notebook import point_html
-
-        return point_html(self)
 
 
 def open_point(

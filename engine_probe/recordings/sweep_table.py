@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from engine_probe.analysis.compare.changes import METRICS
-from engine_probe.analysis.engine_metrics import INSIDE
+from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep_point import SweptPoint
 
@@ -25,20 +25,20 @@ def sweep_table(points: Sequence[SweptPoint], settings: Sequence[dict[str, Any]]
         for figures in curve.figures
     }
     own = {"point", "load", "unit", "limited_most_by", "region", "reason"}
-    own |= {metric.name for metric in METRICS} | {metric.name for metric in INSIDE}
+    own |= {metric.name for metric in METRICS} | {metric.name for metric in ENGINE_METRICS}
     rows = []
     for point, varied in zip(points, settings, strict=True):
         figures = point.figures
         row: dict[str, Any] = {"point": point.id, "load": point.load, "unit": point.unit}
         row |= {f"{name} (setting)" if name in own else name: value for name, value in varied.items()}
         row |= {metric.name: metric.value(figures.summary) if figures else None for metric in METRICS}
-        row |= {metric.name: metric.value(point.anatomy) if point.anatomy else None for metric in INSIDE}
+        row |= {metric.name: metric.value(point.analysis) if point.analysis else None for metric in ENGINE_METRICS}
         row["limited_most_by"] = figures.limits.main if figures else None
         row["region"] = regions.get((point.label, point.unit, point.id))
         rows.append(row | {"reason": point.reason or None})
     table = pa.Table.from_pylist(rows)
     told = {metric.name: (metric.unit, metric.formula) for metric in METRICS}
-    told |= {metric.name: (metric.unit, metric.formula) for metric in INSIDE}
+    told |= {metric.name: (metric.unit, metric.formula) for metric in ENGINE_METRICS}
     fields = [
         field.with_metadata(dict(zip(("unit", "description"), told[field.name], strict=True)))
         if field.name in told

@@ -127,6 +127,11 @@ class Document:
         return (self.verdict, *self.sections)
 
 
+def cell_words(cell: Cell | str) -> str:
+    """Return a cell in one line."""
+    return cell if isinstance(cell, str) else f"{cell.text} {cell.below}".rstrip()
+
+
 def says(texts: Iterable[str], tone: Tone = "plain") -> tuple[Sentence, ...]:
     return tuple(Sentence(text, tone) for text in texts)
 

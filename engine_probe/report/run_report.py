@@ -45,7 +45,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
     return (
         run_verdict(found),
         Section(
-            "What limited it, and when",
+            "What held it up, and when",
             sentences=says(limit_sentences(found)),
             charts=partial(load_charts, run, found.limits, name, points),
             tables=(limit_table(found),),
@@ -54,7 +54,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
             "Latencies",
             charts=partial(request_charts, run, name, points),
             tables=(latency_table(found.summary),),
-            parts=(longest_away(found.tax),),
+            parts=(longest_away(found.preemption_cost),),
             details=(reliability(found.summary),),
             shown="always",
         ),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from engine_probe.evaluation.costs import Money
-from engine_probe.evaluation.published import beside
+from engine_probe.evaluation.published import Reference, beside
+from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
@@ -32,29 +33,39 @@ from engine_probe.report.sections.sweep.verdict import sweep_verdict
 LEAST_POINTS = 300
 
 
-def sweep_document(swept: Swept, curves: Sequence[Curve], money: Money | None = None) -> Document:
-    published = beside(swept.reference, swept, curves) if swept.reference else []
+@dataclass(frozen=True)
+class Evaluation:
+    """What a sweep is evaluated with: a price list, published figures, and scores of its answers."""
+
+    money: Money | None = None
+    reference: Reference | None = None
+    scores: Scores | None = None
+
+
+def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation = Evaluation()) -> Document:
+    money, reference = evaluation.money, evaluation.reference
+    published = beside(reference, swept, curves) if reference else []
 
     def drawn(charts: Iterable[Chart]) -> Iterator[Chart]:
         yield from (drawn_beside(chart, published) for chart in charts)
 
     sections = (
-        precision_section(swept),
+        precision_section(swept, reference),
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: drawn(load_charts(swept, curves))),
-        *(effect_section(load_effects(swept.curves[curve.label], swept.scores), curve.label) for curve in curves),
+        *(effect_section(load_effects(swept.curves[curve.label], evaluation.scores), curve.label) for curve in curves),
         health_section(swept.runs),
-        *([reference_section(swept.reference, published)] if swept.reference else []),
+        *([reference_section(reference, published)] if reference else []),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
     )
     verdict = sweep_verdict(swept, curves, lambda: drawn(throughput_charts(curves)))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
 
 
-def sweep_page_document(swept: Swept, curves: Sequence[Curve], money: Money | None = None) -> Document:
+def sweep_page_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation = Evaluation()) -> Document:
     """Return the document with each point and the settings, which only pages have room for."""
-    document = sweep_document(swept, curves, money)
+    document = sweep_document(swept, curves, evaluation)
     engines = first_runs(swept)
     if not engines:
         return document
@@ -86,7 +97,7 @@ def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
 
 def each_point(swept: Swept) -> Section:
     """Return the points in the order of their curves and loads, folded."""
-    whole = [point for point in swept.points if point.anatomy]
+    whole = [point for point in swept.points if point.analysis]
     places = {label: place for place, label in enumerate(swept.curves)}
     ordered = sorted(whole, key=lambda each: (places[each.label], each.load))
     points = max(LEAST_POINTS, POINTS // max(1, len(whole)))
@@ -95,8 +106,8 @@ def each_point(swept: Swept) -> Section:
 
 def point_section(point: SweptPoint, whole: Sequence[SweptPoint], points: int) -> Section:
     assert point.run is not None
-    assert point.anatomy is not None
-    return Section(told_apart(point, whole), parts=run_sections(point.run, point.anatomy, points), shown="page")
+    assert point.analysis is not None
+    return Section(told_apart(point, whole), parts=run_sections(point.run, point.analysis, points), shown="page")
 
 
 def told_apart(point: SweptPoint, points: Sequence[SweptPoint]) -> str:

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine_probe.analysis.compare.changes import METRICS
-from engine_probe.analysis.engine_metrics import INSIDE
+from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.money.curve_costs import MONEY
-from engine_probe.analysis.step.losses import Composition, PreemptionTax, Straggler, Suffered
+from engine_probe.analysis.step.losses import Composition, PreemptedRequest, PreemptionCost, Straggler
 
 MS = 1_000_000
 
 
 def made(**more: Any) -> dict[str, float | None]:
     """10 answered and 2 aborted requests, 3 of which were away 900 ms in sum."""
-    worst = (Suffered("a", 1, 500 * MS), Suffered("b", 2, 300 * MS))
+    worst = (PreemptedRequest("a", 1, 500 * MS), PreemptedRequest("b", 2, 300 * MS))
     whole: Any = SimpleNamespace(
         summary=SimpleNamespace(
             shares={"schedule": 0.1, "execute": 0.7, "update": 0.1, "outside": 0.1},
@@ -23,7 +23,7 @@ def made(**more: Any) -> dict[str, float | None]:
             requests_other={"abort": 2},
         ),
         limits=SimpleNamespace(idle_share=0.05),
-        tax=PreemptionTax(4, 3, 0, 100, 100, 0.1, 900 * MS, 250.0 * MS, worst),
+        preemption_cost=PreemptionCost(4, 3, 0, 100, 100, 0.1, 900 * MS, 250.0 * MS, worst),
         composition=None,
         kv_fragmentation=None,
         straggler=None,
@@ -31,7 +31,7 @@ def made(**more: Any) -> dict[str, float | None]:
     )
     for name, value in more.items():
         setattr(whole, name, value)
-    return {metric.name: metric.value(whole) for metric in INSIDE}
+    return {metric.name: metric.value(whole) for metric in ENGINE_METRICS}
 
 
 def test_who_suffered_from_preemption() -> None:
@@ -61,5 +61,5 @@ def test_batches_and_slow_ranks() -> None:
 
 
 def test_every_metric_has_a_name_of_its_own() -> None:
-    names = [metric.name for metric in (*METRICS, *INSIDE, *MONEY)]
+    names = [metric.name for metric in (*METRICS, *ENGINE_METRICS, *MONEY)]
     assert len(set(names)) == len(names)

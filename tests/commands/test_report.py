@@ -17,13 +17,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.run.steady_state import SteadyState
+from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import open_sweep
-from engine_probe.report.charts.sweep import steady_rate, throughput_charts
+from engine_probe.report.charts.sweep import rate_after_warm_up, throughput_charts
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.run_report import run_document
 from tests.support.recordings import facts, ran, write_run, write_sweep
@@ -55,7 +55,7 @@ def drawn(page: str) -> list[dict[str, Any]]:
 
 def test_a_run_says_what_limits_it(tmp_path: Path) -> None:
     text = said(report(write_run(tmp_path / "run", ran(20))))
-    assert "Limited by KV blocks in 41% of the busy time" in text
+    assert "Requests waited for KV blocks in 52% of the busy time" in text
     assert "Preemption hit 6 requests: 395 tokens were computed twice (18.5% of all)" in text
     assert "20 requests answered" in text
 
@@ -82,7 +82,9 @@ def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path)
         "Time per output token",
         "What the full pool costs",
     ]
-    assert {"Requests", "Preemptions", "What limits, when", "Admission, queueing and memory pressure"} <= set(titles)
+    assert {"Requests", "Preemptions", "What held it up, when", "Admission, queueing and memory pressure"} <= set(
+        titles
+    )
     assert "default-src 'none'" in text
     assert not re.findall(r'(?:src|href)="', text)
     assert "never overwritten" in str(report(sweep, "--html", page).exception)
@@ -103,20 +105,20 @@ def test_the_page_is_there_although_nobody_reads_to_the_end(sweep: Path, tmp_pat
     assert page.read_text().startswith("<!doctype html>")
 
 
-def with_steady_part(point: PointFigures, half_width: float | None) -> PointFigures:
-    steady = SteadyState(0, 10**9, 0.0, 20, 139.5, half_width, half_width is None, 1.0)
-    return replace(point, summary=replace(point.summary, steady=steady))
+def with_rate_after_warm_up(point: PointFigures, half_width: float | None) -> PointFigures:
+    later = AfterWarmUp(0, 10**9, 0.0, 20, 139.5, half_width, half_width is None, 1.0)
+    return replace(point, summary=replace(point.summary, after_warm_up=later))
 
 
-def test_a_steady_part_is_drawn_only_where_its_rate_is_known(sweep: Path) -> None:
+def test_the_rate_after_warm_up_is_drawn_only_where_its_rate_is_known(sweep: Path) -> None:
     (curve,) = curves(open_sweep(sweep).points)
     reaches = (128.0, 14.0, None, 13.9, 1.0)
-    figures = [with_steady_part(*each) for each in zip(curve.figures, reaches, strict=False)]
-    assert list(map(steady_rate, figures)) == [None, None, None, 139.5, 139.5]
+    figures = [with_rate_after_warm_up(*each) for each in zip(curve.figures, reaches, strict=False)]
+    assert list(map(rate_after_warm_up, figures)) == [None, None, None, 139.5, 139.5]
     for shown, named in ((figures[:3], False), (figures, True)):
         (chart,) = throughput_charts([replace(curve, figures=shown)])
-        assert ("in its steady part" in [line.label for line in chart.series]) == named
-        assert ("where half its 95 % interval is below 10% of its rate" in chart.note) == named
+        assert ("after warm-up" in [line.label for line in chart.series]) == named
+        assert ("where half the 95 % interval is below 10% of the rate" in chart.note) == named
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
@@ -267,3 +269,11 @@ def test_a_page_says_what_ran_and_what_was_asked(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     for cell in ("prompts.turns 6, output_len 24", "tensor 2", "bfloat16, quantized: none, KV cache none"):
         assert cell in page
+
+
+def test_markdown_shows_runs_and_sweeps_alone(tmp_path: Path) -> None:
+    checked = tmp_path / "checked.json"
+    checked.write_text("{}")
+    result = report(checked, "--markdown", tmp_path / "report.md")
+    assert str(result.exception).endswith("checked.json is neither a run nor a sweep: leave --markdown out")
+    assert not (tmp_path / "report.md").exists()

@@ -68,7 +68,7 @@ def test_the_json_of_vllm_bench_for_each_point(sweep: Path, tmp_path: Path) -> N
         "p4": "concurrency 4",
     }
     assert results["p4"]["completed"] == 4
-    assert results["p4"]["median_ttft_ms"] == load_sweep(sweep).points[2].anatomy.summary.ttft.p50_ms  # type: ignore[union-attr]
+    assert results["p4"]["median_ttft_ms"] == load_sweep(sweep).points[2].analysis.summary.ttft.p50_ms  # type: ignore[union-attr]
     assert results["p4"]["request_goodput"] == 0
 
 

@@ -32,6 +32,7 @@ def is_page(content: bytes) -> bool:
 def test_a_report_of_a_run(run: Path) -> None:
     assert is_page(written(report.command, run, "--html", "-"))
     assert "summary" in json.loads(written(report.command, run, "--json", "-"))
+    assert written(report.command, run, "--markdown", "-").startswith(b"## tiny\n")
     assert not (run.parent / "-").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.advice.curve_case import CLEAR, SURE, Case, Told, mib
+from engine_probe.analysis.advice.curve_case import CLEAR, SURE, Case, Sentences, mib
 from engine_probe.analysis.curve.saturation import Level
 from engine_probe.workload.load import CONCURRENCY
 
@@ -15,7 +15,7 @@ NEARLY_FULL = 0.75  # of the pool: less says nothing of the room that is needed
 FINE = 0.15  # relative: repeats that scatter more cannot show that nothing is gained
 
 
-def hold_there(case: Case) -> Told:
+def hold_there(case: Case) -> Sentences:
     """Admission held where throughput is highest, where the last level is surely lower, or no higher and slower."""
     found = case.found
     if found.best is None or case.unit != CONCURRENCY or case.cache_loss:
@@ -68,7 +68,7 @@ def longer(case: Case, here: Level, there: Level) -> str:
     return f"the median first token takes {after / before:.1f} times as long" if before and after > before else ""
 
 
-def room_for_histories(case: Case) -> Told:
+def room_for_histories(case: Case) -> Sentences:
     """A full pool evicts the prefixes of waiting conversations: lower the concurrency, or enlarge the pool."""
     loss, pool = case.cache_loss, case.pool
     if loss is None:
@@ -91,7 +91,7 @@ def room_for_histories(case: Case) -> Told:
     )
 
 
-def room_for_all(case: Case) -> Told:
+def room_for_all(case: Case) -> Sentences:
     """What the most that was tried would take, where nothing but the pool kept it waiting."""
     kv, pool, holds = case.found.kv, case.pool, case.holds
     if holds is None or kv.after is None or kv.reached is None or case.unit != CONCURRENCY or case.cache_loss:
@@ -106,7 +106,7 @@ def room_for_all(case: Case) -> Told:
     )
 
 
-def headroom(case: Case) -> Told:
+def headroom(case: Case) -> Sentences:
     kv = case.found.kv
     smooth = [level for level in case.found.levels if kv.reached is None or level.load < kv.reached]
     if kv.reached is None or not smooth or not NEARLY_FULL <= smooth[-1].peak_kv_share < 1:
@@ -121,7 +121,7 @@ def headroom(case: Case) -> Told:
     )
 
 
-def own_pools(cases: Sequence[Case]) -> Told:
+def own_pools(cases: Sequence[Case]) -> Sentences:
     """Workloads of one model whose best loads lie far apart, both sure."""
     told = [(case, case.found.saturation) for case in cases if case.found.saturation and sure(case)]
     for at, (one, end) in enumerate(told):

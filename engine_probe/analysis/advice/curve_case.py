@@ -14,7 +14,7 @@ from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
 
 Role = Literal["developer", "architect", "provider", "hardware maker"]
-Told = Iterator[tuple[str, tuple[str, ...]]]
+Sentences = Iterator[tuple[str, tuple[str, ...]]]
 
 SURE = 0.9
 CLEAR = 0.1  # relative: without repeats less is no difference

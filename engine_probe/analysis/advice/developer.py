@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.advice.curve_case import Case, Told
+from engine_probe.analysis.advice.curve_case import Case, Sentences
 from engine_probe.analysis.curve.levels import cache_of
 
 ROLE = "developer"
@@ -13,14 +13,14 @@ MAIN = 0.5  # of the busy time
 SAME_POOL = 1.25  # the ratio of two pools' bytes
 FOUND = 0.1  # of the prompt tokens
 NEEDS = {
-    "host": "The host limits {share}: larger steps or asynchronous scheduling first.",
-    "max_num_seqs": "max_num_seqs limits {share}: raise it before buying anything.",
-    "token budget": "max_num_batched_tokens limits {share}: raise it and measure TPOT beside.",
+    "host": "The host took longer than the model in {share}: larger steps or asynchronous scheduling first.",
+    "max_num_seqs": "Requests waited for max_num_seqs alone in {share}: raise it before buying anything.",
+    "token budget": "Requests waited for max_num_batched_tokens alone in {share}: raise it and measure TPOT beside.",
 }
 
 
-def what_would_help(case: Case) -> Told:
-    """At the best level; only what limits most of the time, in every repeat."""
+def what_would_help(case: Case) -> Sentences:
+    """Say what to raise at the best level; only what is met by itself for most of the time, in every repeat."""
     main, least = main_limit(case)
     if main in NEEDS and case.found.best:
         share = f"{least:.0%} of the busy time at the highest throughput"
@@ -28,16 +28,19 @@ def what_would_help(case: Case) -> Told:
 
 
 def main_limit(case: Case) -> tuple[str, float]:
-    """What limits most at the best level, and how much of its time at least; nothing where repeats disagree."""
+    """Return what holds up most at the best level by itself, and its share; nothing where repeats disagree."""
     if case.found.best is None:
         return "", 0.0
     there = case.at(case.found.best.load)
     mains = {each.limits.main for each in there}
-    least = min(max(each.limits.shares.values()) for each in there)
-    return (mains.pop(), least) if len(mains) == 1 and least >= MAIN else ("", 0.0)
+    if len(mains) > 1:
+        return "", 0.0
+    (main,) = mains
+    least = min(each.limits.shares[main] for each in there)
+    return (main, least) if least >= MAIN else ("", 0.0)
 
 
-def choose_by_kv(case: Case) -> Told:
+def choose_by_kv(case: Case) -> Sentences:
     """The pool was full: what a request takes in it is what decides."""
     holds, kv, pool = case.holds, case.found.kv, case.pool
     if holds is None or kv.after is None or kv.reached is None:
@@ -51,7 +54,7 @@ def choose_by_kv(case: Case) -> Told:
     )
 
 
-def same_beginnings(case: Case) -> Told:
+def same_beginnings(case: Case) -> Sentences:
     if case.found.best is None:
         return
     load = case.found.best.load
@@ -64,7 +67,7 @@ def same_beginnings(case: Case) -> Told:
             )
 
 
-def kv_per_token(cases: Sequence[Case]) -> Told:
+def kv_per_token(cases: Sequence[Case]) -> Sentences:
     """Models by what a token of KV costs, where pools of the same memory filled."""
     told = sorted(
         ((case.pool.bytes_per_token, holds, case) for case in cases if (holds := case.holds) is not None),

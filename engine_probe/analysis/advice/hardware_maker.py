@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine_probe.analysis.advice.curve_case import Case, Told, mib
+from engine_probe.analysis.advice.curve_case import Case, Sentences, mib
 from engine_probe.analysis.advice.developer import main_limit
 
 ROLE = "hardware maker"
@@ -13,16 +13,16 @@ SLOWER = 1.5  # times a step without prompts
 OFTEN = 0.1  # of the busy time
 
 
-def more_memory(case: Case) -> Told:
+def more_memory(case: Case) -> Sentences:
     main, least = main_limit(case)
     if main == "KV blocks" and case.found.best:
         yield (
-            f"Memory for KV limits {least:.0%} of the busy time at the highest throughput: more of it would be used.",
+            f"Requests waited for KV blocks in {least:.0%} of the time at the highest throughput: more would be used.",
             (case.row(case.found.best.load),),
         )
 
 
-def tier_for_histories(case: Case) -> Told:
+def tier_for_histories(case: Case) -> Sentences:
     """What would have to be read back, and how fast, for the cache to find what it finds with room."""
     loss = case.cache_loss
     if loss is None or loss.computed_again < RECOMPUTED:
@@ -38,7 +38,7 @@ def tier_for_histories(case: Case) -> Told:
     )
 
 
-def tier_for_preempted(case: Case) -> Told:
+def tier_for_preempted(case: Case) -> Sentences:
     worst = max(case.figures, key=lambda each: each.summary.recomputed_share, default=None)
     if worst is None:
         return
@@ -52,7 +52,7 @@ def tier_for_preempted(case: Case) -> Told:
     )
 
 
-def prompts_elsewhere(case: Case) -> Told:
+def prompts_elsewhere(case: Case) -> Sentences:
     """How much longer answers wait in a step that carries prompts, where that is much of the time."""
     if case.found.best is None:
         return

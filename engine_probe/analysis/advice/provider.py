@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine_probe.analysis.advice.curve_case import Case, Told
+from engine_probe.analysis.advice.curve_case import Case, Sentences
 from engine_probe.engine.parallelism import SIZES
 
 ROLE = "provider"
 
 
-def watch_the_pool(case: Case) -> Told:
+def route_by_kv(case: Case) -> Sentences:
     kv, holds = case.found.kv, case.holds
     if holds is None or kv.after is None or kv.reached is None:
         return
@@ -24,7 +24,7 @@ def watch_the_pool(case: Case) -> Told:
     )
 
 
-def back_to_its_history(case: Case) -> Told:
+def back_to_its_history(case: Case) -> Sentences:
     loss = case.cache_loss
     if loss is None:
         return
@@ -36,7 +36,7 @@ def back_to_its_history(case: Case) -> Told:
     )
 
 
-def second_card(cases: Sequence[Case]) -> Told:
+def second_card(cases: Sequence[Case]) -> Sentences:
     """Two curves that differ in their ranks: what each added card gave, at the lowest and the highest shared load."""
     for one in cases:
         for more in cases:
@@ -69,5 +69,5 @@ def gain(one: Case, more: Case, load: float) -> float | None:
     return there / here if here and there else None
 
 
-OF_ONE = (watch_the_pool, back_to_its_history)
+OF_ONE = (route_by_kv, back_to_its_history)
 OF_SEVERAL = (second_card,)

@@ -26,7 +26,8 @@ Verdict = Literal["better", "worse", "not shown to differ", "no repeats"]
 
 @dataclass(frozen=True)
 class Metric:
-    name: str
+    name: str  # in JSON, in tables and in bounds of --fail-if
+    title: str  # in reports
     unit: str
     better: Literal["more", "less"]
     formula: str
@@ -43,11 +44,28 @@ def percentile(latency: str, percent: int) -> Callable[[Summary], float | None]:
 
 
 METRICS = (
-    Metric("output_tokens_per_s", "tokens/s", "more", "output tokens / time", lambda run: run.output_tokens_per_s),
-    Metric("total_tokens_per_s", "tokens/s", "more", "prompts and answers / time", lambda run: run.total_tokens_per_s),
-    Metric("requests_per_s", "requests/s", "more", "answered requests / time", lambda run: run.requests_per_s),
+    Metric(
+        "output_tokens_per_s",
+        "output tokens/s",
+        "tokens/s",
+        "more",
+        "output tokens / time",
+        lambda run: run.output_tokens_per_s,
+    ),
+    Metric(
+        "total_tokens_per_s",
+        "total tokens/s",
+        "tokens/s",
+        "more",
+        "prompts and answers / time",
+        lambda run: run.total_tokens_per_s,
+    ),
+    Metric(
+        "requests_per_s", "requests/s", "requests/s", "more", "answered requests / time", lambda run: run.requests_per_s
+    ),
     Metric(
         "goodput_requests_per_s",
+        "goodput, requests/s",
         "requests/s",
         "more",
         "requests that kept every limit / time",
@@ -55,29 +73,53 @@ METRICS = (
     ),
     Metric(
         "goodput_share",
+        "requests within all limits",
         "",
         "more",
         "requests that kept every limit / requests judged",
         lambda run: run.goodput.share if run.goodput else None,
     ),
     *(
-        Metric(f"{name.lower()}_p{percent}_ms", "ms", "less", f"p{percent} of {name}", percentile(name, percent))
+        Metric(
+            f"{name.lower()}_p{percent}_ms",
+            f"{name}, {'median' if percent == 50 else f'p{percent}'}",
+            "ms",
+            "less",
+            f"p{percent} of {name}",
+            percentile(name, percent),
+        )
         for name in ("TTFT", "TPOT", "ITL", "E2EL")
         for percent in (50, 99)
     ),
     Metric(
         "prefix_cache_share",
+        "prompt tokens from prefix cache",
         "",
         "more",
         "prompt tokens found in the prefix cache when a request was first admitted / prompt tokens",
         lambda run: run.prefix_cache.share if run.prefix_cache else None,
     ),
-    Metric("peak_kv_share", "", "less", "KV blocks in use at most / all", lambda run: run.peak_kv_share),
-    Metric("preemptions", "", "less", "how often requests were preempted", lambda run: run.preemptions),
-    Metric("recomputed_share", "", "less", "tokens computed twice / scheduled", lambda run: run.recomputed_share),
+    Metric(
+        "peak_kv_share",
+        "KV blocks in use, at most",
+        "",
+        "less",
+        "KV blocks in use at most / all",
+        lambda run: run.peak_kv_share,
+    ),
+    Metric("preemptions", "preemptions", "", "less", "how often requests were preempted", lambda run: run.preemptions),
+    Metric(
+        "recomputed_share",
+        "tokens computed twice",
+        "",
+        "less",
+        "tokens computed twice / scheduled",
+        lambda run: run.recomputed_share,
+    ),
 )
 
 PERPLEXITY = Metric(
+    "perplexity",
     "perplexity",
     "",
     "less",
@@ -135,7 +177,18 @@ class Change:
             return "no repeats"
         if self.p >= SIGNIFICANT:
             return "not shown to differ"
-        return "better" if (self.after > self.before) == (self.metric.better == "more") else "worse"
+        return "better" if self._rises == (self.metric.better == "more") else "worse"
+
+    @property
+    def direction(self) -> Literal["better", "worse", "same"]:
+        """Where it went, whether or not that is shown to be more than chance."""
+        if self.after == self.before:
+            return "same"
+        return "better" if self._rises == (self.metric.better == "more") else "worse"
+
+    @property
+    def _rises(self) -> bool:
+        return self.after > self.before
 
 
 def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]:

@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from engine_probe.analysis.money.prices import Prices
-from engine_probe.analysis.money.run_costs import MILLION, Books, Work
+from engine_probe.analysis.money.run_costs import MILLION, RunCosts, Work
 from engine_probe.analysis.run.energy import Energy
 from engine_probe.analysis.statistics.repeats import Repeated, pooled
 
 
-def joules_per(books: Books, per_s: float) -> float | None:
-    watts = books.work.watts
+def joules_per(costs: RunCosts, per_s: float) -> float | None:
+    watts = costs.work.watts
     return watts / per_s if watts is not None and per_s else None
 
 
-def tokens_per_s(books: Books) -> float:
-    return books.work.output_tokens_per_s + books.work.input_tokens_per_s
+def tokens_per_s(costs: RunCosts) -> float:
+    return costs.work.output_tokens_per_s + costs.work.input_tokens_per_s
 
 
-def users(books: Books) -> float | None:
+def users(costs: RunCosts) -> float | None:
     """Little's law: users = requests/s x the time from one request of a user to the next.
 
     Who asks each T seconds but waits longer than that for the answer asks again only then.
     """
-    asked, latency = books.prices.users, books.work.latency_s
+    asked, latency = costs.prices.users, costs.work.latency_s
     if asked is None or latency is None:
         return None
     cycle = latency + asked.think_s if asked.think_s is not None else max(asked.request_every_s or 0.0, latency)
-    return books.work.requests_per_s * cycle
+    return costs.work.requests_per_s * cycle
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MoneyMetric:
     title: str
     unit: str
     formula: str
-    value: Callable[[Books], float | None]
+    value: Callable[[RunCosts], float | None]
 
 
 MONEY = (
@@ -50,58 +50,58 @@ MONEY = (
         "cost of a million output tokens",
         "{}",
         "cost per hour / output tokens of answered requests per hour x 1,000,000",
-        lambda books: books.cost_of(books.work.output_tokens_per_s, MILLION),
+        lambda costs: costs.cost_of(costs.work.output_tokens_per_s, MILLION),
     ),
     MoneyMetric(
         "cost_per_million_tokens",
         "cost of a million tokens, in and out",
         "{}",
         "cost per hour / (prompt + output tokens of answered requests per hour) x 1,000,000",
-        lambda books: books.cost_of(tokens_per_s(books), MILLION),
+        lambda costs: costs.cost_of(tokens_per_s(costs), MILLION),
     ),
     MoneyMetric(
         "cost_per_1000_requests",
         "cost of 1,000 requests",
         "{}",
         "cost per hour / answered requests per hour x 1,000",
-        lambda books: books.cost_of(books.work.requests_per_s, 1000),
+        lambda costs: costs.cost_of(costs.work.requests_per_s, 1000),
     ),
     MoneyMetric(
         "cost_per_hour",
         "cost",
         "{}/h",
         "fixed + (power of the cards + host) x overhead x price of energy",
-        lambda books: books.cost_per_hour,
+        lambda costs: costs.cost_per_hour,
     ),
     MoneyMetric(
         "revenue_per_hour",
         "revenue",
         "{}/h",
         "price of a token x tokens of answered requests per hour, output and input each",
-        lambda books: books.revenue_per_hour,
+        lambda costs: costs.revenue_per_hour,
     ),
-    MoneyMetric("profit_per_hour", "profit", "{}/h", "revenue - cost", lambda books: books.profit_per_hour),
+    MoneyMetric("profit_per_hour", "profit", "{}/h", "revenue - cost", lambda costs: costs.profit_per_hour),
     MoneyMetric(
         "joules_per_output_token",
         "energy of an output token",
         "J",
         "mean power of the cards / output tokens of answered requests per s",
-        lambda books: joules_per(books, books.work.output_tokens_per_s),
+        lambda costs: joules_per(costs, costs.work.output_tokens_per_s),
     ),
     MoneyMetric(
         "joules_per_token",
         "energy of a token, in and out",
         "J",
         "mean power of the cards / (prompt + output tokens of answered requests per s)",
-        lambda books: joules_per(books, tokens_per_s(books)),
+        lambda costs: joules_per(costs, tokens_per_s(costs)),
     ),
-    MoneyMetric("watts", "power of the cards", "W", "energy of the cards / time", lambda books: books.work.watts),
+    MoneyMetric("watts", "power of the cards", "W", "energy of the cards / time", lambda costs: costs.work.watts),
     MoneyMetric(
         "requests_in_flight",
         "requests in flight",
         "",
         "answered requests per s x mean end-to-end latency (Little's law)",
-        lambda books: None if books.work.latency_s is None else books.work.requests_per_s * books.work.latency_s,
+        lambda costs: None if costs.work.latency_s is None else costs.work.requests_per_s * costs.work.latency_s,
     ),
     MoneyMetric(
         "users",
@@ -136,7 +136,7 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Accounts:
+class CurveCosts:
     """A curve of loads under one price list."""
 
     prices: Prices
@@ -155,7 +155,7 @@ class Accounts:
         return (min if least else max)(found, key=lambda pair: pair[0])[1]
 
 
-def accounts(done: Sequence[Work], prices: Prices) -> Accounts:
+def curve_costs(done: Sequence[Work], prices: Prices) -> CurveCosts:
     notes = []
     unknown = [each for each in done if isinstance(each.energy, str)]
     with_energy = prices.power is not None and not unknown
@@ -168,17 +168,17 @@ def accounts(done: Sequence[Work], prices: Prices) -> Accounts:
         notes.append("the energy of the host is not in the cost: nothing records it (power.host_watts names it)")
     told = [note for each in done if isinstance(each.energy, Energy) for note in each.energy.notes]
     ordered = sorted(done, key=lambda each: each.load)
-    books = {
-        load: [Books(each, prices, with_energy) for each in same]
+    costs = {
+        load: [RunCosts(each, prices, with_energy) for each in same]
         for load, same in groupby(ordered, key=lambda each: each.load)
     }
-    figures = {each.name: pooled([[each.value(one) for one in same] for same in books.values()]) for each in MONEY}
+    figures = {each.name: pooled([[each.value(one) for one in same] for same in costs.values()]) for each in MONEY}
     levels = [
         Level(load, {name: over_loads[place] for name, over_loads in figures.items()})
-        for place, load in enumerate(books)
+        for place, load in enumerate(costs)
     ]
     sources = dict.fromkeys(name for each in done if isinstance(each.energy, Energy) for name in each.energy.sources)
-    return Accounts(
+    return CurveCosts(
         prices=prices,
         levels=tuple(levels),
         with_energy=with_energy,

@@ -49,7 +49,7 @@ def work(load: float, summary: Summary, facts: dict[str, Any], energy: Energy | 
 
 
 @dataclass(frozen=True)
-class Books:
+class RunCosts:
     """One run under one price list. A figure is None where something it is made of is not known."""
 
     work: Work

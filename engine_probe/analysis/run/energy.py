@@ -19,7 +19,7 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class CardEnergy:
+class GpuEnergy:
     device: int
     joules: float
     seconds: float  # the part of the run between the samples
@@ -30,7 +30,7 @@ class CardEnergy:
 class Energy:
     """Of all cards that the engine used; what is left out of it is in `notes`."""
 
-    cards: tuple[CardEnergy, ...]
+    cards: tuple[GpuEnergy, ...]
     notes: tuple[str, ...]
 
     @property
@@ -65,13 +65,13 @@ def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> 
     return Energy(tuple(found), tuple(notes))
 
 
-def of_card(device: int, rows: pa.Table, begin: int, end: int) -> CardEnergy | str:
+def of_card(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | str:
     """By its counter where that moves and never falls; else by the trapezoids under its power."""
     times, counted = readings(rows, "energy_mj")
     if covered(times, begin, end) and (np.diff(counted) >= 0).all() and counted[-1] > counted[0]:
         first, last = max(begin, int(times[0])), min(end, int(times[-1]))
         joules = float(np.interp(last, times, counted) - np.interp(first, times, counted)) / 1e3
-        return CardEnergy(device, joules, (last - first) / 1e9, "energy counter")
+        return GpuEnergy(device, joules, (last - first) / 1e9, "energy counter")
     times, power = readings(rows, "power_mw")
     if not len(times):
         return "it tells neither energy nor power"
@@ -81,7 +81,7 @@ def of_card(device: int, rows: pa.Table, begin: int, end: int) -> CardEnergy | s
     at = np.r_[first, times[(times > first) & (times < last)], last]
     watts = np.asarray(np.interp(at, times, power)) / 1e3
     joules = float(((watts[1:] + watts[:-1]) / 2 * np.diff(at)).sum()) / 1e9
-    return CardEnergy(device, joules, (last - first) / 1e9, "power over time")
+    return GpuEnergy(device, joules, (last - first) / 1e9, "power over time")
 
 
 def readings(rows: pa.Table, column: str) -> tuple[Integers, Integers]:

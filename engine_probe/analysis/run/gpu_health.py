@@ -33,7 +33,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class CardHealth:
+class GpuHealth:
     """Of one card over one run or several; None and empty where it was not told."""
 
     samples: int
@@ -56,13 +56,13 @@ def rows_of(table: pa.Table, device: int) -> pa.Table:
     return table.filter(pc.equal(table["device"], device))
 
 
-def card_health(runs: Sequence[pa.Table]) -> CardHealth:
+def gpu_health(runs: Sequence[pa.Table]) -> GpuHealth:
     """From the telemetry rows of one card, a table for each run."""
     together = pa.concat_tables(runs)
     reasons = known(together, "throttle_reasons")
     shares = {name: float(np.mean((reasons & bit) > 0)) for bit, name in REASONS.items()} if len(reasons) else {}
     every = sum(REASONS)
-    return CardHealth(
+    return GpuHealth(
         samples=together.num_rows,
         judged=len(reasons),
         reduced={name: share for name, share in shares.items() if share},

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Straight:
+class LinearFit:
     intercept: float
     slope: float
     explained: float  # share of the variance, R²
@@ -18,7 +18,7 @@ class Straight:
         return self.intercept + self.slope * length
 
 
-def straight(lengths: Sequence[float], values: Sequence[float]) -> Straight | None:
+def linear_fit(lengths: Sequence[float], values: Sequence[float]) -> LinearFit | None:
     """By least squares; None where fewer than three lengths leave nothing to be told by, or all values are one."""
     x, y = np.array(lengths), np.array(values)
     around, total = x - x.mean(), float(((y - y.mean()) ** 2).sum())
@@ -27,4 +27,4 @@ def straight(lengths: Sequence[float], values: Sequence[float]) -> Straight | No
     slope = float(around @ y / (around @ around))
     intercept = float(y.mean() - slope * x.mean())
     left = float(((y - intercept - slope * x) ** 2).sum())
-    return Straight(intercept, slope, 1 - left / total)
+    return LinearFit(intercept, slope, 1 - left / total)

@@ -1,4 +1,4 @@
-"""The figures of single steps: what limits each, how long it took, and how near the ceilings it came.
+"""The figures of single steps: what held each up, how long it took, and how near the ceilings it came.
 
 `roofline.py` derives the bytes and operations of every step from the weights of each rank and the iterations table.
 What a step attends to follows from stretches and prompts (`attention_work.py`); steps with several prompts in pieces,

@@ -17,14 +17,14 @@ WORST = 5
 
 
 @dataclass(frozen=True)
-class Suffered:
+class PreemptedRequest:
     request_id: str
     preemptions: int
     away_ns: int  # from each preemption to the step that gave it tokens again
 
 
 @dataclass(frozen=True)
-class PreemptionTax:
+class PreemptionCost:
     preemptions: int
     requests: int
     never_resumed: int
@@ -35,10 +35,10 @@ class PreemptionTax:
     recompute_ns: (
         float  # derived: each step's execute time x recomputed / scheduled tokens, as if all tokens cost alike
     )
-    worst: tuple[Suffered, ...]  # longest away first
+    worst: tuple[PreemptedRequest, ...]  # longest away first
 
 
-def preemption_tax(iterations: pa.Table, preemptions: pa.Table) -> PreemptionTax:
+def preemption_cost(iterations: pa.Table, preemptions: pa.Table) -> PreemptionCost:
     recomputed, scheduled = (iterations[f"{name}_tokens"].to_numpy() for name in ("recomputed", "scheduled"))
     again = recomputed > 0
     away = pc.subtract(preemptions["resumed_ns"], preemptions["preempted_ns"])
@@ -46,7 +46,7 @@ def preemption_tax(iterations: pa.Table, preemptions: pa.Table) -> PreemptionTax
     by_request = rows.group_by("request_id").aggregate([("away_ns", "sum"), ("away_ns", "count"), ([], "count_all")])
     worst = by_request.sort_by([("away_ns_sum", "descending"), ("request_id", "ascending")]).slice(0, WORST)
     spent = iterations["execute_ns"].to_numpy()[again] * (recomputed[again] / scheduled[again])
-    return PreemptionTax(
+    return PreemptionCost(
         preemptions=preemptions.num_rows,
         requests=by_request.num_rows,
         never_resumed=preemptions["resumed_ns"].null_count,
@@ -56,7 +56,7 @@ def preemption_tax(iterations: pa.Table, preemptions: pa.Table) -> PreemptionTax
         away_ns=pc.sum(away).as_py() or 0,
         recompute_ns=float(spent.sum()),
         worst=tuple(
-            Suffered(row["request_id"], row["count_all"], row["away_ns_sum"] or 0) for row in worst.to_pylist()
+            PreemptedRequest(row["request_id"], row["count_all"], row["away_ns_sum"] or 0) for row in worst.to_pylist()
         ),
     )
 

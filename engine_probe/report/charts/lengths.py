@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.analysis.statistics.linear_fit import straight
+from engine_probe.analysis.statistics.linear_fit import linear_fit
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
 
 APART = 1.2  # the longest over the shortest: with less between them chance alone drew them
@@ -41,7 +41,7 @@ def length_charts(figures: Sequence[PointFigures]) -> Iterator[Lines]:
         lengths, ms = ([pair[side] for pair in told] for side in (0, 1))
         series = [Series("p50", numbers(ms), style="dots")]
         note = f"The median of each point, over the mean length of its {drawn.of}s."
-        if line := straight(lengths, ms):
+        if line := linear_fit(lengths, ms):
             series.append(Series("straight line", numbers([line.at(x) for x in lengths]), style="dashed", colour=5))
             note += (
                 f" By least squares {line.intercept:.3g} ms and {line.slope * 1000:.3g} ms for each 1,000 tokens; it "

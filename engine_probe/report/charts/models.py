@@ -19,7 +19,7 @@ GIB = 2**30
 def across_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Lines]:
     """Nothing where there is one curve: then the charts of its levels say it."""
     measured = {
-        curve.label: [point.run for point in swept.curves[curve.label] if point.run and point.anatomy]
+        curve.label: [point.run for point in swept.curves[curve.label] if point.run and point.analysis]
         for curve in curves
     }
     drawn = [curve for curve in curves if measured[curve.label]]

@@ -21,8 +21,8 @@ CURVES = (
 def money_charts(found: Money) -> Iterator[Chart]:
     """Curves of two levels and more; of figures that are known."""
     for unit in dict.fromkeys(curve.unit for curve in found.curves):
-        alike = [curve for curve in found.curves if curve.unit == unit and len(curve.accounts.levels) > 1]
-        xs = sorted({level.load for curve in alike for level in curve.accounts.levels})
+        alike = [curve for curve in found.curves if curve.unit == unit and len(curve.costs.levels) > 1]
+        xs = sorted({level.load for curve in alike for level in curve.costs.levels})
         if len(xs) < 2:
             continue
         for heading, name in CURVES:
@@ -34,7 +34,7 @@ def money_charts(found: Money) -> Iterator[Chart]:
 
 
 def line(curve: Costed, xs: Sequence[float], name: str, label: str, colour: int) -> Series:
-    known = {level.load: figure for level in curve.accounts.levels if (figure := level.figures[name])}
+    known = {level.load: figure for level in curve.costs.levels if (figure := level.figures[name])}
     low = of_levels(xs, ((load, figure.low) for load, figure in known.items()))
     return Series(
         label=label,
@@ -59,7 +59,7 @@ def over_load(alike: Sequence[Costed], xs: Sequence[float], heading: str, name: 
 
 def profit_chart(curve: Costed, currency: str) -> Iterator[Lines]:
     """Revenue, cost and profit; where it earns is shaded, from one break-even to the next."""
-    done = curve.accounts
+    done = curve.costs
     if not any(level.mean("revenue_per_hour") for level in done.levels):
         return
     xs = [level.load for level in done.levels]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engine_probe.analysis.run.timeline import Pace, Thinned, pace, stretches, thinned
 from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
-from engine_probe.analysis.step.bottleneck import NAMES, LimitsFound
+from engine_probe.analysis.step.bottleneck import AND, LimitsFound
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Chart, Lines, Series, Spans, moments, numbers
 
@@ -125,14 +125,14 @@ def step_parts(points: Thinned, name: str) -> Lines:
 
 def limit_strip(run: Run, limits: LimitsFound, name: str) -> Spans:
     starts, ends, origin = run.iterations["start_ns"].to_numpy(), update_end_ns(run.iterations), origin_ns(run)
-    pieces = stretches(limits.of_step.astype(np.int64), starts, ends, MOST_STRETCHES)
+    pieces = stretches(limits.of_step, starts, ends, MOST_STRETCHES)
     spans = [(0, kind, *relative(begin, end, origin)) for kind, begin, end in pieces]
     used = sorted({kind for _, kind, _, _ in spans})
     return Spans(
-        title="What limits, when",
-        note="Consecutive steps of one limit; where they alternate faster than the eye, the one that lasted longest.",
-        kinds=[NAMES[kind] for kind in used],
-        rows=["limited by"],
+        title="What held it up, when",
+        note="Consecutive steps with the same limits; where they alternate too fast to see, what lasted longest.",
+        kinds=[AND.join(limits.sets[kind]) for kind in used],
+        rows=["held up by"],
         spans=[(row, used.index(kind), begin, end) for row, kind, begin, end in spans],
         sync=name,
     )

@@ -23,11 +23,11 @@ FORMS = {"line": "broken line", "curve": "bending curve"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")
-STEADY_WITHIN = 0.1  # of the rate: beside the whole run a looser one says nothing
+KNOWN_WITHIN = 0.1  # of the rate: beside the whole run a wider interval says nothing
 INTERVALS = (
     " Over repeats the mean, and its interval with 95 % (Student's t, the relative spread of all levels together)."
 )
-STEADY = f" The steady part only of points where half its 95 % interval is below {STEADY_WITHIN:.0%} of its rate."
+AFTER_WARM_UP = f" After warm-up only for points where half the 95 % interval is below {KNOWN_WITHIN:.0%} of the rate."
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
 
 
@@ -54,7 +54,7 @@ def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
         yield from preempted(xs, alike)
         yield from cache_chart(xs, alike)
     yield from length_charts([each for curve in drawn for each in curve.figures])
-    whole = [point for point in swept.points if point.run and point.anatomy]
+    whole = [point for point in swept.points if point.run and point.analysis]
     yield from over_time(whole)
 
 
@@ -67,11 +67,11 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     note = f"Output tokens/s over the whole run of each point.{WHISKERS if any(line.high for line in series) else ''}"
     whole_run = len(series)
     for number, curve in enumerate(drawn):
-        steady = over_loads(xs, curve.figures, steady_rate)["values"]
-        if any(value is not None for value in steady):
+        later = over_loads(xs, curve.figures, rate_after_warm_up)["values"]
+        if any(value is not None for value in later):
             colour = number if len(drawn) > 1 else 2
-            series.append(Series(curve.named("in its steady part"), steady, style="dots", colour=colour))
-    note += STEADY if len(series) > whole_run else ""
+            series.append(Series(curve.named("after warm-up"), later, style="dots", colour=colour))
+    note += AFTER_WARM_UP if len(series) > whole_run else ""
     shaded = regions(drawn[0]) if len(drawn) == 1 else []
     if shaded and (line := drawn[0].found.growth):
         form = FORMS[line.line.form]
@@ -80,13 +80,13 @@ def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
     return Lines("Throughput and its regions", note, load_axis(drawn[0].unit), [OUTPUT], list(xs), series, shaded)
 
 
-def steady_rate(point: PointFigures) -> float | None:
+def rate_after_warm_up(point: PointFigures) -> float | None:
     """Without warm-up and draining, where the run has such a part and its rate is known well enough to be one dot."""
-    steady = point.summary.steady
-    if steady is None or steady.half_width is None:
+    later = point.summary.after_warm_up
+    if later is None or later.half_width is None:
         return None
-    close = steady.half_width < STEADY_WITHIN * steady.output_tokens_per_s
-    return steady.output_tokens_per_s if close else None
+    known = later.half_width < KNOWN_WITHIN * later.output_tokens_per_s
+    return later.output_tokens_per_s if known else None
 
 
 def regions(curve: Curve) -> list[Region]:
@@ -136,7 +136,7 @@ def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
         share = over_loads(xs, curve.figures, lambda each: each.summary.recomputed_share, 100, most=1)
         waited = over_loads(xs, curve.figures, lambda each: each.kv_share, 100, most=1)
         series.append(Series(curve.named("tokens computed twice"), **share, style="both", colour=number))
-        series.append(Series(curve.named("time limited by KV"), **waited, style="dashed", colour=number))
+        series.append(Series(curve.named("time short of KV blocks"), **waited, style="dashed", colour=number))
     if not any(value for line in series for value in line.values):
         return
     note = "Of all scheduled tokens, and of the busy time."

@@ -14,6 +14,7 @@ ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # a letter of 11 pixels, 
 COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repeats": "c0"}
 LEAST = 0.05  # to either side of no change: less is mostly noise
 SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to one side of no change
+NEAR = 3  # times the change that most stay below: what is no further is no outlier
 MOST_WIDE = 4  # one side over the other, where both have a change to show
 EDGE = 1e-9  # of a change: what rounding adds
 FLOOR = 1.0  # nothing falls by more than all of it
@@ -54,7 +55,9 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
 
 
 def words(relative: float, change: Change, least: float) -> str:
-    return f"{relative:+.{1 if least >= LEAST else 2}%} {change.verdict}"
+    """Return the change and its verdict, where anything was tested."""
+    verdict = "" if change.verdict == "no repeats" else f" {change.verdict}"
+    return f"{relative:+.{1 if least >= LEAST else 2}%}{verdict}"
 
 
 def bar(
@@ -93,4 +96,6 @@ def reach(relatives: Sequence[float], least: float = LEAST) -> tuple[float, floa
 
 def side(sizes: Sequence[float], least: float) -> float:
     most = sizes[round(0.85 * (len(sizes) - 1))] if sizes else 0
+    if sizes and sizes[-1] <= NEAR * most:
+        most = sizes[-1]
     return next((share for share in SPANS if share >= max(least, 1.15 * most)), SPANS[-1])

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from engine_probe.report.document import Bar, Bars, Cell, Document, Forest, Part, Picture, Section, Sentence, Table
+from engine_probe.report.document import (
+    Bar,
+    Bars,
+    Cell,
+    Document,
+    Forest,
+    Part,
+    Picture,
+    Section,
+    Sentence,
+    Table,
+    cell_words,
+)
 from engine_probe.report.renderers.forest_plot import forest
-from engine_probe.report.renderers.html_elements import Html, element, grid, joined, tiles
 from engine_probe.report.renderers.html_page import Page, heading
+from page_kit.html import Html, element, grid, joined, tiles
 
 BOXES = {"soft": "soft", "caution": "warning", "problem": "warning red", "good": "kept"}
 DEEPEST = 6  # levels of headings that HTML has
@@ -82,17 +94,17 @@ def bars_html(bars: Bars, level: int) -> Html:
 
 def table_html(table: Table, level: int) -> Html:
     titles = [column.title.replace("\n", " ") for column in table.columns]
-    rows = ([cell_words(cell) for cell in row] for row in table.rows)
+    rows = ([cell_html(cell) for cell in row] for row in table.rows)
     made = grid(titles, rows, text=[place for place, column in enumerate(table.columns) if column.words])
     head = [element(tag(level), table.title)] if table.title else []
     return joined((*head, made, *([element("div", table.note, class_="soft")] if table.note else [])))
 
 
-def cell_words(cell: Cell | str) -> str:
-    if isinstance(cell, str):
-        return cell
-    words = f"{cell.text} {cell.below}".rstrip()
-    return words if cell.tone == "plain" else element("span", words, class_=f"tone {cell.tone}")
+def cell_html(cell: Cell | str) -> str:
+    words = cell_words(cell)
+    if isinstance(cell, str) or cell.tone == "plain":
+        return words
+    return element("span", words, class_=f"tone {cell.tone}")
 
 
 def bar_html(bar: Bar) -> Iterator[Html]:

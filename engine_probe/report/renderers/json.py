@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
+from engine_probe.analysis.compare.gates import Gate
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
-from engine_probe.analysis.engine_metrics import INSIDE
+from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.step.ceiling_use import uses
+from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.slo import slo_of
 from engine_probe.report.sections.sweep.advice import advised
+
+JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 
 
 def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
@@ -33,7 +41,7 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "kind": "run",
             "folder": str(run.folder),
             "metrics": described(money),
-            "summary": found.summary,
+            "summary": summary_figures(found.summary),
             "figures": figures_of(found),
             "limited_by": found.limits.shares,
             "hardware_use": hardware_use(found),
@@ -42,10 +50,15 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
     )
 
 
+def summary_figures(summary: Summary) -> dict[str, Any]:
+    """Return the summary under the names that this JSON has always had."""
+    return {JSON_NAMES.get(field.name, field.name): getattr(summary, field.name) for field in fields(summary)}
+
+
 def figures_of(found: RunAnalysis) -> dict[str, float | None]:
     """Of one run, by the names under which `metrics` tells unit and formula."""
     told = {metric.name: metric.value(found.summary) for metric in METRICS}
-    return told | {metric.name: metric.value(found) for metric in INSIDE}
+    return told | {metric.name: metric.value(found) for metric in ENGINE_METRICS}
 
 
 def hardware_use(found: RunAnalysis) -> dict[str, Any]:
@@ -78,21 +91,19 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "metrics": described(money),
             "curves": [curve_figures(curve) for curve in curves],
             "advice": advised(swept, curves),
-            "points": [
-                {"name": point.name, "id": point.id, "summary": point.anatomy and point.anatomy.summary}
-                | (
-                    {"figures": figures_of(point.anatomy), "hardware_use": hardware_use(point.anatomy)}
-                    if point.anatomy
-                    else {"reason": point.reason}
-                )
-                | ({"driver_seconds": point.timed.seconds} if point.timed else {})
-                for point in swept.points
-            ],
+            "points": [point_figures(point) for point in swept.points],
             "watching": swept.watching,
             "texts": [predicted(each) for each in engines(swept)],
             "money": accounted(money),
         }
     )
+
+
+def point_figures(point: SweptPoint) -> dict[str, Any]:
+    found = point.analysis
+    told: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
+    told |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
+    return told | ({"driver_seconds": point.timed.seconds} if point.timed else {})
 
 
 def predicted(engine: Engine) -> dict[str, Any]:
@@ -149,7 +160,7 @@ def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeate
 def described(money: Money) -> dict[str, dict[str, str]]:
     """Every metric there can be: its unit and formula."""
     said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
-    said |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in INSIDE}
+    said |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in ENGINE_METRICS}
     return said | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
     }
@@ -166,17 +177,58 @@ def accounted(money: Money) -> dict[str, Any] | None:
                 "label": curve.label,
                 "unit": curve.unit,
                 "cards": curve.cards,
-                "levels": curve.accounts.levels,
-                "energy_in_cost": curve.accounts.with_energy,
-                "energy_from": curve.accounts.energy_sources,
-                "break_even": curve.accounts.break_even,
-                "notes": curve.accounts.notes,
+                "levels": curve.costs.levels,
+                "energy_in_cost": curve.costs.with_energy,
+                "energy_from": curve.costs.energy_sources,
+                "break_even": curve.costs.break_even,
+                "notes": curve.costs.notes,
             }
             for curve in money.curves
         ],
         "cards": [{"fewer": pair.fewer.cards, "more": pair.more.cards, "levels": pair.rows} for pair in money.cards],
         "options": money.offered,
         "cheapest_by_demand": money.steps,
+    }
+
+
+def comparison_figures(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
+    return json.dumps([comparison_facts(each, gates) for each in found], indent=1)
+
+
+def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str, Any]:
+    points = [
+        {
+            "point": pair.name,
+            "changes": [{**change_facts(change), "repeats": change.repeats} for change in pair.changes],
+        }
+        for pair in comparison.pairs
+    ]
+    held = [
+        {"gate": each.gate.text, "point": each.point, "answer": each.answer, "p": each.p, "said": each.said}
+        for each in comparison.held(gates)
+    ]
+    whole = comparison.together
+    return {
+        "before": comparison.before,
+        "after": comparison.after,
+        "together": [change_facts(change) for change in whole.changes] if whole else None,
+        "points": points,
+        "gates": held,
+        "notes": comparison.notes,
+    }
+
+
+def change_facts(change: Change) -> dict[str, Any]:
+    return {
+        "metric": change.metric.name,
+        "unit": change.metric.unit,
+        "better": change.metric.better,
+        "before": change.before,
+        "after": change.after,
+        "relative": change.relative,
+        "interval": change.interval,
+        "p": change.p,
+        "verdict": change.verdict,
     }
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import singledispatch
 
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run.timeline import thinned
 from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.run_analysis import RunAnalysis
-from engine_probe.analysis.step.bottleneck import sentence
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.curve import Curve, curves
@@ -18,12 +18,10 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.model import numbers
 from engine_probe.report.charts.sweep import regions
-from engine_probe.report.document import Cell, Table
-from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
+from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
 from engine_probe.report.sections.run.latencies import judgements, latency_table
-from engine_probe.report.sections.run.verdict import headlines, run_figures
-from engine_probe.report.sections.sweep.levels import level_tables
-from engine_probe.report.sections.sweep.verdict import sweep_verdicts
+from engine_probe.report.sections.run.verdict import headlines, run_verdict
+from engine_probe.report.sections.sweep.verdict import sweep_verdict
 from engine_probe.workload.load import RATE
 from page_kit.html import Html, element, joined
 from page_kit.line_chart import Frame, Series, chart
@@ -31,41 +29,52 @@ from page_kit.scale import Scale
 
 POINTS = 320  # of a line: what 540 pixels can tell apart
 MOST_ROWS = 40
-WARNING = "border-left:3px solid #d64545;padding-left:8px"
 SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
+TITLE = "font-weight:600;margin-top:8px"
+STYLES: dict[Tone, str] = {
+    "plain": "",
+    "soft": SOFT,
+    "good": "border-left:3px solid #0aa56c;padding-left:8px",
+    "caution": "border-left:3px solid #d98200;padding-left:8px",
+    "problem": "border-left:3px solid #d64545;padding-left:8px",
+}
 FRAME = Frame(640, 190, 52, 44, 22, 34)
 RIGHT = "text-align:right;padding:2px 12px 2px 0;white-space:nowrap"
 LEFT = RIGHT.replace("right", "left", 1)
 
 
+@singledispatch
+def html_of(shown: object) -> str:
+    """Draw an object as Jupyter shows it."""
+    raise NotImplementedError(type(shown).__name__)
+
+
+@html_of.register
 def run_html(run: Run) -> str:
     """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
-    head = [element("b", run.model_name), element("span", f"  {run.status}, {run.folder}", style=SOFT)]
-    notes = [element("div", note, style=WARNING) for note in run.notes]
+    head = element("div", element("b", run.model_name), element("span", f"  {run.status}, {run.folder}", style=SOFT))
     try:
-        body = run_parts(run, run.analysis())
-        return page_of(element("div", *head), *notes, *body)
+        return page_of(head, *run_parts(run, run.analysis()))
     except EngineProbeError as error:
-        return page_of(element("div", *head), *notes, element("div", str(error)))
+        notes = (element("div", note, style=STYLES["problem"]) for note in run.notes)
+        return page_of(head, *notes, element("div", str(error)))
 
 
 def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
-    yield facts_row({each.label: each.value for each in run_figures(found)})
-    yield pressure(run)
-    for warning in ceiling_warnings(found.roofline):
-        yield element("div", warning, style=WARNING)
-    yield element("div", sentence(found.limits))
+    yield from section_parts(run_verdict(found), [pressure(run)])
     rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in SCHEMAS)
     yield element("div", f"Tables: {rows}", style=SOFT)
 
 
+@html_of.register
 def summary_html(summary: Summary) -> str:
     """Its headlines, every latency, and what it says against itself."""
-    lines = (element("div", line) for line in headlines(summary))
-    doubts = (element("div", said.text, style=SOFT) for said in judgements(summary))
-    return page_of(*lines, table(latency_table(summary)), *doubts)
+    doubts = (replace(said, tone="soft") for said in judgements(summary))
+    latencies = Section(sentences=says(headlines(summary)), tables=(latency_table(summary),))
+    return page_of(*section_parts(latencies), *map(sentence_html, doubts))
 
 
+@html_of.register
 def point_html(point: SweptPoint) -> str:
     """Its run, or the reason for having none."""
     name = element("b", point.name)
@@ -73,12 +82,30 @@ def point_html(point: SweptPoint) -> str:
     return page_of(element("div", name), shown)
 
 
-def facts_row(pairs: dict[str, str]) -> Html:
+def section_parts(section: Section, pictures: Iterable[Html] = ()) -> Iterator[Html]:
+    """Yield what is always shown of a section; the pictures stand between its sentences and its tables."""
+    if section.figures:
+        yield facts_row(section.figures)
+    yield from map(sentence_html, section.sentences)
+    yield from pictures
+    yield from map(table, section.tables)
+    for part in section.parts:
+        if part.shown == "always":
+            yield element("div", part.title, style=TITLE)
+            yield from section_parts(part)
+
+
+def facts_row(figures: Iterable[Figure]) -> Html:
     cells = (
-        element("div", element("div", figure, style="font-size:17px"), element("div", what, style=SOFT))
-        for what, figure in pairs.items()
+        element("div", element("div", each.value, style="font-size:17px"), element("div", each.label, style=SOFT))
+        for each in figures
     )
     return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:4px 22px;margin:6px 0")
+
+
+def sentence_html(said: Sentence) -> Html:
+    label = element("b", f"{said.label}: ") if said.label else ""
+    return element("div", label, said.text, style=STYLES[said.tone])
 
 
 def pressure(run: Run) -> Html:
@@ -108,15 +135,14 @@ def series(label: str, xs: Sequence[float], values: Sequence[float | None], colo
     return Series(label, known, colour, style)
 
 
+@html_of.register
 def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
-    failed = (element("div", said, style=SOFT) for said in swept.unmeasured)
-    unwatched = (element("div", said) for said in swept.unwatched_lines)
     drawn = curves(swept.points)
-    return page_of(head, *curve_parts(drawn), *map(table, level_tables(drawn)), *unwatched, *failed)
+    return page_of(head, *section_parts(sweep_verdict(swept, drawn, tuple), throughput_charts(drawn)))
 
 
-def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
+def throughput_charts(drawn: Sequence[Curve]) -> Iterator[Html]:
     for unit in dict.fromkeys(curve.unit for curve in drawn):
         alike = [curve for curve in drawn if curve.unit == unit and curve.worth_words]
         if not alike:
@@ -129,9 +155,6 @@ def curve_parts(drawn: Sequence[Curve]) -> Iterator[Html]:
         shaded = regions(alike[0]) if len(alike) == 1 else []
         load, rate = Scale(unit, from_zero=True, whole=unit != RATE), Scale("tokens/s")
         yield chart("throughput over the load", lines, load, rate, shaded, FRAME)
-        for curve in alike:
-            said = (element("li", sentence) for sentence in sweep_verdicts(curve.found, curve.unit))
-            yield joined((curve.label, element("ul", *said, style="margin:4px 0;padding-left:20px;font-size:13px")))
 
 
 def table(said: Table) -> Html:
@@ -142,16 +165,12 @@ def table(said: Table) -> Html:
         places = [LEFT if said.columns[place].words else RIGHT for place in kept]
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
-    title = element("div", said.title, style="font-weight:600;margin-top:8px") if said.title else Html()
+    title = element("div", said.title, style=TITLE) if said.title else Html()
     head = line("th", [said.columns[place].title for place in kept])
     body = (line("td", [cell_words(row[place]) for place in kept]) for row in said.rows[:MOST_ROWS])
     more = len(said.rows) - MOST_ROWS
     rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
     return joined((title, element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))
-
-
-def cell_words(cell: Cell | str) -> str:
-    return cell if isinstance(cell, str) else f"{cell.text} {cell.below}".rstrip()
 
 
 def page_of(*parts: str) -> Html:

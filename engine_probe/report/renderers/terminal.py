@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
 from rich.text import Text
 
-from engine_probe.report.document import Bar, Cell, Column, Document, Section, Sentence, Table
+from engine_probe.report.document import SURE, Bar, Cell, Column, Document, Section, Sentence, Table
 from engine_probe.text_format import plain
 
 STYLES = {"plain": "", "soft": "dim", "good": "green", "caution": "yellow", "problem": "bold red"}
@@ -73,7 +73,8 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sente
             yield Text(plain(each.note), "dim")
     for part in (*section.parts, *section.details):
         lines = list(section_lines(part, verbose, width))
-        if lines and part in section.parts and (verbose or part.shown == "always"):
+        titled = part.title and part.title != SURE and (part in section.parts or verbose)
+        if lines and titled and (verbose or part.shown == "always"):
             yield Text(f"\n{plain(part.title)}", "bold")
         yield from lines
 

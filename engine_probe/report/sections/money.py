@@ -26,7 +26,7 @@ COMMON = ("requests_in_flight",)  # worth a column only beside users
 
 def shown_metrics(found: Money) -> list[MoneyMetric]:
     """Those that any level knows; revenue and profit only where something is sold."""
-    levels = [level for curve in found.curves for level in curve.accounts.levels]
+    levels = [level for curve in found.curves for level in curve.costs.levels]
     kept = [metric for metric in MONEY if any(level.mean(metric.name) is not None for level in levels)]
     names = {metric.name for metric in kept}
     sold = any(level.mean("revenue_per_hour") for level in levels)
@@ -51,7 +51,7 @@ def named_load(curve: Costed, level: Level) -> str:
 
 
 def rows(found: Money) -> Iterator[tuple[Costed, Level]]:
-    yield from ((curve, level) for curve in found.curves for level in curve.accounts.levels)
+    yield from ((curve, level) for curve in found.curves for level in curve.costs.levels)
 
 
 def title(found: Money) -> str:

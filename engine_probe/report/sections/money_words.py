@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine_probe.analysis.money.curve_costs import Accounts, Level
+from engine_probe.analysis.money.curve_costs import CurveCosts, Level
 from engine_probe.analysis.money.hardware_options import Step
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
@@ -22,10 +22,10 @@ def amount(value: float | None, currency: str) -> str:
 
 def verdicts(found: Money) -> Iterator[str]:
     for curve in found.curves:
-        if len(curve.accounts.levels) == 1 and len(found.curves) > 1:
+        if len(curve.costs.levels) == 1 and len(found.curves) > 1:
             continue  # a row of the table
         start = f"{curve.label}: " if curve.label else ""
-        for said in (*curve_verdicts(curve, found.currency), *(f"{note}." for note in curve.accounts.notes)):
+        for said in (*curve_verdicts(curve, found.currency), *(f"{note}." for note in curve.costs.notes)):
             yield f"{start}{said[:1].upper()}{said[1:]}"
     for pair in found.cards:
         yield from cards_verdict(pair)
@@ -33,7 +33,7 @@ def verdicts(found: Money) -> Iterator[str]:
 
 
 def curve_verdicts(curve: Costed, currency: str) -> Iterator[str]:
-    done, unit = curve.accounts, curve.unit
+    done, unit = curve.costs, curve.unit
     if len(done.levels) == 1:
         yield from level_verdicts(done.levels[0], currency, done)
         return
@@ -63,7 +63,7 @@ def habit(prices: Prices) -> str:
     return f"who ask every {prices.users.request_every_s:g} s"
 
 
-def profit_verdicts(done: Accounts, unit: str, currency: str) -> Iterator[str]:
+def profit_verdicts(done: CurveCosts, unit: str, currency: str) -> Iterator[str]:
     profits = [profit for level in done.levels if (profit := level.mean("profit_per_hour")) is not None]
     top = done.best("profit_per_hour")
     if not profits or top is None:
@@ -85,7 +85,7 @@ def turns(profit: Repeated | None) -> bool:
     return profit is not None and profit.low is not None and profit.high is not None and profit.low < 0 < profit.high
 
 
-def level_verdicts(level: Level, currency: str, done: Accounts) -> Iterator[str]:
+def level_verdicts(level: Level, currency: str, done: CurveCosts) -> Iterator[str]:
     if (cost := level.mean("cost_per_million_output_tokens")) is not None:
         whole, request = level.mean("cost_per_million_tokens"), level.mean("cost_per_1000_requests")
         yield (

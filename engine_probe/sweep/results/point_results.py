@@ -56,7 +56,7 @@ class PointResult(msgspec.Struct, frozen=True):
     peak_waiting: int  # in the queue, the deferred among them
     peak_kv_share: float
     median_ttft_seconds: float | None  # None where nobody was answered
-    limited_by: dict[str, float]  # share of the busy time by limit; "untold": the recording does not show which
+    limited_by: dict[str, float]  # share of the busy time by the limits met
     driven: Driven | None = None
 
     @property
@@ -105,7 +105,7 @@ def measure(run: Run, point: Point) -> Row:
         iterations=summary.iterations,
         seconds=summary.seconds,
         output_tokens=summary.output_tokens,
-        recomputed_tokens=found.tax.recomputed_tokens,
+        recomputed_tokens=found.preemption_cost.recomputed_tokens,
         recomputed_share=summary.recomputed_share,
         preemptions=summary.preemptions,
         mean_running=summary.mean_running,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.money.curve_costs import MONEY, Accounts, accounts
+from engine_probe.analysis.money.curve_costs import MONEY, CurveCosts, curve_costs
 from engine_probe.analysis.money.prices import Cost, Power, Prices, Sold, Users
-from engine_probe.analysis.money.run_costs import Books, Work
-from engine_probe.analysis.run.energy import CardEnergy, Energy
+from engine_probe.analysis.money.run_costs import RunCosts, Work
+from engine_probe.analysis.run.energy import Energy, GpuEnergy
 
 NO_CARD = "no card was sampled"
 
@@ -21,11 +21,11 @@ def work(load: float = 1, output: float = 1000, energy: Energy | str = NO_CARD, 
 
 
 def watts(power: float) -> Energy:
-    return Energy((CardEnergy(0, power * 10, 10.0, "energy counter"),), ())
+    return Energy((GpuEnergy(0, power * 10, 10.0, "energy counter"),), ())
 
 
 def figures(done: Work, prices: Prices, with_energy: bool = True) -> dict[str, float | None]:
-    return {metric.name: metric.value(Books(done, prices, with_energy)) for metric in MONEY}
+    return {metric.name: metric.value(RunCosts(done, prices, with_energy)) for metric in MONEY}
 
 
 def test_a_million_tokens_cost_an_hours_cost_over_the_tokens_of_an_hour() -> None:
@@ -70,7 +70,7 @@ def test_energy_is_power_with_cooling_at_the_price_of_energy() -> None:
 
 def test_without_telemetry_there_is_no_energy_and_it_is_said() -> None:
     prices = Prices("EUR", fixed=[Cost("all", per_hour=7.2)], power=Power(0.2))
-    done = accounts([work(1), work(2, energy=watts(400))], prices)
+    done = curve_costs([work(1), work(2, energy=watts(400))], prices)
     assert not done.with_energy
     assert done.notes[0] == "energy is not in the cost: that of 1 of 2 runs is not known (no card was sampled)"
     assert [level.mean("cost_per_hour") for level in done.levels] == [7.2, 7.2]  # no step between the two
@@ -86,7 +86,7 @@ def test_a_cost_of_energy_alone_is_unknown_without_it() -> None:
 
 def test_costs_per_card_need_to_know_the_cards() -> None:
     prices = Prices("EUR", fixed=[Cost("card", per_hour=1, per_card=True)])
-    done = accounts([work(cards=None)], prices)
+    done = curve_costs([work(cards=None)], prices)
     assert done.levels[0].mean("cost_per_hour") is None
     assert "how many cards the engine had is not recorded" in done.notes[0]
 
@@ -110,10 +110,10 @@ def test_users_are_not_concurrent_requests(asked: Users, latency: float, users: 
     assert found["users"] == users
 
 
-def earning(*rates: float) -> Accounts:
+def earning(*rates: float) -> CurveCosts:
     """Costs 3.6 an hour and sells a million tokens for 1: break-even at 1,000 tokens/s."""
     prices = Prices("EUR", sold=Sold(1.0), fixed=[Cost("all", per_hour=3.6)])
-    return accounts([work(2**number, rate) for number, rate in enumerate(rates)], prices)
+    return curve_costs([work(2**number, rate) for number, rate in enumerate(rates)], prices)
 
 
 def test_break_even_lies_between_the_levels_where_profit_turns() -> None:
@@ -138,7 +138,7 @@ def test_the_best_level_is_the_one_of_most_profit() -> None:
 
 def test_repeats_give_an_interval() -> None:
     prices = Prices("EUR", fixed=[Cost("all", per_hour=3.6)])
-    (level,) = accounts([work(1, 1000), work(1, 500)], prices).levels
+    (level,) = curve_costs([work(1, 1000), work(1, 500)], prices).levels
     found = level.figures["cost_per_million_output_tokens"]
     assert found is not None
     assert (found.mean, found.count) == (1.5, 2)

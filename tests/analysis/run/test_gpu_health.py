@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.run.gpu_health import Extent, card_health, reduced_spans
+from engine_probe.analysis.run.gpu_health import Extent, gpu_health, reduced_spans
 from engine_probe.record.schema import SCHEMAS
 
 IDLE, POWER_CAP, HARDWARE_HEAT = 0x1, 0x4, 0x40
@@ -23,7 +23,7 @@ def samples(**columns: list[Any]) -> pa.Table:
 
 def test_reasons_by_their_share_of_the_samples_that_tell() -> None:
     """Of four that tell, two had the power cap and one heat beside it; an idle card is not held back."""
-    found = card_health([samples(throttle_reasons=[IDLE, POWER_CAP, None, POWER_CAP | HARDWARE_HEAT, 0])])
+    found = gpu_health([samples(throttle_reasons=[IDLE, POWER_CAP, None, POWER_CAP | HARDWARE_HEAT, 0])])
     assert (found.samples, found.judged) == (5, 4)
     assert found.reduced == {"power cap": 0.5, "heat, by hardware": 0.25}
     assert found.any_reduced == 0.5
@@ -31,7 +31,7 @@ def test_reasons_by_their_share_of_the_samples_that_tell() -> None:
 
 def test_extents_and_states_leave_out_what_is_null() -> None:
     table = samples(temperature_c=[60, 70, None], power_mw=[200_000, None, 400_000], performance_state=[0, None, 2])
-    found = card_health([table])
+    found = gpu_health([table])
     assert found.temperature_c == Extent(60, 65, 70)
     assert found.power_w == Extent(200, 300, 400)
     assert found.states == (0, 2)
@@ -43,11 +43,11 @@ def test_extents_and_states_leave_out_what_is_null() -> None:
 )
 def test_errors_are_what_came_within_runs(runs: list[list[int | None]], gained: int | None) -> None:
     """What a counter gained between two runs is not theirs; with one reading nobody knows."""
-    assert card_health([samples(ecc_errors=run) for run in runs]).ecc_errors == gained
+    assert gpu_health([samples(ecc_errors=run) for run in runs]).ecc_errors == gained
 
 
 def test_a_card_that_tells_nothing_is_not_called_well() -> None:
-    found = card_health([samples(throttle_reasons=[None, None])])
+    found = gpu_health([samples(throttle_reasons=[None, None])])
     assert (found.any_reduced, found.reduced, found.temperature_c, found.ecc_errors) == (None, {}, None, None)
 
 

@@ -93,19 +93,19 @@ def test_it_says_what_watching_cost(summary: Summary) -> None:
     assert summary.probe_share == pytest.approx(44_000 / (400 * MS))
 
 
-def test_even_throughput_is_steady(summary: Summary) -> None:
-    assert summary.steadiness is not None
-    assert summary.steadiness.output_tokens_per_s == pytest.approx(200)
-    assert not summary.steadiness.unstable
+def test_even_throughput_is_stable(summary: Summary) -> None:
+    assert summary.near_peak is not None
+    assert summary.near_peak.output_tokens_per_s == pytest.approx(200)
+    assert not summary.near_peak.unstable
 
 
 def test_throughput_that_halves_is_unstable(iterations: Make, requests: Make) -> None:
     steps = iterations(40, running_requests=[2] * 40, output_tokens=[4] * 20 + [2] * 20)
-    steadiness = summarise(FACTS, "complete", [], steps, requests()).steadiness
-    assert steadiness is not None
-    assert steadiness.unstable
+    part = summarise(FACTS, "complete", [], steps, requests()).near_peak
+    assert part is not None
+    assert part.unstable
 
 
-def test_a_peak_of_a_moment_is_no_steady_part(iterations: Make, requests: Make) -> None:
+def test_a_peak_of_a_moment_is_too_short_to_judge(iterations: Make, requests: Make) -> None:
     steps = iterations(40, running_requests=[1] * 10 + [9] * 5 + [1] * 25, output_tokens=[1] * 40)
-    assert summarise(FACTS, "complete", [], steps, requests()).steadiness is None
+    assert summarise(FACTS, "complete", [], steps, requests()).near_peak is None

@@ -9,7 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.step.losses import Suffered, composition, kv_fragmentation, preemption_tax, straggler
+from engine_probe.analysis.step.losses import (
+    PreemptedRequest,
+    composition,
+    kv_fragmentation,
+    preemption_cost,
+    straggler,
+)
 from tests.support.small_tables import table
 
 MS = 1_000_000
@@ -34,18 +40,22 @@ def test_what_preemption_cost_and_whom(iterations: Make) -> None:
         thrown_out("a", 40, 50, 7),
         thrown_out("c", 60, None, 9),
     ]
-    tax = preemption_tax(
+    cost = preemption_cost(
         iterations(3, scheduled_tokens=[50, 40, 10], recomputed_tokens=[0, 20, 0]), table("preemptions", rows)
     )
-    assert (tax.preemptions, tax.requests, tax.never_resumed) == (4, 3, 1)
-    assert (tax.lost_tokens, tax.recomputed_tokens, tax.recomputed_share) == (36, 20, 0.2)
-    assert (tax.away_ns, tax.recompute_ns) == (35 * MS, 4 * MS)
-    assert tax.worst == (Suffered("a", 2, 30 * MS), Suffered("b", 1, 5 * MS), Suffered("c", 1, 0))
+    assert (cost.preemptions, cost.requests, cost.never_resumed) == (4, 3, 1)
+    assert (cost.lost_tokens, cost.recomputed_tokens, cost.recomputed_share) == (36, 20, 0.2)
+    assert (cost.away_ns, cost.recompute_ns) == (35 * MS, 4 * MS)
+    assert cost.worst == (
+        PreemptedRequest("a", 2, 30 * MS),
+        PreemptedRequest("b", 1, 5 * MS),
+        PreemptedRequest("c", 1, 0),
+    )
 
 
 def test_nobody_was_preempted(iterations: Make) -> None:
-    tax = preemption_tax(iterations(1), table("preemptions", []))
-    assert (tax.preemptions, tax.away_ns, tax.worst, tax.recomputed_share) == (0, 0, (), None)
+    cost = preemption_cost(iterations(1), table("preemptions", []))
+    assert (cost.preemptions, cost.away_ns, cost.worst, cost.recomputed_share) == (0, 0, (), None)
 
 
 def test_half_empty_blocks(iterations: Make) -> None:

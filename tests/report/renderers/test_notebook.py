@@ -37,7 +37,7 @@ class Elements(HTMLParser):
 def test_a_run_shows_its_figures_and_its_pressure(tmp_path: Path) -> None:
     found = Elements(engine_probe.load(write_run(tmp_path / "run", ran(20)))._repr_html_())
     assert "2,130.5 output tokens/s" in " ".join(found.words.split())
-    assert "Limited by KV blocks" in found.words
+    assert "Requests waited for KV blocks" in found.words
     assert found.tags.count("polyline") == 3
 
 
@@ -85,7 +85,7 @@ def test_each_shows_itself_in_one_line(tmp_path: Path) -> None:
     )
     assert repr(run.summary().ttft) == "<TTFT: p50 67.5 ms, p90 260.8 ms, p99 -, mean 104.2 ms; 20 values>"
     assert repr(swept.points[1]) == (
-        "<SweptPoint concurrency 20: 2,130.5 output tokens/s, TTFT p50 67.5 ms, limited most by KV blocks>"
+        "<SweptPoint concurrency 20: 2,130.5 output tokens/s, TTFT p50 67.5 ms, held up most by KV blocks>"
     )
 
 
@@ -128,7 +128,7 @@ def test_a_point_shows_its_run_or_the_reason_for_having_none(tmp_path: Path) -> 
     (folder / "points" / "p2" / "run.json").unlink()
     shown, lost = engine_probe.load_sweep(folder).points
     assert "concurrency 1" in shown._repr_html_()
-    assert "Limited by" in shown._repr_html_()
+    assert "Requests waited for" in shown._repr_html_()
     assert "no recording" in lost._repr_html_()
     assert repr(lost) == "<SweptPoint concurrency 2: no recording>"
 

@@ -42,7 +42,7 @@ def test_a_row_is_the_summary_and_the_limits_of_its_run(tmp_path: Path) -> None:
     ):
         assert getattr(row, name) == getattr(summary, name), name
     assert row.preemptions > 0
-    assert row.recomputed_tokens == found.tax.recomputed_tokens > 0
+    assert row.recomputed_tokens == found.preemption_cost.recomputed_tokens > 0
     assert row.median_ttft_seconds == summary.ttft.percentiles_ns[50] / 1e9
     assert row.limited_by == found.limits.shares
     assert row.limited_by["KV blocks"] > 0

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from engine_probe.analysis.run.gpu_health import (
     REASONS,
-    CardHealth,
     Extent,
-    card_health,
+    GpuHealth,
     devices,
+    gpu_health,
     reduced_spans,
     rows_of,
 )
@@ -25,13 +25,13 @@ from engine_probe.text_format import percent
 def health_section(runs: Sequence[Run], charts: Callable[[], Iterable[Picture]] = tuple) -> Section:
     """Return a sentence for each GPU, and one in front where clocks were reduced or memory failed."""
     cards = list(card_samples(runs))
-    against = says(health_cautions({name: card_health(tables) for name, tables in cards}), "caution")
+    against = says(health_cautions({name: gpu_health(tables) for name, tables in cards}), "caution")
     sentences = (*against, *says(health_words(cards)))
     title = "GPU health during the run" if len(runs) == 1 else "GPU health during the runs"
     return Section(title if cards else "The host meanwhile", sentences=sentences, charts=charts)
 
 
-def health_cautions(cards: dict[str, CardHealth]) -> Iterator[str]:
+def health_cautions(cards: dict[str, GpuHealth]) -> Iterator[str]:
     if reduced := {name: card.any_reduced for name, card in cards.items() if card.any_reduced}:
         worst = max(reduced, key=lambda name: reduced[name])
         most = "" if len(cards) == 1 else f" on {len(reduced)} of {len(cards)} GPUs, most on {worst}:"
@@ -42,7 +42,7 @@ def health_cautions(cards: dict[str, CardHealth]) -> Iterator[str]:
 
 def health_words(cards: Sequence[tuple[str, list[pa.Table]]]) -> Iterator[str]:
     for name, tables in cards:
-        yield f"{name}: {'; '.join(sentences(card_health(tables)))}."
+        yield f"{name}: {'; '.join(sentences(gpu_health(tables)))}."
 
 
 def card_samples(runs: Sequence[Run]) -> Iterator[tuple[str, list[pa.Table]]]:
@@ -64,7 +64,7 @@ def sampled(run: Run) -> pa.Table | None:
         return None
 
 
-def sentences(card: CardHealth) -> Iterator[str]:
+def sentences(card: GpuHealth) -> Iterator[str]:
     if card.any_reduced is None:
         yield "whether its clocks were reduced was not told"
     elif card.any_reduced:
@@ -84,7 +84,7 @@ def sentences(card: CardHealth) -> Iterator[str]:
     yield from errors(card)
 
 
-def errors(card: CardHealth) -> Iterator[str]:
+def errors(card: GpuHealth) -> Iterator[str]:
     found = {"uncorrected": card.ecc_errors, "corrected": card.ecc_corrected_errors}
     told = {kind: count for kind, count in found.items() if count is not None}
     if told:

@@ -1,4 +1,4 @@
-"""What a run came to: its throughput and what limited it, first in a few sentences and then in detail."""
+"""What a run came to: its throughput and what held it up, first in a few sentences and then in detail."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
-from engine_probe.analysis.step.bottleneck import LIMITS, sentence
-from engine_probe.analysis.step.losses import PreemptionTax, Straggler
+from engine_probe.analysis.step.bottleneck import AND, LIMITS, sentence
+from engine_probe.analysis.step.losses import PreemptionCost, Straggler
 from engine_probe.report.document import Figure, Section, Table, says, table
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.run.roofline import roofline_figures
@@ -16,23 +16,23 @@ from engine_probe.text_format import duration, figures
 
 
 def run_verdict(found: RunAnalysis) -> Section:
-    """Say what speaks against the run, what limited it, and what came out of it."""
+    """Say what speaks against the run, what held it up, and what came out of it."""
     summary = found.summary
     against = says((*summary.notes, *ceiling_warnings(found.roofline)), "problem")
-    lost = [preemption_verdict(found.tax)] if found.tax.preemptions else []
+    lost = [preemption_verdict(found.preemption_cost)] if found.preemption_cost.preemptions else []
     told = says((sentence(found.limits), *lost, *headlines(summary)))
     return Section(figures=tuple(run_figures(found)), sentences=(*against, *told), shown="always")
 
 
 def run_figures(found: RunAnalysis) -> Iterator[Figure]:
-    summary, steadiness = found.summary, found.summary.steadiness
-    unstable = "unstable" if steadiness and steadiness.unstable else ""
+    summary, peak = found.summary, found.summary.near_peak
+    unstable = "unstable" if peak and peak.unstable else ""
     yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", unstable)
     medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
     yield from (Figure(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
     yield Figure("KV blocks in use, at most", f"{summary.peak_kv_share:.0%}")
     yield Figure("preemptions", f"{summary.preemptions:,}")
-    yield Figure("limited most by", found.limits.main_with_doubt)
+    yield Figure("held up by", found.limits.main_with_doubt)
     yield from roofline_figures(found.roofline)
 
 
@@ -89,13 +89,13 @@ def limit_sentences(found: RunAnalysis) -> Iterator[str]:
         )
 
 
-def preemption_verdict(tax: PreemptionTax) -> str:
-    share = f" ({tax.recomputed_share:.1%} of all)" if tax.recomputed_share is not None else ""
-    never = f" {tax.never_resumed:,} never ran again." if tax.never_resumed else ""
+def preemption_verdict(cost: PreemptionCost) -> str:
+    share = f" ({cost.recomputed_share:.1%} of all)" if cost.recomputed_share is not None else ""
+    never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
     return (
-        f"Preemption hit {tax.requests:,} requests: {tax.recomputed_tokens:,} tokens were computed "
-        f"twice{share}, about {duration(tax.recompute_ns)} of model time if all tokens of a step cost alike; the "
-        f"requests were away {duration(tax.away_ns)} in sum, the longest {duration(tax.worst[0].away_ns)}.{never}"
+        f"Preemption hit {cost.requests:,} requests: {cost.recomputed_tokens:,} tokens were computed "
+        f"twice{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost alike; the "
+        f"requests were away {duration(cost.away_ns)} in sum, the longest {duration(cost.worst[0].away_ns)}.{never}"
     )
 
 
@@ -108,14 +108,20 @@ def straggler_verdict(found: Straggler) -> str:
 
 def limit_table(found: RunAnalysis) -> Table:
     rows = (
-        (limit.name, f"{found.limits.shares[limit.name]:.1%}", limit.meaning, limit.rule)
-        for limit in LIMITS
-        if found.limits.shares[limit.name]
+        (name, f"{share:.1%}", *("; ".join(words) for words in limit_words(name)))
+        for name, share in found.limits.shares.items()
+        if share
     )
-    return table(("limit", "of busy time", "meaning", "rule, per step"), rows, words=(0, 2, 3))
+    return table(("held up by", "of busy time", "meaning", "rule, per step"), rows, words=(0, 2, 3))
 
 
-def longest_away(tax: PreemptionTax) -> Section:
-    worst = ((each.request_id, f"{each.preemptions:,}", duration(each.away_ns)) for each in tax.worst)
-    made = (table(("request", "preemptions", "away"), worst),) if tax.worst else ()
+def limit_words(names: str) -> tuple[list[str], list[str]]:
+    """Return the meanings and the rules of limits that were met together."""
+    met = [limit for limit in LIMITS if limit.name in names.split(AND)]
+    return [limit.meaning for limit in met], [limit.rule for limit in met]
+
+
+def longest_away(cost: PreemptionCost) -> Section:
+    worst = ((each.request_id, f"{each.preemptions:,}", duration(each.away_ns)) for each in cost.worst)
+    made = (table(("request", "preemptions", "away"), worst),) if cost.worst else ()
     return Section("Longest away by preemption", tables=made, shown="page")

@@ -19,7 +19,7 @@ def advised(swept: Swept, curves: Sequence[Curve]) -> list[Advice]:
 
 
 def case_of(swept: Swept, curve: Curve) -> Case | None:
-    run = next((point.run for point in swept.curves[curve.label] if point.run and point.anatomy), None)
+    run = next((point.run for point in swept.curves[curve.label] if point.run and point.analysis), None)
     if run is None:
         return None
     kv = run.facts["kv"]

@@ -54,7 +54,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
         *(mean_column(*names, mean.reach) for names, mean in zip(MEANS, means, strict=True)),
         *COUNTS,
         *[CACHED] * cached,
-        Column("limited most by", words=True, short="limited\nmost by"),
+        Column("held up by", words=True, short="held\nup by"),
         Column("region", words=True, short="\nregion"),
     )
     levels = [(curve, repeats) for curve in curves for repeats in by_load(curve.figures)]

@@ -39,7 +39,7 @@ OF_ANSWERS = (
 
 def load_effects(points: Sequence[SweptPoint], scores: Scores | None = None) -> Effects:
     """Of one curve."""
-    whole = sorted((point for point in points if point.run and point.anatomy), key=lambda point: point.load)
+    whole = sorted((point for point in points if point.run and point.analysis), key=lambda point: point.load)
     first = reference(whole)
     runs = [seen(point, first, scores or {}) for point in whole]
     latencies = [Outcome(f"{name}, median", "ms") for name in TESTED]
@@ -59,8 +59,8 @@ def reference(whole: Sequence[SweptPoint]) -> SweptPoint | None:
 
 def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen:
     assert point.run is not None
-    assert point.anatomy is not None
-    summary, run = point.anatomy.summary, point.run
+    assert point.analysis is not None
+    summary, run = point.analysis.summary, point.run
     failed = sum(summary.requests_other.values())
     asked = summary.requests_answered + failed
     values: dict[str, float] = {FAILURES.name: failed / asked} if asked else {}

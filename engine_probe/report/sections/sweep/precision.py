@@ -30,17 +30,17 @@ TONES: dict[str, Tone] = {"better": "good", "worse": "problem", "not shown to di
 SHOWN = {"not shown to differ": "not shown to differ", "no repeats": "a single window"}
 
 
-def precision_section(swept: Swept) -> Section:
+def precision_section(swept: Swept, reference: Reference | None) -> Section:
     found = engines(swept)
     if not found:
-        return Section(sentences=says(nothing_beside(swept.reference)), shown="always")
-    rows = (*map(row, found), *published_rows(swept.reference))
+        return Section(sentences=says(nothing_beside(reference)), shown="always")
+    rows = (*map(row, found), *published_rows(reference))
     return Section(
         HEAD,
         sentences=says(sentences(found)),
-        charts=partial(precision_charts, found, swept.reference),
+        charts=partial(precision_charts, found, reference),
         tables=(table(COLUMNS, rows),),
-        details=sure(*what_was_asked(swept)),
+        details=sure(*text_definition(swept.texts), JUDGED, *source(reference)),
         shown="always",
     )
 
@@ -168,10 +168,6 @@ def published_rows(reference: Reference | None) -> list[tuple[Cell | str, ...]]:
 def nothing_beside(reference: Reference | None) -> Iterator[str]:
     if reference is not None and reference.precisions:
         yield f"Published: {reference.title}. Nothing is beside it: this sweep has no [quality]."
-
-
-def what_was_asked(swept: Swept) -> list[str]:
-    return [*text_definition(swept.texts), JUDGED, *source(swept.reference)]
 
 
 def source(reference: Reference | None) -> Iterator[str]:

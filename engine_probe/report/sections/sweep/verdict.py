@@ -37,7 +37,7 @@ def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], It
 
 
 def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
-    measured = [point.anatomy for point in swept.points if point.anatomy]
+    measured = [point.analysis for point in swept.points if point.analysis]
     if not swept.points:
         yield Sentence(f"{swept.folder} holds no point yet: the sweep ended before its first", "problem")
     yield from says(sweep_warnings(measured), "problem")
@@ -70,7 +70,7 @@ def curve_figures(curve: Curve) -> Iterator[Figure]:
         yield Figure(f"{curve.unit}: waiting for KV blocks begins", f"{found.kv.reached:g}")
     if found.best and curve.figures:
         (best, *_) = (figures for figures in curve.figures if figures.load == found.best.load)
-        yield Figure("limited most by, there", best.limits.main_with_doubt)
+        yield Figure("held up by, there", best.limits.main_with_doubt)
 
 
 def single(found: Saturation) -> bool:

@@ -1,4 +1,4 @@
-"""The steady part of a run: between the first whole answer and the last arrival."""
+"""The part of a run after its warm-up: between the first whole answer and the last arrival."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.run.steady_state import SteadyState, steady_state
+from engine_probe.analysis.run.after_warm_up import AfterWarmUp, after_warm_up
 from engine_probe.analysis.run.summary import summarise
 from engine_probe.analysis.run.token_times import update_end_ns
 
@@ -37,8 +37,8 @@ def one_each(every: int, lasting: int, count: int) -> list[dict[str, Any]]:
     return [request(every * number, every * number + lasting) for number in range(count)]
 
 
-def found(steps: pa.Table, rows: pa.Table) -> SteadyState | None:
-    return steady_state(0, update_end_ns(steps), steps["output_tokens"].to_numpy(), rows, rows)
+def found(steps: pa.Table, rows: pa.Table) -> AfterWarmUp | None:
+    return after_warm_up(0, update_end_ns(steps), steps["output_tokens"].to_numpy(), rows, rows)
 
 
 def test_it_lasts_from_the_first_answer_to_the_last_arrival(iterations: Make, requests: Make) -> None:
@@ -90,15 +90,15 @@ def test_latencies_of_it_are_of_requests_that_came_in_it(iterations: Make, reque
         row["first_token_ns"] += 40 * MS
     rows.append(request(300, 400, "abort"))
     summary = summarise(FACTS, "complete", [], iterations(105, output_tokens=[2] * 105), requests(*rows))
-    whole, steady = ({each.name: each for each in side} for side in (summary.latencies, summary.steady_latencies))
-    assert (whole["TTFT"].count, steady["TTFT"].count) == (20, 17)
+    whole, later = ({each.name: each for each in side} for side in (summary.latencies, summary.after_warm_up_latencies))
+    assert (whole["TTFT"].count, later["TTFT"].count) == (20, 17)
     assert whole["TTFT"].percentiles_ns[90] == 50 * MS
-    assert steady["TTFT"].percentiles_ns[90] == 10 * MS
-    assert summary.steady is not None
-    assert summary.steady.requests_per_s == pytest.approx(17 / 0.85)
+    assert later["TTFT"].percentiles_ns[90] == 10 * MS
+    assert summary.after_warm_up is not None
+    assert summary.after_warm_up.requests_per_s == pytest.approx(17 / 0.85)
 
 
 def test_a_run_without_it_has_no_figures_of_it(iterations: Make, requests: Make) -> None:
     summary = summarise(FACTS, "complete", [], iterations(10, output_tokens=[1] * 10), requests(request(0, 100)))
-    assert summary.steady is None
-    assert summary.steady_latencies == ()
+    assert summary.after_warm_up is None
+    assert summary.after_warm_up_latencies == ()

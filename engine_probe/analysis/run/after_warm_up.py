@@ -1,9 +1,8 @@
-"""The part of a run in which the engine both took in and answered requests, apart from warm-up and draining.
+"""The part of a run after its warm-up and before the last arrival, in which the engine takes in and answers requests.
 
-From the moment at which the first answer was whole to the last arrival: before it the batch only fills, after it the
-batch only empties. A burst, in which all arrive before any is answered, has no such part. Where there are steps enough,
-what is still warm-up is cut off its beginning, and its throughput has an interval; both are worked out in
-`settled_rate.py`.
+It begins with the first complete answer: before it the batch only fills, after the last arrival it only empties. A
+burst, in which all requests arrive before any is answered, has no such part. With enough steps, `settled_rate.py` cuts
+the rest of the warm-up off and gives the throughput an interval.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class SteadyState:
+class AfterWarmUp:
     begin_ns: int
     end_ns: int
-    since_start_s: float  # from the first step to its begin
+    since_start_s: float  # from the first step to `begin_ns`
     arrivals: int
-    output_tokens_per_s: float  # tokens that came in it
-    half_width: float | None  # of the 95 % interval of that; None where it is not known
-    changing: bool  # no part of it was steady
-    requests_per_s: float  # answers that became whole in it
+    output_tokens_per_s: float
+    half_width: float | None  # of the interval of the throughput; None if it has not settled
+    changing: bool  # the throughput never settled, although there were enough steps
+    requests_per_s: float  # answers completed in this part
 
     @property
     def seconds(self) -> float:
@@ -43,13 +42,10 @@ class SteadyState:
         return self.begin_ns, self.end_ns
 
 
-def steady_state(
+def after_warm_up(
     start_ns: int, ends: Integers, output_tokens: Integers, answered: pa.Table, requests: pa.Table
-) -> SteadyState | None:
-    """None where the run has no such part, or too short a one to say anything of it.
-
-    `ends`: of each step; `answered`: those of `requests` that were.
-    """
+) -> AfterWarmUp | None:
+    """Return the part after the warm-up, given the end of each step. None if it is missing or too short."""
     begin, end = (pc.min(answered["last_token_ns"]).as_py(), pc.max(requests["arrival_ns"]).as_py())
     if begin is None or end is None or begin >= end:
         return None
@@ -60,10 +56,10 @@ def steady_state(
     arrivals = within(requests, "arrival_ns", (begin, end)).num_rows
     if len(ends[inside]) < LEAST_STEPS or arrivals < LEAST_ARRIVALS:
         return None
-    # Between the ends of two steps tokens count as if they came evenly.
+    # Between the ends of two steps tokens count as evenly spread.
     first, last = np.interp((begin, end), ends, np.cumsum(output_tokens)).tolist()
     seconds = (end - begin) / 1e9
-    return SteadyState(
+    return AfterWarmUp(
         begin_ns=begin,
         end_ns=end,
         since_start_s=(begin - start_ns) / 1e9,
@@ -76,6 +72,6 @@ def steady_state(
 
 
 def within(requests: pa.Table, column: str, window: tuple[int, int]) -> pa.Table:
-    """The requests to which it happened after the window's begin, and up to its end."""
+    """Return the requests whose time in this column lies in the window: after its begin, up to its end."""
     when = requests[column]
     return requests.filter(pc.and_(pc.greater(when, window[0]), pc.less_equal(when, window[1])))

@@ -1,0 +1,31 @@
+"""The report of a comparison: bounds and verdict, what else differs, what changed, and every point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from engine_probe.analysis.compare.gates import Gate
+from engine_probe.evaluation.comparison import Comparison
+from engine_probe.report.charts.compare import compare_charts
+from engine_probe.report.document import Document, Section
+from engine_probe.report.sections.compare.changes import changes_section, each_point, metric_names, side_by_side
+from engine_probe.report.sections.compare.verdict import compare_verdict
+from engine_probe.report.sections.compare.words import short_names
+
+
+def compare_document(found: Sequence[Comparison], gates: Sequence[Gate]) -> Document:
+    """Return each measurement against the first; several stand side by side."""
+    before, names = found[0].before, short_names([found[0].before, *(each.after for each in found)])
+    alone = len(found) == 1
+    titles = ["" if alone else f"{name} against {names[0]}" for name in names[1:]]
+    verdicts = [compare_verdict(each, gates, title) for each, title in zip(found, titles, strict=True)]
+    whole = verdicts[0] if alone else Section(parts=tuple(verdicts), shown="always")
+    changes = [changes_section(found[0]), each_point(found[0])] if alone else list(side_by_side(found, names))
+    charts = Section("Over the load", charts=partial(compare_charts, found, names))
+    return Document(
+        f"{', '.join(names[1:])} against {names[0]}",
+        f"before: {before}; after: {', '.join(each.after for each in found)}",
+        whole,
+        (changes[0], charts, *changes[1:], metric_names(found)),
+    )

@@ -1,0 +1,61 @@
+"""The bounds of --fail-if: what is broken or undecided first, and the answer at every point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from engine_probe.analysis.compare.gates import Answer
+from engine_probe.evaluation.comparison import SAID, Held
+from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
+from engine_probe.report.sections.compare.words import change_words, enumerated, point_names
+
+TONES: dict[Answer | Literal["not measured"], Tone] = {
+    "broken": "problem",
+    "not measured": "problem",
+    "cannot tell": "caution",
+    "holds": "good",
+}
+WORDS = {answer: "cannot be held" if answer == "not measured" else SAID[answer] for answer in TONES}
+
+
+def bound_sentences(held: Sequence[Held]) -> Iterator[Sentence]:
+    """Yield a sentence for each bound and answer, in the order in which they matter."""
+    for answer, tone in TONES.items():
+        for gate in dict.fromkeys(each.gate for each in held):
+            alike = [each for each in held if (each.gate, each.answer) == (gate, answer)]
+            if len(alike) == 1 and (answer != "holds" or not alike[0].point):
+                yield Sentence(alike[0].said, tone)
+            elif alike:
+                yield Sentence(f"{gate.text} {WORDS[answer]} at {places(alike)}", tone)
+
+
+def places(held: Sequence[Held]) -> str:
+    """Return the points, and how far each moved where the bound does not hold."""
+    moved = ("" if each.answer == "holds" else moved_words(each) for each in held)
+    names = point_names([each.point for each in held])
+    return enumerated([f"{name} ({each})" if each else name for name, each in zip(names, moved, strict=True)])
+
+
+def moved_words(held: Held) -> str:
+    change = held.pair.change(held.gate.metric) if held.pair else None
+    return change_words(change) if change else ""
+
+
+def bounds_table(held: Sequence[Held]) -> tuple[Section, ...]:
+    """Fold a table of every answer; nothing where a single one has its sentence already."""
+    if len(held) <= 1:
+        return ()
+    columns = (Column("bound", words=True), Column("at", words=True), Column("change"), Column("one-sided p"))
+    rows = (
+        (
+            each.gate.text,
+            each.point,
+            moved_words(each) or "-",
+            "-" if each.p is None else f"{each.p:.2g}",
+            Cell(WORDS[each.answer], TONES[each.answer]),
+        )
+        for each in held
+    )
+    made = table((*columns, Column("answer", words=True)), rows)
+    return (Section("Every bound at every point", tables=(made,)),)

@@ -1,0 +1,216 @@
+"""The changes of a comparison as tables and as pictures: what stands for all of it, and every point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change
+from engine_probe.evaluation.comparison import Comparison, Pair
+from engine_probe.report.document import Cell, Column, Figure, Forest, Section, Table, says, table
+from engine_probe.report.sections.compare.words import (
+    SAME_LOOK,
+    TONES,
+    chance_words,
+    change_words,
+    interval_words,
+    largest_first,
+    short_verdict,
+    value_words,
+    verdict_cell,
+)
+
+HEADLINES = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "perplexity")
+MOST_ROWS = 16
+FIRST = 9  # rows that a terminal shows without --verbose
+METHOD = (
+    "The interval is that of one change, with 95 % (Welch; each side's relative spread of rates and times is taken "
+    "from all levels of a curve together). The verdict is corrected for all changes judged here (Holm), at 5 %."
+)
+TOGETHER = (
+    "Over all points the change is that of the geometric mean, each point being one pair: its interval holds with 95 % "
+    f"for other points, too, and the verdict is corrected for the metrics (Holm), at 5 %. {SAME_LOOK}"
+)
+NOTE = "A dot is the change of the mean over the repeats, its bar the interval of this one change, with 95 %."
+SIDES = Column("before"), Column("after"), Column("change")
+
+
+def changes_section(comparison: Comparison) -> Section:
+    """Return what stands for the comparison: all points together, the only point, or the largest changes."""
+    pair = stands_for_all(comparison)
+    rows = foremost(comparison)
+    if pair is not None:
+        figures, made = tuple(headline_figures(pair)), changes_table([change for _, change in rows])
+        heading = capitalized(pair.name) or "Changes"
+    elif rows:
+        figures, made, heading = (), point_changes_table(rows), "What changed"
+    else:
+        return Section()
+    charts = partial(forests, [("Change of each metric", comparison)])
+    return Section(heading, figures, charts=charts, tables=(made,), details=doubts(comparison), shown="always")
+
+
+def stands_for_all(comparison: Comparison) -> Pair | None:
+    return comparison.together or (comparison.pairs[0] if len(comparison.pairs) == 1 else None)
+
+
+def headline_figures(pair: Pair) -> Iterator[Figure]:
+    """Yield the metrics that people ask for first."""
+    for change in filter(None, map(pair.change, HEADLINES)):
+        values = " → ".join(value_words(change.metric, value) for value in (change.before, change.after))
+        yield Figure(change.metric.title, values, change_words(change))
+
+
+def foremost(comparison: Comparison) -> list[tuple[Pair, Change]]:
+    """Return the changes of what stands for all; else those shown to be real, or all, the largest first."""
+    if comparison.together is not None:
+        return [(comparison.together, change) for change in comparison.together.changes]
+    rows = largest_first([(pair, change) for pair in comparison.pairs for change in pair.changes])
+    if len(comparison.pairs) == 1:
+        return rows
+    rows = [row for row in rows if row[1].direction != "same"]
+    return [row for row in rows if row[1].verdict in ("better", "worse")] or rows[:MOST_ROWS]
+
+
+def doubts(comparison: Comparison) -> tuple[Section, ...]:
+    """Fold the statistics; where nothing is tested there are none."""
+    stated, whole = stands_for_all(comparison), comparison.together
+    texts = [TOGETHER] if whole else []
+    judged = any(change.p is not None for pair in comparison.pairs for change in pair.changes)
+    texts += [METHOD, *([] if whole else [SAME_LOOK])] if judged else []
+    if not texts:
+        return ()
+    tables = (statistics_table(stated.changes),) if stated else ()
+    return (Section("How sure is this?", sentences=says(texts), tables=tables),)
+
+
+def forests(titled: Sequence[tuple[str, Comparison]]) -> Iterator[Forest]:
+    for title, comparison in titled:
+        alone = stands_for_all(comparison) is not None
+        names = (
+            (change.metric.title if alone else f"{change.metric.title}, {pair.name}", change)
+            for pair, change in foremost(comparison)
+        )
+        yield from forest(title, TOGETHER if comparison.together else NOTE, names)
+
+
+def forest(title: str, note: str, rows: Iterable[tuple[str, Change]]) -> Iterator[Forest]:
+    drawn = tuple((name, change) for name, change in rows if change.relative is not None)
+    if drawn:
+        yield Forest(title, note, drawn)
+
+
+def changes_table(changes: Sequence[Change]) -> Table:
+    made = table(
+        (Column("metric", words=True), *SIDES, verdict_column(changes)),
+        ((each.metric.title, *sides(each), verdict_cell(each, untested(changes))) for each in changes),
+    )
+    return Table(made.columns, made.rows, first=FIRST)
+
+
+def point_changes_table(rows: Sequence[tuple[Pair, Change]]) -> Table:
+    changes = [change for _, change in rows]
+    made = table(
+        (Column("metric", words=True), Column("at", words=True), *SIDES, verdict_column(changes)),
+        ((each.metric.title, pair.name, *sides(each), verdict_cell(each, untested(changes))) for pair, each in rows),
+    )
+    return Table(made.columns, made.rows, first=FIRST)
+
+
+def sides(change: Change) -> tuple[Cell | str, ...]:
+    before, after = (value_words(change.metric, value) for value in (change.before, change.after))
+    return before, after, Cell(change_words(change), TONES[change.verdict])
+
+
+def verdict_column(changes: Sequence[Change]) -> Column:
+    return Column("untested" if untested(changes) else "verdict", words=True)
+
+
+def untested(changes: Iterable[Change]) -> bool:
+    return all(change.p is None for change in changes)
+
+
+def statistics_table(changes: Iterable[Change]) -> Table:
+    columns = Column("metric", words=True), Column("change"), Column("interval"), Column("p")
+    rows = ((each.metric.title, change_words(each), interval_words(each), chance_words(each)) for each in changes)
+    return table(columns, rows)
+
+
+def whole_table(pair: Pair) -> Table:
+    """Return one point with its statistics, where it has any."""
+    if untested(pair.changes):
+        return replace(changes_table(pair.changes), first=0)
+    columns = Column("metric", words=True), *SIDES, Column("interval"), Column("p"), verdict_column(pair.changes)
+    rows = (
+        (each.metric.title, *sides(each), interval_words(each), chance_words(each), verdict_cell(each))
+        for each in pair.changes
+    )
+    return table(columns, rows)
+
+
+def each_point(comparison: Comparison) -> Section:
+    """Return every point with its statistics, folded."""
+    points = (
+        Section(
+            pair.name,
+            charts=partial(forest, "Change of each metric", NOTE, [(each.metric.title, each) for each in pair.changes]),
+            tables=(whole_table(pair),),
+        )
+        for pair in comparison.pairs
+    )
+    return Section("Each point", details=tuple(points)) if len(comparison.pairs) > 1 else Section()
+
+
+def side_by_side(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[Section]:
+    """Yield what stands for all, then each point, with every later measurement beside the first."""
+    titled = [(f"Change of each metric, {name}", each) for name, each in zip(names[1:], found, strict=True)]
+    charts = partial(forests, titled)
+    points = dict.fromkeys(pair.name for comparison in found for pair in comparison.pairs)
+    tables = {
+        name: beside([next((pair for pair in each.pairs if pair.name == name), None) for each in found], names)
+        for name in points
+    }
+    if len(tables) == 1:
+        yield Section("Changes", charts=charts, tables=tuple(tables.values()), shown="always")
+        return
+    together = [each.together for each in found]
+    made = (beside(together, names, with_first=False),) if all(together) else ()
+    sure = (Section("How sure is this?", sentences=says([TOGETHER])),) if made else ()
+    heading = f"All points together, against {names[0]}" if made else "What changed"
+    yield Section(heading, charts=charts, tables=made, details=sure, shown="always")
+    yield Section("Each point", details=tuple(Section(name, tables=(made,)) for name, made in tables.items()))
+
+
+def beside(pairs: Sequence[Pair | None], names: Sequence[str], with_first: bool = True) -> Table:
+    """Return the changes of one point; the first measurement itself is left out where it is not the same for all."""
+    metrics = dict.fromkeys(change.metric for pair in pairs if pair for change in pair.changes)
+    rows: list[tuple[Cell | str, ...]] = []
+    for metric in metrics:
+        moved = [pair.change(metric.name) if pair else None for pair in pairs]
+        first = next(change for change in moved if change)
+        rows.append((metric.title, *[value_words(metric, first.before)] * with_first, *map(against, moved)))
+    return table(("metric", *names[1 - with_first :]), rows)
+
+
+def against(change: Change | None) -> Cell:
+    if change is None:
+        return Cell("-", "soft")
+    words = f"{value_words(change.metric, change.after)} {change_words(change)} {short_verdict(change)}"
+    return Cell(words, TONES[change.verdict])
+
+
+def metric_names(found: Sequence[Comparison]) -> Section:
+    """Return what --fail-if and JSON call the metrics, folded."""
+    used = {change.metric.name for comparison in found for pair in comparison.pairs for change in pair.changes}
+    rows = (
+        (each.title, each.name, f"{each.better} is better", each.formula)
+        for each in (*METRICS, PERPLEXITY)
+        if each.name in used
+    )
+    made = table(("metric", "name", "", "definition"), rows, words=range(4))
+    return Section("For --fail-if and JSON", details=(Section("Names of the metrics", tables=(made,)),))
+
+
+def capitalized(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"

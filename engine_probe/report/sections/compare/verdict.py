@@ -1,0 +1,120 @@
+"""What a comparison came to: bounds, settings that differ, what is better or worse, and what was not compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine_probe.analysis.compare.changes import Change, Verdict
+from engine_probe.analysis.compare.gates import Gate
+from engine_probe.evaluation.comparison import Comparison, Pair
+from engine_probe.evaluation.setting_differences import OTHER_WORKLOAD, SettingDifference
+from engine_probe.report.document import Section, Sentence, Tone, says
+from engine_probe.report.sections.compare.bounds import bound_sentences, bounds_table
+from engine_probe.report.sections.compare.words import change_words, enumerated, largest_first, point_names
+from engine_probe.text_format import counted, model_name
+
+MOST_METRICS = 3  # named in a sentence
+MOST_SETTINGS = 6
+MOST_UNMEASURED = 3
+NO_REPEATS = "Not tested: without repeats on both sides it is not known whether another run would show the same."
+
+WORKLOAD_DIFFERS: tuple[Tone, str, bool] = ("problem", OTHER_WORKLOAD, True)
+SETTINGS_DIFFER: tuple[Tone, str, bool] = ("plain", "Settings that differ", False)
+Row = tuple[Pair, Change]
+
+
+def compare_verdict(comparison: Comparison, gates: Sequence[Gate], title: str = "") -> Section:
+    held = list(comparison.held(gates))
+    sentences = (
+        *bound_sentences(held),
+        *setting_sentences(comparison.differences),
+        *change_sentences(comparison),
+        *not_compared(comparison),
+    )
+    rest = comparison.unmeasured[MOST_UNMEASURED:]
+    others = (Section("Other points without figures", sentences=says(rest)),) if rest else ()
+    return Section(title, sentences=sentences, details=(*bounds_table(held), *others), shown="always")
+
+
+def setting_sentences(differences: Sequence[SettingDifference] | None) -> Iterator[Sentence]:
+    """Yield what else differs; None: nothing was recorded of it."""
+    if differences is None:
+        return
+    if not differences:
+        yield Sentence("All settings that are recorded are the same on both sides.", "soft")
+    for tone, label, of_workload in (WORKLOAD_DIFFERS, SETTINGS_DIFFER):
+        alike = [each for each in differences if each.of_workload == of_workload]
+        if alike:
+            words = [f"{each.title} {on(each.before)} → {on(each.after)}" for each in alike]
+            yield Sentence(enumerated(words, MOST_SETTINGS), tone, label)
+
+
+def on(value: str) -> str:
+    return {"True": "on", "False": "off"}.get(value, model_name(value))
+
+
+def change_sentences(comparison: Comparison) -> Iterator[Sentence]:
+    """Yield what is better and what is worse: over all points together, then at single ones."""
+    whole = comparison.together
+    if whole is not None:
+        yield from judged_sentences([(whole, change) for change in whole.changes], f" over {whole.name}")
+    rows = [(pair, change) for pair in comparison.pairs for change in pair.changes]
+    tested = [row for row in rows if row[1].p is not None]
+    where = " at single points" if len(comparison.pairs) > 1 else ""
+    if tested:
+        yield from judged_sentences(tested, where)
+    untested = sum(all(change.p is None for change in pair.changes) for pair in comparison.pairs)
+    if not tested and whole is not None:
+        yield Sentence("Without repeats on both sides nothing is tested at single points.", "soft")
+    elif not tested:
+        yield Sentence(NO_REPEATS, "caution")
+        yield from untested_sentences(rows, where)
+    elif untested:
+        yield Sentence(f"{counted(untested, 'point')} without repeats on both sides: nothing is tested there.", "soft")
+
+
+def untested_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
+    for direction in ("worse", "better"):
+        alike = [row for row in rows if row[1].direction == direction]
+        if alike:
+            yield Sentence(phrases(alike), label=f"{direction.capitalize()}{where}, untested")
+    if all(change.direction == "same" for _, change in rows):
+        yield Sentence("Every metric is the same on both sides.")
+
+
+def judged_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
+    verdicts: dict[Verdict, Tone] = {"worse": "problem", "better": "good"}
+    for verdict, tone in verdicts.items():
+        alike = [row for row in rows if row[1].verdict == verdict]
+        if alike:
+            yield Sentence(phrases(alike), tone, f"{verdict.capitalize()}{where}")
+    others = {change.metric for _, change in rows if change.verdict == "not shown to differ"}
+    real = {change.metric for _, change in rows if change.verdict in verdicts}
+    if not real:
+        yield Sentence(f"Nothing is shown to differ{where} ({counted(len(others), 'metric')}).")
+    elif others - real:
+        yield Sentence(f"{counted(len(others - real), 'other metric')} not shown to differ{where}.", "soft")
+
+
+def phrases(rows: Sequence[Row]) -> str:
+    """Return the metrics that changed most, each at the point at which it changed most."""
+    metrics = dict.fromkeys(change.metric for _, change in largest_first(rows))
+    told = [metric_phrase([row for row in rows if row[1].metric == metric]) for metric in metrics]
+    rest = len(told) - MOST_METRICS
+    more = f"; and {counted(rest, 'other metric')}" if rest > 0 else ""
+    return "; ".join(told[:MOST_METRICS]) + more
+
+
+def metric_phrase(rows: Sequence[Row]) -> str:
+    (pair, most), *others = largest_first(rows)
+    if others:
+        return f"{most.metric.title} at {len(rows)} points, up to {change_words(most)}"
+    at = f" at {pair.name}" if pair.name and not pair.is_whole else ""
+    return f"{most.metric.title} {change_words(most)}{at}"
+
+
+def not_compared(comparison: Comparison) -> Iterator[Sentence]:
+    for place, names in ((comparison.before, comparison.only_before), (comparison.after, comparison.only_after)):
+        if names:
+            yield Sentence(enumerated(point_names(names)), "caution", f"Only in {place}")
+    yield from says(comparison.unmeasured[:MOST_UNMEASURED], "caution")

@@ -1,0 +1,95 @@
+"""Changes of metrics in words: values with units, the change in percent, better or worse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from engine_probe.analysis.compare.changes import PERPLEXITY, Change, Metric
+from engine_probe.evaluation.comparison import Pair
+from engine_probe.report.document import Cell, Tone
+from engine_probe.text_format import duration
+
+TONES: dict[str, Tone] = {"better": "good", "worse": "problem", "not shown to differ": "soft", "no repeats": "plain"}
+SAME_LOOK = "A machine that was slower throughout one of the two measurements looks the same."
+
+
+def value_words(metric: Metric, value: float) -> str:
+    if metric.unit == "ms":
+        return duration(value * 1e6)
+    if metric.name.endswith("_share"):
+        return f"{value:.1%}"
+    if metric is PERPLEXITY:
+        return f"{value:.4f}"
+    return f"{value:,.1f}" if metric.unit == "tokens/s" else f"{value:,.4g}"
+
+
+def change_words(change: Change) -> str:
+    if change.relative is None:
+        return "from zero"
+    return signed(change.relative, 2 if change.metric is PERPLEXITY else 1)
+
+
+def signed(share: float, digits: int = 1) -> str:
+    """Return percents with their sign; what rounds to zero has none."""
+    words = f"{share:+.{digits}%}"
+    return words[1:] if not words.strip("+-0.%") else words
+
+
+def verdict_cell(change: Change, said_above: bool = False) -> Cell:
+    """Return the verdict; where nothing was tested the direction, and that it is untested unless it is said above."""
+    tone = TONES[change.verdict]
+    if change.verdict != "no repeats":
+        return Cell(change.verdict, tone)
+    return Cell(change.direction if said_above or change.direction == "same" else f"{change.direction}, untested", tone)
+
+
+def short_verdict(change: Change) -> str:
+    return {"not shown to differ": "not shown", "no repeats": change.direction}.get(change.verdict, change.verdict)
+
+
+def interval_words(change: Change) -> str:
+    if change.relative_interval is None:
+        return "-"
+    digits = 2 if change.metric is PERPLEXITY else 1
+    low, high = (signed(end, digits) for end in change.relative_interval)
+    return f"{low} to {high}"
+
+
+def chance_words(change: Change) -> str:
+    return "-" if change.p is None else "exact" if change.exact else f"{change.p:.3f}"
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return the last parts of paths, as many as tell them apart."""
+    parts = [path.rstrip("/").split("/") for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        last = ["/".join(each[-count:]) for each in parts]
+        if len(set(last)) == len(last):
+            return last
+    return list(paths)
+
+
+def enumerated(names: Sequence[str], most: int = 4) -> str:
+    """Return the first names, and how many there are beside them."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
+def point_names(names: Sequence[str]) -> list[str]:
+    """Leave out the words of a name that the name before it has, too: concurrency 4, 8, 16."""
+    heads = [name.rpartition(" ")[0] for name in names]
+    repeated = [bool(head) and head == before for before, head in zip(["", *heads], heads, strict=False)]
+    return [name.rpartition(" ")[2] if known else name for name, known in zip(names, repeated, strict=True)]
+
+
+def largest_first(rows: Sequence[tuple[Pair, Change]]) -> list[tuple[Pair, Change]]:
+    """Sort rates and times before shares and counts, each by how far it moved as a ratio."""
+    return sorted(rows, key=lambda row: (not row[1].metric.unit, -ratio(row[1])))
+
+
+def ratio(change: Change) -> float:
+    """Return how far the ratio of both sides is from one; what was or became zero is furthest."""
+    if change.relative is None or change.relative <= -1:
+        return math.inf
+    return abs(math.log1p(round(change.relative, 3)))

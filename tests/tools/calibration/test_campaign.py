@@ -1,0 +1,57 @@
+"""A short run of the simulations: the same seed gives the same table, and what is known to hold does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tools.calibration.campaign import PARTS, measure
+from tools.calibration.claims import TOPICS
+from tools.calibration.curves import curve_claims
+from tools.calibration.shapes import DRAWS
+from tools.calibration.sweeps import CONDITIONS, draw_sweep, sweep_plan
+from tools.calibration.table import tables, verdict
+from tools.calibration.tally import ALL, Tally
+
+
+@pytest.fixture(scope="module")
+def curves() -> Tally:
+    """Count the claims of sweeps with independent noise, and of those alone, of every shape."""
+    tally = Tally()
+    for number, shape in enumerate([*DRAWS] * 8):
+        tally.add_cluster(
+            "independent", curve_claims(draw_sweep(np.random.default_rng([11, number]), shape, "independent"))
+        )
+    return tally
+
+
+@pytest.mark.lengthy
+def test_the_same_seed_gives_the_same_table_and_another_gives_another() -> None:
+    once, again, other = ("\n".join(tables(measure(PARTS, 8, seed))) for seed in (1, 1, 2))
+    assert once == again
+    assert once != other
+
+
+def test_every_shape_meets_every_condition() -> None:
+    count = len(DRAWS) * len(CONDITIONS)
+    assert len({sweep_plan(index) for index in range(count)}) == count
+
+
+@pytest.mark.lengthy
+def test_intervals_of_levels_hold_under_independent_noise(curves: Tally) -> None:
+    count = curves["interval of a level", "independent", ALL]
+    assert count.said > 400
+    assert verdict(TOPICS["interval of a level"], count) != "FAILS"
+    assert count.share > 0.9
+
+
+@pytest.mark.lengthy
+def test_the_best_measured_level_costs_little(curves: Tally) -> None:
+    count = curves["operating at the best measured level costs over 5 %", "independent", ALL]
+    assert count.said == 8 * len(DRAWS)
+    assert count.share < 0.05
+
+
+@pytest.mark.lengthy
+def test_losses_of_a_twentieth_are_told(curves: Tally) -> None:
+    assert curves["5 % or more below the best level, and told apart", "independent", ALL].share > 0.8

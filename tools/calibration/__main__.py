@@ -1,0 +1,72 @@
+"""Print how often the conclusions of engine_probe are true, measured on simulated sweeps whose truth is known."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from tools.calibration.campaign import PARTS, measure
+from tools.calibration.document import section, written
+from tools.calibration.sweeps import DRAINED
+from tools.calibration.table import tables
+from tools.calibration.tally import Tally
+
+PROCESSES = 2
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tools.calibration", description=__doc__)
+    parser.add_argument("--sweeps", type=int, default=5000, help="simulated sweeps over load (default: 5000)")
+    parser.add_argument("--seed", type=int, default=1, help="of all random numbers (default: 1)")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="the parts to run")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help=f"at a time (default: {PROCESSES})")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the counts of every row")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the tables into a section of FILE")
+    parser.add_argument("--section", default="after", help="name of that section, which is replaced (default: after)")
+    return parser
+
+
+def counts(tally: Tally) -> list[dict[str, object]]:
+    """Return the counts of every topic, condition and bin."""
+    return [
+        {"claim": topic, "condition": condition, "stated": name, **asdict(count)}
+        for (topic, condition, name), count in sorted(tally.items())
+    ]
+
+
+def commit() -> str:
+    """Return the commit that is checked out, and whether tracked files differ from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude", "*"], capture_output=True, text=True
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def main() -> None:
+    parser = arguments()
+    asked = parser.parse_args()
+    if asked.sweeps < 1 or asked.processes < 1:
+        parser.error("--sweeps and --processes must be at least 1")
+    # A process has one core: without this each matrix product would start a thread for every core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    began = time.monotonic()
+    tally = measure(asked.only, asked.sweeps, asked.seed, asked.processes)
+    lines = list(tables(tally, (DRAINED,)))
+    print("\n".join(lines))
+    print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
+    if asked.json:
+        asked.json.write_text(json.dumps(counts(tally), indent=1) + "\n")
+    if asked.write:
+        command = f'make measure-calibration ARGS="--sweeps {asked.sweeps} --seed {asked.seed}"'
+        text = section(asked.section, commit(), command, lines)
+        asked.write.write_text(written(asked.write.read_text() if asked.write.exists() else "", asked.section, text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Run simulations of every part on several processes and count their claims."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from tools.calibration.claims import Claim, Part
+from tools.calibration.comparisons import comparison
+from tools.calibration.curves import curve_claims
+from tools.calibration.load_effects import load_effect
+from tools.calibration.stops import stop
+from tools.calibration.sweeps import draw_sweep, sweep_plan
+from tools.calibration.tally import Tally
+
+CHUNK = 32  # simulations that a process does at a time
+NICENESS = 10  # of the processes, unless they are nicer already
+
+Simulate = Callable[[np.random.Generator, int], tuple[str, Iterable[Claim]]]
+
+
+def curve(rng: np.random.Generator, index: int) -> tuple[str, Iterable[Claim]]:
+    """Simulate one sweep."""
+    shape, condition = sweep_plan(index)
+    return condition, curve_claims(draw_sweep(rng, shape, condition))
+
+
+# The simulation of a part, and how many are run for each sweep that is asked for.
+PARTS: dict[Part, tuple[Simulate, float]] = {
+    "curves": (curve, 1.0),
+    "comparisons": (comparison, 0.6),
+    "load effects": (load_effect, 0.2),
+    "stops": (stop, 0.2),
+}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some simulations of one part. Each has a random generator of its own, so that chunks do not matter."""
+
+    part: Part
+    seed: int
+    first: int
+    last: int
+
+    def run(self) -> Tally:
+        tally, (simulate, _) = Tally(), PARTS[self.part]
+        number = list(PARTS).index(self.part)
+        for index in range(self.first, self.last):
+            condition, claims = simulate(np.random.default_rng([self.seed, number, index]), index)
+            tally.add_cluster(condition, claims)
+        return tally
+
+
+def chunks(parts: Iterable[Part], sweeps: int, seed: int) -> Iterator[Chunk]:
+    for part in parts:
+        count = max(1, round(sweeps * PARTS[part][1]))
+        for first in range(0, count, CHUNK):
+            yield Chunk(part, seed, first, min(count, first + CHUNK))
+
+
+def measure(parts: Iterable[Part], sweeps: int, seed: int, processes: int = 1) -> Tally:
+    """Simulate and count. The result depends on the seed and not on the number of processes."""
+    work, total = list(chunks(parts, sweeps, seed)), Tally()
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        bar = progress.add_task("simulating", total=len(work))
+        for tally in tallies(work, processes):
+            total.add(tally)
+            progress.advance(bar)
+    return total
+
+
+def tallies(work: list[Chunk], processes: int) -> Iterator[Tally]:
+    """Yield the tally of each chunk, in their order."""
+    if processes == 1:
+        yield from map(Chunk.run, work)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=be_nice) as pool:
+        yield from pool.map(Chunk.run, work)
+
+
+def be_nice() -> None:
+    os.nice(max(0, NICENESS - os.nice(0)))

@@ -1,0 +1,154 @@
+"""What a comparison concludes from two simulated sweeps of one engine, or of two that differ by a known share.
+
+Each side is measured on an occasion of its own. A figure of a run follows from its throughput: latencies are its
+inverse, and each adds noise of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from engine_probe.analysis.compare.changes import SIGNIFICANT, Change, changes, corrected
+from engine_probe.analysis.compare.gates import read_gate
+from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
+from engine_probe.analysis.run.latency_figures import LatencyFigures
+from engine_probe.analysis.run.summary import Summary
+from tools.calibration.claims import Claim
+from tools.calibration.noise import KINDS, Reals, draw_factors
+from tools.calibration.shapes import between
+
+EFFECT = -0.05
+POWER_NOISE, POWER_REPEATS = 0.02, 3
+PLANNED = "-5 % at 2 % noise, 3 repeats"
+THROUGHPUT = "output_tokens_per_s"
+LATENCY_NOISE = 0.5  # of the deviation of throughput: what a latency adds by itself
+LATENCIES = {"TTFT": 50e6, "TPOT": 12e6, "ITL": 12e6, "E2EL": 3e9}  # nanoseconds
+TAIL = 1.5  # a p99 over its p50
+REQUESTS = 200
+
+
+@dataclass(frozen=True)
+class SimulatedRun:
+    """The figures of a `Summary` that a comparison reads."""
+
+    output_tokens_per_s: float
+    total_tokens_per_s: float
+    requests_per_s: float
+    latencies: tuple[LatencyFigures, ...]
+    goodput: None = None
+    prefix_cache: None = None
+    peak_kv_share: float = 0.5
+    preemptions: int = 0
+    recomputed_share: float = 0.0
+
+
+def simulated_run(rng: np.random.Generator, rate: float, factor: float, deviation: float) -> Summary:
+    """Return a run whose throughput is a rate times a factor of chance."""
+    output = rate * factor
+    latencies = []
+    for name, ns in LATENCIES.items():
+        middle, tail = ns / factor * np.exp(LATENCY_NOISE * deviation * rng.standard_normal(2))
+        percentiles: dict[int, float | None] = {50: float(middle), 99: TAIL * float(tail)}
+        latencies.append(LatencyFigures(name, "", REQUESTS, float(middle), percentiles))
+    return cast(Summary, SimulatedRun(output, 3 * output, output / 200, tuple(latencies)))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison of two simulated sweeps, judged as `engine_probe compare` judges it."""
+
+    before_correction: list[list[Change]]
+    points: list[list[Change]]
+    whole: list[Change]
+    effect: float  # the true relative change of throughput
+
+    def of(self, changed: Sequence[Change]) -> Change | None:
+        return next((change for change in changed if change.metric.name == THROUGHPUT), None)
+
+
+def draw_comparison(rng: np.random.Generator, kind: str, effect: float, deviation: float, repeats: int) -> Compared:
+    """Draw two sweeps over the same loads and compare them."""
+    rates = np.sort(rng.uniform(10, 1000, int(rng.integers(5, 16))))
+    sides = [draw_side(rng, kind, rates * ratio, deviation, repeats) for ratio in (1.0, 1 + effect)]
+    pairs = zip(*sides, strict=True)
+    common = with_common_noise([changes(before, after) for before, after in pairs])
+    judged = iter(corrected([change for point in common for change in point]))
+    points = [[next(judged) for _ in point] for point in common]
+    return Compared(common, points, together(points), effect)
+
+
+def draw_side(rng: np.random.Generator, kind: str, rates: Reals, deviation: float, repeats: int) -> list[list[Summary]]:
+    """Draw a sweep: the repeats of each point."""
+    factors = draw_factors(rng, kind, deviation, len(rates), repeats).runs
+    return [
+        [simulated_run(rng, rate, factor, deviation) for factor in of_point]
+        for rate, of_point in zip(rates.tolist(), factors.tolist(), strict=True)
+    ]
+
+
+def comparison(rng: np.random.Generator, index: int) -> tuple[str, list[Claim]]:
+    """Simulate a comparison: in turns A/A, A/B by 5 %, and the one for which a power is demanded."""
+    kind, turn = list(KINDS)[index % len(KINDS)], index // len(KINDS) % 3
+    if turn == 2:
+        compared = draw_comparison(rng, "independent", EFFECT, POWER_NOISE, POWER_REPEATS)
+        return PLANNED, list(power_claims(compared))
+    deviation, repeats = between(rng, 0.01, 0.10), int(rng.integers(1, 6))
+    compared = draw_comparison(rng, kind, EFFECT if turn else 0.0, deviation, repeats)
+    claims = alarm_claims(compared) if not turn else bound_claims(compared)
+    return kind, [*claims, *interval_claims(compared)]
+
+
+def told(found: Sequence[Change]) -> bool:
+    return any(change.verdict in ("better", "worse") for change in found)
+
+
+def broken(bound: str, found: Sequence[Change | None]) -> bool:
+    gate = read_gate(f"{THROUGHPUT} < {bound}")
+    return any(gate.judge(change).answer == "broken" for change in found if change)
+
+
+def alarm_claims(compared: Compared) -> Iterator[Claim]:
+    """Yield what is told of an engine that did not change."""
+    whole = compared.of(compared.whole)
+    at_points = [compared.of(point) for point in compared.points]
+    if at_points[0] and at_points[0].p is not None:
+        yield Claim("A/A: a single change told", any(map(told, compared.points)))
+    yield Claim("A/A: any figure of all points together told", told(compared.whole))
+    if whole:
+        yield Claim("A/A: throughput of all points together told", told([whole]))
+        yield Claim("A/A: gate broken over all points together", broken("-5%", [whole]))
+        yield Claim("A/A: gate broken at any point", broken("-5%", [*at_points, whole]))
+
+
+def bound_claims(compared: Compared) -> Iterator[Claim]:
+    """Yield whether a gate is broken whose bound is the truth."""
+    for point in compared.points:
+        yield Claim("gate on the true change broken", broken(f"{100 * compared.effect:g}%", [compared.of(point)]))
+
+
+def interval_claims(compared: Compared) -> Iterator[Claim]:
+    for name, found in (
+        *(("interval of a change at a point", point) for point in compared.points),
+        ("interval of the change of all points together", compared.whole),
+    ):
+        change = compared.of(found)
+        ends = change.relative_interval if change else None
+        yield Claim(name, None if ends is None else ends[0] <= compared.effect <= ends[1])
+
+
+def power_claims(compared: Compared) -> Iterator[Claim]:
+    """Yield whether a loss is told."""
+    for before, after in zip(compared.before_correction, compared.points, strict=True):
+        first, change = compared.of(before), compared.of(after)
+        if first and change:
+            planned = first.p is not None and first.p < SIGNIFICANT and first.after < first.before
+            yield Claim("-5 %: told worse at a point, before correction", planned)
+            yield Claim("-5 %: told worse at a point", change.verdict == "worse")
+    whole = compared.of(compared.whole)
+    if whole:
+        yield Claim("-5 %: told worse over all points together", whole.verdict == "worse")
+        yield Claim("-5 %: gate at -2 % broken over all points together", broken("-2%", [whole]))

@@ -1,0 +1,144 @@
+"""What the analysis of a curve concludes from a simulated sweep, as claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine_probe.analysis.curve.regions import letter
+from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
+from tools.calibration.claims import Claim
+from tools.calibration.shapes import HAIR, TRACE, Shape
+from tools.calibration.sweeps import DRAINED, Sweep
+
+LARGE = 0.05  # a loss that must be told, and that an operating point must not have
+# Shapes of which `engine_probe.analysis.curve.curve_fits` has a family.
+FITTED = (
+    "broken line to a plateau",
+    "bend to a plateau",
+    "cliff",
+    "linear",
+    "two slopes",
+    "affine step",
+    "scalability law without a peak",
+)
+
+
+def curve_claims(sweep: Sweep) -> Iterator[Claim]:
+    """Yield every claim that a report makes of one sweep."""
+    found = saturation(sweep.levels())
+    yield from growth_claims(found, sweep.shape)
+    yield from behind_claims(found, sweep.shape)
+    yield from region_claims(found, sweep.shape)
+    yield from interval_claims(found, sweep)
+    if sweep.repeats > 1:
+        yield from told_apart_claims(found, sweep.shape)
+        yield from fall_claims(found, sweep.shape)
+        if sweep.condition != DRAINED:
+            yield other_shape_claim(found, sweep.shape)
+    yield from operating_claims(found, sweep.shape)
+
+
+def growth_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
+    """Yield where growth ends, and where the share of a request begins to shrink."""
+    last, end = found.levels[-1].load, found.saturation
+    small, none = shape.end_of_growth
+    inside = None if end is None else end.low <= none and end.high >= small and small <= last
+    yield Claim("end of growth in its range", inside)
+    yield Claim("end of growth, p % sure", inside, None if end is None else end.sureness)
+    if small > last:
+        yield Claim("end of growth where there is none", end is not None)
+    grows = found.growth is not None and bool(found.growth.breaks) and end is None
+    yield Claim("still grows at the most that was tried", none > last if grows else None)
+    spare = found.equilibrium
+    limit = shape.proportional_limit
+    within = None if spare is None else spare.low * (1 - TRACE) <= limit <= spare.high * (1 + TRACE)
+    yield Claim("end of spare capacity in its range", within)
+
+
+def behind_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
+    """Yield what throughput does behind the end of growth; where repeats show a fall, no probability is given."""
+    if found.saturation is None or found.fallen is not None:
+        return
+    last = found.levels[-1].load
+    sure = found.sureness(last)
+    if found.region(last) == "overload":
+        yield Claim("falls behind it, p % sure", shape.loss_at(last) > TRACE, sure)
+    else:
+        level = shape.end_of_growth[0] <= last and shape.loss_at(last) <= HAIR
+        yield Claim("stays level behind it, p % sure", level, sure)
+
+
+def region_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
+    """Yield the region of each level, with the probability as printed."""
+    for level in found.levels:
+        name, _, percent = letter(found, level.load).partition(" ")
+        if percent:
+            yield Claim(f"region {name}, p % sure", in_region(name, shape, level.load), int(percent[:-1]) / 100)
+
+
+def in_region(name: str, shape: Shape, load: float) -> bool:
+    """Return whether the sentence that explains a region is true of a load."""
+    small, none = shape.end_of_growth
+    if name == "A":
+        return load <= shape.proportional_limit
+    if name == "B":
+        return shape.proportional_limit < load <= none
+    if name == "B+":
+        return small <= load and shape.loss_at(load) <= HAIR
+    return shape.loss_at(load) > TRACE
+
+
+def interval_claims(found: Saturation, sweep: Sweep) -> Iterator[Claim]:
+    for level in found.levels:
+        interval, true = found.interval(level), sweep.shape.at(level.load) * sweep.occasion
+        contains = None
+        if interval.low is not None and interval.high is not None:
+            contains = interval.low <= true <= interval.high
+        yield Claim("interval of a level", contains)
+        if level is found.best:
+            yield Claim("interval of the best level", contains)
+
+
+def told_apart_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
+    """Yield for each level whether it is told apart from the best one, and whether it should be."""
+    if found.best is None:
+        return
+    highest = shape.at(found.best.load)
+    for level in found.levels:
+        if level is found.best:
+            continue
+        told, true = level not in found.not_different, shape.at(level.load)
+        if true >= highest * (1 - TRACE):
+            yield Claim("told apart from the best level, where it is none the worse", told)
+        elif true <= highest * (1 - LARGE):
+            yield Claim("5 % or more below the best level, and told apart", told)
+
+
+def fall_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
+    last, highest = shape.at(found.levels[-1].load), best_rate(found.levels, shape)
+    told = found.fallen is not None
+    if last >= highest * (1 - TRACE):
+        yield Claim("fall told by repeats, where there is none", told)
+    elif last <= highest * (1 - LARGE):
+        yield Claim("fall of 5 % or more told by repeats", told)
+
+
+def other_shape_claim(found: Saturation, shape: Shape) -> Claim:
+    told = any("another shape" in note or "no knee and no regions" in note for note in found.notes)
+    where = "where it is none" if shape.name in FITTED else "where it is one"
+    return Claim(f"another shape, {where}", told)
+
+
+def operating_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
+    """Yield whether operating at a load that the report names costs more than it should."""
+    enough = (1 - LARGE) * best_rate(found.levels, shape)
+    named = found.saturation
+    costly = None if named is None else shape.at(named.load) < enough
+    yield Claim("operating where growth is said to end costs over 5 %", costly)
+    if found.best:
+        yield Claim("operating at the best measured level costs over 5 %", shape.at(found.best.load) < enough)
+
+
+def best_rate(levels: tuple[Level, ...], shape: Shape) -> float:
+    """Return the highest true rate of a measured level."""
+    return max(shape.at(level.load) for level in levels)

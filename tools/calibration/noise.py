@@ -1,0 +1,69 @@
+"""What chance does to the runs of a sweep: factors by which measured rates differ from true ones.
+
+Every kind has the same `deviation`: the root mean square of what it adds, relative to the rate. Where repeats share
+noise, each run adds a third of that by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Reals = npt.NDArray[np.float64]
+
+OWN = 1 / 3  # of the deviation: what each run adds by itself where the rest is shared
+LEAST = 0.05  # a factor: no run is slower than this
+UNEVEN = 0.7  # standard deviation of the logarithm of a level's own deviation
+DEGREES = 3  # of freedom of Student's t, whose tails are heavy
+
+KINDS = {
+    "independent": "each run by itself, normally distributed",
+    "heavy tails": "each run by itself, Student's t with 3 degrees of freedom",
+    "unequal": "each run by itself, each level with a deviation of its own",
+    "shared by a level": "all repeats of a level alike",
+    "shared by the occasion": "all runs of a sweep alike",
+    "drift, interleaved": "changes over the time of the sweep; the first repeats of all levels come before the second",
+    "drift, level by level": "changes over the time of the sweep; all repeats of a level come before the next level",
+}
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factor of each run, and what all runs of the sweep have in common."""
+
+    runs: Reals  # levels x repeats
+    occasion: float  # the part that no repeat within the sweep can show
+
+
+def draw_factors(rng: np.random.Generator, kind: str, deviation: float, levels: int, repeats: int) -> Factors:
+    """Draw the factors of a sweep."""
+    occasion, normal = 1.0, rng.standard_normal((levels, repeats))
+    if kind == "independent":
+        runs = deviation * normal
+    elif kind == "heavy tails":
+        runs = deviation * rng.standard_t(DEGREES, (levels, repeats)) * np.sqrt((DEGREES - 2) / DEGREES)
+    elif kind == "unequal":
+        own = np.exp(UNEVEN * rng.standard_normal(levels) - UNEVEN**2)  # the mean of its square is one
+        runs = deviation * own[:, None] * normal
+    elif kind == "shared by a level":
+        runs = deviation * (rng.standard_normal((levels, 1)) + OWN * normal)
+    elif kind == "shared by the occasion":
+        occasion = max(LEAST, 1 + deviation * rng.standard_normal())
+        runs = OWN * deviation * normal
+    else:
+        over_time = drift(rng, levels * repeats)
+        # In the order of time: level by level fills rows, interleaved repeats fill columns.
+        shared = over_time.reshape(levels, repeats) if kind.endswith("level") else over_time.reshape(repeats, levels).T
+        runs = deviation * (shared + OWN * normal)
+    return Factors(occasion * np.maximum(LEAST, 1 + runs), occasion)
+
+
+def drift(rng: np.random.Generator, runs: int) -> Reals:
+    """Draw a random walk around its mean whose mean square is one."""
+    if runs < 2:
+        return np.zeros(runs)
+    walk = np.cumsum(rng.standard_normal(runs))
+    expected = (runs + 1) * (runs - 1) / (6 * runs)  # mean square of a random walk around its mean
+    return np.asarray((walk - walk.mean()) / np.sqrt(expected), dtype=np.float64)

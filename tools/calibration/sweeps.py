@@ -1,0 +1,92 @@
+"""Sweeps over load of a simulated engine, as the levels that the analysis is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine_probe.analysis.curve.saturation import Level
+from tools.calibration.drain import draw_lengths, run_to_the_end
+from tools.calibration.noise import KINDS, Factors, Reals, draw_factors
+from tools.calibration.shapes import DRAWS, Shape, between, draw_shape
+
+DRAINED = "independent, runs with a drain"
+CONDITIONS = (*KINDS, DRAINED)
+DEVIATIONS = (0.01, 0.10)
+MOST_REPEATS = 5
+TURNOVERS = (2, 3, 4, 6, 8)  # requests for each place in flight, in runs with a drain
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One simulated sweep, and the engine behind it."""
+
+    shape: Shape
+    condition: str
+    deviation: float
+    loads: tuple[int, ...]
+    rates: Reals  # levels x repeats
+    occasion: float  # the factor that all runs have in common
+
+    @property
+    def repeats(self) -> int:
+        return int(self.rates.shape[1])
+
+    def levels(self) -> list[Level]:
+        """Return what `engine_probe.analysis.curve.levels` makes of such points."""
+        return [
+            Level(
+                load=float(load),
+                output_tokens_per_s=float(rates.mean()),
+                peak_running=load,
+                peak_kv_share=load / (2 * self.loads[-1]),
+                waited_for_kv=False,
+                repeated=tuple(rates.tolist()),
+            )
+            for load, rates in zip(self.loads, self.rates, strict=True)
+        ]
+
+
+def draw_loads(rng: np.random.Generator) -> tuple[int, ...]:
+    """Draw 5 to 15 loads: powers of two, even steps, or growing steps."""
+    count = int(rng.integers(5, 16))
+    kind = rng.choice(("powers of two", "even", "growing"))
+    if kind == "powers of two":
+        return tuple(2**exponent for exponent in range(min(count, 9)))
+    if kind == "even":
+        step = int(rng.choice((1, 2, 4, 8, 10, 16, 20)))
+        loads = [step * number for number in range(1, count + 1)]
+        return tuple(loads if step == 1 or rng.random() < 0.3 else [1, *loads[:-1]])
+    highest = between(rng, 2.0 * count, 400.0)
+    return tuple(sorted({round(load) for load in np.geomspace(1, highest, count).tolist()}))
+
+
+def draw_sweep(rng: np.random.Generator, shape_name: str, condition: str) -> Sweep:
+    """Draw a sweep: its loads, its engine, its repeats and its noise."""
+    loads = draw_loads(rng)
+    shape = draw_shape(rng, shape_name, float(loads[-1]))
+    repeats, deviation = int(rng.integers(1, MOST_REPEATS + 1)), between(rng, *DEVIATIONS)
+    if condition == DRAINED:
+        clean, kind = whole_runs(rng, shape, loads, repeats), "independent"
+    else:
+        clean, kind = shape.rate(np.array(loads, dtype=np.float64))[:, None], condition
+    factors: Factors = draw_factors(rng, kind, deviation, len(loads), repeats)
+    return Sweep(shape, condition, deviation, loads, clean * factors.runs, factors.occasion)
+
+
+def whole_runs(rng: np.random.Generator, shape: Shape, loads: tuple[int, ...], repeats: int) -> Reals:
+    """Return the throughput of whole runs, each with the same number of requests for each place in flight."""
+    turnovers = int(rng.choice(TURNOVERS))
+    return np.array(
+        [
+            [run_to_the_end(shape.rate, load, draw_lengths(rng, turnovers * load)).whole for _ in range(repeats)]
+            for load in loads
+        ]
+    )
+
+
+def sweep_plan(index: int) -> tuple[str, str]:
+    """Return the shape and the condition of a sweep by its number: every pair of them comes equally often."""
+    shapes = list(DRAWS)
+    return shapes[index % len(shapes)], CONDITIONS[index // len(shapes) % len(CONDITIONS)]

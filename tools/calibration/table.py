@@ -1,0 +1,114 @@
+"""Markdown tables of a tally: how often each claim was made, what it promised, how often it was true, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from tools.calibration.claims import COSTLY, FALSE_ALARMS, POINTS, TOPICS, Part, Topic
+from tools.calibration.tally import BINS, Count, Tally, bin_of
+
+Verdict = Literal["holds", "FAILS", "open", ""]
+
+LEGEND = (
+    "`holds` and `FAILS`: the whole 95 % interval of the share lies within the bound, or outside it; `open`: neither. "
+    "In the tables below the first, **bold** is `FAILS`, a question mark is `open`."
+)
+
+
+def verdict(topic: Topic, count: Count) -> Verdict:
+    """Judge a count by the rule of its topic."""
+    if not count.said or topic.rule == "share" or (topic.rule == "power" and topic.nominal is None):
+        return ""
+    least, most = bounds(topic, count)
+    low, high = count.interval
+    if least <= low and high <= most:
+        return "holds"
+    return "FAILS" if high < least or low > most else "open"
+
+
+def bounds(topic: Topic, count: Count) -> tuple[float, float]:
+    """Return between which shares a claim keeps its promise."""
+    if topic.rule == "false alarm":
+        return 0.0, FALSE_ALARMS
+    if topic.rule == "cost":
+        return 0.0, COSTLY
+    if topic.rule == "power":
+        return topic.nominal or 0.0, 1.0
+    if topic.rule == "coverage":
+        return (topic.nominal or 0.0) - POINTS, 1.0
+    return max(0.0, count.mean_stated - POINTS), min(1.0, count.mean_stated + POINTS)
+
+
+def promise(topic: Topic, count: Count) -> str:
+    """Return what a claim promises: the mean of the stated probabilities, or its nominal level."""
+    if topic.rule == "probability":
+        return f"{count.mean_stated:.1%}"
+    if topic.rule == "cost":
+        return f"under {COSTLY:.0%}"
+    return "-" if topic.nominal is None else f"{topic.nominal:.0%}"
+
+
+def tables(tally: Tally, apart: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the lines of all tables. Conditions in `apart` are left out of the first table of a part."""
+    for part in dict.fromkeys(topic.part for topic in TOPICS.values()):
+        topics = [topic for topic in TOPICS.values() if topic.part == part and any(tally.conditions(topic.name))]
+        if topics:
+            yield from ("", f"### {part.capitalize()}", "")
+            yield from verdict_table(tally, topics, apart)
+            yield from condition_table(tally, topics)
+            yield from bin_table(tally, [topic for topic in topics if topic.rule == "probability"], apart)
+
+
+def verdict_table(tally: Tally, topics: Sequence[Topic], apart: Sequence[str]) -> Iterator[str]:
+    """Yield a row for each claim, over all conditions."""
+    yield "| claim | made | promised | true, or told (95 % interval) | verdict |"
+    yield "|---|--:|--:|--:|---|"
+    for topic in topics:
+        count = tally.over(topic.name, together(tally, topic, apart))
+        made = f"{count.said:,}" + (f" of {count.chances:,}" if count.chances > count.said else "")
+        low, high = count.interval
+        true = f"{count.share:.1%} ({low:.1%} to {high:.1%})" if count.said else "-"
+        yield f"| {topic.name} | {made} | {promise(topic, count)} | {true} | {verdict(topic, count)} |"
+
+
+def condition_table(tally: Tally, topics: Sequence[Topic]) -> Iterator[str]:
+    """Yield the share of each claim under each condition."""
+    known = list(dict.fromkeys(condition for topic in topics for condition in tally.conditions(topic.name)))
+    if len(known) > 1:
+        yield from ("", f"| claim | {' | '.join(known)} |", f"|---|{'--:|' * len(known)}")
+        for topic in topics:
+            cells = (cell(topic, tally.over(topic.name, [condition])) for condition in known)
+            yield f"| {topic.name} | {' | '.join(cells)} |"
+
+
+def bin_table(tally: Tally, topics: Sequence[Topic], apart: Sequence[str]) -> Iterator[str]:
+    """Yield how often each claim was true for each range of stated probabilities, and how often it was made."""
+    if topics:
+        bins = [bin_of(low / 100) for low, _ in BINS]
+        yield from ("", f"| stated, in % | {' | '.join(bins)} |", f"|---|{'--:|' * len(bins)}")
+        for topic in topics:
+            common = list(together(tally, topic, apart))
+            counts = (tally.over(topic.name, common, name) for name in bins)
+            cells = (f"{cell(topic, count)} of {count.said:,}" if count.said else "-" for count in counts)
+            yield f"| {topic.name} | {' | '.join(cells)} |"
+
+
+def together(tally: Tally, topic: Topic, apart: Sequence[str]) -> Iterator[str]:
+    """Yield the conditions of a claim that are counted together: all that it has if it has no others."""
+    known = list(tally.conditions(topic.name))
+    yield from [condition for condition in known if condition not in apart] or known
+
+
+def cell(topic: Topic, count: Count) -> str:
+    if not count.said:
+        return "-"
+    judged, share = verdict(topic, count), f"{count.share:.1%}"
+    return f"**{share}**" if judged == "FAILS" else f"{share} ?" if judged == "open" else share
+
+
+def definitions(part: Part) -> Iterator[str]:
+    """Yield when each claim is true."""
+    for topic in TOPICS.values():
+        if topic.part == part:
+            yield f"- **{topic.name}** ({topic.rule}): {topic.definition}."
