@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tools.calibration.campaign import PARTS, measure
+from tools.calibration.campaign import SIMULATIONS, measure
 from tools.calibration.document import section, written
 from tools.calibration.sweeps import DRAINED
 from tools.calibration.table import tables
@@ -24,7 +24,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tools.calibration", description=__doc__)
     parser.add_argument("--sweeps", type=int, default=5000, help="simulated sweeps over load (default: 5000)")
     parser.add_argument("--seed", type=int, default=1, help="of all random numbers (default: 1)")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="the parts to run")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(SIMULATIONS), default=list(SIMULATIONS), help="the parts to run"
+    )
     parser.add_argument("--processes", type=int, default=PROCESSES, help=f"at a time (default: {PROCESSES})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the counts of every row")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the tables into a section of FILE")

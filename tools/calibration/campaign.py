@@ -34,10 +34,10 @@ def curve(rng: np.random.Generator, index: int) -> tuple[str, Iterable[Claim]]:
 
 
 # The simulation of a part, and how many are run for each sweep that is asked for.
-PARTS: dict[Part, tuple[Simulate, float]] = {
+SIMULATIONS: dict[Part, tuple[Simulate, float]] = {
     "curves": (curve, 1.0),
-    "comparisons": (comparison, 0.6),
-    "load effects": (load_effect, 0.2),
+    "comparisons": (comparison, 0.3),
+    "load effects": (load_effect, 0.1),
     "stops": (stop, 0.2),
 }
 
@@ -52,8 +52,8 @@ class Chunk:
     last: int
 
     def run(self) -> Tally:
-        tally, (simulate, _) = Tally(), PARTS[self.part]
-        number = list(PARTS).index(self.part)
+        tally, (simulate, _) = Tally(), SIMULATIONS[self.part]
+        number = list(SIMULATIONS).index(self.part)
         for index in range(self.first, self.last):
             condition, claims = simulate(np.random.default_rng([self.seed, number, index]), index)
             tally.add_cluster(condition, claims)
@@ -62,7 +62,7 @@ class Chunk:
 
 def chunks(parts: Iterable[Part], sweeps: int, seed: int) -> Iterator[Chunk]:
     for part in parts:
-        count = max(1, round(sweeps * PARTS[part][1]))
+        count = max(1, round(sweeps * SIMULATIONS[part][1]))
         for first in range(0, count, CHUNK):
             yield Chunk(part, seed, first, min(count, first + CHUNK))
 

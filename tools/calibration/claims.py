@@ -15,17 +15,22 @@ POWER = 0.84  # for -5 % at 2 % noise with three repeats: two points below what 
 # cases with something to tell; no bound where none is named. share: counted and not judged.
 Part = Literal["curves", "comparisons", "load effects", "stops"]
 Rule = Literal["probability", "coverage", "false alarm", "cost", "power", "share"]
+NOMINAL: dict[Rule, float] = {"coverage": 0.95, "false alarm": 0.05}
 
 
 @dataclass(frozen=True)
 class Topic:
     """One kind of claim."""
 
-    part: Part
     name: str
     rule: Rule
     definition: str
-    nominal: float | None = None
+    least: float | None = None  # a power that is demanded
+
+    @property
+    def nominal(self) -> float | None:
+        """Return what its test or interval is meant to reach, or the power that is demanded."""
+        return NOMINAL.get(self.rule, self.least)
 
 
 @dataclass(frozen=True)
@@ -41,271 +46,192 @@ class Claim:
     stated: float | None = None
 
 
-TOPICS = {
-    topic.name: topic
-    for topic in (
-        # Curves: what a report says of one sweep.
+PARTS: dict[Part, tuple[Topic, ...]] = {
+    # What a report says of one sweep.
+    "curves": (
         Topic(
-            "curves",
             "end of growth in its range",
             "coverage",
-            "`saturation.low` to `.high` meets the stretch in which growth ends: from where less than 2 % is left to "
-            "gain at any higher load, to where less than 0.1 % is",
-            nominal=0.95,
+            "`saturation.low` to `.high` meets the stretch in which growth ends: from where less than 2 % is "
+            "left to gain at any higher load, to where less than 0.1 % is",
         ),
         Topic(
-            "curves",
-            "end of growth, p % sure",
-            "probability",
-            "the same, by the probability printed with the saturation point",
+            "end of growth, p % sure", "probability", "the same, by the probability printed with the saturation point"
         ),
         Topic(
-            "curves",
             "end of growth where there is none",
             "false alarm",
             "an end of growth is named although more than 2 % is to be gained beyond the highest level",
-            nominal=0.05,
         ),
         Topic(
-            "curves",
             "still grows at the most that was tried",
             "coverage",
             "no end is named though regions are, and more than 0.1 % is to be gained beyond the highest level",
-            nominal=0.95,
         ),
         Topic(
-            "curves",
             "stays level behind it, p % sure",
             "probability",
             "growth has ended by the highest level, which lies at most 2 % below the best rate up to it",
         ),
         Topic(
-            "curves",
             "falls behind it, p % sure",
             "probability",
             "the highest level lies more than 0.1 % below the best rate up to it",
         ),
         Topic(
-            "curves",
             "fall told by repeats, where there is none",
             "false alarm",
             "`fallen` names the last level although its true rate is at least that of every level",
-            nominal=0.05,
         ),
         Topic(
-            "curves",
             "fall of 5 % or more told by repeats",
             "power",
             "`fallen` names the last level, whose true rate lies at least 5 % below the best level's",
         ),
         Topic(
-            "curves",
             "end of spare capacity in its range",
             "coverage",
             "`equilibrium.low` to `.high` contains the load up to which X(n) is at least 80 % of n X(1)",
-            nominal=0.95,
         ),
-        *(
-            Topic("curves", f"region {letter}, p % sure", "probability", definition)
-            for letter, definition in (
-                ("A", "X(n) is at least 80 % of n X(1)"),
-                ("B", "X(n) is less than 80 % of n X(1), and 0.1 % or more is to be gained at higher loads"),
-                ("B+", "at most 2 % is to be gained at higher loads, and X(n) lies at most 2 % below the best up to n"),
-                ("C", "X(n) lies more than 0.1 % below the best rate up to n"),
-            )
+        Topic("region A, p % sure", "probability", "X(n) is at least 80 % of n X(1)"),
+        Topic(
+            "region B, p % sure",
+            "probability",
+            "X(n) is less than 80 % of n X(1), and 0.1 % or more is to be gained at higher loads",
         ),
         Topic(
-            "curves",
+            "region B+, p % sure",
+            "probability",
+            "at most 2 % is to be gained at higher loads, and X(n) lies at most 2 % below the best up to n",
+        ),
+        Topic("region C, p % sure", "probability", "X(n) lies more than 0.1 % below the best rate up to n"),
+        Topic(
             "interval of the best level",
             "coverage",
-            "the interval of the highest measured throughput contains the true rate there (times what the occasion "
-            "has in common, which no repeat of this sweep can show)",
-            nominal=0.95,
+            "the interval of the highest measured throughput contains the true rate there (times what the "
+            "occasion has in common, which no repeat of this sweep can show)",
         ),
+        Topic("interval of a level", "coverage", "the same for every level"),
         Topic(
-            "curves",
-            "interval of a level",
-            "coverage",
-            "the same for every level",
-            nominal=0.95,
-        ),
-        Topic(
-            "curves",
             "told apart from the best level, where it is none the worse",
             "false alarm",
-            "a level with repeats is not in `not_different` although its true rate is at least that of the level "
-            "called best, less 0.1 %",
-            nominal=0.05,
+            "a level with repeats is not in `not_different` although its true rate is at least that of the "
+            "level called best, less 0.1 %",
         ),
         Topic(
-            "curves",
             "5 % or more below the best level, and told apart",
             "power",
-            "a level with repeats is not in `not_different`, and its true rate lies 5 % or more below that of the "
-            "level called best",
+            "a level with repeats is not in `not_different`, and its true rate lies 5 % or more below that of "
+            "the level called best",
         ),
         Topic(
-            "curves",
             "another shape, where it is none",
             "false alarm",
             "a note says that the curve has another shape or none, although the product fits shapes of this kind",
-            nominal=0.05,
         ),
+        Topic("another shape, where it is one", "power", "such a note, and the product fits no shape of this kind"),
         Topic(
-            "curves",
-            "another shape, where it is one",
-            "power",
-            "such a note, and the product fits no shape of this kind",
-        ),
-        Topic(
-            "curves",
             "operating where growth is said to end costs over 5 %",
             "cost",
             "X there lies more than 5 % below the best true rate of a measured level",
         ),
         Topic(
-            "curves",
             "operating at the best measured level costs over 5 %",
             "cost",
             "the same for the level with the highest measured throughput",
         ),
-        # Comparisons: A/A are two sweeps of one engine on two occasions; A/B differ by a known share.
+    ),
+    # A/A are two sweeps of one engine on two occasions.
+    "comparisons": (
         Topic(
-            "comparisons",
             "A/A: a single change told",
             "false alarm",
             "any change of any figure at any point is told better or worse (Holm over all of them)",
-            nominal=0.05,
         ),
         Topic(
-            "comparisons",
             "A/A: throughput of all points together told",
             "false alarm",
             "output_tokens_per_s over all points together is told better or worse (Holm over the figures)",
-            nominal=0.05,
         ),
+        Topic("A/A: any figure of all points together told", "false alarm", "the same for any figure"),
         Topic(
-            "comparisons",
-            "A/A: any figure of all points together told",
-            "false alarm",
-            "the same for any figure",
-            nominal=0.05,
-        ),
-        Topic(
-            "comparisons",
             "A/A: gate broken at any point",
             "false alarm",
             '`--fail-if "output_tokens_per_s < -5%"` is broken at a point or over all points together',
-            nominal=0.05,
         ),
         Topic(
-            "comparisons",
-            "A/A: gate broken over all points together",
-            "false alarm",
-            "the same gate, over all points together alone",
-            nominal=0.05,
+            "A/A: gate broken over all points together", "false alarm", "the same gate, over all points together alone"
         ),
         Topic(
-            "comparisons",
             "gate on the true change broken",
             "false alarm",
             "a gate whose bound is the true change of -5 % is broken at a point",
-            nominal=0.05,
         ),
         Topic(
-            "comparisons",
             "interval of a change at a point",
             "coverage",
             "the interval of the relative change of output_tokens_per_s at a point contains the true one",
-            nominal=0.95,
         ),
+        Topic("interval of the change of all points together", "coverage", "the same over all points together"),
         Topic(
-            "comparisons",
-            "interval of the change of all points together",
-            "coverage",
-            "the same over all points together",
-            nominal=0.95,
-        ),
-        Topic(
-            "comparisons",
             "-5 %: told worse at a point, before correction",
             "power",
             "output_tokens_per_s at one point has p below 5 %, not corrected for the other points and figures",
-            nominal=POWER,
+            least=POWER,
         ),
         Topic(
-            "comparisons",
             "-5 %: told worse at a point",
             "power",
             "output_tokens_per_s at one point is told worse (Holm over all points and figures)",
         ),
         Topic(
-            "comparisons",
             "-5 %: told worse over all points together",
             "power",
             "output_tokens_per_s over all points together is told worse",
         ),
         Topic(
-            "comparisons",
             "-5 %: gate at -2 % broken over all points together",
             "power",
             '`--fail-if "output_tokens_per_s < -2%"` is broken over all points together',
         ),
-        # Whether a figure depends on load.
+    ),
+    # Whether a figure depends on load.
+    "load effects": (
         Topic(
-            "load effects",
             "effect of load told where there is none",
             "false alarm",
             "any of three figures that do not depend on load is said to rise, fall or differ (Holm)",
-            nominal=0.05,
         ),
         Topic(
-            "load effects",
             "not different, where the truth differs by over 10 %",
             "false alarm",
             "a figure that changes by 15 % from the lowest to the highest load is said not to differ",
-            nominal=0.05,
         ),
+        Topic("change of 15 % over the loads told", "power", "such a figure is said to rise, fall or differ"),
+    ),
+    # Rates that settle.
+    "stops": (
         Topic(
-            "load effects",
-            "change of 15 % over the loads told",
-            "power",
-            "such a figure is said to rise, fall or differ",
-        ),
-        # Rates that settle.
-        Topic(
-            "stops",
             "interval of a settled rate, length set beforehand",
             "coverage",
             "the interval contains the long-run rate; the warm-up is 2 % of the time",
-            nominal=0.95,
         ),
         Topic(
-            "stops",
             "interval of a settled rate, long warm-up",
             "coverage",
             "the same where the rate approaches its value with a time constant of 20 to 40 % of the time",
-            nominal=0.95,
         ),
         Topic(
-            "stops",
             "interval when stopped by [stop] steady",
             "coverage",
             "the interval with which `[stop] steady` ended the point contains the long-run rate",
-            nominal=0.95,
         ),
         Topic(
-            "stops",
             "off by more than was asked for when stopped",
             "false alarm",
             "the rate with which `[stop] steady` ended the point misses the long-run rate by more than `within`",
-            nominal=0.05,
         ),
-        Topic(
-            "stops",
-            "stopped by [stop] steady within two minutes",
-            "share",
-            "the rule ended the point at all",
-        ),
-    )
+        Topic("stopped by [stop] steady within two minutes", "share", "the rule ended the point at all"),
+    ),
 }
+TOPICS = {topic.name: topic for topics in PARTS.values() for topic in topics}

@@ -57,7 +57,7 @@ def growth_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
 
 def behind_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
     """Yield what throughput does behind the end of growth; where repeats show a fall, no probability is given."""
-    if found.saturation is None or found.fallen is not None:
+    if found.saturation is None or found.fallen:
         return
     last = found.levels[-1].load
     sure = found.sureness(last)
@@ -103,11 +103,11 @@ def told_apart_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
     """Yield for each level whether it is told apart from the best one, and whether it should be."""
     if found.best is None:
         return
-    highest = shape.at(found.best.load)
+    highest, alike = shape.at(found.best.load), found.not_different
     for level in found.levels:
         if level is found.best:
             continue
-        told, true = level not in found.not_different, shape.at(level.load)
+        told, true = level not in alike, shape.at(level.load)
         if true >= highest * (1 - TRACE):
             yield Claim("told apart from the best level, where it is none the worse", told)
         elif true <= highest * (1 - LARGE):

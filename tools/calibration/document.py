@@ -1,4 +1,4 @@
-"""The document that holds the tables: what was simulated, when each claim is true, and a section for each run.
+"""The document that holds the tables: what was simulated, a section for each measurement, when each claim is true.
 
 A section is replaced by name and all others are kept, so that figures before a change stay beside those after it.
 """
@@ -8,44 +8,56 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from tools.calibration.claims import COSTLY, FALSE_ALARMS, POINTS, TOPICS
+from tools.calibration.claims import COSTLY, FALSE_ALARMS, NOMINAL, PARTS, POINTS
 from tools.calibration.noise import KINDS
 from tools.calibration.shapes import DRAWS, HAIR, TRACE
 from tools.calibration.sweeps import DEVIATIONS, MOST_REPEATS
 from tools.calibration.table import LEGEND, definitions
 
+SECTION = re.compile(r"^## Measured: (.*)\n(?:(?!^## ).*\n?)*", re.MULTILINE)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
 
 def introduction() -> Iterator[str]:
-    """Yield what precedes the sections; it is written anew each time."""
+    """Yield what precedes the sections."""
     yield from (
         "# How often conclusions are true",
         "",
         "Written by `make measure-calibration`. Simulated measurements whose truth is known are handed to the",
         "functions with which engine_probe judges real ones. What these conclude is held against the truth.",
         "",
-        f"**The bounds.** False alarms: at most {FALSE_ALARMS:.0%} where a test is meant to have 5 %. A statement that",
-        f"is p % sure is true in p % of the cases, ± {100 * POINTS:.0f} points; an interval contains the truth in at",
-        f"least {0.95 - POINTS:.0%}. Operating where a report says costs more than 5 % of the best throughput in under",
-        f"{COSTLY:.0%} of the cases.",
+        f"**The bounds.** False alarms: at most {percent(FALSE_ALARMS)} where a test is meant to have 5 %. A statement",
+        f"that is p % sure is true in p % of the cases, ± {100 * POINTS:g} points; an interval of 95 % contains the",
+        f"truth in at least {percent(NOMINAL['coverage'] - POINTS)}. Operating at a load costs more than 5 % of the",
+        f"best throughput in under {percent(COSTLY)} of the cases.",
         "",
-        "**The intervals** of a share are Wilson's, widened because claims about one sweep are not independent.",
-        LEGEND,
+        "**The verdicts.** The interval of a share is Wilson's, widened because claims about one sweep are not",
+        "independent.",
+        *LEGEND,
         "",
-        f"**The sweeps.** 5 to 15 levels (powers of two, even or growing steps), 1 to {MOST_REPEATS} repeats, noise",
-        f"of {DEVIATIONS[0]:.0%} to {DEVIATIONS[1]:.0%}. Curves: {', '.join(DRAWS)}.",
+        f"**The sweeps.** 5 to 15 levels (powers of two, even or growing steps), 1 to {MOST_REPEATS} repeats, noise of",
+        f"{percent(DEVIATIONS[0])} to {percent(DEVIATIONS[1])}; every curve under every noise equally often. Curves:",
+        "; ".join(DRAWS) + ".",
         "Growth that fades has no end that all would agree on, so its end is a stretch: from where less than",
-        f"{HAIR:.0%} is left to gain to where less than {TRACE:.1%} is.",
+        f"{percent(HAIR)} is left to gain to where less than {percent(TRACE)} is.",
         "",
         "**The noise.** Every kind has the same root mean square; where it is shared, each run adds a third of it.",
         "",
         *(f"- {name}: {meaning}." for name, meaning in KINDS.items()),
         "- runs with a drain: each run has a fixed number of requests, 2 to 8 for each place in flight, with drawn",
-        "  answer lengths; its throughput is that of the whole run. Left out of the first table.",
+        "  answer lengths; its throughput is that of the whole run. Left out of the table of verdicts.",
         "",
-        "## When a claim is true",
     )
-    for part in dict.fromkeys(topic.part for topic in TOPICS.values()):
-        yield from ("", f"### {part.capitalize()}: claims", "", *definitions(part))
+
+
+def appendix() -> Iterator[str]:
+    """Yield what follows the sections."""
+    yield "## When a claim is true"
+    for part in PARTS:
+        yield from ("", f"**{part.capitalize()}**", "", *definitions(part))
 
 
 def section(name: str, commit: str, command: str, lines: Sequence[str]) -> str:
@@ -54,10 +66,7 @@ def section(name: str, commit: str, command: str, lines: Sequence[str]) -> str:
 
 
 def written(old: str, name: str, text: str) -> str:
-    """Return the document with one section replaced or added at its end."""
-    sections = {
-        found.group(1): found.group(0).rstrip() + "\n"
-        for found in re.finditer(r"^## Measured: (.*)\n(?:(?!^## ).*\n?)*", old, re.MULTILINE)
-    }
+    """Return the document with one section replaced or added after the others, and the rest written anew."""
+    sections = {found.group(1): found.group(0).rstrip() + "\n" for found in SECTION.finditer(old)}
     sections[name] = text.rstrip() + "\n"
-    return "\n".join(["\n".join(introduction()) + "\n", *sections.values()])
+    return "\n".join([*introduction(), *sections.values(), *appendix(), ""])

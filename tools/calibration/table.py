@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from tools.calibration.claims import COSTLY, FALSE_ALARMS, POINTS, TOPICS, Part, Topic
+from tools.calibration.claims import COSTLY, FALSE_ALARMS, PARTS, POINTS, Part, Topic
 from tools.calibration.tally import BINS, Count, Tally, bin_of
 
 Verdict = Literal["holds", "FAILS", "open", ""]
 
 LEGEND = (
-    "`holds` and `FAILS`: the whole 95 % interval of the share lies within the bound, or outside it; `open`: neither. "
-    "In the tables below the first, **bold** is `FAILS`, a question mark is `open`."
+    "`holds` and `FAILS`: the whole 95 % interval of the share lies within the bound, or outside it;",
+    "`open`: neither. In the tables of shares alone, **bold** is `FAILS` and a question mark is `open`.",
 )
 
 
@@ -51,9 +51,8 @@ def promise(topic: Topic, count: Count) -> str:
 
 def tables(tally: Tally, apart: Sequence[str] = ()) -> Iterator[str]:
     """Yield the lines of all tables. Conditions in `apart` are left out of the first table of a part."""
-    for part in dict.fromkeys(topic.part for topic in TOPICS.values()):
-        topics = [topic for topic in TOPICS.values() if topic.part == part and any(tally.conditions(topic.name))]
-        if topics:
+    for part, of_part in PARTS.items():
+        if topics := [topic for topic in of_part if any(tally.conditions(topic.name))]:
             yield from ("", f"### {part.capitalize()}", "")
             yield from verdict_table(tally, topics, apart)
             yield from condition_table(tally, topics)
@@ -109,6 +108,4 @@ def cell(topic: Topic, count: Count) -> str:
 
 def definitions(part: Part) -> Iterator[str]:
     """Yield when each claim is true."""
-    for topic in TOPICS.values():
-        if topic.part == part:
-            yield f"- **{topic.name}** ({topic.rule}): {topic.definition}."
+    yield from (f"- **{topic.name}** ({topic.rule}): {topic.definition}." for topic in PARTS[part])

@@ -1,0 +1,103 @@
+"""What is claimed of a curve is held against its truth: checked on an engine whose truth is plain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine_probe.analysis.curve.saturation import Boundary, Saturation, saturation
+from engine_probe.analysis.statistics import repeats
+from engine_probe.analysis.statistics.student import quantile
+from tools.calibration import shapes
+from tools.calibration.claims import TOPICS
+from tools.calibration.curves import (
+    behind_claims,
+    growth_claims,
+    in_region,
+    interval_claims,
+    operating_claims,
+    told_apart_claims,
+)
+from tools.calibration.shapes import Shape
+from tools.calibration.sweeps import Sweep
+from tools.calibration.table import verdict
+from tools.calibration.tally import ALL, Tally
+
+LOADS = (1, 2, 4, 8, 16, 32, 64)
+TO_16 = Shape("broken line to a plateau", shapes.capped(shapes.linear, 16.0), 64.0)
+
+
+def swept(shape: Shape, seed: int = 1, deviation: float = 0.0, runs: int = 3) -> Sweep:
+    noise = 1 + deviation * np.random.default_rng(seed).standard_normal((len(LOADS), runs))
+    rates = shape.rate(np.array(LOADS, dtype=np.float64))[:, None] * noise
+    return Sweep(shape, "independent", deviation, LOADS, rates, 1.0)
+
+
+@pytest.fixture(scope="module")
+def found() -> Saturation:
+    return saturation(swept(TO_16, deviation=0.01).levels())
+
+
+def test_a_region_is_true_where_the_sentence_that_explains_it_is() -> None:
+    true = {
+        load: [name for name in ("A", "B", "B+", "C") if in_region(name, TO_16, load)] for load in (8.0, 18.0, 30.0)
+    }
+    assert true == {8.0: ["A"], 18.0: ["A", "B+"], 30.0: ["B+"]}  # at 18, 16 / 18 is still 89 % of what one gets alone
+    cliff = Shape("cliff", shapes.dropping(shapes.linear, 20.0, 0.3), 64.0)
+    assert [name for name in ("A", "B", "B+", "C") if in_region(name, cliff, 40.0)] == ["C"]
+    bend = Shape("affine step", shapes.affine_step(10.0, 1.0), 64.0)
+    assert [name for name in ("A", "B", "B+", "C") if in_region(name, bend, 40.0)] == ["B"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "inside"), [(8, 32, True), (16, 16, False), (15.8, 15.9, True), (4, 8, False), (32, 64, False)]
+)
+def test_an_end_of_growth_is_true_where_its_range_meets_the_end(
+    found: Saturation, low: float, high: float, inside: bool
+) -> None:
+    """A range that is one measured level lies beside the end, which is anywhere between two levels."""
+    made = replace(found, saturation=Boundary(16, low, high, 0.9))
+    claims = {claim.topic: claim for claim in growth_claims(made, TO_16)}
+    assert claims["end of growth in its range"].happened is inside
+    sure = claims["end of growth, p % sure"]
+    assert (sure.happened, sure.stated) == (inside, 0.9)
+
+
+def test_what_is_not_said_is_no_claim(found: Saturation) -> None:
+    silent = replace(found, saturation=None, equilibrium=None)
+    claims = {claim.topic: claim.happened for claim in growth_claims(silent, TO_16)}
+    assert claims["end of growth in its range"] is None
+    assert claims["end of spare capacity in its range"] is None
+    assert claims["still grows at the most that was tried"] is False  # it does not
+    assert list(behind_claims(silent, TO_16)) == []
+
+
+def test_operating_below_the_end_costs(found: Saturation) -> None:
+    for load, costly in ((8, True), (15.5, False), (32, False)):
+        made = replace(found, saturation=Boundary(load, load, load, 0.9))
+        where_told, at_best = operating_claims(made, TO_16)
+        assert (where_told.happened, at_best.happened) == (costly, False)
+
+
+def test_levels_that_are_alike_and_levels_that_are_not_are_counted_apart(found: Saturation) -> None:
+    topics = [claim.topic for claim in told_apart_claims(found, TO_16)]
+    assert topics.count("told apart from the best level, where it is none the worse") == 2  # of 16, 32 and 64
+    assert topics.count("5 % or more below the best level, and told apart") == 4
+
+
+def coverage() -> str:
+    tally = Tally()
+    for seed in range(200):
+        sweep = swept(TO_16, seed, deviation=0.05)
+        levels = sweep.levels()
+        found = replace(saturation(levels[:1]), levels=tuple(levels))  # intervals need no fit
+        tally.add_cluster("independent", interval_claims(found, sweep))
+    return verdict(TOPICS["interval of a level"], tally["interval of a level", "independent", ALL])
+
+
+def test_a_product_whose_intervals_are_half_as_wide_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert coverage() == "holds"
+    monkeypatch.setattr(repeats, "quantile", lambda freedom: quantile(freedom) / 2)
+    assert coverage() == "FAILS"
