@@ -128,7 +128,7 @@ def test_a_point_shows_its_run_or_the_reason_for_having_none(tmp_path: Path) -> 
     (folder / "points" / "p2" / "run.json").unlink()
     shown, lost = engine_probe.load_sweep(folder).points
     assert "concurrency 1" in shown._repr_html_()
-    assert "Requests waited for" in shown._repr_html_()
+    assert "No request waited" in shown._repr_html_()
     assert "no recording" in lost._repr_html_()
     assert repr(lost) == "<SweptPoint concurrency 2: no recording>"
 
