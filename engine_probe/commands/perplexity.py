@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +15,7 @@ from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.vllm_versions import check_version
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from engine_probe.sweep.definition.sweep_file import Point
-    from engine_probe.sweep.execution.events import Event, Finished
 
 COUNT = click.IntRange(1)
 TICK_SECONDS = 0.25
@@ -112,34 +107,23 @@ def command(
 
 
 def measure(point: Point, folder: Path, force: bool) -> None:
-    """The engine in a process of its own, so that its noise goes to a file."""
+    """Score the text, with a bar on a terminal and plain lines elsewhere; what ended it early is raised."""
     from rich.console import Console
 
+    from engine_probe.errors import InputError, UnavailableError
     from engine_probe.recordings.perplexity import NAME
     from engine_probe.sweep.definition.kv_demand import need_of
-    from engine_probe.sweep.execution.engine_run import Allowance, run_engine
+    from engine_probe.sweep.execution.engine_run import Limits, measure_point
     from engine_probe.sweep.execution.folders import LOG_FILE
-
-    tasks = iter([(0, point, folder / NAME)])
-    allowance = Allowance(need=need_of(point))
-    with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, allowance, TICK_SECONDS)) as events:
-        show_progress(events, Console(stderr=True, highlight=False), point)
-
-
-def show_progress(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
-    """A bar on a terminal, plain lines elsewhere; what ended it early is raised."""
-    from engine_probe.errors import InputError, UnavailableError
-    from engine_probe.sweep.execution.events import Finished
     from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
     from engine_probe.sweep.results.point_results import Unmeasured
 
-    with TerminalScreen([point]) if console.is_terminal else PlainScreen([point]) as screen:
-        for event in events:
-            if not isinstance(event, Finished):
-                screen.show(event)
-            elif isinstance(event.row, Unmeasured):
-                kind = InputError if event.row.exit_code == InputError.exit_code else UnavailableError
-                raise kind(event.row.reason)
+    is_terminal, limits = Console(stderr=True).is_terminal, Limits(need=need_of(point))
+    with TerminalScreen([point]) if is_terminal else PlainScreen([point]) as screen:
+        row = measure_point(point, folder / NAME, folder / LOG_FILE, screen.show, force, limits, TICK_SECONDS)
+    if isinstance(row, Unmeasured):
+        kind = InputError if row.exit_code == InputError.exit_code else UnavailableError
+        raise kind(row.reason)
 
 
 def show(folder: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from engine_probe.sweep.definition.sweep_file import Point
-    from engine_probe.sweep.execution.events import Event, Finished
+    from engine_probe.sweep.execution.events import Event, Show
 
 RECORDING = "recording"
 TICK_SECONDS = 0.25
@@ -85,30 +85,19 @@ def show_interrupted(results: Results) -> None:
 
 
 def measure(point: Point, folder: Path, force: bool) -> None:
-    """The engine in a process of its own, its recording drawn while it grows."""
+    """Measure the point, shown live. An engine that dies is an error; what it recorded stays."""
     from rich.console import Console
 
     from engine_probe.sweep.definition.kv_demand import need_of
-    from engine_probe.sweep.execution.engine_run import Allowance, run_engine
+    from engine_probe.sweep.execution.engine_run import Limits, measure_point
     from engine_probe.sweep.execution.folders import LOG_FILE
-
-    console = Console(stderr=True, highlight=False)
-    tasks = iter([(0, point, folder / RECORDING)])
-    allowance = Allowance(need=need_of(point))
-    with closing(run_engine(point.engine, tasks, folder / LOG_FILE, force, allowance, TICK_SECONDS)) as events:
-        show_all = draw if console.is_terminal else tell
-        show_all(failing(events), console, point)
-
-
-def failing(events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
-    """An engine that dies is an error here; what it recorded stays."""
-    from engine_probe.sweep.execution.events import Finished
     from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
-    for event in events:
-        if isinstance(event, Finished) and isinstance(event.row, Unmeasured) and event.row.status == FAILED:
-            raise UnavailableError(event.row.reason)
-        yield event
+    console, limits = Console(stderr=True, highlight=False), Limits(need=need_of(point))
+    with live_view(console, point) if console.is_terminal else plain_view(point) as show:
+        row = measure_point(point, folder / RECORDING, folder / LOG_FILE, show, force, limits, TICK_SECONDS)
+    if isinstance(row, Unmeasured) and row.status == FAILED:
+        raise UnavailableError(row.reason)
 
 
 def title(point: Point) -> str:
@@ -122,7 +111,9 @@ def title(point: Point) -> str:
     return " · ".join(dict.fromkeys((point.label, *count, load_words(*work.load), asked)))
 
 
-def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
+@contextmanager
+def live_view(console: Console, point: Point) -> Iterator[Show]:
+    """Draw the start of the engine and then the recording while it grows."""
     from rich.live import Live
 
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
@@ -130,34 +121,34 @@ def draw(events: Iterator[Event | Finished], console: Console, point: Point) -> 
     from engine_probe.report.renderers.live import FittingLine, LiveView
     from engine_probe.sweep.engine_process.messages import Noted, Said
 
-    work = point.workload
-    view = LiveView(title(point), work.output_tokens)
+    view = LiveView(title(point), point.workload.output_tokens)
+
+    def show(event: Event) -> None:
+        match event:
+            case Said(text):
+                view.say(text)
+            case Starting():
+                phases = [*worth_telling(event.finished), event.phase]
+                view.start([(phase.name, phase.seconds) for phase in phases], event.share)
+            case Noted(text):
+                console.print(text, style="dim", markup=False)
+            case Started():
+                view.say("warming up")
+                console.print(FittingLine(event.words), style="dim")
+            case Moment():
+                view.add(event)
+
     with Live(view, console=console, refresh_per_second=4, transient=True):
-        for event in events:
-            match event:
-                case Said(text):
-                    view.say(text)
-                case Starting():
-                    phases = [*worth_telling(event.finished), event.phase]
-                    view.start([(phase.name, phase.seconds) for phase in phases], event.share)
-                case Noted(text):
-                    console.print(text, style="dim", markup=False)
-                case Started():
-                    view.say("warming up")
-                    console.print(FittingLine(event.words), style="dim")
-                case Moment():
-                    view.add(event)
+        yield show
 
 
-def tell(events: Iterator[Event | Finished], console: Console, point: Point) -> None:
-    """Not a terminal: a line for what begins and ends, and one now and then."""
-    from engine_probe.sweep.execution.events import Finished
+@contextmanager
+def plain_view(point: Point) -> Iterator[Show]:
+    """Print a line for what begins and ends, and one now and then."""
     from engine_probe.sweep.progress.screens import PlainScreen
 
     with PlainScreen([point]) as screen:
-        for event in events:
-            if not isinstance(event, Finished):
-                screen.show(event)
+        yield screen.show
 
 
 def show(results: Results) -> int:

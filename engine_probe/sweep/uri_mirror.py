@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from engine_probe.errors import InputError, UnavailableError
@@ -69,10 +71,15 @@ class Mirror:
             ) from error
 
     def _here(self) -> dict[str, tuple[int, int]]:
-        """Return size and time of change by name, without files still being written, whose names begin with a dot."""
+        """Return size and change time by name, without files that are still being written (a dot in front).
+
+        Engines of a fleet bring files meanwhile: one that vanishes under its name is found later under another.
+        """
         found = {}
-        for path in self.folder.rglob("*"):
-            name = path.relative_to(self.folder)
-            if path.is_file() and not any(part.startswith(".") for part in name.parts):
-                found[str(name)] = (path.stat().st_size, path.stat().st_mtime_ns)
+        for folder, folders, names in os.walk(self.folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for path in (Path(folder) / name for name in names if not name.startswith(".")):
+                with suppress(FileNotFoundError):
+                    state = path.stat()
+                    found[str(path.relative_to(self.folder))] = (state.st_size, state.st_mtime_ns)
         return found

@@ -26,23 +26,28 @@ def compare(*arguments: object) -> Result:
 
 
 def test_a_smaller_pool_costs_throughput_and_breaks_the_gate(runs: tuple[Path, Path]) -> None:
-    result = compare(*runs, "--fail-if", RATE)
+    result = compare(*runs, "--fail-if", RATE, "--format", "json")
     assert result.exit_code == 1
-    assert f"{RATE} is broken: 2,130 to 1,702 tokens/s, -20.1%, without repeats on both sides" in result.stderr
-    assert "Settings that differ: KV blocks 60 → 40" in result.stdout
-    assert compare(*reversed(runs), "--fail-if", RATE).exit_code == 0
-
-
-def test_json_for_machines_and_markdown_for_people(runs: tuple[Path, Path]) -> None:
-    (found,) = json.loads(compare(*runs, "--format", "json").stdout)
+    (found,) = json.loads(result.stdout)
+    (gate,) = found["gates"]
+    assert (gate["answer"], gate["p"]) == ("broken", None)
+    assert gate["said"] == result.stderr.strip()
     first = found["points"][0]["changes"][0]
-    assert (first["metric"], first["better"], first["repeats"], first["p"]) == (
+    assert (first["metric"], first["better"], first["repeats"], first["p"], round(first["relative"], 3)) == (
         "output_tokens_per_s",
         "more",
         [1, 1],
         None,
+        -0.201,
     )
-    assert "| output tokens/s | 2,130.5 | 1,702.5 | -20.1% | worse |" in (compare(*runs, "--format", "markdown").stdout)
+    assert compare(*reversed(runs), "--fail-if", RATE).exit_code == 0
+
+
+def test_outside_a_terminal_what_is_broken_goes_to_stderr_too(runs: tuple[Path, Path]) -> None:
+    """A CI log shows both streams, and ends with the reason for its failure."""
+    broken = compare(*runs, "--fail-if", RATE)
+    assert broken.stdout.replace("\n", " ").count(f"{RATE} is broken") == 1
+    assert broken.stderr.count(f"{RATE} is broken") == 1
 
 
 def with_repeats(folder: Path, *blocks: int) -> Path:

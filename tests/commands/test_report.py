@@ -53,21 +53,11 @@ def drawn(page: str) -> list[dict[str, Any]]:
     return charts
 
 
-def test_a_run_says_what_limits_it(tmp_path: Path) -> None:
-    text = said(report(write_run(tmp_path / "run", ran(20))))
-    assert "Requests waited for KV blocks in 52% of the busy time" in text
-    assert "Preemption hit 6 requests: 395 tokens were computed twice (18.5% of all)" in text
-    assert "20 requests answered" in text
-
-
-def test_a_sweep_says_where_it_ends(sweep: Path) -> None:
-    result = report(sweep)
-    assert result.exit_code == 0
-    assert "Highest throughput: 2,395.2 output tokens/s at 10 concurrent requests." in said(result)
-    assert "Requests waited for KV blocks, or lost them, from 14 concurrent requests on, and at 10 none did." in said(
-        result
-    )
-    assert "The pool is full with 10 concurrent requests" in said(result)
+def test_a_sweep_ends_where_its_pool_does(sweep: Path) -> None:
+    (curve,) = curves(open_sweep(sweep).points)
+    assert curve.found.best is not None
+    assert (curve.found.best.load, round(curve.found.best.output_tokens_per_s, 1)) == (10, 2395.2)
+    assert (curve.found.kv.after, curve.found.kv.reached) == (10, 14)
 
 
 def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Everything of a sweep is the product's own but the process that the engine runs 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,18 +32,17 @@ def save_rows(folder: Path, told: Path) -> None:
     """Save a sweep's rows after each of them, as a sweep does, and tell each that is on disk."""
     from engine_probe.sweep.definition.loader import read_sweep
     from engine_probe.sweep.definition.sweep_file import points
-    from engine_probe.sweep.execution.results_file import Standing
+    from engine_probe.sweep.execution.results_file import ResultsFile
     from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
     sweep, tell = read_sweep("smoke"), Teller(told)
     folder.mkdir()
-    standing = Standing(folder, sweep)
-    standing.save()
+    results = ResultsFile(folder, sweep)
+    results.save()
     tell("begun")
     point = points(sweep)[0]
     for number in range(100_000):
-        standing.rows[number] = Unmeasured(f"row{number}", point, FAILED, "x" * 200, 3)
-        standing.save()
+        results.add_row(number, Unmeasured(f"row{number}", point, FAILED, "x" * 200, 3))
         tell("step")
 
 
@@ -56,9 +54,12 @@ def measure(engine: Any, folder: Path, told: Path) -> None:
 
     sweep, tell = _sweep(told), Teller(told)
     tell("begun")
-    for event in run_sweep(sweep, folder, points(sweep), ways=_in_this_process(engine)):  # type: ignore[arg-type]
+
+    def listen(event: Any, group: int | None) -> None:
         if isinstance(event, PointResult):
             tell(f"row-{event.id}-{_digest(folder / 'points' / event.id)}")
+
+    run_sweep(sweep, folder, points(sweep), listen, _in_this_process(engine))
     tell("done")
 
 
@@ -106,23 +107,28 @@ def _digest(folder: Path) -> str:
 
 
 def _in_this_process(engine: Any) -> Any:
-    from engine_probe.sweep.engine_process.messages import Ended, Task
+    from engine_probe.sweep.engine_process.messages import Task
     from engine_probe.sweep.engine_process.worker import run_probed
-    from engine_probe.sweep.execution.engine_run import row_of
-    from engine_probe.sweep.execution.events import Finished
     from engine_probe.sweep.execution.folders import set_aside
-    from engine_probe.sweep.execution.local import Here
+    from engine_probe.sweep.execution.local import LocalEngines
+    from engine_probe.sweep.execution.planned_point import Measurement
+    from engine_probe.sweep.results.point_results import row_at
     from engine_probe.workload.run import plan_for
 
     llm = SimpleNamespace(llm_engine=engine)
 
-    class InThisProcess(Here):
-        def start(self, _: Any, tasks: Iterator[Any], *__: Any) -> Any:
-            for number, point, place in tasks:
-                set_aside(place)
-                run_probed(
-                    llm, Task(point, str(place)), plan_for(llm, point.workload.description()), None, False, print
-                )
-                yield Finished(number, row_of(Ended(number), (number, point, place)))
+    class InThisProcess(LocalEngines):
+        def engine(self, *_: Any) -> Any:
+            return self
+
+        def measure(self, planned: Any, show: Any) -> Measurement:
+            point, folder = planned.point, planned.folder
+            set_aside(folder)
+            plan = plan_for(llm, point.workload.description())
+            run_probed(llm, Task(point, str(folder)), plan, None, False, print)
+            return Measurement(row_at(folder, point))
+
+        def close(self) -> None:
+            pass
 
     return InThisProcess()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from engine_probe import load
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began, Said
-from engine_probe.sweep.execution.lanes import Lane, Moved, Placed
+from engine_probe.sweep.execution.events import Event, Moved, Placed
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.resources import Claim, Node
 from engine_probe.sweep.fleet.runner import Fleet
@@ -134,26 +134,27 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepFile:
 
 @pytest.fixture(scope="module")
 def story(machines: Machines, sweep: SweepFile, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
-    """The sweep with the loss of the first machine on which a point begins; its folder and its events."""
+    """The sweep with the loss of the first machine on which a point begins: its folder, and events with groups."""
     from engine_probe.sweep.fleet.ray_cluster import connected
 
     folder = tmp_path_factory.mktemp("out")
-    events: list[Any] = []
+    events: list[tuple[Event, int | None]] = []
+    lost: list[int] = []
+
+    def listen(event: Event, group: int | None) -> None:
+        events.append((event, group))
+        if isinstance(event, Began) and not lost:
+            lost.append(place_of(group, events))
+            machines.lose(lost[0])
+
     with connected(machines.cluster.address) as cluster:
-        fleet = Fleet(cluster)
-        lost = False
-        for event in run_sweep(sweep, folder, points(sweep), ways=fleet):
-            events.append(event)
-            match event:
-                case Lane(number, Began()) if not lost:
-                    lost = True
-                    machines.lose(next(e.event.process for e in events if e == placed_on(e, number)))
+        run_sweep(sweep, folder, points(sweep), listen, Fleet(cluster))
     return folder, events
 
 
-def placed_on(event: Any, lane: int) -> Any:
-    """The event itself, if it tells where this lane's engine is."""
-    return event if isinstance(event, Lane) and event.number == lane and isinstance(event.event, Placed) else ...
+def place_of(group: int | None, events: list[Any]) -> int:
+    """Return the process that is the parent of this group's engine."""
+    return next(event.process for event, of in reversed(events) if of == group and isinstance(event, Placed))
 
 
 def test_every_point_is_measured_whole(story: tuple[Path, list[Any]], sweep: SweepFile) -> None:
@@ -167,8 +168,8 @@ def test_every_point_is_measured_whole(story: tuple[Path, list[Any]], sweep: Swe
 
 def test_what_was_lost_is_told_and_measured_again(story: tuple[Path, list[Any]]) -> None:
     folder, events = story
-    (moved,) = [event.event for event in events if isinstance(event, Lane) and isinstance(event.event, Moved)]
-    begun = [event.event.number for event in events if isinstance(event, Lane) and isinstance(event.event, Began)]
+    (moved,) = [event for event, _ in events if isinstance(event, Moved)]
+    begun = [event.number for event, _ in events if isinstance(event, Began)]
     assert begun.count(moved.number) == 2
     assert [begun.count(number) for number in {0, 1, 2, 3} - {moved.number}] == [1, 1, 1]
     assert json.loads((folder / "sweep.json").read_text())["moved"] == [msgspec.to_builtins(moved)]
@@ -176,7 +177,7 @@ def test_what_was_lost_is_told_and_measured_again(story: tuple[Path, list[Any]])
 
 def test_every_recording_is_whole_and_here(story: tuple[Path, list[Any]]) -> None:
     folder, events = story
-    rows = [event.event for event in events if isinstance(event, Lane) and isinstance(event.event, PointResult)]
+    rows = [event for event, _ in events if isinstance(event, PointResult)]
     assert sorted(path.name for path in (folder / "points").iterdir()) == sorted(row.id for row in rows)
     for row in rows:
         run = load(folder / "points" / row.id)
@@ -192,24 +193,25 @@ def test_after_the_death_of_an_engine_and_of_an_actor_the_sweep_goes_on(
     from engine_probe.sweep.fleet.ray_cluster import connected
 
     machines.fill()
-    told: list[Any] = []
+    events: list[tuple[Event, int | None]] = []
     killed: list[int] = []  # points
+
+    def listen(event: Event, group: int | None) -> None:
+        events.append((event, group))
+        if isinstance(event, Began) and len(killed) < 2 and event.number not in killed:
+            actor = place_of(group, events)
+            (engine,) = [child for child in children(actor) if b"engine_probe" in words(child)]
+            os.kill(actor if killed else engine, signal.SIGKILL)
+            killed.append(event.number)
+
     with connected(machines.cluster.address) as cluster:
-        for event in run_sweep(sweep, tmp_path, points(sweep), ways=Fleet(cluster)):
-            told.append(event)
-            match event:
-                case Lane(number, Began(point)) if len(killed) < 2 and point not in killed:
-                    actor = next(e.event.process for e in reversed(told) if e == placed_on(e, number))
-                    (engine,) = [child for child in children(actor) if b"engine_probe" in words(child)]
-                    os.kill(actor if killed else engine, signal.SIGKILL)
-                    killed.append(point)
+        run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster))
     rows = json.loads((tmp_path / "sweep.json").read_text())["points"]
     assert [row["id"] for row in rows] == [point.key for point in points(sweep)]
     assert [number for number, row in enumerate(rows) if row["status"] != "complete"] == killed[:1]
     assert "SIGKILL" in rows[killed[0]]["reason"]
-    lanes = [event.event for event in told if isinstance(event, Lane)]
-    assert [event.number for event in lanes if isinstance(event, Moved)] == killed[1:]
-    begun = [event.number for event in lanes if isinstance(event, Began)]
+    assert [event.number for event, _ in events if isinstance(event, Moved)] == killed[1:]
+    begun = [event.number for event, _ in events if isinstance(event, Began)]
     assert sorted(begun) == sorted([0, 1, 2, 3, killed[1]])
     for row in rows:
         assert row["status"] == "failed" or load(tmp_path / "points" / row["id"]).status == "complete"
@@ -257,19 +259,20 @@ def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFil
 
     machines.add(num_cpus=2, num_gpus=2)
     with connected(machines.cluster.address) as cluster:
-        lanes: dict[int, Placed] = {}
-        seen = {}
-        with closing(run_sweep(sweep, tmp_path, points(sweep), ways=Fleet(cluster))) as events:
-            for event in events:
-                match event:
-                    case Lane(number, Placed() as placed):
-                        lanes[number] = placed
-                    case Lane(number, Said(text)) if text.startswith("starting"):
-                        (engine,) = children(lanes[number].process)
-                        seen[engine] = next(line for line in environment(engine) if line.startswith("CUDA_VISIBLE_"))
-                if len(seen) == 2:
-                    break
-        assert sorted(placed.cards for placed in lanes.values()) == [("0",), ("1",)]
+        events: list[tuple[Event, int | None]] = []
+        seen: dict[int, str] = {}
+
+        def listen(event: Event, group: int | None) -> None:
+            events.append((event, group))
+            if isinstance(event, Said) and event.text.startswith("starting"):
+                (engine,) = children(place_of(group, events))
+                seen[engine] = next(line for line in environment(engine) if line.startswith("CUDA_VISIBLE_"))
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster))
+        assert sorted(event.gpus for event, _ in events if isinstance(event, Placed)) == [("0",), ("1",)]
         assert sorted(seen.values()) == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]
         for engine in seen:
             assert not Path(f"/proc/{engine}").exists()  # leaving early ends the engines, on every machine

@@ -35,7 +35,7 @@ class Limit:
 LIMITS = (
     Limit(
         "KV blocks",
-        "requests waited for KV blocks or were preempted, or lost tokens were computed again",
+        "too few blocks were free, or tokens lost to a preemption were computed again",
         "preempted > 0, or free blocks < blocks of the next request; of other steps, the part that is recomputed",
     ),
     Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs"),
@@ -198,8 +198,9 @@ def waiting_words(found: LimitsFound) -> str:
             f"{'; '.join(meaning(name) for name in names)}. Raising one of them alone admits nobody then."
         )
     others = [name for name in WAITED_FOR if name != main and found.bound(name) >= NAMED]
-    beside = "".join(f", for {name} in {found.bound(name):.0%}" for name in others)
-    return f"Requests waited for {main} in {found.bound(main):.0%} of the busy time{beside}: {meaning(main)}."
+    beside = ", ".join(f"for {name} in {found.bound(name):.0%}" for name in others)
+    text = f"Requests waited for {main} in {found.bound(main):.0%} of the busy time: {meaning(main)}."
+    return f"{text} They waited {beside} as well." if beside else text
 
 
 def pace_words(found: LimitsFound) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 
 from engine_probe.commands.doctor.check_result import FINE, PROBLEM, Check
@@ -35,38 +34,35 @@ def measured(folder: Path) -> list[Check]:
     from engine_probe.sweep.definition.kv_demand import need_of
     from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
     from engine_probe.sweep.engine_process.messages import Began
-    from engine_probe.sweep.execution.engine_run import Allowance, run_engine
-    from engine_probe.sweep.execution.events import Finished
+    from engine_probe.sweep.execution.engine_run import Limits, measure_point
+    from engine_probe.sweep.execution.events import Event
     from engine_probe.sweep.execution.folders import LOG_FILE
     from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
     from engine_probe.sweep.results.point_results import Unmeasured
 
     point = Point(EngineSection(MODEL), WorkloadSection(PROMPT_TOKENS, ANSWER_TOKENS, concurrency=1), label=MODEL)
-    allowance = Allowance(START_SECONDS, POINT_SECONDS, need_of(point))
-    tasks = iter([(0, point, folder / "recording")])
+    limits = Limits(START_SECONDS, POINT_SECONDS, need_of(point))
     console = Console(stderr=True, highlight=False)
     checks: list[Check] = []
     began = time.monotonic()
+
+    def show(event: Event) -> None:
+        nonlocal began
+        if isinstance(event, Started):
+            phases = ", ".join(event.words[1:])
+            checks.append(Check(FINE, "engine", f"{MODEL} started in {event.seconds:.0f} s: {phases}"))
+        if isinstance(event, Began):
+            began = time.monotonic()
+        screen.show(event)
+
     try:
-        with (
-            TerminalScreen([point], console) if console.is_terminal else PlainScreen([point]) as screen,
-            closing(run_engine(point.engine, tasks, folder / LOG_FILE, True, allowance, 0.25)) as events,
-        ):
-            for event in events:
-                match event:
-                    case Finished(row=Unmeasured(reason=reason)):
-                        raise UnavailableError(reason)
-                    case Finished():
-                        took = time.monotonic() - began
-                        found = f"{ANSWER_TOKENS} tokens, warmed up, generated and recorded in {took:.1f} s"
-                        checks.append(Check(FINE, "generation", found))
-                        continue
-                    case Started():
-                        phases = ", ".join(event.words[1:])
-                        checks.append(Check(FINE, "engine", f"{MODEL} started in {event.seconds:.0f} s: {phases}"))
-                    case Began():
-                        began = time.monotonic()
-                screen.show(event)
+        with TerminalScreen([point], console) if console.is_terminal else PlainScreen([point]) as screen:
+            row = measure_point(point, folder / "recording", folder / LOG_FILE, show, True, limits, 0.25)
+        if isinstance(row, Unmeasured):
+            raise UnavailableError(row.reason)
+        took = time.monotonic() - began
+        found = f"{ANSWER_TOKENS} tokens, warmed up, generated and recorded in {took:.1f} s"
+        checks.append(Check(FINE, "generation", found))
     except EngineProbeError as error:
         broken = "generation" if checks else "engine"
         return [*checks, Check(PROBLEM, broken, str(error), f"mend what the reason names; see {folder / LOG_FILE}")]

@@ -20,7 +20,7 @@ from engine_probe.text_format import plain
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import Point, SweepFile
     from engine_probe.sweep.execution.events import Event
-    from engine_probe.sweep.execution.local import Ways
+    from engine_probe.sweep.execution.local import Engines
     from engine_probe.sweep.progress.screens import Screen
     from engine_probe.sweep.results.point_results import Row
 
@@ -38,13 +38,13 @@ def measure(
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.sweep.definition.sweep_file import points
 
-    with fleet(address, points(sweep), force) if address else here(points(sweep), force) as ways:
+    with fleet(address, points(sweep), force) if address else here(points(sweep), force) as engines:
         out = out or str(Path("runs") / f"{name}-{datetime.now():%Y%m%dT%H%M%S}")
         rows: list[Row] = []
         with closing(open_results(resume, out)) as results:
             click.echo(plain(f"{name}: {sweep.question}"), err=True)
             try:
-                run(sweep, results, verbose, force, rows, ways)
+                run(sweep, results, verbose, force, rows, engines)
             except KeyboardInterrupt:
                 click.echo(interrupted(results, bool(rows), resume is not None), err=True)
                 return INTERRUPTED
@@ -63,8 +63,8 @@ def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
 
 
 @contextmanager
-def here(found: list[Point], force: bool) -> Iterator[Ways]:
-    from engine_probe.sweep.execution.local import Here
+def here(found: list[Point], force: bool) -> Iterator[Engines]:
+    from engine_probe.sweep.execution.local import LocalEngines
     from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
     from engine_probe.telemetry.hardware import visible_gpus
     from kernels_bench.devices.cpu import cpu
@@ -74,11 +74,11 @@ def here(found: list[Point], force: bool) -> Iterator[Ways]:
     if not gpus:
         check_host(found, cpu().memory_bytes)
     check_version(force)
-    yield Here()
+    yield LocalEngines()
 
 
 @contextmanager
-def fleet(address: str, found: list[Point], force: bool) -> Iterator[Ways]:
+def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
     """Refuses what its machines cannot hold, or what they would measure with other programs."""
     from engine_probe.sweep.fleet.ray_cluster import connected
     from engine_probe.sweep.fleet.resources import check_claims, mixed_cards
@@ -107,60 +107,54 @@ def exit_code(rows: list[Row]) -> int:
     return 1 if lost else 0
 
 
-def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], ways: Ways) -> None:
-    """Shows every event, and adds the row of every point to `rows`."""
+def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], engines: Engines) -> None:
+    """Show every event, and add the row of every point to `rows`."""
     from engine_probe.sweep.definition.perplexity_points import texts
     from engine_probe.sweep.definition.sweep_file import points
-    from engine_probe.sweep.execution.lanes import Lane
     from engine_probe.sweep.execution.runner import run_sweep
-    from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unprobed
+    from engine_probe.sweep.results.point_results import Row
 
     todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
-    folder = results.folder
+    reasons: set[str] = set()
     try:
-        with (
-            screen_for(ways, todo, folder, verbose) as screen,
-            closing(run_sweep(sweep, folder, todo, force, ways)) as events,
-        ):
-            told: set[str] = set()
-            for event in events:
-                screen.show(told_once(event, told))
-                event = event.event if isinstance(event, Lane) else event
-                if isinstance(event, PointResult | Unmeasured | Unprobed | Scored):
+        with screen_for(engines, todo, results.folder, verbose) as screen:
+
+            def listen(event: Event, group: int | None) -> None:
+                screen.show(without_repetition(event, reasons), group)
+                if isinstance(event, Row):
                     rows.append(event)
                     results.send()
+
+            run_sweep(sweep, results.folder, todo, listen, engines, force)
     finally:  # engines side by side end theirs in any order, and those of an interrupted sweep are shown, too
         order = {point.key: number for number, point in enumerate(todo)}
         rows.sort(key=lambda row: order[row.id])
 
 
-def told_once(event: Event, told: set[str]) -> Event:
-    """Return the event; where a point failed for a reason in `told`, without repeating all of it."""
+def without_repetition(event: Event, reasons: set[str]) -> Event:
+    """Return the event; where a point failed for one of the reasons that were shown, say so in short."""
     import msgspec
 
-    from engine_probe.sweep.execution.lanes import Lane
     from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
     from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
-    if isinstance(event, Lane):
-        return Lane(event.number, told_once(event.event, told))
     if not isinstance(event, Unmeasured) or event.status != FAILED:
         return event
-    if event.reason in told:
+    if event.reason in reasons:
         short = f"{NOT_TRIED}as above" if event.reason.startswith(NOT_TRIED) else "failed, as above"
         return msgspec.structs.replace(event, reason=short)
-    told.add(event.reason)
+    reasons.add(event.reason)
     return event
 
 
-def screen_for(ways: Ways, todo: list[Point], folder: Path, verbose: bool) -> Screen:
+def screen_for(engines: Engines, todo: list[Point], folder: Path, verbose: bool) -> Screen:
     from engine_probe.sweep.execution.folders import LOG_FILE
-    from engine_probe.sweep.execution.local import Here
+    from engine_probe.sweep.execution.local import LocalEngines
     from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
     from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
 
     lines = verbose or not sys.stderr.isatty()
-    if isinstance(ways, Here):
+    if isinstance(engines, LocalEngines):
         return PlainScreen(todo, folder / LOG_FILE if verbose else None) if lines else TerminalScreen(todo)
     return FleetPlain(todo, verbose) if lines else FleetTerminal(todo)
 

@@ -1,4 +1,4 @@
-"""The engine's process seen from outside: started, spoken to, listened to, and ended whatever it is at."""
+"""The engine's process seen from outside: started, given points, listened to, and ended."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from engine_probe.engine.out_of_memory import kernel_kills
-from engine_probe.errors import EngineProbeError, UnavailableError
 from engine_probe.sweep.engine_process.exit_reason import engine_ended
 from engine_probe.sweep.engine_process.messages import Job, Message, Task
 
@@ -26,91 +24,73 @@ ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "PY
 MESSAGES = msgspec.json.Decoder(Message)
 
 
-@dataclass(frozen=True)
 class EngineProcess:
-    """`worker.py` at work, and the pipe through which it tells."""
+    """A process that runs `worker.py`, so that vLLM's output goes to a file and its death is survived."""
 
-    process: subprocess.Popen[bytes]
-    pipe: int
-    kills_before: int | None  # that the kernel had counted
-
-    def give(self, what: Job | Task) -> None:
-        """One that has ended does not hear it, which shows elsewhere."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.write(msgspec.json.encode(what) + b"\n")
-            self.process.stdin.flush()
-
-    def no_more(self) -> None:
-        """There is no further task."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
-
-    def messages(self, tick_seconds: float) -> Iterator[Message | None]:
-        """What it says until it ends; None at every tick without a word."""
-        rest = b""
-        while True:
-            if not select.select([self.pipe], [], [], tick_seconds)[0]:
-                if self.process.poll() is not None:
-                    return
-                yield None
-                continue
-            chunk = os.read(self.pipe, 1 << 16)
-            if not chunk:
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from map(MESSAGES.decode, lines)
-
-    def ended(self, log: Path) -> EngineProbeError:
-        """Why, once it has said nothing more."""
-        code, kills = self.process.wait(), kernel_kills()
-        meanwhile = None if kills is None or self.kills_before is None else kills - self.kills_before
-        return engine_ended(code, log, meanwhile)
-
-    def leave(self) -> None:
-        """It is ending by itself, and may have a recording to close."""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_SECONDS)
-
-    def end(self) -> None:
-        """Whatever it is still at; its recording stays readable up to the last row."""
-        self.no_more()
-        self.process.terminate()
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._kills_before = kernel_kills()
+        self._messages, self._rest = deque[Message](), b""
+        self._pipe, writing = os.pipe()
+        command = [sys.executable, "-m", "engine_probe.sweep.engine_process.worker", str(writing)]
         try:
-            self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-@contextmanager
-def started(job: Job, log_file: Path) -> Iterator[EngineProcess]:
-    """The engine in a process of its own, so that its noise goes to a file and its death is survived."""
-    reading, writing = os.pipe()
-    command = [sys.executable, "-m", "engine_probe.sweep.engine_process.worker", str(writing)]
-    kills_before = kernel_kills()
-    try:
-        try:
-            with log_file.open("xb") as log:
-                process = subprocess.Popen(
+            with log.open("xb") as log_file:
+                self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
-                    stdout=log,
+                    stdout=log_file,
                     stderr=subprocess.STDOUT,
                     pass_fds=[writing],
                     start_new_session=True,  # Ctrl-C is for this process to answer
                     env=ENGINE_ENVIRONMENT | os.environ,
                 )
+        except BaseException:
+            os.close(self._pipe)
+            raise
         finally:
             os.close(writing)
-        engine = EngineProcess(process, reading, kills_before)
+
+    def give(self, line: Job | Task) -> None:
+        """Send the job, or the next point. Ignore a closed pipe; `receive` raises why the process ended."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(msgspec.json.encode(line) + b"\n")
+            self._process.stdin.flush()
+
+    def receive(self, tick_seconds: float) -> Message | None:
+        """Return the next message. None when a tick has passed without one. Raise why, if the process has ended."""
+        while not self._messages:
+            if not select.select([self._pipe], [], [], tick_seconds)[0]:
+                if self._process.poll() is None:
+                    return None
+                break
+            chunk = os.read(self._pipe, 1 << 16)
+            if not chunk:
+                break
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            self._messages.extend(map(MESSAGES.decode, lines))
+        else:
+            return self._messages.popleft()
+        code, kills = self._process.wait(), kernel_kills()
+        meanwhile = None if kills is None or self._kills_before is None else kills - self._kills_before
+        raise engine_ended(code, self._log, meanwhile)
+
+    def wait_for_end(self) -> None:
+        """Wait for a process that is ending by itself, and may have a recording to close."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+
+    def end(self) -> None:
+        """End the process, even in the middle of a point; its recording stays readable up to the last row."""
         try:
-            engine.give(job)
-            yield engine
+            assert self._process.stdin is not None
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+            self._process.terminate()
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         finally:
-            engine.end()
-    except OSError as error:
-        raise UnavailableError(f"{error.filename or log_file}: {error.strerror}; mend that and try again") from error
-    finally:
-        os.close(reading)
+            os.close(self._pipe)

@@ -1,9 +1,10 @@
-"""Task after task on one engine, and what its process tells of each."""
+"""One engine of this machine: given one point after another, and started again after it died."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -13,116 +14,180 @@ from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import LiveReader
-from engine_probe.sweep.definition.sweep_file import EngineSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.engine_process.crash_cause import worker_crash
-from engine_probe.sweep.engine_process.messages import Began, Ended, Failed, Job, Noted, Refused, Said, Task
-from engine_probe.sweep.engine_process.process import EngineProcess, started
+from engine_probe.sweep.engine_process.messages import Began, Ended, Failed, Job, Message, Noted, Refused, Said, Task
+from engine_probe.sweep.engine_process.process import EngineProcess
 from engine_probe.sweep.engine_process.start_log import StartLog
-from engine_probe.sweep.execution.events import Finished, NeverBeganError, Numbered, Running
+from engine_probe.sweep.execution.events import Event, Show
 from engine_probe.sweep.execution.folders import set_aside
-from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, row_at
+from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
+from engine_probe.sweep.results.point_results import Row, row_at
 
 TICK_SECONDS = 1.0
 
 
-class Allowance(msgspec.Struct, frozen=True):
-    """How long an engine may take (None: as long as it likes), and the most KV cache that its points can use."""
+class Limits(msgspec.Struct, frozen=True):
+    """How long an engine may take (None: no limit), and the most KV cache that its points can use (None: unknown)."""
 
     start_seconds: float | None = None  # until its first point begins
     point_seconds: float | None = None
-    need: KvNeed | None = None  # None: nobody knows
+    need: KvNeed | None = None
 
 
-ENDLESS = Allowance()
+NO_LIMITS = Limits()
 
 
-class GivenUpError(UnavailableError):
-    """A point took too long; the engine was well."""
+class PointTimeoutError(UnavailableError):
+    """A point took longer than `point_seconds`; the engine did not die."""
 
 
-def run_engine(
-    engine: EngineSection,
-    tasks: Iterator[Numbered],
-    log: Path,
-    force: bool = False,
-    allowance: Allowance = ENDLESS,
-    tick_seconds: float | None = None,
-) -> Running:
-    """Task after task on one engine; None as an event when a tick has passed and there is nothing to say.
+def measure_point(
+    point: Point, recording: Path, log: Path, show: Show, force: bool, limits: Limits, tick_seconds: float
+) -> Row:
+    """Measure a single point on an engine of its own."""
+    with closing(EngineRun(point.engine, lambda: log, force, limits, tick_seconds)) as engine:
+        return engine.measure(PlannedPoint(0, point, recording), show).row
 
-    Returns None when there is no task left, or the row of the task that ended the engine. The next task is asked for
-    when somebody has seen the row of the one before.
+
+class EngineRun:
+    """An engine in a process of its own; it starts with its first point.
+
+    `measure` does everything for one point. A caller that must not block longer than a tick calls `begin` and then
+    `advance` until that returns a measurement.
     """
-    task = next(tasks, None)
-    if task is None:
-        return None
-    tick_seconds = tick_seconds or TICK_SECONDS
-    live, begun = None, time.monotonic()
-    ever_began = False
-    try:
-        with started(Job(engine, force, allowance.need), log) as process:
-            hand_over(process, task)
-            start = StartLog(log, tick_seconds)
-            yield Said(f"starting vLLM on {engine.model}")
+
+    def __init__(
+        self,
+        engine: EngineSection,
+        new_log: Callable[[], Path],
+        force: bool = False,
+        limits: Limits = NO_LIMITS,
+        tick_seconds: float | None = None,
+    ) -> None:
+        self._engine, self._new_log, self._force, self._limits = engine, new_log, force, limits
+        self._tick_seconds = tick_seconds or TICK_SECONDS
+        self._process: EngineProcess | None = None
+        self._events: list[Event] = []
+        self.log: Path | None = None  # of the engine that runs, or ran last
+
+    def measure(self, planned: PlannedPoint, show: Show) -> Measurement:
+        """Measure one point. Raise `EngineStartError` if the engine ends before its first point begins."""
+        self.begin(planned)
+        while True:
+            events, measurement = self.advance()
+            for event in events:
+                show(event)
+            if measurement is not None:
+                return measurement
+
+    def begin(self, planned: PlannedPoint) -> None:
+        """Name the next point; the next call of `advance` gives it to the engine."""
+        self._planned, self._given = planned, False
+
+    def advance(self) -> tuple[list[Event], Measurement | None]:
+        """Wait for the next message or tick. Return what happened, and the measurement if the point has ended."""
+        measurement = None
+        try:
+            if self._given:
+                assert self._process is not None
+                measurement = self._handle(self._process.receive(self._tick_seconds))
+            else:
+                self._give()
+        except OSError as error:
+            sentence = f"{error.filename or self.log}: {error.strerror}; mend that and try again"
+            measurement = self._lost(UnavailableError(sentence))
+        except EngineProbeError as error:
+            measurement = self._lost(error)
+        events, self._events = self._events, []
+        return events, measurement
+
+    def close(self) -> None:
+        """End the engine, even in the middle of a point; its recording stays readable up to the last row."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.end()
+
+    def _give(self) -> None:
+        is_new = self._process is None
+        process = self._process or self._start()
+        set_aside(self._planned.folder)
+        process.give(Task(self._planned.point, str(self._planned.folder)))
+        self._given = True
+        if is_new:
             pa.array([0])  # loads pandas now, while the engine starts, and not between its first two points
-            for message in process.messages(tick_seconds):
-                match message:
-                    case None | Scoring() if live is not None:
-                        yield live.progress() if message is None else message
-                        if is_over(allowance.point_seconds, begun):
-                            raise GivenUpError(f"given up after {allowance.point_seconds:g} s (point_seconds)")
-                    case None | Said():
-                        if ever_began:
-                            yield None
-                            continue
-                        yield start.progress() if message is None else start.enter(message.text)
-                        if is_over(allowance.start_seconds, begun):
-                            raise UnavailableError(
-                                f"given up after {allowance.start_seconds:g} s without a first point (start_seconds); "
-                                f"all the engine said is in {log}"
-                            )
-                    case Noted():
-                        yield message
-                    case Began():
-                        if not ever_began:
-                            yield start.started()
-                        begun, live, ever_began = time.monotonic(), LiveReader(task[2]), True
-                        yield Began(task[0])
-                    case Ended() | Refused():
-                        live = None
-                        start.keep_in(task[2])
-                        yield Finished(task[0], row_of(message, task))
-                        task = next(tasks, None)
-                        if task is None:
-                            process.no_more()
-                            return None
-                        hand_over(process, task)
-                    case Failed(sentence, exit_code):
-                        process.leave()
-                        kind = InputError if exit_code == InputError.exit_code else UnavailableError
-                        raise kind(f"{sentence}{worker_crash(log)}; all the engine said is in {log}")
-            raise process.ended(log)
-    except EngineProbeError as error:
-        assert task is not None
-        if not ever_began:
-            raise NeverBeganError(str(error), error.exit_code, task) from error
-        lost = Unmeasured(task[2].name, task[1], FAILED, str(error), error.exit_code)
-        yield Finished(task[0], lost, engine_died=not isinstance(error, GivenUpError))
-        return lost
 
+    def _start(self) -> EngineProcess:
+        self._has_begun = False
+        self._live: LiveReader | None = None  # of the point that is being measured
+        self.log = self._new_log()
+        self._process = EngineProcess(self.log)
+        self._process.give(Job(self._engine, self._force, self._limits.need))
+        self._start_log, self._since = StartLog(self.log, self._tick_seconds), time.monotonic()
+        self._events.append(Said(f"starting vLLM on {self._engine.model}"))
+        return self._process
 
-def is_over(seconds: float | None, since: float) -> bool:
-    return seconds is not None and time.monotonic() - since > seconds
+    def _handle(self, message: Message | None) -> Measurement | None:
+        """Act on a message, or on a tick without one."""
+        match message:
+            case Began():
+                self._begin_point()
+            case Ended() | Refused():
+                return self._end_point(message)
+            case Failed():
+                self._fail(message)
+            case Noted():
+                self._events.append(message)
+            case None | Scoring() if self._live is not None:
+                self._events.append(self._live.progress() if message is None else message)
+                self._check_point_time()
+            case None | Said() if self._has_begun:
+                self._events.append(None)
+            case None | Said():
+                log = self._start_log
+                self._events.append(log.progress() if message is None else log.enter(message.text))
+                self._check_start_time()
+        return None
 
+    def _begin_point(self) -> None:
+        if not self._has_begun:
+            self._events.append(self._start_log.started())
+        self._has_begun, self._since = True, time.monotonic()
+        self._live = LiveReader(self._planned.folder)
+        self._events.append(Began(self._planned.number))
 
-def hand_over(process: EngineProcess, task: Numbered) -> None:
-    _, point, place = task
-    set_aside(place)
-    process.give(Task(point, str(place)))
+    def _end_point(self, message: Ended | Refused) -> Measurement:
+        self._live = None
+        self._start_log.keep_in(self._planned.folder)
+        if isinstance(message, Refused):
+            return Measurement(self._planned.failed(message.sentence, InputError.exit_code))
+        return Measurement(row_at(self._planned.folder, self._planned.point))
 
+    def _fail(self, message: Failed) -> None:
+        assert self._process is not None
+        assert self.log is not None
+        self._process.wait_for_end()
+        kind = InputError if message.exit_code == InputError.exit_code else UnavailableError
+        raise kind(f"{message.sentence}{worker_crash(self.log)}; all the engine said is in {self.log}")
 
-def row_of(message: Ended | Refused, task: Numbered) -> Row:
-    _, point, place = task
-    if isinstance(message, Refused):
-        return Unmeasured(place.name, point, FAILED, message.sentence, InputError.exit_code)
-    return row_at(place, point)
+    def _check_point_time(self) -> None:
+        if self._is_over(self._limits.point_seconds):
+            raise PointTimeoutError(f"given up after {self._limits.point_seconds:g} s (point_seconds)")
+
+    def _check_start_time(self) -> None:
+        if self._is_over(self._limits.start_seconds):
+            raise UnavailableError(
+                f"given up after {self._limits.start_seconds:g} s without a first point (start_seconds); "
+                f"all the engine said is in {self.log}"
+            )
+
+    def _is_over(self, seconds: float | None) -> bool:
+        return seconds is not None and time.monotonic() - self._since > seconds
+
+    def _lost(self, error: EngineProbeError) -> Measurement:
+        """End the engine after an error, and return the row of the point that was lost."""
+        self.close()
+        if not self._has_begun:
+            raise EngineStartError(str(error), error.exit_code) from error
+        row = self._planned.failed(str(error), error.exit_code)
+        return Measurement(row, engine_died=not isinstance(error, PointTimeoutError))

@@ -1,41 +1,27 @@
-"""What happens while a sweep runs, as everybody who follows it hears it."""
+"""What a sweep tells its listener while it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 
 from engine_probe.engine.start_phases import Started, Starting
-from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.search import Adaptive, Found
-from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Noted, Said
-from engine_probe.sweep.execution.lanes import Lane, Left, Moved, Placed, Waiting, Words
-from engine_probe.sweep.results.point_results import Row, Unmeasured
-
-Numbered = tuple[int, Point, Path]  # a point, its number in the sweep, and its folder
+from engine_probe.sweep.results.point_results import Row
 
 
-class Reused(msgspec.Struct, frozen=True):
-    """The point with this number was measured before: its row comes next."""
+class MeasuredBefore(msgspec.Struct, frozen=True):
+    """The point with this number was measured by an earlier run; its row is the next event."""
 
     number: int
 
 
-class Finished(msgspec.Struct, frozen=True):
-    """The row of the point with this number in the whole sweep."""
-
-    number: int
-    row: Row
-    engine_died: bool = False  # at this point, which is why it has no figures
-
-
-class Discovered(msgspec.Struct, frozen=True):
-    """What a search came to."""
+class SearchEnded(msgspec.Struct, frozen=True):
+    """The result of a search."""
 
     curve: str
     adaptive: Adaptive
@@ -43,15 +29,35 @@ class Discovered(msgspec.Struct, frozen=True):
     problem: str | None  # why it ended early
 
 
-class NeverBeganError(EngineProbeError):
-    """An engine that ended before its first point, which was this one."""
+class Placed(msgspec.Struct, frozen=True):
+    """The engine of this group has a machine of the fleet."""
 
-    def __init__(self, sentence: str, exit_code: int, task: Numbered) -> None:
-        super().__init__(sentence)
-        self.exit_code = exit_code
-        self.task = task
+    host: str
+    gpus: tuple[str, ...] = ()  # those it may use
+    process: int = 0  # the parent of the engine's process
+    node: str = ""  # the cluster's id of the machine
 
 
+class Moved(msgspec.Struct, frozen=True):
+    """A point was lost together with its machine, and will be measured again on another one."""
+
+    number: int
+    point: str
+    host: str
+    reason: str
+
+
+class GroupEnded(msgspec.Struct, frozen=True):
+    """This engine group has no points left."""
+
+
+class LogText(msgspec.Struct, frozen=True):
+    """New text of an engine's log on another machine."""
+
+    text: str
+
+
+# None: a tick has passed and nothing has changed.
 Event = (
     Said
     | Noted
@@ -59,16 +65,15 @@ Event = (
     | Started
     | Began
     | Scoring
-    | Reused
     | Moment
     | Row
-    | Discovered
-    | Waiting
+    | MeasuredBefore
+    | SearchEnded
     | Placed
     | Moved
-    | Words
-    | Left
-    | Lane
+    | GroupEnded
+    | LogText
     | None
 )
-Running = Generator["Event | Finished", None, Unmeasured | None]
+Show = Callable[[Event], None]
+Listener = Callable[[Event, int | None], None]  # the event, and the number of its engine group where it has one

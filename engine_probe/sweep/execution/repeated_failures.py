@@ -1,19 +1,20 @@
-"""Engines that die the same way again and again: what need not be tried a third time."""
+"""Gives up engines that die the same way again and again: what has failed twice is not tried a third time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from engine_probe.engine.out_of_memory import WORDS
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.errors import UnavailableError
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.engine_process.messages import Began
-from engine_probe.sweep.execution.events import Event, Finished
-from engine_probe.sweep.results.point_results import Unmeasured
+from engine_probe.sweep.execution.events import Show
+from engine_probe.sweep.execution.local import Engine
+from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
+from engine_probe.sweep.results.point_results import Row, Unmeasured
 
 NOT_TRIED = "not tried: "
 LOG = re.compile(r"; (?:see|all the engine said is in) \S+")  # each engine has a log of its own
@@ -45,25 +46,21 @@ class EngineFailures:
     failed_starts: list[tuple[EngineSpec, str]] = field(default_factory=list)
     any_started: bool = False
 
-    def observed(self, engine: EngineSpec, events: Iterator[Event | Finished]) -> Iterator[Event | Finished]:
-        """Learn from the events of one engine as they pass."""
-        for event in events:
-            if isinstance(event, Began):
-                self.any_started = True
-            if isinstance(event, Finished):
-                if not isinstance(event.row, Unmeasured):
-                    self.deaths.pop(engine, None)
-                elif event.engine_died:
-                    self.deaths.setdefault(engine, []).append(Death(event.row.point, event.row.reason))
-            yield event
+    def record(self, engine: EngineSpec, measurement: Measurement) -> None:
+        """Count a death; a point that is measured ends the count."""
+        if not isinstance(measurement.row, Unmeasured):
+            self.deaths.pop(engine, None)
+        elif measurement.engine_died:
+            self.deaths.setdefault(engine, []).append(Death(measurement.row.point, measurement.row.reason))
 
     def failed_to_start(self, engine: EngineSpec, reason: str) -> None:
+        """Count a failed start."""
         self.failed_starts.append((engine, reason))
 
     def reason_not_to_try(self, point: Point) -> str | None:
         """Return why this point is left out. None where it is to be measured."""
         deaths = self.deaths.get(point.engine.spec, [])
-        if len(deaths) < 2 or alike(deaths[-2].reason) != alike(deaths[-1].reason):
+        if len(deaths) < 2 or without_numbers(deaths[-2].reason) != without_numbers(deaths[-1].reason):
             return None
         before, last = deaths[-2:]
         if same_but_repeat(before.point, last.point):
@@ -77,23 +74,45 @@ class EngineFailures:
     def reason_not_to_start(self, engine: EngineSpec) -> str | None:
         """Return why this engine is not started. None where it is to be started."""
         own = [reason for failed, reason in self.failed_starts if failed == engine]
-        if len(own) >= 2 and alike(own[-2]) == alike(own[-1]):
+        if len(own) >= 2 and without_numbers(own[-2]) == without_numbers(own[-1]):
             return f"{NOT_TRIED}the engine failed twice to start, the same way ({own[-1]})"
         *_, before, last = ["", "", *(reason for _, reason in self.failed_starts)]
         alone = MEMORY.search(last) or ELSEWHERE.search(last)
-        if last and not self.any_started and not alone and words(before) == words(last):
+        if last and not self.any_started and not alone and stripped(before) == stripped(last):
             return f"{NOT_TRIED}two engines failed to start the same way ({last})"
         return None
 
 
-def words(reason: str) -> str:
-    """A reason without what differs from process to process."""
+class GuardedEngine:
+    """An engine whose failures are counted; once it has failed to start it is not started again."""
+
+    def __init__(self, engine: Engine, spec: EngineSpec, failures: EngineFailures) -> None:
+        self._engine, self._spec, self._failures = engine, spec, failures
+        reason = failures.reason_not_to_start(spec)
+        self._given_up = EngineStartError(reason, UnavailableError.exit_code) if reason else None
+
+    def measure(self, planned: PlannedPoint, show: Show) -> Row:
+        """Return the row of the point: measured, or failed with the reason why the engine does not start."""
+        if self._given_up is None:
+            try:
+                measurement = self._engine.measure(planned, show)
+            except EngineStartError as error:
+                self._failures.failed_to_start(self._spec, str(error))
+                self._given_up = error
+            else:
+                self._failures.record(self._spec, measurement)
+                return measurement.row
+        return planned.failed(str(self._given_up), self._given_up.exit_code)
+
+
+def stripped(reason: str) -> str:
+    """Return a reason without what differs from process to process."""
     return VOLATILE.sub("", LOG.sub("", reason))
 
 
-def alike(reason: str) -> str:
-    """A reason without any numbers."""
-    return NUMBER.sub("N", words(reason))
+def without_numbers(reason: str) -> str:
+    """Return a reason without any numbers."""
+    return NUMBER.sub("N", stripped(reason))
 
 
 def same_but_repeat(one: Point, other: Point) -> bool:

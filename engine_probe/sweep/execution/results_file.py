@@ -1,8 +1,7 @@
-"""How a sweep stands: rows, searches and moves, on disk after every change (`sweep.json`)."""
+"""The result of a sweep so far, on disk after every change (`sweep.json`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,38 +12,36 @@ from engine_probe.files.atomic_write import atomic_write
 from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.sweep.definition.search import Found
 from engine_probe.sweep.definition.sweep_file import SweepFile
-from engine_probe.sweep.execution.events import Event, Finished
-from engine_probe.sweep.execution.lanes import Moved
+from engine_probe.sweep.execution.events import Moved
 from engine_probe.sweep.results.driver_log import between
 from engine_probe.sweep.results.point_results import Row, Unmeasured
 
 
 @dataclass
-class Standing:
-    """What `sweep.json` in the folder says."""
+class ResultsFile:
+    """The content of `sweep.json` in the folder; each `add_...` writes it."""
 
     folder: Path
     sweep: SweepFile
-    rows: dict[int, Row] = field(default_factory=dict)
-    found: dict[str, Found] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)  # by the number of the point
+    found: dict[str, Found] = field(default_factory=dict)  # by the name of the searched curve
     moved: list[Moved] = field(default_factory=list)
     kept: list[Row] = field(default_factory=list)  # of an earlier search, which this one may not ask for again
 
-    def noted(self, events: Iterator[Event | Finished]) -> Iterator[Event]:
-        """A finished point is on disk before anybody hears of it."""
-        for event in events:
-            if isinstance(event, Finished):
-                self.rows[event.number] = event.row
-                self.save()
-                yield event.row
-                continue
-            if isinstance(event, Moved):
-                self.moved.append(event)
-                self.save()
-            yield event
+    def add_row(self, number: int, row: Row) -> None:
+        self.rows[number] = row
+        self.save()
+
+    def add_move(self, move: Moved) -> None:
+        self.moved.append(move)
+        self.save()
+
+    def add_search(self, curve: str, found: Found) -> None:
+        self.found[curve] = found
+        self.save()
 
     def save(self) -> None:
-        """In one step."""
+        """Write `sweep.json` atomically."""
         path = self.folder / RESULT_FILE
         points = [self.rows[number] for number in sorted(self.rows)]
         asked = {row.id for row in points}

@@ -1,4 +1,4 @@
-"""Going on in a folder: what was measured there stays a row of it, or the sweep is refused before an engine starts."""
+"""Resuming in a folder: a sweep that does not ask for a point that is finished there is refused before it starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
-from engine_probe.sweep.execution.folders import place_of
+from engine_probe.sweep.execution.folders import point_folder
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import Row, finished
 
@@ -23,24 +23,27 @@ WAY_OUT = "measure elsewhere with --out, or ask for those points too"
 
 
 def check_grid(folder: Path, todo: list[Point]) -> None:
-    """A grid has a row for each of its points, so it has to ask for all that are measured."""
+    """Refuse a grid that lacks a point that is finished in the folder: its row would be lost."""
     asked = {point.key for point in todo}
     refuse(folder, [row for row in finished_rows(folder) if row["id"] not in asked])
 
 
 def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
-    """Nobody knows before which loads a search asks for: every point that differs from its own by the load is kept."""
+    """Return the rows of finished points that differ from the search's points by the load alone; refuse others.
+
+    Which loads the search will ask for is unknown before it runs.
+    """
     axis = sweep.adaptive.axis if sweep.adaptive else ""
     bases = points(sweep)
     kept: list[Row] = []
-    strange = []
+    others = []
     for row in finished_rows(folder):
         point = at_load_of(row, bases, axis)
         if point is None:
-            strange.append(row)
-        elif found := finished(place_of(folder, point), point):
+            others.append(row)
+        elif found := finished(point_folder(folder, point), point):
             kept.append(found)
-    refuse(folder, strange)
+    refuse(folder, others)
     return kept
 
 
@@ -68,7 +71,7 @@ def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[di
 
 
 def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Point | None:
-    """The point of this row, where one of the bases becomes it under another load."""
+    """Return the point of this row if it is one of the bases under another load. None if it is not."""
     try:
         point = msgspec.convert(row["point"], Point)
     except (KeyError, msgspec.ValidationError):

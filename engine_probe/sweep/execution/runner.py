@@ -1,134 +1,132 @@
-"""Runs a sweep: groups its points by engine, and puts every row on disk before it is told."""
+"""Runs a sweep. For each engine group, for each point: measure it, write its row, tell the listener.
+
+The points of one engine are a group, so that it starts once. Every group has an engine process of its own. A point
+that fails is a row with its reason, and the sweep goes on behind it, unless engines die the same way again and again
+(`repeated_failures.py`). On this machine groups run one after the other. A fleet runs each in a thread
+(`fleet/runner.py`): whatever groups share is used by one at a time (`_turn`).
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Generator, Iterator
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
-from engine_probe.engine.spec import EngineSpec
-from engine_probe.errors import UnavailableError
-from engine_probe.sweep.definition.kv_demand import need_of, need_of_all
-from engine_probe.sweep.definition.search import Adaptive
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
-from engine_probe.sweep.execution.engine_run import Allowance
-from engine_probe.sweep.execution.events import Discovered, Event, Finished, NeverBeganError, Numbered, Reused
-from engine_probe.sweep.execution.folders import new_log, place_of
-from engine_probe.sweep.execution.local import HERE, Ways
-from engine_probe.sweep.execution.repeated_failures import EngineFailures
-from engine_probe.sweep.execution.results_file import Standing
+from engine_probe.sweep.definition.kv_demand import need_of_all
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.engine_process.messages import Began
+from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by_engine
+from engine_probe.sweep.execution.engine_run import Limits
+from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved
+from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.local import LOCAL, Engines
+from engine_probe.sweep.execution.planned_point import PlannedPoint
+from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
+from engine_probe.sweep.execution.results_file import ResultsFile
 from engine_probe.sweep.execution.resume import check_grid, kept_of_search, untried_ids
-from engine_probe.sweep.execution.search_run import Seeker
-from engine_probe.sweep.execution.skip_saturated import AxisEnd
-from engine_probe.sweep.results.point_results import FAILED, SKIPPED, Unmeasured, finished
+from engine_probe.sweep.execution.search_run import SearchRun
+from engine_probe.sweep.execution.skip_saturated import SkipSaturated
+from engine_probe.sweep.results.point_results import Unmeasured, finished
 
 
 def run_sweep(
-    sweep: SweepFile, folder: Path, todo: list[Point], force: bool = False, ways: Ways = HERE
-) -> Generator[Event]:
-    """What happens, as it happens; after every point its row is on disk.
+    sweep: SweepFile,
+    folder: Path,
+    todo: list[Point],
+    listener: Listener,
+    engines: Engines = LOCAL,
+    force: bool = False,
+) -> None:
+    """Measure what is not measured yet; each row is in `sweep.json` before the listener hears of it.
 
-    `todo` holds the points of a grid; a search adds its own as it goes. Points whose recording in `folder` is
-    complete are read, not measured again. One process per engine; a point that fails is a row with its reason, and
-    the sweep goes on behind it, unless engines die the same way again and again (`repeated_failures.py`).
+    `todo` holds the points of a grid; a search appends its own. Points whose recording in `folder` is complete are
+    read, not measured again.
     """
-    runner = _Runner(sweep, folder, todo, force, ways, Standing(folder, sweep))
-    if sweep.adaptive is not None:
-        runner.standing.kept.extend(kept_of_search(folder, sweep))
-        runner.standing.save()
+    run = _SweepRun(sweep, folder, todo, listener, engines, force)
+    groups = run.plan_searches() if sweep.adaptive else run.plan_grid()
+    engines.run_groups([partial(run.measure_group, number, group) for number, group in enumerate(groups)])
+
+
+class _SweepRun:
+    def __init__(
+        self, sweep: SweepFile, folder: Path, todo: list[Point], listener: Listener, engines: Engines, force: bool
+    ) -> None:
+        self._sweep, self._folder, self._todo, self._force = sweep, folder, todo, force
+        self._listener, self._engines = listener, engines
+        self._results = ResultsFile(folder, sweep)
+        self._failures = EngineFailures()
+        self._turn = threading.RLock()
+
+    def measure_group(self, number: int, group: EngineGroup) -> None:
+        """Measure the points of one engine group, one after the other."""
+        show = partial(self._show, number)
+        limits = Limits(self._sweep.start_seconds, self._sweep.point_seconds, group.need)
+        with closing(self._engines.engine(group.engine, self._folder, self._force, limits)) as group_engine:
+            engine = GuardedEngine(group_engine, group.engine.spec, self._failures)
+            while (planned := self._next_point(group)) is not None:
+                row = planned.row or engine.measure(planned, show)
+                with self._turn:
+                    self._results.add_row(planned.number, row)
+                    group.record(row)
+                    if planned.row and not isinstance(row, Unmeasured):
+                        show(MeasuredBefore(planned.number))
+                    show(row)
+        with self._turn:
+            if result := group.result():
+                self._results.add_search(result.curve, result.found)
+                show(result)
+            show(GroupEnded())
+
+    def plan_searches(self) -> Sequence[EngineGroup]:
+        """Return a group for each curve that is searched."""
+        sweep = self._sweep
+        assert sweep.adaptive is not None
+        self._results.kept.extend(kept_of_search(self._folder, sweep))
+        self._results.save()
         bases = [base for base in points(sweep) if not base.repeat]
-        yield from ways.together([runner.searched(sweep.adaptive, base) for base in bases])
-        return
-    check_grid(folder, todo)
-    untried = untried_ids(folder)
-    yield from runner.known()
-    runner.standing.save()  # not before: what an earlier run wrote there holds until all of it is read
-    axis_end = AxisEnd(sweep.stop.saturated, todo, runner.standing.rows)
-    yield from ways.together([runner.measured(group, axis_end) for group in runner.groups(untried)])
+        return [SearchRun(sweep.adaptive, base, self._folder, self._todo, sweep.repeats) for base in bases]
 
+    def plan_grid(self) -> Sequence[EngineGroup]:
+        """Return a group for each engine that has points left; first those that an earlier run did not try."""
+        check_grid(self._folder, self._todo)
+        untried = untried_ids(self._folder)
+        left = self._read_finished()
+        self._results.save()  # not before: what an earlier run wrote there holds until all of it is read
+        return [self._grid_group(planned) for planned in by_engine(left, untried)]
 
-@dataclass(frozen=True)
-class _Runner:
-    sweep: SweepFile
-    folder: Path
-    todo: list[Point]
-    force: bool
-    ways: Ways
-    standing: Standing
-    failures: EngineFailures = field(default_factory=EngineFailures)
+    def _read_finished(self) -> list[PlannedPoint]:
+        """Take the rows of points that were measured before. Return the others."""
+        left = []
+        for number, point in enumerate(self._todo):
+            planned = PlannedPoint(number, point, point_folder(self._folder, point))
+            row = finished(planned.folder, point)
+            if row is None:
+                left.append(planned)
+                continue
+            self._results.rows[number] = row
+            self._listener(MeasuredBefore(number), None)
+            self._listener(row, None)
+        return left
 
-    def known(self) -> Iterator[Event]:
-        """What was measured before."""
-        for number, point in enumerate(self.todo):
-            if row := finished(place_of(self.folder, point), point):
-                self.standing.rows[number] = row
-                yield Reused(number)
-                yield row
+    def _grid_group(self, planned: list[PlannedPoint]) -> GridGroup:
+        spec = planned[0].point.engine.spec
+        skip = SkipSaturated(self._sweep.stop.saturated)
+        for row in self._results.rows.values():
+            skip.record(row)
+        # Points that were measured before count too, so that a resumed sweep has the same KV pool.
+        need = need_of_all([point for point in self._todo if point.engine.spec == spec])
+        return GridGroup(planned, need, skip, self._failures)
 
-    def groups(self, first: Collection[str] = ()) -> list[list[Numbered]]:
-        """What is left, by engine; those with these ids first."""
-        found: dict[EngineSpec, list[Numbered]] = {}
-        for number, point in enumerate(self.todo):
-            if number not in self.standing.rows:
-                found.setdefault(point.engine.spec, []).append((number, point, place_of(self.folder, point)))
-        by_turn = [sorted(group, key=lambda numbered: numbered[1].key not in first) for group in found.values()]
-        return sorted(by_turn, key=lambda group: group[0][1].key not in first)
+    def _next_point(self, group: EngineGroup) -> PlannedPoint | None:
+        with self._turn:
+            return group.next_point()
 
-    def measured(self, group: list[Numbered], axis_end: AxisEnd) -> Iterator[Event]:
-        """Those of one engine, and then those that were left out."""
-        skipped: list[Finished] = []
-
-        def needed() -> Iterator[Numbered]:
-            for task in group:
-                number, point, place = task
-                if reason := axis_end.reason_to_skip(point):
-                    skipped.append(Finished(number, Unmeasured(place.name, point, SKIPPED, reason, exit_code=0)))
-                elif reason := self.failures.reason_not_to_try(point):
-                    skipped.append(failed(task, reason))
-                else:
-                    yield task
-
-        engine = group[0][1].engine
-        # Those that were measured before count too, so that a resumed sweep has the same pool.
-        of_this_engine = [point for point in self.todo if point.engine.spec == engine.spec]
-        yield from self.run(engine, needed(), need_of_all(of_this_engine))
-        yield from self.standing.noted(iter(skipped))
-
-    def searched(self, adaptive: Adaptive, base: Point) -> Iterator[Event]:
-        standing = self.standing
-        seeker = Seeker(adaptive, base, self.folder, self.todo, standing.rows, self.sweep.repeats)
-        yield from self.run(base.engine, seeker.tasks(), need_of(seeker.last))
-        standing.found[seeker.name] = seeker.found
-        standing.save()
-        for number in seeker.known:
-            yield Reused(number)
-            yield standing.rows[number]
-        yield Discovered(seeker.name, adaptive, seeker.found, seeker.problem)
-
-    def run(self, engine: EngineSection, tasks: Iterator[Numbered], need: KvNeed | None) -> Iterator[Event]:
-        allowance = Allowance(self.sweep.start_seconds, self.sweep.point_seconds, need)
-        events = self.engine_after_engine(engine, tasks, allowance)
-        return self.standing.noted(self.failures.observed(engine.spec, events))
-
-    def engine_after_engine(
-        self, engine: EngineSection, tasks: Iterator[Numbered], allowance: Allowance
-    ) -> Generator[Event | Finished]:
-        """Until all tasks are done; an engine that never began a point is not tried again."""
-        if reason := self.failures.reason_not_to_start(engine.spec):
-            for task in tasks:
-                yield failed(task, reason)
-            return
-        try:
-            while (yield from self.ways.start(engine, tasks, new_log(self.folder), self.force, allowance)) is not None:
-                pass
-        except NeverBeganError as error:
-            self.failures.failed_to_start(engine.spec, str(error))
-            for task in itertools.chain([error.task], tasks):
-                yield failed(task, str(error), error.exit_code)
-
-
-def failed(task: Numbered, reason: str, exit_code: int = UnavailableError.exit_code) -> Finished:
-    number, point, place = task
-    return Finished(number, Unmeasured(place.name, point, FAILED, reason, exit_code))
+    def _show(self, group: int, event: Event) -> None:
+        with self._turn:
+            if isinstance(event, Began):
+                self._failures.any_started = True
+            if isinstance(event, Moved):
+                self._results.add_move(event)
+            self._listener(event, group)

@@ -1,41 +1,43 @@
-"""Files of other machines' engines, as they come to be here: whole or not at all, and never over another."""
+"""Files that are copied here from the engines of other machines: whole or not at all, and never over another."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine_probe.errors import UnavailableError
-from engine_probe.sweep.execution.folders import set_aside
+from engine_probe.sweep.execution.folders import new_log, set_aside
 
 
-def reserved(log: Path) -> Path:
-    """Exists from now on, so that no other lane takes its name."""
-    with naming(log):
-        log.touch(exist_ok=False)
-    return log
+def reserve_log(folder: Path) -> Path:
+    """Make an empty log with a free name, which no other engine group takes from now on."""
+    while True:
+        log = new_log(folder)
+        with naming(log), suppress(FileExistsError):
+            log.touch(exist_ok=False)
+            return log
 
 
 @contextmanager
-def arriving(place: Path) -> Iterator[Path]:
-    """A folder beside `place`, which becomes `place` when everything is in it."""
-    partial = place.with_name(f".{place.name}.partial")
-    with naming(place):
+def arriving(recording: Path) -> Iterator[Path]:
+    """Give a folder beside the recording's, which takes its place when everything is in it."""
+    partial = recording.with_name(f".{recording.name}.partial")
+    with naming(recording):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
             yield partial
-            set_aside(place)
-            partial.rename(place)
+            set_aside(recording)
+            partial.rename(recording)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """A full or closed disk ends the sweep with a sentence."""
+    """Raise an error of the disk as a sentence that names the file, which ends the sweep."""
     try:
         yield
     except OSError as error:

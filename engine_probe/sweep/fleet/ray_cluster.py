@@ -17,11 +17,11 @@ import msgspec
 from engine_probe.errors import InputError, UnavailableError, UnsupportedVersionError
 from engine_probe.hook.vllm_versions import SUPPORTED_TEXT, is_supported
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.execution.lanes import Placed
+from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.fleet import installed_versions
 from engine_probe.sweep.fleet.cluster import Worker
 from engine_probe.sweep.fleet.installed_versions import NONE, VLLM, installed
-from engine_probe.sweep.fleet.remote_engine import Post, Told
+from engine_probe.sweep.fleet.remote_engine import RemoteEngine, Update
 from engine_probe.sweep.fleet.resources import Claim, Node
 
 LOCAL, AUTO = "local", "auto"
@@ -90,13 +90,13 @@ class RayCluster:
 
         return [node_of(told) for told in ray.nodes() if told["Alive"]]
 
-    def hire(self, claim: Claim, avoid: frozenset[str], *post: Any) -> Worker:
+    def start_worker(self, claim: Claim, avoid: frozenset[str], *remote_engine: Any) -> Worker:
         import ray
 
         how: dict[str, Any] = {"num_cpus": claim.cpus, "num_gpus": claim.gpus, "max_restarts": 0, "max_task_retries": 0}
         if avoid:
             how["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
-        return RayWorker(ray.remote(RayPost).options(**how).remote(*post))
+        return RayWorker(ray.remote(RayEngine).options(**how).remote(*remote_engine))
 
     def lost(self, error: BaseException) -> str | None:
         from ray import exceptions
@@ -153,8 +153,8 @@ def answer(call: Any, node: Node) -> dict[str, str]:
     return found
 
 
-class RayPost(Post):
-    """Knows what Ray calls its machine."""
+class RayEngine(RemoteEngine):
+    """A `RemoteEngine` that knows Ray's id of its machine."""
 
     def where(self) -> Placed:
         import ray
@@ -163,7 +163,7 @@ class RayPost(Post):
 
 
 class RayWorker:
-    """A `Post` that is an actor."""
+    """A `RayEngine` that is an actor."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -171,7 +171,7 @@ class RayWorker:
     def where(self) -> Future[Placed]:
         return future(self._actor.where.remote())
 
-    def next(self, task: tuple[int, Point] | None, datasets: dict[str, bytes]) -> Future[Told]:
+    def next(self, task: tuple[int, Point] | None, datasets: dict[str, bytes]) -> Future[Update]:
         return future(self._actor.next.remote(task, datasets))
 
     def read(self, name: str, offset: int) -> Future[bytes]:
@@ -180,7 +180,7 @@ class RayWorker:
     def forget(self) -> Future[None]:
         return future(self._actor.forget.remote())
 
-    def stop(self) -> Future[Told]:
+    def stop(self) -> Future[Update]:
         return future(self._actor.stop.remote())
 
     def close(self) -> Future[None]:

@@ -40,20 +40,20 @@ class Claim(msgspec.Struct, frozen=True):
         return node.gpus >= self.gpus and node.cpus >= self.cpus
 
 
-def claim_of(spec: EngineSpec, nodes: list[Node], on_cards: bool) -> Claim:
+def claim_of(spec: EngineSpec, nodes: list[Node], on_gpus: bool) -> Claim:
     """A card for each rank, and a core to drive it. On a fleet without cards: a whole machine of the largest kind.
 
     vLLM binds its threads to every core it finds, and a neighbour on the same memory would be measured with it; so
     on CPUs two engines never share a machine, however small they are.
     """
     check_one_machine(spec.arguments)
-    if on_cards:
-        cards = rank_count(spec.arguments)
-        return Claim(cpus=cards, gpus=cards)
+    if on_gpus:
+        gpus = rank_count(spec.arguments)
+        return Claim(cpus=gpus, gpus=gpus)
     return Claim(cpus=max((node.cpus for node in nodes), default=0.0) or 1.0, gpus=0)
 
 
-def has_cards(nodes: Iterable[Node]) -> bool:
+def has_gpus(nodes: Iterable[Node]) -> bool:
     return any(node.gpus for node in nodes)
 
 
@@ -73,7 +73,7 @@ def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
     """Refuse what no machine of this fleet can ever hold; the machines that engines will run on."""
     fitting: dict[str, Node] = {}
     for spec in dict.fromkeys(specs):
-        claim = claim_of(spec, nodes, has_cards(nodes))
+        claim = claim_of(spec, nodes, has_gpus(nodes))
         if fit := {node.id: node for node in nodes if claim.fits(node)}:
             check_ranks(spec, fit.values(), claim)
             fitting |= fit

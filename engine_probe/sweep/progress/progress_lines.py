@@ -7,7 +7,7 @@ import math
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.execution.events import Discovered
+from engine_probe.sweep.execution.events import SearchEnded
 from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unprobed
 from engine_probe.text_format import duration
 
@@ -79,7 +79,7 @@ def place_in(number: int, total: int) -> str:
     return f"point {number + 1} of {total}" if total else f"point {number + 1}"
 
 
-def found_line(event: Discovered) -> str:
+def found_line(event: SearchEnded) -> str:
     """What a search found, and how narrowly."""
     name, found = event.adaptive.axis.rpartition(".")[2], event.found
     start = f"{event.curve}: " if event.curve else ""

@@ -21,7 +21,7 @@ from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine, clock, two_ends
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Noted, Said
-from engine_probe.sweep.execution.events import Discovered, Event, Reused
+from engine_probe.sweep.execution.events import Event, MeasuredBefore, SearchEnded
 from engine_probe.sweep.progress.progress_lines import (
     found_line,
     live_figures,
@@ -38,7 +38,7 @@ PLAIN_SECONDS = 10  # between signs of life in a log
 
 
 class Screen(Protocol):
-    """Shows events; a context manager, because a terminal has to be put right afterwards."""
+    """Shows the events of a sweep; a context manager, because a terminal has to be restored afterwards."""
 
     def __enter__(self) -> Screen: ...
 
@@ -46,7 +46,8 @@ class Screen(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, event: Event) -> None: ...
+    def show(self, event: Event, group: int | None = None) -> None:
+        """Show an event, and the number of the engine group that it is of."""
 
 
 class PictureScreen(ABC):
@@ -83,7 +84,7 @@ class TerminalScreen(PictureScreen):
         self._of: float | None = None  # None: nobody knows
         super().__init__(console)  # last, because it draws the picture
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event, group: int | None = None) -> None:
         match event:
             case Said(text):
                 self._remaining.starting(time.monotonic())
@@ -104,14 +105,14 @@ class TerminalScreen(PictureScreen):
                 self._doing = place_in(number, self._total)
                 self._begin(point.label, point.workload.output_tokens)
                 self._figures = [] if point.quality else ["warming up"]
-            case Reused(number):
+            case MeasuredBefore(number):
                 self._doing = f"{place_in(number, self._total)}: measured before"
             case Moment():
                 self._done, self._figures = event.output_tokens, live_figures(event)
             case Scoring():
                 self._done, self._of = event.done, event.windows
                 self._figures = [scoring_line(self._todo[self._number], event)]
-            case Discovered():
+            case SearchEnded():
                 self._console.print(escape(found_line(event)))
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
@@ -155,7 +156,7 @@ class PlainScreen:
     ) -> None:
         self._show_log()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event, group: int | None = None) -> None:
         self._show_log()
         match event:
             case Said(text):
@@ -175,12 +176,12 @@ class PlainScreen:
                 self._remaining.began(self._point, time.monotonic())
                 left = self._remaining.words(time.monotonic())
                 self._begin(f"{place_in(number, self._total)}{left}: {self._point.label}")
-            case Reused(number):
+            case MeasuredBefore(number):
                 self._print(f"{place_in(number, self._total)}: measured before")
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
                 self._print(f"  {result_line(event)}")
-            case Discovered():
+            case SearchEnded():
                 self._print(found_line(event))
             case None | Moment() | Scoring():
                 self._scoring = event if isinstance(event, Scoring) else self._scoring

@@ -13,7 +13,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.saturation_stop import Reached, Saturated, saturated_at
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
-from engine_probe.sweep.execution.skip_saturated import AxisEnd
+from engine_probe.sweep.execution.skip_saturated import SkipSaturated
 from engine_probe.sweep.results.point_results import Row, Unmeasured
 from tests.support.point_results import result
 
@@ -73,12 +73,13 @@ def sweep(tmp_path: Path) -> Any:
 def measured(todo: list[Point], rate: dict[int, float]) -> dict[int, Row]:
     """The row of every point that is asked for, in order."""
     rows: dict[int, Row] = {}
-    end = AxisEnd(Saturated(), todo, rows)
+    skip = SkipSaturated(Saturated())
     for number, point in enumerate(todo):
-        if reason := end.reason_to_skip(point):
+        if reason := skip.reason_to_skip(point):
             rows[number] = Unmeasured(point.key, point, "skipped", reason)
         else:
             rows[number] = result(point.workload.max_in_flight, rate[point.workload.max_in_flight], point=point)
+        skip.record(rows[number])
     return rows
 
 
@@ -102,9 +103,12 @@ def test_each_curve_ends_for_itself_and_all_repeats_of_a_level_are_measured(swee
 def test_one_that_goes_on_skips_the_same(sweep: Any) -> None:
     todo = points(sweep(AXES))
     whole = measured(todo, RATES)
-    known = {number: row for number, row in whole.items() if not isinstance(row, Unmeasured)}
-    assert AxisEnd(Saturated(), todo, known).reason_to_skip(todo[5]) == whole[5].reason  # type: ignore[union-attr]
-    assert AxisEnd(None, todo, known).reason_to_skip(todo[5]) is None
+    skip, skip_nothing = SkipSaturated(Saturated()), SkipSaturated(None)
+    for row in whole.values():
+        skip.record(row)
+        skip_nothing.record(row)
+    assert skip.reason_to_skip(todo[5]) == whole[5].reason  # type: ignore[union-attr]
+    assert skip_nothing.reason_to_skip(todo[5]) is None
 
 
 def test_where_it_is_steady_that_part_decides() -> None:

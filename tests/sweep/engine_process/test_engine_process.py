@@ -13,13 +13,14 @@ from engine_probe.engine import out_of_memory
 from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process.messages import Said
+from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import Unmeasured
+from tests.support.sweep_events import sweep_events
 
 
 def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:
-    events = run_sweep(sweep, folder, points(sweep))
-    return [event for event in events if isinstance(event, Unmeasured)]
+    return [event for event in sweep_events(sweep, folder) if isinstance(event, Unmeasured)]
 
 
 def test_a_killed_engine_is_told_with_the_last_error_of_its_log(
@@ -128,7 +129,7 @@ def test_while_an_engine_starts_its_phases_are_told(sweep: SweepFile, engine, tm
     began = """time.sleep(0.3); tell('{"type":"Began","number":0}'); sys.exit(1)"""
     engine(f"{said}; print('{line}', flush=True); {began}")
     one = msgspec.structs.replace(sweep, axes={"workload.concurrency": [1]})
-    seen = list(run_sweep(one, tmp_path, points(one)))
+    seen = sweep_events(one, tmp_path)
     assert seen[0] == Said("starting vLLM on smollm2")
     phases = [event.phase for event in seen if isinstance(event, Starting)]
     assert list(dict.fromkeys(phase.name for phase in phases))[-2:] == ["converting", "loading weights"]
@@ -141,12 +142,17 @@ def test_while_an_engine_starts_its_phases_are_told(sweep: SweepFile, engine, tm
 
 def test_leaving_early_ends_the_engine(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("""tell('{"type":"Said","text":"%d"}' % os.getpid()); import time; time.sleep(60)""")
-    events = run_sweep(sweep, tmp_path, points(sweep))
-    names = (event.phase.name for event in events if isinstance(event, Starting))
-    process = next(int(name) for name in names if name.isdigit())
-    events.close()
+    processes: list[int] = []
+
+    def interrupt(event: Event, group: int | None) -> None:
+        if isinstance(event, Starting) and event.phase.name.isdigit():
+            processes.append(int(event.phase.name))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, tmp_path, points(sweep), interrupt)
     with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
+        os.kill(processes[0], 0)
 
 
 def test_a_text_that_takes_too_long_is_given_up_although_it_goes_on(sweep: SweepFile, engine, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
-from engine_probe.sweep.execution.events import Finished
+from engine_probe.sweep.execution.planned_point import Measurement
 from engine_probe.sweep.execution.repeated_failures import EngineFailures
-from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import FAILED, Scored, Unmeasured
+from tests.support.sweep_events import sweep_events
 
 BEGIN = """tell('{"type":"Began","number":0}'); """
 CRASH = BEGIN + "print('RuntimeError: no kernel for this processor', flush=True); sys.exit(1)"
@@ -27,7 +27,7 @@ def asked(sweep: SweepFile, repeats: int = 1, **axes: list[Any]) -> SweepFile:
 
 def reasons(sweep: SweepFile, folder: Path) -> dict[str, str]:
     """By the label of the point, in the order in which they became rows."""
-    events = run_sweep(sweep, folder, points(sweep))
+    events = sweep_events(sweep, folder)
     return {event.point.label: event.reason for event in events if isinstance(event, Unmeasured)}
 
 
@@ -98,20 +98,21 @@ def test_engines_that_fail_to_start_with_the_same_words_end_the_sweep(
     assert len(untried(found)) == (4 - started) * 2
 
 
-def died(point: Point) -> Finished:
-    return Finished(0, Unmeasured(point.key, point, FAILED, "the engine's process ended"), engine_died=True)
+def died(point: Point) -> Measurement:
+    return Measurement(Unmeasured(point.key, point, FAILED, "the engine's process ended"), engine_died=True)
 
 
-def measured(point: Point) -> Finished:
-    return Finished(0, Scored(point.key, point, 1.0, None, 1, 1, 0, 1.0))
+def measured(point: Point) -> Measurement:
+    return Measurement(Scored(point.key, point, 1.0, None, 1, 1, 0, 1.0))
 
 
 def test_a_measured_point_in_between_starts_the_count_again(sweep: SweepFile) -> None:
     first, second, third, last = points(asked(sweep, workload__concurrency=[1, 2, 4, 8]))
     failures = EngineFailures()
-    list(failures.observed(first.engine.spec, iter([died(first), measured(second), died(third)])))
+    for measurement in (died(first), measured(second), died(third)):
+        failures.record(first.engine.spec, measurement)
     assert failures.reason_not_to_try(last) is None
-    list(failures.observed(first.engine.spec, iter([died(second)])))
+    failures.record(first.engine.spec, died(second))
     assert "died twice the same way" in str(failures.reason_not_to_try(last))
 
 
@@ -128,5 +129,5 @@ def test_searches_on_an_engine_that_does_not_start_give_it_up(sweep: SweepFile, 
     document = msgspec.to_builtins(asked(sweep, workload__input_len=[8, 16, 32, 64]))
     document["adaptive"] = {"axis": "workload.concurrency", "from": 1, "to": 8}
     search = msgspec.convert(document, SweepFile)
-    list(run_sweep(search, tmp_path, []))
+    sweep_events(search, tmp_path, [])
     assert starts(tmp_path) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
-from engine_probe.sweep.execution import runner as run_module
-from engine_probe.sweep.execution.events import Numbered, Reused
-from engine_probe.sweep.execution.folders import place_of
+from engine_probe.sweep.execution.events import Event, MeasuredBefore
+from engine_probe.sweep.execution.folders import point_folder
 from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.results.driver_log import Driven, write_driven
+from tests.support.sweep_events import sweep_events
 
 LOAD = "workload.concurrency"
 GRID = SweepFile("?", EngineSection("tiny"), WorkloadSection(8, 8), axes={LOAD: [1, 2, 4, 8]}, probe=False)
@@ -26,16 +26,20 @@ SEARCH = Adaptive(LOAD, 1, 8, resolution=0.5)
 
 
 class NoEngine:
-    """A way of running engines that must not be taken."""
+    """Engines that must not be started."""
 
-    def start(self, engine: EngineSection, tasks: Iterator[Numbered], *how: Any) -> Any:
-        assert next(tasks, None) is None, "an engine is started for it"
-        return
-        yield
+    def engine(self, *asked: Any) -> NoEngine:
+        return self
 
-    def together(self, groups: Any) -> Any:
+    def measure(self, *asked: Any) -> Any:
+        raise AssertionError("an engine is started for it")
+
+    def close(self) -> None:
+        pass
+
+    def run_groups(self, groups: Any) -> None:
         for group in groups:
-            yield from group
+            group()
 
 
 def change(sweep: SweepFile, **how: Any) -> SweepFile:
@@ -47,12 +51,12 @@ def measure(folder: Path, todo: list[Point]) -> None:
     for number, point in enumerate(todo):
         begin = number * 2_000_000_000
         told = Driven("answered", begin, begin + 1_000_000_000, (7, 7), 8, 1, 0, 0, None, 8)
-        write_driven(place_of(folder, point), told)
+        write_driven(point_folder(folder, point), told)
 
 
 def go_on(sweep: SweepFile, folder: Path) -> list[Any]:
     todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]
-    return list(run_sweep(sweep, folder, todo, ways=NoEngine()))
+    return sweep_events(sweep, folder, todo, NoEngine())
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -104,15 +108,19 @@ def test_one_more_level_keeps_the_others(done: Path) -> None:
     wider = change(GRID, axes={LOAD: [1, 2, 3, 4, 8]})
     measure(done, [point for point in points(wider) if point.workload.max_in_flight == 3])
     told = go_on(wider, done)
-    assert sum(isinstance(event, Reused) for event in told) == 5
+    assert sum(isinstance(event, MeasuredBefore) for event in told) == 5
     assert [row["point"]["workload"]["concurrency"] for row in rows(done)] == [1, 2, 3, 4, 8]
 
 
 def test_stopped_while_it_reads_what_was_measured_it_has_lost_nothing(done: Path) -> None:
     before = (done / "sweep.json").read_bytes()
-    events = run_sweep(GRID, done, points(GRID), ways=NoEngine())
-    assert next(events) == Reused(0)
-    events.close()
+
+    def interrupt(event: Event, group: int | None) -> None:
+        assert event == MeasuredBefore(0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(GRID, done, points(GRID), interrupt, NoEngine())
     assert (done / "sweep.json").read_bytes() == before
 
 
@@ -126,11 +134,7 @@ def test_a_result_that_cannot_be_read_is_not_written_over(tmp_path: Path) -> Non
 def test_a_search_keeps_loads_that_it_does_not_ask_for(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a finer resolution takes another way: a load of before is a row, though nobody asks for it now."""
 
-    class Nothing(run_module.Seeker):
-        def tasks(self) -> Any:
-            return iter(())
-
-    monkeypatch.setattr(run_module, "Seeker", Nothing)
+    monkeypatch.setattr(SearchRun, "next_point", lambda self: None)
     search = change(GRID, axes={}, adaptive=SEARCH)
     go_on(search, done)
     assert [row["point"]["workload"]["concurrency"] for row in rows(done)] == [1, 2, 4, 8]

@@ -12,8 +12,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
-from engine_probe.sweep.execution.search_run import Seeker
-from engine_probe.sweep.results.point_results import Row, Unmeasured
+from engine_probe.sweep.execution.search_run import SearchRun
 from tests.support.point_results import result
 
 BASE = Point(EngineSection("tiny"), WorkloadSection(32, 64), curve={"max_num_seqs": 8})
@@ -25,33 +24,28 @@ def rate(concurrency: int) -> float:
     return min(concurrency, 12) * 10 - max(0, concurrency - 12)
 
 
-def seek(folder: Path) -> tuple[Seeker, list[Point], dict[int, Row]]:
-    todo: list[Point] = []
-    rows: dict[int, Row] = {}
-    return Seeker(SEARCH, BASE, folder, todo, rows), todo, rows
-
-
 def test_it_ends_at_the_knee_and_names_its_points(tmp_path: Path) -> None:
-    seeker, todo, rows = seek(tmp_path)
-    for number, point, place in seeker.tasks():
-        assert place == tmp_path / "points" / point.key
-        rows[number] = result(point.workload.max_in_flight, rate(point.workload.max_in_flight), point=point)
-    assert seeker.found.best == 12
-    assert seeker.name == "max_num_seqs 8"
+    todo: list[Point] = []
+    search = SearchRun(SEARCH, BASE, tmp_path, todo)
+    while planned := search.next_point():
+        level = planned.point.workload.max_in_flight
+        assert planned.folder == tmp_path / "points" / planned.point.key
+        search.record(result(level, rate(level), point=planned.point))
+    assert search.found.best == 12
+    assert search.name == "max_num_seqs 8"
     assert [point.label for point in todo][:3] == [f"max_num_seqs 8, concurrency {level}" for level in (1, 2, 4)]
     assert len(todo) <= 12
 
 
 def test_a_point_that_fails_ends_the_search_with_its_reason(tmp_path: Path) -> None:
-    seeker, todo, rows = seek(tmp_path)
-    for number, point, place in seeker.tasks():
-        failed = Unmeasured(place.name, point, "failed", "out of memory")
-        rows[number] = (
-            result(point.workload.max_in_flight, 10.0 * point.workload.max_in_flight) if number < 2 else failed
-        )
+    todo: list[Point] = []
+    search = SearchRun(SEARCH, BASE, tmp_path, todo)
+    while planned := search.next_point():
+        level = planned.point.workload.max_in_flight
+        search.record(planned.failed("out of memory") if level == 4 else result(level, 10.0 * level))
     assert len(todo) == 3
-    assert seeker.found.best is None
-    assert seeker.problem == "max_num_seqs 8, concurrency 4: out of memory"
+    assert search.found.best is None
+    assert search.problem == "max_num_seqs 8, concurrency 4: out of memory"
 
 
 @pytest.mark.parametrize(

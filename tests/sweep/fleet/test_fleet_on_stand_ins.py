@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,16 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process import process as engine_lifetime
 from engine_probe.sweep.engine_process.messages import Began
-from engine_probe.sweep.execution.lanes import Lane, Moved, Placed
+from engine_probe.sweep.execution.events import Event, Moved, Placed
 from engine_probe.sweep.execution.runner import run_sweep
-from engine_probe.sweep.fleet.remote_engine import Post
+from engine_probe.sweep.fleet.fleet_engine import MOST_PLACES
+from engine_probe.sweep.fleet.remote_engine import RemoteEngine
 from engine_probe.sweep.fleet.resources import Claim, Node
-from engine_probe.sweep.fleet.runner import MOST_PLACES, Fleet
+from engine_probe.sweep.fleet.runner import Fleet
 from engine_probe.sweep.fleet.upload import carried
 from engine_probe.sweep.results.point_results import Unmeasured
+from tests.support.sweep_events import sweep_events
+from tests.support.waiting import wait_until
 
 # Begins every task, leaves a file in its folder, and refuses it: rows without vLLM.
 ENGINE = """
@@ -53,8 +58,8 @@ class GoneError(Exception):
 class StandIn:
     """Asks a post in this process, call after call in a thread of its own, until its machine is lost."""
 
-    def __init__(self, cluster: Machines, node: str, post: Post) -> None:
-        self._cluster, self._node, self._post = cluster, node, post
+    def __init__(self, cluster: Machines, node: str, engine: RemoteEngine) -> None:
+        self._cluster, self._node, self._engine = cluster, node, engine
         self._thread = ThreadPoolExecutor(1)
 
     def __getattr__(self, name: str) -> Callable[..., Future[Any]]:
@@ -67,13 +72,13 @@ class StandIn:
         if self._cluster.loses(name):
             self._cluster.gone.append(self._node)
         if self._node in self._cluster.gone:
-            self._post.close()
+            self._engine.close()
             raise GoneError("the lights went out")
-        answer = getattr(self._post, name)(*given)
+        answer = getattr(self._engine, name)(*given)
         return msgspec.structs.replace(answer, node=self._node) if name == "where" else answer
 
     def kill(self) -> None:
-        self._thread.submit(self._post.close)
+        self._thread.submit(self._engine.close)
         self._thread.shutdown()
 
 
@@ -91,11 +96,11 @@ class Machines:
     def nodes(self) -> list[Node]:
         return [node for node in self.all if node.id not in self.gone]
 
-    def hire(self, claim: Claim, avoid: frozenset[str], *post: Any) -> StandIn:
+    def start_worker(self, claim: Claim, avoid: frozenset[str], *engine: Any) -> StandIn:
         self.avoided.append(avoid)
         place = next((node.id for node in self.nodes() if node.id not in avoid | self.taken), "")
         self.taken.add(place)
-        return StandIn(self, place, Post(*post))
+        return StandIn(self, place, RemoteEngine(*engine))
 
     def lost(self, error: BaseException) -> str | None:
         return str(error) if isinstance(error, GoneError) else None
@@ -133,7 +138,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
 
-    for module in ("execution.engine_run", "fleet.runner", "fleet.live_nodes"):
+    for module in ("execution.engine_run", "fleet.fleet_engine", "fleet.live_nodes", "fleet.runner"):
         monkeypatch.setattr(f"engine_probe.sweep.{module}.TICK_SECONDS", 0.05)
     plant()
     return plant
@@ -143,11 +148,8 @@ def one_engine(sweep: SweepFile) -> SweepFile:
     return msgspec.structs.replace(sweep, axes={"workload.concurrency": [1, 2]})
 
 
-def events(sweep: SweepFile, out: Path, machines: Machines, **how: Any) -> Iterator[Any]:
-    """Of the lanes, without the ticks."""
-    for event in run_sweep(sweep, out, points(sweep), ways=Fleet(machines, **how)):
-        if isinstance(event, Lane) and event.event is not None:
-            yield event.event
+def events(sweep: SweepFile, out: Path, machines: Machines, **how: Any) -> list[Any]:
+    return sweep_events(sweep, out, engines=Fleet(machines, **how))
 
 
 def of(kind: type, told: list[Any]) -> list[Any]:
@@ -169,7 +171,7 @@ def nth(name: str, number: int) -> Callable[[str], bool]:
 def test_every_group_has_a_machine_and_every_point_a_row(
     sweep: SweepFile, out: Path, machines: Machines, engine: object
 ) -> None:
-    told = list(events(sweep, out, machines))
+    told = events(sweep, out, machines)
     rows = of(Unmeasured, told)
     assert sorted(row.id for row in rows) == sorted(point.key for point in points(sweep))
     assert {row.reason for row in rows} == {"no figures"}
@@ -180,7 +182,7 @@ def test_every_group_has_a_machine_and_every_point_a_row(
 
 
 def test_a_points_folder_and_the_log_come_home(sweep: SweepFile, out: Path, machines: Machines, engine: object) -> None:
-    list(events(sweep, out, machines))
+    events(sweep, out, machines)
     assert {path.name: (path / "rows").read_bytes() for path in (out / "points").iterdir()} == {
         point.key: b"x" * 20 for point in points(sweep)
     }
@@ -191,7 +193,7 @@ def test_large_files_come_in_pieces(
     sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine_probe.sweep.fleet.remote_engine.PIECE_BYTES", 8)
-    list(events(sweep, out, machines))
+    events(sweep, out, machines)
     assert machines.asked.count("read") == 4 * 3
     assert {(path / "rows").read_bytes() for path in (out / "points").iterdir()} == {b"x" * 20}
 
@@ -201,7 +203,7 @@ def test_whenever_a_machine_is_lost_its_point_is_measured_on_another(
     sweep: SweepFile, out: Path, machines: Machines, engine: object, call: str
 ) -> None:
     machines.loses = nth(call, 3 if call == "next" else 1)
-    told = list(events(sweep, out, machines))
+    told = events(sweep, out, machines)
     (moved,) = of(Moved, told)
     assert moved.reason == "the lights went out"
     assert sorted(row.id for row in of(Unmeasured, told)) == sorted(point.key for point in points(sweep))
@@ -214,7 +216,7 @@ def test_a_lost_machine_is_avoided_even_before_the_cluster_misses_it(
     sweep: SweepFile, out: Path, machines: Machines, engine: object
 ) -> None:
     machines.loses = nth("read", 1)
-    list(events(sweep, out, machines))
+    events(sweep, out, machines)
     assert machines.avoided == [frozenset(), frozenset(), frozenset(machines.gone)]
     assert len(machines.gone) == 1
 
@@ -223,7 +225,7 @@ def test_a_point_that_loses_every_machine_is_a_row_in_the_end(
     sweep: SweepFile, out: Path, machines: Machines, engine: object
 ) -> None:
     machines.loses = lambda name: name == "read" and len(machines.gone) < MOST_PLACES
-    told = list(events(one_engine(sweep), out, machines))
+    told = events(one_engine(sweep), out, machines)
     first, second = of(Unmeasured, told)
     assert [event.number for event in of(Moved, told)] == [0] * (MOST_PLACES - 1)
     assert first.reason == "lost with its machine 3 times, at last on vm: the lights went out".replace(
@@ -237,7 +239,7 @@ def test_when_no_machine_is_left_that_is_a_row_too(
 ) -> None:
     machines.all = machines.all[:1]
     machines.loses = nth("read", 1)
-    told = list(events(one_engine(sweep), out, machines, patience_seconds=0.2))
+    told = events(one_engine(sweep), out, machines, patience_seconds=0.2)
     assert [row.reason for row in of(Unmeasured, told)] == ["no machine of the fleet has 1 CPU any longer"] * 2
 
 
@@ -245,7 +247,7 @@ def test_an_engine_that_dies_by_itself_is_a_row_and_the_next_point_gets_a_new_on
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
 ) -> None:
     engine("sys.exit(5)")
-    told = list(events(sweep, out, machines))
+    told = events(sweep, out, machines)
     reasons = {row.reason for row in of(Unmeasured, told)}
     assert len(of(Unmeasured, told)) == 4
     assert not of(Moved, told)
@@ -266,7 +268,7 @@ def test_after_an_engine_s_death_every_other_point_is_measured_once(
         f"turns = open({str(turns)!r}, 'r+'); turn = len(turns.read()) + 1; turns.write('x'); turns.close()\n"
         f"    if str(turn) in {dying.split()!r}: os.kill(os.getpid(), 9 if turn % 2 else 11)"
     )
-    told = list(events(msgspec.structs.replace(sweep, axes={"workload.concurrency": [1, 2, 3, 4]}), out, machines))
+    told = events(msgspec.structs.replace(sweep, axes={"workload.concurrency": [1, 2, 3, 4]}), out, machines)
     assert [event.number for event in of(Began, told)] == [0, 1, 2, 3]
     rows = of(Unmeasured, told)
     assert [row.point.workload.concurrency for row in rows] == [1, 2, 3, 4]
@@ -279,7 +281,7 @@ def test_an_engine_that_never_begins_is_started_once(
     sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(globals(), "ENGINE", "import sys; sys.exit(7)")
-    told = list(events(sweep, out, machines))
+    told = events(sweep, out, machines)
     assert len(of(Unmeasured, told)) == 4
     assert len(list(out.glob("*.log"))) == 2
 
@@ -288,7 +290,7 @@ def test_an_engine_that_hangs_at_its_start_is_given_up(
     sweep: SweepFile, out: Path, machines: Machines, engine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(globals(), "ENGINE", "import time; time.sleep(60)")
-    told = list(events(msgspec.structs.replace(sweep, start_seconds=0.3), out, machines))
+    told = events(msgspec.structs.replace(sweep, start_seconds=0.3), out, machines)
     reasons = {row.reason for row in of(Unmeasured, told)}
     assert {reason.partition(";")[0] for reason in reasons} == {
         "given up after 0.3 s without a first point (start_seconds)"
@@ -302,7 +304,7 @@ def test_a_place_that_nobody_gave_leaves_no_log(
 ) -> None:
     """The first machine is lost at once, so that it is avoided: the engine asks for a place again."""
     machines.loses = nth("where", 1)
-    list(events(one_engine(sweep), out, machines))
+    events(one_engine(sweep), out, machines)
     assert [path.name for path in out.glob("*.log")] == ["engine.log"]
 
 
@@ -310,19 +312,48 @@ def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
 ) -> None:
     engine("import time; time.sleep(60)")
-    processes, begun = set(), 0
-    whole = events(sweep, out, machines)
-    for event in whole:
+    processes: set[int] = set()
+    begun = 0
+
+    def interrupt(event: Event, group: int | None) -> None:
+        nonlocal begun
         if isinstance(event, Starting) and event.phase.name.startswith("starting"):
             processes.add(int(event.phase.name.split()[1]))
         begun += isinstance(event, Began)
         if begun == 2:
-            break
-    whole.close()
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, out, points(sweep), interrupt, Fleet(machines))
     assert len(processes) == 2
     for process in processes:
         assert not Path(f"/proc/{process}").exists()
     assert json.loads((out / "sweep.json").read_text())["points"] == []
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_engines(
+    sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine_probe.sweep.fleet.calls.LAST_ANSWER_SECONDS", 600)
+    engine("import time; time.sleep(60)")
+    goes_on = threading.Event()
+
+    def interrupt(event: Event, group: int | None) -> None:
+        if isinstance(event, Began):
+            signal.raise_signal(signal.SIGINT)
+
+    def interrupt_again(name: str) -> bool:
+        if name == "stop":
+            signal.raise_signal(signal.SIGINT)
+            goes_on.wait()
+        return False
+
+    machines.loses = interrupt_again
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(one_engine(sweep), out, points(one_engine(sweep)), interrupt, Fleet(machines))
+    assert "close" not in machines.asked
+    goes_on.set()
+    wait_until(lambda: "close" in machines.asked)
 
 
 def test_what_the_user_sets_for_vllm_is_carried_and_what_is_a_machines_own_is_not() -> None:

@@ -28,12 +28,12 @@ def engine(**arguments: object) -> EngineSpec:
     ],
 )
 def test_each_rank_takes_a_card_and_a_core(arguments: dict[str, object], cards: int) -> None:
-    assert claim_of(engine(**arguments), [HEAD, FOUR], on_cards=True) == Claim(cards, cards)
+    assert claim_of(engine(**arguments), [HEAD, FOUR], on_gpus=True) == Claim(cards, cards)
 
 
 def test_without_cards_an_engine_takes_a_whole_machine_of_the_largest_kind() -> None:
     """Its threads would spread over all cores in any case."""
-    assert claim_of(engine(tensor_parallel_size=2), [SMALL, LARGE], on_cards=False) == Claim(32, 0)
+    assert claim_of(engine(tensor_parallel_size=2), [SMALL, LARGE], on_gpus=False) == Claim(32, 0)
 
 
 def test_the_machines_that_will_be_used_are_named() -> None:

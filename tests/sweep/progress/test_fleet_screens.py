@@ -12,8 +12,8 @@ from engine_probe.engine.start_phases import Phase, Starting
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.engine_process.messages import Began, Said
-from engine_probe.sweep.execution.lanes import Lane, Left, Moved, Placed, Words
-from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal, Fleetwide
+from engine_probe.sweep.execution.events import GroupEnded, LogText, Moved, Placed
+from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetState, FleetTerminal
 from engine_probe.sweep.results.point_results import Unmeasured
 
 TODO = [
@@ -21,16 +21,16 @@ TODO = [
 ]
 LOST = Moved(0, "concurrency 1", "node-a", "no answer any longer")
 STORY: list[Any] = [
-    Lane(0, Said("waiting for a machine with 2 GPUs")),
-    Lane(0, Placed("node-a", ("0", "1"))),
-    Lane(0, Said("starting vLLM on tiny")),
-    Lane(0, Starting(Phase("importing vLLM", 9.0))),
-    Lane(0, Starting(Phase("loading weights", 0.1), 0.5, (Phase("importing vLLM", 9.2),))),
-    Lane(1, Said("waiting for a machine with 1 GPU")),
-    Lane(1, Placed("node-b", ("3",))),
-    Lane(1, Began(1)),
-    Lane(1, Moment(50, 2, 1, 0.5, 3, 2.0)),
-    Lane(0, LOST),
+    (0, Said("waiting for a machine with 2 GPUs")),
+    (0, Placed("node-a", ("0", "1"))),
+    (0, Said("starting vLLM on tiny")),
+    (0, Starting(Phase("importing vLLM", 9.0))),
+    (0, Starting(Phase("loading weights", 0.1), 0.5, (Phase("importing vLLM", 9.2),))),
+    (1, Said("waiting for a machine with 1 GPU")),
+    (1, Placed("node-b", ("3",))),
+    (1, Began(1)),
+    (1, Moment(50, 2, 1, 0.5, 3, 2.0)),
+    (0, LOST),
 ]
 
 
@@ -41,8 +41,8 @@ def row(number: int) -> Unmeasured:
 def test_a_terminal_has_a_line_for_every_running_engine() -> None:
     console = Console(file=io.StringIO(), width=100, highlight=False)
     screen = FleetTerminal(TODO, console=console)
-    for event in STORY:
-        screen.show(event)
+    for group, event in STORY:
+        screen.show(event, group)
     console.print(screen.picture())
     told, summary, engine, rest = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert told == "  ↻ node-a: no answer any longer; concurrency 1 is measured again on another machine"
@@ -57,8 +57,8 @@ def test_a_terminal_has_a_line_for_every_running_engine() -> None:
 def test_a_point_that_was_skipped_has_not_failed() -> None:
     console = Console(file=io.StringIO(), width=100, highlight=False)
     screen = FleetTerminal(TODO, console=console)
-    screen.show(Lane(0, Unmeasured(TODO[2].key, TODO[2], "skipped", "saturated at 2", exit_code=0)))
-    screen.show(Lane(0, row(1)))
+    screen.show(Unmeasured(TODO[2].key, TODO[2], "skipped", "saturated at 2", exit_code=0), 0)
+    screen.show(row(1), 0)
     assert console.file.getvalue().splitlines() == [
         "  · concurrency 4: saturated at 2",
         "  ✗ concurrency 2: no figures",
@@ -67,8 +67,8 @@ def test_a_point_that_was_skipped_has_not_failed() -> None:
 
 def test_elsewhere_every_line_names_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     screen = FleetPlain(TODO)
-    for event in [*STORY, Lane(1, Words("noise\n")), Lane(1, row(1))]:
-        screen.show(event)
+    for group, event in [*STORY, (1, LogText("noise\n")), (1, row(1))]:
+        screen.show(event, group)
     assert capsys.readouterr().err.splitlines() == [
         "waiting for a machine with 2 GPUs",
         "[node-a GPU 0,1] starting vLLM on tiny",
@@ -83,20 +83,20 @@ def test_elsewhere_every_line_names_its_place(capsys: pytest.CaptureFixture[str]
 
 def test_what_vllm_says_is_shown_when_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     screen = FleetPlain(TODO, verbose=True)
-    screen.show(Lane(0, Placed("node-a")))
-    screen.show(Lane(0, Words("one\ntwo\n")))
+    screen.show(Placed("node-a"), 0)
+    screen.show(LogText("one\ntwo\n"), 0)
     assert capsys.readouterr().err.splitlines() == ["[node-a] one", "[node-a] two"]
 
 
 def test_the_time_left_follows_from_what_was_measured() -> None:
-    whole = Fleetwide(TODO)
+    whole = FleetState(TODO)
     begun = whole._began
     assert whole.summary(begun + 60) == "0 of 3 points, 0 engines running"
-    whole.hear(row(0))  # measured before, so it took no time
+    whole.update(row(0), None)  # measured before, so it took no time
     assert "left" not in whole.summary(begun + 60)
-    whole.hear(Lane(0, Placed("node-a")))
-    whole.hear(Lane(0, row(1)))
+    whole.update(Placed("node-a"), 0)
+    whole.update(row(1), 0)
     assert whole.summary(begun + 60) == "2 of 3 points, 1 engine running, about 60 s left"
-    whole.hear(Lane(0, Left()))
-    whole.hear(row(2))
+    whole.update(GroupEnded(), 0)
+    whole.update(row(2), None)
     assert whole.summary(begun + 60) == "3 of 3 points, 0 engines running"

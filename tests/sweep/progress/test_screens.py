@@ -13,7 +13,7 @@ from engine_probe.engine.start_phases import Phase, Started, Starting
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.engine_process.messages import Began, Said
-from engine_probe.sweep.execution.lanes import Lane, Placed
+from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.progress import screens as module
 from engine_probe.sweep.progress.fleet_screens import FleetTerminal
 from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
@@ -99,7 +99,7 @@ def test_a_fleet_has_a_line_for_each_engine_at_any_width(width: int) -> None:
     screen = FleetTerminal(TODO, console)
     for number, host in enumerate(["node-a", "node-b"]):
         for event in [Placed(host, ("0", "1")), *STORY[: 4 if number else 7]]:
-            screen.show(Lane(number, event))
+            screen.show(event, number)
     console.print(screen.picture())
     summary, running, starting, rest = console.file.getvalue().splitlines()
     assert summary == "0 of 3 points, 2 engines running"

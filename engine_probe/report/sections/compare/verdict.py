@@ -92,7 +92,7 @@ def judged_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
     real = {change.metric for _, change in rows if change.verdict in verdicts}
     if not real:
         yield Sentence(f"Nothing is shown to differ{where} ({counted(len(others), 'metric')}).")
-    elif others - real:
+    elif others - real and (not where or rows[0][0].is_whole):
         yield Sentence(f"{counted(len(others - real), 'other metric')} not shown to differ{where}.", "soft")
 
 

@@ -1,0 +1,73 @@
+"""The points that share an engine: which comes next, given the rows so far."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.sweep.definition.sweep_file import EngineSection
+from engine_probe.sweep.execution.events import SearchEnded
+from engine_probe.sweep.execution.planned_point import PlannedPoint
+from engine_probe.sweep.execution.repeated_failures import EngineFailures
+from engine_probe.sweep.execution.skip_saturated import SkipSaturated
+from engine_probe.sweep.results.point_results import SKIPPED, Row, Unmeasured
+
+
+class EngineGroup(Protocol):
+    """The points of one engine, asked for one at a time; each row is recorded before the next point is asked for."""
+
+    @property
+    def engine(self) -> EngineSection: ...
+
+    @property
+    def need(self) -> KvNeed | None:
+        """Return the most KV cache that a point can use. None if that is unknown."""
+
+    def next_point(self) -> PlannedPoint | None:
+        """Return the next point, with its row if it need not be measured. None when no point is left."""
+
+    def record(self, row: Row) -> None:
+        """Take the row of the point that was asked for last."""
+
+    def result(self) -> SearchEnded | None:
+        """Return what a search found. None for a grid."""
+
+
+class GridGroup:
+    """Points of a grid on one engine, without those that need not be measured."""
+
+    def __init__(
+        self, planned: Iterable[PlannedPoint], need: KvNeed | None, skip: SkipSaturated, failures: EngineFailures
+    ) -> None:
+        self._left = deque(planned)
+        self._skip, self._failures = skip, failures
+        self.engine, self.need = self._left[0].point.engine, need
+
+    def next_point(self) -> PlannedPoint | None:
+        if not self._left:
+            return None
+        planned = self._left.popleft()
+        row = None
+        if reason := self._skip.reason_to_skip(planned.point):
+            row = Unmeasured(planned.folder.name, planned.point, SKIPPED, reason, exit_code=0)
+        elif reason := self._failures.reason_not_to_try(planned.point):
+            row = planned.failed(reason)
+        return planned._replace(row=row)
+
+    def record(self, row: Row) -> None:
+        self._skip.record(row)
+
+    def result(self) -> SearchEnded | None:
+        return None
+
+
+def by_engine(planned: Iterable[PlannedPoint], first: Collection[str]) -> list[list[PlannedPoint]]:
+    """Return the points of each engine; points and engines with an id in `first` come before the others."""
+    groups: dict[EngineSpec, list[PlannedPoint]] = {}
+    for one in planned:
+        groups.setdefault(one.point.engine.spec, []).append(one)
+    in_order = [sorted(group, key=lambda one: one.point.key not in first) for group in groups.values()]
+    return sorted(in_order, key=lambda group: group[0].point.key not in first)

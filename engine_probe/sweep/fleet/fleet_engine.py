@@ -1,0 +1,187 @@
+"""The engine of one group in a fleet: on whichever machine has room, and on another one when that machine is lost."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from engine_probe.errors import UnavailableError
+from engine_probe.sweep.definition.sweep_file import EngineSection
+from engine_probe.sweep.engine_process.messages import Said
+from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
+from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
+from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
+from engine_probe.sweep.fleet.calls import Calls
+from engine_probe.sweep.fleet.cluster import Cluster, LostError, Worker
+from engine_probe.sweep.fleet.download import arriving, naming, reserve_log
+from engine_probe.sweep.fleet.live_nodes import LiveNodes
+from engine_probe.sweep.fleet.remote_engine import Update
+from engine_probe.sweep.fleet.resources import Claim
+from engine_probe.sweep.fleet.upload import carried, datasets_of, from_anywhere
+from engine_probe.sweep.results.point_results import Unmeasured
+
+MOST_PLACES = 3  # on which one point is tried before it is a row with its reason
+PATIENCE_SECONDS = 120.0  # for a machine to come, where none is left that could hold the engine
+
+
+@dataclass
+class Machines:
+    """What the engines of a fleet share."""
+
+    cluster: Cluster
+    nodes: LiveNodes
+    calls: Calls
+    patience_seconds: float
+
+
+@dataclass
+class Place:
+    """The worker that holds the engine, and what is known of its machine."""
+
+    worker: Worker
+    claim: Claim
+    avoid: frozenset[str]  # machines that were lost, which the cluster may not have noticed yet
+    placed: Placed | None = None  # None until a machine has room
+    sent: set[str] = field(default_factory=set)  # data sets
+    logs: dict[str, Path] = field(default_factory=dict)  # path of a log there -> its copy here
+
+
+class FleetEngine:
+    """Measures one point after another; a point whose machine is lost is measured again on another one."""
+
+    def __init__(self, machines: Machines, engine: EngineSection, folder: Path, force: bool, limits: Limits) -> None:
+        self._machines, self._calls = machines, machines.calls
+        self._engine, self._folder, self._force, self._limits = engine, folder, force, limits
+        self._place: Place | None = None
+        self._recording: Path | None = None  # of a point that is being measured
+
+    def measure(self, planned: PlannedPoint, show: Show) -> Measurement:
+        """Measure one point, on three machines at most."""
+        for tries in range(1, MOST_PLACES + 1):
+            try:
+                place = self._place or self._find_place(show)
+                return self._measure_at(place, planned, show)
+            except LostError as error:
+                host = self._lose_place()
+                if tries < MOST_PLACES:
+                    show(Moved(planned.number, planned.point.label, host, str(error)))
+                lost = f"lost with its machine {MOST_PLACES} times, at last on {host}: {error}"
+            self.close()
+        return Measurement(planned.failed(lost))
+
+    def _find_place(self, show: Show) -> Place:
+        """Wait until a machine has room for the engine."""
+        while True:
+            claim = self._machines.nodes.claim(self._engine.spec)
+            show(Said(f"waiting for a machine with {claim}"))
+            avoid = self._machines.nodes.avoided(claim)
+            remote_engine = from_anywhere(self._engine), self._force, self._limits, carried(os.environ)
+            worker = self._machines.cluster.start_worker(claim, avoid, *remote_engine)
+            self._place = place = Place(worker, claim, avoid)
+            if self._arrives(place):
+                show(place.placed)
+                return place
+            self.close()
+
+    def _arrives(self, place: Place) -> bool:
+        """Wait for the worker's machine. False if another one must be asked for. Raise if no machine has room."""
+        nodes, since = self._machines.nodes, time.monotonic()
+        call = place.worker.where()
+        while not self._calls.wait(call, TICK_SECONDS):
+            if nodes.has_room(place.claim, place.avoid):
+                since = time.monotonic()
+            elif (claim := nodes.claim(self._engine.spec)) != place.claim or nodes.avoided(claim) != place.avoid:
+                return False
+            elif time.monotonic() - since > self._machines.patience_seconds:
+                sentence = f"no machine of the fleet has {place.claim} any longer"
+                raise EngineStartError(sentence, UnavailableError.exit_code)
+        try:
+            place.placed = self._calls.answer(call)
+        except UnavailableError as error:
+            raise EngineStartError(str(error), error.exit_code) from error
+        return True
+
+    def _measure_at(self, place: Place, planned: PlannedPoint, show: Show) -> Measurement:
+        """Give the point to the engine, and follow it until it has ended and its recording is here."""
+        task, files = (planned.number, planned.point), datasets_of(planned.point, place.sent)
+        self._recording = planned.folder
+        call = place.worker.next(task, files)
+        while True:
+            update = self._calls.answer(call)
+            log = self._keep_log(place, update, show)
+            for event in update.events:
+                show(event)
+            if failure := update.start_failure:
+                raise EngineStartError(with_log(failure.sentence, update, log), failure.exit_code)
+            if update.measurement is not None:
+                break
+            call = place.worker.next(None, {})
+        self._download(place, update, planned.folder)
+        self._recording = None
+        row = update.measurement.row
+        if isinstance(row, Unmeasured):
+            row = msgspec.structs.replace(row, reason=with_log(row.reason, update, log))
+        return msgspec.structs.replace(update.measurement, row=msgspec.structs.replace(row, point=planned.point))
+
+    def _keep_log(self, place: Place, update: Update, show: Show) -> Path | None:
+        """Append to the copy of the engine's log, and return its path; each engine has a copy of its own."""
+        if not update.log:
+            return None
+        if update.log not in place.logs:
+            place.logs[update.log] = reserve_log(self._folder)
+        log = place.logs[update.log]
+        if update.log_text:
+            with naming(log), log.open("ab") as file:
+                file.write(update.log_text)
+            show(LogText(update.log_text.decode(errors="replace")))
+        return log
+
+    def _download(self, place: Place, update: Update, recording: Path, ending: bool = False) -> None:
+        """Copy a point's folder here, whole or not at all."""
+        if not update.files:
+            return
+        answer = self._calls.last_answer if ending else self._calls.answer
+        with arriving(recording) as partial:
+            for name, size in update.files:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                with (partial / name).open("xb") as file:
+                    while file.tell() < size:
+                        piece = answer(place.worker.read(name, file.tell()))
+                        if not piece:
+                            raise LostError(f"{name} ended early on its way")
+                        file.write(piece)
+        answer(place.worker.forget())
+
+    def _lose_place(self) -> str:
+        """Remember that the machine is lost, so that it is avoided. Return its name."""
+        placed = self._place.placed if self._place else None
+        self._machines.nodes.lose(placed.node if placed else "")
+        return placed.host if placed else ""
+
+    def close(self) -> None:
+        """End the engine, fetch what it recorded of an interrupted point, and free its machine."""
+        place, self._place = self._place, None
+        recording, self._recording = self._recording, None
+        if place is None:
+            return
+        try:
+            with suppress(LostError, concurrent.futures.TimeoutError, UnavailableError):
+                if place.placed is not None:
+                    update = self._calls.last_answer(place.worker.stop())
+                    self._keep_log(place, update, lambda event: None)
+                    if recording is not None:
+                        self._download(place, update, recording, ending=True)
+                    self._calls.last_answer(place.worker.close())
+        finally:
+            place.worker.kill()
+
+
+def with_log(sentence: str, update: Update, log: Path | None) -> str:
+    """Name the copy of the engine's log in place of the log on its machine."""
+    return sentence if log is None else sentence.replace(update.log, str(log))
