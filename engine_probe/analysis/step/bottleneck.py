@@ -1,11 +1,10 @@
-"""What limits a run, step by step: what kept requests waiting, and where nothing did, what a step's time went into.
+"""The bottleneck of a run, step by step: what kept requests waiting, or else which part of the step took longest.
 
-A request that waits after schedule() returned was refused by something, and the row of that step shows by what: the
-batch was full (`max_num_seqs`), the token budget was spent (`max_num_batched_tokens`), or neither, and then the pool
-had no blocks for it. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
-host's (schedule, update, and between them) or the model's. An asynchronous engine does both at once, and only device
-times tell them apart there. Where the hardware's ceilings are known, a model's step near one of them is held up
-by compute or by memory bandwidth.
+If requests wait after schedule() returned, the step's row shows why: the batch was full (`max_num_seqs`), the token
+budget was spent (`max_num_batched_tokens`), or neither, and then the pool had no free blocks. If no request waits, the
+longer part of the step sets the pace: the host's (schedule, update, and between them) or the model's. An asynchronous
+engine overlaps the two, and only device times can separate them. If the hardware's ceilings are known, a step of the
+model near one of them is limited by compute or by memory bandwidth.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Limit:
     rule: str
 
 
-# The first whose rule holds is a step's limit. What a rule names are columns of its row, and limits in run.json.
+# A step's limit is the first whose rule holds. Rules name columns of the step's row and limits in run.json.
 LIMITS = (
     Limit(
         "KV blocks", "requests waited for KV blocks, or lost them", "preempted > 0, or waiting > 0 and no other limit"
@@ -69,21 +68,21 @@ LIMITS = (
         "asynchronous engine, no device times",
     ),
 )
-NAMED_IDLE = 0.005  # less would read as 0 %
+NAMED_IDLE = 0.005  # a smaller share would show as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
 KV, SEQS, BUDGET, UNTOLD, HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(len(LIMITS))
 
 
 @dataclass(frozen=True, eq=False)
 class LimitsFound:
-    """A limit for every step, and the share of the busy time under each."""
+    """The limit of every step, and the share of the busy time under each limit."""
 
     of_step: npt.NDArray[np.int8]  # index into LIMITS
     shares: dict[str, float]
-    idle_share: float  # of the whole time: gaps in which there was no request
-    doubts: tuple[str, ...] = ()  # about the ceilings that tell compute from memory bandwidth
-    doubtful: bool = False  # whether one of those lowers the trust, or they only say what is not known
-    withheld: str = ""  # why the two are not told apart although both ceilings were measured
+    idle_share: float  # of the whole time: gaps without a request
+    doubts: tuple[str, ...] = ()  # about the ceilings that separate compute from memory bandwidth
+    doubtful: bool = False  # whether a doubt lowers the trust in a ceiling
+    withheld: str = ""  # why compute and memory bandwidth are not separated although both ceilings were measured
 
     @property
     def main(self) -> str:
@@ -95,7 +94,7 @@ class LimitsFound:
 
     @property
     def main_with_doubt(self) -> str:
-        """The limit for a cell of a table."""
+        """Return the main limit, marked if it is doubtful."""
         return f"{self.main} (doubtful)" if self.rests_on_ceilings and self.doubtful else self.main
 
 
@@ -106,10 +105,10 @@ def limits(
     workers: pa.Table,
     held_up: npt.NDArray[Any] | None = None,
 ) -> LimitsFound:
-    """Of a run at least one step long; `held_up` is what holds each step up, by its roofline."""
+    """Find the limit of each step of a run; `held_up` is the ceiling that limits each step, by the roofline."""
     idle = idle_gaps(iterations)
     idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
-    busy = busy_ns(iterations, idle)  # steps that overlap are not counted twice
+    busy = busy_ns(iterations, idle)  # overlapping steps do not count twice
     found = pace(facts, iterations, workers, busy)
     if held_up is not None:
         found[(found == MODEL) & (held_up == BY_COMPUTE)] = COMPUTE
@@ -122,7 +121,7 @@ def limits(
 
 
 def pace(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: Integers) -> npt.NDArray[np.int8]:
-    """Host or model for every step: by device time where every step has it, else by the parts of the step."""
+    """Return host or model for every step, by device time if every step has it, else by the parts of the step."""
     device = device_ns(iterations, workers)
     if device is None and facts["engine"]["asynchronous"]:
         return np.full(len(busy), PACE, dtype=np.int8)
@@ -131,7 +130,7 @@ def pace(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: I
 
 
 def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> dict[int, Flags]:
-    """Steps in which requests waited, by what they waited for; no step is in two."""
+    """Return the steps in which requests waited, by what they waited for; no step has two limits."""
     column = {name: iterations[name].to_numpy() for name in ("scheduled_tokens", "running_requests")}
     waiting = iterations["waiting_requests"].to_numpy() > 0
     preempted = iterations["preempted_requests"].to_numpy() > 0
@@ -140,7 +139,7 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> 
     free = facts["kv"]["blocks"] - iterations["kv_blocks_scheduled"].to_numpy()
     most_tokens = pc.max(pc.add(requests["prompt_tokens"], requests["output_tokens"])).as_py()
     most = most_tokens or facts["model"]["max_model_len"]
-    # Blocks for the longest request were free, or a prompt that may not be cut did not fit into the step.
+    # Blocks for the longest request were free, or a prompt that may not be chunked did not fit into the step.
     scheduler = facts["engine"]["arguments"].get("scheduler_config") or {}
     uncut = not scheduler.get("enable_chunked_prefill", True)
     unexplained = free >= -(-most // facts["kv"]["block_size_tokens"])
@@ -156,7 +155,7 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> 
 
 
 def idle_gaps(iterations: pa.Table) -> Flags:
-    """Gaps before which every request had been answered: nothing to do is no limit of the engine."""
+    """Return the gaps before which every request had ended: an engine without work is not limited."""
     held = iterations["running_requests"].to_numpy() + waiting_requests(iterations)
     empty = held - iterations["finished_requests"].to_numpy() <= 0
     before: Flags = np.r_[False, empty[:-1]]
@@ -164,15 +163,15 @@ def idle_gaps(iterations: pa.Table) -> Flags:
 
 
 def sentence(found: LimitsFound) -> str:
-    """What limits the run, in words."""
+    """Return the sentence about the main limit of a run."""
     name = found.main
     (limit,) = (limit for limit in LIMITS if limit.name == name)
-    said = f"Limited by {name} in {found.shares[name]:.0%} of the busy time: {limit.meaning}."
+    words = f"Limited by {name} in {found.shares[name]:.0%} of the busy time: {limit.meaning}."
     if found.rests_on_ceilings and found.doubts:
         verdict = "This is doubtful, as are the ceilings" if found.doubtful else "This rests on the ceilings"
-        said += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
+        words += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
     if found.withheld and name == NAMES[MODEL]:
-        said += f" It is not known whether compute or memory bandwidth limited it: {found.withheld}."
+        words += f" It is not known whether compute or memory bandwidth limited it: {found.withheld}."
     if found.idle_share < NAMED_IDLE:
-        return said
-    return f"{said} The engine had no request for {found.idle_share:.0%} of the whole time."
+        return words
+    return f"{words} The engine had no request for {found.idle_share:.0%} of the whole time."

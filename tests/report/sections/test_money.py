@@ -209,7 +209,7 @@ def test_the_shipped_list_is_the_published_question(sweep: Path) -> None:
         ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = nan', "per_hour is NaN"),
         ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = inf', "per_hour is inf"),
         ('currency = "EUR"\n[[fixed]]\nname = "x"', "fixed[0]: give exactly one of per_hour, per_month and price"),
-        ('currency = "EUR"\n[[fixed]]\nname = "x"\nprice = 5', "price and years belong together"),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"\nprice = 5', "give price and years together"),
         (
             'currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = 1\ncurrency = "USD"',
             "fixed[0].currency is USD and that of the list EUR",

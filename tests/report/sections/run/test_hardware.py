@@ -152,10 +152,10 @@ def test_parts_beyond_the_whole_are_not_drawn(tmp_path: Path) -> None:
 
 def test_a_run_without_these_facts_says_why(tmp_path: Path) -> None:
     old = report(write_run(tmp_path / "old", ran(4)))
-    assert "No roofline: the recording does not say what the model weighs (it was recorded without them)." in old
+    assert "No roofline: the size of the model's weights is not recorded (it was recorded without them)." in old
     nobody = facts() | {"memory": [], "loaded": [], "unread": ["TypeError: no workers"]}
     text = report(write_run(tmp_path / "nobody", ran(4), nobody))
-    assert "what the model weighs (TypeError: no workers)" in text
+    assert "is not recorded (TypeError: no workers)" in text
     assert "Not read: TypeError: no workers." in text
 
 
