@@ -100,6 +100,8 @@ TYPED = (
     ("report run --html README.md", 2, "README.md exists already and is never overwritten"),
     ("report run --html nowhere/page.html", 2, "there is no folder nowhere"),
     ("report run --html - --json -", 2, "- is named twice"),
+    ("report run --markdown README.md", 2, "README.md exists already and is never overwritten"),
+    ("report README.md --markdown report.md", 2, "README.md is neither a run nor a sweep: leave --markdown out"),
     ("report run --goodput ttft:nan", 2, "nan is not a limit"),
     (
         "report run --goodput-percentile nan",

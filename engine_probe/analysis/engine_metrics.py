@@ -1,4 +1,4 @@
-"""What the inside of one run comes to, each figure declared once: name, unit, formula, function."""
+"""The metrics of what happens inside the engine, each declared once: name, unit, formula, function."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ class EngineMetric:
     name: str
     unit: str
     formula: str
-    value: Callable[[RunAnalysis], float | None]  # None: the recording does not show it
+    value: Callable[[RunAnalysis], float | None]  # None if the recording does not show it
 
 
 def part(name: str, meaning: str) -> EngineMetric:
-    """Of the whole time."""
+    """Declare a share of the whole time."""
     return EngineMetric(f"{name}_share", "", f"{meaning} / time", lambda run: run.summary.shares[name])
 
 
 def tokens(name: str) -> EngineMetric:
+    """Declare a share of the scheduled tokens."""
     first = "prefill tokens computed for the first time" if name == "prefill" else f"{name} tokens"
     formula = f"{first} / scheduled tokens"
     return EngineMetric(

@@ -1,4 +1,4 @@
-"""Everything that a report says of one run, computed once from its tables."""
+"""All figures of one run that a report shows, computed from its tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunAnalysis:
     kv_fragmentation: float | None
     straggler: Straggler | None
     device_idle_share: float | None
-    roofline: Roofline | str  # or why there is none
+    roofline: Roofline | str  # a string says why there is none
 
     def __repr__(self) -> str:
         return f"<RunAnalysis: held up most by {self.limits.main}; {self.summary!r}>"
@@ -47,7 +47,7 @@ def analyse(
     preemptions: pa.Table,
     workers: pa.Table,
 ) -> RunAnalysis:
-    """Analyse the tables of a run that is at least one iteration long, and of which this is the summary."""
+    """Analyse the tables of a run with at least one iteration, given its summary."""
     busy = busy_ns(iterations, idle_gaps(iterations))
     time = step_time(facts, iterations, workers, busy)
     used = roofline(facts, iterations, requests, time)
@@ -64,12 +64,12 @@ def analyse(
 
 
 def holding(used: Roofline | str) -> npt.NDArray[Any] | None:
-    """Return which ceiling holds each step up. None where they are not known."""
+    """Return which ceiling limits each step. None without both ceilings."""
     return None if isinstance(used, str) or used.memory is None or used.compute is None else held_up(used)
 
 
 def with_ceiling_doubts(found: LimitsFound, used: Roofline | str) -> LimitsFound:
-    """Add to limits that tell compute from memory bandwidth what makes their ceilings doubtful."""
+    """Add the doubts about the ceilings to limits that distinguish compute from memory bandwidth."""
     if isinstance(used, str) or used.memory is None or used.compute is None:
         return found
     ceilings = (used.memory, used.compute)

@@ -119,18 +119,18 @@ def live_view(console: Console, point: Point) -> Iterator[Show]:
     from engine_probe.engine.start_phases import Started, Starting, worth_telling
     from engine_probe.recordings.live_reader import Moment
     from engine_probe.report.renderers.live import FittingLine, LiveView
-    from engine_probe.sweep.engine_process.messages import Noted, Said
+    from engine_probe.sweep.engine_process.messages import Notice, StartStep
 
     view = LiveView(title(point), point.workload.output_tokens)
 
     def show(event: Event) -> None:
         match event:
-            case Said(text):
+            case StartStep(text):
                 view.say(text)
             case Starting():
                 phases = [*worth_telling(event.finished), event.phase]
                 view.start([(phase.name, phase.seconds) for phase in phases], event.share)
-            case Noted(text):
+            case Notice(text):
                 console.print(text, style="dim", markup=False)
             case Started():
                 view.say("warming up")

@@ -77,12 +77,12 @@ class Swept(NotebookView):
         return [point.timed for point in self.points if point.timed]
 
     @property
-    def watching(self) -> ProbeCost | None:
-        """What the probe cost, where the same was measured with and without it."""
+    def probe_cost(self) -> ProbeCost | None:
+        """Return what the probe cost. None where no point was measured both with and without it."""
         return probe_cost(self.timed)
 
     @property
-    def unwatched_lines(self) -> list[str]:
+    def probe_off_lines(self) -> list[str]:
         return list(unprobed_lines(self.timed))
 
     @property

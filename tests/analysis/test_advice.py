@@ -74,7 +74,7 @@ def test_a_plateau_brings_only_waiting() -> None:
     level = {1: 10, 2: 20, 4: 40, 8: 80, 16: 120, 24: 121, 32: 119, 48: 120}
     (told,) = (each for each in said([case(level)], "architect") if "Beyond" in each.text)
     assert told.text.startswith("Beyond ")
-    assert "no throughput, only waiting" in told.text
+    assert "throughput no longer grows, only waiting does" in told.text
 
 
 def test_a_curve_that_only_grows_advises_nothing() -> None:
@@ -82,7 +82,7 @@ def test_a_curve_that_only_grows_advises_nothing() -> None:
 
 
 def test_headroom_only_where_a_level_close_below_was_measured() -> None:
-    """With 14 of 16 parts in use nobody waited; with 8 nothing is known of the room that is needed."""
+    """With 14 of 16 parts in use no request waited; with 8 nothing is known of the room that is needed."""
     near = {n: rate for n, rate in FALLS.items() if n not in (12, 16)} | {14: 110}
     (room,) = (each for each in said([case(near)], "architect") if "Leave" in each.text)
     assert room.text.startswith("Leave 12% of the KV pool free: with 14 concurrent requests")
@@ -103,7 +103,7 @@ def test_a_second_card_by_what_it_gave_at_both_ends() -> None:
     )
     (told,) = (each for each in said([one, two], "provider") if "ranks" in each.text)
     assert (
-        "give 1.10 times the throughput at 1 and 1.80 times at 32 concurrent requests: 0.90 times per card" in told.text
+        "give 1.10 times the throughput at 1 and 1.80 times at 32 concurrent requests: 0.90 times per GPU" in told.text
     )
     assert len(told.rows) == 4
     other = case(FALLS, settings={"tensor_parallel_size": 2, "block_size": 16}, ranks=2)
@@ -115,7 +115,7 @@ def test_workloads_that_saturate_far_apart_want_pools_of_their_own() -> None:
         case(FALLS, settings={"input_len": 64}),
         case({n / 4: r for n, r in FALLS.items()}, full=4, settings={"input_len": 512}),
     )
-    (pools,) = (each for each in said([short, long], "architect") if "pools of their own" in each.text)
+    (pools,) = (each for each in said([short, long], "architect") if "separate engines" in each.text)
     assert "growth ends at 4 for input_len 512 and at 16 for input_len 64" in pools.text
 
 
@@ -164,7 +164,7 @@ def test_that_nothing_is_gained_takes_repeats_that_could_show_it(scatter: float,
     figures = [point(n, r, 0, 0, ms=50 * n) for n, r in levels.items()]
     made = Case({}, "concurrent requests", found, figures, "m", pool(4096), 1)
     texts = [each.text for each in said([made], "architect")]
-    assert any(text.startswith("Beyond concurrency 8 more requests bring no throughput (") for text in texts) == told
+    assert any(text.startswith("Beyond concurrency 8 throughput no longer grows (") for text in texts) == told
 
 
 def test_histories_that_a_full_pool_forgets_are_told_to_three_roles() -> None:
@@ -176,8 +176,8 @@ def test_histories_that_a_full_pool_forgets_are_told_to_three_roles() -> None:
         in hold.text
     )
     assert "25% of the scheduled tokens were prompts computed again, and throughput is 27% lower" in hold.text
-    assert any("Send a conversation back" in each.text for each in said(made, "provider"))
-    (tier,) = (each for each in said(made, "hardware maker") if "conversations that wait" in each.text)
+    assert any("Route a conversation back" in each.text for each in said(made, "provider"))
+    (tier,) = (each for each in said(made, "hardware maker") if "waiting conversations" in each.text)
     assert "up to 25% of the scheduled tokens" in tier.text
     assert "500 prompt tokens a run" in tier.text
 

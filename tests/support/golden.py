@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from tests.support.hardware_facts import POWER_CAP, gpu_samples, hardware, memory
 from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.small_tables import table
 
 RENEW = "RENEW_GOLDEN"
 FOLDER = Path(__file__).parents[1] / "report" / "renderers" / "golden"
@@ -21,8 +23,11 @@ DRAWN = "svg"  # of a drawing only what it says to screen readers
 
 
 def write_recordings(place: Path) -> None:
-    """Write a run, a sweep with a knee, and two sweeps with repeats whose KV pools differ."""
-    write_run(place / "run", ran(20))
+    """Write a run on two GPUs, a sweep with a knee, and two sweeps with repeats whose KV pools differ."""
+    capped = gpu_samples(0, throttle_reasons=[0, POWER_CAP, POWER_CAP, 0], temperature_c=[60, 70, 81, 70])
+    well = gpu_samples(1, throttle_reasons=[0, 0], performance_state=[0, 0], ecc_errors=[2, 3])
+    samples = sorted((*capped, *well), key=lambda row: int(row["time_ns"]))
+    write_run(place / "run", ran(20) | {"telemetry": table("telemetry", samples)}, hardware(memory()))
     write_sweep(place / "sweep", (1, 2, 4, 8, 14))
     for name, blocks in (("wide", 90), ("narrow", 40)):
         write_repeated(place / name, blocks)

@@ -77,7 +77,7 @@ class ScriptedSweeps:
 def main() -> None:
     script = Path(os.environ["ENGINE_SCRIPT"])
     sys.stdin.readline()  # the engine, which is none
-    tell("Said", text="starting")
+    tell("StartStep", text="starting")
     act(json.loads(script.read_text()).get("start", ""), 0)
     for number, line in enumerate(sys.stdin):
         task = json.loads(line)

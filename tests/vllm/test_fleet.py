@@ -19,7 +19,7 @@ import pytest
 from engine_probe import load
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
-from engine_probe.sweep.engine_process.messages import Began, Said
+from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import Event, Moved, Placed
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.resources import Claim, Node
@@ -264,7 +264,7 @@ def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFil
 
         def listen(event: Event, group: int | None) -> None:
             events.append((event, group))
-            if isinstance(event, Said) and event.text.startswith("starting"):
+            if isinstance(event, StartStep) and event.text.startswith("starting"):
                 (engine,) = children(place_of(group, events))
                 seen[engine] = next(line for line in environment(engine) if line.startswith("CUDA_VISIBLE_"))
             if len(seen) == 2:

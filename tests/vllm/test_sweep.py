@@ -215,16 +215,16 @@ def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder
 
 def test_points_without_the_probe_leave_the_drivers_clock_and_are_not_measured_twice(folder: Path) -> None:
     text = SWEEP.replace('"workload.concurrency" = [1, 8, 16]', "probe = [true, false]")
-    (folder / "watching.toml").write_text("repeats = 2\ninterleave = true\n" + text)
-    done = sweep(folder, "watching.toml", "--out", "watching")
+    (folder / "probe_cost.toml").write_text("repeats = 2\ninterleave = true\n" + text)
+    done = sweep(folder, "probe_cost.toml", "--out", "probe_cost")
     assert done.returncode == 0, done.stderr
-    rows = json.loads((folder / "watching/sweep.json").read_text())["points"]
-    assert [(folder / "watching/points" / row["id"] / "run.json").is_file() for row in rows] == [True, False] * 2
+    rows = json.loads((folder / "probe_cost/sweep.json").read_text())["points"]
+    assert [(folder / "probe_cost/points" / row["id"] / "run.json").is_file() for row in rows] == [True, False] * 2
     assert {row["driven"]["answered_tokens"] for row in rows} == {64}
     assert {row["driven"]["steps"] for row in rows} == {64}
     assert all(row["driven"]["ended_ns"] > row["driven"]["started_ns"] for row in rows)
     assert "2 pairs are too few to say" in " ".join(done.stdout.split())
-    resumed = sweep(folder, "watching.toml", "--resume", "watching")
+    resumed = sweep(folder, "probe_cost.toml", "--resume", "probe_cost")
     assert resumed.stderr.count("measured before") == 4
 
 

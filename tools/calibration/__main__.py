@@ -58,15 +58,18 @@ def main() -> None:
     # A process has one core: without this each matrix product would start a thread for every core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     began = time.monotonic()
-    tally = measure(asked.only, asked.sweeps, asked.seed, asked.processes)
+    tally, share = measure(asked.only, asked.sweeps, asked.seed, asked.processes)
     lines = list(tables(tally, (DRAINED,)))
     print("\n".join(lines))
+    if share < 1:
+        print(f"\nstopped after {share:.0%} of the simulations", file=sys.stderr)
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
     if asked.json:
         asked.json.write_text(json.dumps(counts(tally), indent=1) + "\n")
     if asked.write:
-        command = f'make measure-calibration ARGS="--sweeps {asked.sweeps} --seed {asked.seed}"'
-        text = section(asked.section, commit(), command, lines)
+        command = f'`make measure-calibration ARGS="--sweeps {asked.sweeps} --seed {asked.seed}"`'
+        stopped = f", stopped after {share:.0%} of it" if share < 1 else ""
+        text = section(asked.section, commit(), command + stopped, lines)
         asked.write.write_text(written(asked.write.read_text() if asked.write.exists() else "", asked.section, text))
 
 

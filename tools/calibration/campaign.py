@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -60,22 +61,32 @@ class Chunk:
         return tally
 
 
-def chunks(parts: Iterable[Part], sweeps: int, seed: int) -> Iterator[Chunk]:
+def chunks(parts: Iterable[Part], sweeps: int, seed: int) -> list[Chunk]:
+    """Return the work of all parts in turns, so that a run that is cut short has done some of each."""
+    placed = []
     for part in parts:
         count = max(1, round(sweeps * SIMULATIONS[part][1]))
         for first in range(0, count, CHUNK):
-            yield Chunk(part, seed, first, min(count, first + CHUNK))
+            placed.append((first / count, Chunk(part, seed, first, min(count, first + CHUNK))))
+    return [chunk for _, chunk in sorted(placed, key=lambda each: each[0])]
 
 
-def measure(parts: Iterable[Part], sweeps: int, seed: int, processes: int = 1) -> Tally:
-    """Simulate and count. The result depends on the seed and not on the number of processes."""
-    work, total = list(chunks(parts, sweeps, seed)), Tally()
+def measure(parts: Iterable[Part], sweeps: int, seed: int, processes: int = 1) -> tuple[Tally, float]:
+    """Simulate and count. Return the tally and which share of the work is in it: less than one after Ctrl-C.
+
+    The tally depends on the seed and not on the number of processes.
+    """
+    work, total, done = chunks(parts, sweeps, seed), Tally(), 0
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         bar = progress.add_task("simulating", total=len(work))
-        for tally in tallies(work, processes):
-            total.add(tally)
-            progress.advance(bar)
-    return total
+        try:
+            for tally in tallies(work, processes):
+                total.add(tally)
+                done += 1
+                progress.advance(bar)
+        except KeyboardInterrupt:
+            pass
+    return total, done / len(work)
 
 
 def tallies(work: list[Chunk], processes: int) -> Iterator[Tally]:
@@ -83,9 +94,14 @@ def tallies(work: list[Chunk], processes: int) -> Iterator[Tally]:
     if processes == 1:
         yield from map(Chunk.run, work)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=be_nice) as pool:
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin)
+    try:
         yield from pool.map(Chunk.run, work)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def be_nice() -> None:
+def begin() -> None:
+    """Make a process nice, and leave Ctrl-C to the one that started it."""
     os.nice(max(0, NICENESS - os.nice(0)))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

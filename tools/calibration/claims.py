@@ -113,10 +113,20 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         ),
         Topic("interval of a level", "coverage", "the same for every level"),
         Topic(
+            "interval of the noisiest level",
+            "coverage",
+            "the same for the level whose repeats scatter most, where levels scatter unequally",
+        ),
+        Topic(
             "told apart from the best level, where it is none the worse",
             "false alarm",
             "a level with repeats is not in `not_different` although its true rate is at least that of the "
             "level called best, less 0.1 %",
+        ),
+        Topic(
+            "the noisiest level told apart, where it is none the worse",
+            "false alarm",
+            "the same for the level whose repeats scatter most, where levels scatter unequally",
         ),
         Topic(
             "5 % or more below the best level, and told apart",
@@ -146,7 +156,13 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         Topic(
             "A/A: a single change told",
             "false alarm",
-            "any change of any figure at any point is told better or worse (Holm over all of them)",
+            "any change of a rate or a time at any point is told better or worse (Holm over all figures and points)",
+        ),
+        Topic(
+            "A/A: a count told",
+            "false alarm",
+            "preemptions, which vary from run to run, are told better or worse at any point (Holm over all figures and "
+            "points)",
         ),
         Topic(
             "A/A: throughput of all points together told",

@@ -31,7 +31,7 @@ def curve_claims(sweep: Sweep) -> Iterator[Claim]:
     yield from region_claims(found, sweep.shape)
     yield from interval_claims(found, sweep)
     if sweep.repeats > 1:
-        yield from told_apart_claims(found, sweep.shape)
+        yield from told_apart_claims(found, sweep.shape, sweep.noisiest)
         yield from fall_claims(found, sweep.shape)
         if sweep.condition != DRAINED:
             yield other_shape_claim(found, sweep.shape)
@@ -97,9 +97,11 @@ def interval_claims(found: Saturation, sweep: Sweep) -> Iterator[Claim]:
         yield Claim("interval of a level", contains)
         if level is found.best:
             yield Claim("interval of the best level", contains)
+        if level.load == sweep.noisiest:
+            yield Claim("interval of the noisiest level", contains)
 
 
-def told_apart_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
+def told_apart_claims(found: Saturation, shape: Shape, noisiest: float | None = None) -> Iterator[Claim]:
     """Yield for each level whether it is told apart from the best one, and whether it should be."""
     if found.best is None:
         return
@@ -110,6 +112,8 @@ def told_apart_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
         told, true = level not in alike, shape.at(level.load)
         if true >= highest * (1 - TRACE):
             yield Claim("told apart from the best level, where it is none the worse", told)
+            if level.load == noisiest:
+                yield Claim("the noisiest level told apart, where it is none the worse", told)
         elif true <= highest * (1 - LARGE):
             yield Claim("5 % or more below the best level, and told apart", told)
 

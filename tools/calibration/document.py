@@ -62,7 +62,7 @@ def appendix() -> Iterator[str]:
 
 def section(name: str, commit: str, command: str, lines: Sequence[str]) -> str:
     """Return a section with its tables, and how it was made."""
-    return "\n".join([f"## Measured: {name}", "", f"Commit {commit}, `{command}`.", *lines, ""])
+    return "\n".join([f"## Measured: {name}", "", f"Commit {commit}, {command}.", *lines, ""])
 
 
 def written(old: str, name: str, text: str) -> str:

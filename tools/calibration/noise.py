@@ -35,18 +35,19 @@ class Factors:
 
     runs: Reals  # levels x repeats
     occasion: float  # the part that no repeat within the sweep can show
+    uneven: Reals | None = None  # the deviation of each level, if they differ
 
 
 def draw_factors(rng: np.random.Generator, kind: str, deviation: float, levels: int, repeats: int) -> Factors:
     """Draw the factors of a sweep."""
-    occasion, normal = 1.0, rng.standard_normal((levels, repeats))
+    occasion, uneven, normal = 1.0, None, rng.standard_normal((levels, repeats))
     if kind == "independent":
         runs = deviation * normal
     elif kind == "heavy tails":
         runs = deviation * rng.standard_t(DEGREES, (levels, repeats)) * np.sqrt((DEGREES - 2) / DEGREES)
     elif kind == "unequal":
-        own = np.exp(UNEVEN * rng.standard_normal(levels) - UNEVEN**2)  # the mean of its square is one
-        runs = deviation * own[:, None] * normal
+        uneven = deviation * np.exp(UNEVEN * rng.standard_normal(levels) - UNEVEN**2)  # its mean square is right
+        runs = uneven[:, None] * normal
     elif kind == "shared by a level":
         runs = deviation * (rng.standard_normal((levels, 1)) + OWN * normal)
     elif kind == "shared by the occasion":
@@ -57,7 +58,7 @@ def draw_factors(rng: np.random.Generator, kind: str, deviation: float, levels: 
         # In the order of time: level by level fills rows, interleaved repeats fill columns.
         shared = over_time.reshape(levels, repeats) if kind.endswith("level") else over_time.reshape(repeats, levels).T
         runs = deviation * (shared + OWN * normal)
-    return Factors(occasion * np.maximum(LEAST, 1 + runs), occasion)
+    return Factors(occasion * np.maximum(LEAST, 1 + runs), occasion, uneven)
 
 
 def drift(rng: np.random.Generator, runs: int) -> Reals:

@@ -28,6 +28,7 @@ class Sweep:
     loads: tuple[int, ...]
     rates: Reals  # levels x repeats
     occasion: float  # the factor that all runs have in common
+    noisiest: int | None = None  # the load whose repeats scatter most, if they do not all alike
 
     @property
     def repeats(self) -> int:
@@ -72,7 +73,8 @@ def draw_sweep(rng: np.random.Generator, shape_name: str, condition: str) -> Swe
     else:
         clean, kind = shape.rate(np.array(loads, dtype=np.float64))[:, None], condition
     factors: Factors = draw_factors(rng, kind, deviation, len(loads), repeats)
-    return Sweep(shape, condition, deviation, loads, clean * factors.runs, factors.occasion)
+    noisiest = None if factors.uneven is None else loads[int(np.argmax(factors.uneven))]
+    return Sweep(shape, condition, deviation, loads, clean * factors.runs, factors.occasion, noisiest)
 
 
 def whole_runs(rng: np.random.Generator, shape: Shape, loads: tuple[int, ...], repeats: int) -> Reals:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from tools.calibration.claims import COSTLY, FALSE_ALARMS, PARTS, POINTS, Part, Topic
+from tools.calibration.noise import KINDS
 from tools.calibration.tally import BINS, Count, Tally, bin_of
 
 Verdict = Literal["holds", "FAILS", "open", ""]
@@ -73,7 +74,8 @@ def verdict_table(tally: Tally, topics: Sequence[Topic], apart: Sequence[str]) -
 
 def condition_table(tally: Tally, topics: Sequence[Topic]) -> Iterator[str]:
     """Yield the share of each claim under each condition."""
-    known = list(dict.fromkeys(condition for topic in topics for condition in tally.conditions(topic.name)))
+    found = dict.fromkeys(condition for topic in topics for condition in tally.conditions(topic.name))
+    known = sorted(found, key=lambda condition: [*KINDS, condition].index(condition))
     if len(known) > 1:
         yield from ("", f"| claim | {' | '.join(known)} |", f"|---|{'--:|' * len(known)}")
         for topic in topics:

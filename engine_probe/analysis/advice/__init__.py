@@ -1,7 +1,7 @@
-"""What a sweep's own rows advise, by role. Each sentence names its rows; where they are thin nothing is said.
+"""Advice from a sweep's own rows, by role; each sentence names its rows.
 
-Thin is: a difference that repeats do not tell from chance (without repeats: a region less than nine tenths sure, a
-difference below a tenth), a pool that was never full, a cause that does not show in every repeat.
+No advice rests on a difference that is not significant (without repeats: on a region less than 90 % certain, or a
+difference below 10 %), on a pool that was never full, or on a cause that does not show in every repeat.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BY_ROLE = (developer, architect, provider, hardware_maker)
 
 
 def advice(cases: Sequence[Case]) -> list[Advice]:
-    """In the order of roles; of each first what one curve says, then what several say together."""
+    """Return the advice in the order of roles; of each role first that from single curves, then from several."""
     found = list[Advice]()
     for role in BY_ROLE:
         alone = chain.from_iterable(rule(case) for rule in role.OF_ONE for case in cases)

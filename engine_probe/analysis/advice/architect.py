@@ -10,16 +10,16 @@ from engine_probe.workload.load import CONCURRENCY
 
 ROLE = "architect"
 
-OTHER_LOAD = 1.5  # the ratio of two saturation points that asks for pools of their own
-NEARLY_FULL = 0.75  # of the pool: less says nothing of the room that is needed
-FINE = 0.15  # relative: repeats that scatter more cannot show that nothing is gained
+OTHER_LOAD = 1.5  # ratio of two saturation points from which separate pools are advised
+NEARLY_FULL = 0.75  # of the pool; a lower peak says nothing about the headroom needed
+FINE = 0.15  # largest relative difference that repeats may leave undetected to show that nothing is gained
 
 
 def hold_there(case: Case) -> Sentences:
-    """Admission held where throughput is highest, where the last level is surely lower, or no higher and slower."""
+    """Advise a limit of concurrency if higher levels have surely less throughput, or the same and more waiting."""
     found = case.found
     if found.best is None or case.unit != CONCURRENCY or case.cache_loss:
-        return  # which batch runs does not matter where it is the histories of the others that are lost
+        return  # the histories of waiting conversations are lost, whichever batch runs
     best, last = found.best, found.levels[-1]
     if falls(case, last):
         loss = 1 - last.output_tokens_per_s / best.output_tokens_per_s
@@ -33,7 +33,7 @@ def hold_there(case: Case) -> Sentences:
     least, how = level_from(case)
     if least is not None and (waits := longer(case, least, last)):
         yield (
-            f"Beyond concurrency {least.load:g} more requests bring no throughput{how}, only waiting: at {last.load:g} "
+            f"Beyond concurrency {least.load:g} throughput no longer grows{how}, only waiting does: at {last.load:g} "
             f"{waits}.",
             (case.row(least.load), case.row(last.load)),
         )
@@ -50,7 +50,7 @@ def falls(case: Case, last: Level) -> bool:
 
 
 def level_from(case: Case) -> tuple[Level | None, str]:
-    """The lowest level from which on nothing is gained, and how that is known; None where it is not."""
+    """Return the lowest level from which on throughput is the same, and how that is known. None if it is not."""
     found, last = case.found, case.found.levels[-1]
     if found.noise and found.best:
         alike = [level for level in found.levels if level is found.best or level in found.not_different]
@@ -69,7 +69,7 @@ def longer(case: Case, here: Level, there: Level) -> str:
 
 
 def room_for_histories(case: Case) -> Sentences:
-    """A full pool evicts the prefixes of waiting conversations: lower the concurrency, or enlarge the pool."""
+    """Advise a lower concurrency or a larger pool if the pool evicts the histories of waiting conversations."""
     loss, pool = case.cache_loss, case.pool
     if loss is None:
         return
@@ -92,7 +92,7 @@ def room_for_histories(case: Case) -> Sentences:
 
 
 def room_for_all(case: Case) -> Sentences:
-    """What the most that was tried would take, where nothing but the pool kept it waiting."""
+    """Give the pool size at which the highest level would not wait for KV blocks."""
     kv, pool, holds = case.found.kv, case.pool, case.holds
     if holds is None or kv.after is None or kv.reached is None or case.unit != CONCURRENCY or case.cache_loss:
         return
@@ -110,30 +110,30 @@ def headroom(case: Case) -> Sentences:
     kv = case.found.kv
     smooth = [level for level in case.found.levels if kv.reached is None or level.load < kv.reached]
     if kv.reached is None or not smooth or not NEARLY_FULL <= smooth[-1].peak_kv_share < 1:
-        return  # never full, or nothing measured close below, or full and nobody waited
+        return  # never full, or no level close below, or full without waiting
     last = smooth[-1]
     waited = max(each.kv_share for each in case.at(kv.reached))
     yield (
         f"Leave {1 - last.peak_kv_share:.0%} of the KV pool free: with {last.load:g} {case.unit} it was at most "
-        f"{last.peak_kv_share:.0%} full and nobody waited for blocks; with {kv.reached:g} that took {waited:.0%} of "
-        "the busy time.",
+        f"{last.peak_kv_share:.0%} full and no request waited for blocks; with {kv.reached:g} requests waited in "
+        f"{waited:.0%} of the busy time.",
         (case.row(last.load), case.row(kv.reached)),
     )
 
 
 def own_pools(cases: Sequence[Case]) -> Sentences:
-    """Workloads of one model whose best loads lie far apart, both sure."""
-    told = [(case, case.found.saturation) for case in cases if case.found.saturation and sure(case)]
-    for at, (one, end) in enumerate(told):
-        for other, beyond in told[at + 1 :]:
+    """Advise separate pools for workloads of one model whose saturation points surely lie far apart."""
+    ends = [(case, case.found.saturation) for case in cases if case.found.saturation and sure(case)]
+    for at, (one, end) in enumerate(ends):
+        for other, beyond in ends[at + 1 :]:
             if one.model != other.model or one.ranks != other.ranks or end is None or beyond is None:
                 continue
             low, high = sorted([(end.high, end.load, one), (beyond.low, beyond.load, other)], key=lambda each: each[1])
             if high[1] < OTHER_LOAD * low[1] or (end.low <= beyond.high and beyond.low <= end.high):
                 continue
             yield (
-                f"Give these workloads pools of their own: growth ends at {low[1]:g} for {low[2].label} and at "
-                f"{high[1]:g} for {high[2].label}; one limit would hold the second back or overload the first.",
+                f"Give these workloads separate engines: growth ends at {low[1]:g} for {low[2].label} and at "
+                f"{high[1]:g} for {high[2].label}; a common limit would throttle the second or overload the first.",
                 (low[2].row(low[1]), high[2].row(high[1])),
             )
 

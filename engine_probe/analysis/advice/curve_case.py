@@ -1,4 +1,4 @@
-"""A curve as the rules of advice see it, and what a rule says: a sentence and the rows it rests on."""
+"""A curve as the rules of advice see it; a rule yields sentences, each with the rows it rests on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Role = Literal["developer", "architect", "provider", "hardware maker"]
 Sentences = Iterator[tuple[str, tuple[str, ...]]]
 
 SURE = 0.9
-CLEAR = 0.1  # relative: without repeats less is no difference
+CLEAR = 0.1  # relative difference that counts without repeats
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Pool:
-    """The KV pool, and what a token of the model takes in it."""
+    """The KV pool, and the size of a token in it."""
 
     blocks: int
     block_tokens: int
@@ -48,7 +48,7 @@ class Pool:
 
     @property
     def derivation(self) -> str:
-        """Of the bytes per token, where they are keys and values of every layer and head and nothing else."""
+        """Return how the bytes per token follow from layers and heads; empty if they do not."""
         values = 2 * self.layers * self.kv_heads * self.head_size
         size = self.bytes_per_token / values if values else 0
         if size not in (1, 2, 4):
@@ -59,9 +59,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class Case:
-    """One curve, and what its engine is."""
+    """One curve and its engine."""
 
-    settings: Mapping[str, Any]  # that set it apart from the sweep's other curves
+    settings: Mapping[str, Any]  # in which it differs from the sweep's other curves
     unit: str
     found: Saturation
     figures: Sequence[PointFigures]
@@ -85,12 +85,12 @@ class Case:
 
     @property
     def holds(self) -> float | None:
-        """Requests that the pool holds, where a level was measured at which they waited for its blocks."""
+        """Return how many requests the pool holds. None unless requests waited for KV blocks at some level."""
         kv = self.found.kv
         return min(kv.derived) if kv.reached is not None and kv.derived else None
 
     def first_token_ns(self, load: float) -> float:
-        """The median, over repeats; zero where it is not known."""
+        """Return the median TTFT, averaged over repeats; zero if not known."""
         values = [each.percentile_ns("TTFT", 50) for each in self.at(load)]
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known else 0.0

@@ -1,4 +1,4 @@
-"""For who chooses a model and writes its prompts."""
+"""Advice for whoever chooses a model and writes its prompts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from engine_probe.analysis.curve.levels import cache_of
 ROLE = "developer"
 
 MAIN = 0.5  # of the busy time
-SAME_POOL = 1.25  # the ratio of two pools' bytes
-FOUND = 0.1  # of the prompt tokens
+SAME_POOL = 1.25  # ratio of two pools' bytes that still count as the same memory
+HITS = 0.1  # share of prompt tokens found in the prefix cache
 NEEDS = {
-    "host": "The host took longer than the model in {share}: larger steps or asynchronous scheduling first.",
+    "host": "The host took longer than the model in {share}: try larger steps or asynchronous scheduling first.",
     "max_num_seqs": "Requests waited for max_num_seqs alone in {share}: raise it before buying anything.",
-    "token budget": "Requests waited for max_num_batched_tokens alone in {share}: raise it and measure TPOT beside.",
+    "token budget": "Requests waited for max_num_batched_tokens alone in {share}: raise it, and compare TPOT.",
 }
 
 
 def what_would_help(case: Case) -> Sentences:
-    """Say what to raise at the best level; only what is met by itself for most of the time, in every repeat."""
+    """Advise by the main limit at the best level, if it is the main limit in every repeat."""
     main, least = main_limit(case)
     if main in NEEDS and case.found.best:
         share = f"{least:.0%} of the busy time at the highest throughput"
@@ -28,7 +28,7 @@ def what_would_help(case: Case) -> Sentences:
 
 
 def main_limit(case: Case) -> tuple[str, float]:
-    """Return what holds up most at the best level by itself, and its share; nothing where repeats disagree."""
+    """Return the main limit at the best level and its lowest share over repeats; empty if repeats disagree."""
     if case.found.best is None:
         return "", 0.0
     there = case.at(case.found.best.load)
@@ -41,44 +41,45 @@ def main_limit(case: Case) -> tuple[str, float]:
 
 
 def choose_by_kv(case: Case) -> Sentences:
-    """The pool was full: what a request takes in it is what decides."""
+    """Advise to choose a model or KV dtype by KV bytes per token, if the pool was full."""
     holds, kv, pool = case.holds, case.found.kv, case.pool
     if holds is None or kv.after is None or kv.reached is None:
         return
     each = pool.blocks / holds
     yield (
-        f"What a request takes of the KV pool decides how many run concurrently: {each:,.3g} of {pool.blocks:,} "
+        f"The KV cache of a request decides how many run concurrently: it takes {each:,.3g} of {pool.blocks:,} "
         f"blocks, so that {holds:,.0f} fill it. A token takes {pool.bytes_per_token / 1024:,.4g} KiB{pool.derivation}: "
-        "a model, or a dtype of its KV, with half of that holds twice as many in the same memory, whatever its size.",
+        "a model or KV dtype with half of that holds twice as many requests in the same memory.",
         (case.row(kv.after), case.row(kv.reached)),
     )
 
 
 def same_beginnings(case: Case) -> Sentences:
+    """Advise to keep the beginnings of prompts unchanged, if the prefix cache finds much of them."""
     if case.found.best is None:
         return
     load = case.found.best.load
     for level in cache_of(case.figures):
-        if level.load == load and level.share >= FOUND:
+        if level.load == load and level.share >= HITS:
             yield (
-                f"Leave the beginnings of prompts as they were (system prompt and history first, what changes last): "
+                f"Keep the beginnings of prompts unchanged (system prompt and history first, what changes last): "
                 f"{level.share:.0%} of the prompt tokens were found in the prefix cache and not computed.",
                 (case.row(load),),
             )
 
 
 def kv_per_token(cases: Sequence[Case]) -> Sentences:
-    """Models by what a token of KV costs, where pools of the same memory filled."""
-    told = sorted(
+    """Compare models by KV bytes per token, if pools of about the same memory were full."""
+    by_size = sorted(
         ((case.pool.bytes_per_token, holds, case) for case in cases if (holds := case.holds) is not None),
         key=lambda each: each[0],
     )
-    if len({case.model for _, _, case in told}) < 2:
+    if len({case.model for _, _, case in by_size}) < 2:
         return
-    (few, many_held, small), (many, few_held, large) = told[0], told[-1]
+    (few, many_held, small), (many, few_held, large) = by_size[0], by_size[-1]
     pools = (few * small.pool.tokens, many * large.pool.tokens)
     if many <= few or max(pools) > SAME_POOL * min(pools) or many_held <= few_held:
-        return  # the same memory has to have held more of the cheaper ones
+        return  # unless the same memory held more requests of the cheaper model
     yield (
         f"Choose models by KV bytes per token: {small.model} takes {few / 1024:,.4g} KiB and its pool of "
         f"{small.pool.tokens:,} tokens held {many_held:,.0f} requests; {large.model} takes {many / 1024:,.4g} KiB and "

@@ -1,4 +1,4 @@
-"""For who builds what engines run on: more memory, another tier of it, or other devices for other work."""
+"""Advice for makers of hardware: more memory, a second tier of it, or separate devices for prefill."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from engine_probe.analysis.advice.developer import main_limit
 ROLE = "hardware maker"
 
 RECOMPUTED = 0.05  # of all scheduled tokens
-STEPS = 30  # of a kind: a mean over fewer is no mean
-SLOWER = 1.5  # times a step without prompts
+STEPS = 30  # of a kind, for a meaningful mean
+SLOWER = 1.5  # ratio of a step with prompts to one without
 OFTEN = 0.1  # of the busy time
 
 
@@ -23,7 +23,7 @@ def more_memory(case: Case) -> Sentences:
 
 
 def tier_for_histories(case: Case) -> Sentences:
-    """What would have to be read back, and how fast, for the cache to find what it finds with room."""
+    """Give the size and bandwidth of a second tier that would hold the histories of waiting conversations."""
     loss = case.cache_loss
     if loss is None or loss.computed_again < RECOMPUTED:
         return
@@ -31,7 +31,7 @@ def tier_for_histories(case: Case) -> Sentences:
     tokens = (loss.kept.share - loss.last.share) * sum(run.prompt_tokens for run in loss.last.runs) / len(runs)
     size, seconds = tokens * case.pool.bytes_per_token, sum(each.summary.seconds for each in runs) / len(runs)
     yield (
-        f"A second tier that keeps the KV of conversations that wait would spare up to {loss.computed_again:.0%} of "
+        f"A second tier that keeps the KV of waiting conversations would save up to {loss.computed_again:.0%} of "
         f"the scheduled tokens at {loss.last.load:g} {case.unit}: {tokens:,.0f} prompt tokens a run, {mib(size)} of "
         f"KV, read back at {mib(size / seconds)}/s.",
         (case.row(loss.kept.load), case.row(loss.last.load)),
@@ -47,13 +47,13 @@ def tier_for_preempted(case: Case) -> Sentences:
         return
     yield (
         f"A second tier that keeps KV of preempted requests would save at most {least:.0%} of the scheduled tokens at "
-        f"{worst.load:g} {case.unit}: so many were computed a second time.",
+        f"{worst.load:g} {case.unit}, which were recomputed.",
         (case.row(worst.load),),
     )
 
 
 def prompts_elsewhere(case: Case) -> Sentences:
-    """How much longer answers wait in a step that carries prompts, where that is much of the time."""
+    """Advise separate devices for prefill, if steps with prompts are much slower and frequent."""
     if case.found.best is None:
         return
     made = [each.composition for each in case.at(case.found.best.load)]
@@ -64,8 +64,8 @@ def prompts_elsewhere(case: Case) -> Sentences:
     share = min(each.time_shares["both"] for each in known)
     if slower >= SLOWER and share >= OFTEN:
         yield (
-            f"Prefill on devices of its own would free decoding from it: steps that carry both take {slower:.1f} times "
-            f"as long as steps with answers alone, and {share:.0%} of the busy time at the highest throughput.",
+            f"Prefill on separate devices would speed up decoding: steps with both take {slower:.1f} times "
+            f"as long as decode-only steps, and {share:.0%} of the busy time at the highest throughput.",
             (case.row(case.found.best.load),),
         )
 

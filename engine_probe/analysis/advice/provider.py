@@ -1,4 +1,4 @@
-"""For who runs engines for others: where to send a request, and when to add an engine or a card."""
+"""Advice for operators: how to route requests, and when to add an engine or a GPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def route_by_kv(case: Case) -> Sentences:
     then = " and were preempted" if lost else ""
     yield (
         f"Route by KV occupancy: one engine holds about {holds:,.0f} such requests, and at {kv.reached:g} {case.unit} "
-        f"some waited for blocks{then}. Beyond that another engine is what helps.",
+        f"some waited for blocks{then}. Beyond that, add another engine.",
         (case.row(kv.after), case.row(kv.reached)),
     )
 
@@ -29,15 +29,15 @@ def back_to_its_history(case: Case) -> Sentences:
     if loss is None:
         return
     yield (
-        "Send a conversation back to the engine that holds its history, to each engine no more than "
-        f"{loss.kept.load:g} {case.unit}, and watch the share of prompt tokens found in the prefix cache: it is "
+        "Route a conversation back to the engine that holds its history, and give each engine no more than "
+        f"{loss.kept.load:g} {case.unit}; monitor the share of prompt tokens found in the prefix cache: it is "
         f"{loss.kept.share:.0%} there and {loss.first.share:.0%} at {loss.first.load:g}.",
         (case.row(loss.kept.load), case.row(loss.first.load)),
     )
 
 
-def second_card(cases: Sequence[Case]) -> Sentences:
-    """Two curves that differ in their ranks: what each added card gave, at the lowest and the highest shared load."""
+def second_gpu(cases: Sequence[Case]) -> Sentences:
+    """Compare curves with different numbers of ranks at the lowest and the highest shared load."""
     for one in cases:
         for more in cases:
             if more.ranks <= one.ranks or one.model != more.model or without_ranks(one) != without_ranks(more):
@@ -49,10 +49,10 @@ def second_card(cases: Sequence[Case]) -> Sentences:
             if None in gains:
                 continue
             low, high = (each for each in gains if each is not None)
-            each_card = high * one.ranks / more.ranks
+            per_gpu = high * one.ranks / more.ranks
             yield (
                 f"{more.ranks} ranks instead of {one.ranks} give {low:.2f} times the throughput at {shared[0]:g} and "
-                f"{high:.2f} times at {shared[-1]:g} {one.unit}: {each_card:.2f} times per card there.",
+                f"{high:.2f} times at {shared[-1]:g} {one.unit}: {per_gpu:.2f} times per GPU there.",
                 tuple(case.row(load) for case in (one, more) for load in (shared[0], shared[-1])),
             )
 
@@ -70,4 +70,4 @@ def gain(one: Case, more: Case, load: float) -> float | None:
 
 
 OF_ONE = (route_by_kv, back_to_its_history)
-OF_SEVERAL = (second_card,)
+OF_SEVERAL = (second_gpu,)

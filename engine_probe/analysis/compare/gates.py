@@ -1,9 +1,8 @@
-"""A bound on a change, such as "output_tokens_per_s < -5%": what a CI job stops at.
+"""Bounds on changes, such as "output_tokens_per_s < -5%", which fail a CI job.
 
-A bound is one question asked beforehand of one metric, so its own one-sided test at 5 % answers it, corrected for
-nothing: Welch's, of the repeats after against those before, moved to the bound, with the noise that the points of a
-curve have in common. Broken and kept are both shown by it;
-what lies between is said to be open. With one run on a side the change itself is held to the bound.
+A bound is one planned test of one metric, so it is judged by a one-sided test at 5 % and not corrected: Welch's test of
+the repeats after against those before shifted to the bound, with the pooled noise of the curve. The bound is broken or
+holds if the test is significant; otherwise it is undecided. Without repeats the change itself is compared.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Answer = Literal["holds", "broken", "cannot tell"]
 @dataclass(frozen=True)
 class Judged:
     answer: Answer
-    p: float | None  # one-sided: the chance to lie so far off a bound that is the truth; None with one run on a side
+    p: float | None  # one-sided; None without repeats on both sides
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Gate:
     percent: float
 
     def judge(self, change: Change) -> Judged:
-        """A change from zero is beyond every bound above."""
+        """Judge a change; a change from zero exceeds every upper bound."""
         if change.paired is not None:
             return self._judge_pairs(change.paired)
         at_bound = [value * (1 + self.percent / 100) for value in change.old]
@@ -48,12 +47,12 @@ class Gate:
         p = None if both is None else both / 2
         away = change.after - float(np.mean(at_bound))
         beyond = away < 0 if self.below else away > 0
-        if p is not None and p >= SIGNIFICANT and around != (0.0, 0.0):  # all repeats alike, and on the bound
+        if p is not None and p >= SIGNIFICANT and around != (0.0, 0.0):  # unless all repeats lie on the bound
             return Judged("cannot tell", p)
         return Judged("broken" if beyond else "holds", p)
 
     def _judge_pairs(self, paired: PairedChange) -> Judged:
-        """By the windows that both sides scored."""
+        """Judge by the windows that both sides scored."""
         bound = self.percent / 100
         both = paired.p(bound) if bound > -1 else None
         p = None if both is None else both / 2

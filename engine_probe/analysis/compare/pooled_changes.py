@@ -1,8 +1,9 @@
-"""Changes at several points of a curve, judged by how far the repeats of all of them lie apart.
+"""Changes at several points of a curve, judged with the pooled noise of all points.
 
-Two repeats at a point alone say next to nothing of chance. The points of a curve are measured alike, and chance adds to
-a rate or a time in proportion to it, so each side takes one relative deviation from all its points (`repeats.py`). The
-sides keep their own, as in Welch's test: they may be two machines. Shares and counts are judged by themselves.
+Two repeats at a point say next to nothing of its noise. The points of a curve are measured alike, and the noise of a
+rate or a time is in proportion to it, so each side has one relative deviation from all its points (`repeats.py`). The
+two sides keep their own, as in Welch's test, since they may be two machines. Shares and counts are judged point by
+point.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from engine_probe.analysis.compare.changes import Change, corrected
 from engine_probe.analysis.compare.perplexity import PairedChange, per_token
 from engine_probe.analysis.statistics.repeats import BothNoises, noise
 
-IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of what noise adds to in proportion
+IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of metrics whose noise is in proportion to them
 
 
 def with_common_noise(points: Sequence[Sequence[Change]]) -> list[list[Change]]:
-    """The changes of each point of one curve; a single point has nothing in common with others."""
+    """Return the changes of each point of a curve, judged with pooled noise if there is more than one point."""
     if len(points) < 2:
         return [list(changes) for changes in points]
     names = {change.metric.name for changes in points for change in changes}
@@ -39,7 +40,7 @@ def both_noises(found: Sequence[Change]) -> BothNoises | None:
 
 
 def judged(change: Change, both: BothNoises | None) -> Change:
-    """Without repeats of its own on both sides a point stays unjudged."""
+    """Judge a change with pooled noise; without repeats of its own on both sides it stays unjudged."""
     if both is None or change.p is None:
         return change
     p, (low, high) = both.difference(change.old, change.new)
@@ -47,10 +48,10 @@ def judged(change: Change, both: BothNoises | None) -> Change:
 
 
 def together(points: Sequence[Sequence[Change]]) -> list[Change]:
-    """Of all points one change for each rate and time: of the geometric mean, judged by the points as pairs.
+    """Return the change of the geometric mean over all points of each rate and time, with the points as pairs.
 
-    Each point is one observation of how the logarithm moved (Student's t), so that not even repeats are needed; points
-    that moved apart widen the interval. Corrected for as many metrics as there are (Holm).
+    Each point is one observation of the change of the logarithm (Student's t), so that no repeats are needed; points
+    that changed differently widen the interval. Corrected for the number of metrics (Holm).
     """
     shared = [
         metric
@@ -64,7 +65,7 @@ def together(points: Sequence[Sequence[Change]]) -> list[Change]:
 
 
 def paired(points: Sequence[Change]) -> Change | None:
-    """None below three points, whose scatter says next to nothing, and of what is not above zero."""
+    """Return the change over points taken as pairs. None with fewer than three, or with values not above zero."""
     if len(points) < 3 or any(value <= 0 for point in points for value in (point.before, point.after)):
         return None
     before, after = (np.log([getattr(point, side) for point in points]) for side in ("before", "after"))

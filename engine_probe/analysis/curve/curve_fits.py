@@ -1,11 +1,11 @@
-"""What a curve of throughput over load may look like: broken lines, and curves that bend, each by least squares.
+"""The shapes of a curve of throughput over load: broken lines and bending curves, each fitted by least squares.
 
-Zero requests give zero tokens, so all begin there. A broken line is proportional growth, then slower growth. A bending
-curve is what an engine gives whose step takes a + b x requests: requests / (a + b x requests) tokens/s. It is nowhere
-quite proportional: by convention its proportional growth ends where a request gets 80 % of what it would get alone,
-at a / 4b requests; on engines that bend, a broken line would put its break near there. Either may end
-in a plateau, in a fall along a slope, or in a fall at once to a lower level: a cliff, where requests beyond what the
-pool holds make each other be computed again.
+Zero requests give zero tokens, so all shapes begin there. A broken line grows in proportion to load, then more slowly.
+A bending curve is the throughput of an engine whose step takes a + b x requests: requests / (a + b x requests)
+tokens/s. It is nowhere quite proportional; by convention its proportional growth ends where a request gets 80 % of what
+it would get alone, at a / 4b requests, which is about where a broken line has its break. Either shape may end in a
+plateau, in a slope downwards, or in a cliff: a sudden fall to a lower level, where preempted requests are computed
+again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Reals = npt.NDArray[np.float64]
 GROWING: tuple[Kind, ...] = ("spare", "shared")
 ENDS: tuple[End, ...] = ("", "plateau", "slope", "cliff")
 KINDS: dict[End, tuple[Kind, ...]] = {"": (), "plateau": ("plateau",), "slope": ("overload",), "cliff": ("overload",)}
-# Three places that stand for a normal distribution: standard deviations from its middle, and what each weighs.
-NEAR = 0.8  # of what a request would get alone: as long as each gets it, growth counts as proportional
+# Gauss-Hermite quadrature of a normal distribution: standard deviations from its mean, and weights.
+NEAR = 0.8  # growth counts as proportional while a request gets this share of what it would get alone
 NODES = ((0.0, 2 / 3), (-math.sqrt(3), 1 / 6), (math.sqrt(3), 1 / 6))
 
 
@@ -43,7 +43,7 @@ class Line:
     coefficients: tuple[float, ...]
     last: float | None  # the load at which growth ends
     squares: float  # of the relative errors
-    share: float = 1.0  # of the fit's weight: a bending curve is three places for its equilibrium
+    share: float = 1.0  # of the fit's weight: a bending curve has three candidates for its equilibrium
 
     @property
     def family(self) -> tuple[str, ...]:
@@ -51,17 +51,17 @@ class Line:
 
     @property
     def outcome(self) -> tuple[Kind, ...]:
-        """What becomes of growth."""
+        """Return what follows the growth."""
         return KINDS[self.end]
 
     @property
     def parameters(self) -> int:
-        """Its coefficients, and the breaks that were looked for."""
+        """Return the number of coefficients and of fitted breaks."""
         searched = len(self.breaks) if self.form == "line" else int(self.last is not None)
         return len(self.coefficients) + searched
 
     def kind(self, load: float) -> Kind:
-        """Which part a load lies in; a break belongs to what it ends."""
+        """Return the part that a load lies in; a break belongs to the part that it ends."""
         return self.shape[sum(load > end for end in self.breaks)]
 
     def rate(self, load: float) -> float:
@@ -74,7 +74,7 @@ class Line:
 
 
 def lines(levels: Reals, rates: Reals) -> Iterator[Line]:
-    """Every line that the levels are enough for: one with a level more than it has parameters."""
+    """Yield every shape with fewer parameters than there are levels."""
     distinct = np.unique(levels).tolist()
     for end in ENDS:
         for growing in (1, 2):
@@ -97,7 +97,7 @@ def broken_lines(levels: Reals, rates: Reals, distinct: list[float], growing: in
 
 
 def broken(levels: Reals, breaks: tuple[float, ...], end: End) -> Reals:
-    """How far each load is into each part, or whether it is past a cliff."""
+    """Return how far each load is into each part, or whether it is past a cliff."""
     ends = np.array([0.0, *breaks, np.inf])
     run: Reals = np.clip(levels[:, None], ends[:-1], ends[1:]) - ends[:-1]
     if end == "plateau":
@@ -108,7 +108,7 @@ def broken(levels: Reals, breaks: tuple[float, ...], end: End) -> Reals:
 
 
 def bending_curves(levels: Reals, rates: Reals, distinct: list[float], end: End) -> Iterator[Line]:
-    """Fitted in time per token, in which they are straight."""
+    """Yield bending curves, fitted in time per token, in which they are linear."""
     if len(distinct) <= 2 + (end in ("slope", "cliff")) + bool(end):
         return
     for last in distinct[1:-1] if end else [None]:
@@ -129,7 +129,7 @@ def bending_curves(levels: Reals, rates: Reals, distinct: list[float], end: End)
 
 
 def bending(levels: Reals, last: float | None, end: End) -> Reals:
-    """Time per token: a / requests + b, up to the end of growth and from there on as its end says."""
+    """Return the terms of the time per token: a / requests + b up to the end of growth, then by the kind of end."""
     held = levels if last is None else np.minimum(levels, last)
     parts: list[npt.NDArray[Any]] = [1 / held, np.ones(len(levels))]
     if last is not None and end == "slope":
@@ -140,6 +140,6 @@ def bending(levels: Reals, last: float | None, end: End) -> Reals:
 
 
 def least_squares(design: Reals) -> tuple[Reals, float]:
-    """Coefficients that bring every row nearest to one, and the squares that are left."""
+    """Return the coefficients that bring every row nearest to one, and the remaining sum of squares."""
     found = np.asarray(np.linalg.lstsq(design, np.ones(len(design)), rcond=None)[0], dtype=np.float64)
     return found, float(((design @ found - 1) ** 2).sum())

@@ -1,9 +1,8 @@
-"""How throughput grows with concurrency: which line the levels lie on, and how sure its breaks and parts are.
+"""How throughput grows with load: the line that fits the levels, and the certainty of its breaks and parts.
 
-Every line of every family, broken at every choice of measured levels, is weighed by how well it fits for the freedom it
-takes (its marginal likelihood under one unknown relative noise; all families, and all places of their breaks, equally
-likely before). What is chosen is the likeliest outcome, its heaviest family and the best line of that; what is said of
-its sureness are sums of these weights.
+Every line of every family, broken at every choice of measured levels, is weighted by its marginal likelihood under one
+unknown relative noise, with equal priors for families and for breaks within a family. The chosen line is the best of
+the heaviest family of the likeliest outcome; certainties are sums of these weights.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from engine_probe.analysis.curve.curve_fits import Kind, Line, Reals, lines
 
 Key = TypeVar("Key")
 
-DOUBT = 0.05  # of the weight may lie outside a range
+DOUBT = 0.05  # share of the weight that may lie outside a range
 EXACT = 1e-18  # a squared relative error below this is rounding
 
 
 @dataclass(frozen=True)
 class Growth:
-    """The chosen line, and all lines that were tried with the weight of each."""
+    """The chosen line, and all fitted lines with their weights."""
 
     line: Line
     relative_error: float  # root mean square, per degree of freedom
     tried: tuple[tuple[Line, float], ...]
-    most: float  # the highest level: beyond it nothing is known
+    most: float  # the highest level
 
     @property
     def shape(self) -> tuple[Kind, ...]:
-        """Its parts as far as the levels go."""
+        """Return the parts up to the highest level."""
         return self.line.shape[: 1 + len(self.breaks)]
 
     @property
@@ -40,16 +39,16 @@ class Growth:
         return tuple(place for place in self.line.breaks if place < self.most)
 
     def sureness(self, load: float) -> float:
-        """The weight of all lines that put this load into the part where the chosen one puts it."""
+        """Return the weight of all lines that put this load into the same part as the chosen line."""
         kind = self.line.kind(load)
         return min(1.0, sum(weight for line, weight in self.tried if line.kind(load) == kind))
 
     def equilibrium(self) -> tuple[float, float, float]:
-        """Where proportional growth may end, from and to, and how sure it is that it ends at all."""
+        """Return the range in which proportional growth may end, and the certainty that it ends."""
         return spread((line.breaks[0], weight) for line, weight in self.tried if line.breaks and self.measured(line, 0))
 
     def saturation(self) -> tuple[float, float, float]:
-        """Where growth may end."""
+        """Return the range in which growth may end, and the certainty that it ends."""
         return spread((line.last, weight) for line, weight in self.tried if line.last is not None)
 
     def measured(self, line: Line, number: int) -> bool:
@@ -57,7 +56,7 @@ class Growth:
 
 
 def spread(places: Iterable[tuple[float, float]]) -> tuple[float, float, float]:
-    """The likeliest places until they hold all but the doubt, from the lowest to the highest; and the weight of all."""
+    """Return the lowest and highest of the likeliest places that hold 95 % of the weight, and the weight of all."""
     at = totals(places)
     total, held, kept = sum(at.values()), 0.0, []
     for place, weight in sorted(at.items(), key=lambda each: -each[1]):
@@ -76,7 +75,7 @@ def totals(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
 
 
 def growth(levels: Reals, rates: Reals) -> Growth | None:
-    """Of increasing levels (repeats give one several times) and positive rates; None where too few were measured."""
+    """Fit the growth over ascending levels, repeats included. None with too few levels."""
     tried = weighed(list(lines(levels, rates)), len(levels))
     if not tried:
         return None
@@ -86,17 +85,17 @@ def growth(levels: Reals, rates: Reals) -> Growth | None:
 
 
 def likeliest(tried: Sequence[tuple[Line, float]]) -> Line:
-    """First what becomes of growth, a slope and a cliff being both a fall; then the form; then the line."""
+    """Choose the outcome of growth (slope and cliff are both a fall), then the family, then the line."""
     outcomes = totals((line.outcome, weight) for line, weight in tried)
     outcome = max(outcomes, key=lambda each: outcomes[each])
     families = totals((line.family, weight) for line, weight in tried if line.outcome == outcome)
     family = max(families, key=lambda each: families[each])
-    # The first of the best: of a bending curve its middle place.
+    # The first of equals: of a bending curve the middle candidate.
     return min((line for line, _ in tried if line.family == family), key=lambda line: line.squares)
 
 
 def weighed(found: Sequence[Line], count: int) -> list[tuple[Line, float]]:
-    """The noise is unknown: integrated out it leaves a power of the squares, by the freedom that is left."""
+    """Weight lines by their likelihood with the unknown noise integrated out, a power of the sum of squares."""
     places = totals((line.family, line.share) for line in found)
     logs = []
     for line in found:

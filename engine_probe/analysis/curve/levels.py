@@ -1,4 +1,4 @@
-"""What one point of a sweep came to, and the levels that repeats of a load make."""
+"""The figures of a sweep's points, and the levels of load that repeats make up."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from engine_probe.analysis.step.losses import Composition
 
 @dataclass(frozen=True)
 class PointFigures:
-    """One measured point: what was asked, and what the recording says."""
+    """The figures of one measured point."""
 
     id: str
     load: float
     summary: Summary
     limits: LimitsFound
-    composition: Composition | None = None  # None where nothing was scheduled
+    composition: Composition | None = None  # None if nothing was scheduled
 
     @property
     def kv_share(self) -> float:
-        """Of the busy time, that in which requests waited for KV blocks or lost them."""
+        """Return the share of the busy time in which requests waited for KV blocks or were preempted."""
         return self.limits.bound("KV blocks")
 
     def percentile_ns(self, latency: str, percent: int) -> float | None:
@@ -36,7 +36,7 @@ class PointFigures:
 
 
 def levels(points: Sequence[PointFigures]) -> list[Level]:
-    """One per load: the mean throughput of its repeats, and how far they lie apart."""
+    """Return a level for each load, with the throughput of its repeats."""
     ordered = sorted(points, key=lambda point: point.load)
     return [level(load, list(repeats)) for load, repeats in groupby(ordered, key=lambda each: each.load)]
 
@@ -54,6 +54,6 @@ def level(load: float, repeats: Sequence[PointFigures]) -> Level:
 
 
 def cache_of(points: Sequence[PointFigures]) -> tuple[CacheLevel, ...]:
-    """One per load: what the prefix cache found; empty where it is off."""
+    """Return the prefix cache's hits at each load; empty if it is off."""
     loads = sorted({point.load for point in points})
     return cache_levels({load: [each.summary.prefix_cache for each in points if each.load == load] for load in loads})

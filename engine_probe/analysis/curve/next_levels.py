@@ -1,4 +1,4 @@
-"""Which further levels of a sweep would tell more closely where something ends."""
+"""Further levels that would locate the end of growth or of an SLO more precisely."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from itertools import pairwise
 from engine_probe.analysis.curve.saturation import Saturation
 from engine_probe.analysis.curve.slo_capacity import MostLoad
 
-RESOLUTION = 0.1  # how far apart, relatively, two levels may be; that of a search (sweep/definition/search.py)
-MOST_LEVELS = 4  # in one offer: more are offered again once these are measured
+RESOLUTION = 0.1  # relative distance of two levels that is close enough, as in a search
+MOST_LEVELS = 4  # in one offer; further ones are offered once these are measured
 
 
 @dataclass(frozen=True)
 class Offer:
-    """Levels to measure, and why."""
+    """Levels to measure, and what they would locate."""
 
-    about: str  # what would be known better
-    low: float  # between what it lies as far as is known
-    high: float | None  # None: higher than all that was tried
+    about: str
+    low: float  # the range in which it is known to lie
+    high: float | None  # None: above all measured levels
     levels: tuple[float, ...]
-    neighbours: bool = False  # low and high are the measured levels next to it, not the range that the fit leaves open
+    neighbours: bool = False  # low and high are the neighbouring measured levels, not the range of the fit
 
 
 def sharpen_slo(found: MostLoad) -> Offer | None:
-    """Between the neighbours where the limits begin to be broken; beyond the last level where they never are."""
+    """Offer levels between the highest that meets the limits and the next; beyond the last if all meet them."""
     about = "the most load that meets the limits"
     if found.most is None:
         return None  # nothing below the lowest level is known to meet them
@@ -36,7 +36,7 @@ def sharpen_slo(found: MostLoad) -> Offer | None:
 
 
 def sharpen_saturation(found: Saturation) -> Offer | None:
-    """Around the end of growth; beyond the last level where throughput still grows there."""
+    """Offer levels around the end of growth; beyond the last if throughput still grows there."""
     about, loads = "the saturation point", [level.load for level in found.levels]
     if found.saturation is None:
         grows = found.growth is not None and len(loads) > 1
@@ -44,7 +44,7 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
     end = found.saturation
     if levels := split([load for load in loads if end.low <= load <= end.high]):
         return Offer(about, end.low, end.high, levels)
-    # It is looked for at measured levels: where they leave none open the truth lies between the neighbours.
+    # The fit looks only at measured levels: with a single candidate the truth lies between its neighbours.
     first = sum(load < end.low for load in loads)
     last = sum(load <= end.high for load in loads)
     around = loads[max(0, first - 1) : last + 1]
@@ -53,7 +53,7 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
 
 
 def split(loads: Sequence[float]) -> tuple[float, ...]:
-    """The widest gap is halved again and again, until none is wide or levels are enough; whole numbers stay whole."""
+    """Halve the widest gap until none is wide or there are enough levels; whole numbers stay whole."""
     whole = all(load == int(load) for load in loads)
     known, added = sorted(loads), list[float]()
     while len(added) < MOST_LEVELS:
@@ -70,7 +70,7 @@ def split(loads: Sequence[float]) -> tuple[float, ...]:
 
 
 def between(low: float, high: float, whole: bool) -> float | None:
-    """None where two whole numbers have nothing between them."""
+    """Return the middle. None if there is no whole number between two whole numbers."""
     if not whole:
         return float(f"{(low + high) / 2:.3g}")
     return float((low + high) // 2) if high - low > 1 else None

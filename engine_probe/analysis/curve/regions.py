@@ -1,4 +1,4 @@
-"""The regions of the curve of throughput over load, in words: where each ends, and how sure that is."""
+"""The regions of the curve of throughput over load in words: where each ends, and how certain that is."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SURE = 0.9  # below it the words say so
 
 
 def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
-    """Where spare capacity ends, where growth ends, what follows, and how sure that is.
+    """Yield sentences about where spare capacity and growth end, what follows, and how certain that is.
 
-    Where repeats show a fall by themselves, they say it; else the lines that were fitted do, as sure as they agree.
+    A fall is stated from repeats if they show it by themselves, else from the fitted lines.
     """
     if found.equilibrium:
         yield f"Spare capacity ends at {where(found.equilibrium)} {unit} (equilibrium point)."
@@ -43,25 +43,25 @@ def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
 
 
 def where(end: Boundary) -> str:
-    """The range is what the levels leave open with 95 %."""
+    """Return a boundary with the range that it lies in with 95 % confidence."""
     at, low, high = map(place, (end.load, end.low, end.high))
     return at if low == high else f"{at} (between {low} and {high})"
 
 
 def place(load: float) -> str:
-    """A measured level as it is; what lies between two, of a curve that bends, in two figures."""
+    """Return a measured level as it is, and a load between two levels with two figures."""
     if load == int(load):
         return f"{load:g}"
     return f"about {load:.2g}" if load < 10 else f"about {load:.0f}"
 
 
 def percent(share: float) -> str:
-    """Never 100 %: nothing measured is that sure."""
+    """Return a certainty, which is never 100 %."""
     return "over 99%" if share >= 0.995 else f"{share:.0%}"
 
 
 def letter(found: Saturation, load: float) -> str:
-    """A cell of a table."""
+    """Return the region of a load and its certainty as a cell of a table."""
     kind = found.region(load)
     if kind is None:
         return "-"

@@ -1,4 +1,4 @@
-"""Where more load stops paying: the points of a sweep over concurrent requests, users or a rate, read as one curve."""
+"""The saturation of one curve: where throughput stops growing over concurrent requests, users or a request rate."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from engine_probe.analysis.curve.curve_fits import Kind
 from engine_probe.analysis.curve.growth import Growth, growth
 from engine_probe.analysis.statistics.repeats import Noise, Repeated, noise
 
-FULL = 0.995  # of the pool: more reads as 100 %
-MISFIT = 0.1  # root mean square of the relative errors: beyond it there is no such line
+FULL = 0.995  # of the pool; more shows as 100 %
+MISFIT = 0.1  # root mean square of the relative errors beyond which no line fits
 
 
 @dataclass(frozen=True)
 class Level:
-    """What one load came to; the mean over its repeats."""
+    """The figures of one load over its repeats."""
 
     load: float  # concurrent requests, users, or requests per second
     output_tokens_per_s: float
     peak_running: int
     peak_kv_share: float
-    waited_for_kv: bool  # a request waited for KV blocks, or lost them
+    waited_for_kv: bool  # a request waited for KV blocks or was preempted
     repeated: tuple[float, ...] = ()  # the throughput of each repeat
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """A level at which something ends, the range that the measurement leaves open, and how sure it is that it ends."""
+    """A level at which something ends, the range in which the end may lie, and the certainty that it ends."""
 
     load: float
     low: float
@@ -41,24 +41,24 @@ class Boundary:
 
 @dataclass(frozen=True)
 class KvSaturation:
-    """When the pool is full. `between`: measured; `derived`: from how much of it a request takes."""
+    """The load at which the KV pool is full: between two measured levels, or derived from the size of a request."""
 
     after: float | None  # the highest level at which no request waited for blocks
     reached: float | None  # the lowest at which one did
-    derived: tuple[float, float] | None  # most running / most of the pool in use, over the levels before it
+    derived: tuple[float, float] | None  # range of peak running / peak KV share, over the levels below `reached`
 
     @property
     def predicted(self) -> bool:
-        """Never reached: only the derivation says where it would be."""
+        """Return whether no level filled the pool, so that only the derived load is known."""
         return self.reached is None and self.derived is not None
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """None wherever the levels do not show it; `notes` says why."""
+    """The saturation of a curve; what the levels do not show is None, and `notes` says why."""
 
     levels: tuple[Level, ...]
-    best: Level | None  # the highest throughput that was measured
+    best: Level | None  # with the highest throughput
     equilibrium: Boundary | None  # the end of proportional growth
     saturation: Boundary | None  # the end of growth
     growth: Growth | None
@@ -67,24 +67,24 @@ class Saturation:
 
     @property
     def with_room(self) -> Level | None:
-        """The best level, or the highest below it at which the pool was never full."""
+        """Return the best level, or the highest below it, at which the pool was never full."""
         upto = [level for level in self.levels if self.best and level.load <= self.best.load]
         return next((level for level in reversed(upto) if level.peak_kv_share < FULL), None)
 
     @property
     def noise(self) -> Noise | None:
-        """How far repeats of a level lie apart, all levels together; None without repeats."""
+        """Return the pooled noise of repeats over all levels. None without repeats."""
         return noise([level.repeated for level in self.levels if level.repeated])
 
     def interval(self, level: Level) -> Repeated:
-        """Of its throughput."""
+        """Return a level's throughput with its interval."""
         known = self.noise
         rate, count = level.output_tokens_per_s, max(1, len(level.repeated))
         return known.around(rate, count) if known else Repeated(rate, count)
 
     @property
     def not_different(self) -> tuple[Level, ...]:
-        """Levels that repeats do not tell from the best one (t-test with the noise of all levels, each by itself)."""
+        """Return the levels that are not significantly below the best (t-test with pooled noise, not corrected)."""
         known, best = self.noise, self.best
         if known is None or best is None:
             return ()
@@ -93,37 +93,37 @@ class Saturation:
 
     @property
     def fallen(self) -> Level | None:
-        """The last level, where repeats tell it from the best one: a fall that needs no line to be seen."""
+        """Return the last level if it is significantly below the best one by its repeats."""
         last = self.levels[-1] if self.levels else None
         return last if self.noise and last not in (None, self.best, *self.not_different) else None
 
     def region(self, load: float) -> Kind | None:
-        """Which part of the curve a level lies in; a boundary belongs to what it ends."""
+        """Return the part of the curve that a load lies in; a boundary belongs to the part that it ends."""
         return None if self.growth is None else self.growth.line.kind(load)
 
     def sureness(self, load: float) -> float:
-        """How sure that region is."""
+        """Return the certainty of that region."""
         return 0.0 if self.growth is None else self.growth.sureness(load)
 
 
 def saturation(measured: Sequence[Level]) -> Saturation:
-    """Levels in any order, each load once."""
+    """Find the saturation over levels in any order, each load once."""
     usable = [level for level in measured if math.isfinite(level.output_tokens_per_s) and level.output_tokens_per_s > 0]
     levels = tuple(sorted(usable, key=lambda level: level.load))
     notes = [f"{len(measured) - len(levels)} of {len(measured)} levels have no throughput"] * (
         len(levels) < len(measured)
     )
     line = curve(levels)
-    chance = bent(levels, line) if line else None  # large: repeats scatter as much
+    chance = lack_of_fit_p(levels, line) if line else None
     if line and line.relative_error > MISFIT and (chance is None or chance < SIGNIFICANT):
         notes.append(
-            f"the levels lie {line.relative_error:.0%} off any line that was tried: they show no knee and no regions"
+            f"no fitted line is closer to the levels than {line.relative_error:.0%}: they show no knee and no regions"
         )
         line = None
     elif not levels:
         notes.append("no level was measured")
     elif len(levels) < 2:
-        notes.append("one level alone shows neither knee nor peak")
+        notes.append("a single level shows neither knee nor peak")
     elif line is None:
         notes.append(f"{len(levels)} levels are too few to show a region")
     elif not line.breaks:
@@ -134,31 +134,32 @@ def saturation(measured: Sequence[Level]) -> Saturation:
         if line.line.last is not None:
             full = Boundary(line.line.last, *line.saturation())
         else:
-            notes.append(f"throughput still grows at {levels[-1].load:g}, the most that was tried")
+            notes.append(f"throughput still grows at {levels[-1].load:g}, the highest level")
         if chance is not None and chance < SIGNIFICANT:
             notes.append(
-                f"the levels lie further off this line than their repeats lie apart (F-test, p {chance:.3f}): the "
-                "curve has another shape, trust its levels more than its regions"
+                f"the levels deviate from the fitted line by more than repeats vary (F-test, p {chance:.3f}): the "
+                "curve has another shape, so trust its levels more than its regions"
             )
     best = max(levels, key=lambda level: level.output_tokens_per_s) if len(levels) > 1 else None
     return Saturation(levels, best, equilibrium, full, line, kv_saturation(levels), tuple(notes))
 
 
 def curve(levels: Sequence[Level]) -> Growth | None:
-    """Every repeat is an observation; where the levels are no broken line, only their means are: as many as there are.
+    """Fit the growth with every repeat as an observation, or with the means of levels if no line fits the repeats.
 
-    Repeats tell how much chance moves a level, and nothing of how far a line misses the curve.
+    The noise of repeats says nothing of how far a line misses the curve.
     """
     means = [(level.load, level.output_tokens_per_s) for level in levels]
     every = [(level.load, rate) for level in levels for rate in level.repeated or (level.output_tokens_per_s,)]
     found = growth(*np.array(every, dtype=np.float64).T) if len(levels) > 1 else None
-    if found is None or len(every) == len(means) or (chance := bent(levels, found)) is None or chance >= SIGNIFICANT:
+    chance = lack_of_fit_p(levels, found) if found and len(every) > len(means) else None
+    if chance is None or chance >= SIGNIFICANT:
         return found
     return growth(*np.array(means, dtype=np.float64).T)
 
 
-def bent(levels: Sequence[Level], line: Growth) -> float | None:
-    """The chance of levels so far off the line, were repeats all that moves them; None without repeats."""
+def lack_of_fit_p(levels: Sequence[Level], line: Growth) -> float | None:
+    """Return p of the F-test for lack of fit, of levels against the noise of repeats. None without repeats."""
     from scipy.special import fdtrc  # what scipy.stats asks, without its long import
 
     fitted = {level.load: line.line.rate(level.load) for level in levels}
@@ -172,7 +173,7 @@ def bent(levels: Sequence[Level], line: Growth) -> float | None:
 
 
 def kv_saturation(levels: Sequence[Level]) -> KvSaturation:
-    """The pool fills in proportion to the requests in it, so each level below tells how many it would hold."""
+    """Find where the pool is full; it fills in proportion to its requests, so each lower level gives an estimate."""
     reached = next((level.load for level in levels if level.waited_for_kv), None)
     below = [level for level in levels if reached is None or level.load < reached]
     holds = [level.peak_running / level.peak_kv_share for level in below if level.peak_kv_share > 0]

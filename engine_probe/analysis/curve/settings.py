@@ -1,7 +1,7 @@
-"""What sets the curves of a sweep apart: the settings, but the load, in which its points differ.
+"""The settings of a sweep's curves: the settings, except the load, in which its points differ.
 
-A sweep writes them with each point (`curve` in sweep.json). For a sweep file that was written before, they are derived
-from all its points when it is read.
+A sweep writes them with each point (`curve` in sweep.json). For older results they are derived from all points when the
+sweep is opened.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ UNIT = "load in"
 
 
 def curve_settings(points: Sequence[Settings], loads: Sequence[tuple[float, str]]) -> list[dict[str, Any]]:
-    """Return for each point the settings of its curve; empty dictionaries where the sweep has one curve.
+    """Return for each point the settings of its curve; empty dictionaries if the sweep has one curve.
 
-    The number of requests mostly follows from the load; then it is no setting of its own.
+    If the number of requests follows from the load, it is not a setting of the curve.
     """
     settings = [flat(point) | {UNIT: unit} for point, (_, unit) in zip(points, loads, strict=True)]
     ignored = NEVER | {LOAD_KEYS[unit] for _, unit in loads if unit in LOAD_KEYS}
@@ -34,7 +34,7 @@ def curve_settings(points: Sequence[Settings], loads: Sequence[tuple[float, str]
 
 
 def curve_name(settings: Settings) -> str:
-    """Name a curve by its settings; empty where the sweep has one curve."""
+    """Name a curve by its settings; empty if the sweep has one curve."""
     return ", ".join(f"{name} {'-' if value is None else value}" for name, value in settings.items())
 
 

@@ -1,4 +1,4 @@
-"""The most load that meets an SLO, read off the levels of a sweep with what they leave open."""
+"""The highest load of a curve that meets an SLO, and the certainty of that."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Verdict = Literal["met", "broken", "open"]
 
 @dataclass(frozen=True)
 class SloLevel:
-    """One load, all repeats together."""
+    """The goodput at one load, over all repeats."""
 
     load: float
     kept: int
     judged: int
-    met: bool  # by the share counted
-    verdict: Verdict  # "open": chance among so few requests could turn it, or repeats disagree
+    met: bool  # by the counted share
+    verdict: Verdict  # "open" if not significant, or if repeats disagree
     goodput: Repeated | None  # requests/s
     requests_per_s: float  # answered
-    strain: float | None  # geometric mean of the repeats' percentiles
+    strain: float | None  # geometric mean over repeats
 
     @property
     def share(self) -> float:
@@ -37,24 +37,24 @@ class SloLevel:
 
 @dataclass(frozen=True)
 class MostLoad:
-    """`most` and `beyond` are neighbours that were measured; the truth is within `sure` and `sure_beyond`."""
+    """The highest load that meets the SLO: between `most` and `beyond`, surely between `sure` and `sure_beyond`."""
 
     levels: tuple[SloLevel, ...]
-    most: float | None  # the highest level up to which each met the limits
-    beyond: float | None  # the one above it, which did not
-    sure: float | None  # the highest of them that surely did
-    sure_beyond: float | None  # the lowest that surely did not
-    crossing: float | None  # where the strain is 1 on a power law between `most` and `beyond`: strain ~ load ** x
+    most: float | None  # the highest level up to which all levels met the limits
+    beyond: float | None  # the next level, which did not
+    sure: float | None  # the highest of the levels up to `most` that significantly did
+    sure_beyond: float | None  # the lowest that significantly did not
+    crossing: float | None  # where the strain is 1, by a power law between `most` and `beyond`
     notes: tuple[str, ...]
 
     @property
     def best(self) -> SloLevel | None:
-        """The level of the most load."""
+        """Return the highest level that meets the limits."""
         return next((level for level in self.levels if level.load == self.most), None)
 
 
 def most_load(points: Sequence[PointFigures]) -> MostLoad | None:
-    """None where no limits were named, or nothing could be judged."""
+    """Find the highest load that meets the limits. None without limits or without a judged request."""
     ordered = sorted((point for point in points if point.summary.goodput), key=lambda point: point.load)
     by_load = [(load, list(same)) for load, same in groupby(ordered, key=lambda point: point.load)]
     levels = tuple(level for load, same in by_load if (level := slo_level(load, same)))
@@ -66,10 +66,10 @@ def most_load(points: Sequence[PointFigures]) -> MostLoad | None:
     beyond = levels[len(good)] if len(good) < len(levels) else None
     if beyond and (again := [level.load for level in levels[len(good) :] if level.met]):
         notes.append(
-            f"the limits are broken at {beyond.load:g} and kept at {', '.join(f'{load:g}' for load in again)} again: "
-            "the most load is the end of the first stretch"
+            f"the limits are missed at {beyond.load:g} and met again at {', '.join(f'{load:g}' for load in again)}: "
+            "the most load is the last level before the first miss"
         )
-    # What a higher load surely keeps a lower one keeps, too.
+    # What a higher load surely meets a lower load meets, too.
     sure = [level for level in good if level.verdict == "met"]
     surely_not = next((level.load for level in levels if level.verdict == "broken"), None)
     return MostLoad(

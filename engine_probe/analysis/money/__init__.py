@@ -1,1 +1,1 @@
-"""What runs and curves cost and earn. Prices are inputs; break-even is interpolated between two levels."""
+"""The costs and earnings of runs and curves. Prices are inputs; break-even is interpolated between two levels."""

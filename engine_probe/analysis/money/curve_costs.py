@@ -1,4 +1,4 @@
-"""What an engine's work costs and earns: each figure declared once, over the loads of a curve, with its break-even."""
+"""The costs and earnings of an engine over the loads of a curve, each metric declared once, and its break-even."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def tokens_per_s(costs: RunCosts) -> float:
 
 
 def users(costs: RunCosts) -> float | None:
-    """Little's law: users = requests/s x the time from one request of a user to the next.
+    """Return the number of users by Little's law: requests/s x the time from one request of a user to the next.
 
-    Who asks each T seconds but waits longer than that for the answer asks again only then.
+    A user who asks every T seconds, but waits longer for an answer, asks again only after it.
     """
     asked, latency = costs.prices.users, costs.work.latency_s
     if asked is None or latency is None:
@@ -35,7 +35,7 @@ def users(costs: RunCosts) -> float | None:
 
 @dataclass(frozen=True)
 class MoneyMetric:
-    """`unit`: {} stands for the currency."""
+    """A figure of costs or earnings; {} in `unit` stands for the currency."""
 
     name: str
     title: str
@@ -70,7 +70,7 @@ MONEY = (
         "cost_per_hour",
         "cost",
         "{}/h",
-        "fixed + (power of the cards + host) x overhead x price of energy",
+        "fixed + (power of the GPUs + host) x overhead x price of energy",
         lambda costs: costs.cost_per_hour,
     ),
     MoneyMetric(
@@ -85,17 +85,17 @@ MONEY = (
         "joules_per_output_token",
         "energy of an output token",
         "J",
-        "mean power of the cards / output tokens of answered requests per s",
+        "mean power of the GPUs / output tokens of answered requests per s",
         lambda costs: joules_per(costs, costs.work.output_tokens_per_s),
     ),
     MoneyMetric(
         "joules_per_token",
         "energy of a token, in and out",
         "J",
-        "mean power of the cards / (prompt + output tokens of answered requests per s)",
+        "mean power of the GPUs / (prompt + output tokens of answered requests per s)",
         lambda costs: joules_per(costs, tokens_per_s(costs)),
     ),
-    MoneyMetric("watts", "power of the cards", "W", "energy of the cards / time", lambda costs: costs.work.watts),
+    MoneyMetric("watts", "power of the GPUs", "W", "energy of the GPUs / time", lambda costs: costs.work.watts),
     MoneyMetric(
         "requests_in_flight",
         "requests in flight",
@@ -115,7 +115,7 @@ MONEY = (
 
 @dataclass(frozen=True)
 class Level:
-    """One load: each metric over its repeats, by name; None where it is not known."""
+    """The metrics of one load over its repeats, by name; None if not known."""
 
     load: float
     figures: dict[str, Repeated | None]
@@ -127,17 +127,17 @@ class Level:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where profit changes its sign: between two neighbours that were measured."""
+    """A change of sign of the profit, between two neighbouring levels."""
 
     below: float
     above: float
-    at: float  # on a straight line between them
+    at: float  # by linear interpolation
     into_profit: bool
 
 
 @dataclass(frozen=True)
 class CurveCosts:
-    """A curve of loads under one price list."""
+    """The costs and earnings of a curve under one price list."""
 
     prices: Prices
     levels: tuple[Level, ...]
@@ -147,7 +147,7 @@ class CurveCosts:
     notes: tuple[str, ...]
 
     def best(self, name: str, least: bool = False) -> Level | None:
-        """The level with the most (or least) of it, if there are several that know it."""
+        """Return the level with the highest (or lowest) value. None with fewer than two known values."""
         known = [(level.mean(name), level) for level in self.levels]
         found = [(value, level) for value, level in known if value is not None]
         if len(found) < 2:
@@ -156,6 +156,7 @@ class CurveCosts:
 
 
 def curve_costs(done: Sequence[Work], prices: Prices) -> CurveCosts:
+    """Compute the costs and earnings of the runs of one curve."""
     notes = []
     unknown = [each for each in done if isinstance(each.energy, str)]
     with_energy = prices.power is not None and not unknown
@@ -163,10 +164,10 @@ def curve_costs(done: Sequence[Work], prices: Prices) -> CurveCosts:
         among = "" if len(unknown) == len(done) else f" of {len(unknown)} of {len(done)} runs"
         notes.append(f"energy is not in the cost: that{among} is not known ({unknown[0].energy})")
     if any(item.per_card for item in prices.fixed) and any(each.cards is None for each in done):
-        notes.append("how many cards the engine had is not recorded, and some costs are per card: no cost is said")
+        notes.append("the number of the engine's GPUs is not recorded, and some costs are per GPU: there is no cost")
     if with_energy and prices.power is not None and not prices.power.host_watts:
-        notes.append("the energy of the host is not in the cost: nothing records it (power.host_watts names it)")
-    told = [note for each in done if isinstance(each.energy, Energy) for note in each.energy.notes]
+        notes.append("the energy of the host is not in the cost: it is not recorded (power.host_watts adds it)")
+    energy_notes = [note for each in done if isinstance(each.energy, Energy) for note in each.energy.notes]
     ordered = sorted(done, key=lambda each: each.load)
     costs = {
         load: [RunCosts(each, prices, with_energy) for each in same]
@@ -184,7 +185,7 @@ def curve_costs(done: Sequence[Work], prices: Prices) -> CurveCosts:
         with_energy=with_energy,
         energy_sources=tuple(sources),
         break_even=crossings(levels),
-        notes=tuple(dict.fromkeys([*notes, *told])),
+        notes=tuple(dict.fromkeys([*notes, *energy_notes])),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which hardware for which demand: cards against cards at the same load, and things to rent against one another."""
+"""Comparisons of hardware: more GPUs against fewer at the same load, and offers against each other by demand."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 HOURLY_MINUTES = 60.0
-MOST_ENGINES = 16  # of one kind, in a plan
+MOST_ENGINES = 16  # of one offer
 
 
 @dataclass(frozen=True)
 class More:
-    """An engine of more cards against one of fewer, at one load."""
+    """An engine with more GPUs against one with fewer, at one load."""
 
     load: float
-    speedup: float  # throughput of the more / of the fewer
-    cost: float | None  # cost of the more / of the fewer; None without prices
-    engines: float | None  # throughput of the more / of as many small engines as its cards make, the load shared evenly
+    speedup: float  # throughput with more / with fewer
+    cost: float | None  # cost with more / with fewer; None without prices
+    engines: float | None  # throughput with more / of several small engines with as many GPUs, sharing the load evenly
 
     @property
     def pays(self) -> bool | None:
-        """Whether a token of the larger engine is the cheaper one."""
+        """Return whether a token of the larger engine is cheaper."""
         return None if self.cost is None else self.speedup > self.cost
 
 
@@ -30,10 +30,10 @@ def more_cards(
     times: float,
     costs: tuple[Mapping[float, float | None], Mapping[float, float | None]],
 ) -> list[More]:
-    """Throughput by load of each, how many times the cards, and cost per hour by load of each.
+    """Compare two engines by throughput and cost per hour at each load; the larger has `times` as many GPUs.
 
-    Several small engines share nothing, so what they give together is derived from one of them at its share of the
-    load, where that was measured.
+    Several small engines share nothing, so their throughput is derived from one of them at its share of the load, if
+    that was measured.
     """
     found = []
     for load in sorted(fewer.keys() & more.keys()):
@@ -52,28 +52,28 @@ def more_cards(
 
 @dataclass(frozen=True)
 class Offered:
-    """Something to rent, and what one of it sustains."""
+    """An offer, and the request rate that one engine on it sustains."""
 
     name: str
     per_month: float
     requests_per_minute: float | None
-    how: str  # from what that is known, or why not
+    how: str  # how the rate is known, or why it is not
 
     def per_1000_requests(self, hours_per_month: float) -> float | None:
-        """Used to the full."""
+        """Return the cost of 1,000 requests at full use."""
         if self.requests_per_minute is None:
             return None
         return 1000 * self.per_month / (self.requests_per_minute * HOURLY_MINUTES * hours_per_month)
 
     def must_sustain(self, others: Sequence[Offered]) -> float | None:
-        """Requests per minute from which on it is cheaper per request than the best of the others."""
+        """Return the requests per minute above which it is cheaper per request than the best of the others."""
         prices = [each.per_month / each.requests_per_minute for each in others if each.requests_per_minute]
         return self.per_month / min(prices) if prices and min(prices) > 0 else None
 
 
 @dataclass(frozen=True)
 class Step:
-    """Up to this demand so many of this are the cheapest that hold it."""
+    """The number of engines on one offer that is cheapest up to a demand."""
 
     up_to_per_minute: float
     name: str
@@ -82,7 +82,7 @@ class Step:
 
 
 def cheapest(offered: Sequence[Offered]) -> list[Step]:
-    """By demand, engines of one kind side by side; up to what the strongest kind holds with several engines."""
+    """Return the cheapest choice by demand, of engines on one offer, up to twice the strongest engine's rate."""
     known = [(each, each.requests_per_minute) for each in offered if each.requests_per_minute]
     if not known:
         return []

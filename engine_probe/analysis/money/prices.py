@@ -1,4 +1,4 @@
-"""What things cost and what is paid for tokens, as somebody says it: no price is known here."""
+"""A price list: what an engine costs and what is paid for tokens. engine_probe itself knows no prices."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One item: so much per hour or month, or a purchase written off evenly over years."""
+    """A cost per hour or month, or a purchase written off evenly over years."""
 
     name: str
     per_hour: NotNegative | None = None
     per_month: NotNegative | None = None
     price: NotNegative | None = None
     years: Positive | None = None  # of `price`
-    per_card: bool = False  # once for each card of the engine
+    per_card: bool = False  # counted for each GPU of the engine
     currency: str | None = None
 
     def hourly(self, hours_per_month: float) -> float:
@@ -42,26 +42,26 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if len(given) != 1:
             raise InputError("give exactly one of per_hour, per_month and price (with years)")
         if (self.price is None) != (self.years is None):
-            raise InputError("price and years belong together: what it was bought for, and how long it lasts")
+            raise InputError("give price and years together: the purchase, and over how long it is written off")
 
 
 class Sold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What customers pay."""
+    """The prices that customers pay."""
 
     per_million_output_tokens: NotNegative = 0.0
     per_million_input_tokens: NotNegative = 0.0
 
 
 class Power(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What energy costs. The cards' is measured; nothing records the host's, so it is named or left out."""
+    """The price of energy. The GPUs' energy is measured; the host's is not recorded, so it is given or left out."""
 
     per_kwh: NotNegative
-    overhead: Annotated[float, msgspec.Meta(ge=1)] = 1.0  # cooling and losses: all power / that of cards and host (PUE)
+    overhead: Annotated[float, msgspec.Meta(ge=1)] = 1.0  # PUE: all power, cooling and losses included / IT power
     host_watts: NotNegative = 0.0
 
 
 class Users(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often one user asks: a request each so many seconds, or so long after the answer to the one before."""
+    """How often one user asks: at a fixed interval, or after a pause from the last answer."""
 
     request_every_s: Positive | None = None
     think_s: NotNegative | None = None
@@ -72,13 +72,13 @@ class Users(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something to rent or buy instead, with what it sustains: told, or measured in a run or sweep."""
+    """An offer to rent, with the request rate that it sustains: given, or measured in a run or sweep."""
 
     name: str
     per_hour: NotNegative | None = None
     per_month: NotNegative | None = None
     requests_per_minute: Positive | None = None
-    recording: str | None = None  # a folder, seen from the price list
+    recording: str | None = None  # a folder, relative to the price list
     source: str = ""
     currency: str | None = None
 
@@ -90,12 +90,12 @@ class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if (self.per_hour is None) == (self.per_month is None):
             raise InputError("give either per_hour or per_month")
         if self.requests_per_minute is not None and self.recording is not None:
-            raise InputError("requests_per_minute is told and a recording named: leave one of the two out")
+            raise InputError("requests_per_minute and recording are both given: leave one of the two out")
 
 
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: str
-    source: str = ""  # where the figures are from
+    source: str = ""  # of the figures
     sold: Sold = Sold()
     fixed: list[Cost] = []
     power: Power | None = None
@@ -104,7 +104,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hours_per_month: Positive = HOURS_PER_YEAR / 12
 
     def check(self) -> None:
-        """Everything that types alone do not refuse, with its place."""
+        """Refuse what the types alone allow, naming its place."""
         for place, part in self._parts():
             for field in part.__struct_fields__:
                 value = getattr(part, field)
@@ -117,12 +117,12 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     raise InputError(f"{place.rstrip('.')}: {error}") from error
             if isinstance(part, Cost | Option) and part.currency not in (None, self.currency):
                 raise InputError(
-                    f"{place}currency is {part.currency} and that of the list {self.currency}: put all into one "
-                    "currency, no exchange rate is known here"
+                    f"{place}currency is {part.currency} and that of the list {self.currency}: give all prices in one "
+                    "currency, since exchange rates are not known here"
                 )
         names = [option.name for option in self.options]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise InputError(f"options: {twice[0]} is there twice: give each a name of its own")
+            raise InputError(f"options: {twice[0]} is listed twice: give each a name of its own")
 
     def _parts(self) -> Iterator[tuple[str, msgspec.Struct]]:
         yield "", self
@@ -134,7 +134,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def whole(self) -> bool:
-        """Whether anything is said of what an engine costs."""
+        """Return whether the list gives any cost of an engine."""
         return bool(self.fixed) or self.power is not None
 
 

@@ -1,7 +1,7 @@
-"""What one run gave and took, and what that costs and earns under a price list.
+"""The work of one run, and its costs and earnings under a price list.
 
 revenue = price per token x tokens/s x time; cost = fixed + energy; profit = revenue - cost. Tokens are those of
-answered requests: nobody pays for an answer that was broken off, though its work is in the cost.
+answered requests: an aborted answer earns nothing, although its work is in the cost.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MILLION = 1e6
 
 @dataclass(frozen=True)
 class Work:
-    """What one run gave, and what it took."""
+    """The work of one run, and the GPUs and energy that it took."""
 
     load: float
     output_tokens_per_s: float  # of answered requests
     input_tokens_per_s: float
     requests_per_s: float
     latency_s: float | None  # mean end-to-end latency
-    cards: int | None  # None: the recording does not say
+    cards: int | None  # None if not recorded
     energy: Energy | str
 
     @property
@@ -50,11 +50,11 @@ def work(load: float, summary: Summary, facts: dict[str, Any], energy: Energy | 
 
 @dataclass(frozen=True)
 class RunCosts:
-    """One run under one price list. A figure is None where something it is made of is not known."""
+    """The costs and earnings of one run; a figure is None if a part of it is not known."""
 
     work: Work
     prices: Prices
-    with_energy: bool  # whether energy is counted: all runs of a curve must know theirs
+    with_energy: bool  # whether energy is counted, which takes the energy of all runs of a curve
 
     @property
     def fixed_per_hour(self) -> float | None:
@@ -93,5 +93,5 @@ class RunCosts:
         return None if self.cost_per_hour is None else self.revenue_per_hour - self.cost_per_hour
 
     def cost_of(self, per_s: float, many: float) -> float | None:
-        """Of so many, of which so many are made per second."""
+        """Return the cost of `many` items made at `per_s`."""
         return self.cost_per_hour / (per_s * PER_HOUR) * many if per_s and self.cost_per_hour is not None else None

@@ -1,4 +1,4 @@
-"""The energy that cards took while steps ran, from recorded telemetry: their own counter, or power over time."""
+"""The energy that GPUs took during a run, from telemetry: their energy counter, or power over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import update_end_ns
 
-COVERED = 0.9  # of the run: with less of it seen there is no figure
+COVERED = 0.9  # of the run must be sampled for a figure
 
 Source = Literal["energy counter", "power over time"]
 Integers = npt.NDArray[np.int64]
@@ -28,45 +28,45 @@ class GpuEnergy:
 
 @dataclass(frozen=True)
 class Energy:
-    """Of all cards that the engine used; what is left out of it is in `notes`."""
+    """The energy of all GPUs that the engine used; `notes` name those left out."""
 
-    cards: tuple[GpuEnergy, ...]
+    gpus: tuple[GpuEnergy, ...]
     notes: tuple[str, ...]
 
     @property
     def watts(self) -> float:
-        """On average over the run."""
-        return sum(card.joules / card.seconds for card in self.cards)
+        """Return the mean power over the run."""
+        return sum(gpu.joules / gpu.seconds for gpu in self.gpus)
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        return tuple(dict.fromkeys(card.source for card in self.cards))
+        return tuple(dict.fromkeys(gpu.source for gpu in self.gpus))
 
 
 def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> Energy | str:
-    """The reason where there is none."""
-    devices = {card["device"]: card for card in facts.get("telemetry", {}).get("devices", ())}
+    """Return the energy of a run, or the reason why there is none."""
+    devices = {gpu["device"]: gpu for gpu in facts.get("telemetry", {}).get("devices", ())}
     rows = telemetry.filter(pc.is_valid(telemetry["device"]))
     if not rows.num_rows:
-        return "no card was sampled"
+        return "no GPU was sampled"
     begin, end = int(iterations["start_ns"][0].as_py()), int(update_end_ns(iterations)[-1])
-    asked = sorted(set(rows["device"].to_pylist()))
+    sampled = sorted(set(rows["device"].to_pylist()))
     held = pc.fill_null(rows["process_memory_bytes"], 0)
-    ours = sorted(set(rows.filter(pc.greater(held, 0))["device"].to_pylist())) or asked
-    notes = [f"card {each} holds nothing of this engine and is left out" for each in asked if each not in ours]
-    if shared := [each for each in ours if devices.get(each, {}).get("mig_instance")]:
-        return f"card {shared[0]} is shared (MIG): its power is not this engine's alone"
-    found = []
-    for device in ours:
-        card = of_card(device, rows.filter(pc.equal(rows["device"], device)), begin, end)
-        if isinstance(card, str):
-            return f"card {device}: {card}"
-        found.append(card)
-    return Energy(tuple(found), tuple(notes))
+    used = sorted(set(rows.filter(pc.greater(held, 0))["device"].to_pylist())) or sampled
+    notes = [f"GPU {device} holds nothing of this engine and is left out" for device in sampled if device not in used]
+    if shared := [device for device in used if devices.get(device, {}).get("mig_instance")]:
+        return f"GPU {shared[0]} is shared (MIG): its power is not this engine's alone"
+    gpus = []
+    for device in used:
+        gpu = gpu_energy(device, rows.filter(pc.equal(rows["device"], device)), begin, end)
+        if isinstance(gpu, str):
+            return f"GPU {device}: {gpu}"
+        gpus.append(gpu)
+    return Energy(tuple(gpus), tuple(notes))
 
 
-def of_card(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | str:
-    """By its counter where that moves and never falls; else by the trapezoids under its power."""
+def gpu_energy(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | str:
+    """Return the energy by the counter if that grows and never falls, else as the integral of power."""
     times, counted = readings(rows, "energy_mj")
     if covered(times, begin, end) and (np.diff(counted) >= 0).all() and counted[-1] > counted[0]:
         first, last = max(begin, int(times[0])), min(end, int(times[-1]))
@@ -74,7 +74,7 @@ def of_card(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | st
         return GpuEnergy(device, joules, (last - first) / 1e9, "energy counter")
     times, power = readings(rows, "power_mw")
     if not len(times):
-        return "it tells neither energy nor power"
+        return "it reports neither energy nor power"
     if not covered(times, begin, end):
         return f"its samples cover less than {COVERED:.0%} of the run"
     first, last = max(begin, int(times[0])), min(end, int(times[-1]))
@@ -85,11 +85,13 @@ def of_card(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | st
 
 
 def readings(rows: pa.Table, column: str) -> tuple[Integers, Integers]:
+    """Return the times and values of a column where it is known, in order of time."""
     known = rows.filter(pc.is_valid(rows[column])).sort_by("time_ns")
     return known["time_ns"].to_numpy(), known[column].to_numpy()
 
 
 def covered(times: Integers, begin: int, end: int) -> bool:
+    """Return whether the samples cover enough of the run."""
     if len(times) < 2:
         return False
     return min(end, int(times[-1])) - max(begin, int(times[0])) >= COVERED * (end - begin)

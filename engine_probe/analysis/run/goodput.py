@@ -1,9 +1,9 @@
-"""How many requests kept every limit they were given.
+"""Goodput: how many requests met all limits of an SLO.
 
-A request's strain is the largest of its figures over their limits; it kept all of them where that is at most 1. So
-"90 in a hundred keep all limits" and "the least strain that 90 in a hundred do not exceed is at most 1" are one
-statement, and the second says how far it is off. That strain is one request's own and not interpolated, as a percentile
-is: between two requests the two statements would differ, and a failed request's strain is infinite.
+A request's strain is the largest ratio of its latencies to their limits; it met all limits if that is at most 1. So
+"90 % of the requests met all limits" is the same as "the strain that 90 % of the requests do not exceed is at most 1",
+and that strain says how far the SLO is from being met. It is the strain of one request and not interpolated, since
+between two requests the two statements would differ, and a failed request's strain is infinite.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Reals = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Goodput:
-    """Of all requests that ended, or were broken off late enough to have broken a limit."""
+    """The goodput over all requests that ended, or were aborted after they had exceeded a limit."""
 
     slo: Slo
     kept: int
     judged: int
-    undecided: int  # broken off before a limit was reached, or of unknown arrival: nothing is said of them
+    undecided: int  # aborted before a limit was exceeded, or of unknown arrival: not judged
     seconds: float
-    strain: float | None  # that so many in a hundred do not exceed; None where the requests are too few to tell
+    strain: float | None  # that the SLO's percentage of requests do not exceed; None with too few requests
 
     @property
     def requests_per_s(self) -> float:
@@ -50,19 +50,20 @@ class Goodput:
 
     @property
     def met(self) -> bool | None:
-        """None without a single request to judge by."""
+        """Return whether the SLO is met. None without a judged request."""
         return self.kept * 100 >= self.slo.percentile * self.judged - 1e-9 if self.judged else None
 
 
 def goodput(requests: pa.Table, seconds: float, slo: Slo) -> Goodput:
-    found = strains(requests, slo)
-    told = found[~np.isnan(found)]
-    reached = not_exceeded(told, slo.percentile)
-    return Goodput(slo, int((told <= 1).sum()), len(told), len(found) - len(told), seconds, reached)
+    """Judge the requests of a run that took so many seconds."""
+    all_strains = strains(requests, slo)
+    judged = all_strains[~np.isnan(all_strains)]
+    undecided = len(all_strains) - len(judged)
+    return Goodput(slo, int((judged <= 1).sum()), len(judged), undecided, seconds, not_exceeded(judged, slo.percentile))
 
 
 def not_exceeded(strains: Reals, percent: float) -> float | None:
-    """The least strain that at least so many in a hundred do not exceed; None where they are too few to tell."""
+    """Return the lowest strain that this percentage of requests do not exceed. None with too few requests."""
     count = len(strains)
     if not enough(count, percent):
         return None
@@ -71,16 +72,16 @@ def not_exceeded(strains: Reals, percent: float) -> float | None:
 
 
 def strains(requests: pa.Table, slo: Slo) -> Reals:
-    """Of each request the largest figure over its limit; NaN where that is not known.
+    """Return the largest ratio of a latency to its limit for each request; NaN if it is not known.
 
-    A failed request kept nothing. An aborted one has broken a limit that had passed when it was let go; otherwise
-    nobody knows what it would have done. An answer of one token has no time per output token, and breaks none.
+    A failed request met no limit. An aborted request exceeded a limit if that had passed when it was aborted; otherwise
+    it is not known. An answer of one token has no time per output token, and does not exceed that limit.
     """
     whole = as_numpy(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
     aborted = as_numpy(pc.equal(requests["finish_reason"], ABORTED))
     most = np.zeros(requests.num_rows)
     until_let_go = reals(pc.subtract(requests["finished_ns"], requests["arrival_ns"]))
-    least = np.zeros(requests.num_rows)  # what is already sure of a request that was broken off
+    least = np.zeros(requests.num_rows)  # the strain that an aborted request had already reached
     for name, limit_ms in slo.limits_ms.items():
         (latency,) = (each for each in LATENCIES if each.name == name.upper())
         assert latency.of_requests is not None
@@ -102,12 +103,12 @@ def as_numpy(values: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 
 def reals(values: pa.ChunkedArray) -> Reals:
-    """Nulls as NaN."""
+    """Return values as floats, nulls as NaN."""
     return as_numpy(pc.fill_null(pc.cast(values, pa.float64()), math.nan))
 
 
 def share_range(kept: int, judged: int) -> tuple[float, float]:
-    """Wilson's interval of a share with 95 %, as if requests were independent of one another."""
+    """Return Wilson's interval of a share, with requests taken as independent."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     share, weight = kept / judged, z * z / judged
     middle = (share + weight / 2) / (1 + weight)

@@ -1,4 +1,4 @@
-"""Whether the cards were well while steps ran: reduced clocks and why, heat, power, P-state, memory errors."""
+"""The health of the GPUs during a run: reduced clocks and their causes, temperature, power, P-states, ECC errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 Integers = npt.NDArray[np.int64]
 
-# Bits of `throttle_reasons` (nvml.h, nvmlClocksEventReason*), the gravest last. An idle card (0x1) is no finding.
+# Bits of `throttle_reasons` (nvml.h, nvmlClocksEventReason*), the gravest last. An idle GPU (0x1) is no finding.
 REASONS = {
     0x100: "display clocks",
     0x10: "sync boost",
@@ -34,17 +34,17 @@ class Extent:
 
 @dataclass(frozen=True)
 class GpuHealth:
-    """Of one card over one run or several; None and empty where it was not told."""
+    """The health of one GPU over one or more runs; None or empty if it was not recorded."""
 
     samples: int
-    judged: int  # samples that tell why clocks were reduced, or that they were not
+    judged: int  # samples with a recorded throttle reason, or none
     reduced: dict[str, float]  # reason -> share of the judged samples
     any_reduced: float | None  # share of the judged samples with any of them
     temperature_c: Extent | None
     power_w: Extent | None
     sm_clock_mhz: Extent | None
     states: tuple[int, ...]  # P-states seen
-    ecc_errors: int | None  # new ones meanwhile
+    ecc_errors: int | None  # new during the runs
     ecc_corrected_errors: int | None
 
 
@@ -57,7 +57,7 @@ def rows_of(table: pa.Table, device: int) -> pa.Table:
 
 
 def gpu_health(runs: Sequence[pa.Table]) -> GpuHealth:
-    """From the telemetry rows of one card, a table for each run."""
+    """Judge one GPU by its telemetry rows, a table for each run."""
     together = pa.concat_tables(runs)
     reasons = known(together, "throttle_reasons")
     shares = {name: float(np.mean((reasons & bit) > 0)) for bit, name in REASONS.items()} if len(reasons) else {}
@@ -86,7 +86,7 @@ def extent(values: npt.NDArray[np.generic]) -> Extent | None:
 
 
 def grown(runs: Sequence[pa.Table], column: str) -> int | None:
-    """What a counter gained within runs; None where one of them has too few readings to tell."""
+    """Return by how much a counter grew within the runs. None if a run has fewer than two readings."""
     readings = [known(run, column) for run in runs]
     if any(len(each) < 2 for each in readings):
         return None
@@ -94,9 +94,9 @@ def grown(runs: Sequence[pa.Table], column: str) -> int | None:
 
 
 def reduced_spans(rows: pa.Table) -> Iterator[tuple[int, int, int]]:
-    """(bit, begin_ns, end_ns) of one card's samples in a row with reduced clocks; of several reasons the gravest."""
-    told = rows.filter(pc.is_valid(rows["throttle_reasons"]))
-    times, reasons = told["time_ns"].to_numpy(), told["throttle_reasons"].to_numpy()
+    """Yield (bit, begin_ns, end_ns) of each time with reduced clocks on one GPU; of several causes the gravest."""
+    valid = rows.filter(pc.is_valid(rows["throttle_reasons"]))
+    times, reasons = valid["time_ns"].to_numpy(), valid["throttle_reasons"].to_numpy()
     if len(times) < 2:
         return
     gravest = np.zeros(len(reasons), dtype=np.int64)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from engine_probe.analysis.run.token_times import gap_sample
 from engine_probe.analysis.statistics.sample import Sample
 
-ANSWERED = ("stop", "length")  # finish reasons of requests whose latencies mean something
+ANSWERED = ("stop", "length")  # finish reasons of requests with meaningful latencies
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,17 @@ class Latency:
     name: str
     meaning: str
     formula: str
-    of_requests: Callable[[pa.Table], pa.ChunkedArray] | None  # ns of each, null where it has none; None: of tokens
+    of_requests: Callable[[pa.Table], pa.ChunkedArray] | None  # ns of each request; None for a latency of tokens
 
     def sample_ns(self, iterations: pa.Table, requests: pa.Table) -> Sample:
-        """Of answered requests; those that lack it are left out."""
+        """Return the latencies of these answered requests; a request without one is left out."""
         if self.of_requests is None:
             return gap_sample(iterations, requests)
         return Sample.of(pc.drop_null(self.of_requests(requests)).to_numpy())
 
 
 def between(begin: str, end: str) -> Callable[[pa.Table], pa.ChunkedArray]:
-    """The time between two columns of the requests table."""
+    """Return a function for the time between two columns of the requests table."""
 
     def of_requests(requests: pa.Table) -> pa.ChunkedArray:
         return pc.subtract(requests[end], requests[begin])
@@ -57,10 +57,10 @@ LATENCIES = (
 
 
 def answered(requests: pa.Table) -> pa.Table:
-    """The requests that were answered: aborted and failed ones are never mixed in."""
+    """Return the answered requests, without aborted and failed ones."""
     return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
 
 
 def mean_over_time(levels: pa.ChunkedArray, seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """A level held for so long each."""
+    """Return the mean of levels, each weighted by how long it lasted."""
     return float(np.average(levels.to_numpy(), weights=seconds))

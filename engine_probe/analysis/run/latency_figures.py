@@ -1,4 +1,4 @@
-"""The figures of one latency, and of all latencies of a run by their names in `vllm bench`."""
+"""The figures of one latency, and access to all latencies of a run by their names in `vllm bench`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PERCENTILES = (50, 90, 99)
 
 
 class NearestName:
-    """Names the nearest attribute when one is misspelt: a notebook's traceback does not."""
+    """Suggests the nearest attribute for a misspelt one, which a notebook's traceback does not."""
 
     if not TYPE_CHECKING:
 
@@ -24,7 +24,7 @@ class NearestName:
 
 @dataclass(frozen=True)
 class LatencyFigures(NearestName):
-    """One latency: how many values it rests on, and its percentiles (None where they are too few)."""
+    """One latency: its number of values, mean and percentiles (None with too few values)."""
 
     name: str
     formula: str
@@ -54,13 +54,13 @@ class LatencyFigures(NearestName):
         return milliseconds(self.percentiles_ns[99])
 
     def __repr__(self) -> str:
-        told = {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms, "mean": self.mean_ms}
-        figures = ", ".join(f"{name} {milliseconds_text(value)}" for name, value in told.items())
+        values = {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms, "mean": self.mean_ms}
+        figures = ", ".join(f"{name} {milliseconds_text(value)}" for name, value in values.items())
         return f"<{self.name}: {figures}; {self.count:,} values>"
 
 
 class ByName(NearestName):
-    """Gives each of `latencies` by its name in lower case."""
+    """Gives access to each of `latencies` by its name in lower case."""
 
     latencies: tuple[LatencyFigures, ...]
 
@@ -109,5 +109,5 @@ def milliseconds(ns: float | None) -> float | None:
 
 
 def milliseconds_text(ms: float | None) -> str:
-    """With four figures; "-" where there is no value."""
+    """Return milliseconds with four figures; "-" for None."""
     return "-" if ms is None else f"{ms:.4g} ms" if ms < 1e4 else f"{ms:,.0f} ms"

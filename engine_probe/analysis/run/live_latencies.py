@@ -1,7 +1,7 @@
-"""TTFT and TPOT while a recording grows: the medians over the requests that have been answered so far.
+"""TTFT and TPOT while a recording grows: the medians over the requests answered so far.
 
-They are the figures of the summary, from the same functions: when the last request is answered, the live figure is the
-summary's p50. A request that still runs is in neither.
+They come from the functions of the summary, so that after the last request they equal the summary's p50. Running
+requests do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NONE: Values = np.empty(0)
 
 @dataclass(frozen=True)
 class Medians:
-    """p50 of both over the answered requests; None where none of them has the figure."""
+    """The p50 of TTFT and TPOT over the answered requests; None if no request has a value."""
 
     requests: int = 0
     ttft_ns: float | None = None
@@ -31,7 +31,7 @@ NO_MEDIANS = Medians()  # before the first request is answered
 
 
 class LiveLatencies:
-    """Takes rows of the requests table as they are appended; a median costs time only after new ones."""
+    """Keeps the medians up to date with rows appended to the requests table."""
 
     def __init__(self) -> None:
         self._requests = 0
@@ -53,7 +53,7 @@ class LiveLatencies:
 
 
 def values(column: pa.ChunkedArray) -> Values:
-    """What is known of a column."""
+    """Return the values of a column without nulls."""
     return np.asarray(pc.drop_null(column).to_numpy(), dtype=np.float64)
 
 

@@ -1,8 +1,7 @@
-"""What the prefix cache found of the prompts, and what it finds no longer once the pool cannot keep what is not in use.
+"""The hit rate of the prefix cache, and its loss at loads at which the pool has no room for cached prefixes.
 
-A prefix is kept only as long as nobody needs its blocks. Where the requests that run take the whole pool, the
-histories of conversations that wait for their turn are given up, and their prompts are computed again. No preemption
-counts that.
+A prefix stays cached only until its blocks are needed. When running requests take the whole pool, the histories of
+waiting conversations are evicted and their prompts computed again, which counts as no preemption.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ CLEAR_FALL = 0.05  # of the prompt tokens
 
 @dataclass(frozen=True)
 class PrefixCache:
-    """Of the requests of one run, each when it was admitted first: what a preemption lost is another matter."""
+    """The prefix cache hits of one run's requests, each at its first admission and not after a preemption."""
 
     prompt_tokens: int
     found_tokens: int
-    scheduled_tokens: int  # of all requests, of any kind
-    peak_held_share: float  # most KV blocks that were in use, or free but still holding a prefix / all
+    scheduled_tokens: int  # of any kind, over all requests
+    peak_held_share: float  # most KV blocks in use or free with a cached prefix / all
 
     @property
     def share(self) -> float:
@@ -33,10 +32,10 @@ class PrefixCache:
 
 
 def prefix_cache(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> PrefixCache | None:
-    """None without prefix caching, and where no request was admitted."""
+    """Return the prefix cache hits of a run. None without prefix caching, or if no request was admitted."""
     if not facts["kv"]["prefix_caching"]:
         return None
-    # Who queued before the probe attached may have been admitted before, too.
+    # A request that was queued before the probe attached may have been admitted before, too.
     seen = requests.filter(pc.and_(pc.is_valid(requests["first_scheduled_ns"]), pc.is_valid(requests["queued_ns"])))
     prompt, found = (pc.sum(seen[name]).as_py() or 0 for name in ("prompt_tokens", "cached_tokens"))
     if not prompt:
@@ -47,7 +46,7 @@ def prefix_cache(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table
 
 @dataclass(frozen=True)
 class CacheLevel:
-    """One load, all repeats together."""
+    """The prefix cache at one load, over all repeats."""
 
     load: float
     runs: tuple[PrefixCache, ...]
@@ -58,36 +57,34 @@ class CacheLevel:
 
     @property
     def full(self) -> bool:
-        """In every repeat there was a moment with hardly a block that was neither in use nor held a prefix."""
+        """Return whether in every repeat nearly all blocks were at some time in use or held a prefix."""
         return min(run.peak_held_share for run in self.runs) >= FULL
 
 
 @dataclass(frozen=True)
 class CacheLoss:
-    """Two loads: the highest up to which the cache finds what it finds at best, and the highest of all."""
+    """The load from which on the prefix cache loses hits, and how much is lost at the highest load."""
 
-    kept: CacheLevel
-    first: CacheLevel  # the lowest load that finds less
-    last: CacheLevel
+    kept: CacheLevel  # the highest load up to which the hit rate is about the best
+    first: CacheLevel  # the lowest load above it
+    last: CacheLevel  # the highest load
 
     @property
     def computed_again(self) -> float:
-        """Of the tokens scheduled at the last: prompt tokens that the share found at `kept` would have spared."""
+        """Return the share of the tokens scheduled at `last` that the hit rate at `kept` would have spared."""
         prompt = sum(run.prompt_tokens for run in self.last.runs)
         scheduled = sum(run.scheduled_tokens for run in self.last.runs)
         return (self.kept.share - self.last.share) * prompt / scheduled
 
 
 def cache_levels(runs: Mapping[float, Sequence[PrefixCache | None]]) -> tuple[CacheLevel, ...]:
-    """By load; empty unless every run of every load had a prefix cache."""
-    told = [(load, [each for each in same if each]) for load, same in sorted(runs.items())]
-    if any(len(known) < len(runs[load]) for load, known in told):
-        return ()
-    return tuple(CacheLevel(load, tuple(known)) for load, known in told)
+    """Return a level for each load; none unless every run had a prefix cache."""
+    levels = [CacheLevel(load, tuple(filter(None, repeats))) for load, repeats in sorted(runs.items())]
+    return () if any(len(level.runs) < len(runs[level.load]) for level in levels) else tuple(levels)
 
 
 def cache_loss(levels: Sequence[CacheLevel]) -> CacheLoss | None:
-    """None unless the share falls for good and in the end clearly, in every repeat, and the pool was full there."""
+    """Return the loss of hits. None unless all repeats show it at all higher loads, with a full pool."""
     if len(levels) < 2:
         return None
     best = max(levels, key=lambda level: level.share)

@@ -1,4 +1,4 @@
-"""What still counts as good service: limits on one request, in the words of `vllm bench serve --goodput`."""
+"""An SLO: latency limits on each request, as `vllm bench serve --goodput` takes them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def limits_ms(self) -> dict[str, float]:
-        """Those that are set, by vLLM's name."""
+        """Return the limits that are set, by vLLM's name."""
         named = ((name, getattr(self, f"{name}_ms")) for name in NAMES)
         return {name: limit for name, limit in named if limit is not None}
 
@@ -38,14 +38,14 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_goodput(words: list[str], percentile: float = 90) -> Slo | None:
-    """`ttft:200 tpot:30`, as `vllm bench serve --goodput` takes it; None without a word."""
+    """Read `ttft:200 tpot:30`, as `vllm bench serve --goodput` takes it. None without a limit."""
     limits: dict[str, float] = {}
     for word in " ".join(words).split():
         name, _, text = word.partition(":")
         if name not in NAMES:
             raise InputError(f"--goodput {word}: the limits are {', '.join(NAMES)}; write it as ttft:200, in ms")
         if name in limits:
-            raise InputError(f"--goodput {word}: {name} is limited twice")
+            raise InputError(f"--goodput {word}: {name} is limited twice: leave one of the two out")
         try:
             limits[name] = float(text)
         except ValueError:

@@ -1,4 +1,4 @@
-"""A run over time, as few points as an eye can tell apart: no extreme is lost on the way."""
+"""A run over time, downsampled for charts without losing an extreme."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from engine_probe.analysis.run.token_times import update_end_ns
 
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-STEPS_PER_BIN = 4  # of a throughput: fewer would draw single steps
+STEPS_PER_BIN = 4  # of a throughput; fewer would show single steps
 
 
 @dataclass(frozen=True, eq=False)
 class Thinned:
-    """Levels at moments; from more steps than fit, each pair of points is the least and the most of `steps_each`."""
+    """Downsampled levels: each pair of points is the minimum and the maximum of `steps_each` steps."""
 
     seconds: Reals
     columns: dict[str, npt.NDArray[Any]]
@@ -44,7 +44,7 @@ def thinned(seconds: Reals, columns: dict[str, npt.NDArray[Any]], points: int) -
 
 
 def extremes(buckets: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Least and most of each row, in the order in which they came."""
+    """Return minimum and maximum of each row, in the order in which they occurred."""
     pairs = np.sort(np.column_stack([buckets.argmin(axis=1), buckets.argmax(axis=1)]), axis=1)
     found: npt.NDArray[Any] = np.take_along_axis(buckets, pairs, axis=1).ravel()
     return found
@@ -52,7 +52,7 @@ def extremes(buckets: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Pace:
-    """Throughput in equal parts of the time, and how full the pool was meanwhile."""
+    """Throughput and KV occupancy in equal parts of the time."""
 
     seconds: Reals  # the middle of each part
     output_tokens_per_s: Reals
@@ -61,9 +61,9 @@ class Pace:
 
 
 def pace(iterations: pa.Table, kv_blocks: int, most_parts: int = 240) -> Pace | None:
-    """None where there are too few steps for two parts.
+    """Return throughput and KV occupancy over time. None with too few steps for two parts.
 
-    Between the ends of two steps tokens count as if they came evenly.
+    Between the ends of two steps tokens count as evenly spread.
     """
     parts = min(most_parts, iterations.num_rows // STEPS_PER_BIN)
     if parts < 2:
@@ -81,8 +81,10 @@ def pace(iterations: pa.Table, kv_blocks: int, most_parts: int = 240) -> Pace | 
 
 
 def stretches(of_step: npt.NDArray[Any], starts: Integers, ends: Integers, most: int) -> list[tuple[int, int, int]]:
-    """(kind, begin_ns, end_ns) of consecutive steps of one kind; from more than `most`, the kind that lasted longest
-    in each of `most` equal parts of the steps."""
+    """Return (kind, begin_ns, end_ns) of consecutive steps of one kind.
+
+    If these are more than `most`, return the kind that lasted longest in each of `most` equal parts of the steps.
+    """
     if not len(of_step):
         return []
     changes = np.flatnonzero(np.diff(of_step)) + 1

@@ -1,7 +1,7 @@
-"""When every token came: rebuilt from the stretches of iterations that the requests table keeps.
+"""The time of every token, rebuilt from the stretches of iterations in the requests table.
 
-A request gets one token in each iteration of a stretch, but for the iterations named as bursts. A token's time is
-the end of the update that delivered it.
+A request gets one token in each iteration of a stretch, except in iterations listed as bursts. A token's time is the
+end of the update that delivered it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def update_end_ns(iterations: pa.Table) -> Integers:
-    """When each iteration's update had returned."""
+    """Return when each iteration's update returned."""
     start, *parts = (iterations[f"{part}_ns"].to_numpy() for part in ("start", "schedule", "execute", "update"))
     ends: Integers = start + parts[0] + parts[1] + parts[2]
     return ends
@@ -29,14 +29,14 @@ def waiting_requests(iterations: pa.Table) -> Integers:
 
 
 def flat(lists: pa.ChunkedArray) -> tuple[Integers, Integers]:
-    """A list column as one array, and the row that each of its values belongs to."""
+    """Return a list column as one array, and the row of each of its values."""
     whole = lists.combine_chunks()
     lengths = whole.value_lengths().to_numpy(zero_copy_only=False)
     return whole.flatten().to_numpy(zero_copy_only=False), np.repeat(np.arange(len(lengths)), lengths)
 
 
 def token_times(iterations: pa.Table, requests: pa.Table) -> pa.Table:
-    """One row per token: request (row of the requests table), iteration and time; in each request's order."""
+    """Return a row per token, ordered by request: row of the requests table, iteration and time."""
     starts, row = flat(requests["run_starts"])
     lengths, _ = flat(requests["run_lengths"])
     request = np.repeat(row, lengths)
@@ -45,7 +45,7 @@ def token_times(iterations: pa.Table, requests: pa.Table) -> pa.Table:
     burst_iteration, burst_row = flat(requests["burst_iterations"])
     if len(burst_iteration):
         count = np.ones(len(iteration), dtype=np.int64)
-        # Tokens are ordered by (request, iteration): a burst's place is found by bisection in that order.
+        # Tokens are ordered by (request, iteration), so that bisection finds a burst.
         span = int(iteration.max()) + 1
         place = np.searchsorted(request * span + iteration, burst_row * span + burst_iteration)
         count[place] = flat(requests["burst_tokens"])[0]
@@ -54,7 +54,7 @@ def token_times(iterations: pa.Table, requests: pa.Table) -> pa.Table:
 
 
 def inter_token_gaps(iterations: pa.Table, requests: pa.Table) -> pa.Table:
-    """Every gap of every request: the token's number in its request (from 1), and the time since the one before."""
+    """Return every gap of every request: the token's number in its request (from 1), and the time since the last."""
     tokens = token_times(iterations, requests)
     request, time = tokens["request"].to_numpy(), tokens["time_ns"].to_numpy()
     same = request[1:] == request[:-1]
@@ -64,7 +64,7 @@ def inter_token_gaps(iterations: pa.Table, requests: pa.Table) -> pa.Table:
 
 
 def deliveries(iterations: pa.Table, requests: pa.Table) -> tuple[Integers, Integers]:
-    """Row of the request and time of each step that brought it tokens, however many, in order."""
+    """Return request row and time of each delivery, which is a step that gave the request one or more tokens."""
     tokens = token_times(iterations, requests)
     request, iteration = tokens["request"].to_numpy(), tokens["iteration"].to_numpy()
     first = np.r_[True, (np.diff(request) != 0) | (np.diff(iteration) != 0)][: len(request)]
@@ -72,19 +72,19 @@ def deliveries(iterations: pa.Table, requests: pa.Table) -> tuple[Integers, Inte
 
 
 def delivery_gaps(request: Integers, time_ns: Integers) -> tuple[Integers, Integers]:
-    """Row of the request and length of each gap between two deliveries to the same request."""
+    """Return request row and length of each gap between two deliveries to the same request."""
     same = request[1:] == request[:-1]
     return request[1:][same], np.diff(time_ns)[same]
 
 
 def gap_sample(iterations: pa.Table, requests: pa.Table) -> Sample:
-    """All gaps between two deliveries to a request, as a weighted sample without a row per token.
+    """Return all gaps between two deliveries to a request as a weighted sample, without a row per token.
 
-    This is the inter-token latency of `vllm bench`: two tokens of one step are one delivery.
-    Within a stretch the gap between iterations i and i+1 is the same for all requests in it: how many there are
-    is a sum over the stretches' ends. Only the gaps between the stretches of one request are counted one by one.
+    This is the inter-token latency of `vllm bench`: two tokens of one step are one delivery. Within a stretch the gap
+    between iterations i and i+1 is the same for all requests in it, and their number is a sum over the stretches' ends.
+    Only the gaps between the stretches of one request are counted one by one.
     """
-    if len(flat(requests["burst_iterations"])[0]):  # several tokens per step: rare enough to be counted one by one
+    if len(flat(requests["burst_iterations"])[0]):  # several tokens per step are rare, so gaps are counted one by one
         return Sample.of(delivery_gaps(*deliveries(iterations, requests))[1])
     ends = update_end_ns(iterations)
     starts, row = flat(requests["run_starts"])
@@ -94,7 +94,7 @@ def gap_sample(iterations: pa.Table, requests: pa.Table) -> Sample:
     np.add.at(change, starts, 1)
     np.add.at(change, last, -1)
     continuing = np.cumsum(change)[: max(0, len(ends) - 1)]
-    again = np.flatnonzero(row[1:] == row[:-1])  # stretches that follow another of the same request
+    again = np.flatnonzero(row[1:] == row[:-1])  # stretches that are not the first of their request
     between = ends[starts[again + 1]] - ends[last[again]]
     within = continuing > 0
     return Sample(

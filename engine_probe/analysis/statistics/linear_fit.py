@@ -1,4 +1,4 @@
-"""How a latency follows from a length: a fixed part, and so much per token."""
+"""A linear fit of a latency over a length: a fixed part, and a part per token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LinearFit:
 
 
 def linear_fit(lengths: Sequence[float], values: Sequence[float]) -> LinearFit | None:
-    """By least squares; None where fewer than three lengths leave nothing to be told by, or all values are one."""
+    """Fit by least squares. None with fewer than three lengths, or if all values are equal."""
     x, y = np.array(lengths), np.array(values)
     around, total = x - x.mean(), float(((y - y.mean()) ** 2).sum())
     if len(set(lengths)) < 3 or not total:

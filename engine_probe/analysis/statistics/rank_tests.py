@@ -1,4 +1,4 @@
-"""Tests that look at the order of values alone, their chances counted over shuffled orders."""
+"""Rank tests, with p counted over permutations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 Reals = npt.NDArray[np.float64]
 
-EXACT_UP_TO = 7  # values whose orders are all tried
+EXACT_UP_TO = 7  # values; of more, random permutations are used
 SHUFFLES = 9999
 SEED = 1
 
 
 def ranks(values: npt.ArrayLike) -> Reals:
-    """Average ranks, their mean taken off."""
+    """Return average ranks less their mean."""
     array = np.asarray(values, dtype=np.float64)
     below = (array[:, None] > array).sum(axis=1)
     level = (array[:, None] == array).sum(axis=1)
@@ -26,14 +26,14 @@ def ranks(values: npt.ArrayLike) -> Reals:
 
 
 def rho(loads: npt.ArrayLike, values: npt.ArrayLike) -> float:
-    """Spearman's; zero where nothing varies."""
+    """Return Spearman's rank correlation; zero if nothing varies."""
     x, y = ranks(loads), ranks(values)
     size = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / size if size else 0.0
 
 
 def orders(count: int) -> npt.NDArray[np.int64]:
-    """Every order of so many runs, or very many by chance with the measured one among them."""
+    """Return all permutations of so many runs, or many random ones and the measured order."""
     if count <= EXACT_UP_TO:
         return np.array(list(permutations(range(count))))
     chance = np.random.default_rng(SEED)
@@ -42,14 +42,14 @@ def orders(count: int) -> npt.NDArray[np.int64]:
 
 
 def trend_p(loads: Reals, values: Reals) -> float:
-    """Two-sided: the share of orders of the runs with a rank correlation at least as strong."""
+    """Return the two-sided p of a trend: the share of permutations with a rank correlation at least as strong."""
     x, y = ranks(loads), ranks(values)
     strengths = np.abs(y[orders(len(x))] @ x)
     return float(np.mean(strengths >= abs(float(x @ y)) - 1e-9))
 
 
 def any_difference(loads: Reals, values: Reals) -> tuple[float, float]:
-    """Epsilon squared of Kruskal-Wallis, the share of the ranks' variance that load explains; p over shuffled runs."""
+    """Return epsilon squared of Kruskal-Wallis (the share of the ranks' variance that load explains) and its p."""
     y = ranks(values)
     member = (loads[:, None] == np.unique(loads)).astype(np.float64)
 
@@ -64,14 +64,14 @@ def any_difference(loads: Reals, values: Reals) -> tuple[float, float]:
 
 
 def cliffs_delta(low: Reals, high: Reals) -> float:
-    """How much oftener a value of the second is above one of the first than below: -1 to 1."""
+    """Return Cliff's delta: how much more often a value of `high` is above one of `low` than below, from -1 to 1."""
     ordered = np.sort(low)
     below, upto = np.searchsorted(ordered, high, "left"), np.searchsorted(ordered, high, "right")
     return float((below - (len(low) - upto)).mean() / len(low))
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """The smallest p times how many are judged, the next times one less, and never below the one before."""
+    """Correct p for multiple tests by Holm's method."""
     found, floor = [1.0] * len(chances), 0.0
     for place, index in enumerate(sorted(range(len(chances)), key=lambda index: chances[index])):
         floor = max(floor, min(1.0, chances[index] * (len(chances) - place)))

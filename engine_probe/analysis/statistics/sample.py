@@ -1,4 +1,4 @@
-"""A weighted sample, and what may be said of it: exact or silent."""
+"""A weighted sample and its statistics, which are None for a sample that is too small."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Values, and how often each was seen (None: once). A million equal gaps cost as much as one."""
+    """Values and how often each occurs (None: once), so that a million equal gaps take the memory of one."""
 
     values: Values
     weights: npt.NDArray[np.int64] | None = None
@@ -31,16 +31,16 @@ class Sample:
         return float(np.average(self.values, weights=self.weights)) if self.count else None
 
     def deviation(self) -> float | None:
-        """The standard deviation of the values themselves (divided by their number)."""
+        """Return the standard deviation of the values (the sum of squares divided by their number)."""
         middle = self.mean()
         if middle is None:
             return None
         return math.sqrt(float(np.average((self.values - middle) ** 2, weights=self.weights)))
 
     def percentiles(self, percents: Sequence[float]) -> list[float | None]:
-        """Each by linear interpolation; None where the sample is too small to have one.
+        """Return each percentile by linear interpolation. None if the sample is too small for it.
 
-        A p99 of twenty requests would be their maximum by another name.
+        The p99 of twenty values would only be their maximum.
         """
         if not self.count:
             return [None] * len(percents)
@@ -64,7 +64,7 @@ class Sample:
         return found
 
     def _ranked(self, ranks: npt.NDArray[np.int64]) -> Values:
-        """The values at these ranks, from 0, of the sorted sample."""
+        """Return the values at these ranks, from 0, of the sorted sample."""
         if self.weights is None:
             found: Values = np.partition(self.values, np.unique(ranks))[ranks]
             return found
@@ -73,11 +73,11 @@ class Sample:
         return ranked
 
     def spread(self) -> float | None:
-        """Half the distance between the quartiles, which single outliers do not move."""
+        """Return half the interquartile range, which single outliers do not move."""
         low, high = self.percentiles((25, 75))
         return None if low is None or high is None else (high - low) / 2
 
 
 def enough(count: int, percent: float) -> bool:
-    """Whether a sample has this percentile: a median always, a p90 from 10 values on, a p99 from 100."""
+    """Return whether a sample is large enough for a percentile: any for p50, 10 values for p90, 100 for p99."""
     return count > 0 and (percent <= 50 or count * (100 - percent) >= 100)

@@ -1,10 +1,10 @@
-"""How many tokens each step attended to: what its kernels read of the KV cache, and the pairs they multiplied.
+"""The work of attention in each step: the tokens read from the KV cache, and the pairs of tokens multiplied.
 
-A token that continues an answer attends to all of its request, and how many that are follows from its place in the
-answer: the stretches of iterations in the requests table give the sum over all requests of a step. Prompts that were
-computed in a single step are known from their rows. What is left of the live tokens belongs to prompts in pieces: of
-one in a step the pairs follow exactly; of several, n tokens in all with e before them, they lie between the even
-split of n with e counted once, and all in one prompt.
+A decode token attends to all tokens of its request, whose number follows from its place in the answer; the stretches of
+iterations in the requests table give the sum over all requests of a step. Prompts computed in a single step are known
+from their rows. The other live tokens belong to chunked prompts: with one of them in a step the pairs are exact; with
+several, n tokens in all after e earlier ones, they lie between an even split of n with e counted once, and all n in one
+prompt.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from engine_probe.analysis.step.bounds import Bounds, Reals
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    tokens: Bounds  # attended to by the requests of a step, each counted once per request
-    pairs: Bounds  # of a token in the step and one it attends to, itself among them
+    tokens: Bounds  # attended to in a step, each counted once per request
+    pairs: Bounds  # of a token in the step and a token it attends to, itself included
 
 
 def attended(iterations: pa.Table, requests: pa.Table) -> Attended:
-    """Without speculative decoding, and with every layer attending to everything."""
+    """Bound the attention work of each step, without speculative decoding and with full attention in every layer."""
     held, decode, prompt, scheduled, running = (iterations[name].to_numpy().astype(np.float64) for name in COLUMNS)
     prompts = scheduled - decode
-    at_once = prompts_at_once(iterations, requests)
-    live, prompt, prompts = held - at_once.tokens, prompt - at_once.computed, prompts - at_once.prompts
+    single = single_step_prompts(iterations, requests)
+    live, prompt, prompts = held - single.tokens, prompt - single.computed, prompts - single.prompts
     counted, contexts = decode_contexts(requests, iterations.num_rows)
-    known = counted == decode  # a request without a row, cut off or there before the probe, leaves its steps open
-    whole = running == scheduled  # else requests that were passed over hold some of the live tokens
-    rest = np.maximum(live - prompt, decode)  # attended to besides the prompts' own tokens, if whole
+    known = counted == decode  # not if a request has no row, because it was cut off or began before the probe
+    whole = running == scheduled  # else running requests that were not scheduled hold some of the live tokens
+    rest = np.maximum(live - prompt, decode)  # attended to besides the prompts' own tokens, if all were scheduled
     only_answers = prompt == 0
     answers = Bounds(
         np.select([only_answers & whole, known], [live, contexts], decode),
@@ -45,31 +45,31 @@ def attended(iterations: pa.Table, requests: pa.Table) -> Attended:
         np.where(prompts > 1, prompt**2 / np.maximum(2 * prompts, 1), prompt**2 / 2) + prompt / 2,
         (prompt**2 + prompt) / 2,
     )
-    before = np.maximum(rest - answers.least, 0)  # at most; attended to once by one token of a prompt, or by all
+    before = np.maximum(rest - answers.least, 0)  # upper bound; attended to by one token of a prompt, or by all
     least_before = np.where(prompts > 1, 1, prompt) * np.where(known & whole, before, 0)
-    shared_out = ~known & whole & ~only_answers  # answers and prompts together attend to the rest, each at least once
+    shared_out = ~known & whole & ~only_answers  # answers and prompts together attend to the rest, at least once
     pairs = Bounds(
         np.where(shared_out, rest, answers.least + least_before) + among.least,
         np.where(known, answers.most, np.where(only_answers, answers.most, decode)) + prompt * before + among.most,
     )
-    least = answers.least + prompt + at_once.tokens
-    return Attended(Bounds(np.where(whole, held, least), held), pairs + at_once.pairs)
+    least = answers.least + prompt + single.tokens
+    return Attended(Bounds(np.where(whole, held, least), held), pairs + single.pairs)
 
 
 COLUMNS = ("kv_tokens_live", "decode_tokens", "prefill_tokens", "scheduled_requests", "running_requests")
 
 
 @dataclass(frozen=True, eq=False)
-class AtOnce:
-    """Of the prompts that a step computed from the first token (after what was cached) to the last."""
+class SingleStepPrompts:
+    """The sums over prompts that a step computed completely, apart from their cached tokens."""
 
     prompts: Reals
     computed: Reals
-    tokens: Reals  # with what was cached
+    tokens: Reals  # cached ones included
     pairs: Reals
 
 
-def prompts_at_once(iterations: pa.Table, requests: pa.Table) -> AtOnce:
+def single_step_prompts(iterations: pa.Table, requests: pa.Table) -> SingleStepPrompts:
     told = requests.filter(
         pc.and_(pc.is_valid(requests["first_scheduled_ns"]), pc.is_valid(requests["first_token_iteration"]))
     )
@@ -82,14 +82,14 @@ def prompts_at_once(iterations: pa.Table, requests: pa.Table) -> AtOnce:
     def of_step(what: Reals) -> Reals:
         return np.bincount(number[begun], weights=what, minlength=iterations.num_rows).astype(np.float64)
 
-    return AtOnce(of_step(np.ones(len(prompt))), of_step(computed), of_step(prompt), of_step(pairs))
+    return SingleStepPrompts(of_step(np.ones(len(prompt))), of_step(computed), of_step(prompt), of_step(pairs))
 
 
 def decode_contexts(requests: pa.Table, steps: int) -> tuple[Reals, Reals]:
-    """For every step: how many tokens of answers it is known to have continued, and the sum of what they attend to.
+    """Return for every step the number of decode tokens known from the requests, and the tokens they attend to.
 
-    The k-th token of an answer (the first is the prompt's own) attends to the prompt and k - 1 tokens; within a
-    stretch k grows by one with every step, so that sums over stretches are differences at their two ends.
+    The k-th token of an answer attends to the prompt and k - 1 tokens; within a stretch k grows by one with every step,
+    so that sums over stretches are differences at their two ends.
     """
     there = requests.filter(pc.is_valid(requests["queued_ns"]))
     starts, row = flat(there["run_starts"])
@@ -97,18 +97,18 @@ def decode_contexts(requests: pa.Table, steps: int) -> tuple[Reals, Reals]:
     if not len(starts):
         return np.zeros(steps), np.zeros(steps)
     first = np.r_[True, row[1:] != row[:-1]]
-    told = np.cumsum(lengths) - lengths
-    told = told - np.repeat(told[first], np.bincount(row)[row[first]])  # tokens of the answer before this stretch
-    # The step that ends a prompt, or one computed again after a preemption, continues nothing.
+    earlier = np.cumsum(lengths) - lengths
+    earlier = earlier - np.repeat(earlier[first], np.bincount(row)[row[first]])  # tokens before this stretch
+    # The step that ends a prompt, also one recomputed after a preemption, has no decode token of the request.
     skip = (first | (there["preemptions"].to_numpy()[row] > 0)).astype(np.int64)
-    context = there["prompt_tokens"].to_numpy()[row] + told - starts
+    context = there["prompt_tokens"].to_numpy()[row] + earlier - starts
     return summed(starts + skip, starts + lengths, context.astype(np.float64), steps)
 
 
 def summed(
     begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], offsets: Reals, steps: int
 ) -> tuple[Reals, Reals]:
-    """In every step: how many of the stretches hold, and the sum of (offset + number of the step) over them."""
+    """Return for every step how many stretches contain it, and the sum of (offset + number of the step) over them."""
     size = steps + 1
     count = np.cumsum(np.bincount(begins, minlength=size) - np.bincount(ends, minlength=size))[:steps]
     at_begin, at_end = (np.bincount(places, weights=offsets, minlength=size) for places in (begins, ends))

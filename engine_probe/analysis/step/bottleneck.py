@@ -1,11 +1,10 @@
-"""What held a run up, step by step: what kept requests waiting, and where nothing did, what a step's time went into.
+"""The bottleneck of a run, step by step: what kept requests waiting, or else which part of the step took longest.
 
 What requests waited for is in `waiting.py`; a step can have several such limits, and raising one of them alone then
 admits nobody. The part of a step that recomputes what a preemption lost is charged to the KV pool, and so is all that
-this part displaced. Where nobody waits the engine serves all it has, at the pace of the longer part of its step: the
-host's (schedule, update, and between them) or the model's. An asynchronous engine does both at once, and only device
-times tell them apart there. Where the hardware's ceilings are known, a model's step near one of them is held up
-by compute or by memory bandwidth.
+this part displaced. If no request waits, the longer part of the step sets the pace: the host's (schedule, update, and
+between them) or the model's. An asynchronous engine overlaps the two, and only device times can separate them. If the
+hardware's ceilings are known, a step of the model near one of them is held up by compute or by memory bandwidth.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Limit:
     waits: bool = True  # requests waited for it; else it set the pace, and nobody waited
 
 
-# What a rule names are columns of a step's row, and limits in run.json.
+# Rules name columns of the step's row and limits in run.json.
 LIMITS = (
     Limit(
         "KV blocks",
@@ -78,10 +77,10 @@ class LimitsFound:
     of_step: npt.NDArray[np.int64]  # index into `sets`: what holds the larger part of a step
     sets: tuple[tuple[str, ...], ...]  # limits that were met together
     shares: dict[str, float]  # by the names of a set: "KV blocks", "KV blocks and max_num_seqs"; they add up to one
-    idle_share: float  # of the whole time: gaps in which there was no request
-    doubts: tuple[str, ...] = ()  # about the ceilings that tell compute from memory bandwidth
-    doubtful: bool = False  # whether one of those lowers the trust, or they only say what is not known
-    withheld: str = ""  # why the two are not told apart although both ceilings were measured
+    idle_share: float  # of the whole time: gaps without a request
+    doubts: tuple[str, ...] = ()  # about the ceilings that separate compute from memory bandwidth
+    doubtful: bool = False  # whether a doubt lowers the trust in a ceiling
+    withheld: str = ""  # why compute and memory bandwidth are not separated although both ceilings were measured
 
     def bound(self, name: str) -> float:
         """Return the share of the busy time in which this limit was met, alone or with others."""
@@ -101,7 +100,7 @@ class LimitsFound:
 
     @property
     def main_with_doubt(self) -> str:
-        """Return the limit for a cell of a table."""
+        """Return the main limit, marked if it is doubtful."""
         return f"{self.main} (doubtful)" if self.rests_on_ceilings and self.doubtful else self.main
 
 
@@ -116,7 +115,7 @@ def limits(
     """Find the limits of a run at least one step long; `held_up` is what holds each step up, by its roofline."""
     idle = idle_gaps(iterations)
     idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
-    busy = busy_ns(iterations, idle)  # steps that overlap are not counted twice
+    busy = busy_ns(iterations, idle)  # overlapping steps do not count twice
     paced = pace(facts, iterations, workers, busy)
     if held_up is not None:
         paced[(paced == MODEL) & (held_up == BY_COMPUTE)] = COMPUTE

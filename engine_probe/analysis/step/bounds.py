@@ -1,4 +1,4 @@
-"""Figures of every step that the recording tells only between a least and a most."""
+"""Figures of every step that are known only between a lower and an upper bound."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Reals = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Where both agree the figure is exact."""
+    """Lower and upper bound of each step; the figure is exact if they agree."""
 
     least: Reals
     most: Reals

@@ -1,7 +1,7 @@
-"""Which share of the measured ceilings a run used (MBU and MFU), and which of the two held each step up.
+"""The share of the measured ceilings that a run used (MBU and MFU), and which of them limited each step.
 
 No run can use more than all of a device. A share above 100 % shows that the ceiling was measured too low, so nothing is
-concluded from it. The spread of the ceiling's samples excuses none: an unstable ceiling is the usual reason.
+concluded from it, whatever the spread of the ceiling's samples: an unstable ceiling is the usual reason.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from engine_probe.analysis.step.ceilings import Ceiling
 from engine_probe.analysis.step.roofline import Range, Roofline
 
-NEAR = 0.5  # of the step's time that a ceiling must explain before the step is said to be held up by it
-FREE, BY_COMPUTE, BY_MEMORY = range(3)  # what holds a step up
+NEAR = 0.5  # of a step's time that a ceiling must explain to count as its limit
+FREE, BY_COMPUTE, BY_MEMORY = range(3)  # the ceiling that limits a step
 
 ALL_STEPS = "all steps"
 
@@ -33,7 +33,7 @@ class Use:
 
     @property
     def is_above(self) -> bool:
-        """Whether it surely was more than the ceiling."""
+        """Return whether even the lower bound is above the ceiling."""
         return self.share.least > 1
 
     @property
@@ -42,7 +42,7 @@ class Use:
 
 
 def kinds(found: Roofline) -> dict[str, npt.NDArray[np.bool_]]:
-    """The steps by what they worked on."""
+    """Return the steps that decode only, prefill only, or do both."""
     share = found.prefill_share
     return {"answers": share == 0, "prompts": share == 1, "both": (share > 0) & (share < 1)}
 
@@ -61,14 +61,14 @@ def uses(found: Roofline) -> Iterator[Use]:
 
 
 def above(found: Roofline) -> list[Use]:
-    """The shares that are impossible, the largest first."""
+    """Return the impossible shares, the largest first."""
     return sorted((use for use in uses(found) if use.is_above), key=lambda use: -use.share.least)
 
 
 def held_up(found: Roofline) -> Any:
-    """For every step: the ceiling that surely takes longest, if it surely explains half of the step's time.
+    """Return for every step the ceiling that surely takes longest, if it surely explains half of the step's time.
 
-    FREE for all steps without both ceilings, and where one of them is known to be too low.
+    All steps are FREE without both ceilings, or if one of them is known to be too low.
     """
     if found.memory is None or found.compute is None or above(found):
         return np.full(len(found.seconds), FREE)

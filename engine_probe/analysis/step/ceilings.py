@@ -1,4 +1,4 @@
-"""What the devices of a run were measured to reach, in bytes and operations per second, and how far that is trusted."""
+"""The measured ceilings of a run's devices, in bytes and operations per second, and how far they are trusted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernels_bench.judge.doubts import UNKNOWN_LOAD, UNSTABLE
 Trust = Literal["trusted", "not known", "doubtful"]
 
 MEMORY = ("memory read", "memory copy", "memory triad")
-# What a number format is called in the ceilings; of several figures the highest is the ceiling.
+# The names of a number format in the ceilings; the highest of several figures is the ceiling.
 COMPUTE = {
     "bfloat16": ("gemm bf16 square", "gemm bf16 best shape"),
     "float16": ("gemm fp16 square",),
@@ -27,13 +27,13 @@ class Ceiling:
     devices: int
     quick: bool
     measured: str  # UTC
-    spread: float  # of its samples: the distance between the quartiles as a share of the median; 0 if not recorded
+    spread: float  # interquartile range of its samples as a share of the median; 0 if not recorded
     verdict: Trust
     doubts: tuple[str, ...]
 
     @property
     def remark(self) -> str:
-        """What is to be known before a figure is trusted that rests on it; empty where nothing is."""
+        """Return the caution for figures that rest on this ceiling; empty without one."""
         doubts = f"{'doubtful: ' * (self.verdict == 'doubtful')}{'; '.join(self.doubts)}"
         return ", ".join(filter(None, ("quick" * self.quick, doubts)))
 
@@ -43,7 +43,7 @@ def memory_ceiling(facts: dict[str, Any]) -> Ceiling | None:
 
 
 def compute_ceiling(facts: dict[str, Any]) -> Ceiling | None:
-    """In the format of the products: weights of 8-bit floats are multiplied as such where the device can."""
+    """Return the ceiling for the model's number format; FP8 weights are multiplied as FP8 if the device can."""
     names = COMPUTE.get(facts["model"]["dtype"], ())
     if mostly_fp8(facts) and (found := highest(facts, (FP8,))):
         return found
@@ -56,7 +56,7 @@ def mostly_fp8(facts: dict[str, Any]) -> bool:
 
 
 def highest(facts: dict[str, Any], names: tuple[str, ...]) -> Ceiling | None:
-    """Summed over the devices of the ranks; None unless each of them was measured."""
+    """Return the highest of these ceilings, summed over the devices of the ranks. None if a device was not measured."""
     found = []
     for device in {row["device"] for row in facts.get("memory", ())}:
         measured = measured_on(facts, device)
@@ -80,7 +80,7 @@ def highest(facts: dict[str, Any], names: tuple[str, ...]) -> Ceiling | None:
 
 
 def verdict_of(ceiling: Mapping[str, Any]) -> Trust:
-    """As `validate` gave it; a ceiling of an older version has none, and nobody knows what else ran."""
+    """Return the verdict of `validate`; older versions gave none, and did not record other load."""
     verdict: Trust | None = ceiling.get("verdict")
     return verdict or ("not known" if ceiling["stable"] else "doubtful")
 
@@ -92,7 +92,7 @@ def doubts_of(ceiling: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def measured_on(facts: dict[str, Any], device: str) -> dict[str, Any]:
-    """The ceilings that this run carries for one of its devices."""
+    """Return the ceilings recorded with this run for one of its devices."""
     carried = (facts.get("hardware") or {}).get("ceilings") or {}
     if device != "cpu":
         return dict(carried.get(device, {}))

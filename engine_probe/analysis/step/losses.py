@@ -1,6 +1,6 @@
-"""What a run paid without getting a token for it: preemption, half-empty blocks, the host, a slow rank.
+"""The losses of a run: preemption, half-empty KV blocks, prefill beside decode, a slow rank.
 
-Each part is counted in the recording. The one estimate, the time that recomputing took, says how it was derived.
+All are counted in the recording, except the time of recomputing, which is an estimate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WORST = 5
 class PreemptedRequest:
     request_id: str
     preemptions: int
-    away_ns: int  # from each preemption to the step that gave it tokens again
+    away_ns: int  # from each preemption to the step that gave the request tokens again
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,11 @@ class PreemptionCost:
     preemptions: int
     requests: int
     never_resumed: int
-    lost_tokens: int  # whose KV was given up
+    lost_tokens: int  # whose KV was freed
     recomputed_tokens: int
     recomputed_share: float | None  # of all scheduled tokens
-    away_ns: int  # summed over the requests
-    recompute_ns: (
-        float  # derived: each step's execute time x recomputed / scheduled tokens, as if all tokens cost alike
-    )
+    away_ns: int  # sum over the requests
+    recompute_ns: float  # estimate: each step's execute time x recomputed / scheduled tokens
     worst: tuple[PreemptedRequest, ...]  # longest away first
 
 
@@ -63,18 +61,18 @@ def preemption_cost(iterations: pa.Table, preemptions: pa.Table) -> PreemptionCo
 
 @dataclass(frozen=True)
 class Composition:
-    """What the scheduled tokens were, and the steps that carried them."""
+    """The scheduled tokens by kind, and the steps that carried them."""
 
     token_shares: dict[str, float]  # prefill, recomputed, decode, speculative; of all scheduled tokens
     steps: dict[str, int]  # with tokens: only prefill, only decode, both
     time_shares: dict[str, float]  # of the busy time, by the same kinds
-    mean_ns: dict[str, float]  # from the end of the step before; of no step it is zero
+    mean_ns: dict[str, float]  # from the end of the step before; zero without steps of the kind
     mean_tokens: float  # per step
     mean_requests: float
 
 
 def composition(iterations: pa.Table, busy: npt.NDArray[np.int64]) -> Composition | None:
-    """None where nothing was scheduled. `busy`: of each step, without gaps in which there was no request."""
+    """Return the composition of a run's steps, given the busy time of each. None if nothing was scheduled."""
     names = ("prefill", "recomputed", "decode", "speculative", "scheduled")
     tokens = {name: iterations[f"{name}_tokens"].to_numpy() for name in names}
     total = int(tokens["scheduled"].sum())
@@ -97,35 +95,35 @@ def composition(iterations: pa.Table, busy: npt.NDArray[np.int64]) -> Compositio
 
 
 def kv_fragmentation(facts: dict[str, Any], iterations: pa.Table) -> float | None:
-    """Share of the places in blocks in use that hold no token: 1 - live tokens / (blocks x block size), over time.
+    """Return the share of empty token slots in used KV blocks: 1 - live tokens / (blocks x block size), over time.
 
-    A block that several requests share counts for each, as its tokens do. None for models with several kinds of
-    cache, where a token has more than one place, and where no block was in use.
+    A block that several requests share counts for each, as its tokens do. None for models with several kinds of cache,
+    in which a token has more than one slot, and if no block was in use.
     """
     if facts["kv"]["groups"] != 1:
         return None
     blocks = iterations["kv_blocks_scheduled"].to_numpy() + iterations["kv_blocks_shared"].to_numpy()
-    places = blocks.astype(np.float64) * facts["kv"]["block_size_tokens"]
+    slots = blocks.astype(np.float64) * facts["kv"]["block_size_tokens"]
     live = iterations["kv_tokens_live"].to_numpy()
     seconds = step_ns(iterations)
-    if not (places * seconds).sum() or (live > places).any():
+    if not (slots * seconds).sum() or (live > slots).any():
         return None
-    return 1 - float((live * seconds).sum() / (places * seconds).sum())
+    return 1 - float((live * seconds).sum() / (slots * seconds).sum())
 
 
 @dataclass(frozen=True)
 class Straggler:
-    """The rank that most often took longest."""
+    """The rank that was slowest most often."""
 
     rank: int
-    last_share: float  # of the steps; 1 / ranks would be chance
+    last_share: float  # of the steps; 1 / ranks by chance
     ranks: int
-    behind_ns: float  # mean over all steps: the slowest rank's time - the median rank's
-    clock: str  # "device" where every row has device time, else "host"
+    behind_ns: float  # mean over all steps of the slowest rank's time less the median rank's
+    clock: str  # "device" if every row has device time, else "host"
 
 
 def straggler(workers: pa.Table) -> Straggler | None:
-    """None with one rank, or no step that all of them recorded."""
+    """Return the slowest rank. None with one rank, or without a step that all ranks recorded."""
     ranks = pc.unique(workers["rank"]).sort().to_pylist()
     if len(ranks) < 2:
         return None

@@ -1,4 +1,4 @@
-"""How near each step came to what its devices can do: the bytes and operations it needs, over its time.
+"""The roofline of each step: the bytes and operations that it needs, over its time.
 
 Of one step with T scheduled tokens of R requests, summed over the ranks that share it:
 
@@ -7,9 +7,9 @@ Of one step with T scheduled tokens of R requests, summed over the ranks that sh
     FLOP  = 2 x T x values of the matrices and of the chosen experts + 2 x R x values of the head
             + 4 x heads x head size x layers x pairs of a token and one that it attends to
 
-vLLM computes logits for one token of each scheduled request. What moves between kernels is not counted, nor softmax,
-norms and rotations, nor padding: this is the least that the model needs, so that a share of a ceiling is what was
-useful of it. What the recording does not tell exactly lies between a least and a most.
+vLLM computes logits for one token of each scheduled request. Data moved between kernels is not counted, nor softmax,
+norms, rotations and padding: this is the minimum that the model needs, so that a share of a ceiling is its useful part.
+Figures that the recording does not determine have a lower and an upper bound.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Roofline:
     flops: Bounds
     prefill_share: Reals  # of the step's tokens
     seconds: Reals
-    clock: str  # whose seconds
+    clock: str  # by which `seconds` were measured
     memory: Ceiling | None
     compute: Ceiling | None
 
@@ -67,7 +67,7 @@ class Roofline:
 
     @property
     def ridge(self) -> float | None:
-        """FLOP per byte from which on compute is the lower ceiling."""
+        """Return the FLOP per byte above which compute is the limit."""
         return self.compute.per_s / self.memory.per_s if self.compute and self.memory else None
 
     def _rate(self, work: Bounds) -> Range:
@@ -75,7 +75,7 @@ class Roofline:
         return Range(float(work.least.sum()) / seconds, float(work.most.sum()) / seconds)
 
     def only(self, steps: Any) -> Roofline | None:
-        """As if these steps were all; None where none of them did anything."""
+        """Return the roofline of these steps alone. None if none of them had work."""
         if not (steps & self.working).any():
             return None
         kept = steps & self.working
@@ -93,8 +93,8 @@ def share(rate: Range, ceiling: Ceiling | None) -> Range | None:
 
 
 def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, time: StepTime) -> Roofline | str:
-    """Of a run; a clause where it cannot be told."""
-    if reason := untold(facts, iterations, time):
+    """Return the roofline of a run, or the reason why there is none."""
+    if reason := why_not(facts, iterations, time):
         return reason
     tokens, prefill = (iterations[f"{name}_tokens"].to_numpy().astype(np.float64) for name in ("scheduled", "prefill"))
     ranks, read = facts["loaded"], attended(iterations, requests)
@@ -108,7 +108,7 @@ def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, ti
         heads = kind["layers"] * kind["head_size"]
         pairs += within(read.pairs, kind["window"], longest, tokens, 0) * (4.0 * heads * kind["heads"])
         seen = within(read.tokens, kind["window"], longest, rows, tokens)
-        # What this step computed, or several requests share, need not be read from memory again.
+        # What this step computed, or several requests share, need not be read from memory more than once.
         fresh = Bounds(np.maximum(seen.least - tokens - shared, 0), seen.most)
         cache += fresh * (2.0 * heads * kind["kv_heads"] * kind["kv_value_bytes"])
     worked = tokens > 0
@@ -123,34 +123,34 @@ def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, ti
     )
 
 
-def untold(facts: dict[str, Any], iterations: pa.Table, time: StepTime) -> str | None:
-    """Why bytes and operations do not follow from this recording."""
+def why_not(facts: dict[str, Any], iterations: pa.Table, time: StepTime) -> str | None:
+    """Return why bytes and operations do not follow from this recording. None if they do."""
     loaded = facts.get("loaded")
     if not loaded:
         reasons = "; ".join(facts.get("unread", ())) or "it was recorded without them"
-        return f"the recording does not say what the model weighs ({reasons})"
+        return f"the size of the model's weights is not recorded ({reasons})"
     arguments = facts["engine"]["arguments"]
     parallel = arguments.get("parallel_config") or {}
     if unknown := sorted({name for rank in loaded for name in rank["unknown"]}):
         return f"the work of {', '.join(unknown)} does not follow from its shape"
     if any(kind["kv_value_bytes"] is None for rank in loaded for kind in rank["attention"]):
-        return "this vLLM does not tell the type of its KV cache"
+        return "this vLLM does not report the type of its KV cache"
     if arguments.get("speculative_config") or iterations["speculative_tokens"].to_numpy().any():
-        return "with speculative decoding a second model works too"
+        return "with speculative decoding a second model runs too"
     for name, what in ONE:
         if (parallel.get(name) or 1) != 1:
             return what
     if parallel.get("enable_expert_parallel") and any(rank["experts"] for rank in loaded):
         return "with expert parallelism it is not recorded which rank's experts were chosen"
     if len(loaded) != (parallel.get("tensor_parallel_size") or 1):
-        return f"{len(loaded)} of {parallel['tensor_parallel_size']} ranks say what they hold"
+        return f"only {len(loaded)} of {parallel['tensor_parallel_size']} ranks report their weights"
     if not time.ns[iterations["scheduled_tokens"].to_numpy() > 0].any():
         return "no step with tokens has a time"
     return None
 
 
 ONE = (
-    ("pipeline_parallel_size", "with pipeline parallelism the stages work on different steps at once"),
+    ("pipeline_parallel_size", "with pipeline parallelism the stages work on different steps at the same time"),
     ("data_parallel_size", "with data parallelism other engines share the devices"),
     ("decode_context_parallel_size", "with context parallelism ranks share out the tokens, not the heads"),
     ("prefill_context_parallel_size", "with context parallelism ranks share out the tokens, not the heads"),
@@ -166,12 +166,12 @@ def total(ranks: list[dict[str, Any]], part: str, what: str = "products") -> flo
 
 
 def chosen(ranks: list[dict[str, Any]], what: str) -> float:
-    """Of the experts one token goes through, over all layers."""
+    """Return the sum over the experts that one token goes through, over all layers."""
     return float(sum(layer["per_token"] * layer[what] for rank in ranks for layer in rank["experts"]))
 
 
 def weight_bytes(ranks: list[dict[str, Any]], tokens: Reals) -> Bounds:
-    """All that every step reads, and of each layer's experts between those of one token and one for each choice."""
+    """Return the weight bytes that each step reads: all but experts, and between the fewest and the most experts."""
     held = sum(total(ranks, part, "bytes") for part in ("linear", "head", "other"))
     size = Bounds.exact(held + tokens * ranks[0]["row_bytes"])
     for layer in (layer for rank in ranks for layer in rank["experts"]):
@@ -181,7 +181,7 @@ def weight_bytes(ranks: list[dict[str, Any]], tokens: Reals) -> Bounds:
 
 
 def written_bytes(facts: dict[str, Any], ranks: list[dict[str, Any]]) -> float:
-    """KV bytes of one token on all ranks: of the pool, or where it holds several kinds, of the attention layers."""
+    """Return the KV bytes of one token on all ranks, by the pool, or by the attention layers for a mixed pool."""
     kv = facts["kv"]
     if kv["groups"] == 1:
         return float(len(ranks) * kv["bytes_per_block"] / kv["block_size_tokens"])
@@ -192,14 +192,14 @@ def written_bytes(facts: dict[str, Any], ranks: list[dict[str, Any]]) -> float:
 
 
 def longest_context(facts: dict[str, Any], requests: pa.Table) -> int:
-    """A request without a row may be as long as the engine allows."""
+    """Return the longest context of a request; one without a row may be as long as the engine allows."""
     whole = pc.max(pc.add(requests["prompt_tokens"], requests["output_tokens"])).as_py()
     finished = facts["status"] == "complete"
     return int(whole) if whole and finished else int(facts["model"]["max_model_len"])
 
 
 def within(counted: Bounds, window: int | None, longest: int, windows: Reals, beside: Reals | int) -> Bounds:
-    """What is left of it in layers that look no further back than a window: at most so many windows, and the rest."""
+    """Return the part of the work that remains in layers with a sliding window."""
     if window is None or window >= longest:
         return counted
     return Bounds(counted.least * (window / longest), np.minimum(counted.most, windows * float(window) + beside))

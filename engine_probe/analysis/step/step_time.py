@@ -1,4 +1,4 @@
-"""How long the model worked in each step, and by whose clock."""
+"""How long the model worked in each step, and by which clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StepTime:
 
 
 def step_time(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: Integers) -> StepTime:
-    """The device's time where every step has one, else what comes nearest; `busy` is the time from step to step."""
+    """Return the device time if every step has one, else a substitute; `busy` is the time between the steps' ends."""
     device = device_ns(iterations, workers)
     if device is not None:
         return StepTime(device, DEVICE)
@@ -38,7 +38,7 @@ def step_time(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, bu
 
 
 def device_ns(iterations: pa.Table, workers: pa.Table) -> Integers | None:
-    """Of the slowest rank in each step; None unless every step was timed."""
+    """Return the device time of the slowest rank in each step. None unless every step has one."""
     timed = workers.filter(pc.is_valid(workers["device_ns"]))
     slowest = timed.group_by("iteration").aggregate([("device_ns", "max")]).sort_by("iteration")
     if not slowest["iteration"].equals(iterations["iteration"]):
@@ -48,7 +48,7 @@ def device_ns(iterations: pa.Table, workers: pa.Table) -> Integers | None:
 
 
 def busy_ns(iterations: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
-    """From the end of one step to the end of the next, without the gaps in which there was no request."""
+    """Return the time from the end of each step to the end of the next, without gaps in which there was no request."""
     ends = update_end_ns(iterations)
     waited = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
     found: Integers = np.diff(ends, prepend=iterations["start_ns"][0].as_py()) - waited
@@ -56,7 +56,7 @@ def busy_ns(iterations: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
 
 
 def device_idle_share(time: StepTime, busy: Integers) -> float | None:
-    """The part of the busy time that lies between the steps on the device; None where it was not timed."""
+    """Return the share of the busy time between the steps on the device. None without device times."""
     if time.clock != DEVICE:
         return None
     return max(0.0, 1 - float(time.ns.sum()) / float(busy.sum()))

@@ -81,14 +81,14 @@ def here(found: list[Point], force: bool) -> Iterator[Engines]:
 def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
     """Refuses what its machines cannot hold, or what they would measure with other programs."""
     from engine_probe.sweep.fleet.ray_cluster import connected
-    from engine_probe.sweep.fleet.resources import check_claims, mixed_cards
+    from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
     from engine_probe.sweep.fleet.runner import Fleet
 
     with connected(address) as cluster:
         nodes = cluster.nodes()
         fit = check_claims((point.engine.spec for point in found), nodes)
         cluster.check_installed(fit, force)
-        if warning := mixed_cards(fit):
+        if warning := mixed_gpus(fit):
             click.echo(warning, err=True)
         yield Fleet(cluster)
 

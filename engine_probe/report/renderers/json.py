@@ -92,7 +92,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "curves": [curve_figures(curve) for curve in curves],
             "advice": advised(swept, curves),
             "points": [point_figures(point) for point in swept.points],
-            "watching": swept.watching,
+            "watching": swept.probe_cost,
             "texts": [predicted(each) for each in engines(swept)],
             "money": accounted(money),
         }

@@ -34,8 +34,8 @@ def running(log_text: str) -> str:
     if threads[0] and CURRENT in stacks:
         frames = threads[0]
     else:
-        known = [thread for thread in threads if thread]
-        frames = next((thread for thread in known if of_vllm(thread)), known[-1])
+        stacks_of_python = [thread for thread in threads if thread]
+        frames = next((thread for thread in stacks_of_python if of_vllm(thread)), stacks_of_python[-1])
     file, function = of_vllm(frames) or frames[0]
     return f"{file.rpartition(PACKAGES)[2]} {function}"
 

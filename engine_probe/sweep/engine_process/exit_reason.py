@@ -1,4 +1,4 @@
-"""Why an engine's process ended, as far as its exit and its log tell."""
+"""Tells why an engine's process ended, from its exit code and its log."""
 
 from __future__ import annotations
 
@@ -17,36 +17,39 @@ MOST_QUOTED = 300  # characters of an error
 
 
 def engine_ended(code: int, log: Path, kills: int | None) -> EngineProbeError:
-    """`kills`: processes of the machine that the kernel killed for want of memory since the engine was started."""
+    """Return why the process ended.
+
+    `kills` counts the processes of this machine that the kernel killed for want of memory since the engine started.
+    """
     how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     text = log.read_text(encoding="utf-8", errors="replace")
     if place := running(text):
         how += f" while running {place}"
     error = last_error(text)
-    said = f'"{error}"' if error else "its log names no error"
+    quoted = f'"{error}"' if error else "its log names no error"
     if -code == signal.SIGKILL and kills:
         counted = "a process" if kills == 1 else f"{kills} processes"
-        why = f" (meanwhile the kernel killed {counted} for want of memory): {said}: {LESS_IN_A_STEP}"
+        why = f" (meanwhile the kernel killed {counted} for want of memory): {quoted}: {LESS_IN_A_STEP}"
     elif -code == signal.SIGKILL and kills is None:
-        why = f" (out of memory?): {said}"
+        why = f" (out of memory?): {quoted}"
     elif -code == signal.SIGKILL:
-        why = f" (somebody killed it; not the kernel for want of memory): {said}"
+        why = f" (somebody killed it; not the kernel for want of memory): {quoted}"
     elif WORDS.search(error):
-        why = f", out of memory: {said}: {LESS_IN_A_STEP}"
+        why = f", out of memory: {quoted}: {LESS_IN_A_STEP}"
     elif cause := likely_cause(-code):
-        why = f" ({said}), {cause}" if error else f", {cause}"
+        why = f" ({quoted}), {cause}" if error else f", {cause}"
     else:
-        why = f": {said}"
+        why = f": {quoted}"
     return UnavailableError(f"the engine's process ended {how}{why}; see {log}")
 
 
-def failed_in_a_point(error: BaseException) -> str:
-    """What ended a point, from within."""
+def failure_in_point(error: BaseException) -> str:
+    """Return the sentence for an exception that ended a point, from within the engine's process."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    said = f"{type(error).__name__}: {ENFORCED.sub('', first)}"[:MOST_QUOTED].rstrip(".: ")
+    message = f"{type(error).__name__}: {ENFORCED.sub('', first)}"[:MOST_QUOTED].rstrip(".: ")
     if is_out_of_memory(error):
-        return f"out of memory in the middle of the point ({said}): {LESS_IN_A_STEP}"
-    return f"vLLM failed in the middle of the point ({said})"
+        return f"out of memory in the middle of the point ({message}): {LESS_IN_A_STEP}"
+    return f"vLLM failed in the middle of the point ({message})"
 
 
 def last_error(text: str) -> str:

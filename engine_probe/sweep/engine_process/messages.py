@@ -1,4 +1,4 @@
-"""What the engine's process is told, and what it tells: one JSON line each, over pipes of their own."""
+"""The messages to and from the engine's process: one JSON line each, over a pipe for each direction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 
 
 class Job(msgspec.Struct, frozen=True):
-    """The engine; what it measures follows, task by task."""
+    """The engine; the points that it measures follow one by one."""
 
     engine: EngineSection
     force: bool = False
@@ -18,48 +18,48 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One point, recorded into this folder."""
+    """One point, and the folder of its recording."""
 
     point: Point
     folder: str
 
 
-class Said(msgspec.Struct, frozen=True, tag=True):
-    """A step before the first point that no line of vLLM's log tells."""
+class StartStep(msgspec.Struct, frozen=True, tag=True):
+    """A step of the start that no line of vLLM's log shows."""
 
     text: str
 
 
-class Noted(msgspec.Struct, frozen=True, tag=True):
-    """A choice made for the user, which stays on the screen."""
+class Notice(msgspec.Struct, frozen=True, tag=True):
+    """A choice made for the user; it stays on the screen."""
 
     text: str
 
 
 class Began(msgspec.Struct, frozen=True, tag=True):
-    """The point with this number is being measured."""
+    """The measurement of the point with this number has begun."""
 
     number: int
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True):
-    """Its recording is closed."""
+    """The point with this number is measured, and its recording is closed."""
 
     number: int
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """This point cannot be asked of this engine; the engine goes on."""
+    """This engine cannot measure the point; it goes on with the next one."""
 
     number: int
     sentence: str
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The last word: an error that a person is told."""
+    """The error that ends the process."""
 
     sentence: str
     exit_code: int
 
 
-Message = Said | Noted | Began | Scoring | Ended | Refused | Failed
+Message = StartStep | Notice | Began | Scoring | Ended | Refused | Failed

@@ -15,7 +15,7 @@ START_PHASES = "start_phases"  # the key in run.json
 
 
 class StartLog:
-    """Reads what is new in the log at every call; between two calls nothing is known of when a line came."""
+    """Reads what is new in the log at every call; a phase is timed as exactly as the calls are close."""
 
     def __init__(self, log: Path, tick_seconds: float) -> None:
         self._log, self._tick_seconds = log, tick_seconds

@@ -1,4 +1,4 @@
-"""Says during a point whether its rate of output tokens is steady yet, from the rows that its recorder holds."""
+"""Ends a point when its rate of output tokens is steady (`stop.steady`), judged by the rows of its recorder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
 from engine_probe.workload.stop import Steady
 
 COLLECT_NS = 200_000_000  # the ring holds more than two seconds of the fastest steps
-LATER = 1.15  # each look this much later than the one before: who looks all the time sees it steady by chance
-TURNOVERS = 2  # so often everything in flight must have been answered: a burst's rate says nothing of the next
+LATER = 1.15  # each check is this much later than the one before: constant checking finds it steady by chance
+TURNOVERS = 2  # everything in flight must have been answered so often: one burst does not predict the next
 CALLED, ENDED, TOKENS = (READINGS.index(name) for name in ("called_ns", "update_returned_ns", "delivered_tokens"))
 
 
 class SteadyStop:
-    """Asked by the driver before every step; looks now and then."""
+    """Called by the driver before every step; checks now and then."""
 
     def __init__(self, asked: Steady, recorder: Recorder, now: Callable[[], int] = time.monotonic_ns) -> None:
         self._asked, self._recorder, self._now = asked, recorder, now
@@ -36,7 +36,7 @@ class SteadyStop:
         self._reached = False
 
     def __call__(self, finished_ns: Sequence[int], in_flight: int) -> bool:
-        """`finished_ns`: when each answer came, in order."""
+        """Return whether the point ends now. `finished_ns` holds when each answer came, in order."""
         now_ns = self._now()
         if now_ns < self._collect_ns:
             return False
@@ -46,10 +46,10 @@ class SteadyStop:
         if seconds < self._next_seconds:
             return False
         self._next_seconds = seconds * LATER
-        return self._look(finished_ns, in_flight)
+        return self._is_steady(finished_ns, in_flight)
 
     def _collect(self) -> None:
-        """Copies: the ring is written over."""
+        """Copy the new rows, because the recorder overwrites its ring."""
         first, last = max(self._collected, self._recorder.appended - RING_ROWS), self._recorder.appended
         if last == first:
             return
@@ -60,7 +60,7 @@ class SteadyStop:
         self._tokens.append(rows[:, TOKENS])
         self._collected = last
 
-    def _look(self, finished_ns: Sequence[int], in_flight: int) -> bool:
+    def _is_steady(self, finished_ns: Sequence[int], in_flight: int) -> bool:
         if self._begin_ns is None:
             return False
         self._ends, self._tokens = [np.concatenate(self._ends)], [np.concatenate(self._tokens)]
@@ -72,14 +72,14 @@ class SteadyStop:
         return self._reached
 
     def facts(self) -> dict[str, Any]:
-        """For `run.json`: the last look, and whether it was enough."""
+        """Return the last check for `run.json`, and whether it ended the point."""
         rate = self._last
-        known = None
+        facts = None
         if rate is not None:
-            known = {
+            facts = {
                 "from_ns": rate.from_ns,
                 "to_ns": rate.to_ns,
                 "output_tokens_per_s": rate.per_second,
                 "half_width": rate.half_width,
             }
-        return {"reached": self._reached, "within": self._asked.within, "rate": known}
+        return {"reached": self._reached, "within": self._asked.within, "rate": facts}

@@ -1,8 +1,7 @@
-"""The process that holds the engine: `python -m engine_probe.sweep.engine_process PIPE`.
+"""The process that holds the engine: `python -m engine_probe.sweep.engine_process.worker PIPE`.
 
-A job and then its tasks come as lines on its standard input, each task when the one before is done.
-
-Its standard output and error are the engine's log; what it has to tell goes through the pipe.
+A `Job` and then its `Task`s come as lines on standard input, each task when the one before is done. Messages go
+through the pipe. Standard output and error are the engine's log.
 """
 
 from __future__ import annotations
@@ -24,10 +23,20 @@ from engine_probe.perplexity.results import write_measured
 from engine_probe.perplexity.scoring import score
 from engine_probe.probe import Probe
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.engine_process.exit_reason import failed_in_a_point
-from engine_probe.sweep.engine_process.messages import Began, Ended, Failed, Job, Message, Noted, Refused, Said, Task
+from engine_probe.sweep.engine_process.exit_reason import failure_in_point
+from engine_probe.sweep.engine_process.messages import (
+    Began,
+    Ended,
+    Failed,
+    Job,
+    Message,
+    Notice,
+    Refused,
+    StartStep,
+    Task,
+)
 from engine_probe.sweep.engine_process.steady_stop import SteadyStop
-from engine_probe.sweep.results.driver_log import WarmedUp, driven, write_answers, write_driven
+from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_answers, write_driver_log
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.run import plan_for, run_plan
@@ -41,13 +50,13 @@ OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are 
 
 
 def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
-    """Every task as it comes, on one warm engine, each recorded into a folder of its own."""
-    llm = build_llm(job.engine.spec, need=job.need, say=lambda t: tell(Said(t)), note=lambda t: tell(Noted(t)))
+    """Measure every task on one warm engine, each recorded into a folder of its own."""
+    llm = build_llm(job.engine.spec, need=job.need, say=lambda t: tell(StartStep(t)), note=lambda t: tell(Notice(t)))
     for number, task in enumerate(tasks):
         point = task.point
         tell(Began(number))
         try:
-            with failures_told(tell):
+            with report_failure(tell):
                 if point.quality is not None:
                     write_measured(Path(task.folder), score(llm, point.quality, tell))
                     tell(Ended(number))
@@ -61,20 +70,20 @@ def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
         if point.probe:
             run_probed(llm, task, plan, warmed, job.force, tell)
         else:
-            with failures_told(tell):
+            with report_failure(tell):
                 run_unprobed(llm, task, plan, warmed)
         tell(Ended(number))
 
 
 @contextmanager
-def failures_told(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
-    """Before anything is closed, for which there may be no memory left; and no recording passes for a whole one."""
+def report_failure(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
+    """Report a failure before cleanup, which may itself run out of memory, and mark the recording incomplete."""
     try:
         yield
     except EngineProbeError:
         raise
     except Exception as error:
-        tell(Failed(failed_in_a_point(error), UnavailableError.exit_code))
+        tell(Failed(failure_in_point(error), UnavailableError.exit_code))
         if probe is not None and probe.recording is not None:
             probe.recording.fail(error)
         raise
@@ -83,24 +92,27 @@ def failures_told(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
 def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell) -> None:
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
-    known = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
-    with Probe(llm, task.folder, facts=known, force=force) as probe:
+    facts = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
+    with Probe(llm, task.folder, facts=facts, force=force) as probe:
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
-        with failures_told(tell, probe):
+        with report_failure(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady)
-        found = driven(plan, outcome, warmed, steady.facts() if steady else None)
-        probe.folder.facts["outcome"] = msgspec.to_builtins(found)
+        log = driver_log(plan, outcome, warmed, steady.facts() if steady else None)
+        probe.folder.facts["outcome"] = msgspec.to_builtins(log)
         write_answers(Path(task.folder), outcome)
 
 
 def run_unprobed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None) -> None:
-    """Nothing but the driver's clock, which points with a recording have too."""
+    """Measure a point with the probe off: the driver's clock is all that is kept."""
     outcome = run_plan(llm, plan)
-    write_driven(Path(task.folder), driven(plan, outcome, warmed))
+    write_driver_log(Path(task.folder), driver_log(plan, outcome, warmed))
 
 
 def warm_up(llm: Any, point: Point, first: bool) -> WarmedUp | None:
-    """What the point asks for before it; whatever vLLM makes at its first request is made at one short request."""
+    """Run the warm-up that the point asks for, or one short request before the first point.
+
+    vLLM allocates and compiles some things at its first request.
+    """
     asked, work = point.warm_up, point.workload
     if asked.own_workload:
         before = msgspec.structs.replace(work, seed=work.seed + OTHER_SEED)
@@ -114,7 +126,7 @@ def warm_up(llm: Any, point: Point, first: bool) -> WarmedUp | None:
 
 
 def empty_prefix_cache(llm: Any) -> None:
-    """Or a point would find the prompts of those before it, and depend on the order of points."""
+    """Empty vLLM's prefix cache: a point would find the prompts of those before it, and depend on their order."""
     if not llm.reset_prefix_cache():
         raise InputError("vLLM does not empty its prefix cache: requests of the point before are still in it")
 
@@ -122,9 +134,9 @@ def empty_prefix_cache(llm: Any) -> None:
 def main() -> None:
     die_with_parent()
     pipe = int(sys.argv[1])
-    told = sys.stdin.buffer
-    job = msgspec.json.decode(told.readline(), type=Job)
-    tasks = (msgspec.json.decode(line, type=Task) for line in told)
+    lines = sys.stdin.buffer
+    job = msgspec.json.decode(lines.readline(), type=Job)
+    tasks = (msgspec.json.decode(line, type=Task) for line in lines)
 
     def tell(message: Message) -> None:
         os.write(pipe, msgspec.json.encode(message) + b"\n")

@@ -16,7 +16,17 @@ from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import LiveReader
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.engine_process.crash_cause import worker_crash
-from engine_probe.sweep.engine_process.messages import Began, Ended, Failed, Job, Message, Noted, Refused, Said, Task
+from engine_probe.sweep.engine_process.messages import (
+    Began,
+    Ended,
+    Failed,
+    Job,
+    Message,
+    Notice,
+    Refused,
+    StartStep,
+    Task,
+)
 from engine_probe.sweep.engine_process.process import EngineProcess
 from engine_probe.sweep.engine_process.start_log import StartLog
 from engine_probe.sweep.execution.events import Event, Show
@@ -124,7 +134,7 @@ class EngineRun:
         self._process = EngineProcess(self.log)
         self._process.give(Job(self._engine, self._force, self._limits.need))
         self._start_log, self._since = StartLog(self.log, self._tick_seconds), time.monotonic()
-        self._events.append(Said(f"starting vLLM on {self._engine.model}"))
+        self._events.append(StartStep(f"starting vLLM on {self._engine.model}"))
         return self._process
 
     def _handle(self, message: Message | None) -> Measurement | None:
@@ -136,14 +146,14 @@ class EngineRun:
                 return self._end_point(message)
             case Failed():
                 self._fail(message)
-            case Noted():
+            case Notice():
                 self._events.append(message)
             case None | Scoring() if self._live is not None:
                 self._events.append(self._live.progress() if message is None else message)
                 self._check_point_time()
-            case None | Said() if self._has_begun:
+            case None | StartStep() if self._has_begun:
                 self._events.append(None)
-            case None | Said():
+            case None | StartStep():
                 log = self._start_log
                 self._events.append(log.progress() if message is None else log.enter(message.text))
                 self._check_start_time()

@@ -10,7 +10,7 @@ from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.search import Adaptive, Found
-from engine_probe.sweep.engine_process.messages import Began, Noted, Said
+from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
 from engine_probe.sweep.results.point_results import Row
 
 
@@ -59,8 +59,8 @@ class LogText(msgspec.Struct, frozen=True):
 
 # None: a tick has passed and nothing has changed.
 Event = (
-    Said
-    | Noted
+    StartStep
+    | Notice
     | Starting
     | Started
     | Began

@@ -1,4 +1,4 @@
-"""What a fleet needs of its machines: who is there, a worker on one of them, and whether it is lost."""
+"""What a fleet needs of a cluster: its machines, workers on them, and whether one is lost."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import msgspec
 
 from engine_probe.errors import UnavailableError
 from engine_probe.sweep.definition.sweep_file import EngineSection
-from engine_probe.sweep.engine_process.messages import Said
+from engine_probe.sweep.engine_process.messages import StartStep
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
 from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
@@ -79,7 +79,7 @@ class FleetEngine:
         """Wait until a machine has room for the engine."""
         while True:
             claim = self._machines.nodes.claim(self._engine.spec)
-            show(Said(f"waiting for a machine with {claim}"))
+            show(StartStep(f"waiting for a machine with {claim}"))
             avoid = self._machines.nodes.avoided(claim)
             remote_engine = from_anywhere(self._engine), self._force, self._limits, carried(os.environ)
             worker = self._machines.cluster.start_worker(claim, avoid, *remote_engine)

@@ -1,4 +1,4 @@
-"""What is installed on a machine. Sent there as it is, so that it answers where engine_probe is missing, too.
+"""What is installed on a machine. This module is sent there, so that it works where engine_probe is missing.
 
 Standard library only.
 """
@@ -15,7 +15,7 @@ VLLM, NONE = "vLLM", "none"
 
 
 def installed() -> dict[str, str]:
-    """Names and versions; of engine_probe the source counts, because a checkout keeps its version for long."""
+    """Return names and versions; engine_probe is identified by its source, because checkouts share a version."""
     return {
         "Python": platform.python_version(),
         "engine_probe": source_digest("engine_probe"),

@@ -29,22 +29,24 @@ REACH_SECONDS = 5.0
 SURVEY_SECONDS = 120.0  # the first process on a machine may have to be started
 MOST_QUOTED = 300  # characters of Ray's words
 NODE_LABEL = "ray.io/node-id"
-CARD_RESOURCE = "accelerator_type:"
+GPU_KIND = "accelerator_type:"
 
 
 @contextmanager
 def connected(address: str) -> Iterator[RayCluster]:
-    """Whatever was started on the cluster ends with the block."""
+    """Connect to a cluster; whatever was started on it ends with the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")  # pages of a dying node's log; what it means is told here
+    os.environ.setdefault(
+        "RAY_DEDUP_LOGS_SKIP_REGEX", ".*"
+    )  # pages of a dying node's log; the sweep itself says what it means
     try:
         import ray
     except ImportError as error:
         raise UnavailableError("--ray needs the extra `ray`: pip install 'engine-probe[ray]'") from error
     check_address(address)
-    how: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
+    options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **how)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # connection, versions, session folders: Ray's own words say which
         raise UnavailableError(f"--ray {address}: {first_line(error)}") from error
     try:
@@ -54,7 +56,7 @@ def connected(address: str) -> Iterator[RayCluster]:
 
 
 def check_address(address: str) -> None:
-    """Quickly, where Ray would try for minutes."""
+    """Refuse an address at which nothing answers; Ray itself would try for minutes."""
     if "://" in address:
         raise InputError(
             f"--ray {address}: give auto, local or HOST:PORT of the cluster's head; this command itself has to run on "
@@ -75,28 +77,33 @@ def check_address(address: str) -> None:
 
 
 def address_of_auto() -> str | None:
-    """Where Ray itself would look."""
-    noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    """Return the address that Ray itself would use. None if no cluster runs here."""
+    address_file = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     if given := os.environ.get("RAY_ADDRESS"):
         return given
-    return noted.read_text().strip() if noted.is_file() else None
+    return address_file.read_text().strip() if address_file.is_file() else None
 
 
 class RayCluster:
-    """Asks Ray; every answer is a future of Python's own."""
+    """The `Cluster` of Ray; every answer is a future of Python's own."""
 
     def nodes(self) -> list[Node]:
         import ray
 
-        return [node_of(told) for told in ray.nodes() if told["Alive"]]
+        return [node_of(entry) for entry in ray.nodes() if entry["Alive"]]
 
     def start_worker(self, claim: Claim, avoid: frozenset[str], *remote_engine: Any) -> Worker:
         import ray
 
-        how: dict[str, Any] = {"num_cpus": claim.cpus, "num_gpus": claim.gpus, "max_restarts": 0, "max_task_retries": 0}
+        options: dict[str, Any] = {
+            "num_cpus": claim.cpus,
+            "num_gpus": claim.gpus,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+        }
         if avoid:
-            how["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
-        return RayWorker(ray.remote(RayEngine).options(**how).remote(*remote_engine))
+            options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
+        return RayWorker(ray.remote(RayEngine).options(**options).remote(*remote_engine))
 
     def lost(self, error: BaseException) -> str | None:
         from ray import exceptions
@@ -110,26 +117,26 @@ class RayCluster:
         return f"its Ray process died ({type(error).__name__})"
 
     def check_installed(self, nodes: list[Node], force: bool) -> None:
-        """The same on every machine, or the figures would be of different programs."""
+        """Refuse machines that differ in what is installed: their figures would be of different programs."""
         here = installed()
-        for node, found in self.survey(nodes):
-            if found[VLLM] == NONE:
+        for node, versions in self.survey(nodes):
+            if versions[VLLM] == NONE:
                 raise UnavailableError(f"{node.host} has no vLLM: install the same one on every machine of the fleet")
-            if not (force or is_supported(found[VLLM].split()[-1])):
+            if not (force or is_supported(versions[VLLM].split()[-1])):
                 raise UnsupportedVersionError(
-                    f"{node.host} has {found[VLLM]}, which is not among the versions the probe knows "
+                    f"{node.host} has {versions[VLLM]}, which is not among the versions the probe knows "
                     f"({SUPPORTED_TEXT}): install one of those, or consent with --force and check the figures"
                 )
             if here[VLLM] == NONE:
-                here[VLLM] = found[VLLM]  # this machine only looks on; the others have to agree
-            for what, version in found.items():
+                here[VLLM] = versions[VLLM]  # this machine runs no engine; the others have to agree
+            for what, version in versions.items():
                 if version != here[what]:
                     raise UnavailableError(
                         f"{node.host} has {what} {version} and not {here[what]}: install the same on every machine"
                     )
 
     def survey(self, nodes: list[Node]) -> list[tuple[Node, dict[str, str]]]:
-        """What is installed where, asked of all at once."""
+        """Return what is installed on each machine; all are asked at the same time."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -197,10 +204,11 @@ def future(reference: Any) -> Future[Any]:
     return waiting
 
 
-def node_of(told: dict[str, Any]) -> Node:
-    has = told["Resources"]
-    kinds = [name.removeprefix(CARD_RESOURCE) for name in has if name.startswith(CARD_RESOURCE)]
-    return Node(told["NodeID"], told["NodeManagerHostname"], has.get("CPU", 0), has.get("GPU", 0), " ".join(kinds))
+def node_of(entry: dict[str, Any]) -> Node:
+    """Return an entry of Ray's list of machines as a `Node`."""
+    has = entry["Resources"]
+    kinds = [name.removeprefix(GPU_KIND) for name in has if name.startswith(GPU_KIND)]
+    return Node(entry["NodeID"], entry["NodeManagerHostname"], has.get("CPU", 0), has.get("GPU", 0), " ".join(kinds))
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What an engine takes of a machine in a fleet, told before anything is started there."""
+"""What an engine takes of a machine in a fleet, checked before anything is started there."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Node(msgspec.Struct, frozen=True):
     host: str
     cpus: float
     gpus: float
-    card: str = ""  # what kind, where Ray tells it
+    gpu_kind: str = ""  # where Ray knows it
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """For one engine, all on one machine."""
+    """What one engine takes of one machine."""
 
     cpus: float
     gpus: int
@@ -41,10 +41,10 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 def claim_of(spec: EngineSpec, nodes: list[Node], on_gpus: bool) -> Claim:
-    """A card for each rank, and a core to drive it. On a fleet without cards: a whole machine of the largest kind.
+    """Return a GPU and a core for each rank; on a fleet without GPUs, a whole machine of the largest kind.
 
-    vLLM binds its threads to every core it finds, and a neighbour on the same memory would be measured with it; so
-    on CPUs two engines never share a machine, however small they are.
+    vLLM binds its threads to every core it finds, and two engines would share the memory bandwidth; so on CPUs two
+    engines never share a machine, however small they are.
     """
     check_one_machine(spec.arguments)
     if on_gpus:
@@ -58,7 +58,7 @@ def has_gpus(nodes: Iterable[Node]) -> bool:
 
 
 def check_one_machine(arguments: Mapping[str, object]) -> None:
-    """An engine that asks Ray for cards by itself would wait for those that its own claim holds."""
+    """Refuse an engine that asks Ray for GPUs by itself: it would wait for those that its own claim holds."""
     for name in BACKENDS:
         if arguments.get(name) == "ray":
             raise InputError(
@@ -70,7 +70,7 @@ def check_one_machine(arguments: Mapping[str, object]) -> None:
 
 
 def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
-    """Refuse what no machine of this fleet can ever hold; the machines that engines will run on."""
+    """Refuse an engine that no machine of this fleet can hold. Return the machines that engines may run on."""
     fitting: dict[str, Node] = {}
     for spec in dict.fromkeys(specs):
         claim = claim_of(spec, nodes, has_gpus(nodes))
@@ -90,7 +90,7 @@ def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
 
 
 def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: Claim) -> None:
-    """On processors each rank wants a core, unless the user has said himself which cores it gets."""
+    """Refuse an engine on CPUs with fewer cores than ranks, unless the user binds the ranks to cores."""
     needed, most = rank_count(spec.arguments), max(nodes, key=lambda node: node.cpus)
     if not claim.gpus and BINDING not in os.environ and needed > most.cpus:
         raise InputError(
@@ -100,10 +100,10 @@ def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: Claim) -> None:
         )
 
 
-def mixed_cards(nodes: Iterable[Node]) -> str | None:
-    """Points measured on different cards do not make one curve: said once, before."""
-    kinds = Counter(node.card or "unknown" for node in nodes if node.gpus)
+def mixed_gpus(nodes: Iterable[Node]) -> str | None:
+    """Return a warning if the GPUs differ: points measured on different ones do not make one curve."""
+    kinds = Counter(node.gpu_kind or "unknown" for node in nodes if node.gpus)
     if len(kinds) < 2:
         return None
     named = ", ".join(f"{kind} on {counted(number, 'machine')}" for kind, number in sorted(kinds.items()))
-    return f"the cards of this fleet differ ({named}): compare only points whose run.json names the same card"
+    return f"the GPUs of this fleet differ ({named}): compare only points whose run.json names the same GPU"

@@ -1,4 +1,4 @@
-"""What an engine on another machine gets from here: the user's variables, and the files that its points read."""
+"""What is sent to an engine on another machine: the user's variables, and the files that its points read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.trace_file import Trace
 
-# What a user sets for vLLM is meant for the engines, wherever they run. Addresses and folders are each machine's own.
+# Variables for vLLM are meant for the engines, wherever they run. Addresses and folders are each machine's own.
 CARRIED = ("VLLM_", "NCCL_", "OMP_", "TORCH")
 NOT_CARRIED = frozenset({"VLLM_HOST_IP", "VLLM_PORT", "VLLM_RPC_BASE_PATH", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT"})
 
@@ -22,7 +22,7 @@ def carried(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def datasets_of(point: Point, sent: set[str]) -> dict[str, bytes]:
-    """What the point reads, unless that machine has it already; `sent` remembers."""
+    """Return the data set that the point reads, unless it is in `sent`, to which it is added."""
     path = path_of(point)
     if path is None or path in sent:
         return {}
@@ -34,7 +34,7 @@ def datasets_of(point: Point, sent: set[str]) -> dict[str, bytes]:
 
 
 def path_of(point: Point) -> str | None:
-    """The one file that a point reads."""
+    """Return the file that a point reads. None if it reads none."""
     if point.quality is not None:
         return point.quality.text
     prompts = point.workload.prompts
@@ -42,7 +42,7 @@ def path_of(point: Point) -> str | None:
 
 
 def reading(point: Point, path: str) -> Point:
-    """The point, with its file elsewhere."""
+    """Return the point with its file at another path."""
     replace = msgspec.structs.replace
     if point.quality is not None:
         return replace(point, quality=replace(point.quality, text=path))
@@ -52,6 +52,6 @@ def reading(point: Point, path: str) -> Point:
 
 
 def from_anywhere(engine: EngineSection) -> EngineSection:
-    """The same model folder there, whatever folder the worker's process runs in."""
+    """Return the engine with an absolute model folder: the worker's process has another working directory."""
     local = Path(engine.model).expanduser()
     return msgspec.structs.replace(engine, model=str(local.absolute())) if local.is_dir() else engine

@@ -1,1 +1,1 @@
-"""What a person sees while a sweep runs."""
+"""Shows a sweep while it runs."""

@@ -19,7 +19,7 @@ from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.engine_process.messages import Began, Noted, Said
+from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
 from engine_probe.sweep.execution.events import (
     Event,
     GroupEnded,
@@ -90,7 +90,7 @@ class GroupState:
         match event:
             case Placed(host=host, gpus=gpus):
                 self.host, self.gpus = host, gpus
-            case Said(text):
+            case StartStep(text):
                 self.doing, self.point = text, None
             case Starting():
                 self.doing = event.words
@@ -159,7 +159,7 @@ class FleetTerminal(PictureScreen):
         match event:
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._console.print(f"  {mark_of(event)} {escape(result_line(event))}{where}")
-            case Noted(text):
+            case Notice(text):
                 self._console.print(f"  {escape(text)}{where}")
             case Moved():
                 self._console.print(f"  [yellow]↻[/] {escape(moved_line(event))}")
@@ -206,7 +206,7 @@ class FleetPlain:
 
     def _show_of_group(self, event: Event, group: GroupState) -> None:
         match event:
-            case Said(text) | Noted(text):
+            case StartStep(text) | Notice(text):
                 self._print(text, group)
             case Starting():
                 if phase := group.phases.ended(event):

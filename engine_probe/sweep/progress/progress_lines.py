@@ -17,7 +17,7 @@ def live_line(point: Point, now: Moment) -> str:
 
 
 def live_figures(now: Moment) -> list[str]:
-    """How the running point is doing, the most telling first: its rate so far, latencies, requests, the KV pool."""
+    """Return the figures of the running point, the most important first: rate, latencies, requests, KV pool."""
     rate = now.output_tokens / now.seconds if now.seconds else 0.0
     counts = [f"{now.running} running", f"{now.waiting} waiting", f"KV {now.kv_share:.0%}"]
     preempted = [f"{now.preemptions} preempted"] if now.preemptions else []
@@ -25,18 +25,18 @@ def live_figures(now: Moment) -> list[str]:
 
 
 def latency_figures(now: Moment) -> list[str]:
-    """TTFT and TPOT of the requests answered so far, and how many those are; before the first, how long steps take."""
+    """Return TTFT and TPOT of the requests answered so far; before the first answer, the duration of a step."""
     answered = now.answered
     if not answered.requests:
         return [] if now.step_ns is None else [f"step {duration(now.step_ns)}"]
-    known = [("TTFT", answered.ttft_ns), ("TPOT", answered.tpot_ns)]
-    told = [f"{name} {duration(ns)}" for name, ns in known if ns is not None]
-    return [*told[:-1], f"{told[-1]} (p50 of {answered.requests:,})"] if told else []
+    medians = [("TTFT", answered.ttft_ns), ("TPOT", answered.tpot_ns)]
+    figures = [f"{name} {duration(ns)}" for name, ns in medians if ns is not None]
+    return [*figures[:-1], f"{figures[-1]} (p50 of {answered.requests:,})"] if figures else []
 
 
 def scoring_line(point: Point, now: Scoring) -> str:
-    told = f": {math.exp(now.nll / now.tokens):.3f} so far" if now.tokens else ""
-    return f"{point.label}{told}, {now.done:,} of {now.windows:,} windows"
+    perplexity = f": {math.exp(now.nll / now.tokens):.3f} so far" if now.tokens else ""
+    return f"{point.label}{perplexity}, {now.done:,} of {now.windows:,} windows"
 
 
 def result_line(result: Row) -> str:
@@ -58,7 +58,7 @@ def scored_words(result: Scored) -> str:
 
 
 def ending(result: PointResult) -> str:
-    """Why a point ended before everything was answered, and how steady it was."""
+    """Say why a point ended before everything was answered, and how steady it was. Empty for a usual end."""
     driven = result.driven
     if driven is None:
         return ""
@@ -70,17 +70,17 @@ def ending(result: PointResult) -> str:
     if rate is None:
         return f"{early}; never steady"
     begin = (rate.from_ns - driven.started_ns) / 1e9
-    said = f"{rate.output_tokens_per_s:.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
-    return f"{early}; steady: {said}" if driven.steady.reached else f"{early}; not steady: {said}"
+    words = f"{rate.output_tokens_per_s:.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
+    return f"{early}; steady: {words}" if driven.steady.reached else f"{early}; not steady: {words}"
 
 
 def place_in(number: int, total: int) -> str:
-    """How many points a search takes nobody knows before."""
+    """Name a point by its number. `total` is 0 in a search, whose number of points is unknown."""
     return f"point {number + 1} of {total}" if total else f"point {number + 1}"
 
 
 def found_line(event: SearchEnded) -> str:
-    """What a search found, and how narrowly."""
+    """Say what a search found, and between which measured values it lies."""
     name, found = event.adaptive.axis.rpartition(".")[2], event.found
     start = f"{event.curve}: " if event.curve else ""
     if found.best is None:

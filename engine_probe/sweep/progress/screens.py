@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: a live picture on a terminal, plain lines elsewhere."""
+"""The progress of a sweep: a live picture on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine, clock, two_ends
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.engine_process.messages import Began, Noted, Said
+from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
 from engine_probe.sweep.execution.events import Event, MeasuredBefore, SearchEnded
 from engine_probe.sweep.progress.progress_lines import (
     found_line,
@@ -81,12 +81,12 @@ class TerminalScreen(PictureScreen):
         self._finished = self._number = 0
         self._task, self._figures = "", list[str]()
         self._done: float = 0
-        self._of: float | None = None  # None: nobody knows
+        self._of: float | None = None  # None: unknown
         super().__init__(console)  # last, because it draws the picture
 
     def show(self, event: Event, group: int | None = None) -> None:
         match event:
-            case Said(text):
+            case StartStep(text):
                 self._remaining.starting(time.monotonic())
                 self._doing = text
                 self._begin(text, None)
@@ -96,7 +96,7 @@ class TerminalScreen(PictureScreen):
                 self._done, self._of = event.share or 0, None if event.share is None else 1
             case Started():
                 self._console.print(FittingLine(event.words), style="dim")
-            case Noted(text):
+            case Notice(text):
                 self._console.print(escape(text), style="dim")
             case Began(number):
                 self._number = number
@@ -135,11 +135,11 @@ class TerminalScreen(PictureScreen):
 
 
 class PlainScreen:
-    """One line for each thing that happens, and one now and then while nothing does."""
+    """A line for each event, and one now and then while nothing happens."""
 
     def __init__(self, todo: list[Point], log: Path | None = None) -> None:
         self._todo, self._total = todo, len(todo)
-        self._log = log  # the engine's own words, to be shown as they come
+        self._log = log  # vLLM's log, which is streamed
         self._shown_bytes = 0
         self._doing = ""
         self._point: Point | None = None
@@ -159,7 +159,7 @@ class PlainScreen:
     def show(self, event: Event, group: int | None = None) -> None:
         self._show_log()
         match event:
-            case Said(text):
+            case StartStep(text):
                 self._remaining.starting(time.monotonic())
                 self._begin(text)
             case Starting():
@@ -169,7 +169,7 @@ class PlainScreen:
                     self._print(f"  {event.words} so far")
             case Started(seconds=seconds):
                 self._print(f"engine started in {seconds:.0f} s")
-            case Noted(text):
+            case Notice(text):
                 self._print(text)
             case Began(number):
                 self._point = self._todo[number]

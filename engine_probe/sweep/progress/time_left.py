@@ -1,4 +1,4 @@
-"""How long the rest of a sweep will take, from what it has measured so far. A guess, and always called one."""
+"""Estimates how long the rest of a sweep will take, from what it has measured so far."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MINUTES_FROM, HOURS_FROM = 90, 5400  # seconds
 
 
 class Remaining:
-    """Hears of a grid's points as they begin and end, and of engines that start."""
+    """Follows the points of a grid as they begin and end, and the engines as they start."""
 
     def __init__(self, todo: Sequence[Point]) -> None:
         self._left = {point.key: point for point in todo}
         self._engine = {point.key: point.engine.spec.key for point in todo}
         self._seconds: list[float] = []  # of every point so far
         self._of_load: dict[tuple[str, bytes], list[float]] = defaultdict(list)
-        # By engine and number at once: tokens and seconds.
+        # By engine and requests in flight: tokens and seconds.
         self._tokens: dict[str, dict[int, tuple[int, float]]] = defaultdict(dict)
         self._texts: list[float] = []  # seconds of those that were predicted
         self._starts: list[float] = []
@@ -58,7 +58,7 @@ class Remaining:
         return "" if seconds is None or seconds < 1 else f", {about(seconds)}"
 
     def seconds(self, now: float) -> float | None:
-        """None as long as nothing is measured, and where nobody knows what there is to do."""
+        """Return the estimate. None before a point is measured, and in a search, whose points are unknown."""
         if not self._expected:
             return None
         total = sum(self._expected.values())
@@ -77,7 +77,7 @@ class Remaining:
             self._tokens[engine][work.max_in_flight] = (before[0] + tokens, before[1] + seconds)
 
     def _expect(self, key: str, point: Point) -> float:
-        """As this load took before; else at the rate of the nearest load, of this engine if known; else a mean."""
+        """Estimate a point: as long as its load took before, or at the rate of the nearest load, or the mean of all."""
         if point.quality is not None:
             return mean(self._texts) if self._texts else 0.0
         engine, work = self._engine[key], point.workload
@@ -87,7 +87,7 @@ class Remaining:
         to_come = tokens_to_come(point)
         if loads is None or to_come is None:
             return limited(mean(self._seconds), point)
-        tokens, seconds = loads[min(loads, key=lambda at_once: abs(math.log(at_once / work.max_in_flight)))]
+        tokens, seconds = loads[min(loads, key=lambda in_flight: abs(math.log(in_flight / work.max_in_flight)))]
         return limited(to_come * seconds / tokens, point)
 
 

@@ -1,4 +1,4 @@
-"""What the driver says of a point by its own clock: kept in `run.json`, or alone where no probe watched."""
+"""The driver's account of a point by its own clock: part of `run.json`, or a file of its own with the probe off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine_probe.workload.stop import Why
 
 
 class WarmedUp(msgspec.Struct, frozen=True):
-    """What was answered before the recording."""
+    """The warm-up before the recording."""
 
     seconds: float
     answered: int
@@ -34,7 +34,7 @@ class Late(msgspec.Struct, frozen=True):
 
 
 class SteadyPart(msgspec.Struct, frozen=True):
-    """The part of the recording in which the rate was steady, and half its 95 % confidence interval."""
+    """The part of the recording in which the rate was steady; `half_width` is half its 95 % confidence interval."""
 
     from_ns: int
     to_ns: int
@@ -47,7 +47,7 @@ class SteadyPart(msgspec.Struct, frozen=True):
 
 
 class Steadiness(msgspec.Struct, frozen=True):
-    """Whether a point that was to become steady did, and what of it is known."""
+    """Whether a point with `stop.steady` became steady, and at what rate."""
 
     reached: bool
     within: float
@@ -55,7 +55,7 @@ class Steadiness(msgspec.Struct, frozen=True):
 
 
 class Driven(msgspec.Struct, frozen=True):
-    """How well the plan was kept (what came late came late by the driver, not by the engine), and why it ended."""
+    """What the driver did in a point. Requests that are late were handed over late by the driver, not by the engine."""
 
     why: Why
     started_ns: int
@@ -75,7 +75,7 @@ class Driven(msgspec.Struct, frozen=True):
         return (self.ended_ns - self.started_ns) / 1e9
 
 
-def driven(
+def driver_log(
     plan: Plan, outcome: Outcome, warmed: WarmedUp | None = None, steady: dict[str, Any] | None = None
 ) -> Driven:
     late = [delivery.lateness_ns for delivery in outcome.deliveries]
@@ -97,17 +97,17 @@ def driven(
     )
 
 
-def write_driven(folder: Path, found: Driven) -> None:
-    """In one step, as a recording's facts are."""
+def write_driver_log(folder: Path, log: Driven) -> None:
+    """Write the account atomically."""
     try:
         folder.mkdir(parents=True)
-        atomic_write(folder / DRIVEN_FILE, msgspec.json.format(msgspec.json.encode(found)))
+        atomic_write(folder / DRIVEN_FILE, msgspec.json.format(msgspec.json.encode(log)))
     except OSError as error:
         raise UnavailableError(f"cannot write {folder / DRIVEN_FILE}: {error.strerror}; free some space") from error
 
 
 def write_answers(folder: Path, outcome: Outcome) -> None:
-    """Checksums of the answers by request, so that the same prompts under another load can be compared."""
+    """Write checksums of the answers by request, so that answers under different loads can be compared."""
     answers = {delivery.request_id: delivery.answer for delivery in outcome.deliveries if delivery.answer is not None}
     try:
         (folder / ANSWERS_FILE).write_bytes(msgspec.json.encode(answers))
@@ -115,15 +115,12 @@ def write_answers(folder: Path, outcome: Outcome) -> None:
         raise UnavailableError(f"cannot write {folder / ANSWERS_FILE}: {error.strerror}; free some space") from error
 
 
-def read_driven(folder: Path) -> Driven:
+def read_driver_log(folder: Path) -> Driven:
     return read_json_as(folder / DRIVEN_FILE, Driven)
 
 
 class Between(msgspec.Struct, frozen=True):
-    """Time on warm engines that was not measured: from the end of a point to the beginning of the next.
-
-    Warming up is not in it: that was asked for.
-    """
+    """Idle time of warm engines, from the end of a point to the beginning of the next, without warming up."""
 
     points: int  # that followed another on the same engine
     measured_seconds: float  # theirs
@@ -144,7 +141,7 @@ class Between(msgspec.Struct, frozen=True):
 
 
 def between(points: Iterable[Driven]) -> Between | None:
-    """None where no point followed another."""
+    """Return the idle time between points. None where no point followed another."""
     order = sorted(points, key=lambda point: (point.process, point.started_ns))
     gaps, measured = [], 0.0
     for _, group in groupby(order, key=lambda point: point.process):

@@ -1,4 +1,4 @@
-"""The rows of a sweep: each holds figures of its point's recording, or the reason why there are none."""
+"""The rows of a sweep: the figures of a point's recording, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.run import Run, load
 from engine_probe.sweep.definition.saturation_stop import Reached
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.results.driver_log import Driven, read_driven
+from engine_probe.sweep.results.driver_log import Driven, read_driver_log
 
 FAILED, SKIPPED = "failed", "skipped"
 
 
 class Unmeasured(msgspec.Struct, frozen=True):
-    """A point that failed, or whose recording is not whole: no figure of it would be true."""
+    """A point that failed, or whose recording is incomplete, so that no figure of it would be true."""
 
     id: str
     point: Point
@@ -30,7 +30,7 @@ class Unmeasured(msgspec.Struct, frozen=True):
 
 
 class Unprobed(msgspec.Struct, frozen=True):
-    """A point that ran without the probe: the driver's clock is all there is."""
+    """A point that ran with the probe off: only the driver's clock tells its duration."""
 
     id: str
     point: Point
@@ -66,13 +66,15 @@ class PointResult(msgspec.Struct, frozen=True):
     @property
     def reached(self) -> Reached:
         """Return what decides about the next point: the steady part's throughput, where there is one."""
-        known = self.driven.steady if self.driven else None
-        rate = known.rate.output_tokens_per_s if known and known.reached and known.rate else self.output_tokens_per_s
+        steady = self.driven.steady if self.driven else None
+        rate = (
+            steady.rate.output_tokens_per_s if steady and steady.reached and steady.rate else self.output_tokens_per_s
+        )
         return Reached(rate, self.recomputed_share)
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """How well an engine predicted a text; what it said of each window is in the point's folder."""
+    """How well an engine predicted a text; the figures of each window are in the point's folder."""
 
     id: str
     point: Point
@@ -119,29 +121,29 @@ def measure(run: Run, point: Point) -> Row:
 
 
 def driven_of(run: Run) -> Driven | None:
-    """What the driver said of it; None where something else drove."""
+    """Return the driver's account of a run. None if another program drove it."""
     try:
         return msgspec.convert(run.facts.get("outcome"), Driven)
     except msgspec.ValidationError:
         return None
 
 
-def row_at(place: Path, point: Point) -> Row:
-    """What was measured into this folder."""
+def row_at(folder: Path, point: Point) -> Row:
+    """Return the row of what was measured into this folder."""
     if point.quality is not None:
-        return scored(place, point, read_measured(place))
+        return scored(folder, point, read_measured(folder))
     if point.probe:
-        return measure(load(place), point)
-    return Unprobed(place.name, point, read_driven(place))
+        return measure(load(folder), point)
+    return Unprobed(folder.name, point, read_driver_log(folder))
 
 
-def scored(place: Path, point: Point, found: Measured) -> Scored:
-    known = perplexity(found.window_nll, found.window_tokens)
+def scored(folder: Path, point: Point, found: Measured) -> Scored:
+    estimate = perplexity(found.window_nll, found.window_tokens)
     return Scored(
-        id=place.name,
+        id=folder.name,
         point=point,
-        perplexity=known.value if known else None,
-        reach=known.reach if known else None,
+        perplexity=estimate.value if estimate else None,
+        reach=estimate.reach if estimate else None,
         tokens=sum(found.window_tokens),
         windows=len(found.window_tokens),
         not_finite_tokens=found.not_finite_tokens,
@@ -149,14 +151,14 @@ def scored(place: Path, point: Point, found: Measured) -> Scored:
     )
 
 
-def finished(place: Path, point: Point) -> PointResult | Unprobed | Scored | None:
-    """What an earlier run of the same sweep measured here, if it is whole."""
-    if not place.is_dir():
+def finished(folder: Path, point: Point) -> PointResult | Unprobed | Scored | None:
+    """Return the row of what an earlier run measured into this folder. None if that is incomplete."""
+    if not folder.is_dir():
         return None
     try:
-        if point.quality is not None and text_sha256(read_text(point.quality)) != read_measured(place).text_sha256:
+        if point.quality is not None and text_sha256(read_text(point.quality)) != read_measured(folder).text_sha256:
             return None  # the file holds another text by now
-        row = row_at(place, point)
+        row = row_at(folder, point)
     except EngineProbeError:
         return None
     return None if isinstance(row, Unmeasured) else row

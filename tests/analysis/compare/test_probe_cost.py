@@ -1,4 +1,4 @@
-"""What watching costs, from pairs that differ in nothing but the probe."""
+"""What the probe costs, from pairs of points that differ in nothing but the probe."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_limits_that_are_never_broken_or_never_kept() -> None:
 def test_limits_kept_again_further_on_are_said() -> None:
     result = found(point(4, 100), point(8, 0), point(16, 100))
     assert result.most == 4
-    assert "kept at 16 again" in result.notes[0]
+    assert "met again at 16" in result.notes[0]
 
 
 def test_without_limits_nothing_is_said() -> None:

@@ -11,10 +11,10 @@ from engine_probe.analysis.money.prices import Cost, Power, Prices, Sold, Users
 from engine_probe.analysis.money.run_costs import RunCosts, Work
 from engine_probe.analysis.run.energy import Energy, GpuEnergy
 
-NO_CARD = "no card was sampled"
+NO_GPU = "no GPU was sampled"
 
 
-def work(load: float = 1, output: float = 1000, energy: Energy | str = NO_CARD, **more: Any) -> Work:
+def work(load: float = 1, output: float = 1000, energy: Energy | str = NO_GPU, **more: Any) -> Work:
     """1,000 output tokens/s, 3,000 tokens/s in, 10 requests/s of 2 s each, on one card."""
     told = {"input_tokens_per_s": 3 * output, "requests_per_s": output / 100, "latency_s": 2.0, "cards": 1} | more
     return Work(load=load, output_tokens_per_s=output, energy=energy, **told)
@@ -72,7 +72,7 @@ def test_without_telemetry_there_is_no_energy_and_it_is_said() -> None:
     prices = Prices("EUR", fixed=[Cost("all", per_hour=7.2)], power=Power(0.2))
     done = curve_costs([work(1), work(2, energy=watts(400))], prices)
     assert not done.with_energy
-    assert done.notes[0] == "energy is not in the cost: that of 1 of 2 runs is not known (no card was sampled)"
+    assert done.notes[0] == "energy is not in the cost: that of 1 of 2 runs is not known (no GPU was sampled)"
     assert [level.mean("cost_per_hour") for level in done.levels] == [7.2, 7.2]  # no step between the two
     assert [level.mean("joules_per_output_token") for level in done.levels] == [None, 0.4]
 
@@ -88,7 +88,7 @@ def test_costs_per_card_need_to_know_the_cards() -> None:
     prices = Prices("EUR", fixed=[Cost("card", per_hour=1, per_card=True)])
     done = curve_costs([work(cards=None)], prices)
     assert done.levels[0].mean("cost_per_hour") is None
-    assert "how many cards the engine had is not recorded" in done.notes[0]
+    assert "the number of the engine's GPUs is not recorded" in done.notes[0]
 
 
 def test_no_token_has_no_cost() -> None:

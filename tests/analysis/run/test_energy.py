@@ -44,21 +44,21 @@ def test_the_counter_is_read_at_both_ends_of_the_run(steps: pa.Table) -> None:
     rows = samples(-50, 500, 1050, energy_mj=lambda at: int(10_000_000 + 300 * at), power_mw=lambda _: 1)
     result = found(steps, rows)
     assert result.watts == pytest.approx(300)
-    assert result.cards[0].joules == pytest.approx(300)
+    assert result.gpus[0].joules == pytest.approx(300)
     assert result.sources == ("energy counter",)
 
 
 def test_without_a_counter_power_is_summed_over_time(steps: pa.Table) -> None:
     """From 100 to 300 W evenly: 200 J."""
     result = found(steps, samples(0, 250, 500, 750, 1000, power_mw=lambda at: int(100_000 + 200 * at)))
-    assert result.cards[0].joules == pytest.approx(200)
+    assert result.gpus[0].joules == pytest.approx(200)
     assert result.sources == ("power over time",)
 
 
 def test_samples_that_come_at_uneven_times_count_for_their_time(steps: pa.Table) -> None:
     """100 W to 900 ms, then a rise to 300 W: 90 J and 20 J."""
     rows = samples(0, 100, 900, 1000, power_mw=lambda at: 300_000 if at == 1000 else 100_000)
-    assert found(steps, rows).cards[0].joules == pytest.approx(110)
+    assert found(steps, rows).gpus[0].joules == pytest.approx(110)
 
 
 @pytest.mark.parametrize("counter", [lambda _: 7, lambda at: int(-at)], ids=["stands still", "falls"])
@@ -75,17 +75,17 @@ def test_cards_add_up_and_those_of_others_are_left_out(steps: pa.Table) -> None:
 
     result = found(steps, [*card(0, 5), *card(1, 5), *card(2, 0)])
     assert result.watts == pytest.approx(300)
-    assert result.notes == ("card 2 holds nothing of this engine and is left out",)
+    assert result.notes == ("GPU 2 holds nothing of this engine and is left out",)
 
 
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([], "no card was sampled"),
-        (samples(0, 1000, device=None), "no card was sampled"),
-        (samples(0, 1000, temperature_c=lambda _: 40), "card 0: it tells neither energy nor power"),
-        (samples(0, 500, power_mw=lambda _: 1), "card 0: its samples cover less than 90% of the run"),
-        (samples(500, power_mw=lambda _: 1), "card 0: its samples cover less than 90% of the run"),
+        ([], "no GPU was sampled"),
+        (samples(0, 1000, device=None), "no GPU was sampled"),
+        (samples(0, 1000, temperature_c=lambda _: 40), "GPU 0: it reports neither energy nor power"),
+        (samples(0, 500, power_mw=lambda _: 1), "GPU 0: its samples cover less than 90% of the run"),
+        (samples(500, power_mw=lambda _: 1), "GPU 0: its samples cover less than 90% of the run"),
     ],
 )
 def test_where_it_is_not_known_the_reason_is(steps: pa.Table, rows: list[dict[str, Any]], reason: str) -> None:
@@ -95,4 +95,4 @@ def test_where_it_is_not_known_the_reason_is(steps: pa.Table, rows: list[dict[st
 def test_a_part_of_a_card_has_no_power_of_its_own(steps: pa.Table) -> None:
     facts = {"telemetry": {"devices": [{"device": 0, "mig_instance": True}]}}
     reason = energy(facts, steps, telemetry(samples(0, 1000, power_mw=lambda _: 1)))
-    assert reason == "card 0 is shared (MIG): its power is not this engine's alone"
+    assert reason == "GPU 0 is shared (MIG): its power is not this engine's alone"

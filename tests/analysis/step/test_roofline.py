@@ -175,9 +175,9 @@ def test_two_ranks_on_one_processor_share_its_ceiling(iterations: Make, requests
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"loaded": []}, "does not say what the model weighs"),
+        ({"loaded": []}, "the size of the model's weights is not recorded"),
         ({"loaded": [rank(unknown=["MLAAttention"])]}, "the work of MLAAttention"),
-        ({"engine": {"arguments": {"speculative_config": {"model": "small"}}}}, "a second model works too"),
+        ({"engine": {"arguments": {"speculative_config": {"model": "small"}}}}, "a second model runs too"),
         ({"engine": {"arguments": {"parallel_config": {"pipeline_parallel_size": 2}}}}, "stages work"),
         ({"engine": {"arguments": {"parallel_config": {"tensor_parallel_size": 2}}}}, "1 of 2 ranks"),
     ],

@@ -6,6 +6,7 @@ After a change that is meant: RENEW_GOLDEN=1 python -m pytest tests/report/rende
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.golden import hold, laid_out, outline, write_recordings
 
 COMPARE = ("compare", "wide", "narrow", "--fail-if", "output_tokens_per_s < -5%")
 REPORTS = (("report", "run"), ("report", "sweep"), COMPARE)
+JUDGED = ("--goodput", "ttft:60", "--cost-per-hour", "3.6EUR", "--price-per-million", "1EUR")
 MOST_LINES = 25
 
 
@@ -42,16 +44,18 @@ def shown(*words: str) -> str:
     return done.stdout
 
 
-def one_after_the_other(*more: str) -> str:
-    return "".join(f"$ engine_probe {' '.join(words)}\n{shown(*words, *more)}\n" for words in REPORTS)
+def one_after_the_other(reports: Iterable[tuple[str, ...]]) -> str:
+    return "".join(f"$ engine_probe {' '.join(words)}\n{shown(*words)}\n" for words in reports)
 
 
 def test_terminal() -> None:
-    hold("terminal.txt", one_after_the_other())
+    hold("terminal.txt", one_after_the_other(REPORTS))
 
 
 def test_terminal_with_verbose() -> None:
-    hold("verbose.txt", one_after_the_other("--verbose"))
+    """The sweep is held against limits and prices, too."""
+    reports = (*REPORTS, (*REPORTS[1], *JUDGED))
+    hold("verbose.txt", one_after_the_other((*words, "--verbose") for words in reports))
 
 
 @pytest.mark.parametrize("words", REPORTS, ids=" ".join)

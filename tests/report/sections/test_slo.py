@@ -27,6 +27,12 @@ def said(*arguments: object, command: Any = report) -> str:
     return re.sub(r"\s+", " ", done.output)
 
 
+def figures(*arguments: object) -> Any:
+    done = CliRunner().invoke(report, [*map(str, arguments), "--json", "-"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prompts of 48 tokens are prefilled ten in a step: from 11 requests on the last wait a step longer."""
@@ -38,30 +44,30 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_says_how_many_kept_the_limits(tmp_path: Path) -> None:
+def test_a_run_counts_who_kept_the_limits(tmp_path: Path) -> None:
     """A prefill of ten prompts takes 50 ms; of 20 requests ten have their first token by then."""
-    text = said(write_run(tmp_path / "run", ran(20)), "--goodput", "ttft:60", "e2el:100000")
-    assert re.search(r"goodput [\d.]+ requests/s: 10 of 20 requests \(50.0%\) met ttft:60 e2el:100000 ms", text)
+    run = write_run(tmp_path / "run", ran(20))
+    goodput = figures(run, "--goodput", "ttft:60", "e2el:100000")["summary"]["goodput"]
+    assert (goodput["kept"], goodput["judged"]) == (10, 20)
 
 
 def test_without_limits_it_says_nothing_of_goodput(tmp_path: Path) -> None:
     assert "goodput" not in said(write_run(tmp_path / "run", ran(2)))
 
 
-def test_a_sweep_says_up_to_which_load_they_are_kept(sweep: Path) -> None:
-    text = said(sweep, "--goodput", "ttft:60")
-    assert re.search(r"most load with ttft:60 ms kept by 90 in 100 requests: 8 concurrent requests.*broken at 14", text)
-    assert "To know the most load that meets the limits more closely than between 8 and 14 concurrent requests" in text
-
-
-def test_how_many_have_to_keep_them_is_asked(sweep: Path) -> None:
-    """At 14 ten of 14 have their first token in time: 71 %."""
-    text = said(sweep, "--goodput", "ttft:60", "--goodput-percentile", "70")
-    assert "ttft:60 ms kept by 70 in 100 requests: 14 concurrent requests" in text
-
-
-def test_limits_that_nothing_keeps(sweep: Path) -> None:
-    assert "Not even 1 concurrent requests have ttft:1 ms kept" in said(sweep, "--goodput", "ttft:1")
+@pytest.mark.parametrize(
+    ("limits", "most", "beyond"),
+    [
+        (("ttft:60",), 8, 14),
+        (("ttft:60", "--goodput-percentile", "70"), 14, 20),  # at 14 ten of 14 have their first token in time: 71 %
+        (("ttft:1",), None, 1),
+    ],
+)
+def test_a_sweep_knows_up_to_which_load_they_are_kept(
+    sweep: Path, limits: tuple[str, ...], most: float | None, beyond: float
+) -> None:
+    (curve,) = figures(sweep, "--goodput", *limits)["curves"]
+    assert (curve["most_load"]["most"], curve["most_load"]["beyond"]) == (most, beyond)
 
 
 def test_the_offer_is_a_command_that_keeps_what_is_measured(sweep: Path) -> None:
@@ -113,7 +119,7 @@ def test_a_gate_on_goodput(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, ran(count)) for name, count in (("before", 8), ("after", 20))]
     bound = ("--fail-if", "goodput_requests_per_s < -5%")
     text = said(*runs, *bound, "--goodput", "ttft:60", command=compare)
-    assert "goodput_share" in text
+    assert "goodput, requests/s" in text
     assert "goodput_requests_per_s < -5% is broken" in text
     refused = CliRunner().invoke(compare, [str(word) for word in (*runs, *bound)])
     assert "name limits with --goodput" in str(refused.exception)

@@ -12,7 +12,7 @@ import pytest
 from engine_probe.engine import out_of_memory
 from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
-from engine_probe.sweep.engine_process.messages import Said
+from engine_probe.sweep.engine_process.messages import StartStep
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import Unmeasured
@@ -105,7 +105,7 @@ def test_a_point_that_hangs_is_given_up(sweep: SweepFile, engine, tmp_path: Path
     assert [row.reason for row in rows(hasty, tmp_path)] == ["given up after 0.1 s (point_seconds)"] * 2
 
 
-@pytest.mark.parametrize("doing", ["pass", """tell('{"type":"Said","text":"loading"}')"""])
+@pytest.mark.parametrize("doing", ["pass", """tell('{"type":"StartStep","text":"loading"}')"""])
 def test_an_engine_that_hangs_at_its_start_is_given_up_once(
     sweep: SweepFile, engine, tmp_path: Path, doing: str
 ) -> None:
@@ -125,12 +125,12 @@ def test_an_engine_that_has_begun_a_point_has_started(sweep: SweepFile, engine, 
 
 def test_while_an_engine_starts_its_phases_are_told(sweep: SweepFile, engine, tmp_path: Path) -> None:
     line = "INFO [cpu_model_runner.py:68] Starting to load model tiny..."
-    said = """tell('{"type":"Said","text":"converting"}'); import time; time.sleep(0.3)"""
+    said = """tell('{"type":"StartStep","text":"converting"}'); import time; time.sleep(0.3)"""
     began = """time.sleep(0.3); tell('{"type":"Began","number":0}'); sys.exit(1)"""
     engine(f"{said}; print('{line}', flush=True); {began}")
     one = msgspec.structs.replace(sweep, axes={"workload.concurrency": [1]})
     seen = sweep_events(one, tmp_path)
-    assert seen[0] == Said("starting vLLM on smollm2")
+    assert seen[0] == StartStep("starting vLLM on smollm2")
     phases = [event.phase for event in seen if isinstance(event, Starting)]
     assert list(dict.fromkeys(phase.name for phase in phases))[-2:] == ["converting", "loading weights"]
     loading = [phase.seconds for phase in phases if phase.name == "loading weights"]
@@ -141,7 +141,7 @@ def test_while_an_engine_starts_its_phases_are_told(sweep: SweepFile, engine, tm
 
 
 def test_leaving_early_ends_the_engine(sweep: SweepFile, engine, tmp_path: Path) -> None:
-    engine("""tell('{"type":"Said","text":"%d"}' % os.getpid()); import time; time.sleep(60)""")
+    engine("""tell('{"type":"StartStep","text":"%d"}' % os.getpid()); import time; time.sleep(60)""")
     processes: list[int] = []
 
     def interrupt(event: Event, group: int | None) -> None:

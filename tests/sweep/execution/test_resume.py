@@ -17,7 +17,7 @@ from engine_probe.sweep.execution.events import Event, MeasuredBefore
 from engine_probe.sweep.execution.folders import point_folder
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.execution.search_run import SearchRun
-from engine_probe.sweep.results.driver_log import Driven, write_driven
+from engine_probe.sweep.results.driver_log import Driven, write_driver_log
 from tests.support.sweep_events import sweep_events
 
 LOAD = "workload.concurrency"
@@ -51,7 +51,7 @@ def measure(folder: Path, todo: list[Point]) -> None:
     for number, point in enumerate(todo):
         begin = number * 2_000_000_000
         told = Driven("answered", begin, begin + 1_000_000_000, (7, 7), 8, 1, 0, 0, None, 8)
-        write_driven(point_folder(folder, point), told)
+        write_driver_log(point_folder(folder, point), told)
 
 
 def go_on(sweep: SweepFile, folder: Path) -> list[Any]:

@@ -38,7 +38,7 @@ import json, os, pathlib, sys
 pipe = int(sys.argv[-1])
 def tell(**what): os.write(pipe, json.dumps(what).encode() + b"\\n")
 sys.stdin.readline()
-tell(type="Said", text=f"starting {os.getpid()}")
+tell(type="StartStep", text=f"starting {os.getpid()}")
 print("noise", flush=True)
 for number, line in enumerate(sys.stdin):
     task = json.loads(line)

@@ -11,7 +11,7 @@ from rich.console import Console
 from engine_probe.engine.start_phases import Phase, Starting
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
-from engine_probe.sweep.engine_process.messages import Began, Said
+from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import GroupEnded, LogText, Moved, Placed
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetState, FleetTerminal
 from engine_probe.sweep.results.point_results import Unmeasured
@@ -21,12 +21,12 @@ TODO = [
 ]
 LOST = Moved(0, "concurrency 1", "node-a", "no answer any longer")
 STORY: list[Any] = [
-    (0, Said("waiting for a machine with 2 GPUs")),
+    (0, StartStep("waiting for a machine with 2 GPUs")),
     (0, Placed("node-a", ("0", "1"))),
-    (0, Said("starting vLLM on tiny")),
+    (0, StartStep("starting vLLM on tiny")),
     (0, Starting(Phase("importing vLLM", 9.0))),
     (0, Starting(Phase("loading weights", 0.1), 0.5, (Phase("importing vLLM", 9.2),))),
-    (1, Said("waiting for a machine with 1 GPU")),
+    (1, StartStep("waiting for a machine with 1 GPU")),
     (1, Placed("node-b", ("3",))),
     (1, Began(1)),
     (1, Moment(50, 2, 1, 0.5, 3, 2.0)),

@@ -12,7 +12,7 @@ from engine_probe.analysis.run.live_latencies import Medians
 from engine_probe.engine.start_phases import Phase, Started, Starting
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
-from engine_probe.sweep.engine_process.messages import Began, Said
+from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.progress import screens as module
 from engine_probe.sweep.progress.fleet_screens import FleetTerminal
@@ -24,7 +24,7 @@ TODO = [Point(EngineSection("tiny"), WorkloadSection(32, 64, users), label=f"{us
 IMPORTED = Phase("importing vLLM", 9.2)
 NOW = Moment(1000, 12, 3, 0.93, 7, 5.0, Medians(12, 14.7e6, 5.45e6))
 STORY: list[Any] = [
-    Said("starting vLLM on tiny"),
+    StartStep("starting vLLM on tiny"),
     Starting(Phase("importing vLLM", 4.0)),
     Starting(Phase("loading weights", 0.2), 0.5, (IMPORTED,)),
     Starting(Phase("compiling", 12.0), None, (IMPORTED, Phase("loading weights", 0.3))),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
+from tools.calibration import campaign
 from tools.calibration.campaign import SIMULATIONS, measure
 from tools.calibration.claims import TOPICS
 from tools.calibration.curves import curve_claims
@@ -29,9 +32,20 @@ def curves() -> Tally:
 
 @pytest.mark.lengthy
 def test_the_same_seed_gives_the_same_table_and_another_gives_another() -> None:
-    once, again, other = ("\n".join(tables(measure(SIMULATIONS, 4, seed))) for seed in (1, 1, 2))
+    once, again, other = ("\n".join(tables(measure(SIMULATIONS, 4, seed)[0])) for seed in (1, 1, 2))
     assert once == again
     assert once != other
+
+
+def test_a_run_that_is_cut_short_keeps_what_it_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(work: list[campaign.Chunk], processes: int) -> Iterator[Tally]:
+        yield Tally()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(campaign, "tallies", cut)
+    work = campaign.chunks(SIMULATIONS, 1000, 1)
+    assert {chunk.part for chunk in work[: len(SIMULATIONS)]} == {*SIMULATIONS}
+    assert measure(SIMULATIONS, 1000, 1) == (Tally(), 1 / len(work))
 
 
 def test_every_shape_meets_every_condition() -> None:

@@ -26,7 +26,7 @@ def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], It
     tables = level_tables(curves)
     parts = [curve_section(curve) for curve in telling]
     cautions = tuple(sweep_cautions(swept))
-    aside = says(swept.unwatched_lines)
+    aside = says(swept.probe_off_lines)
     if len(parts) == 1 and not parts[0].title:
         (only,) = parts
         sentences = (*cautions, *only.sentences, *aside)

@@ -10,18 +10,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from engine_probe.commands.report import command
+from tests.support.hardware_facts import POWER_CAP, gpu_samples
 from tests.support.recordings import MS, facts, ran, write_run
 from tests.support.small_tables import table
-
-POWER_CAP = 0x4
-
-
-def rows(device: int, **columns: list[Any]) -> list[dict[str, Any]]:
-    count = len(next(iter(columns.values())))
-    return [
-        {"time_ns": number * MS, "device": device} | {name: values[number] for name, values in columns.items()}
-        for number in range(count)
-    ]
 
 
 def folder(path: Path, *told: dict[str, Any]) -> Path:
@@ -35,12 +26,10 @@ def said(place: Path, page: Path) -> str:
     return re.sub(r"\s+", " ", done.output)
 
 
-def test_each_card_has_a_sentence_and_a_row(tmp_path: Path) -> None:
-    held_back = rows(0, throttle_reasons=[0, POWER_CAP, POWER_CAP, 0], temperature_c=[60, 70, 81, 70])
-    well = rows(1, throttle_reasons=[0, 0], performance_state=[0, 0], ecc_errors=[2, 3])
-    text = said(folder(tmp_path / "run", *held_back, *well), tmp_path / "page.html")
-    assert "GPU 0: clocks reduced in 50% of 4 samples (power cap 50%); at most 81 °C." in text
-    assert "GPU 1: clocks never reduced in 2 samples; P-state 0; new ECC errors: 1 uncorrected." in text
+def test_each_gpu_has_a_row_in_the_strip(tmp_path: Path) -> None:
+    held_back = gpu_samples(0, throttle_reasons=[0, POWER_CAP, POWER_CAP, 0], temperature_c=[60, 70, 81, 70])
+    well = gpu_samples(1, throttle_reasons=[0, 0], performance_state=[0, 0], ecc_errors=[2, 3])
+    said(folder(tmp_path / "run", *held_back, *well), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     (charts,) = re.findall(r'"charts" type="application/json">(.*?)</script>', page, re.DOTALL)
     (strip,) = (chart for chart in json.loads(charts) if chart["title"] == "Clocks reduced, when and why")
@@ -54,7 +43,7 @@ def test_each_card_has_a_sentence_and_a_row(tmp_path: Path) -> None:
 def test_a_sweep_tells_a_card_once_over_all_its_points(tmp_path: Path) -> None:
     points = []
     for level, reasons in ((1, [0, 0]), (2, [POWER_CAP, POWER_CAP])):
-        folder(tmp_path / "points" / f"p{level}", *rows(0, throttle_reasons=reasons))
+        folder(tmp_path / "points" / f"p{level}", *gpu_samples(0, throttle_reasons=reasons))
         points.append({"id": f"p{level}", "point": {"concurrency": level}, "status": "complete"})
     (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "Well?"}, "points": points}))
     assert "GPU 0: clocks reduced in 50% of 4 samples (power cap 50%)." in said(tmp_path, tmp_path / "page.html")

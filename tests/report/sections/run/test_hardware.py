@@ -21,102 +21,14 @@ from engine_probe.report.run_report import run_document
 from engine_probe.report.sections.run.memory import gib
 from engine_probe.report.sections.run.roofline import MOST_DOTS, drawn
 from engine_probe.text_format import percent
+from tests.support.hardware_facts import BUSY, DOUBTFUL, GIB, hardware, memory
 from tests.support.recordings import facts, ran, write_run, write_sweep
-
-GIB = 1 << 30
-
-
-def memory(rank: int = 0, device: str = "GPU-1", **changes: Any) -> dict[str, Any]:
-    """A card of 48 GiB: 15 weights, 24 KV pool, 1 graphs, 2 activations, 1 other, 5 free; 90 % reserved."""
-    figures = {
-        "total_bytes": 48 * GIB,
-        "weights_bytes": 15 * GIB,
-        "kv_pool_bytes": 24 * GIB,
-        "activations_bytes": 2 * GIB,
-        "graphs_bytes": 1 * GIB,
-        "other_bytes": 1 * GIB,
-        "free_bytes": 5 * GIB,
-        "reserved_bytes": 48 * GIB * 9 // 10,
-        "used_bytes": 43 * GIB,
-        "nvml_used_bytes": 43 * GIB,
-        "rss_bytes": 3 * GIB,
-    } | changes
-    missing = {name: "nobody said" for name, value in figures.items() if value is None}
-    known = {name: "somebody said" for name, value in figures.items() if value is not None}
-    return {"rank": rank, "device": device, "name": "a card", **figures, "sources": known, "missing": missing}
-
-
-def loaded(rank: int = 0) -> dict[str, Any]:
-    """A million values in matrices, a hundred thousand in the head."""
-    none = {"parameters": 0, "bytes": 0, "products": 0}
-    return {
-        "rank": rank,
-        "parameters": 1_200_000,
-        "bytes": 2_400_000,
-        "parts": {
-            "linear": {"parameters": 1_000_000, "bytes": 2_000_000, "products": 1_000_000},
-            "head": {"parameters": 100_000, "bytes": 200_000, "products": 100_000},
-            "embedding": {"parameters": 100_000, "bytes": 200_000, "products": 0},
-            "experts": none,
-            "other": none,
-        },
-        "beside_text": none,
-        "tied_head": False,
-        "row_bytes": 64,
-        "experts": [],
-        "attention": [{"layers": 2, "heads": 4, "kv_heads": 2, "head_size": 32, "window": None, "kv_value_bytes": 2}],
-        "dtypes": {"bfloat16": 2_400_000},
-        "unknown": [],
-    }
-
-
-BUSY = "measured while other programs used 48% of the cores"
-TRUSTED = {"verdict": "trusted", "doubts": [], "spread": 0.01}
-DOUBTFUL = {"verdict": "doubtful", "doubts": [BUSY], "spread": 0.01}
-
-
-def ceilings(memory_per_s: float, compute_per_s: float, trust: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Without `trust` as older versions of `validate` stored them."""
-    more = {"stable": True, "quick": False, "measured": "2026-11-21T09:00:00Z", "detail": {}} | (trust or {})
-    return {
-        "memory read": {"value": memory_per_s, "unit": "B/s", **more},
-        "gemm bf16 square": {"value": compute_per_s, "unit": "FLOP/s", **more},
-    }
-
-
-def hardware(
-    *rows: dict[str, Any],
-    roofs: tuple[float, float] | None = (4e9, 40e9),
-    ranks: int = 1,
-    trust: dict[str, Any] | None = TRUSTED,
-    **more: Any,
-) -> dict[str, Any]:
-    carried = {row["device"]: ceilings(*roofs, trust) for row in rows} if roofs else {}
-    made = facts() | {
-        "memory": list(rows),
-        "loaded": [loaded(rank) for rank in range(ranks)],
-        "unread": [],
-        "hardware": {"ceilings": carried},
-    }
-    made["engine"] = made["engine"] | {"arguments": {"parallel_config": {"tensor_parallel_size": ranks}}}
-    return made | more
 
 
 def report(folder: Path, *more: str) -> str:
     done = CliRunner().invoke(command, [str(folder), "--verbose", *more])
     assert done.exit_code == 0, done.output
     return re.sub(r"\s+", " ", done.output)
-
-
-def test_what_is_reserved_is_taken_apart(tmp_path: Path) -> None:
-    """91 % of a card in use is no model of that size: most of it is KV pool, and little of that is filled."""
-    text = report(write_run(tmp_path / "run", ran(4), hardware(memory())))
-    assert (
-        "Rank 0: a card: vLLM reserves 90.0% of 48 GiB by design: 15 GiB weights, 24 GiB KV pool, 1 GiB graphs, "
-        "2 GiB activations at their peak, 1 GiB other." in text
-    )
-    assert "KV pool in use: 40% at peak" in text
-    assert "The parts come to 43 GiB; NVML said 43 GiB in use before the run: they agree." in text
 
 
 def test_nvml_that_says_otherwise_is_heard(tmp_path: Path) -> None:
@@ -152,26 +64,11 @@ def test_parts_beyond_the_whole_are_not_drawn(tmp_path: Path) -> None:
 
 def test_a_run_without_these_facts_says_why(tmp_path: Path) -> None:
     old = report(write_run(tmp_path / "old", ran(4)))
-    assert "No roofline: the recording does not say what the model weighs (it was recorded without them)." in old
+    assert "No roofline: the size of the model's weights is not recorded (it was recorded without them)." in old
     nobody = facts() | {"memory": [], "loaded": [], "unread": ["TypeError: no workers"]}
     text = report(write_run(tmp_path / "nobody", ran(4), nobody))
-    assert "what the model weighs (TypeError: no workers)" in text
+    assert "is not recorded (TypeError: no workers)" in text
     assert "Not read: TypeError: no workers." in text
-
-
-def test_shares_of_the_ceilings(tmp_path: Path) -> None:
-    """What the analysis found, beside the ceilings it was held against and the clock it rests on."""
-    folder = write_run(tmp_path / "run", ran(4), hardware(memory()))
-    found = load(folder).analysis().roofline
-    assert not isinstance(found, str)
-    text = report(folder, "--html", str(tmp_path / "page.html"))
-    assert "<span>of the bandwidth ceiling (MBU)</span>" in page(tmp_path)
-    assert found.bandwidth_utilisation is not None
-    assert f"Bandwidth (MBU): {found.bandwidth_utilisation.least:.0%} of 4 GB/s (memory read)" in text
-    assert found.flop_utilisation is not None
-    assert f"Compute (MFU): {found.flop_utilisation.least:.0%} of 40 GFLOP/s (gemm bf16 square)" in text
-    assert "in decode-only steps at" in text
-    assert "Both are based on execute time" in text
 
 
 def test_without_ceilings_rates_and_no_shares(tmp_path: Path) -> None:
