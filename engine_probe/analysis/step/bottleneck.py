@@ -35,7 +35,9 @@ class Limit:
 # A step's limit is the first whose rule holds. Rules name columns of the step's row and limits in run.json.
 LIMITS = (
     Limit(
-        "KV blocks", "requests waited for KV blocks, or lost them", "preempted > 0, or waiting > 0 and no other limit"
+        "KV blocks",
+        "requests waited for KV blocks or were preempted",
+        "preempted > 0, or waiting > 0 and no other limit",
     ),
     Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs"),
     Limit("token budget", "the step's tokens were spent", "waiting > 0 and scheduled = max_num_batched_tokens"),

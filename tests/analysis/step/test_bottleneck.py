@@ -86,7 +86,7 @@ def test_shares_are_of_the_busy_time(iterations: Make, requests: Make) -> None:
     assert found.idle_share == 0.5
     assert idle_gaps(steps).tolist() == [False] * 4 + [True]
     assert sentence(found) == (
-        "Limited by KV blocks in 60% of the busy time: requests waited for KV blocks, or lost them. "
+        "Limited by KV blocks in 60% of the busy time: requests waited for KV blocks or were preempted. "
         "The engine had no request for 50% of the whole time."
     )
 
