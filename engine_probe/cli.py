@@ -1,6 +1,6 @@
-"""The command line: a flat list of commands, and the one place that turns errors into exit codes.
+"""The command line: a flat list of commands, and the only place that turns errors into exit codes.
 
-Exit codes: 0 fine, 1 measured and failed a gate (or the recording is incomplete), 2 wrong input,
+Exit codes: 0 success, 1 measured but a gate failed or a recording is incomplete, 2 wrong input,
 3 could not run, 130 stopped by Ctrl-C.
 """
 
@@ -19,24 +19,24 @@ from engine_probe.errors import INTERRUPTED, EngineProbeError, InputError
 from engine_probe.text_format import plain, shortened
 from kernels_bench.usage import usage_sentence
 
-# heading of `--help` -> name -> the one line about it. A command is the module of its name under
+# heading of `--help` -> name -> its line there. A command is the module of its name under
 # engine_probe.commands, imported when the command is called, so that `--help` stays quick.
 HEADINGS = {
     "Measure": {
-        "profile": "measure one workload on one engine, watched live",
+        "profile": "measure one workload on one engine and show it live",
         "sweep": "measure a grid of points on one or more engines",
         "perplexity": "measure how well a model predicts a local text",
     },
     "Read results": {
         "report": "summarise a run or sweep and name its bottleneck; --html writes a page",
         "compare": "compare runs or sweeps; --html writes a page, --fail-if fails a CI job",
-        "trace": "write a run or sweep as a trace for Perfetto",
-        "export": "write a run or sweep as Parquet, CSV or the JSON of vllm bench",
+        "trace": "convert a run or sweep to a trace for Perfetto",
+        "export": "convert a run or sweep to Parquet, CSV or the JSON of vllm bench",
     },
     "This machine": {
-        "doctor": "say what works on this machine and what does not",
+        "doctor": "check whether a sweep can run on this machine",
         "validate": "measure this hardware and compare it with its specification",
-        "overhead": "measure what the probe itself costs on this machine",
+        "overhead": "measure the cost of the probe itself on this machine",
         "models": "list the models that need no download",
     },
 }
@@ -44,7 +44,7 @@ COMMANDS = {name: line for commands in HEADINGS.values() for name, line in comma
 
 
 class CommandList(click.Group):
-    """Finds `engine_probe.commands.<name>.command` when it is asked for, and says wrong usage in one sentence."""
+    """Imports `engine_probe.commands.<name>.command` when it is called, and reports wrong usage in one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -97,16 +97,16 @@ def in_one_sentence() -> Iterator[None]:
 )
 @click.version_option(package_name="engine-probe", prog_name="engine_probe")
 def cli() -> None:
-    """See what a vLLM engine really does, iteration by iteration.
+    """Profile a vLLM engine, iteration by iteration.
 
     \b
     Start with these:
-      engine_probe doctor                  what works on this machine
-      engine_probe profile --model tiny    measure a small built-in model: seconds
-      engine_probe sweep                   measure a curve of load: minutes
+      engine_probe doctor                  check this machine
+      engine_probe profile --model tiny    measure a small built-in model (seconds)
+      engine_probe sweep                   measure throughput and latency over load (minutes)
       engine_probe report runs/FOLDER      summarise a recording
 
-    Each COMMAND has a --help of its own. Results are written below runs/.
+    Each COMMAND has its own --help. Results are written to runs/.
     """
 
 

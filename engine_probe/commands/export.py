@@ -1,4 +1,4 @@
-"""`engine_probe export`: a run, or a whole sweep, for other programs."""
+"""`engine_probe export`: a run or sweep for other programs."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-
     type=click.Path(path_type=Path),
     required=True,
     metavar="PATH",
-    help="New or empty folder; a new file for the vllm-bench JSON of a single run.",
+    help="New or empty folder; for the vllm-bench JSON of a single run, a new file.",
 )
 @output("--save-detailed", is_flag=True, help=f"Add the lengths and latencies of every request ({SERVE}).")
 @slo_option.option
 def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tuple[str, ...]) -> None:
-    """Write the run or the sweep in FOLDER for other programs.
+    """Convert the run or sweep in FOLDER for other programs.
 
     Parquet and CSV hold every table in full. In CSV, lists are JSON, and text that a spreadsheet would run as a
     formula is prefixed with an apostrophe. The vllm-bench kinds have the keys and definitions of the JSON that `vllm
     bench serve --save-result` and `vllm bench throughput --output-json` write, measured inside the engine.
 
-    A sweep becomes a table of its points (settings and figures) and one folder of tables per point, or one JSON per
+    A sweep becomes a table of its points (settings and metrics) and one folder of tables per point, or one JSON per
     point.
     """
     from engine_probe.analysis.run.slo import read_goodput
@@ -57,9 +57,9 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
 
     slo = read_goodput(list(limits))
     if slo is not None and kind != SERVE:
-        raise InputError(f"--goodput is for --to {SERVE}: {kind} has no such figure")
+        raise InputError(f"--goodput is for --to {SERVE}: {kind} has no goodput; leave it out")
     if save_detailed and kind != SERVE:
-        raise InputError(f"--save-detailed is for --to {SERVE}: {kind} has no such lists")
+        raise InputError(f"--save-detailed is for --to {SERVE}: {kind} has no such lists; leave it out")
     single_file = kind not in TABLES and not is_sweep(folder)
     if single_file:
         check_free(out)
@@ -86,7 +86,7 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
             click.echo(str(path))
         return
     if unseen := not_seen_to_begin(run.requests):
-        say(f"{unseen} requests are left out: they arrived before the probe, at an unknown time")
+        say(f"{unseen} requests are left out: they arrived before the probe was attached, at an unknown time")
     with fresh_file(out) as file:
         file.write(json.dumps(vllm_bench_result(run, kind, detailed, slo)).encode())
     if out != STANDARD_OUTPUT:
@@ -115,7 +115,7 @@ def vllm_bench_result(run: Run, kind: str, detailed: bool, slo: Slo | None) -> d
 
 
 def say(message: str) -> None:
-    """What a reader of the export must know, apart from the paths."""
+    """Print a note to standard error, apart from the paths."""
     from engine_probe.text_format import plain
 
     click.echo(plain(message), err=True)

@@ -1,17 +1,15 @@
-"""`engine_probe models`: what can be run without a hub, and what each costs per token."""
+"""`engine_probe models`: the models that need no download, with their sizes."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import dataclass
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from engine_probe.commands.options.console import output_console
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.engine.models import smollm2, tiny
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
@@ -21,7 +19,7 @@ from engine_probe.engine.models.geometry import GIB, Geometry, geometry
 from engine_probe.errors import InputError
 from engine_probe.text_format import suggestion
 
-WIDE = 120  # columns that the table takes with the sources in it
+WIDE = 120  # columns that the table with the sources needs
 
 EMBEDDED = (
     ("smollm2", smollm2.CONFIG, "embedded: real trained weights"),
@@ -31,7 +29,7 @@ EMBEDDED = (
 
 @dataclass(frozen=True)
 class Model:
-    """One line of the list."""
+    """One row of the list."""
 
     name: str
     shape: Geometry
@@ -75,14 +73,14 @@ output = under("Output")
 
 
 @click.command("models", cls=GroupedCommand)
-@output("--json", "as_json", is_flag=True, help="All facts as JSON, sizes in bytes.")
-@output("--path", "path_of", metavar="MODEL", help="Print this model's folder; prepare it first if need be.")
+@output("--json", "as_json", is_flag=True, help="Print JSON, with sizes in bytes.")
+@output("--path", "path_of", metavar="MODEL", help="Print this model's folder, after preparing it if necessary.")
 def command(as_json: bool, path_of: str | None) -> None:
     """List the models that need no download.
 
-    smollm2 has its trained weights and tiny has random ones. The others have the publisher's configuration and dummy
-    weights: their speed and memory are realistic, their text is not. KV per token and weights are in each model's own
-    data type. Any other name or folder is passed to vLLM unchanged.
+    smollm2 has trained weights, tiny has random weights. The others have the publisher's configuration and dummy
+    weights: speed and memory are realistic, the text is not. KV per token and weights are in each model's own data
+    type. Any other name or folder is passed to vLLM unchanged.
     """
     if path_of is not None:
         click.echo(model_folder(path_of))
@@ -91,7 +89,7 @@ def command(as_json: bool, path_of: str | None) -> None:
     if as_json:
         click.echo(json.dumps([model.as_json() for model in models], indent=2))
         return
-    console = output_console()
+    console = output_console(WIDE)
     wide = console.width >= WIDE
     console.print(_table(models, wide))
     if not wide:
@@ -112,12 +110,6 @@ def model_folder(name: str) -> str:
     raise InputError(f"--path {name}: not a listed model{hint}")
 
 
-def output_console() -> Console:
-    """A pipe has no width of its own: there, a line per model and nothing cut."""
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=WIDE if piped else None, highlight=False)
-
-
 def _table(models: list[Model], wide: bool) -> Table:
     table = _plain_table()
     table.add_column("\nmodel", style="bold", no_wrap=True)
@@ -133,7 +125,7 @@ def _table(models: list[Model], wide: bool) -> Table:
 
 
 def _sources(models: list[Model]) -> Table:
-    """On a narrow screen, where each comes from stands below."""
+    """Return the sources as a table of their own, for a narrow screen."""
     table = _plain_table()
     table.add_column("model", style="bold", no_wrap=True)
     table.add_column("comes from", no_wrap=True)
@@ -163,7 +155,7 @@ def _cells(model: Model) -> list[str]:
 
 
 def count(parameters: int) -> str:
-    """1.56B, 135M, 378k."""
+    """Return a number of parameters as 1.56B, 135M or 378k."""
     for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
         if parameters >= size:
             value = parameters / size

@@ -1,4 +1,4 @@
-"""`engine_probe overhead`: what the probe itself costs on this machine."""
+"""`engine_probe overhead`: the cost of the probe on this machine."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ what, output = under("What is measured"), under("Output")
     help="Also write every figure to this new file.",
 )
 def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None, force: bool) -> None:
-    """Measure the probe's own cost against that of vLLM's statistics.
+    """Measure the cost of the probe and compare it with that of vLLM's statistics.
 
-    The real scheduler runs over an executor that computes nothing, in one process, in alternating blocks: nothing on,
-    the probe, vLLM's statistics, statistics with iteration details. About two minutes.
+    The real scheduler runs with an executor that computes nothing, in one process, in alternating blocks: nothing on,
+    the probe, vLLM's statistics, statistics with iteration details. Takes about two minutes.
     """
     check_version(force)
     if json_file == STANDARD_OUTPUT:
-        raise InputError("--json -: the table is shown on standard output already: name a new file")
+        raise InputError("--json -: standard output already shows the table: name a new file")
     check_free(json_file)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
@@ -116,9 +116,9 @@ def show(costs: list[Cost]) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"Medians of {costs[0].rounds} rounds of pairs; ± is half the distance between the quartiles. "
-        "A probe cost below its ± is not told from nothing, and has no ratio. The caches are warm, telemetry is off; "
-        f"a recording's file has {empty_file_bytes():,} bytes beside its rows.",
+        f"Medians of {costs[0].rounds} rounds of pairs; ± is half the interquartile range. "
+        "A probe cost below its ± is not significant, and has no ratio. The caches are warm, telemetry is off; "
+        f"a recording's file has {empty_file_bytes():,} bytes besides its rows.",
         style="dim",
     )
 

@@ -1,4 +1,4 @@
-"""`engine_probe perplexity`: how well a model predicts a text, by the engine that serves it."""
+"""`engine_probe perplexity`: the perplexity of a text, measured with the engine that serves the model."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def command(
 ) -> None:
     """Measure the perplexity of a local text, from the log-probabilities that vLLM gives its tokens.
 
-    Options come in any order, vLLM's engine arguments among them: --dtype float32, --quantization fp8.
-    `engine_probe compare` compares two such folders window by window; a sweep with a section [quality] measures the
+    Options may be in any order, mixed with vLLM's engine arguments: --dtype float32, --quantization fp8.
+    `engine_probe compare` compares two such folders window by window. A sweep with a section [quality] measures the
     perplexity of each of its engines.
     """
     import msgspec
@@ -87,8 +87,8 @@ def command(
 
     asked_of = EngineSection(model, engine_arguments)
     check_engine(asked_of.spec, "perplexity")
-    told = {"text": text, "window": window, "overlap": overlap, "windows": windows, "lines": lines, "bos": bos}
-    asked = msgspec.convert(told, Quality)
+    options = {"text": text, "window": window, "overlap": overlap, "windows": windows, "lines": lines, "bos": bos}
+    asked = msgspec.convert(options, Quality)
     asked.check("--")
     read_text(asked, "--text ")
     check_predictor(asked_of, asked, "--")
@@ -127,7 +127,7 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 
 
 def show(folder: Path) -> int:
-    """What it came to; 1 where that is no figure."""
+    """Print the result, and return 1 if there is no perplexity."""
     from engine_probe.commands.options.console import output_console
     from engine_probe.recordings.perplexity import open_alone
     from engine_probe.report.renderers.terminal import print_document
@@ -135,5 +135,5 @@ def show(folder: Path) -> int:
 
     found = open_alone(folder)
     print_document(text_document(found), output_console(), verbose=True)
-    click.echo(f"Each window is in {folder}; what vLLM said is there too.")
+    click.echo(f"Each window is in {folder}, with vLLM's log.")
     return 0 if found.perplexity else 1

@@ -1,4 +1,4 @@
-"""`engine_probe profile`: one measured point, watched live."""
+"""`engine_probe profile`: one measured point, shown live."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ engine, output = under(ENGINE), under("Output")
 @workload_options
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
 def command(model: str, out: str | None, force: bool, engine_arguments: dict[str, object], **asked: Any) -> None:
-    """Measure one workload on a real engine, record every iteration, and say what held it up.
+    """Measure one workload on a real engine, record every iteration, and name the bottleneck.
 
-    Options come in any order, vLLM's engine arguments among them. What follows -- is vLLM's alone: -- --seed 3.
+    Options may be in any order, mixed with vLLM's engine arguments. Arguments after -- go to vLLM only: -- --seed 3.
     """
     from engine_probe.sweep.definition.checks import check_engine, check_lengths, check_requests
     from engine_probe.sweep.definition.request_memory import check_plans
@@ -75,12 +75,12 @@ def command(model: str, out: str | None, force: bool, engine_arguments: dict[str
 
 
 def show_interrupted(results: Results) -> None:
-    """Summarise what was recorded; where nothing was, leave nothing behind."""
+    """Summarise what was recorded; if nothing was, remove the folder."""
     if not holds_steps(results.folder):
         results.discard()
         click.echo("interrupted before anything was recorded", err=True)
         return
-    click.echo(f"interrupted: what ran until then is recorded in {results.told}", err=True)
+    click.echo(f"interrupted: everything until then is recorded in {results.told}", err=True)
     show(results)
 
 
@@ -101,7 +101,7 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 
 
 def title(point: Point) -> str:
-    """Say what is measured: the model, how many requests under which load, and how long they are."""
+    """Return the title: the model, the number of requests, the load, and their lengths."""
     from engine_probe.workload.load import load_words
 
     work = point.workload
@@ -152,7 +152,7 @@ def plain_view(point: Point) -> Iterator[Show]:
 
 
 def show(results: Results) -> int:
-    """The summary of the recording; 1 when it is not whole."""
+    """Print the summary of the recording, and return 1 if it is not complete."""
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load

@@ -1,4 +1,4 @@
-"""`engine_probe trace`: a recording, or all of a sweep, for Perfetto."""
+"""`engine_probe trace`: a run or sweep for Perfetto."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ output = under("Output")
 @click.argument("folder", type=recorded)
 @output("--out", metavar="FILE", type=click.Path(path_type=Path), help=f"New file [default: {TRACE_FILE} in FOLDER].")
 def command(folder: Path, out: Path | None) -> None:
-    """Write the run or the sweep in FOLDER as a trace that ui.perfetto.dev opens.
+    """Convert the run or sweep in FOLDER to a trace for ui.perfetto.dev.
 
     It shows each step's schedule, execute and update phases, counters of KV blocks, running and waiting requests and
-    tokens, one track per request, and workers and telemetry where recorded. The points of a sweep follow one another in
+    tokens, one track per request, and workers and telemetry if recorded. The points of a sweep follow one another in
     time, each with its own group of tracks.
     """
     from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
@@ -80,7 +80,7 @@ def points(folder: Path) -> dict[str, Run]:
             say_without_telemetry(point.run)
             runs[name] = point.run
     if not runs:
-        raise InputError(f"{folder} holds no point with a whole recording: there is nothing to draw")
+        raise InputError(f"{folder} holds no point with a complete recording: give another sweep")
     return runs
 
 
@@ -91,4 +91,4 @@ def say_without_telemetry(run: Run) -> None:
     try:
         _ = run.telemetry
     except InputError as error:
-        click.echo(plain(f"{error}; the trace goes without it"), err=True)
+        click.echo(plain(f"{error}; the trace is written without it"), err=True)

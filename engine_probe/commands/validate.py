@@ -1,4 +1,4 @@
-"""`engine_probe validate`: the hardware by itself, before any engine. The command of `python -m kernels_bench`."""
+"""`engine_probe validate`: measures the hardware without an engine. The command of `python -m kernels_bench`."""
 
 from kernels_bench.cli import command
 

@@ -10,7 +10,8 @@ import msgspec
 
 from engine_probe.analysis.money.prices import SECTIONS, Cost, Prices, Sold
 from engine_probe.errors import InputError
-from engine_probe.files.config_file import convert, read_document
+from engine_probe.files.config_file import convert
+from engine_probe.files.safe_read import read_toml
 
 SHIPPED = Path(__file__).parent / "prices"
 UNNAMED = ""  # currency of prices that were given without one
@@ -22,7 +23,7 @@ def read_prices(name: str) -> Prices:
     """By path, or by the name of a shipped example."""
     path = find_prices(name)
     try:
-        prices = convert(read_document(path), Prices, SECTIONS, "a price list")
+        prices = convert(read_toml(path), Prices, SECTIONS, "a price list")
         prices.check()
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -1,1 +1,1 @@
-"""Reading and writing files: what comes from outside is checked first, and what is written is whole or not there."""
+"""Reading and writing files: input is checked, and output is written atomically."""

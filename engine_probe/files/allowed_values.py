@@ -1,4 +1,4 @@
-"""Which words a place of a document may hold, read off the types that it is converted to."""
+"""The words that a place of a document may hold, from the types that the document is converted to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLACE = re.compile(r'\["([^"]+)"\]|\[(\d+)\]|(\w+)')
 
 
 def words_at(kind: type[msgspec.Struct], document: Any, place: str) -> list[str]:
-    """Those of a choice, or the kinds of a table that may be one of several; empty where any value may stand."""
+    """Return the words of a choice, or the kinds of a table; empty if any value is allowed."""
     types: list[Type] = [type_info(kind)]
     for name, index, key in PLACE.findall(place):
         step = name or index or key
@@ -23,7 +23,7 @@ def words_at(kind: type[msgspec.Struct], document: Any, place: str) -> list[str]
 
 
 def below(one: Type, step: str, value: Any) -> Iterator[Type]:
-    """The types of what stands under this name; of a table of several kinds, the kind that the value names."""
+    """Yield the types of a key; of a table of several kinds, those of the kind that the value names."""
     match one:
         case DictType():
             yield from alternatives(one.value_type)
@@ -38,7 +38,7 @@ def below(one: Type, step: str, value: Any) -> Iterator[Type]:
 
 
 def alternatives(one: Type) -> tuple[Type, ...]:
-    """The types that a value may have; the description of a key is no part of its type."""
+    """Return the types that a value may have, without the key's description."""
     one = one.type if isinstance(one, Metadata) else one
     return one.types if isinstance(one, UnionType) else (one,)
 

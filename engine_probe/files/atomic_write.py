@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place and moved there."""
+"""Atomic writing: a file is written under another name and then renamed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file beside `path` and move it there at the end; after an error nothing of it is left."""
-    partial = path.with_name(f".{path.name}.{os.urandom(8).hex()}")  # process ids repeat from container to container
+    """Open a temporary file and rename it to `path` at the end; an error removes it."""
+    partial = path.with_name(f".{path.name}.{os.urandom(8).hex()}")  # process ids repeat between containers
     try:
-        with partial.open("xb") as file:  # never through a link that somebody else put there
+        with partial.open("xb") as file:  # never through a link that another user created
             yield file
         partial.replace(path)
     except BaseException:

@@ -1,4 +1,4 @@
-"""The user's cache folder, in which a folder either exists whole or not at all."""
+"""The user's cache folder, in which folders are created atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GIB = 1 << 30
 
 
 def cache_folder() -> Path:
-    """`$ENGINE_PROBE_CACHE`, else `engine_probe` in the user's cache folder. Not made by asking."""
+    """Return `$ENGINE_PROBE_CACHE`, else `engine_probe` in the user's cache folder, without creating it."""
     if chosen := os.environ.get("ENGINE_PROBE_CACHE"):
         return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -24,9 +24,9 @@ def cache_folder() -> Path:
 
 
 def prepared(folder: Path, build: Callable[[Path], None], needs_bytes: int = 0) -> Path:
-    """`folder`, made by `build(temporary)` unless it is there already.
+    """Return `folder`, created by `build(temporary)` unless it exists.
 
-    Processes that start at once wait for the one that builds. What a killed one left behind goes next time.
+    Concurrent processes wait for the one that builds. What a killed process left behind is removed next time.
     """
     if folder.is_dir():
         return folder
@@ -46,7 +46,7 @@ def prepared(folder: Path, build: Callable[[Path], None], needs_bytes: int = 0) 
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space where `folder` is, or would be."""
+    """Return the free space where `folder` is or would be."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(existing).free
 
@@ -69,14 +69,14 @@ def _temporary_prefix(folder: Path) -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Under the lock nobody else builds this folder, so every part of it is an orphan."""
+    """Remove what killed processes left; under the lock no other process builds this folder."""
     for orphan in folder.parent.glob(f"{_temporary_prefix(folder)}*"):
         shutil.rmtree(orphan, ignore_errors=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The kernel drops the lock when its process ends, however it ends."""
+    """Hold a lock on a folder; the kernel drops it when the process ends, however that happens."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""A sweep file's text as a checked document: what is wrong is told with its path, its value and the way out."""
+"""TOML documents converted to types, with errors that name the key, its value and what to write instead."""
 
 from __future__ import annotations
 
@@ -13,34 +13,30 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.files.allowed_values import words_at
-from engine_probe.files.safe_read import read_json, read_toml
+from engine_probe.files.allowed_values import PLACE, words_at
+from engine_probe.files.safe_read import read_json
 from engine_probe.text_format import suggestion
 
-RESULT_FILE = "sweep.json"  # in a sweep's folder: what was asked, and a row for each point
+RESULT_FILE = "sweep.json"  # in a sweep's folder: the sweep file, and a row for each point
 MOST = 2**63
 
 Section = TypeVar("Section", bound=msgspec.Struct)
-Keys = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...]  # several: told apart by `kind`
+Keys = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...]  # several are distinguished by `kind`
 
 LITERALS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    return read_toml(path)
-
-
 def read_asked(path: Path) -> dict[str, Any]:
-    """What a sweep's folder says was asked."""
+    """Return the sweep file that a sweep's result holds."""
     document = read_json(path)
     asked = document.get("sweep") if isinstance(document, dict) else None
     if not isinstance(asked, dict):
-        raise InputError(f"{path} is not what a sweep writes: it holds no sweep, so nobody can ask it again")
+        raise InputError(f"{path} is not what a sweep writes: it holds no sweep to measure again")
     return asked
 
 
 def settle(document: dict[str, Any], settings: Iterable[str]) -> None:
-    """`--set workload.output_len=8`: a list makes an axis of it, anything else fixes it and ends its axis."""
+    """Apply `--set workload.output_len=8`: a list makes an axis, any other value fixes the key and removes its axis."""
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
@@ -56,7 +52,7 @@ def settle(document: dict[str, Any], settings: Iterable[str]) -> None:
 
 
 def check_numbers(value: Any, place: str = "") -> None:
-    """Refuse numbers that are not finite, or that do not fit into 64 bits: no engine can be told them."""
+    """Refuse numbers that are not finite or do not fit into 64 bits, which no engine takes."""
     if isinstance(value, dict):
         for key, inner in value.items():
             step = f'["{key}"]' if "." in str(key) else f".{key}" if place else str(key)
@@ -71,7 +67,7 @@ def check_numbers(value: Any, place: str = "") -> None:
 
 
 def put(document: dict[str, Any], name: str, value: object) -> None:
-    """Set what stands at a dotted path."""
+    """Set the value at a dotted path."""
     *sections, key = name.split(".")
     inner = document
     for section in sections:
@@ -87,7 +83,7 @@ def convert(
     sections: Mapping[str, Keys],
     whole: str = "a sweep file",
 ) -> Section:
-    """The document as a frozen `kind`; `sections` names the keys of each place (`options[]`: of each in a list)."""
+    """Convert a document; `sections` has the keys of each place (`options[]`: of each in a list) for errors."""
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
@@ -95,7 +91,7 @@ def convert(
 
 
 def located(said: str, document: Mapping[str, Any], kind: type[Section]) -> str:
-    """msgspec's words with the key of a table in which any key may stand, for which it has only `[...]`."""
+    """Replace `[...]` in msgspec's message by the key, in a table with arbitrary keys."""
     found = re.search(r" - at `\$\.(\w+)\[\.\.\.\]", said)
     if found is None:
         return said
@@ -112,7 +108,7 @@ def located(said: str, document: Mapping[str, Any], kind: type[Section]) -> str:
 def refusal(
     said: str, document: Mapping[str, Any], kind: type[msgspec.Struct], sections: Mapping[str, Keys], whole: str
 ) -> str:
-    """msgspec's words as ours: the key with its path, the value that is there, and what belongs there."""
+    """Rewrite msgspec's message: the key with its path, its value, and what is allowed."""
     problem, _, place = said.partition(" - at `$")
     place = place.strip(".`")
     named = re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", problem)
@@ -146,7 +142,7 @@ def one_of(words: Sequence[str]) -> str:
 
 
 def keys_of(section: Keys | None, value: Any) -> tuple[str, ...] | None:
-    """Those that a place takes; where it holds one of several kinds, those of the kind that the value names."""
+    """Return the keys that a place takes; of a table of several kinds, those of the kind that the value names."""
     if not isinstance(section, tuple):
         return section.__struct_encode_fields__ if section else None
     told = value.get("kind") if isinstance(value, dict) else None
@@ -154,8 +150,8 @@ def keys_of(section: Keys | None, value: Any) -> tuple[str, ...] | None:
 
 
 def value_at(document: Any, place: str) -> Any:
-    """What stands at a path such as `axes[...][2]`; the whole where the path leads nowhere."""
-    for name, index, key in re.findall(r'\["([^"]+)"\]|\[(\d+)\]|(\w+)', place):
+    """Return the value at a path such as `axes[...][2]`; where the path leads nowhere, the last value on it."""
+    for name, index, key in PLACE.findall(place):
         try:
             document = document[int(index)] if index else document[name or key]
         except (KeyError, IndexError, TypeError):
@@ -169,7 +165,7 @@ def lower(problem: str) -> str:
 
 
 def flat(axes: Any) -> Any:
-    """`workload.concurrency = [...]` without quotation marks is a table within a table to TOML; no value is one."""
+    """Join nested tables of axes: `workload.concurrency = [...]` without quotation marks is nested in TOML."""
     if not isinstance(axes, dict):
         return axes
     found: dict[str, Any] = {}
@@ -182,7 +178,7 @@ def flat(axes: Any) -> Any:
 
 
 def parse_value(text: str) -> object:
-    """The JSON or TOML value that `text` spells, else `text`."""
+    """Return the JSON or TOML value of a text, or the text itself."""
     if text in LITERALS:
         return LITERALS[text]
     try:

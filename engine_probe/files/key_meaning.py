@@ -1,4 +1,4 @@
-"""The meaning of a key of a file, kept in its type: docs, editors and `sweep --init` read it there."""
+"""The meaning of a key of a file, kept in its type for docs, editors and `sweep --init`."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import msgspec
 
 
 def about(description: str, example: object = None) -> msgspec.Meta:
-    """For `Annotated`: what the key means, and a value that is not its default."""
+    """Describe a key in `Annotated`: its meaning, and an example that is not its default."""
     return msgspec.Meta(description=description, examples=None if example is None else [example])

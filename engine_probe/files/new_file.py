@@ -1,4 +1,4 @@
-"""A file that is whole or not there, and never over another; `-` is standard output."""
+"""New files, written atomically and never over another; `-` is standard output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STANDARD_OUTPUT = Path("-")
 
 @contextmanager
 def fresh_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside `path`, and move it there when all is written."""
+    """Open a new file at `path` that appears once it is complete."""
     check_free(path)
     if path == STANDARD_OUTPUT:
         yield sys.stdout.buffer
@@ -30,11 +30,11 @@ def fresh_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_free(*paths: Path | None) -> None:
-    """Refuse, before the work, a path at which its result cannot be written."""
+    """Refuse, before the work, paths at which its results cannot be written."""
     named = [path for path in paths if path is not None]
     for path in named:
         if named.count(path) > 1:
-            raise InputError(f"{path} is named twice: give each form a file of its own")
+            raise InputError(f"{path} is named twice: give each output a file of its own")
         if path == STANDARD_OUTPUT:
             continue
         if path.exists():

@@ -1,7 +1,7 @@
-"""Reading files that somebody else made: kind and size first, then UTF-8, nesting and numbers.
+"""Reading untrusted files: kind and size are checked first, then UTF-8, nesting and numbers.
 
-Every refusal is an `InputError` that names the file. What comes back can be encoded as UTF-8, walked recursively and
-calculated with; which keys and types a file must hold is checked by whoever reads it.
+Every refusal is an `InputError` that names the file. Values that are returned can be encoded as UTF-8, walked
+recursively and calculated with; the caller checks which keys and types a file must hold.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import msgspec
 from engine_probe.errors import InputError
 
 MIB = 2**20
-MOST_BYTES = 256 * MIB  # of a file that engine_probe writes, or a person by hand
+MOST_BYTES = 256 * MIB  # of a file written by engine_probe or by hand
 MOST_DATA_BYTES = 8192 * MIB  # of a data set or a trace
 MOST_DEPTH = 64  # of lists and objects within each other
 MOST_DIGITS = 20  # of an integer: 64 bits and a sign
-MOST_NUMBER = 1e100  # sums and products of a few stay finite
+MOST_NUMBER = 1e100  # so that sums and products stay finite
 MOST_FIELD = 2**20  # characters of one field of a CSV file
 MOST_PATH = 200  # characters of a key's path in a sentence
 
@@ -41,22 +41,22 @@ Kind = TypeVar("Kind")
 
 
 def regular_size(path: Path) -> int:
-    """Return the size of a regular file; refuse devices, pipes and folders without reading from them."""
+    """Return the size of a regular file; refuse devices, pipes and folders without reading them."""
     return _checked_size(path, path.stat())
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """Read a regular file of at most so many bytes."""
     try:
-        # O_NONBLOCK: opening a pipe would otherwise wait for somebody who writes to it.
+        # Without O_NONBLOCK opening a pipe waits for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             size = _checked_size(path, os.fstat(file.fileno()))
             content = file.read(size) if size <= most else b""
     except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}: give the path of one that is there") from error
+        raise InputError(f"there is no file {path}: give the path of an existing file") from error
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read ({said}): give a file that can") from error
+        cause = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read ({cause}): give a readable file") from error
     if size > most:
         raise InputError(f"{path} has {size:,} bytes, more than the {most:,} that are read of such a file")
     return content
@@ -80,16 +80,16 @@ def read_json(path: Path, most: int = MOST_BYTES) -> Any:
         raise InputError(f"{path} cannot be read as JSON ({error})") from error
 
 
-def read_json_as(path: Path, kind: type[Kind], written_by: str = "engine_probe") -> Kind:
+def read_json_as(path: Path, kind: type[Kind]) -> Kind:
     """Read JSON into a `msgspec.Struct`."""
     try:
         return msgspec.convert(read_json(path), kind)
     except msgspec.ValidationError as error:
-        raise InputError(f"{path} is not what {written_by} writes ({error})") from error
+        raise InputError(f"{path} is not what engine_probe writes ({error})") from error
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each line's object with the place it stands at; lines end where JSON Lines ends them, at line feeds."""
+    """Yield each line's object with its place; only line feeds end a line, as in JSON Lines."""
     for number, line in enumerate(read_text(path, MOST_DATA_BYTES).split("\n"), start=1):
         if not line.strip():
             continue
@@ -113,7 +113,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_csv(path: Path, most: int = MOST_BYTES) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
-    """Return the columns' names, and each row below them with the place it stands at; what a row lacks is empty."""
+    """Return the column names, and each row with its place; missing cells are empty."""
     csv.field_size_limit(MOST_FIELD)
     rows = csv.reader(io.StringIO(read_text(path, most), newline=""))
     try:
@@ -134,7 +134,7 @@ def read_csv(path: Path, most: int = MOST_BYTES) -> tuple[list[str], Iterator[tu
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON whose values can be used; raise `ValueError` with key and reason for one that cannot."""
+    """Parse JSON; raise `ValueError` with key and reason for a value that cannot be used."""
     beyond: list[_Beyond] = []
 
     def integer(digits: str) -> Any:
@@ -164,12 +164,12 @@ def parse_json(text: str) -> Any:
 
 
 def shown(value: object) -> str:
-    """Return a value as a sentence can hold it: what is long is cut."""
+    """Return a value for a sentence, cut if it is long."""
     return _SHORT.repr(value)
 
 
 def reason(error: BaseException) -> str:
-    """Return an exception's first line; it goes into a sentence."""
+    """Return an exception's first line, for a sentence."""
     if isinstance(error, RecursionError):
         return TOO_DEEP
     lines = str(error).strip().splitlines()
@@ -206,7 +206,7 @@ def _inside(value: Any) -> Any:
 
 
 def _check_values(document: dict[str, Any]) -> None:
-    """Hold what TOML parsed to the same bounds; it has dates besides, which no file of ours takes."""
+    """Check the values of TOML like those of JSON, and refuse dates, which no file of ours takes."""
     _check_depth(document)
     for path, value in _values(document):
         if isinstance(value, int) and value.bit_length() > 64:
@@ -218,7 +218,7 @@ def _check_values(document: dict[str, Any]) -> None:
 
 
 def _values(holder: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yield every value inside with the keys that lead to it."""
+    """Yield every nested value with the keys that lead to it."""
     pairs: Any = ()
     if isinstance(holder, dict):
         pairs = holder.items()
@@ -232,7 +232,7 @@ def _values(holder: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
 
 
 def _place(path: tuple[str | int, ...]) -> str:
-    """Return the keys as a person writes them, `points[3].seconds`; what is long is cut."""
+    """Return keys as `points[3].seconds`, cut if they are long."""
     keys = [f"[{key}]" if isinstance(key, int) else f".{_cut(key)}" for key in path]
     return _cut("".join(keys).lstrip("."), MOST_PATH) or "it"
 

@@ -1,7 +1,7 @@
-"""Scratch folders that are locked for as long as their owner lives, so that what a killed one left can be removed.
+"""Scratch folders that are locked while their owner lives, so that those of killed processes can be removed.
 
-A process id does not tell an owner: containers share `/tmp` and count their processes each for itself. The kernel
-drops a lock when its process ends, however it ends, and it is seen in every container.
+A process id does not identify an owner, since containers that share `/tmp` have process ids of their own. The kernel
+drops a lock when its process ends, however that happens, and all containers see the lock.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 
 
 class ScratchFolder:
-    """A new folder in the temporary folder; folders with this prefix whose owners are gone are removed first."""
+    """Creates a folder in the temporary folder, after removing abandoned ones with the same prefix."""
 
     def __init__(self, prefix: str) -> None:
         remove_abandoned(prefix)
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=prefix))
-            # Until it is locked another process may take it for abandoned, and is then waited for.
+            # Until it is locked, another process may remove it as abandoned; then try again.
             try:
                 self._lock = os.open(self.path, os.O_RDONLY)
             except FileNotFoundError:
                 continue
-            with suppress(OSError):  # a file system without locks: nobody else gets one either
+            with suppress(OSError):  # on a file system without locks no process gets one
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
             if self.path.exists():
                 return
@@ -38,9 +38,9 @@ class ScratchFolder:
 
 
 def remove_abandoned(prefix: str) -> None:
-    """Remove the folders with this prefix that nobody holds."""
+    """Remove the folders with this prefix whose owners are gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(OSError):  # it is held, somebody else's, or gone by now
+        with suppress(OSError):  # locked, another user's, or gone by now
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,5 @@
-"""Opened recordings and sweeps: tables as Arrow, facts as data, and notes on what is missing or doubtful.
+"""Opened recordings and sweeps: tables as Arrow, facts as data, and notes on missing or doubtful parts.
 
-What is read from a URI is copied to the cache, and only what changed is copied again. A key of a bucket that leads
+Files behind a URI are copied to the cache, and only changed files are copied again. A key of a bucket that leads
 outside its copy is refused.
 """

@@ -1,4 +1,4 @@
-"""The curves of an opened sweep: its points by what they share apart from the load."""
+"""The curves of an opened sweep: points with the same settings except the load."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from engine_probe.recordings.sweep_point import SweptPoint
 
 @dataclass(frozen=True)
 class Curve:
-    """Points that differ in their load alone."""
+    """Points that differ only in their load."""
 
-    settings: dict[str, Any]  # that set it apart from the sweep's other curves
+    settings: dict[str, Any]  # in which it differs from the sweep's other curves
     unit: str
     figures: list[PointFigures]
     found: Saturation
@@ -28,12 +28,12 @@ class Curve:
 
     @property
     def cache(self) -> tuple[CacheLevel, ...]:
-        """What the prefix cache found at each load; empty where it is off."""
+        """Return the prefix cache's hits at each load; empty if it is off."""
         return cache_of(self.figures)
 
     @property
     def worth_words(self) -> bool:
-        """One level alone is a row of a table."""
+        """Return whether there are several levels; a single one is only a row of a table."""
         return len(self.found.levels) > 1
 
     def named(self, what: str) -> str:
@@ -41,7 +41,7 @@ class Curve:
 
 
 def points_by_curve(points: Iterable[SweptPoint]) -> dict[str, list[SweptPoint]]:
-    """Return the points of each curve, in the order they were asked in, under the curve's name."""
+    """Return the points of each curve by the curve's name, in the sweep's order."""
     found: dict[str, list[SweptPoint]] = {}
     for point in points:
         found.setdefault(point.label, []).append(point)
@@ -49,7 +49,7 @@ def points_by_curve(points: Iterable[SweptPoint]) -> dict[str, list[SweptPoint]]
 
 
 def curves(points: Iterable[SweptPoint]) -> list[Curve]:
-    """Return the curves of points that were recorded; what the driver's clock alone timed is no curve."""
+    """Return the curves of recorded points; points without the probe make no curve."""
     found = []
     for alike in points_by_curve(points).values():
         if all(point.unprobed for point in alike):

@@ -1,4 +1,4 @@
-"""Reading a recording while it grows: only what is new, each time."""
+"""Reading a recording while it grows; each call reads only what is new."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEP_PARTS = ("schedule", "execute", "update")
 
 
 class Follower:
-    """The batches of one `.arrows` file as they are appended."""
+    """Reads the batches of one `.arrows` file as they are appended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,7 +24,7 @@ class Follower:
         self._schema: pa.Schema | None = None
 
     def new_batches(self) -> list[pa.RecordBatch]:
-        """Whole batches that came since the last call; none while there is no file, or no longer."""
+        """Return complete batches appended since the last call; none if the file does not exist (yet or any more)."""
         try:
             source = pa.OSFile(str(self._path))
         except FileNotFoundError:
@@ -42,7 +42,7 @@ class Follower:
 
 
 def whole_message(source: pa.NativeFile) -> pa.Message | None:
-    """None at the end, and where the writer is in the middle of one."""
+    """Read a message. None at the end of the file, or if the message is not completely written."""
     try:
         return pa.ipc.read_message(source)
     except (EOFError, OSError, pa.ArrowInvalid):
@@ -51,20 +51,20 @@ def whole_message(source: pa.NativeFile) -> pa.Message | None:
 
 @dataclass(frozen=True)
 class Moment:
-    """How far a recording is; every figure is counted in it, from its beginning on where nothing else is said."""
+    """The state of a growing recording; figures are counted from its beginning unless said otherwise."""
 
     output_tokens: int
     running: int
-    waiting: int  # in the queue, the deferred among them
+    waiting: int  # in the queue, deferred ones included
     kv_share: float
     preemptions: int
     seconds: float
     answered: Medians = NO_MEDIANS
-    step_ns: float | None = None  # mean duration of the steps that came since the moment before
+    step_ns: float | None = None  # mean duration of the steps since the last moment
 
 
 class LiveReader:
-    """Follows the recording of the running point; each call costs what is new in it."""
+    """Follows the recording of the running point; a call costs time only for new rows."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -77,7 +77,7 @@ class LiveReader:
         self._step_ns: float | None = None
 
     def progress(self) -> Moment | None:
-        """None as long as there is no row."""
+        """Return the current state. None as long as there is no row."""
         steps, step_ns = 0, 0
         for batch in self._follower.new_batches():
             if self._last is None:

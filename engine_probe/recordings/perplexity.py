@@ -1,4 +1,4 @@
-"""What engines said of a text: opened, and held against one another where they were asked the same."""
+"""Opened perplexity results, and their comparison if they scored the same windows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NAME = "perplexity"
 
 @dataclass(frozen=True)
 class TextPoint:
-    """One engine and what it said of the text, or the reason why it said nothing."""
+    """The perplexity result of one engine, or the reason why there is none."""
 
     id: str
     name: str
     measured: Measured | None
     reason: str = ""
-    beside: tuple[str, ...] = ()  # the points that this engine was measured at
+    beside: tuple[str, ...] = ()  # ids of the points measured on the same engine
 
     def __repr__(self) -> str:
         found = self.perplexity
@@ -36,12 +36,12 @@ class TextPoint:
 
     @property
     def label(self) -> str:
-        """What sets its engine apart; empty where nothing does."""
+        """Name the engine by the settings in which it differs; empty if it does not."""
         return self.name.removeprefix(NAME).removeprefix(", ")
 
     @property
     def why_not(self) -> str:
-        """Why it has no perplexity."""
+        """Return why there is no perplexity."""
         if self.measured is None:
             return self.reason
         lost, asked = self.measured.not_finite_tokens, sum(self.measured.window_tokens)
@@ -49,7 +49,7 @@ class TextPoint:
 
 
 def open_text(folder: Path, row: dict[str, Any], others: list[dict[str, Any]]) -> TextPoint:
-    """Of a row of `sweep.json`; `others` are those of the load."""
+    """Open the result of a perplexity row of `sweep.json`; `others` are the rows of load."""
     id_, point = str(row["id"]), row["point"]
     beside = tuple(str(other["id"]) for other in others if other["point"].get("engine") == point["engine"])
     name = str(point.get("label") or NAME)
@@ -63,12 +63,12 @@ def open_text(folder: Path, row: dict[str, Any], others: list[dict[str, Any]]) -
 
 
 def text_folder(folder: Path) -> Path | None:
-    """Where `engine_probe perplexity` left what it found; None where this is no folder of its."""
+    """Return where in a folder the result of `engine_probe perplexity` is. None if there is none."""
     return next((place for place in (folder, folder / NAME) if (place / QUALITY_FILE).is_file()), None)
 
 
 def open_alone(folder: Path) -> TextPoint:
-    """What `engine_probe perplexity` wrote there."""
+    """Open the result that `engine_probe perplexity` wrote to a folder."""
     place = text_folder(folder)
     if place is None:
         raise InputError(f"{folder} holds no {QUALITY_FILE}: give a folder that `engine_probe perplexity` wrote")
@@ -76,7 +76,7 @@ def open_alone(folder: Path) -> TextPoint:
 
 
 def changed(before: TextPoint, after: TextPoint) -> Change | str:
-    """Over the same windows; or why the two cannot be compared."""
+    """Return the change over the same windows, or why the two cannot be compared."""
     was, now = before.measured, after.measured
     if was is None or now is None:
         return (before if was is None else after).reason
@@ -89,9 +89,11 @@ def changed(before: TextPoint, after: TextPoint) -> Change | str:
 
 
 def difference(before: Measured, after: Measured) -> str:
-    """What makes two lists of windows differ."""
+    """Return why two lists of windows differ."""
     if before.text_sha256 != after.text_sha256:
         return "another text"
     names = ("window", "overlap", "windows", "bos")
-    told = [name for name in names if getattr(before.asked, name) != getattr(after.asked, name)]
-    return f"another {' and '.join(told)}" if told else "another tokenizer, for which perplexity is another measure"
+    changed_names = [name for name in names if getattr(before.asked, name) != getattr(after.asked, name)]
+    if changed_names:
+        return f"another {' and '.join(changed_names)}"
+    return "another tokenizer, for which perplexity is another measure"

@@ -1,4 +1,4 @@
-"""Folders behind a URI (`s3://`, `gs://`, `abfs://`, `file://` …: what pyarrow.fs opens), and copies of them here."""
+"""Folders behind a URI (`s3://`, `gs://`, `abfs://`, `file://`, …, as pyarrow.fs opens them), and local copies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from engine_probe.files.cache_folder import cache_folder, locked
 
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 PROBE_FILE = ".engine_probe-can-write"
-ADDRESS_FILE = ".uri"  # beside a copy: where it comes from
-OUTSIDE = {"..", "."}  # parts of a name that lead to another folder than the one they are written in
+ADDRESS_FILE = ".uri"  # beside a copy, holds its URI
+OUTSIDE = {"..", "."}  # parts of a name that lead out of the folder
 
 
 def is_uri(place: object) -> bool:
@@ -24,14 +24,14 @@ def is_uri(place: object) -> bool:
 
 
 class RemoteFolder:
-    """A folder on a file system of pyarrow; `uri` is what a person calls it."""
+    """A folder on a file system of pyarrow; `uri` names it in messages."""
 
     def __init__(self, filesystem: Any, base: str, uri: str) -> None:
         self._filesystem, self._base, self.uri = filesystem, base.rstrip("/"), uri.rstrip("/")
 
     @classmethod
     def at(cls, uri: str) -> RemoteFolder:
-        """Opens nothing yet, but refuses what no file system is behind."""
+        """Refuse a URI that no file system serves; nothing is opened yet."""
         import pyarrow as pa
         from pyarrow import fs
 
@@ -46,7 +46,7 @@ class RemoteFolder:
         return cls(filesystem, base, uri)
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """Size and time of change (ns) by name below it; empty where there is no such folder."""
+        """Return size and time of change (ns) of every file by its name; empty if there is no such folder."""
         from pyarrow import fs
 
         with self._named("read"):
@@ -58,9 +58,9 @@ class RemoteFolder:
         }
 
     def _checked(self, name: str) -> str:
-        """Refuse the key of a bucket, in which anything may stand, that is no name of a file below a folder."""
+        """Refuse a key that is not the name of a file below the folder; in a bucket keys are arbitrary."""
         if OUTSIDE & set(name.split("/")) or "" in name.split("/") or "\0" in name:
-            raise InputError(f"{self.uri} holds {name[:200]!r}, which is no place in a folder: remove it there")
+            raise InputError(f"{self.uri} holds {name[:200]!r}, which is not the name of a file: remove it there")
         return name
 
     def check_writable(self) -> None:
@@ -71,7 +71,7 @@ class RemoteFolder:
             self._filesystem.delete_file(f"{self._base}/{PROBE_FILE}")
 
     def put(self, folder: Path, names: Iterable[str]) -> Iterator[str]:
-        """These files of `folder`; each name when its file is there, whole."""
+        """Upload these files of `folder`, and yield each name when its file is complete."""
         from pyarrow import fs
 
         for name in names:
@@ -86,13 +86,13 @@ class RemoteFolder:
             self._filesystem.delete_file(f"{self._base}/{name}")
 
     def remove_if_empty(self) -> None:
-        """Remove the folder where it holds no file; a file system that keeps none of its own has nothing to remove."""
+        """Remove the folder if it holds no file."""
         with self._named("write"):
             if not self.files():
                 self._filesystem.delete_dir(self._base)
 
     def get(self, folder: Path) -> None:
-        """Makes `folder` hold what is there: only what is new or changed travels, what is gone there goes here."""
+        """Make `folder` a copy: download new and changed files, and delete those that are gone."""
         from pyarrow import fs
 
         there = self.files()
@@ -122,13 +122,13 @@ class RemoteFolder:
 
 
 def local_copy(uri: str) -> Path:
-    """The folder behind a URI, in the user's cache; asked again, only what changed is fetched."""
+    """Copy the folder behind a URI to the cache, downloading only what changed, and return the copy."""
     remote = RemoteFolder.at(uri)
     copy = cache_folder() / "remote" / hashlib.sha256(remote.uri.encode()).hexdigest()[:16] / remote.uri.split("/")[-1]
     if not remote.files():
-        raise InputError(f"{uri} is empty: give the folder that a recording or a sweep was written to")
+        raise InputError(f"{uri} is empty: give the folder of a recording or sweep")
     try:
-        with locked(copy):  # two that read the same URI at once take turns
+        with locked(copy):  # processes that read the same URI take turns
             remote.get(copy)
             copy.with_name(ADDRESS_FILE).write_text(uri)
     except OSError as error:
@@ -139,7 +139,7 @@ def local_copy(uri: str) -> Path:
 
 
 def place_name(folder: Path) -> str:
-    """Return the URI that a folder of the cache is the copy of; of any other folder its path."""
+    """Return the URI of a folder that is a copy in the cache, or the path of any other folder."""
     address = folder.with_name(ADDRESS_FILE)
     if folder.parents[1:2] == (cache_folder() / "remote",) and address.is_file():
         return address.read_text()

@@ -1,4 +1,4 @@
-"""A recording, opened: tables as Arrow, facts as a dict, and what must be said about them."""
+"""An opened recording: tables as Arrow, facts as a dictionary, and notes about them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATUS_WORDS = {RECORDING: "still recording, so far", CUT: "cut short"}
 
 
 class Run(NotebookView):
-    """One run folder. Tables are read when first asked for; `notes` says what a reader must know."""
+    """One run folder. Tables are read at first use; `notes` names what is missing or doubtful."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class Run(NotebookView):
 
     @cached_property
     def requests(self) -> pa.Table:
-        """Where the steps that brought tokens are not here (cut, or not read yet), those tokens have no times."""
+        """Read the requests; tokens of steps that are not here (cut off, or not read yet) have no times."""
         requests, unknown = without_lost_steps(
             read_table(self.folder, "requests", self.facts), self.iterations.num_rows
         )
@@ -61,7 +61,7 @@ class Run(NotebookView):
 
     @cached_property
     def in_flight(self) -> pa.Table:
-        """Requests that had come and not left when the last rows were written: what a cut recording lacks rows of."""
+        """Read the requests that were in flight at the last rows, for which a cut recording has no rows."""
         return read_in_flight(self.folder, self.requests, self.facts)
 
     @cached_property
@@ -74,11 +74,11 @@ class Run(NotebookView):
 
     @cached_property
     def workers(self) -> pa.Table:
-        """Every rank's steps, in the order of iterations."""
+        """Read every rank's steps, in the order of iterations."""
         return read_workers(self.folder, self.facts)
 
     def summary(self, slo: Slo | None = None) -> Summary:
-        """The run in a few figures that judge themselves; with limits also how many requests kept them."""
+        """Summarise the run; with an SLO also its goodput."""
         from engine_probe.analysis.run.summary import summarise
 
         if not self.iterations.num_rows:
@@ -86,14 +86,14 @@ class Run(NotebookView):
         return summarise(self.facts, self.status, self.notes, self.iterations, self.requests, slo)
 
     def analysis(self, slo: Slo | None = None) -> RunAnalysis:
-        """Compute everything that a report says of the run: its summary, its limits, losses, and its roofline."""
+        """Compute all figures that a report shows: summary, bottleneck, losses and roofline."""
         from engine_probe.analysis.run_analysis import analyse
 
         tables = (self.iterations, self.requests, self.preemptions, self.workers)
         return analyse(self.summary(slo), self.facts, *tables)
 
     def __repr__(self) -> str:
-        """Show what it holds in one line; what is empty or damaged is said and never raised."""
+        """Describe the run in one line; a damaged table is named and not raised."""
         return plain(f"<Run {self.folder}: {self._in_short()}>")
 
     def _in_short(self) -> str:
@@ -125,11 +125,11 @@ def _status_note(run: Run) -> str | None:
     if run.status == CUT:
         return (
             f"recovered: process {facts['process']['pid']} ended without closing this run; every row written "
-            "before that is here, requests then in flight have none (Run.in_flight names them)"
+            "before that is here; requests in flight at that time have no row (Run.in_flight lists them)"
         )
     if run.status == INCOMPLETE:
         reason = (facts["failure"].strip() or "no reason kept").splitlines()[-1]
-        return f"incomplete: the probe stepped aside before the end ({reason})"
+        return f"incomplete: the probe stopped before the end ({reason})"
     if run.status == RECORDING:
         return "still being recorded: these are the rows on disk so far"
     assert run.status == COMPLETE
@@ -152,8 +152,8 @@ def _telemetry_note(run: Run) -> str | None:
 
 
 def _misfits_note(run: Run) -> str | None:
-    """Say what callers gave that no column could hold."""
+    """Name values that did not fit into their columns."""
     close: dict[str, Any] = run.facts["close"] if run.status in (COMPLETE, INCOMPLETE) else {}
-    told = [f"{count:,} of {name} kept only in part" for name, count in close.get("values_kept_in_part", {}).items()]
-    told += [f"{count:,} rows of {name} left out" for name, count in close.get("rows_left_out", {}).items()]
-    return f"values beyond their columns: {', '.join(told)}" if told else None
+    parts = [f"{count:,} of {name} kept only in part" for name, count in close.get("values_kept_in_part", {}).items()]
+    parts += [f"{count:,} rows of {name} left out" for name, count in close.get("rows_left_out", {}).items()]
+    return f"values that do not fit into their columns: {', '.join(parts)}" if parts else None

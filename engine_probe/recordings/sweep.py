@@ -1,6 +1,6 @@
-"""A sweep folder, opened: its points in the order they were asked in, each with its recording or the reason for none.
+"""An opened sweep: its points in the sweep's order, each with its recording or the reason why there is none.
 
-Only what was asked is read from `sweep.json`; every figure is counted again in the recordings.
+Only the points' settings are read from `sweep.json`; all figures are computed again from the recordings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOST_NAMED = 8  # points in a sentence
 
 
 def lost_points(names: Counter[str]) -> str:
-    """Name the points, each with how often it was lost, as the beginning of a sentence."""
+    """Return the beginning of a sentence: which points were not measured, and how often."""
     if len(names) == 1:
         ((name, count),) = names.items()
         return f"{name} was not measured{f' ({count} times)' if count > 1 else ''}"
@@ -48,24 +48,24 @@ def lost_points(names: Counter[str]) -> str:
 
 @dataclass(frozen=True)
 class Swept(NotebookView):
-    """A sweep: its points in the order they were asked in. In Jupyter it shows its curve and its table."""
+    """A sweep and its points, in the sweep's order. Jupyter shows its curve and table."""
 
     folder: Path
     question: str
     points: tuple[SweptPoint, ...]
-    settings: tuple[dict[str, Any], ...]  # of each point, those in which points differ
+    settings: tuple[dict[str, Any], ...]  # of each point, those in which the points differ
     asked: dict[str, Any]  # the sweep's own document
     texts: tuple[TextPoint, ...] = ()  # the perplexity of each engine
     uri: str = ""  # of the folder, if it is a copy
 
     @property
     def curves(self) -> dict[str, list[SweptPoint]]:
-        """Points that differ in their load alone, or are repeats of one another."""
+        """Return the points of each curve by its name: points that differ only in load and repeat."""
         return points_by_curve(self.points)
 
     @property
     def unmeasured(self) -> list[str]:
-        """A sentence for each reason for which points lack the recording that they should have."""
+        """Return a sentence for each reason why points have no recording."""
         lost: dict[str, Counter[str]] = {}
         for point in self.points:
             if not (point.analysis or point.unprobed):
@@ -78,7 +78,7 @@ class Swept(NotebookView):
 
     @property
     def probe_cost(self) -> ProbeCost | None:
-        """Return what the probe cost. None where no point was measured both with and without it."""
+        """Return the cost of the probe. None unless points were measured both with and without it."""
         return probe_cost(self.timed)
 
     @property
@@ -87,12 +87,12 @@ class Swept(NotebookView):
 
     @property
     def runs(self) -> list[Run]:
-        """The whole recordings, in the order of their points."""
+        """Return the complete recordings, in the order of their points."""
         return [point.run for point in self.points if point.run and point.analysis]
 
     @property
     def table(self) -> pa.Table:
-        """A row for each point: what was asked, what it came to, what requests waited for."""
+        """Return a row for each point: its settings, its metrics and its bottleneck."""
         return sweep_table(self.points, self.settings)
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -110,14 +110,15 @@ def is_sweep(folder: Path) -> bool:
 
 
 def load_sweep(path: str | os.PathLike[str]) -> Swept:
-    """Open the sweep in the folder at `path`."""
+    """Open the sweep in a folder."""
     folder = Path(path)
     if not is_sweep(folder):
-        raise InputError(f"{folder} holds no {RESULT_FILE}: give the folder that a sweep was written to")
+        raise InputError(f"{folder} holds no {RESULT_FILE}: give the folder of a sweep")
     return open_sweep(folder)
 
 
 def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
+    """Open a sweep's folder; `slo` adds goodput to the summaries."""
     path = folder / RESULT_FILE
     try:
         document = read_json(path)
@@ -143,7 +144,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
 
 
 def curves_of(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -> list[dict[str, Any]]:
-    """Return the settings of each point's curve: those the sweep wrote, or derived from all its points."""
+    """Return the settings of each point's curve, as the sweep wrote them or derived from all points."""
     if not all("curve" in point for point in points):
         return curve_settings(points, loads)
     if strange := [point["curve"] for point in points if not isinstance(point["curve"], dict)]:
@@ -152,7 +153,7 @@ def curves_of(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -> l
 
 
 def varied_settings(points: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Of each point the settings in which points differ; what is no number is its text."""
+    """Return of each point the settings in which the points differ, as values for table columns."""
     settings = [flat(point) for point in points]
     varied = [name for name in differing(settings) if name not in ("label", "curve")]
     cells = {name: alike([each.get(name) for each in settings]) for name in varied}
@@ -160,7 +161,7 @@ def varied_settings(points: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
 
 
 def alike(values: list[Any]) -> list[Any]:
-    """Return values of one type, for a column of a table: numbers or truths where all are, else each one's text."""
+    """Return values of one type for a table column: numbers or booleans if all are, else text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int} and all(abs(value) < 2**63 for value in values if value is not None):
         return values

@@ -1,4 +1,4 @@
-"""A point of an opened sweep, with its recording or the reason for having none."""
+"""A point of an opened sweep, with its recording or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from engine_probe.workload.load import load_words
 
 @dataclass(frozen=True)
 class SweptPoint(NotebookView):
-    """A point with a whole recording, or with the reason for having none; one of them is that nobody watched."""
+    """A point with its complete recording, or with the reason why there is none, such as a run without the probe."""
 
     id: str
-    curve: dict[str, Any]  # settings, but the load, in which the sweep's points differ
+    curve: dict[str, Any]  # the settings, except the load, in which the sweep's points differ
     load: float
     unit: str  # of the load
     run: Run | None
     analysis: RunAnalysis | None
     reason: str = ""
-    timed: Timed | None = None  # by the driver's clock, where that was kept
+    timed: Timed | None = None  # by the driver's clock, if it was recorded
 
     @property
     def unprobed(self) -> bool:
-        """It ran, whole, without the probe."""
+        """Return whether the point completed without the probe."""
         return self.timed is not None and not self.timed.probed
 
     @property
     def label(self) -> str:
-        """Name its curve; empty where the sweep has one curve."""
+        """Name its curve; empty if the sweep has one curve."""
         return curve_name(self.curve)
 
     @property
     def name(self) -> str:
-        said = load_words(self.load, self.unit)
-        return f"{said}, {self.label}" if self.label else said
+        load = load_words(self.load, self.unit)
+        return f"{load}, {self.label}" if self.label else load
 
     @property
     def figures(self) -> PointFigures | None:
@@ -74,6 +74,7 @@ def open_point(
     asked: dict[str, Any],
     slo: Slo | None,
 ) -> SweptPoint:
+    """Open a point; an error becomes the reason for its missing recording."""
     place = folder / POINTS_FOLDER / Path(id_).name
     without = ran_unprobed(place, asked)
     if not without and not (place / "run.json").is_file():

@@ -7,17 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.analysis.compare.changes import METRICS
-from engine_probe.analysis.engine_metrics import ENGINE_METRICS
+from engine_probe.analysis.compare.changes import METRICS, Metric
+from engine_probe.analysis.engine_metrics import ENGINE_METRICS, EngineMetric
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep_point import SweptPoint
 
 
 def sweep_table(points: Sequence[SweptPoint], settings: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return what was asked (the settings in which points differ), every metric of `compare` and of the inside, what
-    limited, and the region.
+    """Return the settings in which points differ, all metrics of runs and engines, the bottleneck and the region.
 
-    A metric that a point does not have is null; `reason` says why a point has none at all.
+    A metric that a point lacks is null; `reason` says why a point has no metrics.
     """
     regions = {
         (curve.label, curve.unit, figures.id): curve.found.region(figures.load)
@@ -37,11 +36,11 @@ def sweep_table(points: Sequence[SweptPoint], settings: Sequence[dict[str, Any]]
         row["region"] = regions.get((point.label, point.unit, point.id))
         rows.append(row | {"reason": point.reason or None})
     table = pa.Table.from_pylist(rows)
-    told = {metric.name: (metric.unit, metric.formula) for metric in METRICS}
-    told |= {metric.name: (metric.unit, metric.formula) for metric in ENGINE_METRICS}
+    metrics: list[Metric | EngineMetric] = [*METRICS, *ENGINE_METRICS]
+    described = {metric.name: metric for metric in metrics}
     fields = [
-        field.with_metadata(dict(zip(("unit", "description"), told[field.name], strict=True)))
-        if field.name in told
+        field.with_metadata({"unit": metric.unit, "description": metric.formula})
+        if (metric := described.get(field.name))
         else field
         for field in table.schema
     ]

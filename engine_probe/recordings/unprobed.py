@@ -1,4 +1,4 @@
-"""Points that ran without the probe: the driver's clock is all there is of them, and pairs with it tell its cost."""
+"""Points without the probe, timed by the driver's clock; their pairs with the probe show its cost."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from engine_probe.analysis.compare.probe_cost import Timed, pair_of, probe_cost,
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.run_folder import DRIVEN_FILE
 from engine_probe.recordings.run import Run
+from engine_probe.text_format import counted
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ def read_unprobed(place: Path, asked: Mapping[str, Any]) -> Timed:
 
 
 def probed(run: Run, asked: Mapping[str, Any]) -> Timed | None:
-    """Return how long a recorded point took by the driver's clock. None where something else drove it."""
+    """Return how long a recorded point took by the driver's clock. None if the driver did not run it."""
     try:
         return Timed(pair_of(asked), probed=True, seconds=msgspec.convert(run.facts.get("outcome"), Clock).seconds)
     except msgspec.ValidationError:
@@ -45,10 +46,10 @@ def probed(run: Run, asked: Mapping[str, Any]) -> Timed | None:
 
 
 def unprobed_lines(points: Sequence[Timed]) -> Iterator[str]:
-    """Say what the pairs show, and how many points have no partner; nothing where all ran with the probe."""
+    """Yield the probe's cost by pairs, and how many points without the probe have no partner."""
     if found := probe_cost(points):
         yield probe_cost_line(found)
     partners = {point.pair for point in points if point.probed}
     if alone := sum(not point.probed and point.pair not in partners for point in points):
-        said = f"{alone} points" if alone > 1 else "1 point"
-        yield f"{said} ran without the probe, and the same was not measured with it: only the driver's clock is known."
+        line = f"{counted(alone, 'point')} ran without the probe and had no partner with it"
+        yield f"{line}: only the driver's clock is known."

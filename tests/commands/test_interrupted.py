@@ -53,7 +53,7 @@ def test_profile_in_the_middle_of_its_point(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(profile, "measure", measure)
     done = typed(profile.command, "--model", "tiny", "--out", "out")
-    assert (done.exit_code, done.stderr) == (130, "interrupted: what ran until then is recorded in out\n")
+    assert (done.exit_code, done.stderr) == (130, "interrupted: everything until then is recorded in out\n")
     assert "160 tokens, 4 requests answered" in done.stdout
     assert (tmp_path / "out/recording/run.json").is_file()
 

@@ -134,7 +134,7 @@ def test_a_point_without_a_recording_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "concurrency 2 was not measured: no recording" in said(result)
     assert "concurrency 4 was not measured:" in said(result)
-    assert "One level alone shows neither knee nor peak." in said(result)
+    assert "A single level shows neither knee nor peak." in said(result)
     assert "Throughput and its regions" not in [
         chart["title"] for chart in drawn((tmp_path / "report.html").read_text())
     ]
@@ -165,8 +165,8 @@ def test_an_incomplete_run_is_partial_and_says_so(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps(told | {"status": "incomplete", "failure": "Boom: \x1b[31mhere"}))
     result = report(folder, "--html", tmp_path / "report.html")
     assert result.exit_code == 1
-    assert "the probe stepped aside before the end (Boom: \\x1b[31mhere)" in said(result)
-    assert '<div class="warning red">incomplete: the probe stepped aside' in (tmp_path / "report.html").read_text()
+    assert "the probe stopped before the end (Boom: \\x1b[31mhere)" in said(result)
+    assert '<div class="warning red">incomplete: the probe stopped before' in (tmp_path / "report.html").read_text()
 
 
 def test_one_step_and_no_request_make_a_page(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_sweep_over_prompt_lengths_is_one_table_and_a_line(tmp_path: Path) -> 
     (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))
     result = report(tmp_path, "--html", tmp_path / "report.html")
     assert "input_len 48" in said(result)
-    assert "One level alone" not in said(result)
+    assert "A single level shows" not in said(result)
     (line,) = (
         c for c in drawn((tmp_path / "report.html").read_text()) if c["title"].startswith("Time to first token by")
     )

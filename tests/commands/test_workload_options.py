@@ -91,7 +91,7 @@ def test_a_trace_is_replayed(files: dict[str, str]) -> None:
         ({"dataset_name": "custom", "dataset_path": "custom", "input_len": 9}, "--input-len is for random prompts"),
         ({"dataset_name": "custom", "dataset_path": "custom", "num_prompts": 9}, "holds 3 usable entries"),
         ({"dataset_name": "sharegpt", "dataset_path": "custom"}, "cannot be read as JSON"),
-        ({"dataset_name": "burstgpt", "dataset_path": "burstgpt", "output_len": 9}, "a trace brings its own lengths"),
+        ({"dataset_name": "burstgpt", "dataset_path": "burstgpt", "output_len": 9}, "a trace has its own lengths"),
         ({"dataset_name": "custom", "dataset_path": "custom", "replay": True}, "--replay needs recorded times"),
         (
             {"dataset_name": "burstgpt", "dataset_path": "burstgpt", "replay": True, "request_rate": 1.0},

@@ -74,7 +74,7 @@ def test_it_is_listed_with_what_differs_and_drawn_as_published(sweep: Path, tmp_
 
 def test_of_another_model_nothing_is_drawn(sweep: Path, tmp_path: Path) -> None:
     result = report(sweep, "--reference", "thesis_concurrency", "--html", tmp_path / "page.html")
-    assert "Nothing of it is about what was measured here: it is about gpt2-xl," in " ".join(result.output.split())
+    assert "None of it is about what was measured here: it is about gpt2-xl," in " ".join(result.output.split())
     assert charts(tmp_path / "page.html")["KV occupancy"].get("marks", []) == []
 
 
@@ -82,7 +82,7 @@ def test_loads_that_count_something_else_are_not_mixed(sweep: Path, tmp_path: Pa
     """Twenty at once are not twenty a second."""
     toy = tmp_path / "toy.toml"
     toy.write_text(MADE.replace("[setting]", 'load_in = "requests/s"\n[setting]'))
-    assert "Nothing of it is about what was measured here" in " ".join(report(sweep, "--reference", toy).output.split())
+    assert "None of it is about what was measured here" in " ".join(report(sweep, "--reference", toy).output.split())
     asked = json.loads((sweep / "sweep.json").read_text())
     for point in asked["points"]:
         rate = point["point"].pop("concurrency")

@@ -42,21 +42,21 @@ def test_every_priority_of_64_bits_is_kept(tmp_path: Path, priority: int) -> Non
 def test_a_priority_beyond_them_is_the_nearest_and_said(tmp_path: Path, priority: int, kept: int) -> None:
     run = recorded(tmp_path / "run", request("a"), changed("b", priority=priority), request("c"))
     assert run.requests["priority"].to_pylist() == [0, kept, 0]
-    assert run.notes == ["values beyond their columns: 1 of requests.priority kept only in part"]
+    assert run.notes == ["values that do not fit into their columns: 1 of requests.priority kept only in part"]
     assert run.status == "complete"
 
 
 def test_an_id_that_utf_8_cannot_hold_is_kept_with_an_escape(tmp_path: Path) -> None:
     run = recorded(tmp_path / "run", request("a"), request("b\ud800c"), request("d"))
     assert run.requests["request_id"].to_pylist() == ["a", r"b\ud800c", "d"]
-    assert run.notes == ["values beyond their columns: 1 of requests.request_id kept only in part"]
+    assert run.notes == ["values that do not fit into their columns: 1 of requests.request_id kept only in part"]
 
 
 @pytest.mark.parametrize("wrong", [{"priority": "high"}, {"priority": None}, {"request_id": 7}, {"run_starts": "x"}])
 def test_a_row_that_cannot_be_told_is_one_row(tmp_path: Path, wrong: dict[str, Any]) -> None:
     run = recorded(tmp_path / "run", request("a"), changed("b", **wrong), request("c"))
     assert run.requests["request_id"].to_pylist() == ["a", "c"]
-    assert run.notes == ["values beyond their columns: 1 rows of requests left out"]
+    assert run.notes == ["values that do not fit into their columns: 1 rows of requests left out"]
     assert run.iterations.num_rows == 3
 
 
@@ -74,4 +74,4 @@ def test_a_value_beyond_a_column_that_may_be_null_is_null(tmp_path: Path) -> Non
 def test_a_count_beyond_its_column_is_no_other_count(tmp_path: Path) -> None:
     run = recorded(tmp_path / "run", request("a"), changed("b", peak_kv_blocks=2**31))
     assert run.requests["request_id"].to_pylist() == ["a"]
-    assert run.notes == ["values beyond their columns: 1 rows of requests left out"]
+    assert run.notes == ["values that do not fit into their columns: 1 rows of requests left out"]

@@ -14,7 +14,7 @@ from engine_probe.commands import compare
 from engine_probe.evaluation.price_list import read_prices
 from engine_probe.evaluation.published import read_reference
 from engine_probe.evaluation.scores import read_scores
-from engine_probe.files.config_file import read_document
+from engine_probe.files.safe_read import read_toml
 from engine_probe.perplexity.results import read_measured
 from engine_probe.sweep.execution.resume import finished_rows
 from tests.support.recordings import ran, write_run, write_sweep
@@ -83,7 +83,7 @@ def test_settings_of_mixed_types_are_a_column(tmp_path: Path, name: str) -> None
     assert ("mine" if name in SETTINGS else "reason (setting)") in table.column_names
 
 
-@pytest.mark.parametrize("read", [read_document, lambda path: read_prices(str(path)), lambda p: read_reference(str(p))])
+@pytest.mark.parametrize("read", [read_toml, lambda path: read_prices(str(path)), lambda p: read_reference(str(p))])
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

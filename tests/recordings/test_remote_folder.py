@@ -210,7 +210,7 @@ class TestHostileKeys:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
     ) -> None:
         far = RemoteFolder(Invented(key), "bucket/run", "s3://bucket/run")
-        with pytest.raises(InputError, match=r"s3://bucket/run holds .*, which is no place in a folder"):
+        with pytest.raises(InputError, match=r"s3://bucket/run holds .*, which is not the name of a file"):
             far.get(tmp_path / "copy" / "run")
         assert not (tmp_path / "copy" / "outside").exists()
 

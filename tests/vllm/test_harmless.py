@@ -155,7 +155,7 @@ def test_a_request_that_no_row_holds(
         assert generate(tiny_llm) == tokens
     run = probe.run
     assert (run.status, run.requests.num_rows) == ("complete", 0)
-    assert run.notes == ["values beyond their columns: 24 rows of requests left out"]
+    assert run.notes == ["values that do not fit into their columns: 24 rows of requests left out"]
     assert run.facts["close"]["requests_in_flight_at_close"] == 0
     assert run.preemptions.num_rows > 0
     assert sum(run.iterations["finished_requests"].to_pylist()) == len(tokens) == 24

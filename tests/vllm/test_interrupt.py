@@ -27,7 +27,7 @@ def test_profile_summarises_what_ran(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         shown, _ = process.communicate(timeout=ENGINE_SECONDS)
     assert process.returncode == 130, shown
-    assert f"interrupted: what ran until then is recorded in {out}" in (tmp_path / "said").read_text()
+    assert f"interrupted: everything until then is recorded in {out}" in (tmp_path / "said").read_text()
     assert "requests answered" in shown
     assert load(out).requests.num_rows > 0
 

@@ -26,7 +26,7 @@ class Offer:
 
 def sharpen_slo(found: MostLoad) -> Offer | None:
     """Offer levels between the highest that meets the limits and the next; beyond the last if all meet them."""
-    about = "the most load that meets the limits"
+    about = "the highest load that meets the limits"
     if found.most is None:
         return None  # nothing below the lowest level is known to meet them
     if found.beyond is None:

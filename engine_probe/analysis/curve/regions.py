@@ -37,7 +37,7 @@ def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
         after = "falls" if found.region(last) == "overload" else "stays level"
         weight = found.sureness(last)
         yield (
-            f"Growth ends at {where(found.saturation)} {unit} (saturation point), and throughput {after} behind it"
+            f"Growth ends at {where(found.saturation)} {unit} (saturation point); beyond it throughput {after}"
             f" ({percent(weight)} sure{'' if weight >= SURE else ': more repeats would tell'})."
         )
 

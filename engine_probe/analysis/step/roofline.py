@@ -127,8 +127,8 @@ def why_not(facts: dict[str, Any], iterations: pa.Table, time: StepTime) -> str 
     """Return why bytes and operations do not follow from this recording. None if they do."""
     loaded = facts.get("loaded")
     if not loaded:
-        reasons = "; ".join(facts.get("unread", ())) or "it was recorded without them"
-        return f"the size of the model's weights is not recorded ({reasons})"
+        unread = "; ".join(facts.get("unread", ()))
+        return f"the size of the model's weights is not recorded{f' ({unread})' if unread else ''}"
     arguments = facts["engine"]["arguments"]
     parallel = arguments.get("parallel_config") or {}
     if unknown := sorted({name for rank in loaded for name in rank["unknown"]}):

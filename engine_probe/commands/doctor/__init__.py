@@ -1,3 +1,3 @@
-"""`engine_probe doctor`: what works on this machine, what does not, and what to do about it."""
+"""`engine_probe doctor`: checks of this machine, and what to do about problems."""
 
 from engine_probe.commands.doctor.checks import command as command

@@ -1,16 +1,16 @@
-"""What `engine_probe doctor` answers with: one check is one line."""
+"""The result of one check of `engine_probe doctor`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 FINE, NOTE, WARNING, PROBLEM = "fine", "note", "warning", "problem"
-MARKS = {FINE: "[green]✓", NOTE: "[dim]·", WARNING: "[yellow]!", PROBLEM: "[red]✗"}
+MARKS = {FINE: ("✓", "green"), NOTE: ("·", "dim"), WARNING: ("!", "yellow"), PROBLEM: ("✗", "red")}  # mark, style
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the answer."""
+    """One check: its state, its subject, what was found, and what to do about it."""
 
     state: str
     what: str

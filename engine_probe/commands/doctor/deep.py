@@ -1,4 +1,4 @@
-"""`engine_probe doctor --deep`: an engine is started, answers, is recorded, and its recording is opened."""
+"""`engine_probe doctor --deep`: starts an engine, records an answer, and opens the recording."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from engine_probe.errors import EngineProbeError, UnavailableError
 
 MODEL = "tiny"
 PROMPT_TOKENS, ANSWER_TOKENS = 16, 4
-START_SECONDS, POINT_SECONDS = 900.0, 120.0  # until it is given up
+START_SECONDS, POINT_SECONDS = 900.0, 120.0  # timeouts
 
 
 def check_engine() -> list[Check]:
-    """Run the way of every measurement once, with the smallest model. The log is kept where something broke."""
+    """Run a whole measurement with the smallest model; after a failure the log is kept."""
     folder = Path(tempfile.mkdtemp(prefix="engine_probe-doctor-"))
     checks = [*measured(folder)]
     if all(check.state == FINE for check in checks):
@@ -27,7 +27,7 @@ def check_engine() -> list[Check]:
 
 
 def measured(folder: Path) -> list[Check]:
-    """Start the engine and let it answer, shown live."""
+    """Start the engine and let it answer, and show the progress."""
     from rich.console import Console
 
     from engine_probe.engine.start_phases import Started
@@ -65,12 +65,12 @@ def measured(folder: Path) -> list[Check]:
         checks.append(Check(FINE, "generation", found))
     except EngineProbeError as error:
         broken = "generation" if checks else "engine"
-        return [*checks, Check(PROBLEM, broken, str(error), f"mend what the reason names; see {folder / LOG_FILE}")]
+        return [*checks, Check(PROBLEM, broken, str(error), f"fix what the error names; see {folder / LOG_FILE}")]
     return checks
 
 
 def opened(folder: Path) -> list[Check]:
-    """Open the recording as every report does."""
+    """Open the recording as a report does."""
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
 
@@ -81,7 +81,7 @@ def opened(folder: Path) -> list[Check]:
             f"{run.status}, {run.iterations.num_rows} iterations, opened in {(time.monotonic() - began) * 1000:.0f} ms"
         )
     except EngineProbeError as error:
-        return [Check(PROBLEM, "recording", str(error), f"it is kept in {folder}")]
+        return [Check(PROBLEM, "recording", str(error), f"look at it in {folder}")]
     if run.status != COMPLETE or not run.iterations.num_rows:
         return [Check(PROBLEM, "recording", found, f"`engine_probe report {folder}` says why")]
     return [Check(FINE, "recording", found)]

@@ -1,4 +1,4 @@
-"""The console that results are printed to: names from outside are text there, never markup or a terminal's orders."""
+"""The console for results, which prints names from outside as text and never as markup or control sequences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from engine_probe.text_format import plain
 
-PIPED_WIDTH = 100  # of a summary that is no terminal's
+PIPED_WIDTH = 100  # of a summary in a pipe
 
 
 class PlainConsole(Console):
@@ -25,6 +25,6 @@ class PlainConsole(Console):
 
 
 def output_console(piped_width: int | None = None) -> PlainConsole:
-    """Return a console on standard output; `piped_width` counts where that is a pipe, which has no width of its own."""
+    """Return a console on standard output; in a pipe, which has no width, it has `piped_width`."""
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return PlainConsole(width=piped_width if piped else None)

@@ -1,4 +1,4 @@
-"""Options under headings, and vLLM's engine arguments among them in any order."""
+"""Options under headings, mixed with vLLM's engine arguments in any order."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class GroupedCommand(GroupedHelp):
         if ctx.resilient_parsing:  # of a line that is being completed
             return super().parse_args(ctx, args)
         split = Split(self, ctx, args)
-        rest = super().parse_args(ctx, split.own)  # first, so that --help is answered whatever else is wrong
+        rest = super().parse_args(ctx, split.own)  # first, so that --help works whatever else is wrong
         self.take_engine_words(ctx, split)
         return rest
 
     def take_engine_words(self, ctx: click.Context, split: Split) -> None:
-        """Use what is vLLM's; a command without an engine has none of it."""
+        """Use vLLM's words; a command without an engine has none."""
 
 
 class EngineCommand(GroupedCommand):
-    """Takes every engine argument of vLLM anywhere among its own options, as `engine_arguments`.
+    """Takes vLLM's engine arguments anywhere among its own options, as `engine_arguments`.
 
-    After `--` everything is vLLM's: `-- --seed 3` seeds the engine where `--seed` is an option of the command.
+    Everything after `--` goes to vLLM: `-- --seed 3` seeds the engine if `--seed` is an option of the command.
     """
 
     def add_rows(self, sections: dict[str, list[tuple[str, str]]]) -> None:
@@ -58,7 +58,7 @@ class EngineCommand(GroupedCommand):
 
 
 class Split:
-    """The words of a command line: the command's own, and for an EngineCommand those that are vLLM's."""
+    """The words of a command line, split into the command's own and vLLM's."""
 
     def __init__(self, command: click.Command, ctx: click.Context, args: Sequence[str]) -> None:
         self.own: list[str] = []
@@ -104,10 +104,10 @@ class Split:
 
     def _value(self, name: str, words: list[str]) -> str:
         if not words:
-            raise InputError(f"{self._where}: {name} needs a value, and nothing follows it")
+            raise InputError(f"{self._where}: {name} needs a value, but nothing follows it: add one")
         if arguments.is_option(words[0]):
             raise InputError(
-                f"{self._where}: {name} needs a value, and the option {words[0]} follows: write {name}={words[0]} if "
+                f"{self._where}: {name} needs a value, but the option {words[0]} follows: write {name}={words[0]} if "
                 "that is the value"
             )
         return words.pop(0)

@@ -1,4 +1,4 @@
-"""`--html FILE` of the commands that show results."""
+"""The option `--html FILE` of commands that show results."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Numbers of the command line: click's own ranges let NaN and infinity pass."""
+"""Number types of the command line; click's own ranges accept NaN and infinity."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import click
 
 
 class Number(click.FloatRange):
-    """A range without NaN; `inf` is taken only where it means something."""
+    """A range without NaN, and without infinity unless `infinite`."""
 
     def __init__(self, *, infinite: bool = False, **limits: Any) -> None:
         super().__init__(**limits)
         self._infinite = infinite
-        self.words = "a number" if infinite else "a finite number"  # what is expected, in the sentence of an error
+        self.words = "a number" if infinite else "a finite number"  # for errors
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -23,4 +23,4 @@ class Number(click.FloatRange):
         return number
 
 
-SEED = click.IntRange(-(2**63), 2**63 - 1)  # what the engine's process can be told
+SEED = click.IntRange(-(2**63), 2**63 - 1)  # what a message to the engine's process can hold

@@ -1,4 +1,4 @@
-"""Where recordings are: folders of this machine, and what pyarrow.fs reaches by a URI."""
+"""The folders of results, on this machine or behind a URI."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT
 
-LONGEST = 200  # of a name that is said again
+LONGEST = 200  # of a path in an error
 
 
 def recorded(place: str) -> Path:
-    """A folder to read. What is behind a URI is copied into the cache first, and only what changed is copied again."""
+    """Return the folder to read; one behind a URI is copied to the cache, and only changed files are copied again."""
     from engine_probe.recordings.remote_folder import is_uri, local_copy
 
     if is_uri(place):
@@ -33,29 +33,29 @@ def shortened(place: str) -> str:
 
 
 class Results:
-    """The folder that a measurement writes."""
+    """The folder of a measurement's results."""
 
     def __init__(self, folder: Path, made: Sequence[Path] = ()) -> None:
         self.folder = folder
-        self.told = str(folder)  # what a person calls it
-        self._made = made  # folders that were not there before, outermost first
+        self.told = str(folder)  # its name in messages
+        self._made = made  # folders that were created for it, outermost first
 
     def send(self) -> None:
-        """Send what is new to where it belongs. Here it is there already."""
+        """Upload what is new; a local folder needs no upload."""
 
     def close(self) -> None:
-        """Send the last of it, and remove the folders that were made and hold nothing."""
+        """Upload the rest, and remove created folders that are empty."""
         with suppress(OSError):
             for folder in reversed(self._made):
                 folder.rmdir()
 
     def discard(self) -> None:
-        """Remove everything in the folder: it was new or empty, and nothing in it is a result."""
+        """Remove everything in the folder, which was new or empty and holds no result."""
         empty(self.folder)
 
 
 class SentResults(Results):
-    """The same behind a URI."""
+    """The results behind a URI, measured in a local folder and uploaded."""
 
     def __init__(self, uri: str, resume: bool) -> None:
         from engine_probe.recordings.remote_folder import RemoteFolder
@@ -74,7 +74,7 @@ class SentResults(Results):
 
 
 def open_results(resume: str | None, out: str) -> Results:
-    """Open the folder of a sweep to resume, or a folder that is new or empty."""
+    """Open the folder of a sweep to resume, or a new or empty folder."""
     from engine_probe.recordings.remote_folder import is_uri
 
     if is_uri(resume or out):
@@ -83,12 +83,12 @@ def open_results(resume: str | None, out: str) -> Results:
 
 
 def check_resumable(resume: str) -> None:
-    """Refuse a folder that no sweep wrote: a sweep's result would hide what is there."""
+    """Refuse to resume in a folder that no sweep wrote."""
     from engine_probe.files.config_file import RESULT_FILE, read_asked
     from engine_probe.recordings.remote_folder import is_uri
 
     if is_uri(resume):
-        return  # asked when it is opened
+        return  # checked when it is opened
     if not Path(resume).is_dir():
         raise InputError(f"--resume {resume}: there is no such folder: name the folder of a sweep")
     if not (Path(resume) / RESULT_FILE).is_file():
@@ -100,7 +100,7 @@ def check_resumable(resume: str) -> None:
 
 
 def make_folder(folder: Path) -> Results:
-    """Make the folder, with its parents; it must be new or empty."""
+    """Create the folder and its parents; it must be new or empty."""
     if folder == STANDARD_OUTPUT:
         raise InputError("--out -: a recording is a folder of files, which standard output cannot hold: name a folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -114,7 +114,7 @@ def make_folder(folder: Path) -> Results:
 
 
 def holds_steps(folder: Path) -> bool:
-    """Tell whether the folder, or one directly in it, is a recording with at least one iteration."""
+    """Return whether the folder, or a folder in it, is a recording with at least one iteration."""
     from engine_probe.recordings.run import load
 
     try:

@@ -1,4 +1,4 @@
-"""`--goodput ttft:200 tpot:30`, written as `vllm bench serve` takes it."""
+"""The option `--goodput ttft:200 tpot:30`, as `vllm bench serve` takes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "--goodput"
 
 
 class WithGoodput(GroupedCommand):
-    """Every limit that follows the first is one more of the same option."""
+    """Takes further limits after the first as repetitions of the option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words: list[str] = []

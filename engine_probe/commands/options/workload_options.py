@@ -1,4 +1,4 @@
-"""The options of `profile` that say what the engine is asked and when, under the names that `vllm bench` gives them."""
+"""The options of `profile` for requests and their arrivals, named as in `vllm bench`."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ OPTIONS = (
         default=RANDOM,
         show_default=True,
         metavar="KIND",
-        help="Random tokens, or a file: sharegpt, alpaca, custom (JSON lines; also jsonl), or the traces burstgpt, "
+        help="Random tokens, or a file: sharegpt, alpaca, custom (JSON lines; also jsonl), or the traces burstgpt and "
         "mooncake.",
     ),
-    workload("--dataset-path", metavar="FILE", help="The local file of prompts or of recorded traffic."),
+    workload("--dataset-path", metavar="FILE", help="Local file of prompts, or of a trace."),
     workload(
         "--num-prompts",
         type=click.IntRange(1),
@@ -57,13 +57,13 @@ OPTIONS = (
     ),
     workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts."),
     arrivals("--max-concurrency", type=click.IntRange(1), help="Maximum number of requests in flight [default: all]."),
-    arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all arrive at once]."),
+    arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all at the start]."),
     arrivals(
         "--burstiness",
         type=SHAPE,
         default=1.0,
         show_default=True,
-        help="Evenness of arrivals: 1 is a Poisson process, less is burstier, more is more regular.",
+        help="Regularity of arrivals: 1 is a Poisson process, less is burstier, more is more regular.",
     ),
     arrivals("--replay", is_flag=True, help="Send the requests of a trace at their recorded times."),
 )
@@ -78,7 +78,7 @@ def workload_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadOptions:
-    """The workload options as parsed."""
+    """The parsed workload options."""
 
     dataset_name: str
     dataset_path: str | None
@@ -122,13 +122,13 @@ class WorkloadOptions:
         if self.dataset_path is None:
             raise InputError(f"profile: --dataset-name {self.dataset_name} needs --dataset-path, a local file")
         if self.input_len is not None:
-            raise InputError("profile: --input-len is for random prompts: leave it out, the file brings its own")
+            raise InputError("profile: --input-len is for random prompts: leave it out, the file has its own prompts")
         kind, form = DATASETS[self.dataset_name]
         named: Any = {"path": self.dataset_path, "format": form}
         if kind == "dataset":
             return Dataset(**named)
         if self.output_len is not None:
-            raise InputError("profile: --output-len is given, and a trace brings its own lengths: leave it out")
+            raise InputError("profile: --output-len is given, but a trace has its own lengths: leave it out")
         return Trace(**named)
 
     def _usable(self, prompts: Dataset | Trace) -> int:
@@ -147,8 +147,8 @@ class WorkloadOptions:
             raise InputError(f"profile: {self.dataset_path} holds no usable request: name another with --dataset-path")
         if self.num_prompts is not None and self.num_prompts > usable:
             raise InputError(
-                f"profile: --num-prompts is {self.num_prompts}, and {self.dataset_path} holds {usable} usable entries: "
-                "ask for fewer, or give a larger file"
+                f"profile: --num-prompts is {self.num_prompts}, but {self.dataset_path} holds {usable} usable entries: "
+                "lower it, or give a larger file"
             )
         return self.num_prompts or min(NUM_PROMPTS, usable)
 

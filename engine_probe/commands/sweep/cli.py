@@ -35,7 +35,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     help="Write a commented sweep file to start from.",
 )
 @what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
-@what("--dry-run", is_flag=True, help="Show the points, whether they fit and how long they will take; start nothing.")
+@what("--dry-run", is_flag=True, help="Show the points, whether they fit into memory and how long they will take.")
 @what(
     "--like",
     metavar="FOLDER",
@@ -51,7 +51,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 )
 @engine("--model", help="Measure this model instead of the sweep's.")
 @engine(
-    "--ray", "address", metavar="ADDRESS", help="Run engines side by side on a Ray cluster: auto, local or HOST:PORT."
+    "--ray", "address", metavar="ADDRESS", help="Run engines in parallel on a Ray cluster: auto, local or HOST:PORT."
 )
 @engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/<name>-<time>].")
@@ -72,10 +72,10 @@ def command(
     resume: str | None,
     verbose: bool,
 ) -> None:
-    """Measure the points of NAME and record every iteration of each.
+    """Measure the points of the sweep NAME, and record every iteration.
 
-    NAME is a shipped sweep [default: smoke], a TOML file (docs/sweep_files.md explains its keys), or the folder of an
-    earlier sweep; with --resume it is what was asked there.
+    NAME is a shipped sweep [default: smoke], a TOML file (its keys are in docs/sweep_files.md), or the folder of an
+    earlier sweep. With --resume it defaults to the sweep in that folder.
     """
     if list_only:
         list_sweeps()
@@ -113,7 +113,7 @@ def list_sweeps() -> None:
 
 
 def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
-    """Read a sweep, from a URI too, and refuse points that no KV pool of theirs holds."""
+    """Read a sweep, also from a URI, and refuse points whose KV pool cannot hold a request."""
     from engine_probe.recordings.remote_folder import is_uri, local_copy
     from engine_probe.sweep.definition.loader import read_sweep
     from engine_probe.sweep.definition.sweep_file import points
@@ -125,7 +125,7 @@ def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
 
 
 def check_before_start(sweep: SweepFile, on_fleet: bool) -> None:
-    """Refuse what would fail once an engine runs; the memory of a fleet's machines is not known here."""
+    """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
     from engine_probe.sweep.definition.checks import check_requests
     from engine_probe.sweep.definition.perplexity_points import check_texts, texts
     from engine_probe.sweep.definition.request_memory import check_plans
@@ -144,8 +144,8 @@ def write_starter_file(path: Path, name: str | None, model: str | None) -> None:
     from engine_probe.sweep.definition import starter_file
 
     if name is not None:
-        raise InputError(f"--init {path} writes a file of its own: leave {name} out")
+        raise InputError(f"--init {path} writes a new sweep file: leave {name} out")
     check_model(model or starter_file.MODEL)
     with fresh_file(path) as file:
         file.write(starter_file.starter_file(model or starter_file.MODEL).encode())
-    click.echo(f"{path} is written: engine_probe sweep {path} --dry-run shows its points", err=True)
+    click.echo(f"wrote {path}: engine_probe sweep {path} --dry-run shows its points", err=True)

@@ -1,4 +1,4 @@
-"""`engine_probe sweep --dry-run`: what a sweep would measure, and for how long."""
+"""`engine_probe sweep --dry-run`: the points of a sweep and their predicted times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
-    """Show the points of a sweep: on this machine with times, on a fleet without, whose speed nothing here knows."""
+    """Show the points of a sweep, with predicted times on this machine and without on a fleet."""
     from engine_probe.commands.options.console import output_console
     from engine_probe.sweep.definition.request_memory import check_plans
     from engine_probe.sweep.definition.sweep_file import points

@@ -87,8 +87,8 @@ def cautions(section: Section) -> Iterator[Sentence]:
 
 
 def sentence_text(said: Sentence) -> Text:
-    label = Text(f"{plain(said.label)}: ", "bold") if said.label else Text()
-    return label + Text(plain(said.text), STYLES[said.tone])
+    label = f"{plain(said.label)}: " if said.label else ""
+    return Text.assemble((label, "bold"), (plain(said.text), STYLES[said.tone]))
 
 
 def table_view(said: Table, verbose: bool, width: int) -> rich_table.Table:

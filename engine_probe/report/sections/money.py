@@ -1,8 +1,9 @@
-"""Money and energy: what levels cost and earn, options, and more GPUs in one engine."""
+"""Money and energy: the costs and profits of levels, hardware options, and more GPUs in one engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from engine_probe.analysis.money.curve_costs import MONEY, Level, MoneyMetric
 from engine_probe.evaluation.costs import Costed, Money, worth_showing
@@ -19,39 +20,32 @@ SHORT = {
     "joules_per_output_token": "J of an\nout token",
     "requests_in_flight": "in\nflight",
     "users": "\nusers",
-}  # what a terminal has room for
+}  # column titles of a terminal
 WITH_INTERVAL = ("cost_per_million_output_tokens", "profit_per_hour", "joules_per_output_token")
-COMMON = ("requests_in_flight",)  # worth a column only beside users
 
 
 def shown_metrics(found: Money) -> list[MoneyMetric]:
-    """Those that any level knows; revenue and profit only where something is sold."""
+    """Return the metrics that any level has; revenue and profit only if a selling price is given."""
     levels = [level for curve in found.curves for level in curve.costs.levels]
-    kept = [metric for metric in MONEY if any(level.mean(metric.name) is not None for level in levels)]
-    names = {metric.name for metric in kept}
+    metrics = [metric for metric in MONEY if any(level.mean(metric.name) is not None for level in levels)]
     sold = any(level.mean("revenue_per_hour") for level in levels)
     hidden = set() if sold else {"revenue_per_hour", "profit_per_hour"}
-    hidden |= set() if "users" in names else set(COMMON)
-    return [metric for metric in kept if metric.name not in hidden]
+    hidden |= set() if any(metric.name == "users" for metric in metrics) else {"requests_in_flight"}
+    return [metric for metric in metrics if metric.name not in hidden]
 
 
 def cell(level: Level, metric: MoneyMetric) -> str:
-    found = level.figures[metric.name]
-    if found is None:
+    figure = level.figures[metric.name]
+    if figure is None:
         return "-"
-    spread = (
-        f" ± {found.reach / abs(found.mean):.0%}" if found.reach and found.mean and metric.name in WITH_INTERVAL else ""
-    )
-    return amount(found.mean, "") + spread
+    relative = metric.name in WITH_INTERVAL and figure.mean
+    spread = f" ± {figure.reach / abs(figure.mean):.0%}" if relative and figure.reach else ""
+    return amount(figure.mean, "") + spread
 
 
-def named_load(curve: Costed, level: Level) -> str:
-    """A run by itself has none."""
+def load_cell(curve: Costed, level: Level) -> str:
+    """Return the load with its unit. Empty for a single run."""
     return f"{level.load:g} {curve.unit.removeprefix('requests ')}" if curve.unit else ""
-
-
-def rows(found: Money) -> Iterator[tuple[Costed, Level]]:
-    yield from ((curve, level) for curve in found.curves for level in curve.costs.levels)
 
 
 def title(found: Money) -> str:
@@ -61,33 +55,38 @@ def title(found: Money) -> str:
     return f"Money{f' in {found.currency}' if found.currency else ''}{source}"
 
 
-OPTION_TITLES = ("option", "a month", "requests/min", "1,000 requests", "from what")
+OPTIONS = (
+    Column("option", words=True),
+    Column("cost of a month", short="cost of\na month"),
+    Column("requests/min", short="requests\n/min"),
+    Column("cost of 1,000 requests", short="cost of\n1k requests"),
+    Column("basis", words=True),
+)
 
 
 def option_rows(found: Money) -> Iterator[list[str]]:
     assert found.prices is not None
-    for each in found.offered:
-        rate = "-" if each.requests_per_minute is None else per_minute(each.requests_per_minute)
-        full = each.per_1000_requests(found.prices.hours_per_month)
-        yield [each.name, amount(each.per_month, ""), rate, amount(full, ""), each.how]
+    for option in found.offered:
+        rate = "-" if option.requests_per_minute is None else per_minute(option.requests_per_minute)
+        cost = option.per_1000_requests(found.prices.hours_per_month)
+        yield [option.name, amount(option.per_month, ""), rate, amount(cost, ""), option.how]
 
 
 def money_section(found: Money) -> Section:
-    """Return sentences and tables; always shown where prices were asked for."""
+    """Return sentences and tables; always shown if prices were given."""
     if not worth_showing(found):
         return Section()
     metrics = shown_metrics(found)
     tables = [level_table(found, metrics)] if metrics else []
     tables += [cards_table(found)] if found.cards else []
     if found.offered:
-        made = table(OPTION_TITLES, option_rows(found), words=(0, 4))
-        tables.append(Table(made.columns, made.rows, "Options"))
-    how = table(("figure", "from what"), ((metric.title, metric.formula) for metric in metrics), words=(0, 1))
+        tables.append(replace(table(OPTIONS, option_rows(found)), title="Options"))
+    formulas = table(("figure", "formula"), ((metric.title, metric.formula) for metric in metrics), words=(0, 1))
     return Section(
         title(found),
         sentences=says(verdicts(found)),
         tables=tuple(tables),
-        details=(Section("How these figures are made", tables=(how,), shown="page"),) if metrics else (),
+        details=(Section("How these figures are computed", tables=(formulas,), shown="page"),) if metrics else (),
         shown="verbose" if found.prices is None else "always",
     )
 
@@ -96,11 +95,12 @@ def level_table(found: Money, metrics: Sequence[MoneyMetric]) -> Table:
     """Return a row for each level of each curve."""
     several = any(curve.label for curve in found.curves)
     columns = [Column("load", words=True), *(metric_column(metric, found.currency) for metric in metrics)]
-    made = (
-        (named_load(curve, level), *(cell(level, each) for each in metrics), *[curve.label] * several)
-        for curve, level in rows(found)
+    rows = (
+        (load_cell(curve, level), *(cell(level, metric) for metric in metrics), *[curve.label] * several)
+        for curve in found.curves
+        for level in curve.costs.levels
     )
-    return table((*columns, *[Column("settings", words=True)] * several), made)
+    return table((*columns, *[Column("settings", words=True)] * several), rows)
 
 
 def metric_column(metric: MoneyMetric, currency: str) -> Column:
@@ -110,8 +110,8 @@ def metric_column(metric: MoneyMetric, currency: str) -> Column:
 
 
 def cards_table(found: Money) -> Table:
-    titles = ["load", "cards", "throughput, times", "cost, times", "against as many small engines", "tokens cheaper"]
-    made = (
+    titles = ["load", "GPUs", "× throughput", "× cost", "× throughput of as many small engines", "cheaper tokens"]
+    rows = (
         (
             f"{row.load:g} {pair.fewer.unit}",
             f"{pair.more.cards} against {pair.fewer.cards}",
@@ -124,8 +124,7 @@ def cards_table(found: Money) -> Table:
         for row in pair.rows
     )
     note = (
-        "Small engines side by side share nothing: what they give together is derived from one of them at its share of "
-        "the load, where that was measured."
+        "Small engines side by side share nothing: their throughput together is derived from one of them at its share "
+        "of the load, where that was measured."
     )
-    told = table(titles, made, words=(0, 5))
-    return Table(told.columns, told.rows, "More GPUs in one engine", note)
+    return replace(table(titles, rows, words=(0, 5)), title="More GPUs in one engine", note=note)

@@ -1,4 +1,4 @@
-"""What money and energy come to, in sentences; none is said without its figures."""
+"""Money and energy in sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine_probe.text_format import figures
 
 
 def amount(value: float | None, currency: str) -> str:
-    """With three figures; "-" where it is not known."""
+    """Return an amount with three significant figures. "-" if it is not known."""
     if value is None:
         return "-"
     digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
@@ -25,34 +25,34 @@ def verdicts(found: Money) -> Iterator[str]:
         if len(curve.costs.levels) == 1 and len(found.curves) > 1:
             continue  # a row of the table
         start = f"{curve.label}: " if curve.label else ""
-        for said in (*curve_verdicts(curve, found.currency), *(f"{note}." for note in curve.costs.notes)):
-            yield f"{start}{said[:1].upper()}{said[1:]}"
+        for sentence in (*curve_verdicts(curve, found.currency), *(f"{note}." for note in curve.costs.notes)):
+            yield f"{start}{sentence[:1].upper()}{sentence[1:]}"
     for pair in found.cards:
         yield from cards_verdict(pair)
     yield from option_verdicts(found)
 
 
 def curve_verdicts(curve: Costed, currency: str) -> Iterator[str]:
-    done, unit = curve.costs, curve.unit
-    if len(done.levels) == 1:
-        yield from level_verdicts(done.levels[0], currency, done)
+    costs, unit = curve.costs, curve.unit
+    if len(costs.levels) == 1:
+        yield from level_verdicts(costs.levels[0], currency, costs)
         return
-    if low := done.best("cost_per_million_output_tokens", least=True):
+    if low := costs.best("cost_per_million_output_tokens", least=True):
         cost = low.mean("cost_per_million_output_tokens")
         yield f"tokens are cheapest at {low.load:g} {unit}: {amount(cost, currency)} for a million output tokens."
-    if any(level.mean("revenue_per_hour") for level in done.levels):
-        yield from profit_verdicts(done, unit, currency)
-    if least := done.best("joules_per_output_token", least=True):
+    if any(level.mean("revenue_per_hour") for level in costs.levels):
+        yield from profit_verdicts(costs, unit, currency)
+    if least := costs.best("joules_per_output_token", least=True):
         yield (
             f"an output token takes least energy at {least.load:g} {unit}: "
-            f"{amount(least.mean('joules_per_output_token'), 'J')}, by the cards' "
-            f"{' and '.join(done.energy_sources)}."
+            f"{amount(least.mean('joules_per_output_token'), 'J')}, by the GPUs' "
+            f"{' and '.join(costs.energy_sources)}."
         )
-    top = done.best("profit_per_hour") or done.best("cost_per_million_output_tokens", least=True)
-    if top and done.prices.users and (people := top.mean("users")) is not None:
+    top = costs.best("profit_per_hour") or costs.best("cost_per_million_output_tokens", least=True)
+    if top and costs.prices.users and (users := top.mean("users")) is not None:
         yield (
             f"{top.load:g} {unit} are {figures(top.mean('requests_in_flight') or 0)} requests in flight and "
-            f"{people:,.0f} users {habit(done.prices)} (Little's law)."
+            f"{users:,.0f} users {habit(costs.prices)} (Little's law)."
         )
 
 
@@ -63,83 +63,79 @@ def habit(prices: Prices) -> str:
     return f"who ask every {prices.users.request_every_s:g} s"
 
 
-def profit_verdicts(done: CurveCosts, unit: str, currency: str) -> Iterator[str]:
-    profits = [profit for level in done.levels if (profit := level.mean("profit_per_hour")) is not None]
-    top = done.best("profit_per_hour")
+def profit_verdicts(costs: CurveCosts, unit: str, currency: str) -> Iterator[str]:
+    profits = [profit for level in costs.levels if (profit := level.mean("profit_per_hour")) is not None]
+    top = costs.best("profit_per_hour")
     if not profits or top is None:
         return
-    for each in done.break_even:
-        where = f"between {each.below:g} and {each.above:g} {unit}, on a straight line at {figures(each.at)}"
-        yield f"break-even lies {where}." if each.into_profit else f"beyond that it loses again {where}."
-    if not done.break_even:
-        yield "it earns at every level measured." if profits[0] >= 0 else "it loses at every level measured."
+    for point in costs.break_even:
+        where = f"between {point.below:g} and {point.above:g} {unit}, on a straight line at {figures(point.at)}"
+        yield f"break-even lies {where}." if point.into_profit else f"it makes a loss again {where}."
+    if not costs.break_even:
+        yield "profit at every level measured." if profits[0] >= 0 else "loss at every level measured."
     best = top.mean("profit_per_hour") or 0.0
-    if open_ := [level.load for level in done.levels if turns(level.figures["profit_per_hour"])]:
-        yield f"at {', '.join(f'{load:g}' for load in open_)} {unit} repeats leave it open whether it earns or loses."
+    if uncertain := [level.load for level in costs.levels if includes_zero(level.figures["profit_per_hour"])]:
+        loads = ", ".join(f"{load:g}" for load in uncertain)
+        yield f"at {loads} {unit} repeats do not tell profit from loss."
     word = "profit is highest" if best >= 0 else "the loss is smallest"
     yield f"{word} at {top.load:g} {unit}: {amount(best, f'{currency}/h' if currency else 'an hour')}."
 
 
-def turns(profit: Repeated | None) -> bool:
-    """Zero lies in the interval over repeats."""
+def includes_zero(profit: Repeated | None) -> bool:
+    """Return whether zero lies in the interval over repeats."""
     return profit is not None and profit.low is not None and profit.high is not None and profit.low < 0 < profit.high
 
 
-def level_verdicts(level: Level, currency: str, done: CurveCosts) -> Iterator[str]:
+def level_verdicts(level: Level, currency: str, costs: CurveCosts) -> Iterator[str]:
     if (cost := level.mean("cost_per_million_output_tokens")) is not None:
-        whole, request = level.mean("cost_per_million_tokens"), level.mean("cost_per_1000_requests")
+        tokens, requests = level.mean("cost_per_million_tokens"), level.mean("cost_per_1000_requests")
         yield (
             f"a million output tokens cost {amount(cost, currency)}, a million tokens in and out "
-            f"{amount(whole, currency)}, 1,000 requests {amount(request, currency)}."
+            f"{amount(tokens, currency)}, 1,000 requests {amount(requests, currency)}."
         )
     if level.mean("revenue_per_hour") and (profit := level.mean("profit_per_hour")) is not None:
         yield f"{'profit' if profit >= 0 else 'loss'}: {amount(abs(profit), currency)} an hour."
     if (joules := level.mean("joules_per_output_token")) is not None:
         yield (
-            f"an output token took {amount(joules, 'J')}, the cards {level.mean('watts'):,.0f} W on average, by "
-            f"their {' and '.join(done.energy_sources)}."
+            f"an output token took {amount(joules, 'J')}, the GPUs {level.mean('watts'):,.0f} W on average, by "
+            f"their {' and '.join(costs.energy_sources)}."
         )
-    if (people := level.mean("users")) is not None:
-        yield f"this is the load of {people:,.0f} users {habit(done.prices)} (Little's law)."
+    if (users := level.mean("users")) is not None:
+        yield f"this is the load of {users:,.0f} users {habit(costs.prices)} (Little's law)."
 
 
 def cards_verdict(pair: Cards) -> Iterator[str]:
-    names = f"{pair.more.cards} cards against {pair.fewer.cards}"
+    names = f"{pair.more.cards} GPUs against {pair.fewer.cards}"
     best, least = (choose(pair.rows, key=lambda row: row.speedup) for choose in (max, min))
     yield (
-        f"{names}: throughput x {least.speedup:.2f} at {least.load:g} {pair.fewer.unit}, x {best.speedup:.2f} at "
-        f"{best.load:g}, for {pair.times:g} times the cards."
+        f"{names}: throughput × {least.speedup:.2f} at {least.load:g} {pair.fewer.unit}, × {best.speedup:.2f} at "
+        f"{best.load:g}, for {pair.times:g} times the GPUs."
     )
-    known = [row for row in pair.rows if row.pays is not None]
-    if not known:
+    priced = [row for row in pair.rows if row.pays is not None]
+    if not priced:
         return
-    pays = [row for row in known if row.pays]
-    cost = known[0].cost or 0.0
-    if not pays:
-        yield f"{names}: at no level measured are its tokens cheaper (it costs {cost:.2f} times as much)."
-    else:
-        loads = ", ".join(f"{row.load:g}" for row in pays)
-        yield f"{names}: tokens are cheaper at {loads} {pair.fewer.unit} (it costs {cost:.2f} times as much)."
+    loads = ", ".join(f"{row.load:g}" for row in priced if row.pays)
+    where = f"at {loads} {pair.fewer.unit}" if loads else "at no level measured"
+    yield f"{names}: tokens are cheaper {where} (it costs {priced[0].cost or 0.0:.2f} times as much)."
 
 
 def option_verdicts(found: Money) -> Iterator[str]:
     for step, after in zip(found.steps, found.steps[1:], strict=False):
         yield (
             f"Up to {rate(step.up_to_per_minute)} requests/min {several(step)} is the cheapest "
-            f"({amount(step.per_month, found.currency)} a month); beyond, {several(after)} "
+            f"({amount(step.per_month, found.currency)} a month); beyond that, {several(after)} "
             f"({amount(after.per_month, found.currency)})."
         )
-    for each in found.offered:
-        others = [other for other in found.offered if other is not each]
-        least = each.must_sustain(others)
-        if each.requests_per_minute is None and least is not None:
-            yield f"{each.name} pays if one of it sustains more than {rate(least)} requests/min ({each.how})."
+    for option in found.offered:
+        least = option.must_sustain([other for other in found.offered if other is not option])
+        if option.requests_per_minute is None and least is not None:
+            yield f"{option.name} pays if one of it sustains more than {rate(least)} requests/min ({option.how})."
 
 
 def rate(per_minute: float) -> str:
-    """With four figures, or all that stand before the point."""
+    """Return a rate with four significant figures, or as a whole number from 1,000 on."""
     return f"{per_minute:,.0f}" if per_minute >= 1000 else f"{per_minute:.4g}"
 
 
 def several(step: Step) -> str:
-    return step.name if step.count == 1 else f"{step.count} x {step.name}"
+    return step.name if step.count == 1 else f"{step.count} × {step.name}"

@@ -1,4 +1,4 @@
-"""Limits on requests over the levels of a sweep: who kept them, the most load that does, and what would tell more."""
+"""Latency limits over the levels of a sweep: the highest load that meets them, and which levels to measure next."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ def slo_verdicts(curve: Curve) -> Iterator[str]:
     slo, found = slo_of(curve), most_load(curve.figures)
     if slo is None:
         return
-    kept = f"{slo} ms kept by {slo.percentile:g} in 100 requests"
+    limit = f"{slo} ms met by {slo.percentile:g} in 100 requests"
     if found is None:
-        yield f"No request can be judged by {slo} ms."
+        yield f"No request can be judged against {slo} ms."
         return
     if found.most is None:
-        yield f"Not even {found.levels[0].load:g} {curve.unit} have {kept}: it was {found.levels[0].share:.1%} of them."
+        lowest = found.levels[0]
+        yield (
+            f"No load measured has {limit}: at {lowest.load:g} {curve.unit} {lowest.share:.1%} of the requests met it."
+        )
     else:
-        yield most_verdict(found, curve.unit, kept)
+        yield most_verdict(found, curve.unit, limit)
 
 
 def slo_doubts(curve: Curve) -> Iterator[str]:
-    """Yield what chance and the shape of the curve leave open."""
+    """Yield how far chance and the shape of the curve leave the highest load open."""
     found = most_load(curve.figures) if slo_of(curve) else None
     if found is None:
         return
@@ -48,22 +51,22 @@ def slo_doubts(curve: Curve) -> Iterator[str]:
         low = f"from {found.sure:g} on" if found.sure is not None else "at every level"
         high = f" up to {found.sure_beyond:g}" if found.sure_beyond is not None else ""
         yield (
-            f"Chance among so few requests, or repeats that disagree, leave it open {low}{high} (95 %, Wilson, "
-            "requests taken as independent): more requests per level, or more repeats, would tell."
+            f"With so few requests, or repeats that disagree, the highest load is uncertain {low}{high} (95 %, Wilson, "
+            "requests taken as independent): measure more requests per level, or more repeats."
         )
     yield from (f"{note[:1].upper()}{note[1:]}." for note in found.notes)
 
 
-def most_verdict(found: MostLoad, unit: str, kept: str) -> str:
+def most_verdict(found: MostLoad, unit: str, limit: str) -> str:
     assert found.best is not None
     rate = found.best.goodput
     good = f", {rate.mean:,.3g} good requests/s" if rate else ""
     if found.beyond is None:
-        end = "the most that was tried"
+        end = "the highest load measured"
     else:
-        between = f"; on a power law between them the limit is at {found.crossing:,.3g}" if found.crossing else ""
-        end = f"broken at {found.beyond:g}{between}"
-    return f"The most load with {kept}: {found.most:g} {unit}{good}; {end}."
+        between = f"; a power law between them puts the limit at {found.crossing:,.3g}" if found.crossing else ""
+        end = f"exceeded at {found.beyond:g}{between}"
+    return f"The highest load with {limit}: {found.most:g} {unit}{good}; {end}."
 
 
 def offers_section(swept: Swept, curves: Sequence[Curve]) -> Section:
@@ -71,7 +74,7 @@ def offers_section(swept: Swept, curves: Sequence[Curve]) -> Section:
 
 
 def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:
-    """Yield what to measure, curve by curve, and one command for all of it."""
+    """Yield which levels to measure, curve by curve, and one command for all of them."""
     wanted: dict[str, set[float]] = {}
     for curve in curves:
         if not curve.worth_words:
@@ -83,23 +86,21 @@ def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:
                 wanted.setdefault(curve.unit, set()).update(offer.levels)
     for unit, levels in wanted.items():
         if command := command_for(swept, unit, levels):
-            yield Sentence(f"These and all that is measured already: {command}", command=True)
+            yield Sentence(f"To add these levels (those already measured are kept): {command}", command=True)
 
 
 def sentence(offer: Offer, curve: Curve) -> str:
     place = f" ({curve.label})" if curve.label else ""
     levels = ", ".join(f"{level:g}" for level in offer.levels)
     if offer.high is None:
-        return f"To find {offer.about}{place}, beyond the {offer.low:g} {curve.unit} tried: measure {levels}."
-    known = "from its neighbours," if offer.neighbours else "between"
-    return (
-        f"To know {offer.about}{place} more closely than {known} {offer.low:g} and {offer.high:g} {curve.unit}: "
-        f"measure {levels}."
-    )
+        return f"To find {offer.about}{place}, which is above {offer.low:g} {curve.unit}: measure {levels}."
+    known = "its neighbours are" if offer.neighbours else "between"
+    between = f"{known} {offer.low:g} and {offer.high:g} {curve.unit}"
+    return f"To narrow down {offer.about}{place} ({between}): measure {levels}."
 
 
 def command_for(swept: Swept, unit: str, levels: set[float]) -> str | None:
-    """What is complete is kept, so the levels already there cost nothing; None where no axis can be lengthened."""
+    """Return a command that resumes the sweep with further levels. None if no axis of the sweep can be extended."""
     axis = AXES.get(unit)
     if axis is None:
         return None
@@ -112,8 +113,8 @@ def command_for(swept: Swept, unit: str, levels: set[float]) -> str | None:
         return f"{resume} adaptive.resolution={resolution / 2:g}"
     if axis not in (swept.asked.get("axes") or {}):
         return None
-    whole = sorted(levels | {point.load for point in swept.points if point.unit == unit})
-    values = json.dumps([int(load) if load == int(load) else load for load in whole], separators=(",", ":"))
+    loads = sorted(levels | {point.load for point in swept.points if point.unit == unit})
+    values = json.dumps([int(load) if load == int(load) else load for load in loads], separators=(",", ":"))
     return f"{resume} {shlex.quote(f'{axis}={values}')}"
 
 
@@ -126,7 +127,7 @@ def good_share(point: PointFigures) -> float | None:
 
 
 def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
-    """One for each curve that has limits: answered and good requests per second, and their share."""
+    """Yield for each curve with limits the answered and the good requests per second, and the share of good ones."""
     for curve in curves:
         slo, xs = slo_of(curve), sorted({each.load for each in curve.figures})
         if slo is None or len(xs) < 2:
@@ -135,20 +136,20 @@ def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
         good = over_loads(xs, curve.figures, good_rate)
         share = over_loads(xs, curve.figures, good_share, 100, most=1)["values"]
         found = most_load(curve.figures)
-        regions = [Region("limits kept", "spare", None, found.most)] if found and found.most is not None else []
+        regions = [Region("limits met", "spare", None, found.most)] if found and found.most is not None else []
         if found and found.beyond is not None:
-            regions += [Region("broken", "overload", found.beyond, None)]
-        note = f"Requests that kept {slo} ms, and all that were answered.{WHISKERS if good['high'] else ''}"
+            regions += [Region("exceeded", "overload", found.beyond, None)]
+        note = f"Requests that met {slo} ms, and all that were answered.{WHISKERS if good['high'] else ''}"
         yield Lines(
             title=curve.named("Goodput"),
-            note=f"{note} Between the shaded parts lies where {slo.percentile:g} in 100 no longer keep them.",
+            note=f"{note} The highest load at which {slo.percentile:g} in 100 meet them lies between the shaded parts.",
             x=load_axis(curve.unit),
-            y=[Axis("requests", "requests/s"), Axis("share that kept them", "%")],
+            y=[Axis("requests", "requests/s"), Axis("share that met them", "%")],
             xs=list(xs),
             series=[
                 Series("answered", **answered, style="dashed", colour=5),
-                Series("kept every limit", **good, style="both", colour=0),
-                Series("share that kept them", share, axis=1, style="both", colour=2),
+                Series("met every limit", **good, style="both", colour=0),
+                Series("share that met them", share, axis=1, style="both", colour=2),
             ],
             regions=regions,
         )

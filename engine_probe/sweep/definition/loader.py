@@ -16,9 +16,9 @@ from engine_probe.files.config_file import (
     flat,
     put,
     read_asked,
-    read_document,
     settle,
 )
+from engine_probe.files.safe_read import read_toml
 from engine_probe.sweep.definition.axes import MODEL, check_axis
 from engine_probe.sweep.definition.checks import check_adaptive, check_points, check_reach, check_saturated
 from engine_probe.sweep.definition.perplexity_points import check_quality
@@ -52,7 +52,7 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
     path = find_sweep(name)
     if model is not None:
         check_model(model)
-    document = read_asked(path) if path.suffix == ".json" else read_document(path)
+    document = read_asked(path) if path.suffix == ".json" else read_toml(path)
     try:
         document["axes"] = flat(document.get("axes", {}))
         settle(document, settings)

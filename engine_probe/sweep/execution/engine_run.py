@@ -150,13 +150,16 @@ class EngineRun:
                 self._events.append(message)
             case None | Scoring() if self._live is not None:
                 self._events.append(self._live.progress() if message is None else message)
-                self._check_point_time()
+                if self._is_over(seconds := self._limits.point_seconds):
+                    raise PointTimeoutError(f"given up after {seconds:g} s (point_seconds)")
             case None | StartStep() if self._has_begun:
                 self._events.append(None)
             case None | StartStep():
                 log = self._start_log
                 self._events.append(log.progress() if message is None else log.enter(message.text))
-                self._check_start_time()
+                if self._is_over(seconds := self._limits.start_seconds):
+                    without = f"given up after {seconds:g} s without a first point (start_seconds)"
+                    raise UnavailableError(f"{without}; all the engine said is in {self.log}")
         return None
 
     def _begin_point(self) -> None:
@@ -179,17 +182,6 @@ class EngineRun:
         self._process.wait_for_end()
         kind = InputError if message.exit_code == InputError.exit_code else UnavailableError
         raise kind(f"{message.sentence}{worker_crash(self.log)}; all the engine said is in {self.log}")
-
-    def _check_point_time(self) -> None:
-        if self._is_over(self._limits.point_seconds):
-            raise PointTimeoutError(f"given up after {self._limits.point_seconds:g} s (point_seconds)")
-
-    def _check_start_time(self) -> None:
-        if self._is_over(self._limits.start_seconds):
-            raise UnavailableError(
-                f"given up after {self._limits.start_seconds:g} s without a first point (start_seconds); "
-                f"all the engine said is in {self.log}"
-            )
 
     def _is_over(self, seconds: float | None) -> bool:
         return seconds is not None and time.monotonic() - self._since > seconds

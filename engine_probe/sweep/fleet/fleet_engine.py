@@ -117,8 +117,9 @@ class FleetEngine:
             log = self._keep_log(place, update, show)
             for event in update.events:
                 show(event)
-            if failure := update.start_failure:
-                raise EngineStartError(with_log(failure.sentence, update, log), failure.exit_code)
+            if update.start_error is not None:
+                sentence, exit_code = update.start_error
+                raise EngineStartError(with_log(sentence, update, log), exit_code)
             if update.measurement is not None:
                 break
             call = place.worker.next(None, {})

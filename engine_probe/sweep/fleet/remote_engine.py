@@ -26,19 +26,12 @@ PIECE_BYTES = 8 << 20  # of a file at a time: what a call keeps in memory
 SCRATCH = "engine_probe-engine-"
 
 
-class StartFailure(msgspec.Struct, frozen=True):
-    """Why the engine could not be started."""
-
-    sentence: str
-    exit_code: int
-
-
 class Update(msgspec.Struct, frozen=True):
     """What happened on the machine since the last call; the files are those of a point that has ended."""
 
     events: tuple[Event, ...] = ()
     measurement: Measurement | None = None
-    start_failure: StartFailure | None = None
+    start_error: tuple[str, int] | None = None  # sentence and exit code
     files: tuple[tuple[str, int], ...] = ()  # name below the point's folder, bytes
     log: str = ""  # the path of the engine's log on that machine
     log_text: bytes = b""  # what was appended to it
@@ -78,9 +71,9 @@ class RemoteEngine:
         try:
             events, measurement = self._run.advance()
         except EngineStartError as error:
-            return self._update(start_failure=StartFailure(str(error), error.exit_code))
+            return self._with_log(Update(start_error=(str(error), error.exit_code)))
         files = self._files() if measurement is not None else ()
-        return self._update(events=tuple(events), measurement=measurement, files=files)
+        return self._with_log(Update(tuple(events), measurement, files=files))
 
     def read(self, name: str, offset: int) -> bytes:
         """Return a piece of a file of the point that ended last."""
@@ -98,7 +91,7 @@ class RemoteEngine:
         """End the engine, even in the middle of a point; its recording stays readable up to the last row."""
         with suppress(EngineProbeError):
             self._run.close()
-        return self._update(files=self._files())
+        return self._with_log(Update(files=self._files()))
 
     def close(self) -> None:
         self.stop()
@@ -132,23 +125,14 @@ class RemoteEngine:
         found = [path for path in sorted(self._recording.rglob("*")) if path.is_file()]
         return tuple((str(path.relative_to(self._recording)), path.stat().st_size) for path in found)
 
-    def _update(
-        self,
-        events: tuple[Event, ...] = (),
-        measurement: Measurement | None = None,
-        start_failure: StartFailure | None = None,
-        files: tuple[tuple[str, int], ...] = (),
-    ) -> Update:
-        text = self._new_log_text()
-        return Update(events, measurement, start_failure, files, str(self._log or ""), text)
-
-    def _new_log_text(self) -> bytes:
+    def _with_log(self, update: Update) -> Update:
+        """Add what the engine's log has more than at the last call."""
         if self._run.log != self._log:
             self._log, self._log_bytes = self._run.log, 0
         if self._log is None or not self._log.is_file():
-            return b""
+            return update
         with self._log.open("rb") as log:
             log.seek(self._log_bytes)
             text = log.read(LOG_BYTES)
         self._log_bytes += len(text)
-        return text
+        return msgspec.structs.replace(update, log=str(self._log), log_text=text)

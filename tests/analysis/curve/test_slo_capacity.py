@@ -106,9 +106,9 @@ def test_gaps_are_halved_until_they_are_narrow(loads: list[float], levels: tuple
 
 def test_the_offer_lies_between_the_neighbours() -> None:
     assert sharpen_slo(found(point(100, 100), point(120, 0))) == Offer(
-        "the most load that meets the limits", 100, 120, (110,)
+        "the highest load that meets the limits", 100, 120, (110,)
     )
-    assert sharpen_slo(found(point(100, 100))) == Offer("the most load that meets the limits", 100, None, (200,))
+    assert sharpen_slo(found(point(100, 100))) == Offer("the highest load that meets the limits", 100, None, (200,))
     assert sharpen_slo(found(point(100, 100), point(105, 0))) is None
     assert sharpen_slo(found(point(100, 0))) is None
 

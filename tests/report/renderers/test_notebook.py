@@ -142,5 +142,5 @@ def test_settings_in_which_points_differ_are_columns(tmp_path: Path) -> None:
 
 
 def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder that a sweep was written to"):
+    with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder of a sweep"):
         engine_probe.load_sweep(tmp_path)

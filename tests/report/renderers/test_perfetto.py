@@ -186,7 +186,7 @@ def test_a_sweep_without_a_recording_has_no_trace(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "sweep", (1,))
     (folder / "points" / "p1" / "run.json").unlink()
     refused = CliRunner().invoke(command, [str(folder)])
-    assert "holds no point with a whole recording" in str(refused.exception)
+    assert "holds no point with a complete recording" in str(refused.exception)
     assert not list(folder.glob("*trace*"))
 
 

@@ -63,7 +63,7 @@ def test_a_sweep_breaks_even_between_two_levels(sweep: Path, tmp_path: Path) -> 
     assert (crossing["below"], crossing["above"], crossing["into_profit"]) == (2, 4, True)
 
 
-@pytest.mark.parametrize(("price", "sentence"), [(0.01, "It loses at every level"), (100, "It earns at every level")])
+@pytest.mark.parametrize(("price", "sentence"), [(0.01, "Loss at every level"), (100, "Profit at every level")])
 def test_without_break_even_it_says_which_way(sweep: Path, tmp_path: Path, price: float, sentence: str) -> None:
     assert break_even(sweep, prices(tmp_path, price=price)) == []
     assert sentence in said(sweep, "--money", tmp_path / "prices.toml")
@@ -106,7 +106,7 @@ def test_a_run_tells_its_cost_and_the_energy_of_its_cards(tmp_path: Path) -> Non
     folder = write_run(tmp_path / "run", tables | {"telemetry": table("telemetry", rows)})
     text = said(folder, "--cost-per-hour", "2USD")
     assert re.search(r"A million output tokens cost [\d.]+ USD", text)
-    assert re.search(r"An output token took [\d.]+ J, the cards 200 W on average, by their power over time\.", text)
+    assert re.search(r"An output token took [\d.]+ J, the GPUs 200 W on average, by their power over time\.", text)
     assert "An output token took" in said(folder)  # energy needs no price
 
 
@@ -165,9 +165,9 @@ def test_a_second_card_is_held_against_the_first(tmp_path: Path) -> None:
     (folder / "sweep.json").write_text(json.dumps(document | {"points": points}))
     lists = 'currency = "EUR"\n[[fixed]]\nname = "card"\nper_hour = 2\nper_card = true\n'
     text = said(folder, "--money", prices(tmp_path, lists), "--html", tmp_path / "page.html")
-    assert "2 cards against 1: throughput x 1.00 at 1 concurrent requests" in text
-    assert "2 cards against 1: at no level measured are its tokens cheaper (it costs 2.00 times as much)." in text
-    assert "against as many small engines" in (tmp_path / "page.html").read_text()
+    assert "2 GPUs against 1: throughput × 1.00 at 1 concurrent requests" in text
+    assert "2 GPUs against 1: tokens are cheaper at no level measured (it costs 2.00 times as much)." in text
+    assert "of as many small engines" in (tmp_path / "page.html").read_text()
 
 
 def test_options_are_told_or_measured(sweep: Path, tmp_path: Path) -> None:

@@ -110,8 +110,8 @@ def test_the_page_draws_goodput(sweep: Path, tmp_path: Path) -> None:
     (chart,) = (chart for chart in json.loads(data) if chart["title"] == "Goodput")
     assert chart["series"][2]["values"][:4] == [100] * 4
     assert [(region["label"], region["begin"], region["end"]) for region in chart["regions"]] == [
-        ("limits kept", None, 8),
-        ("broken", 14, None),
+        ("limits met", None, 8),
+        ("exceeded", 14, None),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where each device's memory went, as a bar of parts and in sentences; the KV pool with what of it was ever in use."""
+"""The memory of each device by use, as a bar and in sentences; the KV pool with its peak use."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ HOST = "cpu"
 # part -> (name, colour of a renderer's palette)
 PARTS = {
     "weights_bytes": ("weights", "c0"),
-    "kv_in_use": ("KV pool, in use at most", "c2"),
-    "kv_rest": ("KV pool, never in use", "c2 pale"),
+    "kv_in_use": ("KV pool, peak use", "c2"),
+    "kv_rest": ("KV pool, never used", "c2 pale"),
     "graphs_bytes": ("graphs", "c4"),
-    "activations_bytes": ("activations, at their peak", "c1"),
+    "activations_bytes": ("activations, peak", "c1"),
     "other_bytes": ("other", "c5"),
-    "untold": ("not told apart", "c7 pale"),
+    "unattributed": ("not attributed", "c7 pale"),
     "free_bytes": ("free", "none"),
 }
-WEIGHED = ("weights_bytes", "kv_pool_bytes", "graphs_bytes", "activations_bytes", "other_bytes")
-DIFFERENT = 0.02  # of the device, between what the parts come to and what NVML says
+MEASURED = ("weights_bytes", "kv_pool_bytes", "graphs_bytes", "activations_bytes", "other_bytes")
+TOLERANCE = 0.02  # of the device, between the sum of the parts and the figure of NVML
 
 
 @dataclass(frozen=True)
 class Device:
-    """The parts of one device's memory, of all ranks on it; of a host no more than what vLLM takes."""
+    """The parts of one device's memory, over all ranks on it; on a host, only the memory that vLLM takes."""
 
     name: str
     rows: tuple[dict[str, Any], ...]
@@ -40,43 +40,43 @@ class Device:
         return sum(self.parts.values())
 
     def of(self, column: str) -> int | None:
-        """Summed over the ranks; None where one of them does not tell."""
+        """Return the sum of a column over the ranks. None if one of them lacks it."""
         values = [row[column] for row in self.rows]
         return None if None in values else sum(values)
 
 
 def devices(facts: dict[str, Any], summary: Summary) -> list[Device]:
-    """Those whose total is known."""
+    """Return the devices whose total memory is known."""
     rows = [row for row in facts.get("memory") or () if row["total_bytes"]]
     return [
-        made
-        for device in dict.fromkeys(row["device"] for row in rows)
-        if (made := whole(tuple(row for row in rows if row["device"] == device), summary.peak_kv_share))
+        device
+        for name in dict.fromkeys(row["device"] for row in rows)
+        if (device := device_of(tuple(row for row in rows if row["device"] == name), summary.peak_kv_share))
     ]
 
 
-def whole(rows: tuple[dict[str, Any], ...], kv_share: float) -> Device | None:
-    """None where the parts exceed the device: something about them is wrong."""
+def device_of(rows: tuple[dict[str, Any], ...], kv_share: float) -> Device | None:
+    """Return the parts of a device from the rows of its ranks. None if they add up to more than the device has."""
     first = rows[0]
-    known = {name: sum(row[name] or 0 for row in rows) for name in WEIGHED}
-    pool = known.pop("kv_pool_bytes")
-    known |= {"kv_in_use": round(pool * kv_share), "kv_rest": pool - round(pool * kv_share)}
-    known |= {"free_bytes": 0, "untold": 0}
-    if first["device"] != HOST:  # there, pages that nobody has touched yet still count as free
-        known["free_bytes"] = min(row["free_bytes"] or 0 for row in rows)
-        known["untold"] = first["total_bytes"] - sum(known.values())
-    if known["untold"] < 0:
+    parts = {name: sum(row[name] or 0 for row in rows) for name in MEASURED}
+    pool = parts.pop("kv_pool_bytes")
+    parts |= {"kv_in_use": round(pool * kv_share), "kv_rest": pool - round(pool * kv_share)}
+    parts |= {"free_bytes": 0, "unattributed": 0}
+    if first["device"] != HOST:  # on a host, pages that were never touched still count as free
+        parts["free_bytes"] = min(row["free_bytes"] or 0 for row in rows)
+        parts["unattributed"] = first["total_bytes"] - sum(parts.values())
+    if parts["unattributed"] < 0:
         return None
     ranks = ", ".join(str(row["rank"]) for row in rows)
     return Device(
         f"{'Rank' if len(rows) == 1 else 'Ranks'} {ranks}: {first['name']}",
         rows,
-        {name: known[name] for name in PARTS if known[name]},
+        {name: parts[name] for name in PARTS if parts[name]},
     )
 
 
 def gib(size: float) -> str:
-    """Three figures, in the unit that shows them."""
+    """Return a size with three significant figures in the largest unit that it fills."""
     for unit, scale in (("GiB", GIB), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size >= scale:
             return f"{size / scale:.3g} {unit}" if size < 1000 * scale else f"{size / scale:,.0f} {unit}"
@@ -86,19 +86,19 @@ def gib(size: float) -> str:
 def memory_words(facts: dict[str, Any], summary: Summary) -> Iterator[str]:
     for device in devices(facts, summary):
         first = device.rows[0]
-        parts = {name: device.of(name) for name in WEIGHED}
-        told = ", ".join(f"{gib(parts[name] or 0)} {WORDS[name]}" for name in WEIGHED if parts[name])
+        parts = {name: device.of(name) for name in MEASURED}
+        sizes = ", ".join(f"{gib(parts[name] or 0)} {WORDS[name]}" for name in MEASURED if parts[name])
         reserved, total = first["reserved_bytes"], first["total_bytes"]
         if first["device"] == HOST:
-            yield f"{device.name}, of the host's {gib(total)}: {told}."
+            yield f"{device.name}, of the host's {gib(total)}: {sizes}."
         elif reserved:
-            yield f"{device.name}: vLLM reserves {reserved / total:.1%} of {gib(total)} by design: {told}."
+            yield f"{device.name}: vLLM reserves {reserved / total:.1%} of {gib(total)} by design: {sizes}."
         else:
-            yield f"{device.name}, {gib(total)}: {told}."
+            yield f"{device.name}, {gib(total)}: {sizes}."
         most, mean = (percent(share) for share in (summary.peak_kv_share, summary.mean_kv_share))
         yield f"KV pool in use: {most} at peak, {mean} on average."
         if None not in parts.values() and (nvml := first["nvml_used_bytes"]) is not None:
-            yield against_nvml(device, nvml)
+            yield nvml_sentence(device, nvml)
     for reason in facts.get("unread") or ():
         yield f"Not read: {reason}."
 
@@ -107,16 +107,16 @@ WORDS = {
     "weights_bytes": "weights",
     "kv_pool_bytes": "KV pool",
     "graphs_bytes": "graphs",
-    "activations_bytes": "activations at their peak",
+    "activations_bytes": "activations at peak",
     "other_bytes": "other",
 }
 
 
-def against_nvml(device: Device, nvml: int) -> str:
+def nvml_sentence(device: Device, nvml: int) -> str:
     used = device.total - device.parts.get("free_bytes", 0)
-    off = abs(used - nvml) / device.total
-    verdict = "they agree" if off < DIFFERENT else f"{off:.1%} of the device apart"
-    return f"The parts come to {gib(used)}; NVML said {gib(nvml)} in use before the run: {verdict}."
+    gap = abs(used - nvml) / device.total
+    verdict = "they agree" if gap < TOLERANCE else f"they differ by {gap:.1%} of the device"
+    return f"The parts add up to {gib(used)}; NVML reported {gib(nvml)} in use before the run: {verdict}."
 
 
 COLUMNS = {
@@ -131,7 +131,7 @@ COLUMNS = {
 
 
 def memory_section(facts: dict[str, Any], summary: Summary) -> Section:
-    """Return the bars of all devices, and the figures with their sources."""
+    """Return sentences, a bar for each device, and a table of the figures with their sources."""
     found = devices(facts, summary)
     bars = (memory_bars(found),) if found else ()
     details = (Section("Sources", tables=(sources(found),), shown="page"),) if found else ()
@@ -151,21 +151,22 @@ def memory_bars(found: Sequence[Device]) -> Bars:
         for device in found
     )
     return Bars(
-        "Memory breakdown", "Before the run, as vLLM accounts for it; of the KV pool what was ever in use.", tuple(bars)
+        "Memory breakdown",
+        "Before the run, by vLLM's own accounting; the KV pool with its peak use during the run.",
+        tuple(bars),
     )
 
 
 def sources(found: Sequence[Device]) -> Table:
-    """Return every figure, and where it comes from or why it is not there."""
+    """Return every figure with its source, or the reason why it is missing."""
     rows = (
-        (str(row["rank"]), name, "-" if row[column] is None else gib(row[column]), why(row, column))
+        (str(row["rank"]), name, "-" if row[column] is None else gib(row[column]), source(row, column))
         for device in found
         for row in device.rows
         for column, name in COLUMNS.items()
     )
-    return table(("rank", "what", "bytes", "from what, or why not"), rows, words=(0, 1, 3))
+    return table(("rank", "part", "size", "source, or why it is missing"), rows, words=(0, 1, 3))
 
 
-def why(row: dict[str, Any], column: str) -> str:
-    told: str = row["sources" if row[column] is not None else "missing"].get(column) or ""
-    return told
+def source(row: dict[str, Any], column: str) -> str:
+    return str(row["sources" if row[column] is not None else "missing"].get(column) or "")

@@ -1,4 +1,4 @@
-"""The roofline of a run: a dot for each step under the measured ceilings, and what it comes to in sentences."""
+"""The roofline of a run: a dot for each step under the measured ceilings, and the use of the hardware in sentences."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from engine_probe.text_format import percent
 Reals = npt.NDArray[np.float64]
 MOST_DOTS = 1500  # of each kind of steps
 CEILING_POINTS = 40
-WIDE = 4.0  # how far the ceilings reach beyond the steps, as a factor
-SAME = 0.01  # bounds closer than this are told as one figure
+MARGIN = 4.0  # factor by which the ceilings extend beyond the steps
+SAME = 0.01  # relative gap below which two bounds are printed as one figure
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 MEASURE = "`engine_probe validate` measures them for later recordings"
 
 
 def roofline_section(found: Roofline | str) -> Section:
-    """Return the chart, and what it comes to."""
+    """Return the roofline chart and the shares of the ceilings in sentences."""
     return Section("Use of the hardware", sentences=says(roofline_words(found)), charts=partial(roofline_chart, found))
 
 
@@ -37,7 +37,7 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
     at = np.divide(flops, moved, out=np.zeros_like(flops), where=found.working)
     speed = np.divide(flops, found.seconds, out=np.zeros_like(flops), where=found.working)
     scale, prefix = prefixed(float(speed.max()))
-    dots = {name: drawn(steps & found.working, at, speed) for name, steps in kinds(found).items()}
+    dots = {name: chosen_steps(steps & found.working, at, speed) for name, steps in kinds(found).items()}
     dots = {name: steps for name, steps in dots.items() if len(steps)}
     ceiling = ceiling_line(found, at[found.working])
     xs = np.unique(np.concatenate([at[steps] for steps in dots.values()] + [ceiling]))
@@ -49,18 +49,16 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
         height = np.minimum(ceiling * found.memory.per_s, found.compute.per_s)
         series.append(Series("ceiling", numbers(placed(xs, ceiling, height / scale)), 0, "line", 3))
         too_high = int((speed > np.minimum(at * found.memory.per_s, found.compute.per_s))[found.working].sum())
-        over = f" {too_high:,} of {int(found.working.sum()):,} steps lie above them." if too_high else ""
-        measured = f" Ceilings: {said(found.memory)}; {said(found.compute)}.{over}"
+        above = f" {too_high:,} of {int(found.working.sum()):,} steps lie above them." if too_high else ""
+        ceilings = f" Ceilings: {ceiling_text(found.memory)}; {ceiling_text(found.compute)}.{above}"
     else:
-        measured = f" No ceiling is drawn: those of this device were not measured ({MEASURE})."
-    count = sum(map(len, dots.values()))
-    some = (
-        "" if count == found.working.sum() else f" {count:,} of {int(found.working.sum()):,} steps, the extremes too."
-    )
+        ceilings = f" No ceiling is drawn: those of this device were not measured ({MEASURE})."
+    count, total = sum(map(len, dots.values())), int(found.working.sum())
+    drawn = "" if count == total else f" {count:,} of {total:,} steps are drawn, with the extremes."
     yield Lines(
         title="Roofline",
-        note=f"A dot is a step: operations for each byte it must move, and operations a second "
-        f"({found.clock} time).{some}{measured}",
+        note=f"A dot is a step: operations per byte that it must move, and operations per second "
+        f"({found.clock} time).{drawn}{ceilings}",
         x=Axis("operations per byte", "FLOP/B", log=True),
         y=[Axis("operations", f"{prefix}FLOP/s", log=True)],
         xs=numbers(xs),
@@ -71,8 +69,8 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
 COLOURS = {"answers": 0, "prompts": 1, "both": 4}
 
 
-def drawn(steps: npt.NDArray[np.bool_], at: Reals, speed: Reals) -> npt.NDArray[np.int64]:
-    """All steps, or an even choice in time with the extremes of both axes."""
+def chosen_steps(steps: npt.NDArray[np.bool_], at: Reals, speed: Reals) -> npt.NDArray[np.int64]:
+    """Return all steps, or an even choice in time with the extremes of both axes."""
     places = np.flatnonzero(steps)
     if len(places) <= MOST_DOTS:
         return places
@@ -85,17 +83,15 @@ def drawn(steps: npt.NDArray[np.bool_], at: Reals, speed: Reals) -> npt.NDArray[
 def ceiling_line(found: Roofline, at: Reals) -> Reals:
     if found.ridge is None:
         return np.array([])
-    low, high = min(float(at.min()), found.ridge) / WIDE, max(float(at.max()), found.ridge) * WIDE
+    low, high = min(float(at.min()), found.ridge) / MARGIN, max(float(at.max()), found.ridge) * MARGIN
     return np.union1d(np.geomspace(low, high, CEILING_POINTS), [found.ridge])
 
 
-def placed(
-    xs: npt.NDArray[np.float64], at: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """On the common x; of steps at the very same place the last."""
-    found = np.full(len(xs), np.nan)
-    found[np.searchsorted(xs, at)] = values
-    return found
+def placed(xs: Reals, at: Reals, values: Reals) -> Reals:
+    """Return the values at their places on the common x axis, NaN elsewhere; of steps at one place, the last."""
+    aligned = np.full(len(xs), np.nan)
+    aligned[np.searchsorted(xs, at)] = values
+    return aligned
 
 
 def prefixed(value: float) -> tuple[float, str]:
@@ -107,7 +103,7 @@ def per_second(value: float, unit: str) -> str:
     return f"{value / scale:.3g} {prefix}{unit}/s"
 
 
-def said(ceiling: Ceiling) -> str:
+def ceiling_text(ceiling: Ceiling) -> str:
     unit = "B" if ceiling.name.startswith("memory") else "FLOP"
     several = f" on {ceiling.devices} devices" if ceiling.devices > 1 else ""
     remark = f", {ceiling.remark}" if ceiling.remark else ""
@@ -134,7 +130,7 @@ def roofline_words(found: Roofline | str) -> Iterator[str]:
 
 
 def roofline_figures(found: Roofline | str) -> Iterator[Figure]:
-    """The two shares, where the ceilings are known."""
+    """Yield the shares of the two ceilings, if they were measured."""
     if isinstance(found, str) or not found.working.any():
         return
     for title, rate, ceiling in (
@@ -150,7 +146,7 @@ def roofline_figures(found: Roofline | str) -> Iterator[Figure]:
 def rate_words(title: str, what: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
     if ceiling is None:
         return f"{title}: {what} at {rates(rate, unit)}"
-    return f"{title}: {share_of(rate, ceiling)} of {said(ceiling)}; {what} at {rates(rate, unit)}"
+    return f"{title}: {share_of(rate, ceiling)} of {ceiling_text(ceiling)}; {what} at {rates(rate, unit)}"
 
 
 def aside(steps: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
@@ -172,5 +168,5 @@ def rates(rate: Range, unit: str) -> str:
 
 
 def between(least: str, most: str) -> str:
-    """One figure where the bounds do not differ in print."""
+    """Return one figure if both bounds are printed the same."""
     return least if least == most else f"{least} to {most}"

@@ -1,4 +1,4 @@
-"""What a run came to: its throughput and what held it up, first in a few sentences and then in detail."""
+"""The verdict of a run: its throughput and what limited it, in a few sentences and then in detail."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine_probe.text_format import duration, figures
 
 
 def run_verdict(found: RunAnalysis) -> Section:
-    """Say what speaks against the run, what held it up, and what came out of it."""
+    """Return the problems of a run, what limited it, and its headline figures."""
     summary = found.summary
-    against = says((*summary.notes, *ceiling_warnings(found.roofline)), "problem")
-    lost = [preemption_verdict(found.preemption_cost)] if found.preemption_cost.preemptions else []
-    told = says((sentence(found.limits), *lost, *headlines(summary)))
-    return Section(figures=tuple(run_figures(found)), sentences=(*against, *told), shown="always")
+    problems = says((*summary.notes, *ceiling_warnings(found.roofline)), "problem")
+    preempted = [preemption_verdict(found.preemption_cost)] if found.preemption_cost.preemptions else []
+    verdict = says((sentence(found.limits), *preempted, *headlines(summary)))
+    return Section(figures=tuple(run_figures(found)), sentences=(*problems, *verdict), shown="always")
 
 
 def run_figures(found: RunAnalysis) -> Iterator[Figure]:
@@ -30,7 +30,7 @@ def run_figures(found: RunAnalysis) -> Iterator[Figure]:
     yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", unstable)
     medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
     yield from (Figure(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
-    yield Figure("KV blocks in use, at most", f"{summary.peak_kv_share:.0%}")
+    yield Figure("KV blocks in use, peak", f"{summary.peak_kv_share:.0%}")
     yield Figure("preemptions", f"{summary.preemptions:,}")
     yield Figure("held up by", found.limits.main_with_doubt)
     yield from roofline_figures(found.roofline)
@@ -40,12 +40,12 @@ def headlines(summary: Summary) -> Iterator[str]:
     others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
     yield (
         f"{summary.output_tokens_per_s:.1f} output tokens/s over {summary.seconds:.1f} s: "
-        f"{summary.output_tokens:,} tokens, {summary.requests_answered:,} requests answered{others}"
+        f"{summary.output_tokens:,} tokens, {summary.requests_answered:,} requests answered{others}."
     )
     yield (
-        f"running {summary.mean_running:.1f} on average, {summary.peak_running} at most; "
-        f"waiting {summary.peak_waiting} at most; KV {summary.mean_kv_share:.0%} on average, "
-        f"{summary.peak_kv_share:.0%} at most"
+        f"Running requests: {summary.mean_running:.1f} on average, {summary.peak_running} at peak; waiting: "
+        f"{summary.peak_waiting} at peak; KV blocks in use: {summary.mean_kv_share:.0%} on average, "
+        f"{summary.peak_kv_share:.0%} at peak."
     )
     if summary.goodput:
         yield goodput_line(summary.goodput)
@@ -53,39 +53,34 @@ def headlines(summary: Summary) -> Iterator[str]:
 
 def goodput_line(found: Goodput) -> str:
     if found.share is None:
-        return f"Goodput with {found.slo}: no request could be judged"
+        return f"Goodput with {found.slo}: no request could be judged."
     undecided = (
-        f"; {found.undecided:,} could not be judged: aborted early, or of unknown arrival" if found.undecided else ""
+        f"; {found.undecided:,} could not be judged: aborted early, or arrival not known" if found.undecided else ""
     )
     return (
-        f"goodput {figures(found.requests_per_s)} requests/s: {found.kept:,} of {found.judged:,} requests "
-        f"({found.share:.1%}) met {found.slo} ms{undecided}"
+        f"Goodput {figures(found.requests_per_s)} requests/s: {found.kept:,} of {found.judged:,} requests "
+        f"({found.share:.1%}) met {found.slo} ms{undecided}."
     )
 
 
 def limit_sentences(found: RunAnalysis) -> Iterator[str]:
-    """Say where the time of the steps went, beside the limits."""
+    """Yield where the time of the steps went, apart from the limits."""
     summary = found.summary
     parts = ", ".join(f"{name} {share:.1%}" for name, share in summary.shares.items())
-    yield f"{summary.iterations:,} steps; share of the time: {parts}"
-    if summary.preemptions:
-        yield (
-            f"{summary.preemptions:,} preemptions: {summary.recomputed_share:.1%} of all scheduled tokens "
-            "had been computed before"
-        )
+    yield f"{summary.iterations:,} steps; share of the time: {parts}."
     if found.kv_fragmentation is not None:
         yield f"{found.kv_fragmentation:.1%} of the token slots in used KV blocks were empty (fragmentation)."
     if cache := summary.prefix_cache:
         yield f"The prefix cache already held {cache.share:.1%} of the prompt tokens at first admission."
-    if made := found.composition:
-        shares = ", ".join(f"{share:.0%} {name}" for name, share in made.token_shares.items() if share)
-        yield f"An average step processed {made.mean_tokens:.1f} tokens of {made.mean_requests:.1f} requests: {shares}."
+    if step := found.composition:
+        shares = ", ".join(f"{share:.0%} {name}" for name, share in step.token_shares.items() if share)
+        yield f"An average step processed {step.mean_tokens:.1f} tokens of {step.mean_requests:.1f} requests: {shares}."
     if found.straggler:
         yield straggler_verdict(found.straggler)
     if found.device_idle_share is not None:
         yield (
-            f"The device stood idle in {found.device_idle_share:.1%} of the time in which there were requests: between "
-            "its steps (CUDA events, slowest rank)."
+            f"The GPU was idle between steps for {found.device_idle_share:.1%} of the time in which requests were in "
+            "flight (CUDA events, slowest rank)."
         )
 
 
@@ -93,16 +88,17 @@ def preemption_verdict(cost: PreemptionCost) -> str:
     share = f" ({cost.recomputed_share:.1%} of all)" if cost.recomputed_share is not None else ""
     never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
     return (
-        f"Preemption hit {cost.requests:,} requests: {cost.recomputed_tokens:,} tokens were computed "
-        f"twice{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost alike; the "
-        f"requests were away {duration(cost.away_ns)} in sum, the longest {duration(cost.worst[0].away_ns)}.{never}"
+        f"{cost.preemptions:,} preemptions of {cost.requests:,} requests: {cost.recomputed_tokens:,} tokens were "
+        f"computed twice{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost the "
+        f"same; the requests were preempted for {duration(cost.away_ns)} in total, one of them for "
+        f"{duration(cost.worst[0].away_ns)}.{never}"
     )
 
 
 def straggler_verdict(found: Straggler) -> str:
     return (
         f"Rank {found.rank} of {found.ranks} took longest in {found.last_share:.0%} of the steps ({found.clock} time; "
-        f"{1 / found.ranks:.0%} would be chance); the slowest rank was {duration(found.behind_ns)} behind the median."
+        f"{1 / found.ranks:.0%} by chance); the slowest rank was {duration(found.behind_ns)} behind the median."
     )
 
 
@@ -112,7 +108,7 @@ def limit_table(found: RunAnalysis) -> Table:
         for name, share in found.limits.shares.items()
         if share
     )
-    return table(("held up by", "of busy time", "meaning", "rule, per step"), rows, words=(0, 2, 3))
+    return table(("held up by", "of busy time", "meaning", "rule for a step"), rows, words=(0, 2, 3))
 
 
 def limit_words(names: str) -> tuple[list[str], list[str]]:
@@ -121,7 +117,7 @@ def limit_words(names: str) -> tuple[list[str], list[str]]:
     return [limit.meaning for limit in met], [limit.rule for limit in met]
 
 
-def longest_away(cost: PreemptionCost) -> Section:
+def longest_preempted(cost: PreemptionCost) -> Section:
     worst = ((each.request_id, f"{each.preemptions:,}", duration(each.away_ns)) for each in cost.worst)
-    made = (table(("request", "preemptions", "away"), worst),) if cost.worst else ()
-    return Section("Longest away by preemption", tables=made, shown="page")
+    tables = (table(("request", "preemptions", "time preempted"), worst),) if cost.worst else ()
+    return Section("Requests preempted for longest", tables=tables, shown="page")

@@ -1,4 +1,4 @@
-"""Advice by role, each sentence with the rows it rests on."""
+"""Advice by role, each sentence with the rows of the table that it is based on."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def with_rows(found: Advice) -> str:
 
 
 def advice_section(found: Sequence[Advice]) -> Section:
-    """Return the first sentence for each role, and the others folded."""
-    roles = {role: list(several) for role, several in groupby(found, key=lambda each: each.role)}
-    first = (Sentence(with_rows(several[0]), label=role) for role, several in roles.items())
+    """Return the first advice for each role, and the rest folded."""
+    roles = {role: list(sentences) for role, sentences in groupby(found, key=lambda advice: advice.role)}
+    first = (Sentence(with_rows(sentences[0]), label=role) for role, sentences in roles.items())
     more = (
-        Section(f"More for the {role}", sentences=says(map(with_rows, several[1:])))
-        for role, several in roles.items()
-        if several[1:]
+        Section(f"More for the {role}", sentences=says(map(with_rows, sentences[1:])))
+        for role, sentences in roles.items()
+        if sentences[1:]
     )
-    return Section("Advice, from these levels alone", sentences=tuple(first), details=tuple(more))
+    return Section("Advice from these levels alone", sentences=tuple(first), details=tuple(more))

@@ -23,13 +23,11 @@ COUNTS = (
 )
 CACHED = Column("from prefix cache", short="from\ncache", room="spare")
 TONES: dict[str, Tone] = {"spare": "good", "shared": "caution", "plateau": "caution", "overload": "problem"}
-
-
-FEWEST_LEVELS = 2  # of each curve, for a table of its own
+FEWEST_LEVELS = 2  # of each curve, for tables of their own
 
 
 def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
-    """Return a table for each curve, or one for all where curves have few levels; the letters are explained once."""
+    """Return a table for each curve, or one for all where curves have few levels; a note explains the regions."""
     measured = [curve for curve in curves if curve.figures]
     if not measured:
         return ()
@@ -43,7 +41,7 @@ def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
 
 
 def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
-    """Return one table of these curves; columns that would say nothing are left out."""
+    """Return one table of these curves, without a cache column where nothing was found in the cache."""
     cached = worth_a_column(curves)
     means = rate_and_latencies([curve.figures for curve in curves])
     units = list(dict.fromkeys(curve.unit for curve in curves))
@@ -75,7 +73,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
 
 
 def mean_column(title: str, short: str, reach: str) -> Column:
-    """Return one of a mean over repeats, with half its interval where that is the same at all loads."""
+    """Return the column of a mean over repeats; its title has the interval where that is the same at all loads."""
     return Column(f"{title} {reach.replace(' ', '')}".rstrip(), short=f"{short}\n{reach}".rstrip())
 
 
@@ -83,14 +81,14 @@ def short_load(unit: str) -> str:
     return unit.removeprefix("requests ").replace(" ", "\n").replace("/", "\n/")
 
 
-def level_figures(same: Sequence[PointFigures]) -> tuple[str, ...]:
-    """Return the figures below COUNTS, of one load over its repeats."""
+def level_figures(repeats: Sequence[PointFigures]) -> tuple[str, ...]:
+    """Return the cells of the COUNTS columns, for the repeats of one load."""
     return (
-        f"{mean(each.summary.mean_running for each in same):.1f}",
-        f"{max(each.summary.peak_waiting for each in same):,}",
-        f"{max(each.summary.peak_kv_share for each in same):.0%}",
-        f"{mean(each.summary.preemptions for each in same):,.4g}",
-        f"{mean(each.summary.recomputed_share for each in same):.1%}",
+        f"{mean(repeat.summary.mean_running for repeat in repeats):.1f}",
+        f"{max(repeat.summary.peak_waiting for repeat in repeats):,}",
+        f"{max(repeat.summary.peak_kv_share for repeat in repeats):.0%}",
+        f"{mean(repeat.summary.preemptions for repeat in repeats):,.4g}",
+        f"{mean(repeat.summary.recomputed_share for repeat in repeats):.1%}",
     )
 
 

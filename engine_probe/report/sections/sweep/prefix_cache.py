@@ -1,4 +1,4 @@
-"""What the prefix cache spares at each load, in a column, a sentence and a line."""
+"""How much of the prompts the prefix cache found at each load: a column, a sentence and a chart."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def share(point: PointFigures) -> float | None:
 
 
 def worth_a_column(curves: Sequence[Curve]) -> bool:
-    """A cache that is on and never finds anything is one sentence."""
-    return any(share(each) for curve in curves for each in curve.figures)
+    """Return whether the cache found anything on these curves; if not, the sentence says so and a column does not."""
+    return any(share(point) for curve in curves for point in curve.figures)
 
 
-def cache_cell(same: Sequence[PointFigures]) -> str:
-    """Of one load, over its repeats."""
-    known = [each.summary.prefix_cache for each in same if each.summary.prefix_cache]
-    prompt = sum(each.prompt_tokens for each in known)
-    return f"{sum(each.found_tokens for each in known) / prompt:.0%}" if prompt else "-"
+def cache_cell(repeats: Sequence[PointFigures]) -> str:
+    """Return the share of prompt tokens found, over the repeats of one load."""
+    caches = [repeat.summary.prefix_cache for repeat in repeats if repeat.summary.prefix_cache]
+    prompt_tokens = sum(cache.prompt_tokens for cache in caches)
+    return f"{sum(cache.found_tokens for cache in caches) / prompt_tokens:.0%}" if prompt_tokens else "-"
 
 
 def cache_verdict(curve: Curve) -> Iterator[str]:
@@ -44,29 +44,23 @@ def cache_verdict(curve: Curve) -> Iterator[str]:
 
 
 def loss_verdict(loss: CacheLoss, unit: str) -> str:
-    falls = [loss.first] * (loss.first is not loss.last) + [loss.last]
-    then = " and ".join(f"{level.share:.0%} at {level.load:g}" for level in falls)
+    lower = [loss.first] * (loss.first is not loss.last) + [loss.last]
+    then = " and ".join(f"{level.share:.0%} at {level.load:g}" for level in lower)
     return (
         f"The prefix cache found {loss.kept.share:.0%} of the prompt tokens at {loss.kept.load:g} {unit}, {then}: the "
-        "pool was full, and prefixes that nobody was using gave way. Prompts computed again for it are "
-        f"{loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} (the fall in the share x prompt "
-        "tokens / scheduled tokens); no preemption counts them."
+        "pool was full, and unused prefixes were evicted. Prompt tokens computed again because of that are "
+        f"{loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} (the fall of the share x prompt "
+        "tokens / scheduled tokens); they are not counted as preemptions."
     )
 
 
-def cache_chart(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
-    known = [(number, curve) for number, curve in enumerate(drawn) if worth_a_column([curve])]
-    if known:
-        yield Lines(
-            "Found in the prefix cache",
-            "Share of the prompt tokens that were there when their request was first admitted; the rest was computed.",
-            load_axis(drawn[0].unit),
-            [Axis("prompt tokens found", "%")],
-            list(xs),
-            [
-                Series(
-                    curve.named("found"), **over_loads(xs, curve.figures, share, 100, most=1), style="both", colour=n
-                )
-                for n, curve in known
-            ],
-        )
+def cache_chart(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
+    series = [
+        Series(curve.named("found"), **over_loads(xs, curve.figures, share, 100, most=1), style="both", colour=number)
+        for number, curve in enumerate(curves)
+        if worth_a_column([curve])
+    ]
+    if series:
+        note = "Share of the prompt tokens found when their request was first admitted; the rest was computed."
+        axes = [Axis("prompt tokens found", "%")]
+        yield Lines("Found in the prefix cache", note, load_axis(curves[0].unit), axes, list(xs), series)

@@ -1,4 +1,4 @@
-"""Published figures drawn beside measured ones, always named as such, and listed with how far apart they are."""
+"""Published figures beside measured ones, always labelled as published: in the charts and in a table."""
 
 from __future__ import annotations
 
@@ -25,75 +25,75 @@ Value = TypeVar("Value")
 
 
 def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:
-    """The same chart with marks at published loads and dots for published values."""
+    """Add marks at published loads and dots for published values to a chart."""
     if not isinstance(chart, Lines):
         return chart
-    mine = [each for each in found if each.figure.chart == chart.title]
-    for each in mine:
-        if each.published.at is None:
-            mark = Mark(named(each), each.published.value)
-            chart = msgspec.structs.replace(chart, marks=[*chart.marks, mark])
     dots: dict[str, dict[float, float]] = {}
-    for each in mine:
-        if each.published.at is not None:
-            dots.setdefault(named(each), {})[each.published.at] = each.published.value * each.figure.scale
+    for pair in found:
+        if pair.figure.chart != chart.title:
+            continue
+        if pair.published.at is None:
+            mark = Mark(series_name(pair), pair.published.value)
+            chart = msgspec.structs.replace(chart, marks=[*chart.marks, mark])
+        else:
+            dots.setdefault(series_name(pair), {})[pair.published.at] = pair.published.value * pair.figure.scale
     for label, values in dots.items():
         chart = with_dots(chart, label, values)
     return chart
 
 
-def named(each: Beside) -> str:
-    return each.curve.named(f"published{own_settings(each)}{'; other settings' if each.differs else ''}")
+def series_name(pair: Beside) -> str:
+    return pair.curve.named(f"published{own_settings(pair)}{'; other settings' if pair.differs else ''}")
 
 
-def own_settings(each: Beside) -> str:
-    """Several figures of one model may be published for one load."""
-    return "".join(f", {name} {value}" for name, value in each.published.setting.items())
+def own_settings(pair: Beside) -> str:
+    """Return the settings of a published figure, which tell apart several figures for one model and load."""
+    return "".join(f", {name} {value}" for name, value in pair.published.setting.items())
 
 
 def with_dots(chart: Lines, label: str, values: dict[float, float]) -> Lines:
-    """Loads that were not measured get a place on the axis; the other lines have nothing there."""
-    old = [x for x in chart.xs if x is not None]
-    xs = sorted({*old, *values})
+    """Add a series of dots; at loads that only it has, the other series are empty."""
+    measured_xs = [x for x in chart.xs if x is not None]
+    xs = sorted({*measured_xs, *values})
 
-    def moved(line: Sequence[Value], absent: Value) -> list[Value]:
-        known = dict(zip(old, line, strict=True)) if line else {}
-        return [known.get(x, absent) for x in xs] if line else []
+    def widened(line: Sequence[Value], absent: Value) -> list[Value]:
+        by_load = dict(zip(measured_xs, line, strict=True)) if line else {}
+        return [by_load.get(x, absent) for x in xs] if line else []
 
-    kept = [
+    measured = [
         msgspec.structs.replace(
             line,
-            **{name: moved(getattr(line, name), None) for name in ("values", "low", "high")},
-            each=moved(line.each, []),
+            **{name: widened(getattr(line, name), None) for name in ("values", "low", "high")},
+            each=widened(line.each, []),
         )
         for line in chart.series
     ]
     dots = Series(label, [values.get(x) for x in xs], 0, "dots", PUBLISHED_COLOUR)
-    return msgspec.structs.replace(chart, xs=list(xs), series=[*kept, dots])
+    return msgspec.structs.replace(chart, xs=list(xs), series=[*measured, dots])
 
 
 def reference_rows(found: Sequence[Beside]) -> list[list[str]]:
     return [
         [
-            each.curve.named(each.figure.words + own_settings(each)),
-            "-" if each.published.at is None else f"{each.published.at:g}",
-            each.figure.form(each.published.value),
-            "not measured" if each.measured is None else each.figure.form(each.measured),
-            "-" if each.ratio is None else f"{each.ratio:.2f}",
-            ", ".join(each.differs) or "none that are told",
-            each.published.doubt,
+            pair.curve.named(pair.figure.words + own_settings(pair)),
+            "-" if pair.published.at is None else f"{pair.published.at:g}",
+            pair.figure.form(pair.published.value),
+            "not measured" if pair.measured is None else pair.figure.form(pair.measured),
+            "-" if pair.ratio is None else f"{pair.ratio:.2f}",
+            ", ".join(pair.differs) or "none of those known",
+            pair.published.doubt,
         ]
-        for each in found
+        for pair in found
     ]
 
 
 def nothing_beside(reference: Reference) -> str:
     models = ", ".join(dict.fromkeys(figure.model for figure in reference.figures))
-    return f"Nothing of it is about what was measured here: it is about {models}, over {reference.load_in}."
+    return f"None of it is about what was measured here: it is about {models}, over {reference.load_in}."
 
 
 def reference_section(reference: Reference, found: Sequence[Beside]) -> Section:
-    """Return the figures with their source; nothing where it publishes none."""
+    """Return the published figures with their source. Empty if the source publishes none."""
     if not reference.figures:
         return Section()
     source = says([f"{reference.source}. {reference.doubt}"], "soft")

@@ -1,4 +1,4 @@
-"""Where a sweep's growth ends: in a few sentences and figures, in its picture and its table; the statistics folded."""
+"""The verdict of a sweep: where throughput stops growing on each curve, its chart, its tables and its statistics."""
 
 from __future__ import annotations
 
@@ -17,31 +17,30 @@ from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
 from engine_probe.workload.load import CONCURRENCY
 
-ROUGH = 0.05  # root mean square of the relative errors
+LARGE_ERROR = 0.05  # root mean square of the relative errors of a fitted line
 
 
 def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], Iterable[Picture]]) -> Section:
-    """Say what speaks against the sweep, then where each curve ends; of several curves, one sentence for each."""
-    telling = [curve for curve in curves if curve.worth_words or len(curves) == 1]
+    """Return the problems of a sweep, then where each curve ends: one sentence for each where there are several."""
+    parts = [curve_section(curve) for curve in curves if curve.worth_words or len(curves) == 1]
     tables = level_tables(curves)
-    parts = [curve_section(curve) for curve in telling]
     cautions = tuple(sweep_cautions(swept))
-    aside = says(swept.probe_off_lines)
+    probe_cost = says(swept.probe_off_lines)
     if len(parts) == 1 and not parts[0].title:
         (only,) = parts
-        sentences = (*cautions, *only.sentences, *aside)
+        sentences = (*cautions, *only.sentences, *probe_cost)
         return Section("", only.figures, sentences, charts, tables=tables, details=only.details, shown="always")
     first = (replace(part.sentences[0], label=part.title) for part in parts if part.sentences)
-    sentences = (*cautions, *first, *aside)
+    sentences = (*cautions, *first, *probe_cost)
     return Section(sentences=sentences, charts=charts, tables=tables, parts=tuple(parts), shown="always")
 
 
 def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
-    measured = [point.analysis for point in swept.points if point.analysis]
+    analyses = [point.analysis for point in swept.points if point.analysis]
     if not swept.points:
         yield Sentence(f"{swept.folder} holds no point yet: the sweep ended before its first", "problem")
-    yield from says(sweep_warnings(measured), "problem")
-    yield from says((*swept.unmeasured, *sweep_doubts(measured)), "caution")
+    yield from says(sweep_warnings(analyses), "problem")
+    yield from says((*swept.unmeasured, *sweep_doubts(analyses)), "caution")
 
 
 def curve_section(curve: Curve) -> Section:
@@ -56,34 +55,33 @@ def curve_section(curve: Curve) -> Section:
 
 
 def curve_figures(curve: Curve) -> Iterator[Figure]:
-    """Yield where the knee is, at a glance."""
+    """Yield the highest throughput, and the loads at which growth ends and the KV pool is full."""
     found = curve.found
-    once = "one run of each" if single(found) else ""
     if found.best:
         label = f"highest output tokens/s, at {found.best.load:g}"
-        yield Figure(label, f"{found.best.output_tokens_per_s:,.1f}", once)
+        yield Figure(label, f"{found.best.output_tokens_per_s:,.1f}", "no repeats" if has_no_repeats(found) else "")
     if found.saturation:
         low, high = found.saturation.low, found.saturation.high
-        about = f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
-        yield Figure(f"{curve.unit}: growth ends", about)
+        load = f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
+        yield Figure(f"{curve.unit}: growth ends", load)
     if found.kv.reached is not None:
         yield Figure(f"{curve.unit}: waiting for KV blocks begins", f"{found.kv.reached:g}")
     if found.best and curve.figures:
         (best, *_) = (figures for figures in curve.figures if figures.load == found.best.load)
-        yield Figure("held up by, there", best.limits.main_with_doubt)
+        yield Figure("held up by, at the highest", best.limits.main_with_doubt)
 
 
-def single(found: Saturation) -> bool:
+def has_no_repeats(found: Saturation) -> bool:
     return all(len(level.repeated) < 2 for level in found.levels)
 
 
 def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
-    """Yield where growth ends or why that is not known, the highest throughput, and what the KV pool did."""
+    """Yield where growth ends (or why that is not known), the highest throughput, and when the KV pool was full."""
     ends = list(region_sentences(found, unit))
     yield from reversed(ends)
     if found.best:
-        over = found.interval(found.best)
-        reach = f" ± {over.reach / over.mean:.0%}" if over.reach is not None else ""
+        over_repeats = found.interval(found.best)
+        reach = f" ± {over_repeats.reach / over_repeats.mean:.0%}" if over_repeats.reach is not None else ""
         rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
         yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
     yield from kv_verdict(found.kv, unit)
@@ -92,22 +90,21 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
 
 
 def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
-    """Yield what the highest throughput is relative to, and what is to be said against the lines."""
+    """Yield what the highest throughput compares to, and what weakens the figures of this curve."""
     if found.best:
         if unit == CONCURRENCY and found.levels[0].load == 1 and found.best is not found.levels[0]:
             times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
-            yield f"The highest throughput is {times:,.1f} times that of one request after the other."
+            yield f"The highest throughput is {times:,.1f} times that of one request at a time."
         yield from headroom_verdict(found, unit)
         if alike := found.not_different:
             yield alike_verdict(found, alike, unit)
-        if single(found):
-            yield "One run of each level: how far repeats would lie apart is not known."
-    if (
-        single(found) and found.growth and found.growth.relative_error > ROUGH
-    ):  # with repeats a test says it, in the notes
+        if has_no_repeats(found):
+            yield "Each level was measured by one run, so how much repeats differ is not known."
+    if has_no_repeats(found) and found.growth and found.growth.relative_error > LARGE_ERROR:
+        # With repeats a test says it, in the notes.
         yield (
-            f"The line behind these points misses the levels by {found.growth.relative_error:.1%}: "
-            "the curve has another shape, trust its levels more than its regions."
+            f"The line fitted to the levels misses them by {found.growth.relative_error:.1%}: "
+            "the curve has another shape, so trust its levels more than its regions."
         )
     if any(True for _ in region_sentences(found, unit)):
         yield from notes(found)
@@ -121,14 +118,14 @@ def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
     assert found.noise is not None
     loads = ", ".join(f"{level.load:g}" for level in alike)
     return (
-        f"Not told apart from the highest throughput by their repeats: {loads} {unit} (t-test at 5 %; repeats "
+        f"Repeats do not tell these levels from the highest throughput: {loads} {unit} (t-test at 5 %; repeats "
         f"scatter by {found.noise.deviation:.1%}, taken from all levels together: {found.noise.freedom} degrees of "
         "freedom)."
     )
 
 
 def headroom_verdict(found: Saturation, unit: str) -> Iterator[str]:
-    """How much of the pool the best level leaves free, or what leaving some of it free costs."""
+    """Yield how much of the KV pool the best level leaves free, or what leaving some of it free costs."""
     room, best = found.with_room, found.best
     if room is None or best is None:
         return
@@ -145,11 +142,14 @@ def headroom_verdict(found: Saturation, unit: str) -> Iterator[str]:
 
 def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
     if kv.reached is not None:
-        after = f", and at {kv.after:g} none did" if kv.after is not None else ", the least that was tried"
-        yield f"Requests waited for KV blocks, or lost them, from {kv.reached:g} {unit} on{after}."
+        after = f"but not at {kv.after:g}" if kv.after is not None else "the lowest load measured"
+        yield f"Requests waited for KV blocks or were preempted from {kv.reached:g} {unit} on, {after}."
     if kv.derived is None:
         return
     low, high = (f"{value:,.0f}" for value in kv.derived)
-    about = low if low == high else f"{low} to {high}"
+    load = low if low == high else f"{low} to {high}"
     verb = "Predicted, not measured: the" if kv.predicted else "The"
-    yield f"{verb} pool is full with {about} concurrent requests (most running / most of the pool in use, below that)."
+    yield (
+        f"{verb} KV pool is full at {load} concurrent requests (peak running requests / peak share of the pool in use, "
+        "from the levels below)."
+    )

@@ -19,7 +19,7 @@ from engine_probe.report.renderers.notebook import run_html
 from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.run_report import run_document
 from engine_probe.report.sections.run.memory import gib
-from engine_probe.report.sections.run.roofline import MOST_DOTS, drawn
+from engine_probe.report.sections.run.roofline import MOST_DOTS, chosen_steps
 from engine_probe.text_format import percent
 from tests.support.hardware_facts import BUSY, DOUBTFUL, GIB, hardware, memory
 from tests.support.recordings import facts, ran, write_run, write_sweep
@@ -33,17 +33,17 @@ def report(folder: Path, *more: str) -> str:
 
 def test_nvml_that_says_otherwise_is_heard(tmp_path: Path) -> None:
     text = report(write_run(tmp_path / "run", ran(4), hardware(memory(nvml_used_bytes=31 * GIB))))
-    assert "NVML said 31 GiB in use before the run: 25.0% of the device apart" in text
+    assert "NVML reported 31 GiB in use before the run: they differ by 25.0% of the device" in text
 
 
 def test_a_part_that_is_not_known_is_not_made_up(tmp_path: Path) -> None:
     """Without graphs and what else there is, 2 GiB belong to nobody."""
     row = memory(graphs_bytes=None, other_bytes=None)
     text = report(write_run(tmp_path / "run", ran(4), hardware(row)), "--html", str(tmp_path / "page.html"))
-    assert "not told apart 2 GiB" in text
+    assert "not attributed 2 GiB" in text
     assert "they agree" not in text
     page = (tmp_path / "page.html").read_text()
-    assert "not told apart 2 GiB" in page
+    assert "not attributed 2 GiB" in page
     assert "nobody said" in page  # the reason stands among the sources
 
 
@@ -64,7 +64,7 @@ def test_parts_beyond_the_whole_are_not_drawn(tmp_path: Path) -> None:
 
 def test_a_run_without_these_facts_says_why(tmp_path: Path) -> None:
     old = report(write_run(tmp_path / "old", ran(4)))
-    assert "No roofline: the size of the model's weights is not recorded (it was recorded without them)." in old
+    assert "No roofline: the size of the model's weights is not recorded." in old
     nobody = facts() | {"memory": [], "loaded": [], "unread": ["TypeError: no workers"]}
     text = report(write_run(tmp_path / "nobody", ran(4), nobody))
     assert "is not recorded (TypeError: no workers)" in text
@@ -110,7 +110,7 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
     text = report(folder, "--html", str(tmp_path / "page.html"), "--json", str(tmp_path / "figures.json"))
     assert f"which is impossible: the ceiling was measured too low ({BUSY})." in text
     assert "Run `engine_probe validate` when nothing else runs, and record again." in text
-    assert "What held the steps up, compute or memory bandwidth, is therefore not concluded." in text
+    assert "Whether compute or memory bandwidth limited the steps is therefore not concluded." in text
     assert "matrix products took longest" not in text
     assert re.search(r'class="warning red">MFU [^<]* impossible', page(tmp_path))
     assert "impossible" in run_html(load(folder))
@@ -127,7 +127,7 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
     [
         (
             1.5,
-            "The limits compute and memory bandwidth are doubtful, as are the ceilings that they rest on: ",
+            "The limits compute and memory bandwidth are doubtful, because the measured ceilings are: ",
         ),
         (0.1, "2 of 2 points: MBU comes to "),
     ],
@@ -150,7 +150,7 @@ def test_a_million_steps_keep_their_extremes() -> None:
     chance = np.random.default_rng(0)
     at, speed = chance.random(1_000_000) + 1, chance.random(1_000_000) + 1
     at[123_456], speed[654_321] = 9, 0.1
-    chosen = drawn(np.ones(len(at), dtype=bool), at, speed)
+    chosen = chosen_steps(np.ones(len(at), dtype=bool), at, speed)
     assert len(chosen) <= MOST_DOTS
     assert {123_456, 654_321, int(at.argmin()), int(speed.argmax())} <= set(chosen.tolist())
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from engine_probe.analysis.compare.load_effect import Effect
 from engine_probe.commands.report import command
+from engine_probe.evaluation.scores import read_scores
+from engine_probe.recordings.sweep import open_sweep
+from engine_probe.report.sections.sweep.load_effect import load_effects
 from tests.support.recordings import write_sweep
 
 LEVELS = (1, 2, 4, 8, 12, 20)
@@ -24,10 +27,10 @@ def report(*arguments: object) -> Result:
     return CliRunner().invoke(command, ["--verbose", *map(str, arguments)])
 
 
-def said(*arguments: object) -> str:
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(command, ["--verbose", *map(str, arguments)])
-    assert result.exit_code == 0, result.output
-    return " ".join(result.output.split())
+def told(sweep: Path, scores: Path | None = None) -> dict[str, Effect]:
+    points = open_sweep(sweep).points
+    read = read_scores(scores, {point.id for point in points}) if scores else None
+    return {effect.outcome.name: effect for effect in load_effects(points, read).telling}
 
 
 def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
@@ -38,21 +41,20 @@ def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
 
 
 def test_latency_rises_and_failures_cannot_be_excluded(sweep: Path) -> None:
-    text = said(sweep)
-    assert re.search(r"TTFT, median [\d.]+ ms [\d.]+ ms rho \+[\d.]+ 0.0\d+ rises with load", text)
-    assert re.search(r"Requests not answered 0.0% 0.0% rho \+0.00 1 cannot tell", text)
-    assert "Some loads have one run" in text
-    assert "Answers" not in text  # none were kept
+    found = told(sweep)
+    assert found["TTFT, median"].verdict == "rises"
+    assert (found["requests not answered"].size, found["requests not answered"].verdict) == (0, "cannot tell")
+    assert "answers that changed" not in found  # none were kept
 
 
 def test_the_same_requests_are_held_against_their_answers_at_one_load(sweep: Path) -> None:
     """The 8 requests of the highest load with two above it: at 12 all are as they were, at 20 one is not."""
     keep_answers(sweep, {})
-    assert "Answers that changed 0.0% 0.0% rho +0.00 1 cannot tell" in said(sweep)
+    same = told(sweep)["answers that changed"]
+    assert (same.lowest, same.highest, same.verdict) == (0, 0, "cannot tell")
     keep_answers(sweep, {20: 1})
-    text = said(sweep)
-    assert "Answers that changed 0.0% 12.5% rho" in text
-    assert "Sums in BF16 and FP16 depend on what shares a" in text
+    other = told(sweep)["answers that changed"]
+    assert (other.lowest, other.highest) == (0, 0.125)
 
 
 def test_an_answer_that_only_the_lowest_load_gave_is_no_trend(tmp_path: Path) -> None:
@@ -62,28 +64,33 @@ def test_an_answer_that_only_the_lowest_load_gave_is_no_trend(tmp_path: Path) ->
     for level in levels:
         answers = {str(n): n + 1000 * (level == 30 and n == 0) for n in range(level)}
         (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
-    assert "Answers that changed 3.3% 3.3% rho +0.00 1 cannot tell" in said(sweep)
+    found = told(sweep)["answers that changed"]
+    assert (found.lowest, found.highest, found.size, found.verdict) == (1 / 30, 1 / 30, 0, "cannot tell")
 
 
 def test_damaged_answers_are_none(sweep: Path) -> None:
     for level in LEVELS:
         (sweep / f"points/p{level}/answers.json").write_text("[1, 2")
-    assert "Answers" not in said(sweep)
+    assert "answers that changed" not in told(sweep)
 
 
 def test_a_score_of_each_request_is_tested(sweep: Path, tmp_path: Path) -> None:
     lines = [f"p{level},{n},{1 - level / 100}" for level in LEVELS for n in range(level)]
     (tmp_path / "quality.csv").write_text("\n".join(["point,request_id,faithfulness", *lines]))
-    text = said(sweep, "--score", tmp_path / "quality.csv")
-    assert re.search(r"Faithfulness 0.99 0.8 rho -1.00 0.0\d+ falls with load", text)
+    found = told(sweep, tmp_path / "quality.csv")["faithfulness"]
+    assert (round(found.lowest, 2), round(found.highest, 2), round(found.size, 2)) == (0.99, 0.8, -1)
+    assert found.verdict == "falls"
 
 
 def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "bleu.json").write_text(json.dumps({f"p{level}": level for level in LEVELS}))
+    found = told(sweep, tmp_path / "bleu.json")["bleu"]
+    assert (found.lowest, found.highest, found.verdict) == (1, 20, "rises")
     page = tmp_path / "page.html"
-    assert "Bleu 1 20 rho +1.00" in said(sweep, "--score", tmp_path / "bleu.json", "--html", page)
-    assert "Does load change it?" in page.read_text()
-    assert "rises with load" in page.read_text()
+    shown = report(sweep, "--score", tmp_path / "bleu.json", "--html", page)
+    assert shown.exit_code == 0
+    for text in (shown.output, page.read_text()):
+        assert "Bleu" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from engine_probe.analysis.run.prefix_cache import cache_loss
 from engine_probe.commands.report import command
+from engine_probe.recordings.curve import curves
+from engine_probe.recordings.sweep import open_sweep
+from engine_probe.report.sections.sweep.prefix_cache import cache_verdict, loss_verdict
 from tests.support.recordings import facts, ran, write_run
 
 FOUND = {1: 24, 2: 24, 4: 24, 14: 12, 20: 0}  # of the 48 tokens of each prompt
@@ -42,9 +46,13 @@ def said(*arguments: object) -> str:
 
 def test_a_cache_that_loses_what_waits_is_named(sweep: Path) -> None:
     """20 requests schedule 2,135 tokens, and would have found half of their 960 prompt tokens: 22 %."""
-    text = said(sweep)
-    assert "The prefix cache found 50% of the prompt tokens at 4 concurrent requests, 25% at 14 and 0% at 20" in text
-    assert "are 22% of all tokens scheduled at 20" in text
+    (curve,) = curves(open_sweep(sweep).points)
+    loss = cache_loss(curve.cache)
+    assert loss is not None
+    levels = [(level.load, level.share) for level in (loss.kept, loss.first, loss.last)]
+    assert levels == [(4, 0.5), (14, 0.25), (20, 0)]
+    assert round(loss.computed_again, 2) == 0.22
+    assert list(cache_verdict(curve)) == [loss_verdict(loss, curve.unit)]
 
 
 def test_the_page_draws_it(sweep: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_points_without_a_partner_are_counted_and_lost_ones_are_still_lost(tmp_p
     folder = overhead_sweep(tmp_path / "alone", probed=())
     result = command(report, folder, "--html", tmp_path / "alone.html")
     assert result.exit_code == 0
-    assert "3 points ran without the probe, and the same was not measured with it" in said(result.output)
+    assert "3 points ran without the probe and had no partner with it" in said(result.output)
     (folder / "points/off1/driven.json").write_text("{}")
     (folder / "points/off2/driven.json").unlink()
     result = command(report, folder)
