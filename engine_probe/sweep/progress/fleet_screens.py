@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -192,10 +191,7 @@ class FleetPlain:
     def __enter__(self) -> FleetPlain:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+    def __exit__(self, *error: object) -> None: ...
 
     def show(self, event: Event, group: int | None = None) -> None:
         state = self._fleet.update(event, group)
