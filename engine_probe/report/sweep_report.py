@@ -28,6 +28,7 @@ from engine_probe.report.sections.sweep.advice import advice_section, advised
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import drawn_beside, reference_section
+from engine_probe.report.sections.sweep.raised_limits import raised_section
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
 
 LEAST_POINTS = 300
@@ -50,6 +51,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         yield from (drawn_beside(chart, published) for chart in charts)
 
     sections = (
+        raised_section(curves),
         precision_section(swept, reference),
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from rich import box
@@ -26,7 +26,7 @@ PAINTS = {
     "none": "dim",
 }
 BAR_CELLS = 64
-LONGEST_WORD = 14  # that a narrow terminal never breaks
+LONGEST_WORD = 24  # that a narrow terminal never breaks
 
 
 def print_document(document: Document, console: Console, verbose: bool = False, more: str = "") -> None:
@@ -99,34 +99,43 @@ def table_view(said: Table, verbose: bool, width: int) -> rich_table.Table:
     drawn = rich_table.Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left"
     )
-    for place in kept:
+    for place, cells in kept.items():
         column = said.columns[place]
-        least = least_width(said, rows, place)
-        drawn.add_column(heading(column), justify=side(column), no_wrap=not gives_way(said, place), min_width=least)
+        drawn.add_column(heading(column), justify=side(column), no_wrap=not column.words, width=cells)
     for row in rows:
         drawn.add_row(*(cell_text(row[place]) for place in kept))
     return drawn
 
 
-def fitting(said: Table, rows: Sequence[Sequence[Cell | str]], width: int) -> list[int]:
-    """Return the places of the columns that there is room for."""
+GAP = 2  # cells between two columns
+
+
+def fitting(said: Table, rows: Sequence[Sequence[Cell | str]], width: int) -> dict[int, int]:
+    """Return the places of the columns that there is room for, and how wide each is."""
     kept = [place for place, column in enumerate(said.columns) if column.room != "page"]
+    texts = {
+        place: [heading(said.columns[place]).plain, *(cell_text(row[place]).plain for row in rows)] for place in kept
+    }
+    natural = {place: widest(line for text in texts[place] for line in text.split("\n")) for place in kept}
+    least = {
+        place: min(LONGEST_WORD, widest(word for text in texts[place] for word in text.split()))
+        if said.columns[place].words
+        else natural[place]
+        for place in kept
+    }
     spare = [place for place in kept if said.columns[place].room == "spare"]
-    while spare and sum(least_width(said, rows, place) + 2 for place in kept) > width:
+    while spare and sum(least[place] + GAP for place in kept) > width:
         kept.remove(spare.pop())
-    return kept
+    room = max(0, width - sum(least[place] + GAP for place in kept))
+    widths = {}
+    for place in kept:
+        widths[place] = min(natural[place], least[place] + room)
+        room -= widths[place] - least[place]
+    return widths
 
 
-def gives_way(said: Table, place: int) -> bool:
-    return said.columns[place].words and place > 0
-
-
-def least_width(said: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> int:
-    """Return what a column needs: its longest line, or its longest word where it gives way."""
-    texts = [heading(said.columns[place]).plain, *(cell_text(row[place]).plain for row in rows)]
-    if gives_way(said, place):
-        return min(LONGEST_WORD, max((cell_len(word) for text in texts for word in text.split()), default=0))
-    return max(cell_len(line) for text in texts for line in text.split("\n"))
+def widest(pieces: Iterable[str]) -> int:
+    return max(map(cell_len, pieces), default=0)
 
 
 def heading(column: Column) -> Text:

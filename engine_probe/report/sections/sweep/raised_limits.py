@@ -1,0 +1,47 @@
+"""What raising a limit gave, where a sweep measured it: the one place that says what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine_probe.analysis.curve.raised_limits import Measured, Raised, raised_limits
+from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.recordings.curve import Curve
+from engine_probe.report.document import Cell, Column, Section, Tone, sure, table
+
+COLUMNS = (
+    Column("setting raised", words=True),
+    Column("from"),
+    Column("to"),
+    Column("at", words=True),
+    Column("requests waited for it", short="requests\nwaited for it"),
+    Column("output tokens/s", short="output\ntokens/s"),
+)
+METHOD = (
+    "Each row is at the load at which requests waited longest for the setting, in % of the busy time at its lower "
+    "value. Intervals are Welch's over repeats, with 95 %; they do not include what changes from sweep to sweep."
+)
+
+
+def raised_section(curves: Sequence[Curve]) -> Section:
+    """Return the measured effect of each setting that requests waited for; nothing if none was varied."""
+    found = list(raised_limits([Measured(curve.settings, curve.unit, curve.figures) for curve in curves]))
+    if not found:
+        return Section()
+    return Section(
+        "What raising a limit gave", tables=(table(COLUMNS, map(row, found)),), details=sure(METHOD), shown="always"
+    )
+
+
+def row(each: Raised) -> tuple[Cell | str, ...]:
+    others = curve_name(each.others)
+    where = f"{each.load:g} {each.unit}{f', {others}' if others else ''}"
+    return each.setting, f"{each.low:g}", f"{each.high:g}", where, f"{each.waited:.0%}", change(each)
+
+
+def change(each: Raised) -> Cell:
+    if each.interval is None:
+        return Cell(f"{each.relative:+.0%}", below="without repeats")
+    low, high = each.interval
+    tone: Tone = "good" if low > 0 else "problem" if high < 0 else "soft"
+    return Cell(f"{each.relative:+.0%}", tone, f"({low:+.0%} to {high:+.0%})")
