@@ -16,9 +16,22 @@ from engine_probe.engine.cpu import amx
 needs_amx = pytest.mark.skipif(not amx.has_amx(), reason="this processor has no AMX")
 
 
+PRELUDE = """
+import ctypes, json
+from engine_probe import plugin
+from engine_probe.engine.cpu import amx
+from engine_probe.engine.cpu.amx import request_amx
+
+def amx_permitted():
+    allowed = ctypes.c_uint64()
+    refused = amx._arch_prctl(0x1022, ctypes.byref(allowed))  # ARCH_GET_XCOMP_PERM
+    return not refused and bool(allowed.value >> amx.TILE_DATA & 1)
+"""
+
+
 def in_a_fresh_process(lines: str, **environment: str) -> object:
-    """What they print as JSON; the permission is lost at exec, so a fresh process has none."""
-    program = f"import json\nfrom engine_probe.engine.cpu.amx import *\nfrom engine_probe import plugin\n{lines}"
+    """Return what the lines print as JSON; the permission is lost at exec, so a fresh process has none."""
+    program = f"{PRELUDE}\n{lines}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
     return json.loads(done.stdout)
