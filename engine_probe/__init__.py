@@ -1,4 +1,4 @@
-"""engine_probe: what a vLLM engine really does, iteration by iteration.
+"""engine_probe: a profiler that records what a vLLM engine does in every iteration.
 
     import os
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # before vllm is imported: the engine in this process
@@ -73,7 +73,7 @@ def __dir__() -> list[str]:
 
 
 def _version() -> str:
-    """What is installed; of a checkout that is not, what its `pyproject.toml` says."""
+    """Return the installed version, or that of `pyproject.toml` in a checkout that is not installed."""
     import tomllib
     from importlib.metadata import PackageNotFoundError, version
     from pathlib import Path

@@ -1,11 +1,11 @@
-"""Recording where no Python of yours runs: the engine core in a process of its own, or inside a server.
+"""Recording in vLLM's own processes, such as the engine core of a server, where no Python of the user runs.
 
 vLLM calls `register` in each of its processes (entry point `vllm.general_plugins`). It does nothing unless the
-user asked for a recording:
+user asks for a recording:
 
     ENGINE_PROBE_RECORD=runs/serving python -m vllm.entrypoints.openai.api_server ...
 
-Every engine core then records into a folder of its own below `runs/serving`, from when it is built until it is
+Every engine core then records into a folder of its own below `runs/serving`, from when it is on_built until it is
 shut down. ENGINE_PROBE_FORCE=1 is the consent to a vLLM that the hooks do not know.
 """
 
@@ -27,7 +27,7 @@ FORCE_VARIABLE = "ENGINE_PROBE_FORCE"
 # Below vLLM's own logger, so that these lines appear where and when vLLM's do.
 logger = logging.getLogger("vllm.engine_probe")
 
-_probes: dict[int, Probe] = {}  # by id of the engine core, from built to shut down
+_probes: dict[int, Probe] = {}  # by id of the engine core, from on_built to shut down
 
 
 def register() -> None:
@@ -45,9 +45,9 @@ def _watch() -> None:
     from engine_probe.hook.vllm_versions import check_version
 
     check_version(_forced())
-    from engine_probe.hook.core_lifecycle import watch_cores
+    from engine_probe.hook.core_lifecycle import hook_core_lifecycle
 
-    watch_cores(built=start, closing=stop)
+    hook_core_lifecycle(on_built=start, on_shutdown=stop)
 
 
 def _forced() -> bool:

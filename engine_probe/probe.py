@@ -21,11 +21,11 @@ from engine_probe.telemetry.sampler import Period, Sampler
 
 
 class Probe:
-    """Attaches to an in-process engine on entry, and undoes itself exactly on exit.
+    """Attaches to an in-process engine on entry and detaches on exit.
 
     `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (`runs/<time>-<pid>`);
-    `facts` are kept in `run.json` (workload, seed ...); `telemetry` is on, off, or the seconds between two samples;
-    `force` accepts an unknown vLLM. If the probe fails, it detaches: the engine goes on, the run says why it ended.
+    `facts` are stored in `run.json` (workload, seed ...); `telemetry` is on, off, or the seconds between two samples;
+    `force` accepts an unknown vLLM. If the probe fails, it detaches: the engine goes on, and the run says why it ended.
     """
 
     def __init__(
@@ -72,25 +72,25 @@ class Probe:
 
     @staticmethod
     def detach(llm: Any) -> bool:
-        """Close the recording that an engine has on it, whoever began it; False if there is none."""
+        """Close the recording that is attached to an engine, whoever started it; return False if there is none."""
         recording = recording_of(engine_core.find_core(llm))
         return recording is not None and recording.close()
 
     @property
     def folder(self) -> RunFolder:
-        """The folder that is recorded into, once the `with` block has begun."""
+        """Return the folder that is recorded into, once the `with` block has begun."""
         if self.recording is None or self.recording.folder is None:
             raise InputError("nothing is recorded yet: run the engine in `with Probe(llm) as probe:`, and ask then")
         return self.recording.folder
 
     @property
     def failure(self) -> str | None:
-        """The traceback of what ended the recording early."""
+        """Return the traceback of the error that ended the recording early."""
         return None if self.recording is None else self.recording.failure
 
     @property
     def run(self) -> Run:
-        """The recording; while it goes on, what is on disk so far."""
+        """Return the recording; during it, what is on disk so far."""
         if self._run is None or not self._run.finished:
             self._run = load(self.folder.path)
         return self._run

@@ -26,28 +26,31 @@ _attached: WeakKeyDictionary[Any, ref[Recording]] = WeakKeyDictionary()  # by sc
 _attaching = threading.Lock()
 
 DROPPED = (
-    "the Probe was dropped without leaving its `with` block: its engine is free again, and what was recorded is kept"
+    "the Probe was dropped without leaving its `with` block: its engine is free again, and the recording so far is kept"
 )
 
 
 class Recording:
-    """Ends once, whoever ends it. It holds no reference to its `Probe`, so that one that is dropped is noticed."""
+    """Holds what is attached to an engine, and ends it exactly once.
+
+    It holds no reference to its `Probe`, so that a `Probe` that is dropped is noticed.
+    """
 
     def __init__(self, recorder: Recorder, sampler: Sampler) -> None:
-        self.core: Any = None  # until it is claimed
+        self.core: Any = None  # set by `claim`
         self.recorder, self.sampler = recorder, sampler
         self.folder: RunFolder | None = None
         self.writer: Writer | None = None
         self.hook: SchedulerHook | None = None
         self.workers_failure: str | None = "nothing was attached"
-        self.failure: str | None = None  # the traceback of what ended the recording early
+        self.failure: str | None = None  # the traceback of the error that ended the recording early
         self._pid = os.getpid()
         self._lock, self._closed, self._asks_workers = threading.Lock(), False, False
         self.left = False  # the engine is free again
 
     @contextmanager
     def attaching(self) -> Iterator[None]:
-        """Leave nothing behind of what is refused; an error of our own ends the recording alone."""
+        """Undo the attachment if it is refused; any other error in the block only ends the recording."""
         try:
             yield
         except EngineProbeError:
@@ -60,7 +63,7 @@ class Recording:
             raise
 
     def claim(self, core: Any) -> None:
-        """Make this the only recording of the engine, in one step."""
+        """Make this the engine's only recording; refuse an engine that has one."""
         with _attaching:
             if recording_of(core) is not None:
                 raise InputError(
@@ -71,7 +74,7 @@ class Recording:
             self.core, self._asks_workers = core, True
 
     def fail(self, error: BaseException) -> None:
-        """Step aside, once, and remember why; from the engine's thread, the writer's or the user's."""
+        """Detach from the engine and keep the first error; any thread may call this."""
         with self._lock:
             first = self.failure is None
             if first:
@@ -83,8 +86,8 @@ class Recording:
                 self.hook.detach()
 
     def close(self, left_by: BaseException | None = None) -> bool:
-        """Detach, end the tables and write the last word; False if that was done before, or is another process's."""
-        if os.getpid() != self._pid:  # a fork: the files are its parent's
+        """Detach, close the tables and write `run.json`; False if that was done before, or in a forked process."""
+        if os.getpid() != self._pid:  # a fork: the files belong to its parent
             if self.hook is not None:
                 self.hook.detach()
             return False
@@ -96,7 +99,7 @@ class Recording:
         with reported_to(self.fail):
             if self.writer is not None:
                 tables = self.writer.close(keep_streams=self.failure is not None)
-                facts["close"] |= self.writer.misfits.told()
+                facts["close"] |= self.writer.misfits.as_facts()
         self.failure = self.failure or "; ".join(facts["close"].get("counter_audit", [])) or None
         if left_by is not None:
             facts["close"]["left_by_exception"] = as_text(f"{type(left_by).__name__}: {left_by}")[:1_000]
@@ -109,7 +112,7 @@ class Recording:
         return True
 
     def _detach(self) -> dict[str, Any]:
-        """Take everything off the engine; what `run.json` says about it."""
+        """Detach everything from the engine; return what `run.json` holds about it."""
         not_asked = {"recorded": False, "reason": "they were not asked", "ranks": [], "failure": None}
         facts: dict[str, Any] = {"close": {}, "workers": not_asked}
         with reported_to(self.fail):
@@ -120,38 +123,38 @@ class Recording:
                 self.failure = self.failure or facts["workers"]["failure"]
         with reported_to(self.fail):
             facts["telemetry"] = self.sampler.stop()
-        self.sampler.stopping.set()  # even where that failed
+        self.sampler.stopping.set()  # even if that failed
         if self.writer is not None:
             self.writer.stopping.set()
-        self.left = True  # whatever fails next
+        self.left = True  # even if the next call fails
         with reported_to(self.fail):
             self._release()
         return facts
 
     def warn_if_incomplete(self, left_by: BaseException | None) -> None:
-        """Warn the user's `with` block, but never in place of the exception that it is left by."""
+        """Warn the user after the `with` block, but never hide the exception that the block raised."""
         if self.failure is None:
             return
         what = "nothing was recorded" if self.folder is None else f"{self.folder.path} is incomplete"
         message = f"{what}: {self.failure.strip().splitlines()[-1]}"
         try:
             warnings.warn(message, IncompleteRecordingWarning, stacklevel=3)
-        except IncompleteRecordingWarning:  # somebody makes errors of warnings
+        except IncompleteRecordingWarning:  # the user turns warnings into errors
             if left_by is None:
                 raise
             logger.warning(message)
 
     def _leave_nothing(self) -> None:
-        """Undo an attachment that did not come about, its folder included."""
+        """Undo an attachment that was refused, and remove its folder."""
         folder, self.folder = self.folder, None
         self.close()
         if folder is not None:
             folder.discard()
 
     def abandon(self) -> None:
-        """End the recording of a probe that was dropped, in a thread of its own: this may be anybody's thread.
+        """End the recording of a probe that was dropped, in a new thread, because this may be any thread.
 
-        The workers are not called, because their engine may be calling them; they notice by themselves.
+        The workers are not called, because the engine may be calling them; they detach by themselves.
         """
         if self._closed or os.getpid() != self._pid:
             return
@@ -160,23 +163,23 @@ class Recording:
         with reported_to(self.fail):
             self._release()
         self._asks_workers = False
-        with suppress(RuntimeError):  # no more threads, or the process ends: the recording is cut
+        with suppress(RuntimeError):  # no thread can start, or the process ends; then the recording is cut
             threading.Thread(target=self.close, name="engine_probe-closing", daemon=True).start()
 
     def _release(self) -> None:
         with _attaching:
-            found = None if self.core is None else _attached.get(self.core.scheduler)
-            if found is not None and found() is self:
+            reference = None if self.core is None else _attached.get(self.core.scheduler)
+            if reference is not None and reference() is self:
                 del _attached[self.core.scheduler]
 
 
 def recording_of(core: Any) -> Recording | None:
-    """Return the recording that an engine has on it."""
-    found = _attached.get(core.scheduler)
-    recording = None if found is None else found()
+    """Return the recording that is attached to an engine."""
+    reference = _attached.get(core.scheduler)
+    recording = None if reference is None else reference()
     return None if recording is None or recording.left else recording
 
 
 def as_text(text: str) -> str:
-    """Text that any file can hold: half of a surrogate pair becomes its escape."""
+    """Return text that UTF-8 can hold, with lone surrogates escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -2,9 +2,9 @@
 
     python -m kernels_bench
 
-Runs alone: torch and the core dependencies, no vLLM and nothing of engine_probe. Importing it loads no torch.
+Needs torch and the core dependencies, but not vLLM or engine_probe. Importing it loads no torch.
 
-A failed test is a row, and the next test runs. After a CUDA fault a process can run nothing more on any GPU, so
-the rest is SKIPPED with that reason. Ctrl-C keeps what was finished. A GPU that other programs use is not touched.
-Each figure stands beside the share of the cores that other programs used meanwhile.
+A failed test becomes a row, and the next test runs. After a CUDA fault a process can run nothing more on any GPU, so
+the remaining tests are SKIPPED with that reason. Ctrl-C keeps what is finished. A GPU that other programs use is not
+touched. With each figure goes the share of the cores that other programs used meanwhile.
 """

@@ -1,4 +1,4 @@
-"""`python -m kernels_bench`: what is asked for is checked first, then measured, then judged.
+"""The command `python -m kernels_bench`, which is also `engine_probe validate`.
 
 Exit codes: 0 fine, 1 a verdict is FAIL, 2 wrong input, 3 could not run or a figure is INVALID, 130 stopped by Ctrl-C.
 """
@@ -50,7 +50,7 @@ what, criteria, output = map(under, ("What is measured", "Criteria", "Output"))
     "--ray",
     "address",
     metavar="ADDRESS",
-    help="Every machine of a Ray cluster at once: auto, or HOST:PORT of its head.",
+    help="Measure all machines of a Ray cluster at the same time: auto, or HOST:PORT of its head.",
 )
 @criteria(
     "--baseline",
@@ -91,12 +91,12 @@ def command(
 
     Exit codes: 0 fine, 1 a verdict is FAIL, 3 a figure is INVALID, 130 Ctrl-C (finished tests are kept).
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     tests = chosen_tests(only)
     if address is not None:
         context.exit(on_a_fleet(address, wanted, only, quick, json_path, page_path, baseline_path, tolerance))
     if find_spec("torch") is None:
-        raise UnavailableError("torch is not installed, and every figure comes from it: pip install torch")
+        raise UnavailableError("torch is not installed, and every figure is measured with it: pip install torch")
     from kernels_bench.devices import ceilings
     from kernels_bench.devices.find import find_devices
     from kernels_bench.output import json_file, progress, show
@@ -109,16 +109,16 @@ def command(
     for device in devices:
         if saved:
             saved.check_covers(device.name)
-    with progress.Screen() as shown:
-        wish = report_builder.Wish(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - begun)
-        done = suite.run(wish, shown)
+    with progress.Screen() as screen:
+        options = report_builder.Options(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - started)
+        report = suite.run(options, screen)
     try:
-        code = show.show_any(done, lambda: write_files(done, json_path, page_path))
+        code = show.show_any(report, lambda: write_files(report, json_path, page_path))
     finally:
-        if stored := ceilings.store(done):
+        if stored := ceilings.store(report):
             click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
-            for line in ceilings.kept_beside(done):
-                click.echo(f"  kept beside: {line}", err=True)
+            for line in ceilings.not_used(report):
+                click.echo(f"  stored but not used: {line}", err=True)
     context.exit(code)
 
 
@@ -140,13 +140,13 @@ def on_a_fleet(
         json_file.read_report(baseline_path)
     arguments = ("--tolerance", str(tolerance), *(("--only", only) if only else ()), *(("--quick",) if quick else ()))
     saved = baseline_path.read_bytes() if baseline_path else None
-    asked = ray_fleet.Asked(wanted, arguments, tolerance / 100, saved)
-    done = ray_fleet.run(address, asked, lambda text: click.echo(text, err=True))
-    return show.show_any(done, lambda: write_files(done, json_path, page_path))
+    command = ray_fleet.NodeCommand(wanted, arguments, tolerance / 100, saved)
+    report = ray_fleet.run(address, command, lambda text: click.echo(text, err=True))
+    return show.show_any(report, lambda: write_files(report, json_path, page_path))
 
 
 def check_files(json_path: Path | None, page_path: Path | None) -> None:
-    """Before the run, so that nothing is measured in vain."""
+    """Refuse output files that cannot be written, before anything is measured."""
     from kernels_bench.output import json_file
 
     if json_path and json_path == page_path:
@@ -156,18 +156,18 @@ def check_files(json_path: Path | None, page_path: Path | None) -> None:
             json_file.check_writable(path, option)
 
 
-def write_files(done: Report | FleetReport, json_path: Path | None, page_path: Path | None) -> None:
+def write_files(report: Report | FleetReport, json_path: Path | None, page_path: Path | None) -> None:
     from kernels_bench.output import json_file
     from kernels_bench.output.page.document import page
 
     if json_path:
-        json_file.write_report(done, json_path)
+        json_file.write_report(report, json_path)
     if page_path:
-        json_file.write_new(page_path, page(done).encode())
+        json_file.write_new(page_path, page(report).encode())
 
 
 def chosen_tests(only: str | None) -> tuple[str, ...]:
-    """In the order of TESTS, whatever order they were named in."""
+    """Return the tests that `--only` names, in the order of TESTS; all of them without it."""
     if only is None:
         return tuple(TESTS)
     names = [name.strip() for name in only.split(",")]
@@ -180,23 +180,23 @@ def chosen_tests(only: str | None) -> tuple[str, ...]:
 
 
 def check_possible(only: str | None, tests: tuple[str, ...], devices: tuple[Device, ...]) -> None:
-    """A test that was asked for by name and takes two cards is not silently left out."""
+    """Refuse a test that `--only` names and these devices cannot run."""
     if only is None:
         return
     for test in tests:
         if test in BETWEEN and len(devices) < 2:
-            raise UnavailableError(f"--only {test} takes two cards, and there is {devices[0].target} only")
+            raise UnavailableError(f"--only {test} needs two GPUs, and there is {devices[0].target} only")
         if test == "pcie" and not devices[0].is_cuda:
-            raise UnavailableError("--only pcie takes a card: a processor has no PCIe to its own memory")
+            raise UnavailableError("--only pcie needs a GPU: a CPU has no PCIe to its own memory")
 
 
 def main() -> None:
-    """Run the command by itself, and say what is wrong in one sentence."""
+    """Run the command as a program of its own, with errors in one sentence."""
     try:
         sys.exit(command.main(prog_name="kernels_bench", standalone_mode=False))
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        wrong = InputError(usage_sentence(error)) if isinstance(error, click.UsageError) else error
-        wrong.show()
-        sys.exit(wrong.exit_code)
+        shown = InputError(usage_sentence(error)) if isinstance(error, click.UsageError) else error
+        shown.show()
+        sys.exit(shown.exit_code)

@@ -1,6 +1,6 @@
-"""The errors a person sees: one sentence each, and the exit code that belongs to it.
+"""Errors for the user: one sentence each, with its exit code.
 
-They are click's own kind, so that `python -m kernels_bench` and `engine_probe validate` show them alike.
+They are click's exceptions, so that `python -m kernels_bench` and `engine_probe validate` both show them.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ from page_kit.plain_text import plain
 
 
 class BenchError(click.ClickException):
-    """Base of everything kernels_bench raises on purpose."""
+    """Base of all errors that kernels_bench raises on purpose; shown after the name of the program that was called."""
 
     exit_code = 3
 
-    def show(self, file: IO[Any] | None = None) -> None:
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        context = click.get_current_context(silent=True)
+        self.program = context.find_root().info_name if context else "kernels_bench"
 
-        click.echo(f"kernels_bench: {plain(self.message)}", file=file, err=file is None)
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"{self.program}: {plain(self.message)}", file=file, err=file is None)
 
 
 class InputError(BenchError):
-    """What was asked for cannot be right: a wrong name, value or file."""
+    """Raised for a wrong name, value or file."""
 
     exit_code = 2
 
 
 class UnavailableError(BenchError):
-    """The request is fine, but this machine cannot serve it: no torch, no GPU, no second GPU."""
+    """Raised if this machine cannot do what was asked for: no torch, no GPU, no second GPU."""
 
     exit_code = 3

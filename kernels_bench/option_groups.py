@@ -1,4 +1,4 @@
-"""Options under headings of the help page, for the commands of this package and of engine_probe."""
+"""Headings for the options of a command's help page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GroupedOption(click.Option):
         self.heading = heading
 
     def make_metavar(self, ctx: click.Context) -> str:
-        """One short word for a number, whatever its range: the help text names the limits that matter."""
+        """Return N for any number; click would show its range, and the help text names the limits that matter."""
         if self.metavar is None and isinstance(self.type, click.types.IntParamType | click.types.FloatParamType):
             return "N"
         return super().make_metavar(ctx)
@@ -54,4 +54,4 @@ class GroupedHelp(click.Command):
                     formatter.write_dl(rows)
 
     def add_rows(self, sections: dict[str, list[tuple[str, str]]]) -> None:
-        """Add what is no parameter of this command."""
+        """Add rows that are not parameters of this command."""

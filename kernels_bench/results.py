@@ -1,4 +1,4 @@
-"""What is measured and what is said about it: frozen data, written to JSON as it stands."""
+"""Figures, verdicts and reports: frozen data, written to JSON as they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STOPPED = "stopped by Ctrl-C"
 
 Unit = Literal["B/s", "FLOP/s", "OP/s", "ns"]
 
-# What a file may hold: sums and ratios of such numbers stay finite.
+# Limits for values in files, so that sums and ratios of them stay finite.
 Amount = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -22,9 +22,9 @@ class Verdict(StrEnum):
     PASS = "PASS"
     WARN = "WARN"
     FAIL = "FAIL"
-    INVALID = "INVALID"  # not the card's own figure: throttled, shared, sliced, cramped
+    INVALID = "INVALID"  # not a figure of the device: it was throttled, shared, a MIG slice or short of memory
     SKIPPED = "SKIPPED"
-    MEASURED = "MEASURED"  # a real figure for which no pass mark is known
+    MEASURED = "MEASURED"  # a valid figure for which no pass mark is known
 
 
 PASS, WARN, FAIL = Verdict.PASS, Verdict.WARN, Verdict.FAIL
@@ -32,26 +32,26 @@ INVALID, SKIPPED, MEASURED = Verdict.INVALID, Verdict.SKIPPED, Verdict.MEASURED
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all that goes to a file: a misspelt or unknown field is refused when it is read back."""
+    """Base of all data in files; an unknown field is refused when the file is read."""
 
 
 class Samples(Struct, frozen=True):
-    """Every sample of one measurement, in rounds. A sample is the time of one call."""
+    """Holds all samples of one measurement, by rounds; a sample is the time of one call."""
 
     rounds_ns: Annotated[
         tuple[Annotated[tuple[NotNegative, ...], msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)
     ]
-    calls_per_sample: Count  # more than one where a single call is too short to be timed alone
+    calls_per_sample: Count  # more than one if a single call is too short to be timed alone
     warm_up_calls: Count
-    settled: bool  # whether the clock came to rest during the warm-up
+    settled: bool  # whether the clock settled during the warm-up
     stable: bool  # whether the last rounds agree
     median_ns: Amount
-    iqr_ns: NotNegative  # between the quartiles of the same samples as the median
-    shortened: bool = False  # there was no time for as many rounds as tell whether it is stable
+    iqr_ns: NotNegative  # of the samples that the median is of
+    shortened: bool = False  # there was no time for enough rounds to judge whether it is stable
 
     @property
     def spread(self) -> float:
-        """The distance between the quartiles as a share of the median."""
+        """Return the interquartile range as a share of the median."""
         return self.iqr_ns / self.median_ns
 
     @property
@@ -60,69 +60,69 @@ class Samples(Struct, frozen=True):
 
 
 class Check(Struct, frozen=True):
-    """The result compared with a better one."""
+    """Compares the values that a benchmark computed with more precise ones."""
 
     passed: bool
     against: str
-    compared: Count  # values compared
-    worst: float  # the largest error, in units of the error that rounding may cause at that place
+    compared: Count  # number of values
+    worst: float  # the largest error, in units of the error that rounding may cause there
 
 
 class Trial(Struct, frozen=True):
-    """One short measurement beside a figure: another size, another shape."""
+    """Holds a short measurement of another size or shape, which goes with a figure."""
 
     at: dict[str, Count]  # {"bytes": …} or {"m": …, "n": …, "k": …}
     value: Amount  # in the figure's unit
 
 
 class Figure(Struct, frozen=True):
-    """One measured number. Rates are work / median."""
+    """Holds one measured value; a rate is work / median."""
 
     test: str
     name: str
     unit: Unit
     value: Amount
-    work: Count  # bytes or operations in one call; 0 where the figure is a time
+    work: Count  # bytes or operations in one call; 0 if the figure is a time
     samples: Samples
     check: Check | None = None
     detail: dict[str, str | Whole | float] = {}
     trials: tuple[Trial, ...] = ()
-    measured_less: tuple[str, ...] = ()  # what the time budget left out of it, as "3 of 6 sizes"
+    measured_less: tuple[str, ...] = ()  # what was measured within the time budget, such as "3 of 6 sizes"
 
 
 class Skipped(Struct, frozen=True):
-    """A figure that is not there, and why."""
+    """Holds the reason why a figure is missing."""
 
     test: str
     name: str
     reason: str
-    verdict: Verdict = SKIPPED  # INVALID where it should have been measured and could not be
-    out_of_time: bool = False  # left out because the time budget was spent
+    verdict: Verdict = SKIPPED  # INVALID if it should have been measured and could not be
+    out_of_time: bool = False  # the time budget was spent
 
 
 class Reading(Struct, frozen=True):
-    """One look at the card while it works; what it would not say is None."""
+    """Holds one sample of a GPU while it works; a value that it does not report is None."""
 
     at_ns: Whole
     sm_mhz: Whole | None = None
     memory_mhz: Whole | None = None
     power_mw: Whole | None = None
     temperature_c: Whole | None = None
-    slowed_by: Whole | None = None  # NVML's bits
+    slowed_by: Whole | None = None  # NVML's bit mask of reasons for reduced clocks
     pcie_generation: Whole | None = None
     pcie_width: Whole | None = None
 
 
 class Health(Struct, frozen=True):
-    """The card's own account of itself; what it would not say is None."""
+    """Holds what a GPU reports about itself; a value that it does not report is None."""
 
     uuid: str | None = None
     driver: str | None = None
     memory_bytes: Whole | None = None
     used_bytes: Whole | None = None
     busy_percent: Whole | None = None
-    processes: tuple[int, ...] | None = None  # of others
-    sees_this_process: bool | None = None  # a container may hide it, or show it under another number
+    processes: tuple[int, ...] | None = None  # ids of other programs' processes
+    sees_this_process: bool | None = None  # a container may hide it, or show it under another id
     mig: bool | None = None
     persistence: bool | None = None
     ecc: bool | None = None
@@ -134,11 +134,11 @@ class Health(Struct, frozen=True):
     row_remap_failed: bool | None = None
     pages_retired: Whole | None = None
     page_retirement_pending: bool | None = None
-    pcie_generation_max: Whole | None = None  # of the card in this slot
-    pcie_generation_card: Whole | None = None  # of the card in any slot
+    pcie_generation_max: Whole | None = None  # of the GPU in this slot
+    pcie_generation_card: Whole | None = None  # of the GPU in any slot
     pcie_width_max: Whole | None = None
     pcie_replays: Whole | None = None
-    nvlinks: Whole | None = None  # that the card answers for
+    nvlinks: Whole | None = None  # links that report a state
     nvlinks_up: Whole | None = None
     nvlink_errors: Whole | None = None
     power_limit_mw: Whole | None = None
@@ -146,22 +146,22 @@ class Health(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True):
-    """One sentence about the card's health."""
+    """Holds a sentence about a device's health, with its verdict."""
 
     verdict: Verdict
     text: str
 
 
 class Result(Struct, frozen=True):
-    """A figure or its absence, and what is said about it."""
+    """Holds a figure, or why it is missing, with its verdict and the reasons for that."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
     device: str  # cpu, cuda:0, cuda:0→cuda:1
     figure: Figure | None = None
     skipped: Skipped | None = None
-    others_share: float | None = None  # of the cores, used by other programs meanwhile; None: not known
-    doubts: tuple[str, ...] = ()  # why the figure may be lower than the device can do
+    others_share: float | None = None  # share of the cores that other programs used; None: not known
+    doubts: tuple[str, ...] = ()  # why the figure may be lower than what the device can do
 
     @property
     def test(self) -> str:
@@ -175,14 +175,14 @@ class Result(Struct, frozen=True):
 
 
 class Device(Struct, frozen=True):
-    """What a card or a processor is, before anything runs on it."""
+    """Describes a GPU or a CPU."""
 
-    target: str  # torch's name for it: cpu, cuda:0
+    target: str  # torch's name: cpu, cuda:0
     name: str
     identity: str  # the same for the same device in every run
     memory_bytes: Count
-    cache_bytes: Count  # the last level's
-    cores: Count  # the processor's cores, the card's multiprocessors
+    cache_bytes: Count  # of the last level
+    cores: Count  # cores of a CPU, multiprocessors of a GPU
     capability: str | None = None  # CUDA's compute capability
 
     @property
@@ -195,11 +195,11 @@ class DeviceReport(Struct, frozen=True):
     health_before: Health
     health_after: Health
     findings: tuple[Finding, ...]
-    curve: tuple[Reading, ...] = ()  # while the sustained run went on
+    curve: tuple[Reading, ...] = ()  # during the sustained run
 
 
 class Report(Struct, frozen=True):
-    """The file that --json writes and --baseline reads."""
+    """Holds the content of the file that --json writes and --baseline reads."""
 
     schema: Literal["kernels_bench/1"]
     started: str  # UTC

@@ -1,4 +1,4 @@
-"""What click says of wrong usage, as one sentence: what is wrong, which value, and what belongs there."""
+"""Click's errors about wrong usage as one sentence: what is wrong, which value, and what is expected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 
 def usage_sentence(error: click.UsageError) -> str:
-    """Return the sentence, led by the command's name where the program has several."""
+    """Return the sentence, after the command's name if the program has several commands."""
     path = error.ctx.command_path if error.ctx else ""
     _, _, command = path.partition(" ")
     problem = usage_problem(error, path)
@@ -27,8 +27,9 @@ def usage_problem(error: click.UsageError, path: str) -> str:
 
 
 def nearest_option(error: click.UsageError, name: str) -> str | None:
-    """`did you mean --out?`, where an option of the command is near."""
-    options = [option for one in error.ctx.command.get_params(error.ctx) for option in one.opts] if error.ctx else []
+    """Return `did you mean --out?` if the command has a similar option."""
+    parameters = error.ctx.command.get_params(error.ctx) if error.ctx else []
+    options = [option for parameter in parameters for option in parameter.opts]
     near = difflib.get_close_matches(name, [option for option in options if option.startswith("--")], n=1)
     return f"did you mean {near[0]}?" if near else None
 
@@ -38,7 +39,7 @@ def parameter_name(parameter: click.Parameter) -> str:
 
 
 def wrong_value(parameter: click.Parameter, message: str) -> str:
-    """` is 0: give ...` for numbers, the nearest of several words, for anything else what click says."""
+    """Return ` is 0: give ...` for a number, the nearest word for a choice, and click's own words for others."""
     value, is_not, _ = message.partition(" is not ")
     kind = parameter.type
     if is_not and isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
@@ -65,5 +66,5 @@ def expected_number(kind: click.types.IntParamType | click.types.FloatParamType)
 
 
 def lower(sentence: str) -> str:
-    """Click's sentence as a part of ours."""
+    """Return one of click's sentences in the form of a clause."""
     return (sentence[:1].lower() + sentence[1:]).rstrip(".")

@@ -1,1 +1,1 @@
-"""What the pages of engine_probe and of kernels_bench share: elements, the document around them, and charts as SVG."""
+"""HTML elements, documents and SVG charts that the pages of engine_probe and kernels_bench share."""

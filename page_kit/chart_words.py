@@ -1,14 +1,14 @@
-"""What a chart shows, in words, for those who hear a page read aloud."""
+"""Descriptions of charts for screen readers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-EVERY = 6  # so many points of a line are all named; of more the ends and the extremes
+FEW_POINTS = 6  # a line with up to so many points is described by all of them, others by ends and extremes
 
 
 def line_words(label: str, points: Sequence[tuple[float, float]], x_unit: str, y_unit: str) -> str:
-    """Say where a line begins, ends, and is lowest and highest; of few points, every value."""
+    """Describe a line by its ends and extremes, or by every value if it has few points."""
     if not points:
         return f"{label}: no value"
     unit = f" {y_unit}" if y_unit else ""
@@ -16,9 +16,9 @@ def line_words(label: str, points: Sequence[tuple[float, float]], x_unit: str, y
     def at(point: tuple[float, float]) -> str:
         return f"{number(point[1])} at {number(point[0])}"
 
-    if len(points) <= EVERY:
-        named = ", ".join(map(at, points))
-        return f"{label}{unit and f' in{unit}'}, by {x_unit}: {named}"
+    if len(points) <= FEW_POINTS:
+        values = ", ".join(map(at, points))
+        return f"{label}{unit and f' in{unit}'}, by {x_unit}: {values}"
     low, high = (pick(points, key=lambda point: point[1]) for pick in (min, max))
     ends = f"from {at(points[0])} to {at(points[-1])}"
     return f"{label}{unit and f' in{unit}'}, by {x_unit}: {ends}, lowest {at(low)}, highest {at(high)}"

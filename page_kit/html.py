@@ -1,4 +1,4 @@
-"""Elements of a page. All text in them is escaped, whoever wrote it."""
+"""Elements of a page; all text in them is escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Html(str):
 
 
 def element(tag: str, *children: str, **attributes: str | float) -> Html:
-    """Return an element: `class_` becomes class, `data_chart` data-chart; a child that is no Html is escaped."""
+    """Return an element: `class_` becomes class, `data_chart` data-chart; a child that is not Html is escaped."""
     named = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{html.escape(plain(short(value)))}"'
         for name, value in attributes.items()

@@ -1,4 +1,4 @@
-"""Lines and dots over a common x as SVG, which needs no script."""
+"""Charts of lines and dots as SVG, without a script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TINTS = {"spare": "#12a37c", "shared": "#3b7de0", "plateau": "#d9730d", "overloa
 MOST_SPOTS = 60  # of a line with its points marked
 TICK_ROOM = 54  # pixels that the words of a tick take
 
-Point = tuple[float, float, str]  # x, y, and what is told of it under the mouse
+Point = tuple[float, float, str]  # x, y and the tooltip
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One self-contained document: it loads nothing, and a policy in it forbids that it ever does."""
+"""A self-contained HTML document, whose content security policy forbids loading anything."""
 
 from __future__ import annotations
 

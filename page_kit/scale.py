@@ -1,4 +1,4 @@
-"""Axes of charts: where values lie on them, and at which round ones they are marked."""
+"""The axes of charts: the positions of values, and their ticks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Shapes and words of a picture in SVG, in the colours of the style sheet, and in fixed ones where there is none.
+"""Shapes and text in SVG, in the colours of the style sheet, or in fixed ones without it.
 
-Words and axes take the colour of the text around them, so that they are read on light and on dark.
+Text and axes have the colour of the text around them, so that they are readable on light and dark backgrounds.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def test_a_core_that_cannot_be_recorded_is_said(
     monkeypatch.setenv(plugin.RECORD_VARIABLE, str(tmp_path))
     monkeypatch.setattr(plugin.logger, "propagate", True)
     plugin.start(object())
-    assert "engine_probe does not record this engine: a object is no vLLM engine" in caplog.text
+    assert "engine_probe does not record this engine: a object is not a vLLM engine" in caplog.text
     plugin.stop(object())  # was never recorded
 
 

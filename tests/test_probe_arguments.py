@@ -36,7 +36,7 @@ class AsyncOutside:
         ("telemtry", "did you mean telemetry?"),
         ("Force", "did you mean force?"),
         ("outt", "did you mean out?"),
-        ("workload", "goes into facts={'workload': ...}"),
+        ("workload", "to store it in run.json, pass facts={'workload': ...}"),
     ],
 )
 def test_an_unknown_keyword_is_refused_and_the_nearest_named(keyword: str, hint: str) -> None:
@@ -83,8 +83,8 @@ def test_a_value_that_cannot_be_meant_is_refused(arguments: dict[str, Any], sent
             AsyncOutside(),
             'an AsyncLLM runs its engine in another process, where a Probe cannot reach it: set os.environ["E',
         ),
-        ("tiny", "a str is no vLLM engine: give the Probe a vllm.LLM"),
-        (None, "a NoneType is no vLLM engine"),
+        ("tiny", "a str is not a vLLM engine: give the Probe a vllm.LLM"),
+        (None, "a NoneType is not a vLLM engine"),
     ],
 )
 def test_an_engine_that_cannot_be_reached_is_refused(engine: Any, sentence: str, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""How an `LLM` is built: arguments, shipped models, processes, memory, and the phases and errors of its start."""
+"""Building a `vllm.LLM`: its arguments, the shipped models, memory, and the phases and errors of its start."""

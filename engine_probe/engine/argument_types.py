@@ -1,6 +1,6 @@
-"""What vLLM declares its engine arguments to be, where its source says it in plain types and lists of words.
+"""The types of vLLM's engine arguments, read from its source without importing it.
 
-Read like the names, not imported. Whatever is declared in another way (a class of its own, a function) is left to vLLM.
+Only plain types and lists of words are read; arguments of other types (a class, a function) are left to vLLM to check.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import ast
 import difflib
 import json
 import math
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ PLAIN: dict[str, tuple[Any, str]] = {
     "bool": (bool, SWITCH),
     "str": (str, "text"),
 }
-# Whole numbers that have to be positive; vLLM says so in the classes of its configuration (0.28 to 0.33).
+# Whole numbers that must be positive, as the classes of vLLM's configuration demand (0.28 to 0.33).
 POSITIVE = {
     "block_size",
     "kv_cache_memory_bytes",
@@ -32,31 +33,31 @@ POSITIVE = {
     "max_num_seqs",
     "num_gpu_blocks_override",
 }
-MOST = 2**63
+LIMIT = 2**63
 FEW_WORDS = 6
-DATA = (str, int, float, list, dict)  # what a file or a command line holds; objects of Python are vLLM's to judge
+DATA = (str, int, float, list, dict)  # types from a file or a command line; vLLM checks other Python objects
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """A type to convert to, and how a person would say it."""
+    """Holds the type of an argument, and its words in an error message."""
 
     type: Any
     words: tuple[str, ...]
 
 
 class _UnknownError(Exception):
-    """Declared in a way that is not read here."""
+    """Raised for a declaration that is not read here."""
 
 
 def check_value(declared: Declared, name: str, value: object, where: str) -> None:
-    """Refuse what the declaration rules out. None is no value: vLLM's own default is often that."""
+    """Refuse a value that the declaration rules out. None is always accepted, as it is vLLM's default for many."""
     if not isinstance(value, DATA):
         return
     try:
         msgspec.convert(value, declared.type, strict=False)
     except msgspec.ValidationError:
-        wanted = expected(declared.words, value)
-        raise InputError(f"{where}: {name} is {json.dumps(value, default=str)}: {wanted}") from None
+        hint = expected(declared.words, value)
+        raise InputError(f"{where}: {name} is {json.dumps(value, default=str)}: {hint}") from None
 
 
 def expected(words: tuple[str, ...], value: object = "") -> str:
@@ -69,13 +70,13 @@ def expected(words: tuple[str, ...], value: object = "") -> str:
 
 
 def check_number(name: str, value: object, where: str) -> None:
-    """Refuse numbers that no argument takes, and those that these arguments do not."""
+    """Refuse numbers that no argument takes, and those out of the range of a known one."""
     if isinstance(value, dict):
         for key, inner in value.items():
             check_number(f"{name}.{key}", inner, where)
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return
-    elif not math.isfinite(value) or abs(value) >= MOST:
+    elif not math.isfinite(value) or abs(value) >= LIMIT:
         raise InputError(f"{where}: {name} is {value}, which is not a number that vLLM can take")
     elif name in POSITIVE and value < 1:
         raise InputError(f"{where}: {name} is {value}: vLLM takes 1 or more")
@@ -87,7 +88,7 @@ def check_number(name: str, value: object, where: str) -> None:
 
 @cache
 def declarations(file: Path, owner: str, root: Path) -> dict[str, Declared]:
-    """The fields of a class in a file of the package at `root`."""
+    """Return the declared fields of a class in a file of the package at `root`."""
     module = ast.parse(file.read_text(encoding="utf-8"))
     imported = {
         alias.asname or alias.name: node.module
@@ -95,29 +96,27 @@ def declarations(file: Path, owner: str, root: Path) -> dict[str, Declared]:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
         for alias in node.names
     }
-    found = {}
+    declared = {}
     for node in module.body:
         if isinstance(node, ast.ClassDef) and node.name == owner:
             for item in node.body:
                 if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                    try:
-                        found[item.target.id] = _declared(item.annotation, imported, root)
-                    except _UnknownError:
-                        continue
-    return found
+                    with suppress(_UnknownError):
+                        declared[item.target.id] = _declared(item.annotation, imported, root)
+    return declared
 
 
 def lists_among(node: ast.ClassDef | None) -> dict[str, bool]:
     """Return the fields that are lists, tuples or sets, each with whether its items are text."""
-    found = {}
+    lists = {}
     for item in node.body if node else ():
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
             for kind in _alternatives(item.annotation):
                 match kind:
                     case ast.Subscript(value=ast.Name(id="list" | "tuple" | "set"), slice=inner):
                         numbers = {"int", "float"} & {part.id for part in ast.walk(inner) if isinstance(part, ast.Name)}
-                        found[item.target.id] = not numbers
-    return found
+                        lists[item.target.id] = not numbers
+    return lists
 
 
 def _alternatives(node: ast.expr) -> list[ast.expr]:
@@ -135,8 +134,8 @@ def _declared(node: ast.expr, imported: dict[str, str], root: Path) -> Declared:
         case ast.Constant(value=None):
             return Declared(type(None), ())
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            one, other = _declared(left, imported, root), _declared(right, imported, root)
-            return Declared(one.type | other.type, one.words + other.words)
+            first, second = _declared(left, imported, root), _declared(right, imported, root)
+            return Declared(first.type | second.type, first.words + second.words)
         case ast.Subscript(value=ast.Name(id="Literal")):
             return _words(node)
         case ast.Name(id=name) if name in imported:
@@ -145,7 +144,7 @@ def _declared(node: ast.expr, imported: dict[str, str], root: Path) -> Declared:
 
 
 def _words(node: ast.expr) -> Declared:
-    """Of `Literal["a", "b"]`."""
+    """Return the words of `Literal["a", "b"]`."""
     if not (isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal"):
         raise _UnknownError
     items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
@@ -156,10 +155,10 @@ def _words(node: ast.expr) -> Declared:
 
 
 def _assigned(name: str, module: str, root: Path) -> ast.expr:
-    """What a name stands for in a module of the package."""
+    """Return the value that a module of the package assigns to a name."""
     package, _, inside = module.partition(".")
-    place = root.joinpath(*inside.split(".")) if inside else root
-    file = next((one for one in (place.with_suffix(".py"), place / "__init__.py") if one.is_file()), None)
+    path = root.joinpath(*inside.split(".")) if inside else root
+    file = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
     if package != root.name or file is None:
         raise _UnknownError
     for node in ast.parse(file.read_text(encoding="utf-8")).body:

@@ -1,4 +1,4 @@
-"""vLLM's engine arguments by name, read from the installed vLLM's source: importing it takes ten seconds."""
+"""vLLM's engine arguments, read from the source of the installed vLLM, because importing it takes ten seconds."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import parse_value
 from engine_probe.text_format import suggestion
 
-# Where each supported vLLM declares them, and the class that does.
+# File and class in which every supported vLLM declares them.
 FIELDS_OF = ("engine/arg_utils.py", "EngineArgs")
 PARAMETERS_OF = ("entrypoints/llm.py", "LLM")
 
 
 @cache
 def argument_names() -> frozenset[str]:
-    """What the installed vLLM takes besides the model; empty without a vLLM: then nothing can be checked."""
+    """Return the names of all arguments besides the model; empty without a vLLM, so that nothing can be checked."""
     root = vllm_folder()
     if root is None:
         return frozenset()
@@ -41,20 +41,20 @@ def argument_names() -> frozenset[str]:
 
 @cache
 def short_forms() -> dict[str, str]:
-    """`-tp` and its like, each with the long form that the installed vLLM declares beside it."""
+    """Return short options such as `-tp`, each with its long form in the installed vLLM."""
     root = vllm_folder()
     file = root / FIELDS_OF[0] if root else None
-    found: dict[str, str] = {}
+    long_forms: dict[str, str] = {}
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if file and file.is_file() else ():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
             forms = [form.value for form in node.args if isinstance(form, ast.Constant) and isinstance(form.value, str)]
             long = next((form for form in forms if form.startswith("--")), None)
-            found |= {form: long for form in forms if long and not form.startswith("--")}
-    return found
+            long_forms |= {form: long for form in forms if long and not form.startswith("--")}
+    return long_forms
 
 
 def argument_types() -> dict[str, Declared]:
-    """Of those that the installed vLLM declares in plain types."""
+    """Return the types of the arguments that the installed vLLM declares in plain types."""
     root = vllm_folder()
     file = root / FIELDS_OF[0] if root else None
     return declarations(file, FIELDS_OF[1], root) if root and file and file.is_file() else {}
@@ -69,12 +69,12 @@ def list_arguments() -> dict[str, bool]:
 
 def vllm_folder() -> Path | None:
     package = find_spec("vllm")
-    found = package.submodule_search_locations if package else None
-    return Path(found[0]) if found else None
+    locations = package.submodule_search_locations if package else None
+    return Path(locations[0]) if locations else None
 
 
 def check_arguments(arguments: Mapping[str, object], where: str = "engine arguments") -> None:
-    """Refuse a name that the installed vLLM does not know, and a value that cannot be its."""
+    """Refuse a name that the installed vLLM does not have, and a value that it cannot take."""
     names, declared = argument_names(), argument_types()
     for name, value in arguments.items():
         if name == "model":
@@ -88,12 +88,12 @@ def check_arguments(arguments: Mapping[str, object], where: str = "engine argume
 
 
 def dashed(name: str) -> str:
-    """An engine argument as vLLM's command line spells it."""
+    """Return an engine argument as vLLM's command line spells it."""
     return f"--{name.replace('_', '-')}"
 
 
 def take_option(word: str, words: list[str]) -> str:
-    """Return one option of vLLM's as `--name=value`; its values are taken off the words that follow.
+    """Return one of vLLM's options as `--name=value`, removing its values from the words that follow.
 
     As in vLLM's parser `-O3` and `-O 3` are `--optimization-level 3`, and an argument that is a list takes every word
     up to the next option.
@@ -115,16 +115,16 @@ def take_option(word: str, words: list[str]) -> str:
 
 
 def is_option(word: str) -> bool:
-    """Whether a word opens a new option; `-1` is a value."""
+    """Return whether a word is an option; `-1` is a value."""
     return word.startswith("--") or (word.startswith("-") and word[1:2].isalpha())
 
 
 def parse_arguments(words: Sequence[str], where: str = "command line", own: Sequence[str] = ()) -> dict[str, object]:
-    """`--max-num-seqs=32 --enforce-eager --no-enable-prefix-caching` as names and values, checked.
+    """Parse and check options such as `--max-num-seqs=32 --enforce-eager --no-enable-prefix-caching`.
 
-    Values are read as JSON or TOML when they are such, else as text. A dotted name sets a key inside a
-    mapping, as on vLLM's own command line: `--hf-overrides.num_hidden_layers=2`. `own` are the other options
-    of the command, among which a misspelt name is looked for, too.
+    Values that are JSON or TOML are parsed, others are text. A dotted name sets a key inside a mapping, as on vLLM's
+    own command line: `--hf-overrides.num_hidden_layers=2`. `own` are the command's own options, which an error may
+    suggest for a misspelt name.
     """
     arguments: dict[str, object] = {}
     for word in words:
@@ -144,28 +144,28 @@ def parse_arguments(words: Sequence[str], where: str = "command line", own: Sequ
 
 
 def _check_option(flag: str, name: str, where: str, own: Sequence[str]) -> None:
-    """Refuse an option of neither kind, with the nearest of both."""
+    """Refuse an option that neither the command nor vLLM has, and suggest the nearest."""
     names = argument_names()
     if not names or name in names or name == "model":
         return
     stem = flag.partition(".")[0].lstrip("-").replace("_", "-")
-    known = {option.lstrip("-") for option in (*own, *map(dashed, names))}
+    options = {option.lstrip("-") for option in (*own, *map(dashed, names))}
     if stem.startswith("no-"):
-        known |= {f"no-{option}" for option in known}
-    near = difflib.get_close_matches(stem, sorted(known), n=1, cutoff=0.6)
+        options |= {f"no-{option}" for option in options}
+    near = difflib.get_close_matches(stem, sorted(options), n=1, cutoff=0.6)
     hint = f"did you mean --{near[0]}?" if near else f"engine_probe {where} --help lists ours, EngineArgs vLLM's"
     raise InputError(f"{where}: there is no option {flag}, here or in vLLM: {hint}")
 
 
 def _underscored(flag: str) -> str:
-    """The name of an argument; short forms such as `-tp` are vLLM's own."""
+    """Return the argument's name of a flag, also of one of vLLM's short forms such as `-tp`."""
     name, dot, inside = flag.partition(".")
     long = name if name.startswith("--") else short_forms().get(name, name)
     return long.lstrip("-").replace("-", "_") + dot + inside
 
 
 def _switch(flag: str) -> tuple[str, bool]:
-    """A flag alone means true; with `no-` before a known name it means false."""
+    """Return name and value of a flag without a value: true, or false for `--no-` before a known name."""
     name = _underscored(flag)
     if name.startswith("no_") and name not in argument_names():
         return name.removeprefix("no_"), False

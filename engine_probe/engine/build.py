@@ -1,4 +1,4 @@
-"""From a description to a running `vllm.LLM` in this process."""
+"""Starting a `vllm.LLM` from its description."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def build_llm(
     say: Callable[[str], None] = silent,
     note: Callable[[str], None] = silent,
 ) -> LLM:
-    """Start an engine: in this process, where a probe reaches it, or with its core in another one.
+    """Start an engine in this process, where a probe reaches it, or with its core in another process.
 
-    On the CPU build the KV pool is chosen by `need`, where `spec` leaves it open. `say` hears about what takes longer
-    than two seconds before vLLM itself starts to talk, `note` about what was chosen.
+    On the CPU build the KV pool's size is chosen by `need`, unless `spec` sets it. `say` gets messages about steps that
+    take longer than two seconds before vLLM starts to log, `note` those about what was chosen.
     """
     arguments = llm_arguments(spec, say)
     pool, sentence = chosen_pool(Path(str(arguments["model"])), arguments, need)
@@ -56,12 +56,12 @@ def build_llm(
     try:
         with amx_requested():
             return LLM(**arguments, **pool)
-    except Exception as error:  # whatever stops an engine becomes one sentence, its cause chained
+    except Exception as error:  # any cause becomes one sentence, with the cause chained
         raise startup_error(spec.model, error) from error
 
 
 def llm_arguments(spec: EngineSpec, say: Callable[[str], None] = silent) -> dict[str, object]:
-    """Return what `vllm.LLM` is called with, and prepare an embedded model if need be. The spec's own arguments win."""
+    """Return the arguments of `vllm.LLM`, preparing an embedded model if needed; those of the spec win."""
     check_arguments(spec.arguments)
     model, implied = _resolve(spec, say)
     arguments = {**implied, **spec.arguments, **_overrides(spec)}
@@ -69,7 +69,7 @@ def llm_arguments(spec: EngineSpec, say: Callable[[str], None] = silent) -> dict
 
 
 def check_model(name: str) -> None:
-    """Refuse a model that cannot be: quickly, touching no network and preparing nothing."""
+    """Refuse an impossible model quickly, without network access or preparation."""
     if name in EMBEDDED or name in catalogue_names():
         return
     folder = Path(name).expanduser()
@@ -80,14 +80,14 @@ def check_model(name: str) -> None:
         if not folder.is_file():
             raise InputError(f"model {name}: there is no such folder; `engine_probe models` lists what needs none")
     elif "/" not in name:
-        known = sorted([*EMBEDDED, *catalogue_names()])
-        hint = suggestion(name, known) or f": the listed models are {', '.join(known)}"
+        models = sorted([*EMBEDDED, *catalogue_names()])
+        hint = suggestion(name, models) or f": the listed models are {', '.join(models)}"
         raise InputError(f"unknown model {name!r}{hint} (or give a folder or org/name)")
 
 
 @cache
 def max_context(name: str) -> int | None:
-    """The longest sequence a model takes, by its own configuration; None where that is not on this machine."""
+    """Return the longest sequence that a model's configuration allows; None if that is not on this machine."""
     if name in catalogue_names():
         folder = catalogue_folder(name)
     else:
@@ -95,12 +95,12 @@ def max_context(name: str) -> int | None:
     try:
         longest = geometry(read_json(folder / "config.json")).max_context
     except (InputError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return None  # not prepared yet, or of a kind that is vLLM's to know
+        return None  # not prepared yet, or of a kind that only vLLM knows
     return longest if isinstance(longest, int) and longest > 0 else None
 
 
 def _resolve(spec: EngineSpec, say: Callable[[str], None]) -> tuple[str, dict[str, object]]:
-    """The model as vLLM takes it, and the arguments that follow from what it is."""
+    """Return the model as vLLM takes it, and the arguments that its kind implies."""
     if spec.model in EMBEDDED:
         return str(EMBEDDED[spec.model](say)), {}
     if spec.model in catalogue_names():
@@ -114,14 +114,16 @@ def _resolve(spec: EngineSpec, say: Callable[[str], None]) -> tuple[str, dict[st
 
 
 def _overrides(spec: EngineSpec) -> dict[str, object]:
-    """The catalogue's and the user's, field by field; the user's win, and win whole where they are no table."""
-    ours = catalogue_overrides(spec.model) if spec.model in catalogue_names() else {}
-    theirs = spec.arguments.get("hf_overrides", {})
-    return {"hf_overrides": {**ours, **theirs}} if ours and isinstance(theirs, Mapping) else {}
+    """Merge the catalogue's hf_overrides with the user's, which win, and replace all if they are not a mapping."""
+    of_catalogue = catalogue_overrides(spec.model) if spec.model in catalogue_names() else {}
+    of_user = spec.arguments.get("hf_overrides", {})
+    if not of_catalogue or not isinstance(of_user, Mapping):
+        return {}
+    return {"hf_overrides": {**of_catalogue, **of_user}}
 
 
 def _choose_process(multiprocess: bool) -> None:
-    """vLLM reads this from the environment, and may have read it already."""
+    """Set vLLM's variable for its engine core's process; refuse if vLLM has already read another value."""
     wanted = "1" if multiprocess else "0"
     os.environ[MULTIPROCESSING] = wanted
     settings = sys.modules.get("vllm.envs")

@@ -1,4 +1,4 @@
-"""Processes that this one starts must not outlive it."""
+"""Child processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def die_with_parent() -> None:
-    """Called in a child: should its parent be killed, it goes too, instead of writing on unseen."""
+    """Make the kernel kill this child process if its parent is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,9 +1,8 @@
-"""The real vLLM engine, scheduler and block manager over an executor that computes nothing.
+"""An executor that computes nothing, under a real vLLM engine, scheduler and block manager.
 
-`distributed_executor_backend=SubstituteExecutor` is a public parameter of vLLM. No weights, no KV memory: a step
-costs only what the scheduler costs, so the scheduler and everything that watches it can be measured alone, and
-asynchronous scheduling can be driven on a machine without a GPU. Every finished prefill or decode step answers
-with one token.
+It is given to vLLM as `distributed_executor_backend=SubstituteExecutor`, a public parameter. It has no weights and no
+KV memory, so a step costs only what the scheduler costs: the scheduler and the probe can be measured alone, and
+asynchronous scheduling runs on a machine without a GPU. Every finished prefill or decode step returns one token.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ ANSWER_TOKEN = 7
 
 
 class LazyFuture(Future[Any]):
-    """Done only when somebody waits for it, like a batch that is still on the device."""
+    """Becomes done only when its result is asked for, like a batch that is still on the device."""
 
     def __init__(self, value: Any) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class LazyFuture(Future[Any]):
 
 
 class SubstituteExecutor(Executor):  # type: ignore[misc]
-    """Says at once that the step is done."""
+    """Finishes every step immediately."""
 
     uses_ray = False
     supports_pp = True
@@ -63,7 +62,7 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]
 
     def _answer_determine_available_memory(self) -> int:
         cache = self.vllm_config.cache_config
-        return cache.kv_cache_memory_bytes or 1 << 40  # the number of blocks is overridden by who builds this
+        return cache.kv_cache_memory_bytes or 1 << 40  # users of this executor set num_gpu_blocks_override
 
     def _answer_get_supported_kv_cache_layouts(self) -> list[str]:
         from vllm.v1.kv_cache_layout import KVCacheLayout
@@ -92,9 +91,9 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]
             self._prompt_tokens.pop(request_id, None)
         partial = set()
         for data in scheduler_output.scheduled_new_reqs:
-            known = getattr(data, "prefill_token_ids", None) or data.prompt_token_ids
+            prefill = getattr(data, "prefill_token_ids", None) or data.prompt_token_ids
             self._prompt_tokens[data.req_id] = len(data.prompt_token_ids)
-            if data.num_computed_tokens + scheduler_output.num_scheduled_tokens[data.req_id] < len(known):
+            if data.num_computed_tokens + scheduler_output.num_scheduled_tokens[data.req_id] < len(prefill):
                 partial.add(data.req_id)
         cached = scheduler_output.scheduled_cached_reqs
         for request_id, computed, answered in zip(

@@ -1,4 +1,4 @@
-"""Memory that ran out, by whatever name torch, vLLM, C++ or the kernel calls it, and what to do about it."""
+"""Recognising that memory ran out, in the words of torch, vLLM, C++ or the kernel, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WORDS = re.compile(
     r"out of memory|OutOfMemory|can(?:'t|not) allocate memory|bad_alloc|\bMemoryError\b|Unable to allocate",
     re.IGNORECASE,
 )
-# vLLM's own words where it refuses to start: a pool that is larger than what is free, or too small for one request.
+# vLLM's words when it refuses to start: the pool is larger than the free memory, or too small for one request.
 REFUSED = re.compile(
     r"less than requested memory|No available memory for the cache|Free memory on device|available KV cache memory"
 )
@@ -21,7 +21,7 @@ VMSTAT = Path("/proc/vmstat")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Itself or what it came of."""
+    """Return whether an error, or one of its causes, says that memory ran out."""
     return any(isinstance(link, MemoryError) or WORDS.search(named(link)) for link in chain(error))
 
 
@@ -30,7 +30,7 @@ def named(error: BaseException) -> str:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it came of."""
+    """Yield an error and its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -39,9 +39,9 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def kernel_kills() -> int | None:
-    """Processes of this machine that the kernel killed for want of memory, ever; None where it does not say."""
+    """Return how many processes the kernel has killed since boot because memory ran out. None if it does not count."""
     try:
-        found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)
+        match = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None

@@ -1,7 +1,7 @@
-"""Count the ranks of an engine. Whoever shares out GPUs, cores, memory or weights among ranks asks here.
+"""The number of ranks of an engine, among which GPUs, cores, memory and weights are divided.
 
-vLLM starts one process for each rank: data x pipeline x tensor x prefill-context parallel. Each rank has a GPU of its
-own, or cores of its own on the CPU build. Tensor and pipeline parallelism split the weights; the other two copy them.
+vLLM starts one process per rank: data x pipeline x tensor x prefill-context parallel. Each rank has its own GPU, or its
+own cores on the CPU build. Tensor and pipeline parallelism split the weights; the other two copy them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIZES = (*SPLIT_WEIGHTS, CONTEXT, DATA)
 
 
 def rank_count(arguments: Mapping[str, object]) -> int:
-    """Return the ranks of all replicas together: as many GPUs are needed."""
+    """Return the number of ranks of all replicas, which is the number of GPUs that are needed."""
     return math.prod(parallel_size(arguments, name) for name in SIZES)
 
 
@@ -36,12 +36,12 @@ def parallel_size(arguments: Mapping[str, object], name: str) -> int:
 
 
 def recorded_rank_count(facts: Mapping[str, Any]) -> int | None:
-    """Return the ranks of the engine that was recorded. None where its run.json does not say."""
+    """Return the number of ranks of a recorded engine; None if its `run.json` does not tell."""
     parallel = facts["engine"]["arguments"].get("parallel_config") or {}
     sizes = [parallel.get(name) for name in (*SPLIT_WEIGHTS, DATA)]
     sizes.append(parallel.get(CONTEXT, 1))  # older versions of vLLM do not have it
-    known = [size for size in sizes if isinstance(size, int) and size > 0]
-    return math.prod(known) if len(known) == len(sizes) else None
+    valid = [size for size in sizes if isinstance(size, int) and size > 0]
+    return math.prod(valid) if len(valid) == len(sizes) else None
 
 
 def size_words(arguments: Mapping[str, object]) -> str:

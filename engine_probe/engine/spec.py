@@ -1,4 +1,4 @@
-"""The frozen description of an engine: a model's name and vLLM's own arguments."""
+"""The description of an engine: a model's name and vLLM's arguments."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class EngineSpec:
-    """Making one touches nothing: no disk, no environment, no vLLM.
+    """Describes an engine; making one reads no disk, environment or vLLM.
 
-    `model` is an embedded model, a catalogue geometry, a folder or whatever vLLM takes; `arguments` are vLLM
-    engine arguments under vLLM's own names.
+    `model` is an embedded model, a geometry of the catalogue, a folder or any name that vLLM takes; `arguments` are
+    engine arguments by vLLM's names.
     """
 
     model: str
@@ -27,13 +27,9 @@ class EngineSpec:
 
     @property
     def key(self) -> str:
-        """The same for the same content, in every process and on every machine."""
+        """Return a hash of the content, the same in every process and on every machine."""
         content = json.dumps([self.model, dict(self.arguments)], sort_keys=True, default=_name)
         return hashlib.sha256(content.encode()).hexdigest()
-
-    def with_arguments(self, **arguments: object) -> EngineSpec:
-        """A new description in which these arguments win."""
-        return EngineSpec(self.model, {**self.arguments, **arguments})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EngineSpec) and self.key == other.key
@@ -46,7 +42,7 @@ class EngineSpec:
 
 
 def _copy(value: object) -> object:
-    """Lists and mappings are copied all the way down, so that nobody can change them from outside."""
+    """Copy lists and mappings at every depth, so that changing the originals has no effect."""
     if isinstance(value, Mapping):
         return {name: _copy(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -55,6 +51,6 @@ def _copy(value: object) -> object:
 
 
 def _name(value: object) -> str:
-    """Values that are not data, such as an executor class, count by their import name."""
+    """Return the import name of a value that JSON cannot hold, such as an executor class."""
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"

@@ -1,11 +1,11 @@
-"""Why an engine did not start, in one sentence out of a page of traceback."""
+"""The reason why an engine did not start, as one sentence instead of a traceback."""
 
 from __future__ import annotations
 
 from engine_probe.engine.out_of_memory import LESS_AT_THE_START, REFUSED, chain, is_out_of_memory
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 
-# Class names, because the hub's client and its HTTP library change theirs between releases of vLLM.
+# Names and not classes, because those of the hub's client and its HTTP library differ between releases of vLLM.
 NO_NETWORK = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError"}
 NO_REPOSITORY = {"RepositoryNotFoundError", "HFValidationError", "RevisionNotFoundError"}
 NO_ACCESS = {"GatedRepoError"}
@@ -13,7 +13,7 @@ WRONG_VALUE = {"ValidationError"}
 
 
 def startup_error(model: str, error: BaseException) -> EngineProbeError:
-    """What to raise in place of `error`, which the caller chains."""
+    """Return the error to raise in place of `error`, which the caller chains."""
     names = {type(link).__name__ for link in chain(error)}
     reason = _reason(error)
     if names & NO_ACCESS:
@@ -33,11 +33,10 @@ def startup_error(model: str, error: BaseException) -> EngineProbeError:
 
 
 def _reason(error: BaseException) -> str:
-    """The last line that a person can do something with, without pydantic's advertisement."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith("For further information")]
+    """Return the last useful line of an error's message; pydantic adds a link to its documentation."""
+    stripped = (line.strip() for line in str(error).splitlines())
+    lines = [line for line in stripped if line and not line.startswith("For further information")]
     if type(error).__name__ in WRONG_VALUE:
-        telling = [line.partition(" [type=")[0] for line in telling][-2:]
-        return ": ".join(telling)
-    last = telling[-1] if telling else "it said nothing"
+        return ": ".join(line.partition(" [type=")[0] for line in lines[-2:])
+    last = lines[-1] if lines else "it said nothing"
     return last if isinstance(error, ValueError | RuntimeError) else f"{type(error).__name__}: {last}"

@@ -1,7 +1,7 @@
-"""The phases of an engine's start, recognised by the lines that vLLM writes to its log while it starts.
+"""The phases of an engine's start, recognised by the lines of vLLM's log.
 
-The lines were read in the source of the versions in `LINES_OF`. An unknown line changes nothing, so that a version
-which words them differently shows fewer phases and never a wrong one.
+The patterns are from the sources of the versions in `LINES_OF`. Other lines are ignored, so a version with other words
+shows fewer phases, never wrong ones.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import msgspec
 LINES_OF = ("0.28.0", "0.32.0", "0.33.0")
 IMPORTING = "importing vLLM"
 COMPILING = "compiling"
-WORTH_TELLING_SECONDS = 0.5  # shorter phases are in the total alone
+WORTH_TELLING_SECONDS = 0.5  # shorter phases are only part of the total
 
-# The phase that begins with a line; among several that match, the first.
+# A phase begins with a line that matches its pattern; the first pattern that matches counts.
 PHASES = tuple(
     (phase, re.compile(line))
     for phase, line in (
@@ -32,12 +32,12 @@ PHASES = tuple(
         ("preparing the tokenizer", r"init engine \(.*\) took "),
     )
 )
-BAR = re.compile(r"(\d+)%(?: Completed)? ?\|")  # how tqdm draws a share
+BAR = re.compile(r"(\d+)%(?: Completed)? ?\|")  # a progress bar of tqdm
 LINE_END = re.compile(r"[\r\n]+")
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """A phase of the start, and its seconds."""
+    """Holds a phase of the start and its duration."""
 
     name: str
     seconds: float
@@ -48,7 +48,7 @@ class Phase(msgspec.Struct, frozen=True):
 
 
 class Starting(msgspec.Struct, frozen=True):
-    """An engine that starts: the phase it is in, how far that is where the log says so, and the phases before it."""
+    """Holds the progress of a start: the current phase, its share if the log tells, and the phases before it."""
 
     phase: Phase
     share: float | None = None
@@ -61,7 +61,7 @@ class Starting(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """An engine that has started: its phases in the order in which they began last, and the seconds of all together."""
+    """Holds the phases of a finished start, in the order in which they last began, and its total duration."""
 
     phases: tuple[Phase, ...]
     seconds: float
@@ -72,38 +72,38 @@ class Started(msgspec.Struct, frozen=True):
 
 
 def worth_telling(phases: tuple[Phase, ...]) -> list[Phase]:
-    """The phases that took half a second or more."""
+    """Return the phases that took at least WORTH_TELLING_SECONDS."""
     return [phase for phase in phases if phase.seconds >= WORTH_TELLING_SECONDS]
 
 
 def longest_first(phases: tuple[Phase, ...]) -> list[str]:
-    """The phases worth telling; a line that is too narrow for all then holds those that took most of the time."""
+    """Return the words of the phases worth telling, the longest first, so that a narrow line cuts off the shortest."""
     return [phase.words for phase in sorted(worth_telling(phases), key=lambda phase: -phase.seconds)]
 
 
 class StartPhases:
-    """Reads a growing log. Each call says what time it is, so a phase's seconds are as fine as the calls are close.
+    """Reads a growing log; each call passes the time, so durations are as precise as calls are frequent.
 
-    A phase that begins again, as when a second rank loads its weights after the first, goes on counting.
+    A phase that begins again, such as a second rank loading its weights, adds to its duration.
     """
 
     def __init__(self, now: float) -> None:
-        self._began = self._since = now
+        self._started = self._since = now
         self._name = IMPORTING
         self._share: float | None = None
         self._seconds = {IMPORTING: 0.0}
         self._rest = ""
 
     def enter(self, name: str, now: float) -> None:
-        """Begin a phase, unless it is the one under way."""
+        """Begin a phase, unless it is the current one."""
         if name == self._name:
             return
         self._seconds[self._name] += now - self._since
-        self._seconds[name] = self._seconds.pop(name, 0.0)  # in the order in which they began last
+        self._seconds[name] = self._seconds.pop(name, 0.0)  # moved to the end
         self._name, self._since, self._share = name, now, None
 
     def read(self, text: str, now: float) -> None:
-        """Read what was appended. The last line may not be whole yet: it counts as far as it goes, and again later."""
+        """Read text that was appended to the log; an unfinished last line is read now and again when it is whole."""
         *lines, self._rest = LINE_END.split(self._rest + text)
         for line in [*lines, self._rest]:
             name = next((phase for phase, pattern in PHASES if pattern.search(line)), None)
@@ -114,24 +114,25 @@ class StartPhases:
                 self._share = int(bar[1]) / 100
 
     def starting(self, now: float) -> Starting:
-        """The phase under way, and those before it."""
+        """Return the progress so far."""
         finished = tuple(Phase(name, seconds) for name, seconds in self._seconds.items() if name != self._name)
         return Starting(Phase(self._name, self._seconds[self._name] + now - self._since), self._share, finished)
 
     def started(self, now: float) -> Started:
-        """All phases; the last one ends now."""
+        """End the last phase and return all of them."""
         seconds = {**self._seconds, self._name: self._seconds[self._name] + now - self._since}
-        return Started(tuple(Phase(name, value) for name, value in seconds.items()), now - self._began)
+        return Started(tuple(Phase(name, value) for name, value in seconds.items()), now - self._started)
 
 
 class FinishedPhases:
-    """Gives each phase of an engine's start once it has ended, if it took long enough to be told."""
+    """Notices when a phase has ended."""
 
     def __init__(self) -> None:
-        self._running = ""
+        self._current = ""
 
     def ended(self, now: Starting) -> Phase | None:
-        before, self._running = self._running, now.phase.name
-        if before == self._running:
+        """Return the phase that has ended since the last call; None if none has, or it was too short to tell."""
+        previous, self._current = self._current, now.phase.name
+        if previous == self._current:
             return None
-        return next((phase for phase in worth_telling(now.finished) if phase.name == before), None)
+        return next((phase for phase in worth_telling(now.finished) if phase.name == previous), None)

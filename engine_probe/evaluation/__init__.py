@@ -1,1 +1,1 @@
-"""Results held against something: another result, published figures, prices, scores."""
+"""Results compared with something else: another result, published figures, prices, scores."""

@@ -1,4 +1,4 @@
-"""Texts that both of two measurements had to predict, paired by engine and judged window by window."""
+"""Perplexities of two measurements, paired by engine and compared window by window."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from engine_probe.recordings.perplexity import TextPoint, changed
 
 
 class TextChanges(NamedTuple):
-    changes: dict[str, tuple[Change, float]]  # by name; with the seconds that the later took
+    changes: dict[str, tuple[Change, float]]  # by name, with the seconds that the later measurement took
     notes: list[str]
-    missing: list[str]
+    missing: list[str]  # names that are in both and cannot be compared
 
 
 def text_changes(before: Path, old: dict[str, TextPoint], after: Path, new: dict[str, TextPoint]) -> TextChanges:
-    """Those that only one of them has, or that do not compare, are told."""
-    found: dict[str, tuple[Change, float]] = {}
+    """Compare the texts by name; note those that only one side has, and those that cannot be compared."""
+    changes: dict[str, tuple[Change, float]] = {}
     notes, missing = [], []
     for name in dict.fromkeys((*old, *new)):
         if name not in old or name not in new:
@@ -29,5 +29,5 @@ def text_changes(before: Path, old: dict[str, TextPoint], after: Path, new: dict
             notes.append(f"{name} is not compared: {change}")
             missing.append(name)
         elif measured is not None:
-            found[name] = change, measured.seconds
-    return TextChanges(found, notes, missing)
+            changes[name] = change, measured.seconds
+    return TextChanges(changes, notes, missing)

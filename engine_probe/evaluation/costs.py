@@ -1,9 +1,10 @@
-"""Money and energy of a run or a sweep, worked out of its recordings."""
+"""Money and energy of a run or a sweep, computed from its recordings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from engine_probe.analysis.curve.slo_capacity import most_load
@@ -19,12 +20,12 @@ from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
 
-NOTHING = Prices(currency="")  # energy needs no price
+NO_PRICES = Prices(currency="")  # energy needs none
 
 
 @dataclass(frozen=True)
 class Costed:
-    """One curve's accounts."""
+    """Holds the costs of one curve."""
 
     label: str
     unit: str
@@ -34,7 +35,7 @@ class Costed:
 
 @dataclass(frozen=True)
 class Cards:
-    """A curve of more cards against one of fewer."""
+    """Compares a curve measured with more GPUs with one of fewer."""
 
     fewer: Costed
     more: Costed
@@ -56,94 +57,96 @@ class Money:
 
 
 def sweep_money(swept: Swept, drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:
-    """`at`: the folder from which a price list names recordings."""
-    found = []
+    """Compute the costs of every curve; `at` is the folder from which a price list names recordings."""
+    costs = []
     for curve in drawn:
-        mine = [point for point in swept.points if point.label == curve.label and point.run and point.analysis]
-        done = [worked(point.load, point.run, point.analysis) for point in mine if point.run and point.analysis]
-        if done:
-            found.append(costed(curve.label, curve.unit, done, prices))
-    return money(found, drawn, prices, slo, at)
+        points = (point for point in swept.points if point.label == curve.label)
+        work_done = [
+            costed_work(point.load, point.run, point.analysis) for point in points if point.run and point.analysis
+        ]
+        if work_done:
+            costs.append(costed(curve.label, curve.unit, work_done, prices))
+    return money(costs, drawn, prices, slo, at)
 
 
-def run_money(run: Run, found: RunAnalysis, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
-    return money([costed("", "", [worked(1, run, found)], prices)], [], prices, slo, at)
+def run_money(run: Run, analysis: RunAnalysis, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
+    return money([costed("", "", [costed_work(1, run, analysis)], prices)], [], prices, slo, at)
 
 
-def costed(label: str, unit: str, done: Sequence[Work], prices: Prices | None) -> Costed:
-    sizes = {each.cards for each in done}
-    return Costed(label, unit, curve_costs(done, prices or NOTHING), sizes.pop() if len(sizes) == 1 else None)
+def costed(label: str, unit: str, work_done: Sequence[Work], prices: Prices | None) -> Costed:
+    num_gpus = {done.cards for done in work_done}
+    costs = curve_costs(work_done, prices or NO_PRICES)
+    return Costed(label, unit, costs, num_gpus.pop() if len(num_gpus) == 1 else None)
 
 
-def money(found: list[Costed], drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:
+def money(costs: list[Costed], drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:
     offered = [sustained(option, prices, slo, at) for option in prices.options] if prices else []
-    return Money(prices, tuple(found), tuple(card_pairs(found, drawn)), tuple(offered), tuple(cheapest(offered)))
+    return Money(prices, tuple(costs), tuple(gpu_pairs(costs, drawn)), tuple(offered), tuple(cheapest(offered)))
 
 
-def worked(load_: float, run: Run, found: RunAnalysis) -> Work:
-    """What is damaged in the telemetry costs the energy alone."""
+def costed_work(load_: float, run: Run, analysis: RunAnalysis) -> Work:
+    """Return what a run did and the energy it took; damaged telemetry only makes the energy unknown."""
     try:
         taken = energy(run.facts, run.iterations, run.telemetry)
     except InputError as error:
         taken = str(error)
-    return work(load_, found.summary, run.facts, taken)
+    return work(load_, analysis.summary, run.facts, taken)
 
 
-def card_pairs(found: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Cards]:
-    """Curves of one unit that differ in how many cards they had; only where no other two could be meant."""
+def gpu_pairs(costs: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Cards]:
+    """Pair curves that differ in their number of GPUs; yield none if two curves have the same number and unit."""
     rates = {
         (curve.label, curve.unit): {level.load: level.output_tokens_per_s for level in curve.found.levels}
         for curve in drawn
     }
-    known = sorted((each for each in found if each.cards), key=lambda each: each.cards or 0)
-    sizes = [(each.cards, each.unit) for each in known]
+    curves = sorted((curve for curve in costs if curve.cards), key=lambda curve: curve.cards or 0)
+    sizes = [(curve.cards, curve.unit) for curve in curves]
     if len(set(sizes)) < len(sizes):
         return
-    for fewer, more in ((a, b) for a in known for b in known if (a.cards or 0) < (b.cards or 0) and a.unit == b.unit):
-        assert fewer.cards is not None
-        assert more.cards is not None
-        costs = tuple(
-            {level.load: level.mean("cost_per_hour") for level in each.costs.levels} for each in (fewer, more)
-        )
+    for fewer, more in combinations(curves, 2):
+        if fewer.unit != more.unit or not fewer.cards or not more.cards:
+            continue
+        hourly = [{level.load: level.mean("cost_per_hour") for level in curve.costs.levels} for curve in (fewer, more)]
         times = more.cards / fewer.cards
-        rows = more_cards(rates[fewer.label, fewer.unit], rates[more.label, more.unit], times, (costs[0], costs[1]))
+        rows = more_cards(rates[fewer.label, fewer.unit], rates[more.label, more.unit], times, (hourly[0], hourly[1]))
         if rows:
             yield Cards(fewer, more, times, rows)
 
 
 def sustained(option: Option, prices: Prices, slo: Slo | None, at: Path) -> Offered:
-    """What one of it holds: as told, or the best of its recording; within limits where they are named."""
+    """Return the rate that one of an option sustains: from the price list, or the best of its recording."""
     per_month = option.cost.hourly(prices.hours_per_month) * prices.hours_per_month
     if option.recording is None:
-        rate, how = option.requests_per_minute, option.source or "told by the price list"
-        return Offered(option.name, per_month, rate, how if rate else "what it sustains is not told")
-    rate, how = measured_rate(at / option.recording, slo)
-    return Offered(option.name, per_month, rate, how)
+        rate, source = option.requests_per_minute, option.source or "told by the price list"
+        return Offered(option.name, per_month, rate, source if rate else "what it sustains is not told")
+    rate, source = measured_rate(at / option.recording, slo)
+    return Offered(option.name, per_month, rate, source)
 
 
 def measured_rate(folder: Path, slo: Slo | None) -> tuple[float | None, str]:
-    """Requests per minute, and from what."""
+    """Return the best requests per minute of a recording, within the SLO if one is given, and where they are from."""
     if not is_sweep(folder):
         summary = load(folder).summary(slo)
         if summary.goodput is not None and not summary.goodput.met:
             return None, f"{folder} does not keep {slo} ms"
         return 60 * summary.requests_per_s, f"measured in {folder}"
-    found = [curve for curve in curves(open_sweep(folder, slo).points) if curve.figures]
-    if len(found) != 1:
-        raise InputError(f"{folder} holds {len(found)} curves of loads: an option needs a recording with one")
+    measured = [curve for curve in curves(open_sweep(folder, slo).points) if curve.figures]
+    if len(measured) != 1:
+        raise InputError(f"{folder} holds {len(measured)} curves of loads: an option needs a recording with one")
+    (curve,) = measured
     if slo is not None:
-        limit = most_load(found[0].figures)
+        limit = most_load(curve.figures)
         if limit is None or limit.best is None:
             return None, f"no level of {folder} keeps {slo} ms"
-        return 60 * limit.best.requests_per_s, f"measured in {folder}: {limit.most:g} {found[0].unit} keep {slo} ms"
-    best = max(found[0].figures, key=lambda each: each.summary.requests_per_s)
-    return 60 * best.summary.requests_per_s, f"measured in {folder}, at {best.load:g} {found[0].unit}"
+        return 60 * limit.best.requests_per_s, f"measured in {folder}: {limit.most:g} {curve.unit} keep {slo} ms"
+    best = max(curve.figures, key=lambda figures: figures.summary.requests_per_s)
+    return 60 * best.summary.requests_per_s, f"measured in {folder}, at {best.load:g} {curve.unit}"
 
 
-def known_energy(found: Money) -> bool:
-    return any(level.mean("watts") is not None for curve in found.curves for level in curve.costs.levels)
+def known_energy(costs: Money) -> bool:
+    return any(level.mean("watts") is not None for curve in costs.curves for level in curve.costs.levels)
 
 
-def worth_showing(found: Money) -> bool:
-    """Prices were named, or energy was measured."""
-    return found.prices is not None or known_energy(found)
+def worth_showing(costs: Money) -> bool:
+    """Return whether prices were given or energy was measured."""
+    return costs.prices is not None or known_energy(costs)

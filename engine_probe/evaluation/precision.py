@@ -1,4 +1,4 @@
-"""What precision costs and gives: the engines of a sweep held against the first, on one text and at their best load."""
+"""The engines of a sweep compared with the first: perplexity on one text, throughput at the best load, memory."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from engine_probe.recordings.sweep_point import SweptPoint
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine: how well it predicted the text, how fast it was at best, and what it held."""
+    """Holds the figures of one engine; relative ones are to the first engine's."""
 
     name: str
     text: TextPoint
-    change: Change | None  # of perplexity, from the first engine; None for itself, and where they do not compare
-    why_not: str  # they do not compare
-    rate: Repeated | None  # output tokens per second where that is highest
+    change: Change | None  # of perplexity; None for the first engine, and if the two cannot be compared
+    why_not: str  # why the two cannot be compared
+    rate: Repeated | None  # output tokens per second at the load where they are highest
     at: str  # that load
     relative_rate: float | None
-    rate_p: float | None  # Welch's, of the repeats against the first engine's
+    rate_p: float | None  # of Welch's test, repeats against those of the first engine
     weights_bytes: int | None  # of all ranks, as vLLM counts them
     relative_weights: float | None
-    kv_tokens: int | None  # that the pool holds
+    kv_tokens: int | None  # size of the KV pool
 
 
 def engines(swept: Swept) -> list[Engine]:
-    """In the order of the sweep file; the first is what all others are held against."""
+    """Return the engines that scored the text, in the order of the sweep file."""
     if not swept.texts:
         return []
     first = swept.texts[0]
     changes = {text.id: changed(first, text) for text in swept.texts[1:]}
     judged = iter(corrected([change for change in changes.values() if isinstance(change, Change)]))
-    told = {id_: next(judged) if isinstance(change, Change) else change for id_, change in changes.items()}
+    results = {id_: next(judged) if isinstance(change, Change) else change for id_, change in changes.items()}
     by_id = {point.id: point for point in swept.points}
     measured = {text.id: [by_id[id_] for id_ in text.beside if by_id[id_].analysis] for text in swept.texts}
     base_rates, base_weights = best(measured[first.id])[1], weights(measured[first.id])
     names = short_names([name_of(text) for text in swept.texts])
     return [
-        engine(name, text, told.get(text.id, ""), measured[text.id], base_rates, base_weights)
+        engine(name, text, results.get(text.id, ""), measured[text.id], base_rates, base_weights)
         for name, text in zip(names, swept.texts, strict=True)
     ]
 
@@ -56,7 +56,7 @@ def name_of(text: TextPoint) -> str:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """A folder by its last part, where that tells all of them apart."""
+    """Shorten model folders to their last part, if the names stay different."""
     short = [re.sub(r"\bmodel \S*/(?=[^/\s])", "", name) for name in names]
     return short if len(set(short)) == len(short) else list(names)
 
@@ -71,7 +71,7 @@ def engine(
 ) -> Engine:
     at, rates = best(points)
     rate, base = repeated(rates), repeated(base_rates)
-    held = weights(points)
+    weights_bytes = weights(points)
     kv = next((point.run.facts["kv"] for point in points if point.run), None)
     return Engine(
         name=name,
@@ -82,14 +82,14 @@ def engine(
         at=at,
         relative_rate=rate.mean / base.mean if rate and base and base.mean else None,
         rate_p=difference(base_rates, rates)[0],
-        weights_bytes=held,
-        relative_weights=held / base_weights if held is not None and base_weights else None,
+        weights_bytes=weights_bytes,
+        relative_weights=weights_bytes / base_weights if weights_bytes is not None and base_weights else None,
         kv_tokens=None if kv is None else kv["blocks"] * kv["block_size_tokens"],
     )
 
 
 def best(points: Sequence[SweptPoint]) -> tuple[str, list[float]]:
-    """The load with the highest mean over its repeats, and those."""
+    """Return the load with the highest mean output rate, and the rates of its repeats."""
     ordered = sorted(points, key=lambda point: (point.load, point.unit))
     levels: list[tuple[str, list[float]]] = []
     for (load, unit), same in groupby(ordered, key=lambda point: (point.load, point.unit)):
@@ -99,12 +99,12 @@ def best(points: Sequence[SweptPoint]) -> tuple[str, list[float]]:
 
 
 def weights(points: Sequence[SweptPoint]) -> int | None:
-    """None where a rank does not tell."""
+    """Return the bytes of all ranks' weights; None if a rank has no figure."""
     for point in points:
         rows = (point.run.facts.get("memory") or []) if point.run else []
-        told = [int(row["weights_bytes"]) for row in rows if row.get("weights_bytes") is not None]
-        if told and len(told) == len(rows):
-            return sum(told)
+        rank_bytes = [int(row["weights_bytes"]) for row in rows if row.get("weights_bytes") is not None]
+        if rank_bytes and len(rank_bytes) == len(rows):
+            return sum(rank_bytes)
     return None
 
 
@@ -115,28 +115,28 @@ JUDGED = (
 
 
 def text_definition(texts: Sequence[TextPoint]) -> Iterator[str]:
-    """What was asked, with its formula; and what must be said about it."""
-    known = next((text.measured for text in texts if text.measured), None)
-    if known is None:
+    """Say how the text was scored, with the formula, and what the interval means."""
+    measured = next((text.measured for text in texts if text.measured), None)
+    if measured is None:
         return
-    asked, count = known.asked, len(known.window_tokens)
-    lap = f" with an overlap of {asked.overlap:,}, scored once" if asked.overlap else " without overlap"
-    begins = {
+    asked, count, tokens = measured.asked, len(measured.window_tokens), sum(measured.window_tokens)
+    overlap = f" with an overlap of {asked.overlap:,}, scored once" if asked.overlap else " without overlap"
+    bos = {
         "window": "each begins with the tokenizer's own beginning (BOS)",
-        "tokenizer": "the text begins with BOS" if known.bos_added else "the tokenizer adds no BOS",
+        "tokenizer": "the text begins with BOS" if measured.bos_added else "the tokenizer adds no BOS",
         "none": "none begins with BOS",
     }[asked.bos]
     joined = ", its lines joined by empty ones" if asked.lines == "joined" else ""
     yield (
-        f"Perplexity of {Path(asked.text).name}{joined}: exp(mean of -ln p) over {sum(known.window_tokens):,} tokens "
-        f"in {count:,} windows of {asked.window:,}{lap}; {begins}; {unscored(asked)}; {known.unused_tokens:,} tokens "
-        "at the end are in no window."
+        f"Perplexity of {Path(asked.text).name}{joined}: exp(mean of -ln p) over {tokens:,} tokens in {count:,} "
+        f"windows of {asked.window:,}{overlap}; {bos}; {unscored(asked)}; {measured.unused_tokens:,} tokens at the end "
+        "are in no window."
     )
     yield "±: what another text of this kind may change (95 %, windows taken as independent); of this text it is exact."
 
 
 def unscored(asked: Quality) -> str:
-    """What has nothing before it."""
+    """Say which tokens are not scored because nothing stands before them."""
     if asked.bos == "window":
         return "every token is predicted"
     return "all but the first token are predicted" if asked.overlap else "the first token of a window is not predicted"

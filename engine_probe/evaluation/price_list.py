@@ -1,4 +1,4 @@
-"""A price list (TOML) as frozen data, or the few prices that were given on the command line."""
+"""Prices, from a TOML price list or from options of the command line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from engine_probe.files.safe_read import read_toml
 SHIPPED = Path(__file__).parent / "prices"
 UNNAMED = ""  # currency of prices that were given without one
 AMOUNT = re.compile(r"\s*(\d*\.?\d+)\s*([^\s\d.]*)\s*")
-CURRENCY = re.compile(r"[A-Za-z]{3}|[^\w\s]|")  # a code as of ISO 4217, or a sign
+CURRENCY = re.compile(r"[A-Za-z]{3}|[^\w\s]|")  # a code of ISO 4217, a sign, or nothing
 
 
 def read_prices(name: str) -> Prices:
-    """By path, or by the name of a shipped example."""
+    """Read a price list by its path or the name of a shipped example."""
     path = find_prices(name)
     try:
         prices = convert(read_toml(path), Prices, SECTIONS, "a price list")
@@ -43,18 +43,20 @@ def find_prices(name: str) -> Path:
 
 
 def prices_of(name: str | None, cost_per_hour: str | None, price_per_million: str | None) -> Prices | None:
-    """What is given by itself takes the place of what the list says; None without anything."""
+    """Combine a price list with the options, which win; None if neither is given."""
     if name is None and cost_per_hour is None and price_per_million is None:
         return None
     cost = amount("--cost-per-hour", cost_per_hour)
     price = amount("--price-per-million", price_per_million)
     prices = read_prices(name) if name is not None else None
-    named = dict.fromkeys(currency for _, currency in (cost, price) if currency)
+    currencies = dict.fromkeys(currency for _, currency in (cost, price) if currency)
     if prices is not None:
-        named |= {prices.currency: None}
-    if len(named) > 1:
-        raise InputError(f"prices are in {' and '.join(named)}: put all into one currency, no exchange rate is known")
-    prices = prices or Prices(currency=next(iter(named), UNNAMED))
+        currencies |= {prices.currency: None}
+    if len(currencies) > 1:
+        raise InputError(
+            f"prices are in {' and '.join(currencies)}: put all into one currency, no exchange rate is known"
+        )
+    prices = prices or Prices(currency=next(iter(currencies), UNNAMED))
     if cost[0] is not None:
         prices = msgspec.structs.replace(prices, fixed=[Cost("--cost-per-hour", per_hour=cost[0])], power=None)
     if price[0] is not None:
@@ -63,14 +65,14 @@ def prices_of(name: str | None, cost_per_hour: str | None, price_per_million: st
 
 
 def amount(option: str, text: str | None) -> tuple[float | None, str]:
-    """`2.5` or `2.5EUR`."""
+    """Parse an amount and its currency, such as `2.5` or `2.5EUR`."""
     if text is None:
         return None, UNNAMED
-    found = AMOUNT.fullmatch(text)
-    if found is None or math.isinf(float(found[1])):
+    match = AMOUNT.fullmatch(text)
+    if match is None or math.isinf(float(match[1])):
         raise InputError(f"{option} {text}: give a sum that is not negative, as 2.5 or 2.5EUR")
-    if not CURRENCY.fullmatch(found[2]):
+    if not CURRENCY.fullmatch(match[2]):
         raise InputError(
-            f"{option} {text}: {found[2]} is not a currency: give a code of three letters, as 2.5EUR, or 2.5€"
+            f"{option} {text}: {match[2]} is not a currency: give a code of three letters, as 2.5EUR, or 2.5€"
         )
-    return float(found[1]), found[2].upper()
+    return float(match[1]), match[2].upper()

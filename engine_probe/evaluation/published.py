@@ -1,8 +1,9 @@
-"""Published figures: tables with their source and their doubts, and what of them belongs beside a measured curve."""
+"""Tables of published figures, and the figures among them that a measured curve can be compared with."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ FOLDER = Path(__file__).parent / "published_figures"
 
 @dataclass(frozen=True)
 class Figure:
-    """What can be compared: its words, how it is written, and the chart that it is drawn in."""
+    """Describes a figure that can be compared: its name, format, chart, and how a curve gives it."""
 
     words: str
     form: Callable[[float], str]
@@ -33,12 +34,12 @@ class Figure:
 
 
 def at_load(value: Callable[[Any], float | None]) -> Callable[[Curve, Run, float | None], float | None]:
-    """The mean over the repeats of a load; None where it was not measured."""
+    """Return a function for the mean over the repeats of a load, which is None if one of them has no value."""
 
     def measured(curve: Curve, _: Run, at: float | None) -> float | None:
-        values = [value(each) for each in curve.figures if each.load == at]
-        known = [each for each in values if each is not None]
-        return float(np.mean(known)) if known and len(known) == len(values) else None
+        repeats = [value(figures) for figures in curve.figures if figures.load == at]
+        values = [repeat for repeat in repeats if repeat is not None]
+        return float(np.mean(values)) if values and len(values) == len(repeats) else None
 
     return measured
 
@@ -57,22 +58,22 @@ def kv_saturation(curve: Curve, _: Run, __: float | None) -> float | None:
 
 
 def weights_gib(_: Curve, run: Run, __: float | None) -> float | None:
-    """Of all ranks."""
-    each = [rank.get("weights_bytes") for rank in run.facts.get("memory") or []]
-    return None if not each or None in each else sum(each) / 2**30
+    """Return the weights of all ranks; None if a rank has no figure."""
+    rank_bytes = [rank.get("weights_bytes") for rank in run.facts.get("memory") or []]
+    return None if not rank_bytes or None in rank_bytes else sum(rank_bytes) / 2**30
 
 
 def peak_output_tokens_per_s(curve: Curve, run: Run, _: float | None) -> float | None:
-    """Of the loads that were measured, repeats averaged."""
-    measured = at_load(lambda each: each.summary.output_tokens_per_s)
-    known = [measured(curve, run, load) for load in {each.load for each in curve.figures}]
-    return max((each for each in known if each is not None), default=None)
+    """Return the highest rate of all measured loads, each averaged over its repeats."""
+    measured = at_load(lambda figures: figures.summary.output_tokens_per_s)
+    rates = [measured(curve, run, load) for load in {figures.load for figures in curve.figures}]
+    return max((rate for rate in rates if rate is not None), default=None)
 
 
 def failed(figures: Any) -> float | None:
-    lost = sum(figures.summary.requests_other.values())
-    asked = lost + figures.summary.requests_answered
-    return lost / asked if asked else None
+    unanswered = sum(figures.summary.requests_other.values())
+    total = unanswered + figures.summary.requests_answered
+    return unanswered / total if total else None
 
 
 THROUGHPUT, OCCUPANCY = "Throughput and its regions", "KV occupancy"
@@ -92,11 +93,11 @@ FIGURES: dict[str, Figure] = {
     ),
     "weights_gib": Figure("weights, GiB", "{:,.4g}".format, "", weights_gib),
     "output_tokens_per_s": Figure(
-        "output tokens/s", "{:,.4g}".format, THROUGHPUT, at_load(lambda each: each.summary.output_tokens_per_s)
+        "output tokens/s", "{:,.4g}".format, THROUGHPUT, at_load(lambda figures: figures.summary.output_tokens_per_s)
     ),
     "peak_output_tokens_per_s": Figure("peak output tokens/s", "{:,.4g}".format, "", peak_output_tokens_per_s),
     "peak_kv_share": Figure(
-        "KV peak", "{:.0%}".format, OCCUPANCY, at_load(lambda each: each.summary.peak_kv_share), 100
+        "KV peak", "{:.0%}".format, OCCUPANCY, at_load(lambda figures: figures.summary.peak_kv_share), 100
     ),
     "ttft_p50_ms": Figure("TTFT p50, ms", "{:,.4g}".format, "Time to first token", at_load(milliseconds("TTFT"))),
     "tpot_p50_ms": Figure("TPOT p50, ms", "{:,.4g}".format, "Time per output token", at_load(milliseconds("TPOT"))),
@@ -111,13 +112,13 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     what: str
     value: Annotated[float, msgspec.Meta(gt=0)]
-    at: Annotated[float, msgspec.Meta(gt=0)] | None = None  # the load; None: it belongs to the curve
+    at: Annotated[float, msgspec.Meta(gt=0)] | None = None  # the load; None: the figure belongs to the whole curve
     doubt: str = ""
     setting: dict[str, str | int] = {}
 
 
 class PublishedPrecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row of a table of precisions: throughput and memory relative to the first row."""
+    """Holds a row of a table of precisions; throughput and memory are relative to the first row."""
 
     name: str
     perplexity: Annotated[float, msgspec.Meta(gt=1)]
@@ -135,13 +136,13 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     load_in: Literal["concurrent requests", "requests/s"] = "concurrent requests"  # what `at` counts
 
     def counts(self, unit: str) -> bool:
-        """Users are held to be concurrent requests, as the published tables do that do not tell them apart."""
+        """Return whether loads of this unit can be compared; users count as concurrent requests, as in most tables."""
         return unit == self.load_in or (unit == USERS and self.load_in == CONCURRENCY)
 
 
 @dataclass(frozen=True)
 class Beside:
-    """One published figure beside what was measured; `differs` names settings that are not the same."""
+    """Holds a published figure and the measured one; `differs` names the settings that differ."""
 
     curve: Curve
     published: Published
@@ -162,27 +163,27 @@ def shipped() -> list[str]:
 
 
 def read_reference(name: str) -> Reference:
-    """One of the shipped tables by name, or a file."""
+    """Read a table by its path or the name of a shipped one."""
     path = next((path for path in (Path(name), FOLDER / f"{name}.toml") if path.is_file()), None)
     if path is None:
         raise InputError(f"--reference {name}: no such file, and shipped are {', '.join(shipped())}")
     try:
-        found = msgspec.convert(read_toml(path), Reference)
+        reference = msgspec.convert(read_toml(path), Reference)
     except InputError as error:
         raise InputError(f"--reference {error}") from error
     except msgspec.ValidationError as error:
         raise InputError(f"--reference {path}: {error}") from error
-    for number, figure in enumerate(found.figures):
+    for number, figure in enumerate(reference.figures):
         if figure.what not in FIGURES:
             raise InputError(
                 f"--reference {path}: figures[{number}].what is {figure.what!r}: known are {', '.join(FIGURES)}"
             )
-    return found
+    return reference
 
 
 def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[Beside]:
-    """Published figures of the models that were measured, where load is counted in the same unit."""
-    found = []
+    """Return the published figures of the models that were measured, for curves that count load in the same unit."""
+    pairs = []
     for curve in curves:
         run = next((point.run for point in swept.curves[curve.label] if point.run and point.analysis), None)
         if run is None or not reference.counts(curve.unit):
@@ -194,12 +195,12 @@ def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[
             if plain_model(published.model) in models:
                 measured = FIGURES[published.what].measured(curve, run, published.at)
                 differs = tuple(differences({**reference.setting, **published.setting}, run))
-                found.append(Beside(curve, published, measured, differs))
-    return found
+                pairs.append(Beside(curve, published, measured, differs))
+    return pairs
 
 
 def plain_model(name: str) -> str:
-    """Without who publishes it, or the path that leads to it."""
+    """Return a model's name in lower case, without its publisher or folder."""
     return name.rstrip("/").rpartition("/")[2].lower()
 
 
@@ -207,44 +208,43 @@ def differences(setting: dict[str, str | int], run: Run) -> Iterator[str]:
     gpus = run.facts.get("hardware", {}).get("gpus") or []
     workload = run.facts.get("workload") or {}
     parallel = run.facts["engine"]["arguments"].get("parallel_config") or {}
-    here: dict[str, Any] = {
+    measured: dict[str, Any] = {
         **workload,
         **parallel,
         "gpu": gpus[0].get("name", "") if gpus else "no GPU",
         "precision": precision(run.facts),
     }
-    same: dict[str, Callable[[Any, Any], bool]] = {"gpu": same_gpu, "precision": same_precision}
-    for name, value in setting.items():
-        mine = here.get(name)
-        if mine is None:
+    is_same: dict[str, Callable[[Any, Any], bool]] = {"gpu": same_gpu, "precision": same_precision}
+    for name, published in setting.items():
+        value = measured.get(name)
+        if value is None:
             yield f"{name} not told here"
-        elif not same.get(name, same_value)(mine, value):
-            yield f"{name} {mine} for {value}"
+        elif not is_same.get(name, same_value)(value, published):
+            yield f"{name} {value} for {published}"
 
 
 def precision(facts: dict[str, Any]) -> str | None:
-    """The method of quantization and the type that most of the weights are kept in; without one, the model's type."""
-    told = facts["engine"]["arguments"].get("model_config") or {}
-    if "quantization" not in told:
+    """Return the quantization method and the type of most weights, or the model's type if it is not quantised."""
+    config = facts["engine"]["arguments"].get("model_config") or {}
+    if "quantization" not in config:
         return None
-    if told["quantization"] is None:
+    if config["quantization"] is None:
         return str(facts["model"]["dtype"])
-    kept: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for rank in facts.get("loaded") or []:
-        for dtype, held in rank["dtypes"].items():
-            kept[dtype] = kept.get(dtype, 0) + held
-    return " in ".join((str(told["quantization"]), *sorted(kept, key=lambda dtype: -kept[dtype])[:1]))
+        sizes.update(rank["dtypes"])
+    return " in ".join((str(config["quantization"]), *(dtype for dtype, _ in sizes.most_common(1))))
 
 
-def same_value(mine: Any, value: Any) -> bool:
-    return bool(mine == value)
+def same_value(measured: Any, published: Any) -> bool:
+    return bool(measured == published)
 
 
-def same_gpu(mine: Any, value: Any) -> bool:
-    """Whole words: an L40S is no L4."""
-    return re.search(rf"\b{re.escape(str(value))}\b", str(mine), re.IGNORECASE) is not None
+def same_gpu(measured: Any, published: Any) -> bool:
+    """Return whether the published name occurs as whole words: an L40S is not an L4."""
+    return re.search(rf"\b{re.escape(str(published))}\b", str(measured), re.IGNORECASE) is not None
 
 
-def same_precision(mine: Any, value: Any) -> bool:
-    """A word of it: vLLM calls a method by its kernels, too, as awq_marlin."""
-    return str(value).lower() in re.split(r"[ _]", str(mine).lower())
+def same_precision(measured: Any, published: Any) -> bool:
+    """Return whether the published method is a part of vLLM's name, which may add its kernels, as in awq_marlin."""
+    return str(published).lower() in re.split(r"[ _]", str(measured).lower())

@@ -1,4 +1,4 @@
-"""Scores that others gave the answers of a sweep: a file of points and requests, read and held against the sweep."""
+"""Scores of a sweep's answers, read from a file that another program wrote."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_csv, read_json, shown
 
 POINT, REQUEST = "point", "request_id"
-Scores = dict[
-    str, dict[str, dict[str, float]]
-]  # name of the score -> point -> request (empty: the whole point) -> score
+# name of the score -> point -> request (empty: the whole point) -> score
+Scores = dict[str, dict[str, dict[str, float]]]
 
 
 def read_scores(path: Path, points: Set[str]) -> Scores:
-    """CSV with a column `point`, perhaps `request_id`, and one for each score; or JSON, point -> request -> score."""
-    found: Scores = {}
+    """Read CSV with columns `point`, optionally `request_id`, and scores; or JSON of point -> request -> score."""
+    scores: Scores = {}
     try:
         rows = list(from_csv(path) if path.suffix.lower() == ".csv" else from_json(path))
     except InputError as error:
@@ -32,13 +31,13 @@ def read_scores(path: Path, points: Set[str]) -> Scores:
             raise InputError(f"--score {path}: {place}: {name} is {shown(value)}, expected a number") from None
         if not math.isfinite(score):
             raise InputError(f"--score {path}: {place}: {name} is {score}, expected a finite number: leave it out")
-        found.setdefault(name, {}).setdefault(point, {})[request] = score
-    if not found:
+        scores.setdefault(name, {}).setdefault(point, {})[request] = score
+    if not scores:
         raise InputError(f"--score {path} holds no score: give CSV with point,request_id,<score> or JSON")
-    return found
+    return scores
 
 
-Row = tuple[str, str, str, str, Any]  # where it stands, score, point, request, value
+Row = tuple[str, str, str, str, Any]  # place in the file, name of the score, point, request, value
 
 
 def from_csv(path: Path) -> Iterator[Row]:
@@ -55,8 +54,8 @@ def from_csv(path: Path) -> Iterator[Row]:
 def from_json(path: Path) -> Iterator[Row]:
     document = read_json(path)
     if not isinstance(document, dict):
-        raise InputError("it holds no object of points")
-    for point, given in document.items():
-        requests = given if isinstance(given, dict) else {"": given}
+        raise InputError("it does not hold an object of points")
+    for point, scores in document.items():
+        requests = scores if isinstance(scores, dict) else {"": scores}
         for request, value in requests.items():
             yield f"{point}.{request}".rstrip("."), path.stem, point, request, value

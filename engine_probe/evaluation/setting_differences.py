@@ -1,4 +1,4 @@
-"""What else differs between two measurements that are compared: a change may be its doing."""
+"""Settings that differ between two measurements, each of which may be the cause of a change."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TITLES = {
     "hardware.name": "processor",
     "hardware.gpus": "GPUs",
 }
-DERIVED = {"sha256", "notes"}  # of the workload: they follow from the rest
-NAMED = {  # what changes what an engine can do; all other arguments have their effect in these or are told by vLLM
+DERIVED = {"sha256", "notes"}  # keys of the workload that follow from the others
+NAMED = {  # settings that change what an engine can do; the effect of other arguments shows in these
     "model": ("name", "dtype", "max_model_len"),
     "kv": ("blocks", "block_size_tokens", "prefix_caching"),
     "limits": ("max_num_seqs", "max_num_batched_tokens", "policy"),
@@ -38,9 +38,9 @@ ARGUMENTS = {
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """One setting that is not the same in both measurements."""
+    """Holds a setting that differs between the two measurements."""
 
-    name: str  # group and key, as `run.json` has them
+    name: str  # group and key, as in `run.json`
     before: str
     after: str
 
@@ -50,42 +50,43 @@ class SettingDifference:
 
     @property
     def title(self) -> str:
-        """Return the name that reports use: vLLM's own where it has one."""
+        """Return the name that reports use, which is vLLM's if it has one."""
         if self.of_workload:
             return self.name.removeprefix(WORKLOAD)
         return TITLES.get(self.name, self.name.rpartition(".")[2])
 
 
 def setting_differences(old: Run, new: Run) -> list[SettingDifference]:
-    """Return the workload's first: answers to other questions are another experiment."""
-    was, now = settings(old.facts), settings(new.facts)
-    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-    found = [SettingDifference(name, told(was, name), told(now, name)) for name in names]
-    return sorted(found, key=lambda each: not each.of_workload)
+    """Return the differences, the workload's first, because another workload is another experiment."""
+    before, after = settings(old.facts), settings(new.facts)
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    differences = [SettingDifference(name, told(before, name), told(after, name)) for name in names]
+    return sorted(differences, key=lambda difference: not difference.of_workload)
 
 
-def difference_lines(found: Sequence[SettingDifference]) -> Iterator[str]:
+def difference_lines(differences: Sequence[SettingDifference]) -> Iterator[str]:
     """Yield one line for the workload and one for each other setting."""
-    asked = [each for each in found if each.of_workload]
-    if asked:
-        parts = ", ".join(f"{each.title} {each.before} and {each.after}" for each in asked)
+    of_workload = [difference for difference in differences if difference.of_workload]
+    if of_workload:
+        parts = ", ".join(f"{each.title} {each.before} and {each.after}" for each in of_workload)
         yield f"{OTHER_WORKLOAD}: {parts}"
-    for each in found:
-        if not each.of_workload:
-            yield f"{each.name} differs: {each.before} before, {each.after} after"
+    for difference in differences:
+        if not difference.of_workload:
+            yield f"{difference.name} differs: {difference.before} before, {difference.after} after"
 
 
 def settings(facts: dict[str, Any]) -> dict[str, Any]:
-    found = dict(leaves(WORKLOAD, facts.get("workload") or {}))
-    found |= {f"{group}.{key}": facts[group].get(key) for group, keys in NAMED.items() for key in keys}
+    """Return the settings of a run that may explain a change, by dotted name."""
+    values = dict(leaves(WORKLOAD, facts.get("workload") or {}))
+    values |= {f"{group}.{key}": facts[group].get(key) for group, keys in NAMED.items() for key in keys}
     arguments = facts["engine"]["arguments"]
     for group, keys in ARGUMENTS.items():
         config = arguments.get(group)
-        found |= {f"engine.{key}": config.get(key) for key in keys} if isinstance(config, dict) else {}
+        values |= {f"engine.{key}": config.get(key) for key in keys} if isinstance(config, dict) else {}
     hardware = facts.get("hardware") or {}
     host = hardware.get("host") or {}
-    found |= {f"hardware.{key}": host.get(key) for key in ("name", "cores")}
-    return found | {"hardware.gpus": [gpu.get("name") for gpu in hardware.get("gpus") or []]}
+    values |= {f"hardware.{key}": host.get(key) for key in ("name", "cores")}
+    return values | {"hardware.gpus": [gpu.get("name") for gpu in hardware.get("gpus") or []]}
 
 
 def leaves(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -97,11 +98,8 @@ def leaves(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def told(settings: dict[str, Any], name: str) -> str:
+    """Return a setting's value as text."""
     value = settings.get(name)
-    return (
-        "none"
-        if value is None or value == []
-        else ", ".join(map(str, value))
-        if isinstance(value, list)
-        else str(value)
-    )
+    if value is None or value == []:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,1 +1,1 @@
-"""Recordings and sweeps written for other programs."""
+"""Recordings and sweeps written in the formats of other programs."""

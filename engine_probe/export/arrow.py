@@ -1,4 +1,4 @@
-"""A recording as Parquet or CSV: every row and column, nothing rounded; no text in a CSV is a spreadsheet's formula."""
+"""A recording as Parquet or CSV: every row and column, unrounded. Text in a CSV never becomes a spreadsheet formula."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def export(tables: Mapping[str, pa.Table], folder: Path, kind: str) -> list[Path
 
 
 def new_folder(folder: Path) -> None:
-    """Make the folder with its parents; one that already holds files is refused."""
+    """Make the folder with its parents; refuse one that holds files."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file and is never overwritten: name another folder")
     with exporting_into(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if taken := next(iter(folder.iterdir()), None):
-            raise InputError(f"{folder} already holds {taken.name} and is never overwritten: name another folder")
+        if existing := next(iter(folder.iterdir()), None):
+            raise InputError(f"{folder} already holds {existing.name} and is never overwritten: name another folder")
 
 
 @contextmanager
 def exporting_into(folder: Path) -> Iterator[None]:
-    """Turn a file system's refusal into a sentence."""
+    """Turn an OSError into a sentence that names the folder."""
     try:
         yield
     except OSError as error:
@@ -52,7 +52,7 @@ def exporting_into(folder: Path) -> Iterator[None]:
 
 
 def without_formulas(table: pa.Table) -> pa.Table:
-    """Put a ' before text that a spreadsheet would take for a formula, and before one that begins with ' itself."""
+    """Put a ' before text that a spreadsheet would read as a formula, or that begins with a ' itself."""
     for index, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
             text = pc.replace_substring_regex(table[field.name], FORMULA, r"'\1")
@@ -61,7 +61,7 @@ def without_formulas(table: pa.Table) -> pa.Table:
 
 
 def flattened(table: pa.Table) -> pa.Table:
-    """Lists as JSON text: a CSV has no other place for them."""
+    """Turn lists into JSON text, because a CSV cannot hold lists."""
     for index, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
             text = pa.array([json.dumps(values) for values in table[field.name].to_pylist()], pa.string())

@@ -1,4 +1,4 @@
-"""A whole sweep for other programs: one table of its points, and every recording beside it."""
+"""A sweep for other programs: a table of its points, and the tables of every recording."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 
-Say = Callable[[str], None]  # hears what is left out, and why
+Say = Callable[[str], None]  # takes a message about what is left out
 POINTS, PERPLEXITY = "points", "perplexity"  # names of the tables
 
 
 def named_points(swept: Swept) -> dict[str, SweptPoint]:
-    """Each point by a name of its own; repeats of one are counted."""
-    times = Counter(point.name for point in swept.points)
-    seen: Counter[str] = Counter()
-    found = {}
+    """Return the points by unique names; repeats are numbered."""
+    repeats = Counter(point.name for point in swept.points)
+    numbers: Counter[str] = Counter()
+    points = {}
     for point in swept.points:
-        seen[point.name] += 1
-        again = f" ({seen[point.name]} of {times[point.name]})" if times[point.name] > 1 else ""
-        found[point.name + again] = point
-    return found
+        numbers[point.name] += 1
+        suffix = f" ({numbers[point.name]} of {repeats[point.name]})" if repeats[point.name] > 1 else ""
+        points[point.name + suffix] = point
+    return points
 
 
 def export_tables(swept: Swept, folder: Path, kind: str, say: Say) -> Iterator[str]:
-    """Write the table of points, that of perplexities, and the tables of each point; yield what was written."""
+    """Write the tables of points and perplexities, and the tables of each point; yield what was written."""
     if not swept.points and not swept.texts:
         raise InputError(f"{swept.folder} holds no point yet: the sweep ended before its first")
     summaries = {POINTS: swept.table} | ({PERPLEXITY: perplexity_table(swept.texts)} if swept.texts else {})
@@ -51,26 +51,26 @@ def export_tables(swept: Swept, folder: Path, kind: str, say: Say) -> Iterator[s
             say(f"{name} has no tables: {error}")
             continue
         if point.analysis is None:
-            say(f"{name} is not whole: {point.reason}")
-        place = folder / Path(point.id).name
-        export(tables, place, kind)
-        yield f"{place} ({name})"
+            say(f"{name} is incomplete: {point.reason}")
+        point_folder = folder / Path(point.id).name
+        export(tables, point_folder, kind)
+        yield f"{point_folder} ({name})"
 
 
 def perplexity_table(texts: tuple[TextPoint, ...]) -> pa.Table:
-    """A row for each engine that was to predict the text, or the reason for having no figure."""
+    """Return a row for each engine that scored the text, with the reason if it has no figure."""
     rows = []
     for text in texts:
-        found = text.perplexity
+        perplexity = text.perplexity
         rows.append(
             {
                 "point": text.id,
                 "label": text.label,
-                "perplexity": found.value if found else None,
-                "half_width": found.reach if found else None,  # of the 95 % interval
-                "tokens": found.tokens if found else None,
-                "windows": found.windows if found else None,
-                "reason": None if found else text.why_not,
+                "perplexity": perplexity.value if perplexity else None,
+                "half_width": perplexity.reach if perplexity else None,  # of the 95 % interval
+                "tokens": perplexity.tokens if perplexity else None,
+                "windows": perplexity.windows if perplexity else None,
+                "reason": None if perplexity else text.why_not,
             }
         )
     return pa.Table.from_pylist(rows)
@@ -79,7 +79,7 @@ def perplexity_table(texts: tuple[TextPoint, ...]) -> pa.Table:
 def export_results(
     swept: Swept, folder: Path, result_of: Callable[[Run, str], dict[str, Any]], say: Say
 ) -> Iterator[str]:
-    """Write `<id>.json` for each whole recording, labelled with the point's name; yield what was written."""
+    """Write `<id>.json` for each complete recording, labelled with the point's name; yield what was written."""
     results = {}
     for name, point in named_points(swept).items():
         if point.run is None or point.analysis is None:
@@ -90,7 +90,7 @@ def export_results(
         except InputError as error:
             say(f"{name} is left out: {error}")
     if not results:
-        raise InputError(f"{swept.folder} holds no point that vllm bench would have a result of")
+        raise InputError(f"{swept.folder} holds no point with a result as vllm bench writes it")
     new_folder(folder)
     for id_, result in results.items():
         path = folder / f"{id_}.json"

@@ -1,7 +1,7 @@
-"""A recording in the words of `vllm bench`: the JSON that its two commands save, under their names and definitions.
+"""A recording as the JSON that `vllm bench throughput` and `vllm bench serve` save, by their definitions.
 
-Latencies and percentiles are those of the summary, whose definitions are theirs. What the recording does not hold
-(texts, the client's queue) is left out; time runs from the first arrival to the last token of the answered requests.
+Latencies and percentiles are those of the summary, which uses the same definitions. What a recording does not hold
+(texts, the client's queue) is left out. The duration is from the first arrival to the last token of answered requests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def throughput_result(run: Run) -> dict[str, Any]:
-    """What `vllm bench throughput --output-json` saves."""
+    """Return what `vllm bench throughput --output-json` saves."""
     requests = answered_in_order(run)
     seconds = duration_seconds(requests)
     tokens = pc.sum(pc.add(requests["prompt_tokens"], requests["output_tokens"])).as_py()
@@ -44,9 +44,9 @@ def throughput_result(run: Run) -> dict[str, Any]:
 
 
 def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, Any]:
-    """What `vllm bench serve --save-result` saves; the lists of every request with `detailed`, as there."""
+    """Return what `vllm bench serve --save-result` saves; `detailed` adds the lists of every request, as there."""
     requests = answered_in_order(run)
-    failed = run.requests.num_rows - told_whole(run.requests).num_rows - not_seen_to_begin(run.requests)
+    failed = run.requests.num_rows - answered(run.requests).num_rows
     arrival = requests["arrival_ns"].to_numpy()
     latency_ns = requests["last_token_ns"].to_numpy() - arrival
     output = requests["output_tokens"].to_numpy()
@@ -54,7 +54,7 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
     seconds = duration_seconds(requests)
     prompt_tokens, output_tokens = int(requests["prompt_tokens"].to_numpy().sum()), int(output.sum())
     result = {
-        **asked(run),
+        **settings(run),
         "num_prompts": run.requests.num_rows,
         "duration": seconds,
         "completed": requests.num_rows,
@@ -67,39 +67,43 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
         "total_token_throughput": (prompt_tokens + output_tokens) / seconds,
         "latencies": (latency_ns / SECOND).tolist(),
         "max_output_tokens_per_s": most_in_a_second(time_ns - arrival.min()),
-        "max_concurrent_requests": most_at_once(arrival - arrival.min(), latency_ns),
+        "max_concurrent_requests": most_in_flight(arrival - arrival.min(), latency_ns),
     }
     for latency in LATENCIES:
         if latency.name in LATENCY_NAMES:
             result |= statistics(latency.name.lower(), latency.sample_ns(run.iterations, requests))
     if detailed:
         owners, gaps_ns = delivery_gaps(request, time_ns)
-        begins = np.searchsorted(owners, np.arange(1, requests.num_rows))
+        starts = np.searchsorted(owners, np.arange(1, requests.num_rows))
         result |= {
             "input_lens": requests["prompt_tokens"].to_pylist(),
             "output_lens": output.tolist(),
             "ttfts": ((requests["first_token_ns"].to_numpy() - arrival) / SECOND).tolist(),
-            "itls": [gaps.tolist() for gaps in np.split(gaps_ns / SECOND, begins)],
+            "itls": [gaps.tolist() for gaps in np.split(gaps_ns / SECOND, starts)],
             "start_times": (arrival / SECOND).tolist(),
         }
     return result
 
 
-def told_whole(requests: pa.Table) -> pa.Table:
-    """Answered, and seen from their arrival on."""
+def answered(requests: pa.Table) -> pa.Table:
+    return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
+
+
+def with_all_times(requests: pa.Table) -> pa.Table:
+    """Return the requests whose arrival, first and last token are known."""
     times = (requests[name] for name in ("arrival_ns", "first_token_ns", "last_token_ns"))
-    known = reduce(pc.and_, map(pc.is_valid, times))
-    return requests.filter(pc.and_(known, pc.is_in(requests["finish_reason"], pa.array(ANSWERED))))
+    return requests.filter(reduce(pc.and_, map(pc.is_valid, times)))
 
 
 def not_seen_to_begin(requests: pa.Table) -> int:
-    """Answered, but begun before the probe was attached: their latencies are not known."""
-    done = requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
-    return int(done.num_rows - told_whole(requests).num_rows)
+    """Count the answered requests without known latencies, because they started before the probe attached."""
+    all_answered = answered(requests)
+    return int(all_answered.num_rows - with_all_times(all_answered).num_rows)
 
 
 def answered_in_order(run: Run) -> pa.Table:
-    requests = told_whole(run.requests).sort_by("arrival_ns")
+    """Return the answered requests with known latencies, in the order of arrival."""
+    requests = with_all_times(answered(run.requests)).sort_by("arrival_ns")
     if not requests.num_rows:
         raise InputError(f"{run.folder} holds no answered request: vllm bench would have no result either")
     return requests
@@ -109,14 +113,14 @@ def duration_seconds(requests: pa.Table) -> float:
     return float((pc.max(requests["last_token_ns"]).as_py() - pc.min(requests["arrival_ns"]).as_py()) / SECOND)
 
 
-def asked(run: Run) -> dict[str, Any]:
-    """What was asked of the engine, as far as `run.json` tells; null where it does not."""
+def settings(run: Run) -> dict[str, Any]:
+    """Return the settings that vllm bench saves; null where `run.json` does not hold them."""
     name, workload = run.facts["model"]["name"], run.facts.get("workload") or {}
     arrivals = workload.get("arrivals") or {}
     rate = arrivals.get("request_rate")
     return {
         "date": datetime.fromtimestamp(run.facts["clock"]["wall_ns"] / SECOND, UTC).strftime("%Y%m%d-%H%M%S"),
-        "endpoint_type": "engine_probe",  # no client and no server lay between
+        "endpoint_type": "engine_probe",  # there is no client or server
         "backend": "engine_probe",
         "label": None,
         "model_id": name,
@@ -128,7 +132,7 @@ def asked(run: Run) -> dict[str, Any]:
 
 
 def statistics(name: str, ns: Sample) -> dict[str, float]:
-    """Zero without a value, as theirs; a p99 of however few, as theirs."""
+    """Return four statistics as vllm bench does: zero without values, and a p99 of any number of them."""
     median, p99 = ns.interpolated((50, 99)) if ns.count else (0.0, 0.0)
     return {
         f"mean_{name}_ms": (ns.mean() or 0.0) / 1e6,
@@ -139,13 +143,13 @@ def statistics(name: str, ns: Sample) -> dict[str, float]:
 
 
 def most_in_a_second(since_ns: Integers) -> float:
-    """Deliveries in the fullest of the seconds that begin with the first arrival."""
+    """Return the most tokens delivered in one second, with seconds counted from the first arrival."""
     _, counts = np.unique(since_ns // SECOND, return_counts=True)
-    return float(counts.max(initial=0))  # none where the steps that delivered are lost
+    return float(counts.max(initial=0))  # zero if the steps that delivered tokens are lost
 
 
-def most_at_once(since_ns: Integers, latency_ns: Integers) -> int:
-    """Requests that were there at some time of the same second."""
-    begins, ends = np.sort(since_ns // SECOND), np.sort((since_ns + latency_ns) // SECOND)
-    left = np.searchsorted(ends, begins)  # before the second in which each begins
-    return int((np.searchsorted(begins, begins, "right") - left).max())
+def most_in_flight(since_ns: Integers, latency_ns: Integers) -> int:
+    """Return the most requests that were in flight at some time of the same second."""
+    starts, ends = np.sort(since_ns // SECOND), np.sort((since_ns + latency_ns) // SECOND)
+    num_left = np.searchsorted(ends, starts)  # requests that ended before the second in which each starts
+    return int((np.searchsorted(starts, starts, "right") - num_left).max())

@@ -1,8 +1,8 @@
-"""When an engine core begins and ends, in whichever process vLLM builds it.
+"""Callbacks for the start and the shutdown of an engine core, in whichever process vLLM builds it.
 
-Unlike everything else in this room this wraps methods of classes: the engine does not exist yet. A process whose
-core is being built loads its plugins from within `EngineCore.__init__`, too late to wrap that call, so the
-beginning of the busy loop is watched as well.
+Unlike the rest of this room, this wraps methods of classes, because no engine exists yet. vLLM loads plugins from
+within `EngineCore.__init__`, which is too late to wrap that call in the process of an engine core; so the start of the
+busy loop is wrapped as well.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 
-def watch_cores(built: Callable[[Any], None], closing: Callable[[Any], None]) -> None:
-    """Call `built(core)` once or more after a core is complete, `closing(core)` before it shuts down."""
+def hook_core_lifecycle(on_built: Callable[[Any], None], on_shutdown: Callable[[Any], None]) -> None:
+    """Call `on_built(core)` (possibly twice) once a core is built, and `on_shutdown(core)` before it shuts down."""
     from vllm.v1.engine.core import DPEngineCoreProc, EngineCore, EngineCoreProc
 
-    _wrap(EngineCore, "__init__", after=built)
-    _wrap(EngineCoreProc, "run_busy_loop", before=built)
-    _wrap(DPEngineCoreProc, "run_busy_loop", before=built)
-    _wrap(EngineCore, "shutdown", before=closing)
+    _wrap(EngineCore, "__init__", after=on_built)
+    _wrap(EngineCoreProc, "run_busy_loop", before=on_built)
+    _wrap(DPEngineCoreProc, "run_busy_loop", before=on_built)
+    _wrap(EngineCore, "shutdown", before=on_shutdown)
 
 
 def _wrap(

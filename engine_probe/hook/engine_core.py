@@ -1,4 +1,4 @@
-"""Finding the scheduler inside whatever the user calls an engine, and saying what kind of engine it is."""
+"""The engine core inside an `LLM`, and its description for `run.json`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from engine_probe.errors import InputError
 from engine_probe.hook.vllm_versions import installed_vllm
-from engine_probe.hook.workers.device_memory import look_at_all
+from engine_probe.hook.workers.device_memory import read_all_workers
 
 
 def find_core(engine: Any) -> Any:
-    """The in-process `EngineCore` of an `LLM`, an `LLMEngine` or itself."""
+    """Return the in-process `EngineCore` of an `LLM`, an `LLMEngine` or an `EngineCore`."""
     llm_engine = getattr(engine, "llm_engine", engine)
     client = getattr(llm_engine, "engine_core", llm_engine)
     core = getattr(client, "engine_core", client)
@@ -19,7 +19,7 @@ def find_core(engine: Any) -> Any:
     if hasattr(client, "resources") or type(client).__name__.endswith("MPClient"):
         raise InputError(_in_another_process("Async" in type(client).__name__))
     raise InputError(
-        f"a {type(engine).__name__} is no vLLM engine: give the Probe a vllm.LLM, an LLMEngine or an EngineCore"
+        f"a {type(engine).__name__} is not a vLLM engine: give the Probe a vllm.LLM, an LLMEngine or an EngineCore"
     )
 
 
@@ -35,15 +35,17 @@ def _in_another_process(asynchronous: bool) -> str:
 
 
 def describe(core: Any) -> dict[str, Any]:
-    """What `run.json` says about the engine, as vLLM resolved it."""
+    """Return what `run.json` holds about the engine, as vLLM resolved it."""
     scheduler, config = core.scheduler, core.vllm_config
     cache = scheduler.kv_cache_config
     model = config.model_config
-    found = installed_vllm()
+    distribution, version = installed_vllm() or (None, None)
     return {
-        "versions": {"vllm": found[1] if found else None, "distribution": found[0] if found else None},
+        "versions": {"vllm": version, "distribution": distribution},
         "engine": {
-            "arguments": {name: _plain(getattr(config, name)) for name in _CONFIG_SECTIONS if hasattr(config, name)},
+            "arguments": {
+                name: _plain_fields(getattr(config, name)) for name in _CONFIG_SECTIONS if hasattr(config, name)
+            },
             "executor": type(core.model_executor).__name__,
             "scheduler": type(scheduler).__name__,
             "asynchronous": core.batch_queue is not None,
@@ -70,7 +72,7 @@ def describe(core: Any) -> dict[str, Any]:
             "max_num_batched_tokens": scheduler.max_num_scheduled_tokens,
             "policy": scheduler.policy.value,
         },
-        **look_at_all(core.model_executor),
+        **read_all_workers(core.model_executor),
     }
 
 
@@ -84,8 +86,8 @@ _CONFIG_SECTIONS = (
 )
 
 
-def _plain(section: Any) -> dict[str, Any] | None:
-    """The fields of a configuration that are plain values; objects and callables say nothing in a file."""
+def _plain_fields(section: Any) -> dict[str, Any] | None:
+    """Return the fields of a configuration that JSON can hold."""
     if section is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""Replacing methods on instances, and putting everything back: last in, first out."""
+"""Methods replaced on instances and put back, last in, first out."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ _MISSING = object()
 
 
 class Patches:
-    """The replaced attributes of one attachment. Classes are never touched, so other engines are not either.
+    """Holds the replaced methods of one attachment. Classes are never changed, so other engines are not either.
 
-    A replacement takes any arguments and passes them on, and does nothing else unless `on` is set: another tool may
-    have wrapped it meanwhile, and then it stays in place when all is undone.
+    Every replacement must accept any arguments, and must only pass them on unless `active` is set: if another tool has
+    wrapped a replacement in the meantime, `undo` has to leave it in place.
     """
 
-    __slots__ = ("_done", "on")
+    __slots__ = ("_replaced", "active")
 
     def __init__(self) -> None:
-        self._done: list[tuple[Any, str, Any, Any]] = []
-        self.on = False
+        self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self.active = False
 
     def replace(self, target: Any, name: str, replacement: Callable[..., Any]) -> Callable[..., Any]:
-        """Shadow `target.name` on the instance; returns what it was."""
+        """Replace `target.name` on the instance and return the original."""
         original: Callable[..., Any] = getattr(target, name)
-        self._done.append((target, name, replacement, vars(target).get(name, _MISSING)))
+        self._replaced.append((target, name, replacement, vars(target).get(name, _MISSING)))
         setattr(target, name, replacement)
         return original
 
     def undo(self) -> None:
-        """Put everything back. Safe to call twice and from any thread. What another tool wrapped is left in place."""
-        self.on = False
-        while self._done:
-            target, name, replacement, before = self._done.pop()
+        """Put every method back, except those another tool has wrapped, which a further call puts back.
+
+        Safe to call from any thread, also twice at the same time.
+        """
+        self.active = False
+        for target, name, replacement, before in reversed(tuple(self._replaced)):
             if vars(target).get(name) != replacement:
                 continue
-            with suppress(AttributeError):  # another thread, or the target itself, was faster
+            with suppress(AttributeError):  # another thread, or the target itself, has removed it
                 if before is _MISSING:
                     delattr(target, name)
                 else:

@@ -1,16 +1,20 @@
-"""The requests in the engine: hooks on their events, and counters that the hot path only reads.
+"""Counters over the requests in the engine, kept up to date by hooks on rare events; the hot path only reads them.
 
-| state of a request | its track | entered by |
+| a request is | when | entered by |
 |---|---|---|
-| waiting | in `tracks`, not `running` | `add_request` |
-| prefilling | `running`, in `prefilling` | a `schedule()` that computes a part of its prompt |
-| decoding | `running`, `run_start` set | the `schedule()` that computes the rest of its prompt |
-| idle | `running`, in `idle` | a `schedule()` that gives it no tokens |
-| preempted | not `running`, `open_preemption` set | `_preempt_request` |
-| gone | no longer in `tracks`, its row written | `_free_request` |
+| waiting | it is in `states`, not `running` | `add_request` |
+| prefilling | it is `running` and in `prefilling` | a `schedule()` that computes a part of its prompt |
+| decoding | it is `running` and has a `stretch_start` | the `schedule()` that computes the rest of its prompt |
+| idle | it is `running` and in `idle` | a `schedule()` that gives it no tokens |
+| preempted | it is not `running` and has an `open_preemption` | `_preempt_request` |
+| finished | it is no longer in `states`, and its row is written | `_free_request` |
 
-A running request gets a token in nearly every step, so nothing is kept per token: only the stretches of
-iterations in which it does. Every token time follows from them and the iterations table, offline.
+A stretch is a run of consecutive iterations that each gave the request a token. A running request gets one in nearly
+every step, so stretches are stored instead of tokens; analysis derives every token's time from them and the
+iterations table.
+
+A note is a row of two kinds of figures, appended for an iteration in which something changed. Flows count what
+happened since the last note (arrived, preempted ...). Levels hold until the next note (running, waiting ...).
 """
 
 from __future__ import annotations
@@ -21,14 +25,14 @@ from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.block_counters import BlockCounters
-from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches, argument
-from engine_probe.hook.request_state import RequestTrack
+from engine_probe.hook.rare_events import RareEvents
+from engine_probe.hook.request_state import RequestState
 from engine_probe.record.recorder import Recorder
 
 
-class RequestLedger:
-    """The requests of one scheduler, by id, from arrival to row."""
+class RequestCounters:
+    """Follows the requests of one scheduler from their arrival until their rows are written."""
 
     def __init__(
         self,
@@ -36,85 +40,86 @@ class RequestLedger:
         recorder: Recorder,
         blocks: BlockCounters,
         patches: Patches,
-        marks: Marks,
+        events: RareEvents,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._scheduler = scheduler
         self._recorder = recorder
         self._blocks = blocks
-        self._marks, self._patches = marks, patches
+        self._events, self._patches = events, patches
         self._on_failure = on_failure
         self.speculates = bool(scheduler.num_spec_tokens)
-        self.tracks: dict[str, RequestTrack] = {}
-        self.prefilling: dict[str, None] = {}  # running, its prompt not finished; a set that keeps order
-        self.idle: set[str] = set()  # running, but passed over by the last schedule()
-        self._watched: dict[int, list[tuple[RequestTrack, bool]]] = {}  # iteration -> whose first, last token
-        # Up to 0.30 blocked requests wait in a queue of their own; since 0.31 they are a subset of two queues.
+        self.states: dict[str, RequestState] = {}  # by request id
+        self.prefilling: dict[str, None] = {}  # ids in order, as a set would lose it
+        self.idle: set[str] = set()
+        # iteration -> requests that get their first (True) or last (False) token in it
+        self._awaited_tokens: dict[int, list[tuple[RequestState, bool]]] = {}
+        # Until 0.30 deferred requests wait in a queue of their own; since 0.31 they are a subset of two queues.
         second: Any = getattr(scheduler, "skipped_waiting", None)
         self.deferred: Any = second if second is not None else scheduler.deferred_waiting
         self._queues = (scheduler.waiting, second if second is not None else scheduler.kv_holding_waiting)
-        # Flows since the last note, and the levels of the last one.
-        self._came: deque[str] = deque()  # arrived; other threads may add requests
-        self._preempted = self._left_running = self._left_waiting = 0
-        self._noted = -1
+        # Flows since the last note.
+        self._arrived_ids: deque[str] = deque()  # a deque, because other threads may add requests
+        self._num_preempted = self._num_left_running = self._num_left_waiting = 0
+        # Levels of the last note.
+        self._noted_iteration = -1
         self.num_deferred = self.scheduled_tokens = 0
         self._live_tokens = 0
-        # Within the update under way.
-        self.updating: int | None = None  # the iteration it belongs to
-        self._irregular = self.speculates  # some output of it may hold other than one token
-        self.due = self.speculates  # the next update has more to note than how many tokens it delivered
-        self._finished_now: list[RequestTrack] = []
-        self.iteration = 0  # the number the next schedule() gets
-        # The last iteration whose update has returned, and when.
-        self.updated, self.updated_ns = -1, 0
+        # The update that vLLM is in.
+        self.updating: int | None = None  # its iteration; None between updates
+        self._bursts_possible = self.speculates  # one of its outputs may hold no token, or several
+        self.note_due = self.speculates  # it has more to note than the number of its outputs
+        self._finished_in_update: list[RequestState] = []
+        self.iteration = 0  # the number of the next schedule()
+        self.updated, self.updated_ns = -1, 0  # the last iteration whose update returned, and when
         self._inexact_requests = 0
         self._call_add = patches.replace(scheduler, "add_request", self._add_request)
         self._call_preempt = patches.replace(scheduler, "_preempt_request", self._preempt_request)
         self._call_free = patches.replace(scheduler, "_free_request", self._free_request)
 
     def begin(self) -> None:
-        """Take over the requests that are there already."""
+        """Take over the requests that are already in the scheduler."""
         for request in self._scheduler.requests.values():
             self._adopt(request)
 
-    # ---- events: once per request, or when it is preempted ----------------------------------------------
+    # ---- events: once per request, or when it is preempted
 
     def _add_request(self, *args: Any, **kwargs: Any) -> Any:
         queued = now()
         result = self._call_add(*args, **kwargs)
-        if not self._patches.on:
+        if not self._patches.active:
             return result
         after = now()
         try:
             request = argument(args, kwargs, 0, "request")
             request_id = request.request_id
-            # A further chunk of a streaming session comes under an id that is known already.
-            if request_id not in self.tracks and request_id in self._scheduler.requests:
-                self._arrive(request, queued)
-            self._marks.own_ns += now() - after
+            # A further chunk of a streaming session arrives under the id of the session.
+            if request_id not in self.states and request_id in self._scheduler.requests:
+                self._register(request, queued)
+            self._events.probe_ns += now() - after
         except Exception as error:
             self._on_failure(error)
         return result
 
-    def _arrive(self, request: Any, queued_ns: int | None) -> RequestTrack:
-        """Follow a request from now on; once, whichever thread sees it first."""
-        track = RequestTrack(request, queued_ns)
-        known = self.tracks.setdefault(request.request_id, track)
-        if known is track:
+    def _register(self, request: Any, queued_ns: int | None) -> RequestState:
+        """Return the state of a request, made by the thread that asks first."""
+        new_state = RequestState(request, queued_ns)
+        state = self.states.setdefault(request.request_id, new_state)
+        if state is new_state:
             self._recorder.arrivals.append((request.request_id, queued_ns, request.num_prompt_tokens))
-            self._came.append(request.request_id)
-            self._marks.changed = True
-        return known
+            self._arrived_ids.append(request.request_id)
+            self._events.changed = True
+        return state
 
     def _preempt_request(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.on:
+        if not self._patches.active:
             return self._call_preempt(*args, **kwargs)
         before = now()
         try:
             request, blocks = argument(args, kwargs, 0, "request"), self._blocks
             lost, used, held = request.num_computed_tokens, blocks.used(), blocks.held(request.request_id)
-            # What is in flight is still delivered, unless vLLM is told to drop it.
-            dropped = args[2] if len(args) > 2 else kwargs.get("drop_stale_output", False)
+            # Tokens of steps in flight are still delivered, unless vLLM is asked to drop them.
+            drops_output = args[2] if len(args) > 2 else kwargs.get("drop_stale_output", False)
         except Exception as error:
             self._on_failure(error)
             return self._call_preempt(*args, **kwargs)
@@ -122,20 +127,20 @@ class RequestLedger:
         result = self._call_preempt(*args, **kwargs)
         after = now()
         try:
-            track = self.tracks[request.request_id]
-            self._stop_running(track, self.updated if dropped else self.iteration - 1)
-            self._close_preemption(track)
-            track.preempt(self.iteration, called, lost, held, used, blocks.used())
-            self._preempted += 1
-            self._marks.changed = True
+            state = self.states[request.request_id]
+            self._stop_running(state, self.updated if drops_output else self.iteration - 1)
+            self._close_preemption(state)
+            state.preempt(self.iteration, called, lost, held, used, blocks.used())
+            self._num_preempted += 1
+            self._events.changed = True
             self._live_tokens -= lost
-            self._marks.own_ns += now() - after + called - before
+            self._events.probe_ns += now() - after + called - before
         except Exception as error:
             self._on_failure(error)
         return result
 
     def _free_request(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.on:
+        if not self._patches.active:
             return self._call_free(*args, **kwargs)
         before = now()
         try:
@@ -148,76 +153,78 @@ class RequestLedger:
         result = self._call_free(*args, **kwargs)
         after = now()
         try:
-            if track := self.tracks.pop(request.request_id, None):
-                self._note_leaving(track, computed, held, after)
-            self._marks.own_ns += now() - after + called - before
+            if state := self.states.pop(request.request_id, None):
+                self._note_departure(state, computed, held, after)
+            self._events.probe_ns += now() - after + called - before
         except Exception as error:
             self._on_failure(error)
         return result
 
-    def _note_leaving(self, track: RequestTrack, computed: int, held: int, when: int) -> None:
-        self._marks.changed = True
-        if track.running:
-            self._left_running += 1
+    def _note_departure(self, state: RequestState, computed: int, held: int, when: int) -> None:
+        self._events.changed = True
+        if state.running:
+            self._num_left_running += 1
             self._live_tokens -= computed
         else:
-            self._left_waiting += 1
-        # Its part in the update under way counts; an abort between steps loses what is in flight.
-        self._stop_running(track, self.updated if self.updating is None else self.updating)
-        self._close_preemption(track)
-        track.finish(held)
+            self._num_left_waiting += 1
+        # In an update its token still counts; an abort between updates loses the tokens in flight.
+        self._stop_running(state, self.updated if self.updating is None else self.updating)
+        self._close_preemption(state)
+        state.finish(held)
         if self.updating is None:
-            self._emit(track, when)
+            self._append_row(state, when)
             return
-        self._irregular |= track.reason not in ("stop", "length")
-        self._finished_now.append(track)
-        self.due = True
+        self._bursts_possible |= state.reason not in ("stop", "length")
+        self._finished_in_update.append(state)
+        self.note_due = True
 
-    def _emit(self, track: RequestTrack, when: int) -> None:
-        if not track.is_exact():
+    def _append_row(self, state: RequestState, when: int) -> None:
+        if not state.tokens_add_up():
             self._inexact_requests += 1
-            track.forget_tokens()
-        self._recorder.requests.append(tuple(track.row(when).values()))
+            state.drop_token_times()
+        self._recorder.requests.append(tuple(state.row(when).values()))
 
-    # ---- within schedule(): only for the requests that something happens to ------------------------------
+    # ---- after schedule(): notes, and only the requests that something happened to
 
     def note_changes(self, iteration: int, called: int, output: Any) -> None:
-        """The note of an iteration in which somebody came, left, was passed over or computed a prompt."""
-        tokens, drafts, running = (
-            output.num_scheduled_tokens,
-            output.scheduled_spec_decode_tokens,
-            self._scheduler.running,
-        )
-        self._marks.changed = False  # before anything is read: whoever adds a request meanwhile is seen next time
-        new, resumed, prefilling, prefill, recomputed, cached = self._note_prefills(iteration, called, output)
+        """Append the note of an iteration in which a request arrived, left, got no tokens or computed its prompt."""
+        tokens, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
+        running = self._scheduler.running
+        self._events.changed = False  # before anything is read, so that a request added meanwhile gets the next note
+        new, resumed, prefilling, prefill_tokens, recomputed, cached = self._note_prefills(iteration, called, output)
         if self.idle or len(tokens) != len(running):
             self._note_idle(iteration, running, tokens)
-        flows = self._count_arrived(), new, resumed, self._preempted, self._left_running, self._left_waiting
-        speculative = sum(map(len, drafts.values())) if drafts else 0
+        arrived = self._take_arrivals()
+        speculative_tokens = sum(map(len, drafts.values())) if drafts else 0
         self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + cached
         if self.speculates:
-            # Rejected drafts are taken back request by request: only the sum over the batch is exact.
+            # vLLM takes rejected drafts back request by request: only the sum over the batch is exact.
             self._live_tokens = sum(request.num_computed_tokens for request in running)
-        self._noted, self.scheduled_tokens = iteration, output.total_num_scheduled_tokens
+        self._noted_iteration, self.scheduled_tokens = iteration, output.total_num_scheduled_tokens
         self.num_deferred = len(self.deferred)
-        levels = len(running), sum(map(len, self._queues)), self.num_deferred, len(tokens), self.scheduled_tokens
-        pool = self._blocks.cached_free, self._blocks.shared
-        prefills = prefilling, prefill, speculative, recomputed, cached
-        self._recorder.changes.append((iteration, *flows, *prefills, *levels, *pool, self._live_tokens))
-        self._preempted = self._left_running = self._left_waiting = 0
-        self._marks.changed |= self.speculates or bool(self.prefilling) or bool(self.idle)
+        flows = (  # in the order of recorder.FLOWS
+            arrived, new, resumed, self._num_preempted, self._num_left_running, self._num_left_waiting,
+            prefilling, prefill_tokens, speculative_tokens, recomputed, cached,
+        )  # fmt: skip
+        levels = (  # in the order of recorder.LEVELS
+            len(running), sum(map(len, self._queues)), self.num_deferred, len(tokens), self.scheduled_tokens,
+            self._blocks.cached_free, self._blocks.shared, self._live_tokens,
+        )  # fmt: skip
+        self._recorder.changes.append((iteration, *flows, *levels))
+        self._num_preempted = self._num_left_running = self._num_left_waiting = 0
+        self._events.changed |= self.speculates or bool(self.prefilling) or bool(self.idle)
 
-    def _count_arrived(self) -> int:
-        return len([self._came.popleft() for _ in range(len(self._came))])
+    def _take_arrivals(self) -> int:
+        return len([self._arrived_ids.popleft() for _ in range(len(self._arrived_ids))])
 
     def _live_after(self, iteration: int) -> int:
-        """Since the last note every iteration scheduled the same number of tokens."""
-        return self._live_tokens + (iteration - self._noted) * self.scheduled_tokens
+        """Return the live tokens after an iteration: all since the last note scheduled the same number of tokens."""
+        return self._live_tokens + (iteration - self._noted_iteration) * self.scheduled_tokens
 
     def _note_prefills(self, iteration: int, called: int, output: Any) -> tuple[int, int, int, int, int, int]:
-        """Requests admitted now, and those whose prompt is not finished: a few of the batch.
+        """Update the requests that are admitted in this iteration or still compute their prompt.
 
-        Returns how many are new, resumed and given tokens, and their prefill, recomputed and cached tokens.
+        Return how many are new, are resumed and are scheduled, then their prefill, recomputed and cached tokens.
         """
         tokens, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
         new = resumed = scheduled = prefill = recomputed = cached = 0
@@ -228,140 +235,141 @@ class RequestLedger:
             num_tokens = tokens.get(request_id, 0)
             if not num_tokens:
                 continue
-            # Another thread may have added it, and not have come as far as to say so.
-            track = self.tracks.get(request_id) or self._arrive(self._scheduler.requests[request_id], None)
-            # schedule() has already moved num_computed_tokens past this chunk.
-            start = track.request.num_computed_tokens - num_tokens
+            # Another thread may be inside `add_request`, and not have registered the request yet.
+            state = self.states.get(request_id) or self._register(self._scheduler.requests[request_id], None)
+            # schedule() has already added this chunk to num_computed_tokens.
+            start = state.request.num_computed_tokens - num_tokens
             num_tokens -= len(drafts.get(request_id, ()))
             scheduled += 1
             prefill += num_tokens
-            if not track.running:
+            if not state.running:
                 cached += start
                 # vLLM's second model runner lists resumed requests among the new ones.
-                came_back = track.admit(iteration, called, start)
-                resumed += came_back
-                new += not came_back
-            recomputed += track.recompute(start, start + num_tokens)
-            if start + num_tokens >= track.lost_until:
-                self._close_preemption(track)
-            if track.request.is_prefill_chunk:
+                is_resumed = state.admit(iteration, called, start)
+                resumed += is_resumed
+                new += not is_resumed
+            recomputed += state.recompute(start, start + num_tokens)
+            if start + num_tokens >= state.lost_until:
+                self._close_preemption(state)
+            if state.request.is_prefill_chunk:
                 self.prefilling[request_id] = None
             else:
                 self.prefilling.pop(request_id, None)
-                self._open_run(track, iteration)
+                self._open_stretch(state, iteration)
         return new, resumed, scheduled, prefill, recomputed, cached
 
     def _note_idle(self, iteration: int, running: list[Any], tokens: dict[str, int]) -> None:
-        """Running requests that schedule() passed over deliver nothing: their stretches end, or begin again."""
-        missing = len(running) - len(tokens)
+        """End the stretches of running requests that got no tokens, and open those of requests that get some again."""
+        num_idle = len(running) - len(tokens)
         idle: set[str] = set()
-        for request in reversed(running):  # what the token budget cuts off is the tail
-            if len(idle) == missing:
+        for request in reversed(running):  # the token budget cuts off the end of the list
+            if len(idle) == num_idle:
                 break
             if request.request_id not in tokens:
                 idle.add(request.request_id)
         for request_id in idle - self.idle:
-            self._close_run(self.tracks[request_id], iteration - 1)
+            self._close_stretch(self.states[request_id], iteration - 1)
         for request_id in self.idle - idle - self.prefilling.keys():
-            self._open_run(self.tracks[request_id], iteration)
+            self._open_stretch(self.states[request_id], iteration)
         self.idle = idle
 
-    # ---- within the update ------------------------------------------------------------------------------
+    # ---- after update_from_output()
 
     def note_update(self, iteration: int, returned: int, outputs: dict[int, Any]) -> int:
-        """The update of an iteration in which somebody's first or last token came; how many tokens it delivered."""
-        for track, is_first in self._watched.pop(iteration, ()):
+        """Stamp first and last tokens, append rows of finished requests; return the number of tokens delivered."""
+        for state, is_first in self._awaited_tokens.pop(iteration, ()):
             if is_first:
-                track.first_token_ns = returned
+                state.first_token_ns = returned
             else:
-                track.last_token_ns = returned
-        delivered = self._note_deliveries(iteration, outputs) if self._irregular else count_outputs(outputs)
-        if self._finished_now:
-            if iteration > self.updated:  # an update that was scheduled before the probe came has no row
-                self._recorder.finished.append((iteration, len(self._finished_now)))
-            for track in self._finished_now:
-                self._emit(track, returned)
-            self._finished_now.clear()
-        self.due = bool(self._watched) or self._irregular
+                state.last_token_ns = returned
+        delivered = self._note_deliveries(iteration, outputs) if self._bursts_possible else count_outputs(outputs)
+        if self._finished_in_update:
+            if iteration > self.updated:  # a step scheduled before the probe attached has no row
+                self._recorder.finished.append((iteration, len(self._finished_in_update)))
+            for state in self._finished_in_update:
+                self._append_row(state, returned)
+            self._finished_in_update.clear()
+        self.note_due = bool(self._awaited_tokens) or self._bursts_possible
         return delivered
 
     def _note_deliveries(self, iteration: int, outputs: dict[int, Any]) -> int:
-        """Tokens per request where a step may deliver other than one each."""
-        self._irregular = self.speculates
-        finished = {track.request_id: track for track in self._finished_now}
+        """Return the tokens delivered, and note the requests that got none or several."""
+        self._bursts_possible = self.speculates
+        finished = {state.request_id: state for state in self._finished_in_update}
         delivered = 0
         for batch in outputs.values():
             for output in batch.outputs:
                 count = len(output.new_token_ids)
                 delivered += count
-                track = self.tracks.get(output.request_id) or finished.get(output.request_id)
-                if track is not None and count != 1:
-                    track.bursts.append((iteration, count))
+                state = self.states.get(output.request_id) or finished.get(output.request_id)
+                if state is not None and count != 1:
+                    state.bursts.append((iteration, count))
         return delivered
 
-    # ---- stretches --------------------------------------------------------------------------------------
+    # ---- stretches
 
-    def _open_run(self, track: RequestTrack, iteration: int) -> None:
-        if track.first_token_iteration is None and not track.adopted:
-            track.first_token_iteration = iteration
-            self._watch(iteration, track, True)
-        if track.run_start is None:
-            track.run_start = iteration
+    def _open_stretch(self, state: RequestState, iteration: int) -> None:
+        if state.first_token_iteration is None and not state.adopted:
+            state.first_token_iteration = iteration
+            self._await_token(iteration, state, True)
+        if state.stretch_start is None:
+            state.stretch_start = iteration
 
-    def _close_run(self, track: RequestTrack, last: int) -> None:
-        if not track.close_run(last):
+    def _close_stretch(self, state: RequestState, last: int) -> None:
+        if not state.close_stretch(last):
             return
         if last == self.updated:
-            track.last_token_ns = self.updated_ns
+            state.last_token_ns = self.updated_ns
         else:
-            self._watch(last, track, False)
+            self._await_token(last, state, False)
 
-    def _watch(self, iteration: int, track: RequestTrack, is_first: bool) -> None:
-        self._watched.setdefault(iteration, []).append((track, is_first))
-        self.due = True
+    def _await_token(self, iteration: int, state: RequestState, is_first: bool) -> None:
+        self._awaited_tokens.setdefault(iteration, []).append((state, is_first))
+        self.note_due = True
 
-    def _stop_running(self, track: RequestTrack, last: int) -> None:
-        self.prefilling.pop(track.request_id, None)
-        self.idle.discard(track.request_id)
-        self._close_run(track, last)
+    def _stop_running(self, state: RequestState, last: int) -> None:
+        self.prefilling.pop(state.request_id, None)
+        self.idle.discard(state.request_id)
+        self._close_stretch(state, last)
 
-    def _close_preemption(self, track: RequestTrack) -> None:
-        if track.open_preemption is not None:
-            self._recorder.preemptions.append(tuple(track.preemption_row().values()))
+    def _close_preemption(self, state: RequestState) -> None:
+        if state.open_preemption is not None:
+            self._recorder.preemptions.append(tuple(state.preemption_row().values()))
 
     def _adopt(self, request: Any) -> None:
-        """A request that was there before the probe: what came before stays unknown."""
-        track = self.tracks[request.request_id] = RequestTrack(request, None)
+        """Follow a request that arrived before the probe attached; its earlier times stay unknown."""
+        state = self.states[request.request_id] = RequestState(request, None)
         self._recorder.arrivals.append((request.request_id, None, request.num_prompt_tokens))
         if request.status.name != "RUNNING":
             return
-        track.adopt()
+        state.adopt()
         self._live_tokens += request.num_computed_tokens
         if request.is_prefill_chunk:
             self.prefilling[request.request_id] = None
-            self._marks.changed = True
+            self._events.changed = True
         else:
-            self._open_run(track, 0)
+            self._open_stretch(state, 0)
 
-    # ---- at the end -------------------------------------------------------------------------------------
+    # ---- at close
 
     def close(self) -> dict[str, int]:
-        for track in self.tracks.values():
-            self._close_preemption(track)
+        """Append the open preemptions; return the counts that `run.json` holds."""
+        for state in self.states.values():
+            self._close_preemption(state)
         return {
-            "requests_in_flight_at_close": len(self.tracks),
+            "requests_in_flight_at_close": len(self.states),
             "requests_with_unknown_token_times": self._inexact_requests,
         }
 
     def audit(self) -> list[str]:
-        """Compare what the counters say with a walk over the scheduler; each difference is one sentence."""
+        """Compare the live tokens with a walk over the running requests; return a sentence if they differ."""
         if self.speculates:
-            return []  # counted anew in every step
-        true = sum(request.num_computed_tokens for request in self._scheduler.running)
-        told = self._live_after(self.iteration - 1)
-        if true == told:
+            return []  # they are counted anew in every step
+        held = sum(request.num_computed_tokens for request in self._scheduler.running)
+        counted = self._live_after(self.iteration - 1)
+        if held == counted:
             return []
-        return [f"kv_tokens_live ended at {told}, the running requests hold {true}"]
+        return [f"kv_tokens_live ended at {counted}, the running requests hold {held}"]
 
 
 def count_outputs(outputs: dict[int, Any]) -> int:

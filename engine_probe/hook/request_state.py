@@ -1,4 +1,4 @@
-"""What is remembered about one request between its arrival and its row."""
+"""The state of one request between its arrival and its row."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from time import monotonic_ns, time_ns
 from typing import Any
 
 
-class RequestTrack:
-    """Changes only: joined, left, preempted, resumed, passed over; never an entry per token."""
+class RequestState:
+    """Keeps what happened to a request (admitted, preempted, resumed, idle, finished); nothing per token."""
 
     __slots__ = (
         "adopted",
@@ -30,40 +30,41 @@ class RequestTrack:
         "request",
         "request_id",
         "run_lengths",
-        "run_start",
         "run_starts",
         "running",
+        "stretch_start",
     )
 
     def __init__(self, request: Any, queued_ns: int | None) -> None:
         self.request = request
         self.request_id: str = request.request_id
         self.queued_ns = queued_ns
-        self.arrival_ns = on_this_clock(request.arrival_time, queued_ns)
+        self.arrival_ns = monotonic_arrival_ns(request.arrival_time, queued_ns)
         self.first_scheduled_ns: int | None = None
         self.first_token_ns: int | None = None
         self.last_token_ns: int | None = None
         self.first_token_iteration: int | None = None
         self.last_token_iteration: int | None = None
-        self.adopted = False  # it was running before the probe came
-        self.adopted_tokens = 0
+        self.adopted = False  # it was already running when the probe attached
+        self.adopted_tokens = 0  # output tokens from before that
         self.running = False
-        self.run_start: int | None = None  # of the stretch under way
-        self.run_starts: list[int] = []
+        self.stretch_start: int | None = None  # first iteration of the open stretch
+        self.run_starts: list[int] = []  # of the closed stretches
         self.run_lengths: list[int] = []
-        self.bursts: list[tuple[int, int]] = []  # (iteration, tokens) where a step gave other than one
+        self.bursts: list[tuple[int, int]] = []  # (iteration, tokens) of steps that gave no token, or several
         self.cached_tokens = self.recomputed_tokens = self.num_preemptions = self.peak_blocks = 0
-        self.lost_until = 0  # tokens below this position were computed before, and lost
-        # The row of the last preemption, until what it cost is known.
+        self.lost_until = 0  # tokens below this position were computed and lost in a preemption
+        # The row of the last preemption, until the number of recomputed tokens is final.
         self.open_preemption: dict[str, Any] | None = None
         self.reason = ""
 
     def adopt(self) -> None:
+        """Mark a request that was running before the probe attached."""
         self.adopted = self.running = True
         self.adopted_tokens = self.request.num_output_tokens
 
     def admit(self, iteration: int, called: int, cached: int) -> bool:
-        """Scheduled out of the waiting queue; True when it comes back from a preemption."""
+        """Note that schedule() took the request from the waiting queue; return whether it resumes from a preemption."""
         self.running = True
         if self.num_preemptions:
             if self.open_preemption is not None:
@@ -77,9 +78,9 @@ class RequestTrack:
                 self.arrival_ns = None
         return False
 
-    def close_run(self, last: int) -> bool:
-        """End the stretch under way with iteration `last`; False when it holds no iteration."""
-        start, self.run_start = self.run_start, None
+    def close_stretch(self, last: int) -> bool:
+        """End the open stretch with iteration `last`; return False if it has no iteration."""
+        start, self.stretch_start = self.stretch_start, None
         if start is None or last < start:
             return False
         self.run_starts.append(start)
@@ -88,11 +89,12 @@ class RequestTrack:
         return True
 
     def preempt(self, iteration: int, when: int, lost: int, held: int, before: int, after: int) -> None:
+        """Open the row of a preemption; `before` and `after` are the blocks in use around it."""
         self.running = False
         self.num_preemptions += 1
         self.peak_blocks = max(self.peak_blocks, held)
         self.lost_until = max(self.lost_until, lost)
-        self.open_preemption = {  # in the order of the table's columns, which a test holds
+        self.open_preemption = {  # in the order of the table's columns, which a test checks
             "request_id": self.request_id,
             "iteration": iteration,
             "preempted_ns": when,
@@ -106,37 +108,40 @@ class RequestTrack:
         }
 
     def recompute(self, start: int, end: int) -> int:
-        """How many of the tokens [start, end) were computed before."""
-        again = max(0, min(end, self.lost_until) - start)
-        self.recomputed_tokens += again
+        """Count the tokens in [start, end) that were computed before and lost; return how many they are."""
+        recomputed = max(0, min(end, self.lost_until) - start)
+        self.recomputed_tokens += recomputed
         if self.open_preemption is not None:
-            self.open_preemption["recomputed_tokens"] += again
-        return again
+            self.open_preemption["recomputed_tokens"] += recomputed
+        return recomputed
 
     def preemption_row(self) -> dict[str, Any]:
+        """Return the row of the open preemption, which this closes."""
         assert self.open_preemption is not None
         row, self.open_preemption = self.open_preemption, None
         return row
 
     def finish(self, held: int) -> None:
+        """Note that the request finished while it held `held` blocks."""
         self.running = False
         self.peak_blocks = max(self.peak_blocks, held)
         self.reason = str(self.request.get_finished_reason())
 
-    def is_exact(self) -> bool:
-        """Whether the stretches add up to the tokens that vLLM counted."""
-        told = sum(self.run_lengths) + sum(count - 1 for _, count in self.bursts)
-        return bool(told == self.request.num_output_tokens - self.adopted_tokens)
+    def tokens_add_up(self) -> bool:
+        """Return whether the stretches hold as many tokens as vLLM counted."""
+        tokens = sum(self.run_lengths) + sum(count - 1 for _, count in self.bursts)
+        return bool(tokens == self.request.num_output_tokens - self.adopted_tokens)
 
-    def forget_tokens(self) -> None:
-        """Exact or silent: no token times rather than wrong ones."""
+    def drop_token_times(self) -> None:
+        """Leave all token times unknown, where the stretches would give wrong ones."""
         self.run_starts, self.run_lengths, self.bursts = [], [], []
         self.first_token_ns = self.last_token_ns = None
         self.first_token_iteration = self.last_token_iteration = None
 
     def row(self, finished_ns: int) -> dict[str, Any]:
+        """Return the row of `requests`."""
         request = self.request
-        return {  # in the order of the table's columns, which a test holds
+        return {  # in the order of the table's columns, which a test checks
             "request_id": self.request_id,
             "arrival_ns": self.arrival_ns,
             "queued_ns": self.queued_ns,
@@ -161,12 +166,12 @@ class RequestTrack:
         }
 
 
-def on_this_clock(arrival_time: float, queued_ns: int | None) -> int | None:
-    """The arrival, which vLLM keeps in seconds of the wall clock, from how long ago that is now.
+def monotonic_arrival_ns(arrival_time: float, queued_ns: int | None) -> int | None:
+    """Convert an arrival from wall-clock seconds, as vLLM stores it, to this monotonic clock, by its age now.
 
-    Whoever sets the wall clock during a run does not move what arrives later. None where it would lie after the
-    request was queued (the clock was set in between, or is another machine's) or before this clock began, and where
-    what the caller gave is no time.
+    So an arrival stays right if the wall clock was set earlier in the run. None if the result is impossible: after the
+    request was queued (the clock was set in between, or belongs to another machine), before this clock began, or not
+    a time at all.
     """
     now = monotonic_ns()
     try:

@@ -1,9 +1,8 @@
-"""The hot path: attaches to one built scheduler and packs a row for every iteration.
+"""The hot path: replaces two methods of one scheduler and packs a row for every iteration.
 
-`schedule` and `update_from_output` are replaced on the *instance*. In a step in which nobody came or left they read
-the clock and the number of free blocks; all else is counted by `RequestLedger` and `BlockCounters` when it happens,
-so the work does not grow with the batch. With a batch queue schedule() of N+1 runs before the update of N: the halves
-of a row are paired by the `SchedulerOutput` object; rows follow the order of the updates, as of the schedules.
+If no request arrived, left or was preempted, they only read the clock and the number of free blocks; `RequestCounters`
+and `BlockCounters` count the rest when it happens. So the cost of a step does not grow with the batch. With a batch
+queue, `schedule()` of step N+1 runs before `update_from_output()` of step N: the `SchedulerOutput` matches the halves.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from typing import Any
 
 from engine_probe.hook.between_steps import between_steps
 from engine_probe.hook.block_counters import BlockCounters
-from engine_probe.hook.marks import Marks
 from engine_probe.hook.patches import Patches
-from engine_probe.hook.request_counters import RequestLedger
+from engine_probe.hook.rare_events import RareEvents
+from engine_probe.hook.request_counters import RequestCounters
 from engine_probe.record.recorder import CHECK_ROWS, RING_ROWS, ROW_BYTES, Recorder, WriterBehindError, pack_row
 
 
 class SchedulerHook:
-    """The hooks on one scheduler. `on_failure` hears of any error of the probe's own, and detaches."""
+    """Hooks one scheduler. The first error of the probe's own goes to `on_failure`, which must detach the hook."""
 
     def __init__(self, scheduler: Any, recorder: Recorder, on_failure: Callable[[BaseException], None]) -> None:
         self._scheduler, self._recorder, self._on_failure = scheduler, recorder, on_failure
-        self._patches, self._marks = Patches(), Marks()
+        self._patches, self._events = Patches(), RareEvents()
         self._pending: deque[tuple[Any, int, int, int, int, int, int]] = deque()  # scheduled, not updated yet
         try:
             self._attach()
@@ -36,104 +35,114 @@ class SchedulerHook:
 
     def _attach(self) -> None:
         scheduler, recorder, fail = self._scheduler, self._recorder, self._on_failure
-        self._blocks = BlockCounters(scheduler.kv_cache_manager, self._patches, self._marks, fail)
-        self._ledger = RequestLedger(scheduler, recorder, self._blocks, self._patches, self._marks, fail)
+        self._blocks = BlockCounters(scheduler.kv_cache_manager, self._patches, self._events, fail)
+        self._requests = RequestCounters(scheduler, recorder, self._blocks, self._patches, self._events, fail)
         recorder.kv_blocks = self._blocks.total
-        self._hook_methods()
+        self._events.left_core_ns = now()
+        self._patches.replace(scheduler, "schedule", self._schedule_hook(scheduler.schedule))
+        self._patches.replace(scheduler, "update_from_output", self._update_hook(scheduler.update_from_output))
         with between_steps(scheduler) as busy:
             if busy:
                 raise TimeoutError(busy)
             self._blocks.begin()
-            self._ledger.begin()
-            self._patches.on = True
+            self._requests.begin()
+            self._patches.active = True
 
     def detach(self) -> None:
-        """Put back what was there; safe to call twice and from any thread."""
+        """Put the scheduler's methods back; safe to call twice and from any thread."""
         self._patches.undo()
 
     def close(self) -> dict[str, Any]:
-        """Detach, hand over what is still open, audit the counters, say what has no row."""
+        """Detach, end the open preemptions, audit the counters and return what `run.json` says about it."""
         try:
             with between_steps(self._scheduler) as busy:
-                audit = self._blocks.audit() + self._ledger.audit() if self._patches.on and not busy else []
-                self._patches.on = False
+                audit = self._blocks.audit() + self._requests.audit() if self._patches.active and not busy else []
+                self._patches.active = False
         finally:
             self._patches.undo()
         audited = {"counter_audit": audit, "counters_not_audited": busy}
-        return {**self._ledger.close(), "iterations_without_update": len(self._pending), **audited}
+        return {**self._requests.close(), "iterations_without_update": len(self._pending), **audited}
 
-    def _hook_methods(self) -> None:
-        """Functions over local names: in a step of 85 µs every attribute looked up costs twice what it costs warm."""
-        scheduler, ledger, recorder, marks = self._scheduler, self._ledger, self._recorder, self._marks
-        deferred, free_queue, fail = ledger.deferred, self._blocks.free_queue, self._on_failure
-        pending, ring, patches = self._pending, recorder.ring, self._patches
-        scheduled = 0  # iterations so far
-        left_core, update_own = now(), 0  # last return out of the scheduler; the probe's own time after the last update
+    # Closures over local names: after a step the CPU's caches are cold, which doubles the cost of an attribute.
+    def _schedule_hook(self, call_schedule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the replacement of `schedule()`, which keeps the first half of a row."""
+        requests, events, patches, pending = self._requests, self._events, self._patches, self._pending
+        deferred, free_queue, fail = requests.deferred, self._blocks.free_queue, self._on_failure
+        iteration = 0
 
         def schedule(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left_core, scheduled
-            if not patches.on:
+            nonlocal iteration
+            if not patches.active:
                 return call_schedule(*args, **kwargs)
             called = now()
             output = call_schedule(*args, **kwargs)
             returned = now()
             try:
                 if (
-                    marks.changed
-                    or output.total_num_scheduled_tokens != ledger.scheduled_tokens
+                    events.changed
+                    or output.total_num_scheduled_tokens != requests.scheduled_tokens
                     or output.scheduled_new_reqs
                     or output.scheduled_cached_reqs.resumed_req_ids
-                    or len(deferred) != ledger.num_deferred
+                    or len(deferred) != requests.num_deferred
                 ):
-                    ledger.note_changes(scheduled, called, output)
+                    requests.note_changes(iteration, called, output)
                 free = free_queue.num_free_blocks
-                pending.append((output, scheduled, left_core, called, returned, free, now() - returned))
-                ledger.iteration = scheduled = scheduled + 1
-                left_core = returned
+                pending.append((output, iteration, events.left_core_ns, called, returned, free, now() - returned))
+                requests.iteration = iteration = iteration + 1
+                events.left_core_ns = returned
             except Exception as error:
                 fail(error)
             return output
 
+        return schedule
+
+    def _update_hook(self, call_update: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the replacement of `update_from_output()`, which packs the whole row."""
+        requests, events, patches, pending = self._requests, self._events, self._patches, self._pending
+        recorder, free_queue, fail = self._recorder, self._blocks.free_queue, self._on_failure
+        ring = recorder.ring
+        update_probe_ns = 0  # time the probe spent after the last update returned
+
         def update(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left_core, update_own
-            if not patches.on:
+            nonlocal update_probe_ns
+            if not patches.active:
                 return call_update(*args, **kwargs)
             scheduler_output = args[0] if args else kwargs.get("scheduler_output")
-            # An update whose schedule() came before the probe has no first half: it is not ours to write.
-            known = pending and pending[0][0] is scheduler_output
-            if known:
-                _, iteration, before, schedule_called, schedule_returned, free, own = pending.popleft()
+            # A step that was scheduled before the probe attached has no first half, and gets no row.
+            has_row = pending and pending[0][0] is scheduler_output
+            if has_row:
+                _, iteration, left_core, schedule_called, schedule_returned, free, probe_ns = pending.popleft()
             else:
-                iteration = ledger.updated
-            ledger.updating = iteration
+                iteration = requests.updated
+            requests.updating = iteration
             called = now()
             outputs = call_update(*args, **kwargs)
             returned = now()
             try:
-                ledger.updating = None
+                requests.updating = None
                 delivered = 0
-                if ledger.due:
-                    delivered = ledger.note_update(iteration, returned, outputs)
+                if requests.note_due:
+                    delivered = requests.note_update(iteration, returned, outputs)
                 else:
                     for batch in outputs.values():
                         delivered += len(batch.outputs)
-                if known:
+                if has_row:
                     if not iteration % CHECK_ROWS and iteration - recorder.taken >= RING_ROWS - CHECK_ROWS:
                         raise WriterBehindError(f"{iteration - recorder.taken} iterations are waiting for the disk")
+                    probe_ns += update_probe_ns + events.probe_ns
                     pack_row(
-                        ring, iteration % RING_ROWS * ROW_BYTES, before, schedule_called, schedule_returned, free,
-                        called, returned, delivered, free_queue.num_free_blocks, own + update_own + marks.own_ns,
+                        ring, iteration % RING_ROWS * ROW_BYTES, left_core, schedule_called, schedule_returned, free,
+                        called, returned, delivered, free_queue.num_free_blocks, probe_ns,
                     )  # fmt: skip
-                    marks.own_ns = 0
-                    ledger.updated, ledger.updated_ns = iteration, returned
+                    events.probe_ns = 0
+                    requests.updated, requests.updated_ns = iteration, returned
                     recorder.appended = iteration + 1
                 elif scheduler_output is None:
                     raise KeyError("update_from_output is called without scheduler_output")
-                left_core = returned
-                update_own = now() - returned
+                events.left_core_ns = returned
+                update_probe_ns = now() - returned
             except Exception as error:
                 fail(error)
             return outputs
 
-        call_schedule = patches.replace(scheduler, "schedule", schedule)
-        call_update = patches.replace(scheduler, "update_from_output", update)
+        return update

@@ -1,6 +1,6 @@
-"""Every name of vLLM's that the hooks and `run.json` rely on, so that a version can be checked without running it.
+"""Every vLLM name that the hooks and `run.json` rely on, so that a version can be checked without running it.
 
-Class by class, where it is defined. The sources are only parsed: a CUDA build is checked on any machine.
+Names are listed by file and class. Sources are only parsed, so a CUDA build can be checked on any machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ NAMES: dict[str, str] = {
     "vllm/config/cache.py CacheConfig": "enable_prefix_caching",
 }
 
-# What memory and weights are counted from, once before a recording: a name that is gone leaves a figure out.
+# Read once, before a recording, for memory and weights: without one of these names a figure is missing.
 READ_ONCE: dict[str, str] = {
     "vllm/v1/worker/worker_base.py WorkerBase": "rank device cache_config model_config lora_config model_runner",
     "vllm/v1/worker/worker_base.py WorkerWrapperBase": "worker",
@@ -76,14 +76,14 @@ READ_ONCE: dict[str, str] = {
     ),
 }
 
-# Blocked requests: up to 0.30 in a queue of their own, since 0.31 a subset of two queues.
+# Requests that wait for something other than capacity: in a queue of their own until 0.30, a subset of two since 0.31.
 ONE_OF: dict[str, tuple[str, ...]] = {
     "vllm/v1/core/sched/scheduler.py Scheduler": ("skipped_waiting", "kv_holding_waiting deferred_waiting"),
 }
 
 
 def missing_names(read: Callable[[str], str], names: dict[str, str] = NAMES) -> list[str]:
-    """What a vLLM lacks whose files `read(path)` gives; each a clause that names file, class and attribute."""
+    """Check the sources that `read(path)` returns; name each missing file, class or attribute."""
     missing = []
     for place, wanted in names.items():
         path, name = place.split()
@@ -96,7 +96,7 @@ def missing_names(read: Callable[[str], str], names: dict[str, str] = NAMES) -> 
             missing.append(f"{path} defines no {name}")
             continue
         defined = set(_defined(name, classes))
-        missing += [f"{path}: {name} has no {one}" for one in wanted.split() if one not in defined]
+        missing += [f"{path}: {name} has no {attribute}" for attribute in wanted.split() if attribute not in defined]
         choices = ONE_OF.get(place)
         if choices and not any(defined.issuperset(choice.split()) for choice in choices):
             missing.append(f"{path}: {name} has none of {' / '.join(choices)}")
@@ -104,7 +104,7 @@ def missing_names(read: Callable[[str], str], names: dict[str, str] = NAMES) -> 
 
 
 def _defined(name: str, classes: dict[str, ast.ClassDef]) -> Iterator[str]:
-    """Methods, class attributes and what methods assign to self; bases of the same file included."""
+    """Yield methods, class attributes and attributes set on self, those of base classes in the same file included."""
     for statement in classes[name].body:
         match statement:
             case ast.FunctionDef(name=method) | ast.AsyncFunctionDef(name=method):

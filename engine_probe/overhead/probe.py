@@ -1,15 +1,13 @@
-"""What watching costs: the probe against vLLM's own statistics, on the real scheduler of this machine.
+"""The probe's cost per step beside that of vLLM's own statistics, on this machine.
 
-Every mode drives the same real `LLMEngine` and scheduler over an executor that computes nothing, in one process, in
-short alternating blocks: off, probe, off, statistics, off, details ... A figure is the median over the rounds of
-(block with the mode on - mean of the two blocks beside it), each block standing for the median of its steps, so that
-the drift of a shared machine falls out. Telemetry is off: a thread of its own has a command of its own,
-`python -m engine_probe.overhead.telemetry`.
+Each mode steps a real `LLMEngine` and scheduler over an executor that computes nothing, all in one process, in short
+alternating blocks: off, probe, off, statistics, off, details ... A block's figure is the median of its steps. A mode's
+cost is the median over the rounds of (its block - mean of the two blocks beside it), which cancels the drift of a
+shared machine. Telemetry is off; `python -m engine_probe.overhead.telemetry` measures it.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import tempfile
@@ -22,8 +20,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from engine_probe.engine.build import llm_arguments
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.overhead.engine import build_engine
 from engine_probe.probe import Probe
 from engine_probe.record.schema import SCHEMAS
 
@@ -32,7 +29,7 @@ ROUNDS = 15
 MAX_MODEL_LEN = 4096
 PROMPT_TOKENS = 64
 LONGEST_ANSWER = MAX_MODEL_LEN - PROMPT_TOKENS - 64
-BLOCK_SECONDS = 0.12  # a block of steps of one mode; short against the drift of a shared machine
+BLOCK_SECONDS = 0.12  # of one mode's steps; short, because a shared machine drifts
 MOST_STEPS = 200
 SNAPSHOT_SECONDS = 0.2
 DISK_ITERATIONS, DISK_SECONDS = 3_900, 20.0
@@ -40,20 +37,20 @@ MODES = ("probe", "statistics", "details")
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """One number of running requests, all modes; times are medians in ns per iteration."""
+    """Holds the costs of all modes at one number of running requests; times are medians per iteration."""
 
     running: int
     rounds: int
     steps_per_block: int
-    step_ns: float  # engine.step() with nothing on
-    schedule_ns: float  # of which schedule()
-    probe_counted_ns: float  # what the probe counts of itself
-    probe_ns: float  # what the clock outside says, as are the next two
+    step_ns: float  # engine.step() without any mode
+    schedule_ns: float  # schedule() alone
+    probe_counted_ns: float  # by the probe's own clock
+    probe_ns: float  # by the difference of blocks, as the next two
     statistics_ns: float  # disable_log_stats=False
     details_ns: float  # ... and enable_logging_iteration_details
-    snapshot_ns: float  # one metrics snapshot every 200 ms, spread over the steps between two
-    spread_ns: dict[str, float]  # half the distance between the quartiles of the rounds, per mode
-    disk_bytes: float  # per iteration, closed iterations file beyond an empty one
+    snapshot_ns: float  # a metrics snapshot every 200 ms, divided among the steps between two
+    spread_ns: dict[str, float]  # half the interquartile range of the rounds, by mode
+    disk_bytes: float  # per iteration, of a closed iterations file without the size of an empty one
     disk_iterations: int
 
     @property
@@ -61,47 +58,26 @@ class Cost(msgspec.Struct, frozen=True):
         return self.probe_ns / self.schedule_ns
 
     def times_cheaper(self, than_ns: float) -> float | None:
-        """None where the probe's cost drowns in the noise."""
+        """Return how many times cheaper the probe is; None if its cost is below the noise."""
         return than_ns / self.probe_ns if self.probe_ns > self.spread_ns["probe"] else None
 
 
 class Engines:
-    """Three real engines over substitute executors: nothing on, statistics on, iteration details too."""
+    """Holds three engines that compute nothing: plain, with statistics, and with iteration details as well."""
 
-    def __init__(self, most_running: int) -> None:
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        self._most = most_running
+    def __init__(self, max_running: int) -> None:
+        self._max_running = max_running
         self.plain = self._build(log_stats=False)
         self.statistics = self._build(log_stats=True)
         self.details = self._build(log_stats=True, enable_logging_iteration_details=True)
 
     def _build(self, log_stats: bool, **arguments: Any) -> Any:
-        from vllm import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
-
-        from engine_probe.engine.null_executor import SubstituteExecutor
-
-        spec = EngineSpec(
-            "tiny",
-            {
-                "skip_tokenizer_init": True,
-                "max_model_len": MAX_MODEL_LEN,
-                "block_size": 16,
-                "num_gpu_blocks_override": 1 + self._most * MAX_MODEL_LEN // 16,
-                "max_num_seqs": self._most,
-                "max_num_batched_tokens": max(8192, self._most * PROMPT_TOKENS),
-                "enable_prefix_caching": False,
-                "enforce_eager": True,
-                **arguments,
-            },
-        )
-        known = {**llm_arguments(spec), "distributed_executor_backend": SubstituteExecutor}
-        known.pop("kv_cache_memory_bytes", None)  # there is no memory behind these blocks
-        return LLMEngine(EngineArgs(**known).create_engine_config(), SubstituteExecutor, log_stats=log_stats)
+        batched = max(8192, self._max_running * PROMPT_TOKENS)
+        return build_engine(self._max_running, MAX_MODEL_LEN, log_stats, max_num_batched_tokens=batched, **arguments)
 
     @contextmanager
     def filled(self, running: int) -> Iterator[None]:
-        """So many requests past their prompts, in all three; none left afterwards."""
+        """Give each engine that many requests, past their prompts; remove them afterwards."""
         from vllm import SamplingParams
 
         parameters = SamplingParams(max_tokens=LONGEST_ANSWER, ignore_eos=True, detokenize=False)
@@ -122,14 +98,9 @@ class Engines:
         return iter((self.plain, self.statistics, self.details))
 
 
-def settling(steps: int) -> int:
-    """As many again, untimed: attaching, or another engine's block, leaves the caches full of something else."""
-    return steps
-
-
 def block(engine: Any, steps: int) -> float:
-    """Median duration of a step over one block, after as many steps that are not timed."""
-    for _ in range(settling(steps)):
+    """Return the median duration of a block's steps, after as many steps that refill the caches and are not timed."""
+    for _ in range(steps):
         engine.step()
     durations = []
     for _ in range(steps):
@@ -140,7 +111,7 @@ def block(engine: Any, steps: int) -> float:
 
 
 class Rounds:
-    """What the rounds of one number of running requests gave; each sample is the median of a block."""
+    """Takes rounds at one number of running requests; each sample is the median of a block."""
 
     def __init__(self, engines: Engines, folder: Path) -> None:
         self._engines, self._folder = engines, folder
@@ -150,55 +121,55 @@ class Rounds:
         self.scheduling: list[float] = []
 
     def take(self, steps: int) -> None:
-        """One round: every mode between two blocks with nothing on; who begins changes from round to round."""
+        """Take one round: each mode between two blocks without any; the first mode changes from round to round."""
         first = len(self.differences[MODES[0]]) % len(MODES)
         before = block(self._engines.plain, steps)
         for mode in (*MODES[first:], *MODES[:first]):
-            watched = self._with(mode, steps)
+            step_ns = self._block_with(mode, steps)
             after = block(self._engines.plain, steps)
-            self.differences[mode].append(watched - (before + after) / 2)
+            self.differences[mode].append(step_ns - (before + after) / 2)
             self.off.append(before)
             before = after
 
-    def _with(self, mode: str, steps: int) -> float:
+    def _block_with(self, mode: str, steps: int) -> float:
         if mode != "probe":
             return block(getattr(self._engines, mode), steps)
         with Probe(self._engines.plain, self._folder / str(len(self.counted)), telemetry=False) as probe:
-            watched = block(self._engines.plain, steps)
+            step_ns = block(self._engines.plain, steps)
         rows = probe.run.iterations
         self.counted.append(statistics.median(rows["probe_ns"].to_pylist()))
         self.scheduling.append(statistics.median(rows["schedule_ns"].to_pylist()))
-        return watched
+        return step_ns
 
 
 def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Callable[[], None]) -> Cost:
-    """One row of the table."""
-    taken = Rounds(engines, folder / str(running))
-    left = rounds
-    while left:
+    """Measure one row of the table; `tick` is called after each round."""
+    samples = Rounds(engines, folder / str(running))
+    rounds_left = rounds
+    while rounds_left:
         with engines.filled(running):
             steps = max(5, min(MOST_STEPS, int(BLOCK_SECONDS * 1e9 / block(engines.plain, 5))))
-            # Not more than the requests of the plain engine can still answer.
-            for _ in range(min(left, max(1, LONGEST_ANSWER // (5 * (steps + settling(steps)))))):
-                taken.take(steps)
-                left -= 1
+            # The requests of the plain engine must not reach the end of their answers.
+            for _ in range(min(rounds_left, max(1, LONGEST_ANSWER // (5 * 2 * steps)))):
+                samples.take(steps)
+                rounds_left -= 1
                 tick()
             snapshot = metrics_snapshot_ns(engines.statistics)
     disk_bytes, disk_rows = bytes_on_disk(engines, running, folder / f"{running}-disk")
-    step = statistics.median(taken.off)
-    median = {mode: statistics.median(values) for mode, values in taken.differences.items()}
+    step = statistics.median(samples.off)
+    median = {mode: statistics.median(values) for mode, values in samples.differences.items()}
     return Cost(
         running=running,
         rounds=rounds,
         steps_per_block=steps,
         step_ns=step,
-        schedule_ns=statistics.median(taken.scheduling),
-        probe_counted_ns=statistics.median(taken.counted),
+        schedule_ns=statistics.median(samples.scheduling),
+        probe_counted_ns=statistics.median(samples.counted),
         probe_ns=median["probe"],
         statistics_ns=median["statistics"],
         details_ns=median["details"],
         snapshot_ns=snapshot * step / (SNAPSHOT_SECONDS * 1e9),
-        spread_ns={mode: half_quartile_distance(values) for mode, values in taken.differences.items()},
+        spread_ns={mode: half_quartile_distance(values) for mode, values in samples.differences.items()},
         disk_bytes=disk_bytes,
         disk_iterations=disk_rows,
     )
@@ -206,13 +177,13 @@ def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Cal
 
 def half_quartile_distance(values: list[float]) -> float:
     if len(values) < 2:
-        return float("inf")  # one round says nothing about the spread
-    first, _, third = statistics.quantiles(values, n=4, method="inclusive")  # linear, as everywhere
+        return float("inf")  # one round has no spread
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
     return (third - first) / 2
 
 
 def metrics_snapshot_ns(engine: Any) -> float:
-    """What one read of all metrics costs the process: the price of a scrape."""
+    """Return the median time of reading all metrics, as a scrape does."""
     durations = []
     for _ in range(15):
         before = now()
@@ -222,19 +193,19 @@ def metrics_snapshot_ns(engine: Any) -> float:
 
 
 def bytes_on_disk(engines: Engines, running: int, folder: Path) -> tuple[float, int]:
-    """Size of the closed iterations file per row, over a recording of its own, beside what an empty one takes."""
+    """Record thousands of iterations; return the closed file's bytes per row, less an empty file's, and the rows."""
     with engines.filled(running), Probe(engines.plain, folder, telemetry=False) as probe:
-        begun = now()
+        started = now()
         for _ in range(DISK_ITERATIONS):
             engines.plain.step()
-            if now() - begun > DISK_SECONDS * 1e9:
+            if now() - started > DISK_SECONDS * 1e9:
                 break
     table = probe.run.facts["tables"]["iterations"]
     return (table["bytes"] - empty_file_bytes()) / table["rows"], table["rows"]
 
 
 def empty_file_bytes() -> int:
-    """The schema with its units and meanings, once per file."""
+    """Return the size of a file without rows, which holds the schema with its units and meanings."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, SCHEMAS["iterations"]):
         pass
@@ -242,7 +213,7 @@ def empty_file_bytes() -> int:
 
 
 def run(levels: tuple[int, ...], rounds: int, tick: Callable[[], None], say: Callable[[str], None]) -> Iterator[Cost]:
-    """Row by row; recordings go to a temporary folder."""
+    """Measure and yield row by row; recordings go to a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="engine_probe-overhead-"))
     try:
         say("starting three engines that compute nothing")

@@ -1,6 +1,6 @@
-"""What sampling costs: `python -m engine_probe.overhead.telemetry`, in CPU time of its thread, as a share of one core.
+"""The sampler's CPU time as a share of one core: `python -m engine_probe.overhead.telemetry`.
 
-The thread's own clock counts what NVML and the kernel do for it, and not what it waits for.
+The clock is that of the thread: it counts the work of NVML and the kernel, and not the time that the thread waits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIMIT = 0.01  # of one core
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """So many samples, and the CPU time they took; `opening` is paid once."""
+    """Holds the CPU time of `opening`, which is spent once, and of an average sample."""
 
     devices: int
     samples: int
@@ -32,12 +32,12 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 def measure(seconds: float, period_seconds: float) -> Cost:
-    """In this thread, at the sampler's own pace: back to back the caches would be warmer than in life."""
+    """Sample in this thread at the sampler's own pace; without pauses the caches would be warmer than in a real run."""
     recorder = Recorder()
     sampler = Sampler(recorder, period_seconds)
-    begun_ns = time.thread_time_ns()
+    started_ns = time.thread_time_ns()
     sampler.open()
-    opening_ns = time.thread_time_ns() - begun_ns
+    opening_ns = time.thread_time_ns() - started_ns
     end_s = time.monotonic() + seconds
     spent_ns = 0
     while time.monotonic() < end_s:
@@ -53,12 +53,12 @@ def measure(seconds: float, period_seconds: float) -> Cost:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m engine_probe.overhead.telemetry", description="What sampling costs."
+        prog="python -m engine_probe.overhead.telemetry", description="Measure the CPU time that the sampler takes."
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to sample (default: 20)")
     parser.add_argument("--period", type=float, default=PERIOD_SECONDS, help="seconds between samples (default: 0.05)")
-    asked = parser.parse_args()
-    cost = measure(asked.seconds, asked.period)
+    options = parser.parse_args()
+    cost = measure(options.seconds, options.period)
     print(
         f"{cost.samples} samples of the host and {cost.devices} devices: {cost.sample_ns / 1000:.1f} µs of CPU each, "
         f"{cost.share_of_a_core:.3%} of one core every {cost.period_seconds * 1000:g} ms (limit {LIMIT:.0%}); "

@@ -1,11 +1,11 @@
-"""How well a model predicts a text, scored by a started engine.
+"""Perplexity of a text, scored by a started engine.
 
-A local text becomes token ids once and is cut into windows. vLLM's `prompt_logprobs` give the log-probability of each
-token; the prefix cache is bypassed for them. `perplexity.json` keeps the sum of each window and a checksum over all
-token ids. Two engines that scored the same windows are compared by the differences of their windows (paired t), which
-resolves a tenth of a percent where the interval of one figure is several percent wide. A token without a finite
-probability is counted, and then there is no figure.
+A local text is encoded once and cut into windows. vLLM's `prompt_logprobs` give the log-probability of each token; the
+prefix cache is bypassed for such requests. `perplexity.json` holds the sum of each window and a checksum over all token
+ids. Two engines that scored the same windows are compared by the differences of their windows (paired t), which
+resolves a tenth of a percent although the interval of one figure is several percent wide. Tokens without a finite
+probability are counted, and then there is no figure.
 
-In a sweep a text is a point of its own, the last on each engine, because scoring takes memory beside the KV pool (a
-window's logits in float32). It is not recorded, so no other point's figures contain it.
+In a sweep a text is a separate point, the last on each engine, because scoring needs memory outside the KV pool (a
+window's logits in float32). It is not recorded, so it affects no other point's figures.
 """

@@ -1,4 +1,4 @@
-"""What an engine said of a text, window by window: `perplexity.json`, and nothing in it is derived."""
+"""The scores of a text, window by window, as `perplexity.json` holds them."""
 
 from __future__ import annotations
 
@@ -17,70 +17,72 @@ QUALITY_FILE = "perplexity.json"
 
 
 class Precision(msgspec.Struct, frozen=True):
-    """What the engine computed with, as vLLM resolved it."""
+    """Holds the number formats that the engine computed with, as vLLM resolved them."""
 
     dtype: str
     quantization: str | None
     kv_cache_dtype: str
-    # Of the checkpoint's own `quantization_config`, what is no table.
-    checkpoint: dict[str, str | int | float | bool | None] = {}
+    checkpoint: dict[str, str | int | float | bool | None] = {}  # plain values of its `quantization_config`
 
     @property
     def words(self) -> str:
-        kept = "" if self.kv_cache_dtype == "auto" else f", KV {self.kv_cache_dtype}"
-        bits = f" {found}-bit" if isinstance(found := self.checkpoint.get("bits"), int) else ""
+        kv = "" if self.kv_cache_dtype == "auto" else f", KV {self.kv_cache_dtype}"
+        bits = self.checkpoint.get("bits")
+        width = f" {bits}-bit" if isinstance(bits, int) else ""
         order = ", desc_act" if self.checkpoint.get("desc_act") else ""
-        how = f" {self.quantization}{bits}{order}" if self.quantization else ""
-        return f"{self.dtype}{how}{kept}"
+        method = f" {self.quantization}{width}{order}" if self.quantization else ""
+        return f"{self.dtype}{method}{kv}"
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """Sums of negative log-likelihoods in nats, each over the scored tokens of one window."""
+    """Holds what was measured; each negative log-likelihood is a sum in nats over a window's scored tokens."""
 
     model: str
     vllm: str
     precision: Precision
     asked: Quality
     text_sha256: str
-    windows_sha256: str  # over token ids and which of them are scored
-    window_nll: list[float | None]  # None where a token of it has no finite log-probability
-    window_tokens: list[int]
+    windows_sha256: str  # over the token ids and which of them are scored
+    window_nll: list[float | None]  # None if a token of the window has no finite log-probability
+    window_tokens: list[int]  # scored ones
     not_finite_tokens: int
-    unused_tokens: int  # at the end of the text, in none of the windows
-    bos_added: bool  # whether the first window begins with the tokenizer's own beginning
+    unused_tokens: int  # at the end of the text, after the last window
+    bos_added: bool  # whether the first window begins with the tokenizer's BOS token
     seconds: float
 
 
-def write_measured(folder: Path, found: Measured) -> None:
-    """In one step, as a recording's facts are."""
+def write_measured(folder: Path, measured: Measured) -> None:
+    """Make the folder and write `perplexity.json` atomically."""
     try:
         folder.mkdir(parents=True)
-        atomic_write(folder / QUALITY_FILE, msgspec.json.format(msgspec.json.encode(found)))
+        atomic_write(folder / QUALITY_FILE, msgspec.json.format(msgspec.json.encode(measured)))
     except OSError as error:
         raise UnavailableError(f"cannot write {folder / QUALITY_FILE}: {error.strerror}; free some space") from error
 
 
 def read_measured(folder: Path) -> Measured:
+    """Read `perplexity.json`; refuse values that engine_probe never writes."""
     path = folder / QUALITY_FILE
-    found = read_json_as(path, Measured)
-    if not found.window_nll or len(found.window_nll) != len(found.window_tokens) or min(found.window_tokens) < 1:
+    measured = read_json_as(path, Measured)
+    sizes = measured.window_tokens
+    if not measured.window_nll or len(measured.window_nll) != len(sizes) or min(sizes) < 1:
         raise InputError(f"{path} is not what engine_probe writes: its windows do not go together")
-    if wrong := next((nll for nll in found.window_nll if nll is not None and nll < 0), None):
+    if negative := next((nll for nll in measured.window_nll if nll is not None and nll < 0), None):
         raise InputError(
-            f"{path} is not what engine_probe writes: window_nll holds {wrong:g}, and -ln p is never negative"
+            f"{path} is not what engine_probe writes: window_nll holds {negative:g}, and -ln p is never negative"
         )
-    if not 0 < found.seconds < math.inf:
-        raise InputError(f"{path} is not what engine_probe writes: it took {found.seconds:g} seconds")
-    return found
+    if not 0 < measured.seconds < math.inf:
+        raise InputError(f"{path} is not what engine_probe writes: it took {measured.seconds:g} seconds")
+    return measured
 
 
 def facts_of(llm: Any) -> tuple[str, Precision]:
-    """The model and what it computes with, of a started `vllm.LLM`."""
+    """Return the model's name and the number formats of a started `vllm.LLM`."""
     model = llm.llm_engine.model_config
-    own = getattr(model.hf_config, "quantization_config", None)
-    told = own if isinstance(own, dict) else {}
-    plain = {str(name): value for name, value in told.items() if isinstance(value, str | int | float | bool | None)}
+    config = getattr(model.hf_config, "quantization_config", None)
+    fields = config.items() if isinstance(config, dict) else ()
+    checkpoint = {str(name): value for name, value in fields if isinstance(value, str | int | float | bool | None)}
     dtype = str(model.dtype).removeprefix("torch.")
-    kept_as = str(llm.llm_engine.vllm_config.cache_config.cache_dtype)
+    kv_cache_dtype = str(llm.llm_engine.vllm_config.cache_config.cache_dtype)
     quantization = None if model.quantization is None else str(model.quantization)
-    return str(model.model), Precision(dtype, quantization, kept_as, plain)
+    return str(model.model), Precision(dtype, quantization, kv_cache_dtype, checkpoint)

@@ -1,4 +1,4 @@
-"""Windows scored by a started engine: vLLM's own log-probabilities of the tokens of a prompt."""
+"""Scoring windows with a started engine, by vLLM's log-probabilities of a prompt's tokens."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from engine_probe.perplexity.text import read_text, text_sha256
 from engine_probe.perplexity.windows import Window, checksum, cut
 
 TOKENS_AT_ONCE = 2048
-LOGITS = ("raw_logits", "processed_logits")  # modes in which vLLM gives no probabilities
+LOGITS = ("raw_logits", "processed_logits")  # modes in which vLLM returns no probabilities
 
 
 class Scoring(msgspec.Struct, frozen=True, tag=True):
-    """How far it is."""
+    """Holds the progress of scoring."""
 
     windows: int  # in all
     done: int
-    tokens: int  # scored so far
-    nll: float  # their sum, of the windows whose every token has one
+    tokens: int  # scored so far, in windows without a missing probability
+    nll: float  # their negative log-likelihood, summed
     seconds: float
 
 
 def score(llm: Any, asked: Quality, tell: Callable[[Scoring], None]) -> Measured:
-    """Every window once; what cannot be asked of this engine is refused."""
+    """Score every window once, reporting progress to `tell`; refuse an engine that cannot score the text."""
     text = read_text(asked, "quality.text: ")
     token_ids, bos, added = encoded(llm, asked, text)
     windows, unused = cut(token_ids, asked, bos)
     check_engine(llm, asked)
     model, precision = facts_of(llm)
-    began = time.monotonic()
+    started = time.monotonic()
     sums: list[float | None] = []
-    broken = tokens = 0
-    each = at_once(llm, asked.window)
+    not_finite = tokens = 0
+    batch_size = windows_at_once(llm, asked.window)
     tell(Scoring(len(windows), 0, 0, 0.0, 0.0))
-    for first in range(0, len(windows), each):
-        some = windows[first : first + each]
-        for window, found in zip(some, log_probabilities(llm, some), strict=True):
-            lost = sum(not math.isfinite(value) for value in found)
-            broken += lost
-            sums.append(None if lost else -math.fsum(found))
-            tokens += 0 if lost else window.scored
-        nll = math.fsum(one for one in sums if one is not None)
-        tell(Scoring(len(windows), len(sums), tokens, nll, time.monotonic() - began))
+    for first in range(0, len(windows), batch_size):
+        batch = windows[first : first + batch_size]
+        for window, logprobs in zip(batch, log_probabilities(llm, batch), strict=True):
+            missing = sum(not math.isfinite(value) for value in logprobs)
+            not_finite += missing
+            sums.append(None if missing else -math.fsum(logprobs))
+            tokens += 0 if missing else window.scored
+        nll = math.fsum(window_nll for window_nll in sums if window_nll is not None)
+        tell(Scoring(len(windows), len(sums), tokens, nll, time.monotonic() - started))
     from vllm import __version__
 
     return Measured(
@@ -61,48 +61,51 @@ def score(llm: Any, asked: Quality, tell: Callable[[Scoring], None]) -> Measured
         windows_sha256=checksum(windows),
         window_nll=sums,
         window_tokens=[window.scored for window in windows],
-        not_finite_tokens=broken,
+        not_finite_tokens=not_finite,
         unused_tokens=unused,
         bos_added=added,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - started,
     )
 
 
 def log_probabilities(llm: Any, windows: Sequence[Window]) -> list[list[float]]:
-    """Of the scored tokens of each.
+    """Return the log-probabilities of each window's scored tokens.
 
-    vLLM reads nothing out of its prefix cache for such requests. It answers with at least one token, which is drawn
-    and thrown away. `prompt_logprobs = 0` asks for the prompt's own tokens alone, so nothing is sorted and little is
-    sent; the logits of one window's step exist on the device in float32 while it is scored.
+    vLLM does not read its prefix cache for such requests. It generates at least one token, which is ignored.
+    `prompt_logprobs = 0` returns only the prompt's own tokens, so nothing is sorted and little is sent. While a window
+    is scored, its logits are on the device in float32.
     """
     from vllm import SamplingParams
 
     parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-    asked = [{"prompt_token_ids": window.token_ids} for window in windows]
-    answers = llm.generate(asked, parameters, use_tqdm=False)
+    prompts = [{"prompt_token_ids": window.token_ids} for window in windows]
+    outputs = llm.generate(prompts, parameters, use_tqdm=False)
     return [
         [
-            answer.prompt_logprobs[place][window.token_ids[place]].logprob
-            for place in range(window.first_scored, len(window.token_ids))
+            output.prompt_logprobs[position][window.token_ids[position]].logprob
+            for position in range(window.first_scored, len(window.token_ids))
         ]
-        for window, answer in zip(windows, answers, strict=True)
+        for window, output in zip(windows, outputs, strict=True)
     ]
 
 
-def at_once(llm: Any, window: int) -> int:
-    """Few enough for progress to show on a slow machine, enough to fill a fast one; alike on all engines that can."""
+def windows_at_once(llm: Any, window: int) -> int:
+    """Return how many windows to score together: few, so that progress shows on a slow machine.
+
+    Engines agree on it unless `max_num_seqs` is smaller, because the batch may change the last digits of a figure.
+    """
     limits = llm.llm_engine.vllm_config.scheduler_config
     return max(1, min(TOKENS_AT_ONCE // window, int(limits.max_num_seqs)))
 
 
 def encoded(llm: Any, asked: Quality, text: str) -> tuple[list[int], int | None, bool]:
-    """The token ids of the whole text, the token that begins a text, and whether they begin with it."""
+    """Return the text's token ids, the tokenizer's BOS token, and whether windows begin with it."""
     if llm.llm_engine.model_config.skip_tokenizer_init:
         raise InputError(f"{asked.text} is text, and this model has no tokenizer: give a folder with one, or tokenizer")
     tokenizer = llm.get_tokenizer()
     bos = tokenizer.bos_token_id
     if asked.bos == "window" and bos is None:
-        raise InputError('bos is "window", and this tokenizer has no token for the beginning: give "none"')
+        raise InputError('bos is "window", and this tokenizer has no BOS token: give "none"')
     token_ids = list(tokenizer.encode(text, add_special_tokens=asked.bos == "tokenizer"))
     return token_ids, bos, asked.bos == "window" or (bos is not None and token_ids[:1] == [bos])
 
@@ -110,14 +113,14 @@ def encoded(llm: Any, asked: Quality, text: str) -> tuple[list[int], int | None,
 def check_engine(llm: Any, asked: Quality) -> None:
     model = llm.llm_engine.model_config
     if model.logprobs_mode in LOGITS:
-        raise InputError(f'logprobs_mode is "{model.logprobs_mode}", no probabilities: leave it out')
+        raise InputError(f'logprobs_mode is "{model.logprobs_mode}", which gives no probabilities: leave it out')
     check_window(asked, model.max_model_len)
 
 
 def check_window(
     asked: Quality, longest: int, where: str = "", name: str = "max_model_len", way_out: str = "or raise it"
 ) -> None:
-    """vLLM generates at least one token after a prompt."""
+    """Refuse a window that leaves no room for the one token that vLLM generates after it."""
     if asked.window >= longest:
         raise InputError(
             f"{where}window is {asked.window:,} tokens, and {name}, {longest:,}, has to hold one more, which vLLM "

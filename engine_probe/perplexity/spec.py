@@ -1,4 +1,4 @@
-"""What text a model is to predict, and how it is cut. Figures compare only where all of this is the same."""
+"""The text to score and how it is cut; two figures are comparable only if all of this is the same."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     windows: Annotated[
         Count | None, about("Maximum number of windows to score, from the beginning. Default: all.", 20)
     ] = None
-    # kept: the file as it is. joined: an empty line between all lines, blank ones emptied, as in published tables.
+    # kept: the file as it is. joined: an empty line between all lines, as in published tables.
     lines: Annotated[
         Literal["kept", "joined"],
         about("joined puts an empty line between lines, as published WikiText-2 figures do.", "joined"),
     ] = "kept"
-    # tokenizer: as it encodes by itself, the whole text at once; window: each begins with one; none: no window does.
+    # tokenizer: as it encodes the whole text; window: every window begins with BOS; none: no window does.
     bos: Annotated[
         Literal["tokenizer", "window", "none"],
         about("Beginning token: as the tokenizer adds it to the whole text, before each window, or none.", "window"),
@@ -42,7 +42,7 @@ class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def step(self) -> int:
-        """How many tokens further each window begins in the text."""
+        """Return how many tokens of the text lie between the beginnings of two windows."""
         return self.window - self.overlap - (self.bos == "window")
 
     def check(self, where: str) -> None:

@@ -1,4 +1,4 @@
-"""The text, read from a local file; what is no text is refused before an engine starts."""
+"""Reading the text to score from a local file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_bytes
 from engine_probe.perplexity.spec import Quality
 
-SPECIAL_TOKENS = 2  # that a tokenizer may add around a text
+SPECIAL_TOKENS = 2  # a tokenizer may add one at each end of a text
 
 
 def read_text(asked: Quality, where: str = "", way_out: str = "give a text in UTF-8") -> str:
-    """As it is to be encoded; `where` is what a person calls the file's setting."""
+    """Read the text as it is to be encoded; refuse a file that holds none. `where` names the setting in errors."""
     path = Path(asked.text).expanduser()
     start = f"{where}{asked.text}"
     if not path.exists():
@@ -31,7 +31,7 @@ def read_text(asked: Quality, where: str = "", way_out: str = "give a text in UT
     if not text.strip():
         raise InputError(f"{start} is empty: {way_out}")
     text = text.replace("\r\n", "\n")
-    # A token of a text stands for at least one byte of it.
+    # Every token of a text is at least one byte long.
     if len(content) + SPECIAL_TOKENS < asked.window:
         raise InputError(
             f"{start} has {len(content):,} bytes, too few for one window of {asked.window:,} tokens: give a longer "
@@ -45,5 +45,5 @@ def text_sha256(text: str) -> str:
 
 
 def joined(text: str) -> str:
-    """Lines with their ends, an empty line between each two, and blank lines emptied."""
+    """Put an empty line between all lines, and empty the blank ones."""
     return "\n\n".join(line if line.strip() else "" for line in text.splitlines(keepends=True))

@@ -1,4 +1,4 @@
-"""A text's token ids as windows: which of them a model sees together, and which of those are scored."""
+"""A text's token ids cut into windows, each of which the model sees by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine_probe.perplexity.spec import Quality
 
 class Window(NamedTuple):
     token_ids: list[int]
-    first_scored: int  # the first token has nothing before it to be predicted from
+    first_scored: int  # position of the first token that is scored; at least 1, as nothing predicts the first token
 
     @property
     def scored(self) -> int:
@@ -21,25 +21,25 @@ class Window(NamedTuple):
 
 
 def cut(token_ids: Sequence[int], asked: Quality, bos: int | None = None) -> tuple[list[Window], int]:
-    """The windows, and how many tokens at the end of the text are in none of them."""
-    begin_with = [bos] if asked.bos == "window" and bos is not None else []
-    seen = asked.window - len(begin_with)  # of the text
+    """Return the windows, and the number of tokens after the last one."""
+    prefix = [bos] if asked.bos == "window" and bos is not None else []
+    size = asked.window - len(prefix)  # tokens of the text in a window
     windows = []
-    for begin in range(0, len(token_ids) - seen + 1, asked.step):
-        context = asked.overlap if begin else 0
-        first = max(1, len(begin_with) + context)
-        windows.append(Window([*begin_with, *token_ids[begin : begin + seen]], first))
+    for start in range(0, len(token_ids) - size + 1, asked.step):
+        context = asked.overlap if start else 0
+        first = max(1, len(prefix) + context)
+        windows.append(Window([*prefix, *token_ids[start : start + size]], first))
     if not windows:
         raise InputError(
             f"{asked.text} has {len(token_ids):,} tokens, too few for one window of {asked.window:,}: give a longer "
             "text or a smaller window"
         )
     used = windows[: asked.windows]
-    return used, len(token_ids) - (len(used) - 1) * asked.step - seen
+    return used, len(token_ids) - (len(used) - 1) * asked.step - size
 
 
 def checksum(windows: Sequence[Window]) -> str:
-    """The same for the same questions: only then are the scores of two engines a pair."""
+    """Return a checksum that two engines share if they scored the same tokens, so that their windows are pairs."""
     digest = hashlib.sha256()
     for window in windows:
         digest.update(array("q", [window.first_scored, *window.token_ids]).tobytes())

@@ -1,4 +1,4 @@
-"""Raw readings and notes of changes into the columns of `iterations`: the arithmetic that the hot path is spared."""
+"""The columns of `iterations`, computed by the writer from the hot path's readings and notes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Notes = list[tuple[int, ...]]
 
 
 class Expander:
-    """Batch after batch in order; remembers the last note, whose levels hold until the next."""
+    """Expands batches in their order; remembers the last note, whose levels hold until the next one."""
 
     def __init__(self) -> None:
         self._next = 0
         self._last_note = (0,) * (1 + len(FLOWS) + len(LEVELS))
 
     def expand(self, rows: Column, changes: Notes, finished: Notes, kv_blocks: int) -> dict[str, Column]:
-        """The columns of the iterations that follow those of the call before."""
+        """Return the columns of the next `len(rows)` iterations."""
         count, first = len(rows), self._next
         iterations = np.arange(first, first + count)
         raw: dict[str, Column] = dict(zip(READINGS, rows.T, strict=True))
@@ -48,12 +48,12 @@ class Expander:
             "kv_blocks_scheduled": kv_blocks - raw["free_blocks"],
             "kv_blocks_updated": kv_blocks - raw["free_blocks_after"],
             "kv_tokens_live": levels["kv_tokens_live"] + (iterations - since[:, 0]) * levels["scheduled_tokens"],
-            "probe_ns": raw["own_ns"],
+            "probe_ns": raw["probe_ns"],
         }
 
 
 def scatter(notes: Notes, first: int, count: int, width: int) -> Column:
-    """The first `width` values of each note (iteration, values ...) as dense columns, zero where there is none."""
+    """Turn the first `width` values of notes (iteration, values ...) into columns, zero where there is no note."""
     dense = np.zeros((width, count), dtype=np.int64)
     if notes:
         table = np.array(notes, dtype=np.int64)
@@ -62,7 +62,7 @@ def scatter(notes: Notes, first: int, count: int, width: int) -> Column:
 
 
 def narrow(columns: dict[str, Column]) -> list[npt.NDArray[Any]]:
-    """The columns of the schema in its order and types; a value that does not fit raises."""
+    """Return the columns in the order and types of the schema; raise OverflowError for a value that does not fit."""
     narrowed: list[npt.NDArray[Any]] = []
     for field in SCHEMAS["iterations"]:
         wide = columns[field.name]

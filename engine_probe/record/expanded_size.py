@@ -1,4 +1,4 @@
-"""How many bytes an Arrow stream expands to, read from its messages before anything is decompressed."""
+"""The decompressed size of an Arrow stream, read from its messages before anything is decompressed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 MIB = 2**20
-MOST_TIMES = 256  # what is measured expands 10 to 70 times
-FREE_BYTES = 64 * MIB
-NOT_COMPRESSED = -1  # in the place of a buffer's length
+MAX_EXPANSION = 256  # real recordings expand 10 to 70 times
+ALWAYS_ALLOWED_BYTES = 64 * MIB
+NOT_COMPRESSED = -1  # Arrow's mark in place of a buffer's length
 
 
 def memory_bytes() -> int:
@@ -21,8 +21,8 @@ def memory_bytes() -> int:
 
 
 def check_expansion(source: Any, size_bytes: int) -> None:
-    """Raise `ValueError` where the record batches from here on take more memory than a recording of this size can."""
-    most = min(FREE_BYTES + MOST_TIMES * size_bytes, memory_bytes())
+    """Raise ValueError if the record batches from here on would take more memory than a recording of this size can."""
+    limit = min(ALWAYS_ALLOWED_BYTES + MAX_EXPANSION * size_bytes, memory_bytes())
     total = 0
     for message in _whole_messages(source):
         if message.type == "schema":
@@ -32,13 +32,13 @@ def check_expansion(source: Any, size_bytes: int) -> None:
         try:
             total += batch_bytes(message.metadata, message.body)
         except struct.error as error:
-            raise ValueError("the description of a batch of rows leads outside it") from error
-        if total > most:
-            raise ValueError(f"{size_bytes:,} bytes would expand to more than {most:,}")
+            raise ValueError("the description of a batch of rows points outside it") from error
+        if total > limit:
+            raise ValueError(f"{size_bytes:,} bytes would expand to more than {limit:,}")
 
 
 def _whole_messages(source: Any) -> Iterator[pa.Message]:
-    """Yield messages up to a torn one, which whoever reads the rows deals with."""
+    """Yield messages up to a torn one, which the reader of the rows handles."""
     reader = pa.ipc.MessageReader.open_stream(source)
     while True:
         try:
@@ -61,8 +61,8 @@ def batch_bytes(metadata: pa.Buffer, body: pa.Buffer) -> int:
     for number in range(_unsigned(metadata, vector)):
         offset, length = struct.unpack_from("<qq", metadata, vector + 4 + 16 * number)
         if compressed and length:
-            (told,) = struct.unpack_from("<q", body, offset)
-            length = length if told == NOT_COMPRESSED else told
+            (expanded,) = struct.unpack_from("<q", body, offset)
+            length = length if expanded == NOT_COMPRESSED else expanded
         if offset < 0 or length < 0:
             raise ValueError("a buffer of a batch of rows has a negative length")
         total += length
@@ -74,7 +74,7 @@ def _root(metadata: pa.Buffer) -> int:
 
 
 def _field(metadata: pa.Buffer, table: int, number: int) -> int:
-    """Return where a table's field stands; 0 where the table has none."""
+    """Return the position of a flatbuffer table's field; 0 if the table has no such field."""
     (back,) = struct.unpack_from("<i", metadata, table)
     entries = table - back
     (size,) = struct.unpack_from("<H", metadata, entries)
@@ -84,6 +84,6 @@ def _field(metadata: pa.Buffer, table: int, number: int) -> int:
     return table + offset if offset else 0
 
 
-def _unsigned(metadata: pa.Buffer, place: int) -> int:
-    value: int = struct.unpack_from("<I", metadata, place)[0]
+def _unsigned(metadata: pa.Buffer, position: int) -> int:
+    value: int = struct.unpack_from("<I", metadata, position)[0]
     return value

@@ -1,4 +1,4 @@
-"""Rows with values from outside: each is kept as far as its column goes, and what is not kept whole is counted."""
+"""Rows with values that clients chose, which may not fit their columns: altered or left out, and counted."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ DOES_NOT_FIT = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
 
 class Misfits:
-    """What a recording could not keep as it came; `told` is what `run.json` says of it."""
+    """Counts values that did not fit their columns."""
 
     def __init__(self) -> None:
-        self.values: Counter[str] = Counter()  # table.column: changed so that they fit
-        self.rows: Counter[str] = Counter()  # table: left out
+        self.values: Counter[str] = Counter()  # altered values, by table.column
+        self.rows: Counter[str] = Counter()  # rows left out, by table
 
-    def told(self) -> dict[str, dict[str, int]]:
+    def as_facts(self) -> dict[str, dict[str, int]]:
+        """Return the counts as `run.json` holds them."""
         return {"values_kept_in_part": dict(self.values), "rows_left_out": dict(self.rows)}
 
 
 def batch_of_columns(columns: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Turn columns into a batch; raise one of DOES_NOT_FIT for a value that its column cannot hold."""
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
     for values, field in zip(arrays, schema, strict=True):
         if values.null_count and not field.nullable:
@@ -37,34 +39,35 @@ def batch_of_columns(columns: Sequence[Any], schema: pa.Schema) -> pa.RecordBatc
 
 
 def batch_of_rows(rows: list[Row], schema: pa.Schema, table: str, misfits: Misfits) -> pa.RecordBatch:
-    """Turn rows into a batch. A value beyond its column is made to fit, and a row that still does not is left out."""
+    """Turn rows into a batch; alter values that do not fit their column, and leave out rows that still do not fit."""
     try:
         return batch_of_columns(list(zip(*rows, strict=True)), schema)
     except DOES_NOT_FIT:
-        kept = list(fitting(rows, schema, table, misfits))
-        return batch_of_columns(list(zip(*kept, strict=True)) or [[] for _ in schema], schema)
+        rows_that_fit = list(fitting_rows(rows, schema, table, misfits))
+        return batch_of_columns(list(zip(*rows_that_fit, strict=True)) or [[] for _ in schema], schema)
 
 
-def fitting(rows: list[Row], schema: pa.Schema, table: str, misfits: Misfits) -> Iterator[Row]:
+def fitting_rows(rows: list[Row], schema: pa.Schema, table: str, misfits: Misfits) -> Iterator[Row]:
+    """Yield the rows with values that fit, without those rows that cannot be made to fit."""
     for row in rows:
         try:
-            fitted = tuple(fit(value, field) for value, field in zip(row, schema, strict=True))
-            batch_of_columns([[value] for value in fitted], schema).validate(full=True)
+            fitting = tuple(fitting_value(value, field) for value, field in zip(row, schema, strict=True))
+            batch_of_columns([[value] for value in fitting], schema).validate(full=True)
         except DOES_NOT_FIT as error:
             if not misfits.rows[table]:
                 logger.warning("engine_probe left out a row of %s: %s", table, ascii(error))
             misfits.rows[table] += 1
             continue
-        pairs = zip(schema, row, fitted, strict=True)
+        pairs = zip(schema, row, fitting, strict=True)
         misfits.values.update(f"{table}.{field.name}" for field, before, after in pairs if before is not after)
-        yield fitted
+        yield fitting
 
 
-def fit(value: Any, field: pa.Field) -> Any:
-    """Return the value itself where it fits; text with escapes for what UTF-8 cannot hold.
+def fitting_value(value: Any, field: pa.Field) -> Any:
+    """Return the value if it fits, else a value that does: text is escaped where UTF-8 cannot hold it.
 
-    An integer beyond its column is null where the column may be null, and the nearest one where a client chose it.
-    Any other has no true value that the column could hold: it is returned as it is, and its row is left out.
+    An integer beyond the column's range becomes null in a nullable column, and the nearest integer in a column of
+    ANY_INTEGER. Any other is returned unchanged, because no value that fits would be true; its row is left out.
     """
     if isinstance(value, str) and pa.types.is_string(field.type):
         text = value.encode("utf-8", "backslashreplace").decode()

@@ -1,6 +1,6 @@
-"""Reading a run folder back: checked when it was closed cleanly, recovered when it was cut.
+"""Reading a run folder: tables that were closed are checked, those of a cut recording are recovered.
 
-Never a wrong table: what cannot be trusted is refused with a sentence, what is missing is named in a note.
+A table that cannot be trusted is refused in one sentence.
 """
 
 from __future__ import annotations
@@ -17,49 +17,49 @@ from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json, reason, regular_size
 from engine_probe.record.arrow_files import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
 from engine_probe.record.expanded_size import check_expansion, memory_bytes
-from engine_probe.record.plausibility import impossible
+from engine_probe.record.plausibility import first_impossible_value
 from engine_probe.record.run_folder import COMPLETE, RECORDING, RUN_FILE, process_started
-from engine_probe.record.run_json import what_is_wrong
+from engine_probe.record.run_json import first_problem
 from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, STREAMS, TABLE_KEY, VERSION_KEY
 
 CUT = "cut"
-FILE_START = 8  # of the messages in a closed file, after Arrow's magic
+FILE_START = 8  # where the messages of a closed file begin, after Arrow's magic bytes
 
 
 def find_run(path: Path) -> Path:
-    """The run folder at `path`, or the only one directly below it."""
+    """Return the run folder at `path`, or the only one directly below it."""
     if not path.is_dir():
-        raise InputError(f"{path} is no folder: give the folder that a recording was written to")
+        raise InputError(f"{path} is not a folder: give the folder that a recording was written to")
     if (path / RUN_FILE).is_file():
         return path
-    below = sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
-    if len(below) == 1:
-        return below[0]
-    if below:
-        names = ", ".join(child.name for child in below[:5])
-        raise InputError(f"{path} holds {len(below)} runs ({names} ...): name one of them")
+    runs = sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
+    if len(runs) == 1:
+        return runs[0]
+    if runs:
+        names = ", ".join(run.name for run in runs[:5])
+        raise InputError(f"{path} holds {len(runs)} runs ({names} ...): name one of them")
     if deeper := next(iter(sorted(path.glob(f"*/*/{RUN_FILE}"))), None):
-        near = deeper.parent.relative_to(path)
+        example = deeper.parent.relative_to(path)
         raise InputError(
-            f"{path} is no run but holds some, as {near}: name one of them (load_sweep opens a whole sweep)"
+            f"{path} is not a run but holds runs, such as {example}: name one of them (load_sweep opens a whole sweep)"
         )
     raise InputError(f"{path} holds no {RUN_FILE}: it is not a run folder")
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """`run.json`, of a schema version this code knows, with every key that readers rely on."""
+    """Read `run.json`; refuse an unknown schema version, and a file without the keys that readers rely on."""
     path = folder / RUN_FILE
     try:
         facts: dict[str, Any] = read_json(path)
     except InputError as error:
         raise InputError(f"{error}: the recording is damaged") from error
-    if wrong := what_is_wrong(facts):
-        raise InputError(f"{path}: {wrong}: read it with the engine_probe that wrote it, if it is not damaged")
+    if problem := first_problem(facts):
+        raise InputError(f"{path}: {problem}: read it with the engine_probe that wrote it, if it is not damaged")
     return facts
 
 
 def run_status(facts: dict[str, Any]) -> str:
-    """`recording` only while the process that records is still alive; otherwise that run was cut."""
+    """Return the status, with `cut` in place of `recording` if the recording process is gone."""
     status: str = facts["status"]
     if status == RECORDING:
         process = facts["process"]
@@ -69,81 +69,82 @@ def run_status(facts: dict[str, Any]) -> str:
 
 
 def read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
-    """One table: from its closed file where `run.json` knows it, else from its stream up to the last whole batch."""
-    return _as_possible(_read_table(folder, table, facts), table, folder, facts)
+    """Read a table from its closed file if `run.json` has its checksum, else the whole batches of its stream."""
+    return _checked(_read_table(folder, table, facts), table, folder, facts)
 
 
 def _read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
-    told: dict[str, int] | None = facts.get("tables", {}).get(table)
-    if told is None:
+    recorded: dict[str, int] | None = facts.get("tables", {}).get(table)
+    if recorded is None:
         return read_stream(folder / f"{table}{STREAM_SUFFIX}", table)
     path = folder / f"{table}{FILE_SUFFIX}"
-    with _named_as_damaged(path):
+    with _damage_named(path):
         if (size := regular_size(path)) > memory_bytes():
             raise ValueError(f"it has {size:,} bytes, more than this machine's memory")
-        if size != told["bytes"] or file_crc32(path) != told["crc32"]:
+        if size != recorded["bytes"] or file_crc32(path) != recorded["crc32"]:
             raise InputError(f"{path} is not the file that was recorded: size or checksum differ from {RUN_FILE}")
         rows = _read_closed(path, table)
-    if rows.num_rows != told["rows"]:
-        raise InputError(f"{path} holds {rows.num_rows:,} rows, and {RUN_FILE} says {told['rows']:,}: it is damaged")
+    if rows.num_rows != (expected := recorded["rows"]):
+        raise InputError(f"{path} holds {rows.num_rows:,} rows, and {RUN_FILE} says {expected:,}: it is damaged")
     return rows
 
 
 def _read_closed(path: Path, table: str) -> pa.Table:
-    """Read a file's messages in their order, so that no offset in its footer is followed."""
+    """Read a file's messages in their order, without following the offsets in its footer."""
     with pa.memory_map(str(path)) as source:
         source.seek(FILE_START)
         check_expansion(source, source.size())
         source.seek(FILE_START)
         stream = _opened(source, table, path)
-        return _as_known(pa.Table.from_batches(stream, stream.schema), table)
+        return _validated(pa.Table.from_batches(stream, stream.schema), table)
 
 
 def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
-    """Every rank's steps, in the order of iterations."""
-    told = {rank["rank"]: rank["rows"] for rank in facts.get("workers", {}).get("ranks", ())}
-    paths = [folder / f"workers-{rank}{STREAM_SUFFIX}" for rank in told]
+    """Read the steps of every rank, sorted by iteration and rank."""
+    expected = {rank["rank"]: rank["rows"] for rank in facts.get("workers", {}).get("ranks", ())}
+    paths = [folder / f"workers-{rank}{STREAM_SUFFIX}" for rank in expected]
     tables = [SCHEMAS["workers"].empty_table()]
     for path in paths or sorted(folder.glob(f"workers-*{STREAM_SUFFIX}")):
         tables.append(read_stream(path, "workers"))
-    if told and facts["status"] == COMPLETE and sum(table.num_rows for table in tables) != sum(told.values()):
-        raise InputError(f"{folder}: {RUN_FILE} promises {sum(told.values())} rows of workers, their files hold fewer")
+    total = sum(expected.values())
+    if expected and facts["status"] == COMPLETE and sum(table.num_rows for table in tables) != total:
+        raise InputError(f"{folder}: {RUN_FILE} says {total} rows of workers, their files hold another number")
     rows = pa.concat_tables(tables).sort_by([("iteration", "ascending"), ("rank", "ascending")])
-    return _as_possible(rows, "workers", folder, facts)
+    return _checked(rows, "workers", folder, facts)
 
 
 def read_in_flight(folder: Path, requests: pa.Table, facts: dict[str, Any]) -> pa.Table:
-    """Arrivals without a row in `requests`. A closed recording keeps only how many there were."""
+    """Return the arrivals without a row in `requests`; a closed recording only has their number."""
     path = folder / f"arrivals{STREAM_SUFFIX}"
     if not path.exists() and facts["status"] != RECORDING and facts["close"].get("requests_in_flight_at_close") == 0:
         return STREAMS["arrivals"].empty_table()
     if not path.exists():
         raise InputError(
-            f"{folder} does not tell who was in flight: {path.name} is kept only where a run was cut short"
+            f"{folder} does not say which requests were in flight: {path.name} is kept only if a run was cut short"
         )
-    came, left = read_stream(path, "arrivals"), Counter(requests["request_id"].to_pylist())
-    still = [True] * came.num_rows
-    for row, request_id in enumerate(came["request_id"].to_pylist()):
-        if left[request_id]:  # an id that was used again left as often as it came, but the last time
-            left[request_id] -= 1
-            still[row] = False
-    return came.filter(pa.array(still, pa.bool_()))
+    arrivals, num_finished = read_stream(path, "arrivals"), Counter(requests["request_id"].to_pylist())
+    in_flight = [True] * arrivals.num_rows
+    for row, request_id in enumerate(arrivals["request_id"].to_pylist()):
+        if num_finished[request_id]:  # an id may be used again: its earlier arrivals are the finished ones
+            num_finished[request_id] -= 1
+            in_flight[row] = False
+    return arrivals.filter(pa.array(in_flight, pa.bool_()))
 
 
 def read_stream(path: Path, table: str) -> pa.Table:
-    """The whole batches of a stream that may end anywhere, even within its first bytes."""
-    with _named_as_damaged(path):
+    """Read the whole batches of a stream that may end anywhere, even within its first message."""
+    with _damage_named(path):
         regular_size(path)
         with path.open("rb") as file:
-            header = STREAMS[table].serialize().to_pybytes()  # what every stream of this table begins with
-            if len(begin := file.read(len(header))) < len(header) and header.startswith(begin):
-                return STREAMS[table].empty_table()  # cut before the first message was whole
+            header = STREAMS[table].serialize().to_pybytes()  # the first message of every stream of this table
+            if len(start := file.read(len(header))) < len(header) and header.startswith(start):
+                return STREAMS[table].empty_table()
         with pa.memory_map(str(path)) as source:
             check_expansion(source, source.size())
             source.seek(0)
             stream = _opened(source, table, path)
             batches = list(_whole_batches(stream, path))
-        return _as_known(pa.Table.from_batches(batches, stream.schema), table)
+        return _validated(pa.Table.from_batches(batches, stream.schema), table)
 
 
 def _whole_batches(stream: pa.RecordBatchStreamReader, path: Path) -> Iterator[pa.RecordBatch]:
@@ -152,14 +153,14 @@ def _whole_batches(stream: pa.RecordBatchStreamReader, path: Path) -> Iterator[p
             batch, metadata = stream.read_next_batch_with_custom_metadata()
             batch.validate(full=True)
         except (StopIteration, pa.ArrowException, OSError):
-            return  # the torn last message: everything before it is whole
+            return  # the last message is torn; everything before it is whole
         if (metadata or {}).get(CHECKSUM_KEY) != batch_checksum(batch):
             raise InputError(f"{path} is damaged: a batch of rows differs from its checksum")
         yield batch
 
 
 def _opened(source: Any, table: str, path: Path) -> pa.RecordBatchStreamReader:
-    """Read the schema, and refuse columns that are not the table's before any row is read."""
+    """Open a stream; refuse another schema version and other columns before any row is read."""
     stream = pa.ipc.open_stream(source)
     metadata = stream.schema.metadata or {}
     version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
@@ -170,24 +171,24 @@ def _opened(source: Any, table: str, path: Path) -> pa.RecordBatchStreamReader:
     return stream
 
 
-def _as_known(found: pa.Table, table: str) -> pa.Table:
-    """Return rows that Arrow has checked to the last offset and character, with the schema of this code."""
-    found.validate(full=True)
-    for field in found.schema:
-        if pa.types.is_list(field.type) and any(chunk.flatten().null_count for chunk in found[field.name].chunks):
+def _validated(rows: pa.Table, table: str) -> pa.Table:
+    """Let Arrow check every offset and character; return the rows with the schema of this code."""
+    rows.validate(full=True)
+    for field in rows.schema:
+        if pa.types.is_list(field.type) and any(chunk.flatten().null_count for chunk in rows[field.name].chunks):
             raise ValueError(f"a list in {field.name} holds a null")
-    return found.cast(STREAMS[table])
+    return rows.cast(STREAMS[table])
 
 
-def _as_possible(rows: pa.Table, table: str, folder: Path, facts: dict[str, Any]) -> pa.Table:
-    if wrong := impossible(table, rows, facts):
-        raise InputError(f"{folder}: the table {table} holds what cannot be ({wrong}): the recording is damaged")
+def _checked(rows: pa.Table, table: str, folder: Path, facts: dict[str, Any]) -> pa.Table:
+    if problem := first_impossible_value(table, rows, facts):
+        raise InputError(f"{folder}: the table {table} holds an impossible value ({problem}): the recording is damaged")
     return rows
 
 
 @contextmanager
-def _named_as_damaged(path: Path) -> Iterator[None]:
-    """What Arrow and the file system have to say about a file, in a sentence that names it."""
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn errors of Arrow and the file system into a sentence that names the file."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The run folder: `run.json` beside the tables, and the rule that nothing finished is ever overwritten."""
+"""The run folder: `run.json` beside the tables. A folder that holds files is never recorded into."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from typing import Any
 
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.atomic_write import atomic_write
-from engine_probe.record.run_json import checked_additions, what_is_wrong
+from engine_probe.record.run_json import checked_additions, first_problem
 from engine_probe.record.schema import SCHEMA_VERSION
 
 AnyPath = str | os.PathLike[str]
 
 RUN_FILE = "run.json"
-ANSWERS_FILE = "answers.json"  # of a sweep's points: request id -> checksum of the tokens of its answer
-DRIVEN_FILE = "driven.json"  # of a point that ran without the probe
-# Deleted to make room for the last words of a run whose disk is full.
-RESERVE_FILE = ".reserve"
+ANSWERS_FILE = "answers.json"  # of a sweep's point: request id -> checksum of the tokens of its answer
+DRIVEN_FILE = "driven.json"  # of a sweep's point that ran without the probe
+RESERVE_FILE = ".reserve"  # deleted at the end of a run, so that run.json can be written on a full disk
 RESERVE_BYTES = 256 * 1024
 WAYS_OUT = {
     errno.ENOSPC: "free some space",
@@ -38,7 +37,7 @@ RECORDING, COMPLETE, INCOMPLETE = "recording", "complete", "incomplete"
 
 
 class RunFolder:
-    """A folder being recorded into. `facts` is what `run.json` will say."""
+    """Creates and finishes a folder that is recorded into; `facts` is the content of `run.json`."""
 
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path = path
@@ -46,10 +45,9 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: AnyPath | None, engine: dict[str, Any], **added: Any) -> RunFolder:
-        """Make the folder (default: `runs/<time>-<pid>`); one that already holds files is refused.
+        """Make the folder (default: `runs/<time>-<pid>`) and write its `run.json`; refuse a folder that holds files.
 
-        What is known of the engine, and what the caller adds, is in `run.json` from its first moment on: a run
-        cut short is no worse described.
+        The facts about the engine and those of the caller are written now, so that a run that is cut short has them.
         """
         facts = {
             "schema_version": SCHEMA_VERSION,
@@ -59,57 +57,57 @@ class RunFolder:
             **engine,
             **checked_additions(added),
         }
-        if wrong := what_is_wrong(facts):
-            raise UnavailableError(f"this engine cannot be described in {RUN_FILE}: {wrong}")
+        if problem := first_problem(facts):
+            raise UnavailableError(f"this engine cannot be described in {RUN_FILE}: {problem}")
         try:
             where = new_folder(Path("runs")) if path is None else Path(path).absolute()  # os.chdir() moves no recording
             where.mkdir(parents=True, exist_ok=True)
-            taken = next(iter(where.iterdir()), None)
+            existing = next(iter(where.iterdir()), None)
         except (FileExistsError, NotADirectoryError):
             raise InputError(f"{where} is a file, not a folder to record into: name another folder") from None
         except OSError as error:
             raise UnavailableError(f"cannot record into {where}: {error.strerror}; name a writable folder") from error
-        if taken is not None:
-            raise InputError(f"{where} already holds {taken.name} and is never overwritten: name another folder")
+        if existing is not None:
+            raise InputError(f"{where} already holds {existing.name} and is never overwritten: name another folder")
         folder = cls(where, facts)
         try:
             with writable(where):
-                with (where / RESERVE_FILE).open("xb") as reserve:  # by one of two that begin at once
+                with (where / RESERVE_FILE).open("xb") as reserve:  # fails for the second of two recordings
                     reserve.write(b" " * RESERVE_BYTES)
                 folder.save()
         except FileExistsError:
-            raise InputError(f"{where} is being recorded into by somebody else: name another folder") from None
+            raise InputError(f"{where} is in use by another recording: name another folder") from None
         except BaseException:
             folder.discard()
             raise
         return folder
 
     def discard(self) -> None:
-        """Remove a recording that did not begin; the folder was empty or not there before."""
+        """Remove the folder of a recording that did not begin; it was empty or missing before."""
         with suppress(OSError):
             for path in self.path.iterdir():
                 path.unlink()
             self.path.rmdir()
 
-    def note_telemetry(self, said: dict[str, Any]) -> None:
-        """What is known of the sampling so far; the last word replaces it."""
-        self.facts["telemetry"] = said
+    def note_telemetry(self, telemetry: dict[str, Any]) -> None:
+        """Save the sampler's facts so far; `finish` replaces them."""
+        self.facts["telemetry"] = telemetry
         self.save()
 
     def save(self) -> None:
-        """Write `run.json` in one step: a reader sees the old facts or the new ones, never half."""
-        told = json.dumps(dict(self.facts), indent=1) + "\n"  # others may add a fact meanwhile
-        atomic_write(self.path / RUN_FILE, told.encode())
+        """Write `run.json` atomically."""
+        text = json.dumps(dict(self.facts), indent=1) + "\n"  # a copy, as another thread may add a fact
+        atomic_write(self.path / RUN_FILE, text.encode())
 
     def finish(self, failure: str | None, **facts: Any) -> None:
-        """The last word on the run, whole or not; the reserve makes room for it on a full disk."""
+        """Write the final `run.json`, into the space of the reserve if the disk is full."""
         self.facts.update(facts, status=INCOMPLETE if failure else COMPLETE, failure=failure)
         (self.path / RESERVE_FILE).unlink(missing_ok=True)
         self.save()
 
 
 def new_folder(parent: Path) -> Path:
-    """Make a folder of its own below `parent`, named by time and process; a second one in that second is numbered."""
+    """Make a new folder below `parent`, named by time and process id, and numbered if that name exists."""
     parent = parent.absolute()
     parent.mkdir(parents=True, exist_ok=True)
     name = f"{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
@@ -131,7 +129,7 @@ def add_facts(folder: Path, **facts: Any) -> None:
 
 @contextmanager
 def writable(where: Path) -> Iterator[None]:
-    """Turn a file system's refusal, while files are made in `where`, into a sentence."""
+    """Turn an OSError while files are made in `where` into a sentence with a way out."""
     try:
         yield
     except OSError as error:
@@ -140,7 +138,7 @@ def writable(where: Path) -> Iterator[None]:
 
 
 def clock_anchor() -> dict[str, int | str]:
-    """Where the monotonic clock stands against the wall clock, to the microsecond or so it takes to ask."""
+    """Return the monotonic clock and the wall clock at the same moment, to about a microsecond."""
     before = time.monotonic_ns()
     wall = time.time_ns()
     after = time.monotonic_ns()
@@ -152,7 +150,7 @@ def clock_anchor() -> dict[str, int | str]:
 
 
 def process_started(pid: int) -> int | None:
-    """Start time of a process in kernel ticks since boot: tells it from a later one with the same number."""
+    """Return when a process started, in kernel ticks since boot, as ids are used again. None if it is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,6 +1,6 @@
-"""What `run.json` must hold, key by key: whoever reads a recording may rely on it.
+"""The keys of `run.json` that readers of a recording may rely on.
 
-Callers add facts of their own beside these (workload, seeds ...); they are kept and not looked at.
+Callers may add facts under other keys (workload, seeds ...), which are stored unchecked, apart from `ReadByReports`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Clock(msgspec.Struct):
-    """The monotonic clock of all tables against the wall clock."""
+    """Holds the monotonic clock of all tables and the wall clock at the same moment."""
 
     monotonic_ns: int
     wall_ns: int
@@ -74,9 +74,9 @@ class Limits(msgspec.Struct):
 
 
 class Memory(msgspec.Struct):
-    """Of one rank, before the recording: the parts of the device's memory, and what they are held against.
+    """Holds the parts of one rank's device memory before the recording, and totals to compare them with.
 
-    Null is what could not be told; `missing` says why, `sources` where each of the others comes from.
+    A figure that could not be read is null, with its reason in `missing`; `sources` says where each other comes from.
     """
 
     rank: int
@@ -90,8 +90,8 @@ class Memory(msgspec.Struct):
     other_bytes: int | None
     free_bytes: int | None
     reserved_bytes: int | None  # gpu_memory_utilization x total
-    used_bytes: int | None  # by everybody, as CUDA says
-    nvml_used_bytes: int | None  # by everybody, as NVML says
+    used_bytes: int | None  # by all processes, from CUDA
+    nvml_used_bytes: int | None  # by all processes, from NVML
     rss_bytes: int | None  # of the worker's process, on the host
     sources: dict[str, str]
     missing: dict[str, str]
@@ -104,7 +104,7 @@ class Weights(msgspec.Struct):
 
 
 class Experts(msgspec.Struct):
-    """Of one layer; parameters and bytes are those of a single expert."""
+    """Describes the experts of one layer; `parameters` and `bytes` are those of a single expert."""
 
     held: int
     all: int
@@ -114,7 +114,7 @@ class Experts(msgspec.Struct):
 
 
 class Attention(msgspec.Struct):
-    """Layers of one kind; heads are those of this rank."""
+    """Describes the attention layers of one kind; `heads` and `kv_heads` are those of this rank."""
 
     layers: int
     heads: int
@@ -125,19 +125,19 @@ class Attention(msgspec.Struct):
 
 
 class Loaded(msgspec.Struct):
-    """The model as one rank holds it. A tied head is the embedding, held once and named in both parts."""
+    """Holds the weights of one rank. A tied head is held once, and counted in both `embedding` and `head`."""
 
     rank: int
     parameters: int
     bytes: int
     parts: dict[str, Weights]  # linear, experts, head, embedding, other
-    beside_text: Weights  # encoders of pictures and sound
+    beside_text: Weights  # encoders of images and sound
     tied_head: bool
     row_bytes: int  # of one token in all embeddings
     experts: list[Experts]
     attention: list[Attention]
     dtypes: dict[str, int]  # bytes of each
-    unknown: list[str]  # kinds of layers whose work cannot be told from their shape
+    unknown: list[str]  # kinds of layers whose work their shape does not tell
 
 
 class TableFacts(msgspec.Struct):
@@ -167,7 +167,7 @@ class SampledDevice(msgspec.Struct):
 
 
 class Telemetry(msgspec.Struct):
-    """How the table of the same name came about, and what could not be read; of a run that was cut, so far."""
+    """Describes how `telemetry` was sampled and what could not be read."""
 
     period_seconds: float | None
     samples: int
@@ -179,7 +179,7 @@ class Telemetry(msgspec.Struct):
 
 
 class Facts(msgspec.Struct, kw_only=True):
-    """From the first moment of a run; nothing is known of files and workers before it ends."""
+    """Holds the keys that `run.json` has from the start of a run."""
 
     schema_version: int
     status: Literal["recording", "complete", "incomplete"]
@@ -192,16 +192,16 @@ class Facts(msgspec.Struct, kw_only=True):
     limits: Limits
     memory: list[Memory] | msgspec.UnsetType = msgspec.UNSET  # by rank
     loaded: list[Loaded] | msgspec.UnsetType = msgspec.UNSET
-    unread: list[str] | msgspec.UnsetType = msgspec.UNSET  # why a rank is missing there
+    unread: list[str] | msgspec.UnsetType = msgspec.UNSET  # why a rank is missing in `memory` or `loaded`
     tables: dict[str, TableFacts] | msgspec.UnsetType = msgspec.UNSET
     workers: Workers | msgspec.UnsetType = msgspec.UNSET
     telemetry: Telemetry | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ended(Facts, kw_only=True):
-    """... and once somebody has closed it."""
+    """Holds the keys that `run.json` also has once a run was closed."""
 
-    tables: dict[str, TableFacts]  # none where the streams were kept
+    tables: dict[str, TableFacts]  # empty if the streams were kept
     workers: Workers
     close: dict[str, Any]
 
@@ -224,7 +224,7 @@ class Gpu(msgspec.Struct):
 
 
 class Ceiling(msgspec.Struct):
-    """As `kernels_bench` measured it; what it says of trust came later and may be missing."""
+    """Holds a ceiling that `kernels_bench` measured; older recordings lack the last three keys."""
 
     value: Annotated[float, msgspec.Meta(gt=0, le=1e30)]
     unit: Literal["B/s", "FLOP/s", "OP/s", "ns"]
@@ -243,16 +243,16 @@ class Hardware(msgspec.Struct):
 
 
 class Close(msgspec.Struct):
-    """What readers look into of what was found at the end; the rest is for people."""
+    """Holds the keys of `close` that reports read."""
 
     requests_in_flight_at_close: int | msgspec.UnsetType = msgspec.UNSET
-    counters_not_audited: str | msgspec.UnsetType | None = msgspec.UNSET  # why they were not
+    counters_not_audited: str | msgspec.UnsetType | None = msgspec.UNSET  # the reason
     values_kept_in_part: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table.column
     rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table
 
 
-class Beside(msgspec.Struct):
-    """Of what callers add, and of what was found at the end, as much as readers look into."""
+class ReadByReports(msgspec.Struct):
+    """Holds the facts that reports read from what callers add and from the end of a run."""
 
     hardware: Hardware | msgspec.UnsetType | None = msgspec.UNSET
     workload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
@@ -262,15 +262,15 @@ class Beside(msgspec.Struct):
 _KINDS: dict[str, type[Facts]] = {"complete": Complete, "incomplete": Incomplete}
 
 
-def what_is_wrong(facts: Any) -> str | None:
-    """One clause about the first key that is missing or of the wrong type; None when all is well."""
+def first_problem(facts: Any) -> str | None:
+    """Describe the first missing or impossible value of `run.json` in one clause; None if there is none."""
     if not isinstance(facts, dict):
         return f"it holds a {type(facts).__name__} and not an object"
     if (version := facts.get("schema_version")) != SCHEMA_VERSION or isinstance(version, bool):
         return f"schema version {version!r}, this engine_probe reads version {SCHEMA_VERSION}"
     status = facts.get("status")
     try:
-        msgspec.convert(facts, Beside)
+        msgspec.convert(facts, ReadByReports)
         msgspec.convert(facts, _KINDS.get(status, Facts) if isinstance(status, str) else Facts)
     except msgspec.ValidationError as error:
         return str(error)
@@ -281,12 +281,12 @@ def what_is_wrong(facts: Any) -> str | None:
     for rank in facts.get("loaded", ()):
         if parts := PARTS - rank["parts"].keys():
             return f"$.loaded has no {min(parts)} in the parts of a rank"
-    gone = sorted(WRITTEN_TABLES - facts.get("tables", {}).keys())
-    return f"$.tables has no {gone[0]}" if status == "complete" and gone else None
+    missing = sorted(WRITTEN_TABLES - facts.get("tables", {}).keys())
+    return f"$.tables has no {missing[0]}" if status == "complete" and missing else None
 
 
 def checked_additions(added: dict[str, Any]) -> dict[str, Any]:
-    """A caller's own facts: under names that are free, and such as JSON can hold."""
+    """Return a caller's facts; refuse names that `run.json` uses itself, and values that JSON cannot hold."""
     if taken := sorted(added.keys() & {field.name for field in msgspec.structs.fields(Complete)}):
         raise InputError(f"{taken[0]!r} is a key of run.json itself: give this fact another name")
     for name, value in added.items():
@@ -295,7 +295,7 @@ def checked_additions(added: dict[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError) as error:
             raise InputError(f"{name}={value!r} cannot be kept in run.json ({error}): give plain values") from error
         try:
-            msgspec.convert({name: value}, Beside)
+            msgspec.convert({name: value}, ReadByReports)
         except msgspec.ValidationError as error:
-            raise InputError(f"{name}={value!r}: reports look into it ({error}): give its parts by name") from error
+            raise InputError(f"{name}={value!r}: reports read its parts ({error}): give a dict of them") from error
     return added

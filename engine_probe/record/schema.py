@@ -1,9 +1,12 @@
-"""What is recorded: every table, column, unit and meaning. Read this file first.
+"""Every recorded table: its columns, their units and meanings. Read this file first.
 
-The file is the interface: each field carries its description and unit, each file the schema version, and
-a version this code does not know is refused. All times are one monotonic clock in nanoseconds; `run.json`
-anchors it to the wall clock. "Flow" columns count what happened since the end of the previous row's
-schedule(), so that `running` and `waiting` of a row follow from the row before.
+These files are the interface of a recording: each field carries its description and unit, each file the schema version,
+and an unknown version is refused. All times are nanoseconds of one monotonic clock; `run.json` relates it to the wall
+clock. "Flow" columns count what happened since the previous row's schedule() returned: added to the running and waiting
+requests of the row before, they give those of this row.
+
+A reader compares the first bytes of a cut stream with this schema, so even the descriptions cannot change without a
+new version.
 """
 
 from __future__ import annotations
@@ -23,8 +26,7 @@ _TYPES = {
     "i32[]": pa.list_(pa.int32()),
 }
 
-# (name, type, unit, meaning); a "?" after the type marks a column that may be null. Every column of
-# iterations is an integer that is always known.
+# (name, type, unit, meaning); "?" after the type marks a nullable column. No column of iterations is nullable.
 _ITERATIONS = (
     ("iteration", "i64", "", "number of the engine step since the probe was attached"),
     ("start_ns", "i64", "ns", "when schedule() was called"),
@@ -116,14 +118,14 @@ _PREEMPTIONS = (
     ("recomputed_tokens", "i32", "tokens", "of the lost tokens, those computed again (the rest was cached)"),
 )
 
-# Kept as a stream until a recording is closed: with `requests` it tells who was in flight when a process was killed.
+# A stream that is removed at close; with `requests` it shows which requests were in flight when a process was killed.
 _ARRIVALS = (
     ("request_id", "text", "", "vLLM's internal request id"),
     ("queued_ns", "i64?", "ns", "when the scheduler took it; null if that was before the probe attached"),
     ("prompt_tokens", "i32", "tokens", "length of the prompt"),
 )
 
-# One row of the host and one of each device per sample; "each second": read so often, null in the rows between.
+# Each sample is one row of the host and one of each device. Columns that are read each second are null in between.
 _TELEMETRY = (
     ("time_ns", "i64", "ns", "when the sample was taken"),
     ("device", "i32?", "", "GPU index by NVML; null for the row of the host"),
@@ -182,5 +184,5 @@ SCHEMAS: dict[str, pa.Schema] = {
     "telemetry": _schema("telemetry", _TELEMETRY),
     "workers": _schema("workers", _WORKERS),
 }
-# With what is there only while a recording goes on, or was cut.
+# With the stream that is only there during a recording, or after it was cut.
 STREAMS: dict[str, pa.Schema] = {**SCHEMAS, "arrivals": _schema("arrivals", _ARRIVALS)}

@@ -1,9 +1,4 @@
-"""Rows to disk, off the engine's thread: an Arrow stream that survives `kill -9`, then a file to map.
-
-While the engine runs, each table is an IPC *stream* (`<table>.arrows`) to which batches are appended every fifth of a
-second, readable up to the last one whatever happens. A clean close rewrites it as an IPC *file* (`<table>.arrow`) with
-large batches, which opens by memory map and reads only the columns asked for.
-"""
+"""The thread that appends rows to one Arrow stream per table, which stays readable after `kill -9`."""
 
 from __future__ import annotations
 
@@ -26,7 +21,7 @@ EVENTS = ("arrivals", "requests", "preemptions", "telemetry")
 
 
 class TableStream:
-    """One table's growing stream."""
+    """Appends batches to one table's stream."""
 
     def __init__(self, folder: Path, table: str, name: str | None = None) -> None:
         self.schema = STREAMS[table]
@@ -41,14 +36,14 @@ class TableStream:
         self.append(batch_of_columns(columns, self.schema))
 
     def append(self, batch: pa.RecordBatch) -> None:
-        self._torn = True  # until the batch is whole
+        self._torn = True  # until the whole batch is written
         self._stream.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
         self._sink.flush()
         self._torn = False
         self.rows += batch.num_rows
 
     def close(self) -> None:
-        """End the stream, keeping the file as it is; a torn batch stays its last."""
+        """End the stream; if its last batch is torn, only close the file."""
         try:
             if not self._torn:
                 self._stream.close()
@@ -57,7 +52,7 @@ class TableStream:
 
 
 class Writer:
-    """Drains a recorder into a run folder until it is closed. `on_failure` hears of the first error."""
+    """Writes a recorder's rows into a run folder until it is closed; the first error goes to `on_failure`."""
 
     def __init__(self, recorder: Recorder, folder: Path, on_failure: Callable[[BaseException], None]) -> None:
         self._recorder, self._on_failure = recorder, on_failure
@@ -68,7 +63,7 @@ class Writer:
             for name in STREAMS.keys() - {"workers"}:
                 self.tables[name] = TableStream(folder, name)
                 undo.callback(self.tables[name].close)
-            pa.array([0])  # loads pandas now, or it would hold up the first flush
+            pa.array([0])  # loads pandas now, which would delay the first flush
             self._thread = threading.Thread(target=self._run, name="engine_probe-writer", daemon=True)
             self._thread.start()
             undo.pop_all()
@@ -83,12 +78,12 @@ class Writer:
             self._on_failure(error)
 
     def drain(self) -> None:
-        """Write what was recorded before now, events first: a step on disk never lacks a row of what it finished."""
+        """Write all rows so far, events first, so that every request that a step on disk finished has its row."""
         recorder, until = self._recorder, self._recorder.appended
         for name in EVENTS:
             table = self.tables[name]
-            while waiting := take_rows(getattr(recorder, name), STREAM_ROWS):
-                table.append(batch_of_rows(waiting, table.schema, name, self.misfits))
+            while taken := take_rows(getattr(recorder, name), STREAM_ROWS):
+                table.append(batch_of_rows(taken, table.schema, name, self.misfits))
         while len(rows := recorder.take_iterations(min(STREAM_ROWS, until - recorder.taken))):
             changes = take_until(recorder.changes, recorder.taken)
             finished = take_until(recorder.finished, recorder.taken)
@@ -96,13 +91,10 @@ class Writer:
             self.tables["iterations"].write(narrow(columns))
 
     def close(self, keep_streams: bool = False) -> dict[str, dict[str, int]]:
-        """Write the rest and turn the streams into files; returns rows, bytes and checksum of each table.
-
-        After a failure the streams stay as they are: the disk may be full, and they are readable.
-        """
+        """Write the rest, turn the streams into files (not after a failure) and return the facts of each file."""
         self.stopping.set()
         self._thread.join()
-        with ExitStack() as closing:  # each of them, whatever happens to another
+        with ExitStack() as closing:  # closes every stream, even if one of them fails
             for table in self.tables.values():
                 closing.callback(table.close)
         if keep_streams or self._failed:
@@ -110,6 +102,6 @@ class Writer:
         return finalise_all({name: table.path for name, table in self.tables.items() if name in SCHEMAS})
 
     def drop_streams(self) -> None:
-        """Once `run.json` knows the files."""
+        """Delete the streams; call it once `run.json` holds the checksums of the files."""
         for table in self.tables.values():
-            table.path.unlink()  # arrivals too: each has its row, or is counted as in flight
+            table.path.unlink()  # arrivals too: each has its row in requests, or is counted as in flight

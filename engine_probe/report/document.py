@@ -1,4 +1,4 @@
-"""A report as data: a verdict and sections, which say their sentences, tables and charts once.
+"""A report as data: a verdict and sections, each with its sentences, tables and charts.
 
 The topics in `sections/` make them; the renderers in `renderers/` draw a document in a terminal, as a page, in a
 notebook or as Markdown. A section is read in the order figures, sentences, charts, tables, parts, details.
@@ -13,7 +13,7 @@ from typing import Literal
 from engine_probe.analysis.compare.changes import Change
 from engine_probe.report.charts.model import Lines, Spans
 
-# soft: in a pale colour; caution and problem are shown in a terminal even where their section is not.
+# soft: in a pale colour; caution and problem: shown in a terminal even if their section is not.
 Tone = Literal["plain", "soft", "good", "caution", "problem"]
 # Where a section is shown: always, in a terminal only with --verbose, or on pages only.
 Shown = Literal["always", "verbose", "page"]
@@ -25,31 +25,31 @@ Room = Literal["always", "spare", "page"]
 class Sentence:
     text: str
     tone: Tone = "plain"
-    label: str = ""  # stands before it in bold
-    command: bool = False  # holds a command to be copied: a terminal breaks it into no lines
+    label: str = ""  # printed before the text, in bold
+    command: bool = False  # contains a command to copy, which a terminal must not break into lines
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure at a glance; a terminal leaves it out, because sentences and tables have it too."""
+    """A figure shown large at the top of a page; a terminal has it in sentences and tables only."""
 
     label: str
     value: str
-    mark: str = ""  # what is to be said against it, in a word
+    mark: str = ""  # a caution in a word or two, such as "unstable"
 
 
 @dataclass(frozen=True)
 class Cell:
     text: str
     tone: Tone = "plain"
-    below: str = ""  # how sure the figure is, or what it is relative to
+    below: str = ""  # on a second line: the interval of the figure, or its ratio to a baseline
 
 
 @dataclass(frozen=True)
 class Column:
     title: str
-    words: bool = False  # to the left, and broken into lines where room is scarce; figures are neither
-    short: str = ""  # the title where room is scarce
+    words: bool = False  # text: aligned left and wrapped if necessary; figures are aligned right and never wrapped
+    short: str = ""  # the title in a terminal
     room: Room = "always"
 
 
@@ -59,12 +59,12 @@ class Table:
     rows: tuple[tuple[Cell | str, ...], ...]
     title: str = ""
     note: str = ""
-    first: int = 0  # rows that a terminal shows without --verbose; 0 is all
+    first: int = 0  # number of rows that a terminal shows without --verbose; 0: all
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a bar; `paint` is a colour of `page.css`, followed by "pale", or "none"."""
+    """A part of a bar; `paint` is a colour name of `page.css`, optionally followed by "pale", or "none"."""
 
     name: str
     size: str
@@ -81,7 +81,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Wholes and their parts, one bar under the other."""
+    """Bars divided into parts, one below the other."""
 
     title: str
     note: str
@@ -90,12 +90,12 @@ class Bars:
 
 @dataclass(frozen=True)
 class Forest:
-    """Changes with their intervals, a row each."""
+    """Changes with their intervals, one in a row."""
 
     title: str
     note: str
     rows: tuple[tuple[str, Change], ...]
-    least: float = 0.05  # what the axis reaches at least to either side of no change
+    least: float = 0.05  # the axis extends at least this far to either side of no change
 
 
 Picture = Lines | Spans | Forest
@@ -107,23 +107,23 @@ class Section:
     title: str = ""
     figures: tuple[Figure, ...] = ()
     sentences: tuple[Sentence, ...] = ()
-    charts: Callable[[], Iterable[Picture]] = tuple  # made when they are drawn: a terminal draws none
+    charts: Callable[[], Iterable[Picture]] = tuple  # a function, because a terminal draws no charts
     bars: tuple[Bars, ...] = ()
     tables: tuple[Table, ...] = ()
     parts: tuple[Section, ...] = ()
-    details: tuple[Section, ...] = ()  # folded: statistics, sources, formulas
+    details: tuple[Section, ...] = ()  # folded on a page: statistics, sources, formulas
     shown: Shown = "verbose"
 
 
 @dataclass(frozen=True)
 class Document:
     title: str
-    origin: str  # where it comes from
+    origin: str  # the recording: versions, date and folder
     verdict: Section
     sections: tuple[Section, ...] = ()
 
     @property
-    def whole(self) -> tuple[Section, ...]:
+    def all_sections(self) -> tuple[Section, ...]:
         return (self.verdict, *self.sections)
 
 
@@ -137,12 +137,14 @@ def says(texts: Iterable[str], tone: Tone = "plain") -> tuple[Sentence, ...]:
 
 
 def table(titles: Iterable[str | Column], rows: Iterable[Iterable[Cell | str]], words: Iterable[int] = (0,)) -> Table:
-    """Return a table; columns of words are named by their places, except those given as columns."""
+    """Return a table; `words` are the places of the text columns among the titles that are not columns already."""
     places = set(words)
-    columns = (each if isinstance(each, Column) else Column(each, place in places) for place, each in enumerate(titles))
+    columns = (
+        title if isinstance(title, Column) else Column(title, place in places) for place, title in enumerate(titles)
+    )
     return Table(tuple(columns), tuple(map(tuple, rows)))
 
 
 def sure(*texts: str, title: str = SURE) -> tuple[Section, ...]:
-    """Fold sentences away that say how sure a section is; nothing where there are none."""
+    """Return a folded section of sentences about how certain the figures are. Empty if there are no sentences."""
     return (Section(title, sentences=says(texts)),) if texts else ()

@@ -1,4 +1,4 @@
-"""What this machine is, and what it was measured to reach: for `run.json`, so that a recording carries its ceilings."""
+"""The machine's description for `run.json`, with the ceilings that were measured on it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Any
 import msgspec
 import pynvml
 
-from engine_probe.telemetry.cards import open_cards
+from engine_probe.telemetry.gpus import open_gpus
 from kernels_bench.devices.ceilings import read_ceilings
 from kernels_bench.devices.cpu import cpu
 
 
 def hardware_facts() -> dict[str, Any]:
-    """The processor and every GPU by NVML, each with the ceilings that `engine_probe validate` stored, if it did."""
+    """Return the CPU and every GPU, with the ceilings that `engine_probe validate` has stored for them."""
     host = cpu()
     return {
         "host": {"name": host.name, "cores": host.cores, "memory_bytes": host.memory_bytes},
         "gpus": (gpus := visible_gpus()),
         "ceilings": {
-            identity: msgspec.to_builtins(known)
+            identity: msgspec.to_builtins(ceilings)
             for identity in (host.identity, *(gpu["uuid"] for gpu in gpus))
-            if (known := read_ceilings(identity))
+            if (ceilings := read_ceilings(identity))
         },
     }
 
 
 def visible_gpus() -> list[dict[str, Any]]:
-    """Those that CUDA shows to this process; none where no driver answers: that is `doctor`'s to explain."""
+    """Return the GPUs that CUDA shows to this process; none if no driver answers, which `doctor` explains."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
     try:
-        cards, _ = open_cards(pynvml)
-        return [{"name": card.name, "uuid": card.uuid, "memory_bytes": card.memory_bytes} for card in cards]
+        gpus, _ = open_gpus(pynvml)
+        return [{"name": gpu.name, "uuid": gpu.uuid, "memory_bytes": gpu.memory_bytes} for gpu in gpus]
     except pynvml.NVMLError:
         return []
     finally:

@@ -1,4 +1,4 @@
-"""The host's own row: CPU and memory of this process and of the whole machine, from the kernel's files."""
+"""CPU and memory of this process and of the whole machine, from the kernel's files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ IDLE_FIELDS = (3, 4)  # idle and iowait in the first line of /proc/stat
 
 
 class Host:
-    """Reads open files again and again; each share is that of the time since the look before.
+    """Reads the host's row of a sample from files that it keeps open; CPU use is that since the sample before.
 
-    What concerns the whole machine is read at slow samples only: the kernel walks over all cores for it.
+    Figures of the whole machine are read once a second, because the kernel walks over all cores for them.
     """
 
     def __init__(self, proc: Path = PROC, cpu_clock: Callable[[], int] = time.process_time_ns) -> None:
@@ -39,14 +39,14 @@ class Host:
         self._files = dict.fromkeys(self._files)
 
     def read(self, now_ns: int, slow: bool) -> dict[str, int | float | None]:
-        found: dict[str, int | float | None] = {
+        row: dict[str, int | float | None] = {
             "cpu_percent": self._process_percent(now_ns),
             "process_memory_bytes": self._resident_bytes(),
         }
         if slow:
-            found["machine_cpu_percent"] = self._machine_percent(now_ns)
-            found["memory_used_bytes"] = self._machine_memory()
-        return found
+            row["machine_cpu_percent"] = self._machine_percent(now_ns)
+            row["memory_used_bytes"] = self._machine_memory()
+        return row
 
     def _process_percent(self, now_ns: int) -> float | None:
         spent_ns, before = self._cpu_clock(), self._process
@@ -56,7 +56,7 @@ class Host:
         return 100 * (spent_ns - before[1]) / (now_ns - before[0])
 
     def _machine_percent(self, now_ns: int) -> float | None:
-        """All cores together, 100 for each that is busy. The first eight fields; guests are among them already."""
+        """Return 100 for each busy core, summed. The first eight fields already contain the time of guests."""
         file = self._files["stat"]
         if file is None:
             return None

@@ -1,11 +1,11 @@
-"""The NVIDIA devices of this machine, through whatever speaks NVML. Nothing here changes a device."""
+"""The NVIDIA GPUs of this machine, as `doctor` shows them. Nothing here changes a GPU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-# NVML's own numbers, in words; 0 is fine.
+# NVML's status codes as words, by number.
 P2P_STATUS = (
     "yes",
     "chipset does not",
@@ -19,7 +19,7 @@ P2P_STATUS = (
 
 @dataclass(frozen=True)
 class Device:
-    """One card; what it would not say is None."""
+    """Describes one GPU; a value that NVML does not give is None."""
 
     index: int
     name: str
@@ -27,19 +27,19 @@ class Device:
     used_bytes: int
     compute_capability: str | None
     mig: bool | None
-    processes: tuple[tuple[int, int | None], ...]  # process id, bytes on the card
+    processes: tuple[tuple[int, int | None], ...]  # process id, bytes on the GPU
 
 
 @dataclass(frozen=True)
 class Devices:
     driver: str | None
-    cuda: str | None  # the newest CUDA this driver serves
+    cuda: str | None  # the newest version that this driver supports
     devices: tuple[Device, ...]
-    peers: tuple[tuple[str, ...], ...]  # peers[i][j]: whether i reads j directly, and over what
+    peers: tuple[tuple[str, ...], ...]  # peers[i][j]: over what i reads j directly, or why it cannot
 
 
 def read_devices(nvml: Any) -> Devices:
-    """Everything `doctor` shows. `nvml` is the module `pynvml`, already initialised."""
+    """Read all GPUs; `nvml` is the module `pynvml`, already initialised."""
     handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     cuda = _ask(nvml, "nvmlSystemGetCudaDriverVersion")
     return Devices(
@@ -78,7 +78,7 @@ def _peer(nvml: Any, one: Any, other: Any) -> str:
 
 
 def _ask(nvml: Any, function: str, *arguments: Any) -> Any:
-    """None where this card or driver does not answer that question."""
+    """Call a function of NVML; None if this GPU or driver does not support it."""
     try:
         return getattr(nvml, function)(*arguments)
     except (nvml.NVMLError, AttributeError):

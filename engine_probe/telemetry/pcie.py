@@ -1,35 +1,35 @@
-"""Traffic over PCIe: from the card's byte counters where it has them, else from NVML's own short look."""
+"""PCIe traffic, from the GPU's byte counters if it has them, else from NVML's measurement of 20 ms."""
 
 from __future__ import annotations
 
 from typing import Any
 
 COLUMNS = ("pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s")
-LOOK_UNIT_BYTES = 1000  # NVML's look counts in KB/s
+MEASUREMENT_UNIT_BYTES = 1000  # NVML measures in KB/s
 
 
 class Pcie:
-    """Counters cost little and miss nothing. A look stops its caller for 20 ms each way and is left to slow samples."""
+    """Reads the rates of one GPU. NVML's measurement blocks for 20 ms each way and is taken once a second only."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
         self._fields = [nvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES, nvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES]
         self._before: tuple[int, list[int]] | None = None
-        self._by_counter = self._can_look = True
+        self._has_counters = self._can_measure = True
         self.note: str | None = None
 
     def read(self, now_ns: int, slow: bool) -> dict[str, int | None]:
-        if self._by_counter:
+        if self._has_counters:
             counts = self._counts()
             if counts is not None:
                 return dict(zip(COLUMNS, self._rates(now_ns, counts), strict=True))
-            self._by_counter = False
-        if not slow or not self._can_look:
+            self._has_counters = False
+        if not slow or not self._can_measure:
             return {}
-        return self._look()
+        return self._measure()
 
     def _counts(self) -> list[int] | None:
-        """Bytes since the driver was loaded; None where the card has no such counters, or narrow ones that wrap."""
+        """Return the bytes since the driver was loaded; None if the GPU has no counters, or narrow ones that wrap."""
         try:
             values = self._nvml.nvmlDeviceGetFieldValues(self._handle, self._fields)
         except self._nvml.NVMLError_GpuIsLost:
@@ -48,7 +48,7 @@ class Pcie:
         grown = [late - early for early, late in zip(before[1], counts, strict=True)]
         return [None if growth < 0 else growth * 1_000_000_000 // (now_ns - before[0]) for growth in grown]
 
-    def _look(self) -> dict[str, int | None]:
+    def _measure(self) -> dict[str, int | None]:
         nvml = self._nvml
         try:
             sent, received = (
@@ -58,8 +58,9 @@ class Pcie:
         except nvml.NVMLError_GpuIsLost:
             raise
         except nvml.NVMLError as error:
-            self._can_look = False
+            self._can_measure = False
             self.note = f"{', '.join(COLUMNS)}: {error}"
             return {}
-        self.note = "PCIe traffic is that of 20 ms, once a second: this card has no byte counters"
-        return dict(zip(COLUMNS, (sent * LOOK_UNIT_BYTES, received * LOOK_UNIT_BYTES), strict=True))
+        self.note = "PCIe traffic is that of 20 ms, once a second: this GPU has no byte counters"
+        rates = sent * MEASUREMENT_UNIT_BYTES, received * MEASUREMENT_UNIT_BYTES
+        return dict(zip(COLUMNS, rates, strict=True))

@@ -1,7 +1,7 @@
-"""Asks the cards and the host every 50 ms, in a thread of its own, and hands the rows to the recorder.
+"""The thread that samples the GPUs and the host every 50 ms and appends the rows to the recorder.
 
-It never reaches the engine: what cannot be read is null and said once in `run.json`, what fails in here ends the
-sampling and is kept as a traceback.
+No failure here reaches the engine. A reading that fails is null and named once in `run.json`; any other error ends the
+sampling and its traceback is stored.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 from engine_probe.errors import InputError
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import SCHEMAS
-from engine_probe.telemetry.cards import Card, open_cards, our_processes
+from engine_probe.telemetry.gpus import Gpu, open_gpus, our_processes
 from engine_probe.telemetry.host import Host
 
 logger = logging.getLogger(__name__)
 
 Period = bool | float  # on, off, or the seconds between two samples
-Tell = Callable[[dict[str, Any]], None]  # hears what `run.json` is to say, whenever a note comes up
-LoadNvml = Callable[[], tuple[Any, str | None]]  # the module pynvml, or why there is none
-PERIOD_SECONDS, LEAST_SECONDS = 0.05, 0.001
-SLOW_NS = 1_000_000_000  # between two readings of what costs much or changes little
-MOST_WAITING = 100_000  # rows that nobody takes: the writer is gone
-COLUMNS: tuple[str, ...] = tuple(SCHEMAS["telemetry"].names[2:])  # after the time and the device
+SaveFacts = Callable[[dict[str, Any]], None]  # writes the sampler's facts into run.json
+LoadNvml = Callable[[], tuple[Any, str | None]]  # returns the module pynvml, or the reason why it cannot be used
+PERIOD_SECONDS, MIN_PERIOD_SECONDS = 0.05, 0.001
+SLOW_NS = 1_000_000_000  # between two readings of values that cost much or change little
+MAX_WAITING_ROWS = 100_000  # if more rows wait, the writer has ended
+COLUMNS: tuple[str, ...] = tuple(name for name in SCHEMAS["telemetry"].names if name not in ("time_ns", "device"))
 
 
 class Sampler:
@@ -46,12 +46,12 @@ class Sampler:
         self.period_seconds = checked_period(period)
         self._load_nvml = load_nvml or initialised_nvml
         self._nvml: Any = None
-        self._cards: list[Card] = []
+        self._gpus: list[Gpu] = []
         self._host: Host | None = None
         self._notes: list[str] = []
         self._next_slow_ns = 0
-        self._tell: Tell | None = None
-        self._told: tuple[list[str], str | None] = ([], None)
+        self._save: SaveFacts | None = None
+        self._saved: tuple[list[str], str | None] = ([], None)  # the notes and the failure that run.json has
         self._pids: frozenset[int] = frozenset()
         self.stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -65,9 +65,9 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, tell: Tell | None = None) -> None:
-        """`tell` is called from the sampler's thread, so that a run that is cut has its notes too."""
-        self._tell = tell
+    def start(self, save: SaveFacts | None = None) -> None:
+        """Start the thread, which calls `save` when a note is new, so that a run that is cut has its notes too."""
+        self._save = save
         if self.period_seconds is None:
             return
         self._thread = threading.Thread(target=self._run, name="engine_probe-telemetry", daemon=True)
@@ -78,7 +78,7 @@ class Sampler:
             self._fail(error)
 
     def stop(self) -> dict[str, Any]:
-        """Ends the sampling; what `run.json` says of it."""
+        """End the sampling and return its facts for `run.json`."""
         self.stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -90,43 +90,43 @@ class Sampler:
             "samples": self.samples,
             "missed_samples": self.missed,
             "cpu_ns": self.cpu_ns,
-            "devices": [card.facts for card in self._cards],
+            "devices": [gpu.facts for gpu in self._gpus],
             "notes": self._all_notes(),
             "failure": self.failure,
         }
 
     def _all_notes(self) -> list[str]:
-        known = self._knows_ours
-        return [*self._notes, *(note for card in self._cards for note in card.notes(known))]
+        some_are_ours = self._some_are_ours
+        return [*self._notes, *(note for gpu in self._gpus for note in gpu.notes(some_are_ours))]
 
-    def _tell_news(self) -> None:
-        """What cannot be told now is told at the end."""
-        news = self._all_notes(), self.failure
-        if self._tell is not None and news != self._told:
-            self._told = news
+    def _save_new_notes(self) -> None:
+        """Save the facts if a note or the failure is new. If the disk is full, the end of the run tries again."""
+        current = self._all_notes(), self.failure
+        if self._save is not None and current != self._saved:
+            self._saved = current
             with suppress(OSError):
-                self._tell(self._facts())
+                self._save(self._facts())
 
     def _run(self) -> None:
         try:
             with closing(self):
                 self.open()
                 self._sample_until_stopped()
-        except Exception as error:  # whatever it is, it must not reach the engine
+        except Exception as error:  # no error may reach the engine
             self._fail(error)
         with suppress(Exception):
-            self._tell_news()
+            self._save_new_notes()
         self.cpu_ns = time.thread_time_ns()
 
     def _sample_until_stopped(self) -> None:
         assert self.period_seconds is not None
         period_ns = round(self.period_seconds * 1e9)
-        due_ns, looked_ns = self._clock(), 0
+        due_ns, last_slow_ns = self._clock(), 0
         while True:
             self.sample()
-            if self._next_slow_ns != looked_ns:  # once a second
-                looked_ns = self._next_slow_ns
-                self._tell_news()
+            if self._next_slow_ns != last_slow_ns:  # once a second
+                last_slow_ns = self._next_slow_ns
+                self._save_new_notes()
             late = max(0, self._clock() - due_ns) // period_ns
             self.missed += late
             due_ns += period_ns * (1 + late)
@@ -134,15 +134,15 @@ class Sampler:
                 return
 
     def open(self) -> None:
-        """Everything that takes a while happens in the sampler's own thread."""
+        """Open the host's files and NVML; this takes a while and runs in the sampler's thread."""
         self._host = Host()
         self._notes += self._host.notes
-        self._nvml, why_none = self._load_nvml()
+        self._nvml, reason = self._load_nvml()
         if self._nvml is not None:
-            self._cards, notes = open_cards(self._nvml)
+            self._gpus, notes = open_gpus(self._nvml)
             self._notes += notes
-        if not self._cards:
-            self._notes.append(f"no NVIDIA device ({why_none or 'none is visible'}): rows of the host only")
+        if not self._gpus:
+            self._notes.append(f"no NVIDIA device ({reason or 'none is visible'}): rows of the host only")
 
     def close(self) -> None:
         if self._host is not None:
@@ -152,32 +152,32 @@ class Sampler:
             self._nvml = None
 
     @property
-    def _knows_ours(self) -> bool:
-        return any(card.is_ours for card in self._cards)
+    def _some_are_ours(self) -> bool:
+        return any(gpu.is_ours for gpu in self._gpus)
 
     def sample(self) -> None:
-        """One row of the host and one of each card; of cards that others use, where that is known, once a second."""
+        """Append a row of the host and one of each GPU; GPUs known to be used by others only once a second."""
         now_ns = self._clock()
         slow = now_ns >= self._next_slow_ns
         if slow:
             self._next_slow_ns = now_ns + SLOW_NS
-            self._pids = our_processes() if self._cards else self._pids
+            self._pids = our_processes() if self._gpus else self._pids
         assert self._host is not None
         self._append(now_ns, None, self._host.read(now_ns, slow))
-        known = self._knows_ours
-        for card in self._cards:
-            if not card.lost and (slow or card.is_ours or not known):
+        some_are_ours = self._some_are_ours
+        for gpu in self._gpus:
+            if not gpu.lost and (slow or gpu.is_ours or not some_are_ours):
                 now_ns = self._clock()
-                found = card.read(now_ns, slow, self._pids)
-                if not card.lost:
-                    self._append(now_ns, card.device, found)
+                row = gpu.read(now_ns, slow, self._pids)
+                if not gpu.lost:
+                    self._append(now_ns, gpu.device, row)
         self.samples += 1
 
-    def _append(self, now_ns: int, device: int | None, found: dict[str, Any]) -> None:
+    def _append(self, now_ns: int, device: int | None, row: dict[str, Any]) -> None:
         waiting = self._recorder.telemetry
-        if len(waiting) >= MOST_WAITING:
-            raise BufferError(f"{MOST_WAITING} rows wait and nobody writes them")
-        waiting.append((now_ns, device, *map(found.get, COLUMNS)))
+        if len(waiting) >= MAX_WAITING_ROWS:
+            raise BufferError(f"{MAX_WAITING_ROWS} rows wait and nobody writes them")
+        waiting.append((now_ns, device, *map(row.get, COLUMNS)))
 
     def _fail(self, error: Exception) -> None:
         self.failure = "".join(traceback.format_exception(error))
@@ -185,18 +185,19 @@ class Sampler:
 
 
 def checked_period(period: Period) -> float | None:
-    """Seconds; None for no telemetry."""
+    """Return the seconds between two samples; None if telemetry is off."""
     if isinstance(period, bool):
         return PERIOD_SECONDS if period else None
-    if not isinstance(period, int | float) or not LEAST_SECONDS <= period < math.inf:
+    if not isinstance(period, int | float) or not MIN_PERIOD_SECONDS <= period < math.inf:
         raise InputError(
-            f"telemetry is {period!r}: give True, False or the seconds between two samples, at least {LEAST_SECONDS}"
+            f"telemetry is {period!r}: give True, False or the seconds between two samples, "
+            f"at least {MIN_PERIOD_SECONDS}"
         )
     return float(period)
 
 
 def initialised_nvml() -> tuple[Any, str | None]:
-    """The module pynvml, ready to be asked, or why it is not."""
+    """Return the module pynvml once NVML is initialised, else None and the reason."""
     import pynvml
 
     try:

@@ -1,8 +1,8 @@
 """The requests that an engine gets: prompts, answer lengths and arrivals, and the driver that hands them over.
 
-A description and a seed make the same requests, byte for byte (`sha256` of the plan). Each prompt has a random stream
-of its own: other answer lengths or arrivals leave the prompts unchanged, and fewer requests are the first of more. The
-driver checks before every step which requests are due and sleeps only while the engine is idle. For each request it
-returns when it was planned and when the engine got it. Later turns of a
-conversation contain the engine's own answers.
+The same description and seed give the same requests, byte for byte (`sha256` of the plan). Each prompt has its own
+random stream, so other answer lengths or arrivals do not change the prompts, and a smaller number of requests is the
+beginning of a larger one. The driver checks before every step which requests are due, and sleeps only while the engine
+is idle. It returns for each request when it was planned and when the engine got it. The later turns of a conversation
+contain the engine's own answers.
 """

@@ -1,4 +1,4 @@
-"""When requests arrive: what a sweep file says, and the offsets from the start that follow from it."""
+"""Arrival patterns of a sweep file, and the arrival times that follow from them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ Arrivals = Burst | ClosedLoop | OpenLoop | Constant | Ramp | Replay
 
 
 def offsets_seconds(arrivals: Arrivals, timestamps: list[float], chance: Random) -> list[float]:
-    """When each arrives after the start; in a closed loop nobody can know. `timestamps` are the trace's, or zeros."""
+    """Return each request's arrival after the start; zeros in a closed loop, where answers decide.
+
+    `timestamps` are those of the trace, or zeros.
+    """
     count = len(timestamps)
     match arrivals:
         case OpenLoop(rate, burstiness):
@@ -97,14 +100,14 @@ def offsets_seconds(arrivals: Arrivals, timestamps: list[float], chance: Random)
 
 
 def intervals(rates: list[float], burstiness: float, chance: Random) -> list[float]:
-    """Seconds before each request."""
+    """Draw the seconds between each request and the one before."""
     if math.isinf(burstiness):
         return [1 / rate for rate in rates]
     return [chance.gammavariate(burstiness, 1 / (rate * burstiness)) if rate < math.inf else 0.0 for rate in rates]
 
 
 def stretched(gaps: list[float], total_seconds: float) -> list[float]:
-    """Their running sum, so that it ends where the rate says: 500 requests at 20 per second take 25 s."""
+    """Add up the gaps, scaled so that the last request arrives at `total_seconds`."""
     sums = list(accumulate(gaps))
     if not sums or sums[-1] == 0:
         return sums

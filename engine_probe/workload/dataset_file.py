@@ -1,4 +1,4 @@
-"""Questions that people asked, from a local file: ShareGPT, Alpaca, or a JSON object on each line."""
+"""Prompts from a local file: ShareGPT, Alpaca, or a JSON object on each line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Exchange(NamedTuple):
-    """A question and what the file says of its answer."""
+    """Holds a question, and its answer or the answer's length if the file has one."""
 
     question: str
     answer: str | None = None
@@ -49,7 +49,7 @@ class Exchange(NamedTuple):
 def dataset_drafts(
     dataset: Dataset, count: int | None, output: Lengths | None, encode: Encode, chance: Random
 ) -> tuple[list[Draft], list[str]]:
-    """The drafts, and what must be said about them."""
+    """Draw drafts from the file; return them, and notes about them."""
     entries = [entry for entry in read_entries(dataset) if entry]
     chance.shuffle(entries)
     drafts: list[Draft] = []
@@ -58,8 +58,8 @@ def dataset_drafts(
         if count is not None and len(drafts) == count:
             break
         turns = [
-            Turn(encode(one.question), output.draw() if output else answer_len(one, encode, dataset.path))
-            for one in exchanges
+            Turn(encode(exchange.question), output.draw() if output else answer_len(exchange, encode, dataset.path))
+            for exchange in exchanges
         ]
         if dataset.max_total_len and sum(len(turn.prompt) + turn.output_len for turn in turns) > dataset.max_total_len:
             too_long += 1
@@ -77,19 +77,19 @@ def answer_len(exchange: Exchange, encode: Encode, path: str) -> int:
     if exchange.answer_tokens is not None:
         return exchange.answer_tokens
     if exchange.answer is None:
-        raise InputError(f"{path} does not say how long the answers are: give output_len (--output-len)")
+        raise InputError(f"{path} does not give the length of its answers: set output_len (--output-len)")
     return max(1, len(encode(exchange.answer)))
 
 
 def check_answers(dataset: Dataset) -> None:
-    """Refuse a file that does not say how long each answer is, for a workload that does not say it either."""
+    """Refuse a file without answer lengths, for a workload that has no `output_len` either."""
     for exchanges in read_entries(dataset):
-        for one in exchanges:
-            answer_len(one, lambda _: [], dataset.path)
+        for exchange in exchanges:
+            answer_len(exchange, lambda _: [], dataset.path)
 
 
 def read_entries(dataset: Dataset) -> Iterator[list[Exchange]]:
-    """Each entry's exchanges; an entry that holds no question is empty."""
+    """Yield the exchanges of each entry; none if an entry holds no question."""
     path = Path(dataset.path)
     if dataset.format == "jsonl":
         for where, entry in read_json_lines(path):
@@ -113,18 +113,18 @@ def alpaca_exchanges(entry: dict[str, Any], where: str) -> list[Exchange]:
 
 
 def sharegpt_exchanges(entry: dict[str, Any], where: str) -> list[Exchange]:
-    """The pairs of a person's words and the answer right after them."""
-    said = entry.get("conversations")
-    if not isinstance(said, list) or not all(isinstance(message, dict) for message in said):
-        raise InputError(f"{where}: conversations is no list of messages: is it a file in ShareGPT's form?")
-    found = []
-    for question, answer in pairwise(said):
-        asking, answering = text(question, "from", where, ""), text(answer, "from", where, "")
-        if asking in PEOPLE and answering not in {*PEOPLE, "system"}:
+    """Return each message of a person with the answer right after it."""
+    messages = entry.get("conversations")
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise InputError(f"{where}: conversations is not a list of messages: is it a file in ShareGPT's format?")
+    exchanges = []
+    for question, answer in pairwise(messages):
+        asker, answerer = text(question, "from", where, ""), text(answer, "from", where, "")
+        if asker in PEOPLE and answerer not in {*PEOPLE, "system"}:
             words = text(question, "value", where)
             if words:
-                found.append(Exchange(words, text(answer, "value", where)))
-    return found
+                exchanges.append(Exchange(words, text(answer, "value", where)))
+    return exchanges
 
 
 def text(entry: dict[str, Any], key: str, where: str, otherwise: str | None = None) -> str:
@@ -141,5 +141,5 @@ def read_json_list(path: Path) -> list[dict[str, Any]]:
         hint = ": for one object on each line use jsonl" if " as JSON " in str(error) else ""
         raise InputError(f"{error}{hint}") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"{path} holds no JSON list of objects: give a file in the form that `format` names")
+        raise InputError(f"{path} does not hold a JSON list of objects: give a file in the format that `format` names")
     return entries

@@ -1,4 +1,4 @@
-"""Drives an engine's own step loop, so that requests arrive while it generates."""
+"""The loop that steps an engine and hands it requests while it generates."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from zlib import crc32
 import msgspec
 
 from engine_probe.workload.request_plan import SECOND_NS, Plan, Request, Session
-from engine_probe.workload.stop import Stop, Why
+from engine_probe.workload.stop import Stop, StopReason
 
-NEVER = Stop()  # before all are answered
-EVERYTHING: Why = "answered"
-Enough = Callable[[Sequence[int], int], bool]  # asked with the times of all answers and the number in flight
+NO_STOP = Stop()  # ends when all requests are answered
+ALL_ANSWERED: StopReason = "answered"
+SteadyCheck = Callable[[Sequence[int], int], bool]  # (times of all answers, number in flight) -> steady enough
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """What became of one request; times on the monotonic clock that recordings use."""
+    """Holds the times of one request, on the monotonic clock of recordings."""
 
     request_id: str
     planned_ns: int
     handed_ns: int
     finished_ns: int | None  # None: aborted
-    answer: int | None = None  # checksum of its tokens; None: aborted, or streamed
+    answer: int | None = None  # checksum of the answer's tokens; None: aborted, or streamed
 
     @property
     def lateness_ns(self) -> int:
-        """How much later than planned the engine got it."""
+        """Return how much later than planned the engine got the request."""
         return self.handed_ns - self.planned_ns
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was asked, in the order it was handed over."""
+    """Holds what became of a plan; deliveries are in the order in which the engine got them."""
 
     started_ns: int
     ended_ns: int
     deliveries: list[Delivery]
-    never_handed: int  # left when it ended
-    why: Why = "answered"
+    never_handed: int  # requests that the engine never got
+    why: StopReason = "answered"
     steps: int = 0
 
     @property
@@ -50,30 +50,30 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Driver:
-    """The state of one run: what is due when, and what the engine has."""
+    """Keeps which requests are due when, and which are in flight."""
 
     def __init__(self, engine: Any, plan: Plan, parameters: Callable[[Request], Any], now: Callable[[], int]) -> None:
         self._engine, self._plan, self._parameters, self._now = engine, plan, parameters, now
-        self._whole = not plan.sampling.stream  # an answer comes once, whole, when it is finished
+        self._has_whole_answers = not plan.sampling.stream
         self.started_ns = now()
         self.due: list[tuple[int, int, int]] = []  # a heap of (when, session, turn)
         self.in_flight: dict[str, tuple[int, int]] = {}  # id -> (session, turn)
-        self.times_ns: dict[str, list[int]] = {}  # id -> planned, handed, finished
+        self.times_ns: dict[str, list[int]] = {}  # id -> planned, handed over, finished
         self.finished_ns: list[int] = []  # in order
-        self._answers: dict[str, int] = {}
-        self._words: dict[int, list[int]] = {}  # what a conversation with turns to come has said so far
-        self._began_ns: dict[int, int] = {}  # when a user asked; only where there is a pace to keep
+        self._answers: dict[str, int] = {}  # id -> checksum
+        self._history: dict[int, list[int]] = {}  # session -> its tokens so far, if it has further turns
+        self._asked_ns: dict[int, int] = {}  # session -> when its user asked, if users keep a pace
         for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
             heappush(self.due, (self.started_ns + offset_ns, number, 0))
-        self._next = len(self.due)  # the first session that waits for a free user
+        self._next_session = len(self.due)  # waits for a free user
 
     @property
     def has_room(self) -> bool:
-        most = self._plan.max_concurrency
-        return most is None or len(self.in_flight) < most
+        limit = self._plan.max_concurrency
+        return limit is None or len(self.in_flight) < limit
 
     def hand_over_due(self) -> None:
-        """Whatever is due by now, while there is room for it."""
+        """Give the engine the requests that are due, as far as max_concurrency allows."""
         now_ns = self._now()
         while self.due and self.due[0][0] <= now_ns and self.has_room:
             planned_ns, number, turn = heappop(self.due)
@@ -85,27 +85,27 @@ class _Driver:
             self.in_flight[request.id] = number, turn
             self.times_ns[request.id] = [planned_ns, handed_ns]
             if turn == 0 and self._plan.loop is not None and self._plan.loop.pace_ns:
-                self._began_ns[number] = planned_ns
+                self._asked_ns[number] = planned_ns
 
     def _prompt(self, number: int, turn: int, session: Session) -> list[int]:
         new = session.requests[turn].prompt_token_ids
         if len(session.requests) == 1:
             return new
-        words = self._words.setdefault(number, [])
-        words += new
-        return list(words)
+        history = self._history.setdefault(number, [])
+        history += new
+        return list(history)
 
     def take(self, outputs: list[Any]) -> None:
-        """What a step answered: whole answers, or the new tokens of each."""
-        if self._words:
+        """Take a step's outputs: whole answers, or the new tokens of each if they are streamed."""
+        if self._history:
             for output in outputs:
                 number, _ = self.in_flight[output.request_id]
-                if number in self._words:
-                    self._words[number] += output.outputs[0].token_ids
+                if number in self._history:
+                    self._history[number] += output.outputs[0].token_ids
         finished = [output.request_id for output in outputs if output.finished]
         if finished:
             now_ns = self._now()
-            if self._whole:
+            if self._has_whole_answers:
                 for output in outputs:
                     self._answers[output.request_id] = checksum(output.outputs[0].token_ids)
             for request_id in finished:
@@ -119,17 +119,17 @@ class _Driver:
         if turn + 1 < len(session.requests):
             heappush(self.due, (now_ns + self._plan.turn_pause_ns, number, turn + 1))
             return
-        self._words.pop(number, None)
-        if self._plan.loop is not None and self._next < len(self._plan.sessions):
-            paced_ns = self._began_ns.pop(number, 0) + self._plan.loop.pace_ns
-            heappush(self.due, (max(now_ns + session.rest_ns, paced_ns), self._next, 0))
-            self._next += 1
+        self._history.pop(number, None)
+        if self._plan.loop is not None and self._next_session < len(self._plan.sessions):
+            paced_ns = self._asked_ns.pop(number, 0) + self._plan.loop.pace_ns
+            heappush(self.due, (max(now_ns + session.rest_ns, paced_ns), self._next_session, 0))
+            self._next_session += 1
 
     def abort(self) -> None:
         self._engine.abort_request(list(self.in_flight))
         self.in_flight.clear()
 
-    def outcome(self, why: Why, steps: int) -> Outcome:
+    def outcome(self, why: StopReason, steps: int) -> Outcome:
         deliveries = [
             Delivery(
                 request_id, times[0], times[1], times[2] if len(times) == 3 else None, self._answers.get(request_id)
@@ -141,12 +141,12 @@ class _Driver:
 
 
 def checksum(token_ids: Sequence[int]) -> int:
-    """Two answers with the same one are the same, but for one chance in four thousand million."""
+    """Return a checksum by which equal answers are recognised; two others share it once in four thousand million."""
     return crc32(array("q", token_ids))
 
 
 def _first_arrivals_ns(plan: Plan) -> list[int]:
-    """Of all sessions, or in a closed loop of each user's first."""
+    """Return the arrivals of all sessions; in a closed loop those of each user's first session."""
     if plan.loop is None:
         return [session.arrival_ns or 0 for session in plan.sessions]
     users = min(plan.loop.users, len(plan.sessions))
@@ -157,30 +157,29 @@ def drive(
     engine: Any,
     plan: Plan,
     parameters: Callable[[Request], Any],
-    stop: Stop = NEVER,
-    enough: Enough | None = None,
+    stop: Stop = NO_STOP,
+    is_steady: SteadyCheck | None = None,
     now: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Ask everything and wait for the answers, handing over before each step what has come due.
+    """Step the engine until all requests are answered or a stop condition is met; hand over due ones before each step.
 
-    `engine` is vLLM's `LLMEngine` in this process; `parameters` gives a request's `SamplingParams`; `enough` says
-    when it is steady. Whatever ends this early (Ctrl-C too) leaves no request of it behind in the engine.
+    `engine` is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`. Whatever ends
+    this early, Ctrl-C too, aborts the requests in flight.
     """
     driver = _Driver(engine, plan, parameters, now)
     due, in_flight, finished_ns, step = driver.due, driver.in_flight, driver.finished_ns, engine.step  # looked up once
     end_ns = None if stop.seconds is None else driver.started_ns + round(stop.seconds * SECOND_NS)
-    most = stop.requests
-    steps, why = 0, EVERYTHING
+    steps, why = 0, ALL_ANSWERED
     try:
         while due or in_flight:
             if end_ns is not None and now() >= end_ns:
                 why = "seconds"
                 break
-            if most is not None and len(finished_ns) >= most:
+            if stop.requests is not None and len(finished_ns) >= stop.requests:
                 why = "requests"
                 break
-            if enough is not None and enough(finished_ns, len(in_flight)):
+            if is_steady is not None and is_steady(finished_ns, len(in_flight)):
                 why = "steady"
                 break
             if due and due[0][0] <= now():

@@ -1,4 +1,4 @@
-"""How many tokens: a number, or a distribution between limits. What the limits change is counted."""
+"""Lengths of prompts and answers: a number of tokens, or a distribution between limits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import msgspec
 from engine_probe.errors import InputError
 from engine_probe.files.key_meaning import about
 
-MOST_TOKENS = 2**24  # of one prompt or answer in a file: the longest context windows are 10 million
+MOST_TOKENS = 2**24  # of a prompt or answer in a file; the longest context windows are 10 million
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Tokens = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
-Sigma = Annotated[float, msgspec.Meta(gt=0, le=50)]  # e to the power of eight of them is still a float
+Sigma = Annotated[float, msgspec.Meta(gt=0, le=50)]  # exp() of a draw eight sigmas out is still finite
 
 
 class DescriptionError(InputError, ValueError):
-    """A workload that cannot be; a ValueError too, so that msgspec names the place in the file."""
+    """Raised for an impossible workload; it is a ValueError, so that msgspec adds the place in the file."""
 
 
 class Uniform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="uniform"):
@@ -65,7 +65,7 @@ def check_limits(low: int, high: int) -> None:
 
 
 class Lengths:
-    """Lengths of one kind, one after the other."""
+    """Draws lengths, and counts those that the limits changed."""
 
     def __init__(self, length: Length, chance: Random) -> None:
         self._length, self._chance = length, chance
@@ -84,12 +84,12 @@ class Lengths:
                 return fixed
 
     def _clip(self, drawn: float, low: int, high: int) -> int:
-        kept = min(max(drawn, low), high)
-        self.clipped += kept != drawn
-        return round(kept)
+        length = min(max(drawn, low), high)
+        self.clipped += length != drawn
+        return round(length)
 
     def note(self, name: str) -> str | None:
-        """What a reader must know about these lengths."""
+        """Say how many lengths were clipped; None if none were."""
         if not self.clipped:
             return None
         assert not isinstance(self._length, int)

@@ -1,23 +1,23 @@
-"""How hard a workload pushes an engine, in one number and its unit: what the axis of a curve says."""
+"""The load of a workload as one number and its unit, for the axis of a curve."""
 
 from __future__ import annotations
 
 from typing import Any
 
-MOST_LOAD = 1e9  # requests: beyond that a line cannot be fitted, and no engine is
+MOST_LOAD = 1e9  # requests; no engine takes more, and line fits lose precision
 CONCURRENCY, USERS, RATE, IN_ALL = "concurrent requests", "users", "requests/s", "requests in all"
 
 
 def load_of(work: dict[str, Any]) -> tuple[float, str]:
-    """Of a workload as a sweep writes it; zero where a trace alone knows."""
+    """Return load and unit of a workload as `sweep.json` holds it; load 0 if only the trace's file tells it."""
     arrivals = work.get("arrivals") or {}
     for key, unit in (("request_rate", RATE), ("users", USERS)):
         if key in arrivals:
             return positive(arrivals[key], key), unit
     if arrivals.get("kind", "burst") != "burst":
         return float(work.get("num_prompts") or 0), IN_ALL
-    told = (value for name in ("concurrency", "num_prompts") if (value := work.get(name)) is not None)
-    return positive(next(told, 1), "concurrency"), CONCURRENCY
+    given = (value for name in ("concurrency", "num_prompts") if (value := work.get(name)) is not None)
+    return positive(next(given, 1), "concurrency"), CONCURRENCY
 
 
 def positive(value: Any, name: str) -> float:

@@ -1,4 +1,4 @@
-"""Prompts made of random tokens, of exact lengths; the same seed gives the same bytes."""
+"""Prompts of random tokens with exact lengths; the same seed gives the same tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from engine_probe.files.key_meaning import about
 from engine_probe.workload.lengths import Length, Lengths, Positive, Uniform
 
-FIRST_TOKEN_ID, LAST_TOKEN_ID = 10, 250  # in the vocabulary of every model, and no special token
+FIRST_TOKEN_ID, LAST_TOKEN_ID = 10, 250  # in every model's vocabulary, and not special tokens
 TOKEN_IDS = range(FIRST_TOKEN_ID, LAST_TOKEN_ID + 1)
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -19,14 +19,14 @@ NotNegativeInt = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Turn(NamedTuple):
-    """What is asked, after everything that was said before, and how many tokens answer it."""
+    """Holds the new tokens of a turn, which follow the earlier turns and answers, and the length of its answer."""
 
     prompt: list[int]
     output_len: int
 
 
 class Draft(NamedTuple):
-    """One conversation, of one turn or several; in a trace with the time it was recorded at."""
+    """Holds the turns of one conversation, and the time that a trace recorded for it."""
 
     turns: list[Turn]
     timestamp_seconds: float = 0.0
@@ -62,7 +62,7 @@ class Conversations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
 
 
 class Chances:
-    """Streams of chance that do not disturb each other: other lengths of answers leave the prompts alone."""
+    """Makes independent random streams by name, so that drawing more from one does not change another."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -72,7 +72,7 @@ class Chances:
 
 
 class Drawing:
-    """The streams and lengths that synthetic prompts are drawn from; remembers what there is to say."""
+    """Draws the prompts and lengths of synthetic workloads."""
 
     def __init__(self, seed: int, input_len: Length, output_len: Length) -> None:
         self.chances = Chances(seed)
@@ -80,13 +80,12 @@ class Drawing:
         self.output = Lengths(output_len, self.chances.stream("output lengths"))
 
     def prompt(self, name: object, length: int) -> list[int]:
-        """Each has a stream of its own, so that a longer one begins like a shorter one."""
+        """Draw a prompt from its own stream, so that a longer one begins with the tokens of a shorter one."""
         return random_tokens(self.chances.stream(f"prompt {name}"), length)
 
     @property
     def notes(self) -> list[str]:
-        said = (self.input.note("prompts"), self.output.note("answers"))
-        return [note for note in said if note is not None]
+        return [note for note in (self.input.note("prompts"), self.output.note("answers")) if note is not None]
 
 
 def random_tokens(chance: Random, length: int) -> list[int]:

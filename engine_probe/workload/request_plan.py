@@ -1,4 +1,4 @@
-"""From a description to the requests themselves: the same seed gives the same bytes."""
+"""The plan of a workload: all requests with their tokens and arrival times, made from a description and a seed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.trace_file import trace_drafts
 
 SECOND_NS = 1_000_000_000
-MOST_SECONDS = 2**33  # 270 years: in nanoseconds still an integer of 64 bits
+MOST_SECONDS = 2**33  # 270 years, which fit 64 bits as nanoseconds
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One prompt. In a later turn of a conversation: what is new after the answer before."""
+    """Holds one prompt; in a later turn of a conversation, only the tokens after the previous answer."""
 
     id: str
     prompt_token_ids: list[int]
@@ -38,15 +38,15 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Requests of which each waits for the answer to the one before; mostly a single one."""
+    """Holds the turns of one conversation, each of which waits for the answer to the one before; mostly one turn."""
 
     requests: list[Request]
-    arrival_ns: int | None  # after the start; None in a closed loop: when a user is free
-    rest_ns: int = 0  # in a closed loop, the same user's pause after it
+    arrival_ns: int | None  # after the start; None in a closed loop, where it starts when a user is free
+    rest_ns: int = 0  # in a closed loop, the user's pause after it
 
 
 class Loop(msgspec.Struct, frozen=True):
-    """The users of a closed loop."""
+    """Describes the users of a closed loop."""
 
     users: int
     pace_ns: int
@@ -54,7 +54,7 @@ class Loop(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """All there is to ask, in the order of arrival."""
+    """Holds all requests of a workload in the order of arrival."""
 
     sessions: list[Session]
     sampling: Sampling
@@ -70,12 +70,12 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def sha256(self) -> str:
-        """Two runs with the same one were asked the same."""
+        """Return a hash that two runs share if they got the same requests."""
         return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()
 
 
 class Size(NamedTuple):
-    """The tokens that a request needs room for."""
+    """Holds the tokens that a request needs room for."""
 
     request_id: str
     input_len: int
@@ -83,7 +83,7 @@ class Size(NamedTuple):
 
 
 def make_plan(workload: Workload, encode: Encode | None = None) -> Plan:
-    """`encode` turns the text of a dataset into token ids; other prompts need none, and no engine."""
+    """Make the plan; `encode`, which turns text into token ids, is needed only for a dataset."""
     drafts, notes = drafts_of(workload, encode)
     chances, arrivals = Chances(workload.seed), workload.arrivals
     closed = isinstance(arrivals, ClosedLoop)
@@ -119,12 +119,12 @@ def loop_of(arrivals: ClosedLoop) -> Loop:
 
 def nanoseconds(seconds: float) -> int:
     if not abs(seconds) < MOST_SECONDS:
-        raise InputError(f"a request would come {seconds:.3g} s after the start: give other rates, times or pauses")
+        raise InputError(f"a request would arrive {seconds:.3g} s after the start: give other rates, times or pauses")
     return round(seconds * SECOND_NS)
 
 
 def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], list[str]]:
-    """The prompts and lengths of the answers, and what must be said about them."""
+    """Draw the prompts and answer lengths; return them, and notes about them."""
     prompts, count, chances = workload.prompts, workload.num_prompts, Chances(workload.seed)
     if isinstance(prompts, Dataset):
         if encode is None:
@@ -140,29 +140,29 @@ def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], l
         drawing = Drawing(workload.seed, prompts.input_len, workload.output_len)
         match prompts:
             case RandomPrompts():
-                made = random_drafts(drawing, count)
+                random = random_drafts(drawing, count)
             case SharedPrefix():
-                made = shared_prefix_drafts(prompts, drawing, count)
+                random = shared_prefix_drafts(prompts, drawing, count)
             case Conversations():
-                made = conversation_drafts(prompts, drawing, count)
-        return list(made), drawing.notes
+                random = conversation_drafts(prompts, drawing, count)
+        return list(random), drawing.notes
     return trace_drafts(prompts, count, chances)
 
 
 def sizes(plan: Plan) -> list[Size]:
-    """A turn's prompt is everything before it, with answers of their full length."""
-    found = []
+    """Return the size of every request; a turn's prompt holds all earlier turns with answers of full length."""
+    all_sizes = []
     for session in plan.sessions:
         length = 0
         for request in session.requests:
             length += len(request.prompt_token_ids)
-            found.append(Size(request.id, length, request.output_len))
+            all_sizes.append(Size(request.id, length, request.output_len))
             length += request.output_len
-    return found
+    return all_sizes
 
 
 def check_fits(plan: Plan, max_model_len: int) -> None:
-    """vLLM would end an answer that does not fit early, without a word; and it takes no empty prompt."""
+    """Refuse empty prompts, and requests longer than `max_model_len`, whose answers vLLM would silently cut."""
     if empty := [size.request_id for size in sizes(plan) if not size.input_len]:
         raise InputError(f"{len(empty)} of {plan.num_requests} requests (first {empty[0]}) are empty: leave them out")
     too_long = [size for size in sizes(plan) if size.input_len + size.output_len > max_model_len]

@@ -1,4 +1,4 @@
-"""A workload on a started engine: planned, checked, driven."""
+"""Planning and running a workload on a started engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from engine_probe.errors import InputError
 from engine_probe.workload.dataset_file import Dataset, Encode
-from engine_probe.workload.driver import NEVER, Enough, Outcome, drive
+from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
 from engine_probe.workload.request_plan import Plan, check_fits, make_plan
 from engine_probe.workload.sampling import UNSEEDED, can_seed, sampling_parameters
 from engine_probe.workload.spec import Workload
@@ -14,7 +14,7 @@ from engine_probe.workload.stop import Stop
 
 
 def plan_for(llm: Any, workload: Workload) -> Plan:
-    """The requests of a workload as this `vllm.LLM` is to get them; what does not fit is refused."""
+    """Plan a workload for this `vllm.LLM`; refuse requests that do not fit its `max_model_len`."""
     plan = make_plan(workload, text_encoder(llm, workload))
     if workload.sampling.temperature and not can_seed(llm.llm_engine):
         plan.notes.append(UNSEEDED)
@@ -22,13 +22,13 @@ def plan_for(llm: Any, workload: Workload) -> Plan:
     return plan
 
 
-def run_plan(llm: Any, plan: Plan, stop: Stop = NEVER, enough: Enough | None = None) -> Outcome:
+def run_plan(llm: Any, plan: Plan, stop: Stop = NO_STOP, is_steady: SteadyCheck | None = None) -> Outcome:
     engine = llm.llm_engine
-    return drive(engine, plan, sampling_parameters(plan, can_seed(engine)), stop, enough)
+    return drive(engine, plan, sampling_parameters(plan, can_seed(engine)), stop, is_steady)
 
 
 def text_encoder(llm: Any, workload: Workload) -> Encode | None:
-    """How this model turns text into token ids; None where the workload holds no text."""
+    """Return the function that turns text into this model's token ids; None if the workload holds no text."""
     dataset = workload.prompts
     if not isinstance(dataset, Dataset):
         return None

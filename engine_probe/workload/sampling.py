@@ -1,4 +1,4 @@
-"""vLLM's own parameters for the requests of a plan."""
+"""vLLM's sampling parameters for the requests of a plan."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from zlib import crc32
 from engine_probe.workload.request_plan import Plan, Request
 
 UNSEEDED = (
-    "answers are drawn without a seed for each: this vLLM runs on a CPU, where a seeded request whose prompt comes in "
-    "chunks stops the engine; enable_chunked_prefill = false would allow seeds"
+    "answers are sampled without a seed for each request: vLLM's CPU build stops when a seeded request's prompt is "
+    "computed in chunks; enable_chunked_prefill = false would allow seeds"
 )
 
 
 def sampling_parameters(plan: Plan, seeded: bool = True) -> Callable[[Request], Any]:
-    """Equal parameters share one object, for the engine copies it; where chance decides each has a seed of its own."""
+    """Return a function from a request to its parameters, with a seed for each request if tokens are sampled.
+
+    Requests with equal parameters share one object, which the engine copies.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -40,11 +43,11 @@ def sampling_parameters(plan: Plan, seeded: bool = True) -> Callable[[Request], 
 
 
 def can_seed(engine: Any) -> bool:
-    """Whether vLLM can give requests seeds of their own here.
+    """Return whether this engine can take requests with seeds: on a CPU only without chunked prefill.
 
-    After each chunk of a prompt but the last, it takes back what a seeded request drew, by moving its torch
-    generator; a generator on a CPU cannot be moved and raises, which ends the engine. Prompts are cut wherever the
-    step's token budget runs out, and again after a preemption, so without whole prompts it cannot be excluded.
+    After each chunk of a prompt but the last, vLLM resets the torch generator of a seeded request, which a CPU
+    generator does not support: it raises, and the engine ends. Any prompt may be computed in chunks, because the
+    step's token budget cuts it anywhere, also after a preemption.
     """
     config = engine.vllm_config
     return config.device_config.device_type != "cpu" or not config.scheduler_config.enable_chunked_prefill

@@ -1,4 +1,4 @@
-"""The frozen description of a workload, as a sweep file holds it: prompts × arrivals × answers."""
+"""The description of a workload, as a sweep file holds it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the engine is asked. The same description gives the same requests, byte for byte."""
+    """Describes requests; the same description gives the same requests, byte for byte."""
 
     prompts: Prompts
     arrivals: Arrivals = Burst()
     output_len: Length | None = None  # None: as the dataset or trace says
-    num_prompts: Positive | None = None  # conversations, where they have several turns; None: all of a file
-    max_concurrency: Positive | None = None  # in flight, whatever arrives: the rest waits in front of the engine
+    num_prompts: Positive | None = None  # counts conversations, not turns; None: all of a file
+    max_concurrency: Positive | None = None  # most requests in flight; the driver holds back the others
     sampling: Sampling = Sampling()
     seed: int = 0
 

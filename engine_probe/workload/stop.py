@@ -1,4 +1,4 @@
-"""When a measured point is over, other than by the last answer."""
+"""Conditions that end a measured point before all requests are answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from engine_probe.files.key_meaning import about
 from engine_probe.workload.lengths import Positive, PositiveFloat
 
-Why = Literal["answered", "seconds", "requests", "steady"]  # all were answered, or which condition came true first
+StopReason = Literal["answered", "seconds", "requests", "steady"]  # all answered, or the condition that was met first
 
 
 class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""What an engine answers before the recording begins."""
+"""Requests that an engine answers before the recording begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decoding does with the KV cache: gathers its blocks, and reads all of it for each new token."""
+"""Decode attention, which reads the whole KV cache for each new token, and gathering the blocks of a paged cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BF16_BYTES = 2
 TOKEN_BYTES = KV_HEADS * HEAD * BF16_BYTES
 CONTEXT = 2048
 WANTED_BYTES = 1024 * MIB  # keys and values of all requests together
-CHECKED = 2  # requests
+CHECKED_REQUESTS = 2
 
 
 def run(bench: Bench) -> Findings:
@@ -32,8 +32,10 @@ def run(bench: Bench) -> Findings:
 
 
 def decode(bench: Bench, requests: int) -> Findings:
-    """One new token per request. The queries that share a KV head stand beside each other, as in any kernel for
-    grouped-query attention, so that K and V are read once."""
+    """Measure attention of one new token per request.
+
+    Queries that share a KV head are adjacent, as in kernels for grouped-query attention, so K and V are read once.
+    """
     queries = bench.random(requests, KV_HEADS, QUERIES_PER_HEAD, HEAD, dtype=torch.bfloat16)
     keys, values = (bench.random(requests, KV_HEADS, CONTEXT, HEAD, dtype=torch.bfloat16) for _ in range(2))
     results: list[Any] = [None]
@@ -44,16 +46,16 @@ def decode(bench: Bench, requests: int) -> Findings:
     moved = keys.nbytes + values.nbytes + 2 * queries.nbytes
     samples = bench.measure("decode", Work((attend,), moved))
     attend()
-    check = check_attention(queries[:CHECKED], keys[:CHECKED], values[:CHECKED], results[0][:CHECKED])
+    check = check_attention(*(tensor[:CHECKED_REQUESTS] for tensor in (queries, keys, values, results[0])))
     detail: dict[str, str | int | float] = {"requests": requests, "context": CONTEXT, "kv_heads": KV_HEADS}
     yield rate("attention", "decode", "B/s", moved, samples, check, detail)
 
 
 def gather(bench: Bench, requests: int) -> Findings:
-    """Blocks in random order, as a block table names them, into one contiguous place."""
+    """Measure copying blocks, in the random order of a block table, to a contiguous buffer."""
     blocks = requests * 2 * CONTEXT // BLOCK
     cache = bench.random(blocks, BLOCK * KV_HEADS * HEAD, dtype=torch.bfloat16)
-    table = torch.randperm(blocks, device=bench.place)
+    table = torch.randperm(blocks, device=bench.torch_device)
     contiguous = torch.empty_like(cache)
 
     def collect() -> object:
@@ -66,8 +68,8 @@ def gather(bench: Bench, requests: int) -> Findings:
     yield rate("attention", "paged gather", "B/s", moved, samples, check, {"blocks": blocks, "block": BLOCK})
 
 
-def check_attention(queries: Any, keys: Any, values: Any, got: Any) -> Check:
-    """Against double precision. The bound: the output is a mean of values, so with M = Σ p·|v|
+def check_attention(queries: Any, keys: Any, values: Any, result: Any) -> Check:
+    """Compare with double precision. The bound: the output is a mean of values, so with M = Σ p·|v|
 
     |error| ≤ (2·u + 2·e + length·2⁻²³)·M, where u = 2⁻⁸ stands once for weights and once for the output rounded to
     BF16, e = d·2⁻²³·scale·|q||k| is the error of a score (it enters the weight and the sum), and the last is the
@@ -76,10 +78,10 @@ def check_attention(queries: Any, keys: Any, values: Any, got: Any) -> Check:
     q, k, v = queries.double(), keys.double(), values.double()
     scale = HEAD**-0.5
     weights = torch.softmax(q @ k.transpose(-1, -2) * scale, dim=-1)
-    wanted, mean = weights @ v, weights @ v.abs()
+    exact, mean = weights @ v, weights @ v.abs()
     score_error = float((q.abs() @ k.abs().transpose(-1, -2)).max()) * scale * HEAD * 2.0**-23
     unit = float(torch.finfo(torch.bfloat16).eps / 2)
     allowed = (2.125 * unit + 2 * score_error + k.shape[-2] * 2.0**-23) * mean
-    error = (got.double() - wanted).abs()
+    error = (result.double() - exact).abs()
     worst = float((error / allowed).max()) if bool(torch.isfinite(error).all()) else float("inf")
-    return Check(worst <= 1, "float64", got.numel(), worst)
+    return Check(worst <= 1, "float64", result.numel(), worst)

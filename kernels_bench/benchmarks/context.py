@@ -1,4 +1,4 @@
-"""What every test is given: one device, its clock, how hard to try, and when to end."""
+"""What every test gets: a device, its clock, the effort to make and the time by which to end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kernels_bench.results import Device, Figure, Samples, Skipped
 from kernels_bench.timing.budget import UNLIMITED
 from kernels_bench.timing.measure import Clock, Effort, OutOfTimeError, Work, measure
 
-FREE_SHARE = 0.8  # of the memory that is free: the rest is for libraries and for others
-CPU_FREE_SHARE = 0.25  # a processor's memory belongs to the whole machine
+FREE_SHARE = 0.8  # of a GPU's free memory; the rest is for libraries and other programs
+CPU_FREE_SHARE = 0.25  # of the free memory of the host, which all programs use
 
 Findings = Iterator[Figure | Skipped]
 
@@ -26,12 +26,12 @@ class Bench:
     clock: Clock
     effort: Effort
     quick: bool
-    say: Callable[[str], None]  # what is being measured now
-    cpus: tuple[int, ...] = ()  # the cores next to the card; empty where nobody says
-    until_ns: float = UNLIMITED  # when this test has to end, by its clock
+    say: Callable[[str], None]  # shows what is being measured
+    cpus: tuple[int, ...] = ()  # the cores next to the GPU; empty if not known
+    until_ns: float = UNLIMITED  # when this test must end, by its clock
 
     @property
-    def place(self) -> Any:
+    def torch_device(self) -> Any:
         return torch.device(self.device.target)
 
     @property
@@ -39,7 +39,7 @@ class Bench:
         return (self.until_ns - self.clock.now_ns()) / 1e9
 
     def require_time(self, name: str, needed_s: float = 0.0) -> None:
-        """Raise OutOfTimeError if the figure `name`, which takes about `needed_s`, can no longer be begun."""
+        """Raise OutOfTimeError if there is no time left for the figure `name`, which takes about `needed_s`."""
         if self.left_s <= needed_s:
             raise OutOfTimeError(name)
 
@@ -55,7 +55,7 @@ class Bench:
         return int(free_bytes(self.device) * (FREE_SHARE if self.device.is_cuda else CPU_FREE_SHARE))
 
     def random(self, *shape: int, dtype: Any = None) -> Any:
-        return normal(shape, dtype or torch.float32, self.place)
+        return normal(shape, dtype or torch.float32, self.torch_device)
 
     def capability(self) -> tuple[int, int]:
         major, _, minor = (self.device.capability or "0.0").partition(".")

@@ -1,4 +1,4 @@
-"""What it costs to start one operator: the floor under every small step of an engine."""
+"""The time to launch one operator, which limits every small step of an engine."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from kernels_bench.results import Samples
 from kernels_bench.timing.clocks import CpuClock
 from kernels_bench.timing.measure import Call, Work, latency, measure
 
-LAUNCHES = 100  # in a row: far fewer than a stream holds before the host must wait
+LAUNCHES = 100  # in a row; far fewer than a stream queues before the host must wait
 
 
 def run(bench: Bench) -> Findings:
-    tiny = torch.zeros(1, device=bench.place)
+    tiny = torch.zeros(1, device=bench.torch_device)
 
     def add() -> object:
         return tiny.add_(1.0)
 
     if bench.device.is_cuda:
-        with torch.cuda.device(bench.place):
-            yield from _on_a_card(bench, add)
+        with torch.cuda.device(bench.torch_device):
+            yield from _on_gpu(bench, add)
     else:
         yield latency("launch", "operator", bench.measure("operator", Work((add,), cold=False)))
 
 
-def _on_a_card(bench: Bench, add: Call) -> Findings:
-    """Until the host knows that it is done, by the host's clock; one after the other, by the card's events."""
+def _on_gpu(bench: Bench, add: Call) -> Findings:
+    """Measure a launch until the host knows that it finished, by the host's clock, and many in a row, by events."""
     add()
-    torch.cuda.synchronize(bench.place)
+    torch.cuda.synchronize(bench.torch_device)
     graph_of_one, graph_of_many = bench.clock.bundle((add,), 1), bench.clock.bundle((add,), LAUNCHES)
     yield latency("launch", "launch to finish", _to_finish(bench, "launch to finish", add))
     yield latency("launch", "graph replay to finish", _to_finish(bench, "graph replay to finish", graph_of_one))
@@ -44,18 +44,18 @@ def _on_a_card(bench: Bench, add: Call) -> Findings:
 
 
 def _to_finish(bench: Bench, name: str, call: Call) -> Samples:
-    def launched_and_finished() -> None:
+    def launch_and_wait() -> None:
         call()
-        torch.cuda.synchronize(bench.place)
+        torch.cuda.synchronize(bench.torch_device)
 
     bench.require_time(name)
     bench.say(name)
-    host = CpuClock(bench.device.cache_bytes)
-    return measure(Work((launched_and_finished,), cold=False), host, bench.effort, bench.until_ns)
+    host_clock = CpuClock(bench.device.cache_bytes)
+    return measure(Work((launch_and_wait,), cold=False), host_clock, bench.effort, bench.until_ns)
 
 
 def per_launch(samples: Samples, launches: int) -> Samples:
-    """The samples of a call that launches many times, as samples of one launch."""
+    """Turn the samples of many launches in one call into samples of one launch."""
     return msgspec.structs.replace(
         samples,
         rounds_ns=tuple(tuple(time / launches for time in times) for times in samples.rounds_ns),

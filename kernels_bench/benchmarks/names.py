@@ -1,18 +1,18 @@
-"""The tests by name, and the question of each. Light: the command line asks here before torch is loaded."""
+"""The names of the tests, each with its question. The command line reads them before torch is loaded."""
 
 from __future__ import annotations
 
 TESTS = {
-    "memory": "how many bytes per second come and go?",
-    "gemm": "how many operations per second, and are they right?",
+    "memory": "how fast is memory read and written?",
+    "gemm": "how fast are matrix products, and are they right?",
     "attention": "how fast is the KV cache read and gathered?",
-    "launch": "what does starting one operator cost?",
-    "pcie": "how fast is the way between host and card?",
-    "sustained": "what is left of the rate once it is warm?",
-    "p2p": "how fast is the way from card to card?",
-    "allreduce": "how fast do all cards add up?",
+    "launch": "how long does launching one operator take?",
+    "pcie": "how fast is the link between host and GPU?",
+    "sustained": "what rate remains once the device is warm?",
+    "p2p": "how fast is the link from GPU to GPU?",
+    "allreduce": "how fast is an all-reduce over all GPUs?",
 }
-# Where the module of a test is called otherwise
+# Modules whose names differ from their test's.
 MODULES = {
     "memory": "memory_bandwidth",
     "gemm": "matmul",

@@ -1,4 +1,4 @@
-"""The number formats a matrix product comes in, how each is run in torch, and how far rounding may carry it."""
+"""The number formats of matrix products: how each runs in torch, and how large its rounding errors may be."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ REDUCED_SUMS = ("allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_pr
 
 @dataclass(frozen=True)
 class Precision:
-    """One format. The roundings are relative to one operation; 0 where there is none."""
+    """Describes one format; roundings are relative errors of one operation, 0 if there are none."""
 
     name: str
     operand: Any  # torch's type of A and B
-    result: Any  # and of C
-    since: tuple[int, int] | None  # the compute capability that has it in hardware; None: every device
+    result: Any  # torch's type of C
+    since: tuple[int, int] | None  # first compute capability with it in hardware; None: every device
     on_cpu: bool
     matmul: str = "highest"  # torch's float32 setting
-    input_rounding: float = 0.0  # of a value on its way into the multiplier
-    sum_rounding: float = 2.0**-23  # of one addition; tensor cores cut off where others round
-    chain: int = 1 << 30  # additions before the sum moves to a float32 one
+    input_rounding: float = 0.0  # of a value that enters the multiplier
+    sum_rounding: float = 2.0**-23  # of one addition; tensor cores truncate where others round
+    chain: int = 1 << 30  # additions before the sum is added to a float32 one
     unit: Unit = "FLOP/s"
 
     @property
@@ -39,13 +39,13 @@ class Precision:
         return float(torch.finfo(self.result).eps / 2) if self.result.is_floating_point else 0.0
 
     def runs_on(self, device: Device, capability: tuple[int, int]) -> str:
-        """Why it does not run there, or nothing."""
+        """Return why the format does not run on a device; empty if it does."""
         if not device.is_cuda:
-            return "" if self.on_cpu else f"{self.name} is measured on cards only"
+            return "" if self.on_cpu else f"{self.name} is measured on GPUs only"
         if self.since and capability < self.since:
             return (
                 f"{self.name} is in hardware from compute capability {self.since[0]}.{self.since[1]}, "
-                f"this card has {device.capability}"
+                f"this GPU has {device.capability}"
             )
         return ""
 
@@ -65,7 +65,7 @@ PRECISIONS = (
 
 @dataclass(frozen=True)
 class Operands:
-    """A is m × k, row by row. B is k × n as its format wants it."""
+    """Holds A, m × k in rows, and B, k × n in the layout that its format needs."""
 
     precision: Precision
     a: Any
@@ -82,11 +82,11 @@ class Operands:
         return torch.mm(self.a, self.b, out=self.out)
 
 
-def operands(precision: Precision, m: int, n: int, k: int, place: Any, out: Any = None) -> Operands:
-    """Fresh random numbers. B lies as a layer's weight does: n rows of k, seen transposed."""
-    made = torch.empty(m, n, dtype=precision.result, device=place) if out is None else out
-    one = torch.ones((), device=place)
-    return Operands(precision, _random(precision, m, k, place), _random(precision, n, k, place).t(), made, one)
+def operands(precision: Precision, m: int, n: int, k: int, device: Any) -> Operands:
+    """Make random operands; B is laid out like a layer's weight: n rows of k, transposed."""
+    out = torch.empty(m, n, dtype=precision.result, device=device)
+    one = torch.ones((), device=device)
+    return Operands(precision, _random(precision, m, k, device), _random(precision, n, k, device).t(), out, one)
 
 
 def operand_bytes(precision: Precision, m: int, n: int, k: int) -> int:
@@ -95,11 +95,12 @@ def operand_bytes(precision: Precision, m: int, n: int, k: int) -> int:
 
 @contextmanager
 def matmul_setting(precision: Precision) -> Iterator[None]:
-    """float32 products as this format means them, and sums in float32 to the end: torch lets cuBLAS add the parts
-    of a split sum in BF16 or FP16, which no bound of rounding tells from a fault. The process's own settings come
-    back."""
+    """Set torch's float32 precision for this format, and sums in float32; restore the settings afterwards.
+
+    By default torch lets cuBLAS add the parts of a split sum in BF16 or FP16, whose errors look like a fault.
+    """
     settings, before = torch.backends.cuda.matmul, torch.get_float32_matmul_precision()
-    kept = {name: getattr(settings, name) for name in REDUCED_SUMS}
+    reduced_sums = {name: getattr(settings, name) for name in REDUCED_SUMS}
     torch.set_float32_matmul_precision(precision.matmul)
     for name in REDUCED_SUMS:
         setattr(settings, name, False)
@@ -107,13 +108,13 @@ def matmul_setting(precision: Precision) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-        for name, value in kept.items():
+        for name, value in reduced_sums.items():
             setattr(settings, name, value)
 
 
-def _random(precision: Precision, rows: int, columns: int, place: Any) -> Any:
+def _random(precision: Precision, rows: int, columns: int, device: Any) -> Any:
     if precision.operand is torch.int8:
-        return torch.randint(-128, 128, (rows, columns), dtype=torch.int8, device=place)
+        return torch.randint(-128, 128, (rows, columns), dtype=torch.int8, device=device)
     if precision.bytes == 1:
-        return torch.randn(rows, columns, device=place).to(precision.operand)
-    return normal((rows, columns), precision.operand, place)
+        return torch.randn(rows, columns, device=device).to(precision.operand)
+    return normal((rows, columns), precision.operand, device)

@@ -1,6 +1,6 @@
-"""From card to card, every ordered pair: one way, both ways, and the time of a transfer of a few bytes.
+"""Transfers from GPU to GPU for every ordered pair: one way, both ways, and the latency of a few bytes.
 
-Bytes are counted once per way, as they cross the link.
+Bytes are counted once in each direction, as they cross the link.
 """
 
 from __future__ import annotations
@@ -26,64 +26,66 @@ def pairs(benches: tuple[Bench, ...]) -> list[tuple[Bench, Bench]]:
 def run(source: Bench, target: Bench) -> Findings:
     size = min(WANTED_BYTES, source.usable_bytes() // 4, target.usable_bytes() // 4) // MIB * MIB
     if not size:
-        yield Skipped("p2p", "one way", "no MiB is free on one of the two cards", verdict=INVALID)
+        yield Skipped("p2p", "one way", "no MiB is free on one of the two GPUs", verdict=INVALID)
         return
     detail: dict[str, str | int | float] = {
         "buffer_bytes": size,
-        "direct": int(torch.cuda.can_device_access_peer(source.place, target.place)),
+        "direct": int(torch.cuda.can_device_access_peer(source.torch_device, target.torch_device)),
     }
-    sent = torch.randint(256, (size,), dtype=torch.uint8, device=source.place)
-    got = torch.empty(size, dtype=torch.uint8, device=target.place)
-    here = _Lane(source.place, target.place, got, sent)
+    sent = torch.randint(256, (size,), dtype=torch.uint8, device=source.torch_device)
+    received = torch.empty(size, dtype=torch.uint8, device=target.torch_device)
+    forth = _Transfer(source.torch_device, target.torch_device, received, sent)
 
-    samples = source.measure("one way", Work((here,), 2 * size, graph=False))
-    _finish(source, target)
-    yield rate("p2p", "one way", "B/s", size, samples, same(got, sent.to(target.place), "what was sent"), detail)
+    samples = source.measure("one way", Work((forth,), 2 * size, graph=False))
+    _synchronize(source, target)
+    yield rate(
+        "p2p", "one way", "B/s", size, samples, same(received, sent.to(target.torch_device), "what was sent"), detail
+    )
 
-    few = _Lane(source.place, target.place, got[:FEW_BYTES], sent[:FEW_BYTES])
+    few = _Transfer(source.torch_device, target.torch_device, received[:FEW_BYTES], sent[:FEW_BYTES])
     samples = source.measure("latency", Work((few,), cold=False, graph=False))
     yield latency("p2p", "latency", samples, {"bytes": FEW_BYTES})
 
     if source.device.target < target.device.target:
-        back = _Lane(target.place, source.place, torch.empty_like(sent), torch.empty_like(got))
-        samples = source.measure("both ways", Work((_together(here, back),), 4 * size, graph=False))
-        _finish(source, target)
-        check = same(got, sent.to(target.place), "what was sent")
+        back = _Transfer(target.torch_device, source.torch_device, torch.empty_like(sent), torch.empty_like(received))
+        samples = source.measure("both ways", Work((_both_ways(forth, back),), 4 * size, graph=False))
+        _synchronize(source, target)
+        check = same(received, sent.to(target.torch_device), "what was sent")
         yield rate("p2p", "both ways", "B/s", 2 * size, samples, check, detail)
 
 
-class _Lane:
-    """A transfer that only its own source's stream waits for.
+class _Transfer:
+    """Copies between GPUs such that only the source's stream waits for it.
 
-    torch lets a copy between cards also wait for, and hold up, the current stream of the other card. Two ways at
-    once would so take turns: the other card's current stream is made one that nobody uses.
+    torch makes a copy between GPUs also wait for, and block, the current stream of the other GPU, so that transfers in
+    both directions would take turns. Therefore the other GPU's current stream is set to an unused one.
     """
 
-    def __init__(self, source: Any, target: Any, into: Any, sent: Any) -> None:
+    def __init__(self, source: Any, target: Any, received: Any, sent: Any) -> None:
         self.source = source
-        self._into, self._sent = into, sent
+        self._received, self._sent = received, sent
         self._unused = torch.cuda.Stream(target)
 
     def __call__(self) -> object:
         with torch.cuda.stream(self._unused), torch.cuda.device(self.source):
-            return self._into.copy_(self._sent, non_blocking=True)
+            return self._received.copy_(self._sent, non_blocking=True)
 
 
-def _together(here: _Lane, back: _Lane) -> Call:
+def _both_ways(forth: _Transfer, back: _Transfer) -> Call:
     other = torch.cuda.Stream(back.source)
 
     def both() -> None:
-        timed = torch.cuda.current_stream(here.source)
+        timed = torch.cuda.current_stream(forth.source)
         other.wait_stream(timed)
         with torch.cuda.stream(other):
             back()
         with torch.cuda.stream(timed):
-            here()
+            forth()
         timed.wait_stream(other)
 
     return both
 
 
-def _finish(*benches: Bench) -> None:
+def _synchronize(*benches: Bench) -> None:
     for bench in benches:
-        torch.cuda.synchronize(bench.place)
+        torch.cuda.synchronize(bench.torch_device)

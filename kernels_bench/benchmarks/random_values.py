@@ -1,4 +1,4 @@
-"""Random operands: normal numbers, made quickly enough that making them is not the longest part of a test."""
+"""Random operands: normal numbers, made quickly even in large numbers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 TILE = 4_194_301  # values; a prime, so that repeats do not line up with the rows of a matrix
 
 
-def normal(shape: tuple[int, ...], dtype: Any, place: Any) -> Any:
-    """Return normal numbers; on a processor, which makes them slowly, a random tile is repeated beyond `TILE` values.
+def normal(shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
+    """Return normal numbers; on a CPU, which makes them slowly, `TILE` of them are repeated.
 
-    A GPU gets fresh ones throughout: it draws less power on regular data and runs faster than it would at work.
+    On a GPU all are random, because regular data takes less power, so that the GPU would run faster than in real work.
     """
-    made = torch.empty(shape, dtype=dtype, device=place)
-    flat = made.view(-1)
-    if made.device.type != "cpu" or len(flat) <= TILE:
-        return made.normal_()
+    values = torch.empty(shape, dtype=dtype, device=device)
+    flat = values.view(-1)
+    if values.device.type != "cpu" or len(flat) <= TILE:
+        return values.normal_()
     tile = torch.randn(TILE, dtype=dtype)
     for start in range(0, len(flat), TILE):
         part = flat[start : start + TILE]
         part.copy_(tile[: len(part)])
-    return made
+    return values

@@ -1,6 +1,6 @@
-"""The same product again and again: what the card holds once it is warm, and what its clock does meanwhile.
+"""The same product repeated for a minute: the rate that the device sustains once it is warm.
 
-The rate over time is in the samples, round by round; power, temperature and clock are in the report's curve.
+The samples hold the rate over time, round by round; the report's curve holds power, temperature and clock.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from kernels_bench.timing.measure import Call, agree, centre, rate
 
 QUICK_S, FULL_S = 5.0, 60.0
 ROUND_S = 0.5
-ORDER = tuple(kind for name in ("bf16", "fp16", "fp32") for kind in PRECISIONS if kind.name == name)
+ORDER = tuple(precision for name in ("bf16", "fp16", "fp32") for precision in PRECISIONS if precision.name == name)
 
 
 def run(bench: Bench) -> Findings:
-    precision = next(kind for kind in ORDER if not kind.runs_on(bench.device, bench.capability()))
+    precision = next(choice for choice in ORDER if not choice.runs_on(bench.device, bench.capability()))
     side = SQUARE if bench.device.is_cuda else cpu_side(bench, precision)
     if operand_bytes(precision, side, side, side) > bench.usable_bytes():
         yield Skipped("sustained", "rate", f"a product of {side}³ does not fit into the free memory", verdict=INVALID)
@@ -30,7 +30,7 @@ def run(bench: Bench) -> Findings:
         return
     bench.say(name)
     with matmul_setting(precision):
-        data = operands(precision, side, side, side, bench.place)
+        data = operands(precision, side, side, side, bench.torch_device)
         rounds = _rounds(bench, data.multiply, seconds)
     last = rounds[len(rounds) // 2 :]
     median_ns, iqr_ns = centre(last)
@@ -44,7 +44,7 @@ def _rounds(bench: Bench, multiply: Call, seconds: float) -> list[tuple[float, .
     first_ns = max(bench.clock.time_ns((multiply,), 3, False))
     count = max(3, int(ROUND_S * 1e9 / first_ns))
     rounds: list[tuple[float, ...]] = []
-    begun_ns = bench.clock.now_ns()
-    while not rounds or bench.clock.now_ns() - begun_ns < seconds * 1e9:
+    started_ns = bench.clock.now_ns()
+    while not rounds or bench.clock.now_ns() - started_ns < seconds * 1e9:
         rounds.append(tuple(bench.clock.time_ns((multiply,), count, False)))
     return rounds

@@ -1,1 +1,1 @@
-"""The devices: found, identified, and held against their specifications."""
+"""The devices: finding them, their health, their specifications and the ceilings measured on them."""

@@ -1,9 +1,9 @@
-"""What a device was measured to reach at best, kept for later runs on the same device.
+"""Ceilings: the rates that a device was measured to reach, stored for later runs on the same device.
 
-One file per run under the user's cache folder, `ceilings/<identity>/<time>.json`, with a number behind the time where
-two runs began in one second. Nothing is overwritten. A reader takes the newest trusted value of each name; a doubtful
-one, measured later, is kept beside it and not used. Without a trusted one the highest is used, with its doubts: other
-programs make a device slower, never faster.
+Each run writes one file under the user's cache folder, `ceilings/<identity>/<time>.json`, numbered if two runs began in
+the same second. Nothing is overwritten. A reader uses the newest trusted value of each name, even if a doubtful one was
+measured later. Without a trusted value it uses the highest, with its doubts, because other programs make a device
+slower, never faster.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kernels_bench.output.regular_file import read_regular
 from kernels_bench.output.words import quantity
 from kernels_bench.results import FAIL, INVALID, Amount, DeviceReport, Report, Result, Struct, Unit
 
-MOST_A_SECOND = 1000
+FILES_PER_SECOND = 1000
 TESTS = ("memory", "gemm", "pcie", "attention", "launch", "sustained")
 
 
@@ -31,7 +31,7 @@ Trust = Literal["trusted", "not known", "doubtful"]
 
 
 class Ceiling(Struct, frozen=True):
-    """One figure and how far it can be trusted. Files of older versions have nothing after `detail`."""
+    """Holds one figure and how far it can be trusted; files of older versions have no field after `detail`."""
 
     value: Amount
     unit: Unit
@@ -40,8 +40,8 @@ class Ceiling(Struct, frozen=True):
     measured: str  # UTC
     detail: dict[str, str | int | float]
     samples: int | None = None
-    spread: float | None = None  # the distance between the quartiles of the samples as a share of their median
-    others_share: float | None = None  # of the cores, used by other programs meanwhile; None: not known
+    spread: float | None = None  # interquartile range of the samples as a share of their median
+    others_share: float | None = None  # share of the cores that other programs used; None: not known
     verdict: Trust | None = None
     doubts: tuple[str, ...] = ()
 
@@ -55,7 +55,7 @@ class Ceilings(Struct, frozen=True):
 
 
 def ceilings_folder() -> Path:
-    """As engine_probe finds its cache: `$ENGINE_PROBE_CACHE`, else `engine_probe` in the user's cache folder."""
+    """Return the folder in engine_probe's cache: `$ENGINE_PROBE_CACHE`, else `engine_probe` in the user's cache."""
     if chosen := os.environ.get("ENGINE_PROBE_CACHE"):
         return Path(chosen).expanduser().absolute() / "ceilings"
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -63,10 +63,10 @@ def ceilings_folder() -> Path:
 
 
 def ceilings_of(report: Report) -> list[Ceilings]:
-    """Of each device what is right and its own; a wrong or invalid figure is nobody's ceiling."""
-    found = []
+    """Return the ceilings of each device: all its figures that are neither wrong nor invalid."""
+    of_devices = []
     for part in report.devices:
-        kept = {
+        ceilings = {
             f"{result.test} {result.name}": _ceiling(result, part, report)
             for result in report.results
             if result.device == part.device.target
@@ -74,13 +74,14 @@ def ceilings_of(report: Report) -> list[Ceilings]:
             and result.test in TESTS
             and result.verdict not in (FAIL, INVALID)
         }
-        if kept:
-            device = part.device
-            found.append(Ceilings("kernels_bench.ceilings/1", device.identity, device.name, report.versions, kept))
-    return found
+        if ceilings:
+            identity, name = part.device.identity, part.device.name
+            of_devices.append(Ceilings("kernels_bench.ceilings/1", identity, name, report.versions, ceilings))
+    return of_devices
 
 
 def store(report: Report) -> list[Path]:
+    """Write the ceilings of each device into a new file; return the files."""
     paths = []
     for ceilings in ceilings_of(report):
         stamp = report.started.replace(":", "").replace("-", "")
@@ -90,42 +91,42 @@ def store(report: Report) -> list[Path]:
             paths.append(_new_file(folder, stamp, msgspec.json.format(msgspec.json.encode(ceilings)) + b"\n"))
         except OSError as error:
             raise UnavailableError(
-                f"cannot keep the ceilings in {folder}: {error.strerror or error}; "
-                "choose another place with ENGINE_PROBE_CACHE"
+                f"cannot store the ceilings in {folder}: {error.strerror or error}; "
+                "choose another folder with ENGINE_PROBE_CACHE"
             ) from error
     return paths
 
 
 def _new_file(folder: Path, stamp: str, content: bytes) -> Path:
-    """Under a name that nobody had; names sort as the runs came."""
-    for number in range(1, MOST_A_SECOND):
+    """Write a file under a new name; names sort in the order of the runs."""
+    for number in range(1, FILES_PER_SECOND):
         path = folder / (f"{stamp}.json" if number == 1 else f"{stamp}_{number:03d}.json")
         with suppress(FileExistsError), path.open("xb") as file:
             file.write(content)
             return path
-    raise FileExistsError(EEXIST, f"there are {MOST_A_SECOND - 1} files of {stamp} already")
+    raise FileExistsError(EEXIST, f"there are {FILES_PER_SECOND - 1} files of {stamp} already")
 
 
 def read_ceilings(identity: str) -> dict[str, Ceiling]:
-    """Return the ceiling of each name that is to be used. A file that is broken, or of another schema, holds none."""
-    known: dict[str, Ceiling] = {}
+    """Return the ceiling to use for each name; ignore files that are damaged or of another schema."""
+    used: dict[str, Ceiling] = {}
     try:
         paths = sorted((ceilings_folder() / identity).glob("*.json"))
-    except (OSError, RuntimeError):  # a home that may not be read, or that nobody has
+    except (OSError, RuntimeError):  # the home folder cannot be read, or the user has none
         return {}
     for path in paths:
         try:
-            found = msgspec.json.decode(read_regular(path), type=Ceilings).ceilings
+            stored = msgspec.json.decode(read_regular(path), type=Ceilings).ceilings
         except (OSError, ValueError, RecursionError):
             continue
-        for name, ceiling in found.items():
-            if name not in known or replaces(judged(ceiling), known[name]):
-                known[name] = judged(ceiling)
-    return known
+        for name, ceiling in stored.items():
+            if name not in used or replaces(judged(ceiling), used[name]):
+                used[name] = judged(ceiling)
+    return used
 
 
 def judged(ceiling: Ceiling) -> Ceiling:
-    """Give a ceiling of an older file the verdict that its fields allow."""
+    """Give a ceiling from an older file the verdict that follows from its fields."""
     if ceiling.verdict is not None:
         return ceiling
     verdict: Trust = "not known" if ceiling.stable else "doubtful"
@@ -134,7 +135,7 @@ def judged(ceiling: Ceiling) -> Ceiling:
 
 
 def replaces(later: Ceiling, earlier: Ceiling) -> bool:
-    """Whether a later measurement is used in place of an earlier one; both have a verdict."""
+    """Return whether a later measurement is used instead of an earlier one; both have a verdict."""
     if later.verdict != earlier.verdict:
         return RANKS[later.verdict] > RANKS[earlier.verdict]
     if later.verdict != "doubtful":
@@ -145,12 +146,12 @@ def replaces(later: Ceiling, earlier: Ceiling) -> bool:
 RANKS: dict[Trust | None, int] = {"doubtful": 0, "not known": 1, "trusted": 2}
 
 
-def kept_beside(report: Report) -> Iterator[str]:
-    """Name each figure of a stored report that is not used because an earlier one is trusted more, or is higher."""
+def not_used(report: Report) -> Iterator[str]:
+    """Name each stored ceiling of a report that is not used because an earlier one is trusted more, or is higher."""
     for stored in ceilings_of(report):
-        used = read_ceilings(stored.identity)
+        in_use = read_ceilings(stored.identity)
         for name, ceiling in stored.ceilings.items():
-            if (other := used.get(name)) and other.measured != ceiling.measured:
+            if (other := in_use.get(name)) and other.measured != ceiling.measured:
                 reason = "trusted" if other.verdict == "trusted" else f"{other.verdict}, but better"
                 yield (
                     f"{name}: {quantity(ceiling.value, ceiling.unit)} is {ceiling.verdict} "
@@ -163,9 +164,8 @@ def _ceiling(result: Result, part: DeviceReport, report: Report) -> Ceiling:
     figure = result.figure
     assert figure is not None
     unknown = unknown_load(figure, part.device.is_cuda, result.others_share, part.health_before.processes is not None)
-    unnamed = tuple(finding.text for finding in part.findings if finding.verdict == INVALID)  # of the whole device
-    clauses = (*result.doubts, *unnamed, *unknown)
-    verdict: Trust = "doubtful" if result.doubts or unnamed else "not known" if unknown else "trusted"
+    device_doubts = tuple(finding.text for finding in part.findings if finding.verdict == INVALID)
+    verdict: Trust = "doubtful" if result.doubts or device_doubts else "not known" if unknown else "trusted"
     return Ceiling(
         value=figure.value,
         unit=figure.unit,
@@ -177,5 +177,5 @@ def _ceiling(result: Result, part: DeviceReport, report: Report) -> Ceiling:
         spread=figure.samples.spread,
         others_share=result.others_share,
         verdict=verdict,
-        doubts=clauses,
+        doubts=(*result.doubts, *device_doubts, *unknown),
     )

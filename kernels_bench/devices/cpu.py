@@ -1,4 +1,4 @@
-"""The processor as a device. Loads no torch, so that whoever wants its ceilings can ask for its identity."""
+"""The CPU as a device. Loads no torch, so that programs without it can read a CPU's ceilings."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def cpu() -> Device:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     name = _cpu_name()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    same = hashlib.sha256(f"{platform.node()} {name} {cores}".encode()).hexdigest()[:16]
-    return Device("cpu", name, f"cpu-{same}", memory, _last_cache_bytes(), cores)
+    digest = hashlib.sha256(f"{platform.node()} {name} {cores}".encode()).hexdigest()[:16]
+    return Device("cpu", name, f"cpu-{digest}", memory, _last_cache_bytes(), cores)
 
 
 def host_free_bytes() -> int:
     text = _text_of(MEMINFO)
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
-    if found:
-        return int(found[1]) * 1024
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    if match:
+        return int(match[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cpu_name() -> str:
     text = _text_of(CPUINFO)
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def _text_of(path: Path) -> str:
-    """Return what the kernel says there; nothing where a container hides it."""
+    """Read one of the kernel's files; return an empty text if a container hides it."""
     try:
         return path.read_text()
     except OSError:
@@ -47,7 +47,7 @@ def _text_of(path: Path) -> str:
 
 
 def _last_cache_bytes() -> int:
-    """The largest cache that core 0 reports; 32 MiB where the kernel does not say."""
+    """Return the size of the largest cache of core 0; 32 MiB if the kernel does not report it."""
     sizes = [
         int(text[:-1]) * SIZES[text[-1]]
         for path in CACHES.glob("index*/size")

@@ -1,4 +1,4 @@
-"""Which devices are meant, and what each is before anything runs on it."""
+"""The devices that `--device` names."""
 
 from __future__ import annotations
 
@@ -13,50 +13,52 @@ from kernels_bench.results import Device
 
 
 def find_devices(wanted: str | None) -> tuple[Device, ...]:
-    """`cpu`, `all`, `cuda`, `cuda:0,1`; without a wish every card, or the processor where there is none."""
+    """Return the devices of `cpu`, `all`, `cuda` or `cuda:0,1`; by default all GPUs, or the CPU if there are none."""
     if wanted is None:
         wanted = "all" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu":
         return (cpu(),)
-    return tuple(_cuda(index) for index in wanted_cards(wanted, _cards()))
+    return tuple(_cuda(index) for index in wanted_gpus(wanted, _gpu_count()))
 
 
-def wanted_cards(wanted: str, cards: int) -> tuple[int, ...]:
-    """The numbers in `cuda:0,1`, each of them there."""
-    form = re.fullmatch(r"all|cuda|cuda:(\d+(?:,(?:cuda:)?\d+)*)", wanted)
-    if form is None:
-        raise InputError(f'--device is "{wanted}", expected cpu, all, or cards such as cuda:0,1')
-    if not cards:
-        raise UnavailableError(f"--device {wanted}: {_no_cuda()}; use --device cpu for the processor's figures")
-    if form[1] is None:
-        return tuple(range(cards)) if wanted == "all" else (0,)
-    indices = tuple(dict.fromkeys(int(number) for number in re.findall(r"\d+", form[1])))
+def wanted_gpus(wanted: str, count: int) -> tuple[int, ...]:
+    """Return the GPU numbers that `cuda:0,1` names; refuse one that does not exist."""
+    match = re.fullmatch(r"all|cuda|cuda:(\d+(?:,(?:cuda:)?\d+)*)", wanted)
+    if match is None:
+        raise InputError(f'--device is "{wanted}", expected cpu, all, or GPUs such as cuda:0,1')
+    if not count:
+        raise UnavailableError(f"--device {wanted}: {_no_cuda()}; use --device cpu for the CPU's figures")
+    if match[1] is None:
+        return tuple(range(count)) if wanted == "all" else (0,)
+    indices = tuple(dict.fromkeys(int(number) for number in re.findall(r"\d+", match[1])))
     for index in indices:
-        if index >= cards:
-            last = f"cuda:0 to cuda:{cards - 1}" if cards > 1 else "cuda:0 only"
-            raise InputError(f"--device names cuda:{index}, and torch sees {last}: see nvidia-smi -L")
+        if index >= count:
+            visible = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0 only"
+            raise InputError(f"--device names cuda:{index}, and torch sees {visible}: see nvidia-smi -L")
     return indices
 
 
 def free_bytes(device: Device) -> int:
-    """What may be taken without taking it from anybody."""
+    """Return the memory that this process can still take, including what torch has reserved."""
     if not device.is_cuda:
         return host_free_bytes()
-    place = torch.device(device.target)
-    kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)  # by torch, for its next tensor
-    return int(torch.cuda.mem_get_info(place)[0]) + int(kept)
+    torch_device = torch.device(device.target)
+    reserved = torch.cuda.memory_reserved(torch_device) - torch.cuda.memory_allocated(torch_device)
+    return int(torch.cuda.mem_get_info(torch_device)[0]) + int(reserved)
 
 
 def release(device: Device) -> None:
-    """Gives memory that torch keeps for later back to the card, and pinned memory back to the host: it lies on the NUMA
-    node of the card that was measured, which need not be the next one's."""
+    """Give the memory that torch reserves back to the GPU, and pinned memory back to the host.
+
+    Pinned memory is on the NUMA node of the GPU that was measured, which may not be that of the next one.
+    """
     if device.is_cuda:
         torch.cuda.synchronize(torch.device(device.target))
         torch.cuda.empty_cache()
         torch._C._host_emptyCache()
 
 
-def _cards() -> int:
+def _gpu_count() -> int:
     return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
 
 
@@ -81,5 +83,5 @@ def _cuda(index: int) -> Device:
 
 
 def _uuid(text: str) -> str:
-    """As NVML and nvidia-smi write it."""
+    """Return a UUID in the form of NVML and nvidia-smi."""
     return text if text.startswith(("GPU-", "MIG-")) else f"GPU-{text}"

@@ -1,4 +1,4 @@
-"""What a card says about itself through NVML. Everything here asks; nothing changes a device."""
+"""What GPUs report about themselves through NVML. Nothing here changes a device."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ NVLINK = "NVLink"
 
 
 class Nvml:
-    """The module pynvml, initialised, and the handle of each device by torch's name for it."""
+    """Holds the module pynvml, initialised, and the handle of each device by its name in torch."""
 
     def __init__(self, module: Any, devices: tuple[Device, ...]) -> None:
         self.module = module
         self.handles = {device.target: self._handle(device) for device in devices if device.is_cuda}
 
     def _handle(self, device: Device) -> Any:
-        """By its identity, for torch's order and NVML's need not agree. torch does not say which kind it is."""
+        """Find a device by its UUID, because the numbers of torch and NVML may differ; it may be a MIG instance."""
         whole = self.ask("nvmlDeviceGetHandleByUUID", device.identity)
         return whole or self.ask("nvmlDeviceGetHandleByUUID", device.identity.replace("GPU-", "MIG-"))
 
     def ask(self, function: str, *arguments: Any) -> Any:
-        """None where this card or driver does not answer that question."""
+        """Call a function of NVML; return None if this GPU or driver does not support it."""
         try:
             return getattr(self.module, function)(*arguments)
         except (self.module.NVMLError, AttributeError):
@@ -39,7 +39,7 @@ class Nvml:
 
 @contextmanager
 def open_nvml(devices: tuple[Device, ...]) -> Iterator[Nvml | None]:
-    """None where nothing on this machine speaks NVML."""
+    """Yield NVML while it is initialised; None if this machine has none."""
     module = _initialised()
     try:
         yield Nvml(module, devices) if module else None
@@ -55,8 +55,8 @@ def _initialised() -> ModuleType | None:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return None
-    found: ModuleType = pynvml
-    return found
+    module: ModuleType = pynvml
+    return module
 
 
 def read_health(nvml: Nvml | None, device: Device) -> Health:
@@ -101,7 +101,7 @@ def read_health(nvml: Nvml | None, device: Device) -> Health:
 
 
 def reader(nvml: Nvml | None, device: Device) -> Callable[[], Reading] | None:
-    """A look at the card while it works, or None where nothing can be seen."""
+    """Return a function that samples the GPU while it works; None if NVML does not know it."""
     handle = nvml.handles.get(device.target) if nvml else None
     if nvml is None or handle is None:
         return None
@@ -123,7 +123,7 @@ def reader(nvml: Nvml | None, device: Device) -> Callable[[], Reading] | None:
 
 
 def topology(nvml: Nvml | None, one: Device, other: Device) -> str:
-    """How the way between two cards is called."""
+    """Return the name of the path between two GPUs."""
     ends = [nvml.handles.get(device.target) for device in (one, other)] if nvml else []
     if nvml is None or None in ends:
         return "unknown"
@@ -134,40 +134,40 @@ def topology(nvml: Nvml | None, one: Device, other: Device) -> str:
 
 
 def near_cpus(nvml: Nvml | None, device: Device) -> tuple[int, ...]:
-    """The processor's cores on the card's own NUMA node; none where the driver does not say."""
+    """Return the numbers of the cores on the GPU's NUMA node; none if the driver does not report them."""
     handle = nvml.handles.get(device.target) if nvml else None
     if nvml is None or handle is None:
         return ()
     words = (os.cpu_count() or 1) // WORD_BITS + 1
     masks = nvml.ask("nvmlDeviceGetCpuAffinity", handle, words) or ()
     return tuple(
-        WORD_BITS * place + bit for place, mask in enumerate(masks) for bit in range(WORD_BITS) if mask >> bit & 1
+        WORD_BITS * word + bit for word, mask in enumerate(masks) for bit in range(WORD_BITS) if mask >> bit & 1
     )
 
 
 class XidWatch:
-    """Xid errors that the driver reports while this process listens, and of which card."""
+    """Listens for the Xid errors that the driver reports."""
 
     def __init__(self, nvml: Nvml | None) -> None:
         self._nvml = nvml
         self._events = nvml.ask("nvmlEventSetCreate") if nvml else None
-        self._targets: dict[Any, str] = {}  # by the card's identity, for a handle is another object each time
+        self._targets: dict[Any, str] = {}  # by UUID, because an event has another handle object
         if nvml and self._events:
             for target, handle in nvml.handles.items():
                 self._targets[nvml.ask("nvmlDeviceGetUUID", handle)] = target
                 nvml.ask("nvmlDeviceRegisterEvents", handle, nvml.module.nvmlEventTypeXidCriticalError, self._events)
 
     def close(self) -> dict[str, list[int]]:
-        """The Xids of each card since the start, oldest first."""
-        found: dict[str, list[int]] = {}
+        """Return the Xids of each GPU since the start, oldest first; one of an unknown GPU counts for all."""
+        xids: dict[str, list[int]] = {}
         if self._nvml is None or not self._events:
-            return found
+            return xids
         while (event := self._nvml.ask("nvmlEventSetWait_v2", self._events, 0)) is not None:
-            known = self._targets.get(self._nvml.ask("nvmlDeviceGetUUID", event.device))
-            for target in [known] if known else self._targets.values():  # whose it was may be hidden, as from a slice
-                found.setdefault(target, []).append(int(event.eventData))
+            target = self._targets.get(self._nvml.ask("nvmlDeviceGetUUID", event.device))
+            for owner in [target] if target else self._targets.values():
+                xids.setdefault(owner, []).append(int(event.eventData))
         self._nvml.ask("nvmlEventSetFree", self._events)
-        return found
+        return xids
 
 
 def _yes(answer: int | None) -> bool | None:
@@ -175,13 +175,13 @@ def _yes(answer: int | None) -> bool | None:
 
 
 def _processes(nvml: Nvml, handle: Any) -> tuple[int, ...] | None:
-    found = nvml.ask("nvmlDeviceGetComputeRunningProcesses", handle)
-    return None if found is None else tuple(sorted(process.pid for process in found))
+    processes = nvml.ask("nvmlDeviceGetComputeRunningProcesses", handle)
+    return None if processes is None else tuple(sorted(process.pid for process in processes))
 
 
 def _ecc(nvml: Nvml, handle: Any, kind: str) -> int | None:
-    wanted = getattr(nvml.module, f"NVML_MEMORY_ERROR_TYPE_{kind}")
-    count: int | None = nvml.ask("nvmlDeviceGetTotalEccErrors", handle, wanted, nvml.module.NVML_VOLATILE_ECC)
+    error_type = getattr(nvml.module, f"NVML_MEMORY_ERROR_TYPE_{kind}")
+    count: int | None = nvml.ask("nvmlDeviceGetTotalEccErrors", handle, error_type, nvml.module.NVML_VOLATILE_ECC)
     return count
 
 
@@ -191,18 +191,18 @@ def _retired(nvml: Nvml, handle: Any) -> int | None:
         nvml.ask("nvmlDeviceGetRetiredPages", handle, getattr(nvml.module, f"NVML_PAGE_RETIREMENT_CAUSE_{cause}"))
         for cause in causes
     ]
-    known = [len(page) for page in pages if page is not None]
-    return sum(known) if known else None
+    counts = [len(page) for page in pages if page is not None]
+    return sum(counts) if counts else None
 
 
 def _slowed_by(nvml: Nvml, handle: Any) -> int | None:
-    """Older drivers know the question by its older name."""
+    """Return the bit mask of reasons for reduced clocks, by the call's older name on older drivers."""
     bits: int | None = nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
     return bits if bits is not None else nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
 
 
 def _nvlinks(nvml: Nvml, handle: Any) -> list[int] | None:
-    """Of each link whether it is up."""
+    """Return for each link whether it is up."""
     states = [nvml.ask("nvmlDeviceGetNvLinkState", handle, link) for link in range(nvml.module.NVML_NVLINK_MAX_LINKS)]
     return [state for state in states if state is not None] or None
 
@@ -219,5 +219,5 @@ def _nvlink_errors(nvml: Nvml, handle: Any) -> int | None:
         for link in range(module.NVML_NVLINK_MAX_LINKS)
         for kind in kinds
     ]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    errors = [count for count in counts if count is not None]
+    return sum(errors) if errors else None

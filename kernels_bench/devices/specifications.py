@@ -1,4 +1,4 @@
-"""What a card should reach, by its maker's documents: `specifications.toml`, matched by NVML's name."""
+"""The rates in the makers' documents, from `specifications.toml`, found by a GPU's name in NVML."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from importlib.resources import files
 
 import msgspec
 
-# One direction of one PCIe lane in bytes per second, after its line code: 8b/10b to generation 2, 128b/130b to 5,
-# and FLITs from 6 on (PCI-SIG base specifications). Packet headers still come off this.
+# One direction of one PCIe lane in bytes per second, without its line code: 8b/10b up to generation 2, 128b/130b up to
+# 5, FLITs from 6 on (PCI-SIG base specifications). Packet headers are not subtracted.
 LANE_BYTES_PER_S = {
     1: 2.5e9 * 8 / 10 / 8,
     2: 5e9 * 8 / 10 / 8,
@@ -20,25 +20,25 @@ LANE_BYTES_PER_S = {
 
 
 class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row. Rates are dense."""
+    """Holds the row of one GPU; rates are those of dense operands."""
 
     names: tuple[str, ...]
     source: str
-    compared: str  # with which other public documents, and what was found
+    compared: str  # the other public documents that the row was compared with, and the result
     capability: str  # CUDA's
     memory_gb_per_s: float
     tera: dict[str, float]
     pcie_generation: int | None = None
     pcie_width: int | None = None
     nvlink_gb_per_s: float | None = None
-    half_rate: bool = False  # tensor cores add in float32 at half their rate, as on cards for games
-    unconfirmed: tuple[str, ...] = ()  # columns that nothing public was found to confirm
-    seen: dict[str, float] = {}  # "gemm bf16 square": what others measured on such a card
+    half_rate: bool = False  # tensor cores add in float32 at half their rate, as on gaming GPUs
+    unconfirmed: tuple[str, ...] = ()  # columns for which no public confirmation was found
+    seen: dict[str, float] = {}  # "gemm bf16 square": what others measured on such a GPU
     seen_by: str = ""
 
     def ceiling(self, test: str, name: str) -> float | None:
-        """Of one figure, in its own unit; None where the document says nothing about it."""
-        column = held_to(test, name)
+        """Return the limit of a figure in its unit; None if the document has none."""
+        column = limiting_column(test, name)
         if column == "memory":
             return self.memory_gb_per_s * 1e9
         if column in self.tera:
@@ -49,15 +49,15 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
     def doubted(self, test: str, name: str) -> bool:
-        return held_to(test, name) in self.unconfirmed
+        return limiting_column(test, name) in self.unconfirmed
 
 
-def held_to(test: str, name: str) -> str:
-    """The column of the table that limits a figure; a decoding product reads its weight once, so memory does."""
-    kind, _, what = name.partition(" ")
-    if test in ("memory", "attention") or what.startswith("decode"):
+def limiting_column(test: str, name: str) -> str:
+    """Return the column of the table that limits a figure; a decode product is limited by reading its weight."""
+    precision, _, shape = name.partition(" ")
+    if test in ("memory", "attention") or shape.startswith("decode"):
         return "memory"
-    return {"gemm": kind, "sustained": kind, "pcie": "pcie"}.get(test, "")
+    return {"gemm": precision, "sustained": precision, "pcie": "pcie"}.get(test, "")
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def specification_of(name: str) -> Specification | None:
-    return next((row for row in specifications() if _plain(name) in map(_plain, row.names)), None)
+    return next((row for row in specifications() if _normalised(name) in map(_normalised, row.names)), None)
 
 
 @cache
@@ -74,6 +74,6 @@ def specifications() -> tuple[Specification, ...]:
     return msgspec.toml.decode(text, type=_Table).card
 
 
-def _plain(name: str) -> str:
-    """Drivers before 470 wrote Tesla and GeForce names without the NVIDIA in front."""
+def _normalised(name: str) -> str:
+    """Return a name without the leading NVIDIA, which drivers before 470 left out of Tesla and GeForce names."""
     return name.removeprefix("NVIDIA ").casefold()

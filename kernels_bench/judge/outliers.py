@@ -1,4 +1,4 @@
-"""The card that lags behind its equals: in one box, or in a fleet."""
+"""Devices that are slower than others of their model, in one machine or in a fleet."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kernels_bench.judge.verdicts import gain, worst_of
 from kernels_bench.output.words import quantity
 from kernels_bench.results import INVALID, WARN, Result
 
-FEW = 3  # cards from which the odd one out can be told
+FEW = 3  # devices from which the slow one can be told
 
 
 def outliers(results: Sequence[Result], names: dict[str, str], tolerance: float, where: str = "here") -> list[Result]:
-    """The same results, with the card named that lags behind its equals in the same box, or in the same fleet."""
+    """Return the results with a warning on each that is slower than those of equal devices; `names` tells equals."""
     judged = []
     for result in results:
         others = [other for other in results if _comparable(result, other, names)]
@@ -23,16 +23,16 @@ def outliers(results: Sequence[Result], names: dict[str, str], tolerance: float,
     return judged
 
 
-def _comparable(one: Result, other: Result, names: dict[str, str]) -> bool:
+def _comparable(result: Result, other: Result, names: dict[str, str]) -> bool:
     return (
-        one is not other
-        and one.figure is not None
+        result is not other
+        and result.figure is not None
         and other.figure is not None
-        and (one.test, one.name) == (other.test, other.name)
-        and INVALID not in (one.verdict, other.verdict)
-        and names.get(one.device) == names.get(other.device) is not None
-        # Of the few microseconds from card to card, events tell no five percent.
-        and not (one.test == "p2p" and one.figure.unit == "ns")
+        and (result.test, result.name) == (other.test, other.name)
+        and INVALID not in (result.verdict, other.verdict)
+        and names.get(result.device) == names.get(other.device) is not None
+        # Events do not resolve five percent of the few microseconds from GPU to GPU.
+        and not (result.test == "p2p" and result.figure.unit == "ns")
     )
 
 
@@ -45,5 +45,5 @@ def _against(result: Result, others: list[Result], tolerance: float, where: str)
     if len(others) + 1 >= FEW:
         reason = f"{result.device} is the outlier: {change:+.1%} against {median}, the median of its equals {where}"
     else:
-        reason = f"{change:+.1%} against {median} of {others[0].device}; of two, neither is known to be right"
+        reason = f"{change:+.1%} against {median} of {others[0].device}; with two, it is unknown which is right"
     return msgspec.structs.replace(result, verdict=worst_of((result.verdict, WARN)), reasons=(reason, *result.reasons))

@@ -1,15 +1,15 @@
-"""What a figure is worth: pure functions from figures to verdicts, each with its reasons.
+"""Verdicts on figures, each with its reasons.
 
-A wrong result fails whatever its speed. A figure taken under conditions that are not the card's own is invalid.
-Then it is held against what is known: a mark set for this card, its maker's document, a saved run, its neighbours.
-Where nothing is known nothing is claimed: MEASURED.
+A wrong result fails, whatever its speed. A figure taken under wrong conditions is invalid. Others are compared with
+what is known: a mark for this GPU, its maker's document, what others measured, a saved run. If nothing is known, the
+verdict is MEASURED.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kernels_bench.devices.specifications import Specification, held_to
+from kernels_bench.devices.specifications import Specification, limiting_column
 from kernels_bench.output.words import quantity
 from kernels_bench.results import (
     FAIL,
@@ -24,33 +24,33 @@ from kernels_bench.results import (
     Verdict,
 )
 
-Said = tuple[Verdict, str]
+Judgement = tuple[Verdict, str]  # with its reason
 
 NO_MARK = "no pass mark known"
 ORDER: tuple[Verdict, ...] = (SKIPPED, MEASURED, PASS, WARN, INVALID, FAIL)
 
-# The marks of "05 — Benchmarks for L40S x12": name of the card -> (test, name of the figure) -> the least.
+# Marks from "05 — Benchmarks for L40S x12": name of the GPU -> (test, name of the figure) -> least value.
 MARKS: dict[str, dict[tuple[str, str], float]] = {
     "NVIDIA L40S": {("memory", "copy"): 0.72e12, ("gemm", "bf16 square"): 150e12},
 }
-# Another card has no mark of its own. These are the L40S's as shares of its own datasheet: 0.72 of 0.864 TB/s,
-# 150 of 362.05 TFLOPS. Falling short of such a share is a reason to look; of half of it, to send the card back.
+# Other GPUs have no marks. These are the L40S's marks as shares of its datasheet: 0.72 of 0.864 TB/s, 150 of
+# 362.05 TFLOPS. A GPU below such a share is worth a look; one below half of it is faulty.
 SHARES = {("memory", "copy"): 0.72 / 0.864, ("gemm", "bf16 square"): 150 / 362.05}
 
-# Cards of one model in one box were seen to differ by 5 % (ml-engineering). No good one was seen to lack a fifth.
+# GPUs of one model in one machine were seen to differ by 5 % (ml-engineering), good ones never by a fifth.
 ALIKE, FAR = 0.05, 0.2
-MANY_SHAPES = 200  # the best of a few lies lower
+MANY_SHAPES = 200  # the best of fewer shapes is lower
 
-# Rates are written down for one clock. Cards may run faster: an H100 at 1980 MHz has 8 % more than its sheet's BF16
-# rate, which is for 1830, and cards for games go on as far as power and heat let them.
-CLOCK_ROOM = 0.15
+# Documented rates are for one clock, and GPUs may run faster: an H100 at 1980 MHz reaches 8 % more than its BF16 rate,
+# which is for 1830 MHz, and gaming GPUs run as fast as power and temperature allow.
+CLOCK_MARGIN = 0.15
 
 SLOWED = {8: "hardware slowdown", 32: "too hot (driver)", 64: "too hot (hardware)", 128: "power brake"}
 
 
 def judge(
     figure: Figure,
-    card: str,
+    model: str,
     invalid: Sequence[str],
     specification: Specification | None,
     baseline: Figure | None,
@@ -61,31 +61,31 @@ def judge(
         return FAIL, (f"wrong result against {figure.check.against}: {worst}, {figure.check.compared} values compared",)
     if invalid:
         return INVALID, tuple(invalid)
-    said: list[Said] = [
-        *by_mark(figure, card),
+    judgements: list[Judgement] = [
+        *by_mark(figure, model),
         *by_others(figure, specification),
-        *by_specification(figure, card, specification),
+        *by_specification(figure, model, specification),
         *by_baseline(figure, baseline, tolerance),
     ]
-    if not said:
-        said = [(MEASURED, NO_MARK)]
-    verdict = worst_of(verdict for verdict, _ in said)
-    reasons = [reason for _, reason in said]
+    if not judgements:
+        judgements = [(MEASURED, NO_MARK)]
+    verdict = worst_of(verdict for verdict, _ in judgements)
+    reasons = [reason for _, reason in judgements]
     if not figure.samples.stable:
         reasons.append("unstable")
         verdict = WARN if verdict == PASS else verdict
     return verdict, tuple(reasons)
 
 
-def by_mark(figure: Figure, card: str) -> list[Said]:
-    mark = MARKS.get(card, {}).get((figure.test, figure.name))
+def by_mark(figure: Figure, model: str) -> list[Judgement]:
+    mark = MARKS.get(model, {}).get((figure.test, figure.name))
     if mark is None:
         return []
     verdict = PASS if figure.value > mark else FAIL
-    return [(verdict, f"the mark for this card is {quantity(mark, figure.unit)}")]
+    return [(verdict, f"the mark for this GPU is {quantity(mark, figure.unit)}")]
 
 
-def by_specification(figure: Figure, card: str, specification: Specification | None) -> list[Said]:
+def by_specification(figure: Figure, model: str, specification: Specification | None) -> list[Judgement]:
     ceiling = specification.ceiling(figure.test, figure.name) if specification else None
     if specification is None or ceiling is None:
         return []
@@ -93,10 +93,10 @@ def by_specification(figure: Figure, card: str, specification: Specification | N
     text = f"{share:.0%} of {quantity(ceiling, figure.unit)} ({specification.source})"
     if specification.doubted(figure.test, figure.name):
         return [(MEASURED, f"{text}, which nothing public confirms, so nothing is judged by it")]
-    if share > (1 if held_to(figure.test, figure.name) in ("memory", "pcie") else 1 + CLOCK_ROOM):
-        return [(WARN, f"{text}: more than the document allows, so the card, the row or the clock is not as written")]
+    if share > (1 if limiting_column(figure.test, figure.name) in ("memory", "pcie") else 1 + CLOCK_MARGIN):
+        return [(WARN, f"{text}: more than the document allows, so the GPU, the row or the clock is not as written")]
     key = (figure.test, figure.name)
-    if key in MARKS.get(card, {}) or key not in SHARES or " ".join(key) in specification.seen:
+    if key in MARKS.get(model, {}) or key not in SHARES or " ".join(key) in specification.seen:
         return [(MEASURED, text)]
     if share < SHARES[key] / 2:
         return [(FAIL, f"{text}; not even half of the {SHARES[key]:.0%} that is the L40S's mark")]
@@ -104,23 +104,24 @@ def by_specification(figure: Figure, card: str, specification: Specification | N
     return [(verdict, f"{text}; the L40S's mark is {SHARES[key]:.0%} of its own")]
 
 
-def by_others(figure: Figure, specification: Specification | None) -> list[Said]:
-    """What others measured is no promise of the maker's, but what such a card can do."""
+def by_others(figure: Figure, specification: Specification | None) -> list[Judgement]:
+    """Compare a figure with what others measured on such a GPU."""
     seen = specification.seen.get(f"{figure.test} {figure.name}") if specification else None
     if specification is None or seen is None:
         return []
     change = gain(figure, seen)
-    text = f"{change:+.1%} against the {quantity(seen, figure.unit)} of such a card ({specification.seen_by})"
+    text = f"{change:+.1%} against the {quantity(seen, figure.unit)} of such a GPU ({specification.seen_by})"
     if figure.name.endswith("best shape") and int(figure.detail.get("shapes_tried", 0)) < MANY_SHAPES:
         return [(MEASURED, f"{text}, of many more shapes")]
     return [(PASS if change >= -ALIKE else WARN if change >= -FAR else FAIL, text)]
 
 
-def by_baseline(figure: Figure, baseline: Figure | None, tolerance: float) -> list[Said]:
+def by_baseline(figure: Figure, baseline: Figure | None, tolerance: float) -> list[Judgement]:
     if baseline is None:
         return []
     if not same_shape(figure, baseline):
-        shapes = " and ".join("×".join(str(each.detail[side]) for side in "mnk") for each in (baseline, figure))
+        details = (baseline.detail, figure.detail)
+        shapes = " and ".join("×".join(str(detail[side]) for side in "mnk") for detail in details)
         return [(MEASURED, f"not compared with the baseline: the shapes differ, {shapes}")]
     change = gain(figure, baseline.value)
     text = f"{change:+.1%} against the baseline's {quantity(baseline.value, baseline.unit)}"
@@ -132,7 +133,7 @@ def by_baseline(figure: Figure, baseline: Figure | None, tolerance: float) -> li
 
 
 def same_shape(figure: Figure, baseline: Figure) -> bool:
-    """The best of a search may lie at another shape; all else is compared like with like."""
+    """Return whether two figures can be compared; the best shapes of two searches may differ."""
     if figure.name.endswith("best shape"):
         return True
     return all(figure.detail.get(side) == baseline.detail.get(side) for side in "mnk")
@@ -141,40 +142,40 @@ def same_shape(figure: Figure, baseline: Figure) -> bool:
 def invalid_conditions(
     test: str, readings: Iterable[Reading], before: Health, newcomers: Sequence[int] = ()
 ) -> list[str]:
-    """Why a figure taken then and there is not the card's."""
-    reasons, seen = [], list(readings)
+    """Return the conditions that make a figure invalid."""
+    reasons, samples = [], list(readings)
     if before.mig:
-        reasons.append("a MIG slice is not the card: switch MIG off to judge it")
+        reasons.append("a MIG slice is not the whole GPU: switch MIG off to judge it")
     users = [*(before.processes or ()), *newcomers]
     if users:
-        reasons.append(f"other processes are on the card: {', '.join(map(str, users))}")
+        reasons.append(f"other processes are on the GPU: {', '.join(map(str, users))}")
     bits = 0
-    for reading in seen:
-        bits |= reading.slowed_by or 0
+    for sample in samples:
+        bits |= sample.slowed_by or 0
     slowed = [words for bit, words in SLOWED.items() if bits & bit]
     if slowed:
-        hottest = max((reading.temperature_c or 0 for reading in seen), default=0)
+        hottest = max((sample.temperature_c or 0 for sample in samples), default=0)
         reasons.append(f"slowed down while it ran: {', '.join(slowed)}" + (f", {hottest} °C" if hottest else ""))
     if test == "pcie":
-        reasons += _narrow_link(seen, before)
+        reasons += _narrow_link(samples, before)
     return reasons
 
 
-def _narrow_link(readings: Sequence[Reading], before: Health) -> list[str]:
-    """Links rest at a low generation and wake under load: the best of the readings counts."""
+def _narrow_link(samples: Sequence[Reading], before: Health) -> list[str]:
+    """Compare the best PCIe link of all samples with what the slot allows; idle links use a low generation."""
     reasons = []
-    for what, seen, most in (
-        ("generation", [reading.pcie_generation for reading in readings], before.pcie_generation_max),
-        ("width", [reading.pcie_width for reading in readings], before.pcie_width_max),
+    for quality, values, limit in (
+        ("generation", [sample.pcie_generation for sample in samples], before.pcie_generation_max),
+        ("width", [sample.pcie_width for sample in samples], before.pcie_width_max),
     ):
-        known = [value for value in seen if value]
-        if known and most and max(known) < most:
-            reasons.append(f"PCIe {what} under load is {max(known)}, this slot allows {most}: reseat the card")
+        best = max((value for value in values if value), default=None)
+        if best and limit and best < limit:
+            reasons.append(f"PCIe {quality} under load is {best}, this slot allows {limit}: reseat the GPU")
     return reasons
 
 
 def gain(figure: Figure, reference: float) -> float:
-    """How much better, as a share: more for a rate, less for a time."""
+    """Return by which share a figure is better than the reference: a higher rate, or a shorter time."""
     return reference / figure.value - 1 if figure.unit == "ns" else figure.value / reference - 1
 
 

@@ -1,1 +1,1 @@
-"""The report on a terminal, as JSON, and as a page."""
+"""The report on a terminal, as JSON and as an HTML page."""

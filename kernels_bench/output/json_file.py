@@ -1,4 +1,4 @@
-"""The report as a file, written once and read back strictly."""
+"""The report as a JSON file, which is never overwritten and strictly checked when it is read."""
 
 from __future__ import annotations
 
@@ -39,37 +39,40 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def read_report(path: Path) -> Report:
-    found = read_any(path, "--baseline ")
-    if isinstance(found, FleetReport):
+    report = read_any(path, "--baseline ")
+    if isinstance(report, FleetReport):
         raise InputError(f"--baseline {path} is of a fleet: name the report of one known-good machine")
-    return found
+    return report
 
 
 def read_any(path: Path, option: str = "") -> Report | FleetReport:
-    """Of one machine or of a fleet, which the first field tells."""
+    """Read the report of a machine or of a fleet."""
     try:
         content = read_regular(path)
-        fleet = content.startswith(b'{"schema":"kernels_bench.fleet/')
-        found = msgspec.json.decode(content, type=FleetReport) if fleet else msgspec.json.decode(content, type=Report)
-        for report in reports_of(found):
-            check_details(report)
-        return found
+        is_fleet = content.startswith(b'{"schema":"kernels_bench.fleet/')
+        report: Report | FleetReport
+        report = (
+            msgspec.json.decode(content, type=FleetReport) if is_fleet else msgspec.json.decode(content, type=Report)
+        )
+        for machine_report in reports_of(report):
+            check_details(machine_report)
+        return report
     except OSError as error:
         raise InputError(f"{option}{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # of msgspec and of UTF-8 among them
+    except (ValueError, RecursionError) as error:  # includes those of msgspec and of UTF-8
         raise InputError(
             f"{option}{path} is not a report of kernels_bench: {plain(str(error))}; make one with --json"
         ) from error
 
 
-def reports_of(found: Report | FleetReport) -> list[Report]:
-    if isinstance(found, Report):
-        return [found]
-    return [node.report for node in found.nodes if node.report]
+def reports_of(report: Report | FleetReport) -> list[Report]:
+    if isinstance(report, Report):
+        return [report]
+    return [node.report for node in report.nodes if node.report]
 
 
 def check_details(report: Report) -> None:
-    """Raise `ValueError` where a figure lacks a size or a shape that tables and pages need of it."""
+    """Raise ValueError if a figure lacks a size or a shape that tables and pages show."""
     for result in report.results:
         figure = result.figure
         if figure is None:
@@ -83,34 +86,38 @@ def check_details(report: Report) -> None:
             check_counts(name, trial.at, ("m", "n", "k") if figure.test == "gemm" else ("bytes",))
 
 
-def check_counts(name: str, told: Mapping[str, object], keys: tuple[str, ...]) -> None:
+def check_counts(name: str, detail: Mapping[str, object], keys: tuple[str, ...]) -> None:
     for key in keys:
-        value = told.get(key)
+        value = detail.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(f"{name} has {value!r} for {key}, expected a whole number")
 
 
 class Baseline:
-    """The figures of a saved run, by the card they came from."""
+    """Finds the figures of a saved run by the model of their device."""
 
     def __init__(self, report: Report, path: Path) -> None:
         self._path = path
         self._names = {part.device.target: part.device.name for part in report.devices}
         self._results = [result for result in report.results if result.verdict not in (FAIL, INVALID)]
 
-    def check_covers(self, card: str) -> None:
-        if card not in self._names.values():
-            known = ", ".join(sorted(set(self._names.values()))) or "no device"
-            raise InputError(f"--baseline {self._path} is of {known}, and this is {card}: use one of its kind")
+    def check_covers(self, model: str) -> None:
+        """Refuse a baseline without a device of this model."""
+        if model not in self._names.values():
+            models = ", ".join(sorted(set(self._names.values()))) or "no device"
+            raise InputError(f"--baseline {self._path} is of {models}, and this is {model}: use one of its kind")
 
-    def figure(self, device: str, card: str | None, test: str, name: str) -> Figure | None:
-        """Of a card of that name, best at the same place in its box; of a pair, at the same two places."""
-        found = [
+    def figure(self, device: str, model: str | None, test: str, name: str) -> Figure | None:
+        """Return the figure of a device of that model, preferably under the same number.
+
+        `model` is None for a pair, whose figure is that of the pair with the same numbers.
+        """
+        candidates = [
             result
             for result in self._results
             if result.figure
             and (result.test, result.name) == (test, name)
-            and (result.device == device if card is None else self._names.get(result.device) == card)
+            and (result.device == device if model is None else self._names.get(result.device) == model)
         ]
-        found.sort(key=lambda result: result.device != device)
-        return found[0].figure if found else None
+        candidates.sort(key=lambda result: result.device != device)
+        return candidates[0].figure if candidates else None

@@ -1,4 +1,4 @@
-"""Signs of life on stderr: a line that changes on a terminal, plain lines elsewhere."""
+"""Progress on stderr: a line that changes on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernels_bench.results import Figure, Skipped
 
 
 class Screen:
-    """`with Screen() as screen:`; `doing` is what runs now, `found` what it came to."""
+    """Shows what runs now (`doing`) and each finding (`found`) in a `with` block."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The report on a terminal: a table per device, its health, and one line that sums up."""
+"""The report on a terminal: a table per device, its health, and a summary."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ STYLES = {PASS: "green", WARN: "yellow", FAIL: "bold red", INVALID: "magenta", S
 PIPE_WIDTH = 160
 NAME_WIDTH = 18
 GIB = 1 << 30
-STOPPED_EARLY = f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: what is told above was finished"
-INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+STOPPED_EARLY = f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: the tests above were finished"
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 AGAIN = "measure again when nothing else runs"
-FEW_PAIRS = 6  # three cards, there and back
-POWER_CAP = 4  # NVML's bit: no fault, the card works at its limit
+FEW_PAIRS = 6  # three GPUs in both directions
+POWER_CAP = 4  # NVML's bit for a GPU at its power limit, which is not a fault
 
 
 def show(report: Report) -> None:
@@ -50,38 +50,39 @@ def show(report: Report) -> None:
             console.print(f"  {_coloured(finding.verdict)} {shown(finding.text)}")
     targets = {part.device.target for part in report.devices}
     if between := [result for result in report.results if result.device not in targets]:
-        console.print("\n[bold]between the cards[/]")
+        console.print("\n[bold]between the GPUs[/]")
         show_between(console, between, report.topology)
     console.print(f"\n{summary(report)}")
 
 
-def show_between(console: Console, results: list[Result], ways: dict[str, str]) -> None:
-    """Many pairs as one square for each figure, and in rows only what is not good."""
-    told = [result for result in results if result.test == "p2p" and result.figure]
-    if len({result.device for result in told}) <= FEW_PAIRS:
+def show_between(console: Console, results: list[Result], paths: dict[str, str]) -> None:
+    """Show the figures of pairs; many pairs as one square per figure, and in rows only what is not good."""
+    transfers = [result for result in results if result.test == "p2p" and result.figure]
+    if len({result.device for result in transfers}) <= FEW_PAIRS:
         console.print(_table(results, with_device=True))
         return
-    if len(kinds := set(ways.values())) == 1:
-        console.print(f"  the way of every pair: {shown(kinds.pop())}")
+    if len(kinds := set(paths.values())) == 1:
+        console.print(f"  the path of every pair: {shown(kinds.pop())}")
     elif kinds:
-        console.print(_square("way", {pair: shown(way) for pair, way in ways.items()}))
-    for name in dict.fromkeys(result.name for result in told):
-        console.print(_square(shown(f"p2p {name}"), {each.device: _value(each) for each in told if each.name == name}))
-    rest = [result for result in results if result not in told or result.verdict not in (PASS, MEASURED)]
+        console.print(_square("path", {pair: shown(path) for pair, path in paths.items()}))
+    for name in dict.fromkeys(result.name for result in transfers):
+        cells = {result.device: _value(result) for result in transfers if result.name == name}
+        console.print(_square(shown(f"p2p {name}"), cells))
+    rest = [result for result in results if result not in transfers or result.verdict not in (PASS, MEASURED)]
     if rest:
         console.print(_table(rest, with_device=True))
 
 
 def output_console() -> Console:
-    """A pipe has no width of its own: there, nothing is cut."""
+    """Return a console of the terminal's width; a pipe gets a width at which nothing is cut."""
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=PIPE_WIDTH if piped else None, highlight=False)
 
 
 def exit_code(report: Report) -> int:
-    """1: something failed. 130: stopped before the end. 3: a figure could not be had. Else 0."""
-    said = all_verdicts(report)
-    return 1 if FAIL in said else INTERRUPTED if report.stopped else 3 if INVALID in said else 0
+    """Return 1 if a verdict is FAIL, else 130 if the run was stopped, else 3 if one is INVALID, else 0."""
+    verdicts = all_verdicts(report)
+    return 1 if FAIL in verdicts else INTERRUPTED if report.stopped else 3 if INVALID in verdicts else 0
 
 
 def all_verdicts(report: Report) -> list[Verdict]:
@@ -90,8 +91,8 @@ def all_verdicts(report: Report) -> list[Verdict]:
 
 
 def summary(report: Report) -> str:
-    counted = Counter(result.verdict for result in report.results)
-    parts = [f"{counted[verdict]} {_coloured(verdict)}" for verdict in STYLES if counted[verdict]]
+    counts = Counter(result.verdict for result in report.results)
+    parts = [f"{counts[verdict]} {_coloured(verdict)}" for verdict in STYLES if counts[verdict]]
     checks = [result.figure.check.passed for result in report.results if result.figure and result.figure.check]
     right = f"{sum(checks)} of {len(checks)} results right"
     lines = [f"{', '.join(parts) or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
@@ -103,26 +104,26 @@ def summary(report: Report) -> str:
         figures = sum(1 for result in report.results if result.figure)
         lines.append(f"[{STYLES[WARN]}]doubtful[/]: {len(doubtful)} of {figures} figures; {AGAIN}")
     if any(NO_MARK in result.reasons for result in report.results):
-        lines.append(f"{_coloured(MEASURED)}: a real figure, and {NO_MARK} for this hardware")
+        lines.append(f"{_coloured(MEASURED)}: a valid figure, but {NO_MARK} for this hardware")
     return "\n".join(lines)
 
 
 def curve(readings: Sequence[Reading]) -> str:
-    """What clock, power and temperature did, from the first look to the last."""
+    """Describe clock, power and temperature: the first and last value, and the range."""
     parts = []
-    for what, values, size, unit in (
+    for name, values, size, unit in (
         ("clock", [reading.sm_mhz for reading in readings], 1, "MHz"),
         ("power", [reading.power_mw for reading in readings], 1000, "W"),
         ("temperature", [reading.temperature_c for reading in readings], 1, "°C"),
     ):
-        known = [value for value in values if value is not None]
-        if known:
-            low, high = min(known) // size, max(known) // size
-            parts.append(f"{what} {known[0] // size} → {known[-1] // size} {unit} ({low} to {high})")
-    known = [reading.slowed_by for reading in readings if reading.slowed_by is not None]
-    if at_limit := sum(1 for bits in known if bits & POWER_CAP):
-        parts.append(f"at the power limit in {at_limit / len(known):.0%} of the looks")
-    return ", ".join(parts) or "the card says nothing of clock, power and temperature"
+        measured = [value // size for value in values if value is not None]
+        if measured:
+            span = f"({min(measured)} to {max(measured)})"
+            parts.append(f"{name} {measured[0]} → {measured[-1]} {unit} {span}")
+    reasons = [reading.slowed_by for reading in readings if reading.slowed_by is not None]
+    if at_limit := sum(1 for bits in reasons if bits & POWER_CAP):
+        parts.append(f"at the power limit in {at_limit / len(reasons):.0%} of the samples")
+    return ", ".join(parts) or "the GPU does not report clock, power and temperature"
 
 
 def _title(device: Device) -> str:
@@ -133,7 +134,7 @@ def _title(device: Device) -> str:
 
 def _table(results: list[Result], with_device: bool = False) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for title in (*(["cards"] if with_device else []), "test"):
+    for title in (*(["GPUs"] if with_device else []), "test"):
         table.add_column(title, no_wrap=True)
     table.add_column("figure", overflow="fold", min_width=NAME_WIDTH)
     table.add_column("median", justify="right", no_wrap=True)
@@ -147,14 +148,14 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
 
 
 def _square(title: str, cells: dict[str, str]) -> Table:
-    """From the card of the row to the card of the column."""
+    """Make a table with a cell for each transfer, from the GPU of the row to the GPU of the column."""
     ends = list(dict.fromkeys(end for pair in cells for end in pair.split("→")))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column(title, no_wrap=True)
     for end in ends:
         table.add_column(shown(f"→{end}"), justify="right")
-    for one in ends:
-        table.add_row(shown(one), *(cells.get(f"{one}→{other}", "") for other in ends))
+    for source in ends:
+        table.add_row(shown(source), *(cells.get(f"{source}→{target}", "") for target in ends))
     return table
 
 
@@ -164,7 +165,7 @@ def _value(result: Result) -> str:
 
 
 def shape_name(result: Result) -> str:
-    """With the shape, where a product has one."""
+    """Return a result's name, with the shape of a product."""
     detail = result.figure.detail if result.figure else {}
     if not {"m", "n", "k"} <= detail.keys():
         return result.name
@@ -173,7 +174,7 @@ def shape_name(result: Result) -> str:
 
 
 def because(result: Result) -> str:
-    """That no mark is known is said once, below."""
+    """Join the reasons of a verdict, without NO_MARK, which the summary explains once."""
     return "; ".join(reason for reason in result.reasons if reason != NO_MARK)
 
 

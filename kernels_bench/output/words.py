@@ -1,4 +1,4 @@
-"""Quantities as people read them."""
+"""Quantities with units, and safe text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 
 def shown(text: str) -> str:
-    """Return a name from outside as text for a terminal: no markup, and control characters spelled out."""
+    """Return text that a terminal shows as it is: markup and control characters are escaped."""
     return escape(plain(text))
 
 
 def quantity(value: float, unit: str) -> str:
-    """4.30 TB/s, 788 TFLOPS, 2.58 µs."""
+    """Format a value with its unit, such as 4.30 TB/s, 788 TFLOPS or 2.58 µs."""
     if unit == "ns":
         size, name = next(((size, name) for size, name in TIMES if value >= size), TIMES[-1])
         return f"{three(value / size)} {name}"
@@ -26,5 +26,5 @@ def quantity(value: float, unit: str) -> str:
 
 
 def three(value: float) -> str:
-    """Three digits, which is more than any of these figures repeats to."""
+    """Format with three digits, more than any of these figures is repeatable to."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"

@@ -1,8 +1,8 @@
-"""The same command on every machine of a Ray cluster, at once. The only module that knows Ray.
+"""Running the command on all machines of a Ray cluster at the same time. The only module that uses Ray.
 
-Each node has one actor that holds all of its GPUs, or all of its CPUs, as Ray counts them, so that no other work of the
-cluster runs beside; it starts `python -m kernels_bench` there and hands back its JSON. Ceilings are so stored on each
-node. A node that dies, does not answer or has no kernels_bench is a row with the reason, and the others go on.
+Each node gets one actor that reserves all of its GPUs, or all of its CPUs, so that no other work of the cluster runs
+there. The actor starts `python -m kernels_bench` and returns its JSON; ceilings are stored on the node. A node that
+dies, does not answer or has no kernels_bench becomes a row with the reason, and the others go on.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ from kernels_bench.judge.fleet import FleetReport, Node, across, differences
 from kernels_bench.results import STOPPED, WARN, Finding, Report
 
 AUTO = "auto"
-REACH_S = 5.0  # for a port to open; Ray itself would try for minutes
+CONNECT_S = 5.0  # for a port to answer; Ray itself would try for minutes
 START_S = 60.0  # for an actor to get its node's devices
-LOOK_S = 1.0
-STOP_S = 30.0  # for nodes to hand back what they have, when all is stopped
-MOST_QUOTED = 300  # characters of another's words
+POLL_S = 1.0
+STOP_S = 30.0  # for nodes to return what they have when the run is stopped
+MOST_QUOTED = 300  # characters of a message
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What goes to every node."""
+class NodeCommand:
+    """Holds what every node runs."""
 
     device: str | None
-    arguments: tuple[str, ...]  # for the command there, beside --device and the files
+    arguments: tuple[str, ...]  # beside --device and the files
     tolerance: float
     baseline: bytes | None = None
 
 
 @dataclass
-class Place:
-    """One node while it works."""
+class NodeRun:
+    """Tracks the run on one node."""
 
     name: str
     node_id: str
     cpus: float
     gpus: float
     actor: Any = None
-    begun: float = field(default_factory=time.monotonic)
-    answer: Any = None  # what it will come to, from when it runs
-    words: str = ""
+    started_s: float = field(default_factory=time.monotonic)
+    answer: Any = None  # Ray's reference to the result, once the command runs
+    progress: str = ""
 
     @property
     def running(self) -> bool:
         return self.answer is not None
 
 
-def run(address: str, asked: Asked, tell: Callable[[str], None]) -> FleetReport:
-    started, begun = datetime.now(UTC), time.monotonic()
+def run(address: str, command: NodeCommand, tell: Callable[[str], None]) -> FleetReport:
+    started, started_s = datetime.now(UTC), time.monotonic()
     with connected(address) as ray:
-        places, left_out = chosen(alive(ray), asked.device)
-        done, stopped = measured(ray, places, asked, tell)
-    nodes = across([done[place.node_id] for place in places], asked.tolerance)
+        runs, left_out = chosen(alive(ray), command.device)
+        done, stopped = measured(ray, runs, command, tell)
+    nodes = across([done[node.node_id] for node in runs], command.tolerance)
     return FleetReport(
         schema="kernels_bench.fleet/1",
         started=started.isoformat(timespec="seconds"),
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - started_s,
         command=tuple(sys.argv),
-        tolerance=asked.tolerance,
+        tolerance=command.tolerance,
         nodes=nodes,
         findings=(*left_out, *differences(nodes)),
         stopped=stopped,
@@ -89,7 +89,7 @@ def connected(address: str) -> Iterator[Any]:
     check_address(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # connection, versions, session folders: Ray's own words say which
+    except Exception as error:  # a failed connection, another version of Ray ...: its message says which
         raise UnavailableError(f"--ray {address}: {first_line(error)}") from error
     try:
         yield ray
@@ -106,138 +106,144 @@ def check_address(address: str) -> None:
             f"--ray {address}: give auto or HOST:PORT of the cluster's head, on a machine that belongs to the cluster"
         )
     try:
-        socket.create_connection((host, int(port)), REACH_S).close()
+        socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise UnavailableError(f"--ray {address}: nothing answers there ({error}); `ray status` names it") from error
 
 
-def alive(ray: Any) -> list[Place]:
-    """By the host's name, and where several nodes share one, by a piece of their number too."""
-    told = [node for node in ray.nodes() if node["Alive"]]
-    hosts = Counter(node["NodeManagerHostname"] for node in told)
+def alive(ray: Any) -> list[NodeRun]:
+    """Return the nodes of the cluster, named by host, and by a part of the node id if several share a host."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    hosts = Counter(node["NodeManagerHostname"] for node in nodes)
     return [
-        Place(
+        NodeRun(
             name=host if hosts[host := node["NodeManagerHostname"]] == 1 else f"{host}-{node['NodeID'][:6]}",
             node_id=node["NodeID"],
             cpus=node["Resources"].get("CPU", 0.0),
             gpus=node["Resources"].get("GPU", 0.0),
         )
-        for node in told
+        for node in nodes
     ]
 
 
-def chosen(places: list[Place], device: str | None) -> tuple[list[Place], list[Finding]]:
-    """Where cards are meant, the nodes that have some; the others are told."""
-    with_cards = [place for place in places if place.gpus]
-    if device == "cpu" or (device is None and not with_cards):
-        return [Place(place.name, place.node_id, place.cpus, 0.0) for place in places], []
-    if not with_cards:
+def chosen(runs: list[NodeRun], device: str | None) -> tuple[list[NodeRun], list[Finding]]:
+    """Return the nodes to measure, and a warning about those that are left out because they have no GPU."""
+    with_gpus = [node for node in runs if node.gpus]
+    if device == "cpu" or (device is None and not with_gpus):
+        return [NodeRun(node.name, node.node_id, node.cpus, 0.0) for node in runs], []
+    if not with_gpus:
         raise UnavailableError(
             f"--device {device}: no node of this Ray cluster has a GPU; --device cpu measures its CPUs"
         )
-    without = [place.name for place in places if not place.gpus]
-    left_out = [Finding(WARN, f"left out, for Ray knows of no GPU there: {', '.join(without)}")] if without else []
-    return [Place(place.name, place.node_id, min(1.0, place.cpus), place.gpus) for place in with_cards], left_out
+    without = [node.name for node in runs if not node.gpus]
+    left_out = [Finding(WARN, f"left out, because Ray knows no GPU there: {', '.join(without)}")] if without else []
+    return [NodeRun(node.name, node.node_id, min(1.0, node.cpus), node.gpus) for node in with_gpus], left_out
 
 
-def measured(ray: Any, places: list[Place], asked: Asked, tell: Callable[[str], None]) -> tuple[dict[str, Node], bool]:
-    """Each place's node, when all have ended one way or another; and whether Ctrl-C was the way."""
+def measured(
+    ray: Any, runs: list[NodeRun], command: NodeCommand, tell: Callable[[str], None]
+) -> tuple[dict[str, Node], bool]:
+    """Run all nodes to their end; return each node by its id, and whether Ctrl-C ended the run."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from kernels_bench.run import ray_node
 
     ray.cloudpickle.register_pickle_by_value(ray_node)
-    waiting: dict[Any, Place] = {}
+    waiting: dict[Any, NodeRun] = {}
     done: dict[str, Node] = {}
     try:
-        for place in places:
-            there = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
-            actor = ray.remote(ray_node.NodeSide).options(
-                num_cpus=place.cpus, num_gpus=place.gpus, scheduling_strategy=there, max_restarts=0, max_concurrency=3
+        for node in runs:
+            on_node = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+            actor = ray.remote(ray_node.NodeActor).options(
+                num_cpus=node.cpus, num_gpus=node.gpus, scheduling_strategy=on_node, max_restarts=0, max_concurrency=3
             )
-            place.actor = actor.remote()
-            waiting[place.actor.ready.remote()] = place
+            node.actor = actor.remote()
+            waiting[node.actor.ready.remote()] = node
         while waiting:
-            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_S)
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL_S)
             for ref in ready:
-                step(ray, ref, waiting, asked, done, tell)
-            look(ray, waiting, done, tell)
+                take_answer(ray, ref, waiting, command, done, tell)
+            poll(ray, waiting, done, tell)
     except KeyboardInterrupt:
-        done |= stopped_early(ray, [place for place in places if place.node_id not in done])
+        done |= stopped_early(ray, [node for node in runs if node.node_id not in done])
         return done, True
     finally:
-        for place in places:
-            if place.node_id not in done and place.actor:
+        for node in runs:
+            if node.node_id not in done and node.actor:
                 with suppress(Exception):
-                    ray.get(place.actor.stop.remote(), timeout=2 * LOOK_S)
-            if place.actor:
-                ray.kill(place.actor)
+                    ray.get(node.actor.stop.remote(), timeout=2 * POLL_S)
+            if node.actor:
+                ray.kill(node.actor)
         ray.cloudpickle.unregister_pickle_by_value(ray_node)
     return done, False
 
 
-def stopped_early(ray: Any, places: list[Place]) -> dict[str, Node]:
-    """The nodes still at work get the Ctrl-C too, and hand back what they have finished."""
-    running = [place for place in places if place.running]
-    for place in running:
-        place.actor.stop.remote()
-    ready, _ = ray.wait([place.answer for place in running], num_returns=len(running), timeout=STOP_S)
-    found = {}
-    for place in places:
-        node = Node(place.name, place.node_id, failed=f"{STOPPED} before it had finished anything")
-        if place.answer in ready:
+def stopped_early(ray: Any, runs: list[NodeRun]) -> dict[str, Node]:
+    """Stop the nodes that still run, as Ctrl-C does; return what they have finished."""
+    running = [node for node in runs if node.running]
+    for node in running:
+        node.actor.stop.remote()
+    ready, _ = ray.wait([node.answer for node in running], num_returns=len(running), timeout=STOP_S)
+    nodes = {}
+    for node in runs:
+        nodes[node.node_id] = Node(node.name, node.node_id, failed=f"{STOPPED} before it had finished anything")
+        if node.answer in ready:
             with suppress(ray.exceptions.RayError):
-                node = ended(place, *ray.get(place.answer))
-        found[place.node_id] = node
-    return found
+                nodes[node.node_id] = ended(node, *ray.get(node.answer))
+    return nodes
 
 
-def step(
-    ray: Any, ref: Any, waiting: dict[Any, Place], asked: Asked, done: dict[str, Node], tell: Callable[[str], None]
+def take_answer(
+    ray: Any,
+    ref: Any,
+    waiting: dict[Any, NodeRun],
+    command: NodeCommand,
+    done: dict[str, Node],
+    tell: Callable[[str], None],
 ) -> None:
-    """What a node answered: that it is ready, or how it ended."""
-    place = waiting.pop(ref)
+    """Start the command on a node that is ready, or store the result of one that has ended."""
+    node = waiting.pop(ref)
     try:
         answer = ray.get(ref)
     except ray.exceptions.RayError as error:
-        node = Node(place.name, place.node_id, failed=why_lost(ray, error))
+        result = Node(node.name, node.node_id, failed=why_lost(ray, error))
     else:
-        if not place.running:
-            device = asked.device or ("all" if place.gpus else "cpu")
-            place.answer = place.actor.run.remote(["--device", device, *asked.arguments], asked.baseline)
-            waiting[place.answer] = place
-            tell(f"{place.name}: runs on {device}")
+        if not node.running:
+            device = command.device or ("all" if node.gpus else "cpu")
+            node.answer = node.actor.run.remote(["--device", device, *command.arguments], command.baseline)
+            waiting[node.answer] = node
+            tell(f"{node.name}: runs on {device}")
             return
-        node = ended(place, *answer)
-    done[place.node_id] = node
-    tell(f"{place.name}: {node.failed or 'done'}")
+        result = ended(node, *answer)
+    done[node.node_id] = result
+    tell(f"{node.name}: {result.failed or 'done'}")
 
 
-def look(ray: Any, waiting: dict[Any, Place], done: dict[str, Node], tell: Callable[[str], None]) -> None:
-    """Gives up who never started, and asks the others what they do."""
-    for ref, place in list(waiting.items()):
-        if not place.running and time.monotonic() - place.begun > START_S:
+def poll(ray: Any, waiting: dict[Any, NodeRun], done: dict[str, Node], tell: Callable[[str], None]) -> None:
+    """Give up nodes that did not start in time, and report the progress of the others."""
+    for ref, node in list(waiting.items()):
+        if not node.running and time.monotonic() - node.started_s > START_S:
             del waiting[ref]
-            devices = f"{place.gpus:g} GPUs" if place.gpus else f"{place.cpus:g} CPUs"
-            failed = f"its {devices} did not come free in {START_S:.0f} s: other work of this Ray cluster holds them"
-            done[place.node_id] = Node(place.name, place.node_id, failed=failed)
-            tell(f"{place.name}: {failed}")
-        elif place.running:
-            with suppress(ray.exceptions.RayError):  # whoever is gone says so where its answer is awaited
-                words = ray.get(place.actor.doing.remote(), timeout=LOOK_S)
-                if words and words != place.words:
-                    place.words = words
-                    tell(f"{place.name}: {words}")
+            devices = f"{node.gpus:g} GPUs" if node.gpus else f"{node.cpus:g} CPUs"
+            failed = f"its {devices} did not become free in {START_S:.0f} s: other work of this Ray cluster holds them"
+            done[node.node_id] = Node(node.name, node.node_id, failed=failed)
+            tell(f"{node.name}: {failed}")
+        elif node.running:
+            with suppress(ray.exceptions.RayError):  # `take_answer` handles a node that is lost
+                progress = ray.get(node.actor.progress.remote(), timeout=POLL_S)
+                if progress and progress != node.progress:
+                    node.progress = progress
+                    tell(f"{node.name}: {progress}")
 
 
-def ended(place: Place, code: int, written: bytes | None, words: str) -> Node:
+def ended(node: NodeRun, code: int, written: bytes | None, last_line: str) -> Node:
     if written is None:
-        said = words.removeprefix("kernels_bench: ")[:MOST_QUOTED] or "nothing"
-        return Node(place.name, place.node_id, failed=f"no report: it ended with {code} and said: {said}")
+        message = last_line.removeprefix("kernels_bench: ")[:MOST_QUOTED] or "nothing"
+        return Node(node.name, node.node_id, failed=f"no report: it ended with {code} and said: {message}")
     try:
-        return Node(place.name, place.node_id, msgspec.json.decode(written, type=Report))
+        return Node(node.name, node.node_id, msgspec.json.decode(written, type=Report))
     except msgspec.DecodeError as error:
-        return Node(place.name, place.node_id, failed=f"its kernels_bench is another: {error}")
+        return Node(node.name, node.node_id, failed=f"its kernels_bench has another version: {error}")
 
 
 def why_lost(ray: Any, error: Exception) -> str:

@@ -1,6 +1,7 @@
-"""What runs on a node of a fleet: the command itself, as a process of its own, and what it says meanwhile.
+"""The actor on a node of a fleet, which runs the command in a process and reports its progress.
 
-Sent there by value, so it imports the standard library alone: a node without kernels_bench can say so.
+Ray sends this module by value, and it imports only the standard library, so that it also runs on a node without
+kernels_bench, whose error then says so.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 
 
-class NodeSide:
-    """An actor of several threads: one runs, another is asked how far it is."""
+class NodeActor:
+    """Runs the command in one thread and reports its progress from another."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -26,34 +27,37 @@ class NodeSide:
         return True
 
     def run(self, arguments: list[str], baseline: bytes | None) -> tuple[int, bytes | None, str]:
-        """The exit code, the report as it was written, and the last words where there is none."""
-        written, said = self._folder / "report.json", self._folder / "said"
-        line = [sys.executable, "-m", "kernels_bench", *arguments, "--json", str(written)]
+        """Run the command; return its exit code, the report if it wrote one, and the last line on stderr."""
+        report, stderr = self._folder / "report.json", self._folder / "stderr"
+        command = [sys.executable, "-m", "kernels_bench", *arguments, "--json", str(report)]
         if baseline is not None:
             saved = self._folder / "baseline.json"
             saved.write_bytes(baseline)
-            line += ["--baseline", str(saved)]
-        with said.open("wb") as errors:
+            command += ["--baseline", str(saved)]
+        with stderr.open("wb") as errors:
             self._process = subprocess.Popen(
-                line, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=end_with_parent, cwd=self._folder
+                command, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=end_with_parent, cwd=self._folder
             )
             code = self._process.wait()
-        return code, written.read_bytes() if written.exists() else None, self.doing()
+        return code, report.read_bytes() if report.exists() else None, self.progress()
 
-    def doing(self) -> str:
-        said = self._folder / "said"
-        lines = said.read_text(errors="replace").strip().splitlines() if said.exists() else []
+    def progress(self) -> str:
+        """Return the last line that the command has written to stderr."""
+        stderr = self._folder / "stderr"
+        lines = stderr.read_text(errors="replace").strip().splitlines() if stderr.exists() else []
         return lines[-1].strip() if lines else ""
 
     def stop(self) -> None:
-        """As Ctrl-C: what is finished is still written."""
+        """Stop the command as Ctrl-C does, so that it writes what is finished."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
 
 
 def end_with_parent() -> None:
-    """A card must not go on being measured when nobody waits for it: Linux ends the child with its parent. And Ctrl-C,
-    which Ray keeps from its workers, is heard."""
+    """Make Linux end this child with its parent, so that no GPU is measured in vain, and unblock SIGINT.
+
+    Ray blocks SIGINT in its workers, whose children inherit that.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a run has found so far, and what is said about it when it is over."""
+"""The findings of a run, and the report that is made of them at its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from kernels_bench.devices.nvml import Nvml
 from kernels_bench.devices.specifications import specification_of
-from kernels_bench.judge import card_health, verdicts
+from kernels_bench.judge import gpu_health, verdicts
 from kernels_bench.judge.doubts import UNSTABLE, doubts
 from kernels_bench.judge.link_targets import by_path
 from kernels_bench.judge.outliers import outliers
@@ -32,20 +32,20 @@ from kernels_bench.timing.budget import what_was_cut
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the command line asks for."""
+class Options:
+    """Holds what the command line asks for."""
 
     devices: tuple[Device, ...]
     tests: tuple[str, ...]
     quick: bool
     tolerance: float
     baseline: Baseline | None = None
-    spent_s: float = 0.0  # since the command began, before the suite did
+    spent_s: float = 0.0  # from the start of the command to that of the suite
 
 
 @dataclass(frozen=True)
-class Found:
-    """A figure or its absence, and what was seen of the device and of other programs meanwhile."""
+class Observation:
+    """Holds a finding with the samples of the device and the load by other programs meanwhile."""
 
     target: str
     finding: Figure | Skipped
@@ -55,83 +55,88 @@ class Found:
 
 @dataclass
 class Run:
-    """What has been found so far."""
+    """Collects what a run observes."""
 
-    wish: Wish
+    options: Options
     nvml: Nvml | None
     screen: Screen
-    before: dict[str, Health] = field(default_factory=dict)
+    before: dict[str, Health] = field(default_factory=dict)  # by target, as the next one
     after: dict[str, Health] = field(default_factory=dict)
-    found: list[Found] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     curves: dict[str, list[Reading]] = field(default_factory=dict)
     opened: list[Device] = field(default_factory=list)
-    broken: str = ""  # which card failed and how, if one did
+    broken: str = ""  # which GPU failed and how, if one did
     stopped: bool = False
-    begun_ns: float | None = None  # when the command began, by the devices' clock
+    started_ns: float | None = None  # start of the command, by the devices' clock
 
     def users(self, device: Device) -> tuple[int, ...]:
         return self.before[device.target].processes or ()
 
 
 def judged(state: Run, paths: dict[str, str]) -> list[Result]:
-    wish, names = state.wish, {device.target: device.name for device in state.wish.devices}
-    results = []
-    for each in state.found:
-        target, finding = each.target, each.finding
-        if isinstance(finding, Skipped):
-            results.append(Result(finding.verdict, (finding.reason,), target, skipped=finding))
-            continue
-        card = names.get(target)
-        taking_part = [target] if card else [name for name in names if target == "all" or name in target.split("→")]
-        invalid = [
-            reason
-            for name in taking_part
-            for reason in verdicts.invalid_conditions(
-                finding.test,
-                each.readings,
-                state.before[name],
-                card_health.newcomers(state.before[name], state.after[name]),
-            )
-        ]
-        known = wish.baseline.figure(target, card, finding.test, finding.name) if wish.baseline else None
-        specification = specification_of(card or names.get(taking_part[0], ""))
-        held = specification if card else None
-        verdict, reasons = verdicts.judge(finding, card or "", invalid, held, known, wish.tolerance)
-        doubtful = doubts(finding, target != "cpu", each.others_share, wish.tolerance)
-        reasons += tuple(doubt for doubt in doubtful if doubt != UNSTABLE)  # which `judge` has said
-        verdict = WARN if doubtful and verdict == PASS else verdict
-        result = Result(verdict, reasons, target, figure=finding, others_share=each.others_share, doubts=doubtful)
-        results.append(by_path(result, paths[target], specification) if target in paths else result)
+    """Judge all findings; `paths` holds the path between the GPUs of each pair."""
+    names = {device.target: device.name for device in state.options.devices}
+    results = [judged_one(state, observation, names, paths) for observation in state.observations]
     pairs = {pair: f"{'→'.join(names[end] for end in pair.split('→'))}, {path}" for pair, path in paths.items()}
-    return outliers(results, names | pairs, wish.tolerance)
+    return outliers(results, names | pairs, state.options.tolerance)
+
+
+def judged_one(state: Run, observation: Observation, names: dict[str, str], paths: dict[str, str]) -> Result:
+    target, finding, options = observation.target, observation.finding, state.options
+    if isinstance(finding, Skipped):
+        return Result(finding.verdict, (finding.reason,), target, skipped=finding)
+    model = names.get(target)  # None for a pair, or all devices
+    taking_part = [target] if model else [name for name in names if target == "all" or name in target.split("→")]
+    invalid = [
+        reason
+        for name in taking_part
+        for reason in verdicts.invalid_conditions(
+            finding.test,
+            observation.readings,
+            state.before[name],
+            gpu_health.newcomers(state.before[name], state.after[name]),
+        )
+    ]
+    baseline = options.baseline.figure(target, model, finding.test, finding.name) if options.baseline else None
+    specification = specification_of(model or names.get(taking_part[0], ""))
+    own = specification if model else None
+    verdict, reasons = verdicts.judge(finding, model or "", invalid, own, baseline, options.tolerance)
+    others_share = observation.others_share
+    doubtful = doubts(finding, target != "cpu", others_share, options.tolerance)
+    reasons += tuple(doubt for doubt in doubtful if doubt != UNSTABLE)  # `judge` has added that one
+    verdict = WARN if doubtful and verdict == PASS else verdict
+    result = Result(verdict, reasons, target, figure=finding, others_share=others_share, doubts=doubtful)
+    return by_path(result, paths[target], specification) if target in paths else result
 
 
 def measured_less(state: Run) -> tuple[str, ...]:
-    """List what --quick left out or shortened, with the device where there are several."""
-    several = len(state.wish.devices) > 1
+    """List what --quick left out or shortened, with the device if there are several."""
+    several = len(state.options.devices) > 1
     return tuple(
-        f"{each.target} {cut}" if several else cut for each in state.found for cut in what_was_cut(each.finding)
+        f"{observation.target} {cut}" if several else cut
+        for observation in state.observations
+        for cut in what_was_cut(observation.finding)
     )
 
 
-def about(state: Run, device: Device, xids: Mapping[str, Sequence[int]], others: float | None) -> DeviceReport:
+def device_report(state: Run, device: Device, xids: Mapping[str, Sequence[int]], others: float | None) -> DeviceReport:
     before, after = state.before[device.target], state.after[device.target]
     if not device.is_cuda:
-        findings = card_health.cpu_findings(others, state.wish.tolerance)
+        findings = gpu_health.cpu_findings(others, state.options.tolerance)
     elif before == Health():
-        findings = (Finding(WARN, "NVML says nothing about this card: its health and company are unknown"),)
+        findings = (Finding(WARN, "NVML reports nothing about this GPU: its health and other users are unknown"),)
     else:
-        findings = card_health.findings(before, after, specification_of(device.name), xids.get(device.target, ()))
+        findings = gpu_health.findings(before, after, specification_of(device.name), xids.get(device.target, ()))
     return DeviceReport(device, before, after, findings, tuple(state.curves.get(device.target, ())))
 
 
 def versions(state: Run) -> dict[str, str]:
     driver = next((health.driver for health in state.before.values() if health.driver), None)
-    known = {
+    found = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "driver": driver,
         "kernel": platform.release(),
     }
-    return {name: str(version) for name, version in known.items() if version}
+    return {name: str(version) for name, version in found.items() if version}

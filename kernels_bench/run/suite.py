@@ -1,4 +1,4 @@
-"""Runs the tests that are asked for on the devices that are meant, and keeps whatever they came to."""
+"""Running the tests on the devices and collecting their findings."""
 
 from __future__ import annotations
 
@@ -19,38 +19,47 @@ from kernels_bench.devices.find import release
 from kernels_bench.devices.nvml import XidWatch, near_cpus, open_nvml, read_health, reader, topology
 from kernels_bench.output.progress import Screen
 from kernels_bench.results import FAIL, INVALID, STOPPED, Device, Figure, Reading, Report, Skipped
-from kernels_bench.run.report_builder import Found, Run, Wish, about, judged, measured_less, versions
+from kernels_bench.run.report_builder import (
+    Observation,
+    Options,
+    Run,
+    device_report,
+    judged,
+    measured_less,
+    versions,
+)
 from kernels_bench.timing.budget import LEFT_OUT, until_ns
-from kernels_bench.timing.card_sampler import Watch
 from kernels_bench.timing.clocks import CpuClock, CudaClock
 from kernels_bench.timing.cpu_affinity import on_cpus
+from kernels_bench.timing.gpu_sampler import GpuSampler
 from kernels_bench.timing.measure import FULL, QUICK, OutOfTimeError
 from kernels_bench.timing.other_load import OtherLoad
-from kernels_bench.timing.rank_group import CrewError
+from kernels_bench.timing.rank_group import RankGroupError
 
 
-def run(wish: Wish, screen: Screen) -> Report:
-    started, begun = datetime.now(UTC), time.monotonic()
-    with open_nvml(wish.devices) as nvml:
-        state = Run(wish, nvml, screen)
-        state.before = {device.target: read_health(nvml, device) for device in wish.devices}
+def run(options: Options, screen: Screen) -> Report:
+    started, started_s = datetime.now(UTC), time.monotonic()
+    devices = options.devices
+    with open_nvml(devices) as nvml:
+        state = Run(options, nvml, screen)
+        state.before = {device.target: read_health(nvml, device) for device in devices}
         xid_watch, load = XidWatch(nvml), OtherLoad()
         try:
-            _between(state, _alone(state))
+            _run_between(state, _run_alone(state))
         except KeyboardInterrupt:
             state.stopped = True
-        state.after = {device.target: read_health(nvml, device) for device in wish.devices}
+        state.after = {device.target: read_health(nvml, device) for device in devices}
         xids, others = xid_watch.close(), load.share()
-        paths = {f"{a.target}→{b.target}": topology(nvml, a, b) for a in wish.devices for b in wish.devices if a != b}
+        paths = {f"{a.target}→{b.target}": topology(nvml, a, b) for a in devices for b in devices if a != b}
     return Report(
         schema="kernels_bench/1",
         started=started.isoformat(timespec="seconds"),
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - started_s,
         command=tuple(sys.argv),
-        quick=wish.quick,
-        tolerance=wish.tolerance,
+        quick=options.quick,
+        tolerance=options.tolerance,
         versions=versions(state),
-        devices=tuple(about(state, device, xids, others) for device in wish.devices),
+        devices=tuple(device_report(state, device, xids, others) for device in devices),
         results=tuple(judged(state, paths)),
         topology=paths,
         stopped=state.stopped,
@@ -58,47 +67,47 @@ def run(wish: Wish, screen: Screen) -> Report:
     )
 
 
-def _alone(state: Run) -> tuple[Bench, ...]:
-    """Each device by itself. Those that could be measured are handed on."""
+def _run_alone(state: Run) -> tuple[Bench, ...]:
+    """Run the tests of single devices on each; return the devices that could be measured."""
     benches = []
-    for number, device in enumerate(state.wish.devices):
+    for number, device in enumerate(state.options.devices):
         if users := state.users(device):
-            _leave_alone(state, device, users)
+            _skip_used(state, device, users)
             continue
         try:
             bench = _bench(state, device)
         except RuntimeError as error:
-            reason = f"the card cannot be used: {first_line(error)}"
+            reason = f"the GPU cannot be used: {first_line(error)}"
             _keep(state, device.target, Skipped("all", "not measured", reason, verdict=FAIL), [])
             continue
         state.opened.append(device)
-        begin(state, bench)
+        start_budget(state, bench)
         with on_cpus(bench.cpus):
-            for test in (test for test in state.wish.tests if test not in BETWEEN):
+            for test in (test for test in state.options.tests if test not in BETWEEN):
                 timed = within_budget(state, bench, test, number + 1)
-                _one(state, timed, test, partial(_module(test).run, timed))
+                _run_test(state, timed, test, partial(_module(test).run, timed))
         benches.append(bench)
     return tuple(benches)
 
 
-def begin(state: Run, bench: Bench) -> None:
+def start_budget(state: Run, bench: Bench) -> None:
     """Let the budget of --quick run from the start of the command, by the clock of the first device."""
-    if state.begun_ns is None:
-        state.begun_ns = bench.clock.now_ns() - state.wish.spent_s * 1e9
+    if state.started_ns is None:
+        state.started_ns = bench.clock.now_ns() - state.options.spent_s * 1e9
 
 
 def within_budget(state: Run, bench: Bench, test: str, minutes: int) -> Bench:
-    """Return the bench with the time by which this test has to end; without --quick there is none."""
-    if not state.wish.quick or state.begun_ns is None or not takes_time(test, bench):
+    """Return the bench with the time by which this test must end; without --quick there is none."""
+    if not state.options.quick or state.started_ns is None or not takes_time(test, bench):
         return bench
-    alike = tuple(
-        other for other in state.wish.tests if (other in BETWEEN) == (test in BETWEEN) and takes_time(other, bench)
+    same_kind = tuple(
+        other for other in state.options.tests if (other in BETWEEN) == (test in BETWEEN) and takes_time(other, bench)
     )
-    return replace(bench, until_ns=until_ns(state.begun_ns, minutes, test, alike))
+    return replace(bench, until_ns=until_ns(state.started_ns, minutes, test, same_kind))
 
 
 def takes_time(test: str, bench: Bench) -> bool:
-    """Return whether there is anything to measure: a processor has no PCIe to its own memory."""
+    """Return whether the test measures anything on this device: a CPU has no PCIe to its own memory."""
     return test != "pcie" or bench.device.is_cuda
 
 
@@ -111,63 +120,63 @@ def _bench(state: Run, device: Device) -> Bench:
     def say(text: str) -> None:
         state.screen.doing(f"{device.target} {text}")
 
-    quick = state.wish.quick
+    quick = state.options.quick
     return Bench(device, clock, QUICK if quick else FULL, quick, say, near_cpus(state.nvml, device))
 
 
-def _leave_alone(state: Run, device: Device, users: tuple[int, ...]) -> None:
-    """What others run there would be slowed down, and might find no memory; and no figure would be the card's."""
+def _skip_used(state: Run, device: Device, users: tuple[int, ...]) -> None:
+    """Skip a GPU that other programs use: tests would disturb them, and the figures would be wrong."""
     pids = ", ".join(map(str, users))
-    reason = f"other processes are on the card, which is left to them: {pids}; end them, or name other cards"
+    reason = f"other processes use the GPU, so it was not touched: {pids}; end them, or name other GPUs"
     _keep(state, device.target, Skipped("all", "not measured", reason, verdict=INVALID), [])
 
 
-def _one(state: Run, bench: Bench, test: str, findings: Callable[[], Findings], target: str = "") -> None:
-    """One test on one device. What goes wrong becomes a row, and the next test has its turn."""
+def _run_test(state: Run, bench: Bench, test: str, findings: Callable[[], Findings], target: str = "") -> None:
+    """Run one test on one device; a failure becomes a row, so that the next test can run."""
     target = target or bench.device.target
     state.screen.test(target, test, TESTS[test])
     if state.broken:
-        reason = f"{state.broken}, and CUDA has to start anew after that: name the other cards with --device"
+        reason = f"{state.broken}, and CUDA must be restarted after that: name the other GPUs with --device"
         _keep(state, target, Skipped(test, "all", reason), [])
         return
-    wrong = ""
-    with Watch(reader(state.nvml, bench.device)) as watch:
-        seen, load = 0, OtherLoad()
+    failure = ""
+    with GpuSampler(reader(state.nvml, bench.device)) as sampler:
+        num_read, load = 0, OtherLoad()
         try:
             bench.require_time("all")
             for finding in findings():
-                _keep(state, target, finding, watch.readings[seen:], load.share())
-                seen, load = len(watch.readings), OtherLoad()
+                _keep(state, target, finding, sampler.readings[num_read:], load.share())
+                num_read, load = len(sampler.readings), OtherLoad()
         except OutOfTimeError as error:
             name = error.name if error.name == "all" else f"{error.name} and what follows it" if error.name else "rest"
             _keep(state, target, Skipped(test, name, LEFT_OUT, out_of_time=True), [])
         except KeyboardInterrupt:
             _keep(state, target, Skipped(test, "rest", STOPPED), [])
             raise
-        except Exception as error:  # whatever it was: hours of other cards' figures are not lost to it
-            wrong = _in_words(error)
+        except Exception as error:  # no error may cost the figures of the other devices
+            failure = _in_words(error)
     if test == "sustained":
-        state.curves[target] = list(watch.readings)
-    if failed := _failed_card(state):  # only now, for an error holds on to the memory of those it went through
+        state.curves[target] = list(sampler.readings)
+    if failed := _failed_gpu(state):  # outside of the handler, because the error keeps tensors alive
         state.broken = f"{failed[0]} failed before"
-        _keep(state, target, Skipped(test, "rest", f"{failed[0]} failed: {wrong or failed[1]}", verdict=FAIL), [])
-    elif wrong:
-        _keep(state, target, Skipped(test, "rest", wrong, verdict=INVALID), [])
+        _keep(state, target, Skipped(test, "rest", f"{failed[0]} failed: {failure or failed[1]}", verdict=FAIL), [])
+    elif failure:
+        _keep(state, target, Skipped(test, "rest", failure, verdict=INVALID), [])
 
 
 def _in_words(error: Exception) -> str:
-    said = first_line(error)
+    message = first_line(error)
     if isinstance(error, torch.OutOfMemoryError):
-        return f"not enough memory: {said}"
-    if isinstance(error, CrewError):
-        return said
+        return f"not enough memory: {message}"
+    if isinstance(error, RankGroupError):
+        return message
     if isinstance(error, RuntimeError):
-        return f"torch refused: {said}"
-    return f"kernels_bench itself failed, {type(error).__name__}: {said}"
+        return f"torch refused: {message}"
+    return f"kernels_bench itself failed, {type(error).__name__}: {message}"
 
 
-def _failed_card(state: Run) -> tuple[str, str] | None:
-    """CUDA says it again and again once a card has failed, and never again what it merely refused."""
+def _failed_gpu(state: Run) -> tuple[str, str] | None:
+    """Return a GPU that has failed, and its error, which CUDA then repeats at every call."""
     for device in state.opened:
         try:
             release(device)
@@ -183,27 +192,28 @@ def _keep(
     readings: list[Reading],
     others_share: float | None = None,
 ) -> None:
-    state.found.append(Found(target, finding, readings, others_share))
+    state.observations.append(Observation(target, finding, readings, others_share))
     state.screen.found(finding)
 
 
-def _between(state: Run, benches: tuple[Bench, ...]) -> None:
-    """The tests that need more than one card."""
-    for test in (test for test in state.wish.tests if test in BETWEEN):
+def _run_between(state: Run, benches: tuple[Bench, ...]) -> None:
+    """Run the tests that need more than one device."""
+    devices = state.options.devices
+    for test in (test for test in state.options.tests if test in BETWEEN):
         if len(benches) < 2:
-            target = state.wish.devices[0].target if len(state.wish.devices) == 1 else "all"
+            target = devices[0].target if len(devices) == 1 else "all"
             state.screen.test(target, test, TESTS[test])
             _keep(state, target, Skipped(test, "all", "one device only, and it takes two"), [])
             continue
-        module, minutes = _module(test), len(state.wish.devices) + 1
+        module, minutes = _module(test), len(devices) + 1
         if test == "allreduce":
             timed = tuple(within_budget(state, bench, test, minutes) for bench in benches)
-            _one(state, timed[0], test, partial(module.run, timed), "all")
+            _run_test(state, timed[0], test, partial(module.run, timed), "all")
             continue
         for source, target in module.pairs(benches):
-            way = f"{source.device.target}→{target.device.target}"
+            pair = f"{source.device.target}→{target.device.target}"
             timed_source = within_budget(state, source, test, minutes)
-            _one(state, timed_source, test, partial(module.run, timed_source, target), way)
+            _run_test(state, timed_source, test, partial(module.run, timed_source, target), pair)
 
 
 def _module(test: str) -> Any:

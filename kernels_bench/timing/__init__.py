@@ -1,5 +1,5 @@
-"""The timing loop, its clocks, and one process per device.
+"""The timing loop, its clocks, and one process per device for collectives.
 
-Long calls on a GPU are each preceded by a flush of the cache, as in triton's `do_bench`; short ones are replayed from a
-graph. Collectives have one process per GPU, and the parent orders each of them, so that all ranks run the same number.
+On a GPU the cache is flushed before each long call, as in triton's `do_bench`; short calls are replayed from a graph.
+Collectives have one process per GPU; the parent orders each collective, so that all ranks run the same number.
 """

@@ -1,4 +1,4 @@
-"""The two real clocks: a processor's, and a card's events."""
+"""The clocks of a CPU and of a GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kernels_bench.timing.measure import Call
 
 
 class CpuClock:
-    """Operators of torch on a CPU have finished when they return."""
+    """Times calls by the wall clock, because torch's operators on a CPU have finished when they return."""
 
     short_ns = 20_000.0
     pauses = False
@@ -28,9 +28,9 @@ class CpuClock:
             call = calls[index % len(calls)]
             if flush:
                 self._flush()
-            begun_ns = time.perf_counter_ns()
+            started_ns = time.perf_counter_ns()
             call()
-            times.append(float(time.perf_counter_ns() - begun_ns))
+            times.append(float(time.perf_counter_ns() - started_ns))
         return times
 
     def bundle(self, calls: Sequence[Call], count: int) -> Call:
@@ -52,18 +52,18 @@ class CpuClock:
         return time.perf_counter_ns()
 
     def _flush(self) -> None:
-        """Twice the last level, written, leaves nothing else in it."""
+        """Write twice the size of the last-level cache, which leaves nothing else in it."""
         if not len(self._flusher):
             self._flusher = torch.empty(2 * self.cache_bytes, dtype=torch.uint8)
         self._flusher.fill_(1)
 
 
 class CudaClock:
-    """Event pairs on a stream of its own. Asks the card for nothing but its time, and sets nothing."""
+    """Times calls by pairs of events on a stream of its own; changes no setting of the GPU."""
 
-    short_ns = 100_000.0  # below that an event pair and the gap between launches show in the time
-    # A card at its power limit runs a little faster after the pause of a flush. Triton's do_bench makes one before
-    # every call, of this many bytes, so figures can be compared with its own. The sustained run makes none.
+    short_ns = 100_000.0  # in shorter calls the events and the gap between launches affect the time
+    # A GPU at its power limit runs a little faster after the pause of a flush. Triton's do_bench flushes this many
+    # bytes before every call; doing the same makes figures comparable. The sustained run does not flush.
     pauses = True
     flush_bytes = 256 << 20
 
@@ -78,17 +78,17 @@ class CudaClock:
         pairs = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(count)]
         torch.cuda.synchronize(self._device)  # the data was made on another stream
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
-            for index, (begin, end) in enumerate(pairs):
+            for index, (start, end) in enumerate(pairs):
                 if flush:
                     self._flush()
-                begin.record()
+                start.record()
                 calls[index % len(calls)]()
                 end.record()
             self._stream.synchronize()
-        return [begin.elapsed_time(end) * 1e6 for begin, end in pairs]
+        return [start.elapsed_time(end) * 1e6 for start, end in pairs]
 
     def bundle(self, calls: Sequence[Call], count: int) -> Call:
-        """A graph: replaying it launches every kernel without the host in between."""
+        """Capture a graph, whose replay launches all kernels without the host in between."""
         torch.cuda.synchronize(self._device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(self._device), torch.cuda.graph(graph, stream=self._stream):

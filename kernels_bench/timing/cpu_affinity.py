@@ -1,4 +1,4 @@
-"""Binds this thread to the cores next to a GPU."""
+"""Binding this thread to the cores next to a GPU."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def on_cpus(cpus: tuple[int, ...]) -> Iterator[None]:
-    """This thread on those of the cores that it may have at all, so that host memory it takes is near them too."""
-    before = os.sched_getaffinity(0) if cpus and hasattr(os, "sched_setaffinity") else set()
-    wanted = before & set(cpus)
-    if wanted:
-        os.sched_setaffinity(0, wanted)
+    """Run this thread on those of the cores that it may use, so that the host memory it takes is also near them."""
+    allowed = os.sched_getaffinity(0) if cpus and hasattr(os, "sched_setaffinity") else set()
+    bound = allowed & set(cpus)
+    if bound:
+        os.sched_setaffinity(0, bound)
     try:
         yield
     finally:
-        if wanted:
-            os.sched_setaffinity(0, before)
+        if bound:
+            os.sched_setaffinity(0, allowed)

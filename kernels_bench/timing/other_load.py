@@ -1,4 +1,4 @@
-"""How much of the processor other programs used while something was measured, from the kernel's own counters."""
+"""The share of the CPU that other programs used during a measurement, from the kernel's counters."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 STAT = Path("/proc/stat")
 FIELDS = 8  # user, nice, system, idle, iowait, irq, softirq, steal; guest time is part of user
 IDLE = (3, 4)  # idle and iowait
-# A kernel that counts gives each core's time to some field; one that shows zeros (some sandboxes) counts nothing.
+# Share of a core's time that must appear in some field; some sandboxes show zeros because they do not count.
 COUNTED = 0.5
 
 
 class OtherLoad:
-    """The load since construction: all busy time, time stolen by other virtual machines included, minus our own.
+    """Measures the load by other programs since its construction: all busy and stolen time minus that of this process.
 
-    Of this process alone: a test whose work runs in other processes must not ask.
+    It is wrong for a test whose work runs in other processes.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class OtherLoad:
         self._start = self._read()
 
     def share(self) -> float | None:
-        """Return others' share of the cores: of ours or of the machine's, whichever is larger. None if not counted."""
+        """Return the share of our cores or of all cores, whichever is larger; None if the kernel does not count."""
         (ticks, own, now), (ticks_before, own_before, before) = self._read(), self._start
         seconds = now - before
         grown = {core: [late - early for late, early in zip(ticks[core], ticks_before[core], strict=True)]
@@ -41,12 +41,12 @@ class OtherLoad:
             return None
         shares = []
         for cores in (grown.keys() & self._cores, grown.keys()):
-            busy = sum(sum(grown[core]) - sum(grown[core][place] for place in IDLE) for core in cores) / per_second
+            busy = sum(sum(grown[core]) - sum(grown[core][field] for field in IDLE) for core in cores) / per_second
             shares.append((busy - (own - own_before)) / (len(cores) * seconds) if cores else 0.0)
         return min(1.0, max(0.0, *shares))
 
     def _read(self) -> tuple[dict[int, list[int]], float, float]:
-        """Ticks of each core by field, our own seconds, and the time."""
+        """Return the ticks of each core by field, the CPU seconds of this process, and the time."""
         text = self._stat.read_text() if self._stat.exists() else ""
         rows = (line.split() for line in text.splitlines() if line.startswith("cpu"))
         ticks = {int(row[0][3:]): list(map(int, row[1 : 1 + FIELDS])) for row in rows if row[0] != "cpu"}
@@ -54,5 +54,5 @@ class OtherLoad:
 
 
 def affinity() -> set[int]:
-    """Return the numbers of the cores that this process may use; empty where the system does not say."""
+    """Return the numbers of the cores that this process may use; empty if the system does not report them."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

@@ -1,8 +1,8 @@
-"""One process per device, as a tensor-parallel engine runs, and a clock that times what they do together.
+"""A group of ranks, one process per device as in a tensor-parallel engine, and a clock that times their collectives.
 
-The timing loop stays in the parent and is the same for every test. It speaks to the ranks through pipes: each order
-goes to all of them, so that they never disagree on how many collectives there are. Of each sample the slowest rank's
-time counts, because the next layer waits for it.
+The timing loop runs in the parent, as for every test. It sends each order to all ranks through pipes, so that they
+always run the same number of collectives. The time of a sample is that of the slowest rank, because the next layer
+waits for it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from kernels_bench.timing.measure import Call
 from kernels_bench.timing.rank_process import Order, serve
 
 LEAVE_S = 10.0  # for all ranks to end by themselves
-ANSWER_S = 120.0  # the first collective of many cards takes tens of seconds to set up; a round takes one
+ANSWER_S = 120.0  # setting up the first collective of many GPUs takes tens of seconds; a round takes one
 
 
-class CrewError(RuntimeError):
-    """What a rank said, or how it ended."""
+class RankGroupError(RuntimeError):
+    """Raised with the error of a rank, or how its process ended."""
 
 
 @dataclass(frozen=True)
-class Together:
-    """One thing that all ranks do at once. The parent only names it."""
+class Collective:
+    """Stands in the parent for `count` all-reduces that the ranks run."""
 
     count: int
 
     def __call__(self) -> None:
-        raise AssertionError("done by the ranks, never here")
+        raise AssertionError("the ranks run it, never the parent")
 
 
-class Crew:
-    """`with Crew(devices, backend) as crew:`; a `Clock` for `measure`, whose calls are `Together`."""
+class RankGroup:
+    """Runs ranks in a `with` block; it is a `Clock` for `measure`, with `Collective`s as calls."""
 
     def __init__(self, devices: Sequence[Device], backend: str, answer_s: float = ANSWER_S) -> None:
         self.cache_bytes, self.pauses = devices[0].cache_bytes, False
@@ -52,15 +52,15 @@ class Crew:
         self._pipes: list[Connection] = []
         self._folder = TemporaryDirectory(prefix="kernels_bench_")
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> RankGroup:
         spawn = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
         try:
             for rank, device in enumerate(self._devices):
                 ours, theirs = spawn.Pipe()
-                meeting = str(Path(self._folder.name) / "meeting")
+                store = str(Path(self._folder.name) / "store")
                 process = spawn.Process(
                     target=serve,
-                    args=(theirs, rank, len(self._devices), device, self._backend, meeting),
+                    args=(theirs, rank, len(self._devices), device, self._backend, store),
                     name=f"kernels_bench rank {rank}",
                     daemon=True,
                 )
@@ -80,34 +80,36 @@ class Crew:
         self.close(0.0 if error else self._leave_s)
 
     def close(self, leave_s: float = 0.0) -> None:
-        """A rank leaves when its pipe is closed; killed on a card it may leave an Xid behind. One that waits for
-        another in a collective hears nothing: it is ended."""
+        """Close the pipes, on which ranks end, and kill those that have not ended after `leave_s`.
+
+        A rank that waits in a collective does not notice. Killing one on a GPU may cause an Xid error.
+        """
         for pipe in self._pipes:
             pipe.close()
-        until = time.monotonic() + leave_s
+        deadline = time.monotonic() + leave_s
         for process in self._processes:
-            process.join(max(0.0, until - time.monotonic()))
+            process.join(max(0.0, deadline - time.monotonic()))
             process.kill()
             process.join()
         self._folder.cleanup()
 
     def prepare(self, values: int) -> None:
-        """Another size from now on."""
-        self._tell(Order("prepare", values))
+        """Make buffers of this many values on all ranks."""
+        self._order(Order("prepare", values))
 
     def wrong_values(self) -> int:
-        """Of one all-reduce over whole numbers, on the rank that got most of them wrong."""
-        return max(int(answer) for answer in self._tell(Order("check")))
+        """Check one all-reduce over whole numbers; return the wrong values of the rank that has the most."""
+        return max(int(answer) for answer in self._order(Order("check")))
 
     def time_ns(self, calls: Sequence[Call], count: int, flush: bool) -> list[float]:
-        (together,) = calls
-        assert isinstance(together, Together)
-        answers = self._tell(Order("time", together.count, count))
+        (collective,) = calls
+        assert isinstance(collective, Collective)
+        answers = self._order(Order("time", collective.count, count))
         return [max(times) for times in zip(*answers, strict=True)]
 
     def bundle(self, calls: Sequence[Call], count: int) -> Call:
-        self._tell(Order("bundle", count))
-        return Together(count)
+        self._order(Order("bundle", count))
+        return Collective(count)
 
     def frequency_mhz(self) -> int | None:
         return None
@@ -115,53 +117,54 @@ class Crew:
     def now_ns(self) -> int:
         return time.perf_counter_ns()
 
-    def _tell(self, order: Order) -> list[Any]:
+    def _order(self, order: Order) -> list[Any]:
+        """Send an order to all ranks and return their answers."""
         try:
             for rank, pipe in enumerate(self._pipes):
                 try:
                     pipe.send(order)
                 except OSError as error:
-                    raise CrewError(f"{self._name(rank)} is gone: {error.strerror}") from error
+                    raise RankGroupError(f"{self._name(rank)} is gone: {error.strerror}") from error
             return self._answers()
-        except CrewError:
+        except RankGroupError:
             self._leave_s = 0.0
             raise
 
     def _answers(self) -> list[Any]:
-        until = time.monotonic() + self._answer_s
-        return [self._answer(rank, until) for rank in range(len(self._pipes))]
+        deadline = time.monotonic() + self._answer_s
+        return [self._answer(rank, deadline) for rank in range(len(self._pipes))]
 
-    def _answer(self, rank: int, until: float) -> Any:
+    def _answer(self, rank: int, deadline: float) -> Any:
         pipe = self._pipes[rank]
         try:
             while not pipe.poll(0.05):
-                self._look_for_the_dead()
-                if time.monotonic() > until:
-                    raise CrewError(
+                self._check_alive()
+                if time.monotonic() > deadline:
+                    raise RankGroupError(
                         f"{self._name(rank)} has not answered for {self._answer_s:.0f} s: {self._backend} hangs "
                         "(NCCL_DEBUG=INFO makes it say more)"
                     )
-            fine, answer = pipe.recv()
+            succeeded, answer = pipe.recv()
         except (EOFError, OSError) as error:
-            self._look_for_the_dead()
-            raise CrewError(f"{self._name(rank)} ended without a word") from error
-        if not fine:
-            raise CrewError(f"{self._name(rank)}: {answer}")
+            self._check_alive()
+            raise RankGroupError(f"{self._name(rank)} ended without a message") from error
+        if not succeeded:
+            raise RankGroupError(f"{self._name(rank)}: {answer}")
         return answer
 
-    def _look_for_the_dead(self) -> None:
-        """The one that others wait for in a collective is the one that is told, with its own words if it has any."""
+    def _check_alive(self) -> None:
+        """Raise for a rank that has ended, as it is the cause if others wait for it in a collective."""
         for rank, process in enumerate(self._processes):
             if process.exitcode is not None:
-                raise CrewError(f"{self._name(rank)} {_last_words(self._pipes[rank], process.exitcode)}")
+                raise RankGroupError(f"{self._name(rank)} {_exit_reason(self._pipes[rank], process.exitcode)}")
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} on {self._devices[rank].target}"
 
 
-def _last_words(pipe: Connection, code: int) -> str:
+def _exit_reason(pipe: Connection, code: int) -> str:
     try:
-        fine, said = pipe.recv() if pipe.poll() else (True, None)
+        succeeded, message = pipe.recv() if pipe.poll() else (True, None)
     except (EOFError, OSError):
-        fine = True
-    return f"ended with {'signal' if code < 0 else 'exit code'} {abs(code)}" if fine else f"said: {said}"
+        succeeded = True
+    return f"ended with {'signal' if code < 0 else 'exit code'} {abs(code)}" if succeeded else f"said: {message}"

@@ -1,4 +1,4 @@
-"""One rank of a crew: waits for orders, does them with all the others, says how long each took here."""
+"""The process of one rank, which carries out the orders of its parent together with the other ranks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kernels_bench.results import Device
 from kernels_bench.timing.clocks import CpuClock, CudaClock
 from kernels_bench.timing.measure import Call
 
-EXACT = 255  # sums up to here are exact in BF16, and so are those on the way to them
-PATIENCE = timedelta(seconds=110)  # less than the parent's, so that the library's own words come first
+EXACT = 255  # sums up to this value are exact in BF16, as are their partial sums
+TIMEOUT = timedelta(seconds=110)  # less than the parent's, so that the library reports its own error first
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Order:
     count: int = 0  # samples
 
 
-class FreshOnCuda(CudaClock):
-    """Where others flush the cache, the numbers are made fresh: before each sample, outside of what is timed."""
+class RefreshingCudaClock(CudaClock):
+    """Restores the buffer before each sample, untimed, instead of flushing the cache."""
 
     refresh: Call
 
@@ -34,7 +34,9 @@ class FreshOnCuda(CudaClock):
         self.refresh()
 
 
-class FreshOnCpu(CpuClock):
+class RefreshingCpuClock(CpuClock):
+    """Restores the buffer before each sample, untimed, instead of flushing the cache."""
+
     refresh: Call
 
     def _flush(self) -> None:
@@ -42,16 +44,18 @@ class FreshOnCpu(CpuClock):
 
 
 class Rank:
-    """A buffer on one device, and the collective over it."""
+    """Holds a buffer on one device and runs collectives over it."""
 
-    def __init__(self, rank: int, ranks: int, device: Device, place: Any) -> None:
-        self._rank, self._ranks, self._place = rank, ranks, place
-        self._clock = FreshOnCuda(device, lambda: None) if device.is_cuda else FreshOnCpu(device.cache_bytes)
+    def __init__(self, rank: int, ranks: int, device: Device, torch_device: Any) -> None:
+        self._rank, self._ranks, self._torch_device = rank, ranks, torch_device
+        self._clock = (
+            RefreshingCudaClock(device, lambda: None) if device.is_cuda else RefreshingCpuClock(device.cache_bytes)
+        )
         self._clock.refresh = self.refresh
         self._bundles: dict[int, Call] = {}
-        self._fresh = self._buffer = torch.empty(0, device=place)
+        self._original = self._buffer = torch.empty(0, device=torch_device)
 
-    def obey(self, order: Order) -> Any:
+    def carry_out(self, order: Order) -> Any:
         if order.what == "prepare":
             return self.prepare(order.size)
         if order.what == "bundle":
@@ -62,66 +66,68 @@ class Rank:
         return self.check()
 
     def prepare(self, values: int) -> None:
-        self._bundles = {}  # a graph keeps the buffer it was captured with
-        self._fresh = torch.randn(values, dtype=torch.bfloat16, device=self._place)
-        self._buffer = self._fresh.clone()
+        self._bundles = {}  # a graph uses the buffer that it was captured with
+        self._original = torch.randn(values, dtype=torch.bfloat16, device=self._torch_device)
+        self._buffer = self._original.clone()
 
     def reduce(self) -> Any:
         return torch.distributed.all_reduce(self._buffer)
 
     def refresh(self) -> Any:
-        """Sums of sums would soon be infinite. Within one graph they still grow; what is bundled there is too small
-        for the link to be its limit."""
-        return self._buffer.copy_(self._fresh)
+        """Restore the buffer, because repeated sums would become infinite.
+
+        Within a graph the sums still grow; only small buffers are bundled, whose time the link does not limit.
+        """
+        return self._buffer.copy_(self._original)
 
     def time_ns(self, size: int, count: int) -> list[float]:
-        """Each collective ends on all ranks at once, so how far apart they began shows in the first sample alone."""
+        """Time `count` samples, after one collective that makes all ranks start together."""
         self.reduce()
         return self._clock.time_ns((self.reduce if size == 1 else self._bundles[size],), count, True)
 
     def leave(self) -> None:
-        """NCCL waits for ever for graphs that hold its collectives, so they go first."""
+        """Leave the process group; graphs go first, because NCCL waits for ever for those with its collectives."""
         self._bundles = {}
         torch.distributed.destroy_process_group()
 
     def check(self) -> int:
-        """Whole numbers that differ by place and rank, added up; how many of the sums are wrong."""
-        steps = EXACT // self._ranks + 1
-        where = torch.arange(self._buffer.numel(), device=self._place)
-        parts = [(where * 7 + rank * 5) % steps for rank in range(self._ranks)]
+        """Add up whole numbers that differ by position and rank; return how many sums are wrong."""
+        values = EXACT // self._ranks + 1
+        positions = torch.arange(self._buffer.numel(), device=self._torch_device)
+        parts = [(positions * 7 + rank * 5) % values for rank in range(self._ranks)]
         self._buffer.copy_(parts[self._rank])
         self.reduce()
         return int((self._buffer != sum(parts)).sum())
 
 
-def serve(pipe: Connection, rank: int, ranks: int, device: Device, backend: str, meeting: str) -> None:
-    """The process of one rank; the parent ends it. What goes wrong goes back in words."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    place = torch.device(device.target)
+def serve(pipe: Connection, rank: int, ranks: int, device: Device, backend: str, store_path: str) -> None:
+    """Run one rank until the parent closes the pipe; send errors back as text."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    torch_device = torch.device(device.target)
     try:
         if device.is_cuda:
-            torch.cuda.set_device(place)
-        store = torch.distributed.FileStore(meeting, ranks)
-        bound = {"device_id": place} if device.is_cuda else {}
+            torch.cuda.set_device(torch_device)
+        store = torch.distributed.FileStore(store_path, ranks)
+        bound = {"device_id": torch_device} if device.is_cuda else {}
         torch.distributed.init_process_group(
-            backend, store=store, rank=rank, world_size=ranks, timeout=PATIENCE, **bound
+            backend, store=store, rank=rank, world_size=ranks, timeout=TIMEOUT, **bound
         )
         torch.distributed.barrier()
-        one = Rank(rank, ranks, device, place)
+        this_rank = Rank(rank, ranks, device, torch_device)
         pipe.send((True, None))
-        take_orders(pipe, one)
+        take_orders(pipe, this_rank)
     except (EOFError, ConnectionError):
-        return  # the parent is done, or gone
+        return  # the parent has closed the pipe, or has ended
     except Exception as error:
         pipe.send((False, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"))
 
 
-def take_orders(pipe: Connection, one: Rank) -> None:
-    """Until the parent closes the pipe."""
+def take_orders(pipe: Connection, rank: Rank) -> None:
+    """Carry out orders until the parent closes the pipe."""
     while True:
         try:
             order = pipe.recv()
         except (EOFError, ConnectionError):
-            one.leave()
+            rank.leave()
             return
-        pipe.send((True, one.obey(order)))
+        pipe.send((True, rank.carry_out(order)))

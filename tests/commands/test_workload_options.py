@@ -111,7 +111,7 @@ def test_what_cannot_be_meant_is_refused(
 def test_lines_without_lengths_need_output_len(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_text('{"prompt": "Why?"}')
-    with pytest.raises(InputError, match=r"does not say how long the answers are: give output_len \(--output-len\)"):
+    with pytest.raises(InputError, match=r"does not give the length of its answers: set output_len \(--output-len\)"):
         options(dataset_name="custom", dataset_path=str(path)).workload()
     assert options(dataset_name="custom", dataset_path=str(path), output_len=3).workload().num_prompts == 1
 

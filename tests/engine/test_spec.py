@@ -42,11 +42,6 @@ def test_nobody_changes_it_afterwards() -> None:
         spec.model = "other"  # type: ignore[misc]
 
 
-def test_with_arguments_the_new_ones_win() -> None:
-    spec = EngineSpec("tiny", {"seed": 0, "block_size": 32}).with_arguments(seed=1)
-    assert dict(spec.arguments) == {"block_size": 32, "seed": 1}
-
-
 def test_it_travels_to_another_process_and_keeps_its_key() -> None:
     spec = EngineSpec("tiny", {"seed": 0, "hf_overrides": {"b": [1, 2], "a": None}})
     assert pickle.loads(pickle.dumps(spec)) == spec

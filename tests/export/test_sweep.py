@@ -100,7 +100,7 @@ def test_a_sweep_without_a_point_is_refused(sweep: Path, tmp_path: Path) -> None
     (sweep / "sweep.json").write_text(json.dumps(document | {"points": []}))
     assert "holds no point yet" in str(exported(sweep, "--out", str(tmp_path / "a")).exception)
     serve = exported(sweep, "--to", "vllm-bench-serve", "--out", str(tmp_path / "b"))
-    assert "holds no point that vllm bench would have a result of" in str(serve.exception)
+    assert "holds no point with a result as vllm bench writes it" in str(serve.exception)
     assert not list(tmp_path.glob("[ab]"))
 
 

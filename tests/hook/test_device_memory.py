@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine_probe.hook.workers import device_memory as room
-from engine_probe.hook.workers.device_memory import PARTS, look, look_at_all
+from engine_probe.hook.workers.device_memory import PARTS, read_all_workers, read_worker
 from engine_probe.record.run_json import Loaded, Memory
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -97,7 +97,7 @@ def gib(row: dict[str, Any]) -> dict[str, float | None]:
 
 def test_the_parts_add_up_to_the_card() -> None:
     """70.5 in use - 15 - 40 - 1 graphs - 4 that torch keeps = 10.5; 80 - 15 - 40 - 1 - 6 at the peak - 10.5 = 7.5."""
-    row = look(worker())["memory"]
+    row = read_worker(worker())["memory"]
     expected = {"weights": 15, "kv_pool": 40, "activations": 6, "graphs": 1, "other": 10.5, "free": 7.5}
     assert gib(row) == {f"{part}_bytes": value for part, value in expected.items()}
     assert sum(row[part] for part in PARTS) == row["total_bytes"] == 80 * GIB
@@ -109,20 +109,20 @@ def test_the_parts_add_up_to_the_card() -> None:
 
 def test_an_estimate_that_was_not_applied_is_not_taken_off(card: dict[str, Any]) -> None:
     card["estimates"] = False
-    assert gib(look(worker())["memory"])["activations_bytes"] == 7
+    assert gib(read_worker(worker())["memory"])["activations_bytes"] == 7
 
 
 def test_before_0_28_the_peak_was_without_the_estimate() -> None:
     older = worker()
     del older.total_consumed
-    assert gib(look(older)["memory"])["activations_bytes"] == 7
+    assert gib(read_worker(older)["memory"])["activations_bytes"] == 7
 
 
 def test_a_pool_given_in_bytes_leaves_activations_untold() -> None:
     """vLLM does not profile then: what is free now and what torch keeps is all that can be said."""
     given = worker(cache_config=Thing(kv_cache_memory_bytes=40 * GIB))
     del given.peak_activation_memory, given.cudagraph_memory_estimate, given.total_consumed
-    row = look(given)["memory"]
+    row = read_worker(given)["memory"]
     assert gib(row)["free_bytes"] == 9.5 + 4
     assert row["activations_bytes"] is None
     assert "did not profile" in row["missing"]["activations_bytes"]
@@ -131,18 +131,18 @@ def test_a_pool_given_in_bytes_leaves_activations_untold() -> None:
 
 def test_without_a_pool_of_graphs_the_estimate_stands_and_says_so(card: dict[str, Any]) -> None:
     card["pool"] = None
-    row = look(worker(cudagraph_memory_estimate=GIB // 2))["memory"]
+    row = read_worker(worker(cudagraph_memory_estimate=GIB // 2))["memory"]
     assert gib(row)["graphs_bytes"] == 0.5
     assert row["sources"]["graphs_bytes"].startswith("vLLM's estimate")
 
 
 def test_an_eager_engine_has_no_graphs() -> None:
-    assert gib(look(worker(model_config=Thing(enforce_eager=True)))["memory"])["graphs_bytes"] == 0
+    assert gib(read_worker(worker(model_config=Thing(enforce_eager=True)))["memory"])["graphs_bytes"] == 0
 
 
 def test_parts_that_exceed_the_whole_are_not_shown_as_negative(card: dict[str, Any]) -> None:
     card["free"] = 40 * GIB
-    row = look(worker())["memory"]
+    row = read_worker(worker())["memory"]
     assert row["other_bytes"] is None
     assert "exceed the whole" in row["missing"]["other_bytes"]
     assert "other_bytes" in row["missing"]["free_bytes"]
@@ -152,7 +152,7 @@ def test_parts_that_exceed_the_whole_are_not_shown_as_negative(card: dict[str, A
 def test_a_name_that_a_version_lacks_costs_that_figure_only(name: str) -> None:
     lacking = worker()
     delattr(lacking.model_runner, name)
-    told = look(lacking)
+    told = read_worker(lacking)
     part = {"model_memory_usage": "weights_bytes", "kv_cache_config": "kv_pool_bytes"}[name]
     assert told["memory"][part] is None
     assert name in told["memory"]["missing"][part]
@@ -165,14 +165,14 @@ def test_a_driver_that_fails_leaves_the_weights(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("device lost")
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lost)
-    told = look(worker())
+    told = read_worker(worker())
     assert told["memory"] is None
     assert told["unread"] == ["memory of rank 0: RuntimeError: device lost"]
     assert told["loaded"]["parameters"] == 100 * 64 + 64 * 32
 
 
 def test_another_kind_of_device_is_not_taken_for_a_processor() -> None:
-    told = look(worker(device=Thing(type="xpu")))
+    told = read_worker(worker(device=Thing(type="xpu")))
     assert told["memory"] is None
     assert "a device of type xpu is not read" in told["unread"][0]
 
@@ -181,7 +181,7 @@ def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise TypeError("no workers")
 
-    assert look_at_all(Thing(collective_rpc=refuse)) == {
+    assert read_all_workers(Thing(collective_rpc=refuse)) == {
         "memory": [],
         "loaded": [],
         "unread": ["TypeError: no workers"],
@@ -190,14 +190,14 @@ def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
 
 def test_a_value_of_an_unexpected_type_costs_its_row_and_not_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Attention, "sliding_window", (127, 0))
-    told = look_at_all(Thing(collective_rpc=lambda question, **_: [question(worker())]))
+    told = read_all_workers(Thing(collective_rpc=lambda question, **_: [question(worker())]))
     assert told["loaded"] == []
     assert len(told["memory"]) == 1
     assert told["unread"][0].startswith("loaded of rank 0: Expected `int | null`, got `array`")
 
 
 def test_the_model_is_counted_by_what_a_step_does_with_it() -> None:
-    loaded = look(worker())["loaded"]
+    loaded = read_worker(worker())["loaded"]
     assert loaded["parts"]["embedding"] == {"parameters": 6400, "bytes": 12800, "products": 0}
     assert loaded["parts"]["linear"] == {"parameters": 2048, "bytes": 4096, "products": 2048}
     assert loaded["attention"] == [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.hook.workers.model_weights import loaded_model
+from engine_probe.hook.workers.model_weights import count_weights
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -50,7 +50,7 @@ class MLAAttention(torch.nn.Module, AttentionLayerBase): ...
 def counted(*layers: Any, tie: bool = False, **worker: Any) -> dict[str, Any]:
     model = torch.nn.Sequential(*layers)
     model.config = Thing(tie_word_embeddings=tie)
-    return loaded_model(Thing(rank=3, model_runner=Thing(get_model=lambda: model), **worker))
+    return count_weights(Thing(rank=3, model_runner=Thing(get_model=lambda: model), **worker))
 
 
 def vocabulary(kind: type[Layer]) -> Layer:
@@ -126,7 +126,7 @@ def test_encoders_are_held_beside_the_text_model() -> None:
 
     layer = {"input_size": 8, "output_size": 16}
     model = Seeing(LinearBase((16, 8), **layer), LinearBase((16, 8), **layer))
-    told = loaded_model(Thing(rank=0, model_runner=Thing(get_model=lambda: model)))
+    told = count_weights(Thing(rank=0, model_runner=Thing(get_model=lambda: model)))
     assert told["parts"]["linear"]["bytes"] == told["beside_text"]["bytes"] == 256
     assert told["bytes"] == 512
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from engine_probe.hook.request_state import RequestTrack
+from engine_probe.hook.request_state import RequestState
 from engine_probe.record.schema import SCHEMAS
 
 
-def track() -> RequestTrack:
+def state() -> RequestState:
     request = SimpleNamespace(
         request_id="a", arrival_time=0.0, num_prompt_tokens=3, num_output_tokens=0, num_computed_tokens=0, priority=0
     )
-    return RequestTrack(request, 5)
+    return RequestState(request, 5)
 
 
 def test_a_request_s_row_names_the_columns_in_their_order() -> None:
-    assert list(track().row(9)) == SCHEMAS["requests"].names
+    assert list(state().row(9)) == SCHEMAS["requests"].names
 
 
 def test_a_preemption_s_row_names_the_columns_in_their_order() -> None:
-    preempted = track()
+    preempted = state()
     preempted.preempt(iteration=4, when=7, lost=3, held=2, before=8, after=6)
     row = preempted.preemption_row()
     assert list(row) == SCHEMAS["preemptions"].names

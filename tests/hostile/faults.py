@@ -31,16 +31,16 @@ from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TOKENS, TRACEB
 TITLE = "Planted faults"
 ROOMS = ("engine_probe.hook", "engine_probe.record", "engine_probe.telemetry")
 MODULES = ("engine_probe.probe", "engine_probe.recording")
-_BLOCKS, _LEDGER, _WORKER = (
+_BLOCKS, _REQUESTS, _WORKER = (
     "hook.block_counters.BlockCounters.",
-    "hook.request_counters.RequestLedger.",
+    "hook.request_counters.RequestCounters.",
     "hook.workers.step_rows.WorkerHook.",
 )
 # A fault that is planted at the edge of such a function is the caller's; what they call inside is attacked.
 NOT_ATTACKED = {
     "vLLM calls these in place of its own methods, and they hold the guard themselves": (
         *(_BLOCKS + name for name in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache")),
-        *(_LEDGER + name for name in ("_add_request", "_preempt_request", "_free_request")),
+        *(_REQUESTS + name for name in ("_add_request", "_preempt_request", "_free_request")),
         *(_WORKER + name for name in ("_execute", "_sample", "_guarded")),
     ),
     "the user calls these, or makes them by making a Probe, before anything is attached": (

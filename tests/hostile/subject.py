@@ -35,9 +35,10 @@ def build() -> Any:
 
     import engine_probe.sweep.engine_process.worker
     import engine_probe.sweep.execution.runner  # noqa: F401
-    from engine_probe.overhead.driver import build_engine
+    from engine_probe.overhead.driver import MAX_MODEL_LEN, MOST_RUNNING
+    from engine_probe.overhead.engine import build_engine
 
-    engine = build_engine()
+    engine = build_engine(MOST_RUNNING, MAX_MODEL_LEN)
     _slowness = max(1.0, (monotonic() - begun) / QUICK_SECONDS)
     return engine
 

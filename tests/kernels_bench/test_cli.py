@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from kernels_bench.cli import command
 from kernels_bench.devices.cpu import host_free_bytes
-from kernels_bench.devices.find import wanted_cards
+from kernels_bench.devices.find import wanted_gpus
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.output import json_file
 from kernels_bench.output.json_file import read_report
@@ -40,10 +40,10 @@ def existing(tmp_path: Path) -> str:
         (["--only", "gemmm"], 2, "did you mean gemm?"),
         (["--only", "memory,xyz"], 2, "known are memory, gemm"),
         (["--only", ""], 2, 'names "", which is not a test'),
-        (["--device", "tpu"], 2, '--device is "tpu", expected cpu, all, or cards such as cuda:0,1'),
+        (["--device", "tpu"], 2, '--device is "tpu", expected cpu, all, or GPUs such as cuda:0,1'),
         (["--device", "cuda:x"], 2, "expected cpu"),
-        (["--device", "cpu", "--only", "p2p"], 3, "takes two cards, and there is cpu only"),
-        (["--device", "cpu", "--only", "pcie"], 3, "takes a card"),
+        (["--device", "cpu", "--only", "p2p"], 3, "needs two GPUs, and there is cpu only"),
+        (["--device", "cpu", "--only", "pcie"], 3, "needs a GPU"),
         (["--baseline", "nowhere.json"], 2, "nowhere.json cannot be read: No such file"),
         (["--tolerance", "0"], 2, "0"),
         (["--json", "nowhere/x.json"], 2, "there is no folder nowhere"),
@@ -84,23 +84,23 @@ def test_a_machine_without_cuda_says_so(wanted: str) -> None:
     [("all", (0, 1, 2)), ("cuda", (0,)), ("cuda:1", (1,)), ("cuda:2,0", (2, 0)), ("cuda:0,cuda:1,1", (0, 1))],
 )
 def test_cards_by_their_numbers(wanted: str, cards: tuple[int, ...]) -> None:
-    assert wanted_cards(wanted, 3) == cards
+    assert wanted_gpus(wanted, 3) == cards
 
 
 def test_cards_that_are_not_there() -> None:
     with pytest.raises(InputError, match="names cuda:3, and torch sees cuda:0 to cuda:2"):
-        wanted_cards("cuda:0,3", 3)
+        wanted_gpus("cuda:0,3", 3)
     with pytest.raises(InputError, match="torch sees cuda:0 only"):
-        wanted_cards("cuda:1", 1)
+        wanted_gpus("cuda:1", 1)
     with pytest.raises(UnavailableError):
-        wanted_cards("cuda:0", 0)
+        wanted_gpus("cuda:0", 0)
 
 
 def test_engine_probe_validate_is_the_same_command() -> None:
     line = [sys.executable, "-m", "engine_probe", "validate", "--only", "gemmm"]
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == 'kernels_bench: --only names "gemmm", which is not a test: did you mean gemm?\n'
+    assert done.stderr == 'engine_probe: --only names "gemmm", which is not a test: did you mean gemm?\n'
 
 
 @pytest.mark.parametrize(

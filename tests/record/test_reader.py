@@ -52,12 +52,12 @@ def put(path: Path, data: bytes | bytearray) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere is no folder: give the folder"):
+    with pytest.raises(InputError, match=r"nowhere is not a folder: give the folder"):
         load(tmp_path / "nowhere")
 
 
 def test_a_file_is_no_folder(closed: Path) -> None:
-    with pytest.raises(InputError, match=r"run\.json is no folder"):
+    with pytest.raises(InputError, match=r"run\.json is not a folder"):
         load(closed / "run.json")
 
 
@@ -79,7 +79,7 @@ def test_several_runs_have_to_be_told_apart(tmp_path: Path, closed: Path) -> Non
 
 def test_a_sweep_is_told_from_a_run(tmp_path: Path, closed: Path) -> None:
     shutil.copytree(closed, tmp_path / "points" / "a1")
-    with pytest.raises(InputError, match=r"is no run but holds some, as points/a1: name one of them \(load_sweep"):
+    with pytest.raises(InputError, match=r"is not a run but holds runs, such as points/a1: name one of them"):
         load(tmp_path)
 
 
@@ -338,5 +338,5 @@ def test_workers_rows_that_went_missing_are_noticed(tmp_path: Path, closed: Path
         pass
     rank = {"rank": 0, "pid": 1, "rows": 3, "failure": None}
     rewritten(folder, lambda facts: facts.update(workers={"recorded": True, "reason": None, "ranks": [rank]}))
-    with pytest.raises(InputError, match=r"promises 3 rows of workers"):
+    with pytest.raises(InputError, match=r"says 3 rows of workers"):
         _ = load(folder).workers

@@ -26,7 +26,7 @@ def recorded(path: Path, *rows: tuple[Any, ...]) -> Run:
         step(recorder)
     recorder.requests.extend(rows)
     tables = writer.close()
-    folder.finish(None, tables=tables, workers=WORKERS, close={**CLOSE, **writer.misfits.told()})
+    folder.finish(None, tables=tables, workers=WORKERS, close={**CLOSE, **writer.misfits.as_facts()})
     writer.drop_streams()
     return load(path)
 

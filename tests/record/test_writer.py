@@ -125,7 +125,7 @@ def test_a_closed_recording_has_nobody_in_flight_or_says_that_names_are_not_kept
     facts = json.loads((folder / "run.json").read_text())
     facts["close"]["requests_in_flight_at_close"] = 1
     (folder / "run.json").write_text(json.dumps(facts))
-    with pytest.raises(InputError, match="does not tell who was in flight"):
+    with pytest.raises(InputError, match="does not say which requests were in flight"):
         _ = load(folder).in_flight
 
 
@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_finished_leaves_no_half_of_it(tmp_path: Path, mon
     [
         ({"kv": 3}, "'kv' is a key of run.json itself"),
         ({"seed": {1, 2}}, r"seed=\{1, 2\} cannot be kept in run.json"),
-        ({"workload": "chat"}, "workload='chat': reports look into it .*give its parts by name"),
+        ({"workload": "chat"}, "workload='chat': reports read its parts .*give a dict of them"),
     ],
 )
 def test_facts_that_run_json_cannot_hold_are_refused(tmp_path: Path, facts: dict[str, Any], told: str) -> None:

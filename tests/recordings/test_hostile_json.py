@@ -106,7 +106,7 @@ def test_toml_holds_only_what_can_be_used(tmp_path: Path, read: Any, text: str, 
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("s.json", "[1]", "it holds no object of points"),
+        ("s.json", "[1]", "it does not hold an object of points"),
         ("s.json", '{"p": 1' + "0" * 400 + "}", "p is an integer of 401 digits"),
         ("s.json", "[" * 100_000, "more than 64 lists"),
         ("s.csv", "point,x\np," + "1" * 2_000_000, ":2 cannot be read as CSV"),

@@ -82,7 +82,7 @@ def step(recorder: Recorder) -> None:
             update_returned_ns=begin + 950,
             delivered_tokens=1,
             free_blocks_after=KV_BLOCKS - 1,
-            own_ns=number % 7,
+            probe_ns=number % 7,
         ),
     )
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from engine_probe.workload.driver import NEVER, Enough, Outcome, drive
+from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.stop import Stop
 
@@ -67,10 +67,10 @@ class World:
         for name in names:
             del self.left[name]
 
-    def drive(self, plan: Plan, stop: Stop = NEVER, enough: Enough | None = None) -> Outcome:
+    def drive(self, plan: Plan, stop: Stop = NO_STOP, is_steady: SteadyCheck | None = None) -> Outcome:
         """The engine is told by its parameters how many tokens to answer."""
         self.tokens_of = {one.id: one.output_len for session in plan.sessions for one in session.requests}
-        return drive(self, plan, lambda request: request.output_len, stop, enough, self.clock, self.sleep)
+        return drive(self, plan, lambda request: request.output_len, stop, is_steady, self.clock, self.sleep)
 
     @contextmanager
     def interrupted_at(self, step: int) -> Iterator[None]:

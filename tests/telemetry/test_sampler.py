@@ -176,7 +176,7 @@ def test_a_lost_card_has_no_more_rows_and_the_others_go_on() -> None:
     lost.refuses.clear()
     assert [row["device"] for row in watched.sample()] == [None, 1]
     assert watched.nvml.asked["nvmlDeviceGetPowerUsage"] == asked["nvmlDeviceGetPowerUsage"] + 1
-    assert "device 0: the card: GPU is lost: its rows end there" in watched.notes
+    assert "device 0: all columns: GPU is lost: its rows end there" in watched.notes
 
 
 def test_a_mig_instance_has_its_own_memory_and_the_cards_sensors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_a_mig_instance_has_its_own_memory_and_the_cards_sensors(monkeypatch: py
     row = watched.sample()[1]
     assert (row["device"], row["memory_used_bytes"], row["power_mw"]) == (3, 9 << 30, 350_000)
     assert row["gpu_utilisation_percent"] is None
-    assert "device 3: memory is that of MIG-abc, everything else of the whole card" in watched.notes
+    assert "device 3: memory is that of MIG-abc, everything else of the whole GPU" in watched.notes
     assert watched.sampler.stop()["devices"] == [
         {"device": 3, "name": "NVIDIA H200", "uuid": "MIG-abc", "mig_instance": True}
     ]
@@ -199,7 +199,7 @@ def test_a_card_split_by_mig_whose_instance_nobody_named_is_said() -> None:
     card = FakeCard()
     card.mig = 1
     (note,) = [note for note in Watched(card).notes if "MIG" in note]
-    assert note.startswith("device 0 is split by MIG: memory is the whole card's")
+    assert note.startswith("device 0 is split by MIG: memory is the whole GPU's")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_memory_of_processes_that_nvml_does_not_name_is_null_and_said_once() -> 
     card.processes = [(1, 5)]
     watched = Watched(card)
     assert watched.sample()[1]["process_memory_bytes"] is None
-    assert [note for note in watched.notes if "names none of our processes" in note]
+    assert [note for note in watched.notes if "lists none of our processes" in note]
     card.processes = [(os.getpid(), None)]  # NVML names it and does not say how much
     assert watched.sample(1)[1]["process_memory_bytes"] is None
 
@@ -243,7 +243,7 @@ def test_a_neighbours_card_is_looked_at_once_a_second() -> None:
     assert [row["device"] for row in rows[0]] == [None, 0, 1, 2]
     assert {tuple(row["device"] for row in sample) for sample in rows[1:20]} == {(None, 1)}
     assert [row["device"] for row in rows[20]] == [None, 0, 1, 2]
-    assert watched.notes == [f"device {other} holds nothing of ours: sampled once a second" for other in (0, 2)]
+    assert watched.notes == [f"device {other} holds none of our processes: sampled once a second" for other in (0, 2)]
 
 
 def test_without_byte_counters_pcie_is_looked_at_once_a_second() -> None:
@@ -338,7 +338,7 @@ def test_a_failure_in_the_middle_and_one_while_closing_are_contained() -> None:
 
 
 def test_rows_that_nobody_takes_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MOST_WAITING", 5)
+    monkeypatch.setattr(room, "MAX_WAITING_ROWS", 5)
     recorder = Recorder()
     sampler = Sampler(recorder, 0.001, load_nvml=lambda: (None, "none"))
     sampler.start()

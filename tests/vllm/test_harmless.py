@@ -14,8 +14,8 @@ import pytest
 from engine_probe import IncompleteRecordingWarning, Probe, Run, load
 from engine_probe.hook import request_counters, scheduler
 from engine_probe.hook.block_counters import BlockCounters
-from engine_probe.hook.request_counters import RequestLedger
-from engine_probe.hook.request_state import RequestTrack
+from engine_probe.hook.request_counters import RequestCounters
+from engine_probe.hook.request_state import RequestState
 from engine_probe.hook.workers.step_rows import WorkerHook
 from engine_probe.record import arrow_files, columns, recorder, writer
 from engine_probe.record.run_folder import RunFolder
@@ -78,26 +78,26 @@ class Plant:
 FULL = OSError(errno.ENOSPC, "planted: no space left on device")
 
 PLANTS = {
-    "a request arrives": Plant(request_counters, "RequestTrack"),
-    "attaching": Plant(RequestLedger, "__init__", 1),
-    "the note of a step": Plant(RequestLedger, "note_changes"),
-    "the very first note": Plant(RequestLedger, "note_changes", 1),
-    "who computes a prompt": Plant(RequestLedger, "_note_prefills"),
-    "the note of an update": Plant(RequestLedger, "note_update"),
-    "a stretch ends": Plant(RequestTrack, "close_run"),
-    "somebody is preempted": Plant(RequestTrack, "preempt", 1),
-    "somebody leaves": Plant(RequestLedger, "_note_leaving"),
+    "a request arrives": Plant(request_counters, "RequestState"),
+    "attaching": Plant(RequestCounters, "__init__", 1),
+    "the note of a step": Plant(RequestCounters, "note_changes"),
+    "the very first note": Plant(RequestCounters, "note_changes", 1),
+    "who computes a prompt": Plant(RequestCounters, "_note_prefills"),
+    "the note of an update": Plant(RequestCounters, "note_update"),
+    "a stretch ends": Plant(RequestState, "close_stretch"),
+    "somebody is preempted": Plant(RequestState, "preempt", 1),
+    "somebody leaves": Plant(RequestCounters, "_note_departure"),
     "counting a request's blocks": Plant(BlockCounters, "held"),
     "counting a request's blocks when it is preempted": Plant(BlockCounters, "held", 1),
     "counting the used blocks": Plant(BlockCounters, "used", 1),
-    "the row of a request": Plant(RequestTrack, "row"),
+    "the row of a request": Plant(RequestState, "row"),
     "the row of a step": Plant(scheduler, "pack_row"),
     "the columns": Plant(columns.Expander, "expand", 1),
     "the columns' types": Plant(writer, "narrow", 1),
     "the disk": Plant(TableStream, "write", 2, FULL),
     "the disk, at once": Plant(TableStream, "write", 1, FULL),
     "the last batch": Plant(writer, "take_until", 1),
-    "closing": Plant(RequestLedger, "close", 1),
+    "closing": Plant(RequestCounters, "close", 1),
     "the audit": Plant(BlockCounters, "audit", 1),
     "the closed file": Plant(arrow_files, "finalise", 2, FULL),
     "the end of a stream": Plant(TableStream, "close", 2, FULL),
@@ -198,7 +198,7 @@ import sys, tempfile, warnings
 from pathlib import Path
 from engine_probe import Probe, load
 from engine_probe.hook import scheduler
-from engine_probe.hook.marks import Marks
+from engine_probe.hook.rare_events import RareEvents
 pool = llm.llm_engine.engine_core.engine_core.scheduler.kv_cache_manager.block_pool
 prompts = [{"prompt_token_ids": [10 + j % 150 for j in range(64 + 7 * (i % 9))] + [i]} for i in range(24)]
 parameters = SamplingParams(max_tokens=44, ignore_eos=True, temperature=0)
@@ -207,14 +207,14 @@ def generate():
     llm.reset_prefix_cache()
     return [list(output.outputs[0].token_ids) for output in llm.generate(prompts, parameters, use_tqdm=False)]
 
-class Wired(Marks):
+class Wired(RareEvents):
     def __setattr__(self, name, value):
         if name == "changed" and sys._getframe(1).f_code.co_name == wired:
             raise RuntimeError("planted in " + wired)
         super().__setattr__(name, value)
 
 bare, before, answer = generate(), set(vars(pool)), {}
-scheduler.Marks = Wired
+scheduler.RareEvents = Wired
 for wired in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache"):
     out = Path(tempfile.mkdtemp()) / "run"
     with warnings.catch_warnings(record=True) as warned, Probe(llm, out):

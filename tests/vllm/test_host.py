@@ -22,7 +22,7 @@ from engine_probe import recording as recording_module
 from engine_probe.hook import between_steps, vllm_versions
 from engine_probe.hook import engine_core as hook_engine
 from engine_probe.hook.patches import Patches
-from engine_probe.hook.request_counters import RequestLedger
+from engine_probe.hook.request_counters import RequestCounters
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import calls as worker_calls
 from engine_probe.hook.workers import step_rows as worker
@@ -310,7 +310,7 @@ PLANTS = {
     "attaching": (SchedulerHook, "_attach"),
     "detaching": (SchedulerHook, "close"),
     "putting back a method": (Patches, "undo", 3),
-    "the end of the ledger": (RequestLedger, "close"),
+    "the end of the ledger": (RequestCounters, "close"),
     "the start of the sampler": (Sampler, "start"),
     "the end of the sampler": (Sampler, "stop"),
 }
@@ -408,7 +408,7 @@ def test_no_file_descriptor_left(engine: Any, bare: Answers, tmp_path: Path) -> 
 def test_a_warning_made_an_error_does_not_replace_an_exception(
     engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RequestLedger, "close", lambda self: 1 / 0)
+    monkeypatch.setattr(RequestCounters, "close", lambda self: 1 / 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", IncompleteRecordingWarning)
         with pytest.raises(ValueError, match="of the user"), Probe(engine, tmp_path / "run"):

@@ -14,7 +14,7 @@ import pytest
 from engine_probe import InputError, Probe, Run
 from engine_probe.workload.arrivals import Burst, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
-from engine_probe.workload.driver import NEVER, Outcome
+from engine_probe.workload.driver import NO_STOP, Outcome
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
@@ -22,7 +22,7 @@ from engine_probe.workload.stop import Stop
 from tests.support.command import ENGINE_SECONDS
 
 
-def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NEVER) -> tuple[Outcome, Run]:
+def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NO_STOP) -> tuple[Outcome, Run]:
     with Probe(llm, folder, facts={"workload": msgspec.to_builtins(workload)}, telemetry=0.02) as probe:
         outcome = run_plan(llm, plan_for(llm, workload), stop)
     assert probe.run.status == "complete"

@@ -129,14 +129,14 @@ def test_it_ends_with_the_last_of_so_many_answers_and_the_load_is_held_until_the
     assert (outcome.aborted, outcome.never_handed) == (0, 5)
 
 
-def test_it_ends_when_somebody_has_seen_enough_who_is_told_of_every_answer() -> None:
+def test_the_steady_check_sees_every_answer_and_can_end_the_run() -> None:
     world, seen = World(), list[tuple[list[int], int]]()
 
-    def enough(finished_ns: Sequence[int], in_flight: int) -> bool:
+    def is_steady(finished_ns: Sequence[int], in_flight: int) -> bool:
         seen.append(([(moment - START_NS) // MS for moment in finished_ns], in_flight))
         return len(seen) == 5
 
-    outcome = world.drive(planned(ClosedLoop(2), 9, answer=3), enough=enough)
+    outcome = world.drive(planned(ClosedLoop(2), 9, answer=3), is_steady=is_steady)
     assert seen == [([], 0), ([], 2), ([], 2), ([30, 30], 0), ([30, 30], 2)]
     assert (outcome.why, outcome.aborted, outcome.never_handed) == ("steady", 2, 5)
 

@@ -59,7 +59,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     began = time.monotonic()
     tally, share = measure(asked.only, asked.sweeps, asked.seed, asked.processes)
-    lines = list(tables(tally, (DRAINED,)))
+    lines = list(tables(tally, DRAINED))
     print("\n".join(lines))
     if share < 1:
         print(f"\nstopped after {share:.0%} of the simulations", file=sys.stderr)

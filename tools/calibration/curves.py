@@ -33,7 +33,7 @@ def curve_claims(sweep: Sweep) -> Iterator[Claim]:
     if sweep.repeats > 1:
         yield from told_apart_claims(found, sweep.shape, sweep.noisiest)
         yield from fall_claims(found, sweep.shape)
-        if sweep.condition != DRAINED:
+        if sweep.condition not in DRAINED:
             yield other_shape_claim(found, sweep.shape)
     yield from operating_claims(found, sweep.shape)
 

@@ -47,8 +47,9 @@ def introduction() -> Iterator[str]:
         "**The noise.** Every kind has the same root mean square; where it is shared, each run adds a third of it.",
         "",
         *(f"- {name}: {meaning}." for name, meaning in KINDS.items()),
-        "- runs with a drain: each run has a fixed number of requests, 2 to 8 for each place in flight, with drawn",
-        "  answer lengths; its throughput is that of the whole run. Left out of the table of verdicts.",
+        "- drain: independent, and each run has a fixed number of requests with drawn answer lengths, 2 to 8 for each",
+        "  place in flight, or as many at every load as that is at the highest. Its throughput is that of the whole",
+        "  run. Left out of the table of verdicts.",
         "",
     )
 

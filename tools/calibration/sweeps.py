@@ -11,11 +11,12 @@ from tools.calibration.drain import draw_lengths, run_to_the_end
 from tools.calibration.noise import KINDS, Factors, Reals, draw_factors
 from tools.calibration.shapes import DRAWS, Shape, between, draw_shape
 
-DRAINED = "independent, runs with a drain"
-CONDITIONS = (*KINDS, DRAINED)
+IN_PROPORTION, SAME_NUMBER = "drain, requests in proportion to load", "drain, the same requests at every load"
+DRAINED = (IN_PROPORTION, SAME_NUMBER)
+CONDITIONS = (*KINDS, *DRAINED)
 DEVIATIONS = (0.01, 0.10)
 MOST_REPEATS = 5
-TURNOVERS = (2, 3, 4, 6, 8)  # requests for each place in flight, in runs with a drain
+TURNOVERS = (2, 3, 4, 6, 8)  # requests for each place in flight (at the highest load, or at every load)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def draw_sweep(rng: np.random.Generator, shape_name: str, condition: str) -> Swe
     loads = draw_loads(rng)
     shape = draw_shape(rng, shape_name, float(loads[-1]))
     repeats, deviation = int(rng.integers(1, MOST_REPEATS + 1)), between(rng, *DEVIATIONS)
-    if condition == DRAINED:
-        clean, kind = whole_runs(rng, shape, loads, repeats), "independent"
+    if condition in DRAINED:
+        turnovers = int(rng.choice(TURNOVERS))
+        requests = [turnovers * (loads[-1] if condition == SAME_NUMBER else load) for load in loads]
+        clean, kind = whole_runs(rng, shape, loads, requests, repeats), "independent"
     else:
         clean, kind = shape.rate(np.array(loads, dtype=np.float64))[:, None], condition
     factors: Factors = draw_factors(rng, kind, deviation, len(loads), repeats)
@@ -77,13 +80,14 @@ def draw_sweep(rng: np.random.Generator, shape_name: str, condition: str) -> Swe
     return Sweep(shape, condition, deviation, loads, clean * factors.runs, factors.occasion, noisiest)
 
 
-def whole_runs(rng: np.random.Generator, shape: Shape, loads: tuple[int, ...], repeats: int) -> Reals:
-    """Return the throughput of whole runs, each with the same number of requests for each place in flight."""
-    turnovers = int(rng.choice(TURNOVERS))
+def whole_runs(
+    rng: np.random.Generator, shape: Shape, loads: tuple[int, ...], requests: list[int], repeats: int
+) -> Reals:
+    """Return the throughput of whole runs, each with so many requests."""
     return np.array(
         [
-            [run_to_the_end(shape.rate, load, draw_lengths(rng, turnovers * load)).whole for _ in range(repeats)]
-            for load in loads
+            [run_to_the_end(shape.rate, load, draw_lengths(rng, count)).whole for _ in range(repeats)]
+            for load, count in zip(loads, requests, strict=True)
         ]
     )
 

@@ -222,7 +222,7 @@ def check_embedded() -> list[Check]:
     checks = [Check(FINE, "tiny", "created at first use, in milliseconds")]
     if place_of("smollm2").is_dir():
         return [Check(FINE, "smollm2", f"prepared at {place_of('smollm2')}"), *checks]
-    missing = [name for name in smollm2.TAKES_MODULES if find_spec(name) is None]
+    missing = [name for name in smollm2.NEEDED_MODULES if find_spec(name) is None]
     carried = os.environ.get(smollm2.GIVEN_WHEEL)
     if not smollm2.has_pip() and not carried:
         missing.append("pip")

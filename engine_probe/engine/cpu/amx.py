@@ -18,8 +18,7 @@ from pathlib import Path
 REQUEST_VARIABLE = "ENGINE_PROBE_REQUEST_AMX"  # set while we build an engine, for the processes that vLLM starts
 CPUINFO = Path("/proc/cpuinfo")
 
-ARCH_PRCTL = 158  # the number of the system call on x86-64; its operations are from asm/prctl.h
-ARCH_GET_XCOMP_PERM = 0x1022
+ARCH_PRCTL = 158  # the system call on x86-64; its operation is from asm/prctl.h
 ARCH_REQ_XCOMP_PERM = 0x1023
 TILE_DATA = 18  # the processor state that holds AMX tiles
 
@@ -47,13 +46,6 @@ def request_amx() -> str | None:
     if not has_amx():
         return None
     return _arch_prctl(ARCH_REQ_XCOMP_PERM, ctypes.c_long(TILE_DATA))
-
-
-def amx_permitted() -> bool:
-    """Return whether this process may use AMX tiles."""
-    allowed = ctypes.c_uint64()
-    refused = not has_amx() or _arch_prctl(ARCH_GET_XCOMP_PERM, ctypes.byref(allowed))
-    return not refused and bool(allowed.value >> TILE_DATA & 1)
 
 
 def has_amx() -> bool:

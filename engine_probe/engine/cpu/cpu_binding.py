@@ -1,4 +1,4 @@
-"""On vLLM's CPU build every rank wants cores of its own; left to itself it stops where memory has fewer nodes."""
+"""Cores for the ranks of vLLM's CPU build, which by default stops if the machine has fewer NUMA nodes than ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BINDING = "VLLM_CPU_OMP_THREADS_BIND"
 
 
 def bind_ranks(arguments: Mapping[str, object]) -> None:
-    """Shares the cores of this process out among the ranks, unless the user has said how."""
+    """Divide the cores of this process among the ranks, unless the user has set vLLM's variable."""
     ranks = rank_count(arguments)
     if ranks < 2 or BINDING in os.environ or not cpu_build():
         return
@@ -21,25 +21,25 @@ def bind_ranks(arguments: Mapping[str, object]) -> None:
 
 
 def check_cores(arguments: Mapping[str, object]) -> None:
-    """Refuse before a start what `bind_ranks` could not share out."""
+    """Refuse, before the engine starts, more ranks than cores."""
     if BINDING not in os.environ and cpu_build():
         shares(sorted(os.sched_getaffinity(0)), rank_count(arguments))
 
 
 def shares(cores: list[int], ranks: int) -> str:
-    """As vLLM reads it: `0,1|2,3`; what is left over by even shares stays free."""
-    each = len(cores) // ranks
-    if not each:
+    """Return equal shares as vLLM's variable holds them, such as `0,1|2,3`; cores that are left over stay free."""
+    size = len(cores) // ranks
+    if not size:
         raise InputError(
             f"{ranks} ranks need a core each on vLLM's CPU build, and this process may use {len(cores)}: lower "
             f"{' or '.join(SIZES)}"
         )
-    groups = (cores[rank * each : (rank + 1) * each] for rank in range(ranks))
+    groups = (cores[rank * size : (rank + 1) * size] for rank in range(ranks))
     return "|".join(",".join(map(str, group)) for group in groups)
 
 
 def cpu_build() -> bool:
-    """Return whether the installed vLLM is the build for processors."""
+    """Return whether the installed vLLM is the CPU build."""
     try:
         version("vllm-cpu")
     except PackageNotFoundError:

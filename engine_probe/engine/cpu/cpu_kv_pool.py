@@ -1,8 +1,7 @@
-"""The KV pool of an engine on the processor, in bytes.
+"""The size of an engine's KV pool on a CPU.
 
-vLLM's CPU build reserves 92% of the machine's memory unless it is given the pool in bytes, and does not start beside
-another large process. Where the user said nothing about the pool, it is as large as the workload can use, but takes
-no more than half of the memory that is free beside the weights.
+vLLM's CPU build reserves 92 % of the machine's memory unless it gets the pool's size in bytes. If the user sets no
+size, the pool is as large as the workload can use, but at most half of the memory that is free beside the weights.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ CPU_BLOCK_SIZE = 128  # the CPU platform's default
 SHARE_OF_FREE_MEMORY = 0.5
 SHARE_IN_WORDS = "half of the memory that is free beside the weights"
 SPACE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
-TOLD_OTHERWISE = ("kv_cache_memory_bytes", "gpu_memory_utilization")
-AUTO_FIT = -1  # max_model_len: as much as the pool holds
+SIZE_ARGUMENTS = ("kv_cache_memory_bytes", "gpu_memory_utilization")
+AUTO_FIT = -1  # of max_model_len: as much as the pool holds
 
 
 class KvNeed(msgspec.Struct, frozen=True):
-    """The most KV cache that a workload can use: requests in flight, and the tokens of the longest one at its end."""
+    """Holds the most KV cache that a workload can use."""
 
-    requests: int
-    tokens: int
+    requests: int  # in flight
+    tokens: int  # of the longest request, at its end
     shared_tokens: int = 0  # prefixes worth keeping while none of their requests is in flight
 
     def __str__(self) -> str:
@@ -45,36 +44,36 @@ class KvNeed(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of one rank's pool."""
+    """Describes a block of one rank's pool."""
 
-    tokens: int  # of each
-    bytes: int  # of each
+    tokens: int
+    bytes: int
 
     def holding(self, need: KvNeed) -> int:
-        """Return how many blocks hold what is needed: one more for each request, and vLLM's null block."""
-        each = math.ceil(need.tokens / self.tokens) + 1
-        return need.requests * each + math.ceil(need.shared_tokens / self.tokens) + 1
+        """Return how many blocks hold the need, with one more for each request, and vLLM's null block."""
+        per_request = math.ceil(need.tokens / self.tokens) + 1
+        return need.requests * per_request + math.ceil(need.shared_tokens / self.tokens) + 1
 
     def size(self, count: int) -> str:
         return f"{memory(count * self.bytes)}, {(count - 1) * self.tokens:,} tokens"
 
 
 def pool_of_blocks(folder: Path, arguments: Mapping[str, object]) -> dict[str, object]:
-    """Return `kv_cache_memory_bytes` for a given number of blocks. Empty where none is given or it does not apply."""
+    """Return `kv_cache_memory_bytes` for the given number of blocks; empty if none is given or it does not apply."""
     blocks = arguments.get("num_gpu_blocks_override")
-    if not isinstance(blocks, int) or _is_told(arguments) or not cpu_build():
+    if not isinstance(blocks, int) or _has_size(arguments) or not cpu_build():
         return {}
     shape = _shape(folder, arguments)
-    # A geometry that is unknown here is vLLM's to know.
+    # If the geometry is unknown here, vLLM decides.
     return {"kv_cache_memory_bytes": blocks * _blocks(shape, arguments).bytes} if shape else {}
 
 
 def chosen_pool(folder: Path, arguments: Mapping[str, object], need: KvNeed | None) -> tuple[dict[str, object], str]:
-    """Return `kv_cache_memory_bytes` as an argument, and a sentence about it. Both empty where the user chose.
+    """Return `kv_cache_memory_bytes` as an argument, and a sentence about it; both are empty if the user chose a size.
 
-    `need` is None where nobody can say before what the workload will use.
+    `need` is None if the need of the workload is not known before.
     """
-    if "num_gpu_blocks_override" in arguments or _is_told(arguments) or not cpu_build():
+    if "num_gpu_blocks_override" in arguments or _has_size(arguments) or not cpu_build():
         return {}, ""
     free = available_bytes(rank_count(arguments))
     pool_bytes, sentence = choose_pool(_shape(folder, arguments), arguments, need, free)
@@ -84,7 +83,7 @@ def chosen_pool(folder: Path, arguments: Mapping[str, object], need: KvNeed | No
 def choose_pool(
     shape: Geometry | None, arguments: Mapping[str, object], need: KvNeed | None, free_bytes: int
 ) -> tuple[int, str]:
-    """Return the bytes of each rank's pool, and a sentence that says why so many."""
+    """Return the bytes of each rank's pool, and a sentence with the reason."""
     weights = int(shape.weights_bytes(_dtype(arguments))) // weight_shards(arguments) if shape else 0
     room = int((free_bytes - weights) * SHARE_OF_FREE_MEMORY)
     if shape is None:
@@ -101,19 +100,19 @@ def choose_pool(
         return most * blocks.bytes, f"KV pool: {blocks.size(most)}: {SHARE_IN_WORDS}; {free}"
     wanted = blocks.holding(need)
     if wanted > most:
-        more = f"{need} would fill {memory(wanted * blocks.bytes)}, so that some may wait or be preempted"
-        return most * blocks.bytes, f"KV pool: {blocks.size(most)}: {SHARE_IN_WORDS}; {free}; {more}"
+        shortage = f"{need} would fill {memory(wanted * blocks.bytes)}, so that some may wait or be preempted"
+        return most * blocks.bytes, f"KV pool: {blocks.size(most)}: {SHARE_IN_WORDS}; {free}; {shortage}"
     if wanted < least:
-        why = f"what vLLM demands for one sequence of max_model_len, and more than {need} can use"
-        return least * blocks.bytes, f"KV pool: {blocks.size(least)}: {why}; {free}"
+        reason = f"what vLLM demands for one sequence of max_model_len, and more than {need} can use"
+        return least * blocks.bytes, f"KV pool: {blocks.size(least)}: {reason}; {free}"
     return wanted * blocks.bytes, f"KV pool: {blocks.size(wanted)}: the most that {need} can use; {free}"
 
 
 def _too_little(blocks: Blocks, longest: int, room: int, free_bytes: int) -> str:
-    """Say what to lower, and how far."""
-    fitting = (room // blocks.bytes - 1) * blocks.tokens
+    """Say how far max_model_len has to be lowered."""
+    tokens = (room // blocks.bytes - 1) * blocks.tokens
     needed = memory((math.ceil(longest / blocks.tokens) + 1) * blocks.bytes)
-    way_out = f"lower max_model_len to {fitting:,}, or " if fitting > 0 else ""
+    way_out = f"lower max_model_len to {tokens:,}, or " if tokens > 0 else ""
     return (
         f"one sequence of max_model_len = {longest:,} tokens needs a KV pool of {needed}, and {SHARE_IN_WORDS} is "
         f"{memory(max(0, room))} ({memory(free_bytes)} is free in all): {way_out}end other processes that use memory"
@@ -121,20 +120,20 @@ def _too_little(blocks: Blocks, longest: int, room: int, free_bytes: int) -> str
 
 
 def memory(number: int) -> str:
-    """Write bytes as a person reads them."""
+    """Format a number of bytes with a unit."""
     for unit, name in ((GIB, "GiB"), (1 << 20, "MiB")):
         if number >= unit:
             return f"{number / unit:.1f} {name}"
     return f"{number / 1024:.0f} KiB"
 
 
-def _is_told(arguments: Mapping[str, object]) -> bool:
-    """Return whether the user, or this module before, said how large the pool is."""
-    return bool(os.environ.get(SPACE_VARIABLE)) or any(name in arguments for name in TOLD_OTHERWISE)
+def _has_size(arguments: Mapping[str, object]) -> bool:
+    """Return whether the user, or this module before, has set the size of the pool."""
+    return bool(os.environ.get(SPACE_VARIABLE)) or any(name in arguments for name in SIZE_ARGUMENTS)
 
 
 def _shape(folder: Path, arguments: Mapping[str, object]) -> Geometry | None:
-    """Return the model's geometry. None where its configuration is not here, or of a kind that is not known here."""
+    """Return the model's geometry; None if its configuration is not on this machine or of an unknown kind."""
     try:
         shape = geometry(_config(folder, arguments))
         _blocks(shape, arguments)
@@ -145,17 +144,17 @@ def _shape(folder: Path, arguments: Mapping[str, object]) -> Geometry | None:
 
 
 def _blocks(shape: Geometry, arguments: Mapping[str, object]) -> Blocks:
-    given, kept_as = arguments.get("block_size"), str(arguments.get("kv_cache_dtype", "auto"))
-    tokens = given if isinstance(given, int) else CPU_BLOCK_SIZE
-    whole = shape.kv_bytes_per_token(_dtype(arguments) if kept_as == "auto" else kept_as)
-    # Ranks share KV heads and layers; where a number does not divide, the fullest rank counts.
+    block_size, kv_dtype = arguments.get("block_size"), str(arguments.get("kv_cache_dtype", "auto"))
+    tokens = block_size if isinstance(block_size, int) else CPU_BLOCK_SIZE
+    token_bytes = shape.kv_bytes_per_token(_dtype(arguments) if kv_dtype == "auto" else kv_dtype)
+    # Ranks share KV heads and layers; if these do not divide evenly, the fullest rank counts.
     heads = math.ceil(shape.kv_heads / parallel_size(arguments, "tensor_parallel_size"))
     layers = math.ceil(shape.layers / parallel_size(arguments, "pipeline_parallel_size"))
-    return Blocks(tokens, tokens * (whole // (shape.kv_heads * shape.layers)) * heads * layers)
+    return Blocks(tokens, tokens * (token_bytes // (shape.kv_heads * shape.layers)) * heads * layers)
 
 
 def _longest(shape: Geometry, arguments: Mapping[str, object]) -> int:
-    """Return the length of which vLLM's pool must hold one sequence."""
+    """Return the length of the longest sequence, which vLLM's pool must be able to hold."""
     given = arguments.get("max_model_len")
     if given == AUTO_FIT:
         return 1

@@ -1,4 +1,4 @@
-"""How much memory an engine on the processor may still take: of the machine, its NUMA nodes and its control groups."""
+"""The memory that an engine on a CPU may still take, limited by the machine, its NUMA nodes and its control groups."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NODES = Path("/sys/devices/system/node")
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 
-# Of a control group: limit and usage, in the unified hierarchy and in the older one.
+# Files of a control group with its limit and its usage, in version 2 and in version 1.
 LIMIT_AND_USAGE = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 # What vLLM counts as available on a NUMA node.
 AVAILABLE_ON_A_NODE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
 
 
 def available_bytes(ranks: int = 1) -> int:
-    """Return what each of so many ranks may still take.
+    """Return the memory that each of `ranks` may still take.
 
     vLLM binds each rank to the memory of one NUMA node, so no rank may take more than the fullest node has left.
     """
@@ -42,22 +42,22 @@ def _left_in_groups() -> Iterator[int]:
         group = root / path.lstrip("/")
         while group.is_relative_to(root):
             for limit, usage in LIMIT_AND_USAGE:
-                known = _number(group / limit), _number(group / usage)
-                if known[0] is not None and known[1] is not None:
-                    yield known[0] - known[1]
+                limit_bytes, used_bytes = _number(group / limit), _number(group / usage)
+                if limit_bytes is not None and used_bytes is not None:
+                    yield limit_bytes - used_bytes
             group = group.parent
 
 
 def _left_on_nodes() -> Iterator[int]:
-    """Yield what is left on each NUMA node that has a core of this process."""
-    own = os.sched_getaffinity(0)
+    """Yield what is left on each NUMA node on which this process may run."""
+    own_cores = os.sched_getaffinity(0)
     for node in NODES.glob("node[0-9]*"):
         try:
             text, cores = (node / "meminfo").read_text(), (node / "cpulist").read_text()
         except OSError:
             continue
         kib = {name: int(number) for name, number in re.findall(r"^Node \d+ (\S+):\s+(\d+)", text, re.MULTILINE)}
-        if own & _listed(cores) and all(name in kib for name in AVAILABLE_ON_A_NODE):
+        if own_cores & _listed(cores) and all(name in kib for name in AVAILABLE_ON_A_NODE):
             yield 1024 * sum(kib[name] for name in AVAILABLE_ON_A_NODE)
 
 
@@ -71,4 +71,4 @@ def _number(file: Path) -> int | None:
     try:
         return int(file.read_text())
     except (OSError, ValueError):
-        return None  # not there, or `max`
+        return None  # the file is missing, or says `max`

@@ -1,4 +1,4 @@
-"""The geometry catalogue: publishers' own `config.json`, run with dummy weights at true speed and size."""
+"""The catalogue of geometries: models' published `config.json`, run with dummy weights at true speed and size."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def catalogue_names() -> tuple[str, ...]:
 
 @cache
 def sources() -> dict[str, dict[str, Any]]:
-    """For each name its publisher, what its configuration was checked against, and what vLLM is told beside it."""
+    """Return for each name its publisher, what its configuration was checked against, and its overrides for vLLM."""
     return tomllib.loads((GEOMETRIES / "sources.toml").read_text(encoding="utf-8"))
 
 
 def catalogue_folder(name: str) -> Path:
-    """A model folder as vLLM takes it: the configuration alone."""
+    """Return the model folder for vLLM, which holds only the configuration."""
     return GEOMETRIES / name
 
 
 def catalogue_overrides(name: str) -> dict[str, Any]:
-    """What vLLM is to read instead of the publisher's own words; most need none."""
+    """Return the values that vLLM reads instead of the published ones; most models have none."""
     overrides: dict[str, Any] = sources()[name].get("hf_overrides", {})
     return dict(overrides)
 
 
 def catalogue_config(name: str) -> dict[str, Any]:
-    """The publisher's configuration with our overrides: what the engine runs."""
+    """Return the published configuration with the overrides, as the engine runs it."""
     config: dict[str, Any] = json.loads((catalogue_folder(name) / "config.json").read_text(encoding="utf-8"))
     return config | catalogue_overrides(name)

@@ -1,4 +1,4 @@
-"""`python -m engine_probe.engine.models.convert_gguf FILE.gguf FOLDER`: a GGUF file as a plain bfloat16 folder."""
+"""Convert a GGUF file to a bfloat16 model folder: `python -m engine_probe.engine.models.convert_gguf FILE FOLDER`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ def convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    place = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    how = GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(**place, quantization_config=how, dtype=torch.bfloat16)
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    quantization = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(**source, quantization_config=quantization, dtype=torch.bfloat16)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
 
 
 if __name__ == "__main__":

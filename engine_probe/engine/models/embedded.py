@@ -1,4 +1,4 @@
-"""The models that need no hub and no account: their names, and the folder each becomes on this machine."""
+"""The models that need no hub: their names, and their folders on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Say = Callable[[str], None]
 
 
 def silent(message: str) -> None:
-    """Where nobody listens."""
+    """Ignore a message."""
 
 
 def tiny_folder(say: Say = silent) -> Path:
@@ -27,7 +27,7 @@ def smollm2_folder(say: Say = silent) -> Path:
     return prepared(folder, lambda temporary: smollm2.write_smollm2(temporary, say), smollm2.NEEDS_BYTES)
 
 
-# name -> how its folder comes about
+# name -> the function that prepares its folder
 EMBEDDED: dict[str, Callable[[Say], Path]] = {"smollm2": smollm2_folder, "tiny": tiny_folder}
 
 
@@ -39,11 +39,11 @@ def embedded_model(name: str, say: Say = silent) -> str:
 
 
 def place_of(name: str) -> Path:
-    """Where an embedded model's folder is, or will be."""
+    """Return where an embedded model's folder is, or will be."""
     return _place(name, (smollm2 if name == "smollm2" else tiny).recipe())
 
 
 def _place(name: str, recipe: object) -> Path:
-    """A folder of its own for each recipe: a new one never meets the files of an old one."""
+    """Return the folder of a recipe; another recipe has another folder, so it never finds old files."""
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     return cache_folder() / "models" / f"{name}-{digest[:12]}"

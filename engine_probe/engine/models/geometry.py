@@ -1,4 +1,4 @@
-"""What follows from a model's `config.json`: parameters, attention, bytes per token. Pure arithmetic."""
+"""A model's geometry, computed from its `config.json`: parameters, attention, bytes per token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Geometry:
-    """A decoder's shape, in vLLM's words."""
+    """Holds a decoder's shape, in vLLM's words."""
 
     architecture: str
     layers: int
@@ -28,22 +28,22 @@ class Geometry:
     max_context: int
     dtype: str
     parameters: int
-    linear_parameters: int  # those inside the layers' matrices, which is what quantization shrinks
-    linear_bytes: float  # of each of them, as published
+    linear_parameters: int  # in the layers' matrices, which quantization shrinks
+    linear_bytes: float  # of each such parameter, as published
 
     @property
     def attention(self) -> str:
-        """MHA, GQA or MQA: how many query heads share a KV head."""
+        """Return MHA, GQA or MQA, by how many query heads share a KV head."""
         if self.kv_heads == self.heads:
             return "MHA"
         return "MQA" if self.kv_heads == 1 else "GQA"
 
     def kv_bytes_per_token(self, kv_cache_dtype: str = "auto") -> int:
-        """Key and value of every layer; `auto` is the model's own type."""
+        """Return the bytes of a token's keys and values in all layers; `auto` is the model's type."""
         return 2 * self.layers * self.kv_heads * self.head_size * _kv_width(kv_cache_dtype, self.dtype)
 
     def weights_bytes(self, dtype: str = "auto") -> float:
-        """What the weights occupy; another `dtype` changes everything that is not quantized."""
+        """Return the bytes of the weights; another `dtype` changes all weights that are not quantized."""
         width = BYTES[self.dtype if dtype == "auto" else dtype]
         linear = self.linear_bytes if self.quantized else width
         return (self.parameters - self.linear_parameters) * width + self.linear_parameters * linear
@@ -54,7 +54,7 @@ class Geometry:
 
 
 def geometry(config: Config) -> Geometry:
-    """Read a configuration in its publisher's own form."""
+    """Compute the geometry of a configuration; refuse an unknown model_type."""
     kind = str(config.get("model_type"))
     if kind not in _READERS:
         raise InputError(f"model_type {kind!r} has no known geometry; known are {', '.join(_READERS)}")
@@ -62,7 +62,7 @@ def geometry(config: Config) -> Geometry:
 
 
 def _llama_like(config: Config) -> Geometry:
-    """Llama, Mistral, Qwen2 and Qwen3: rotary positions, gated feed-forward, RMS norms."""
+    """Compute the geometry of Llama, Mistral, Qwen2 and Qwen3: rotary positions, gated feed-forward, RMS norms."""
     kind, hidden, heads = config["model_type"], config["hidden_size"], config["num_attention_heads"]
     kv_heads = config.get("num_key_value_heads") or heads
     head_size = config.get("head_dim") or (128 if kind == "qwen3" else hidden // heads)
@@ -105,7 +105,7 @@ def _gpt2(config: Config) -> Geometry:
 
 
 def _falcon(config: Config) -> Geometry:
-    """The new decoder architecture (40B, 180B): parallel attention, shared KV heads, two norms, no biases."""
+    """Compute the geometry of Falcon 40B and 180B: parallel attention, shared KV heads, two norms, no biases."""
     if not config.get("new_decoder_architecture") or config.get("bias"):
         raise InputError("of Falcon, only the new decoder architecture without biases has a known geometry")
     hidden, heads, kv_heads = config["hidden_size"], config["num_attention_heads"], config["num_kv_heads"]
@@ -148,7 +148,7 @@ def _decoder(
     outside: int,
     max_context: int,
 ) -> Geometry:
-    """`matrices` and `others` are parameters of one layer, `outside` those around all layers."""
+    """Make a geometry; `matrices` and `others` are parameters of one layer, `outside` those outside the layers."""
     dtype = str(config.get("dtype") or config.get("torch_dtype") or "float16")
     return Geometry(
         architecture=config["architectures"][0],
@@ -167,7 +167,7 @@ def _decoder(
 
 
 def _rotary_context(config: Config) -> int:
-    """YaRN stretches the original context by its factor; the other scalings already say the stretched one."""
+    """Return the longest context; with YaRN the configuration gives the original one and a factor."""
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if (scaling.get("rope_type") or scaling.get("type")) == "yarn":
         return int(scaling["original_max_position_embeddings"] * scaling["factor"])
@@ -175,7 +175,7 @@ def _rotary_context(config: Config) -> int:
 
 
 def _quantized_width(quantization: Config | None) -> float | None:
-    """Bytes per weight of the two forms met in the catalogue's kind of models; scales count for nothing."""
+    """Return the bytes per weight of the two quantization formats that are known, without the scales."""
     if quantization is None:
         return None
     if quantization.get("quant_method") == "fp8":

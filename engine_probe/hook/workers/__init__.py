@@ -1,6 +1,6 @@
-"""What is read in each worker process: a row per step, its memory, and the weights that it holds.
+"""What is read in each worker process: a row per step, the memory in use, and the weights.
 
-Workers are called through vLLM's `collective_rpc`, before and after a recording and never during it. A worker that
-does not answer within `PATIENCE_SECONDS` is given up, and `run.json` says so (`calls.py`). Every figure of memory and
-weights stands beside its source, and a missing one beside its reason.
+Workers are called through vLLM's `collective_rpc` before and after a recording, never during it. If a worker does not
+answer within `PATIENCE_SECONDS`, the recording goes on without it and `run.json` says so (`calls.py`). Each figure of
+memory and weights is stored with its source, each missing one with its reason.
 """

@@ -1,4 +1,4 @@
-"""Calls into the workers of an engine that wait for a bounded time."""
+"""Calls into an engine's workers that give up after a bounded time."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ PATIENCE_SECONDS = 20.0
 
 
 class WorkersSilentError(RuntimeError):
-    """A worker did not answer in time."""
+    """Raised when a worker did not answer in time."""
 
 
 def ask_workers(executor: Any, method: Callable[..., Any], *args: Any) -> list[Any]:
-    """Call `method(worker, *args)` in every worker; WorkersSilentError if one has not answered in time.
+    """Call `method(worker, *args)` in every worker; raise WorkersSilentError after PATIENCE_SECONDS.
 
     vLLM's own timeout would leave a late answer in the queue, where the next step would take it for its own. So a
-    thread goes on waiting for it, and until then vLLM's calls wait behind it, as they would behind a busy worker.
-    `threading.Thread.start` would wait forever for a thread that dies at birth for want of memory.
+    thread keeps waiting for the answer, and vLLM's next call waits behind it, as it would behind a busy worker.
+    The thread is started without `threading.Thread.start`, which waits forever if the thread dies for lack of memory
+    before it runs.
     """
-    if hasattr(executor, "driver_worker"):  # in this process: it answers before the call returns, from our thread
+    if hasattr(executor, "driver_worker"):  # the worker runs in this process, on this thread
         return list(executor.collective_rpc(method, args=args))
     answer: Future[list[Any]] = Future()
-    answered, turn = threading.Event(), threading.Lock()  # the turn is the thread's, or of who gives it up before
+    # Whoever takes the turn first decides: the thread that it calls, or this function that it never will.
+    answered, turn = threading.Event(), threading.Lock()
 
     def call() -> None:
         if not turn.acquire(blocking=False):
@@ -47,14 +49,14 @@ def ask_workers(executor: Any, method: Callable[..., Any], *args: Any) -> list[A
         if asked and not answered.is_set():
             _wait_behind(executor, answered)
     if not asked:
-        raise WorkersSilentError(f"the workers were not asked within {PATIENCE_SECONDS:g} s: no thread began to")
+        raise WorkersSilentError(f"the workers were not asked within {PATIENCE_SECONDS:g} s: no thread could start")
     if not answered.is_set():
         raise WorkersSilentError(f"the workers have not answered within {PATIENCE_SECONDS:g} s: one of them is stuck")
     return list(answer.result())
 
 
 def _wait_behind(executor: Any, answered: threading.Event) -> None:
-    """Have the next call to the workers wait until this one is answered."""
+    """Make the next call to the workers wait until this one is answered."""
     gate = Patches()
 
     def collective_rpc(method: Any, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:

@@ -1,14 +1,13 @@
-"""Where each rank's memory went: asked of the worker once, before the recording begins.
+"""What each rank's memory is used for, read in the worker once, before the recording begins.
 
-vLLM profiles a GPU before it sizes its KV pool and keeps what it found on the worker; the device itself says what is
-in use now. From both, so that the parts add up to the whole:
+vLLM profiles a GPU before it sizes its KV pool and keeps the results on the worker; the device reports what is in use
+now. Two parts are derived from both, so that all parts add up to the total:
 
-    cached = what torch holds of its ordinary pool and nobody uses: there for activations
-    other  = used now - weights - KV pool - graphs - cached    (context, NCCL, buffers, other programs)
+    other  = used now - weights - KV pool - graphs - cached    (CUDA context, NCCL, buffers, other programs)
     free   = total - weights - KV pool - graphs - activations - other
 
-Every name of vLLM's may be missing in some version, and every question may fail: then that part is null and the
-reason is kept beside it.
+`cached` is memory that torch's ordinary pool holds and nobody uses: it serves the activations. A version of vLLM may
+lack any name that is read here, and any call may fail: then that figure is null and its reason is stored.
 """
 
 from __future__ import annotations
@@ -21,48 +20,53 @@ from typing import Any
 import msgspec
 
 from engine_probe.hook.workers.calls import ask_workers
-from engine_probe.hook.workers.model_weights import loaded_model
+from engine_probe.hook.workers.model_weights import count_weights
 from engine_probe.record.run_json import Loaded, Memory
 from kernels_bench.devices.cpu import cpu, host_free_bytes
 
 PARTS = ("weights_bytes", "kv_pool_bytes", "activations_bytes", "graphs_bytes", "other_bytes", "free_bytes")
-BESIDE = ("total_bytes", "reserved_bytes", "used_bytes", "nvml_used_bytes", "rss_bytes")
+TOTALS = ("total_bytes", "reserved_bytes", "used_bytes", "nvml_used_bytes", "rss_bytes")
 STATM = Path("/proc/self/statm")
-ORDINARY_POOL = (0, 0)  # torch's number of it
+ORDINARY_POOL = (0, 0)  # torch's id of the pool that is not for graphs
 
 
-class UntoldError(Exception):
-    """Why a figure cannot be told."""
+class FigureMissingError(Exception):
+    """Raised with the reason why a figure cannot be read."""
 
 
-class Answers:
-    """Figures with their sources, and the reasons for those that are not there."""
+class MemoryFigures:
+    """Collects figures with their sources, and the reasons for those that are missing."""
 
     def __init__(self) -> None:
         self.bytes: dict[str, int] = {}
         self.sources: dict[str, str] = {}
         self.missing: dict[str, str] = {}
 
-    def ask(self, name: str, source: str, question: Callable[[], Any]) -> None:
+    def read(self, name: str, source: str, reading: Callable[[], Any]) -> None:
+        """Store what `reading` returns, or why it failed."""
         try:
-            self.bytes[name] = int(question())
-        except Exception as error:  # the engine goes on, whatever a version lacks
-            self.missing[name] = str(error) if isinstance(error, UntoldError) else f"{type(error).__name__}: {error}"
+            self.bytes[name] = int(reading())
+        except Exception as error:  # a version of vLLM may lack anything, and the engine must go on
+            is_reason = isinstance(error, FigureMissingError)
+            self.missing[name] = str(error) if is_reason else f"{type(error).__name__}: {error}"
         else:
             self.sources[name] = source
 
-    def derive(self, name: str, source: str, needs: tuple[str, ...], formula: Callable[..., int]) -> None:
-        def worked_out() -> int:
-            if lacking := [need for need in needs if need not in self.bytes]:
-                raise UntoldError(f"it follows from {', '.join(lacking)}, which cannot be told")
-            if (value := formula(*(self.bytes[need] for need in needs))) < 0:
-                raise UntoldError(f"the other parts exceed the whole by {-value:,} bytes")
-            return value
+    def derive(self, name: str, source: str, inputs: tuple[str, ...], formula: Callable[..., int]) -> None:
+        """Store the formula's value, unless an input is missing or the value is negative."""
 
-        self.ask(name, source, worked_out)
+        def value() -> int:
+            if missing := [name for name in inputs if name not in self.bytes]:
+                raise FigureMissingError(f"it is derived from {', '.join(missing)}, which cannot be told")
+            if (result := formula(*(self.bytes[name] for name in inputs))) < 0:
+                raise FigureMissingError(f"the other parts exceed the whole by {-result:,} bytes")
+            return result
+
+        self.read(name, source, value)
 
     def row(self, rank: int, device: str, name: str) -> dict[str, Any]:
-        figures = {part: self.bytes.get(part) for part in (*BESIDE, *PARTS)}
+        """Return the rank's row for `run.json`."""
+        figures = {part: self.bytes.get(part) for part in (*TOTALS, *PARTS)}
         return {
             "rank": rank,
             "device": device,
@@ -73,138 +77,133 @@ class Answers:
         }
 
 
-def look(worker: Any) -> dict[str, Any]:
-    """Runs in the worker: its memory, and the model as it holds it. No failure leaves it."""
-    worker = getattr(worker, "worker", worker)  # what vLLM wraps around it delegates calls, but not all attributes
+def read_worker(worker: Any) -> dict[str, Any]:
+    """Return memory and weights of one worker, in whose process this runs; never raise."""
+    worker = getattr(worker, "worker", worker)  # vLLM's wrapper passes on calls, but not all attributes
     unread: list[str] = []
 
-    def ask(name: str, question: Callable[..., dict[str, Any]], *more: Any) -> dict[str, Any] | None:
+    def read(name: str, reading: Callable[..., dict[str, Any]], *more: Any) -> dict[str, Any] | None:
         try:
-            return question(worker, *more)
+            return reading(worker, *more)
         except Exception as error:
             unread.append(f"{name} of rank {getattr(worker, 'rank', '?')}: {type(error).__name__}: {error}")
             return None
 
-    loaded = ask("weights", loaded_model)
-    return {"loaded": loaded, "memory": ask("memory", memory, loaded), "unread": unread}
+    loaded = read("weights", count_weights)
+    return {"loaded": loaded, "memory": read("memory", memory, loaded), "unread": unread}
 
 
-def look_at_all(executor: Any) -> dict[str, Any]:
-    """What `run.json` says about memory and weights, rank by rank; `unread` is what could not be."""
+def read_all_workers(executor: Any) -> dict[str, Any]:
+    """Return what `run.json` holds about memory and weights of every rank; `unread` lists what failed."""
     try:
-        ranks = [told for told in ask_workers(executor, look) if told]
+        ranks = [rank for rank in ask_workers(executor, read_worker) if rank]
     except Exception as error:  # a substitute executor has no workers
         return {"memory": [], "loaded": [], "unread": [f"{type(error).__name__}: {error}"]}
-    unread = [reason for told in ranks for reason in told["unread"]]
+    unread = [reason for rank in ranks for reason in rank["unread"]]
     return {
-        "memory": fitting([told["memory"] for told in ranks if told["memory"]], Memory, unread),
-        "loaded": fitting([told["loaded"] for told in ranks if told["loaded"]], Loaded, unread),
+        "memory": valid_rows([rank["memory"] for rank in ranks if rank["memory"]], Memory, unread),
+        "loaded": valid_rows([rank["loaded"] for rank in ranks if rank["loaded"]], Loaded, unread),
         "unread": unread,
     }
 
 
-def fitting(rows: list[dict[str, Any]], kind: type[Memory] | type[Loaded], unread: list[str]) -> list[dict[str, Any]]:
-    """Those that `run.json` can hold: a value of a type nobody thought of costs its row, not the recording."""
-    kept = []
+def valid_rows(
+    rows: list[dict[str, Any]], kind: type[Memory] | type[Loaded], unread: list[str]
+) -> list[dict[str, Any]]:
+    """Drop the rows that `run.json` cannot hold and list them in `unread`, so that the recording goes on."""
+    valid = []
     for row in rows:
         try:
             msgspec.convert(row, kind)
         except msgspec.ValidationError as error:
             unread.append(f"{kind.__name__.lower()} of rank {row['rank']}: {error}")
         else:
-            kept.append(row)
-    return kept
+            valid.append(row)
+    return valid
 
 
 def memory(worker: Any, loaded: dict[str, Any] | None) -> dict[str, Any]:
-    answers = Answers()
-    answers.ask("rss_bytes", "resident memory of the worker's process, by the kernel", resident_bytes)
-    answers.ask("kv_pool_bytes", "the tensors of vLLM's KV cache configuration", lambda: pool_bytes(worker))
+    figures = MemoryFigures()
+    figures.read("rss_bytes", "resident memory of the worker's process, by the kernel", resident_bytes)
+    figures.read("kv_pool_bytes", "the tensors of vLLM's KV cache configuration", lambda: kv_pool_bytes(worker))
     kind: str = worker.device.type
     if kind == "cuda":
-        return of_card(worker, answers)
+        return gpu_memory(worker, figures)
     if kind == "cpu":
-        return of_host(worker, loaded, answers)
-    raise UntoldError(f"memory of a device of type {kind} is not read")
+        return host_memory(worker, loaded, figures)
+    raise FigureMissingError(f"memory of a device of type {kind} is not read")
 
 
 def resident_bytes() -> int:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def pool_bytes(worker: Any) -> int:
+def kv_pool_bytes(worker: Any) -> int:
     return sum(tensor.size for tensor in worker.model_runner.kv_cache_config.kv_cache_tensors)
 
 
-# ---- a processor ----------------------------------------------------------------------------------------------
+# ---- a CPU ------------------------------------------------------------------------------------------------------
 
 
-def of_host(worker: Any, loaded: dict[str, Any] | None, answers: Answers) -> dict[str, Any]:
-    """Memory that other programs share: what vLLM does not say is not made up."""
+def host_memory(worker: Any, loaded: dict[str, Any] | None, figures: MemoryFigures) -> dict[str, Any]:
+    """Return the row of a rank on a CPU. Other programs share its memory, so more figures are missing."""
     host = cpu()
 
-    def untold(reason: str) -> Callable[[], int]:
+    def missing(name: str, reason: str) -> None:
         def refuse() -> int:
-            raise UntoldError(reason)
+            raise FigureMissingError(reason)
 
-        return refuse
+        figures.read(name, "", refuse)
 
-    answers.ask("total_bytes", "the host's memory", lambda: host.memory_bytes)
-    answers.ask("free_bytes", "the kernel's estimate of what is available", host_free_bytes)
-    answers.ask("weights_bytes", "counted from the loaded parameters", lambda: counted(loaded))
-    answers.ask("reserved_bytes", "gpu_memory_utilization x memory of the NUMA node", lambda: reserved(worker))
-    answers.ask("graphs_bytes", "a processor captures none", lambda: 0)
-    answers.ask("activations_bytes", "", untold("vLLM does not profile activations on a processor"))
-    answers.ask(
-        "other_bytes",
-        "",
-        untold(
-            "pages of the pool that no request has touched yet are not resident, so that the "
-            "rest of the process cannot be told from its size"
-        ),
-    )
-    nvml = untold("no GPU")
-    answers.ask("nvml_used_bytes", "", nvml)
-    answers.ask("used_bytes", "", nvml)
-    return answers.row(int(worker.rank), "cpu", host.name)
+    figures.read("total_bytes", "the host's memory", lambda: host.memory_bytes)
+    figures.read("free_bytes", "the kernel's estimate of what is available", host_free_bytes)
+    figures.read("weights_bytes", "counted from the loaded parameters", lambda: weights_bytes(loaded))
+    figures.read("reserved_bytes", "gpu_memory_utilization x memory of the NUMA node", lambda: reserved_bytes(worker))
+    figures.read("graphs_bytes", "a CPU captures no graphs", lambda: 0)
+    missing("activations_bytes", "vLLM does not profile activations on a CPU")
+    missing("other_bytes", "the KV pool's untouched pages are not resident, so the process's size does not tell it")
+    missing("nvml_used_bytes", "no GPU")
+    missing("used_bytes", "no GPU")
+    return figures.row(int(worker.rank), "cpu", host.name)
 
 
-def counted(loaded: dict[str, Any] | None) -> int:
+def weights_bytes(loaded: dict[str, Any] | None) -> int:
     if loaded is None:
-        raise UntoldError("the model could not be walked through")
+        raise FigureMissingError("the model's weights could not be counted")
     return int(loaded["bytes"])
 
 
-def reserved(worker: Any) -> int:
-    """As a share of the memory; where the pool's size is given outright no such share is taken."""
+def reserved_bytes(worker: Any) -> int:
+    """Return the memory that gpu_memory_utilization reserves."""
     if worker.cache_config.kv_cache_memory_bytes is not None:
-        raise UntoldError("kv_cache_memory_bytes gives the pool's size: gpu_memory_utilization reserves nothing")
-    found = getattr(worker, "requested_memory", None)
-    return int(worker.requested_cpu_memory if found is None else found)
+        raise FigureMissingError("kv_cache_memory_bytes gives the pool's size: gpu_memory_utilization reserves nothing")
+    requested = getattr(worker, "requested_memory", None)
+    return int(worker.requested_cpu_memory if requested is None else requested)
 
 
-# ---- a card ---------------------------------------------------------------------------------------------------
+# ---- a GPU ------------------------------------------------------------------------------------------------------
 
 
-def of_card(worker: Any, answers: Answers) -> dict[str, Any]:
+def gpu_memory(worker: Any, figures: MemoryFigures) -> dict[str, Any]:
+    """Return the row of a rank on a GPU."""
     import torch
 
-    card = torch.cuda.get_device_properties(worker.device)
+    gpu = torch.cuda.get_device_properties(worker.device)
     free, total = torch.cuda.mem_get_info(worker.device)
-    segments = Segments(worker)
-    ask, derive = answers.ask, answers.derive
-    ask("total_bytes", "the device, through CUDA", lambda: total)
-    ask("used_bytes", "the device, through CUDA, by everybody", lambda: total - free)
-    ask("reserved_bytes", "gpu_memory_utilization x total, by vLLM", lambda: reserved(worker))
-    ask("weights_bytes", "vLLM: what loading the model took", lambda: worker.model_runner.model_memory_usage)
-    ask("activations_bytes", "vLLM: the peak of its profiling run", lambda: activations(worker))
-    ask("graphs_bytes", "torch: the pool that CUDA graphs were captured into", lambda: segments.graphs(worker))
-    if "graphs_bytes" not in answers.bytes:
-        reason = answers.missing.pop("graphs_bytes")
-        ask("graphs_bytes", f"vLLM's estimate ({reason})", lambda: worker.cudagraph_memory_estimate)
-    ask("cached", "torch", segments.cached)
-    uuid = str(getattr(card, "uuid", "unknown"))
-    ask("nvml_used_bytes", "NVML, by everybody", lambda: nvml_used(uuid))
+    segments = AllocatorSegments(worker)
+    read, derive = figures.read, figures.derive
+    read("total_bytes", "the device, through CUDA", lambda: total)
+    read("used_bytes", "the device, through CUDA, by all processes", lambda: total - free)
+    read("reserved_bytes", "gpu_memory_utilization x total, by vLLM", lambda: reserved_bytes(worker))
+    read("weights_bytes", "vLLM: what loading the model took", lambda: worker.model_runner.model_memory_usage)
+    read("activations_bytes", "vLLM: the peak of its profiling run", lambda: activation_bytes(worker))
+    read("graphs_bytes", "torch: the pool that CUDA graphs were captured into", lambda: segments.graphs(worker))
+    if "graphs_bytes" not in figures.bytes:
+        reason = figures.missing.pop("graphs_bytes")
+        read("graphs_bytes", f"vLLM's estimate ({reason})", lambda: worker.cudagraph_memory_estimate)
+    read("cached", "torch", segments.cached)
+    uuid = str(getattr(gpu, "uuid", "unknown"))
+    read("nvml_used_bytes", "NVML, by all processes", lambda: nvml_used(uuid))
     held = ("weights_bytes", "kv_pool_bytes", "graphs_bytes")
     derive(
         "other_bytes",
@@ -212,27 +211,22 @@ def of_card(worker: Any, answers: Answers) -> dict[str, Any]:
         ("used_bytes", *held, "cached"),
         lambda used, *parts: used - sum(parts),
     )
-    if "activations_bytes" in answers.bytes:
-        derive(
-            "free_bytes",
-            "total - all parts, activations at their peak",
-            ("total_bytes", *held, "activations_bytes", "other_bytes"),
-            lambda whole, *parts: whole - sum(parts),
-        )
-    else:
-        derive(
-            "free_bytes",
-            "the device now, and what torch keeps: activations come out of it",
-            ("total_bytes", *held, "other_bytes"),
-            lambda whole, *parts: whole - sum(parts),
-        )
-    return answers.row(int(worker.rank), f"GPU-{uuid}", card.name)
+    is_profiled = "activations_bytes" in figures.bytes
+    derive(
+        "free_bytes",
+        "total - all parts, activations at their peak"
+        if is_profiled
+        else "the device now, and what torch keeps: activations come out of it",
+        ("total_bytes", *held, *(["activations_bytes"] if is_profiled else []), "other_bytes"),
+        lambda whole, *parts: whole - sum(parts),
+    )
+    return figures.row(int(worker.rank), f"GPU-{uuid}", gpu.name)
 
 
-def activations(worker: Any) -> int:
-    """The peak that profiling found; since 0.28 vLLM adds its estimate for graphs to it where that is applied."""
+def activation_bytes(worker: Any) -> int:
+    """Return the peak of vLLM's profiling run, without the estimate for graphs that vLLM adds to it since 0.28."""
     if not hasattr(worker, "peak_activation_memory"):
-        raise UntoldError("vLLM did not profile, because kv_cache_memory_bytes gives the pool's size")
+        raise FigureMissingError("vLLM did not profile, because kv_cache_memory_bytes gives the pool's size")
     peak = worker.peak_activation_memory
     if not hasattr(worker, "total_consumed"):
         return int(peak)
@@ -248,19 +242,19 @@ def estimate_is_applied() -> bool:
 def graph_pool() -> Any:
     from vllm.platforms import current_platform
 
-    return type(current_platform)._global_graph_pool  # asking the platform itself would make one
+    return type(current_platform)._global_graph_pool  # the instance's property would create a pool
 
 
-class Segments:
-    """What torch's allocator holds on this card, by pool."""
+class AllocatorSegments:
+    """Sums the memory segments that torch's allocator holds on the worker's GPU."""
 
     def __init__(self, worker: Any) -> None:
-        self._of = worker.device
+        self._device = worker.device
 
-    def _mine(self) -> list[dict[str, Any]]:
+    def _segments(self) -> list[dict[str, Any]]:
         import torch
 
-        index = torch.cuda.current_device() if self._of.index is None else self._of.index
+        index = torch.cuda.current_device() if self._device.index is None else self._device.index
         return [segment for segment in torch.cuda.memory_snapshot() if segment["device"] == index]
 
     def graphs(self, worker: Any) -> int:
@@ -268,11 +262,11 @@ class Segments:
             return 0
         pool = graph_pool()
         if pool is None:
-            raise UntoldError("vLLM has made no pool for graphs")
-        return sum(segment["total_size"] for segment in self._mine() if segment["segment_pool_id"] == tuple(pool))
+            raise FigureMissingError("vLLM has made no pool for graphs")
+        return sum(segment["total_size"] for segment in self._segments() if segment["segment_pool_id"] == tuple(pool))
 
     def cached(self) -> int:
-        ordinary = (segment for segment in self._mine() if segment["segment_pool_id"] == ORDINARY_POOL)
+        ordinary = (segment for segment in self._segments() if segment["segment_pool_id"] == ORDINARY_POOL)
         return sum(segment["total_size"] - segment["allocated_size"] for segment in ordinary)
 
 

@@ -1,11 +1,11 @@
-"""Inside a worker process: one row per step and rank, so that a straggler shows.
+"""Inside a worker process: one row per step and rank, so that a slow rank shows.
 
-`attach` and `detach` travel to every worker through vLLM's own `collective_rpc`, before and after the
-recording and never during it. Steps are numbered as they come: the n-th `execute_model` after the attachment
-belongs to the n-th `schedule`, in every mode of the engine, because both ends of the queue are first in first out.
+`attach` and `detach` run in every worker through vLLM's `collective_rpc`, before and after the recording and never
+during it. The n-th `execute_model` after the attachment belongs to the n-th `schedule()`, also with a batch queue,
+which is first in, first out.
 
-On a GPU two CUDA events bracket the step on the worker's stream. They are only *asked* whether they have passed,
-some steps later: nothing is synchronised, so what is measured is not changed.
+On a GPU two CUDA events bracket the step on the worker's stream. They are only polled, some steps later; nothing is
+synchronised, so the measurement does not change the engine's timing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ATTRIBUTE = "_engine_probe_worker"
 
 @dataclass(slots=True)
 class Step:
-    """One step of this worker; `begin` and `end` are CUDA events, or None without a GPU."""
+    """Holds one step of this worker; `begin` and `end` are CUDA events, or None without a GPU."""
 
     number: int
     called: int
@@ -49,30 +49,30 @@ class Step:
 
 
 class WorkerHook:
-    """Hooks on one worker. The worker's thread appends steps, a thread of ours writes them."""
+    """Hooks one worker. The worker's thread appends steps; a thread of the probe writes them."""
 
     def __init__(self, worker: Any, folder: Path) -> None:
         self.failure: str | None = None
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
         self._steps = 0
-        self._open: Step | None = None  # executed, not sampled yet
+        self._unsampled: Step | None = None  # execute_model() returned, sample_tokens() has not been called
         self._done: deque[Step] = deque()
         self._make_event = cuda_event_factory()
         self._patches = Patches()
         self._worker, self._stop = worker, threading.Event()
-        # Goes when the recording has ended; on another machine it is not to be seen.
+        # The file is removed when the recording ends. A worker on another machine never sees it.
         self._reserve = folder / RESERVE_FILE
         self._sees_reserve = self._reserve.exists()
         self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
         if hasattr(worker, "sample_tokens"):
             self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
-        self._patches.on = True
+        self._patches.active = True
         self._thread = threading.Thread(target=self._write, name="engine_probe-worker", daemon=True)
         self._thread.start()
 
     def _execute(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.on:
+        if not self._patches.active:
             return self._call_execute(*args, **kwargs)
         begin = self._guarded(self._event)
         called = now()
@@ -83,18 +83,18 @@ class WorkerHook:
     def _note_execute(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], called: int, duration: int, begin: Any, output: Any
     ) -> None:
-        self._finish_open()
+        self._finish_step()
         scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
         step = Step(self._steps, called, duration, scheduled_tokens, begin)
         self._steps += 1
         step.end = self._event()
-        if output is None:  # sample_tokens() will bring the answer
-            self._open = step
+        if output is None:  # vLLM calls sample_tokens() for the tokens
+            self._unsampled = step
         else:
             self._done.append(step)
 
     def _sample(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.on:
+        if not self._patches.active:
             return self._call_sample(*args, **kwargs)
         called = now()
         output = self._call_sample(*args, **kwargs)
@@ -102,14 +102,14 @@ class WorkerHook:
         return output
 
     def _note_sample(self, duration: int) -> None:
-        if self._open is not None:
-            self._open.sample_ns, self._open.end = duration, self._event()
-            self._finish_open()
+        if self._unsampled is not None:
+            self._unsampled.sample_ns, self._unsampled.end = duration, self._event()
+            self._finish_step()
 
-    def _finish_open(self) -> None:
-        if self._open is not None:
-            self._done.append(self._open)
-            self._open = None
+    def _finish_step(self) -> None:
+        if self._unsampled is not None:
+            self._done.append(self._unsampled)
+            self._unsampled = None
 
     def _event(self) -> Any:
         if self._make_event is None:
@@ -129,14 +129,14 @@ class WorkerHook:
                 break
 
     def _end(self) -> None:
-        """End by itself where nobody could call `detach`."""
+        """Detach without being called, because the recording ended where it could not call the workers."""
         self._patches.undo()
         if vars(self._worker).get(_ATTRIBUTE) is self:
             del vars(self._worker)[_ATTRIBUTE]
         self._guarded(self._close_stream)
 
     def _drain(self) -> None:
-        """Write the steps whose device time is known by now; the rest keep their places."""
+        """Write the steps whose device time is known; the others stay queued."""
         rows: list[tuple[Any, ...]] = []
         while self._done and (self._done[0].end is None or self._done[0].end.query()):
             rows.append(self._done.popleft().row(self._rank))
@@ -147,7 +147,7 @@ class WorkerHook:
             self._stream.write(list(zip(*rows, strict=True)))
 
     def _guarded(self, note: Callable[..., Any], *args: Any) -> Any:
-        """A failure here ends this worker's record, never its work."""
+        """Call `note`; its failure ends the recording of this worker, never the worker's own step."""
         try:
             return note(*args)
         except Exception as error:
@@ -164,15 +164,15 @@ class WorkerHook:
         return {"rank": self._rank, "pid": os.getpid(), "rows": self._stream.rows, "failure": self.failure}
 
     def _close_stream(self) -> None:
-        self._finish_open()
+        self._finish_step()
         if self._done and self._done[-1].end is not None:
-            self._done[-1].end.synchronize()  # the recording is over: waiting changes nothing that is measured
+            self._done[-1].end.synchronize()  # the recording is over, so waiting disturbs no measurement
         self._drain()
         self._stream.close()
 
 
 def cuda_event_factory() -> Callable[[], Any] | None:
-    """How this worker makes timing events; None on a machine without a GPU."""
+    """Return a function that makes CUDA timing events; None without a GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -181,9 +181,9 @@ def cuda_event_factory() -> Callable[[], Any] | None:
 
 
 def attach(worker: Any, folder: str) -> str | None:
-    """Runs in the worker. Returns a sentence when it could not be attached."""
+    """Attach to a worker, in whose process this runs; return the reason if that fails, else None."""
     try:
-        detach(worker)  # of a recording that was never closed
+        detach(worker)  # a recording that was never closed may have left its hook
         setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder)))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
@@ -191,7 +191,7 @@ def attach(worker: Any, folder: str) -> str | None:
 
 
 def detach(worker: Any) -> dict[str, Any] | None:
-    """Runs in the worker: flush, undo, report."""
+    """Detach from a worker, in whose process this runs; write its last rows and return its report."""
     hook: WorkerHook | None = vars(worker).pop(_ATTRIBUTE, None)
     return None if hook is None else hook.close()
 
@@ -200,7 +200,7 @@ def detach(worker: Any) -> dict[str, Any] | None:
 
 
 def attach_all(executor: Any, folder: Path) -> str | None:
-    """Attach to every worker; the reason if that cannot be."""
+    """Attach to every worker; return the first reason why one was not attached, else None."""
     try:
         answers = ask_workers(executor, attach, str(folder))
     except Exception as error:  # a substitute executor has no workers
@@ -209,13 +209,13 @@ def attach_all(executor: Any, folder: Path) -> str | None:
 
 
 def detach_all(executor: Any, not_attached: str | None) -> dict[str, Any]:
-    """Detach from every worker, also where only some were attached to; what `run.json` says about them."""
+    """Detach from every worker, even if only some were attached; return what `run.json` holds about them."""
     facts: dict[str, Any] = {"recorded": False, "reason": not_attached, "ranks": [], "failure": None}
     try:
         ranks = [rank for rank in ask_workers(executor, detach) if rank]
     except WorkersSilentError as error:
         return {**facts, "reason": not_attached or str(error), "failure": str(error)}
-    except Exception as error:  # the workers may be gone: a crash is what one wants to look at
+    except Exception as error:  # the workers may have crashed, and that recording matters most
         return {**facts, "reason": not_attached or f"{type(error).__name__}: {error}"}
     if not_attached is not None:
         return facts

@@ -1,4 +1,4 @@
-"""Changes as a forest plot: a row each, its interval as a bar, in colour what repeats show to be real."""
+"""A forest plot of changes: one in a row, its interval as a bar; a colour marks changes that repeats confirm."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from page_kit.html import Html, element
 from page_kit.scale import ticks
 from page_kit.svg import drawing, stroke, text
 
-ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # a letter of 11 pixels, at its widest on average
+ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # LETTER: mean width of a letter at 11 pixels, rounded up
 COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repeats": "c0"}
-LEAST = 0.05  # to either side of no change: less is mostly noise
-SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # to one side of no change
+LEAST = 0.05  # least extent of the axis to either side of no change; smaller changes are mostly noise
+SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # possible extents of a side
 NEAR = 3  # times the change that most stay below: what is no further is no outlier
-MOST_WIDE = 4  # one side over the other, where both have a change to show
-EDGE = 1e-9  # of a change: what rounding adds
-FLOOR = 1.0  # nothing falls by more than all of it
+MOST_WIDE = 4  # largest ratio of one side to the other if both have a change to show
+EDGE = 1e-9  # tolerance for rounding at the end of the axis
+FLOOR = 1.0  # nothing falls by more than 100 %
 
 
 def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST) -> Html:
-    """Draw the changes that are relative to something.
+    """Draw the changes that have a relative size.
 
-    What lies beyond the axis ends in an arrow at its edge; the figure of each row is beside it.
+    A change beyond the axis ends in an arrow at the edge; its figure is printed beside the row.
     """
     drawn = [(name, change, change.relative) for name, change in rows if change.relative is not None]
     low, high = reach([relative for _, _, relative in drawn], least)
@@ -80,12 +80,12 @@ def arrow(x: float, y: float, size: float, paint: str) -> Html:
 
 
 def reach(relatives: Sequence[float], least: float = LEAST) -> tuple[float, float]:
-    """Return how far the axis goes below and above no change.
+    """Return how far the axis extends below and above no change.
 
     Each side has room for most of its own changes, so that one outlier does not flatten the rest, and neither side is
     so wide that a change on the other cannot be seen.
     """
-    below, above = (sorted(sign * each for each in relatives if sign * each > 0) for sign in (-1, 1))
+    below, above = (sorted(sign * change for change in relatives if sign * change > 0) for sign in (-1, 1))
     low, high = (side(sizes, least) for sizes in (below, above))
     if below and below[-1] >= least:
         high = min(high, MOST_WIDE * low)

@@ -24,80 +24,80 @@ from page_kit.html import Html, element, grid, joined, tiles
 
 BOXES = {"soft": "soft", "caution": "warning", "problem": "warning red", "good": "kept"}
 DEEPEST = 6  # levels of headings that HTML has
-LABELLED = 0.13  # of a bar: room for a figure
+LABELLED = 0.13  # least share of a bar that has room for a figure
 
 
 def html_page(document: Document) -> str:
     page = Page(f"engine_probe: {document.title}")
-    body = (section_html(page, each) for each in document.whole)
+    body = (section_html(page, each) for each in document.all_sections)
     return page.document(heading(document.title, document.origin), *body)
 
 
 def section_html(page: Page, section: Section, level: int = 2) -> Html:
-    """Its content below a heading of that level, or nothing; without a title its content takes the heading's place."""
+    """Return a section under a heading of that level. Empty if it has no content; without a title, only the content."""
     inner = level + 1 if section.title else level
     content = list(content_html(page, section, inner))
-    folded = [each for each in (folded_html(page, part, inner) for part in section.details) if each]
+    folded = list(filter(None, (folded_html(page, part, inner) for part in section.details)))
     if not content and not folded:
         return Html()
     head = [element(tag(level), section.title)] if section.title else []
-    whole = joined((*head, *content, *folded))
-    return whole if content else element("section", whole, class_="each")  # left out of print while it is closed
+    html = joined((*head, *content, *folded))
+    return html if content else element("section", html, class_="each")  # not printed while it is closed
 
 
 def content_html(page: Page, section: Section, level: int) -> Iterator[Html]:
     if section.figures:
-        yield tiles((f"{each.label}{f' ({each.mark})' if each.mark else ''}", each.value) for each in section.figures)
+        yield tiles((f"{tile.label}{f' ({tile.mark})' if tile.mark else ''}", tile.value) for tile in section.figures)
     yield from sentences_html(section.sentences)
     for chart in section.charts():
         yield chart_html(page, chart, level)
     for bars in section.bars:
         yield bars_html(bars, level)
-    for each in section.tables:
-        yield table_html(each, level)
+    for table in section.tables:
+        yield table_html(table, level)
     yield from filter(None, (section_html(page, part, level) for part in section.parts))
 
 
 def folded_html(page: Page, section: Section, level: int) -> Html:
-    """Its title opens it."""
+    """Return a section that a click on its title opens. Empty if it has no content."""
     content = section_html(page, replace(section, title=""), level)
     return element("details", element("summary", section.title), content) if content else Html()
 
 
 def sentences_html(sentences: Iterable[Sentence]) -> Iterator[Html]:
-    """Plain ones as a list, what is to be noticed in a box, the pale as paragraphs; in their order."""
+    """Yield the sentences in their order: plain ones as a list, cautions in boxes, soft ones as paragraphs."""
     listed: list[Html] = []
-    for said in sentences:
-        words = joined((element("b", f"{said.label}: "), said.text)) if said.label else said.text
-        if said.tone == "plain":
+    for sentence in sentences:
+        words = joined((element("b", f"{sentence.label}: "), sentence.text)) if sentence.label else sentence.text
+        if sentence.tone == "plain":
             listed.append(element("li", words))
             continue
         if listed:
             yield element("ul", *listed, class_="says")
             listed = []
-        yield element("p" if said.tone == "soft" else "div", words, class_=BOXES[said.tone])
+        yield element("p" if sentence.tone == "soft" else "div", words, class_=BOXES[sentence.tone])
     if listed:
         yield element("ul", *listed, class_="says")
 
 
 def chart_html(page: Page, chart: Picture, level: int) -> Html:
     if isinstance(chart, Forest):
-        drawn = forest(chart.rows, chart.title, chart.least)
-        return element("figure", element(tag(level), chart.title), element("figcaption", chart.note), drawn)
+        plot = forest(chart.rows, chart.title, chart.least)
+        return element("figure", element(tag(level), chart.title), element("figcaption", chart.note), plot)
     return page.figure(chart, tag(level))
 
 
 def bars_html(bars: Bars, level: int) -> Html:
     title, note = element(tag(level), bars.title), element("figcaption", bars.note)
-    return element("figure", title, note, *(piece for each in bars.bars for piece in bar_html(each)), key(bars))
+    return element("figure", title, note, *(piece for bar in bars.bars for piece in bar_html(bar)), key(bars))
 
 
 def table_html(table: Table, level: int) -> Html:
     titles = [column.title.replace("\n", " ") for column in table.columns]
     rows = ([cell_html(cell) for cell in row] for row in table.rows)
-    made = grid(titles, rows, text=[place for place, column in enumerate(table.columns) if column.words])
+    body = grid(titles, rows, text=[place for place, column in enumerate(table.columns) if column.words])
     head = [element(tag(level), table.title)] if table.title else []
-    return joined((*head, made, *([element("div", table.note, class_="soft")] if table.note else [])))
+    return joined((*head, body, *([element("div", table.note, class_="soft")] if table.note else [])))
 
 
 def cell_html(cell: Cell | str) -> str:
@@ -118,8 +118,8 @@ def bar_html(bar: Bar) -> Iterator[Html]:
         )
         for part in bar.parts
     )
-    told = ", ".join(f"{part.name} {part.size}" for part in bar.parts)
-    yield element("div", *pieces, class_="bar", role="img", aria_label=told)
+    description = ", ".join(f"{part.name} {part.size}" for part in bar.parts)
+    yield element("div", *pieces, class_="bar", role="img", aria_label=description)
 
 
 def paint(words: str) -> str:

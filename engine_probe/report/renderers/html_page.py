@@ -1,4 +1,4 @@
-"""One self-contained page whose charts are data, drawn by the script that comes with them."""
+"""A self-contained page: charts as data, and the script that draws them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from page_kit.page import heading as heading
 
 
 class Page:
-    """Collects charts while the body is written, and puts both into one document."""
+    """Collects the charts while the body is written, and returns both as one HTML document."""
 
     def __init__(self, title: str) -> None:
         self._title = title

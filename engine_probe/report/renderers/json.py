@@ -1,4 +1,4 @@
-"""The figures of a report for machines: JSON, each metric by its name, with unit and formula beside."""
+"""The figures of a report as JSON: each metric by its name, with its unit and formula."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def summary_figures(summary: Summary) -> dict[str, Any]:
 
 
 def figures_of(found: RunAnalysis) -> dict[str, float | None]:
-    """Of one run, by the names under which `metrics` tells unit and formula."""
-    told = {metric.name: metric.value(found.summary) for metric in METRICS}
-    return told | {metric.name: metric.value(found) for metric in ENGINE_METRICS}
+    """Return the figures of one run by metric name; `metrics` has their units and formulas."""
+    from_summary = {metric.name: metric.value(found.summary) for metric in METRICS}
+    return from_summary | {metric.name: metric.value(found) for metric in ENGINE_METRICS}
 
 
 def hardware_use(found: RunAnalysis) -> dict[str, Any]:
-    """The shares of the measured ceilings, which of them cannot be, and what is therefore not concluded."""
+    """Return the shares of the measured ceilings, which of them are impossible, and what is therefore withheld."""
     if isinstance(found.roofline, str):
         return {"reason": found.roofline}
     return {
@@ -93,7 +93,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "advice": advised(swept, curves),
             "points": [point_figures(point) for point in swept.points],
             "watching": swept.probe_cost,
-            "texts": [predicted(each) for each in engines(swept)],
+            "texts": [predicted(engine) for engine in engines(swept)],
             "money": accounted(money),
         }
     )
@@ -107,30 +107,30 @@ def point_figures(point: SweptPoint) -> dict[str, Any]:
 
 
 def predicted(engine: Engine) -> dict[str, Any]:
-    """How well an engine predicted the text, against the first one."""
-    known, change = engine.text.perplexity, engine.change
+    """Return how well an engine predicted the text, and the change against the first engine."""
+    perplexity, change = engine.text.perplexity, engine.change
     return {
         "id": engine.text.id,
         "name": engine.name,
         "precision": engine.text.measured and engine.text.measured.precision,
-        PERPLEXITY.name: known and known.value,
-        "interval": known and known.interval,
-        "tokens": known and known.tokens,
-        "windows": known and known.windows,
+        PERPLEXITY.name: perplexity and perplexity.value,
+        "interval": perplexity and perplexity.interval,
+        "tokens": perplexity and perplexity.tokens,
+        "windows": perplexity and perplexity.windows,
         "change": change and {"relative": change.relative, "interval": change.relative_interval, "p": change.p},
         "relative_output_tokens_per_s": engine.relative_rate,
         "relative_weights": engine.relative_weights,
         "kv_tokens": engine.kv_tokens,
-        "reason": engine.why_not or ("" if known else engine.text.why_not) or None,
+        "reason": engine.why_not or ("" if perplexity else engine.text.why_not) or None,
     }
 
 
 def curve_figures(curve: Curve) -> dict[str, Any]:
     limit = most_load(curve.figures) if slo_of(curve) else None
-    told = {metric.name: over_levels(metric, curve.figures) for metric in METRICS}
+    figures = {metric.name: over_levels(metric, curve.figures) for metric in METRICS}
     levels = [
-        {"load": same[0].load, "figures": {name: values[place] for name, values in told.items()}}
-        for place, same in enumerate(by_load(curve.figures))
+        {"load": repeats[0].load, "figures": {name: values[place] for name, values in figures.items()}}
+        for place, repeats in enumerate(by_load(curve.figures))
     ]
     found = curve.found
     return {
@@ -152,16 +152,16 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
 
 
 def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeated | None]:
-    """Rates and times share their noise over the levels; what has no unit does not."""
-    values = [[metric.value(each.summary) for each in same] for same in by_load(figures)]
-    return pooled(values) if metric.unit else [repeated(each) for each in values]
+    """Return a metric at each level. The spread of rates and times is pooled over the levels; that of shares is not."""
+    values = [[metric.value(point.summary) for point in repeats] for repeats in by_load(figures)]
+    return pooled(values) if metric.unit else list(map(repeated, values))
 
 
 def described(money: Money) -> dict[str, dict[str, str]]:
-    """Every metric there can be: its unit and formula."""
-    said = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
-    said |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in ENGINE_METRICS}
-    return said | {
+    """Return the unit and formula of every metric."""
+    metrics = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
+    metrics |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in ENGINE_METRICS}
+    return metrics | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
     }
 
@@ -233,5 +233,5 @@ def change_facts(change: Change) -> dict[str, Any]:
 
 
 def encoded(document: dict[str, Any]) -> bytes:
-    """NaN and infinity are null."""
+    """Return the document as JSON; NaN and infinity become null."""
     return msgspec.json.format(msgspec.json.encode(document), indent=1)

@@ -1,4 +1,4 @@
-"""Gates as test cases, in the XML that CI servers read."""
+"""Gates as test cases in JUnit XML, which CI servers read."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def junit(found: Sequence[Comparison], gates: Sequence[Gate], strict: bool = Fal
 def case(comparison: Comparison, held: Held, strict: bool) -> Element:
     name = f"{held.gate.text}, {held.point}" if held.point else held.gate.text
     seconds = held.pair.seconds if held.pair else 0.0
-    made = Element("testcase", classname=plain(comparison.after), name=plain(name), time=f"{seconds:.3f}")
+    testcase = Element("testcase", classname=plain(comparison.after), name=plain(name), time=f"{seconds:.3f}")
     if held.answer != "holds":
         kind = "error" if held.answer == "not measured" else "failure" if held.stops(strict) else "skipped"
-        SubElement(made, kind, message=plain(held.said), type=held.gate.metric).text = plain(held.said)
-    return made
+        SubElement(testcase, kind, message=plain(held.said), type=held.gate.metric).text = plain(held.said)
+    return testcase

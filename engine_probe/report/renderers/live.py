@@ -1,4 +1,4 @@
-"""The running point, drawn while its engine starts and while it runs."""
+"""The live view of a point in a terminal, while its engine starts and while it runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from engine_probe.recordings.live_reader import Moment
 from engine_probe.text_format import duration
 
 SPARKS = "▁▂▃▄▅▆▇█"
-HISTORY = 400  # rates kept: more than a terminal has columns
+HISTORY = 400  # rates kept; a terminal has fewer columns
 FULL, NEARLY_FULL = 0.97, 0.85
 SEPARATOR = " · "
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One character per value, the highest the tallest."""
+    """Return one character per value, scaled to the highest value."""
     top = max(values, default=0.0)
     if not top:
         return ""
@@ -31,13 +31,13 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a stopwatch shows them."""
+    """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def two_ends(left: str, right: str) -> Table:
-    """One line: a text that is cut where it is too long, and a short one at the right edge."""
+    """Return a line with a text on the left, cut if it is too long, and a short one on the right."""
     line = Table.grid(expand=True, padding=(0, 1, 0, 0))
     line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     line.add_column(justify="right", no_wrap=True)
@@ -46,7 +46,7 @@ def two_ends(left: str, right: str) -> Table:
 
 
 class FittingLine:
-    """As many pieces as fit into one line, from the first on."""
+    """A line of the first pieces that fit."""
 
     def __init__(self, pieces: Sequence[str]) -> None:
         self._pieces = pieces
@@ -65,7 +65,7 @@ class FittingLine:
 
 
 class Sparkline:
-    """The last values, as many as there are columns."""
+    """A sparkline of the last values, one in a column."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self._values = values
@@ -78,7 +78,7 @@ class Sparkline:
 
 
 class LiveView:
-    """Takes the phases of a start and then moments, gives something to draw."""
+    """A panel for `rich.live`: the phases of the engine's start, then the latest moment of the run."""
 
     def __init__(self, title: str, expected_tokens: int | None) -> None:
         self._title = title
@@ -93,7 +93,7 @@ class LiveView:
         self._doing = doing
 
     def start(self, phases: list[tuple[str, float]], share: float | None = None) -> None:
-        """The phases of the engine's start and their seconds, the last still under way, and its share where known."""
+        """Show the phases of the engine's start with their seconds; the last is in progress, by `share` if known."""
         self._phases, self._share = phases, share
 
     def add(self, now: Moment) -> None:
@@ -102,7 +102,7 @@ class LiveView:
             self._rates.append((now.output_tokens - before.output_tokens) / (now.seconds - before.seconds))
 
     def _answered(self, tokens: int) -> str:
-        """A share of what is expected; where answers are as long as a file says, the number of tokens so far."""
+        """Return the share of the expected tokens that were answered, or their number if no number is expected."""
         return (
             f"{tokens:,} tokens" if self._expected is None else f"{tokens / self._expected:.0%} of {self._expected:,}"
         )
@@ -112,7 +112,7 @@ class LiveView:
         return Panel(body, title=self._title, title_align="left")
 
     def _starting(self) -> RenderableType:
-        """Each phase with a bar as long as its part of the time so far."""
+        """Return each phase with its seconds and a bar of its share of the time so far."""
         total = sum(seconds for _, seconds in self._phases)
         grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(no_wrap=True)
@@ -151,7 +151,7 @@ class LiveView:
 
 
 def latencies(now: Moment) -> Text:
-    """The medians of what was answered so far, and how long the latest steps took."""
+    """Return the median latencies of the requests answered so far, and the duration of the latest steps."""
     answered = now.answered
     return Text.assemble(
         ("TTFT ", "dim"),

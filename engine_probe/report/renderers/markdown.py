@@ -16,7 +16,7 @@ DEEPEST = 6  # levels of headings that Markdown has
 def markdown(document: Document) -> str:
     """Return everything but what only pages show, and the charts."""
     lines = [f"## {quoted(document.title)}", "", quoted(document.origin)]
-    for section in document.whole:
+    for section in document.all_sections:
         lines += section_lines(section, 3) if section.shown == "always" else folded_lines(section, 3)
     return "\n".join(lines) + "\n"
 

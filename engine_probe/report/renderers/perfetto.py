@@ -1,6 +1,6 @@
 """A recording as a trace that Perfetto (ui.perfetto.dev) opens: steps, counters, requests, workers, telemetry.
 
-Of several recordings, as the points of a sweep, each is a group of tracks, and all lie on one axis of time.
+Of several recordings, such as the points of a sweep, each is a group of tracks on one common time axis.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from engine_probe.report.renderers.perfetto_packets import Slot, begin, clock, c
 
 Integers = npt.NDArray[np.int64]
 
-# name of the counter, its unit, and the columns that tell it: when, and how much
+# name of the counter, its unit, and its (time, value) columns
 COUNTERS = (
     ("KV blocks", "blocks", (("scheduled_at", "kv_blocks_scheduled"), ("updated_at", "kv_blocks_updated"))),
     ("running", "requests", (("scheduled_at", "running_requests"),)),
@@ -31,12 +31,12 @@ COUNTERS = (
     ("prefill tokens", "tokens", (("scheduled_at", "prefill_tokens"),)),
     ("output tokens", "tokens", (("updated_at", "output_tokens"),)),
 )
-# Columns that are moments and not durations.
+# Columns that are points in time, not durations.
 MOMENTS = (
     *("start_ns", "arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns"),
     *("preempted_ns", "resumed_ns", "time_ns"),
 )
-MOST_AT_ONCE = 64  # steps in flight together; asynchronous and pipelined engines have a few
+MOST_IN_FLIGHT = 64  # steps; asynchronous and pipelined engines have a few
 
 
 def write_trace(run: Run, file: BinaryIO) -> None:
@@ -45,10 +45,10 @@ def write_trace(run: Run, file: BinaryIO) -> None:
 
 
 def write_traces(runs: Mapping[str, Run], file: BinaryIO) -> None:
-    """One trace of several runs, each at least a step long, in a group of its own under its name.
+    """Write one trace of several runs of at least one step, each as a named group of tracks.
 
-    Machines have monotonic clocks of their own, so the wall clock, noted when each recording began, lays them on that
-    of the run that began first.
+    Each machine has a monotonic clock of its own. The wall clock, recorded at the start of each run, aligns them with
+    the clock of the run that began first.
     """
     first = min(runs.values(), key=began_wall_ns)
     uuids = count(1)
@@ -61,7 +61,7 @@ def write_traces(runs: Mapping[str, Run], file: BinaryIO) -> None:
 
 
 def wall_ns(run: Run) -> int:
-    """What the wall clock shows when the run's monotonic clock shows zero."""
+    """Return the wall-clock time at which the run's monotonic clock was zero."""
     return int(run.facts["clock"]["wall_ns"] - run.facts["clock"]["monotonic_ns"])
 
 
@@ -75,19 +75,19 @@ def trace(run: Run) -> Iterator[bytes]:
 
 
 def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0) -> Iterator[bytes]:
-    """Everything of one run, below the track `group`, moved by so many ns."""
+    """Yield all tracks of one run below the track `group`, with times moved `by` ns."""
     yield from steps(moved(run.iterations, by), f"engine: {run.model_name}", uuids, group)
     yield from workers(moved(run.workers, by), uuids, group)
     yield from requests(moved(run.requests, by), moved(run.preemptions, by), uuids, group)
     try:
         sampled = run.telemetry
     except InputError:
-        return  # said by who writes the trace; the rest of it is none the worse
+        return  # the command that writes the trace reports it; the other tracks are complete
     yield from telemetry(moved(sampled, by), uuids, group)
 
 
 def moved(table: pa.Table, by: int) -> pa.Table:
-    """The same rows so many ns later."""
+    """Return the same rows with all points in time moved `by` ns."""
     for name in MOMENTS if by else ():
         if name in table.column_names:
             index = table.schema.get_field_index(name)
@@ -96,7 +96,7 @@ def moved(table: pa.Table, by: int) -> pa.Table:
 
 
 def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
-    """Each step a slice split into schedule, execute and update; and the counters."""
+    """Yield each step as a slice split into schedule, execute and update, and the counters."""
     column = {name: iterations[name].to_numpy() for name in iterations.column_names}
     column["scheduled_at"] = column["start_ns"] + column["schedule_ns"]
     column["executed_at"] = column["scheduled_at"] + column["execute_ns"]
@@ -108,8 +108,8 @@ def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | N
     for lane in range(lanes):
         uuid = next(uuids)
         yield track(uuid, "steps" if lanes == 1 else f"steps, lane {lane + 1} of {lanes}", engine)
-        told = {"iteration": "iteration", "requests": "scheduled_requests", "preempted": "preempted_requests"}
-        pieces = begin("start_ns", uuid, "step", **told)
+        arguments = {"iteration": "iteration", "requests": "scheduled_requests", "preempted": "preempted_requests"}
+        pieces = begin("start_ns", uuid, "step", **arguments)
         marks = ("start_ns", "scheduled_at", "executed_at", "updated_at")
         for name, since, until in zip(("schedule", "execute", "update"), marks, marks[1:], strict=False):
             pieces += begin(since, uuid, name) + end(until, uuid)
@@ -120,20 +120,20 @@ def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | N
         uuid = next(uuids)
         yield track(uuid, name, engine, unit)
         yield from rows(sum((counter(at, uuid, value) for at, value in points), ()), column)
-        if group is not None:  # or its last value would be drawn on through the time of other runs
+        if group is not None:  # otherwise Perfetto extends the last value through the time of other runs
             yield from rows(counter("at", uuid, "none"), {"at": column["updated_at"][-1:], "none": np.zeros(1)})
 
 
 def lanes_needed(starts: Integers, ends: Integers) -> int:
-    """How many steps are in flight at once: slices of one track may not overlap."""
-    for lanes in range(1, MOST_AT_ONCE + 1):
+    """Return the most steps in flight at a time: slices of one track must not overlap."""
+    for lanes in range(1, MOST_IN_FLIGHT + 1):
         if not (starts[lanes:] < ends[: len(ends) - lanes]).any():
             return lanes
-    raise InputError(f"more than {MOST_AT_ONCE} steps overlap: the recording contradicts itself")
+    raise InputError(f"more than {MOST_IN_FLIGHT} steps overlap: the recording contradicts itself")
 
 
 def workers(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
-    """One track per rank. When sample_tokens() began is not recorded, so its time is a note on the step."""
+    """Yield one track per rank. sample_tokens() has no recorded start, so its duration is an argument of the step."""
     if not table.num_rows:
         return
     parent = next(uuids)
@@ -145,16 +145,16 @@ def workers(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterato
         for timed in (pc.is_valid(mine["device_ns"]), pc.is_null(mine["device_ns"])):
             part = mine.filter(timed)
             if part.num_rows:
-                told = {name: name for name in ("iteration", "scheduled_tokens", "sample_ns", "device_ns")}
+                arguments = {name: name for name in ("iteration", "scheduled_tokens", "sample_ns", "device_ns")}
                 if part["device_ns"].null_count:
-                    del told["device_ns"]
-                columns = {name: part[name].to_numpy() for name in ("start_ns", "execute_ns", *told)}
+                    del arguments["device_ns"]
+                columns = {name: part[name].to_numpy() for name in ("start_ns", "execute_ns", *arguments)}
                 columns["end_ns"] = columns["start_ns"] + columns["execute_ns"]
-                yield from rows(begin("start_ns", uuid, "execute_model", **told) + end("end_ns", uuid), columns)
+                yield from rows(begin("start_ns", uuid, "execute_model", **arguments) + end("end_ns", uuid), columns)
 
 
 def telemetry(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
-    """A counter for every column that has a value, per device and for the host."""
+    """Yield a counter for every column with values, per GPU and for the host."""
     if not table.num_rows:
         return
     parent = next(uuids)
@@ -174,7 +174,7 @@ def telemetry(table: pa.Table, uuids: Iterator[int], group: int | None) -> Itera
 
 
 def requests(table: pa.Table, preemptions: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
-    """One track per request: queued, prefill, decode, and preempted within them."""
+    """Yield one track per request: queued, prefill and decode, and preempted within them."""
     if not table.num_rows:
         return
     parent = next(uuids)

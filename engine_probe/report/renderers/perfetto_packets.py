@@ -1,8 +1,8 @@
 """Perfetto's protobuf format, many packets at a time: rows of a table become rows of bytes.
 
 A packet is a fixed sequence of bytes with slots in it. Numbers in slots are written at their full width (a varint may
-be longer than it need be), so that all rows have one length and a whole column is filled in at once. The `perfetto`
-package's own writer makes one object per packet; a test reads with it what is written here.
+be longer than necessary), so all rows have one length and a whole column is filled in at a time. The `perfetto`
+package's own writer makes one object per packet; a test reads the traces written here with it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Column = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a column's integer goes."""
+    """A place in a packet for the integer of a column."""
 
     column: str
 
 
 @dataclass(frozen=True)
 class RealSlot:
-    """Where a column's number goes, as a double."""
+    """A place in a packet for the number of a column, as a double."""
 
     column: str
 
@@ -75,9 +75,9 @@ def packet(*parts: Pieces) -> Pieces:
     return message(1, number(10, SEQUENCE), *parts)
 
 
-def begin(at: str, track: int | Slot, name: str, **told: str) -> Pieces:
-    """A slice begins at column `at`; `told` names columns to show with it."""
-    notes = [message(4, text(10, label), number(4, Slot(column))) for label, column in told.items()]
+def begin(at: str, track: int | Slot, name: str, **arguments: str) -> Pieces:
+    """Return the packet that begins a slice at the time in column `at`; `arguments` are columns to show with it."""
+    notes = [message(4, text(10, label), number(4, Slot(column))) for label, column in arguments.items()]
     return packet(number(8, Slot(at)), message(11, number(9, BEGIN), number(11, track), text(23, name), *notes))
 
 
@@ -91,7 +91,7 @@ def counter(at: str, track: int, value: str) -> Pieces:
 
 
 def track(uuid: int, name: str, parent: int | None = None, unit: str | None = None) -> bytes:
-    """A track; with a unit it is a counter's."""
+    """Return the packet of a track; with a unit, of a counter's track."""
     return fixed(
         packet(
             message(
@@ -107,7 +107,7 @@ def track(uuid: int, name: str, parent: int | None = None, unit: str | None = No
 
 
 def clock(monotonic_ns: int, wall_ns: int) -> bytes:
-    """The trace runs on the recording's monotonic clock; this tells Perfetto what the wall clock said then."""
+    """Return the packet that relates the recording's monotonic clock, which the trace uses, to the wall clock."""
     pairs = ((BOOTTIME, monotonic_ns), (REALTIME, wall_ns))
     return fixed(packet(message(6, *(message(1, number(1, which), number(2, time)) for which, time in pairs))))
 
@@ -117,7 +117,7 @@ def fixed(pieces: Pieces) -> bytes:
 
 
 def rows(pieces: Pieces, columns: Mapping[str, Column]) -> Iterator[bytes]:
-    """The packets of every row of the columns, one row after the other."""
+    """Yield the packets of every row of the columns, one row after the other."""
     template = np.frombuffer(
         b"".join(piece if isinstance(piece, bytes) else bytes(width(piece)) for piece in pieces), dtype=np.uint8
     )

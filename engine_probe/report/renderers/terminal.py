@@ -1,9 +1,9 @@
-"""A document in a terminal: what is always shown and every caution; with `verbose` all but what only pages have."""
+"""A document in a terminal: the sections that are always shown, and all cautions; with `verbose` nearly all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 from rich import box
 from rich import table as rich_table
@@ -26,15 +26,17 @@ PAINTS = {
     "none": "dim",
 }
 BAR_CELLS = 64
-LONGEST_WORD = 24  # that a narrow terminal never breaks
+KEY_GAP = "   "
+GAP = 2  # cells between two columns
+LONGEST_WORD = 24  # cells; longer words may be broken in a narrow terminal
 
 
 def print_document(document: Document, console: Console, verbose: bool = False, more: str = "") -> None:
-    """Print it; `more` is the last line where something was left out."""
+    """Print a document; `more` is the last line if something was left out."""
     console.print(Text(plain(document.title), "bold"))
     if document.origin:
         console.print(Text(plain(document.origin), "dim"))
-    for section in document.whole:
+    for section in document.all_sections:
         lines = list(section_lines(section, verbose, console.width))
         if section.title and lines and (verbose or section.shown == "always"):
             console.print(Text(f"\n{plain(section.title)}", "bold"))
@@ -43,19 +45,19 @@ def print_document(document: Document, console: Console, verbose: bool = False, 
                 console.print(sentence_text(line), soft_wrap=line.command)
             else:
                 console.print(line)
-    if more and not verbose and any(map(leaves_out, document.whole)):
+    if more and not verbose and any(map(leaves_out, document.all_sections)):
         console.print(Text(plain(more), "dim"))
 
 
 def leaves_out(section: Section) -> bool:
-    """Whether a terminal shows more of it when asked for everything."""
+    """Return whether `verbose` would show more of a section."""
     if section.shown == "page":
         return False
     return section.shown == "verbose" or any(map(leaves_out, (*section.parts, *section.details)))
 
 
 def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sentence | RenderableType]:
-    """Without its title."""
+    """Yield the lines of a section without its title."""
     if section.shown == "page":
         return
     if not verbose and section.shown != "always":
@@ -64,13 +66,15 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sente
     yield from section.sentences
     for bars in section.bars:
         for bar in bars.bars:
-            yield from bar_lines(bar)
-    for number, each in enumerate(section.tables):
+            if len(bars.bars) > 1:
+                yield Text(f"{plain(bar.name)}, {bar.total}", "dim")
+            yield from bar_lines(bar, width)
+    for number, table in enumerate(section.tables):
         if number or section.sentences or section.bars:
             yield Text()
-        yield table_view(each, verbose, width)
-        if each.note:
-            yield Text(plain(each.note), "dim")
+        yield table_view(table, verbose, width)
+        if table.note:
+            yield Text(plain(table.note), "dim")
     for part in (*section.parts, *section.details):
         lines = list(section_lines(part, verbose, width))
         titled = part.title and part.title != SURE and (part in section.parts or verbose)
@@ -80,70 +84,67 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sente
 
 
 def cautions(section: Section) -> Iterator[Sentence]:
-    """Yield what speaks against the figures: it is shown wherever it stands."""
-    yield from (said for said in section.sentences if said.tone in ("caution", "problem"))
+    """Yield the cautions and problems of a section that is not shown otherwise."""
+    yield from (sentence for sentence in section.sentences if sentence.tone in ("caution", "problem"))
     for part in (*section.parts, *section.details):
         yield from cautions(part)
 
 
-def sentence_text(said: Sentence) -> Text:
-    label = f"{plain(said.label)}: " if said.label else ""
-    return Text.assemble((label, "bold"), (plain(said.text), STYLES[said.tone]))
+def sentence_text(sentence: Sentence) -> Text:
+    label = f"{plain(sentence.label)}: " if sentence.label else ""
+    return Text.assemble((label, "bold"), (plain(sentence.text), STYLES[sentence.tone]))
 
 
-def table_view(said: Table, verbose: bool, width: int) -> rich_table.Table:
-    """Draw a table in that many cells: columns of words give way first, then the spare ones are left out."""
-    rows = said.rows if verbose or not said.first else said.rows[: said.first]
-    kept = fitting(said, rows, width)
-    title = Text(plain(said.title), "bold") if said.title else None
-    drawn = rich_table.Table(
+def table_view(table: Table, verbose: bool, width: int) -> rich_table.Table:
+    """Draw a table at most `width` cells wide: text columns are wrapped first, then spare columns are left out."""
+    rows = table.rows if verbose or not table.first else table.rows[: table.first]
+    widths = column_widths(table, rows, width)
+    title = Text(plain(table.title), "bold") if table.title else None
+    view = rich_table.Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left"
     )
-    for place, cells in kept.items():
-        column = said.columns[place]
-        drawn.add_column(heading(column), justify=side(column), no_wrap=not column.words, width=cells)
+    for place, cells in widths.items():
+        column = table.columns[place]
+        justify: JustifyMethod = "left" if column.words else "right"
+        view.add_column(heading(column), justify=justify, no_wrap=not column.words, width=cells)
     for row in rows:
-        drawn.add_row(*(cell_text(row[place]) for place in kept))
-    return drawn
+        view.add_row(*(cell_text(row[place]) for place in widths))
+    return view
 
 
-GAP = 2  # cells between two columns
-
-
-def fitting(said: Table, rows: Sequence[Sequence[Cell | str]], width: int) -> dict[int, int]:
-    """Return the places of the columns that there is room for, and how wide each is."""
-    kept = [place for place, column in enumerate(said.columns) if column.room != "page"]
-    texts = {
-        place: [heading(said.columns[place]).plain, *(cell_text(row[place]).plain for row in rows)] for place in kept
-    }
-    natural = {place: widest(line for text in texts[place] for line in text.split("\n")) for place in kept}
-    least = {
-        place: min(LONGEST_WORD, widest(word for text in texts[place] for word in text.split()))
-        if said.columns[place].words
-        else natural[place]
-        for place in kept
-    }
-    spare = [place for place in kept if said.columns[place].room == "spare"]
-    while spare and sum(least[place] + GAP for place in kept) > width:
-        kept.remove(spare.pop())
-    room = max(0, width - sum(least[place] + GAP for place in kept))
+def column_widths(table: Table, rows: Sequence[Sequence[Cell | str]], width: int) -> dict[int, int]:
+    """Return the places of the columns that fit into `width` cells, and how wide each is."""
+    shown = [place for place, column in enumerate(table.columns) if column.room != "page"]
+    least = {place: least_width(table, rows, place) for place in shown}
+    spare = [place for place in shown if table.columns[place].room == "spare"]
+    while spare and sum(least[place] + GAP for place in shown) > width:
+        shown.remove(spare.pop())
+    room = max(0, width - sum(least[place] + GAP for place in shown))
     widths = {}
-    for place in kept:
-        widths[place] = min(natural[place], least[place] + room)
+    for place in shown:
+        widths[place] = min(natural_width(table, rows, place), least[place] + room)
         room -= widths[place] - least[place]
     return widths
 
 
-def widest(pieces: Iterable[str]) -> int:
-    return max(map(cell_len, pieces), default=0)
+def least_width(table: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> int:
+    """Return the least width of a column: its longest word if it holds words, or else its longest line."""
+    if not table.columns[place].words:
+        return natural_width(table, rows, place)
+    words = (word for text in column_texts(table, rows, place) for word in text.split())
+    return min(LONGEST_WORD, max(map(cell_len, words), default=0))
+
+
+def natural_width(table: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> int:
+    return max(cell_len(line) for text in column_texts(table, rows, place) for line in text.split("\n"))
+
+
+def column_texts(table: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> list[str]:
+    return [heading(table.columns[place]).plain, *(cell_text(row[place]).plain for row in rows)]
 
 
 def heading(column: Column) -> Text:
     return Text("\n".join(map(plain, (column.short or column.title).split("\n"))))
-
-
-def side(column: Column) -> JustifyMethod:
-    return "left" if column.words else "right"
 
 
 def cell_text(cell: Cell | str) -> Text:
@@ -152,17 +153,20 @@ def cell_text(cell: Cell | str) -> Text:
     return Text(plain(cell.text) + (f"\n{plain(cell.below)}" if cell.below else ""), STYLES[cell.tone])
 
 
-def bar_lines(bar: Bar) -> Iterator[Text]:
-    """The bar, and what its colours are."""
-    edges, so_far = [0], 0.0
-    for part in bar.parts:
-        so_far += part.share
-        edges.append(round(so_far * BAR_CELLS))
-    drawn, key = Text(), Text()
+def bar_lines(bar: Bar, width: int) -> Iterator[Text]:
+    """Yield a bar, and a key to its colours that is broken into lines between its entries."""
+    cells = min(BAR_CELLS, width)
+    edges = [round(share * cells) for share in accumulate((part.share for part in bar.parts), initial=0.0)]
+    blocks, key = Text(), Text()
     for part, (begin, end) in zip(bar.parts, pairwise(edges), strict=True):
         block, style = ("░" if part.paint == "none" else "█"), PAINTS[part.paint]
-        drawn.append(block * (end - begin), style)
-        key.append(f"{block} ", style)
-        key.append(f"{plain(part.name)} {part.size}   ")
-    yield drawn
+        blocks.append(block * (end - begin), style)
+        entry = Text.assemble((f"{block} ", style), f"{plain(part.name)} {part.size}")
+        last_line = key.plain.rpartition("\n")[2]
+        if key and cell_len(last_line) + len(KEY_GAP) + entry.cell_len > width:
+            key.append("\n")
+        elif key:
+            key.append(KEY_GAP)
+        key.append_text(entry)
+    yield blocks
     yield key

@@ -19,12 +19,8 @@ from engine_probe.sweep.results.point_results import SKIPPED, Row, Unmeasured
 class EngineGroup(Protocol):
     """The points of one engine, asked for one at a time; each row is recorded before the next point is asked for."""
 
-    @property
-    def engine(self) -> EngineSection: ...
-
-    @property
-    def need(self) -> KvNeed | None:
-        """Return the most KV cache that a point can use. None if that is unknown."""
+    engine: EngineSection
+    need: KvNeed | None  # the most KV cache that a point can use; None if that is unknown
 
     def next_point(self) -> PlannedPoint | None:
         """Return the next point, with its row if it need not be measured. None when no point is left."""

@@ -125,7 +125,7 @@ class RayCluster:
             if not (force or is_supported(versions[VLLM].split()[-1])):
                 raise UnsupportedVersionError(
                     f"{node.host} has {versions[VLLM]}, which is not among the versions the probe knows "
-                    f"({SUPPORTED_TEXT}): install one of those, or consent with --force and check the figures"
+                    f"({SUPPORTED_TEXT}): install one of those, or pass --force and check the figures"
                 )
             if here[VLLM] == NONE:
                 here[VLLM] = versions[VLLM]  # this machine runs no engine; the others have to agree

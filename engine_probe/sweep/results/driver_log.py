@@ -17,7 +17,7 @@ from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.run_folder import ANSWERS_FILE, DRIVEN_FILE, process_started
 from engine_probe.workload.driver import Outcome
 from engine_probe.workload.request_plan import Plan
-from engine_probe.workload.stop import Why
+from engine_probe.workload.stop import StopReason
 
 
 class WarmedUp(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Steadiness(msgspec.Struct, frozen=True):
 class Driven(msgspec.Struct, frozen=True):
     """What the driver did in a point. Requests that are late were handed over late by the driver, not by the engine."""
 
-    why: Why
+    why: StopReason
     started_ns: int
     ended_ns: int
     process: tuple[int, int | None]  # number and start of the engine's process

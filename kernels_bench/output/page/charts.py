@@ -1,4 +1,4 @@
-"""What is drawn of a report: bandwidth by size, products by shape, decoding, the ways between cards, the long run."""
+"""The charts of a report: bandwidth by size, products by shape, decoding, links between GPUs, the sustained run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 
 from kernels_bench.devices.specifications import specification_of
-from kernels_bench.output.page.pictures import heat
+from kernels_bench.output.page.pictures import heat_table
 from kernels_bench.output.words import quantity
 from kernels_bench.results import Figure, Reading, Report, Trial
 from page_kit.html import Html, figure
@@ -22,7 +22,7 @@ def charts(report: Report) -> Iterator[Html]:
     yield from by_shape(report)
     yield from decoding(report)
     yield from between(report)
-    yield from long_run(report)
+    yield from sustained_run(report)
 
 
 def figures_of(report: Report, target: str, test: str) -> list[Figure]:
@@ -34,15 +34,15 @@ def figures_of(report: Report, target: str, test: str) -> list[Figure]:
 
 
 def named(report: Report, test: str, name: str) -> Iterator[tuple[str, str, Figure]]:
-    """Of each device that has it: its target, its model, the figure."""
+    """Yield target, model and figure of each device that has the figure."""
     for part in report.devices:
-        for found in figures_of(report, part.device.target, test):
-            if found.name == name:
-                yield part.device.target, part.device.name, found
+        for measured in figures_of(report, part.device.target, test):
+            if measured.name == name:
+                yield part.device.target, part.device.name, measured
 
 
 def documented(model: str, test: str, name: str, xs: Sequence[float], scale: float) -> list[Series]:
-    """The maker's figure as a dashed line across."""
+    """Return the maker's figure as a dashed line across the chart."""
     row = specification_of(model)
     ceiling = row.ceiling(test, name) if row else None
     if not row or not ceiling or not xs:
@@ -53,11 +53,11 @@ def documented(model: str, test: str, name: str, xs: Sequence[float], scale: flo
 
 def by_size(report: Report) -> Iterator[Html]:
     series, ceilings = [], {}
-    for target, model, found in named(report, "memory", "copy"):
-        whole = Trial({"bytes": int(found.detail.get("buffer_bytes", 0))}, found.value)
+    for target, model, copied in named(report, "memory", "copy"):
+        whole = Trial({"bytes": int(copied.detail.get("buffer_bytes", 0))}, copied.value)
         points = tuple(
             (float(trial.at["bytes"]), trial.value / 1e9, f"{size(trial.at['bytes'])}: {quantity(trial.value, 'B/s')}")
-            for trial in (*found.trials, whole)
+            for trial in (*copied.trials, whole)
             if trial.at["bytes"]
         )
         series.append(Series(target, points))
@@ -66,16 +66,16 @@ def by_size(report: Report) -> Iterator[Html]:
         drawn = chart(
             "Memory bandwidth by size", coloured(series, ceilings), Scale("bytes copied", True, size), Scale("GB/s")
         )
-        note = "Read and written bytes a second. Each copy begins with cold caches and is launched alone."
+        note = "Bytes read and written per second. Each copy starts with cold caches and is launched alone."
         yield figure("Memory bandwidth by size", note, drawn)
 
 
 def by_shape(report: Report) -> Iterator[Html]:
     series, ceilings = [], {}
-    for target, model, found in named(report, "gemm", "bf16 best shape"):
+    for target, model, best in named(report, "gemm", "bf16 best shape"):
         points = tuple(
             (work(trial) / 1e9, trial.value / 1e12, f"{shape(trial)}: {quantity(trial.value, 'FLOP/s')}")
-            for trial in found.trials
+            for trial in best.trials
         )
         series.append(Series(target, points, style="dots"))
         ceilings[model] = documented(model, "gemm", "bf16", [point[0] for point in points], 1e12)
@@ -86,7 +86,7 @@ def by_shape(report: Report) -> Iterator[Html]:
             Scale("10⁹ operations in one product", True, thousands),
             Scale("TFLOPS"),
         )
-        note = "One dot for each shape of the search: a short look, of which the best three were measured in full."
+        note = "One dot per shape of the search, measured briefly; the best three were measured in full."
         yield figure("BF16 products by shape", note, drawn)
 
 
@@ -94,9 +94,9 @@ def decoding(report: Report) -> Iterator[Html]:
     series, ceilings, title = [], {}, "Decoding: a weight against a few rows"
     for part in report.devices:
         points = tuple(
-            (float(found.detail["m"]), found.value / 1e9, f"{found.name}: {quantity(found.value, 'B/s')}")
-            for found in figures_of(report, part.device.target, "gemm")
-            if found.name.startswith("bf16 decode")
+            (float(product.detail["m"]), product.value / 1e9, f"{product.name}: {quantity(product.value, 'B/s')}")
+            for product in figures_of(report, part.device.target, "gemm")
+            if product.name.startswith("bf16 decode")
         )
         if points:
             series.append(Series(part.device.target, points))
@@ -106,12 +106,12 @@ def decoding(report: Report) -> Iterator[Html]:
         drawn = chart(
             *(title, coloured(series, ceilings)), Scale("requests in the batch (M)", True), Scale("GB/s moved")
         )
-        yield figure(title, "While memory is the limit the line is level.", drawn)
+        yield figure(title, "The line is level while memory is the limit.", drawn)
 
 
 def between(report: Report) -> Iterator[Html]:
-    cards = [part.device.target for part in report.devices]
-    for name, title in (("one way", "Card to card, one way"), ("both ways", "Both ways"), ("latency", "Latency")):
+    targets = [part.device.target for part in report.devices]
+    for name, title in (("one way", "GPU to GPU, one way"), ("both ways", "Both ways"), ("latency", "Latency")):
         cells = {}
         for result in report.results:
             if result.figure and (result.test, result.name) == ("p2p", name):
@@ -125,27 +125,28 @@ def between(report: Report) -> Iterator[Html]:
                 )
         if cells:
             paths = sorted({report.topology[pair] for pair in report.topology})
-            yield figure(title, f"Ways: {', '.join(paths)}." if paths else "", heat(cards, cells, name != "latency"))
+            note = f"Paths: {', '.join(paths)}." if paths else ""
+            yield figure(title, note, heat_table(targets, cells, name != "latency"))
 
 
-def long_run(report: Report) -> Iterator[Html]:
-    """Power, temperature and clock each on a scale of its own; the rate over the rounds beside them."""
+def sustained_run(report: Report) -> Iterator[Html]:
+    """Draw rate, power, temperature and clock over time, each in its own chart."""
     rates = []
     for part in report.devices:
-        for found in figures_of(report, part.device.target, "sustained"):
-            rates.append(Series(part.device.target, tuple(over_time(found))))
-    yield from over_seconds("rate", "10¹² operations a second", "The median of each round.", rates)
+        for sustained in figures_of(report, part.device.target, "sustained"):
+            rates.append(Series(part.device.target, tuple(over_time(sustained))))
+    yield from over_seconds("rate", "10¹² operations per second", "The median of each round.", rates)
     for title, unit, column, scale in (
         ("power", "W", "power_mw", 1e3),
         ("temperature", "°C", "temperature_c", 1.0),
         ("clock", "MHz", "sm_mhz", 1.0),
     ):
         series = [
-            Series(part.device.target, tuple(looked(part.curve, column, scale, unit)))
+            Series(part.device.target, tuple(sampled(part.curve, column, scale, unit)))
             for part in report.devices
             if part.curve
         ]
-        yield from over_seconds(title, unit, "Looked at ten times a second.", series)
+        yield from over_seconds(title, unit, "Sampled ten times per second.", series)
 
 
 def over_seconds(what: str, unit: str, note: str, series: Sequence[Series]) -> Iterator[Html]:
@@ -155,22 +156,22 @@ def over_seconds(what: str, unit: str, note: str, series: Sequence[Series]) -> I
 
 
 def coloured(series: Sequence[Series], ceilings: Mapping[str, Sequence[Series]]) -> list[Series]:
-    """Give each line a colour of its own, the ceilings after the devices."""
-    return [replace(each, colour=number) for number, each in enumerate((*series, *chain(*ceilings.values())))]
+    """Give each line its own colour, the ceilings after the devices."""
+    return [replace(line, colour=number) for number, line in enumerate((*series, *chain(*ceilings.values())))]
 
 
-def over_time(found: Figure) -> Iterator[tuple[float, float, str]]:
+def over_time(sustained: Figure) -> Iterator[tuple[float, float, str]]:
     seconds = 0.0
-    for times in found.samples.rounds_ns:
+    for times in sustained.samples.rounds_ns:
         seconds += sum(times) / 1e9
-        middle = sorted(times)[len(times) // 2]
-        if middle == 0:
+        median = sorted(times)[len(times) // 2]
+        if median == 0:
             continue
-        rate = found.work / middle * 1e9
-        yield seconds, rate / 1e12, quantity(rate, found.unit)
+        rate = sustained.work / median * 1e9
+        yield seconds, rate / 1e12, quantity(rate, sustained.unit)
 
 
-def looked(readings: Sequence[Reading], column: str, scale: float, unit: str) -> Iterator[tuple[float, float, str]]:
+def sampled(readings: Sequence[Reading], column: str, scale: float, unit: str) -> Iterator[tuple[float, float, str]]:
     for reading in readings:
         value = getattr(reading, column)
         if value is not None:

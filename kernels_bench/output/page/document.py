@@ -1,4 +1,4 @@
-"""The page of one machine, and of a fleet: verdicts first, then what they rest on."""
+"""The HTML page of one machine or a fleet: the verdicts first, then the figures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from kernels_bench.devices.specifications import specification_of
 from kernels_bench.judge.fleet import FleetReport, Node
 from kernels_bench.judge.verdicts import ORDER
-from kernels_bench.output.fleet_terminal import fleet_worries
+from kernels_bench.output.fleet_terminal import fleet_problems
 from kernels_bench.output.page.charts import charts
-from kernels_bench.output.page.pictures import box
-from kernels_bench.output.summary_lines import Line, columns, lines, worth_a_look
+from kernels_bench.output.page.pictures import spread_box
+from kernels_bench.output.summary_lines import Line, columns, lines, problems
 from kernels_bench.output.terminal import AGAIN, all_verdicts, shape_name
 from kernels_bench.output.words import quantity
 from kernels_bench.results import STOPPED, DeviceReport, Figure, Health, Report, Result, Verdict
@@ -24,21 +24,22 @@ UNITS = {"_bytes": (2.0**30, "GiB"), "_mw": (1e3, "W"), "_percent": (1.0, "%")}
 GIB = 1 << 30
 
 
-def page(done: Report | FleetReport) -> str:
-    if isinstance(done, FleetReport):
-        body = joined(fleet_body(done))
-        title = f"{len(done.nodes)} machines"
+def page(report: Report | FleetReport) -> str:
+    if isinstance(report, FleetReport):
+        body = joined(fleet_body(report))
+        title = f"{len(report.nodes)} machines"
     else:
-        body = joined(report_body(done))
-        title = ", ".join(dict.fromkeys(part.device.name for part in done.devices))
-    below = f"kernels_bench, {done.started[:19].replace('T', ' ')} UTC, {done.seconds:.0f} s: {' '.join(done.command)}"
+        body = joined(report_body(report))
+        title = ", ".join(dict.fromkeys(part.device.name for part in report.devices))
+    started, command = report.started[:19].replace("T", " "), " ".join(report.command)
+    below = f"kernels_bench, {started} UTC, {report.seconds:.0f} s: {command}"
     head, style = heading(title, below), asset("kernels_bench.output.page", "page.css")
     return document(f"kernels_bench: {title}", head, body, styles=[style])
 
 
 def fleet_body(fleet: FleetReport) -> Iterator[Html]:
     yield verdict_tiles(Counter(verdict for node in fleet.nodes for verdict in node.verdicts))
-    yield says((*worries(fleet_worries(fleet)), *stopped(fleet)))
+    yield says((*problem_list(fleet_problems(fleet)), *stopped(fleet)))
     yield grid(("node", "devices", "verdicts"), (node_row(node) for node in fleet.nodes), text=(0, 1, 2))
     yield overview(fleet.nodes)
     for node in fleet.nodes:
@@ -46,13 +47,13 @@ def fleet_body(fleet: FleetReport) -> Iterator[Html]:
             yield fold(node.name, *report_body(node.report), printed=True)
 
 
-def stopped(done: Report | FleetReport) -> Iterator[Html]:
-    if done.stopped:
-        yield judged(Verdict.WARN, f"{STOPPED} before the end: what is not here was not measured")
+def stopped(report: Report | FleetReport) -> Iterator[Html]:
+    if report.stopped:
+        yield judged(Verdict.WARN, f"{STOPPED} before the end: what is missing was not measured")
 
 
-def limits_of_trust(report: Report) -> Iterator[Html]:
-    """Say what was measured less, and which figures other programs or their own spread make doubtful."""
+def reservations(report: Report) -> Iterator[Html]:
+    """Say what was measured less, and which figures are doubtful."""
     if report.measured_less:
         yield judged(Verdict.WARN, f"measured less, to end in time: {'; '.join(report.measured_less)}")
     if doubtful := [f"{result.test} {result.name}" for result in report.results if result.doubts]:
@@ -69,47 +70,47 @@ def node_row(node: Node) -> list[str]:
 
 def report_body(report: Report) -> Iterator[Html]:
     yield verdict_tiles(Counter(all_verdicts(report)))
-    yield says((*worries(worth_a_look(report)), *stopped(report), *limits_of_trust(report)))
+    yield says((*problem_list(problems(report)), *stopped(report), *reservations(report)))
     if len(report.devices) > 1:
         yield overview((Node("", "", report),))
     for part in report.devices:
         title = f"{part.device.target}: {part.device.name}"
         if len(report.devices) == 1:
-            yield joined((element("h2", title), *device(report, part)))
+            yield joined((element("h2", title), *device_body(report, part)))
         else:
             own = Counter(result.verdict for result in report.results if result.device == part.device.target)
-            yield fold(joined((title, "   ", tally(own))), *device(report, part), printed=True)
+            yield fold(joined((title, "   ", tally(own))), *device_body(report, part), printed=True)
     targets = {part.device.target for part in report.devices}
     if between := [result for result in report.results if result.device not in targets]:
         own = Counter(result.verdict for result in between)
-        title = joined(("Between the cards   ", tally(own)))
+        title = joined(("Between the GPUs   ", tally(own)))
         yield fold(title, verdict_table(report, between), printed=True)
-    if drawn := list(charts(report)):
-        yield joined((element("h2", "Charts"), *drawn))
+    if figures := list(charts(report)):
+        yield joined((element("h2", "Charts"), *figures))
     yield health_table(report.devices)
     yield element("h2", "Settings")
     yield grid(("what", "value"), [[name, value] for name, value in settings(report)], text=(0, 1))
 
 
 def overview(nodes: Sequence[Node]) -> Html:
-    """A line for each device; what is not good is marked."""
-    found = list(lines(nodes))
-    named = any(line.node for line in found)
-    titles = (*(("node",) if named else ()), "device", "model", "", *columns(found))
+    """Make a table with a row for each device, in which bad figures have a badge."""
+    all_lines = list(lines(nodes))
+    has_nodes = any(line.node for line in all_lines)
+    titles = (*(("node",) if has_nodes else ()), "device", "model", "", *columns(all_lines))
     rows = []
-    for line in found:
-        own = [line.node] if named else []
-        cells = [marked(line, title) for title in columns(found)]
-        rows.append([*own, line.device, line.model, badge(line.verdict), *cells])
-    return grid(titles, rows, text=tuple(range(3 + named)))
+    for line in all_lines:
+        node = [line.node] if has_nodes else []
+        cells = [marked(line, title) for title in columns(all_lines)]
+        rows.append([*node, line.device, line.model, badge(line.verdict), *cells])
+    return grid(titles, rows, text=tuple(range(3 + has_nodes)))
 
 
 def marked(line: Line, title: str) -> str:
-    told = line.told(title)
-    return judged(line.figures[title].verdict, told) if line.is_bad(title) else told
+    value = line.value(title)
+    return judged(line.figures[title].verdict, value) if line.is_bad(title) else value
 
 
-def worries(found: Iterable[tuple[Verdict, str, str]]) -> Iterator[Html]:
+def problem_list(found: Iterable[tuple[Verdict, str, str]]) -> Iterator[Html]:
     return (judged(verdict, f"{where}: {text}") for verdict, where, text in found)
 
 
@@ -117,57 +118,56 @@ def judged(verdict: Verdict, text: str) -> Html:
     return joined((badge(verdict), f" {text}"))
 
 
-def device(report: Report, part: DeviceReport) -> Iterator[Html]:
+def device_body(report: Report, part: DeviceReport) -> Iterator[Html]:
     yield says(judged(finding.verdict, finding.text) for finding in part.findings)
     yield verdict_table(report, [result for result in report.results if result.device == part.device.target])
 
 
 def verdict_table(report: Report, results: Sequence[Result]) -> Html:
     models = {part.device.target: part.device.name for part in report.devices}
-    named = [result for result in results if result.device not in models]
-    titles = (*(("cards",) if named else ()), "test", "figure", "median", "spread, ± 5 %", "of the maker's", "")
+    has_pairs = any(result.device not in models for result in results)
+    titles = (*(("GPUs",) if has_pairs else ()), "test", "figure", "median", "spread, ± 5 %", "of the maker's", "")
     rows = []
     for result in results:
         cells = [result.test, shape_name(result), *numbers(result.figure, models.get(result.device, ""))]
         verdict = judged(result.verdict, "; ".join(result.reasons))
-        rows.append([*([result.device] if named else []), *cells, verdict])
-    words = (0, 1, len(titles) - 1) if not named else (0, 1, 2, len(titles) - 1)
-    return grid(titles, rows, text=words)
+        rows.append([*([result.device] if has_pairs else []), *cells, verdict])
+    return grid(titles, rows, text=(*range(2 + has_pairs), len(titles) - 1))
 
 
-def numbers(found: Figure | None, model: str) -> list[str]:
-    if found is None:
+def numbers(figure: Figure | None, model: str) -> list[str]:
+    if figure is None:
         return ["", "", ""]
     row = specification_of(model)
-    ceiling = row.ceiling(found.test, found.name) if row else None
-    return [quantity(found.value, found.unit), spread(found), f"{found.value / ceiling:.0%}" if ceiling else ""]
+    ceiling = row.ceiling(figure.test, figure.name) if row else None
+    return [quantity(figure.value, figure.unit), spread(figure), f"{figure.value / ceiling:.0%}" if ceiling else ""]
 
 
-def spread(found: Figure) -> Html:
-    """All samples of all rounds, kept as they were."""
-    times = np.concatenate([np.asarray(each) for each in found.samples.rounds_ns])
+def spread(figure: Figure) -> Html:
+    """Draw the spread of all samples of all rounds."""
+    times = np.concatenate([np.asarray(round_times) for round_times in figure.samples.rounds_ns])
     shares = np.percentile(times, (5, 25, 75, 95)) / np.median(times) - 1
-    told = f"{len(times)} samples in {len(found.samples.rounds_ns)} rounds; 5 %, quartiles and 95 % of them: "
-    return box(shares.tolist(), told + ", ".join(f"{share:+.1%}" for share in shares))
+    title = f"{len(times)} samples in {len(figure.samples.rounds_ns)} rounds; 5 %, quartiles and 95 % of them: "
+    return spread_box(shares.tolist(), title + ", ".join(f"{share:+.1%}" for share in shares))
 
 
 def health_table(parts: Sequence[DeviceReport]) -> Html:
-    """What each card said of itself; where it changed during the run, before and after."""
-    looks = [health for part in parts for health in (part.health_before, part.health_after)]
-    names = [name for name in Health.__struct_fields__ if any(getattr(look, name) is not None for look in looks)]
+    """Make a table of what each device reports about itself, before and after the run if that differs."""
+    reports = [health for part in parts for health in (part.health_before, part.health_after)]
+    names = [name for name in Health.__struct_fields__ if any(getattr(health, name) is not None for health in reports)]
     if not names:
         return Html()
-    rows = [[name.replace("_", " "), *(changed(name, part) for part in parts)] for name in names]
+    rows = [[name.replace("_", " "), *(before_and_after(name, part) for part in parts)] for name in names]
     titles = ("", *(part.device.target for part in parts))
-    return joined((element("h2", "Health, as the cards tell it"), grid(titles, rows, text=tuple(range(len(titles))))))
+    return joined((element("h2", "Health reported by the GPUs"), grid(titles, rows, text=tuple(range(len(titles))))))
 
 
-def changed(name: str, part: DeviceReport) -> str:
-    before, after = (told(name, getattr(health, name)) for health in (part.health_before, part.health_after))
+def before_and_after(name: str, part: DeviceReport) -> str:
+    before, after = (health_value(name, getattr(health, name)) for health in (part.health_before, part.health_after))
     return before if before == after else f"{before} → {after}"
 
 
-def told(name: str, value: object) -> str:
+def health_value(name: str, value: object) -> str:
     if value is None:
         return "–"
     for ending, (size, unit) in UNITS.items():
@@ -183,19 +183,19 @@ def settings(report: Report) -> Iterator[tuple[str, str]]:
     yield "effort", "quick" if report.quick else "full"
     yield "tolerance", f"{report.tolerance:.0%}"
     for part in report.devices:
-        about = part.device
-        yield about.target, f"{about.name}, {about.memory_bytes / GIB:.1f} GiB, {about.identity}"
+        device = part.device
+        yield device.target, f"{device.name}, {device.memory_bytes / GIB:.1f} GiB, {device.identity}"
 
 
-def verdict_tiles(counted: Counter[Verdict]) -> Html:
-    return tiles((badge(verdict), str(counted[verdict])) for verdict in reversed(ORDER) if counted[verdict])
+def verdict_tiles(counts: Counter[Verdict]) -> Html:
+    return tiles((badge(verdict), str(counts[verdict])) for verdict in reversed(ORDER) if counts[verdict])
 
 
-def tally(counted: Counter[Verdict]) -> Html:
+def tally(counts: Counter[Verdict]) -> Html:
     parts: list[str] = []
     for verdict in reversed(ORDER):
-        if counted[verdict]:
-            parts += [badge(verdict), f" {counted[verdict]}  "]
+        if counts[verdict]:
+            parts += [badge(verdict), f" {counts[verdict]}  "]
     return joined(parts)
 
 

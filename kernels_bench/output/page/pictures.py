@@ -1,4 +1,4 @@
-"""Pictures that only pages about hardware have: a table of links between cards, and the spread of samples."""
+"""Pictures of pages about hardware: a table of links between GPUs, and the spread of samples."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from collections.abc import Sequence
 from page_kit.html import Html, element
 
 
-def heat(names: Sequence[str], cells: dict[tuple[str, str], tuple[float, str, str]], best_is_high: bool) -> Html:
-    """A square from each to each: value, its words, and what is told of it. The better, the stronger the colour."""
+def heat_table(names: Sequence[str], cells: dict[tuple[str, str], tuple[float, str, str]], best_is_high: bool) -> Html:
+    """Make a table from each name to each; better values have a stronger colour.
+
+    `cells` holds a value, its text and its tooltip.
+    """
     values = [value for value, _, _ in cells.values()]
     low, high = min(values), max(values)
     rows = []
     for source in names:
-        made: list[str] = [element("th", source, scope="row")]
+        row: list[str] = [element("th", source, scope="row")]
         for target in names:
             if (source, target) not in cells:
-                made.append(element("td", "–" if source == target else ""))
+                row.append(element("td", "–" if source == target else ""))
                 continue
-            value, shown, told = cells[source, target]
+            value, text, tooltip = cells[source, target]
             share = (value - low) / (high - low) if high > low else 1.0
             strength = 12 + 58 * (share if best_is_high else 1 - share)
-            paint = f"background: color-mix(in srgb, var(--c2) {strength:.0f}%, var(--card))"
-            made.append(element("td", shown, title=told, style=paint))
-        rows.append(element("tr", *made))
+            background = f"background: color-mix(in srgb, var(--c2) {strength:.0f}%, var(--card))"
+            row.append(element("td", text, title=tooltip, style=background))
+        rows.append(element("tr", *row))
     head = element("tr", element("th", "from \\ to"), *(element("th", name) for name in names))
     return element(
         "div", element("table", element("thead", head), element("tbody", *rows), class_="heat"), class_="wide"
     )
 
 
-def box(quantiles: Sequence[float], told: str) -> Html:
-    """Least, quartiles and most of the samples as shares of their median: 0.05 is one edge of the picture."""
+def spread_box(quantiles: Sequence[float], title: str) -> Html:
+    """Draw a box with whiskers of four quantiles, given as shares of the median; the picture's edges are ± 0.05."""
     width, height, edge = 110.0, 18.0, 0.05
 
     def at(share: float) -> float:
@@ -39,9 +42,9 @@ def box(quantiles: Sequence[float], told: str) -> Html:
 
     least, low, high, most = (at(value) for value in quantiles)
     parts = (
-        element("title", told),
+        element("title", title),
         element("line", x1=width / 2, y1=2, x2=width / 2, y2=height - 2, class_="grid"),
         element("line", x1=least, y1=height / 2, x2=most, y2=height / 2, class_="whisker"),
         element("rect", x=low, y=4, width=max(2.0, high - low), height=height - 8, rx=2, class_="box"),
     )
-    return element("svg", *parts, viewBox=f"0 0 {width:g} {height:g}", class_="spread", role="img", aria_label=told)
+    return element("svg", *parts, viewBox=f"0 0 {width:g} {height:g}", class_="spread", role="img", aria_label=title)

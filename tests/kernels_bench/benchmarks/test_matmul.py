@@ -108,7 +108,7 @@ def test_formats_a_card_lacks_say_why() -> None:
     card = Device("cuda:0", "Tesla T4", "GPU-1", 16 << 30, 4 << 20, 40, "7.5")
     lacking = {precision.name: precision.runs_on(card, (7, 5)) for precision in PRECISIONS}
     assert [name for name, reason in lacking.items() if reason] == ["bf16", "tf32", "fp8"]
-    assert lacking["fp8"] == "fp8 is in hardware from compute capability 8.9, this card has 7.5"
+    assert lacking["fp8"] == "fp8 is in hardware from compute capability 8.9, this GPU has 7.5"
 
 
 def test_the_settings_for_products_come_back() -> None:

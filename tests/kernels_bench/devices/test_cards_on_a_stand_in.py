@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 @dataclass(frozen=True)
 class StandIn(Bench):
     @property
-    def place(self) -> Any:
+    def torch_device(self) -> Any:
         return CPU
 
     def usable_bytes(self) -> int:
@@ -155,7 +155,7 @@ def test_cards_among_each_other() -> None:
     assert list(figures(p2p.run(other, one))) == ["one way", "latency"]  # both ways once per pair
 
 
-class FakeCrew(FakeClock):
+class FakeRankGroup(FakeClock):
     """Ranks that exist only as numbers."""
 
     wrong = 0
@@ -164,7 +164,7 @@ class FakeCrew(FakeClock):
         super().__init__(lambda sample: 1e8)
         self.backend = backend
 
-    def __enter__(self) -> FakeCrew:
+    def __enter__(self) -> FakeRankGroup:
         return self
 
     def __exit__(self, *error: object) -> None: ...
@@ -179,7 +179,7 @@ class FakeCrew(FakeClock):
 
 
 def test_all_cards_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allreduce, "Crew", FakeCrew)
+    monkeypatch.setattr(allreduce, "RankGroup", FakeRankGroup)
     monkeypatch.setattr(torch.distributed, "is_backend_available", lambda backend: backend == "nccl")
     monkeypatch.setattr(allreduce, "QUICK_TOKENS", (16, 64, 1 << 20))
     findings = list(allreduce.run((bench(0), bench(1), bench(2), bench(3))))
@@ -189,13 +189,13 @@ def test_all_cards_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["16 tokens × 8192"].work == 2 * 3 * size // 4  # the bus bandwidth of four
     assert all(figure.check and figure.check.passed for figure in found.values())
     assert isinstance(findings[-1], Skipped)
-    assert "not free on every card" in findings[-1].reason
+    assert "not free on every GPU" in findings[-1].reason
 
 
 def test_a_wrong_sum_is_a_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allreduce, "Crew", FakeCrew)
+    monkeypatch.setattr(allreduce, "RankGroup", FakeRankGroup)
     monkeypatch.setattr(torch.distributed, "is_backend_available", lambda backend: True)
-    monkeypatch.setattr(FakeCrew, "wrong", 3)
+    monkeypatch.setattr(FakeRankGroup, "wrong", 3)
     figure = next(iter(figures(allreduce.run((bench(0), bench(1)))).values()))
     assert judge(figure, "", (), None, None, 0.05)[0] == FAIL
 

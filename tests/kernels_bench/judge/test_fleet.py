@@ -7,11 +7,11 @@ import pytest
 
 from kernels_bench.errors import UnavailableError
 from kernels_bench.judge.fleet import FleetReport, Node, across, differences, fleet_exit_code
-from kernels_bench.output.fleet_terminal import fleet_worries, show_fleet
+from kernels_bench.output.fleet_terminal import fleet_problems, show_fleet
 from kernels_bench.output.show import show_any
 from kernels_bench.output.terminal import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
-from kernels_bench.run.ray_fleet import Place, chosen
+from kernels_bench.run.ray_fleet import NodeRun, chosen
 from tests.support import hardware_reports
 from tests.support.fake_bench import figure
 
@@ -79,19 +79,19 @@ def test_what_a_node_measured_less_is_worth_a_look() -> None:
     hurried = node("gpu-1", 4.3e12)
     assert hurried.report is not None
     cut = msgspec.structs.replace(hurried.report, measured_less=("memory triad left out",))
-    worries = list(fleet_worries(fleet(msgspec.structs.replace(hurried, report=cut))))
+    worries = list(fleet_problems(fleet(msgspec.structs.replace(hurried, report=cut))))
     assert worries == [(WARN, "gpu-1", "measured less, to end in time: memory triad left out")]
 
 
 def test_a_box_of_cards_ends_with_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert show_any(hardware_reports.box(8)) == 1
     shown = capsys.readouterr().out
-    last = shown[shown.index("\nall cards") :].splitlines()
+    last = shown[shown.index("\nall GPUs") :].splitlines()
     assert len(last) < 24
     assert [line.split()[0] for line in last[4:13]] == [*(f"cuda:{number}" for number in range(8)), "between"]
     assert "3.87 TB/s" in last[6]  # of the slow one
     assert "320 GB/s" in last[12]  # of all pairs the slowest
-    between = shown[shown.index("between the cards") : shown.index("\nall cards")]
+    between = shown[shown.index("between the GPUs") : shown.index("\nall GPUs")]
     assert "p2p one way" in between
     assert "cuda:0→cuda:1" not in between  # a square, and no row for a pair that is as it should be
     assert "FAIL cuda:0, cuda:1, cuda:2, cuda:3, cuda:4, cuda:5, cuda:6, cuda:7: gemm fp8 square" in "".join(last)
@@ -100,7 +100,7 @@ def test_a_box_of_cards_ends_with_one_screen(capsys: pytest.CaptureFixture[str])
 def test_the_ways_of_a_box_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     box = hardware_reports.box(4)
     show(box)
-    assert "the way of every pair: NVLink" in capsys.readouterr().out
+    assert "the path of every pair: NVLink" in capsys.readouterr().out
     near = {"cuda:0→cuda:1", "cuda:1→cuda:0", "cuda:2→cuda:3", "cuda:3→cuda:2"}
     ways = {pair: "same switch" if pair in near else "crossing NUMA" for pair in box.topology}
     show(msgspec.structs.replace(box, topology=ways))
@@ -110,10 +110,10 @@ def test_the_ways_of_a_box_are_named(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_cards_are_measured_where_there_are_some() -> None:
-    places = [Place("head", "h", 8, 0), Place("gpu-1", "1", 64, 8)]
+    places = [NodeRun("head", "h", 8, 0), NodeRun("gpu-1", "1", 64, 8)]
     with_cards, left_out = chosen(places, None)
     assert [(place.name, place.gpus) for place in with_cards] == [("gpu-1", 8)]
-    assert left_out[0].text == "left out, for Ray knows of no GPU there: head"
+    assert left_out[0].text == "left out, because Ray knows no GPU there: head"
     everywhere, none = chosen(places, "cpu")
     assert [(place.name, place.cpus, place.gpus) for place in everywhere] == [("head", 8, 0), ("gpu-1", 64, 0)]
     assert none == []

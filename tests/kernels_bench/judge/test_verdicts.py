@@ -118,7 +118,7 @@ def test_working_at_the_power_limit_is_what_a_card_is_made_for() -> None:
 
 
 def test_company_and_slices_are_invalid() -> None:
-    assert invalid_conditions("gemm", [], Health(processes=(7,)), (8,)) == ["other processes are on the card: 7, 8"]
+    assert invalid_conditions("gemm", [], Health(processes=(7,)), (8,)) == ["other processes are on the GPU: 7, 8"]
     assert "MIG" in invalid_conditions("gemm", [], Health(mig=True))[0]
 
 
@@ -126,7 +126,7 @@ def test_a_narrow_link_under_load_invalidates_pcie_and_nothing_else() -> None:
     slot = Health(pcie_generation_max=4, pcie_width_max=16)
     readings = [Reading(1, pcie_generation=1, pcie_width=8), Reading(2, pcie_generation=4, pcie_width=8)]
     assert invalid_conditions("pcie", readings, slot) == [
-        "PCIe width under load is 8, this slot allows 16: reseat the card"
+        "PCIe width under load is 8, this slot allows 16: reseat the GPU"
     ]
     assert invalid_conditions("memory", readings, slot) == []
 
@@ -134,7 +134,7 @@ def test_a_narrow_link_under_load_invalidates_pcie_and_nothing_else() -> None:
 def test_nvlink_is_held_to_the_links_of_the_card() -> None:
     result = Result(MEASURED, ("no pass mark known",), "cuda:0→cuda:1", figure=figure(400e9, "p2p", "one way"))
     good = by_path(result, "NVLink", specification_of(H200))
-    told = ("NVLink, 89% of 450 GB/s, which all links of the card carry one way",)
+    told = ("NVLink, 89% of 450 GB/s, which all links of the GPU carry one way",)
     assert (good.verdict, good.reasons) == (PASS, told)
     few = msgspec.structs.replace(result, figure=figure(26e9, "p2p", "one way"))
     assert by_path(few, "NVLink", specification_of(H200)).verdict == WARN
@@ -156,7 +156,7 @@ def test_of_two_cards_neither_is_known_to_be_right() -> None:
     names = {"cuda:0": H200, "cuda:1": H200}
     judged = outliers([row("cuda:0", 4.3e12), row("cuda:1", 3.5e12)], names, 0.05)
     assert [result.verdict for result in judged] == [MEASURED, WARN]
-    assert "neither is known to be right" in judged[1].reasons[0]
+    assert "it is unknown which is right" in judged[1].reasons[0]
 
 
 def test_cards_of_different_kinds_are_not_compared() -> None:

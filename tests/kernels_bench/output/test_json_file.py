@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kernels_bench.devices.ceilings import Ceiling, ceilings_of, judged, kept_beside, read_ceilings, replaces, store
+from kernels_bench.devices.ceilings import Ceiling, ceilings_of, judged, not_used, read_ceilings, replaces, store
 from kernels_bench.errors import InputError
 from kernels_bench.judge.doubts import doubts
 from kernels_bench.judge.verdicts import NO_MARK
@@ -175,8 +175,8 @@ def test_the_curve_of_a_sustained_run_in_a_line() -> None:
         "clock 1980 → 1755 MHz (1700 to 1980), power 650 → 699 W (650 to 700), temperature 50 → 67 °C (50 to 67)"
     )
     at_limit = [Reading(1, slowed_by=4), Reading(2, slowed_by=0), Reading(3, slowed_by=5), Reading(4, slowed_by=4)]
-    assert curve(at_limit) == "at the power limit in 75% of the looks"
-    assert curve([Reading(1)]) == "the card says nothing of clock, power and temperature"
+    assert curve(at_limit) == "at the power limit in 75% of the samples"
+    assert curve([Reading(1)]) == "the GPU does not report clock, power and temperature"
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_doubtful_run_never_replaces_a_trusted_one_and_is_kept_beside_it(own_c
     later = report(beside_others(1e10), started=DAYS[0])
     assert len(store(later)) == 1
     assert read_ceilings("cpu-1")["memory copy"].value == 2e10
-    assert list(kept_beside(later)) == [
+    assert list(not_used(later)) == [
         f"memory copy: 10.0 GB/s is doubtful ({BUSY}); the 20.0 GB/s of 2026-01-01 stays in use (trusted)"
     ]
 
@@ -239,7 +239,7 @@ def test_a_trusted_run_replaces_a_doubtful_one(own_cache: Path) -> None:
     later = report(quiet(2e10), started=DAYS[0])
     store(later)
     assert read_ceilings("cpu-1")["memory copy"].value == 2e10
-    assert list(kept_beside(later)) == []
+    assert list(not_used(later)) == []
 
 
 def test_of_doubtful_ones_the_highest_is_used(own_cache: Path) -> None:

@@ -15,7 +15,7 @@ from engine_probe.commands.report import command
 from engine_probe.errors import InputError
 from kernels_bench.judge.fleet import FleetReport, Node
 from kernels_bench.output.page.document import page
-from kernels_bench.output.page.pictures import box, heat
+from kernels_bench.output.page.pictures import heat_table, spread_box
 from kernels_bench.results import INVALID
 from tests.support import hardware_reports
 
@@ -29,9 +29,9 @@ def fleet() -> FleetReport:
 
 def test_every_part_of_a_report_is_on_its_page() -> None:
     made = page(hardware_reports.box())
-    titles = ("Memory bandwidth by size", "BF16 products by shape", "Decoding", "Card to card, one way", "Latency",
+    titles = ("Memory bandwidth by size", "BF16 products by shape", "Decoding", "GPU to GPU, one way", "Latency",
               "The sustained run: rate", "The sustained run: power", "The sustained run: temperature",
-              "The sustained run: clock", "Health, as the cards tell it", "Between the cards", "Settings")  # fmt: skip
+              "The sustained run: clock", "Health reported by the GPUs", "Between the GPUs", "Settings")  # fmt: skip
     for title in titles:
         assert title in made
     assert "3 → 6" in made  # PCIe replays that were counted during the run
@@ -77,9 +77,9 @@ def test_headings_descend_by_one() -> None:
 
 
 def test_strong_colours_for_the_better() -> None:
-    drawn = heat(("a", "b"), {("a", "b"): (1.0, "1", "a"), ("b", "a"): (2.0, "2", "b")}, best_is_high=False)
+    drawn = heat_table(("a", "b"), {("a", "b"): (1.0, "1", "a"), ("b", "a"): (2.0, "2", "b")}, best_is_high=False)
     assert "var(--c2) 70%" in drawn.split("1</td>")[0]  # the shorter time is the better
-    assert 'x1="0"' in box((-0.2, 0.0, 0.01, 0.02), "told")  # cut at the edge
+    assert 'x1="0"' in spread_box((-0.2, 0.0, 0.01, 0.02), "told")  # cut at the edge
 
 
 @pytest.mark.parametrize(("made", "code"), [(hardware_reports.box(2), 1), (fleet(), 1)])

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from kernels_bench.cli import command
 from kernels_bench.judge.fleet import FleetReport, fleet_exit_code
 from kernels_bench.run import ray_fleet
-from kernels_bench.run.ray_fleet import Asked, Place, ended, run
+from kernels_bench.run.ray_fleet import NodeCommand, NodeRun, ended, run
 
 pytestmark = pytest.mark.lengthy
 
@@ -84,7 +84,7 @@ def test_a_node_that_dies_is_a_row_and_the_others_go_on(cluster: Any) -> None:
         if "runs on cpu" in text and number[:6] in text:
             cluster.remove_node(doomed, allow_graceful=False)
 
-    found = run(cluster.address, Asked("cpu", ("--quick", "--only", "memory,launch"), 0.05), tell)
+    found = run(cluster.address, NodeCommand("cpu", ("--quick", "--only", "memory,launch"), 0.05), tell)
     dead = [node for node in found.nodes if node.report is None]
     assert [node.node_id for node in dead] == [number]
     assert "died" in dead[0].failed
@@ -106,7 +106,7 @@ def test_ctrl_c_stops_every_node_and_keeps_what_each_had_finished(cluster: Any) 
         if len(heard) == 2:
             raise KeyboardInterrupt
 
-    found = run(cluster.address, Asked("cpu", ("--quick", "--only", "memory,launch"), 0.05), tell)
+    found = run(cluster.address, NodeCommand("cpu", ("--quick", "--only", "memory,launch"), 0.05), tell)
     assert found.stopped
     for node in found.nodes:
         assert node.report is not None, node.failed
@@ -124,7 +124,7 @@ def living(cluster: Any) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_a_node_refuses_is_its_row(cluster: Any) -> None:
-    found = run(cluster.address, Asked("cpu", ("--only", "p2p"), 0.05), lambda text: None)
+    found = run(cluster.address, NodeCommand("cpu", ("--only", "p2p"), 0.05), lambda text: None)
     reasons = {node.failed for node in found.nodes}
     assert reasons == {"no report: it ended with 3 and said: --only p2p takes two cards, and there is cpu only"}
 
@@ -136,7 +136,7 @@ def test_devices_that_others_hold_are_not_waited_for_for_ever(cluster: Any, monk
     with subprocess.Popen([sys.executable, "-c", HOLDER, cluster.address], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert "held" in iter(holder.stdout.readline, "").__next__()
-        found = run(cluster.address, Asked("cpu", QUICK, 0.05), lambda text: None)
+        found = run(cluster.address, NodeCommand("cpu", QUICK, 0.05), lambda text: None)
         holder.terminate()
     assert sum(1 for node in found.nodes if node.report) == 1
     assert "its 1 CPUs did not come free in 15 s" in next(node.failed for node in found.nodes if not node.report)
@@ -165,7 +165,7 @@ def test_without_the_package_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPat
 
 
 def test_another_kernels_bench_on_a_node_is_no_report() -> None:
-    place = Place("gpu-7", "7" * 56, 1.0, 8.0)
-    assert "its kernels_bench is another" in ended(place, 0, b'{"schema": "kernels_bench/9"}', "").failed
+    place = NodeRun("gpu-7", "7" * 56, 1.0, 8.0)
+    assert "its kernels_bench has another version" in ended(place, 0, b'{"schema": "kernels_bench/9"}', "").failed
     without = ended(place, 1, None, "/usr/bin/python3: No module named kernels_bench")
     assert without.failed.endswith("said: /usr/bin/python3: No module named kernels_bench")

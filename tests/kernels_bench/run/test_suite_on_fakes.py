@@ -18,9 +18,9 @@ from kernels_bench.output.progress import Screen
 from kernels_bench.output.terminal import exit_code, show
 from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, WARN, Device, Figure, Report
 from kernels_bench.run import suite
-from kernels_bench.run.report_builder import Wish
+from kernels_bench.run.report_builder import Options
 from kernels_bench.timing.measure import QUICK
-from kernels_bench.timing.rank_group import CrewError
+from kernels_bench.timing.rank_group import RankGroupError
 from tests.support.fake_bench import L40S, FakeClock, by_uuid, figure, small_nvml
 
 THERMAL = 64
@@ -58,7 +58,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
             Device(f"cuda:{index}", L40S.name, f"GPU-{index}", 48 << 30, 96 << 20, 142, "8.9") for index in range(cards)
         )
         with Screen() as screen:
-            return suite.run(Wish(devices, tuple(tests), True, 0.05), screen)
+            return suite.run(Options(devices, tuple(tests), True, 0.05), screen)
 
     return run
 
@@ -109,7 +109,7 @@ def test_a_card_in_use_is_left_to_its_users(card: Callable[..., Report]) -> None
 
     report = card({"memory": disturbs}, nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=7)])
     assert [result.verdict for result in report.results] == [INVALID]
-    assert "is left to them: 7; end them, or name other cards" in report.results[0].reasons[0]
+    assert "so it was not touched: 7; end them, or name other GPUs" in report.results[0].reasons[0]
     assert exit_code(report) == 3
 
 
@@ -121,7 +121,7 @@ def test_who_comes_during_the_run_spoils_it(card: Callable[..., Report]) -> None
         return [SimpleNamespace(pid=os.getpid()), *([SimpleNamespace(pid=8)] if len(asked) > 1 else [])]
 
     report = card({"memory": good}, nvmlDeviceGetComputeRunningProcesses=running)
-    assert report.results[0].reasons == ("other processes are on the card: 8",)
+    assert report.results[0].reasons == ("other processes are on the GPU: 8",)
 
 
 def test_too_little_memory_is_a_row_and_the_next_test_runs(card: Callable[..., Report]) -> None:
@@ -166,7 +166,7 @@ def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(
     report = card({"memory": dies, "gemm": good})
     assert [result.verdict for result in report.results] == [FAIL, SKIPPED]
     assert "uncorrectable ECC" in report.results[0].reasons[0]
-    assert report.results[1].reasons[0].startswith("cuda:0 failed before, and CUDA has to start anew")
+    assert report.results[1].reasons[0].startswith("cuda:0 failed before, and CUDA must be restarted")
     assert exit_code(report) == 1
 
 
@@ -240,7 +240,7 @@ def test_what_torch_cannot_do_is_said(card: Callable[..., Report]) -> None:
 
 def test_what_a_rank_said_is_the_reason(card: Callable[..., Report]) -> None:
     def hangs() -> Iterator[Figure]:
-        raise CrewError("rank 1 on cuda:1 has not answered for 120 s: nccl hangs")
+        raise RankGroupError("rank 1 on cuda:1 has not answered for 120 s: nccl hangs")
         yield
 
     report = card({"gemm": hangs, "memory": good})

@@ -17,7 +17,7 @@ from kernels_bench.output.progress import Screen
 from kernels_bench.output.terminal import summary
 from kernels_bench.results import Device, Figure, Report
 from kernels_bench.run import suite
-from kernels_bench.run.report_builder import Wish
+from kernels_bench.run.report_builder import Options
 from kernels_bench.timing.budget import CLOSING_S, MINUTE_S, until_ns
 from kernels_bench.timing.measure import FULL, QUICK, OutOfTimeError, Work, rate
 from tests.support.fake_bench import FakeClock
@@ -50,7 +50,7 @@ def run(monkeypatch: pytest.MonkeyPatch, call_s: float, quick: bool = True, spen
     effort = QUICK if quick else FULL
     monkeypatch.setattr(suite, "_bench", lambda state, device: Bench(device, clock, effort, quick, lambda text: None))
     with Screen() as screen:
-        report = suite.run(Wish((PROCESSOR,), tuple(NAMES), quick, 0.05, spent_s=spent_s), screen)
+        report = suite.run(Options((PROCESSOR,), tuple(NAMES), quick, 0.05, spent_s=spent_s), screen)
     return report, clock.now_ns() / 1e9
 
 

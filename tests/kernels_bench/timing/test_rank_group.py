@@ -14,7 +14,7 @@ from kernels_bench.devices.cpu import cpu
 from kernels_bench.results import Figure
 from kernels_bench.timing.clocks import CpuClock
 from kernels_bench.timing.measure import Effort, Work, measure
-from kernels_bench.timing.rank_group import Crew, Together
+from kernels_bench.timing.rank_group import Collective, RankGroup
 from kernels_bench.timing.rank_process import Order, Rank
 
 pytestmark = pytest.mark.lengthy
@@ -23,35 +23,35 @@ SHORT = Effort(round_s=0.01, rounds_at_most=3, warm_up_at_most_s=0.01, tolerance
 
 
 @pytest.fixture
-def pair() -> Iterator[Crew]:
-    with Crew((cpu(), cpu()), "gloo") as crew:
+def pair() -> Iterator[RankGroup]:
+    with RankGroup((cpu(), cpu()), "gloo") as crew:
         yield crew
 
 
-def test_two_ranks_add_up_through_the_one_timing_loop(pair: Crew) -> None:
+def test_two_ranks_add_up_through_the_one_timing_loop(pair: RankGroup) -> None:
     pair.prepare(1000)
-    found = measure(Work((Together(1),), cold=False), pair, SHORT)
+    found = measure(Work((Collective(1),), cold=False), pair, SHORT)
     assert found.median_ns > 0
     assert all(len(times) >= 3 for times in found.rounds_ns)
     assert pair.wrong_values() == 0
-    pair.bundle((Together(1),), 5)
-    assert len(pair.time_ns((Together(5),), 4, False)) == 4
+    pair.bundle((Collective(1),), 5)
+    assert len(pair.time_ns((Collective(5),), 4, False)) == 4
 
 
 def test_ranks_leave_by_themselves_when_all_is_done() -> None:
     """A rank that is killed on a card may leave an Xid behind, and that would be held against the card."""
-    with Crew((cpu(), cpu()), "gloo") as crew:
+    with RankGroup((cpu(), cpu()), "gloo") as crew:
         processes = list(crew._processes)
         crew.prepare(1000)
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-def test_the_slowest_rank_is_the_one_that_counts(pair: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair, "_tell", lambda order: [[1.0, 5.0], [3.0, 2.0]])
-    assert pair.time_ns((Together(1),), 2, False) == [3.0, 5.0]
+def test_the_slowest_rank_is_the_one_that_counts(pair: RankGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair, "_order", lambda order: [[1.0, 5.0], [3.0, 2.0]])
+    assert pair.time_ns((Collective(1),), 2, False) == [3.0, 5.0]
 
 
-def test_a_rank_that_dies_is_named(pair: Crew) -> None:
+def test_a_rank_that_dies_is_named(pair: RankGroup) -> None:
     os.kill(pair._processes[1].pid or 0, signal.SIGKILL)
     pair._processes[1].join()
     with pytest.raises(RuntimeError, match=r"rank 1 on cpu (ended with signal 9|is gone)"):
@@ -59,7 +59,7 @@ def test_a_rank_that_dies_is_named(pair: Crew) -> None:
 
 
 def test_ranks_that_hang_are_given_up_and_ended() -> None:
-    with Crew((cpu(), cpu()), "gloo") as crew:
+    with RankGroup((cpu(), cpu()), "gloo") as crew:
         processes = list(crew._processes)
         os.kill(processes[0].pid or 0, signal.SIGSTOP)
         crew._answer_s = 0.3
@@ -68,7 +68,7 @@ def test_ranks_that_hang_are_given_up_and_ended() -> None:
     assert all(process.exitcode == -signal.SIGKILL for process in processes)
 
 
-def test_what_a_rank_says_comes_back_in_its_words(pair: Crew) -> None:
+def test_what_a_rank_says_comes_back_in_its_words(pair: RankGroup) -> None:
     with pytest.raises(RuntimeError, match=r"rank 0 on cpu: RuntimeError: .*negative"):
         pair.prepare(-1)
 
@@ -79,7 +79,7 @@ def test_a_rank_notices_a_wrong_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = Rank(0, 2, cpu(), torch.device("cpu"))
     alone.prepare(1000)
     monkeypatch.setattr(Rank, "reduce", lambda self: None)  # a library that adds nothing
-    assert alone.obey(Order("check")) > 900
+    assert alone.carry_out(Order("check")) > 900
 
 
 def test_the_test_itself_on_two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

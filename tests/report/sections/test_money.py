@@ -248,7 +248,7 @@ def test_wrong_prices_are_refused(sweep: Path, words: tuple[str, ...], sentence:
 
 def test_a_recording_that_is_not_there(sweep: Path, tmp_path: Path) -> None:
     options = 'currency = "USD"\n[[options]]\nname = "x"\nper_month = 1\nrecording = "gone"'
-    assert "gone is no folder" in refused(sweep, "--money", prices(tmp_path, options))
+    assert "gone is not a folder" in refused(sweep, "--money", prices(tmp_path, options))
 
 
 def test_hostile_names_stay_text(sweep: Path, tmp_path: Path) -> None:

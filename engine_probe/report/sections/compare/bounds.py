@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from engine_probe.analysis.compare.gates import Answer
-from engine_probe.evaluation.comparison import SAID, Held
+from engine_probe.evaluation.comparison import ANSWERS, Held
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
 from engine_probe.report.sections.compare.words import change_words, enumerated, point_names
 
@@ -16,7 +16,7 @@ TONES: dict[Answer | Literal["not measured"], Tone] = {
     "cannot tell": "caution",
     "holds": "good",
 }
-WORDS = {answer: "cannot be held" if answer == "not measured" else SAID[answer] for answer in TONES}
+WORDS = {answer: "cannot be held" if answer == "not measured" else ANSWERS[answer] for answer in TONES}
 
 
 def bound_sentences(held: Sequence[Held]) -> Iterator[Sentence]:

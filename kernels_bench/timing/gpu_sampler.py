@@ -1,4 +1,4 @@
-"""Looks at the card from a thread of its own while a test runs on it."""
+"""A thread that samples the GPU while a test runs on it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from kernels_bench.results import Reading
 EVERY_S = 0.1
 
 
-class Watch:
-    """`with Watch(read) as watch: …`, then `watch.readings`. Without a reader it sees nothing."""
+class GpuSampler:
+    """Calls `read` every 0.1 s in a `with` block and keeps the `readings`; does nothing if `read` is None."""
 
     def __init__(self, read: Callable[[], Reading] | None, every_s: float = EVERY_S) -> None:
         self.readings: list[Reading] = []
         self._read = read
         self._every_s = every_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="kernels_bench watch", daemon=True)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="kernels_bench sampler", daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> GpuSampler:
         if self._read:
             self._thread.start()
         return self
@@ -29,10 +29,10 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._stop.set()
         if self._read:
             self._thread.join()
 
-    def _look(self) -> None:
-        while self._read and not self._over.wait(self._every_s):
+    def _sample(self) -> None:
+        while self._read and not self._stop.wait(self._every_s):
             self.readings.append(self._read())

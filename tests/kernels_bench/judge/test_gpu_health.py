@@ -10,10 +10,10 @@ import pytest
 
 from kernels_bench.devices.nvml import Nvml, XidWatch, near_cpus, read_health, reader, topology
 from kernels_bench.devices.specifications import specification_of
-from kernels_bench.judge.card_health import cpu_findings, findings, newcomers
+from kernels_bench.judge.gpu_health import cpu_findings, findings, newcomers
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
-from kernels_bench.timing.card_sampler import Watch
 from kernels_bench.timing.cpu_affinity import on_cpus
+from kernels_bench.timing.gpu_sampler import GpuSampler
 from tests.support.fake_bench import L40S, NVMLError, by_uuid, small_nvml
 
 OTHER = Device("cuda:1", "NVIDIA L40S", "GPU-2", 48 << 30, 96 << 20, 142, "8.9")
@@ -84,11 +84,11 @@ def test_the_watch_looks_while_the_work_goes_on_and_stops_with_it() -> None:
         looked.append(len(looked))
         return len(looked)
 
-    with Watch(read, every_s=0.001) as watch:
+    with GpuSampler(read, every_s=0.001) as watch:
         while not looked:
             pass
     assert list(watch.readings) == [number + 1 for number in looked]
-    with Watch(None) as blind:
+    with GpuSampler(None) as blind:
         pass
     assert blind.readings == []
 
@@ -169,7 +169,7 @@ def test_somebody_unseen_on_the_card_spoils_it_when_busy() -> None:
 
 def test_links_that_are_down_are_counted() -> None:
     found = findings(Health(nvlinks=18, nvlinks_up=17), Health(), specification_of("NVIDIA H200"))
-    assert [(finding.verdict, finding.text) for finding in found] == [(WARN, "17 of the card's 18 NVLinks are up")]
+    assert [(finding.verdict, finding.text) for finding in found] == [(WARN, "17 of the GPU's 18 NVLinks are up")]
     for unused in (Health(nvlinks=18, nvlinks_up=18), Health(nvlinks=4, nvlinks_up=0), Health()):
         assert findings(unused, Health(), specification_of("NVIDIA H200"))[0].verdict == PASS
 
@@ -201,7 +201,7 @@ def test_each_fault_has_its_sentence(after: dict[str, Any], expected: Verdict, w
         ({"processes": (7,)}, INVALID, "7"),
         ({"used_bytes": 20 * GIB, "memory_bytes": 48 * GIB}, WARN, "20.0 GiB"),
         ({"pcie_generation_max": 3, "pcie_generation_card": 4}, WARN, "slot is PCIe generation 3"),
-        ({"pcie_width_max": 8}, WARN, "8 PCIe lanes, the card could use 16"),
+        ({"pcie_width_max": 8}, WARN, "8 PCIe lanes, the GPU could use 16"),
         ({"power_limit_mw": 300_000, "power_default_mw": 350_000}, WARN, "300 W"),
         ({"persistence": False}, WARN, "persistence"),
     ],
