@@ -135,8 +135,8 @@ class Recording:
         """Warn the user after the `with` block, but never hide the exception that the block raised."""
         if self.failure is None:
             return
-        what = "nothing was recorded" if self.folder is None else f"{self.folder.path} is incomplete"
-        message = f"{what}: {self.failure.strip().splitlines()[-1]}"
+        state = "nothing was recorded" if self.folder is None else f"{self.folder.path} is incomplete"
+        message = f"{state}: {self.failure.strip().splitlines()[-1]}"
         try:
             warnings.warn(message, IncompleteRecordingWarning, stacklevel=3)
         except IncompleteRecordingWarning:  # the user turns warnings into errors

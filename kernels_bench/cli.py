@@ -197,6 +197,6 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        shown = InputError(usage_sentence(error)) if isinstance(error, click.UsageError) else error
-        shown.show()
-        sys.exit(shown.exit_code)
+        error = InputError(usage_sentence(error)) if isinstance(error, click.UsageError) else error
+        error.show()
+        sys.exit(error.exit_code)

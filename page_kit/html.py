@@ -39,7 +39,8 @@ def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[in
 
     def line(tag: str, cells: Sequence[str]) -> Html:
         kinds = (
-            "figure" if each not in text else "text long" if each in long else "text" for each in range(len(cells))
+            "figure" if column not in text else "text long" if column in long else "text"
+            for column in range(len(cells))
         )
         return element("tr", *(element(tag, cell, class_=kind) for cell, kind in zip(cells, kinds, strict=True)))
 
@@ -55,8 +56,8 @@ def figure(title: str, note: str, *content: str, heading: str = "h3") -> Html:
 
 def tiles(pairs: Iterable[tuple[str, str]]) -> Html:
     """Return figures at a glance, from pairs of a label and a value."""
-    made = (element("div", element("b", value), element("span", label), class_="tile") for label, value in pairs)
-    return element("div", *made, class_="tiles")
+    elements = (element("div", element("b", value), element("span", label), class_="tile") for label, value in pairs)
+    return element("div", *elements, class_="tiles")
 
 
 def says(sentences: Iterable[str]) -> Html:

@@ -88,11 +88,11 @@ def chart(
             for percent in (0, 50, 100):
                 yield text(frame.left + frame.wide + 6, down(percent, True) + 4, f"{percent} %", opacity="0.75")
         for line in series:
-            spots = [(across(at), down(value, line.right), told) for at, value, told in line.points]
+            spots = [(across(at), down(value, line.right), tooltip) for at, value, tooltip in line.points]
             yield from drawn(line, spots, frame.floor)
 
-    said = (line_words(line.label, [point[:2] for point in line.points], x.label, y.label) for line in series)
-    svg = drawing(frame.width, frame.height, chart_words(title, said), parts())
+    descriptions = (line_words(line.label, [point[:2] for point in line.points], x.label, y.label) for line in series)
+    svg = drawing(frame.width, frame.height, chart_words(title, descriptions), parts())
     return joined((element("div", svg, class_="drawn"), key((line.label, line.colour) for line in series)))
 
 
@@ -132,8 +132,8 @@ def shaded(regions: Sequence[Region], across: Callable[[float], float], frame: F
 def drawn(line: Series, spots: Sequence[Point], floor: float) -> Iterator[Html]:
     if not spots:
         return
-    paint, known = colour(line.colour), [spot[:2] for spot in spots]
-    path = list(held(known)) if line.style in ("step", "area") else known
+    paint, centres = colour(line.colour), [spot[:2] for spot in spots]
+    path = list(steps(centres)) if line.style in ("step", "area") else centres
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
     if line.style == "area":
         outline = f"{path[0][0]:.1f},{floor:g} {points} {path[-1][0]:.1f},{floor:g}"
@@ -142,17 +142,17 @@ def drawn(line: Series, spots: Sequence[Point], floor: float) -> Iterator[Html]:
         dash = {"stroke_dasharray": "6 4"} if line.style == "dashed" else {}
         yield element("polyline", points=points, fill="none", stroke=paint, stroke_width=1.6, **dash)
     if line.style == "dots" or (line.style == "both" and len(spots) <= MOST_SPOTS):
-        for x, y, told in spots:
-            title = [element("title", told)] if told else []
+        for x, y, tooltip in spots:
+            title = [element("title", tooltip)] if tooltip else []
             yield element("circle", *title, cx=x, cy=y, r=3.2, fill=paint)
 
 
-def held(known: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """Keep a level until the next value."""
-    for (x, y), (until, _) in pairwise(known):
+def steps(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Yield the corners of a line that stays level until the next point."""
+    for (x, y), (until, _) in pairwise(points):
         yield x, y
         yield until, y
-    yield known[-1]
+    yield points[-1]
 
 
 def key(names: Iterable[tuple[str, int]]) -> Html:

@@ -30,12 +30,12 @@ def outlined(body: str) -> Html:
     """Number headings by their depth in the outline, so that none skips a level on the way down."""
     above: list[int] = []
 
-    def numbered(found: re.Match[str]) -> str:
-        level = int(found[1])
+    def numbered(match: re.Match[str]) -> str:
+        level = int(match[1])
         while above and above[-1] >= level:
             above.pop()
         above.append(level)
-        return f"<h{len(above)}{found[2]}</h{len(above)}>"
+        return f"<h{len(above)}{match[2]}</h{len(above)}>"
 
     return Html(re.sub(r"<h([1-6])\b(.*?)</h\1>", numbered, body, flags=re.DOTALL))
 

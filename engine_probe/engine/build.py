@@ -124,13 +124,13 @@ def _overrides(spec: EngineSpec) -> dict[str, object]:
 
 def _choose_process(multiprocess: bool) -> None:
     """Set vLLM's variable for its engine core's process; refuse if vLLM has already read another value."""
-    wanted = "1" if multiprocess else "0"
-    os.environ[MULTIPROCESSING] = wanted
+    value = "1" if multiprocess else "0"
+    os.environ[MULTIPROCESSING] = value
     settings = sys.modules.get("vllm.envs")
     if settings is not None and bool(getattr(settings, MULTIPROCESSING)) != multiprocess:
         raise UnavailableError(
             f"vllm was imported here with another {MULTIPROCESSING}: start a fresh process with "
-            f"{MULTIPROCESSING}={wanted} set before vllm is imported"
+            f"{MULTIPROCESSING}={value} set before vllm is imported"
         )
 
 

@@ -87,8 +87,8 @@ class Comparison:
     @property
     def together(self) -> Pair | None:
         """Return the changes pooled over all points; None if there is only one point."""
-        found = together([pair.changes for pair in self.pairs])
-        return Pair(f"all {len(self.pairs)} points together", found, is_whole=True) if found else None
+        pooled = together([pair.changes for pair in self.pairs])
+        return Pair(f"all {len(self.pairs)} points together", pooled, is_whole=True) if pooled else None
 
     def held(self, gates: Sequence[Gate]) -> Iterator[Held]:
         """Yield the result of every gate at every point, and at all points together."""

@@ -119,24 +119,26 @@ def text_definition(texts: Sequence[TextPoint]) -> Iterator[str]:
     measured = next((text.measured for text in texts if text.measured), None)
     if measured is None:
         return
-    asked, count, tokens = measured.asked, len(measured.window_tokens), sum(measured.window_tokens)
-    overlap = f" with an overlap of {asked.overlap:,}, scored once" if asked.overlap else " without overlap"
+    quality, count, tokens = measured.asked, len(measured.window_tokens), sum(measured.window_tokens)
+    overlap = f" with an overlap of {quality.overlap:,}, scored once" if quality.overlap else " without overlap"
     bos = {
         "window": "each begins with the tokenizer's own beginning (BOS)",
         "tokenizer": "the text begins with BOS" if measured.bos_added else "the tokenizer adds no BOS",
         "none": "none begins with BOS",
-    }[asked.bos]
-    joined = ", its lines joined by empty ones" if asked.lines == "joined" else ""
+    }[quality.bos]
+    joined = ", its lines joined by empty ones" if quality.lines == "joined" else ""
     yield (
-        f"Perplexity of {Path(asked.text).name}{joined}: exp(mean of -ln p) over {tokens:,} tokens in {count:,} "
-        f"windows of {asked.window:,}{overlap}; {bos}; {unscored(asked)}; {measured.unused_tokens:,} tokens at the end "
-        "are in no window."
+        f"Perplexity of {Path(quality.text).name}{joined}: exp(mean of -ln p) over {tokens:,} tokens in {count:,} "
+        f"windows of {quality.window:,}{overlap}; {bos}; {unscored(quality)}; {measured.unused_tokens:,} tokens at the "
+        "end are in no window."
     )
     yield "±: what another text of this kind may change (95 %, windows taken as independent); of this text it is exact."
 
 
-def unscored(asked: Quality) -> str:
+def unscored(quality: Quality) -> str:
     """Say which tokens are not scored because nothing stands before them."""
-    if asked.bos == "window":
+    if quality.bos == "window":
         return "every token is predicted"
-    return "all but the first token are predicted" if asked.overlap else "the first token of a window is not predicted"
+    return (
+        "all but the first token are predicted" if quality.overlap else "the first token of a window is not predicted"
+    )

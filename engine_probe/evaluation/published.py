@@ -189,8 +189,8 @@ def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[
         if run is None or not reference.counts(curve.unit):
             continue
         number = next(at for at, point in enumerate(swept.points) if point.run is run)
-        asked = {**(swept.asked.get("engine") or {}), **swept.settings[number]}
-        models = {plain_model(run.facts["model"]["name"]), plain_model(str(asked.get("model", "")))}
+        settings = {**(swept.asked.get("engine") or {}), **swept.settings[number]}
+        models = {plain_model(run.facts["model"]["name"]), plain_model(str(settings.get("model", "")))}
         for published in reference.figures:
             if plain_model(published.model) in models:
                 measured = FIGURES[published.what].measured(curve, run, published.at)

@@ -68,7 +68,7 @@ def difference_lines(differences: Sequence[SettingDifference]) -> Iterator[str]:
     """Yield one line for the workload and one for each other setting."""
     of_workload = [difference for difference in differences if difference.of_workload]
     if of_workload:
-        parts = ", ".join(f"{each.title} {each.before} and {each.after}" for each in of_workload)
+        parts = ", ".join(f"{setting.title} {setting.before} and {setting.after}" for setting in of_workload)
         yield f"{OTHER_WORKLOAD}: {parts}"
     for difference in differences:
         if not difference.of_workload:

@@ -85,7 +85,7 @@ ONE_OF: dict[str, tuple[str, ...]] = {
 def missing_names(read: Callable[[str], str], names: dict[str, str] = NAMES) -> list[str]:
     """Check the sources that `read(path)` returns; name each missing file, class or attribute."""
     missing = []
-    for place, wanted in names.items():
+    for place, required in names.items():
         path, name = place.split()
         try:
             classes = {node.name: node for node in ast.parse(read(path)).body if isinstance(node, ast.ClassDef)}
@@ -96,7 +96,7 @@ def missing_names(read: Callable[[str], str], names: dict[str, str] = NAMES) -> 
             missing.append(f"{path} defines no {name}")
             continue
         defined = set(_defined(name, classes))
-        missing += [f"{path}: {name} has no {attribute}" for attribute in wanted.split() if attribute not in defined]
+        missing += [f"{path}: {name} has no {attribute}" for attribute in required.split() if attribute not in defined]
         choices = ONE_OF.get(place)
         if choices and not any(defined.issuperset(choice.split()) for choice in choices):
             missing.append(f"{path}: {name} has none of {' / '.join(choices)}")

@@ -29,17 +29,17 @@ class Scoring(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-def score(llm: Any, asked: Quality, tell: Callable[[Scoring], None]) -> Measured:
+def score(llm: Any, quality: Quality, tell: Callable[[Scoring], None]) -> Measured:
     """Score every window once, reporting progress to `tell`; refuse an engine that cannot score the text."""
-    text = read_text(asked, "quality.text: ")
-    token_ids, bos, added = encoded(llm, asked, text)
-    windows, unused = cut(token_ids, asked, bos)
-    check_engine(llm, asked)
+    text = read_text(quality, "quality.text: ")
+    token_ids, bos, added = encoded(llm, quality, text)
+    windows, unused = cut(token_ids, quality, bos)
+    check_engine(llm, quality)
     model, precision = facts_of(llm)
     started = time.monotonic()
     sums: list[float | None] = []
     not_finite = tokens = 0
-    batch_size = windows_at_once(llm, asked.window)
+    batch_size = windows_at_once(llm, quality.window)
     tell(Scoring(len(windows), 0, 0, 0.0, 0.0))
     for first in range(0, len(windows), batch_size):
         batch = windows[first : first + batch_size]
@@ -56,7 +56,7 @@ def score(llm: Any, asked: Quality, tell: Callable[[Scoring], None]) -> Measured
         model=model,
         vllm=__version__,
         precision=precision,
-        asked=asked,
+        asked=quality,
         text_sha256=text_sha256(text),
         windows_sha256=checksum(windows),
         window_nll=sums,
@@ -98,31 +98,33 @@ def windows_at_once(llm: Any, window: int) -> int:
     return max(1, min(TOKENS_AT_ONCE // window, int(limits.max_num_seqs)))
 
 
-def encoded(llm: Any, asked: Quality, text: str) -> tuple[list[int], int | None, bool]:
+def encoded(llm: Any, quality: Quality, text: str) -> tuple[list[int], int | None, bool]:
     """Return the text's token ids, the tokenizer's BOS token, and whether windows begin with it."""
     if llm.llm_engine.model_config.skip_tokenizer_init:
-        raise InputError(f"{asked.text} is text, and this model has no tokenizer: give a folder with one, or tokenizer")
+        raise InputError(
+            f"{quality.text} is text, and this model has no tokenizer: give a folder with one, or tokenizer"
+        )
     tokenizer = llm.get_tokenizer()
     bos = tokenizer.bos_token_id
-    if asked.bos == "window" and bos is None:
+    if quality.bos == "window" and bos is None:
         raise InputError('bos is "window", and this tokenizer has no BOS token: give "none"')
-    token_ids = list(tokenizer.encode(text, add_special_tokens=asked.bos == "tokenizer"))
-    return token_ids, bos, asked.bos == "window" or (bos is not None and token_ids[:1] == [bos])
+    token_ids = list(tokenizer.encode(text, add_special_tokens=quality.bos == "tokenizer"))
+    return token_ids, bos, quality.bos == "window" or (bos is not None and token_ids[:1] == [bos])
 
 
-def check_engine(llm: Any, asked: Quality) -> None:
+def check_engine(llm: Any, quality: Quality) -> None:
     model = llm.llm_engine.model_config
     if model.logprobs_mode in LOGITS:
         raise InputError(f'logprobs_mode is "{model.logprobs_mode}", which gives no probabilities: leave it out')
-    check_window(asked, model.max_model_len)
+    check_window(quality, model.max_model_len)
 
 
 def check_window(
-    asked: Quality, longest: int, where: str = "", name: str = "max_model_len", way_out: str = "or raise it"
+    quality: Quality, longest: int, where: str = "", name: str = "max_model_len", way_out: str = "or raise it"
 ) -> None:
     """Refuse a window that leaves no room for the one token that vLLM generates after it."""
-    if asked.window >= longest:
+    if quality.window >= longest:
         raise InputError(
-            f"{where}window is {asked.window:,} tokens, and {name}, {longest:,}, has to hold one more, which vLLM "
+            f"{where}window is {quality.window:,} tokens, and {name}, {longest:,}, has to hold one more, which vLLM "
             f"generates: give at most {longest - 1:,}, {way_out}"
         )

@@ -12,10 +12,10 @@ from engine_probe.perplexity.spec import Quality
 SPECIAL_TOKENS = 2  # a tokenizer may add one at each end of a text
 
 
-def read_text(asked: Quality, where: str = "", way_out: str = "give a text in UTF-8") -> str:
+def read_text(quality: Quality, where: str = "", way_out: str = "give a text in UTF-8") -> str:
     """Read the text as it is to be encoded; refuse a file that holds none. `where` names the setting in errors."""
-    path = Path(asked.text).expanduser()
-    start = f"{where}{asked.text}"
+    path = Path(quality.text).expanduser()
+    start = f"{where}{quality.text}"
     if not path.exists():
         raise InputError(f"{start}: there is no such file: {way_out}")
     try:
@@ -32,12 +32,12 @@ def read_text(asked: Quality, where: str = "", way_out: str = "give a text in UT
         raise InputError(f"{start} is empty: {way_out}")
     text = text.replace("\r\n", "\n")
     # Every token of a text is at least one byte long.
-    if len(content) + SPECIAL_TOKENS < asked.window:
+    if len(content) + SPECIAL_TOKENS < quality.window:
         raise InputError(
-            f"{start} has {len(content):,} bytes, too few for one window of {asked.window:,} tokens: give a longer "
+            f"{start} has {len(content):,} bytes, too few for one window of {quality.window:,} tokens: give a longer "
             "text or a smaller window"
         )
-    return joined(text) if asked.lines == "joined" else text
+    return joined(text) if quality.lines == "joined" else text
 
 
 def text_sha256(text: str) -> str:

@@ -20,22 +20,22 @@ class Window(NamedTuple):
         return len(self.token_ids) - self.first_scored
 
 
-def cut(token_ids: Sequence[int], asked: Quality, bos: int | None = None) -> tuple[list[Window], int]:
+def cut(token_ids: Sequence[int], quality: Quality, bos: int | None = None) -> tuple[list[Window], int]:
     """Return the windows, and the number of tokens after the last one."""
-    prefix = [bos] if asked.bos == "window" and bos is not None else []
-    size = asked.window - len(prefix)  # tokens of the text in a window
+    prefix = [bos] if quality.bos == "window" and bos is not None else []
+    size = quality.window - len(prefix)  # tokens of the text in a window
     windows = []
-    for start in range(0, len(token_ids) - size + 1, asked.step):
-        context = asked.overlap if start else 0
+    for start in range(0, len(token_ids) - size + 1, quality.step):
+        context = quality.overlap if start else 0
         first = max(1, len(prefix) + context)
         windows.append(Window([*prefix, *token_ids[start : start + size]], first))
     if not windows:
         raise InputError(
-            f"{asked.text} has {len(token_ids):,} tokens, too few for one window of {asked.window:,}: give a longer "
-            "text or a smaller window"
+            f"{quality.text} has {len(token_ids):,} tokens, too few for one window of {quality.window:,}: give a "
+            "longer text or a smaller window"
         )
-    used = windows[: asked.windows]
-    return used, len(token_ids) - (len(used) - 1) * asked.step - size
+    used = windows[: quality.windows]
+    return used, len(token_ids) - (len(used) - 1) * quality.step - size
 
 
 def checksum(windows: Sequence[Window]) -> str:

@@ -46,7 +46,7 @@ def read_devices(nvml: Any) -> Devices:
         driver=_text(_ask(nvml, "nvmlSystemGetDriverVersion")),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
         devices=tuple(_device(nvml, index, handle) for index, handle in enumerate(handles)),
-        peers=tuple(tuple(_peer(nvml, one, other) for other in handles) for one in handles),
+        peers=tuple(tuple(_peer(nvml, source, target) for target in handles) for source in handles),
     )
 
 
@@ -66,12 +66,12 @@ def _device(nvml: Any, index: int, handle: Any) -> Device:
     )
 
 
-def _peer(nvml: Any, one: Any, other: Any) -> str:
-    if one is other:
+def _peer(nvml: Any, source: Any, target: Any) -> str:
+    if source is target:
         return "itself"
-    if _ask(nvml, "nvmlDeviceGetP2PStatus", one, other, nvml.NVML_P2P_CAPS_INDEX_NVLINK) == 0:
+    if _ask(nvml, "nvmlDeviceGetP2PStatus", source, target, nvml.NVML_P2P_CAPS_INDEX_NVLINK) == 0:
         return "NVLink"
-    status = _ask(nvml, "nvmlDeviceGetP2PStatus", one, other, nvml.NVML_P2P_CAPS_INDEX_READ)
+    status = _ask(nvml, "nvmlDeviceGetP2PStatus", source, target, nvml.NVML_P2P_CAPS_INDEX_READ)
     if status is None or status >= len(P2P_STATUS):
         return "unknown"
     return "PCIe" if status == 0 else P2P_STATUS[status]

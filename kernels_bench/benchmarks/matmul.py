@@ -147,8 +147,8 @@ def full_products(bench: Bench, name: str, shapes: Sequence[tuple[int, int, int]
             yield product(bench, BF16, name, shape)
 
 
-def short_of(count: int, planned: int, what: str) -> list[str]:
-    return [f"{count} of {planned} {what}"] if count < planned else []
+def short_of(count: int, planned: int, unit: str) -> list[str]:
+    return [f"{count} of {planned} {unit}"] if count < planned else []
 
 
 def search_shapes(bench: Bench) -> Iterator[tuple[int, int, int]]:

@@ -71,13 +71,13 @@ class Operands:
     a: Any
     b: Any
     out: Any
-    one: Any  # the scale of FP8
+    scale: Any  # 1, for FP8
 
     def multiply(self) -> Any:
         if self.precision.name == "int8":
             return torch._int_mm(self.a, self.b, out=self.out)
         if self.precision.name == "fp8":
-            scales = {"scale_a": self.one, "scale_b": self.one, "out_dtype": self.out.dtype}
+            scales = {"scale_a": self.scale, "scale_b": self.scale, "out_dtype": self.out.dtype}
             return torch._scaled_mm(self.a, self.b, use_fast_accum=False, out=self.out, **scales)
         return torch.mm(self.a, self.b, out=self.out)
 
@@ -85,8 +85,8 @@ class Operands:
 def operands(precision: Precision, m: int, n: int, k: int, device: Any) -> Operands:
     """Make random operands; B is laid out like a layer's weight: n rows of k, transposed."""
     out = torch.empty(m, n, dtype=precision.result, device=device)
-    one = torch.ones((), device=device)
-    return Operands(precision, _random(precision, m, k, device), _random(precision, n, k, device).t(), out, one)
+    scale = torch.ones((), device=device)
+    return Operands(precision, _random(precision, m, k, device), _random(precision, n, k, device).t(), out, scale)
 
 
 def operand_bytes(precision: Precision, m: int, n: int, k: int) -> int:

@@ -58,16 +58,18 @@ def show_problems(console: Console, problems: Iterable[tuple[Verdict, str, str]]
 
 def fleet_problems(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
     """Yield verdict, place and text of all problems, the worst first."""
-    found: list[tuple[Verdict, str, str]] = [(finding.verdict, "fleet", finding.text) for finding in fleet.findings]
+    all_problems: list[tuple[Verdict, str, str]] = [
+        (finding.verdict, "fleet", finding.text) for finding in fleet.findings
+    ]
     for node in fleet.nodes:
         if node.report is None:
-            found.append((INVALID, node.name, node.failed))
+            all_problems.append((INVALID, node.name, node.failed))
         else:
-            found += [(verdict, f"{node.name}/{where}", text) for verdict, where, text in problems(node.report)]
+            all_problems += [(verdict, f"{node.name}/{where}", text) for verdict, where, text in problems(node.report)]
             if measured_less := node.report.measured_less:
-                found.append((WARN, node.name, f"measured less, to end in time: {'; '.join(measured_less)}"))
+                all_problems.append((WARN, node.name, f"measured less, to end in time: {'; '.join(measured_less)}"))
     for verdict in BAD:
-        yield from (problem for problem in found if problem[0] == verdict)
+        yield from (problem for problem in all_problems if problem[0] == verdict)
 
 
 def summary(fleet: FleetReport) -> str:

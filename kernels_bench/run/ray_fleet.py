@@ -247,8 +247,8 @@ def ended(node: NodeRun, code: int, written: bytes | None, last_line: str) -> No
 
 
 def why_lost(ray: Any, error: Exception) -> str:
-    known = ray.exceptions
-    if isinstance(error, known.NodeDiedError | known.ActorUnavailableError | known.ActorDiedError):
+    lost = ray.exceptions.NodeDiedError | ray.exceptions.ActorUnavailableError | ray.exceptions.ActorDiedError
+    if isinstance(error, lost):
         return f"its machine or its Ray process died: {first_line(error)}"
     return first_line(error)
 

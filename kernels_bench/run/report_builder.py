@@ -132,11 +132,11 @@ def device_report(state: Run, device: Device, xids: Mapping[str, Sequence[int]],
 
 def versions(state: Run) -> dict[str, str]:
     driver = next((health.driver for health in state.before.values() if health.driver), None)
-    found = {
+    all_versions = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "driver": driver,
         "kernel": platform.release(),
     }
-    return {name: str(version) for name, version in found.items() if version}
+    return {name: str(version) for name, version in all_versions.items() if version}

@@ -38,8 +38,8 @@ class KvNeed(msgspec.Struct, frozen=True):
     shared_tokens: int = 0  # prefixes worth keeping while none of their requests is in flight
 
     def __str__(self) -> str:
-        one = "a request" if self.requests == 1 else f"{self.requests:,} requests"
-        return f"{one} of up to {self.tokens:,} tokens"
+        requests = "a request" if self.requests == 1 else f"{self.requests:,} requests"
+        return f"{requests} of up to {self.tokens:,} tokens"
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ def choose_pool(
     free = f"{memory(free_bytes)} of memory is free"
     if need is None:
         return most * blocks.bytes, f"KV pool: {blocks.size(most)}: {SHARE_IN_WORDS}; {free}"
-    wanted = blocks.holding(need)
-    if wanted > most:
-        shortage = f"{need} would fill {memory(wanted * blocks.bytes)}, so that some may wait or be preempted"
+    count = blocks.holding(need)
+    if count > most:
+        shortage = f"{need} would fill {memory(count * blocks.bytes)}, so that some may wait or be preempted"
         return most * blocks.bytes, f"KV pool: {blocks.size(most)}: {SHARE_IN_WORDS}; {free}; {shortage}"
-    if wanted < least:
+    if count < least:
         reason = f"what vLLM demands for one sequence of max_model_len, and more than {need} can use"
         return least * blocks.bytes, f"KV pool: {blocks.size(least)}: {reason}; {free}"
-    return wanted * blocks.bytes, f"KV pool: {blocks.size(wanted)}: the most that {need} can use; {free}"
+    return count * blocks.bytes, f"KV pool: {blocks.size(count)}: the most that {need} can use; {free}"
 
 
 def _too_little(blocks: Blocks, longest: int, room: int, free_bytes: int) -> str:

@@ -33,18 +33,18 @@ _ATTRIBUTE = "_engine_probe_worker"
 
 @dataclass(slots=True)
 class Step:
-    """Holds one step of this worker; `begin` and `end` are CUDA events, or None without a GPU."""
+    """Holds one step of this worker; `start` and `end` are CUDA events, or None without a GPU."""
 
     number: int
     called: int
     execute_ns: int
     scheduled_tokens: int
-    begin: Any
+    start: Any
     end: Any = None
     sample_ns: int = 0
 
     def row(self, rank: int) -> tuple[Any, ...]:
-        device = None if self.end is None else round(self.begin.elapsed_time(self.end) * 1e6)
+        device = None if self.end is None else round(self.start.elapsed_time(self.end) * 1e6)
         return self.number, rank, self.called, self.execute_ns, self.sample_ns, device, self.scheduled_tokens
 
 
@@ -74,18 +74,18 @@ class WorkerHook:
     def _execute(self, *args: Any, **kwargs: Any) -> Any:
         if not self._patches.active:
             return self._call_execute(*args, **kwargs)
-        begin = self._guarded(self._event)
+        start = self._guarded(self._event)
         called = now()
         output = self._call_execute(*args, **kwargs)
-        self._guarded(self._note_execute, args, kwargs, called, now() - called, begin, output)
+        self._guarded(self._note_execute, args, kwargs, called, now() - called, start, output)
         return output
 
     def _note_execute(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], called: int, duration: int, begin: Any, output: Any
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], called: int, duration: int, start: Any, output: Any
     ) -> None:
         self._finish_step()
         scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
-        step = Step(self._steps, called, duration, scheduled_tokens, begin)
+        step = Step(self._steps, called, duration, scheduled_tokens, start)
         self._steps += 1
         step.end = self._event()
         if output is None:  # vLLM calls sample_tokens() for the tokens

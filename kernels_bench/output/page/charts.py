@@ -62,7 +62,7 @@ def by_size(report: Report) -> Iterator[Html]:
         )
         series.append(Series(target, points))
         ceilings[model] = documented(model, "memory", "copy", [point[0] for point in points], 1e9)
-    if any(len(each.points) > 1 for each in series):
+    if any(len(line.points) > 1 for line in series):
         drawn = chart(
             "Memory bandwidth by size", coloured(series, ceilings), Scale("bytes copied", True, size), Scale("GB/s")
         )
@@ -79,7 +79,7 @@ def by_shape(report: Report) -> Iterator[Html]:
         )
         series.append(Series(target, points, style="dots"))
         ceilings[model] = documented(model, "gemm", "bf16", [point[0] for point in points], 1e12)
-    if any(len(each.points) > 1 for each in series):
+    if any(len(line.points) > 1 for line in series):
         drawn = chart(
             "BF16 products by shape",
             coloured(series, ceilings),
@@ -102,7 +102,7 @@ def decoding(report: Report) -> Iterator[Html]:
             series.append(Series(part.device.target, points))
             name, xs = part.device.name, [point[0] for point in points]
             ceilings[name] = documented(name, "memory", "copy", xs, 1e9)
-    if any(len(each.points) > 1 for each in series):
+    if any(len(line.points) > 1 for line in series):
         drawn = chart(
             *(title, coloured(series, ceilings)), Scale("requests in the batch (M)", True), Scale("GB/s moved")
         )
@@ -150,7 +150,7 @@ def sustained_run(report: Report) -> Iterator[Html]:
 
 
 def over_seconds(what: str, unit: str, note: str, series: Sequence[Series]) -> Iterator[Html]:
-    if any(len(each.points) > 1 for each in series):
+    if any(len(line.points) > 1 for line in series):
         title = f"The sustained run: {what}"
         yield figure(title, note, chart(title, coloured(series, {}), Scale("time (s)"), Scale(unit)))
 

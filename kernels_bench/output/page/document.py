@@ -110,8 +110,8 @@ def marked(line: Line, title: str) -> str:
     return judged(line.figures[title].verdict, value) if line.is_bad(title) else value
 
 
-def problem_list(found: Iterable[tuple[Verdict, str, str]]) -> Iterator[Html]:
-    return (judged(verdict, f"{where}: {text}") for verdict, where, text in found)
+def problem_list(problems: Iterable[tuple[Verdict, str, str]]) -> Iterator[Html]:
+    return (judged(verdict, f"{where}: {text}") for verdict, where, text in problems)
 
 
 def judged(verdict: Verdict, text: str) -> Html:
