@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from engine_probe.commands.compare import command
 from engine_probe.evaluation import comparison
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.renderers.forest_plot import forest, reach
-from engine_probe.report.sections.compare.words import chance_words, short_names
+from engine_probe.report.sections.compare.words import chance_words, ratio, short_names
 from tests.support.golden import write_repeated
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
@@ -209,3 +210,11 @@ def test_a_sweep_against_itself_has_two_lines_in_each_chart(sweeps: tuple[Path, 
     found = comparison.compare(sweeps[0], [sweeps[0]])
     charts = list(compare_charts(found, ["wide", "wide"]))
     assert [len(chart.series) for chart in charts] == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "far"), [(1.0, 2.0, 0.693), (2.0, 1.0, 0.693), (1.0, 0.0001, math.inf), (0.0, 1.0, math.inf)]
+)
+def test_twice_and_half_are_as_far_from_no_change(before: float, after: float, far: float) -> None:
+    """And what rounds to nothing is as far as nothing."""
+    assert ratio(Change(METRICS[0], (before,), (after,), None)) == pytest.approx(far, abs=0.001)

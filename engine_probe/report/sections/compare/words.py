@@ -90,6 +90,5 @@ def largest_first(rows: Sequence[tuple[Pair, Change]]) -> list[tuple[Pair, Chang
 
 def ratio(change: Change) -> float:
     """Return how far the ratio of both sides is from one; what was or became zero is furthest."""
-    if change.relative is None or change.relative <= -1:
-        return math.inf
-    return abs(math.log1p(round(change.relative, 3)))
+    shown = -1.0 if change.relative is None else round(change.relative, 3)
+    return math.inf if shown <= -1 else abs(math.log1p(shown))
