@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ def arguments() -> argparse.ArgumentParser:
 def counts(tally: Tally) -> list[dict[str, object]]:
     """Return the counts of every topic, condition and bin."""
     return [
-        {"claim": topic, "condition": condition, "stated": name, **asdict(count)}
+        {"claim": topic, "condition": condition, "bin": name, **asdict(count)}
         for (topic, condition, name), count in sorted(tally.items())
     ]
 
@@ -53,11 +54,15 @@ def commit() -> str:
 def main() -> None:
     parser = arguments()
     asked = parser.parse_args()
-    if asked.sweeps < 1 or asked.processes < 1:
-        parser.error("--sweeps and --processes must be at least 1")
+    for option in ("sweeps", "processes"):
+        if getattr(asked, option) < 1:
+            parser.error(f"--{option} is {getattr(asked, option)}: at least 1 is needed")
+    for file in (asked.json, asked.write):
+        if file and not file.absolute().parent.is_dir():
+            parser.error(f"{file} cannot be written: there is no folder {file.parent}")
     # A process has one core: without this each matrix product would start a thread for every core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    began = time.monotonic()
+    began, of_commit = time.monotonic(), commit() if asked.write else ""
     tally, share = measure(asked.only, asked.sweeps, asked.seed, asked.processes)
     lines = list(tables(tally, DRAINED))
     print("\n".join(lines))
@@ -67,9 +72,10 @@ def main() -> None:
     if asked.json:
         asked.json.write_text(json.dumps(counts(tally), indent=1) + "\n")
     if asked.write:
-        command = f'`make measure-calibration ARGS="--sweeps {asked.sweeps} --seed {asked.seed}"`'
+        only = "" if asked.only == [*SIMULATIONS] else f" --only {shlex.join(asked.only)}"
+        command = f'`make measure-calibration ARGS="--sweeps {asked.sweeps} --seed {asked.seed}{only}"`'
         stopped = f", stopped after {share:.0%} of it" if share < 1 else ""
-        text = section(asked.section, commit(), command + stopped, lines)
+        text = section(asked.section, of_commit, command + stopped, lines)
         asked.write.write_text(written(asked.write.read_text() if asked.write.exists() else "", asked.section, text))
 
 
