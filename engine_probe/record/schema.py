@@ -4,9 +4,6 @@ These files are the interface of a recording: each field carries its description
 and an unknown version is refused. All times are nanoseconds of one monotonic clock; `run.json` relates it to the wall
 clock. "Flow" columns count what happened since the previous row's schedule() returned: added to the running and waiting
 requests of the row before, they give those of this row.
-
-A reader compares the first bytes of a cut stream with this schema, so even the descriptions cannot change without a
-new version.
 """
 
 from __future__ import annotations

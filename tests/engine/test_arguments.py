@@ -1,4 +1,4 @@
-"""Engine arguments are checked against the installed vLLM, which is read and never imported."""
+"""Engine arguments are checked against the source of the installed vLLM, which is not imported."""
 
 import json
 import sys
@@ -55,7 +55,7 @@ class LLM:
 
 @pytest.fixture
 def small_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A vLLM of two files, in front of any that is installed."""
+    """Put a fake vLLM of two files before any that is installed."""
     root = tmp_path / "vllm"
     for name, text in (
         ("__init__", ""),

@@ -1,4 +1,4 @@
-"""From a description to what `vllm.LLM` is called with, and from its failures to one sentence."""
+"""The arguments of `vllm.LLM` from a description, and its failures as one sentence."""
 
 import json
 import os
@@ -64,7 +64,7 @@ class TestWhatVllmIsCalledWith:
 
 
 class TestThePoolInBytes:
-    """On the CPU build alone, and only where nobody said it otherwise."""
+    """The pool's size is set only on the CPU build, and only if the user has not set it."""
 
     @pytest.fixture(autouse=True)
     def _on_the_cpu_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ class TestModelsThatCannotBe:
 
 
 class TestStarting:
-    """With a vLLM of one class, so that these take no engine."""
+    """Use a fake vLLM of one class, so that no engine starts."""
 
     @pytest.fixture
     def vllm(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

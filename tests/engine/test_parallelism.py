@@ -1,4 +1,4 @@
-"""Ranks are counted once: for GPUs and cores all of them, for the weights those that share one copy."""
+"""The number of ranks: all of them need GPUs or cores, some of them share one copy of the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A description of an engine is a value: frozen, comparable, the same in every process."""
+"""An engine's description is frozen, comparable and the same in every process."""
 
 import pickle
 import subprocess

@@ -1,4 +1,4 @@
-"""Published figures beside measured ones: only of the same model, with what differs, and never as if measured."""
+"""Published figures beside measured ones: of the same model only, with the settings that differ."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_of_another_model_nothing_is_drawn(sweep: Path, tmp_path: Path) -> None:
 
 
 def test_loads_that_count_something_else_are_not_mixed(sweep: Path, tmp_path: Path) -> None:
-    """Twenty at once are not twenty a second."""
+    """Twenty requests in flight are not twenty per second."""
     toy = tmp_path / "toy.toml"
     toy.write_text(MADE.replace("[setting]", 'load_in = "requests/s"\n[setting]'))
     assert "None of it is about what was measured here" in " ".join(report(sweep, "--reference", toy).output.split())

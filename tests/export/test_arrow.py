@@ -1,4 +1,4 @@
-"""Nothing is lost on the way into other programs."""
+"""Exported tables hold every row and column."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_folder_that_holds_something_is_refused(requests: pa.Table, tmp_path: 
 
 
 def test_pandas_duckdb_and_polars_read_it_in_place(requests: pa.Table, tmp_path: Path) -> None:
-    """As docs/reading.md shows it."""
+    """The example in docs/reading.md works."""
     path = tmp_path / "requests.arrow"
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_file(path, requests.schema, options=options) as file:

@@ -1,4 +1,4 @@
-"""A whole sweep for other programs: its points in one table, the tables of each, and what has none said aloud."""
+"""An exported sweep: a table of its points, the tables of each point, and a message for points without tables."""
 
 from __future__ import annotations
 

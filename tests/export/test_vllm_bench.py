@@ -1,4 +1,4 @@
-"""The JSON of `vllm bench` from a recording: by hand, and against vLLM's own computation."""
+"""The JSON of `vllm bench` from a recording, checked by hand and against vLLM's own computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a request came, on the clock of all tables, although vLLM tells it by the wall clock."""
+"""The arrival of a request on the monotonic clock, although vLLM gives it by the wall clock."""
 
 from __future__ import annotations
 

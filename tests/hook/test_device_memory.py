@@ -1,4 +1,4 @@
-"""A rank's memory, part by part, on a worker shaped like vLLM's for a GPU; every part by mental arithmetic."""
+"""The parts of a rank's memory, on a stand-in for vLLM's GPU worker, checked by mental arithmetic."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def segment(gib: float, used: float, pool: tuple[int, int] = (0, 0), device: int
 
 
 class Attention(torch.nn.Module):
-    """As vLLM's: by name, and among those that keep state."""
+    """Looks like vLLM's attention layer: its name, and its base class."""
 
     num_heads, num_kv_heads, head_size, sliding_window = 2, 1, 32, None
     kv_cache_torch_dtype = torch.bfloat16
@@ -46,7 +46,7 @@ def model() -> Any:
 
 
 def worker(**changes: Any) -> Any:
-    """A card of 80 GiB of which 70.5 are in use: 15 weights, 40 KV pool, 1 graphs, 4 kept for activations, and 10.5."""
+    """Make a worker on 80 GiB, 70.5 in use: 15 weights, 40 KV pool, 1 graphs, 4 for activations, 10.5 other."""
     made = Thing(
         rank=0,
         device=torch.device("cuda:0"),
@@ -69,7 +69,7 @@ def worker(**changes: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What CUDA, torch's allocator and NVML say."""
+    """Replace what CUDA, torch's allocator and NVML report."""
     says = {
         "free": int(9.5 * GIB),
         "segments": [
@@ -119,7 +119,7 @@ def test_before_0_28_the_peak_was_without_the_estimate() -> None:
 
 
 def test_a_pool_given_in_bytes_leaves_activations_untold() -> None:
-    """vLLM does not profile then: what is free now and what torch keeps is all that can be said."""
+    """vLLM does not profile then: free is what the GPU and torch have free now."""
     given = worker(cache_config=Thing(kv_cache_memory_bytes=40 * GIB))
     del given.peak_activation_memory, given.cudagraph_memory_estimate, given.total_consumed
     row = read_worker(given)["memory"]
@@ -152,12 +152,12 @@ def test_parts_that_exceed_the_whole_are_not_shown_as_negative(card: dict[str, A
 def test_a_name_that_a_version_lacks_costs_that_figure_only(name: str) -> None:
     lacking = worker()
     delattr(lacking.model_runner, name)
-    told = read_worker(lacking)
+    result = read_worker(lacking)
     part = {"model_memory_usage": "weights_bytes", "kv_cache_config": "kv_pool_bytes"}[name]
-    assert told["memory"][part] is None
-    assert name in told["memory"]["missing"][part]
-    assert told["memory"]["total_bytes"] == 80 * GIB
-    assert told["unread"] == []
+    assert result["memory"][part] is None
+    assert name in result["memory"]["missing"][part]
+    assert result["memory"]["total_bytes"] == 80 * GIB
+    assert result["unread"] == []
 
 
 def test_a_driver_that_fails_leaves_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,16 +165,16 @@ def test_a_driver_that_fails_leaves_the_weights(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("device lost")
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lost)
-    told = read_worker(worker())
-    assert told["memory"] is None
-    assert told["unread"] == ["memory of rank 0: RuntimeError: device lost"]
-    assert told["loaded"]["parameters"] == 100 * 64 + 64 * 32
+    result = read_worker(worker())
+    assert result["memory"] is None
+    assert result["unread"] == ["memory of rank 0: RuntimeError: device lost"]
+    assert result["loaded"]["parameters"] == 100 * 64 + 64 * 32
 
 
 def test_another_kind_of_device_is_not_taken_for_a_processor() -> None:
-    told = read_worker(worker(device=Thing(type="xpu")))
-    assert told["memory"] is None
-    assert "a device of type xpu is not read" in told["unread"][0]
+    result = read_worker(worker(device=Thing(type="xpu")))
+    assert result["memory"] is None
+    assert "a device of type xpu is not read" in result["unread"][0]
 
 
 def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
@@ -190,10 +190,10 @@ def test_ranks_that_cannot_be_asked_are_a_reason_and_no_error() -> None:
 
 def test_a_value_of_an_unexpected_type_costs_its_row_and_not_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Attention, "sliding_window", (127, 0))
-    told = read_all_workers(Thing(collective_rpc=lambda question, **_: [question(worker())]))
-    assert told["loaded"] == []
-    assert len(told["memory"]) == 1
-    assert told["unread"][0].startswith("loaded of rank 0: Expected `int | null`, got `array`")
+    result = read_all_workers(Thing(collective_rpc=lambda question, **_: [question(worker())]))
+    assert result["loaded"] == []
+    assert len(result["memory"]) == 1
+    assert result["unread"][0].startswith("loaded of rank 0: Expected `int | null`, got `array`")
 
 
 def test_the_model_is_counted_by_what_a_step_does_with_it() -> None:

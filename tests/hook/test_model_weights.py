@@ -1,4 +1,4 @@
-"""Weights counted by what a step does with them: packed, tied, quantised, chosen experts, encoders beside."""
+"""Counting weights: packed, tied and quantised ones, experts, and encoders outside the text model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BF16 = torch.bfloat16
 
 
 class Layer(torch.nn.Module):
-    """One weight of any type and shape, and the layer's own account of itself."""
+    """Holds one weight, and the attributes with which vLLM's layers describe their shard."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any = BF16, **account: Any) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class AttentionLayerBase: ...
 class MLAAttention(torch.nn.Module, AttentionLayerBase): ...
 
 
-def counted(*layers: Any, tie: bool = False, **worker: Any) -> dict[str, Any]:
+def counts_of(*layers: Any, tie: bool = False, **worker: Any) -> dict[str, Any]:
     model = torch.nn.Sequential(*layers)
     model.config = Thing(tie_word_embeddings=tie)
     return count_weights(Thing(rank=3, model_runner=Thing(get_model=lambda: model), **worker))
@@ -60,44 +60,44 @@ def vocabulary(kind: type[Layer]) -> Layer:
 def test_a_shard_is_counted_as_the_rank_holds_it() -> None:
     """An eighth of 64 inputs on this rank."""
     layer = RowParallelLinear((16, 8), input_size=64, output_size=16, input_size_per_partition=8)
-    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 256, "products": 128}
+    assert counts_of(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 256, "products": 128}
 
 
 def test_weights_packed_away_are_counted_by_their_shape() -> None:
-    """A CPU backend gives them to a library, and leaves an empty parameter behind."""
+    """A CPU backend hands weights to a library and leaves an empty parameter."""
     layer = LinearBase((0,), input_size=8, output_size=16, params_dtype=BF16)
-    told = counted(layer)
-    assert told["parts"]["linear"] == {"parameters": 128, "bytes": 256, "products": 128}
-    assert told["dtypes"] == {"bfloat16": 256}
+    counts = counts_of(layer)
+    assert counts["parts"]["linear"] == {"parameters": 128, "bytes": 256, "products": 128}
+    assert counts["dtypes"] == {"bfloat16": 256}
 
 
 def test_quantised_weights_have_their_bytes_and_the_shape_of_their_matrix() -> None:
     """Eight values of four bits in each int32."""
     layer = LinearBase((1, 16), dtype=torch.int32, input_size=8, output_size=16, params_dtype=BF16)
-    assert counted(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 64, "products": 128}
+    assert counts_of(layer)["parts"]["linear"] == {"parameters": 128, "bytes": 64, "products": 128}
 
 
 def test_a_tied_head_is_read_but_held_once() -> None:
     embedding, head = vocabulary(VocabParallelEmbedding), vocabulary(ParallelLMHead)
     head.weight = embedding.weight
-    told = counted(embedding, head)
-    assert told["tied_head"]
-    assert told["parts"]["embedding"] == {"parameters": 80, "bytes": 160, "products": 0}
-    assert told["parts"]["head"] == {"parameters": 80, "bytes": 160, "products": 80}
-    assert told["row_bytes"] == 16
-    assert (told["parameters"], told["bytes"]) == (80, 160)
+    counts = counts_of(embedding, head)
+    assert counts["tied_head"]
+    assert counts["parts"]["embedding"] == {"parameters": 80, "bytes": 160, "products": 0}
+    assert counts["parts"]["head"] == {"parameters": 80, "bytes": 160, "products": 80}
+    assert counts["row_bytes"] == 16
+    assert (counts["parameters"], counts["bytes"]) == (80, 160)
 
 
 def test_a_head_of_its_own_is_held_beside_the_embedding() -> None:
-    told = counted(vocabulary(VocabParallelEmbedding), vocabulary(ParallelLMHead))
-    assert not told["tied_head"]
-    assert told["bytes"] == 320
+    counts = counts_of(vocabulary(VocabParallelEmbedding), vocabulary(ParallelLMHead))
+    assert not counts["tied_head"]
+    assert counts["bytes"] == 320
 
 
 def test_a_model_that_uses_the_embedding_as_its_head() -> None:
-    told = counted(vocabulary(VocabParallelEmbedding), tie=True)
-    assert told["parts"]["head"] == {"parameters": 80, "bytes": 160, "products": 80}
-    assert told["bytes"] == 160
+    counts = counts_of(vocabulary(VocabParallelEmbedding), tie=True)
+    assert counts["parts"]["head"] == {"parameters": 80, "bytes": 160, "products": 80}
+    assert counts["bytes"] == 160
 
 
 def test_experts_are_told_one_by_one() -> None:
@@ -111,9 +111,9 @@ def test_experts_are_told_one_by_one() -> None:
         top_k=2,
         moe_config=Thing(is_act_and_mul=True),
     )
-    told = counted(layer)
-    assert told["experts"] == [{"held": 4, "all": 8, "per_token": 2, "parameters": 48, "bytes": 96}]
-    assert told["parts"]["experts"] == {"parameters": 192, "bytes": 384, "products": 192}
+    counts = counts_of(layer)
+    assert counts["experts"] == [{"held": 4, "all": 8, "per_token": 2, "parameters": 48, "bytes": 96}]
+    assert counts["parts"]["experts"] == {"parameters": 192, "bytes": 384, "products": 192}
 
 
 def test_encoders_are_held_beside_the_text_model() -> None:
@@ -126,19 +126,19 @@ def test_encoders_are_held_beside_the_text_model() -> None:
 
     layer = {"input_size": 8, "output_size": 16}
     model = Seeing(LinearBase((16, 8), **layer), LinearBase((16, 8), **layer))
-    told = count_weights(Thing(rank=0, model_runner=Thing(get_model=lambda: model)))
-    assert told["parts"]["linear"]["bytes"] == told["beside_text"]["bytes"] == 256
-    assert told["bytes"] == 512
+    counts = count_weights(Thing(rank=0, model_runner=Thing(get_model=lambda: model)))
+    assert counts["parts"]["linear"]["bytes"] == counts["beside_text"]["bytes"] == 256
+    assert counts["bytes"] == 512
 
 
 def test_values_of_another_size_than_keys_are_not_guessed_at() -> None:
     class Attention(torch.nn.Module, AttentionLayerBase):
         num_heads, num_kv_heads, head_size, head_size_v, sliding_window = 2, 1, 32, 16, None
 
-    assert counted(Attention())["unknown"] == ["Attention"]
+    assert counts_of(Attention())["unknown"] == ["Attention"]
 
 
 def test_what_is_not_known_is_named() -> None:
-    told = counted(Convolution((4, 4)), MLAAttention(), lora_config=Thing())
-    assert told["unknown"] == ["Convolution", "LoRA adapters", "MLAAttention"]
-    assert told["parts"]["other"]["bytes"] == 32
+    counts = counts_of(Convolution((4, 4)), MLAAttention(), lora_config=Thing())
+    assert counts["unknown"] == ["Convolution", "LoRA adapters", "MLAAttention"]
+    assert counts["parts"]["other"]["bytes"] == 32

@@ -1,4 +1,4 @@
-"""Methods replaced on an instance come back, in whatever order and however often they are undone."""
+"""Methods replaced on an instance are put back, in any order, also by a second call."""
 
 from __future__ import annotations
 

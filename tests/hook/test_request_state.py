@@ -1,4 +1,4 @@
-"""The rows of a request are tuples on disk, so their values have to stand in the order of the columns."""
+"""The values of a request's rows are in the order of the table's columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names the hooks rely on are there in the installed vLLM, and a name that is not there is said."""
+"""The installed vLLM has all names that the hooks rely on, and a missing name is reported."""
 
 from __future__ import annotations
 

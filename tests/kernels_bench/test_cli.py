@@ -1,4 +1,4 @@
-"""The command line: what is wrong is said before anything is measured; a real run on this processor ends well."""
+"""The command line: errors come before any measurement, and a real run on this CPU succeeds."""
 
 from __future__ import annotations
 

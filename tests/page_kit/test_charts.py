@@ -1,4 +1,4 @@
-"""Charts as SVG: points lie where they belong, counts have whole ticks, and what is drawn is said in words."""
+"""Charts as SVG: positions of points, whole ticks for counts, and descriptions for screen readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text is cut into windows whose every token is scored once, or not at all and counted."""
+"""A text is cut into windows; each token is scored once, and tokens that are not scored are counted."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_window_without_anything_new_is_refused(asked: Quality, sentence: str)
 
 
 def test_lines_are_joined_as_published_tables_read_them() -> None:
-    """Each line keeps its end, a blank one is nothing, and between two stands an empty line."""
+    """Lines keep their ends, blank ones are emptied, and an empty line is between all."""
     assert joined(" = Title = \n \n One line . \n") == " = Title = \n\n\n\n\n One line . \n"
 
 

@@ -1,4 +1,4 @@
-"""Batches are what the test makes them: no writer of this room wakes up by itself."""
+"""Writers in these tests write only when the test calls `drain`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The columns that the hot path does not make: each follows from raw readings and notes by mental arithmetic."""
+"""The columns that the writer computes from readings and notes, checked by mental arithmetic."""
 
 from __future__ import annotations
 
@@ -61,34 +61,34 @@ def columns() -> dict[str, list[int]]:
 
 
 def test_durations_are_differences_of_readings() -> None:
-    told = columns()
-    assert told["iteration"] == [0, 1, 2, 3, 4, 5]
-    assert told["start_ns"] == [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]
+    table = columns()
+    assert table["iteration"] == [0, 1, 2, 3, 4, 5]
+    assert table["start_ns"] == [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]
     durations = {"gap_ns": 10, "schedule_ns": 100, "execute_ns": 700, "update_ns": 50, "probe_ns": 2}
-    assert {name: set(told[name]) for name in durations} == {name: {value} for name, value in durations.items()}
+    assert {name: set(table[name]) for name in durations} == {name: {value} for name, value in durations.items()}
 
 
 def test_used_blocks_are_what_is_not_free() -> None:
-    told = columns()
-    assert told["kv_blocks_scheduled"] == [6] * 6
-    assert told["kv_blocks_updated"] == [5] * 6
+    table = columns()
+    assert table["kv_blocks_scheduled"] == [6] * 6
+    assert table["kv_blocks_updated"] == [5] * 6
 
 
 def test_levels_hold_until_the_next_note() -> None:
-    told = columns()
-    assert told["running_requests"] == [3, 3, 3, 2, 2, 2]
-    assert told["scheduled_tokens"] == [30, 3, 3, 2, 2, 2]
-    assert told["kv_blocks_cached_free"] == [0, 0, 0, 4, 4, 4]
-    assert told["waiting_requests"] == [0, 0, 0, 4, 4, 4]  # the queues less the deferred one in them
-    assert told["deferred_requests"] == [0, 0, 0, 1, 1, 1]
+    table = columns()
+    assert table["running_requests"] == [3, 3, 3, 2, 2, 2]
+    assert table["scheduled_tokens"] == [30, 3, 3, 2, 2, 2]
+    assert table["kv_blocks_cached_free"] == [0, 0, 0, 4, 4, 4]
+    assert table["waiting_requests"] == [0, 0, 0, 4, 4, 4]  # the queues less the deferred one in them
+    assert table["deferred_requests"] == [0, 0, 0, 1, 1, 1]
 
 
 def test_flows_are_zero_where_nothing_was_noted() -> None:
-    told = columns()
-    assert told["arrived_requests"] == [3, 0, 0, 0, 0, 0]
-    assert told["left_running_requests"] == [0, 0, 0, 1, 0, 0]
-    assert told["finished_requests"] == [0, 0, 1, 0, 0, 0]
-    assert told["prefill_tokens"] == [30, 0, 0, 0, 0, 0]
+    table = columns()
+    assert table["arrived_requests"] == [3, 0, 0, 0, 0, 0]
+    assert table["left_running_requests"] == [0, 0, 0, 1, 0, 0]
+    assert table["finished_requests"] == [0, 0, 1, 0, 0, 0]
+    assert table["prefill_tokens"] == [30, 0, 0, 0, 0, 0]
 
 
 def test_who_computes_no_prompt_decodes() -> None:

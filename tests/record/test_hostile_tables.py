@@ -1,4 +1,4 @@
-"""Tables with valid checksums and hostile contents: each is one sentence, before memory or a crash is the price."""
+"""Tables with valid checksums and hostile contents are refused in one sentence, without a crash or much memory."""
 
 from __future__ import annotations
 

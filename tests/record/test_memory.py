@@ -1,4 +1,4 @@
-"""However long the run, the recording takes no more memory; what it leaves opens fast."""
+"""Recording takes constant memory, however long the run, and long recordings open fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`load()`: a wrong folder or file is one sentence, what is damaged is refused or read as a true prefix."""
+"""`load()`: a wrong folder or file is one sentence; a damaged table is refused, or read up to the damage."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_any_value_anywhere_in_run_json_is_read_or_refused(
 
 
 def read_or_refused(folder: Path) -> Run | None:
-    """Whatever comes, it is an InputError or a run whose tables and text can be asked for."""
+    """Load a folder; the result must be an InputError or a run whose tables and text can be read."""
     try:
         run = load(folder)
         _ = run.iterations, run.requests, run.preemptions, run.telemetry, run.workers

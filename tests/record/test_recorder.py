@@ -1,4 +1,4 @@
-"""The ring and its notes: what goes in comes out once, in order, whole."""
+"""The ring and the notes: every row comes out once, in order and unchanged."""
 
 from __future__ import annotations
 

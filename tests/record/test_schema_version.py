@@ -1,4 +1,4 @@
-"""What a recording looks like changes only with its version, so that no reader takes one for another."""
+"""The schema changes only together with its version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client or a caller gives: kept as far as its column goes, and one row never harms the others."""
+"""Values that clients choose are altered to fit their column, and a bad row does not affect others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows on their way to the disk: readable at every moment, whole when closed, and a full disk is said."""
+"""The writer: a run is readable at any moment and complete when closed; a full disk is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `run.json` says of the machine: no more than was read, and the ceilings that were measured on it."""
+"""The machine's description in `run.json`: what could be read, and the ceilings that were measured."""
 
 from __future__ import annotations
 

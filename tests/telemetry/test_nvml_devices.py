@@ -1,4 +1,4 @@
-"""Reading devices through a small NVML of our own: what a card will not say is None, never an error."""
+"""Reading GPUs through a fake NVML: a value that a GPU does not give is None, never an error."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the sampler writes of cards and host, and that nothing which goes wrong there goes further."""
+"""The sampler's rows of GPUs and host, and that its failures affect nothing else."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Clock:
 
 
 class Watched:
-    """A sampler on cards of ours, sampled by hand at the times we say."""
+    """A sampler on fake GPUs, which the test samples at chosen times."""
 
     def __init__(self, *cards: FakeCard) -> None:
         self.nvml, self.clock, self.recorder = FakeNvml(*cards), Clock(), Recorder()
@@ -235,7 +235,7 @@ def test_memory_of_processes_that_nvml_does_not_name_is_null_and_said_once() -> 
 
 
 def test_a_neighbours_card_is_looked_at_once_a_second() -> None:
-    """Where NVML names us on one of eight cards, the others cost a twentieth."""
+    """If NVML lists our process on one of eight GPUs, the others are sampled a twentieth as often."""
     cards = [FakeCard(f"GPU-{index}", index=index) for index in range(3)]
     cards[1].processes = [(os.getpid(), 5)]
     watched = Watched(*cards)

@@ -1,4 +1,4 @@
-"""`run.json` names the cards that an engine was given, as Ray or a user gives them, and no others of the machine."""
+"""`run.json` names only the GPUs that CUDA_VISIBLE_DEVICES gives to the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the driver hands over when, to the nanosecond, in a world whose clock we hold."""
+"""When the driver hands over each request, to the nanosecond, with the test's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets and traces from local files: what they hold becomes requests, what is wrong names its line."""
+"""Datasets and traces from local files become requests; errors name the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets and traces that somebody else made: the valid is read, what would cost memory or a traceback refused."""
+"""Datasets and traces from elsewhere: valid ones are read; those that would exhaust memory are refused."""
 
 from __future__ import annotations
 

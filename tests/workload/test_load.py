@@ -1,4 +1,4 @@
-"""A load is told in its own unit, in a point's label and in a dry run."""
+"""Loads have their own unit in a point's label and in a dry run."""
 
 from __future__ import annotations
 

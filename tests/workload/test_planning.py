@@ -1,4 +1,4 @@
-"""A description becomes requests: the same for the same seed, of exact lengths, and refused where they cannot be."""
+"""The plan of a workload: the same requests for the same seed, exact lengths, impossible ones refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_seed_gives_the_same_bytes_in_another_process() -> None:
 
 
 def test_these_bytes_do_not_change_from_one_version_to_the_next() -> None:
-    """Integers and arithmetic alone, so that every machine makes them; whoever changes them does it knowingly."""
+    """The plan uses only integers and arithmetic, so every machine makes the same one."""
     plan = make_plan(Workload(RandomPrompts(3), output_len=2, num_prompts=2, seed=1))
     assert prompts(plan) == [[74, 33, 68], [56, 32, 43]]
 

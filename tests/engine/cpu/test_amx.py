@@ -1,4 +1,4 @@
-"""AMX is requested by processes that build engines of ours, and by what vLLM starts for them."""
+"""Processes that build an engine request AMX, and so do the processes that vLLM starts for them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TestPermission:
 
     @needs_amx
     def test_goes_together_with_the_faulthandler(self) -> None:
-        """Whose stack for signals must hold the tiles as well, or the kernel refuses."""
+        """The faulthandler's signal stack must be large enough for the tiles, or the kernel refuses."""
         lines = "import faulthandler; faulthandler.enable(); print(json.dumps([request_amx(), amx_permitted()]))"
         assert in_a_fresh_process(lines) == [None, True]
 

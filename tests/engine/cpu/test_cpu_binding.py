@@ -1,4 +1,4 @@
-"""Ranks of a CPU engine get cores of their own, as many each, and the user's word counts."""
+"""Each rank of a CPU engine gets the same number of cores, unless the user has set the binding."""
 
 from __future__ import annotations
 

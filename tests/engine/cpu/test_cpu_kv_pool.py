@@ -1,4 +1,4 @@
-"""The pool that is chosen on the CPU build: what the workload can use, never more than half of what is free."""
+"""The KV pool chosen on the CPU build: what the workload can use, but at most half of the free memory."""
 
 from __future__ import annotations
 

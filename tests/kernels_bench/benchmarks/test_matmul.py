@@ -1,4 +1,4 @@
-"""The check of results: what is right passes in every format, what is wrong does not, wherever it is wrong."""
+"""The check of products: right results pass in every format, wrong values anywhere fail."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_wrong_product_is_caught(spoil: Callable[[Any], None]) -> None:
 @pytest.mark.lengthy
 @pytest.mark.parametrize("precision", [kind for kind in PRECISIONS if kind.name != "fp16"], ids=lambda kind: kind.name)
 def test_a_single_wrong_value_in_a_large_product_is_caught(precision: Precision) -> None:
-    """It lies in no sampled row or column, most likely; the sums by row meet every value. (FP16 on a CPU is slow.)"""
+    """It is most likely in no sampled row or column, but the row sums include every value. (FP16 on a CPU is slow.)"""
     data = made(precision, 512, 640, 768)
     check = check_product(data)
     assert (check.passed, check.compared) == (True, 512 * 640)
@@ -88,7 +88,7 @@ def test_a_single_wrong_value_in_a_large_product_is_caught(precision: Precision)
 
 
 def test_a_wrong_product_fails_the_card_however_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole way from a kernel that skips its last tile to the verdict."""
+    """A kernel that skips its last tile gets the verdict FAIL."""
 
     def hasty(self: Operands) -> Any:
         torch.mm(self.a, self.b, out=self.out)

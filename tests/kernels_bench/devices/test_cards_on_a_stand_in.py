@@ -1,7 +1,7 @@
-"""What runs on cards only, run once on a stand-in: torch's CPU behind the names of torch.cuda.
+"""Code that runs on GPUs only, run once on a stand-in: torch's CPU behind the names of torch.cuda.
 
 It proves that the code runs through, counts its bytes and checks what arrives. It proves no speed and no overlap:
-tests/gpu does, where there is a card.
+tests/gpu does, on a GPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The processor described by what the kernel says of it, and by less where it says less."""
+"""The CPU's description, from what the kernel reports, also if that is incomplete."""
 
 from __future__ import annotations
 

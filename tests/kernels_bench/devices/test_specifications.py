@@ -1,4 +1,4 @@
-"""The table of what makers say: complete rows, dense rates, found by NVML's name."""
+"""The table of specifications: complete rows, dense rates, found by NVML's names."""
 
 from __future__ import annotations
 

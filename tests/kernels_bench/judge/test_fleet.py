@@ -1,4 +1,4 @@
-"""Many machines as one: outliers by model, versions that differ, one exit code; nodes with and without cards."""
+"""The report of a fleet: outliers by model, versions that differ, one exit code, nodes with and without GPUs."""
 
 from __future__ import annotations
 

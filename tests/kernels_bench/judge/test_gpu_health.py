@@ -1,4 +1,4 @@
-"""What a card says of itself, through a small NVML of our own, and what is said about it."""
+"""Findings about a GPU's health, with a fake NVML."""
 
 from __future__ import annotations
 

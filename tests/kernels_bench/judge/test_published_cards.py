@@ -1,4 +1,4 @@
-"""Twelve L40S and eight H200: what has been published of healthy ones passes, what a sick one would show does not."""
+"""Published figures of healthy L40S and H200 pass; figures of faulty ones do not."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_card_to_card(card: str, path: str, value: float, expected: Verdict) -> 
 
 
 def test_two_cards_that_may_not_reach_each_other_are_told() -> None:
-    """As in many virtual machines, and with cards for games: the copy works, by way of the host."""
+    """In many virtual machines, and on gaming GPUs, the copy works through the host's memory."""
     staged: Figure = figure(12e9, "p2p", "one way", detail={"direct": 0})
     result = by_path(Result(MEASURED, ("",), "cuda:0→cuda:1", figure=staged), "same switch", row("NVIDIA L40S"))
     assert "no direct access between the two" in result.reasons[0]

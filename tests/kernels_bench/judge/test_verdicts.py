@@ -1,4 +1,4 @@
-"""Every verdict and what brings it about."""
+"""The verdicts and their conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report of `validate --json` that somebody else made: what is missing or no figure is one sentence, never a page."""
+"""A report file from elsewhere: a missing or impossible value is one sentence, never a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports go to disk and come back the same; broken ones are refused; ceilings are found again."""
+"""Reports are the same after writing and reading; broken ones are refused; ceilings are found again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a box and of a fleet: whole, self-contained, safe from hostile names, right in a real Chromium."""
+"""The page of a machine and of a fleet: complete, self-contained, safe from hostile names, right in Chromium."""
 
 from __future__ import annotations
 

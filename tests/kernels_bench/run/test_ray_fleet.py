@@ -1,4 +1,4 @@
-"""A fleet that is real: Ray nodes on this machine, each running the command itself; one of them dies."""
+"""A real Ray cluster of nodes on this machine, each of which runs the command; one of them dies."""
 
 from __future__ import annotations
 

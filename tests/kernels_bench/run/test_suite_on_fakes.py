@@ -1,4 +1,4 @@
-"""The suite on cards that exist only as numbers: throttling, too little memory, a dying card each get their row."""
+"""The suite on fake GPUs: throttling, too little memory and a GPU that dies each become a row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GOOD = 0.8e12  # bytes per second; the L40S's mark is 0.72e12
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
-    """Runs given tests on fake L40S cards, whose NVML answers what is given."""
+    """Run tests on fake L40S GPUs, whose NVML returns the given values."""
 
     def run(
         tests: dict[str, Callable[[], Iterator[Figure]]],
@@ -136,7 +136,7 @@ def test_too_little_memory_is_a_row_and_the_next_test_runs(card: Callable[..., R
 
 
 def test_what_cuda_merely_refuses_is_no_fault_of_the_card(card: Callable[..., Report]) -> None:
-    """Such as pinned memory beyond the limit of the user: after it the card goes on as before."""
+    """An error such as pinned memory beyond the user's limit does not break the GPU."""
 
     def refused() -> Iterator[Figure]:
         raise torch.AcceleratorError("CUDA error: out of memory")
@@ -173,7 +173,7 @@ def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(
 def test_what_fails_late_is_found_before_the_next_test(
     card: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kernel may have gone wrong after its figure was taken; the first who waits for the card hears of it."""
+    """A kernel may fail after its figure was taken; the next call that waits for the GPU gets the error."""
 
     def late(device: Device) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")

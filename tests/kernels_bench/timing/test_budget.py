@@ -1,4 +1,4 @@
-"""`--quick` keeps its minute on a clock of our own: what does not fit is left out, and the report lists it."""
+"""`--quick` takes a minute, by the test's clock; what does not fit is left out and listed in the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one timing loop, on a clock of our own: every figure is an equality."""
+"""The timing loop, with the test's clock, so that every figure is an equality."""
 
 from __future__ import annotations
 

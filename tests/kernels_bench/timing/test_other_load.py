@@ -1,4 +1,4 @@
-"""What other programs used of the cores, by the kernel's counters; all times are the test's own."""
+"""The share of the cores that other programs used, from the kernel's counters, with the test's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that add up together, really: two ranks over gloo on this processor. NCCL is the same code on cards."""
+"""A real group of two ranks over gloo on this CPU; on GPUs the same code uses NCCL."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_two_ranks_add_up_through_the_one_timing_loop(pair: RankGroup) -> None:
 
 
 def test_ranks_leave_by_themselves_when_all_is_done() -> None:
-    """A rank that is killed on a card may leave an Xid behind, and that would be held against the card."""
+    """A rank that is killed on a GPU may cause an Xid, which would count as a fault of the GPU."""
     with RankGroup((cpu(), cpu()), "gloo") as crew:
         processes = list(crew._processes)
         crew.prepare(1000)
