@@ -19,6 +19,7 @@ PAGE_KIT = ROOT / "page_kit"
 HEAVY = {"torch", "vllm", "transformers", "pyarrow", "numpy"}
 ENGINE_LIBRARIES = {"torch", "vllm", "transformers"}
 MOST_ENTRIES = 14
+MOST_LINES = 50  # of a function
 
 # room or module of the package's root -> the rooms, or single modules, of the package that it may import
 MAY_IMPORT = {
@@ -59,7 +60,7 @@ MAY_IMPORT = {
     "overhead": {"errors", "record", "telemetry", "workload", "engine", "probe"},
     "sweep": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
-        *("recordings", "probe", "hook.vllm_versions", "report.renderers.live", "report.summary"),
+        *("recordings", "probe", "hook.vllm_versions", "report.renderers.live"),
     },
     "commands": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
@@ -180,6 +181,20 @@ def test_a_folder_can_be_taken_in_at_a_glance(package: Path) -> None:
     for folder in (path for path in package.rglob("*") if path.is_dir() and path.name != "__pycache__"):
         entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]
         assert len(entries) <= MOST_ENTRIES, f"{folder.relative_to(ROOT)} has {len(entries)} entries"
+
+
+@pytest.mark.parametrize("package", [PACKAGE, ROOT / "kernels_bench", ROOT / "page_kit"], ids=lambda path: path.name)
+def test_a_function_can_be_read_at_once(package: Path) -> None:
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= MOST_LINES, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def test_a_rule_names_what_exists() -> None:
+    named = {rule for rules in MAY_IMPORT.values() for rule in rules}
+    assert {rule for rule in named if not any(f"{module}.".startswith(f"{rule}.") for module in MODULES)} == set()
 
 
 def test_the_page_kit_rests_on_the_standard_library_alone() -> None:

@@ -128,10 +128,8 @@ def command(
     at = find_prices(prices).parent if prices is not None else Path()
     asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference, verbose)
     console = output_console(PIPED_WIDTH)
-    if scores is not None and not is_sweep(folder):
-        raise InputError(f"--score tells loads apart, and {folder} is a single run: name a sweep's folder")
-    if reference is not None and not is_sweep(folder):
-        raise InputError(f"--reference is held against a sweep, and {folder} is a single run: name a sweep's folder")
+    if not is_sweep(folder):
+        refuse_for_a_run(folder, scores, reference)
     made = (report_sweep if is_sweep(folder) else report_run)(folder, console, asked)
     for path, content in ((page, made.page), (figures, made.figures), (text, made.markdown)):
         if path is not None:
@@ -142,6 +140,13 @@ def command(
         for path in filter(None, (page, figures, text)):
             click.echo(f"\n{path}")
     sys.exit(made.code)
+
+
+def refuse_for_a_run(folder: Path, scores: Path | None, reference: str | None) -> None:
+    if scores is not None:
+        raise InputError(f"--score compares loads, and {folder} is a single run: name a sweep's folder")
+    if reference is not None:
+        raise InputError(f"--reference is compared with a sweep, and {folder} is a single run: name a sweep's folder")
 
 
 def report_hardware(path: Path, page: Path | None) -> NoReturn:
