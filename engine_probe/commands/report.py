@@ -108,14 +108,14 @@ def command(
     FOLDER may also be a report file of `engine_probe validate --json`.
     """
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
+    from engine_probe.files.new_file import check_free
 
     check_free(page, figures, text)
     from engine_probe.recordings.perplexity import text_folder
     from engine_probe.recordings.sweep import is_sweep
 
     other = folder.is_file() or (not is_sweep(folder) and text_folder(folder))
-    if other and text is not None:
+    if text is not None and other:
         raise InputError(f"--markdown {text}: {folder} is neither a run nor a sweep: leave --markdown out")
     if folder.is_file():
         report_hardware(folder, page)
@@ -131,15 +131,23 @@ def command(
     if not is_sweep(folder):
         refuse_for_a_run(folder, scores, reference)
     made = (report_sweep if is_sweep(folder) else report_run)(folder, console, asked)
+    write(made, page, figures, text)
+    sys.exit(made.code)
+
+
+def write(made: Made, page: Path | None, figures: Path | None, text: Path | None) -> None:
+    """Write the files, then show the report: whoever reads it may close the pipe before its end."""
+    from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
+
     for path, content in ((page, made.page), (figures, made.figures), (text, made.markdown)):
         if path is not None:
             with fresh_file(path) as file:
                 file.write(content())
-    if STANDARD_OUTPUT not in (page, figures, text):
-        made.show()  # last: whoever reads may close the pipe before its end, and the files are to be there then
-        for path in filter(None, (page, figures, text)):
-            click.echo(f"\n{path}")
-    sys.exit(made.code)
+    if STANDARD_OUTPUT in (page, figures, text):
+        return
+    made.show()
+    for path in filter(None, (page, figures, text)):
+        click.echo(f"\n{path}")
 
 
 def refuse_for_a_run(folder: Path, scores: Path | None, reference: str | None) -> None:

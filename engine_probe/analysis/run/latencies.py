@@ -44,7 +44,8 @@ def time_per_output_token(requests: pa.Table) -> pa.ChunkedArray:
     return pc.divide(decode, pc.if_else(pc.greater(gaps, 0), gaps, None))
 
 
-TTFT = Latency("TTFT", "time to first token", "first token - arrival", between("arrival_ns", "first_token_ns"))
+time_to_first_token = between("arrival_ns", "first_token_ns")
+TTFT = Latency("TTFT", "time to first token", "first token - arrival", time_to_first_token)
 LATENCIES = (
     TTFT,
     Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.latencies import answered
+from engine_probe.analysis.run.latencies import answered, time_per_output_token, time_to_first_token
 from engine_probe.analysis.run.request_phases import PHASES, PREEMPTED, request_spans
 from engine_probe.analysis.run.timeline import thinned
 from engine_probe.recordings.run import Run
@@ -73,11 +73,8 @@ def drawn_requests(requests: pa.Table) -> npt.NDArray[np.int64]:
 
 def by_prompt(requests: pa.Table) -> Iterator[Lines]:
     """Where prompts differ in length: what each waited for its first token, and for each later one."""
-    ttft = pc.subtract(requests["first_token_ns"], requests["arrival_ns"])
-    decode = pc.cast(pc.subtract(requests["last_token_ns"], requests["first_token_ns"]), pa.float64())
-    several = pc.if_else(pc.greater(requests["output_tokens"], 1), pc.subtract(requests["output_tokens"], 1), None)
-    yield from over_prompts(requests, "TTFT", "Time to first token", ttft)
-    yield from over_prompts(requests, "TPOT", "Time per output token", pc.divide(decode, several))
+    yield from over_prompts(requests, "TTFT", "Time to first token", time_to_first_token(requests))
+    yield from over_prompts(requests, "TPOT", "Time per output token", time_per_output_token(requests))
 
 
 def over_prompts(requests: pa.Table, name: str, meaning: str, ns: pa.ChunkedArray) -> Iterator[Lines]:
