@@ -1,4 +1,4 @@
-"""What a chart shows in words: pages carry them for readers who hear them read aloud."""
+"""Descriptions of charts in words, for screen readers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from page_kit.chart_words import chart_words, line_words, number
 
 
 def described(chart: Chart) -> str:
-    """Say what each line does, or how long each kind of span lasts."""
+    """Describe the course of each line, or how long each kind of span lasts."""
     if isinstance(chart, Spans):
         return span_words(chart)
-    lines = (line for line in chart.series if not line.follows)
-    told = []
-    for line in lines:
-        axis, known = chart.y[line.axis], zip(chart.xs, line.values, strict=True)
-        points = [(x, y) for x, y in known if x is not None and y is not None]
-        told.append(line_words(line.label, points, chart.x.unit or chart.x.label, axis.unit))
-    return chart_words(chart.title, told)
+    descriptions = []
+    for line in chart.series:
+        if not line.follows:
+            pairs = zip(chart.xs, line.values, strict=True)
+            points = [(x, y) for x, y in pairs if x is not None and y is not None]
+            unit = chart.y[line.axis].unit
+            descriptions.append(line_words(line.label, points, chart.x.unit or chart.x.label, unit))
+    return chart_words(chart.title, descriptions)
 
 
 def span_words(chart: Spans) -> str:
@@ -24,5 +25,5 @@ def span_words(chart: Spans) -> str:
     for _, kind, begin, end in chart.spans:
         seconds[kind] += end - begin
     rows = f" in {len(chart.rows):,} rows" if len(chart.rows) > 1 else ""
-    lasted = (f"{name} {number(total)} s" for name, total in zip(chart.kinds, seconds, strict=True))
-    return chart_words(chart.title, [f"Seconds{rows}: {', '.join(lasted)}"])
+    totals = (f"{name} {number(total)} s" for name, total in zip(chart.kinds, seconds, strict=True))
+    return chart_words(chart.title, [f"Seconds{rows}: {', '.join(totals)}"])

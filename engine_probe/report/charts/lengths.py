@@ -1,4 +1,4 @@
-"""Latency over how long prompts and answers are, where the points of a sweep differ in it."""
+"""Latency over the length of prompts and answers, if it differs between the points of a sweep."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.linear_fit import linear_fit
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
 
-APART = 1.2  # the longest over the shortest: with less between them chance alone drew them
+LEAST_RATIO = 1.2  # longest to shortest mean length; smaller differences are chance
 
 
 @dataclass(frozen=True)
-class OverLength:
+class LengthChart:
     latency: str
     meaning: str
-    of: str  # what is long
-    tokens: Callable[[Summary], int]  # of answered requests in all
+    of: str  # prompt or answer
+    tokens: Callable[[Summary], int]  # sum over the answered requests
 
 
-DRAWN = (
-    OverLength("TTFT", "Time to first token", "prompt", lambda run: run.prompt_tokens),
-    OverLength("TPOT", "Time per output token", "prompt", lambda run: run.prompt_tokens),
-    OverLength("E2EL", "End-to-end latency", "answer", lambda run: run.answer_tokens),
+CHARTS = (
+    LengthChart("TTFT", "Time to first token", "prompt", lambda run: run.prompt_tokens),
+    LengthChart("TPOT", "Time per output token", "prompt", lambda run: run.prompt_tokens),
+    LengthChart("E2EL", "End-to-end latency", "answer", lambda run: run.answer_tokens),
 )
 
 
 def length_charts(figures: Sequence[PointFigures]) -> Iterator[Lines]:
-    for drawn in DRAWN:
-        known = [
-            (drawn.tokens(each.summary) / each.summary.requests_answered, each.percentile_ns(drawn.latency, 50))
-            for each in figures
-            if each.summary.requests_answered
+    for chart in CHARTS:
+        medians = [
+            (chart.tokens(point.summary) / point.summary.requests_answered, point.percentile_ns(chart.latency, 50))
+            for point in figures
+            if point.summary.requests_answered
         ]
-        told = sorted((tokens, ns / 1e6) for tokens, ns in known if ns is not None)
-        if not told or told[-1][0] < APART * told[0][0]:
+        pairs = sorted((tokens, ns / 1e6) for tokens, ns in medians if ns is not None)
+        if not pairs or pairs[-1][0] < LEAST_RATIO * pairs[0][0]:
             continue
-        lengths, ms = ([pair[side] for pair in told] for side in (0, 1))
+        lengths, ms = ([pair[side] for pair in pairs] for side in (0, 1))
         series = [Series("p50", numbers(ms), style="dots")]
-        note = f"The median of each point, over the mean length of its {drawn.of}s."
+        note = f"The median of each point, over the mean length of its {chart.of}s."
         if line := linear_fit(lengths, ms):
             series.append(Series("straight line", numbers([line.at(x) for x in lengths]), style="dashed", colour=5))
             note += (
-                f" By least squares {line.intercept:.3g} ms and {line.slope * 1000:.3g} ms for each 1,000 tokens; it "
-                f"explains {line.explained:.1%} of how the points differ."
+                f" By least squares {line.intercept:.3g} ms and {line.slope * 1000:.3g} ms per 1,000 tokens; it "
+                f"explains {line.explained:.1%} of the differences between points."
             )
-        title = f"{drawn.meaning} by {drawn.of} length"
+        title = f"{chart.meaning} by {chart.of} length"
         yield Lines(
-            title, note, Axis(drawn.of, "tokens", whole=True), [Axis(drawn.latency, "ms")], numbers(lengths), series
+            title, note, Axis(chart.of, "tokens", whole=True), [Axis(chart.latency, "ms")], numbers(lengths), series
         )

@@ -1,4 +1,4 @@
-"""The levels of a curve as rows and lines: the mean over the repeats of each load, and how sure it is."""
+"""The levels of a curve as table cells and chart lines: the mean over the repeats of each load, and its interval."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from engine_probe.text_format import duration
 Value = Callable[[PointFigures], float | None]
 
 
-class Drawn(TypedDict):
-    """What a series is made of, beside its name and looks."""
+class SeriesValues(TypedDict):
+    """The values of a `Series`: means, their intervals, and the repeats themselves."""
 
     values: list[float | None]
     low: list[float | None]
@@ -26,20 +26,20 @@ class Drawn(TypedDict):
 
 
 def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
-    """Repeats of one load together, in the order of loads."""
-    ordered = sorted(figures, key=lambda each: each.load)
-    return [list(same) for _, same in groupby(ordered, key=lambda each: each.load)]
+    """Return the repeats of each load, in the order of loads."""
+    ordered = sorted(figures, key=lambda point: point.load)
+    return [list(repeats) for _, repeats in groupby(ordered, key=lambda point: point.load)]
 
 
 def intervals(figures: Sequence[PointFigures], value: Value) -> list[Repeated | None]:
-    """Of a rate or a time at each load: the mean over its repeats, its interval from the spread of all levels."""
-    return pooled([[value(each) for each in same] for same in by_load(figures)])
+    """Return the mean of a rate or a time at each load, with an interval from the pooled spread of all levels."""
+    return pooled([[value(point) for point in repeats] for repeats in by_load(figures)])
 
 
 def over_loads(
     xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0, most: float = math.inf
-) -> Drawn:
-    return over_repeats(xs, {same[0].load: [value(each) for each in same] for same in by_load(figures)}, scale, most)
+) -> SeriesValues:
+    return over_repeats(xs, {repeats[0].load: list(map(value, repeats)) for repeats in by_load(figures)}, scale, most)
 
 
 def over_repeats(
@@ -47,29 +47,29 @@ def over_repeats(
     measured: Mapping[float, Sequence[float | None]],
     scale: float = 1.0,
     most: float = math.inf,
-) -> Drawn:
-    """The mean over repeats at each load; where there are several, its interval, cut at 0 and at `most`, and each.
+) -> SeriesValues:
+    """Return the mean over repeats at each load; of several repeats also its interval, cut at 0 and `most`, and each.
 
-    A share, which has a most, scatters by no constant part of itself: its interval is of its own repeats.
+    A share has a finite `most`. Its spread is not proportional to its value, so each interval is of its own repeats.
     """
-    alone = [repeated(values) for values in measured.values()]
-    means = alone if math.isfinite(most) else pooled(list(measured.values()))
-    told = {load: found for load, found in zip(measured, means, strict=True) if found}
-    several = {load: found for load, found in told.items() if found.high is not None}
-    mean = of_levels(xs, ((load, found.mean) for load, found in told.items()), scale)
-    if not several:
-        return Drawn(values=mean, low=[], high=[], each=[])
-    return Drawn(
+    values = list(measured.values())
+    over_levels = map(repeated, values) if math.isfinite(most) else pooled(values)
+    means = {load: mean for load, mean in zip(measured, over_levels, strict=True) if mean}
+    intervals = {load: mean for load, mean in means.items() if mean.high is not None}
+    mean = of_levels(xs, ((load, mean.mean) for load, mean in means.items()), scale)
+    if not intervals:
+        return SeriesValues(values=mean, low=[], high=[], each=[])
+    return SeriesValues(
         values=mean,
-        low=of_levels(xs, ((load, max(found.low or 0.0, 0.0)) for load, found in several.items()), scale),
-        high=of_levels(xs, ((load, min(found.high or 0.0, most)) for load, found in several.items()), scale),
-        each=[[short(one * scale) for one in measured[x] if one is not None] if x in several else [] for x in xs],
+        low=of_levels(xs, ((load, max(mean.low or 0.0, 0.0)) for load, mean in intervals.items()), scale),
+        high=of_levels(xs, ((load, min(mean.high or 0.0, most)) for load, mean in intervals.items()), scale),
+        each=[[short(one * scale) for one in measured[x] if one is not None] if x in intervals else [] for x in xs],
     )
 
 
 def repeats_note(figures: Sequence[PointFigures]) -> list[str]:
-    """What "±" means, where it is written; of one curve."""
-    if all(len(same) < 2 for same in by_load(figures)):
+    """Return what "±" means in the table of a curve. Empty if no load was repeated."""
+    if all(len(repeats) < 2 for repeats in by_load(figures)):
         return []
     return [
         "± is half the interval of the mean over repeats, with 95 % (Student's t; the relative spread of repeats is "
@@ -82,13 +82,13 @@ def any_of(values: Sequence[Any]) -> bool:
 
 
 def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Column]:
-    """Output tokens/s, and the medians of TTFT and TPOT, of one curve after the other."""
+    """Return table columns of output tokens/s and the medians of TTFT and TPOT, curve after curve."""
 
     def over_curves(value: Value, form: Callable[[float], str]) -> Column:
-        return column([each for figures in curves for each in intervals(figures, value)], form)
+        return column([level for figures in curves for level in intervals(figures, value)], form)
 
     times = (partial(PointFigures.percentile_ns, latency=name, percent=50) for name in ("TTFT", "TPOT"))
-    rate = over_curves(lambda each: each.summary.output_tokens_per_s, "{:,.1f}".format)
+    rate = over_curves(lambda point: point.summary.output_tokens_per_s, "{:,.1f}".format)
     return [rate, *(over_curves(time, duration) for time in times)]
 
 

@@ -1,4 +1,4 @@
-"""Charts as plain data, which `renderers/assets/page.js` draws: lines over a common x, or spans of time in rows."""
+"""Charts as plain data, drawn by `renderers/assets/page.js`: lines over a common x axis, or spans of time in rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from engine_probe.workload.load import RATE
 from page_kit.line_chart import Region as Region
 
-SIGNIFICANT = 5  # digits that a drawing needs; hover shows them all
+SIGNIFICANT = 5  # digits of a drawn value
 
 
 class Axis(msgspec.Struct, frozen=True):
     label: str
     unit: str = ""
-    log: bool = False  # powers of ten; what is not above zero is not drawn
-    whole: bool = False  # counts: no tick between two of them
+    log: bool = False  # logarithmic; values that are not above zero are not drawn
+    whole: bool = False  # counts: ticks at whole numbers only
 
 
 def load_axis(unit: str) -> Axis:
@@ -30,17 +30,17 @@ class Series(msgspec.Struct, frozen=True):
     label: str
     values: list[float | None]
     axis: int = 0
-    style: str = "line"  # line, step (holds until the next value), dots, both, dashed, shade (extremes, pale)
+    style: str = "line"  # line, step (holds until the next value), dots, both (line and dots), dashed, shade (extremes)
     colour: int = 0
-    shade: float | None = None  # place among ordered series, 0 to 1; takes the place of the colour
-    low: list[float | None] = []  # ends of an interval around each value; empty: none has one
+    shade: float | None = None  # 0 to 1: place among ordered series; replaces the colour
+    low: list[float | None] = []  # ends of the interval around each value; empty: no value has one
     high: list[float | None] = []
-    each: list[list[float]] = []  # what each value is the mean of, where repeats were measured
-    follows: bool = False  # belongs to the series before it: one entry in the legend, shown and hidden together
+    each: list[list[float]] = []  # the repeats that each value is the mean of
+    follows: bool = False  # shares the legend entry of the series before it, and is shown and hidden with it
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A place on x with a name: a dashed line from top to bottom."""
+    """A labelled vertical line, dashed."""
 
     label: str
     at: float
@@ -55,7 +55,7 @@ class Lines(msgspec.Struct, frozen=True, tag="lines", tag_field="kind"):
     series: list[Series]
     regions: list[Region] = []
     marks: list[Mark] = []
-    sync: str = ""  # charts of one name share their cursor and zoom
+    sync: str = ""  # charts with the same name share cursor and zoom
 
 
 class Spans(msgspec.Struct, frozen=True, tag="spans", tag_field="kind"):
@@ -65,14 +65,14 @@ class Spans(msgspec.Struct, frozen=True, tag="spans", tag_field="kind"):
     rows: list[str]
     spans: list[tuple[int, int, float, float]]  # row, kind, begin and end in seconds
     sync: str = ""
-    named: bool = False  # rows have their names on the axis; of many only the mouse tells
+    named: bool = False  # the axis has the names of the rows; otherwise only the mouse shows them
 
 
 Chart = Lines | Spans
 
 
 def numbers(values: npt.ArrayLike | Sequence[float | None]) -> list[float | None]:
-    """Finite ones to five significant digits (whole ones exactly), the others as None."""
+    """Return finite values rounded to five significant digits (whole numbers exactly), others as None."""
     array = np.asarray(values, dtype=np.float64)
     return [None if not np.isfinite(value) else short(value) for value in array.tolist()]
 
@@ -82,13 +82,13 @@ def short(value: float) -> float:
 
 
 def moments(seconds: npt.ArrayLike) -> list[float | None]:
-    """Times since the first step, to the microsecond."""
+    """Return seconds rounded to microseconds."""
     return [None if not np.isfinite(value) else round(value, 6) for value in np.asarray(seconds, float).tolist()]
 
 
 def of_levels(
     xs: Sequence[float], pairs: Iterable[tuple[float, float | None]], scale: float = 1.0
 ) -> list[float | None]:
-    """Values at the levels they belong to, None at the others."""
-    known = {x: value for x, value in pairs if value is not None}
-    return [short(known[x] * scale) if x in known and np.isfinite(known[x]) else None for x in xs]
+    """Return the values at their loads, and None at the other loads."""
+    by_x = {x: value for x, value in pairs if value is not None and np.isfinite(value)}
+    return [short(by_x[x] * scale) if x in by_x else None for x in xs]

@@ -1,53 +1,51 @@
-"""Charts across the curves of a sweep: models by their size, settings (one card beside two) by how full the pool is."""
+"""Charts across the curves of a sweep: KV saturation by model size, throughput by KV occupancy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-import numpy as np
 
 from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
-from engine_probe.report.charts.sweep import PARTS_PER_LEVEL
+from engine_probe.report.charts.sweep import PARTS_PER_LEVEL, rates_by_occupancy
 
 GIB = 2**30
 
 
 def across_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Lines]:
-    """Nothing where there is one curve: then the charts of its levels say it."""
+    """Yield the charts across curves; none for a single curve."""
     measured = {
         curve.label: [point.run for point in swept.curves[curve.label] if point.run and point.analysis]
         for curve in curves
     }
-    drawn = [curve for curve in curves if measured[curve.label]]
-    if len(drawn) < 2:
+    recorded = [curve for curve in curves if measured[curve.label]]
+    if len(recorded) < 2:
         return
-    if chart := by_model_size(drawn, measured):
+    if chart := by_model_size(recorded, measured):
         yield chart
-    if chart := by_occupancy(drawn, measured):
+    if chart := by_occupancy(recorded, measured):
         yield chart
 
 
 def by_model_size(curves: Sequence[Curve], measured: dict[str, list[Run]]) -> Lines | None:
-    """Where the weights of all are told, and differ."""
+    """Return KV saturation by model size. None unless models of different, known size were measured."""
     sizes = {curve.label: weights_gib(measured[curve.label][0]) for curve in curves}
-    full = [(curve, size, curve.found.kv) for curve in curves if (size := sizes[curve.label]) is not None]
-    told = [(curve, size, kv) for curve, size, kv in full if kv.derived or kv.reached]
-    xs = sorted({size for _, size, _ in told})
+    pairs = [(curve, size) for curve in curves if (size := sizes[curve.label]) is not None]
+    known = [(curve, size, curve.found.kv) for curve, size in pairs if curve.found.kv.derived or curve.found.kv.reached]
+    xs = sorted({size for _, size, _ in known})
     if len(xs) < 2:
         return None
     series = []
-    for number, (curve, size, kv) in enumerate(told):
+    for number, (curve, size, kv) in enumerate(known):
         low, high = kv.derived or (kv.reached or 0.0, kv.reached or 0.0)
-        words = f"{curve.label or 'model'}{', predicted' if kv.predicted else ''}"
+        label = f"{curve.label or 'model'}{', predicted' if kv.predicted else ''}"
         values, lows, highs = ([value if x == size else None for x in xs] for value in ((low + high) / 2, low, high))
-        series.append(Series(words, numbers(values), 0, "dots", number, low=numbers(lows), high=numbers(highs)))
+        series.append(Series(label, numbers(values), 0, "dots", number, low=numbers(lows), high=numbers(highs)))
     note = (
-        "Concurrent requests that fill the KV pool: most running / most of the pool in use, from the lowest to the "
-        "highest of the levels below it; predicted where no level filled it."
+        "Concurrent requests that fill the KV pool: peak running requests / peak share of the pool in use, from the "
+        "lowest to the highest figure of the levels below; predicted if no level filled the pool."
     )
     return Lines(
         title="KV saturation by model size",
@@ -68,26 +66,17 @@ def weights_gib(run: Run) -> float | None:
 def by_occupancy(curves: Sequence[Curve], measured: dict[str, list[Run]]) -> Lines | None:
     paces: dict[str, list[Pace]] = {}
     for curve in curves:
-        made = (pace(run.iterations, run.facts["kv"]["blocks"], PARTS_PER_LEVEL) for run in measured[curve.label])
-        paces[curve.label] = [each for each in made if each]
-    dots = [
-        (number, 100 * share, rate)
-        for number, several in enumerate(paces.values())
-        for each in several
-        for share, rate in zip(each.kv_share.tolist(), each.output_tokens_per_s.tolist(), strict=True)
-    ]
-    if len({number for number, _, _ in dots}) < 2:
+        parts = (pace(run.iterations, run.facts["kv"]["blocks"], PARTS_PER_LEVEL) for run in measured[curve.label])
+        paces[curve.label] = list(filter(None, parts))
+    if sum(map(bool, paces.values())) < 2:
         return None
-    dots.sort(key=lambda dot: dot[1])
-    lines = [numbers([rate if number == mine else np.nan for mine, _, rate in dots]) for number in range(len(paces))]
-    series = [
-        Series(label, line, 0, "dots", number) for number, (label, line) in enumerate(zip(paces, lines, strict=True))
-    ]
+    shares, rates = rates_by_occupancy(paces)
+    series = [Series(label, line, 0, "dots", number) for number, (label, line) in enumerate(rates.items())]
     return Lines(
         title="Throughput against KV occupancy, by setting",
         note="One dot for each sixtieth of each run, all levels together.",
         x=Axis("KV blocks in use", "%"),
         y=[Axis("output", "tokens/s")],
-        xs=numbers([share for _, share, _ in dots]),
+        xs=shares,
         series=series,
     )

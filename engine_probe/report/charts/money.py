@@ -19,7 +19,7 @@ CURVES = (
 
 
 def money_charts(found: Money) -> Iterator[Chart]:
-    """Curves of two levels and more; of figures that are known."""
+    """Yield the charts of curves with at least two levels, and of options by demand."""
     for unit in dict.fromkeys(curve.unit for curve in found.curves):
         alike = [curve for curve in found.curves if curve.unit == unit and len(curve.costs.levels) > 1]
         xs = sorted({level.load for curve in alike for level in curve.costs.levels})
@@ -34,62 +34,62 @@ def money_charts(found: Money) -> Iterator[Chart]:
 
 
 def line(curve: Costed, xs: Sequence[float], name: str, label: str, colour: int) -> Series:
-    known = {level.load: figure for level in curve.costs.levels if (figure := level.figures[name])}
-    low = of_levels(xs, ((load, figure.low) for load, figure in known.items()))
+    by_load = {level.load: figure for level in curve.costs.levels if (figure := level.figures[name])}
+    low = of_levels(xs, ((load, figure.low) for load, figure in by_load.items()))
     return Series(
         label=label,
-        values=of_levels(xs, ((load, figure.mean) for load, figure in known.items())),
+        values=of_levels(xs, ((load, figure.mean) for load, figure in by_load.items())),
         style="both",
         colour=colour,
         low=low if any_of(low) else [],
-        high=of_levels(xs, ((load, figure.high) for load, figure in known.items())) if any_of(low) else [],
+        high=of_levels(xs, ((load, figure.high) for load, figure in by_load.items())) if any_of(low) else [],
     )
 
 
 def over_load(alike: Sequence[Costed], xs: Sequence[float], heading: str, name: str, currency: str) -> Iterator[Lines]:
     series = [line(curve, xs, name, curve.label or heading.lower(), number) for number, curve in enumerate(alike)]
-    series = [each for each in series if any_of(each.values)]
+    series = [curve for curve in series if any_of(curve.values)]
     if not series:
         return
-    (metric,) = (each for each in MONEY if each.name == name)
+    (metric,) = (metric for metric in MONEY if metric.name == name)
     unit = metric.unit.format(currency)
-    note = f"{metric.formula[:1].upper()}{metric.formula[1:]}.{INTERVALS if any(each.high for each in series) else ''}"
+    intervals = INTERVALS if any(curve.high for curve in series) else ""
+    note = f"{metric.formula[:1].upper()}{metric.formula[1:]}.{intervals}"
     yield Lines(heading, note, load_axis(alike[0].unit), [Axis(metric.title, unit)], list(xs), series)
 
 
 def profit_chart(curve: Costed, currency: str) -> Iterator[Lines]:
-    """Revenue, cost and profit; where it earns is shaded, from one break-even to the next."""
-    done = curve.costs
-    if not any(level.mean("revenue_per_hour") for level in done.levels):
+    """Yield revenue, cost and profit, with regions of profit and loss between the break-even points."""
+    costs = curve.costs
+    if not any(level.mean("revenue_per_hour") for level in costs.levels):
         return
-    xs = [level.load for level in done.levels]
+    xs = [level.load for level in costs.levels]
     names = (("revenue_per_hour", "revenue", 0), ("cost_per_hour", "cost", 1), ("profit_per_hour", "profit", 2))
     series = [line(curve, xs, name, label, colour) for name, label, colour in names]
     if not any_of(series[2].values):
         return
-    earns = (done.levels[0].mean("profit_per_hour") or 0) >= 0
-    ends = [None, *(each.at for each in done.break_even), None]
+    begins_with_loss = (costs.levels[0].mean("profit_per_hour") or 0) < 0
+    ends = [None, *(point.at for point in costs.break_even), None]
     kinds = [("profit", "spare"), ("loss", "overload")]
     regions = [
-        Region(*kinds[(number + (not earns)) % 2], begin, end) for number, (begin, end) in enumerate(pairwise(ends))
+        Region(*kinds[(number + begins_with_loss) % 2], begin, end)
+        for number, (begin, end) in enumerate(pairwise(ends))
     ]
-    note = "Break-even is read off the straight line between the levels on either side of it."
+    note = "Break-even is interpolated linearly between the levels on either side of it."
     heading = f"Revenue, cost and profit{f' ({curve.label})' if curve.label else ''}"
     yield Lines(heading, note, load_axis(curve.unit), [Axis("an hour", currency)], list(xs), series, regions)
 
 
 def options_chart(found: Money) -> Lines:
-    """What each demand costs a month with the cheapest option for it."""
+    """Return the monthly cost of the cheapest option for each demand."""
     edges = [0.0, *(step.up_to_per_minute for step in found.steps)]
-    xs = [each for pair in pairwise(edges) for each in pair]
+    xs = [edge for pair in pairwise(edges) for edge in pair]
     costs = [step.per_month for step in found.steps for _ in range(2)]
     kinds = list(dict.fromkeys(step.name for step in found.steps))
     names = [step.name for step in found.steps for _ in range(2)]
-    series = [
-        Series(kind, numbers([cost if name == kind else float("nan") for cost, name in zip(costs, names, strict=True)]))
-        for kind in kinds
-    ]
-    series = [Series(each.label, each.values, 0, "both", number) for number, each in enumerate(series)]
+    pairs = list(zip(costs, names, strict=True))
+    values = {kind: numbers([cost if name == kind else None for cost, name in pairs]) for kind in kinds}
+    series = [Series(kind, line, 0, "both", number) for number, (kind, line) in enumerate(values.items())]
     note = (
         f"The cheapest by demand, engines of one kind side by side: {', '.join(several(step) for step in found.steps)}."
     )

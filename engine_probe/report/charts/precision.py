@@ -1,4 +1,4 @@
-"""What precision costs against what it gives, as a picture: a dot for each engine."""
+"""Perplexity against throughput: a dot for each engine."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from engine_probe.report.sections.sweep.published import PUBLISHED_COLOUR
 
 
 def trade(found: Sequence[Engine], reference: Reference | None) -> Iterator[Lines]:
-    """Both at once: to the right is faster, below predicts better; published rows relative to their own first."""
+    """Yield the chart; each engine is relative to the first one, published figures to their own first one."""
     dots: list[tuple[str, float, float, tuple[float, float] | None]] = []
-    for number, each in enumerate(found):
-        change = 0.0 if number == 0 else each.change.relative if each.change else None
-        if each.relative_rate is not None and change is not None:
-            interval = each.change.relative_interval if each.change else None
-            dots.append((each.name, each.relative_rate, change, interval))
+    for number, engine in enumerate(found):
+        change = 0.0 if number == 0 else engine.change.relative if engine.change else None
+        if engine.relative_rate is not None and change is not None:
+            interval = engine.change.relative_interval if engine.change else None
+            dots.append((engine.name, engine.relative_rate, change, interval))
     if len(dots) < 2:
         return
     published = reference.precisions if reference else []
-    for one in published:
-        dots.append((f"published: {one.name}", one.throughput, one.perplexity / published[0].perplexity - 1, None))
+    for figure in published:
+        change = figure.perplexity / published[0].perplexity - 1
+        dots.append((f"published: {figure.name}", figure.throughput, change, None))
     xs = sorted({x for _, x, *_ in dots})
 
     def at(place: float, value: float | None) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""The charts of one run, all on its own clock: what was asked, what held it up, what a step took."""
+"""The charts of one run over time: load, limits, throughput, and the duration of steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIME = Axis("time", "s")
 
 
 def load_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterator[Chart]:
-    """What was asked of the engine, what held it up, what came out; `points` is how many moments a line may have."""
+    """Yield the charts of load, limits and throughput; a line has at most `points` points."""
     iterations = run.iterations
     blocks, answers = run.facts["kv"]["blocks"], run.requests.num_rows
     levels = {
@@ -31,10 +31,9 @@ def load_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterat
         levels["answered"] = np.cumsum(finished, dtype=np.int64) / answers * 100
     yield pressure(thinned(scheduled_s(run), levels, points), name)
     yield limit_strip(run, limits, name)
-    drawn = pace(iterations, blocks)
-    if drawn is not None:
-        yield throughput(drawn, name)
-        yield against_kv(drawn)
+    if output := pace(iterations, blocks):
+        yield throughput(output, name)
+        yield against_kv(output)
 
 
 def step_charts(run: Run, name: str, points: int) -> Iterator[Chart]:
@@ -43,21 +42,21 @@ def step_charts(run: Run, name: str, points: int) -> Iterator[Chart]:
 
 
 def origin_ns(run: Run) -> int:
-    """Where the time of all charts of a run begins: its first step."""
+    """Return the time of the first step, where all charts of a run begin."""
     return int(run.iterations["start_ns"][0].as_py())
 
 
 def scheduled_s(run: Run) -> npt.NDArray[np.float64]:
-    """When each step's schedule() was done, from which on its levels hold."""
+    """Return the end of each step's schedule(), from which on its counts hold."""
     done = run.iterations["start_ns"].to_numpy() + run.iterations["schedule_ns"].to_numpy()
     seconds: npt.NDArray[np.float64] = (done - origin_ns(run)) / 1e9
     return seconds
 
 
-def told(points: Thinned) -> str:
+def thinning_note(points: Thinned) -> str:
     if points.steps_each == 1:
         return "Every step is drawn."
-    return f"Lines are means of {points.steps_each:,} steps, shades reach from the least to the most of them."
+    return f"Lines are means over {points.steps_each:,} steps, shades extend from the least to the most of them."
 
 
 def pressure(points: Thinned, name: str) -> Lines:
@@ -65,8 +64,8 @@ def pressure(points: Thinned, name: str) -> Lines:
     labels["answered"] = ("answered", 1, 4)
     return Lines(
         title="Admission, queueing and memory pressure",
-        note=f"Requests that run and wait after each schedule(); KV blocks in use, and requests answered of all. "
-        f"{told(points)}",
+        note=f"Running and waiting requests after each schedule(); share of KV blocks in use and of requests answered. "
+        f"{thinning_note(points)}",
         x=TIME,
         y=[Axis("requests", whole=True), Axis("share", "%")],
         xs=moments(points.seconds),
@@ -76,7 +75,7 @@ def pressure(points: Thinned, name: str) -> Lines:
 
 
 def shaded(points: Thinned, key: str, label: str, axis: int, colour: int) -> Iterator[Series]:
-    """What holds until the next step; of more steps than points their mean, and behind it all between the extremes."""
+    """Yield a value that holds until the next step; with several steps in a point, their mean and their extremes."""
     if points.steps_each > 1:
         yield Series(label, numbers(points.means[key]), axis, "step", colour)
         yield Series(f"{label}, extremes", numbers(points.columns[key]), axis, "shade", colour, follows=True)
@@ -84,37 +83,38 @@ def shaded(points: Thinned, key: str, label: str, axis: int, colour: int) -> Ite
         yield Series(label, numbers(points.columns[key]), axis, "step", colour)
 
 
-def throughput(drawn: Pace, name: str) -> Lines:
+def throughput(output: Pace, name: str) -> Lines:
     return Lines(
         title="Throughput over time",
-        note=f"Output tokens in equal parts of {drawn.part_seconds:.3g} s, and the mean share of KV blocks in use.",
+        note=f"Output tokens in equal parts of {output.part_seconds:.3g} s, and the mean share of KV blocks in use.",
         x=TIME,
         y=[Axis("output", "tokens/s"), Axis("KV blocks in use", "%")],
-        xs=moments(drawn.seconds),
+        xs=moments(output.seconds),
         series=[
-            Series("output tokens/s", numbers(drawn.output_tokens_per_s), 0, "line", 0),
-            Series("KV blocks in use", numbers(drawn.kv_share * 100), 1, "line", 2),
+            Series("output tokens/s", numbers(output.output_tokens_per_s), 0, "line", 0),
+            Series("KV blocks in use", numbers(output.kv_share * 100), 1, "line", 2),
         ],
         sync=name,
     )
 
 
-def against_kv(drawn: Pace) -> Lines:
-    order = np.argsort(drawn.kv_share, kind="stable")
+def against_kv(output: Pace) -> Lines:
+    order = np.argsort(output.kv_share, kind="stable")
     return Lines(
         title="Throughput against KV occupancy",
-        note=f"One dot for each {drawn.part_seconds:.3g} s of the run.",
+        note=f"One dot for each {output.part_seconds:.3g} s of the run.",
         x=Axis("KV blocks in use", "%"),
         y=[Axis("output", "tokens/s")],
-        xs=numbers(drawn.kv_share[order] * 100),
-        series=[Series("output tokens/s", numbers(drawn.output_tokens_per_s[order]), 0, "dots", 0)],
+        xs=numbers(output.kv_share[order] * 100),
+        series=[Series("output tokens/s", numbers(output.output_tokens_per_s[order]), 0, "dots", 0)],
     )
 
 
 def step_parts(points: Thinned, name: str) -> Lines:
     return Lines(
         title="What a step takes",
-        note=f"execute: model and sampling; schedule and update: the scheduler; gap: outside the core. {told(points)}",
+        note="execute: model and sampling; schedule and update: the scheduler; gap: outside the core. "
+        f"{thinning_note(points)}",
         x=TIME,
         y=[Axis("duration", "ms", log=True)],
         xs=moments(points.seconds),

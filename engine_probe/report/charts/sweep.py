@@ -1,20 +1,20 @@
-"""The charts of a sweep: what happens as more requests are in flight."""
+"""The charts of a sweep: throughput, KV occupancy, latency and preemption over the load."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.latency_figures import PERCENTILES
-from engine_probe.analysis.run.timeline import Pace, Reals, pace
+from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import length_charts
-from engine_probe.report.charts.levels import over_loads
+from engine_probe.report.charts.levels import Value, over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.report.sections.sweep.prefix_cache import cache_chart
 
@@ -31,57 +31,56 @@ AFTER_WARM_UP = f" After warm-up only for points where half the 95 % interval is
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
 
 
-def throughput_charts(drawn: Sequence[Curve]) -> Iterator[Lines]:
-    for xs, alike in by_unit(drawn):
+def throughput_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
+    for xs, alike in by_unit(curves):
         yield throughput(xs, alike)
 
 
-def by_unit(drawn: Sequence[Curve]) -> Iterator[tuple[list[float], list[Curve]]]:
-    """Loads of one kind, where there are several to be compared, and the curves over them."""
-    for unit in dict.fromkeys(curve.unit for curve in drawn):
-        alike = [curve for curve in drawn if curve.unit == unit]
-        xs = sorted({each.load for curve in alike for each in curve.figures})
+def by_unit(curves: Sequence[Curve]) -> Iterator[tuple[list[float], list[Curve]]]:
+    """Yield the curves with the same unit of load, and their loads, if there are at least two loads."""
+    for unit in dict.fromkeys(curve.unit for curve in curves):
+        alike = [curve for curve in curves if curve.unit == unit]
+        xs = sorted({point.load for curve in alike for point in curve.figures})
         if len(xs) > 1:
             yield xs, alike
 
 
-def sweep_charts(swept: Swept, drawn: Sequence[Curve]) -> Iterator[Chart]:
-    """All but the first, which stands above the levels."""
-    for xs, alike in by_unit(drawn):
+def sweep_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
+    """Yield all charts over the load but throughput, which is part of the verdict."""
+    for xs, alike in by_unit(curves):
         yield occupancy(xs, alike)
         yield latency(xs, alike, "TTFT", "time to first token")
         yield latency(xs, alike, "TPOT", "time per output token")
         yield from preempted(xs, alike)
         yield from cache_chart(xs, alike)
-    yield from length_charts([each for curve in drawn for each in curve.figures])
-    whole = [point for point in swept.points if point.run and point.analysis]
-    yield from over_time(whole)
+    yield from length_charts([point for curve in curves for point in curve.figures])
+    yield from over_time([point for point in swept.points if point.run and point.analysis])
 
 
-def throughput(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
-    """With the regions where there is one curve to have them."""
+def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
+    """Return the throughput over the load; of a single curve also its regions."""
     series = []
-    for number, curve in enumerate(drawn):
-        made = over_loads(xs, curve.figures, lambda each: each.summary.output_tokens_per_s)
-        series.append(Series(curve.named("output tokens/s"), **made, style="both", colour=number))
+    for number, curve in enumerate(curves):
+        rates = over_loads(xs, curve.figures, lambda point: point.summary.output_tokens_per_s)
+        series.append(Series(curve.named("output tokens/s"), **rates, style="both", colour=number))
     note = f"Output tokens/s over the whole run of each point.{WHISKERS if any(line.high for line in series) else ''}"
     whole_run = len(series)
-    for number, curve in enumerate(drawn):
+    for number, curve in enumerate(curves):
         later = over_loads(xs, curve.figures, rate_after_warm_up)["values"]
         if any(value is not None for value in later):
-            colour = number if len(drawn) > 1 else 2
+            colour = number if len(curves) > 1 else 2
             series.append(Series(curve.named("after warm-up"), later, style="dots", colour=colour))
     note += AFTER_WARM_UP if len(series) > whole_run else ""
-    shaded = regions(drawn[0]) if len(drawn) == 1 else []
-    if shaded and (line := drawn[0].found.growth):
+    shaded = regions(curves[0]) if len(curves) == 1 else []
+    if shaded and (line := curves[0].found.growth):
         form = FORMS[line.line.form]
         series.append(Series(f"{form} fitted", numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
-        note += f" The {form} misses them by {line.relative_error:.1%} (root mean square)."
-    return Lines("Throughput and its regions", note, load_axis(drawn[0].unit), [OUTPUT], list(xs), series, shaded)
+        note += f" The {form} misses the levels by {line.relative_error:.1%} (root mean square)."
+    return Lines("Throughput and its regions", note, load_axis(curves[0].unit), [OUTPUT], list(xs), series, shaded)
 
 
 def rate_after_warm_up(point: PointFigures) -> float | None:
-    """Without warm-up and draining, where the run has such a part and its rate is known well enough to be one dot."""
+    """Return the throughput between warm-up and draining. None if it is not known closely enough."""
     later = point.summary.after_warm_up
     if later is None or later.half_width is None:
         return None
@@ -90,7 +89,7 @@ def rate_after_warm_up(point: PointFigures) -> float | None:
 
 
 def regions(curve: Curve) -> list[Region]:
-    """Where one part of the curve ends and the next begins; none where it has only one."""
+    """Return the regions of a curve. Empty if it has only one."""
     line = curve.found.growth
     if line is None or len(line.shape) < 2:
         return []
@@ -101,59 +100,66 @@ def regions(curve: Curve) -> list[Region]:
     ]
 
 
-def occupancy(xs: Sequence[float], drawn: Sequence[Curve]) -> Lines:
-    series = []
-    for number, curve in enumerate(drawn):
-        peak = over_loads(xs, curve.figures, lambda each: each.summary.peak_kv_share, 100, most=1)
-        mean = over_loads(xs, curve.figures, lambda each: each.summary.mean_kv_share, 100, most=1)
-        series.append(Series(curve.named("at most"), **peak, style="both", colour=number))
-        series.append(Series(curve.named("on average"), **mean, style="dashed", colour=number))
+def percent_series(xs: Sequence[float], curves: Sequence[Curve], values: Mapping[str, Value]) -> list[Series]:
+    """Return a line of each share for each curve, in percent: the first one solid, the second dashed."""
+    return [
+        Series(curve.named(label), **over_loads(xs, curve.figures, value, 100, most=1), style=style, colour=number)
+        for number, curve in enumerate(curves)
+        for (label, value), style in zip(values.items(), ("both", "dashed"), strict=True)
+    ]
+
+
+def occupancy(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
+    shares: dict[str, Value] = {
+        "at peak": lambda point: point.summary.peak_kv_share,
+        "on average": lambda point: point.summary.mean_kv_share,
+    }
+    series = percent_series(xs, curves, shares)
     note = "Share of the KV blocks in use, over the run of each point."
-    return Lines("KV occupancy", note, load_axis(drawn[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
+    return Lines("KV occupancy", note, load_axis(curves[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
 
 
-def latency(xs: Sequence[float], drawn: Sequence[Curve], name: str, meaning: str) -> Lines:
+def latency(xs: Sequence[float], curves: Sequence[Curve], name: str, meaning: str) -> Lines:
     series = []
-    for number, curve in enumerate(drawn):
+    for number, curve in enumerate(curves):
         for percent, style in zip(PERCENTILES, ("both", "dashed", "dots"), strict=True):
-            line = over_loads(
-                xs, curve.figures, partial(PointFigures.percentile_ns, latency=name, percent=percent), 1e-6
-            )
+            percentile = partial(PointFigures.percentile_ns, latency=name, percent=percent)
+            line = over_loads(xs, curve.figures, percentile, 1e-6)
             if any(value is not None for value in line["values"]):
-                colour = number if len(drawn) > 1 else PERCENTILES.index(percent)
+                colour = number if len(curves) > 1 else PERCENTILES.index(percent)
                 series.append(Series(curve.named(f"p{percent}"), **line, style=style, colour=colour))
-    note = f"{name}, {meaning}; a percentile only where the point has requests enough for one."
+    note = f"{name}, {meaning}; percentiles only of points with enough requests."
     note += WHISKERS if any(line.high for line in series) else ""
     return Lines(
-        f"{meaning[:1].upper()}{meaning[1:]}", note, load_axis(drawn[0].unit), [Axis(name, "ms")], list(xs), series
+        f"{meaning[:1].upper()}{meaning[1:]}", note, load_axis(curves[0].unit), [Axis(name, "ms")], list(xs), series
     )
 
 
-def preempted(xs: Sequence[float], drawn: Sequence[Curve]) -> Iterator[Lines]:
-    """Where the pool cost anything at all."""
-    series = []
-    for number, curve in enumerate(drawn):
-        share = over_loads(xs, curve.figures, lambda each: each.summary.recomputed_share, 100, most=1)
-        waited = over_loads(xs, curve.figures, lambda each: each.kv_share, 100, most=1)
-        series.append(Series(curve.named("tokens computed twice"), **share, style="both", colour=number))
-        series.append(Series(curve.named("time short of KV blocks"), **waited, style="dashed", colour=number))
+def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
+    """Yield the cost of a full KV pool; nothing if it cost nothing."""
+    shares: dict[str, Value] = {
+        "tokens computed twice": lambda point: point.summary.recomputed_share,
+        "time short of KV blocks": lambda point: point.kv_share,
+    }
+    series = percent_series(xs, curves, shares)
     if not any(value for line in series for value in line.values):
         return
-    note = "Of all scheduled tokens, and of the busy time."
-    yield Lines("What the full pool costs", note, load_axis(drawn[0].unit), [Axis("share", "%")], list(xs), series)
+    note = "Shares of all scheduled tokens and of the busy time."
+    yield Lines("What the full pool costs", note, load_axis(curves[0].unit), [Axis("share", "%")], list(xs), series)
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
-    """Throughput of every level over time, and against how full the pool was; of repeats each."""
+    """Yield the throughput of every point over time, and against KV occupancy."""
     paces: dict[str, list[Pace]] = {}
     for point in sorted(points, key=lambda point: point.load):
         assert point.run is not None
-        if drawn := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
-            paces.setdefault(point.name, []).append(drawn)
+        if output := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
+            paces.setdefault(point.name, []).append(output)
     if not paces:
         return
-    xs = np.linspace(0, max(each.seconds[-1] for same in paces.values() for each in same), COMMON_MOMENTS)
-    repeats = " Repeats of a level have its colour." if any(len(same) > 1 for same in paces.values()) else ""
+    xs = np.linspace(0, max(run.seconds[-1] for runs in paces.values() for run in runs), COMMON_MOMENTS)
+    shades = {label: number / max(1, len(paces) - 1) for number, label in enumerate(paces)}
+    repeats = " Repeats of a level have its colour." if any(len(runs) > 1 for runs in paces.values()) else ""
     yield Lines(
         "Throughput over time, by level",
         f"Each point from its first step on, in sixtieths of its run.{repeats}",
@@ -161,40 +167,36 @@ def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
         [OUTPUT],
         moments(xs),
         [
-            Series(label, numbers(over(xs, each)), shade=place, follows=number > 0)
-            for label, place, same in ordered(paces)
-            for number, each in enumerate(same)
+            Series(
+                label,
+                numbers(np.interp(xs, run.seconds, run.output_tokens_per_s, right=np.nan)),
+                shade=shades[label],
+                follows=number > 0,
+            )
+            for label, runs in paces.items()
+            for number, run in enumerate(runs)
         ],
     )
+    shares, rates = rates_by_occupancy(paces)
     yield Lines(
         "Throughput against KV occupancy",
         "One dot for each sixtieth of a run.",
         Axis("KV blocks in use", "%"),
         [OUTPUT],
-        numbers(np.sort(joined(each.kv_share for same in paces.values() for each in same)) * 100),
-        list(dots_by_share(paces)),
+        shares,
+        [Series(label, values, style="dots", shade=shades[label]) for label, values in rates.items()],
     )
 
 
-def over(xs: Reals, drawn: Pace) -> Reals:
-    return np.interp(xs, drawn.seconds, drawn.output_tokens_per_s, right=np.nan)
-
-
-def ordered(paces: Mapping[str, list[Pace]]) -> Iterator[tuple[str, float, list[Pace]]]:
-    """Each level with its place among all, 0 to 1."""
-    for number, (label, same) in enumerate(paces.items()):
-        yield label, number / max(1, len(paces) - 1), same
-
-
-def dots_by_share(paces: Mapping[str, list[Pace]]) -> Iterator[Series]:
-    """Each level at its places on the x that all have in common, in order of how full the pool was."""
-    owner = np.repeat(np.arange(len(paces)), [sum(len(each.kv_share) for each in same) for same in paces.values()])
-    rate = joined(each.output_tokens_per_s for same in paces.values() for each in same)
-    order = np.argsort(joined(each.kv_share for same in paces.values() for each in same), kind="stable")
-    for number, (label, place, _) in enumerate(ordered(paces)):
-        mine = np.where(owner[order] == number, rate[order], np.nan)
-        yield Series(label, numbers(mine), style="dots", shade=place)
-
-
-def joined(parts: Iterable[Reals]) -> Reals:
-    return np.concatenate(list(parts))
+def rates_by_occupancy(
+    paces: Mapping[str, list[Pace]],
+) -> tuple[list[float | None], dict[str, list[float | None]]]:
+    """Return the ascending KV occupancy of all parts of all runs, in percent, and there the throughput by label."""
+    runs = [(number, run) for number, runs in enumerate(paces.values()) for run in runs]
+    owner = np.repeat([number for number, _ in runs], [len(run.kv_share) for _, run in runs])
+    share = np.concatenate([run.kv_share for _, run in runs])
+    rate = np.concatenate([run.output_tokens_per_s for _, run in runs])
+    order = np.argsort(share, kind="stable")
+    owner, share, rate = owner[order], share[order], rate[order]
+    rates = {label: numbers(np.where(owner == number, rate, np.nan)) for number, label in enumerate(paces)}
+    return numbers(share * 100), rates

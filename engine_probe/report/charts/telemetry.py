@@ -1,4 +1,4 @@
-"""What the cards and the host did meanwhile: a chart for each kind of reading, a line for each card and column."""
+"""Telemetry of the GPUs and the host during a run: a chart for each quantity, a line for each GPU and column."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ Reals = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One chart: columns of one unit, and what their lines are called."""
+class Quantity:
+    """The columns of one chart, which have the same unit, with the labels of their lines."""
 
     title: str
     unit: str
-    scale: float  # how many of the table's unit are one of the chart's
+    scale: float  # units of the table in one unit of the chart
     lines: dict[str, str]
-    more: str = ""
+    note: str = ""
 
 
-OF_CARDS = (
-    Drawn("GPU power", "W", 1e3, {"power_mw": ""}),
-    Drawn("GPU temperature", "°C", 1.0, {"temperature_c": ""}),
-    Drawn("GPU clocks", "MHz", 1.0, {"sm_clock_mhz": "SM", "memory_clock_mhz": "memory"}),
-    Drawn(
+OF_GPUS = (
+    Quantity("GPU power", "W", 1e3, {"power_mw": ""}),
+    Quantity("GPU temperature", "°C", 1.0, {"temperature_c": ""}),
+    Quantity("GPU clocks", "MHz", 1.0, {"sm_clock_mhz": "SM", "memory_clock_mhz": "memory"}),
+    Quantity(
         *("GPU utilisation", "%", 1.0),
         {"gpu_utilisation_percent": "a kernel ran", "memory_utilisation_percent": "memory was read or written"},
-        " Shares of the time, by NVML: a kernel that uses little of the card counts in full.",
+        " Shares of the time, by NVML: a kernel that uses a small part of the GPU counts in full.",
     ),
-    Drawn(
+    Quantity(
         *("GPU memory", "GiB", 2.0**30),
-        {"memory_used_bytes": "in use by everybody", "process_memory_bytes": "by this process"},
+        {"memory_used_bytes": "in use by all processes", "process_memory_bytes": "by this process"},
     ),
-    Drawn("PCIe traffic", "GB/s", 1e9, {"pcie_tx_bytes_per_s": "sent", "pcie_rx_bytes_per_s": "received"}),
+    Quantity("PCIe traffic", "GB/s", 1e9, {"pcie_tx_bytes_per_s": "sent", "pcie_rx_bytes_per_s": "received"}),
 )
 OF_HOST = (
-    Drawn(
+    Quantity(
         *("Host CPU", "%", 1.0),
         {"cpu_percent": "this process", "machine_cpu_percent": "whole machine"},
         " 100 % is one core.",
     ),
-    Drawn(
+    Quantity(
         *("Host memory", "GiB", 2.0**30),
-        {"memory_used_bytes": "in use by everybody", "process_memory_bytes": "by this process"},
+        {"memory_used_bytes": "in use by all processes", "process_memory_bytes": "by this process"},
     ),
 )
 MOST_POINTS = 600
 
 
 def telemetry_charts(table: pa.Table, origin: int, name: str) -> Iterator[Lines]:
-    """On the clock of the steps; nothing for what was not recorded."""
-    cards = {f"GPU {device}": rows_of(table, device) for device in devices(table)}
+    """Yield the charts of recorded quantities, on the clock of the steps."""
+    gpus = {f"GPU {device}": rows_of(table, device) for device in devices(table)}
     host = {"": table.filter(pc.is_null(table["device"]))}
-    for owners, several in ((cards, OF_CARDS), (host, OF_HOST)):
-        for drawn in several:
+    for owners, quantities in ((gpus, OF_GPUS), (host, OF_HOST)):
+        for quantity in quantities:
             lines = {
                 ": ".join(filter(None, (owner, label))): line
-                for column, label in drawn.lines.items()
+                for column, label in quantity.lines.items()
                 for owner, rows in owners.items()
-                if (line := readings(rows, column, origin, drawn.scale))
+                if (line := readings(rows, column, origin, quantity.scale))
             }
             if lines:
-                yield chart(drawn, lines, name)
+                yield chart(quantity, lines, name)
 
 
 def readings(rows: pa.Table, column: str, origin: int, scale: float) -> tuple[Reals, Reals] | None:
-    """Seconds and values of one column of one owner; None where it has none."""
+    """Return the seconds and values of one column. None if it has no values."""
     known = rows.filter(pc.is_finite(rows[column]))
     if not known.num_rows:
         return None
@@ -83,13 +83,13 @@ def readings(rows: pa.Table, column: str, origin: int, scale: float) -> tuple[Re
     return few.seconds, few.columns[column] / scale
 
 
-def chart(drawn: Drawn, lines: dict[str, tuple[Reals, Reals]], name: str) -> Lines:
+def chart(quantity: Quantity, lines: dict[str, tuple[Reals, Reals]], name: str) -> Lines:
     xs = np.unique(np.concatenate([times for times, _ in lines.values()]))
     series = []
     for number, (label, (times, values)) in enumerate(lines.items()):
         placed = np.full(len(xs), np.nan)
         placed[np.searchsorted(xs, times)] = values
         series.append(Series(label, numbers(placed), 0, "line", number))
-    note = f"Sampled beside the steps; of more than {MOST_POINTS} samples the least and the most of equal parts."
-    axis = Axis(drawn.title.replace("GPU ", "").replace("Host ", ""), drawn.unit)
-    return Lines(drawn.title, note + drawn.more, Axis("time", "s"), [axis], moments(xs), series, sync=name)
+    note = f"Sampled during the steps; of more than {MOST_POINTS} samples, the extremes of equal parts of the time."
+    axis = Axis(quantity.title.replace("GPU ", "").replace("Host ", ""), quantity.unit)
+    return Lines(quantity.title, note + quantity.note, Axis("time", "s"), [axis], moments(xs), series, sync=name)
