@@ -223,7 +223,7 @@ def test_points_without_the_probe_leave_the_drivers_clock_and_are_not_measured_t
     assert {row["driven"]["answered_tokens"] for row in rows} == {64}
     assert {row["driven"]["steps"] for row in rows} == {64}
     assert all(row["driven"]["ended_ns"] > row["driven"]["started_ns"] for row in rows)
-    assert "2 pairs are too few to say" in " ".join(done.stdout.split())
+    assert "2 pairs are too few for a confidence interval" in " ".join(done.stdout.split())
     resumed = sweep(folder, "probe_cost.toml", "--resume", "probe_cost")
     assert resumed.stderr.count("measured before") == 4
 
