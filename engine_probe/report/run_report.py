@@ -40,7 +40,7 @@ def origin(run: Run) -> str:
 
 
 def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ...]:
-    """Return what a run of at least one step came to, when, what single requests saw, and the hardware."""
+    """Return the verdict of a run of at least one step, its limits, latencies and steps, and the hardware."""
     name = run.folder.name
     return (
         run_verdict(found),
@@ -66,7 +66,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
 
 
 def hardware_section(run: Run) -> Section:
-    """Return what the GPUs and the host did meanwhile; damaged telemetry leaves the rest of the report as it is."""
+    """Return the health of the GPUs and the telemetry charts; if telemetry is damaged, a caution instead."""
     try:
         telemetry = run.telemetry
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The report of a sweep: where growth ends, what to do about it, and the evidence; on pages also each point."""
+"""The report of a sweep: where growth ends, advice, and the evidence; on pages also each point."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     money, reference = evaluation.money, evaluation.reference
     published = beside(reference, swept, curves) if reference else []
 
-    def drawn(charts: Iterable[Chart]) -> Iterator[Chart]:
+    def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
         yield from (drawn_beside(chart, published) for chart in charts)
 
     sections = (
@@ -55,13 +55,13 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         precision_section(swept, reference),
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
-        Section("Over the load", charts=lambda: drawn(load_charts(swept, curves))),
+        Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),
         *(effect_section(load_effects(swept.curves[curve.label], evaluation.scores), curve.label) for curve in curves),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
     )
-    verdict = sweep_verdict(swept, curves, lambda: drawn(throughput_charts(curves)))
+    verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
 
 
@@ -91,7 +91,7 @@ def sweep_origin(swept: Swept) -> str:
 
 
 def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
-    """Yield all charts over the load but that of the verdict."""
+    """Yield the charts over the load, except the verdict's."""
     yield from slo_charts(curves)
     yield from sweep_charts(swept, curves)
     yield from across_charts(swept, curves)
@@ -99,20 +99,22 @@ def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
 
 def each_point(swept: Swept) -> Section:
     """Return the points in the order of their curves and loads, folded."""
-    whole = [point for point in swept.points if point.analysis]
+    measured = [point for point in swept.points if point.analysis]
     places = {label: place for place, label in enumerate(swept.curves)}
-    ordered = sorted(whole, key=lambda each: (places[each.label], each.load))
-    points = max(LEAST_POINTS, POINTS // max(1, len(whole)))
-    return Section("Each point", details=tuple(point_section(point, whole, points) for point in ordered), shown="page")
+    ordered = sorted(measured, key=lambda point: (places[point.label], point.load))
+    points = max(LEAST_POINTS, POINTS // max(1, len(measured)))
+    return Section(
+        "Each point", details=tuple(point_section(point, measured, points) for point in ordered), shown="page"
+    )
 
 
-def point_section(point: SweptPoint, whole: Sequence[SweptPoint], points: int) -> Section:
+def point_section(point: SweptPoint, measured: Sequence[SweptPoint], points: int) -> Section:
     assert point.run is not None
     assert point.analysis is not None
-    return Section(told_apart(point, whole), parts=run_sections(point.run, point.analysis, points), shown="page")
+    return Section(point_title(point, measured), parts=run_sections(point.run, point.analysis, points), shown="page")
 
 
-def told_apart(point: SweptPoint, points: Sequence[SweptPoint]) -> str:
-    """Return its name, and which of its repeats it is."""
-    alike = [each.id for each in points if each.name == point.name]
-    return point.name if len(alike) == 1 else f"{point.name}, {alike.index(point.id) + 1} of {len(alike)}"
+def point_title(point: SweptPoint, points: Sequence[SweptPoint]) -> str:
+    """Return the name of a point, with the number of the repeat if there are several."""
+    repeats = [other.id for other in points if other.name == point.name]
+    return point.name if len(repeats) == 1 else f"{point.name}, {repeats.index(point.id) + 1} of {len(repeats)}"

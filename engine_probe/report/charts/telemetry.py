@@ -75,11 +75,11 @@ def telemetry_charts(table: pa.Table, origin: int, name: str) -> Iterator[Lines]
 
 def readings(rows: pa.Table, column: str, origin: int, scale: float) -> tuple[Reals, Reals] | None:
     """Return the seconds and values of one column. None if it has no values."""
-    known = rows.filter(pc.is_finite(rows[column]))
-    if not known.num_rows:
+    values = rows.filter(pc.is_finite(rows[column]))
+    if not values.num_rows:
         return None
-    seconds = (known["time_ns"].to_numpy() - origin) / 1e9
-    few = thinned(seconds, {column: known[column].to_numpy().astype(np.float64)}, MOST_POINTS)
+    seconds = (values["time_ns"].to_numpy() - origin) / 1e9
+    few = thinned(seconds, {column: values[column].to_numpy().astype(np.float64)}, MOST_POINTS)
     return few.seconds, few.columns[column] / scale
 
 

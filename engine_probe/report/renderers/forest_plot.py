@@ -25,11 +25,11 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
 
     A change beyond the axis ends in an arrow at the edge; its figure is printed beside the row.
     """
-    drawn = [(name, change, change.relative) for name, change in rows if change.relative is not None]
-    low, high = reach([relative for _, _, relative in drawn], least)
-    left = 20 + LETTER * max((len(name) for name, *_ in drawn), default=0)
+    plotted = [(name, change, change.relative) for name, change in rows if change.relative is not None]
+    low, high = reach([relative for _, _, relative in plotted], least)
+    left = 20 + LETTER * max((len(name) for name, *_ in plotted), default=0)
     right = left + PLOT
-    height = TOP + ROW * len(drawn) + 8
+    height = TOP + ROW * len(plotted) + 8
 
     def place(share: float) -> float:
         return left + PLOT * (min(max(share, -low), high) + low) / (low + high)
@@ -38,7 +38,7 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
         for share in ticks(high, -low):
             yield text(place(share), 18, f"{100 * share:+.3g} %" if share else "0", "middle", opacity="0.7")
             yield stroke(place(share), TOP - 6, place(share), height - 4, 0.45 if share == 0 else 0.12)
-        for number, (name, change, relative) in enumerate(drawn):
+        for number, (name, change, relative) in enumerate(plotted):
             y = TOP + ROW * number + ROW / 2
             paint = f"fill:var(--{COLOURS[change.verdict]})"
             yield text(left - 12, y + 4, name, "end")
@@ -49,8 +49,8 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
                 yield arrow(place(relative), y, 6 if relative > 0 else -6, paint)
             yield text(right + 14, y + 4, words(relative, change, least))
 
-    said = (f"{name} {words(relative, change, least)}" for name, change, relative in drawn)
-    svg = drawing(right + WORDS, height, chart_words(label, said), parts())
+    descriptions = (f"{name} {words(relative, change, least)}" for name, change, relative in plotted)
+    svg = drawing(right + WORDS, height, chart_words(label, descriptions), parts())
     return element("div", svg, class_="wide forest")
 
 

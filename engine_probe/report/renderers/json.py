@@ -101,9 +101,9 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
 
 def point_figures(point: SweptPoint) -> dict[str, Any]:
     found = point.analysis
-    told: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
-    told |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
-    return told | ({"driver_seconds": point.timed.seconds} if point.timed else {})
+    facts: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
+    facts |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
+    return facts | ({"driver_seconds": point.timed.seconds} if point.timed else {})
 
 
 def predicted(engine: Engine) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from page_kit.html import Html, element, joined
 from page_kit.line_chart import Frame, Series, chart
 from page_kit.scale import Scale
 
-POINTS = 320  # of a line: what 540 pixels can tell apart
+POINTS = 320  # of a line, for 540 pixels
 MOST_ROWS = 40
 SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
 TITLE = "font-weight:600;margin-top:8px"
@@ -51,7 +51,7 @@ def html_of(shown: object) -> str:
 
 @html_of.register
 def run_html(run: Run) -> str:
-    """What is damaged or empty is said, so that a cell never ends in a traceback for being looked at."""
+    """Return a run's view; a damaged or empty run is described, because a notebook cell must not end in a traceback."""
     head = element("div", element("b", run.model_name), element("span", f"  {run.status}, {run.folder}", style=SOFT))
     try:
         return page_of(head, *run_parts(run, run.analysis()))
@@ -68,15 +68,15 @@ def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
 
 @html_of.register
 def summary_html(summary: Summary) -> str:
-    """Its headlines, every latency, and what it says against itself."""
-    doubts = (replace(said, tone="soft") for said in judgements(summary))
+    """Return the headlines of a summary, its latencies, and how reliable they are."""
+    doubts = (replace(sentence, tone="soft") for sentence in judgements(summary))
     latencies = Section(sentences=says(headlines(summary)), tables=(latency_table(summary),))
     return page_of(*section_parts(latencies), *map(sentence_html, doubts))
 
 
 @html_of.register
 def point_html(point: SweptPoint) -> str:
-    """Its run, or the reason for having none."""
+    """Return the view of a point's run, or the reason why it has none."""
     name = element("b", point.name)
     shown = element("div", point.reason) if point.run is None else Html(run_html(point.run))
     return page_of(element("div", name), shown)
@@ -103,13 +103,13 @@ def facts_row(figures: Iterable[Figure]) -> Html:
     return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:4px 22px;margin:6px 0")
 
 
-def sentence_html(said: Sentence) -> Html:
-    label = element("b", f"{said.label}: ") if said.label else ""
-    return element("div", label, said.text, style=STYLES[said.tone])
+def sentence_html(sentence: Sentence) -> Html:
+    label = element("b", f"{sentence.label}: ") if sentence.label else ""
+    return element("div", label, sentence.text, style=STYLES[sentence.tone])
 
 
 def pressure(run: Run) -> Html:
-    """Running, waiting, and how full the pool is; the most of each stretch, so that no peak is lost."""
+    """Return a chart of running and waiting requests and KV blocks; thinned to maxima, so that no peak is lost."""
     rows = run.iterations
     column = {name: rows[name].to_numpy() for name in ("start_ns", "running_requests")}
     levels = {
@@ -130,21 +130,21 @@ def pressure(run: Run) -> Html:
 
 
 def series(label: str, xs: Sequence[float], values: Sequence[float | None], colour: int, style: str) -> Series:
-    """Leave out the places that have no value."""
-    known = [(x, value, "") for x, value in zip(xs, values, strict=True) if value is not None]
-    return Series(label, known, colour, style)
+    """Return a series without the places that have no value."""
+    points = [(x, value, "") for x, value in zip(xs, values, strict=True) if value is not None]
+    return Series(label, points, colour, style)
 
 
 @html_of.register
 def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
-    drawn = curves(swept.points)
-    return page_of(head, *section_parts(sweep_verdict(swept, drawn, tuple), throughput_charts(drawn)))
+    measured = curves(swept.points)
+    return page_of(head, *section_parts(sweep_verdict(swept, measured, tuple), throughput_charts(measured)))
 
 
-def throughput_charts(drawn: Sequence[Curve]) -> Iterator[Html]:
-    for unit in dict.fromkeys(curve.unit for curve in drawn):
-        alike = [curve for curve in drawn if curve.unit == unit and curve.worth_words]
+def throughput_charts(curves: Sequence[Curve]) -> Iterator[Html]:
+    for unit in dict.fromkeys(curve.unit for curve in curves):
+        alike = [curve for curve in curves if curve.unit == unit and curve.worth_words]
         if not alike:
             continue
         xs = sorted({level.load for curve in alike for level in curve.found.levels})
@@ -157,18 +157,18 @@ def throughput_charts(drawn: Sequence[Curve]) -> Iterator[Html]:
         yield chart("throughput over the load", lines, load, rate, shaded, FRAME)
 
 
-def table(said: Table) -> Html:
+def table(data: Table) -> Html:
     """Return its first rows, without the columns that need room."""
-    kept = [place for place, column in enumerate(said.columns) if column.room != "page"]
+    places_shown = [place for place, column in enumerate(data.columns) if column.room != "page"]
 
     def line(tag: str, cells: Sequence[str]) -> Html:
-        places = [LEFT if said.columns[place].words else RIGHT for place in kept]
+        places = [LEFT if data.columns[place].words else RIGHT for place in places_shown]
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
-    title = element("div", said.title, style=TITLE) if said.title else Html()
-    head = line("th", [said.columns[place].title for place in kept])
-    body = (line("td", [cell_words(row[place]) for place in kept]) for row in said.rows[:MOST_ROWS])
-    more = len(said.rows) - MOST_ROWS
+    title = element("div", data.title, style=TITLE) if data.title else Html()
+    head = line("th", [data.columns[place].title for place in places_shown])
+    body = (line("td", [cell_words(row[place]) for place in places_shown]) for row in data.rows[:MOST_ROWS])
+    more = len(data.rows) - MOST_ROWS
     rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
     return joined((title, element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))
 

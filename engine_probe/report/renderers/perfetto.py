@@ -163,13 +163,13 @@ def telemetry(table: pa.Table, uuids: Iterator[int], group: int | None) -> Itera
         chosen = pc.is_null(table["device"]) if device is None else pc.equal(table["device"], device)
         mine = table.filter(chosen)
         for field in table.schema:
-            known = mine.filter(pc.is_finite(mine[field.name]))  # neither null nor NaN
-            if field.name in ("time_ns", "device") or not known.num_rows:
+            values = mine.filter(pc.is_finite(mine[field.name]))  # neither null nor NaN
+            if field.name in ("time_ns", "device") or not values.num_rows:
                 continue
             uuid = next(uuids)
             owner = "host" if device is None else f"GPU {device}"
             yield track(uuid, f"{owner}: {field.name}", parent, field.metadata[b"unit"].decode())
-            columns = {"time_ns": known["time_ns"].to_numpy(), "value": known[field.name].to_numpy()}
+            columns = {"time_ns": values["time_ns"].to_numpy(), "value": values[field.name].to_numpy()}
             yield from rows(counter("time_ns", uuid, "value"), columns)
 
 

@@ -113,18 +113,19 @@ def table_view(table: Table, verbose: bool, width: int) -> rich_table.Table:
 
 
 def column_widths(table: Table, rows: Sequence[Sequence[Cell | str]], width: int) -> dict[int, int]:
-    """Return the places of the columns that fit into `width` cells, and how wide each is."""
+    """Return the places and widths of the columns that fit into `width` cells; long text columns share what is left."""
     shown = [place for place, column in enumerate(table.columns) if column.room != "page"]
     least = {place: least_width(table, rows, place) for place in shown}
     spare = [place for place in shown if table.columns[place].room == "spare"]
     while spare and sum(least[place] + GAP for place in shown) > width:
         shown.remove(spare.pop())
     room = max(0, width - sum(least[place] + GAP for place in shown))
-    widths = {}
-    for place in shown:
-        widths[place] = min(natural_width(table, rows, place), least[place] + room)
-        room -= widths[place] - least[place]
-    return widths
+    wanted = {place: natural_width(table, rows, place) - least[place] for place in shown}
+    extra = {}
+    for count, place in zip(range(len(shown), 0, -1), sorted(shown, key=wanted.__getitem__), strict=True):
+        extra[place] = min(wanted[place], room // count)
+        room -= extra[place]
+    return {place: least[place] + extra[place] for place in shown}
 
 
 def least_width(table: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> int:

@@ -94,9 +94,9 @@ def sentence(offer: Offer, curve: Curve) -> str:
     levels = ", ".join(f"{level:g}" for level in offer.levels)
     if offer.high is None:
         return f"To find {offer.about}{place}, which is above {offer.low:g} {curve.unit}: measure {levels}."
-    known = "its neighbours are" if offer.neighbours else "between"
-    between = f"{known} {offer.low:g} and {offer.high:g} {curve.unit}"
-    return f"To narrow down {offer.about}{place} ({between}): measure {levels}."
+    relation = "its neighbours are" if offer.neighbours else "between"
+    span = f"{relation} {offer.low:g} and {offer.high:g} {curve.unit}"
+    return f"To narrow down {offer.about}{place} ({span}): measure {levels}."
 
 
 def command_for(swept: Swept, unit: str, levels: set[float]) -> str | None:

@@ -1,4 +1,4 @@
-"""What precision costs and gives, as a table with published rows below the measured ones, and as pictures."""
+"""The effect of precision on perplexity, throughput and memory: sentences, charts, and a table with published rows."""
 
 from __future__ import annotations
 
@@ -54,23 +54,25 @@ def precision_charts(found: Sequence[Engine], reference: Reference | None) -> It
 
 
 def text_document(text: TextPoint) -> Document:
-    """Return what one engine came to by itself."""
-    known, asked = text.perplexity, sure(*text_definition([text]))
-    if text.measured is None or known is None:
-        return Document("No perplexity", "", Section(sentences=says([f"{text.why_not}"], "problem"), details=asked))
+    """Return the perplexity of a single engine."""
+    perplexity, definition = text.perplexity, sure(*text_definition([text]))
+    if text.measured is None or perplexity is None:
+        return Document(
+            "No perplexity", "", Section(sentences=says([f"{text.why_not}"], "problem"), details=definition)
+        )
     rate = sum(text.measured.window_tokens) / text.measured.seconds
-    told = says([f"{text.measured.model}, {rate:,.0f} tokens/s"])
-    title = f"Perplexity {perplexity_words(known)}: {text.measured.precision.words}"
-    return Document(title, "", Section(sentences=told, details=asked))
+    engine = says([f"{text.measured.model}, {rate:,.0f} tokens/s"])
+    title = f"Perplexity {perplexity_words(perplexity)}: {text.measured.precision.words}"
+    return Document(title, "", Section(sentences=engine, details=definition))
 
 
 def row(each: Engine) -> tuple[Cell | str, ...]:
     text, rate, change = each.text, each.rate, each.change
-    known = text.perplexity
+    perplexity = text.perplexity
     return (
         each.name,
         text.measured.precision.words if text.measured else "-",
-        Cell(f"{known.value:.4f}", below=plus_minus(known.reach)) if known else "-",
+        Cell(f"{perplexity.value:.4f}", below=plus_minus(perplexity.reach)) if perplexity else "-",
         Cell(*change_cell(change)) if change else "-",
         Cell(f"{rate.mean:,.1f}", below=below_rate(each)) if rate else "-",
         "-" if each.weights_bytes is None else Cell(gib(each.weights_bytes), below=times(each.relative_weights)),
@@ -92,8 +94,8 @@ def change_cell(change: Change) -> tuple[str, Tone, str]:
     return signed(change.relative), TONES[change.verdict], ends(change).strip()
 
 
-def perplexity_words(known: Perplexity) -> str:
-    return f"{known.value:.4f} {plus_minus(known.reach)}".rstrip()
+def perplexity_words(perplexity: Perplexity) -> str:
+    return f"{perplexity.value:.4f} {plus_minus(perplexity.reach)}".rstrip()
 
 
 def spread(reach: float) -> str:
@@ -114,14 +116,14 @@ def times(ratio: float | None) -> str:
 
 
 def sentences(found: Sequence[Engine]) -> Iterator[str]:
-    """What each does against the first, and why where that cannot be said."""
+    """Yield the change of each engine against the first, or why it is not known."""
     base, *others = found
     if base.text.perplexity is None:
-        yield f"{base.name} has no perplexity, so nothing is held against it: {base.text.why_not}."
+        yield f"{base.name} has no perplexity, so nothing is compared with it: {base.text.why_not}."
         return
     for each in others:
         if each.change is None or each.change.relative is None:
-            yield f"{each.name} is not held against {base.name}: {each.why_not}."
+            yield f"{each.name} is not compared with {base.name}: {each.why_not}."
             continue
         yield f"{each.name} against {base.name}: {quality_words(each.change)}{rate_words(each)}{weight_words(each)}."
 
@@ -138,7 +140,7 @@ def rate_words(each: Engine) -> str:
     if each.rate_p is None:
         judged = "without repeats"
     else:
-        judged = "repeats show it" if each.rate_p < SIGNIFICANT else "repeats do not show that they differ"
+        judged = "repeats confirm it" if each.rate_p < SIGNIFICANT else "repeats do not confirm a difference"
     return f"; {each.relative_rate:.2f} times its highest output tokens/s (at {each.at}, {judged})"
 
 
@@ -147,7 +149,7 @@ def weight_words(each: Engine) -> str:
 
 
 def published_rows(reference: Reference | None) -> list[tuple[Cell | str, ...]]:
-    """Relative to their own first row, as they were published."""
+    """Return the published figures; changes are relative to the first of them."""
     if reference is None or not reference.precisions:
         return []
     first = reference.precisions[0]
@@ -167,7 +169,7 @@ def published_rows(reference: Reference | None) -> list[tuple[Cell | str, ...]]:
 
 def nothing_beside(reference: Reference | None) -> Iterator[str]:
     if reference is not None and reference.precisions:
-        yield f"Published: {reference.title}. Nothing is beside it: this sweep has no [quality]."
+        yield f"Published: {reference.title}. Nothing was measured beside it: this sweep has no [quality]."
 
 
 def source(reference: Reference | None) -> Iterator[str]:

@@ -149,7 +149,7 @@ def test_what_does_not_compare_says_why_and_is_no_figure(tmp_path: Path, other: 
     }
     done = report(write_engines(tmp_path / "sweep", engines))
     told = " ".join(done.output.split())
-    assert f"quantization fp8 is not held against quantization None: {why}" in told
+    assert f"quantization fp8 is not compared with quantization None: {why}" in told
     assert done.exit_code == (0 if other is not None and None not in other.window_nll else 1)
 
 
@@ -187,7 +187,7 @@ def test_a_damaged_file_is_told_and_the_rest_is_shown(tmp_path: Path) -> None:
     folder = write_engines(tmp_path / "sweep", {None: (said(list(BASE)), 16, 40)})
     (folder / "points" / "t0" / "perplexity.json").write_text("{")
     told = " ".join(report(folder).output.split())
-    assert "has no perplexity, so nothing is held against it:" in told
+    assert "has no perplexity, so nothing is compared with it:" in told
     assert "cannot be read" in told
 
 
