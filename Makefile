@@ -64,10 +64,11 @@ test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB
 screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of make recordings (needs a Chromium)
 	@$(BIN)/python tools/screenshot.py $<
 
-terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes)
+terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes; KEEP=runs/knee)
 	@$(BIN)/python tools/capture_terminal.py profile --at start="starting vLLM" --at running="waiting .* preempted" -- \
 		engine_probe profile --model tiny --num-prompts 400 --max-concurrency 16
-	@$(BIN)/python tools/capture_terminal.py sweep --at start="starting vLLM" --at running="point [5-9] of" -- \
+	@$(BIN)/python tools/capture_terminal.py sweep --at start="starting vLLM" --at running="point [5-9] of" \
+		$(if $(KEEP),--keep $(KEEP)) -- \
 		engine_probe sweep
 
 docs: $(READY) ## write docs/sweep_files.md and the JSON Schema from the schema of sweep files

@@ -1,9 +1,10 @@
 """Pictures of a terminal while a command runs in it: one SVG for each moment that is named.
 
-Usage: python tools/capture_terminal.py NAME [--at MOMENT=PATTERN]... -- COMMAND...
+Usage: python tools/capture_terminal.py NAME [--at MOMENT=PATTERN]... [--keep FOLDER] -- COMMAND...
 
 The command runs in a tmux of 100 columns, in an empty folder. NAME-MOMENT.svg shows the last screen that held the
-pattern, and NAME-end.svg the last screen of all. They are written to docs/pictures.
+pattern, and NAME-end.svg the last screen of all. They are written to docs/pictures. --keep moves the recording that
+the command wrote below runs/ to FOLDER, so that other pictures show the same measurement.
 """
 
 from __future__ import annotations
@@ -103,8 +104,12 @@ def main() -> int:
     parser.add_argument("name")
     parser.add_argument("--at", type=moment, action="append", default=[], metavar="MOMENT=PATTERN")
     parser.add_argument("--pictures", type=Path, default=PICTURES)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("command", nargs="+")
     asked = parser.parse_args()
+    if asked.keep is not None and asked.keep.exists():
+        sys.stderr.write(f"capture_terminal: --keep {asked.keep}: it is already there: name a new folder\n")
+        return 2
     if shutil.which("tmux") is None:
         sys.stderr.write("capture_terminal: no tmux on this machine: install one (apt-get install tmux)\n")
         return 3
@@ -114,6 +119,9 @@ def main() -> int:
             plain = Text.from_ansi(screen).plain
             found.update({name: screen for name, pattern in asked.at if pattern.search(plain)})
             found["end"] = screen
+        if asked.keep is not None:
+            (recording,) = (Path(place) / "work" / "runs").iterdir()
+            shutil.move(recording, asked.keep)
     for name, screen in found.items():
         draw(asked.command, screen, asked.pictures / f"{asked.name}-{name}.svg")
         print(asked.pictures / f"{asked.name}-{name}.svg")
