@@ -141,6 +141,8 @@ def operating_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
     yield Claim("operating where growth is said to end costs over 5 %", costly)
     if found.best:
         yield Claim("operating at the best measured level costs over 5 %", shape.at(found.best.load) < enough)
+    if found.operating:
+        yield Claim("operating at the operating point costs over 5 %", shape.at(found.operating.load) < enough)
 
 
 def best_rate(levels: tuple[Level, ...], shape: Shape) -> float:

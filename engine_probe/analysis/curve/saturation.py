@@ -13,6 +13,7 @@ from engine_probe.analysis.curve.curve_fits import Kind
 from engine_probe.analysis.curve.growth import Growth, growth
 from engine_probe.analysis.statistics.repeats import Noise, Repeated, noise
 
+WITHIN = 0.05  # of the highest throughput: what operating at a lower load may cost
 FULL = 0.995  # of the pool; more shows as 100 %
 MISFIT = 0.1  # root mean square of the relative errors beyond which no line fits
 
@@ -96,6 +97,19 @@ class Saturation:
         """Return the last level if it is significantly below the best one by its repeats."""
         last = self.levels[-1] if self.levels else None
         return last if self.noise and last not in (None, self.best, *self.not_different) else None
+
+    @property
+    def operating(self) -> Level | None:
+        """Return the lowest level whose throughput is shown to be within 5 % of the highest; that one without repeats.
+
+        The bound is one-sided at 95 %, with the noise of all levels. The range in which growth ends is no such point:
+        a load inside it was not measured.
+        """
+        known, best = self.noise, self.best
+        if best is None or known is None:
+            return best
+        near = (level for level in self.levels if known.least_ratio(level.repeated, best.repeated) >= 1 - WITHIN)
+        return next(near, best)
 
     def region(self, load: float) -> Kind | None:
         """Return the part of the curve that a load lies in; a boundary belongs to the part that it ends."""

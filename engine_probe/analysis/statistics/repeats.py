@@ -15,6 +15,8 @@ import numpy as np
 
 from engine_probe.analysis.statistics.student import Interval, quantile, two_sided_p, welch
 
+ONE_SIDED = 0.90  # a two-sided interval whose lower end is a one-sided bound at 95 %
+
 
 @dataclass(frozen=True)
 class Repeated:
@@ -47,6 +49,14 @@ class Noise:
         """Return the least relative difference of two means that is significant with so many repeats of each."""
         error = self.deviation * math.sqrt(1 / one + 1 / other)
         return math.expm1(quantile(self.freedom) * error)
+
+    def least_ratio(self, one: Sequence[float], other: Sequence[float]) -> float:
+        """Return the lower bound of the ratio of two means, one-sided at 95 %. Zero without values on both sides."""
+        if not one or not other:
+            return 0.0
+        error = self.deviation * math.sqrt(1 / len(one) + 1 / len(other))
+        ratio = float(np.mean(one)) / float(np.mean(other))
+        return ratio * math.exp(-quantile(self.freedom, ONE_SIDED) * error)
 
     def chance(self, one: Sequence[float], other: Sequence[float]) -> float:
         """Return the two-sided p of the difference of two means."""

@@ -139,6 +139,7 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
         "levels": levels,
         "equilibrium": found.equilibrium,
         "saturation": found.saturation,
+        "operating_load": found.operating.load if found.operating and found.noise else None,
         "kv": found.kv,
         "notes": found.notes,
         "slo": slo_of(curve),

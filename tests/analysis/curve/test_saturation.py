@@ -268,3 +268,27 @@ def test_a_batch_smaller_than_the_level_is_what_fills_the_pool() -> None:
     """Only 50 of 400 requests run at once, in a quarter of the pool."""
     found = saturation([level(400, 40, 0.25, running=50)]).kv
     assert found.derived == pytest.approx((200, 200))
+
+
+def repeated_level(load: float, *rates: float) -> Level:
+    return Level(load, sum(rates) / len(rates), int(load), 0.5, False, rates)
+
+
+def test_operating_is_at_the_lowest_level_shown_to_be_near_the_best() -> None:
+    """Repeats 0.1 % apart show 97 % of the best to be above 95 %, and 90 % not."""
+    found = saturation(
+        [repeated_level(load, rate, rate * 1.001) for load, rate in ((1, 20), (4, 90), (8, 97), (16, 100))]
+    )
+    assert found.operating is not None
+    assert found.operating.load == 8
+
+
+def test_wide_repeats_show_no_lower_level_to_be_near() -> None:
+    """At 10 % noise the level with 97 % of the best may as well have 85 %."""
+    found = saturation([repeated_level(load, rate * 0.93, rate * 1.07) for load, rate in ((1, 20), (8, 97), (16, 100))])
+    assert found.operating == found.best
+
+
+def test_the_best_level_by_itself_is_where_to_operate_without_repeats() -> None:
+    found = saturation([Level(load, rate, 1, 0.5, False) for load, rate in ((1, 20), (8, 99), (16, 100))])
+    assert found.operating == found.best

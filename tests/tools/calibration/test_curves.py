@@ -77,8 +77,8 @@ def test_what_is_not_said_is_no_claim(found: Saturation) -> None:
 def test_operating_below_the_end_costs(found: Saturation) -> None:
     for load, costly in ((8, True), (15.5, False), (32, False)):
         made = replace(found, saturation=Boundary(load, load, load, 0.9))
-        where_told, at_best = operating_claims(made, TO_16)
-        assert (where_told.happened, at_best.happened) == (costly, False)
+        where_told, at_best, operating = operating_claims(made, TO_16)
+        assert (where_told.happened, at_best.happened, operating.happened) == (costly, False, False)
 
 
 def test_levels_that_are_alike_and_levels_that_are_not_are_counted_apart(found: Saturation) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from engine_probe.analysis.curve.regions import region_sentences
-from engine_probe.analysis.curve.saturation import KvSaturation, Level, Saturation
+from engine_probe.analysis.curve.saturation import WITHIN, KvSaturation, Level, Saturation
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import repeats_note
@@ -84,9 +84,20 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
         reach = f" ± {over_repeats.reach / over_repeats.mean:.0%}" if over_repeats.reach is not None else ""
         rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
         yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
+        yield from operating_verdict(found, unit)
     yield from kv_verdict(found.kv, unit)
     if not ends:
         yield from notes(found)
+
+
+def operating_verdict(found: Saturation, unit: str) -> Iterator[str]:
+    """Yield the load to operate at; silent without repeats, which alone can show it."""
+    if found.operating is None or found.noise is None:
+        return
+    if found.operating is found.best:
+        yield f"No lower load is shown to be within {WITHIN:.0%} of that: operate there."
+    else:
+        yield f"Operate at {found.operating.load:g} {unit}: the lowest load shown to be within {WITHIN:.0%} of that."
 
 
 def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
