@@ -355,7 +355,7 @@ def test_streams_that_stay_behind_leave_a_complete_recording_complete(
     assert load(tmp_path / "run").requests.num_rows == 12
 
 
-@pytest.mark.parametrize("name", ["open", "_all_notes", "_facts", "_tell_news", "close"])
+@pytest.mark.parametrize("name", ["open", "_all_notes", "_facts", "_save_new_notes", "close"])
 def test_an_error_in_the_sampler_ends_the_sampling(
     engine: Any, bare: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -96,7 +96,7 @@ def test_each_window_can_begin_as_a_text_does(tiny_llm: Any) -> None:
     assert found.bos_added
     assert found.window_tokens == [127, 127]
     without = SimpleNamespace(llm_engine=tiny_llm.llm_engine, get_tokenizer=lambda: SimpleNamespace(bos_token_id=None))
-    with pytest.raises(InputError, match='bos is "window", and this tokenizer has no token for the beginning: give "'):
+    with pytest.raises(InputError, match='bos is "window", and this tokenizer has no BOS token: give "'):
         score(without, Quality(str(TEXT), window=128, bos="window"), lambda _: None)
 
 
