@@ -1,4 +1,4 @@
-"""Broken and hostile folders through every command that reads them: a sentence or a part, never a traceback."""
+"""Broken and hostile folders through every command that reads them: one sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_is_damaged_is_refused_with_a_sentence(tmp_path: Path, damage: str)
     assert not (tmp_path / "page.html").exists()
 
 
-def test_every_value_that_no_engine_can_make_is_refused(tmp_path: Path) -> None:
+def test_impossible_values_are_refused(tmp_path: Path) -> None:
     """Checksums hold, so a recorder would have gone wrong: no figure is made of it, and the sentence says which."""
     for number, (table_name, column, values, said) in enumerate(IMPOSSIBLE):
         tables = ran(4) | {"telemetry": table("telemetry", [{"time_ns": 5}, {"time_ns": 6}])}
@@ -81,7 +81,7 @@ def test_every_value_that_no_engine_can_make_is_refused(tmp_path: Path) -> None:
     ("column", "value"),
     [("first_token_iteration", 10**6), ("last_token_iteration", 10**6), ("burst_iterations", [10**6])],
 )
-def test_a_step_that_was_never_made_is_refused(tmp_path: Path, column: str, value: object) -> None:
+def test_an_impossible_step_is_refused(tmp_path: Path, column: str, value: object) -> None:
     tables = ran(4)
     tables["requests"] = with_column(tables["requests"], column, lambda told: [value, *told[1:]])
     if column == "burst_iterations":
@@ -113,7 +113,7 @@ def with_column(rows: pa.Table, name: str, change: Callable[[Column], Column]) -
     return rows.set_column(index, field, pa.array(change(told), field.type))
 
 
-def test_without_telemetry_all_but_telemetry_is_told(tmp_path: Path) -> None:
+def test_without_telemetry_the_rest_is_reported(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", ran(4))
     (run / "telemetry.arrow").unlink()
     done = every_command(run, write_run(tmp_path / "other", ran(4)), tmp_path)
@@ -173,7 +173,7 @@ def test_a_sweep_without_points_or_recordings_draws_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("load", [float("nan"), float("inf"), 1e308, 0, -1, "many", True])
-def test_a_load_that_is_none_is_refused(tmp_path: Path, load: object) -> None:
+def test_an_invalid_load_is_refused(tmp_path: Path, load: object) -> None:
     sweep = write_sweep(tmp_path / "sweep", (1, 2))
     changed(sweep, lambda document: document["points"][0]["point"].update(concurrency=load, num_prompts=load))
     assert refused(run_command(report.command, sweep))
@@ -193,7 +193,7 @@ def test_models_in_one_sweep_are_curves_of_their_own(tmp_path: Path) -> None:
     assert "model m1" in text
 
 
-def test_a_clock_that_shows_no_time_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_clock_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", ran(4))
     document = json.loads((run / "run.json").read_text())
     for name, value in (("monotonic_ns", -1), ("wall_ns", 2**63)):
@@ -204,7 +204,7 @@ def test_a_clock_that_shows_no_time_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["page", "figures"])
-def test_a_file_that_is_in_the_way_is_said_before_the_work(tmp_path: Path, name: str) -> None:
+def test_an_existing_file_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
     run, taken = write_run(tmp_path / "run", ran(4)), tmp_path / "taken"
     taken.write_text("mine")
     for path, said in ((taken, "exists already"), (tmp_path / "no" / "folder", "there is no folder")):
@@ -225,7 +225,7 @@ def test_two_forms_do_not_share_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [report.command, compare.command, trace.command, export.command])
 @pytest.mark.parametrize("name", ["nowhere", "x" * 5000, "a\0b"])
-def test_a_folder_that_cannot_be_is_one_short_sentence(tmp_path: Path, command: Any, name: str) -> None:
+def test_an_impossible_folder_name_is_refused_in_one_sentence(tmp_path: Path, command: Any, name: str) -> None:
     with_out = ("--out", tmp_path / "out") if command is export.command else ()
     result = run_command(command, name, *with_out)
     assert refused(result)
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_is_one_short_sentence(tmp_path: Path, command: 
 
 
 def cut_after(run: Path, steps: int) -> Path:
-    """As a crash leaves it that kept every request, but of the steps only the first."""
+    """Cut a run as a crash does that kept all requests but only the first steps."""
     document = json.loads((run / "run.json").read_text())
     for name in ("iterations", "requests", "preemptions", "telemetry"):
         with pa.memory_map(str(run / f"{name}.arrow")) as source:
@@ -280,7 +280,7 @@ def test_facts_that_reports_look_into_have_their_shape(tmp_path: Path, key: str,
     assert refused(run_command(report.command, run))
 
 
-def test_what_is_said_on_the_side_is_plain_too(tmp_path: Path) -> None:
+def test_control_characters_on_stderr_are_spelled_out(tmp_path: Path) -> None:
     """Notes of a run and points of a gate go to stderr, where a terminal would obey them."""
     run = write_run(tmp_path / "run", ran(4))
     document = json.loads((run / "run.json").read_text())
@@ -292,7 +292,7 @@ def test_what_is_said_on_the_side_is_plain_too(tmp_path: Path) -> None:
         assert "\x1b[2J" not in result.output + result.stderr, name
 
 
-def test_a_sweep_whose_parts_are_no_parts_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_sweep_is_refused(tmp_path: Path) -> None:
     changes: tuple[Callable[[dict[str, Any]], object], ...] = (
         lambda document: document["sweep"].update(axes=-1),
         lambda document: document["points"][0].update(id="x" * 5000),
@@ -303,7 +303,7 @@ def test_a_sweep_whose_parts_are_no_parts_is_refused(tmp_path: Path) -> None:
         assert refused(run_command(report.command, sweep))
 
 
-def test_repeats_that_are_lost_for_one_reason_are_one_sentence() -> None:
+def test_repeats_that_failed_for_the_same_reason_are_one_sentence() -> None:
     lost = [
         SweptPoint(str(number), {"probe": False}, 16, "concurrent requests", None, None, reason)
         for number, reason in enumerate(("ran without", "ran without", "hung"))

@@ -1,4 +1,4 @@
-"""Charts in words: what each line does, and how long each kind of span lasts."""
+"""Descriptions of charts: the course of each line, and the duration of each kind of span."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from engine_probe.report.charts.description import described
 from engine_probe.report.charts.model import Axis, Lines, Series, Spans
 
 
-def test_lines_tell_their_values_with_units() -> None:
+def test_lines_have_values_with_units() -> None:
     series = [
         Series("p50", [6.5, None, 53.2], style="both"),
         Series("p50, extremes", [1, 2, 3], style="shade", follows=True),
@@ -20,7 +20,7 @@ def test_lines_tell_their_values_with_units() -> None:
     )
 
 
-def test_spans_tell_the_seconds_of_each_kind() -> None:
+def test_spans_have_the_seconds_of_each_kind() -> None:
     spans = [(0, 0, 0.0, 0.5), (0, 1, 0.5, 2.0), (1, 0, 1.0, 1.25)]
     chart = Spans("Requests", "", ["queued", "decode"], ["r0", "r1"], spans)
     assert described(chart) == "Requests. Seconds in 2 rows: queued 0.75 s, decode 1.5 s."

@@ -29,12 +29,12 @@ def moment(tokens: int, seconds: float, **more: Any) -> Moment:
     return Moment(output_tokens=tokens, seconds=seconds, **values)
 
 
-def test_a_sparkline_is_as_tall_as_its_highest() -> None:
+def test_a_sparkline_is_scaled_to_its_highest_value() -> None:
     assert sparkline([0.0, 4.0, 8.0]) == "▁▅█"
     assert sparkline([0.0, 0.0]) == ""
 
 
-def test_before_the_first_row_it_says_what_goes_on() -> None:
+def test_before_the_first_row_it_shows_the_phase() -> None:
     view = LiveView("tiny", 100)
     view.say("starting vLLM on tiny")
     assert "starting vLLM on tiny" in drawn(view)
@@ -77,7 +77,7 @@ def test_it_shows_what_runs_and_the_rate_since_the_moment_before() -> None:
     assert "50%" in text
 
 
-def test_a_recording_that_has_grown_to_its_end_is_told_as_its_summary_tells_it(tmp_path: Path) -> None:
+def test_the_last_moment_has_the_figures_of_the_summary(tmp_path: Path) -> None:
     """Batch after batch is appended, as the probe's writer does it; the last moment holds the summary's figures."""
     run = load(write_run(tmp_path / "whole", ran(12, blocks=24)))
     growing = tmp_path / "growing"

@@ -1,4 +1,4 @@
-"""A run and a sweep in Jupyter: small, self-contained, every name only a name, nothing raised for being looked at."""
+"""Runs and sweeps in Jupyter: small and self-contained; names are text, and nothing raises."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_long_run_stays_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "torn"])
-def test_what_cannot_be_shown_is_said(tmp_path: Path, damage: str) -> None:
+def test_damaged_runs_are_described(tmp_path: Path, damage: str) -> None:
     folder = write_run(tmp_path / "run", {} if damage == "empty" else ran(2))
     if damage == "torn":
         (folder / "requests.arrow").write_bytes(b"torn")
@@ -141,6 +141,6 @@ def test_settings_in_which_points_differ_are_columns(tmp_path: Path) -> None:
     assert engine_probe.load_sweep(folder).table["input_len"].to_pylist() == ["48", "48", "[1, 9]", "96"]
 
 
-def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder of a sweep"):
         engine_probe.load_sweep(tmp_path)

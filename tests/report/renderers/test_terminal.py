@@ -1,4 +1,4 @@
-"""Durations as a person reads them."""
+"""Durations in text."""
 
 from __future__ import annotations
 

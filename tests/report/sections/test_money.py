@@ -1,4 +1,4 @@
-"""`engine_probe report --money`: prices are inputs, what is not known is said, and no curve misleads."""
+"""`engine_probe report --money`: prices are inputs, and unknown figures are reported as unknown."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def drawn(page: Path) -> dict[str, Any]:
     return {chart["title"]: chart for chart in json.loads(data)}
 
 
-def test_one_level_is_a_row_and_no_curve(tmp_path: Path) -> None:
+def test_a_single_level_is_a_row_without_a_chart(tmp_path: Path) -> None:
     text = said(write_sweep(tmp_path / "sweep", (4,)), "--cost-per-hour", 1, "--html", tmp_path / "page.html")
     assert "A million output tokens cost" in text
     assert "cheapest" not in text
     assert "Cost of a million output tokens" not in drawn(tmp_path / "page.html")
 
 
-def test_a_run_tells_its_cost_and_the_energy_of_its_cards(tmp_path: Path) -> None:
+def test_a_run_has_its_cost_and_the_energy_of_its_gpus(tmp_path: Path) -> None:
     """4 requests of 40 tokens; 200 W all the time."""
     tables = ran(4)
     end = tables["iterations"]["start_ns"].to_pylist()[-1] + 10 * MS
@@ -135,7 +135,7 @@ def test_the_energy_of_a_token_over_the_load_is_the_planted_one(tmp_path: Path) 
     assert drawn(page)["Energy of an output token"]["y"][0]["unit"] == "J"
 
 
-def test_figures_for_machines_carry_units_and_formulas(sweep: Path, tmp_path: Path) -> None:
+def test_json_has_units_and_formulas(sweep: Path, tmp_path: Path) -> None:
     said(sweep, "--money", prices(tmp_path), "--goodput", "ttft:60", "--json", tmp_path / "figures.json")
     document = json.loads((tmp_path / "figures.json").read_text())
     assert document["metrics"]["cost_per_hour"]["unit"] == "EUR/h"
@@ -149,8 +149,8 @@ def test_figures_for_machines_carry_units_and_formulas(sweep: Path, tmp_path: Pa
     assert "never overwritten" in str(report(sweep, "--json", tmp_path / "figures.json").exception)
 
 
-def test_a_second_card_is_held_against_the_first(tmp_path: Path) -> None:
-    """Two cards that give what one gives: never worth it."""
+def test_a_second_gpu_is_compared_with_the_first(tmp_path: Path) -> None:
+    """Two GPUs with the throughput of one never pay."""
     folder = write_sweep(tmp_path / "sweep", (1, 2, 4))
     document = json.loads((folder / "sweep.json").read_text())
     points = []
@@ -170,7 +170,7 @@ def test_a_second_card_is_held_against_the_first(tmp_path: Path) -> None:
     assert "of as many small engines" in (tmp_path / "page.html").read_text()
 
 
-def test_options_are_told_or_measured(sweep: Path, tmp_path: Path) -> None:
+def test_options_are_listed_or_measured(sweep: Path, tmp_path: Path) -> None:
     options = f"""
 currency = "USD"
 [[options]]
@@ -246,7 +246,7 @@ def test_wrong_prices_are_refused(sweep: Path, words: tuple[str, ...], sentence:
     assert sentence in refused(sweep, *words)
 
 
-def test_a_recording_that_is_not_there(sweep: Path, tmp_path: Path) -> None:
+def test_a_missing_recording_is_refused(sweep: Path, tmp_path: Path) -> None:
     options = 'currency = "USD"\n[[options]]\nname = "x"\nper_month = 1\nrecording = "gone"'
     assert "gone is not a folder" in refused(sweep, "--money", prices(tmp_path, options))
 

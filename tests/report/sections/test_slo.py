@@ -1,4 +1,4 @@
-"""Limits on requests in reports, comparisons and sweeps: who kept them, up to which load, and what to measure next."""
+"""Latency limits in reports, comparisons and sweeps: who met them, up to which load, and what to measure next."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_counts_who_kept_the_limits(tmp_path: Path) -> None:
+def test_a_run_counts_the_requests_that_met_the_limits(tmp_path: Path) -> None:
     """A prefill of ten prompts takes 50 ms; of 20 requests ten have their first token by then."""
     run = write_run(tmp_path / "run", ran(20))
     goodput = figures(run, "--goodput", "ttft:60", "e2el:100000")["summary"]["goodput"]
     assert (goodput["kept"], goodput["judged"]) == (10, 20)
 
 
-def test_without_limits_it_says_nothing_of_goodput(tmp_path: Path) -> None:
+def test_without_limits_there_is_no_goodput(tmp_path: Path) -> None:
     assert "goodput" not in said(write_run(tmp_path / "run", ran(2)))
 
 
@@ -63,14 +63,14 @@ def test_without_limits_it_says_nothing_of_goodput(tmp_path: Path) -> None:
         (("ttft:1",), None, 1),
     ],
 )
-def test_a_sweep_knows_up_to_which_load_they_are_kept(
+def test_a_sweep_finds_the_highest_load_that_meets_them(
     sweep: Path, limits: tuple[str, ...], most: float | None, beyond: float
 ) -> None:
     (curve,) = figures(sweep, "--goodput", *limits)["curves"]
     assert (curve["most_load"]["most"], curve["most_load"]["beyond"]) == (most, beyond)
 
 
-def test_the_offer_is_a_command_that_keeps_what_is_measured(sweep: Path) -> None:
+def test_the_offer_is_a_command_that_keeps_measured_levels(sweep: Path) -> None:
     """The made document has no workload, so only the axis is looked at."""
     (told,) = re.findall(r"engine_probe (sweep --resume .*? --set '.*?')", said(sweep, "--goodput", "ttft:60"))
     *_, folder, _, setting = shlex.split(told)
@@ -80,7 +80,7 @@ def test_the_offer_is_a_command_that_keeps_what_is_measured(sweep: Path) -> None
     assert any(8 < level < 14 for level in json.loads(values))
 
 
-def test_the_offer_is_not_refused_where_it_is_to_go_on(sweep: Path, tmp_path: Path) -> None:
+def test_the_offered_command_is_accepted_when_resuming(sweep: Path, tmp_path: Path) -> None:
     """Every level of a real sweep file is in it, so nothing that is finished would be lost."""
     asked = read_sweep("smoke", ["workload.concurrency=[1,2,4,8,14,20]"])
     rows = [{"id": point.key, "status": "complete", "point": point} for point in points(asked)]
@@ -92,7 +92,7 @@ def test_the_offer_is_not_refused_where_it_is_to_go_on(sweep: Path, tmp_path: Pa
         check_grid(tmp_path, points(read_sweep(str(tmp_path), [setting.replace("[1,", "[")])))
 
 
-def test_a_sweeps_folder_says_what_was_asked(tmp_path: Path) -> None:
+def test_a_sweep_folder_can_be_read_as_a_sweep_file(tmp_path: Path) -> None:
     """So that its points keep their identity, and one more level is one more point."""
     asked = read_sweep("smoke")
     (tmp_path / "sweep.json").write_bytes(msgspec.json.encode({"sweep": asked, "points": []}))

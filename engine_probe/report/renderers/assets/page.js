@@ -1,14 +1,14 @@
 "use strict";
-// Draws the charts that the page carries as data. One function per kind; colours come from the style sheet.
+// Draws the page's charts from its JSON data. One function per kind of chart; colours come from the style sheet.
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const root = document.documentElement;
   const drawn = new Map();
   const printing = () => "printing" in root.dataset;
-  const PAPER = 660;  // pixels between the margins of a sheet
+  const PAPER = 660;  // width in pixels between the margins of a printed page
   const high = (width) => printing() ? 190 : width < 480 ? 240 : 300;
   const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
-  // Ordered series go from dark to bright, so that they are told apart without colours too; the ends that the paper would swallow are left out.
+  // Ordered series go from dark to bright, so they differ without colours too; shades close to the background are left out.
   const ORDERED = [[13, 8, 135], [84, 2, 163], [139, 10, 165], [185, 50, 137], [219, 92, 104], [244, 136, 73], [254, 188, 43], [240, 249, 33]];
   const between = (place) => {
     const at = place * (ORDERED.length - 1), from = Math.min(ORDERED.length - 2, Math.floor(at));
@@ -25,7 +25,7 @@
   const shown = (value, unit) => value == null ? "–" : `${value.toLocaleString("en", { maximumSignificantDigits: 6 })}${unit ? ` ${unit}` : ""}`;
   const ticks = (values) => values.map((value) => value == null ? "" : value.toLocaleString("en", { maximumSignificantDigits: 6 }));
 
-  const WHOLE = Array.from({ length: 30 }, (_, number) => [1, 2, 5][number % 3] * 10 ** Math.floor(number / 3));  // counts have no halves
+  const WHOLE = Array.from({ length: 30 }, (_, number) => [1, 2, 5][number % 3] * 10 ** Math.floor(number / 3));  // ticks of counts
   const axis = (spec, more) => ({
     ...(spec.whole ? { incrs: WHOLE } : {}),
     stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("line"), width: 1 },
@@ -33,7 +33,7 @@
     labelFont: "12px system-ui, sans-serif", values: (_, values) => ticks(values), ...more,
   });
 
-  // uPlot remembers what it last told the canvas: a hook that changes a colour or a font has to undo it.
+  // uPlot caches the canvas state: a hook that changes a colour or a font must restore it.
   const undone = (paint) => (u) => {
     u.ctx.save();
     paint(u);
@@ -76,7 +76,7 @@
     u.ctx.fillText(`${mark.label}: ${mark.at}`, x + (late ? -4 : 4) * devicePixelRatio, u.bbox.top + u.bbox.height - (4 + 16 * number) * devicePixelRatio);
   });
 
-  // The interval of each value that has one, and what it was made of.
+  // The interval of each value that has one, and the repeats themselves as rings.
   const drawWhiskers = (series) => (u) => series.forEach((line, number) => {
     if (!line.low?.length || !u.series[number + 1].show) return;
     u.ctx.save();
@@ -109,7 +109,7 @@
     u.ctx.restore();
   });
 
-  // Charts of one name show the same stretch of time; the others begin at zero where their values come near it.
+  // Charts with the same sync name show the same time range; others begin at zero if their values come near it.
   const stretches = {};
   for (const spec of charts.filter((each) => each.sync)) {
     const times = spec.kind === "lines" ? [spec.xs[0], spec.xs[spec.xs.length - 1]] : spec.spans.flatMap((span) => [span[2], span[3]]);
@@ -123,7 +123,7 @@
     const [from, to] = stretches[spec.sync] || [least >= 0 && least <= most / 2 ? 0 : least - (most - least) * 0.02, most + (most - least) * 0.02];
     return from < to ? [from, to] : [from, from + 1];
   };
-  // Charts of one stretch of time stand under one another, their moments too; a phone has no room for that.
+  // The plots of synchronised charts are aligned with each other, except on narrow screens.
   const aligned = (spec, width) => spec.sync && width >= 480;
   const SIDE = 60, LABEL = 20;
   const room = (_, values) => 20 + 7 * Math.max(2, ...(values || []).map((value) => String(value ?? "").length));
@@ -131,11 +131,11 @@
 
   const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
 
-  // Without a moment under the mouse a legend has no values to tell.
+  // Without a cursor the legend has no values.
   const rest = (u) => u.root.classList.toggle("idle", u.cursor.idx == null);
   const idle = { ready: [rest], setCursor: [rest] };
 
-  // Of a series and those that follow it; of extremes nothing, a mean says enough.
+  // The values of a series and of those that share its legend entry, without the extremes.
   const values = (spec, u, first, at) => {
     if (at == null) return "";
     const told = [u.data[first][at]];
@@ -159,7 +159,7 @@
     });
     const scales = { x: { time: false, ...(spec.x.log ? { distr: 3 } : { range: across(spec) }) } };
     const headroom = spec.regions?.length ? 1.16 : 1.05;
-    // Whiskers may stretch the scale by half at most: what is wider ends in an arrow at the edge.
+    // Whiskers may extend the scale by half at most; longer ones end in an arrow at the edge.
     const ends = (number, side, pick) => pick(0, ...spec.series.filter((line) => line.axis === number).flatMap((line) => line[side] || []).filter((value) => value != null));
     const linear = (number) => ({ range: (_, least, most) => {
       const low = Math.min(0, least ?? 0), high = most || 1, more = (high - low) / 2;
@@ -182,7 +182,7 @@
     const rows = spec.rows.length;
     const one = rows === 1 ? 40 : Math.max(2, Math.min(22, (printing() ? 300 : 640) / rows));
     const [from, to] = stretches[spec.sync];
-    // What lies within another span is drawn over it.
+    // Nested spans are drawn over the outer one.
     const order = [...spec.spans].sort((a, b) => a[1] - b[1]);
     const told = make("div", "", place);
     told.className = "told";
@@ -228,14 +228,14 @@
     const spec = charts[Number(place.dataset.chart)];
     drawn.get(place)?.destroy();
     place.replaceChildren();
-    place.plot = (spec.kind === "lines" ? drawLines : drawSpans)(spec, place, width || place.clientWidth);  // for a console
+    place.plot = (spec.kind === "lines" ? drawLines : drawSpans)(spec, place, width || place.clientWidth);  // accessible from the console
     drawn.set(place, place.plot);
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((place) => !place.closest("details:not([open])"));
-  // What is closed on paper stays closed: a sweep of many points would fill hundreds of sheets.
+  // Closed parts are not printed: a sweep of many points would fill hundreds of pages.
   const drawAll = () => visible().forEach((place) => draw(place, printing() ? PAPER : 0));
 
-  document.addEventListener("repaint", () => drawAll());  // another theme, or paper
+  document.addEventListener("repaint", () => drawAll());  // when the theme changes, or for printing
   document.querySelectorAll("details").forEach((part) => part.addEventListener("toggle", () => {
     if (part.open) part.querySelectorAll(".plot").forEach((place) => drawn.has(place) || draw(place));
   }));

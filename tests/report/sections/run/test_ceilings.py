@@ -1,4 +1,4 @@
-"""The ceilings that a run carries, beside it on its page; hostile names are text."""
+"""The measured ceilings on the page of a run; hostile names are text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_ceiling_with_its_source_and_age() -> None:
         assert words in page
 
 
-def test_a_ceiling_that_was_quick_restless_and_is_younger_than_the_run() -> None:
+def test_a_quick_unstable_ceiling_measured_after_the_run() -> None:
     page = ceilings(carried(quick=True, stable=False, measured="2026-11-21T11:00:00+00:00"))
     assert ">quick<" in page
     assert "doubtful: unstable; not known whether other programs used the machine" in page
@@ -50,10 +50,10 @@ def test_a_trusted_ceiling() -> None:
     assert ">trusted<" in ceilings(carried(verdict="trusted", doubts=[], spread=0.01))
 
 
-def test_a_clock_that_says_nothing_gives_no_age() -> None:
+def test_without_a_clock_there_is_no_age() -> None:
     assert ">-<" in ceilings(carried() | {"clock": {}})
 
 
-def test_a_run_without_ceilings_says_nothing_of_them() -> None:
+def test_a_run_without_ceilings_has_no_table() -> None:
     for facts in ({}, {"hardware": None}, {"hardware": {"ceilings": {}}}):
         assert "Measured ceilings" not in ceilings(facts)

@@ -1,4 +1,4 @@
-"""The cards of a run and of a sweep, in words and in a strip: said where told, silent where not."""
+"""GPU health of a run and a sweep: sentences, and a chart of reduced clocks; nothing where nothing was recorded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.recordings import MS, facts, ran, write_run
 from tests.support.small_tables import table
 
 
-def folder(path: Path, *told: dict[str, Any]) -> Path:
-    in_time = sorted(told, key=lambda row: int(row["time_ns"]))  # as a sampler asks
+def folder(path: Path, *samples: dict[str, Any]) -> Path:
+    in_time = sorted(samples, key=lambda row: int(row["time_ns"]))  # as a sampler asks
     return write_run(path, ran(2) | {"telemetry": table("telemetry", in_time)}, facts())
 
 
@@ -40,7 +40,7 @@ def test_each_gpu_has_a_row_in_the_strip(tmp_path: Path) -> None:
     )
 
 
-def test_a_sweep_tells_a_card_once_over_all_its_points(tmp_path: Path) -> None:
+def test_a_sweep_has_one_sentence_for_a_gpu_over_all_points(tmp_path: Path) -> None:
     points = []
     for level, reasons in ((1, [0, 0]), (2, [POWER_CAP, POWER_CAP])):
         folder(tmp_path / "points" / f"p{level}", *gpu_samples(0, throttle_reasons=reasons))
@@ -49,7 +49,7 @@ def test_a_sweep_tells_a_card_once_over_all_its_points(tmp_path: Path) -> None:
     assert "GPU 0: clocks reduced in 50% of 4 samples (power cap 50%)." in said(tmp_path, tmp_path / "page.html")
 
 
-def test_without_cards_nothing_is_said(tmp_path: Path) -> None:
+def test_without_gpus_there_is_no_section(tmp_path: Path) -> None:
     text = said(folder(tmp_path / "run", {"time_ns": MS, "cpu_percent": 99.0}), tmp_path / "page.html")
     assert "Cards" not in text
     assert "Clocks reduced" not in (tmp_path / "page.html").read_text()

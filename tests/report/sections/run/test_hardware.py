@@ -1,4 +1,4 @@
-"""What a report says of the hardware: where the memory went, and how near the run came to the ceilings."""
+"""The report's sections on hardware: memory by use, and the shares of the measured ceilings."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def report(folder: Path, *more: str) -> str:
     return re.sub(r"\s+", " ", done.output)
 
 
-def test_nvml_that_says_otherwise_is_heard(tmp_path: Path) -> None:
+def test_a_figure_of_nvml_that_differs_is_reported(tmp_path: Path) -> None:
     text = report(write_run(tmp_path / "run", ran(4), hardware(memory(nvml_used_bytes=31 * GIB))))
     assert "NVML reported 31 GiB in use before the run: they differ by 25.0% of the device" in text
 
 
-def test_a_part_that_is_not_known_is_not_made_up(tmp_path: Path) -> None:
-    """Without graphs and what else there is, 2 GiB belong to nobody."""
+def test_a_missing_part_stays_unattributed(tmp_path: Path) -> None:
+    """Without graphs and other memory, 2 GiB are not attributed."""
     row = memory(graphs_bytes=None, other_bytes=None)
     text = report(write_run(tmp_path / "run", ran(4), hardware(row)), "--html", str(tmp_path / "page.html"))
     assert "not attributed 2 GiB" in text
@@ -47,7 +47,7 @@ def test_a_part_that_is_not_known_is_not_made_up(tmp_path: Path) -> None:
     assert "nobody said" in page  # the reason stands among the sources
 
 
-def test_a_processor_shows_no_more_than_vllm_takes(tmp_path: Path) -> None:
+def test_a_processor_shows_only_the_memory_of_vllm(tmp_path: Path) -> None:
     """Two ranks share the host's memory: their parts add up, its free pages are not theirs."""
     none = dict.fromkeys(("activations_bytes", "other_bytes", "used_bytes", "nvml_used_bytes"))
     rows = [memory(rank, "cpu", **none, graphs_bytes=0) for rank in (0, 1)]
@@ -57,7 +57,7 @@ def test_a_processor_shows_no_more_than_vllm_takes(tmp_path: Path) -> None:
     assert "free" not in text.partition("Memory")[2]
 
 
-def test_parts_beyond_the_whole_are_not_drawn(tmp_path: Path) -> None:
+def test_parts_larger_than_the_device_are_not_drawn(tmp_path: Path) -> None:
     text = report(write_run(tmp_path / "run", ran(4), hardware(memory(weights_bytes=40 * GIB))))
     assert "Rank 0" not in text
 
@@ -71,7 +71,7 @@ def test_a_run_without_these_facts_says_why(tmp_path: Path) -> None:
     assert "Not read: TypeError: no workers." in text
 
 
-def test_without_ceilings_rates_and_no_shares(tmp_path: Path) -> None:
+def test_without_ceilings_there_are_rates_but_no_shares(tmp_path: Path) -> None:
     text = report(write_run(tmp_path / "run", ran(4), hardware(memory(), roofs=None)))
     assert "Bandwidth (MBU): weights and KV moved at" in text
     assert "No share of the ceilings is given" in text
@@ -132,7 +132,7 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
         (0.1, "2 of 2 points: MBU comes to "),
     ],
 )
-def test_a_sweep_says_what_speaks_against_its_ceilings(tmp_path: Path, bandwidth: float, told: str) -> None:
+def test_a_sweep_warns_about_its_ceilings(tmp_path: Path, bandwidth: float, told: str) -> None:
     """A bandwidth that its fastest steps nearly reach, and one that they exceed by far."""
     sweep = write_sweep(tmp_path / "sweep", (1, 2))
     need = load(write_run(tmp_path / "need", ran(1), hardware(memory()))).analysis().roofline
@@ -156,7 +156,7 @@ def test_a_million_steps_keep_their_extremes() -> None:
 
 
 @pytest.mark.parametrize(("share", "told"), [(0, "0%"), (0.0006, "0.06%"), (0.126, "13%"), (1, "100%")])
-def test_little_is_not_nothing(share: float, told: str) -> None:
+def test_a_small_share_is_not_printed_as_zero(share: float, told: str) -> None:
     assert percent(share) == told
 
 

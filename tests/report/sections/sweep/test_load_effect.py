@@ -1,4 +1,4 @@
-"""What a sweep's report says of load: through the command, with answers and scores that are known."""
+"""The effect of load in a sweep's report, through the command, with known answers and scores."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
         (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
 
 
-def test_latency_rises_and_failures_cannot_be_excluded(sweep: Path) -> None:
+def test_latency_rises_and_failures_cannot_be_ruled_out(sweep: Path) -> None:
     found = told(sweep)
     assert found["TTFT, median"].verdict == "rises"
     assert (found["requests not answered"].size, found["requests not answered"].verdict) == (0, "cannot tell")
     assert "answers that changed" not in found  # none were kept
 
 
-def test_the_same_requests_are_held_against_their_answers_at_one_load(sweep: Path) -> None:
+def test_answers_are_compared_with_those_of_one_load(sweep: Path) -> None:
     """The 8 requests of the highest load with two above it: at 12 all are as they were, at 20 one is not."""
     keep_answers(sweep, {})
     same = told(sweep)["answers that changed"]
@@ -116,7 +116,7 @@ def test_a_score_that_cannot_be_read_is_refused(
     assert why in str(result.exception)
 
 
-def test_whiskers_end_where_nothing_can_be() -> None:
+def test_whiskers_end_at_the_possible_extremes() -> None:
     """Shares of 0.9 and 1: their interval with 95 % is 0.95 ± 0.64, and no pool is fuller than full."""
     from types import SimpleNamespace
     from typing import Any

@@ -1,4 +1,4 @@
-"""What a lower precision costs and gives: perplexity, throughput and weights of several engines in one table."""
+"""The effect of precision: perplexity, throughput and weights of several engines in one table."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_one_table_holds_quality_speed_and_memory_against_the_first(sweep: Path)
     assert "7 tokens at the end are in no window" in told
 
 
-def test_a_text_is_no_point_of_the_load(sweep: Path) -> None:
+def test_a_text_is_not_a_point_of_a_curve(sweep: Path) -> None:
     figures = sweep.parent / "figures.json"
     assert report(sweep, "--json", figures).exit_code == 0
     found = json.loads(figures.read_text())
@@ -118,7 +118,7 @@ def test_a_text_is_no_point_of_the_load(sweep: Path) -> None:
     assert found["metrics"]["perplexity"]["formula"] == "exp(mean of -ln p over scored tokens)"
 
 
-def test_published_rows_stand_below_relative_to_their_own_first(sweep: Path) -> None:
+def test_published_rows_are_relative_to_their_own_first(sweep: Path) -> None:
     told = report(sweep, "--reference", "l40s_precision").output
     (row,) = (line for line in told.splitlines() if line.startswith("published: AWQ INT4"))
     assert row.split() == ["published:", "AWQ", "INT4", "5.95", "+1.71%", "×", "1.30", "×", "0.25"]
@@ -142,7 +142,9 @@ def test_published_precisions_have_nothing_beside_a_sweep_without_a_text(tmp_pat
         (None, "the engine's process ended by signal SIGKILL"),
     ],
 )
-def test_what_does_not_compare_says_why_and_is_no_figure(tmp_path: Path, other: Measured | None, why: str) -> None:
+def test_engines_that_cannot_be_compared_have_a_reason_and_no_figure(
+    tmp_path: Path, other: Measured | None, why: str
+) -> None:
     engines: dict[str | None, tuple[Measured | None, int, int]] = {
         None: (said(list(BASE)), 16, 40),
         "fp8": (other, 8, 60),
@@ -183,7 +185,7 @@ def test_two_texts_of_other_tokens_are_refused(tmp_path: Path) -> None:
     assert "b: perplexity is not compared: not the same tokens" in str(refused.exception)
 
 
-def test_a_damaged_file_is_told_and_the_rest_is_shown(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_and_the_rest_is_shown(tmp_path: Path) -> None:
     folder = write_engines(tmp_path / "sweep", {None: (said(list(BASE)), 16, 40)})
     (folder / "points" / "t0" / "perplexity.json").write_text("{")
     told = " ".join(report(folder).output.split())

@@ -1,4 +1,4 @@
-"""A sweep whose prefix cache loses what waits says so: in its table, in a sentence, in a line of its page."""
+"""A sweep whose prefix cache evicts prefixes has a table column, a sentence and a chart of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOUND = {1: 24, 2: 24, 4: 24, 14: 12, 20: 0}  # of the 48 tokens of each prompt
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """A pool for ten requests, in which each finds half of its prompt until they take all of it."""
+    """Write a sweep with a pool for ten requests, which find half of their prompts until the pool is full."""
     points = []
     for level, found in FOUND.items():
         tables = ran(level)
@@ -44,7 +44,7 @@ def said(*arguments: object) -> str:
     return " ".join(result.output.split())
 
 
-def test_a_cache_that_loses_what_waits_is_named(sweep: Path) -> None:
+def test_evicted_prefixes_are_reported(sweep: Path) -> None:
     """20 requests schedule 2,135 tokens, and would have found half of their 960 prompt tokens: 22 %."""
     (curve,) = curves(open_sweep(sweep).points)
     loss = cache_loss(curve.cache)
