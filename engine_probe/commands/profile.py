@@ -80,7 +80,7 @@ def show_interrupted(results: Results) -> None:
         results.discard()
         click.echo("interrupted before anything was recorded", err=True)
         return
-    click.echo(f"interrupted: everything until then is recorded in {results.told}", err=True)
+    click.echo(f"interrupted: everything until then is recorded in {results.location}", err=True)
     show(results)
 
 
@@ -162,5 +162,5 @@ def show(results: Results) -> int:
     run = load(results.folder)
     console = output_console(PIPED_WIDTH)
     print_document(run_document(run, run.analysis()), console)
-    console.print(f"\nEvery iteration is recorded in {results.told}.", soft_wrap=True)
+    console.print(f"\nEvery iteration is recorded in {results.location}.", soft_wrap=True)
     return 0 if run.status == COMPLETE else 1

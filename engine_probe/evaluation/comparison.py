@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, changes, corrected, known
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, changes, corrected, shared_metrics
 from engine_probe.analysis.compare.gates import Answer, Gate, Judged
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
 from engine_probe.analysis.run.slo import Slo
@@ -206,7 +206,7 @@ def judged_by_curve(pairs: Sequence[Pair]) -> Iterator[Pair]:
 
 def lacking(old: Sequence[Summary], new: Sequence[Summary]) -> dict[str, Has]:
     """Return the metrics that are not on both sides, with the side that has them."""
-    before, after = known(old), known(new)
+    before, after = shared_metrics(old), shared_metrics(new)
     sides: dict[tuple[bool, bool], Has] = {(True, False): "before", (False, True): "after", (False, False): "neither"}
     presence = {metric.name: (metric.name in before, metric.name in after) for metric in METRICS}
     return {name: sides[both] for name, both in presence.items() if both in sides}

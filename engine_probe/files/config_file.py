@@ -90,26 +90,26 @@ def convert(
         raise InputError(refusal(located(str(error), document, kind), document, kind, sections, whole)) from error
 
 
-def located(said: str, document: Mapping[str, Any], kind: type[Section]) -> str:
+def located(message: str, document: Mapping[str, Any], kind: type[Section]) -> str:
     """Replace `[...]` in msgspec's message by the key, in a table with arbitrary keys."""
-    found = re.search(r" - at `\$\.(\w+)\[\.\.\.\]", said)
+    found = re.search(r" - at `\$\.(\w+)\[\.\.\.\]", message)
     if found is None:
-        return said
+        return message
     name = found[1]
     for key, value in document[name].items():
         try:
             msgspec.convert({**document, name: {key: value}}, kind)
         except msgspec.ValidationError as error:
-            if str(error) == said:
-                return said.replace("[...]", f'["{key}"]', 1)
-    return said
+            if str(error) == message:
+                return message.replace("[...]", f'["{key}"]', 1)
+    return message
 
 
 def refusal(
-    said: str, document: Mapping[str, Any], kind: type[msgspec.Struct], sections: Mapping[str, Keys], whole: str
+    message: str, document: Mapping[str, Any], kind: type[msgspec.Struct], sections: Mapping[str, Keys], whole: str
 ) -> str:
     """Rewrite msgspec's message: the key with its path, its value, and what is allowed."""
-    problem, _, place = said.partition(" - at `$")
+    problem, _, place = message.partition(" - at `$")
     place = place.strip(".`")
     named = re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", problem)
     if named is None:
@@ -122,8 +122,8 @@ def refusal(
     if named[1] == "missing required":
         return f"{key} is missing"
     section = re.sub(r"\[\d+\]", "[]", re.sub(r'\["[^"]+"\]', "[...]", place))
-    known = keys_of(sections.get(section), value_at(document, place))
-    if known is None:
+    allowed = keys_of(sections.get(section), value_at(document, place))
+    if allowed is None:
         return f"{key} is not known"
     inside = [
         f"{name}.{named[2]}"
@@ -133,7 +133,7 @@ def refusal(
     if not place and inside:
         return f"{key} is not known: did you mean {' or '.join(inside)}?"
     where = f"[{place}]" if place else whole
-    return f"{key} is not known" + suggestion(named[2], known, f": {where} takes {', '.join(known)}")
+    return f"{key} is not known" + suggestion(named[2], allowed, f": {where} takes {', '.join(allowed)}")
 
 
 def one_of(words: Sequence[str]) -> str:
@@ -145,8 +145,8 @@ def keys_of(section: Keys | None, value: Any) -> tuple[str, ...] | None:
     """Return the keys that a place takes; of a table of several kinds, those of the kind that the value names."""
     if not isinstance(section, tuple):
         return section.__struct_encode_fields__ if section else None
-    told = value.get("kind") if isinstance(value, dict) else None
-    return next((one.__struct_encode_fields__ for one in section if one.__struct_config__.tag == told), None)
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return next((one.__struct_encode_fields__ for one in section if one.__struct_config__.tag == kind), None)
 
 
 def value_at(document: Any, place: str) -> Any:

@@ -28,7 +28,7 @@ def test_profile_tells_a_folder_whose_name_is_markup(tmp_path: Path, capsys: pyt
     """What failed after the measuring: the last line."""
     folder = write_run(tmp_path / MARKUP.replace("/", "∕") / "recording", ran(4)).parent
     results = Results(folder)
-    results.told = MARKUP
+    results.location = MARKUP
     assert profile.show(results) == 0
     assert f"Every iteration is recorded in {MARKUP}." in capsys.readouterr().out
 

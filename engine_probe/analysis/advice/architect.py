@@ -56,8 +56,8 @@ def level_from(case: Case) -> tuple[Level | None, str]:
         alike = [level for level in found.levels if level is found.best or level in found.not_different]
         shown = found.noise.shows(*(len(level.repeated) for level in (alike[0], last)))
         gapless = len(alike) == sum(level.load >= alike[0].load for level in found.levels)
-        told = gapless and alike[0] is not last and shown <= FINE
-        return (alike[0], f" (repeats would show {shown:.0%})") if told else (None, "")
+        certain = gapless and alike[0] is not last and shown <= FINE
+        return (alike[0], f" (repeats would show {shown:.0%})") if certain else (None, "")
     if found.saturation is None or found.region(last.load) != "plateau" or found.sureness(last.load) < SURE:
         return None, ""
     return next((level for level in found.levels if level.load == found.saturation.load), None), ""

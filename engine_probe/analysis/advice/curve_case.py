@@ -92,8 +92,8 @@ class Case:
     def first_token_ns(self, load: float) -> float:
         """Return the median TTFT, averaged over repeats; zero if not known."""
         values = [each.percentile_ns("TTFT", 50) for each in self.at(load)]
-        known = [value for value in values if value is not None]
-        return float(np.mean(known)) if known else 0.0
+        medians = [value for value in values if value is not None]
+        return float(np.mean(medians)) if medians else 0.0
 
 
 def mib(size: float) -> str:

@@ -59,9 +59,9 @@ def prompts_elsewhere(case: Case) -> Sentences:
     made = [each.composition for each in case.at(case.found.best.load)]
     if any(each is None or min(each.steps["both"], each.steps["decode"]) < STEPS for each in made):
         return
-    known = [each for each in made if each is not None]
-    slower = min(each.mean_ns["both"] / each.mean_ns["decode"] for each in known)
-    share = min(each.time_shares["both"] for each in known)
+    compositions = [each for each in made if each is not None]
+    slower = min(each.mean_ns["both"] / each.mean_ns["decode"] for each in compositions)
+    share = min(each.time_shares["both"] for each in compositions)
     if slower >= SLOWER and share >= OFTEN:
         yield (
             f"Prefill on separate devices would speed up decoding: steps with both take {slower:.1f} times "

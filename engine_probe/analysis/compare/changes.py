@@ -210,7 +210,7 @@ def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChang
     return Change(PERPLEXITY, (before.value,), (after.value,), paired.p(), interval, paired=paired)
 
 
-def known(runs: Sequence[Summary]) -> set[str]:
+def shared_metrics(runs: Sequence[Summary]) -> set[str]:
     """Return the names of the metrics that all these runs have."""
     return {metric.name for metric in METRICS if all(metric.value(run) is not None for run in runs)}
 

@@ -55,17 +55,17 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
 def split(loads: Sequence[float]) -> tuple[float, ...]:
     """Halve the widest gap until none is wide or there are enough levels; whole numbers stay whole."""
     whole = all(load == int(load) for load in loads)
-    known, added = sorted(loads), list[float]()
+    levels, added = sorted(loads), list[float]()
     while len(added) < MOST_LEVELS:
         gaps = [
             ((high - low) / low, middle)
-            for low, high in pairwise(known)
+            for low, high in pairwise(levels)
             if (high - low) / low > RESOLUTION and (middle := between(low, high, whole)) is not None
         ]
         if not gaps:
             break
         added.append(max(gaps)[1])
-        known = sorted([*known, added[-1]])
+        levels = sorted([*levels, added[-1]])
     return tuple(sorted(added))
 
 

@@ -79,18 +79,18 @@ class Saturation:
 
     def interval(self, level: Level) -> Repeated:
         """Return a level's throughput with its interval."""
-        known = self.noise
+        noise = self.noise
         rate, count = level.output_tokens_per_s, max(1, len(level.repeated))
-        return known.around(rate, count) if known else Repeated(rate, count)
+        return noise.around(rate, count) if noise else Repeated(rate, count)
 
     @property
     def not_different(self) -> tuple[Level, ...]:
         """Return the levels that are not significantly below the best (t-test with pooled noise, not corrected)."""
-        known, best = self.noise, self.best
-        if known is None or best is None:
+        noise, best = self.noise, self.best
+        if noise is None or best is None:
             return ()
         others = (level for level in self.levels if level is not best and level.repeated)
-        return tuple(level for level in others if known.chance(level.repeated, best.repeated) >= SIGNIFICANT)
+        return tuple(level for level in others if noise.chance(level.repeated, best.repeated) >= SIGNIFICANT)
 
     @property
     def fallen(self) -> Level | None:

@@ -106,8 +106,8 @@ def slo_level(load: float, points: Sequence[PointFigures]) -> SloLevel | None:
 
 
 def geometric_mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None and 0 < value < math.inf]
-    return math.exp(sum(map(math.log, known)) / len(known)) if len(known) == len(values) else None
+    positive = [value for value in values if value is not None and 0 < value < math.inf]
+    return math.exp(sum(map(math.log, positive)) / len(positive)) if len(positive) == len(values) else None
 
 
 def crossing(most: SloLevel, beyond: SloLevel) -> float | None:

@@ -148,11 +148,11 @@ class CurveCosts:
 
     def best(self, name: str, least: bool = False) -> Level | None:
         """Return the level with the highest (or lowest) value. None with fewer than two known values."""
-        known = [(level.mean(name), level) for level in self.levels]
-        found = [(value, level) for value, level in known if value is not None]
-        if len(found) < 2:
+        means = [(level.mean(name), level) for level in self.levels]
+        known = [(value, level) for value, level in means if value is not None]
+        if len(known) < 2:
             return None
-        return (min if least else max)(found, key=lambda pair: pair[0])[1]
+        return (min if least else max)(known, key=lambda pair: pair[0])[1]
 
 
 def curve_costs(done: Sequence[Work], prices: Prices) -> CurveCosts:
@@ -190,9 +190,9 @@ def curve_costs(done: Sequence[Work], prices: Prices) -> CurveCosts:
 
 
 def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
-    known = [(level.load, profit) for level in levels if (profit := level.mean("profit_per_hour")) is not None]
+    profits = [(level.load, profit) for level in levels if (profit := level.mean("profit_per_hour")) is not None]
     return tuple(
         Crossing(low, high, low + (high - low) * before / (before - after), after > before)
-        for (low, before), (high, after) in pairwise(known)
+        for (low, before), (high, after) in pairwise(profits)
         if (before < 0) != (after < 0)
     )

@@ -83,13 +83,13 @@ class Step:
 
 def cheapest(offered: Sequence[Offered]) -> list[Step]:
     """Return the cheapest choice by demand, of engines on one offer, up to twice the strongest engine's rate."""
-    known = [(each, each.requests_per_minute) for each in offered if each.requests_per_minute]
-    if not known:
+    rated = [(offer, offer.requests_per_minute) for offer in offered if offer.requests_per_minute]
+    if not rated:
         return []
-    end = 2 * max(rate for _, rate in known)
+    end = 2 * max(rate for _, rate in rated)
     steps = [
-        Step(rate * count, each.name, count, each.per_month * count)
-        for each, rate in known
+        Step(rate * count, offer.name, count, offer.per_month * count)
+        for offer, rate in rated
         for count in range(1, MOST_ENGINES + 1)
     ]
     kept: list[Step] = []

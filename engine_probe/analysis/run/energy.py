@@ -86,8 +86,8 @@ def gpu_energy(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy |
 
 def readings(rows: pa.Table, column: str) -> tuple[Integers, Integers]:
     """Return the times and values of a column where it is known, in order of time."""
-    known = rows.filter(pc.is_valid(rows[column])).sort_by("time_ns")
-    return known["time_ns"].to_numpy(), known[column].to_numpy()
+    sampled = rows.filter(pc.is_valid(rows[column])).sort_by("time_ns")
+    return sampled["time_ns"].to_numpy(), sampled[column].to_numpy()
 
 
 def covered(times: Integers, begin: int, end: int) -> bool:

@@ -59,7 +59,7 @@ def rows_of(table: pa.Table, device: int) -> pa.Table:
 def gpu_health(runs: Sequence[pa.Table]) -> GpuHealth:
     """Judge one GPU by its telemetry rows, a table for each run."""
     together = pa.concat_tables(runs)
-    reasons = known(together, "throttle_reasons")
+    reasons = recorded(together, "throttle_reasons")
     shares = {name: float(np.mean((reasons & bit) > 0)) for bit, name in REASONS.items()} if len(reasons) else {}
     every = sum(REASONS)
     return GpuHealth(
@@ -67,16 +67,16 @@ def gpu_health(runs: Sequence[pa.Table]) -> GpuHealth:
         judged=len(reasons),
         reduced={name: share for name, share in shares.items() if share},
         any_reduced=float(np.mean((reasons & every) > 0)) if len(reasons) else None,
-        temperature_c=extent(known(together, "temperature_c")),
-        power_w=extent(known(together, "power_mw") / 1e3),
-        sm_clock_mhz=extent(known(together, "sm_clock_mhz")),
-        states=tuple(np.unique(known(together, "performance_state")).tolist()),
+        temperature_c=extent(recorded(together, "temperature_c")),
+        power_w=extent(recorded(together, "power_mw") / 1e3),
+        sm_clock_mhz=extent(recorded(together, "sm_clock_mhz")),
+        states=tuple(np.unique(recorded(together, "performance_state")).tolist()),
         ecc_errors=grown(runs, "ecc_errors"),
         ecc_corrected_errors=grown(runs, "ecc_corrected_errors"),
     )
 
 
-def known(table: pa.Table, column: str) -> Integers:
+def recorded(table: pa.Table, column: str) -> Integers:
     values: Integers = pc.drop_null(table[column]).to_numpy().astype(np.int64)
     return values
 
@@ -87,7 +87,7 @@ def extent(values: npt.NDArray[np.generic]) -> Extent | None:
 
 def grown(runs: Sequence[pa.Table], column: str) -> int | None:
     """Return by how much a counter grew within the runs. None if a run has fewer than two readings."""
-    readings = [known(run, column) for run in runs]
+    readings = [recorded(run, column) for run in runs]
     if any(len(each) < 2 for each in readings):
         return None
     return sum(int(each[-1] - each[0]) for each in readings)

@@ -85,14 +85,14 @@ def repeated(values: Sequence[float | None]) -> Repeated | None:
 
     None unless every repeat has a finite value, since a mean over some of them would be another figure.
     """
-    known = finite(values)
-    if not known:
+    repeats = finite(values)
+    if not repeats:
         return None
-    mean = float(np.mean(known))
-    if len(known) == 1:
+    mean = float(np.mean(repeats))
+    if len(repeats) == 1:
         return Repeated(mean, 1)
-    reach = float(quantile(len(known) - 1) * np.std(known, ddof=1) / math.sqrt(len(known)))
-    return Repeated(mean, len(known), mean - reach, mean + reach)
+    reach = float(quantile(len(repeats) - 1) * np.std(repeats, ddof=1) / math.sqrt(len(repeats)))
+    return Repeated(mean, len(repeats), mean - reach, mean + reach)
 
 
 def noise(groups: Sequence[Sequence[float]]) -> Noise | None:
@@ -106,17 +106,17 @@ def noise(groups: Sequence[Sequence[float]]) -> Noise | None:
 
 def pooled(groups: Sequence[Sequence[float | None]]) -> list[Repeated | None]:
     """Return the mean of each group with an interval from their pooled noise, or from its own without that."""
-    known = [finite(group) for group in groups]
-    common = noise([group for group in known if group])
+    finite_groups = [finite(group) for group in groups]
+    common = noise([group for group in finite_groups if group])
     if common is None:
         return [repeated(group) for group in groups]
-    return [common.around(float(np.mean(group)), len(group)) if group else None for group in known]
+    return [common.around(float(np.mean(group)), len(group)) if group else None for group in finite_groups]
 
 
 def finite(values: Sequence[float | None]) -> list[float]:
     """Return the values if all are finite, else none."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return known if len(known) == len(values) else []
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    return numbers if len(numbers) == len(values) else []
 
 
 @dataclass(frozen=True)

@@ -33,24 +33,24 @@ def attended(iterations: pa.Table, requests: pa.Table) -> Attended:
     single = single_step_prompts(iterations, requests)
     live, prompt, prompts = held - single.tokens, prompt - single.computed, prompts - single.prompts
     counted, contexts = decode_contexts(requests, iterations.num_rows)
-    known = counted == decode  # not if a request has no row, because it was cut off or began before the probe
+    exact = counted == decode  # not if a request has no row, because it was cut off or began before the probe
     whole = running == scheduled  # else running requests that were not scheduled hold some of the live tokens
     rest = np.maximum(live - prompt, decode)  # attended to besides the prompts' own tokens, if all were scheduled
     only_answers = prompt == 0
     answers = Bounds(
-        np.select([only_answers & whole, known], [live, contexts], decode),
-        np.select([only_answers & whole, known], [live, contexts], rest),
+        np.select([only_answers & whole, exact], [live, contexts], decode),
+        np.select([only_answers & whole, exact], [live, contexts], rest),
     )
     among = Bounds(
         np.where(prompts > 1, prompt**2 / np.maximum(2 * prompts, 1), prompt**2 / 2) + prompt / 2,
         (prompt**2 + prompt) / 2,
     )
     before = np.maximum(rest - answers.least, 0)  # upper bound; attended to by one token of a prompt, or by all
-    least_before = np.where(prompts > 1, 1, prompt) * np.where(known & whole, before, 0)
-    shared_out = ~known & whole & ~only_answers  # answers and prompts together attend to the rest, at least once
+    least_before = np.where(prompts > 1, 1, prompt) * np.where(exact & whole, before, 0)
+    shared_out = ~exact & whole & ~only_answers  # answers and prompts together attend to the rest, at least once
     pairs = Bounds(
         np.where(shared_out, rest, answers.least + least_before) + among.least,
-        np.where(known, answers.most, np.where(only_answers, answers.most, decode)) + prompt * before + among.most,
+        np.where(exact, answers.most, np.where(only_answers, answers.most, decode)) + prompt * before + among.most,
     )
     least = answers.least + prompt + single.tokens
     return Attended(Bounds(np.where(whole, held, least), held), pairs + single.pairs)
@@ -70,12 +70,12 @@ class SingleStepPrompts:
 
 
 def single_step_prompts(iterations: pa.Table, requests: pa.Table) -> SingleStepPrompts:
-    told = requests.filter(
+    started = requests.filter(
         pc.and_(pc.is_valid(requests["first_scheduled_ns"]), pc.is_valid(requests["first_token_iteration"]))
     )
-    number = told["first_token_iteration"].to_numpy()
-    begun = told["first_scheduled_ns"].to_numpy() == iterations["start_ns"].to_numpy()[number]
-    prompt, cached = (told[name].to_numpy().astype(np.float64)[begun] for name in ("prompt_tokens", "cached_tokens"))
+    number = started["first_token_iteration"].to_numpy()
+    begun = started["first_scheduled_ns"].to_numpy() == iterations["start_ns"].to_numpy()[number]
+    prompt, cached = (started[name].to_numpy().astype(np.float64)[begun] for name in ("prompt_tokens", "cached_tokens"))
     computed = prompt - cached
     pairs = computed * cached + computed * (computed + 1) / 2
 

@@ -57,25 +57,25 @@ def mostly_fp8(facts: dict[str, Any]) -> bool:
 
 def highest(facts: dict[str, Any], names: tuple[str, ...]) -> Ceiling | None:
     """Return the highest of these ceilings, summed over the devices of the ranks. None if a device was not measured."""
-    found = []
+    ceilings = []
     for device in {row["device"] for row in facts.get("memory", ())}:
         measured = measured_on(facts, device)
-        if not (known := [name for name in names if name in measured]):
+        if not (measured_names := [name for name in names if name in measured]):
             return None
-        name = max(known, key=lambda name: measured[name]["value"])
-        found.append((name, measured[name]))
-    if not found:
+        name = max(measured_names, key=lambda name: measured[name]["value"])
+        ceilings.append((name, measured[name]))
+    if not ceilings:
         return None
-    verdicts = {verdict_of(ceiling) for _, ceiling in found}
+    verdicts = {verdict_of(ceiling) for _, ceiling in ceilings}
     return Ceiling(
-        per_s=sum(float(ceiling["value"]) for _, ceiling in found),
-        name=found[0][0],
-        devices=len(found),
-        quick=any(ceiling["quick"] for _, ceiling in found),
-        measured=min(ceiling["measured"] for _, ceiling in found),
-        spread=max(ceiling.get("spread") or 0.0 for _, ceiling in found),
+        per_s=sum(float(ceiling["value"]) for _, ceiling in ceilings),
+        name=ceilings[0][0],
+        devices=len(ceilings),
+        quick=any(ceiling["quick"] for _, ceiling in ceilings),
+        measured=min(ceiling["measured"] for _, ceiling in ceilings),
+        spread=max(ceiling.get("spread") or 0.0 for _, ceiling in ceilings),
         verdict=next(verdict for verdict in ("doubtful", "not known", "trusted") if verdict in verdicts),
-        doubts=tuple(dict.fromkeys(doubt for _, ceiling in found for doubt in doubts_of(ceiling))),
+        doubts=tuple(dict.fromkeys(doubt for _, ceiling in ceilings for doubt in doubts_of(ceiling))),
     )
 
 

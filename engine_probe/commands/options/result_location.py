@@ -37,7 +37,7 @@ class Results:
 
     def __init__(self, folder: Path, made: Sequence[Path] = ()) -> None:
         self.folder = folder
-        self.told = str(folder)  # its name in messages
+        self.location = str(folder)  # its name in messages
         self._made = made  # folders that were created for it, outermost first
 
     def send(self) -> None:
@@ -63,7 +63,7 @@ class SentResults(Results):
 
         self._mirror = Mirror(RemoteFolder.at(uri), resume)
         super().__init__(self._mirror.folder)
-        self.told = uri.rstrip("/")
+        self.location = uri.rstrip("/")
 
     def send(self) -> None:
         self._mirror.send()

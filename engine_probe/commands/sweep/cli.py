@@ -99,7 +99,7 @@ def command(
 
             predict(sweep, like, address)
             return
-        from engine_probe.commands.sweep.run import measure
+        from engine_probe.commands.sweep.measure import measure
 
         check_before_start(sweep, address is not None)
         sys.exit(measure(sweep, Path(name).stem, address, force, out, resume, verbose))

@@ -69,8 +69,8 @@ def check_lengths(point: Point) -> None:
 
 def longest_asked(point: Point) -> int | None:
     """Return `max_model_len`. None if it is left to vLLM, as by -1."""
-    told = point.engine.arguments.get("max_model_len")
-    return told if isinstance(told, int) and told > 0 else None
+    length = point.engine.arguments.get("max_model_len")
+    return length if isinstance(length, int) and length > 0 else None
 
 
 def check_load(work: WorkloadSection) -> None:
@@ -93,14 +93,14 @@ def check_stop(point: Point) -> None:
     stop, work = point.stop, point.workload
     if not point.probe and stop != Stop():
         raise InputError("probe = false: without a recording only complete answers are counted: leave [stop] out")
-    known = work.most_requests  # None: all of a file
-    if stop.requests is not None and known is not None and stop.requests >= known:
+    count = work.most_requests  # None: all of a file
+    if stop.requests is not None and count is not None and stop.requests >= count:
         raise InputError(
-            f"stop.requests is {stop.requests}, and there are no more than {known}: set workload.num_prompts higher"
+            f"stop.requests is {stop.requests}, and there are no more than {count}: set workload.num_prompts higher"
         )
-    if stop.steady is not None and known is not None and known <= work.max_in_flight and work.arrivals is None:
+    if stop.steady is not None and count is not None and count <= work.max_in_flight and work.arrivals is None:
         raise InputError(
-            f"stop.steady: {known} concurrent requests are a burst, which is never steady: set workload.num_prompts to "
+            f"stop.steady: {count} concurrent requests are a burst, which is never steady: set workload.num_prompts to "
             "many times as many"
         )
 
@@ -129,12 +129,14 @@ def check_saturated(sweep: SweepFile) -> None:
 
 def check_context(point: Point) -> None:
     """Refuse lengths beyond the model's own context, if its configuration is on this machine."""
-    longest, told = longest_of(point), longest_asked(point)
+    longest, max_model_len = longest_of(point), longest_asked(point)
     if longest is None:
         return
-    if told is not None and told > longest:
-        raise InputError(f"max_model_len is {told}, more than {point.engine.model} takes: give at most {longest}")
-    if told is None:
+    if max_model_len is not None and max_model_len > longest:
+        raise InputError(
+            f"max_model_len is {max_model_len}, more than {point.engine.model} takes: give at most {longest}"
+        )
+    if max_model_len is None:
         check_length(point.workload, longest, f"what {point.engine.model} takes", "shorten them")
 
 

@@ -127,8 +127,8 @@ def word_of(one: Type) -> str:
 
 
 def limits(one: IntType | FloatType) -> str:
-    told = [(one.ge, "from"), (one.gt, "above"), (one.le, "to"), (one.lt, "below")]
-    return "".join(f" {word} {limit:g}" for limit, word in told if limit is not None)
+    bounds = [(one.ge, "from"), (one.gt, "above"), (one.le, "to"), (one.lt, "below")]
+    return "".join(f" {word} {limit:g}" for limit, word in bounds if limit is not None)
 
 
 def toml(value: Any) -> str:

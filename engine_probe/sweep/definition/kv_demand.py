@@ -18,10 +18,10 @@ from engine_probe.workload.trace_file import Trace
 def need_of_all(points: Iterable[Point]) -> KvNeed | None:
     """Return the need of the point that needs most. None if one of them may need any amount."""
     needs = [need_of(point) for point in points]
-    known = [need for need in needs if need is not None]
-    if not known or len(known) < len(needs):
+    bounded = [need for need in needs if need is not None]
+    if not bounded or len(bounded) < len(needs):
         return None
-    return max(known, key=lambda need: need.requests * need.tokens + need.shared_tokens)
+    return max(bounded, key=lambda need: need.requests * need.tokens + need.shared_tokens)
 
 
 def need_of(point: Point) -> KvNeed | None:

@@ -72,9 +72,9 @@ def check_predictor(engine: EngineSection, asked: Quality, where: str = "") -> N
     folder = Path(engine.model).expanduser()
     if folder.is_dir() and "tokenizer" not in arguments and not any(any(folder.glob(name)) for name in TOKENIZERS):
         raise InputError(f"{where}text: {engine.model} holds no tokenizer: add one, or name one with tokenizer")
-    told = arguments.get("max_model_len")
-    if isinstance(told, int):
-        check_window(asked, told, where)
+    max_model_len = arguments.get("max_model_len")
+    if isinstance(max_model_len, int):
+        check_window(asked, max_model_len, where)
     elif "hf_overrides" not in arguments and (longest := max_context(engine.model)) is not None:
         check_window(asked, longest, where, f"what {engine.model} takes", "or another model")
 

@@ -68,10 +68,10 @@ def show_points(
     if where is None:
         console.print("No times: the speed of the fleet's machines is not known here.")
     else:
-        known = [guess for point in possible if (guess := estimates[point.key])]
-        if known and not sweep.adaptive:
-            console.print(total_line(known, len(possible), engines, engine_start(possible, past)))
-        for line in time_lines(known, len(possible), where, bandwidth):
+        estimated = [guess for point in possible if (guess := estimates[point.key])]
+        if estimated and not sweep.adaptive:
+            console.print(total_line(estimated, len(possible), engines, engine_start(possible, past)))
+        for line in time_lines(estimated, len(possible), where, bandwidth):
             console.print(line)
     if host_bytes is not None and too_large:
         console.print(

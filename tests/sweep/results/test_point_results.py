@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from engine_probe.commands import report
 from engine_probe.commands.options.result_location import open_results
-from engine_probe.commands.sweep.run import exit_code, show
+from engine_probe.commands.sweep.measure import exit_code, show
 from engine_probe.recordings.run import load
 from engine_probe.sweep.progress.screens import result_line
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, measure

@@ -57,7 +57,7 @@ def measure(
 def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
     """Say what is kept; where nothing was recorded, leave nothing behind."""
     if any_rows or resumed or any(map(holds_steps, results.folder.glob("points/*"))):
-        return f"interrupted: what is complete is kept; go on with --resume {results.told}"
+        return f"interrupted: what is complete is kept; go on with --resume {results.location}"
     results.discard()
     return "interrupted before anything was recorded"
 
@@ -172,11 +172,11 @@ def show(rows: list[Row], results: Results) -> None:
 
     console = output_console(PIPED_WIDTH)
     console.print()
-    swept = replace(open_sweep(results.folder), uri=results.told)
+    swept = replace(open_sweep(results.folder), uri=results.location)
     print_document(sweep_document(swept, curves(swept.points)), console)
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle.line, style="dim")
     console.print(
-        f"Every iteration is recorded below {results.told}/points; what vLLM said is in {results.told}/{LOG_FILE}.",
+        f"Every iteration is recorded below {results.location}/points; what vLLM said is in {results.location}/{LOG_FILE}.",
         soft_wrap=True,
     )
