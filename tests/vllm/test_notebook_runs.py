@@ -74,7 +74,7 @@ def test_anatomy_of_one_iteration(storm: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ENGINE_PROBE_RUN", str(storm))
     outputs = executed("anatomy_of_one_iteration")
     assert pictures(outputs) == 4
-    assert "with lost work" in said(outputs)
+    assert "with recomputed tokens" in said(outputs)
     assert "complete" in said(outputs)
 
 
@@ -83,6 +83,6 @@ def test_where_the_knee_comes_from(knee: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ENGINE_PROBE_SWEEP", str(knee))
     outputs = executed("where_the_knee_comes_from")
     assert pictures(outputs) == 6
-    assert "a request takes 2 blocks when the shortest comes and 4 when the longest ends, of 48" in said(outputs)
-    assert "so 24 may be let in and 12 can surely end together" in said(outputs)
+    assert "the shortest request takes 2 blocks at admission, the longest 4 at its end, of 48" in said(outputs)
+    assert "so 24 can be admitted, and 12 can surely end together" in said(outputs)
     assert "Where is the knee of a tiny one?" in said(outputs)

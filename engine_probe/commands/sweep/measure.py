@@ -177,6 +177,6 @@ def show(rows: list[Row], results: Results) -> None:
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle.line, style="dim")
     console.print(
-        f"Every iteration is recorded below {results.location}/points; what vLLM said is in {results.location}/{LOG_FILE}.",
+        f"Every iteration is recorded in {results.location}/points, vLLM's log in {results.location}/{LOG_FILE}.",
         soft_wrap=True,
     )

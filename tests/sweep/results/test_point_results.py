@@ -87,7 +87,7 @@ def test_the_end_of_a_sweep_prints_what_report_prints(tmp_path: Path, capsys: py
     assert more.startswith("--verbose shows")  # options of `report`
     assert reported
     assert shown.splitlines()[: len(reported)] == reported
-    assert shown.splitlines()[-1].startswith("Every iteration is recorded below ")
+    assert shown.splitlines()[-1].startswith("Every iteration is recorded in ")
 
 
 @pytest.mark.parametrize(
