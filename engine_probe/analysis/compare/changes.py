@@ -101,7 +101,7 @@ METRICS = (
     ),
     Metric(
         "peak_kv_share",
-        "KV blocks in use, at most",
+        "KV blocks in use, peak",
         "",
         "less",
         "KV blocks in use at most / all",

@@ -36,10 +36,15 @@ def print_document(document: Document, console: Console, verbose: bool = False, 
     console.print(Text(plain(document.title), "bold"))
     if document.origin:
         console.print(Text(plain(document.origin), "dim"))
+    shown_before = False
     for section in document.all_sections:
         lines = list(section_lines(section, verbose, console.width))
-        if section.title and lines and (verbose or section.shown == "always"):
+        shown = verbose or section.shown == "always"
+        if section.title and lines and shown:
             console.print(Text(f"\n{plain(section.title)}", "bold"))
+        elif lines and shown_before and not shown:
+            console.print()  # cautions of a section that is not shown do not belong to the one above them
+        shown_before = shown if lines else shown_before
         for line in lines:
             if isinstance(line, Sentence):
                 console.print(sentence_text(line), soft_wrap=line.command)
