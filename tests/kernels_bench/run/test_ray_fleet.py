@@ -126,7 +126,7 @@ def living(cluster: Any) -> list[dict[str, Any]]:
 def test_what_a_node_refuses_is_its_row(cluster: Any) -> None:
     found = run(cluster.address, NodeCommand("cpu", ("--only", "p2p"), 0.05), lambda text: None)
     reasons = {node.failed for node in found.nodes}
-    assert reasons == {"no report: it ended with 3 and said: --only p2p takes two cards, and there is cpu only"}
+    assert reasons == {"no report: it ended with 3 and said: --only p2p needs two GPUs, and there is cpu only"}
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ def test_devices_that_others_hold_are_not_waited_for_for_ever(cluster: Any, monk
         found = run(cluster.address, NodeCommand("cpu", QUICK, 0.05), lambda text: None)
         holder.terminate()
     assert sum(1 for node in found.nodes if node.report) == 1
-    assert "its 1 CPUs did not come free in 15 s" in next(node.failed for node in found.nodes if not node.report)
+    assert "its 1 CPUs did not become free in 15 s" in next(node.failed for node in found.nodes if not node.report)
 
 
 @pytest.mark.parametrize(
