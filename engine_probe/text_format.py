@@ -41,6 +41,11 @@ def long_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def capitalized(words: str) -> str:
+    """Return words with a capital first letter; unlike `str.capitalize`, the others stay as they are."""
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def counted(number: float, noun: str) -> str:
     """Return the number with the noun in singular or plural."""
     return f"{number:,g} {noun}" if number == 1 else f"{number:,g} {noun}s"

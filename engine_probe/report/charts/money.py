@@ -11,6 +11,7 @@ from engine_probe.report.charts.levels import any_of
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, numbers, of_levels
 from engine_probe.report.charts.sweep import INTERVALS
 from engine_probe.report.sections.money_words import several
+from engine_probe.text_format import capitalized
 
 CURVES = (
     ("Cost of a million output tokens", "cost_per_million_output_tokens"),
@@ -54,7 +55,7 @@ def over_load(alike: Sequence[Costed], xs: Sequence[float], heading: str, name: 
     (metric,) = (metric for metric in MONEY if metric.name == name)
     unit = metric.unit.format(currency)
     intervals = INTERVALS if any(curve.high for curve in series) else ""
-    note = f"{metric.formula[:1].upper()}{metric.formula[1:]}.{intervals}"
+    note = f"{capitalized(metric.formula)}.{intervals}"
     yield Lines(heading, note, load_axis(alike[0].unit), [Axis(metric.title, unit)], list(xs), series)
 
 

@@ -17,6 +17,7 @@ from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import Value, over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.report.sections.sweep.prefix_cache import cache_chart
+from engine_probe.text_format import capitalized
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
 FORMS = {"line": "broken line", "curve": "bending curve"}
@@ -130,9 +131,7 @@ def latency(xs: Sequence[float], curves: Sequence[Curve], name: str, meaning: st
                 series.append(Series(curve.named(f"p{percent}"), **line, style=style, colour=colour))
     note = f"{name}, {meaning}; percentiles only of points with enough requests."
     note += WHISKERS if any(line.high for line in series) else ""
-    return Lines(
-        f"{meaning[:1].upper()}{meaning[1:]}", note, load_axis(curves[0].unit), [Axis(name, "ms")], list(xs), series
-    )
+    return Lines(capitalized(meaning), note, load_axis(curves[0].unit), [Axis(name, "ms")], list(xs), series)
 
 
 def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:

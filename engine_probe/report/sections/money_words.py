@@ -9,7 +9,7 @@ from engine_probe.analysis.money.hardware_options import Step
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.costs import Cards, Costed, Money
-from engine_probe.text_format import figures
+from engine_probe.text_format import capitalized, figures
 
 
 def amount(value: float | None, currency: str) -> str:
@@ -26,7 +26,7 @@ def verdicts(found: Money) -> Iterator[str]:
             continue  # a row of the table
         start = f"{curve.label}: " if curve.label else ""
         for sentence in (*curve_verdicts(curve, found.currency), *(f"{note}." for note in curve.costs.notes)):
-            yield f"{start}{sentence[:1].upper()}{sentence[1:]}"
+            yield f"{start}{capitalized(sentence)}"
     for pair in found.cards:
         yield from cards_verdict(pair)
     yield from option_verdicts(found)

@@ -16,6 +16,7 @@ from engine_probe.report.charts.levels import over_loads
 from engine_probe.report.charts.model import Axis, Lines, Region, Series, load_axis
 from engine_probe.report.charts.sweep import WHISKERS
 from engine_probe.report.document import Section, Sentence
+from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
 AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
@@ -54,7 +55,7 @@ def slo_doubts(curve: Curve) -> Iterator[str]:
             f"With so few requests, or repeats that disagree, the highest load is uncertain {low}{high} (95 %, Wilson, "
             "requests taken as independent): measure more requests per level, or more repeats."
         )
-    yield from (f"{note[:1].upper()}{note[1:]}." for note in found.notes)
+    yield from (f"{capitalized(note)}." for note in found.notes)
 
 
 def most_verdict(found: MostLoad, unit: str, limit: str) -> str:

@@ -20,6 +20,7 @@ from engine_probe.report.sections.compare.words import (
     value_words,
     verdict_cell,
 )
+from engine_probe.text_format import capitalized
 
 HEADLINES = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "perplexity")
 MOST_ROWS = 16
@@ -210,7 +211,3 @@ def metric_names(found: Sequence[Comparison]) -> Section:
     )
     made = table(("metric", "name", "", "definition"), rows, words=range(4))
     return Section("For --fail-if and JSON", details=(Section("Names of the metrics", tables=(made,)),))
-
-
-def capitalized(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}"

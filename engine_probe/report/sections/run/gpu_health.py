@@ -25,7 +25,10 @@ from engine_probe.text_format import percent
 def health_section(runs: Sequence[Run], charts: Callable[[], Iterable[Picture]] = tuple) -> Section:
     """Return a sentence for each GPU, after cautions if clocks were reduced or memory failed."""
     gpus = {name: gpu_health(tables) for name, tables in gpu_samples(runs)}
-    sentences = (*says(health_cautions(gpus), "caution"), *says(health_words(gpus)))
+    sentences = (
+        *says(health_cautions(gpus), "caution"),
+        *says(f"{name}: {'; '.join(phrases(gpu))}." for name, gpu in gpus.items()),
+    )
     title = "GPU health during the run" if len(runs) == 1 else "GPU health during the runs"
     return Section(title if gpus else "Host during the run", sentences=sentences, charts=charts)
 
@@ -37,11 +40,6 @@ def health_cautions(gpus: dict[str, GpuHealth]) -> Iterator[str]:
         yield f"GPU clocks were reduced{where} in {percent(reduced[worst])} of the samples."
     if failed := [name for name, gpu in gpus.items() if gpu.ecc_errors]:
         yield f"New uncorrected memory errors (ECC): {', '.join(failed)}."
-
-
-def health_words(gpus: dict[str, GpuHealth]) -> Iterator[str]:
-    for name, gpu in gpus.items():
-        yield f"{name}: {'; '.join(phrases(gpu))}."
 
 
 def gpu_samples(runs: Sequence[Run]) -> Iterator[tuple[str, list[pa.Table]]]:

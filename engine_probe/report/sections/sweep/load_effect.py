@@ -25,7 +25,7 @@ from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.document import Column, Section, Sentence, Table, sure, table
-from engine_probe.text_format import duration
+from engine_probe.text_format import capitalized, duration
 
 FAILURES = Outcome("requests not answered", "", share=True)
 ANSWERS = Outcome("answers that changed", "", share=True)
@@ -145,7 +145,7 @@ def caveats(found: Effects) -> Iterator[str]:
         f"p is corrected for {len(found.tested)} tests (Holm)."
     )
     for note in found.notes:
-        yield f"{note[:1].upper()}{note[1:]}."
+        yield f"{capitalized(note)}."
     if any(effect.outcome == ANSWERS for effect in found.tested):
         yield ABOUT_ANSWERS
 
@@ -183,7 +183,6 @@ def effect_table(found: Effects) -> Table:
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
-    name = effect.outcome.name[:1].upper() + effect.outcome.name[1:]
     ends = value_text(effect, effect.lowest), value_text(effect, effect.highest)
     delta = "-" if effect.delta is None else f"{effect.delta:+.2f}"
-    return (name, *ends, size_of(effect), delta, f"{effect.p:.2g}", verdict(effect))
+    return (capitalized(effect.outcome.name), *ends, size_of(effect), delta, f"{effect.p:.2g}", verdict(effect))

@@ -125,7 +125,8 @@ def sentences(found: Sequence[Engine]) -> Iterator[str]:
         if each.change is None or each.change.relative is None:
             yield f"{each.name} is not compared with {base.name}: {each.why_not}."
             continue
-        yield f"{each.name} against {base.name}: {quality_words(each.change)}{rate_words(each)}{weight_words(each)}."
+        weights = "" if each.relative_weights is None else f"; {each.relative_weights:.2f} times its weights"
+        yield f"{each.name} against {base.name}: {quality_words(each.change)}{rate_words(each)}{weights}."
 
 
 def quality_words(change: Change) -> str:
@@ -142,10 +143,6 @@ def rate_words(each: Engine) -> str:
     else:
         judged = "repeats confirm it" if each.rate_p < SIGNIFICANT else "repeats do not confirm a difference"
     return f"; {each.relative_rate:.2f} times its highest output tokens/s (at {each.at}, {judged})"
-
-
-def weight_words(each: Engine) -> str:
-    return "" if each.relative_weights is None else f"; {each.relative_weights:.2f} times its weights"
 
 
 def published_rows(reference: Reference | None) -> list[tuple[Cell | str, ...]]:

@@ -15,6 +15,7 @@ from engine_probe.report.sections.ceiling_warnings import sweep_doubts, sweep_wa
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
+from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY
 
 LARGE_ERROR = 0.05  # root mean square of the relative errors of a fitted line
@@ -122,7 +123,7 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
 
 
 def notes(found: Saturation) -> Iterator[str]:
-    yield from (f"{note[:1].upper()}{note[1:]}." for note in found.notes)
+    yield from (f"{capitalized(note)}." for note in found.notes)
 
 
 def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
