@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.commands import perplexity, profile
-from engine_probe.commands.sweep import cli
-from engine_probe.commands.sweep import run as sweep_run
+from engine_probe.commands.sweep import cli, measure
 from tests.support.recordings import ran, write_run, write_sweep
 
 NOTHING = "interrupted before anything was recorded"
@@ -71,7 +70,7 @@ def interrupted_sweep(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Path], o
         begin(results.folder)
         starting(results.folder)
 
-    monkeypatch.setattr(sweep_run, "run", run)
+    monkeypatch.setattr(measure, "run", run)
     return typed(cli.command, "smoke", "--set", "engine.model=tiny", *words)
 
 
