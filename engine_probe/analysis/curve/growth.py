@@ -8,9 +8,12 @@ the heaviest family of the likeliest outcome; certainties are sums of these weig
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+import numpy as np
 
 from engine_probe.analysis.curve.curve_fits import Kind, Line, Reals, lines
 
@@ -27,7 +30,11 @@ class Growth:
     line: Line
     relative_error: float  # root mean square, per degree of freedom
     tried: tuple[tuple[Line, float], ...]
-    most: float  # the highest level
+    levels: tuple[float, ...]  # the loads that were measured
+
+    @property
+    def most(self) -> float:
+        return self.levels[-1]
 
     @property
     def shape(self) -> tuple[Kind, ...]:
@@ -45,14 +52,26 @@ class Growth:
 
     def equilibrium(self) -> tuple[float, float, float]:
         """Return the range in which proportional growth may end, and the certainty that it ends."""
-        return spread((line.breaks[0], weight) for line, weight in self.tried if line.breaks and self.measured(line, 0))
+        found = [(line, weight) for line, weight in self.tried if line.breaks and line.breaks[0] < self.most]
+        low, high, weight = spread((line.breaks[0], weight) for line, weight in found)
+        return self.below(low), self.above(high), weight
 
     def saturation(self) -> tuple[float, float, float]:
-        """Return the range in which growth may end, and the certainty that it ends."""
-        return spread((line.last, weight) for line, weight in self.tried if line.last is not None)
+        """Return the range in which growth may end, and the certainty that it ends.
 
-    def measured(self, line: Line, number: int) -> bool:
-        return line.breaks[number] < self.most
+        Lines break only at measured levels, so the range reaches to the neighbours of the levels that hold the weight.
+        """
+        low, high, weight = spread((line.last, weight) for line, weight in self.tried if line.last is not None)
+        return self.below(low), self.above(high), weight
+
+    def below(self, load: float) -> float:
+        """Return the level before a level; a load between levels is a fitted place and stays as it is."""
+        place = bisect_left(self.levels, load)
+        return self.levels[max(0, place - 1)] if load in self.levels else load
+
+    def above(self, load: float) -> float:
+        place = bisect_left(self.levels, load)
+        return self.levels[min(len(self.levels) - 1, place + 1)] if load in self.levels else load
 
 
 def spread(places: Iterable[tuple[float, float]]) -> tuple[float, float, float]:
@@ -81,7 +100,7 @@ def growth(levels: Reals, rates: Reals) -> Growth | None:
         return None
     chosen = likeliest(tried)
     error = math.sqrt(chosen.squares / max(1, len(levels) - chosen.parameters))
-    return Growth(chosen, error, tuple(tried), float(levels.max()))
+    return Growth(chosen, error, tuple(tried), tuple(np.unique(levels).tolist()))
 
 
 def likeliest(tried: Sequence[tuple[Line, float]]) -> Line:

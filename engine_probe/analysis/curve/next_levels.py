@@ -21,7 +21,6 @@ class Offer:
     low: float  # the range in which it is known to lie
     high: float | None  # None: above all measured levels
     levels: tuple[float, ...]
-    neighbours: bool = False  # low and high are the neighbouring measured levels, not the range of the fit
 
 
 def sharpen_slo(found: MostLoad) -> Offer | None:
@@ -42,14 +41,8 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
         grows = found.growth is not None and len(loads) > 1
         return Offer(about, loads[-1], None, (2 * loads[-1], 4 * loads[-1])) if grows else None
     end = found.saturation
-    if levels := split([load for load in loads if end.low <= load <= end.high]):
-        return Offer(about, end.low, end.high, levels)
-    # The fit looks only at measured levels: with a single candidate the truth lies between its neighbours.
-    first = sum(load < end.low for load in loads)
-    last = sum(load <= end.high for load in loads)
-    around = loads[max(0, first - 1) : last + 1]
-    levels = split(around)
-    return Offer(about, around[0], around[-1], levels, neighbours=True) if levels else None
+    levels = split([load for load in loads if end.low <= load <= end.high])
+    return Offer(about, end.low, end.high, levels) if levels else None
 
 
 def split(loads: Sequence[float]) -> tuple[float, ...]:

@@ -85,12 +85,16 @@ class Saturation:
 
     @property
     def not_different(self) -> tuple[Level, ...]:
-        """Return the levels that are not significantly below the best (t-test with pooled noise, not corrected)."""
+        """Return the levels that are not significantly below the best.
+
+        A t-test with pooled noise, corrected for the number of levels (Bonferroni), since the best is chosen from all.
+        """
         noise, best = self.noise, self.best
         if noise is None or best is None:
             return ()
-        others = (level for level in self.levels if level is not best and level.repeated)
-        return tuple(level for level in others if noise.chance(level.repeated, best.repeated) >= SIGNIFICANT)
+        others = [level for level in self.levels if level is not best and level.repeated]
+        bound = SIGNIFICANT / max(1, len(others))
+        return tuple(level for level in others if noise.chance(level.repeated, best.repeated) >= bound)
 
     @property
     def fallen(self) -> Level | None:

@@ -95,8 +95,7 @@ def sentence(offer: Offer, curve: Curve) -> str:
     levels = ", ".join(f"{level:g}" for level in offer.levels)
     if offer.high is None:
         return f"To find {offer.about}{place}, which is above {offer.low:g} {curve.unit}: measure {levels}."
-    relation = "its neighbours are" if offer.neighbours else "between"
-    span = f"{relation} {offer.low:g} and {offer.high:g} {curve.unit}"
+    span = f"between {offer.low:g} and {offer.high:g} {curve.unit}"
     return f"To narrow down {offer.about}{place} ({span}): measure {levels}."
 
 

@@ -175,18 +175,11 @@ def test_a_planted_limit_is_found_within_a_grid_step(seed: int) -> None:
         assert result.crossing == pytest.approx(planted, rel=0.05)
 
 
-def test_a_knee_that_lies_on_no_level_is_looked_for_around_it() -> None:
-    knee = saturation(curve((10, 100), (20, 200), (40, 300), (80, 300), (160, 300)))
-    offered = sharpen_saturation(dataclasses.replace(knee, saturation=Boundary(30, 25, 35, 0.9)))
-    assert offered is not None
-    assert (offered.low, offered.high, offered.neighbours) == (20, 40, True)
-
-
 def test_the_range_that_is_told_is_the_range_that_is_searched() -> None:
     knee = saturation(curve((10, 100), (20, 200), (40, 300), (80, 300), (160, 300)))
     offered = sharpen_saturation(dataclasses.replace(knee, saturation=Boundary(40, 20, 80, 0.9)))
     assert offered is not None
-    assert (offered.low, offered.high, offered.neighbours) == (20, 80, False)
+    assert (offered.low, offered.high) == (20, 80)
     assert all(20 < level < 80 for level in offered.levels)
 
 

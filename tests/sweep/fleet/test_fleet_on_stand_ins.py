@@ -327,7 +327,7 @@ def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
         run_sweep(sweep, out, points(sweep), interrupt, Fleet(machines))
     assert len(processes) == 2
     for process in processes:
-        assert not Path(f"/proc/{process}").exists()
+        wait_until(lambda process=process: not Path(f"/proc/{process}").exists(), 60)
     assert json.loads((out / "sweep.json").read_text())["points"] == []
 
 

@@ -130,7 +130,7 @@ def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
     assert found.noise is not None
     loads = ", ".join(f"{level.load:g}" for level in alike)
     return (
-        f"Repeats do not tell these levels from the highest throughput: {loads} {unit} (t-test at 5 %; repeats "
+        f"Repeats do not tell these levels from the highest throughput: {loads} {unit} (t-test, corrected; repeats "
         f"scatter by {found.noise.deviation:.1%}, taken from all levels together: {found.noise.freedom} degrees of "
         "freedom)."
     )
