@@ -39,7 +39,7 @@ def run_figures(found: RunAnalysis) -> Iterator[Figure]:
 def headlines(summary: Summary) -> Iterator[str]:
     others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
     yield (
-        f"{summary.output_tokens_per_s:.1f} output tokens/s over {summary.seconds:.1f} s: "
+        f"{summary.output_tokens_per_s:,.1f} output tokens/s over {summary.seconds:.1f} s: "
         f"{summary.output_tokens:,} tokens, {summary.requests_answered:,} requests answered{others}."
     )
     yield (
