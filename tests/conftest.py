@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Readline, which pytest loads, exports the size of a terminal to pytest's workers: tables are as wide as without one.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
+
+# A shell starts what it runs in the background with Ctrl-C ignored, for all that this starts in turn.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test depends on how fast the machine is.
 hypothesis.settings.register_profile("no deadline", deadline=None)
