@@ -1,10 +1,11 @@
 """The bottleneck of a run, step by step: what kept requests waiting, or else which part of the step took longest.
 
-What requests waited for is in `waiting.py`; a step can have several such limits, and raising one of them alone then
-admits nobody. The part of a step that recomputes what a preemption lost is charged to the KV pool, and so is all that
-this part displaced. If no request waits, the longer part of the step sets the pace: the host's (schedule, update, and
-between them) or the model's. An asynchronous engine overlaps the two, and only device times can separate them. If the
-hardware's ceilings are known, a step of the model near one of them is held up by compute or by memory bandwidth.
+What requests waited for is in `waiting.py`. A step can have several such limits, and raising one of them alone then
+admits no request. The share of a step's tokens that is computed again after a preemption is charged to the KV pool: it
+displaces as many tokens of requests that wait. If no request waits, the longer part of the step sets the pace: the
+host's (schedule, update, and between them) or the model's. An asynchronous engine overlaps the two, and only device
+times can separate them. If the hardware's ceilings are known, a step of the model near one of them is held up by
+compute or by memory bandwidth.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Limit:
     name: str
     meaning: str
     rule: str
-    waits: bool = True  # requests waited for it; else it set the pace, and nobody waited
+    waited_for: str = ""  # in a sentence; empty for a limit that sets the pace while no request waits
 
 
 # Rules name columns of the step's row and limits in run.json.
@@ -36,36 +37,45 @@ LIMITS = (
         "KV blocks",
         "too few blocks were free, or tokens lost to a preemption were computed again",
         "preempted > 0, or free blocks < blocks of the next request; of other steps, the part that is recomputed",
+        "KV blocks",
     ),
-    Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs"),
+    Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs", "a place in the batch"),
     Limit(
         "max_num_active_seqs",
         "as many requests were active as may be",
         "waiting > 0 and running = max_num_active_seqs < max_num_seqs",
-    ),
-    Limit("token budget", "the step's tokens were spent", "waiting > 0 and scheduled = max_num_batched_tokens"),
-    Limit("deferral", "requests were held back: by a grammar, remote KV or LoRA slots", "deferred > 0"),
-    Limit("unknown", "requests waited, and the recording does not show for what", "waiting > 0, nothing refused them"),
-    Limit("host", "the host took longer than the model", "execute (device, if timed) is the shorter part", False),
-    Limit("model", "the model took longer than the host", "execute is the longer part, near no ceiling", False),
-    Limit("compute", "matrix products took longest", f"model, {NEAR:.0%} of it at the compute ceiling", False),
-    Limit(
-        "memory bandwidth",
-        "moving weights and KV took longest",
-        f"model, {NEAR:.0%} of it at the bandwidth ceiling",
-        False,
+        "other active requests to end",
     ),
     Limit(
-        "host or model",
-        "steps overlap, and no device was timed",
-        "asynchronous engine, no device times",
-        False,
+        "token budget",
+        "the step's tokens were spent",
+        "waiting > 0 and scheduled = max_num_batched_tokens",
+        "the token budget",
     ),
+    Limit(
+        "deferral",
+        "vLLM held requests back",
+        "deferred > 0",
+        "a grammar, remote KV or a LoRA slot",
+    ),
+    Limit(
+        "unknown",
+        "the recording does not show why requests waited",
+        "waiting > 0, and no other limit was met",
+        "an unknown reason",
+    ),
+    Limit("host", "the host took longer than the model", "execute (device, if timed) is the shorter part"),
+    Limit("model", "the model took longer than the host", "execute is the longer part, near no ceiling"),
+    Limit("compute", "matrix products took longest", f"model, {NEAR:.0%} of it at the compute ceiling"),
+    Limit(
+        "memory bandwidth", "moving weights and KV took longest", f"model, {NEAR:.0%} of it at the bandwidth ceiling"
+    ),
+    Limit("host or model", "steps overlap, and no device was timed", "asynchronous engine, no device times"),
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
 KV, SEQS, ACTIVE, BUDGET, DEFERRAL, UNKNOWN, HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(len(LIMITS))
-WAITED_FOR = tuple(limit.name for limit in LIMITS if limit.waits)
+WAITED_FOR = {limit.name: limit.waited_for for limit in LIMITS if limit.waited_for}
 AND = " and "
 NAMED = 0.05  # of the busy time: a smaller share is left to the table
 
@@ -189,20 +199,31 @@ def sentence(found: LimitsFound) -> str:
 
 
 def waiting_words(found: LimitsFound) -> str:
+    """Say what most requests waited for, and beside it."""
     main = found.main
     names = main.split(AND)
-    if len(names) > 1:
-        return (
-            f"Requests waited for {main} together in {found.shares[main]:.0%} of the busy time: "
-            f"{'; '.join(meaning(name) for name in names)}. Raising one of them alone admits nobody then."
-        )
-    others = [name for name in WAITED_FOR if name != main and found.bound(name) >= NAMED]
-    beside = ", ".join(f"for {name} in {found.bound(name):.0%}" for name in others)
-    text = f"Requests waited for {main} in {found.bound(main):.0%} of the busy time: {meaning(main)}."
-    return f"{text} They waited {beside} as well." if beside else text
+    if len(names) == 1:
+        text = f"Requests waited for {WAITED_FOR[main]} in {found.bound(main):.0%} of the busy time: {meaning(main)}."
+        return text + waits(found, "They also waited", main)
+    together = " and for ".join(WAITED_FOR[name] for name in names)
+    text = f"Requests waited for {together} at the same time, in {found.shares[main]:.0%} of the busy time."
+    if {*names} & {NAMES[DEFERRAL], NAMES[UNKNOWN]}:
+        return text
+    return f"{text} Raising {' or '.join(names)} alone would admit no request then."
+
+
+def waits(found: LimitsFound, begin: str, main: str = "") -> str:
+    """Say what requests waited for, without one of the limits."""
+    named = [
+        f"for {words} in {found.bound(name):.0%}"
+        for name, words in WAITED_FOR.items()
+        if name != main and found.bound(name) >= NAMED
+    ]
+    return f" {begin} {', '.join(named)}." if named else ""
 
 
 def pace_words(found: LimitsFound) -> str:
+    """Say what set the pace while no request waited, and what the others waited for."""
     name = found.main
     text = f"No request waited in {found.shares[name]:.0%} of the busy time, where {meaning(name)}."
     if found.rests_on_ceilings and found.doubts:
@@ -210,7 +231,7 @@ def pace_words(found: LimitsFound) -> str:
         text += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
     if found.withheld and name == NAMES[MODEL]:
         text += f" It is not known whether compute or memory bandwidth held it up: {found.withheld}."
-    return text
+    return text + waits(found, "Requests waited")
 
 
 def meaning(name: str) -> str:

@@ -9,8 +9,9 @@ afterwards: it is the one that was admitted next.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -42,19 +43,17 @@ class Needs:
 
 def waiting(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Waiting:
     column = {name: iterations[name].to_numpy() for name in COLUMNS}
-    limits, scheduler = facts["limits"], facts["engine"]["arguments"].get("scheduler_config") or {}
+    limits, scheduler = facts["limits"], scheduler_settings(facts)
     needs = next_needs(facts, iterations, requests, preemptions)
     ready = column["waiting_requests"] > 0
     preempted = column["preempted_requests"] > 0
     left = limits["max_num_batched_tokens"] - column["scheduled_tokens"]
     free = facts["kv"]["blocks"] - column["kv_blocks_scheduled"]
     running = column["running_requests"]
-    active = scheduler.get("max_num_active_seqs") or limits["max_num_seqs"]
     seqs = ready & (running >= limits["max_num_seqs"])
-    fewer = ready & ~seqs & (running >= active)
-    uncut = not scheduler.get("enable_chunked_prefill", True)
-    budget = ready & (left < needs.tokens if uncut else left <= 0)
-    # A step that preempts is full, whatever else is. A preempted request is not admitted again in the same step.
+    fewer = ready & ~seqs & (running >= (scheduler.max_num_active_seqs or limits["max_num_seqs"]))
+    budget = ready & (left <= 0 if scheduler.enable_chunked_prefill else left < needs.tokens)
+    # A step that preempts lacks blocks, whatever else is full: what it preempts is not admitted again in that step.
     others = seqs | fewer | budget
     short = ready & ((free < needs.least_blocks) | (~others & (free < needs.most_blocks)))
     return Waiting(
@@ -65,6 +64,23 @@ def waiting(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, pre
         deferral=(column["deferred_requests"] > 0) & ~preempted,
         unknown=ready & ~others & ~short & ~preempted,
     )
+
+
+class SchedulerSettings(msgspec.Struct):
+    """The settings of vLLM's scheduler that decide who is admitted. Older vLLM lacks some, and those are off."""
+
+    max_num_active_seqs: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    enable_chunked_prefill: bool = True
+    scheduler_reserve_full_isl: bool = False
+    watermark: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+
+
+def scheduler_settings(facts: dict[str, Any]) -> SchedulerSettings:
+    """Return the recorded settings, or the defaults if one has an unexpected type, as in a damaged file."""
+    try:
+        return msgspec.convert(facts["engine"]["arguments"].get("scheduler_config") or {}, SchedulerSettings)
+    except msgspec.ValidationError:
+        return SchedulerSettings()
 
 
 MOST_LATECOMERS = 256  # that may pass a waiting request: preempted later, or of a higher priority
@@ -84,13 +100,13 @@ def next_needs(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, 
     place = first_in_queue(queue, iterations.num_rows)
     tokens = np.r_[queue.tokens, longest_request(facts, requests)][place]
     cached = np.r_[queue.cached_tokens, 0][place]
-    scheduler = facts["engine"]["arguments"].get("scheduler_config") or {}
-    kept_free = int(scheduler.get("watermark", 0.0) * (facts["kv"]["blocks"] + 1))
+    scheduler = scheduler_settings(facts)
+    kept_free = int(scheduler.watermark * (facts["kv"]["blocks"] + 1))
     reserved = tokens
-    if not scheduler.get("scheduler_reserve_full_isl", False):  # only the first chunk has to fit
+    if not scheduler.scheduler_reserve_full_isl:  # only the first chunk has to fit
         left = facts["limits"]["max_num_batched_tokens"] - iterations["scheduled_tokens"].to_numpy()
         reserved = np.minimum(tokens, np.where(left > 0, left, facts["limits"]["max_num_batched_tokens"]))
-    block_tokens, groups = facts["kv"]["block_size_tokens"], facts["kv"].get("groups", 1)
+    block_tokens, groups = facts["kv"]["block_size_tokens"], facts["kv"]["groups"]
     whole = -(-reserved // block_tokens)
     least = np.maximum(whole - cached // block_tokens, 1)
     return Needs(tokens - cached, least + kept_free, whole * groups + kept_free)
@@ -136,9 +152,9 @@ def first_in_queue(queue: Admissions, steps: int) -> Integers:
     number = np.arange(steps)
     place = np.searchsorted(queue.left, number, side="right")
     entered = np.r_[queue.entered, 0]
+    late = np.flatnonzero(entered[place] > number)
     for _ in range(MOST_LATECOMERS):
-        late = entered[place] > number
-        if not late.any():
-            break
         place[late] += 1
+        late = late[entered[place[late]] > late]
+    place[late] = len(queue.left)
     return place

@@ -66,7 +66,25 @@ def test_a_full_batch_over_a_full_pool_is_both(iterations: Make, requests: Make)
     found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
     assert found.main == "KV blocks and max_num_seqs"
     assert found.bound("KV blocks") == found.bound("max_num_seqs") == 1
-    assert sentence(found).endswith("Raising one of them alone admits nobody then.")
+    assert sentence(found).endswith("Raising KV blocks or max_num_seqs alone would admit no request then.")
+
+
+def test_what_requests_waited_for_is_said_beside_the_pace(iterations: Make, requests: Make) -> None:
+    """Three of five steps wait for nothing, two for blocks."""
+    steps = iterations(
+        5, waiting_requests=[1, 1, 0, 0, 0], running_requests=[4] * 5, kv_blocks_scheduled=[95, 95, 0, 0, 0]
+    )
+    found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
+    assert found.main == "model"
+    assert sentence(found).startswith("No request waited in 60% of the busy time")
+    assert sentence(found).endswith("Requests waited for KV blocks in 40%.")
+
+
+def test_raising_is_no_help_against_what_is_no_setting(iterations: Make, requests: Make) -> None:
+    steps = iterations(1, waiting_requests=[1], deferred_requests=[1], running_requests=[8])
+    found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
+    assert found.main == "max_num_seqs and deferral"
+    assert "Raising" not in sentence(found)
 
 
 def test_tokens_computed_again_are_charged_to_the_pool(iterations: Make, requests: Make) -> None:

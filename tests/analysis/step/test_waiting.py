@@ -124,6 +124,19 @@ def test_a_prompt_that_may_not_be_cut_waits_for_its_whole_budget(iterations: Mak
     assert found.token_budget.tolist() == [True, False]
 
 
+def test_settings_of_a_damaged_file_count_as_absent(iterations: Make, requests: Make) -> None:
+    steps = iterations(2, waiting_requests=[1, 0], running_requests=[4, 5], kv_blocks_scheduled=[95, 100])
+    for damaged in ({"watermark": "much"}, {"max_num_active_seqs": -1}, {"enable_chunked_prefill": None}):
+        assert of(steps, requests(request("a", 0, 1, 96)), **damaged).unknown[0]  # as if a first chunk were enough
+
+
+def test_a_queue_that_everybody_enters_late_ends_soon(iterations: Make, requests: Make) -> None:
+    """Nobody known was in the queue in the first step, however many come later: the longest request is asked."""
+    steps = iterations(400, waiting_requests=[1] * 400, running_requests=[4] * 400, kv_blocks_scheduled=[95] * 400)
+    late = [request(str(number), 399, 399, 16) for number in range(300)]
+    assert of(steps, requests(*late, request("long", 399, 399, 96))).kv_blocks[0]
+
+
 def test_a_request_that_is_held_back_waits_for_something_else(iterations: Make, requests: Make) -> None:
     steps = iterations(2, deferred_requests=[1, 1], waiting_requests=[0, 1], running_requests=[4, 8])
     found = of(steps, requests())
