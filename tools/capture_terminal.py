@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.ansi import AnsiDecoder
 from rich.console import Console
 from rich.text import Text
 
@@ -71,9 +72,9 @@ class Terminal:
         return subprocess.run(command, env=environment, check=check, capture_output=True, text=True).stdout
 
 
-def told(screen: str) -> list[Text]:
-    """The lines of a screen, without the empty ones at its end."""
-    lines = [Text.from_ansi(line) for line in screen.splitlines()]
+def screen_lines(screen: str) -> list[Text]:
+    """Return the lines of a screen without the empty ones at its end; a style may go on in the next line."""
+    lines = list(AnsiDecoder().decode(screen))
     while lines and not lines[-1].plain.strip():
         lines.pop()
     return lines
@@ -85,7 +86,7 @@ def draw(command: list[str], screen: str, picture: Path) -> None:
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=COLUMNS, record=True, file=nowhere, force_terminal=True, color_system="truecolor")
         console.print(Text.assemble(("$ ", "green"), (shlex.join(command), "bold")))
-        for line in told(screen):
+        for line in screen_lines(screen):
             console.print(line, no_wrap=True, overflow="crop")
         picture.parent.mkdir(parents=True, exist_ok=True)
         svg = console.export_svg(title="", code_format=FONT_FACES.sub("", CONSOLE_SVG_FORMAT), unique_id=picture.stem)
