@@ -115,7 +115,7 @@ def headroom(case: Case) -> Sentences:
     waited = max(each.kv_share for each in case.at(kv.reached))
     yield (
         f"Leave {1 - last.peak_kv_share:.0%} of the KV pool free: with {last.load:g} {case.unit} it was at most "
-        f"{last.peak_kv_share:.0%} full and no request waited for blocks; with {kv.reached:g} requests waited in "
+        f"{last.peak_kv_share:.0%} full and no request waited for blocks; with {kv.reached:g}, some waited in "
         f"{waited:.0%} of the busy time.",
         (case.row(last.load), case.row(kv.reached)),
     )

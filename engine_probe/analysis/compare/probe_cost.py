@@ -60,9 +60,9 @@ def half_width(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
 
 def probe_cost_line(found: ProbeCost) -> str:
     """Return the sentence about the probe's cost and its significance."""
-    line = f"With the probe the same work took {found.longer:+.1%} longer"
+    line = f"The probe changed the time of the same work by {found.longer:+.1%}"
     if found.half_width is None:
         are = "1 pair is" if found.pairs == 1 else f"{found.pairs} pairs are"
         return f"{line}; {are} too few for a confidence interval."
     verdict = "" if found.is_significant else ", which is not significant"
-    return f"{line}, ± {found.half_width:.1%} with 95 % confidence from {found.pairs} pairs{verdict}."
+    return f"{line} ± {found.half_width:.1%}, with 95 % confidence from {found.pairs} pairs{verdict}."

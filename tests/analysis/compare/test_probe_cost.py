@@ -28,7 +28,7 @@ def test_the_interval_is_students_over_the_pairs() -> None:
     assert (found.pairs, found.longer) == (3, pytest.approx(0.2))
     assert found.half_width == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)  # t of two degrees of freedom
     assert probe_cost_line(found) == (
-        "With the probe the same work took +20.0% longer, ± 24.8% with 95 % confidence from 3 pairs, "
+        "The probe changed the time of the same work by +20.0% ± 24.8%, with 95 % confidence from 3 pairs, "
         "which is not significant."
     )
 
@@ -37,6 +37,6 @@ def test_few_pairs_say_so_and_none_say_nothing() -> None:
     found = probe_cost(pairs((11, 10)))
     assert found == ProbeCost(1, pytest.approx(0.1), None)
     assert probe_cost_line(found) == (
-        "With the probe the same work took +10.0% longer; 1 pair is too few for a confidence interval."
+        "The probe changed the time of the same work by +10.0%; 1 pair is too few for a confidence interval."
     )
     assert probe_cost([Timed("a", True, 1.0), Timed("b", False, 1.0)]) is None

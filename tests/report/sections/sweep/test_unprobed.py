@@ -15,7 +15,7 @@ from engine_probe.commands import compare, report
 from tests.support.recordings import facts, ran, write_run
 
 SECOND = 1_000_000_000
-COST = "With the probe the same work took +2.0% longer, ± 2.5% with 95 % confidence from 3 pairs"
+COST = "The probe changed the time of the same work by +2.0% ± 2.5%, with 95 % confidence from 3 pairs"
 PROBED, UNPROBED = (10.1, 10.2, 10.3), (10.0, 10.0, 10.0)
 
 
