@@ -91,7 +91,10 @@ def chart(
             spots = [(across(at), down(value, line.right), tooltip) for at, value, tooltip in line.points]
             yield from drawn(line, spots, frame.floor)
 
-    descriptions = (line_words(line.label, [point[:2] for point in line.points], x.label, y.label) for line in series)
+    descriptions = (
+        line_words(line.label, [point[:2] for point in line.points], x.label, "%" if line.right else y.label)
+        for line in series
+    )
     svg = drawing(frame.width, frame.height, chart_words(title, descriptions), parts())
     return joined((element("div", svg, class_="drawn"), key((line.label, line.colour) for line in series)))
 

@@ -70,7 +70,7 @@ def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path)
         "KV occupancy",
         "Time to first token",
         "Time per output token",
-        "What the full pool costs",
+        "Cost of a full KV pool",
     ]
     assert {"Requests", "Preemptions", "What held it up, when", "Admission, queueing and memory pressure"} <= set(
         titles

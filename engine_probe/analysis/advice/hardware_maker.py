@@ -9,7 +9,7 @@ ROLE = "hardware maker"
 
 RECOMPUTED = 0.05  # of all scheduled tokens
 STEPS = 30  # of a kind, for a meaningful mean
-SLOWER = 1.5  # ratio of a step with prompts to one without
+SLOWER = 1.5  # ratio of a mixed step to a decode-only one
 OFTEN = 0.1  # of the busy time
 
 
@@ -53,7 +53,7 @@ def tier_for_preempted(case: Case) -> Sentences:
 
 
 def prompts_elsewhere(case: Case) -> Sentences:
-    """Advise separate devices for prefill, if steps with prompts are much slower and frequent."""
+    """Advise separate devices for prefill, if mixed steps are much slower and frequent."""
     if case.found.best is None:
         return
     made = [each.composition for each in case.at(case.found.best.load)]
@@ -64,8 +64,9 @@ def prompts_elsewhere(case: Case) -> Sentences:
     share = min(each.time_shares["both"] for each in compositions)
     if slower >= SLOWER and share >= OFTEN:
         yield (
-            f"Prefill on separate devices would speed up decoding: steps with both take {slower:.1f} times "
-            f"as long as decode-only steps, and {share:.0%} of the busy time at the highest throughput.",
+            "Prefill on separate devices would speed up decoding: mixed steps (prefill and decode) take "
+            f"{slower:.1f} times as long as decode-only steps, and {share:.0%} of the busy time at the highest "
+            "throughput.",
             (case.row(case.found.best.load),),
         )
 

@@ -57,7 +57,7 @@ METRICS = (
         "total tokens/s",
         "tokens/s",
         "more",
-        "prompts and answers / time",
+        "(prompt + output tokens) / time",
         lambda run: run.total_tokens_per_s,
     ),
     Metric(
@@ -93,7 +93,7 @@ METRICS = (
     ),
     Metric(
         "prefix_cache_share",
-        "prompt tokens from prefix cache",
+        "prefix cache hit rate",
         "",
         "more",
         "prompt tokens found in the prefix cache when a request was first admitted / prompt tokens",
@@ -104,7 +104,7 @@ METRICS = (
         "KV blocks in use, peak",
         "",
         "less",
-        "KV blocks in use at most / all",
+        "peak KV blocks in use / all KV blocks",
         lambda run: run.peak_kv_share,
     ),
     Metric("preemptions", "preemptions", "", "less", "how often requests were preempted", lambda run: run.preemptions),

@@ -1,4 +1,4 @@
-"""What raising a limit gave: curves of a sweep that differ in one setting, at a load where requests waited for it."""
+"""The effect of raising a limit: curves of a sweep that differ in one setting, where requests waited for it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ LETTERS: dict[Kind, str] = {"spare": "A", "shared": "B", "plateau": "B+", "overl
 MEANINGS: dict[Kind, str] = {
     "spare": f"A, spare capacity: a request gets at least {NEAR:.0%} of the tokens/s that it gets alone",
     "shared": "B, shared capacity: it gets less, throughput still grows",
-    "plateau": "B+, all capacity shared: throughput no longer grows",
+    "plateau": "B+, saturated: throughput no longer grows",
     "overload": "C, overload: throughput falls",
 }
 SURE = 0.9  # below it the words say so

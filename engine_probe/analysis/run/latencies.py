@@ -49,7 +49,7 @@ TTFT = Latency("TTFT", "time to first token", "first token - arrival", time_to_f
 LATENCIES = (
     TTFT,
     Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),
-    Latency("ITL", "inter-token latency", "delivery - delivery before it", None),
+    Latency("ITL", "inter-token latency", "delivery - previous delivery", None),
     Latency("E2EL", "end-to-end latency", "last token - arrival", between("arrival_ns", "last_token_ns")),
     Latency("queue", "time in the queue", "first step - queued", between("queued_ns", "first_scheduled_ns")),
     Latency("prefill", "prefill time", "first token - first step", between("first_scheduled_ns", "first_token_ns")),

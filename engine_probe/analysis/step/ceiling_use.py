@@ -20,6 +20,10 @@ NEAR = 0.5  # of a step's time that a ceiling must explain to count as its limit
 FREE, BY_COMPUTE, BY_MEMORY = range(3)  # the ceiling that limits a step
 
 ALL_STEPS = "all steps"
+DECODE_ONLY = "decode-only steps"
+PREFILL_ONLY = "prefill-only steps"
+MIXED = "mixed steps"
+WITH_PREFILL = "steps with prefill"
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,15 @@ class Use:
 
 
 def kinds(found: Roofline) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return the steps that decode only, prefill only, or do both."""
+    """Return which steps decode only, prefill only, or do both, by name."""
     share = found.prefill_share
-    return {"answers": share == 0, "prompts": share == 1, "both": (share > 0) & (share < 1)}
+    return {DECODE_ONLY: share == 0, PREFILL_ONLY: share == 1, MIXED: (share > 0) & (share < 1)}
 
 
 def uses(found: Roofline) -> Iterator[Use]:
     """Yield every share that a report shows."""
-    answers = kinds(found)["answers"]
-    parts = {ALL_STEPS: found, "steps of answers": found.only(answers), "steps with prompts": found.only(~answers)}
+    decode = kinds(found)[DECODE_ONLY]
+    parts = {ALL_STEPS: found, DECODE_ONLY: found.only(decode), WITH_PREFILL: found.only(~decode)}
     for steps, part in parts.items():
         if part is None or not part.working.any():
             continue

@@ -16,8 +16,8 @@ Integers = npt.NDArray[np.int64]
 DEVICE, EXECUTE, PACE = "device", "execute", "step to step"
 CLOCKS = {
     DEVICE: "between two CUDA events around the step, on the slowest rank",
-    EXECUTE: "from schedule()'s return to the update: model, sampling, and communication with the workers",
-    PACE: "from the end of one step to the end of the next: steps overlap, and no device was timed",
+    EXECUTE: "from schedule()'s return to the update (model, sampling, communication with the workers)",
+    PACE: "from the end of one step to the end of the next (steps overlap, and no device was timed)",
 }
 
 

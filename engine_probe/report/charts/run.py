@@ -112,7 +112,7 @@ def against_kv(output: Pace) -> Lines:
 
 def step_parts(points: Thinned, name: str) -> Lines:
     return Lines(
-        title="What a step takes",
+        title="Step duration by phase",
         note="execute: model and sampling; schedule and update: the scheduler; gap: outside the core. "
         f"{thinning_note(points)}",
         x=TIME,

@@ -19,8 +19,8 @@ from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series,
 from engine_probe.report.sections.sweep.prefix_cache import cache_chart
 from engine_probe.text_format import capitalized
 
-REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ full", "overload": "C overload"}
-FORMS = {"line": "broken line", "curve": "bending curve"}
+REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ saturated", "overload": "C overload"}
+FORMS = {"line": "piecewise linear fit", "curve": "smooth fit"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")
@@ -74,9 +74,8 @@ def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
     note += AFTER_WARM_UP if len(series) > whole_run else ""
     shaded = regions(curves[0]) if len(curves) == 1 else []
     if shaded and (line := curves[0].found.growth):
-        form = FORMS[line.line.form]
-        series.append(Series(f"{form} fitted", numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
-        note += f" The {form} misses the levels by {line.relative_error:.1%} (root mean square)."
+        series.append(Series(FORMS[line.line.form], numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
+        note += f" RMS error of the fit: {line.relative_error:.1%}."
     return Lines("Throughput and its regions", note, load_axis(curves[0].unit), [OUTPUT], list(xs), series, shaded)
 
 
@@ -144,7 +143,7 @@ def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
     if not any(value for line in series for value in line.values):
         return
     note = "Shares of all scheduled tokens and of the busy time."
-    yield Lines("What the full pool costs", note, load_axis(curves[0].unit), [Axis("share", "%")], list(xs), series)
+    yield Lines("Cost of a full KV pool", note, load_axis(curves[0].unit), [Axis("share", "%")], list(xs), series)
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

@@ -1,4 +1,4 @@
-"""What raising a limit gave: curves made by hand, of which one setting differs."""
+"""The effect of raising a limit: curves made by hand, of which one setting differs."""
 
 from __future__ import annotations
 

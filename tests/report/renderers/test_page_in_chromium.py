@@ -202,7 +202,7 @@ def test_charts_of_one_run_show_the_same_stretch_of_time(opened: Open) -> None:
     assert found.count(found[0]) == 5
 
 
-STEPPED = ("Admission, queueing and memory pressure", "What a step takes", "Preemptions")
+STEPPED = ("Admission, queueing and memory pressure", "Step duration by phase", "Preemptions")
 
 
 def test_what_holds_until_the_next_step_is_not_drawn_as_a_slope(pages: dict[str, Path]) -> None:
@@ -228,6 +228,6 @@ def test_a_line_that_is_dashed_is_dashed_in_its_legend(opened: Open) -> None:
 def test_short_parts_of_a_step_are_seen_beside_long_ones(opened: Open) -> None:
     """Powers of ten around 0.5 ms of schedule() and 3 to 53 ms of execute; the gaps, all zero, are not drawn."""
     sheet = opened("run")
-    place = sheet.locator("figure", has=sheet.get_by_role("heading", name="What a step takes", exact=True))
+    place = sheet.locator("figure", has=sheet.get_by_role("heading", name="Step duration by phase", exact=True))
     scale = place.locator(".plot").evaluate("place => [place.plot.scales.y0.min, place.plot.scales.y0.max]")
     assert scale == [0.1, 100]

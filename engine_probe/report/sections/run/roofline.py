@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.step.ceiling_use import kinds
+from engine_probe.analysis.step.ceiling_use import DECODE_ONLY, MIXED, PREFILL_ONLY, WITH_PREFILL, kinds
 from engine_probe.analysis.step.ceilings import Ceiling
 from engine_probe.analysis.step.roofline import Range, Roofline
 from engine_probe.analysis.step.step_time import CLOCKS
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
 from engine_probe.report.document import Figure, Section, says
-from engine_probe.text_format import percent
+from engine_probe.text_format import capitalized, percent
 
 Reals = npt.NDArray[np.float64]
 MOST_DOTS = 1500  # of each kind of steps
@@ -42,7 +42,7 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
     ceiling = ceiling_line(found, at[found.working])
     xs = np.unique(np.concatenate([at[steps] for steps in dots.values()] + [ceiling]))
     series = [
-        Series(f"steps of {name}", numbers(placed(xs, at[steps], speed[steps] / scale)), 0, "dots", COLOURS[name])
+        Series(name, numbers(placed(xs, at[steps], speed[steps] / scale)), 0, "dots", COLOURS[name])
         for name, steps in dots.items()
     ]
     if len(ceiling) and found.memory and found.compute:
@@ -66,7 +66,7 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
     )
 
 
-COLOURS = {"answers": 0, "prompts": 1, "both": 4}
+COLOURS = {DECODE_ONLY: 0, PREFILL_ONLY: 1, MIXED: 4}
 
 
 def chosen_steps(steps: npt.NDArray[np.bool_], at: Reals, speed: Reals) -> npt.NDArray[np.int64]:
@@ -116,15 +116,15 @@ def roofline_words(found: Roofline | str) -> Iterator[str]:
         return
     if not found.working.any():
         return
-    answers = found.only(kinds(found)["answers"])
-    prompts = found.only(~kinds(found)["answers"])
+    decode = found.only(kinds(found)[DECODE_ONLY])
+    prefill = found.only(~kinds(found)[DECODE_ONLY])
     yield rate_words("Bandwidth (MBU)", "weights and KV moved", "B", found.memory, found.bytes_per_s) + (
-        aside("decode-only steps", "B", found.memory, answers.bytes_per_s) if answers and prompts else "."
+        aside(DECODE_ONLY, "B", found.memory, decode.bytes_per_s) if decode and prefill else ""
     )
     yield rate_words("Compute (MFU)", "matrix products ran", "FLOP", found.compute, found.flops_per_s) + (
-        aside("steps with prefill", "FLOP", found.compute, prompts.flops_per_s) if answers and prompts else "."
+        aside(WITH_PREFILL, "FLOP", found.compute, prefill.flops_per_s) if decode and prefill else ""
     )
-    yield f"Both are based on {found.clock} time: {CLOCKS[found.clock]}."
+    yield f"Both use {found.clock} time, {CLOCKS[found.clock]}."
     if found.ridge is None:
         yield f"No share of the ceilings is given: those of this device were not measured ({MEASURE})."
 
@@ -145,13 +145,14 @@ def roofline_figures(found: Roofline | str) -> Iterator[Figure]:
 
 def rate_words(title: str, what: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
     if ceiling is None:
-        return f"{title}: {what} at {rates(rate, unit)}"
-    return f"{title}: {share_of(rate, ceiling)} of {ceiling_text(ceiling)}; {what} at {rates(rate, unit)}"
+        return f"{title}: {what} at {rates(rate, unit)}."
+    used = f"{share_of(rate, ceiling)} of {ceiling_text(ceiling)}"
+    return f"{title}: {used}. {capitalized(what)} at {rates(rate, unit)}."
 
 
 def aside(steps: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
-    share = f", {share_of(rate, ceiling)}" if ceiling else ""
-    return f", in {steps} at {rates(rate, unit)}{share}."
+    share = f" ({share_of(rate, ceiling)} of the ceiling)" if ceiling else ""
+    return f" In {steps}: {rates(rate, unit)}{share}."
 
 
 def share_of(rate: Range, ceiling: Ceiling) -> str:

@@ -71,7 +71,7 @@ def limit_sentences(found: RunAnalysis) -> Iterator[str]:
     if found.kv_fragmentation is not None:
         yield f"{found.kv_fragmentation:.1%} of the token slots in used KV blocks were empty (fragmentation)."
     if cache := summary.prefix_cache:
-        yield f"The prefix cache already held {cache.share:.1%} of the prompt tokens at first admission."
+        yield f"Prefix cache hit rate: {cache.share:.1%} of the prompt tokens, at first admission."
     if step := found.composition:
         shares = ", ".join(f"{share:.0%} {name}" for name, share in step.token_shares.items() if share)
         yield f"An average step processed {step.mean_tokens:.1f} tokens of {step.mean_requests:.1f} requests: {shares}."

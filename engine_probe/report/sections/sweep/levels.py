@@ -21,7 +21,7 @@ COUNTS = (
     Column("preempted", room="page"),
     Column("computed twice", short="computed\ntwice", room="spare"),
 )
-CACHED = Column("from prefix cache", short="from\ncache", room="spare")
+CACHED = Column("prefix cache hit rate", short="cache\nhits", room="spare")
 TONES: dict[str, Tone] = {"spare": "good", "shared": "caution", "plateau": "caution", "overload": "problem"}
 FEWEST_LEVELS = 2  # of each curve, for tables of their own
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,12 @@ from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.document import Column, Section, Sentence, Table, sure, table
+from engine_probe.report.document import Column, Section, Sentence, Table, says, sure, table
 from engine_probe.text_format import capitalized, duration
 
 FAILURES = Outcome("requests not answered", "", share=True)
 ANSWERS = Outcome("answers that changed", "", share=True)
+ABOUT_EFFECT = "Effect: Spearman's rho (trend with load) or epsilon² (any difference between loads)."
 ABOUT_DELTA = "Cliff's delta compares the requests of the highest and the lowest load; it is a description, not a test."
 ENOUGH_ANSWERS = 30
 TESTED = ("TTFT", "TPOT", "E2EL")
@@ -120,18 +122,20 @@ def verdict(effect: Effect) -> str:
         case "not different":
             return f"not different: {within(effect)}"
         case _:
-            return f"cannot tell: {within(effect)}"
+            return f"undecided: {within(effect)}"
 
 
 def within(effect: Effect) -> str:
     """Return how large an effect the measurements leave possible."""
     margin = SHARE_MARGIN if effect.outcome.share else MARGIN
+    limit = f"and {margin:.0%} is the limit for 'no effect'"
     if effect.bound is not None:
-        return f"none seen; at most {effect.bound:.1%} at the highest load (95 %, margin {margin:.0%})"
+        event = "failure" if effect.outcome == FAILURES else "change"
+        return f"no {event} seen; up to {effect.bound:.1%} possible (95%), {limit}"
     if effect.furthest is None:
-        return f"only repeats of every load can show that it is below {margin:.0%}"
+        return f"repeat every load to test for a change below {margin:.0%}"
     low, high = effect.furthest
-    return f"{low:+.1%} to {high:+.1%} against the lowest load (90 %, margin {margin:.0%})"
+    return f"{low:+.1%} to {high:+.1%} against the lowest load (90%), {limit}"
 
 
 def caveats(found: Effects) -> Iterator[str]:
@@ -166,7 +170,9 @@ def effect_section(found: Effects, label: str = "") -> Section:
     if not found.tested:
         return Section(title)
     unstable = tuple(Sentence(line, "caution", label) for line in unstable_lines(found))
-    return Section(title, sentences=unstable, tables=(effect_table(found),), details=sure(*caveats(found), ABOUT_DELTA))
+    on_pages = Section(sentences=says((ABOUT_DELTA,)), shown="page")  # as its column is
+    details = tuple(replace(part, parts=(on_pages,)) for part in sure(*caveats(found), ABOUT_EFFECT))
+    return Section(title, sentences=unstable, tables=(effect_table(found),), details=details)
 
 
 def effect_table(found: Effects) -> Table:

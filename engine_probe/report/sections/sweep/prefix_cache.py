@@ -1,4 +1,4 @@
-"""How much of the prompts the prefix cache found at each load: a column, a sentence and a chart."""
+"""The hit rate of the prefix cache at each load: a column, a sentence and a chart."""
 
 from __future__ import annotations
 
@@ -38,29 +38,31 @@ def cache_verdict(curve: Curve) -> Iterator[str]:
     if loss := cache_loss(levels):
         yield loss_verdict(loss, curve.unit)
     elif f"{least:.0%}" == f"{most:.0%}":
-        yield f"The prefix cache found {most:.0%} of the prompt tokens at every load."
+        yield f"Prefix cache hit rate: {most:.0%} of the prompt tokens at every load."
     else:
-        yield f"The prefix cache found {least:.0%} to {most:.0%} of the prompt tokens, by load."
+        yield f"Prefix cache hit rate: {least:.0%} to {most:.0%} of the prompt tokens, depending on the load."
 
 
 def loss_verdict(loss: CacheLoss, unit: str) -> str:
     lower = [loss.first] * (loss.first is not loss.last) + [loss.last]
     then = " and ".join(f"{level.share:.0%} at {level.load:g}" for level in lower)
     return (
-        f"The prefix cache found {loss.kept.share:.0%} of the prompt tokens at {loss.kept.load:g} {unit}, {then}: the "
+        f"Prefix cache hit rate: {loss.kept.share:.0%} of the prompt tokens at {loss.kept.load:g} {unit}, {then}. The "
         "pool was full, and unused prefixes were evicted. Prompt tokens computed again because of that are "
-        f"{loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} (the fall of the share x prompt "
-        "tokens / scheduled tokens); they are not counted as preemptions."
+        f"{loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} (the fall of the hit rate x "
+        "prompt tokens / scheduled tokens); they are not counted as preemptions."
     )
 
 
 def cache_chart(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
     series = [
-        Series(curve.named("found"), **over_loads(xs, curve.figures, share, 100, most=1), style="both", colour=number)
+        Series(
+            curve.named("hit rate"), **over_loads(xs, curve.figures, share, 100, most=1), style="both", colour=number
+        )
         for number, curve in enumerate(curves)
         if worth_a_column([curve])
     ]
     if series:
         note = "Share of the prompt tokens found when their request was first admitted; the rest was computed."
-        axes = [Axis("prompt tokens found", "%")]
-        yield Lines("Found in the prefix cache", note, load_axis(curves[0].unit), axes, list(xs), series)
+        axes = [Axis("hit rate", "%")]
+        yield Lines("Prefix cache hit rate", note, load_axis(curves[0].unit), axes, list(xs), series)

@@ -1,4 +1,4 @@
-"""What raising a limit gave, where a sweep measured it: the one place that says what would help."""
+"""The effect of raising a limit, where a sweep measured it: the one place that says what would help."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = (
     Column("from"),
     Column("to"),
     Column("at", words=True),
-    Column("requests waited for it", short="requests\nwaited for it"),
+    Column("time waited at the lower value", short="time waited at\nthe lower value"),
     Column("output tokens/s", short="output\ntokens/s"),
 )
 METHOD = (
@@ -29,7 +29,7 @@ def raised_section(curves: Sequence[Curve]) -> Section:
     if not found:
         return Section()
     return Section(
-        "What raising a limit gave", tables=(table(COLUMNS, map(row, found)),), details=sure(METHOD), shown="always"
+        "Effect of raising a limit", tables=(table(COLUMNS, map(row, found)),), details=sure(METHOD), shown="always"
     )
 
 

@@ -196,7 +196,7 @@ def test_the_page_draws_both(browser: Any, tmp_path: Path) -> None:
     assert chart["x"]["log"]
     assert chart["y"][0]["log"]
     labels = [line["label"] for line in chart["series"]]
-    assert labels == ["steps of answers", "steps of prompts", "steps of both", "ceiling"]
+    assert labels == ["decode-only steps", "prefill-only steps", "mixed steps", "ceiling"]
 
 
 def page(folder: Path) -> str:
