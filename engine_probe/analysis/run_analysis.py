@@ -36,7 +36,7 @@ class RunAnalysis:
     roofline: Roofline | str  # a string says why there is none
 
     def __repr__(self) -> str:
-        return f"<RunAnalysis: held up most by {self.limits.main}; {self.summary!r}>"
+        return f"<RunAnalysis: bottleneck {self.limits.main}; {self.summary!r}>"
 
 
 def analyse(

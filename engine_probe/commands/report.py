@@ -103,7 +103,7 @@ def command(
     cost_per_hour: str | None,
     price_per_million: str | None,
 ) -> None:
-    """Summarise a run or sweep, and say what held it up and from which load on.
+    """Summarise a run or sweep, and name its bottleneck and the load from which on it limits.
 
     FOLDER may also be a report file of `engine_probe validate --json`.
     """

@@ -61,7 +61,7 @@ class SweptPoint(NotebookView):
         found = self.analysis.summary
         return plain(
             f"<SweptPoint {self.name}: {found.output_tokens_per_s:,.1f} output tokens/s, TTFT p50 "
-            f"{duration(found.ttft.percentiles_ns[50])}, held up most by {self.analysis.limits.main}>"
+            f"{duration(found.ttft.percentiles_ns[50])}, bottleneck {self.analysis.limits.main}>"
         )
 
 

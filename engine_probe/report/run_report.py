@@ -45,7 +45,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
     return (
         run_verdict(found),
         Section(
-            "What held it up, and when",
+            "Bottlenecks",
             sentences=says(limit_sentences(found)),
             charts=partial(load_charts, run, found.limits, name, points),
             tables=(limit_table(found),),

@@ -35,7 +35,7 @@ def point(load: float, rate: float, waits: float, twice: float, main: str = "mod
 
 
 def case(rates: dict[int, float], full: int = 16, settings: dict[str, Any] | None = None, **more: Any) -> Case:
-    """Each request takes one of `full` parts of the pool; beyond that they wait and a fifth is computed twice."""
+    """Each request takes one of `full` parts of the pool; beyond that they wait and a fifth is recomputed."""
     levels = [Level(n, rate, min(n, full), min(1.0, n / full), n > full, (rate,)) for n, rate in rates.items()]
     figures = [
         point(n, rate, 0.4 * (n > full), 0.2 * (n > full), ms=50 if n <= full else 400) for n, rate in rates.items()

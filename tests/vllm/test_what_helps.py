@@ -81,7 +81,7 @@ def test_a_budget_spent_on_recomputed_tokens_is_the_pools(tmp_path: Path) -> Non
 def test_a_full_batch_over_a_full_pool_helps_only_together(tmp_path: Path) -> None:
     swept = measured(tmp_path / "both", BOTH_FULL)
     first = at(swept, num_gpu_blocks_override=33, max_num_seqs=8)
-    assert held_up_by(first) == "KV blocks and max_num_seqs"
+    assert held_up_by(first) == "KV blocks + max_num_seqs"
     assert held_up_by(at(swept, num_gpu_blocks_override=33, max_num_seqs=16)) == "KV blocks"
     assert held_up_by(at(swept, num_gpu_blocks_override=65, max_num_seqs=8)) == "max_num_seqs"
     assert steps(at(swept, num_gpu_blocks_override=33, max_num_seqs=16)) == steps(first)

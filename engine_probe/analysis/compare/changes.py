@@ -110,10 +110,10 @@ METRICS = (
     Metric("preemptions", "preemptions", "", "less", "how often requests were preempted", lambda run: run.preemptions),
     Metric(
         "recomputed_share",
-        "tokens computed twice",
+        "recomputed tokens",
         "",
         "less",
-        "tokens computed twice / scheduled",
+        "recomputed tokens / scheduled tokens",
         lambda run: run.recomputed_share,
     ),
 )

@@ -23,29 +23,28 @@ def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
     A fall is stated from repeats if they show it by themselves, else from the fitted lines.
     """
     if found.equilibrium:
-        yield f"Spare capacity ends at {where(found.equilibrium)} {unit} (equilibrium point)."
+        yield f"Equilibrium point: {where(found.equilibrium, unit)}. Spare capacity ends there."
     if found.saturation and found.fallen and found.best:
         loss = 1 - found.fallen.output_tokens_per_s / found.best.output_tokens_per_s
         sure = percent(found.saturation.sureness)
         yield (
-            f"Growth ends at {where(found.saturation)} {unit} (saturation point, {sure} sure). At "
-            f"{found.fallen.load:g}, the most that was tried, throughput is {loss:.0%} below its highest: more than "
-            "repeats scatter (t-test, 5 %)."
+            f"Saturation point: {where(found.saturation, unit)}, {sure} sure. At {found.fallen.load:g}, the highest "
+            f"load measured, throughput is {loss:.0%} below its highest: more than repeats scatter (t-test, 5%)."
         )
     elif found.saturation:
         last = found.levels[-1].load
         after = "falls" if found.region(last) == "overload" else "stays level"
         weight = found.sureness(last)
         yield (
-            f"Growth ends at {where(found.saturation)} {unit} (saturation point); beyond it throughput {after}"
-            f" ({percent(weight)} sure{'' if weight >= SURE else ': more repeats would tell'})."
+            f"Saturation point: {where(found.saturation, unit)}. Beyond it throughput {after} ({percent(weight)} "
+            f"sure{'' if weight >= SURE else ': more repeats would tell'})."
         )
 
 
-def where(end: Boundary) -> str:
+def where(end: Boundary, unit: str) -> str:
     """Return a boundary with the range that it lies in with 95 % confidence."""
     at, low, high = map(place, (end.load, end.low, end.high))
-    return at if low == high else f"{at} (between {low} and {high})"
+    return f"{at} {unit}" if low == high else f"{at} {unit} (between {low} and {high})"
 
 
 def place(load: float) -> str:

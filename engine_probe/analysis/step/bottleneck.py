@@ -4,7 +4,7 @@ What requests waited for is in `waiting.py`. A step can have several such limits
 admits no request. The share of a step's tokens that is computed again after a preemption is charged to the KV pool: it
 displaces as many tokens of requests that wait. If no request waits, the longer part of the step sets the pace: the
 host's (schedule, update, and between them) or the model's. An asynchronous engine overlaps the two, and only device
-times can separate them. If the hardware's ceilings are known, a step of the model near one of them is held up by
+times can separate them. If the hardware's ceilings are known, a step of the model near one of them is limited by
 compute or by memory bandwidth.
 """
 
@@ -35,22 +35,27 @@ class Limit:
 LIMITS = (
     Limit(
         "KV blocks",
-        "too few blocks were free, or tokens lost to a preemption were computed again",
-        "preempted > 0, or free blocks < blocks of the next request; of other steps, the part that is recomputed",
+        "too few blocks were free, or tokens lost to a preemption were recomputed",
+        "preempted > 0, or free blocks < blocks of the next request; of other steps, the recomputed share",
         "KV blocks",
     ),
-    Limit("max_num_seqs", "the batch was full", "waiting > 0 and running = max_num_seqs", "a place in the batch"),
+    Limit(
+        "max_num_seqs",
+        "the batch was full",
+        "waiting > 0 and running = max_num_seqs",
+        "a place in the batch (max_num_seqs)",
+    ),
     Limit(
         "max_num_active_seqs",
-        "as many requests were active as may be",
+        "the maximum number of active requests was reached",
         "waiting > 0 and running = max_num_active_seqs < max_num_seqs",
-        "other active requests to end",
+        "active requests to end (max_num_active_seqs)",
     ),
     Limit(
         "token budget",
-        "the step's tokens were spent",
+        "the step's token budget was used up",
         "waiting > 0 and scheduled = max_num_batched_tokens",
-        "the token budget",
+        "the token budget of a step (max_num_batched_tokens)",
     ),
     Limit(
         "deferral",
@@ -76,7 +81,7 @@ NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
 KV, SEQS, ACTIVE, BUDGET, DEFERRAL, UNKNOWN, HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(len(LIMITS))
 WAITED_FOR = {limit.name: limit.waited_for for limit in LIMITS if limit.waited_for}
-AND = " and "
+AND = " + "
 NAMED = 0.05  # of the busy time: a smaller share is left to the table
 
 
@@ -84,9 +89,9 @@ NAMED = 0.05  # of the busy time: a smaller share is left to the table
 class LimitsFound:
     """The limits of every step, and the share of the busy time under each set of them."""
 
-    of_step: npt.NDArray[np.int64]  # index into `sets`: what holds the larger part of a step
+    of_step: npt.NDArray[np.int64]  # index into `sets`
     sets: tuple[tuple[str, ...], ...]  # limits that were met together
-    shares: dict[str, float]  # by the names of a set: "KV blocks", "KV blocks and max_num_seqs"; they add up to one
+    shares: dict[str, float]  # by the names of a set: "KV blocks", "KV blocks + max_num_seqs"; they add up to one
     idle_share: float  # of the whole time: gaps without a request
     doubts: tuple[str, ...] = ()  # about the ceilings that separate compute from memory bandwidth
     doubtful: bool = False  # whether a doubt lowers the trust in a ceiling
@@ -122,7 +127,7 @@ def limits(
     workers: pa.Table,
     held_up: npt.NDArray[Any] | None = None,
 ) -> LimitsFound:
-    """Find the limits of a run at least one step long; `held_up` is what holds each step up, by its roofline."""
+    """Find the limits of each step of a run; `held_up` is the ceiling that limits a step, by the roofline."""
     idle = idle_gaps(iterations)
     idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
     busy = busy_ns(iterations, idle)  # overlapping steps do not count twice
@@ -190,30 +195,39 @@ def idle_gaps(iterations: pa.Table) -> Flags:
     return before
 
 
+PACE_SETTERS = {
+    NAMES[HOST]: "The host",
+    NAMES[MODEL]: "The model",
+    NAMES[COMPUTE]: "Compute",
+    NAMES[BANDWIDTH]: "Memory bandwidth",
+    NAMES[PACE]: "The host or the model",
+}
+
+
 def sentence(found: LimitsFound) -> str:
-    """Say what requests waited for, or what set the pace where none did."""
-    text = waiting_words(found) if found.main.split(AND)[0] in WAITED_FOR else pace_words(found)
+    """Name the bottleneck: what requests waited for, or what set the pace if none did."""
+    text = pace_words(found) if found.main in PACE_SETTERS else waiting_words(found)
     if found.idle_share < NAMED_IDLE:
         return text
     return f"{text} The engine had no request for {found.idle_share:.0%} of the whole time."
 
 
 def waiting_words(found: LimitsFound) -> str:
-    """Say what most requests waited for, and beside it."""
     main = found.main
     names = main.split(AND)
     if len(names) == 1:
-        text = f"Requests waited for {WAITED_FOR[main]} in {found.bound(main):.0%} of the busy time: {meaning(main)}."
-        return text + waits(found, "They also waited", main)
+        included = ", preemptions and recomputed tokens included" if main == NAMES[KV] else ""
+        text = f"Requests waited for {WAITED_FOR[main]} in {found.bound(main):.0%} of the busy time{included}."
+        return text + also_waited(found, "They also waited", main)
     together = " and for ".join(WAITED_FOR[name] for name in names)
-    text = f"Requests waited for {together} at the same time, in {found.shares[main]:.0%} of the busy time."
+    text = f"In {found.shares[main]:.0%} of the busy time requests waited for {together} at once."
     if {*names} & {NAMES[DEFERRAL], NAMES[UNKNOWN]}:
         return text
-    return f"{text} Raising {' or '.join(names)} alone would admit no request then."
+    return f"{text} Raising only one of these limits would have admitted no request."
 
 
-def waits(found: LimitsFound, begin: str, main: str = "") -> str:
-    """Say what requests waited for, without one of the limits."""
+def also_waited(found: LimitsFound, begin: str, main: str = "") -> str:
+    """Say what requests waited for, except one limit."""
     named = [
         f"for {words} in {found.bound(name):.0%}"
         for name, words in WAITED_FOR.items()
@@ -223,16 +237,14 @@ def waits(found: LimitsFound, begin: str, main: str = "") -> str:
 
 
 def pace_words(found: LimitsFound) -> str:
-    """Say what set the pace while no request waited, and what the others waited for."""
     name = found.main
-    text = f"No request waited in {found.shares[name]:.0%} of the busy time, where {meaning(name)}."
+    text = (
+        f"{PACE_SETTERS[name]} was the bottleneck in {found.shares[name]:.0%} of the busy time: no request waited, "
+        f"and {LIMITS[NAMES.index(name)].meaning}."
+    )
     if found.rests_on_ceilings and found.doubts:
         verdict = "This is doubtful, as are the ceilings" if found.doubtful else "This rests on the ceilings"
         text += f" {verdict} of compute and bandwidth: {'; '.join(found.doubts)}."
     if found.withheld and name == NAMES[MODEL]:
-        text += f" It is not known whether compute or memory bandwidth held it up: {found.withheld}."
-    return text + waits(found, "Requests waited")
-
-
-def meaning(name: str) -> str:
-    return LIMITS[NAMES.index(name)].meaning
+        text += f" It is not known whether compute or memory bandwidth was the bottleneck: {found.withheld}."
+    return text + also_waited(found, "Requests waited")

@@ -93,5 +93,5 @@ def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Column]
 
 
 def limits_cell(same: Sequence[PointFigures]) -> str:
-    """Return what held up most of the time, of each repeat if they differ."""
+    """Return the bottleneck, of each repeat if they differ."""
     return " / ".join(dict.fromkeys(each.limits.main_with_doubt for each in same))

@@ -129,10 +129,10 @@ def limit_strip(run: Run, limits: LimitsFound, name: str) -> Spans:
     spans = [(0, kind, *relative(begin, end, origin)) for kind, begin, end in pieces]
     used = sorted({kind for _, kind, _, _ in spans})
     return Spans(
-        title="What held it up, when",
+        title="Bottleneck over time",
         note="Consecutive steps with the same limits; where they alternate too fast to see, what lasted longest.",
         kinds=[AND.join(limits.sets[kind]) for kind in used],
-        rows=["held up by"],
+        rows=["bottleneck"],
         spans=[(row, used.index(kind), begin, end) for row, kind, begin, end in spans],
         sync=name,
     )

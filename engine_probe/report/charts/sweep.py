@@ -136,7 +136,7 @@ def latency(xs: Sequence[float], curves: Sequence[Curve], name: str, meaning: st
 def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
     """Yield the cost of a full KV pool; nothing if it cost nothing."""
     shares: dict[str, Value] = {
-        "tokens computed twice": lambda point: point.summary.recomputed_share,
+        "recomputed tokens": lambda point: point.summary.recomputed_share,
         "time short of KV blocks": lambda point: point.kv_share,
     }
     series = percent_series(xs, curves, shares)

@@ -64,9 +64,9 @@ def test_a_full_batch_over_a_full_pool_is_both(iterations: Make, requests: Make)
     """Raising max_num_seqs alone would admit nobody, and neither would more blocks."""
     steps = iterations(1, waiting_requests=[1], running_requests=[8], kv_blocks_scheduled=[95])
     found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
-    assert found.main == "KV blocks and max_num_seqs"
+    assert found.main == "KV blocks + max_num_seqs"
     assert found.bound("KV blocks") == found.bound("max_num_seqs") == 1
-    assert sentence(found).endswith("Raising KV blocks or max_num_seqs alone would admit no request then.")
+    assert sentence(found).endswith("Raising only one of these limits would have admitted no request.")
 
 
 def test_what_requests_waited_for_is_said_beside_the_pace(iterations: Make, requests: Make) -> None:
@@ -76,14 +76,14 @@ def test_what_requests_waited_for_is_said_beside_the_pace(iterations: Make, requ
     )
     found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
     assert found.main == "model"
-    assert sentence(found).startswith("No request waited in 60% of the busy time")
+    assert sentence(found).startswith("The model was the bottleneck in 60% of the busy time: no request waited")
     assert sentence(found).endswith("Requests waited for KV blocks in 40%.")
 
 
 def test_raising_is_no_help_against_what_is_no_setting(iterations: Make, requests: Make) -> None:
     steps = iterations(1, waiting_requests=[1], deferred_requests=[1], running_requests=[8])
     found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
-    assert found.main == "max_num_seqs and deferral"
+    assert found.main == "max_num_seqs + deferral"
     assert "Raising" not in sentence(found)
 
 
@@ -110,7 +110,7 @@ def test_the_limit_met_longest_is_the_main_one_though_mostly_with_different_othe
     assert found.main == "KV blocks"
     assert found.bound("KV blocks") == pytest.approx(0.8)
     assert found.bound("token budget") == pytest.approx(0.6)
-    assert found.shares["KV blocks and token budget"] == pytest.approx(0.4)
+    assert found.shares["KV blocks + token budget"] == pytest.approx(0.4)
 
 
 def test_shares_are_of_the_busy_time(iterations: Make, requests: Make) -> None:
@@ -128,7 +128,7 @@ def test_shares_are_of_the_busy_time(iterations: Make, requests: Make) -> None:
     assert found.shares == pytest.approx(dict.fromkeys(NAMES, 0) | {"KV blocks": 0.6, "model": 0.4})
     assert found.idle_share == 0.5
     assert idle_gaps(steps).tolist() == [False] * 4 + [True]
-    assert sentence(found).startswith("Requests waited for KV blocks in 60% of the busy time: ")
+    assert sentence(found).startswith("Requests waited for KV blocks in 60% of the busy time, preemptions and")
     assert sentence(found).endswith(" The engine had no request for 50% of the whole time.")
 
 

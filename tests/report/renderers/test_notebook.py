@@ -78,7 +78,7 @@ def test_each_shows_itself_in_one_line(tmp_path: Path) -> None:
     )
     assert repr(run.summary().ttft) == "<TTFT: p50 67.5 ms, p90 260.8 ms, p99 -, mean 104.2 ms; 20 values>"
     assert repr(swept.points[1]) == (
-        "<SweptPoint concurrency 20: 2,130.5 output tokens/s, TTFT p50 67.5 ms, held up most by KV blocks>"
+        "<SweptPoint concurrency 20: 2,130.5 output tokens/s, TTFT p50 67.5 ms, bottleneck KV blocks>"
     )
 
 
@@ -114,7 +114,7 @@ def test_a_point_shows_its_run_or_the_reason_for_having_none(tmp_path: Path) -> 
     (folder / "points" / "p2" / "run.json").unlink()
     shown, lost = engine_probe.load_sweep(folder).points
     assert "concurrency 1" in shown._repr_html_()
-    assert "No request waited" in shown._repr_html_()
+    assert "no request waited" in shown._repr_html_()
     assert "no recording" in lost._repr_html_()
     assert repr(lost) == "<SweptPoint concurrency 2: no recording>"
 

@@ -132,7 +132,7 @@ COLOURS_BELOW_THE_PLOT = """place => {
 def test_a_zoom_leaves_the_words_of_the_axes_their_colour(opened: Open) -> None:
     """Spans, regions and marks paint on the canvas from which uPlot goes on."""
     sheet = opened("run")
-    for title in ("What held it up, when", "Requests", STEPPED[0]):
+    for title in ("Bottleneck over time", "Requests", STEPPED[0]):
         figure = sheet.locator("figure", has=sheet.get_by_role("heading", name=title, exact=True))
         figure.locator(".plot").evaluate("place => place.plot.setScale('x', {min: 0.01, max: 0.1})")
         sheet.wait_for_timeout(50)
@@ -197,7 +197,7 @@ def test_charts_of_one_run_show_the_same_stretch_of_time(opened: Open) -> None:
       const {scales: {x: {min, max}}, bbox: {left, width}} = title.parentElement.querySelector('.plot').plot;
       return [min, max, left, width];
     }"""
-    found = [sheet.evaluate(edges, name) for name in (*STEPPED, "What held it up, when", "Requests")]
+    found = [sheet.evaluate(edges, name) for name in (*STEPPED, "Bottleneck over time", "Requests")]
     assert found[0][0] == 0
     assert found.count(found[0]) == 5
 

@@ -32,7 +32,7 @@ def run_figures(found: RunAnalysis) -> Iterator[Figure]:
     yield from (Figure(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
     yield Figure("KV blocks in use, peak", f"{summary.peak_kv_share:.0%}")
     yield Figure("preemptions", f"{summary.preemptions:,}")
-    yield Figure("held up by", found.limits.main_with_doubt)
+    yield Figure("bottleneck", found.limits.main_with_doubt)
     yield from roofline_figures(found.roofline)
 
 
@@ -66,7 +66,8 @@ def goodput_line(found: Goodput) -> str:
 def limit_sentences(found: RunAnalysis) -> Iterator[str]:
     """Yield where the time of the steps went, apart from the limits."""
     summary = found.summary
-    parts = ", ".join(f"{name} {share:.1%}" for name, share in summary.shares.items())
+    names = {"outside": "gaps between steps"}
+    parts = ", ".join(f"{names.get(name, name)} {share:.1%}" for name, share in summary.shares.items())
     yield f"{summary.iterations:,} steps; share of the time: {parts}."
     if found.kv_fragmentation is not None:
         yield f"{found.kv_fragmentation:.1%} of the token slots in used KV blocks were empty (fragmentation)."
@@ -89,7 +90,7 @@ def preemption_verdict(cost: PreemptionCost) -> str:
     never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
     return (
         f"{cost.preemptions:,} preemptions of {cost.requests:,} requests: {cost.recomputed_tokens:,} tokens were "
-        f"computed twice{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost the "
+        f"recomputed{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost the "
         f"same; the requests were preempted for {duration(cost.away_ns)} in total, one of them for "
         f"{duration(cost.worst[0].away_ns)}.{never}"
     )
@@ -108,7 +109,7 @@ def limit_table(found: RunAnalysis) -> Table:
         for name, share in found.limits.shares.items()
         if share
     )
-    return table(("held up by", "of busy time", "meaning", "rule for a step"), rows, words=(0, 2, 3))
+    return table(("bottleneck", "of busy time", "meaning", "rule for a step"), rows, words=(0, 2, 3))
 
 
 def limit_words(names: str) -> tuple[list[str], list[str]]:

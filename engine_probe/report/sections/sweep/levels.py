@@ -19,7 +19,7 @@ COUNTS = (
     Column("waiting peak", short="waiting\npeak", room="spare"),
     Column("KV peak", short="KV\npeak", room="spare"),
     Column("preempted", room="page"),
-    Column("computed twice", short="computed\ntwice", room="spare"),
+    Column("recomputed", short="re-\ncomputed", room="spare"),
 )
 CACHED = Column("prefix cache hit rate", short="cache\nhits", room="spare")
 TONES: dict[str, Tone] = {"spare": "good", "shared": "caution", "plateau": "caution", "overload": "problem"}
@@ -52,7 +52,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
         *(mean_column(*names, mean.reach) for names, mean in zip(MEANS, means, strict=True)),
         *COUNTS,
         *[CACHED] * cached,
-        Column("held up by", words=True, short="held\nup by"),
+        Column("bottleneck", words=True, short="\nbottleneck"),
         Column("region", words=True, short="\nregion"),
     )
     levels = [(curve, repeats) for curve in curves for repeats in by_load(curve.figures)]

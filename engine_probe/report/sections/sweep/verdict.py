@@ -64,12 +64,12 @@ def curve_figures(curve: Curve) -> Iterator[Figure]:
     if found.saturation:
         low, high = found.saturation.low, found.saturation.high
         load = f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
-        yield Figure(f"{curve.unit}: growth ends", load)
+        yield Figure(f"saturation point, {curve.unit}", load)
     if found.kv.reached is not None:
-        yield Figure(f"{curve.unit}: waiting for KV blocks begins", f"{found.kv.reached:g}")
+        yield Figure(f"waiting for KV blocks begins, {curve.unit}", f"{found.kv.reached:g}")
     if found.best and curve.figures:
         (best, *_) = (figures for figures in curve.figures if figures.load == found.best.load)
-        yield Figure("held up by, at the highest", best.limits.main_with_doubt)
+        yield Figure("bottleneck at the highest", best.limits.main_with_doubt)
 
 
 def has_no_repeats(found: Saturation) -> bool:
@@ -92,13 +92,14 @@ def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
 
 
 def operating_verdict(found: Saturation, unit: str) -> Iterator[str]:
-    """Yield the load to operate at; silent without repeats, which alone can show it."""
+    """Yield the load to operate at. Nothing without repeats, which alone can show it."""
     if found.operating is None or found.noise is None:
         return
+    load = f"Recommended load: {found.operating.load:g} {unit}"
     if found.operating is found.best:
-        yield f"No lower load is shown to be within {WITHIN:.0%} of that: operate there."
+        yield f"{load}. Repeats do not show that a lower one is within {WITHIN:.0%} of the highest throughput."
     else:
-        yield f"Operate at {found.operating.load:g} {unit}: the lowest load shown to be within {WITHIN:.0%} of that."
+        yield f"{load}, the lowest that repeats show to be within {WITHIN:.0%} of the highest throughput."
 
 
 def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
@@ -162,6 +163,6 @@ def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
     load = low if low == high else f"{low} to {high}"
     verb = "Predicted, not measured: the" if kv.predicted else "The"
     yield (
-        f"{verb} KV pool is full at {load} concurrent requests (peak running requests / peak share of the pool in use, "
-        "from the levels below)."
+        f"{verb} KV pool holds {load} concurrent requests (at lower loads: peak running requests / peak share of the "
+        "pool in use)."
     )
