@@ -113,7 +113,7 @@ TYPED = (
     # compare, trace, export
     ("compare run", 2, "name a second folder"),
     ("compare run README.md", 2, "README.md is not a folder"),
-    ("compare run swept", 2, "run is a run and swept a sweep: compare two of a kind"),
+    ("compare run swept", 2, "run is a run and swept a sweep: compare two of the same kind"),
     ("compare run run --fail-if 'output_tokens_per_s < nan%'", 2, "is not a bound"),
     ("compare run run --format xml", 2, "xml"),
     ("trace README.md", 2, "README.md is not a folder"),

@@ -58,9 +58,9 @@ def command(
     """Compare each further run or sweep in FOLDERS with the first, point by point.
 
     With repeated points, Welch's t-test decides whether a change is significant, corrected for multiple comparisons;
-    the variance of rates and times is pooled over the points of a curve. Each --fail-if bound is a one-sided test at
-    5 %: kept (exit code 0), broken (1), or undecided (reported; 0, or 1 with --strict). Without repeats, the change
-    itself is compared with the bound.
+    the variance of rates and times is pooled over the points of a curve. Each --fail-if bound states a change
+    that must not occur, and is a one-sided test at 5%: pass (exit code 0), fail (1), or undecided (0, or 1 with
+    --strict). Without repeats, the change itself is compared with the bound.
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.analysis.run.slo import read_goodput

@@ -21,9 +21,13 @@ from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, open_sweep
 from engine_probe.recordings.sweep_point import SweptPoint
 
-ANSWERS: dict[Answer, str] = {"broken": "is broken", "holds": "holds", "cannot tell": "is left open"}
-
-
+Outcome = Answer | Literal["not measured"]
+ANSWERS: dict[Outcome, str] = {
+    "broken": "FAIL",
+    "not measured": "not measured",
+    "cannot tell": "undecided",
+    "holds": "pass",
+}
 Has = Literal["before", "after", "neither"]
 
 
@@ -57,12 +61,12 @@ class Held:
     gate: Gate
     pair: Pair | None
     point: str
-    answer: Answer | Literal["not measured"]
+    answer: Outcome
     p: float | None
     said: str
 
     def stops(self, strict: bool) -> bool:
-        """Return whether the gate fails a CI job; one that is left open does so only if `strict`."""
+        """Return whether the gate fails a CI job; an undecided one does so only if `strict`."""
         return self.answer in ("broken", "not measured") or (strict and self.answer == "cannot tell")
 
 
@@ -94,12 +98,12 @@ class Comparison:
         """Yield the result of every gate at every point, and at all points together."""
         for gate in gates:
             for name in self.missing:
-                text = f"{gate.text} cannot be held{at(name)}: not all of it was measured"
+                text = answer_words(gate, "not measured", name, "no complete results on both sides")
                 yield Held(gate, None, name, "not measured", None, text)
             changed = [(pair, change) for pair in self.pairs if (change := pair.change(gate.metric))]
             if not changed and all(pair.lacks.get(gate.metric, "neither") == "neither" for pair in self.pairs):
                 metric = f"{gate.metric}: name limits with --goodput" if "goodput" in gate.metric else gate.metric
-                raise InputError(f"--fail-if {gate.text!r}: these runs have no {metric}, so it cannot be held")
+                raise InputError(f"--fail-if {gate.text!r}: these runs have no {metric}, so it cannot be checked")
             for pair in self.pairs:
                 if gate.metric in pair.lacks:
                     yield without(gate, pair, pair.lacks[gate.metric])
@@ -108,27 +112,24 @@ class Comparison:
                 changed.append((together, change))
             for pair, change in changed:
                 judged = gate.judge(change)
-                text = f"{gate.text} {ANSWERS[judged.answer]}{at(pair.name)}: {moved(change)}, {why(judged, change)}"
+                text = answer_words(gate, judged.answer, pair.name, f"{percent(change)} {why(judged, change)}")
                 yield Held(gate, pair, pair.name, judged.answer, judged.p, text)
 
     def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
-        """Return the results of all gates but those that hold."""
+        """Return the results of all gates that did not pass."""
         return [held for held in self.held(gates) if held.answer != "holds"]
 
 
-def at(point: str) -> str:
-    return f" at {point}" if point else ""
+def answer_words(gate: Gate, answer: Outcome, point: str, reason: str) -> str:
+    return f"{ANSWERS[answer]} {gate.text}: {f'{point}, ' if point else ''}{reason}"
 
 
 def without(gate: Gate, pair: Pair, has: Has) -> Held:
-    """Return the result of a gate whose metric a point lacks: not measured if one side has it, else left open."""
+    """Return the result of a gate whose metric a point lacks: not measured if one side has it, else undecided."""
     if has == "neither":
-        text = (
-            f"{gate.text} is left open{at(pair.name)}: neither side has {gate.metric} (a percentile takes requests "
-            "enough)"
-        )
-        return Held(gate, pair, pair.name, "cannot tell", None, text)
-    text = f"{gate.text} cannot be held{at(pair.name)}: only {has} has {gate.metric}"
+        reason = f"neither side has {gate.metric} (too few requests for this percentile)"
+        return Held(gate, pair, pair.name, "cannot tell", None, answer_words(gate, "cannot tell", pair.name, reason))
+    text = answer_words(gate, "not measured", pair.name, f"only {has} has {gate.metric}")
     return Held(gate, pair, pair.name, "not measured", None, text)
 
 
@@ -159,7 +160,7 @@ class Opened(NamedTuple):
 def paired(before: Path, old: Opened, after: Path, slo: Slo | None) -> Comparison:
     new = opened(after)
     if old.kind != new.kind:
-        raise InputError(f"{before} is a {old.kind} and {after} a {new.kind}: compare two of a kind")
+        raise InputError(f"{before} is a {old.kind} and {after} a {new.kind}: compare two of the same kind")
     failed = [name for name in old.points if name in new.notes] + [name for name in new.points if name in old.notes]
     shared = [name for name in old.points if name in new.points]
     texts = text_changes(before, old.texts, after, new.texts)
@@ -216,7 +217,7 @@ def opened(folder: Path) -> Opened:
     """Open a run, a sweep or a scored text."""
     if not is_sweep(folder):
         if text_folder(folder):
-            return Opened("text that was predicted", {}, {}, {NAME: open_alone(folder)})
+            return Opened("perplexity result", {}, {}, {NAME: open_alone(folder)})
         run = load(folder)
         return Opened("run", {"": Side([run])}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}, {})
     points: dict[str, Side] = {}
@@ -234,17 +235,21 @@ def opened(folder: Path) -> Opened:
 
 
 def moved(change: Change) -> str:
-    relative = "from zero" if change.relative is None else f"{change.relative:+.1%}"
     unit = f" {change.metric.unit}" if change.metric.unit else ""
-    return f"{change.before:,.4g} to {change.after:,.4g}{unit}, {relative}"
+    return f"{change.before:,.4g} to {change.after:,.4g}{unit}, {percent(change)}"
+
+
+def percent(change: Change) -> str:
+    digits = 2 if change.metric is PERPLEXITY else 1
+    return "from zero" if change.relative is None else f"{change.relative:+.{digits}%}"
 
 
 def why(judged: Judged, change: Change) -> str:
     if change.paired is not None and judged.p is None:
-        return "over a single window chance is not known, so the change itself is held to the bound"
+        return "(a single window: not tested, only compared with the bound)"
     if judged.p is None:
-        return "without repeats on both sides the change itself is held to the bound"
+        return "(no repeats on both sides: not tested, only compared with the bound)"
     more_pairs = "a longer text" if change.metric is PERPLEXITY else "more points"
     more_data = more_pairs if change.paired is not None else "more repeats"
-    hint = f"; {more_data} would tell" if judged.answer == "cannot tell" else ""
-    return f"tested against the bound: one-sided p {judged.p:.2g}{hint}"
+    hint = f"; {more_data} would decide" if judged.answer == "cannot tell" else ""
+    return f"(one-sided p {judged.p:.2g}){hint}"

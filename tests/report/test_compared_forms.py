@@ -49,10 +49,11 @@ class TestJUnit:
         }
         ((failed, told),) = ((case, each) for case in suite.iter("testcase") for each in case.iter("failure"))
         assert failed.get("name") == f"{RATE}, concurrency 20"
-        assert "is broken at concurrency 20" in str(told.get("message"))
+        assert str(told.get("message")).startswith(f"FAIL {RATE}: concurrency 20, -")
+        assert re.fullmatch(r"[\d,.]+ to [\d,.]+ tokens/s, -[\d.]+%", str(told.text).splitlines()[1])
         assert float(str(failed.get("time"))) > 0
 
-    def test_what_cannot_be_held_is_an_error(self, tmp_path: Path) -> None:
+    def test_what_was_not_measured_is_an_error(self, tmp_path: Path) -> None:
         before, after = write_sweep(tmp_path / "a", (1, 2)), write_sweep(tmp_path / "b", (1, 2))
         (after / "points" / "p2" / "run.json").unlink()
         (suite,) = ElementTree.fromstring(
@@ -60,14 +61,13 @@ class TestJUnit:
         )
         assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
 
-    def test_what_repeats_leave_open_is_skipped_aloud_and_fails_only_if_asked(
-        self, sweeps: tuple[Path, Path, Path]
-    ) -> None:
+    def test_an_undecided_bound_is_skipped_aloud_and_fails_only_if_asked(self, sweeps: tuple[Path, Path, Path]) -> None:
         """Against itself a sweep lies on the bound, and its repeats differ."""
         here = (sweeps[0], sweeps[0], "--fail-if", "output_tokens_per_s < 0%", "--format", "junit")
         lax, strict = compare(*here), compare(*here, "--strict")
         assert (lax.exit_code, strict.exit_code) == (0, 1)
-        assert "is left open at concurrency 20" in lax.stderr
+        assert "undecided output_tokens_per_s < 0%: concurrency 20, " in lax.stderr
+        assert "; more repeats would decide" in lax.stderr
         for result, skipped, failures in ((lax, "2", "0"), (strict, "0", "2")):
             (suite,) = ElementTree.fromstring(result.stdout.encode())
             assert (suite.get("skipped"), suite.get("failures")) == (skipped, failures)
@@ -116,7 +116,7 @@ class TestThePage:
         sheet.on("console", lambda message: words.append(message.text))
         sheet.on("pageerror", lambda error: words.append(str(error)))
         sheet.goto(page.as_uri())
-        assert sheet.locator(".warning").first.inner_text().startswith(f"{RATE} is broken at concurrency 20")
+        assert sheet.locator(".warning").first.inner_text().startswith(f"FAIL {RATE}: concurrency 20")
         assert sheet.locator(".plot .uplot canvas").count() == 4
         assert sheet.locator(".forest svg:visible").count() == 2
         assert sheet.evaluate("document.documentElement.scrollWidth") == 360
@@ -204,6 +204,18 @@ def test_repeats_that_are_all_alike_are_no_test() -> None:
     alike, scattered = ((8.0, 8.0), (7.0, 7.0)), ((8.0, 8.0), (7.0, 7.5))
     told = [chance_words(Change(METRICS[0], *each, *difference(*each))) for each in (alike, scattered)]
     assert told == ["exact", "0.205"]
+
+
+def test_no_p_is_printed_as_zero() -> None:
+    assert [chance_words(Change(METRICS[0], (8.0,), (7.0,), p)) for p in (0.0002, 0.001)] == ["<0.001", "0.001"]
+
+
+def test_without_repeats_a_change_has_a_direction_and_no_verdict(tmp_path: Path) -> None:
+    before, after = write_run(tmp_path / "a", ran(1), facts()), write_run(tmp_path / "b", ran(2), facts())
+    text = compare(before, after).stdout
+    assert re.search(r"^metric .* direction \(not tested\) *$", text, re.MULTILINE)
+    assert re.search(r"^output tokens/s .* (better|worse) *$", text, re.MULTILINE)
+    assert "not tested: " in text
 
 
 def test_a_sweep_against_itself_has_two_lines_in_each_chart(sweeps: tuple[Path, Path, Path]) -> None:

@@ -1,10 +1,11 @@
-"""A forest plot of changes: one in a row, its interval as a bar; a colour marks changes that repeats confirm."""
+"""A forest plot of changes: one in a row, its interval as a bar; a colour marks significant changes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 from engine_probe.analysis.compare.changes import Change
+from engine_probe.report.sections.compare.words import VERDICTS
 from page_kit.chart_words import chart_words
 from page_kit.html import Html, element
 from page_kit.scale import ticks
@@ -36,7 +37,7 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
 
     def parts() -> Iterator[Html]:
         for share in ticks(high, -low):
-            yield text(place(share), 18, f"{100 * share:+.3g} %" if share else "0", "middle", opacity="0.7")
+            yield text(place(share), 18, f"{100 * share:+.3g}%" if share else "0", "middle", opacity="0.7")
             yield stroke(place(share), TOP - 6, place(share), height - 4, 0.45 if share == 0 else 0.12)
         for number, (name, change, relative) in enumerate(plotted):
             y = TOP + ROW * number + ROW / 2
@@ -56,7 +57,7 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
 
 def words(relative: float, change: Change, least: float) -> str:
     """Return the change and its verdict, where anything was tested."""
-    verdict = "" if change.verdict == "no repeats" else f" {change.verdict}"
+    verdict = "" if change.verdict == "no repeats" else f" {VERDICTS[change.verdict]}"
     return f"{relative:+.{1 if least >= LEAST else 2}%}{verdict}"
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from engine_probe.analysis.compare.gates import Gate
-from engine_probe.evaluation.comparison import Comparison, Held
+from engine_probe.evaluation.comparison import Comparison, Held, moved
 from engine_probe.text_format import plain
 
 
 def junit(found: Sequence[Comparison], gates: Sequence[Gate], strict: bool = False) -> str:
     """A suite for each comparison, a case for each gate and point; `time` is what measuring that point took.
 
-    What repeats leave open is skipped, with the reason.
+    An undecided bound is skipped, with the reason.
     """
     root = Element("testsuites", name="engine_probe compare")
     for comparison in found:
@@ -41,5 +41,11 @@ def case(comparison: Comparison, held: Held, strict: bool) -> Element:
     testcase = Element("testcase", classname=plain(comparison.after), name=plain(name), time=f"{seconds:.3f}")
     if held.answer != "holds":
         kind = "error" if held.answer == "not measured" else "failure" if held.stops(strict) else "skipped"
-        SubElement(testcase, kind, message=plain(held.said), type=held.gate.metric).text = plain(held.said)
+        SubElement(testcase, kind, message=plain(held.said), type=held.gate.metric).text = details(held)
     return testcase
+
+
+def details(held: Held) -> str:
+    """Return the answer, and the values before and after where both are known."""
+    change = held.pair.change(held.gate.metric) if held.pair else None
+    return "\n".join(map(plain, (held.said, moved(change)) if change else (held.said,)))

@@ -1,22 +1,19 @@
-"""The bounds of --fail-if: what is broken or undecided first, and the answer at every point."""
+"""The bounds of --fail-if: failed and undecided ones first, and the answer at every point."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
-from engine_probe.analysis.compare.gates import Answer
-from engine_probe.evaluation.comparison import ANSWERS, Held
+from engine_probe.evaluation.comparison import ANSWERS, Held, Outcome
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
 from engine_probe.report.sections.compare.words import change_words, enumerated, point_names
 
-TONES: dict[Answer | Literal["not measured"], Tone] = {
+TONES: dict[Outcome, Tone] = {
     "broken": "problem",
     "not measured": "problem",
     "cannot tell": "caution",
     "holds": "good",
 }
-WORDS = {answer: "cannot be held" if answer == "not measured" else ANSWERS[answer] for answer in TONES}
 
 
 def bound_sentences(held: Sequence[Held]) -> Iterator[Sentence]:
@@ -27,11 +24,11 @@ def bound_sentences(held: Sequence[Held]) -> Iterator[Sentence]:
             if len(alike) == 1 and (answer != "holds" or not alike[0].point):
                 yield Sentence(alike[0].said, tone)
             elif alike:
-                yield Sentence(f"{gate.text} {WORDS[answer]} at {places(alike)}", tone)
+                yield Sentence(f"{ANSWERS[answer]} {gate.text}: {places(alike)}", tone)
 
 
 def places(held: Sequence[Held]) -> str:
-    """Return the points, and how far each moved where the bound does not hold."""
+    """Return the points, and how far each moved where the bound did not pass."""
     moved = ("" if each.answer == "holds" else moved_words(each) for each in held)
     names = point_names([each.point for each in held])
     return enumerated([f"{name} ({each})" if each else name for name, each in zip(names, moved, strict=True)])
@@ -53,7 +50,7 @@ def bounds_table(held: Sequence[Held]) -> tuple[Section, ...]:
             each.point,
             moved_words(each) or "-",
             "-" if each.p is None else f"{each.p:.2g}",
-            Cell(WORDS[each.answer], TONES[each.answer]),
+            Cell(ANSWERS[each.answer], TONES[each.answer]),
         )
         for each in held
     )

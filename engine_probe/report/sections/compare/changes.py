@@ -26,14 +26,14 @@ HEADLINES = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "perplexity")
 MOST_ROWS = 16
 FIRST = 9  # rows that a terminal shows without --verbose
 METHOD = (
-    "The interval is that of one change, with 95 % (Welch; each side's relative spread of rates and times is taken "
-    "from all levels of a curve together). The verdict is corrected for all changes judged here (Holm), at 5 %."
+    "95% Welch interval of each single change; the spread is pooled over all levels of a curve. Verdicts: 5% level, "
+    "Holm-corrected over all changes."
 )
 TOGETHER = (
-    "Over all points the change is that of the geometric mean, each point being one pair: its interval holds with 95 % "
-    f"for other points, too, and the verdict is corrected for the metrics (Holm), at 5 %. {SAME_LOOK}"
+    "Change over all points: geometric mean, one pair per point. The 95% interval also covers points not measured. "
+    f"Verdicts over all points are Holm-corrected over the metrics. {SAME_LOOK}"
 )
-NOTE = "A dot is the change of the mean over the repeats, its bar the interval of this one change, with 95 %."
+NOTE = "A dot is the change of the mean over the repeats, its bar the 95% interval of this single change."
 SIDES = Column("before"), Column("after"), Column("change")
 
 
@@ -125,7 +125,7 @@ def sides(change: Change) -> tuple[Cell | str, ...]:
 
 
 def verdict_column(changes: Sequence[Change]) -> Column:
-    return Column("untested" if untested(changes) else "verdict", words=True)
+    return Column("direction (not tested)" if untested(changes) else "verdict", words=True)
 
 
 def untested(changes: Iterable[Change]) -> bool:

@@ -77,7 +77,7 @@ def untested_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
     for direction in ("worse", "better"):
         alike = [row for row in rows if row[1].direction == direction]
         if alike:
-            yield Sentence(phrases(alike), label=f"{direction.capitalize()}{where}, untested")
+            yield Sentence(phrases(alike), label=f"{direction.capitalize()}{where}, not tested")
     if all(change.direction == "same" for _, change in rows):
         yield Sentence("Every metric is the same on both sides.")
 
@@ -91,9 +91,9 @@ def judged_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
     others = {change.metric for _, change in rows if change.verdict == "not shown to differ"}
     real = {change.metric for _, change in rows if change.verdict in verdicts}
     if not real:
-        yield Sentence(f"Nothing is shown to differ{where} ({counted(len(others), 'metric')}).")
+        yield Sentence(f"No significant change{where} ({counted(len(others), 'metric')}).")
     elif others - real and (not where or rows[0][0].is_whole):
-        yield Sentence(f"{counted(len(others - real), 'other metric')} not shown to differ{where}.", "soft")
+        yield Sentence(f"{counted(len(others - real), 'other metric')}: no significant change{where}.", "soft")
 
 
 def phrases(rows: Sequence[Row]) -> str:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from engine_probe.analysis.compare.changes import PERPLEXITY, Change, Metric
+from engine_probe.analysis.compare.changes import PERPLEXITY, Change, Metric, Verdict
 from engine_probe.evaluation.comparison import Pair
 from engine_probe.report.document import Cell, Tone
 from engine_probe.text_format import duration
 
-TONES: dict[str, Tone] = {"better": "good", "worse": "problem", "not shown to differ": "soft", "no repeats": "plain"}
-SAME_LOOK = "A machine that was slower throughout one of the two measurements looks the same."
+TONES: dict[Verdict, Tone] = {
+    "better": "good",
+    "worse": "problem",
+    "not shown to differ": "soft",
+    "no repeats": "plain",
+}
+VERDICTS: dict[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "not shown to differ": "not significant",
+    "no repeats": "not tested",
+}
+SAME_LOOK = "If the machine was slower during one of the two measurements, the result looks the same."
 
 
 def value_words(metric: Metric, value: float) -> str:
@@ -37,15 +48,16 @@ def signed(share: float, digits: int = 1) -> str:
 
 
 def verdict_cell(change: Change, said_above: bool = False) -> Cell:
-    """Return the verdict; where nothing was tested the direction, and that it is untested unless it is said above."""
+    """Return the verdict; without a test the direction, and that it is not tested unless that is said above."""
     tone = TONES[change.verdict]
     if change.verdict != "no repeats":
-        return Cell(change.verdict, tone)
-    return Cell(change.direction if said_above or change.direction == "same" else f"{change.direction}, untested", tone)
+        return Cell(VERDICTS[change.verdict], tone)
+    doubt = "" if said_above or change.direction == "same" else " (not tested)"
+    return Cell(f"{change.direction}{doubt}", tone)
 
 
 def short_verdict(change: Change) -> str:
-    return {"not shown to differ": "not shown", "no repeats": change.direction}.get(change.verdict, change.verdict)
+    return change.direction if change.verdict == "no repeats" else VERDICTS[change.verdict]
 
 
 def interval_words(change: Change) -> str:
@@ -57,7 +69,9 @@ def interval_words(change: Change) -> str:
 
 
 def chance_words(change: Change) -> str:
-    return "-" if change.p is None else "exact" if change.exact else f"{change.p:.3f}"
+    if change.p is None or change.exact:
+        return "-" if change.p is None else "exact"
+    return "<0.001" if change.p < 0.001 else f"{change.p:.3f}"
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
