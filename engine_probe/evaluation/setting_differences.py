@@ -78,15 +78,19 @@ def difference_lines(differences: Sequence[SettingDifference]) -> Iterator[str]:
 def settings(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a run that may explain a change, by dotted name."""
     values = dict(leaves(WORKLOAD, facts.get("workload") or {}))
-    values |= {f"{group}.{key}": facts[group].get(key) for group, keys in NAMED.items() for key in keys}
+    for group, keys in NAMED.items():
+        values |= present(group, keys, facts[group])
     arguments = facts["engine"]["arguments"]
     for group, keys in ARGUMENTS.items():
         config = arguments.get(group)
-        values |= {f"engine.{key}": config.get(key) for key in keys} if isinstance(config, dict) else {}
+        values |= present("engine", keys, config) if isinstance(config, dict) else {}
     hardware = facts.get("hardware") or {}
-    host = hardware.get("host") or {}
-    values |= {f"hardware.{key}": host.get(key) for key in ("name", "cores")}
+    values |= present("hardware", ("name", "cores"), hardware.get("host") or {})
     return values | {"hardware.gpus": [gpu.get("name") for gpu in hardware.get("gpus") or []]}
+
+
+def present(group: str, keys: Sequence[str], recorded: dict[str, Any]) -> dict[str, Any]:
+    return {f"{group}.{key}": recorded[key] for key in keys if key in recorded}
 
 
 def leaves(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -98,8 +102,11 @@ def leaves(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def told(settings: dict[str, Any], name: str) -> str:
-    """Return a setting's value as text."""
-    value = settings.get(name)
+    """Return a setting's value as text: "none" if it is None, or if a recorded workload has no such setting."""
+    if name not in settings:
+        has_workload = any(known.startswith(WORKLOAD) for known in settings)
+        return "none" if name.startswith(WORKLOAD) and has_workload else "not recorded"
+    value = settings[name]
     if value is None or value == []:
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from engine_probe.text_format import plain
 
 POINTS_FOLDER = "points"
 NAME = "perplexity"
+ABSENT = re.compile(r"(?<= )None(?=,|$)")  # as older sweeps wrote a value that is not set
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def open_text(folder: Path, row: dict[str, Any], others: list[dict[str, Any]]) -
     """Open the result of a perplexity row of `sweep.json`; `others` are the rows of load."""
     id_, point = str(row["id"]), row["point"]
     beside = tuple(str(other["id"]) for other in others if other["point"].get("engine") == point["engine"])
-    name = str(point.get("label") or NAME)
+    name = ABSENT.sub("none", str(point.get("label") or NAME))
     place = folder / POINTS_FOLDER / Path(id_).name
     if not (place / QUALITY_FILE).is_file():
         return TextPoint(id_, name, None, str(row.get("reason") or "not measured"), beside)

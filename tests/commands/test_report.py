@@ -252,11 +252,12 @@ def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
 
 def test_a_page_says_what_ran_and_what_was_asked(tmp_path: Path) -> None:
     told = facts() | {"workload": {"prompts": {"turns": 6}, "output_len": 24, "concurrency": None}}
-    told["engine"] = told["engine"] | {"arguments": {"parallel_config": {"tensor_parallel_size": 2}}}
+    arguments = {"model_config": {"quantization": None}, "parallel_config": {"tensor_parallel_size": 2}}
+    told["engine"] = told["engine"] | {"arguments": arguments}
     run = write_run(tmp_path / "run", ran(2), told)
     assert CliRunner().invoke(command, [str(run), "--html", str(tmp_path / "page.html")]).exit_code == 0
     page = (tmp_path / "page.html").read_text()
-    for cell in ("prompts.turns 6, output_len 24", "tensor 2", "bfloat16, quantized: none, KV cache none"):
+    for cell in ("prompts.turns 6, output_len 24", "tensor 2", "quantization none, KV cache not recorded"):
         assert cell in page
 
 

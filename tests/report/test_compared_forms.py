@@ -197,6 +197,20 @@ def test_another_workload_is_another_experiment_and_is_said_first(tmp_path: Path
     ]
 
 
+def test_a_setting_is_none_if_it_is_not_set_and_not_recorded_if_nothing_says_so(tmp_path: Path) -> None:
+    folders = []
+    for name, config in (("a", {"quantization": None}), ("b", {"quantization": "fp8", "enforce_eager": True})):
+        told = facts() | {"workload": {"output_len": 4} | ({"turns": 6} if name == "b" else {})}
+        told["engine"] = told["engine"] | {"arguments": {"model_config": config}}
+        folders.append(write_run(tmp_path / name, ran(1), told))
+    (found,) = json.loads(compare(*folders, "--format", "json").stdout)
+    assert found["notes"] == [
+        "Not the same workload, so not the same experiment: turns none and 6",
+        "engine.quantization differs: none before, fp8 after",
+        "engine.enforce_eager differs: not recorded before, True after",
+    ]
+
+
 def test_repeats_that_are_all_alike_are_no_test() -> None:
 
     from engine_probe.analysis.compare.changes import difference

@@ -35,7 +35,7 @@ def curve_settings(points: Sequence[Settings], loads: Sequence[tuple[float, str]
 
 def curve_name(settings: Settings) -> str:
     """Name a curve by its settings; empty if the sweep has one curve."""
-    return ", ".join(f"{name} {'-' if value is None else value}" for name, value in settings.items())
+    return ", ".join(f"{name} {'none' if value is None else value}" for name, value in settings.items())
 
 
 def differing(settings: Sequence[Settings]) -> list[str]:

@@ -28,17 +28,18 @@ def settings_section(engines: Mapping[str, Run], loads: frozenset[str] = frozens
 
 def engine_settings(run: Run) -> dict[str, str]:
     kv, limits, known = run.facts["kv"], run.facts["limits"], of_run(run.facts)
-    model = [f"{known['model.dtype']}", f"quantized: {told(known, 'engine.quantization')}"]
     ranks = {kind: known.get(f"engine.{kind}_parallel_size") for kind in ("tensor", "pipeline", "data")}
     return {
         "model": run.facts["model"]["name"],
-        "precision": f"{', '.join(model)}, KV cache {told(known, 'engine.cache_dtype')}",
-        "longest request": f"{known['model.max_model_len']:,} tokens",
+        "precision": f"{told(known, 'model.dtype')}, quantization {told(known, 'engine.quantization')}, "
+        f"KV cache {told(known, 'engine.cache_dtype')}",
+        "max_model_len": f"{known['model.max_model_len']:,} tokens",
+        "max_num_seqs": f"{limits['max_num_seqs']:,}",
+        "max_num_batched_tokens": f"{limits['max_num_batched_tokens']:,}",
         "KV pool": f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**20:,.1f} MiB",
         "prefix caching": "on" if kv["prefix_caching"] else "off",
         "parallel": ", ".join(f"{kind} {size}" for kind, size in ranks.items() if size is not None) or "not recorded",
-        "eager": told(known, "engine.enforce_eager"),
-        "batch": f"max_num_seqs {limits['max_num_seqs']:,}, {limits['max_num_batched_tokens']:,} tokens a step",
+        "enforce_eager": told(known, "engine.enforce_eager"),
         "executor": f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}",
         "host": run.facts["process"]["host"],
     }

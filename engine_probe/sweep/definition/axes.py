@@ -145,4 +145,6 @@ def spelled(value: Any) -> str:
             spelled(inner) if key == "kind" else f"{key} {Path(inner).name if key == 'path' else spelled(inner)}"
             for key, inner in value.items()
         )
-    return " ".join(map(spelled, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return " ".join(map(spelled, value))
+    return "none" if value is None else str(value)

@@ -34,9 +34,9 @@ def test_a_setting_that_differs_makes_curves() -> None:
     assert [curve_name(each) for each in several[::2]] == ["max_num_seqs 4", "max_num_seqs 64"]
 
 
-def test_a_setting_that_only_some_points_have_is_a_dash_for_the_others() -> None:
+def test_a_setting_that_only_some_points_have_is_none_for_the_others() -> None:
     without, having = settings(point(1), point(1, tensor_parallel_size=2))
-    assert (curve_name(without), curve_name(having)) == ("tensor_parallel_size -", "tensor_parallel_size 2")
+    assert (curve_name(without), curve_name(having)) == ("tensor_parallel_size none", "tensor_parallel_size 2")
 
 
 def test_a_curve_over_rates_is_one_and_its_max_concurrency_another() -> None:

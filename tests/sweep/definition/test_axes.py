@@ -101,6 +101,11 @@ def test_what_is_a_table_is_spelled_out_in_a_label() -> None:
     assert told == ["prompts random input_len uniform low 3 high 9", "prompts trace path day.csv format burstgpt"]
 
 
+def test_an_argument_that_is_not_set_is_none_in_a_label() -> None:
+    name = "engine.arguments.quantization"
+    assert [label({name: one}, [name]) for one in (None, "fp8")] == ["quantization none", "quantization fp8"]
+
+
 def test_points_of_one_engine_come_one_after_the_other(sweep: Any) -> None:
     axes = '[axes]\n"workload.concurrency" = [1, 2]\n"engine.arguments.max_num_seqs" = [4, 8]\n'
     engines = [point.engine.spec for point in points(sweep(axes))]

@@ -93,7 +93,7 @@ def test_one_table_holds_quality_speed_and_memory_against_the_first(sweep: Path)
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     cost = 100 * (np.exp((FP8 - BASE).sum() / 5000) - 1)
-    (base,) = (line for line in lines if line.startswith("quantization None "))
+    (base,) = (line for line in lines if line.startswith("quantization none ") and "GiB" in line)
     assert f"{np.exp(BASE.sum() / 5000):.4f}" in base
     assert "16 GiB" in base
     (row,) = (line for line in lines if line.startswith("quantization fp8 ") and "GiB" in line)
@@ -101,7 +101,7 @@ def test_one_table_holds_quality_speed_and_memory_against_the_first(sweep: Path)
     assert "8 GiB" in row
     assert row.rstrip().endswith("960")  # 60 blocks of 16 tokens
     told = " ".join(done.output.split())
-    assert f"quantization fp8 against quantization None: perplexity is worse, {cost:+.2f}%" in told
+    assert f"quantization fp8 against quantization none: perplexity is worse, {cost:+.2f}%" in told
     assert "1.25 times its highest output tokens/s (at 20 concurrent requests, without repeats); 0.50 times its" in told
     assert "over 5,000 tokens in 50 windows of 101 without overlap; the text begins with BOS; the first" in told
     assert "7 tokens at the end are in no window" in told
@@ -151,7 +151,7 @@ def test_engines_that_cannot_be_compared_have_a_reason_and_no_figure(
     }
     done = report(write_engines(tmp_path / "sweep", engines))
     told = " ".join(done.output.split())
-    assert f"quantization fp8 is not compared with quantization None: {why}" in told
+    assert f"quantization fp8 is not compared with quantization none: {why}" in told
     assert done.exit_code == (0 if other is not None and None not in other.window_nll else 1)
 
 
@@ -160,11 +160,20 @@ def test_two_sweeps_are_compared_by_their_windows(tmp_path: Path) -> None:
     after = write_engines(tmp_path / "b", {None: (said(list(FP8)), 16, 40)})
     held = compare(before, after, "--fail-if", "perplexity > 1%")
     assert held.exit_code == 1
-    assert "FAIL perplexity > 1%: perplexity, quantization None, +2.01% (one-sided p" in held.stderr
+    assert "FAIL perplexity > 1%: perplexity, quantization none, +2.01% (one-sided p" in held.stderr
     assert compare(before, after, "--fail-if", "perplexity > 3%").exit_code == 0
     (found,) = json.loads(compare(before, after, "--format", "json").stdout)
     (change,) = found["points"][-1]["changes"]
     assert (change["metric"], change["verdict"]) == ("perplexity", "worse")
+
+
+def test_a_sweep_that_wrote_none_in_python_is_compared_with_one_that_did_not(tmp_path: Path) -> None:
+    older = write_engines(tmp_path / "a", {None: (said(list(BASE)), 16, 40)})
+    newer = write_engines(tmp_path / "b", {None: (said(list(FP8)), 16, 40)})
+    rows = (newer / "sweep.json").read_text()
+    (newer / "sweep.json").write_text(rows.replace("quantization None", "quantization none"))
+    (found,) = json.loads(compare(older, newer, "--format", "json").stdout)
+    assert found["points"][-1]["point"] == "perplexity, quantization none"
 
 
 def test_two_texts_by_themselves_are_compared(tmp_path: Path) -> None:
@@ -200,7 +209,7 @@ def test_the_page_draws_the_changes(sweep: Path, browser: Any) -> None:
     sheet.on("console", lambda message: words.append(message.text))
     sheet.goto(page.as_uri())
     assert sheet.locator("text=What precision costs and gives").count() == 1
-    drawing = sheet.locator("figure", has_text="Change of perplexity against quantization None").locator("svg")
+    drawing = sheet.locator("figure", has_text="Change of perplexity against quantization none").locator("svg")
     assert drawing.locator("circle").count() == 1
     trade = sheet.locator("figure", has_text="Perplexity against throughput")
     assert trade.locator("canvas").count() == 1
