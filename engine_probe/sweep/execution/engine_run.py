@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -125,7 +126,9 @@ class EngineRun:
         process.give(Task(self._planned.point, str(self._planned.folder)))
         self._given = True
         if is_new:
-            pa.array([0])  # loads pandas now, while the engine starts, and not between its first two points
+            # Imports pandas now, while the engine starts, and not between its first two points. In a thread of its own,
+            # because Python loses a Ctrl-C that arrives in a callback of its import system.
+            threading.Thread(target=pa.array, args=([0],)).start()
 
     def _start(self) -> EngineProcess:
         self._has_begun = False

@@ -27,6 +27,16 @@ output_len = 40
 LEVELS = '[axes]\n"workload.concurrency" = [1, 2, 4, 8]\n'
 SEARCH = '[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 16\n'
 INTERRUPTED = 130
+INTERRUPTING = """
+import contextlib, signal, sys
+class OnImport:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+                for _ in range(1000): pass
+sys.meta_path.insert(0, OnImport())
+"""
 
 
 @pytest.fixture
@@ -95,6 +105,22 @@ def test_ctrl_c_while_the_engine_starts_leaves_nothing(sweeps: ScriptedSweeps) -
     assert process.returncode == INTERRUPTED
     assert said.splitlines()[-1] == "interrupted before anything was recorded"
     assert not sweeps.out.exists()
+
+
+def test_ctrl_c_while_pandas_is_imported_is_not_lost(sweeps: ScriptedSweeps) -> None:
+    """What the import raises is ignored, as Python ignores what its own callbacks raise."""
+    sweeps.script(start="hang")
+    *python, command = sweeps.command("grid.toml", "--out", "out")[:3]
+    done = subprocess.run(
+        [*python, INTERRUPTING + command, "sweep", "grid.toml", "--out", "out"],
+        cwd=sweeps.folder,
+        env=sweeps.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == INTERRUPTED
+    assert done.stderr.splitlines()[-1] == "interrupted before anything was recorded"
 
 
 def test_ctrl_c_twice_ends_it_although_the_engine_does_not(sweeps: ScriptedSweeps) -> None:
