@@ -48,7 +48,17 @@ def capitalized(words: str) -> str:
 
 def counted(number: float, noun: str) -> str:
     """Return the number with the noun in singular or plural."""
-    return f"{number:,g} {noun}" if number == 1 else f"{number:,g} {noun}s"
+    digits = f"{number:,}" if isinstance(number, int) else f"{number:,g}"
+    return f"{digits} {noun}" if number == 1 else f"{digits} {noun}s"
+
+
+def byte_size(size: float, digits: int = 3) -> str:
+    """Return a size with this many significant figures in the largest unit that it fills."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        scale = 1 << power
+        if size >= scale:
+            return f"{size / scale:.{digits}g} {unit}" if size < 1000 * scale else f"{size / scale:,.0f} {unit}"
+    return counted(float(f"{size:.{digits}g}"), "byte")
 
 
 def model_name(name: str) -> str:

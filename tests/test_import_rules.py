@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "perplexity": {"errors", "files"},
     "engine": {"errors", "files", "text_format"},
     # Two descriptions that figures depend on: how many ranks an engine has, and how hard a workload pushes it.
-    "analysis": {"errors", "files", "notebook_view", "engine.parallelism", "workload.load"},
+    "analysis": {"errors", "text_format", "files", "notebook_view", "engine.parallelism", "workload.load"},
     "recordings": {
         *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),
     },

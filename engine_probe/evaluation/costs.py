@@ -19,6 +19,7 @@ from engine_probe.errors import InputError
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
+from engine_probe.workload.load import level_words
 
 NO_PRICES = Prices(currency="")  # energy needs none
 
@@ -117,8 +118,8 @@ def sustained(option: Option, prices: Prices, slo: Slo | None, at: Path) -> Offe
     """Return the rate that one of an option sustains: from the price list, or the best of its recording."""
     per_month = option.cost.hourly(prices.hours_per_month) * prices.hours_per_month
     if option.recording is None:
-        rate, source = option.requests_per_minute, option.source or "told by the price list"
-        return Offered(option.name, per_month, rate, source if rate else "what it sustains is not told")
+        rate, source = option.requests_per_minute, option.source or "from the price list"
+        return Offered(option.name, per_month, rate, source if rate else "throughput not given")
     rate, source = measured_rate(at / option.recording, slo)
     return Offered(option.name, per_month, rate, source)
 
@@ -128,7 +129,7 @@ def measured_rate(folder: Path, slo: Slo | None) -> tuple[float | None, str]:
     if not is_sweep(folder):
         summary = load(folder).summary(slo)
         if summary.goodput is not None and not summary.goodput.met:
-            return None, f"{folder} does not keep {slo} ms"
+            return None, f"{folder} does not meet {summary.goodput.slo.words}"
         return 60 * summary.requests_per_s, f"measured in {folder}"
     measured = [curve for curve in curves(open_sweep(folder, slo).points) if curve.figures]
     if len(measured) != 1:
@@ -137,10 +138,11 @@ def measured_rate(folder: Path, slo: Slo | None) -> tuple[float | None, str]:
     if slo is not None:
         limit = most_load(curve.figures)
         if limit is None or limit.best is None:
-            return None, f"no level of {folder} keeps {slo} ms"
-        return 60 * limit.best.requests_per_s, f"measured in {folder}: {limit.most:g} {curve.unit} keep {slo} ms"
+            return None, f"no level of {folder} meets {slo.words}"
+        level = level_words(limit.best.load, curve.unit)
+        return 60 * limit.best.requests_per_s, f"measured in {folder}, at {level}: the highest that meets {slo.words}"
     best = max(curve.figures, key=lambda figures: figures.summary.requests_per_s)
-    return 60 * best.summary.requests_per_s, f"measured in {folder}, at {best.load:g} {curve.unit}"
+    return 60 * best.summary.requests_per_s, f"measured in {folder}, at {level_words(best.load, curve.unit)}"
 
 
 def known_energy(costs: Money) -> bool:

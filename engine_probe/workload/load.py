@@ -26,6 +26,13 @@ def positive(value: Any, name: str) -> float:
     return float(value)
 
 
+def level_words(load: float, unit: str) -> str:
+    """Return a load with its unit, which is in the singular for one: `1 concurrent request`, `8 users`."""
+    if load == 1:
+        unit = unit.replace("requests", "request") if "requests" in unit else unit.removesuffix("s")
+    return f"{load:g} {unit}"
+
+
 def load_words(load: float, unit: str) -> str:
     """Name a load as a label does: `concurrency 4`, `50 users`, `20 requests/s`."""
     if not load:

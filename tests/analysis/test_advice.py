@@ -61,20 +61,20 @@ def said(cases: list[Case], role: str) -> list[Advice]:
     return [each for each in advice(cases) if each.role == role]
 
 
-def test_hold_concurrency_where_throughput_falls_behind() -> None:
-    (hold,) = (each for each in said([case(FALLS)], "architect") if "Hold" in each.text)
-    assert hold.text == (
-        "Hold concurrency at 16 (--max-num-seqs 16, or before the engine): at 32 throughput is 27% lower, and the "
+def test_limit_concurrency_where_throughput_falls_behind() -> None:
+    (limit,) = (each for each in said([case(FALLS)], "architect") if "Limit concurrency" in each.text)
+    assert limit.text == (
+        "Limit concurrency to 16 (--max-num-seqs 16, or in a proxy): at 32 throughput is 27% lower, and the "
         "median first token takes 8.0 times as long."
     )
-    assert hold.rows == ("16 concurrent requests", "32 concurrent requests")
+    assert limit.rows == ("16 concurrent requests", "32 concurrent requests")
 
 
 def test_a_plateau_brings_only_waiting() -> None:
     level = {1: 10, 2: 20, 4: 40, 8: 80, 16: 120, 24: 121, 32: 119, 48: 120}
     (told,) = (each for each in said([case(level)], "architect") if "Beyond" in each.text)
     assert told.text.startswith("Beyond ")
-    assert "throughput no longer grows, only waiting does" in told.text
+    assert "throughput no longer grows; waiting time grows" in told.text
 
 
 def test_a_curve_that_only_grows_advises_nothing() -> None:
@@ -131,7 +131,7 @@ def test_models_by_what_a_token_of_kv_costs() -> None:
 def test_a_full_pool_makes_kv_the_developers_measure() -> None:
     """256 blocks are full with 16: 16 each. A derivation that does not come out at whole bytes is left away."""
     (told,) = said([case(FALLS)], "developer")
-    assert "16 of 256 blocks, so that 16 fill it" in told.text
+    assert "takes 16 of its 256 blocks, so it holds 16 requests" in told.text
     assert "1 KiB = 2 x 4 layers x 2 KV heads x 32 x 2 bytes" in told.text
     (other,) = said([case(FALLS, pool=Pool(256, 16, 16 * 1000, 4, 2, 32))], "developer")
     assert " = " not in other.text
@@ -150,10 +150,8 @@ def test_repeats_show_a_fall_that_the_lines_are_not_sure_of() -> None:
     found = saturation([Level(n, r, min(n, 8), 0.5, False, (r * 0.99, r * 1.01)) for n, r in levels.items()])
     figures = [point(n, r, 0, 0, ms=50 * n) for n, r in levels.items()]
     made = Case({}, "concurrent requests", found, figures, "m", pool(4096), 1)
-    (hold,) = said([made], "architect")
-    assert hold.text.startswith(
-        "Hold concurrency at 16 (--max-num-seqs 16, or before the engine): at 32 throughput is 10%"
-    )
+    (limit,) = said([made], "architect")
+    assert limit.text.startswith("Limit concurrency to 16 (--max-num-seqs 16, or in a proxy): at 32 throughput is 10%")
 
 
 @pytest.mark.parametrize(("scatter", "told"), [(0.01, True), (0.2, False)])
@@ -170,12 +168,12 @@ def test_that_nothing_is_gained_takes_repeats_that_could_show_it(scatter: float,
 def test_histories_that_a_full_pool_forgets_are_told_to_three_roles() -> None:
     """From 80 % to 30 % of 1,000 prompt tokens: 500 of 2,000 scheduled, 500 KiB of KV in 10 s."""
     made = [with_cache(case(FALLS), 16)]
-    (hold,) = (each for each in said(made, "architect") if "Hold" in each.text)
+    (limit,) = (each for each in said(made, "architect") if "Limit concurrency" in each.text)
     assert (
-        "Hold concurrency at 16, before the engine, or enlarge the KV pool: at 32, 30% of the prompt tokens"
-        in hold.text
+        "Limit concurrency to 16 in a proxy, or enlarge the KV pool: at 32, the prefix cache hit rate is 30% "
+        in limit.text
     )
-    assert "25% of the scheduled tokens were prompts computed again, and throughput is 27% lower" in hold.text
+    assert "25% of the scheduled tokens are prompts computed again, and throughput is 27% lower" in limit.text
     assert any("Route a conversation back" in each.text for each in said(made, "provider"))
     (tier,) = (each for each in said(made, "hardware maker") if "waiting conversations" in each.text)
     assert "up to 25% of the scheduled tokens" in tier.text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.advice.curve_case import CLEAR, SURE, Case, Sentences, mib
+from engine_probe.analysis.advice.curve_case import CLEAR, SURE, Case, Sentences
 from engine_probe.analysis.curve.saturation import Level
-from engine_probe.workload.load import CONCURRENCY
+from engine_probe.text_format import byte_size
+from engine_probe.workload.load import CONCURRENCY, level_words
 
 ROLE = "architect"
 
@@ -25,7 +26,7 @@ def hold_there(case: Case) -> Sentences:
         loss = 1 - last.output_tokens_per_s / best.output_tokens_per_s
         waits = longer(case, best, last)
         yield (
-            f"Hold concurrency at {best.load:g} (--max-num-seqs {best.load:g}, or before the engine): at {last.load:g} "
+            f"Limit concurrency to {best.load:g} (--max-num-seqs {best.load:g}, or in a proxy): at {last.load:g} "
             f"throughput is {loss:.0%} lower{f', and {waits}' if waits else ''}.",
             (case.row(best.load), case.row(last.load)),
         )
@@ -33,7 +34,7 @@ def hold_there(case: Case) -> Sentences:
     least, how = level_from(case)
     if least is not None and (waits := longer(case, least, last)):
         yield (
-            f"Beyond concurrency {least.load:g} throughput no longer grows{how}, only waiting does: at {last.load:g} "
+            f"Beyond concurrency {least.load:g} throughput no longer grows{how}; waiting time grows: at {last.load:g} "
             f"{waits}.",
             (case.row(least.load), case.row(last.load)),
         )
@@ -57,7 +58,7 @@ def level_from(case: Case) -> tuple[Level | None, str]:
         shown = found.noise.shows(*(len(level.repeated) for level in (alike[0], last)))
         gapless = len(alike) == sum(level.load >= alike[0].load for level in found.levels)
         certain = gapless and alike[0] is not last and shown <= FINE
-        return (alike[0], f" (repeats would show {shown:.0%})") if certain else (None, "")
+        return (alike[0], f" (a change of {shown:.0%} would have been detected)") if certain else (None, "")
     if found.saturation is None or found.region(last.load) != "plateau" or found.sureness(last.load) < SURE:
         return None, ""
     return next((level for level in found.levels if level.load == found.saturation.load), None), ""
@@ -80,13 +81,13 @@ def room_for_histories(case: Case) -> Sentences:
     if (holds := case.holds) and case.unit == CONCURRENCY:
         blocks = loss.last.load * pool.blocks / holds
         size = (
-            f" All {loss.last.load:g} would fit into {blocks:,.0f} blocks ({mib(blocks * pool.block_bytes)}), derived "
-            f"from {pool.blocks / holds:,.3g} each; it has {pool.blocks:,}."
+            f" All {loss.last.load:g} would fit into {blocks:,.0f} blocks ({byte_size(blocks * pool.block_bytes)}), "
+            f"derived from {pool.blocks / holds:,.3g} each; it has {pool.blocks:,}."
         )
     yield (
-        f"Hold concurrency at {loss.kept.load:g}, before the engine, or enlarge the KV pool: at {loss.last.load:g}, "
-        f"{loss.last.share:.0%} of the prompt tokens were found in the prefix cache instead of {loss.kept.share:.0%}, "
-        f"and {loss.computed_again:.0%} of the scheduled tokens were prompts computed again{lower}.{size}",
+        f"Limit concurrency to {loss.kept.load:g} in a proxy, or enlarge the KV pool: at {loss.last.load:g}, the "
+        f"prefix cache hit rate is {loss.last.share:.0%} of the prompt tokens instead of {loss.kept.share:.0%}, "
+        f"and {loss.computed_again:.0%} of the scheduled tokens are prompts computed again{lower}.{size}",
         (case.row(loss.kept.load), case.row(loss.last.load)),
     )
 
@@ -100,7 +101,7 @@ def room_for_all(case: Case) -> Sentences:
     blocks = most * pool.blocks / holds
     yield (
         f"For concurrency {most:g} without waiting the KV pool needs {blocks:,.0f} blocks "
-        f"({mib(blocks * pool.block_bytes)}), derived from "
+        f"({byte_size(blocks * pool.block_bytes)}), derived from "
         f"{pool.blocks / holds:,.3g} for each request at {kv.after:g}; it has {pool.blocks:,}.",
         (case.row(kv.after), case.row(kv.reached)),
     )
@@ -114,8 +115,8 @@ def headroom(case: Case) -> Sentences:
     last = smooth[-1]
     waited = max(each.kv_share for each in case.at(kv.reached))
     yield (
-        f"Leave {1 - last.peak_kv_share:.0%} of the KV pool free: with {last.load:g} {case.unit} it was at most "
-        f"{last.peak_kv_share:.0%} full and no request waited for blocks; with {kv.reached:g}, some waited in "
+        f"Leave {1 - last.peak_kv_share:.0%} of the KV pool free: with {level_words(last.load, case.unit)} it was at "
+        f"most {last.peak_kv_share:.0%} full and no request waited for blocks; with {kv.reached:g}, some waited in "
         f"{waited:.0%} of the busy time.",
         (case.row(last.load), case.row(kv.reached)),
     )

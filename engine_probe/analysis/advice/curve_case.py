@@ -12,6 +12,8 @@ from engine_probe.analysis.curve.levels import PointFigures, cache_of
 from engine_probe.analysis.curve.saturation import Saturation
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
+from engine_probe.text_format import counted
+from engine_probe.workload.load import level_words
 
 Role = Literal["developer", "architect", "provider", "hardware maker"]
 Sentences = Iterator[tuple[str, tuple[str, ...]]]
@@ -53,7 +55,7 @@ class Pool:
         size = self.bytes_per_token / values if values else 0
         if size not in (1, 2, 4):
             return ""
-        each = f"{size:g} byte{'s' * (size > 1)}"
+        each = counted(int(size), "byte")
         return f" = 2 x {self.layers} layers x {self.kv_heads} KV heads x {self.head_size} x {each}"
 
 
@@ -77,7 +79,7 @@ class Case:
         return [each for each in self.figures if each.load == load]
 
     def row(self, load: float) -> str:
-        return f"{load:g} {self.unit}{f', {self.label}' if self.label else ''}"
+        return f"{level_words(load, self.unit)}{f', {self.label}' if self.label else ''}"
 
     @property
     def cache_loss(self) -> CacheLoss | None:
@@ -94,7 +96,3 @@ class Case:
         values = [each.percentile_ns("TTFT", 50) for each in self.at(load)]
         medians = [value for value in values if value is not None]
         return float(np.mean(medians)) if medians else 0.0
-
-
-def mib(size: float) -> str:
-    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine_probe.analysis.advice.curve_case import Case, Sentences
 from engine_probe.analysis.curve.levels import cache_of
+from engine_probe.text_format import byte_size, counted
 
 ROLE = "developer"
 
@@ -47,9 +48,9 @@ def choose_by_kv(case: Case) -> Sentences:
         return
     each = pool.blocks / holds
     yield (
-        f"The KV cache of a request decides how many run concurrently: it takes {each:,.3g} of {pool.blocks:,} "
-        f"blocks, so that {holds:,.0f} fill it. A token takes {pool.bytes_per_token / 1024:,.4g} KiB{pool.derivation}: "
-        "a model or KV dtype with half of that holds twice as many requests in the same memory.",
+        f"The KV pool limits concurrency: a request takes {each:,.3g} of its {counted(pool.blocks, 'block')}, so it "
+        f"holds {counted(round(holds), 'request')}. KV cache per token: {byte_size(pool.bytes_per_token, 4)}"
+        f"{pool.derivation}. Halving that doubles the number of requests in the same memory.",
         (case.row(kv.after), case.row(kv.reached)),
     )
 
@@ -81,8 +82,8 @@ def kv_per_token(cases: Sequence[Case]) -> Sentences:
     if many <= few or max(pools) > SAME_POOL * min(pools) or many_held <= few_held:
         return  # unless the same memory held more requests of the cheaper model
     yield (
-        f"Choose models by KV bytes per token: {small.model} takes {few / 1024:,.4g} KiB and its pool of "
-        f"{small.pool.tokens:,} tokens held {many_held:,.0f} requests; {large.model} takes {many / 1024:,.4g} KiB and "
+        f"Choose models by KV bytes per token: {small.model} takes {byte_size(few, 4)} and its pool of "
+        f"{small.pool.tokens:,} tokens held {many_held:,.0f} requests; {large.model} takes {byte_size(many, 4)} and "
         f"{large.pool.tokens:,} tokens held {few_held:,.0f}.",
         tuple(case.row(case.found.kv.reached or 0) for case in (small, large)),
     )

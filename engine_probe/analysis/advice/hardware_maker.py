@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from engine_probe.analysis.advice.curve_case import Case, Sentences, mib
+from engine_probe.analysis.advice.curve_case import Case, Sentences
 from engine_probe.analysis.advice.developer import main_limit
+from engine_probe.text_format import byte_size
+from engine_probe.workload.load import level_words
 
 ROLE = "hardware maker"
 
@@ -17,7 +19,8 @@ def more_memory(case: Case) -> Sentences:
     main, least = main_limit(case)
     if main == "KV blocks" and case.found.best:
         yield (
-            f"Requests waited for KV blocks in {least:.0%} of the time at the highest throughput: more would be used.",
+            f"Requests waited for KV blocks in {least:.0%} of the time at the highest throughput: a larger KV "
+            "pool would be used.",
             (case.row(case.found.best.load),),
         )
 
@@ -32,8 +35,8 @@ def tier_for_histories(case: Case) -> Sentences:
     size, seconds = tokens * case.pool.bytes_per_token, sum(each.summary.seconds for each in runs) / len(runs)
     yield (
         f"A second tier that keeps the KV of waiting conversations would save up to {loss.computed_again:.0%} of "
-        f"the scheduled tokens at {loss.last.load:g} {case.unit}: {tokens:,.0f} prompt tokens a run, {mib(size)} of "
-        f"KV, read back at {mib(size / seconds)}/s.",
+        f"the scheduled tokens at {level_words(loss.last.load, case.unit)}: {tokens:,.0f} prompt tokens a run, "
+        f"{byte_size(size)} of KV, read back at {byte_size(size / seconds)}/s.",
         (case.row(loss.kept.load), case.row(loss.last.load)),
     )
 
@@ -47,7 +50,7 @@ def tier_for_preempted(case: Case) -> Sentences:
         return
     yield (
         f"A second tier that keeps KV of preempted requests would save at most {least:.0%} of the scheduled tokens at "
-        f"{worst.load:g} {case.unit}, which were recomputed.",
+        f"{level_words(worst.load, case.unit)}, which were recomputed.",
         (case.row(worst.load),),
     )
 

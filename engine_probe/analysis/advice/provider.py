@@ -7,6 +7,7 @@ from typing import Any
 
 from engine_probe.analysis.advice.curve_case import Case, Sentences
 from engine_probe.engine.parallelism import SIZES
+from engine_probe.workload.load import level_words
 
 ROLE = "provider"
 
@@ -18,8 +19,8 @@ def route_by_kv(case: Case) -> Sentences:
     lost = [each for each in case.at(kv.reached) if each.summary.preemptions]
     then = " and were preempted" if lost else ""
     yield (
-        f"Route by KV occupancy: one engine holds about {holds:,.0f} such requests, and at {kv.reached:g} {case.unit} "
-        f"some waited for blocks{then}. Beyond that, add another engine.",
+        f"One engine holds about {holds:,.0f} of these requests. Add another engine beyond {holds:,.0f}: at "
+        f"{level_words(kv.reached, case.unit)}, some requests waited for KV blocks{then}.",
         (case.row(kv.after), case.row(kv.reached)),
     )
 
@@ -30,7 +31,7 @@ def back_to_its_history(case: Case) -> Sentences:
         return
     yield (
         "Route a conversation back to the engine that holds its history, and give each engine no more than "
-        f"{loss.kept.load:g} {case.unit}; monitor the share of prompt tokens found in the prefix cache: it is "
+        f"{level_words(loss.kept.load, case.unit)}; monitor the prefix cache hit rate: it is "
         f"{loss.kept.share:.0%} there and {loss.first.share:.0%} at {loss.first.load:g}.",
         (case.row(loss.kept.load), case.row(loss.first.load)),
     )

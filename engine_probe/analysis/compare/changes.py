@@ -68,7 +68,7 @@ METRICS = (
         "goodput, requests/s",
         "requests/s",
         "more",
-        "requests that kept every limit / time",
+        "requests that met every limit / time",
         lambda run: run.goodput.requests_per_s if run.goodput else None,
     ),
     Metric(
@@ -76,7 +76,7 @@ METRICS = (
         "requests within all limits",
         "",
         "more",
-        "requests that kept every limit / requests judged",
+        "requests that met every limit / requests judged",
         lambda run: run.goodput.share if run.goodput else None,
     ),
     *(

@@ -47,21 +47,21 @@ class MoneyMetric:
 MONEY = (
     MoneyMetric(
         "cost_per_million_output_tokens",
-        "cost of a million output tokens",
+        "cost per million output tokens",
         "{}",
         "cost per hour / output tokens of answered requests per hour x 1,000,000",
         lambda costs: costs.cost_of(costs.work.output_tokens_per_s, MILLION),
     ),
     MoneyMetric(
         "cost_per_million_tokens",
-        "cost of a million tokens, in and out",
+        "cost per million tokens, input and output",
         "{}",
         "cost per hour / (prompt + output tokens of answered requests per hour) x 1,000,000",
         lambda costs: costs.cost_of(tokens_per_s(costs), MILLION),
     ),
     MoneyMetric(
         "cost_per_1000_requests",
-        "cost of 1,000 requests",
+        "cost per 1,000 requests",
         "{}",
         "cost per hour / answered requests per hour x 1,000",
         lambda costs: costs.cost_of(costs.work.requests_per_s, 1000),
@@ -83,14 +83,14 @@ MONEY = (
     MoneyMetric("profit_per_hour", "profit", "{}/h", "revenue - cost", lambda costs: costs.profit_per_hour),
     MoneyMetric(
         "joules_per_output_token",
-        "energy of an output token",
+        "energy per output token",
         "J",
         "mean power of the GPUs / output tokens of answered requests per s",
         lambda costs: joules_per(costs, costs.work.output_tokens_per_s),
     ),
     MoneyMetric(
         "joules_per_token",
-        "energy of a token, in and out",
+        "energy per token, input and output",
         "J",
         "mean power of the GPUs / (prompt + output tokens of answered requests per s)",
         lambda costs: joules_per(costs, tokens_per_s(costs)),

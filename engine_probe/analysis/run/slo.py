@@ -33,6 +33,11 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         named = ((name, getattr(self, f"{name}_ms")) for name in NAMES)
         return {name: limit for name, limit in named if limit is not None}
 
+    @property
+    def words(self) -> str:
+        """Return the limits as a sentence names them: `TTFT <= 200 ms and TPOT <= 30 ms`."""
+        return " and ".join(f"{name.upper()} <= {limit:g} ms" for name, limit in self.limits_ms.items())
+
     def __str__(self) -> str:
         return " ".join(f"{name}:{limit:g}" for name, limit in self.limits_ms.items())
 

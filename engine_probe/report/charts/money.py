@@ -14,8 +14,8 @@ from engine_probe.report.sections.money_words import several
 from engine_probe.text_format import capitalized
 
 CURVES = (
-    ("Cost of a million output tokens", "cost_per_million_output_tokens"),
-    ("Energy of an output token", "joules_per_output_token"),
+    ("Cost per million output tokens", "cost_per_million_output_tokens"),
+    ("Energy per output token", "joules_per_output_token"),
 )
 
 

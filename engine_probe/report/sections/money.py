@@ -10,14 +10,16 @@ from engine_probe.evaluation.costs import Costed, Money, worth_showing
 from engine_probe.report.document import Column, Section, Table, says, table
 from engine_probe.report.sections.money_words import amount, verdicts
 from engine_probe.report.sections.money_words import rate as per_minute
+from engine_probe.report.sections.sweep.levels import short_load
+from engine_probe.workload.load import level_words
 
 SHORT = {
-    "cost_per_million_output_tokens": "cost of\n1M out",
-    "cost_per_1000_requests": "cost of\n1k requests",
+    "cost_per_million_output_tokens": "cost per\n1M out",
+    "cost_per_1000_requests": "cost per\n1k requests",
     "cost_per_hour": "cost\n/h",
     "revenue_per_hour": "revenue\n/h",
     "profit_per_hour": "profit\n/h",
-    "joules_per_output_token": "J of an\nout token",
+    "joules_per_output_token": "J per\nout token",
     "requests_in_flight": "in\nflight",
     "users": "\nusers",
 }  # column titles of a terminal
@@ -43,9 +45,18 @@ def cell(level: Level, metric: MoneyMetric) -> str:
     return amount(figure.mean, "") + spread
 
 
-def load_cell(curve: Costed, level: Level) -> str:
-    """Return the load with its unit. Empty for a single run."""
-    return f"{level.load:g} {curve.unit.removeprefix('requests ')}" if curve.unit else ""
+def load_column(curves: Sequence[Costed]) -> Column:
+    """Return the column of the loads, titled by their unit if they have one in common."""
+    units = {curve.unit for curve in curves}
+    (unit,) = units if len(units) == 1 else ("",)
+    return Column(unit, short=short_load(unit)) if unit else Column("load", words=True)
+
+
+def load_cell(curve: Costed, level: Level, column: Column) -> str:
+    """Return the load, with its unit unless the column's title has it. Empty for a single run."""
+    if column.title == curve.unit:
+        return f"{level.load:g}"
+    return level_words(level.load, curve.unit) if curve.unit else ""
 
 
 def title(found: Money) -> str:
@@ -57,9 +68,9 @@ def title(found: Money) -> str:
 
 OPTIONS = (
     Column("option", words=True),
-    Column("cost of a month", short="cost of\na month"),
+    Column("cost per month", short="cost per\nmonth"),
     Column("requests/min", short="requests\n/min"),
-    Column("cost of 1,000 requests", short="cost of\n1k requests"),
+    Column("cost per 1,000 requests", short="cost per\n1k requests"),
     Column("basis", words=True),
 )
 
@@ -94,9 +105,10 @@ def money_section(found: Money) -> Section:
 def level_table(found: Money, metrics: Sequence[MoneyMetric]) -> Table:
     """Return a row for each level of each curve."""
     several = any(curve.label for curve in found.curves)
-    columns = [Column("load", words=True), *(metric_column(metric, found.currency) for metric in metrics)]
+    load = load_column(found.curves)
+    columns = [load, *(metric_column(metric, found.currency) for metric in metrics)]
     rows = (
-        (load_cell(curve, level), *(cell(level, metric) for metric in metrics), *[curve.label] * several)
+        (load_cell(curve, level, load), *(cell(level, metric) for metric in metrics), *[curve.label] * several)
         for curve in found.curves
         for level in curve.costs.levels
     )
@@ -113,7 +125,7 @@ def cards_table(found: Money) -> Table:
     titles = ["load", "GPUs", "× throughput", "× cost", "× throughput of as many small engines", "cheaper tokens"]
     rows = (
         (
-            f"{row.load:g} {pair.fewer.unit}",
+            level_words(row.load, pair.fewer.unit),
             f"{pair.more.cards} against {pair.fewer.cards}",
             f"{row.speedup:.2f}",
             "-" if row.cost is None else f"{row.cost:.2f}",

@@ -10,6 +10,7 @@ from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.costs import Cards, Costed, Money
 from engine_probe.text_format import capitalized, figures
+from engine_probe.workload.load import level_words
 
 
 def amount(value: float | None, currency: str) -> str:
@@ -39,19 +40,20 @@ def curve_verdicts(curve: Costed, currency: str) -> Iterator[str]:
         return
     if low := costs.best("cost_per_million_output_tokens", least=True):
         cost = low.mean("cost_per_million_output_tokens")
-        yield f"tokens are cheapest at {low.load:g} {unit}: {amount(cost, currency)} for a million output tokens."
+        cheapest = f"tokens are cheapest at {level_words(low.load, unit)}"
+        yield f"{cheapest}: {amount(cost, currency)} per million output tokens."
     if any(level.mean("revenue_per_hour") for level in costs.levels):
         yield from profit_verdicts(costs, unit, currency)
     if least := costs.best("joules_per_output_token", least=True):
         yield (
-            f"an output token takes least energy at {least.load:g} {unit}: "
+            f"an output token takes the least energy at {level_words(least.load, unit)}: "
             f"{amount(least.mean('joules_per_output_token'), 'J')}, by the GPUs' "
             f"{' and '.join(costs.energy_sources)}."
         )
     top = costs.best("profit_per_hour") or costs.best("cost_per_million_output_tokens", least=True)
     if top and costs.prices.users and (users := top.mean("users")) is not None:
         yield (
-            f"{top.load:g} {unit} are {figures(top.mean('requests_in_flight') or 0)} requests in flight and "
+            f"{level_words(top.load, unit)}: {figures(top.mean('requests_in_flight') or 0)} requests in flight and "
             f"{users:,.0f} users {habit(costs.prices)} (Little's law)."
         )
 
@@ -69,16 +71,16 @@ def profit_verdicts(costs: CurveCosts, unit: str, currency: str) -> Iterator[str
     if not profits or top is None:
         return
     for point in costs.break_even:
-        where = f"between {point.below:g} and {point.above:g} {unit}, on a straight line at {figures(point.at)}"
-        yield f"break-even lies {where}." if point.into_profit else f"it makes a loss again {where}."
+        what = "break-even" if point.into_profit else "it becomes a loss"
+        yield f"{what} at about {figures(point.at)} {unit} (interpolated between {point.below:g} and {point.above:g})."
     if not costs.break_even:
         yield "profit at every level measured." if profits[0] >= 0 else "loss at every level measured."
     best = top.mean("profit_per_hour") or 0.0
     if uncertain := [level.load for level in costs.levels if includes_zero(level.figures["profit_per_hour"])]:
-        loads = ", ".join(f"{load:g}" for load in uncertain)
-        yield f"at {loads} {unit} repeats do not tell profit from loss."
+        loads = ", ".join([*(f"{load:g}" for load in uncertain[:-1]), level_words(uncertain[-1], unit)])
+        yield f"at {loads} repeats do not show whether it is a profit or a loss."
     word = "profit is highest" if best >= 0 else "the loss is smallest"
-    yield f"{word} at {top.load:g} {unit}: {amount(best, f'{currency}/h' if currency else 'an hour')}."
+    yield f"{word} at {level_words(top.load, unit)}: {amount(best, f'{currency}/h' if currency else 'an hour')}."
 
 
 def includes_zero(profit: Repeated | None) -> bool:
@@ -108,8 +110,8 @@ def cards_verdict(pair: Cards) -> Iterator[str]:
     names = f"{pair.more.cards} GPUs against {pair.fewer.cards}"
     best, least = (choose(pair.rows, key=lambda row: row.speedup) for choose in (max, min))
     yield (
-        f"{names}: throughput × {least.speedup:.2f} at {least.load:g} {pair.fewer.unit}, × {best.speedup:.2f} at "
-        f"{best.load:g}, for {pair.times:g} times the GPUs."
+        f"{names}: throughput × {least.speedup:.2f} at {level_words(least.load, pair.fewer.unit)}, "
+        f"× {best.speedup:.2f} at {best.load:g}, for {pair.times:g} times the GPUs."
     )
     priced = [row for row in pair.rows if row.pays is not None]
     if not priced:

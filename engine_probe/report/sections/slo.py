@@ -17,7 +17,7 @@ from engine_probe.report.charts.model import Axis, Lines, Region, Series, load_a
 from engine_probe.report.charts.sweep import WHISKERS
 from engine_probe.report.document import Section, Sentence
 from engine_probe.text_format import capitalized
-from engine_probe.workload.load import CONCURRENCY, RATE, USERS
+from engine_probe.workload.load import CONCURRENCY, RATE, USERS, level_words
 
 AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
 
@@ -30,17 +30,15 @@ def slo_verdicts(curve: Curve) -> Iterator[str]:
     slo, found = slo_of(curve), most_load(curve.figures)
     if slo is None:
         return
-    limit = f"{slo} ms met by {slo.percentile:g} in 100 requests"
     if found is None:
-        yield f"No request can be judged against {slo} ms."
+        yield f"No request can be judged against {slo.words}."
         return
+    met = f"{slo.percentile:g}% of the requests meet {slo.words}"
     if found.most is None:
         lowest = found.levels[0]
-        yield (
-            f"No load measured has {limit}: at {lowest.load:g} {curve.unit} {lowest.share:.1%} of the requests met it."
-        )
+        yield f"At no load measured do {met}: at {level_words(lowest.load, curve.unit)}, {lowest.share:.1%} meet it."
     else:
-        yield most_verdict(found, curve.unit, limit)
+        yield most_verdict(found, curve.unit, met)
 
 
 def slo_doubts(curve: Curve) -> Iterator[str]:
@@ -49,25 +47,26 @@ def slo_doubts(curve: Curve) -> Iterator[str]:
     if found is None:
         return
     if found.most is not None and (found.sure, found.sure_beyond) != (found.most, found.beyond):
-        low = f"from {found.sure:g} on" if found.sure is not None else "at every level"
-        high = f" up to {found.sure_beyond:g}" if found.sure_beyond is not None else ""
+        low = [f"from {found.sure:g} on"] if found.sure is not None else []
+        high = [f"below {found.sure_beyond:g}"] if found.sure_beyond is not None else []
+        ends = " ".join(["any level", " and ".join([*low, *high])]).rstrip()
         yield (
-            f"With so few requests, or repeats that disagree, the highest load is uncertain {low}{high} (95 %, Wilson, "
-            "requests taken as independent): measure more requests per level, or more repeats."
+            f"Too few requests, or repeats disagree: the highest load may be {ends} (95% Wilson "
+            "intervals, requests taken as independent). Measure more requests per level, or more repeats."
         )
     yield from (f"{capitalized(note)}." for note in found.notes)
 
 
-def most_verdict(found: MostLoad, unit: str, limit: str) -> str:
+def most_verdict(found: MostLoad, unit: str, met: str) -> str:
     assert found.best is not None
     rate = found.best.goodput
-    good = f", {rate.mean:,.3g} good requests/s" if rate else ""
+    good = f" (goodput {rate.mean:,.3g} requests/s)" if rate else ""
     if found.beyond is None:
-        end = "the highest load measured"
+        end = "It is the highest load measured."
     else:
         between = f"; a power law between them puts the limit at {found.crossing:,.3g}" if found.crossing else ""
-        end = f"exceeded at {found.beyond:g}{between}"
-    return f"The highest load with {limit}: {found.most:g} {unit}{good}; {end}."
+        end = f"Missed at {found.beyond:g}{between}."
+    return f"Highest load at which {met}: {level_words(found.best.load, unit)}{good}. {end}"
 
 
 def offers_section(swept: Swept, curves: Sequence[Curve]) -> Section:
@@ -94,7 +93,7 @@ def sentence(offer: Offer, curve: Curve) -> str:
     place = f" ({curve.label})" if curve.label else ""
     levels = ", ".join(f"{level:g}" for level in offer.levels)
     if offer.high is None:
-        return f"To find {offer.about}{place}, which is above {offer.low:g} {curve.unit}: measure {levels}."
+        return f"To find {offer.about}{place}, which is above {level_words(offer.low, curve.unit)}: measure {levels}."
     span = f"between {offer.low:g} and {offer.high:g} {curve.unit}"
     return f"To narrow down {offer.about}{place} ({span}): measure {levels}."
 
@@ -127,7 +126,7 @@ def good_share(point: PointFigures) -> float | None:
 
 
 def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
-    """Yield for each curve with limits the answered and the good requests per second, and the share of good ones."""
+    """Yield for each curve with limits the answered requests/s, the goodput, and the share that met the limits."""
     for curve in curves:
         slo, xs = slo_of(curve), sorted({each.load for each in curve.figures})
         if slo is None or len(xs) < 2:
@@ -138,11 +137,11 @@ def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
         found = most_load(curve.figures)
         regions = [Region("limits met", "spare", None, found.most)] if found and found.most is not None else []
         if found and found.beyond is not None:
-            regions += [Region("exceeded", "overload", found.beyond, None)]
-        note = f"Requests that met {slo} ms, and all that were answered.{WHISKERS if good['high'] else ''}"
+            regions += [Region("limits missed", "overload", found.beyond, None)]
+        note = f"Requests that met {slo.words}, and all that were answered.{WHISKERS if good['high'] else ''}"
         yield Lines(
             title=curve.named("Goodput"),
-            note=f"{note} The highest load at which {slo.percentile:g} in 100 meet them lies between the shaded parts.",
+            note=f"{note} The highest load at which {slo.percentile:g}% meet them lies between the shaded parts.",
             x=load_axis(curve.unit),
             y=[Axis("requests", "requests/s"), Axis("share that met them", "%")],
             xs=list(xs),

@@ -35,7 +35,7 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     goal: Annotated[
         Literal["saturation", "slo"],
         about(
-            "saturation: the lowest load that gives the highest throughput; slo: the highest that keeps adaptive.slo.",
+            "saturation: the lowest load that gives the highest throughput; slo: the highest that meets adaptive.slo.",
             "slo",
         ),
     ] = "saturation"

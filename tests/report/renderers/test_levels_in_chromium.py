@@ -78,13 +78,13 @@ def test_hover_tells_the_mean_its_interval_and_each_repeat(sheet: Any) -> None:
     assert mean == pytest.approx(sum(each) / 3, rel=1e-4)
 
 
-@pytest.mark.parametrize("title", ["Goodput", "Cost of a million output tokens", "Revenue, cost and profit"])
+@pytest.mark.parametrize("title", ["Goodput", "Cost per million output tokens", "Revenue, cost and profit"])
 def test_its_charts_are_drawn(sheet: Any, title: str) -> None:
     assert figure(sheet, title).locator("canvas").count() == 1
 
 
 def test_hover_tells_the_interval_over_repeats(sheet: Any) -> None:
-    place = figure(sheet, "Cost of a million output tokens")
+    place = figure(sheet, "Cost per million output tokens")
     place.locator(".u-over").hover()
     told = place.locator(".u-value").nth(1).inner_text()
     mean, _, ends = told.partition(" EUR (")
@@ -97,7 +97,7 @@ def test_hover_tells_the_interval_over_repeats(sheet: Any) -> None:
 
 
 def test_a_series_switched_off_takes_its_whiskers_along(sheet: Any) -> None:
-    place = figure(sheet, "Cost of a million output tokens")
+    place = figure(sheet, "Cost per million output tokens")
     drawn = "canvas => canvas.toDataURL().length"
     before = place.locator("canvas").evaluate(drawn)
     place.locator(".u-legend th").nth(1).click()

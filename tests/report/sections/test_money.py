@@ -77,13 +77,13 @@ def break_even(sweep: Path, money: Path) -> list[dict[str, Any]]:
 
 def test_quick_flags_take_the_place_of_a_list(sweep: Path, tmp_path: Path) -> None:
     text = said(sweep, "--cost-per-hour", "3.6EUR", "--price-per-million", "1", "--html", tmp_path / "page.html")
-    assert "Break-even lies" in text
+    assert "Break-even at about" in text
     charts = drawn(tmp_path / "page.html")
-    assert charts["Cost of a million output tokens"]["y"][0]["unit"] == "EUR"
+    assert charts["Cost per million output tokens"]["y"][0]["unit"] == "EUR"
     regions = charts["Revenue, cost and profit"]["regions"]
     assert [region["label"] for region in regions] == ["loss", "profit"]
     assert regions[0]["end"] == regions[1]["begin"]
-    assert "Energy of an output token" not in charts  # no card, no energy
+    assert "Energy per output token" not in charts  # no card, no energy
 
 
 def drawn(page: Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_a_single_level_is_a_row_without_a_chart(tmp_path: Path) -> None:
     text = said(write_sweep(tmp_path / "sweep", (4,)), "--cost-per-hour", 1, "--html", tmp_path / "page.html")
     assert "A million output tokens cost" in text
     assert "cheapest" not in text
-    assert "Cost of a million output tokens" not in drawn(tmp_path / "page.html")
+    assert "Cost per million output tokens" not in drawn(tmp_path / "page.html")
 
 
 def test_a_run_has_its_cost_and_the_energy_of_its_gpus(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_the_energy_of_a_token_over_the_load_is_the_planted_one(tmp_path: Path) 
         rate = summary["answer_tokens"] / summary["seconds"]
         assert level["figures"]["joules_per_output_token"]["mean"] == pytest.approx(watts / rate, rel=0.01)
         assert level["figures"]["cost_per_hour"]["mean"] == pytest.approx((watts + 100) / 1000 * 0.36, rel=0.01)
-    assert drawn(page)["Energy of an output token"]["y"][0]["unit"] == "J"
+    assert drawn(page)["Energy per output token"]["y"][0]["unit"] == "J"
 
 
 def test_json_has_units_and_formulas(sweep: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_second_gpu_is_compared_with_the_first(tmp_path: Path) -> None:
     (folder / "sweep.json").write_text(json.dumps(document | {"points": points}))
     lists = 'currency = "EUR"\n[[fixed]]\nname = "card"\nper_hour = 2\nper_card = true\n'
     text = said(folder, "--money", prices(tmp_path, lists), "--html", tmp_path / "page.html")
-    assert "2 GPUs against 1: throughput × 1.00 at 1 concurrent requests" in text
+    assert "2 GPUs against 1: throughput × 1.00 at 1 concurrent request," in text
     assert "2 GPUs against 1: tokens are cheaper at no level measured (it costs 2.00 times as much)." in text
     assert "of as many small engines" in (tmp_path / "page.html").read_text()
 
@@ -186,7 +186,8 @@ name = "unknown"
 per_month = 2000
 """
     text = said(sweep, "--money", prices(tmp_path, options), "--goodput", "ttft:60")
-    assert re.search(r"mine 720 [\d,]+ [\d.]+ measured in .*: 8 concurrent requests keep ttft:60 ms", text)
+    basis = "at 8 concurrent requests: the highest that meets TTFT <= 60 ms"
+    assert re.search(rf"mine 720 [\d,]+ [\d.]+ measured in .*, {basis}", text)
     assert re.search(r"Up to [\d,]+ requests/min mine is the cheapest \(720 USD a month\)", text)
     assert "unknown pays if one of it sustains more than" in text
 

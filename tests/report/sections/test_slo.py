@@ -111,7 +111,7 @@ def test_the_page_draws_goodput(sweep: Path, tmp_path: Path) -> None:
     assert chart["series"][2]["values"][:4] == [100] * 4
     assert [(region["label"], region["begin"], region["end"]) for region in chart["regions"]] == [
         ("limits met", None, 8),
-        ("exceeded", 14, None),
+        ("limits missed", 14, None),
     ]
 
 

@@ -8,16 +8,15 @@ from typing import Any
 
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.report.document import Bar, Bars, Part, Section, Table, says, table
-from engine_probe.text_format import percent
+from engine_probe.text_format import byte_size, percent
 
-GIB = 1 << 30
 HOST = "cpu"
 # part -> (name, colour of a renderer's palette)
 PARTS = {
     "weights_bytes": ("weights", "c0"),
     "kv_in_use": ("KV pool, peak use", "c2"),
     "kv_rest": ("KV pool, never used", "c2 pale"),
-    "graphs_bytes": ("graphs", "c4"),
+    "graphs_bytes": ("CUDA graphs", "c4"),
     "activations_bytes": ("activations, peak", "c1"),
     "other_bytes": ("other", "c5"),
     "unattributed": ("not attributed", "c7 pale"),
@@ -75,26 +74,18 @@ def device_of(rows: tuple[dict[str, Any], ...], kv_share: float) -> Device | Non
     )
 
 
-def gib(size: float) -> str:
-    """Return a size with three significant figures in the largest unit that it fills."""
-    for unit, scale in (("GiB", GIB), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= scale:
-            return f"{size / scale:.3g} {unit}" if size < 1000 * scale else f"{size / scale:,.0f} {unit}"
-    return f"{size:.0f} bytes"
-
-
 def memory_words(facts: dict[str, Any], summary: Summary) -> Iterator[str]:
     for device in devices(facts, summary):
         first = device.rows[0]
         parts = {name: device.of(name) for name in MEASURED}
-        sizes = ", ".join(f"{gib(parts[name] or 0)} {WORDS[name]}" for name in MEASURED if parts[name])
+        sizes = ", ".join(f"{byte_size(parts[name] or 0)} {WORDS[name]}" for name in MEASURED if parts[name])
         reserved, total = first["reserved_bytes"], first["total_bytes"]
         if first["device"] == HOST:
-            yield f"{device.name}, of the host's {gib(total)}: {sizes}."
+            yield f"{device.name}, of the host's {byte_size(total)}: {sizes}."
         elif reserved:
-            yield f"{device.name}: vLLM reserves {reserved / total:.1%} of {gib(total)} by design: {sizes}."
+            yield f"{device.name}: vLLM reserves {reserved / total:.1%} of {byte_size(total)} by design: {sizes}."
         else:
-            yield f"{device.name}, {gib(total)}: {sizes}."
+            yield f"{device.name}, {byte_size(total)}: {sizes}."
         most, mean = (percent(share) for share in (summary.peak_kv_share, summary.mean_kv_share))
         yield f"KV pool in use: {most} at peak, {mean} on average."
         if None not in parts.values() and (nvml := first["nvml_used_bytes"]) is not None:
@@ -106,7 +97,7 @@ def memory_words(facts: dict[str, Any], summary: Summary) -> Iterator[str]:
 WORDS = {
     "weights_bytes": "weights",
     "kv_pool_bytes": "KV pool",
-    "graphs_bytes": "graphs",
+    "graphs_bytes": "CUDA graphs",
     "activations_bytes": "activations at peak",
     "other_bytes": "other",
 }
@@ -116,7 +107,7 @@ def nvml_sentence(device: Device, nvml: int) -> str:
     used = device.total - device.parts.get("free_bytes", 0)
     gap = abs(used - nvml) / device.total
     verdict = "they agree" if gap < TOLERANCE else f"they differ by {gap:.1%} of the device"
-    return f"The parts add up to {gib(used)}; NVML reported {gib(nvml)} in use before the run: {verdict}."
+    return f"The parts add up to {byte_size(used)}; NVML reported {byte_size(nvml)} in use before the run: {verdict}."
 
 
 COLUMNS = {
@@ -142,9 +133,9 @@ def memory_bars(found: Sequence[Device]) -> Bars:
     bars = (
         Bar(
             device.name,
-            gib(device.total),
+            byte_size(device.total),
             tuple(
-                Part(PARTS[part][0], gib(size), size / device.total, PARTS[part][1])
+                Part(PARTS[part][0], byte_size(size), size / device.total, PARTS[part][1])
                 for part, size in device.parts.items()
             ),
         )
@@ -160,7 +151,7 @@ def memory_bars(found: Sequence[Device]) -> Bars:
 def sources(found: Sequence[Device]) -> Table:
     """Return every figure with its source, or the reason why it is missing."""
     rows = (
-        (str(row["rank"]), name, "-" if row[column] is None else gib(row[column]), source(row, column))
+        (str(row["rank"]), name, "-" if row[column] is None else byte_size(row[column]), source(row, column))
         for device in found
         for row in device.rows
         for column, name in COLUMNS.items()

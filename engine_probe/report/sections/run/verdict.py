@@ -12,7 +12,7 @@ from engine_probe.analysis.step.losses import PreemptionCost, Straggler
 from engine_probe.report.document import Figure, Section, Table, says, table
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 from engine_probe.report.sections.run.roofline import roofline_figures
-from engine_probe.text_format import duration, figures
+from engine_probe.text_format import counted, duration, figures
 
 
 def run_verdict(found: RunAnalysis) -> Section:
@@ -40,7 +40,7 @@ def headlines(summary: Summary) -> Iterator[str]:
     others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
     yield (
         f"{summary.output_tokens_per_s:,.1f} output tokens/s over {summary.seconds:.1f} s: "
-        f"{summary.output_tokens:,} tokens, {summary.requests_answered:,} requests answered{others}."
+        f"{counted(summary.output_tokens, 'token')}, {counted(summary.requests_answered, 'request')} answered{others}."
     )
     yield (
         f"Running requests: {summary.mean_running:.1f} on average, {summary.peak_running} at peak; waiting: "

@@ -13,7 +13,7 @@ from engine_probe.recordings.perplexity import TextPoint
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.precision import trade
 from engine_probe.report.document import Cell, Column, Document, Forest, Picture, Section, Tone, says, sure, table
-from engine_probe.report.sections.run.memory import gib
+from engine_probe.text_format import byte_size
 
 LEAST = 0.001  # to either side of no change: a tenth of a percent of perplexity is a difference
 HEAD = "What precision costs and gives"
@@ -75,7 +75,7 @@ def row(each: Engine) -> tuple[Cell | str, ...]:
         Cell(f"{perplexity.value:.4f}", below=plus_minus(perplexity.reach)) if perplexity else "-",
         Cell(*change_cell(change)) if change else "-",
         Cell(f"{rate.mean:,.1f}", below=below_rate(each)) if rate else "-",
-        "-" if each.weights_bytes is None else Cell(gib(each.weights_bytes), below=times(each.relative_weights)),
+        "-" if each.weights_bytes is None else Cell(byte_size(each.weights_bytes), below=times(each.relative_weights)),
         "-" if each.kv_tokens is None else f"{each.kv_tokens:,}",
     )
 

@@ -9,6 +9,7 @@ from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
 from engine_probe.report.charts.levels import over_loads
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
+from engine_probe.workload.load import level_words
 
 if TYPE_CHECKING:
     from engine_probe.recordings.curve import Curve
@@ -46,11 +47,11 @@ def cache_verdict(curve: Curve) -> Iterator[str]:
 def loss_verdict(loss: CacheLoss, unit: str) -> str:
     lower = [loss.first] * (loss.first is not loss.last) + [loss.last]
     then = " and ".join(f"{level.share:.0%} at {level.load:g}" for level in lower)
+    best = f"{loss.kept.share:.0%} of the prompt tokens at {level_words(loss.kept.load, unit)}"
     return (
-        f"Prefix cache hit rate: {loss.kept.share:.0%} of the prompt tokens at {loss.kept.load:g} {unit}, {then}. The "
-        "pool was full, and unused prefixes were evicted. Prompt tokens computed again because of that are "
-        f"{loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} (the fall of the hit rate x "
-        "prompt tokens / scheduled tokens); they are not counted as preemptions."
+        f"Prefix cache hit rate: {best}, {then}. The pool was full, and unused prefixes were evicted. Prompt tokens "
+        f"computed again because of that are {loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} "
+        "(the fall of the hit rate x prompt tokens / scheduled tokens); they are not counted as preemptions."
     )
 
 

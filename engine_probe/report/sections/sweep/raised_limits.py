@@ -8,6 +8,7 @@ from engine_probe.analysis.curve.raised_limits import Measured, Raised, raised_l
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.document import Cell, Column, Section, Tone, sure, table
+from engine_probe.workload.load import level_words
 
 COLUMNS = (
     Column("setting raised", words=True),
@@ -35,7 +36,7 @@ def raised_section(curves: Sequence[Curve]) -> Section:
 
 def row(each: Raised) -> tuple[Cell | str, ...]:
     others = curve_name(each.others)
-    where = f"{each.load:g} {each.unit}{f', {others}' if others else ''}"
+    where = f"{level_words(each.load, each.unit)}{f', {others}' if others else ''}"
     return each.setting, f"{each.low:g}", f"{each.high:g}", where, f"{each.waited:.0%}", change(each)
 
 

@@ -18,9 +18,8 @@ from engine_probe.recordings.run import load
 from engine_probe.report.renderers.notebook import run_html
 from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.run_report import run_document
-from engine_probe.report.sections.run.memory import gib
 from engine_probe.report.sections.run.roofline import MOST_DOTS, chosen_steps
-from engine_probe.text_format import percent
+from engine_probe.text_format import byte_size, percent
 from tests.support.hardware_facts import BUSY, DOUBTFUL, GIB, hardware, memory
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
@@ -164,7 +163,7 @@ def test_a_small_share_is_not_printed_as_zero(share: float, told: str) -> None:
     ("size", "told"), [(15 * GIB, "15 GiB"), (int(22.64 * GIB), "22.6 GiB"), (410 << 20, "410 MiB"), (12, "12 bytes")]
 )
 def test_sizes_have_three_figures(size: int, told: str) -> None:
-    assert gib(size) == told
+    assert byte_size(size) == told
 
 
 def test_the_page_draws_both(browser: Any, tmp_path: Path) -> None:
