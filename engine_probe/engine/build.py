@@ -78,7 +78,9 @@ def check_model(name: str) -> None:
             raise InputError(f"model folder {name} has no config.json: give the folder that holds it")
     elif name.startswith((".", "/", "~")):
         if not folder.is_file():
-            raise InputError(f"model {name}: there is no such folder; `engine_probe models` lists what needs none")
+            raise InputError(
+                f"model {name}: there is no such folder; `engine_probe models` lists models that need no folder"
+            )
     elif "/" not in name:
         models = sorted([*EMBEDDED, *catalogue_names()])
         hint = suggestion(name, models) or f": the listed models are {', '.join(models)}"

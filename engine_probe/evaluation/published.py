@@ -218,7 +218,7 @@ def differences(setting: dict[str, str | int], run: Run) -> Iterator[str]:
     for name, published in setting.items():
         value = measured.get(name)
         if value is None:
-            yield f"{name} not told here"
+            yield f"{name} not recorded here"
         elif not is_same.get(name, same_value)(value, published):
             yield f"{name} {value} for {published}"
 

@@ -181,7 +181,7 @@ class TestDevices:
 
     def test_a_free_card_is_fine(self) -> None:
         driver, gpu = checks.check_devices(ONE, "")
-        assert driver.found == "570.86, serves CUDA up to 12.8"
+        assert driver.found == "570.86, supports CUDA up to 12.8"
         assert (gpu.state, gpu.found) == (FINE, "NVIDIA L40S, 48.0 GiB, compute 8.9, free")
 
     @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ class TestTheAnswer:
         result = CliRunner().invoke(checks.command)
         assert result.exit_code == 0
         assert "A sweep can run here" in result.output
-        assert "GPU reads GPU directly" in result.output
+        assert "Peer-to-peer access between GPUs" in result.output
         assert max(len(line.rstrip()) for line in result.output.splitlines()) <= 80
 
     def test_not_ready(self, packages: Callable[..., None]) -> None:

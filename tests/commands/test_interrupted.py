@@ -84,7 +84,7 @@ def test_a_sweep_before_its_first_point(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_sweep_with_a_recording_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = interrupted_sweep(monkeypatch, lambda folder: write_sweep(folder, (1, 2)), "--out", "out")
     assert done.exit_code == 130
-    assert done.stderr.endswith("interrupted: what is complete is kept; go on with --resume out\n")
+    assert done.stderr.endswith("interrupted: what is complete is kept; continue with --resume out\n")
     assert (tmp_path / "out/sweep.json").is_file()
 
 
@@ -92,5 +92,5 @@ def test_a_resumed_sweep_keeps_what_was_there(tmp_path: Path, monkeypatch: pytes
     before = write_sweep(tmp_path / "before", (1,)) / "sweep.json"
     content = before.read_bytes()
     done = interrupted_sweep(monkeypatch, lambda folder: None, "--resume", "before")
-    assert done.stderr.endswith("go on with --resume before\n")
+    assert done.stderr.endswith("continue with --resume before\n")
     assert before.read_bytes() == content

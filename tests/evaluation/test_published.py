@@ -132,7 +132,7 @@ BF16, INT8, AWQ = {"bfloat16": 900, "float32": 1}, {"int8": 800, "bfloat16": 100
             ["precision compressed-tensors in float8_e4m3fn for int8"],
         ),
         ("gptq", None, "int8", ["precision gptq for int8"]),  # nobody counted the weights
-        ("unknown", None, "int8", ["precision not told here"]),
+        ("unknown", None, "int8", ["precision not recorded here"]),
     ],
 )
 def test_a_precision_is_what_the_engine_says_and_what_its_weights_are_kept_in(

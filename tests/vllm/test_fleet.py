@@ -189,7 +189,7 @@ def test_every_recording_is_whole_and_here(story: tuple[Path, list[Any]]) -> Non
 def test_after_the_death_of_an_engine_and_of_an_actor_the_sweep_goes_on(
     machines: Machines, sweep: SweepFile, tmp_path: Path
 ) -> None:
-    """The engine of the first point that begins is killed, as for want of memory, and the actor of the second."""
+    """The engine of the first point that begins is killed, as if memory had run out, and the actor of the second."""
     from engine_probe.sweep.fleet.ray_cluster import connected
 
     machines.fill()

@@ -144,7 +144,7 @@ def test_the_kernel_kills_the_engine_for_its_memory(tmp_path: Path, engines: lis
     sweep = asked(tmp_path)
     reason = only_the_second_is_lost(rows(sweep, tmp_path, limit), sweep, tmp_path)
     assert reason.startswith("the engine's process ended by signal SIGKILL (meanwhile the kernel killed ")
-    assert "for want of memory): its log names no error: lower max_num_batched_tokens or max_num_seqs" in reason
+    assert "because memory ran out): its log names no error: lower max_num_batched_tokens or max_num_seqs" in reason
     assert load(point_folder(tmp_path, points(sweep)[1])).status == "cut"
 
 

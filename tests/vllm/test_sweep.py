@@ -263,7 +263,7 @@ exit $code
     done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_SECONDS, check=False)
     assert done.returncode == 3, done.stderr
     assert "No space left on device" in done.stderr.splitlines()[-1]
-    assert "every finished point is kept, go on with --resume" in done.stderr
+    assert "every finished point is kept, continue with --resume" in done.stderr
     rows = json.loads((kept / "sweep.json").read_text())["points"]
     whole = [row["id"] for row in rows if row["status"] == "complete"]
     assert len(whole) == 2

@@ -12,16 +12,16 @@ import pyarrow.compute as pc
 
 Integers = npt.NDArray[np.int64]
 
-# Bits of `throttle_reasons` (nvml.h, nvmlClocksEventReason*), the gravest last. An idle GPU (0x1) is no finding.
+# Bits of `throttle_reasons` in NVML's words (nvmlClocksEventReason*); the gravest last. An idle GPU (0x1) is fine.
 REASONS = {
-    0x100: "display clocks",
+    0x100: "display clock setting",
     0x10: "sync boost",
-    0x2: "clocks set by somebody",
-    0x4: "power cap",
-    0x20: "heat, by the driver",
-    0x80: "power brake",
-    0x8: "slowed by hardware",
-    0x40: "heat, by hardware",
+    0x2: "application clocks setting",
+    0x4: "SW power cap",
+    0x20: "SW thermal slowdown",
+    0x80: "HW power brake slowdown",
+    0x8: "HW slowdown",
+    0x40: "HW thermal slowdown",
 }
 
 

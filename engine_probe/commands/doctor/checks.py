@@ -149,10 +149,10 @@ def check_media(run: Callable[..., tuple[bool, str]]) -> list[Check]:
     if not works and not broken:
         broken = [[name, "", "its import ends the process"] for name in here]
     if not broken:
-        return [Check(FINE, ", ".join(here), "import")]
+        return [Check(FINE, ", ".join(here), "can be imported")]
     names = " ".join(name for name, _, _ in broken)
     to_do = f"vLLM cannot be imported with them, and text models do not need them: pip uninstall -y {names}"
-    return [Check(PROBLEM, names.replace(" ", ", "), f"do not import: {broken[0][2]}", to_do)]
+    return [Check(PROBLEM, names.replace(" ", ", "), f"cannot be imported: {broken[0][2]}", to_do)]
 
 
 def check_deep(run: Callable[..., tuple[bool, str]]) -> list[Check]:
@@ -183,7 +183,7 @@ def find_devices() -> tuple[Devices, str]:
 def check_devices(devices: Devices, reason: str) -> list[Check]:
     if not devices.devices:
         return [Check(NOTE, "GPU", reason, "engines run on the CPU")]
-    driver = Check(FINE, "driver", f"{devices.driver}, serves CUDA up to {devices.cuda}")
+    driver = Check(FINE, "driver", f"{devices.driver}, supports CUDA up to {devices.cuda}")
     return [driver, *(_check_device(device) for device in devices.devices)]
 
 
@@ -292,7 +292,7 @@ def _show(checks: list[Check], devices: Devices, ready: bool) -> None:
 
 def _peers(devices: Devices) -> Table:
     """Return which GPU can read which GPU's memory directly."""
-    table = Table(title="\nGPU reads GPU directly", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="\nPeer-to-peer access between GPUs", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for device in devices.devices:
         table.add_column(f"GPU {device.index}")

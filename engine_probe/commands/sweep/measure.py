@@ -57,7 +57,7 @@ def measure(
 def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
     """Say what is kept; where nothing was recorded, leave nothing behind."""
     if any_rows or resumed or any(map(holds_steps, results.folder.glob("points/*"))):
-        return f"interrupted: what is complete is kept; go on with --resume {results.location}"
+        return f"interrupted: what is complete is kept; continue with --resume {results.location}"
     results.discard()
     return "interrupted before anything was recorded"
 

@@ -19,7 +19,7 @@ MOST_QUOTED = 300  # characters of an error
 def engine_ended(code: int, log: Path, kills: int | None) -> EngineProbeError:
     """Return why the process ended.
 
-    `kills` counts the processes of this machine that the kernel killed for want of memory since the engine started.
+    `kills` counts the processes of this machine that the kernel killed since the engine started because memory ran out.
     """
     how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     text = log.read_text(encoding="utf-8", errors="replace")
@@ -29,11 +29,11 @@ def engine_ended(code: int, log: Path, kills: int | None) -> EngineProbeError:
     quoted = f'"{error}"' if error else "its log names no error"
     if -code == signal.SIGKILL and kills:
         counted = "a process" if kills == 1 else f"{kills} processes"
-        why = f" (meanwhile the kernel killed {counted} for want of memory): {quoted}: {LESS_IN_A_STEP}"
+        why = f" (meanwhile the kernel killed {counted} because memory ran out): {quoted}: {LESS_IN_A_STEP}"
     elif -code == signal.SIGKILL and kills is None:
         why = f" (out of memory?): {quoted}"
     elif -code == signal.SIGKILL:
-        why = f" (somebody killed it; not the kernel for want of memory): {quoted}"
+        why = f" (killed by another process, not by the kernel's OOM killer): {quoted}"
     elif WORDS.search(error):
         why = f", out of memory: {quoted}: {LESS_IN_A_STEP}"
     elif cause := likely_cause(-code):

@@ -21,7 +21,7 @@ LOG = re.compile(r"; (?:see|all the engine said is in) \S+")  # each engine has 
 VOLATILE = re.compile(r"\b0x[0-9a-f]+\b|\bpid=\d+")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 ELSEWHERE = re.compile(r"root cause", re.IGNORECASE)  # vLLM's words for whatever its other process died of
-MEMORY = re.compile(rf"(?<!not the kernel for want of )\bmemory\b|{WORDS.pattern}", re.IGNORECASE)
+MEMORY = re.compile(rf"\bmemory\b|{WORDS.pattern}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

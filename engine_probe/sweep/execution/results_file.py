@@ -52,5 +52,5 @@ class ResultsFile:
             atomic_write(path, msgspec.json.format(msgspec.json.encode(result)))
         except OSError as error:
             raise UnavailableError(
-                f"cannot write {path}: {error.strerror}; every finished point is kept, go on with --resume"
+                f"cannot write {path}: {error.strerror}; every finished point is kept, continue with --resume"
             ) from error

@@ -65,7 +65,7 @@ def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[di
         return [row for row in read_json(path)["points"] if wanted(row)]
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is not what a sweep writes ({type(error).__name__}: {error}), so nobody can go on there: "
+            f"{path} is not what a sweep writes ({type(error).__name__}: {error}), so it cannot be resumed: "
             "name another folder with --out"
         ) from error
 

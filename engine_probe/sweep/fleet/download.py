@@ -42,5 +42,5 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UnavailableError(
-            f"cannot write {path}: {error.strerror}; every finished point is kept, go on with --resume"
+            f"cannot write {path}: {error.strerror}; every finished point is kept, continue with --resume"
         ) from error

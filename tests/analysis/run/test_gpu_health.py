@@ -25,7 +25,7 @@ def test_reasons_by_their_share_of_the_samples_that_tell() -> None:
     """Of four that tell, two had the power cap and one heat beside it; an idle card is not held back."""
     found = gpu_health([samples(throttle_reasons=[IDLE, POWER_CAP, None, POWER_CAP | HARDWARE_HEAT, 0])])
     assert (found.samples, found.judged) == (5, 4)
-    assert found.reduced == {"power cap": 0.5, "heat, by hardware": 0.25}
+    assert found.reduced == {"SW power cap": 0.5, "HW thermal slowdown": 0.25}
     assert found.any_reduced == 0.5
 
 

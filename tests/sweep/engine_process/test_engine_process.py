@@ -41,9 +41,9 @@ def test_a_killed_engine_is_told_with_the_last_error_of_its_log(
 @pytest.mark.parametrize(
     ("kills", "said"),
     [
-        (7, "ended by signal SIGKILL (somebody killed it; not the kernel for want of memory): its log names no error"),
-        (8, "(meanwhile the kernel killed a process for want of memory): its log names no error: lower max_num_"),
-        (9, "(meanwhile the kernel killed 2 processes for want of memory): its log names no error: lower max_num_"),
+        (7, "SIGKILL (killed by another process, not by the kernel's OOM killer): its log names no error"),
+        (8, "(meanwhile the kernel killed a process because memory ran out): its log names no error: lower max_num_"),
+        (9, "(meanwhile the kernel killed 2 processes because memory ran out): its log names no error: lower max_num_"),
     ],
 )
 def test_whether_the_kernel_killed_it_for_memory_is_read_off_its_counter(

@@ -85,7 +85,7 @@ def test_ctrl_c_in_a_point_keeps_those_before_and_resume_measures_the_rest(sweep
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == INTERRUPTED, said
-    assert said.splitlines()[-1] == "interrupted: what is complete is kept; go on with --resume out"
+    assert said.splitlines()[-1] == "interrupted: what is complete is kept; continue with --resume out"
     assert sweeps.statuses() == {1: "complete", 2: "complete"}
     assert is_gone(sweeps.begun[-1][1])
     sweeps.script()

@@ -221,7 +221,7 @@
     return plot;
   };
 
-  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", unknown: "c5", deferral: "c7", "KV blocks + max_num_seqs": "c6", "KV blocks + token budget": "c0", host: "c7", model: "c2", compute: "c6", "memory bandwidth": "c0", "host or model": "c5", "power cap": "c1", "heat, by the driver": "c6", "power brake": "c7", "slowed by hardware": "c4", "heat, by hardware": "c3" };
+  const named = { queued: "c5", prefill: "c1", decode: "c0", preempted: "c3", "KV blocks": "c3", max_num_seqs: "c1", "token budget": "c4", unknown: "c5", deferral: "c7", "KV blocks + max_num_seqs": "c6", "KV blocks + token budget": "c0", host: "c7", model: "c2", compute: "c6", "memory bandwidth": "c0", "host or model": "c5", "SW power cap": "c1", "SW thermal slowdown": "c6", "HW power brake slowdown": "c7", "HW slowdown": "c4", "HW thermal slowdown": "c3" };
   const spanColour = (spec, kind) => colour(named[spec.kinds[kind]] || `c${kind % 8}`);
 
   const draw = (place, width) => {

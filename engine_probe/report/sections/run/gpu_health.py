@@ -96,7 +96,7 @@ def reduced_strip(table: pa.Table, origin: int, name: str) -> Iterator[Spans]:
     kinds = [bit for bit in REASONS if any(bit == used for _, used, _, _ in spans)]
     if spans:
         yield Spans(
-            title="Clocks reduced, when and why",
+            title="GPU clock throttling, by reason",
             note="Reported by NVML during the steps; of several reasons at a time, the most severe.",
             kinds=[REASONS[bit] for bit in kinds],
             rows=[f"GPU {device}" for device in gpus],

@@ -32,10 +32,10 @@ def test_each_gpu_has_a_row_in_the_strip(tmp_path: Path) -> None:
     said(folder(tmp_path / "run", *held_back, *well), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     (charts,) = re.findall(r'"charts" type="application/json">(.*?)</script>', page, re.DOTALL)
-    (strip,) = (chart for chart in json.loads(charts) if chart["title"] == "Clocks reduced, when and why")
+    (strip,) = (chart for chart in json.loads(charts) if chart["title"] == "GPU clock throttling, by reason")
     assert (strip["rows"], strip["kinds"], strip["spans"]) == (
         ["GPU 0", "GPU 1"],
-        ["power cap"],
+        ["SW power cap"],
         [[0, 0, 0.001, 0.003]],
     )
 
@@ -46,10 +46,10 @@ def test_a_sweep_has_one_sentence_for_a_gpu_over_all_points(tmp_path: Path) -> N
         folder(tmp_path / "points" / f"p{level}", *gpu_samples(0, throttle_reasons=reasons))
         points.append({"id": f"p{level}", "point": {"concurrency": level}, "status": "complete"})
     (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "Well?"}, "points": points}))
-    assert "GPU 0: clocks reduced in 50% of 4 samples (power cap 50%)." in said(tmp_path, tmp_path / "page.html")
+    assert "GPU 0: clocks reduced in 50% of 4 samples (SW power cap 50%)." in said(tmp_path, tmp_path / "page.html")
 
 
 def test_without_gpus_there_is_no_section(tmp_path: Path) -> None:
     text = said(folder(tmp_path / "run", {"time_ns": MS, "cpu_percent": 99.0}), tmp_path / "page.html")
     assert "Cards" not in text
-    assert "Clocks reduced" not in (tmp_path / "page.html").read_text()
+    assert "GPU clock throttling" not in (tmp_path / "page.html").read_text()
