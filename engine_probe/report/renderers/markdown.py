@@ -9,7 +9,7 @@ from engine_probe.text_format import plain
 
 MARKS = {"plain": "", "soft": "", "good": ":white_check_mark: ", "caution": ":warning: ", "problem": ":x: "}
 STRONG = ("good", "problem")
-SPECIAL = "<>&`*_[]|\\#@"
+SPECIAL = "<>&`*_[]|\\#@~"
 DEEPEST = 6  # levels of headings that Markdown has
 
 
@@ -41,7 +41,7 @@ def content_lines(section: Section, level: int) -> Iterator[str]:
     for each in section.tables:
         yield from table_lines(each)
     for part in section.parts:
-        yield from section_lines(part, level)
+        yield from (section_lines if part.shown == "always" else folded_lines)(part, level)
     for part in section.details:
         yield from folded_lines(part, level)
 

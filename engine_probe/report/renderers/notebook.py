@@ -22,6 +22,7 @@ from engine_probe.report.document import Figure, Section, Sentence, Table, Tone,
 from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_verdict
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
+from engine_probe.text_format import counted
 from engine_probe.workload.load import RATE
 from page_kit.html import Html, element, joined
 from page_kit.line_chart import Frame, Series, chart
@@ -68,10 +69,17 @@ def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
 
 @html_of.register
 def summary_html(summary: Summary) -> str:
-    """Return the headlines of a summary, its latencies, and how reliable they are."""
+    """Return what speaks against a summary, its headlines, its latencies, and how reliable they are."""
     doubts = (replace(sentence, tone="soft") for sentence in judgements(summary))
-    latencies = Section(sentences=says(headlines(summary)), tables=(latency_table(summary),))
+    sentences = (*says(summary.notes, "problem"), *says((*headlines(summary), *recomputed(summary))))
+    latencies = Section(sentences=sentences, tables=(latency_table(summary),))
     return page_of(*section_parts(latencies), *map(sentence_html, doubts))
+
+
+def recomputed(summary: Summary) -> Iterator[str]:
+    if summary.preemptions:
+        share = f"{summary.recomputed_share:.1%} of all scheduled tokens were recomputed"
+        yield f"{counted(summary.preemptions, 'preemption')}: {share}."
 
 
 @html_of.register
@@ -83,16 +91,15 @@ def point_html(point: SweptPoint) -> str:
 
 
 def section_parts(section: Section, pictures: Iterable[Html] = ()) -> Iterator[Html]:
-    """Yield what is always shown of a section; the pictures stand between its sentences and its tables."""
+    """Yield a section without what is folded; the pictures stand between its sentences and its tables."""
     if section.figures:
         yield facts_row(section.figures)
     yield from map(sentence_html, section.sentences)
     yield from pictures
     yield from map(table, section.tables)
     for part in section.parts:
-        if part.shown == "always":
-            yield element("div", part.title, style=TITLE)
-            yield from section_parts(part)
+        yield element("div", part.title, style=TITLE)
+        yield from map(sentence_html, part.sentences)
 
 
 def facts_row(figures: Iterable[Figure]) -> Html:

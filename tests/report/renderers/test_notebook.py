@@ -109,6 +109,32 @@ def test_a_run_that_is_damaged_or_unfinished_says_so_and_raises_nothing(tmp_path
     assert str(folder) in run._repr_html_()
 
 
+def test_a_summary_says_what_speaks_against_it(tmp_path: Path) -> None:
+    """Also by itself, without its run: that the probe failed, and what was computed a second time."""
+    folder = write_run(tmp_path / "run", ran(20))
+    document = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(document | {"status": "incomplete", "failure": "Boom"}))
+    shown = Elements(engine_probe.load(folder).summary()._repr_html_())
+    words = " ".join(shown.words.split())
+    assert "Boom" in words
+    assert "6 preemptions: 18.5% of all scheduled tokens were recomputed" in words
+    assert shown.tags.count("tr") == 1 + 8
+    assert "first token - arrival" in words
+
+
+def test_a_sweep_of_several_curves_shows_what_each_comes_to(tmp_path: Path) -> None:
+    points = []
+    for blocks in (60, 30):
+        for level in (1, 2, 4):
+            key = f"b{blocks}-{level}"
+            write_run(tmp_path / "points" / key, ran(level, blocks=blocks), facts(blocks))
+            point = {"workload": {"concurrency": level}, "engine": {"arguments": {"num_gpu_blocks_override": blocks}}}
+            points.append({"id": key, "point": point, "status": "complete"})
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))
+    words = Elements(engine_probe.load_sweep(tmp_path)._repr_html_()).words
+    assert words.count("KV pool holds") == 2  # not the first sentence of a curve
+
+
 def test_a_point_shows_its_run_or_the_reason_for_having_none(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, (1, 2))
     (folder / "points" / "p2" / "run.json").unlink()

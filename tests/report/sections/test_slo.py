@@ -49,10 +49,11 @@ def test_a_run_counts_the_requests_that_met_the_limits(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", ran(20))
     goodput = figures(run, "--goodput", "ttft:60", "e2el:100000")["summary"]["goodput"]
     assert (goodput["kept"], goodput["judged"]) == (10, 20)
+    assert re.search(r"Goodput [\d.]+ requests/s: 10 of 20 requests \(50.0%\) met", said(run, "--goodput", "ttft:60"))
 
 
 def test_without_limits_there_is_no_goodput(tmp_path: Path) -> None:
-    assert "goodput" not in said(write_run(tmp_path / "run", ran(2)))
+    assert "goodput" not in said(write_run(tmp_path / "run", ran(2))).lower()
 
 
 @pytest.mark.parametrize(

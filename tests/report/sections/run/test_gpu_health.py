@@ -51,5 +51,5 @@ def test_a_sweep_has_one_sentence_for_a_gpu_over_all_points(tmp_path: Path) -> N
 
 def test_without_gpus_there_is_no_section(tmp_path: Path) -> None:
     text = said(folder(tmp_path / "run", {"time_ns": MS, "cpu_percent": 99.0}), tmp_path / "page.html")
-    assert "Cards" not in text
+    assert "GPU health" not in text
     assert "GPU clock throttling" not in (tmp_path / "page.html").read_text()

@@ -13,7 +13,6 @@ from engine_probe.analysis.run.prefix_cache import cache_loss
 from engine_probe.commands.report import command
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import open_sweep
-from engine_probe.report.sections.sweep.prefix_cache import cache_verdict, loss_verdict
 from tests.support.recordings import facts, ran, write_run
 
 FOUND = {1: 24, 2: 24, 4: 24, 14: 12, 20: 0}  # of the 48 tokens of each prompt
@@ -52,7 +51,9 @@ def test_evicted_prefixes_are_reported(sweep: Path) -> None:
     levels = [(level.load, level.share) for level in (loss.kept, loss.first, loss.last)]
     assert levels == [(4, 0.5), (14, 0.25), (20, 0)]
     assert round(loss.computed_again, 2) == 0.22
-    assert list(cache_verdict(curve)) == [loss_verdict(loss, curve.unit)]
+    text = said(sweep)
+    assert "50% of the prompt tokens at 4 concurrent requests, 25% at 14 and 0% at 20" in text
+    assert "are 22% of all tokens scheduled at 20" in text
 
 
 def test_the_page_draws_it(sweep: Path, tmp_path: Path) -> None:
