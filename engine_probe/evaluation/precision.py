@@ -108,10 +108,7 @@ def weights(points: Sequence[SweptPoint]) -> int | None:
     return None
 
 
-JUDGED = (
-    "A change against the first engine is judged by the differences over the same windows, where most of that cancels, "
-    "and corrected for how many are judged."
-)
+JUDGED = "Changes are tested on paired differences of the same windows, Holm-corrected."
 
 
 def text_definition(texts: Sequence[TextPoint]) -> Iterator[str]:
@@ -132,7 +129,7 @@ def text_definition(texts: Sequence[TextPoint]) -> Iterator[str]:
         f"windows of {quality.window:,}{overlap}; {bos}; {unscored(quality)}; {measured.unused_tokens:,} tokens at the "
         "end are in no window."
     )
-    yield "±: what another text of this kind may change (95 %, windows taken as independent); of this text it is exact."
+    yield "±: 95% interval for other texts of this kind; for this text the value is exact."
 
 
 def unscored(quality: Quality) -> str:

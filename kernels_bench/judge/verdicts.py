@@ -34,7 +34,7 @@ MARKS: dict[str, dict[tuple[str, str], float]] = {
     "NVIDIA L40S": {("memory", "copy"): 0.72e12, ("gemm", "bf16 square"): 150e12},
 }
 # Other GPUs have no marks. These are the L40S's marks as shares of its datasheet: 0.72 of 0.864 TB/s, 150 of
-# 362.05 TFLOPS. A GPU below such a share is worth a look; one below half of it is faulty.
+# 362.05 TFLOP/s. A GPU below such a share is worth a look; one below half of it is faulty.
 SHARES = {("memory", "copy"): 0.72 / 0.864, ("gemm", "bf16 square"): 150 / 362.05}
 
 # GPUs of one model in one machine were seen to differ by 5 % (ml-engineering), good ones never by a fifth.

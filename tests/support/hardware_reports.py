@@ -58,7 +58,7 @@ def rows(card: str, factor: float) -> Iterator[Result]:
     )
     yield Result(WARN, ("unstable",), card, measured("memory", "read", "B/s", 4.1e12 * factor, 0.09))
     square = measured("gemm", "bf16 square", "FLOP/s", 7.8e14 * factor, m=8192, n=8192, k=8192)
-    yield Result(PASS, ("79% of 990 TFLOPS",), card, square)
+    yield Result(PASS, ("79% of 990 TFLOP/s",), card, square)
     sides = (2048, 4096, 8192, 16384)
     heats = tuple(
         Trial({"m": m, "n": n, "k": k}, 8e14 * factor * (1 - 1 / (1 + m * n * k / 3e10)))
@@ -67,7 +67,7 @@ def rows(card: str, factor: float) -> Iterator[Result]:
         for k in sides
     )
     best = measured("gemm", "bf16 best shape", "FLOP/s", 8e14 * factor, m=16384, n=8192, k=8192, shapes_tried=64)
-    yield Result(MEASURED, ("81% of 990 TFLOPS",), card, msgspec.structs.replace(best, trials=heats))
+    yield Result(MEASURED, ("81% of 990 TFLOP/s",), card, msgspec.structs.replace(best, trials=heats))
     yield Result(FAIL, ("wrong result against float64",), card, measured("gemm", "fp8 square", "FLOP/s", 1.2e15))
     for m in (1, 2, 4, 8, 16, 32, 64, 128, 256):
         decode = measured("gemm", f"bf16 decode M={m}", "B/s", 4e12 * factor / (1 + m / 600), m=m, n=14336, k=4096)
@@ -77,7 +77,7 @@ def rows(card: str, factor: float) -> Iterator[Result]:
         INVALID, ("PCIe width under load is 8, this slot allows 16",), card, measured("pcie", "to card", "B/s", 2e10)
     )
     yield Result(
-        MEASURED, ("72% of 990 TFLOPS",), card, measured("sustained", "bf16 60 s", "FLOP/s", 7.1e14, m=8, n=8, k=8)
+        MEASURED, ("72% of 990 TFLOP/s",), card, measured("sustained", "bf16 60 s", "FLOP/s", 7.1e14, m=8, n=8, k=8)
     )
     why = "tf32 is in hardware from compute capability 8.0"
     yield Result(SKIPPED, (why,), card, skipped=Skipped("gemm", "tf32 square", why))

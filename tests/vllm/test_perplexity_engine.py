@@ -143,7 +143,7 @@ def test_one_sweep_gives_perplexity_throughput_and_memory_side_by_side(tmp_path:
 
     done = engine_probe("sweep", "precision.toml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "What precision costs and gives" in done.stdout
+    assert "Effect of precision" in done.stdout
     assert "perplexity, dtype float32:" in done.stderr
     swept = load_sweep(tmp_path / "out")
     base, other = engines(swept)

@@ -84,7 +84,7 @@ def by_shape(report: Report) -> Iterator[Html]:
             "BF16 products by shape",
             coloured(series, ceilings),
             Scale("10⁹ operations in one product", True, thousands),
-            Scale("TFLOPS"),
+            Scale("TFLOP/s"),
         )
         note = "One dot per shape of the search, measured briefly; the best three were measured in full."
         yield figure("BF16 products by shape", note, drawn)

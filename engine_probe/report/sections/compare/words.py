@@ -22,6 +22,7 @@ VERDICTS: dict[Verdict, str] = {
     "not shown to differ": "not significant",
     "no repeats": "not tested",
 }
+PERPLEXITY_DIGITS = 2  # of a change in percent: a tenth of a percent of perplexity is a difference
 SAME_LOOK = "If the machine was slower during one of the two measurements, the result looks the same."
 
 
@@ -38,10 +39,14 @@ def value_words(metric: Metric, value: float) -> str:
 def change_words(change: Change) -> str:
     if change.relative is None:
         return "from zero"
-    return signed(change.relative, 2 if change.metric is PERPLEXITY else 1)
+    return signed(change.relative, digits(change.metric))
 
 
-def signed(share: float, digits: int = 1) -> str:
+def digits(metric: Metric) -> int:
+    return PERPLEXITY_DIGITS if metric is PERPLEXITY else 1
+
+
+def signed(share: float, digits: int) -> str:
     """Return percents with their sign; what rounds to zero has none."""
     words = f"{share:+.{digits}%}"
     return words[1:] if not words.strip("+-0.%") else words
@@ -63,8 +68,7 @@ def short_verdict(change: Change) -> str:
 def interval_words(change: Change) -> str:
     if change.relative_interval is None:
         return "-"
-    digits = 2 if change.metric is PERPLEXITY else 1
-    low, high = (signed(end, digits) for end in change.relative_interval)
+    low, high = (signed(end, digits(change.metric)) for end in change.relative_interval)
     return f"{low} to {high}"
 
 

@@ -13,10 +13,18 @@ from engine_probe.recordings.perplexity import TextPoint
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.precision import trade
 from engine_probe.report.document import Cell, Column, Document, Forest, Picture, Section, Tone, says, sure, table
+from engine_probe.report.sections.compare.words import (
+    PERPLEXITY_DIGITS,
+    TONES,
+    VERDICTS,
+    change_words,
+    interval_words,
+    signed,
+)
 from engine_probe.text_format import byte_size
 
 LEAST = 0.001  # to either side of no change: a tenth of a percent of perplexity is a difference
-HEAD = "What precision costs and gives"
+HEAD = "Effect of precision"
 COLUMNS = (
     Column("engine", words=True),
     Column("computes in", words=True),
@@ -26,8 +34,7 @@ COLUMNS = (
     Column("weights"),
     Column("KV tokens", short="KV\ntokens", room="spare"),
 )
-TONES: dict[str, Tone] = {"better": "good", "worse": "problem", "not shown to differ": "soft", "no repeats": "soft"}
-SHOWN = {"not shown to differ": "not shown to differ", "no repeats": "a single window"}
+NOT_JUDGED = {"not shown to differ": VERDICTS["not shown to differ"], "no repeats": "not tested, a single window"}
 
 
 def precision_section(swept: Swept, reference: Reference | None) -> Section:
@@ -48,7 +55,7 @@ def precision_section(swept: Swept, reference: Reference | None) -> Section:
 def precision_charts(found: Sequence[Engine], reference: Reference | None) -> Iterator[Picture]:
     changes = tuple((each.name, each.change) for each in found if each.change)
     if changes:
-        note = "A dot is the change over the same windows, its bar the interval at 95 % of this one change."
+        note = "A dot is the change over the same windows, its bar the 95% interval of this single change."
         yield Forest(f"Change of perplexity against {found[0].name}", note, changes, LEAST)
     yield from trade(found, reference)
 
@@ -91,7 +98,7 @@ def below_rate(each: Engine) -> str:
 def change_cell(change: Change) -> tuple[str, Tone, str]:
     if change.relative is None:
         return "-", "plain", ""
-    return signed(change.relative), TONES[change.verdict], ends(change).strip()
+    return change_words(change), TONES[change.verdict], ends(change).strip()
 
 
 def perplexity_words(perplexity: Perplexity) -> str:
@@ -103,12 +110,7 @@ def spread(reach: float) -> str:
 
 
 def ends(change: Change) -> str:
-    interval = change.relative_interval
-    return "" if interval is None else f" ({signed(interval[0])} to {signed(interval[1])})"
-
-
-def signed(share: float) -> str:
-    return f"{100 * share:+.2f}%" if abs(share) < 0.1 else f"{100 * share:+.1f}%"
+    return "" if change.relative_interval is None else f" ({interval_words(change)})"
 
 
 def times(ratio: float | None) -> str:
@@ -125,14 +127,14 @@ def sentences(found: Sequence[Engine]) -> Iterator[str]:
         if each.change is None or each.change.relative is None:
             yield f"{each.name} is not compared with {base.name}: {each.why_not}."
             continue
-        weights = "" if each.relative_weights is None else f"; {each.relative_weights:.2f} times its weights"
+        weights = "" if each.relative_weights is None else f"; weights × {each.relative_weights:.2f}"
         yield f"{each.name} against {base.name}: {quality_words(each.change)}{rate_words(each)}{weights}."
 
 
 def quality_words(change: Change) -> str:
-    if change.verdict in SHOWN:
-        return f"perplexity {SHOWN[change.verdict]}{ends(change)}"
-    return f"perplexity is {change.verdict}, {signed(change.relative or 0)}{ends(change)}"
+    if change.verdict in NOT_JUDGED:
+        return f"perplexity {change_words(change)}{ends(change)}, {NOT_JUDGED[change.verdict]}"
+    return f"perplexity is {change.verdict}, {change_words(change)}{ends(change)}"
 
 
 def rate_words(each: Engine) -> str:
@@ -141,8 +143,8 @@ def rate_words(each: Engine) -> str:
     if each.rate_p is None:
         judged = "without repeats"
     else:
-        judged = "repeats confirm it" if each.rate_p < SIGNIFICANT else "repeats do not confirm a difference"
-    return f"; {each.relative_rate:.2f} times its highest output tokens/s (at {each.at}, {judged})"
+        judged = "significant" if each.rate_p < SIGNIFICANT else "not significant"
+    return f"; highest throughput × {each.relative_rate:.2f} (at {each.at}, {judged})"
 
 
 def published_rows(reference: Reference | None) -> list[tuple[Cell | str, ...]]:
@@ -155,7 +157,7 @@ def published_rows(reference: Reference | None) -> list[tuple[Cell | str, ...]]:
             Cell(f"published: {each.name}", "soft"),
             "",
             f"{each.perplexity:g}",
-            "-" if each is first else signed(each.perplexity / first.perplexity - 1),
+            "-" if each is first else signed(each.perplexity / first.perplexity - 1, PERPLEXITY_DIGITS),
             f"× {each.throughput:.2f}",
             f"× {each.memory:.2f}",
             "",

@@ -102,7 +102,7 @@ def test_one_table_holds_quality_speed_and_memory_against_the_first(sweep: Path)
     assert row.rstrip().endswith("960")  # 60 blocks of 16 tokens
     told = " ".join(done.output.split())
     assert f"quantization fp8 against quantization none: perplexity is worse, {cost:+.2f}%" in told
-    assert "1.25 times its highest output tokens/s (at 20 concurrent requests, without repeats); 0.50 times its" in told
+    assert "; highest throughput × 1.25 (at 20 concurrent requests, without repeats); weights × 0.50." in told
     assert "over 5,000 tokens in 50 windows of 101 without overlap; the text begins with BOS; the first" in told
     assert "7 tokens at the end are in no window" in told
 
@@ -208,7 +208,7 @@ def test_the_page_draws_the_changes(sweep: Path, browser: Any) -> None:
     words: list[str] = []
     sheet.on("console", lambda message: words.append(message.text))
     sheet.goto(page.as_uri())
-    assert sheet.locator("text=What precision costs and gives").count() == 1
+    assert sheet.locator("text=Effect of precision").count() == 1
     drawing = sheet.locator("figure", has_text="Change of perplexity against quantization none").locator("svg")
     assert drawing.locator("circle").count() == 1
     trade = sheet.locator("figure", has_text="Perplexity against throughput")
