@@ -17,7 +17,8 @@ from engine_probe.sweep.execution.planned_point import EngineStartError, Measure
 from engine_probe.sweep.results.point_results import Row, Unmeasured
 
 NOT_TRIED = "not tried: "
-LOG = re.compile(r"; (?:see|all the engine said is in) \S+")  # each engine has a log of its own
+# The end of a reason: the path of a log, which each engine has of its own. What comes before may say "see", too.
+LOG = re.compile(r"(.*); (?:see|all the engine said is in) .+", re.DOTALL)
 VOLATILE = re.compile(r"\b0x[0-9a-f]+\b|\bpid=\d+")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 ELSEWHERE = re.compile(r"root cause", re.IGNORECASE)  # vLLM's words for whatever its other process died of
@@ -107,7 +108,7 @@ class GuardedEngine:
 
 def stripped(reason: str) -> str:
     """Return a reason without what differs from process to process."""
-    return VOLATILE.sub("", LOG.sub("", reason))
+    return VOLATILE.sub("", LOG.sub(r"\1", reason))
 
 
 def without_numbers(reason: str) -> str:

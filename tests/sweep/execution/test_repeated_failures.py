@@ -11,13 +11,15 @@ import pytest
 
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.planned_point import Measurement
-from engine_probe.sweep.execution.repeated_failures import EngineFailures
+from engine_probe.sweep.execution.repeated_failures import EngineFailures, stripped
 from engine_probe.sweep.results.point_results import FAILED, Scored, Unmeasured
 from tests.support.sweep_events import sweep_events
 
 BEGIN = """tell('{"type":"Began","number":0}'); """
 CRASH = BEGIN + "print('RuntimeError: no kernel for this processor', flush=True); sys.exit(1)"
 OUT_OF_MEMORY = BEGIN + "print('RuntimeError: out of memory', flush=True); sys.exit(1)"
+
+FAILED_TO_START = """tell('{"type":"Failed","sentence":"vLLM could not start tiny","exit_code":3}'); sys.exit(3)"""
 
 
 def asked(sweep: SweepFile, repeats: int = 1, **axes: list[Any]) -> SweepFile:
@@ -96,6 +98,25 @@ def test_engines_that_fail_to_start_with_the_same_words_end_the_sweep(
     found = reasons(grid, tmp_path)
     assert starts(tmp_path) == started
     assert len(untried(found)) == (4 - started) * 2
+
+
+@pytest.mark.parametrize("lines", ["sys.exit(5)", FAILED_TO_START], ids=["ended", "said why"])
+def test_an_output_folder_may_have_a_space_in_its_name(sweep: SweepFile, engine, tmp_path: Path, lines: str) -> None:
+    """Each reason ends with the path of a log, which is another one for each engine."""
+    engine(lines)
+    folder = tmp_path / "my runs" / "out"
+    folder.mkdir(parents=True)
+    found = reasons(asked(sweep, engine__arguments__max_num_seqs=[1, 2, 4, 8]), folder)
+    assert starts(folder) == 2
+    assert len(untried(found)) == 2
+
+
+def test_only_the_log_at_the_end_of_a_reason_is_left_out() -> None:
+    advice = "vLLM could not start tiny: this flag is gone; see its manual"
+    assert stripped(f"{advice}; all the engine said is in /my runs/engine-2.log") == advice
+    assert stripped(f'the engine\'s process ended: "{advice}"; see /my runs/engine.log') == (
+        f'the engine\'s process ended: "{advice}"'
+    )
 
 
 def died(point: Point) -> Measurement:
