@@ -157,7 +157,8 @@ class FleetEngine:
                         if not piece:
                             raise LostError(f"{name} ended early on its way")
                         file.write(piece)
-        answer(place.worker.forget())
+        with suppress(LostError):  # the point is complete here; the next call tells that the machine is gone
+            answer(place.worker.forget())
 
     def _lose_place(self) -> str:
         """Remember that the machine is lost, so that it is avoided. Return its name."""

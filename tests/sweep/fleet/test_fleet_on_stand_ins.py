@@ -199,7 +199,7 @@ def test_large_files_come_in_pieces(
     assert {(path / "rows").read_bytes() for path in (out / "points").iterdir()} == {b"x" * 20}
 
 
-@pytest.mark.parametrize("call", ["where", "next", "read", "forget"])
+@pytest.mark.parametrize("call", ["where", "next", "read"])
 def test_whenever_a_machine_is_lost_its_point_is_measured_on_another(
     sweep: SweepFile, out: Path, machines: Machines, engine: object, call: str
 ) -> None:
@@ -211,6 +211,21 @@ def test_whenever_a_machine_is_lost_its_point_is_measured_on_another(
     assert {(path / "rows").read_bytes() for path in (out / "points").iterdir()} == {b"x" * 20}
     assert not list(out.glob("points/.*"))  # nothing half arrived
     assert json.loads((out / "sweep.json").read_text())["moved"] == [msgspec.to_builtins(moved)]
+
+
+@pytest.mark.parametrize("point", [1, 2])
+def test_a_machine_that_is_lost_when_a_points_files_are_here_loses_nothing_of_it(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object, point: int
+) -> None:
+    """What is left of the engine's points moves to another machine."""
+    machines.loses = nth("forget", point)
+    told = events(one_engine(sweep), out, machines)
+    assert [event.number for event in of(Began, told)] == [0, 1]
+    assert [event.number for event in of(Moved, told)] == ([1] if point == 1 else [])
+    assert [row.reason for row in of(Unmeasured, told)] == ["no figures"] * 2
+    assert {path.name: (path / "rows").read_bytes() for path in (out / "points").iterdir()} == {
+        planned.key: b"x" * 20 for planned in points(one_engine(sweep))
+    }
 
 
 def test_a_lost_machine_is_avoided_even_before_the_cluster_misses_it(
