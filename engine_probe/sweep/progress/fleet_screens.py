@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from engine_probe.sweep.progress.progress_lines import (
 from engine_probe.sweep.progress.screens import PictureScreen
 from engine_probe.sweep.progress.time_left import about
 from engine_probe.sweep.results.point_results import PointResult, Row, Scored, Unmeasured, Unprobed
+from engine_probe.text_format import counted
 
 PLAIN_SECONDS = 30  # between signs of life of the same engine in a log
 BAR_WIDTH = 8
@@ -132,9 +134,9 @@ class FleetState:
         return place_in(number, self._total)
 
     def summary(self, now: float) -> str:
-        engines = sum(bool(group.host) for group in self.groups.values())
+        engines = counted(sum(bool(group.host) for group in self.groups.values()), "engine")
         of = f" of {self._total}" if self._total else ""
-        return f"{self._done}{of} points, {engines} engine{'' if engines == 1 else 's'} running{self._left(now)}"
+        return f"{self._done}{of} points, {engines} running{self._left(now)}"
 
     def _left(self, now: float) -> str:
         """Estimate the time left from the rate so far. Empty before a point was measured, and for a search."""
@@ -150,10 +152,12 @@ class FleetTerminal(PictureScreen):
 
     def __init__(self, todo: list[Point], console: Console | None = None) -> None:
         self._fleet = FleetState(todo)
+        self._drawing = threading.Lock()  # rich draws the picture in a thread of its own
         super().__init__(console)  # last, because it draws the picture
 
     def show(self, event: Event, group: int | None = None) -> None:
-        state = self._fleet.update(event, group)
+        with self._drawing:
+            state = self._fleet.update(event, group)
         where = f" [dim]{escape(state.place)}[/]" if state and state.place else ""
         match event:
             case PointResult() | Unmeasured() | Unprobed() | Scored():
@@ -166,7 +170,11 @@ class FleetTerminal(PictureScreen):
                 self._console.print(escape(found_line(event)))
 
     def picture(self) -> Group:
-        groups = list(self._fleet.groups.values())  # other threads add some
+        with self._drawing:
+            return self._picture()
+
+    def _picture(self) -> Group:
+        groups = self._fleet.groups.values()
         at_work = [group for group in groups if group.host]
         table = Table.grid(padding=(0, 1, 0, 0), expand=True)
         table.add_column(no_wrap=True, min_width=2 + max((len(group.place) for group in at_work), default=0))

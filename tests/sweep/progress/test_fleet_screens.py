@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import Any
 
 import pytest
@@ -52,6 +53,32 @@ def test_a_terminal_has_a_line_for_every_running_engine() -> None:
         "concurrency 2 · 25.0 tokens/s · 2 running · 1 waiting · KV 50%"
     )  # what does not fit is left out
     assert rest == "  1 waiting for another machine"
+
+
+class WatchedHost(str):
+    """A host; the first time that it is looked at, another thread shows that a second engine has a machine."""
+
+    def watch(self, screen: FleetTerminal) -> WatchedHost:
+        self.thread = threading.Thread(target=screen.show, args=(Placed("node-b"), 1))
+        return self
+
+    def __bool__(self) -> bool:
+        if self.thread.ident is None:
+            self.thread.start()
+            self.thread.join(0.2)  # it ends in this time unless it has to wait
+        return True
+
+
+def test_an_engine_that_gets_a_machine_while_the_picture_is_drawn_is_in_the_next_picture() -> None:
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    screen = FleetTerminal(TODO, console=console)
+    screen.show(Placed("node-a"), 0)
+    host = screen._fleet.groups[0].host = WatchedHost("node-a").watch(screen)
+    pictures = [screen.picture()]
+    host.thread.join()
+    console.print(*pictures, screen.picture())
+    summaries = [line.strip() for line in console.file.getvalue().splitlines() if "points" in line]
+    assert summaries == ["0 of 3 points, 1 engine running", "0 of 3 points, 2 engines running"]
 
 
 def test_a_point_that_was_skipped_has_not_failed() -> None:
