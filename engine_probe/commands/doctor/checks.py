@@ -281,6 +281,7 @@ def _show(checks: list[Check], devices: Devices, ready: bool) -> None:
         table.add_row(Text(*MARKS[check.state]), check.what, Text.assemble(check.found, to_do))
     console.print(table)
     if len(devices.devices) > 1:
+        console.print("\nPeer-to-peer access between GPUs")  # as a title it would wrap at the width of a narrow table
         console.print(_peers(devices))
     problems = sum(check.state == PROBLEM for check in checks)
     if ready:
@@ -292,7 +293,7 @@ def _show(checks: list[Check], devices: Devices, ready: bool) -> None:
 
 def _peers(devices: Devices) -> Table:
     """Return which GPU can read which GPU's memory directly."""
-    table = Table(title="\nPeer-to-peer access between GPUs", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("")
     for device in devices.devices:
         table.add_column(f"GPU {device.index}")
