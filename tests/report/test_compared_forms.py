@@ -96,13 +96,22 @@ def test_json_has_intervals_and_gates(sweeps: tuple[Path, Path, Path]) -> None:
 def test_several_are_judged_together_and_stand_side_by_side(sweeps: tuple[Path, Path, Path]) -> None:
     text = compare(*sweeps).stdout
     assert ["narrow against wide" in text, "wider against wide" in text] == [True, True]
-    (row,) = (
-        line for line in compare(*sweeps, "--verbose").stdout.splitlines() if re.match("output tokens/s .*worse", line)
-    )
+    points = compare(*sweeps, "--verbose").stdout.partition("Each point")[2]
+    (row,) = (line for line in points.splitlines() if re.match("output tokens/s .*worse", line))
     assert row.count("%") == 2
     alone = json.loads(compare(*sweeps[:2], "--format", "json").stdout)[0]["points"][1]["changes"]
     both = json.loads(compare(*sweeps, "--format", "json").stdout)[0]["points"][1]["changes"]
     assert all(one["p"] <= other["p"] for one, other in zip(alone, both, strict=True))
+
+
+def test_several_that_cannot_be_pooled_show_their_largest_changes(sweeps: tuple[Path, Path, Path]) -> None:
+    """Two levels are too few to pool, so each comparison has a table of its own."""
+    shown = compare(*sweeps).stdout
+    _, narrow, wider = re.split(r"^(?:narrow|wider) *$", shown.partition("What changed\n")[2], flags=re.MULTILINE)
+    for table, change in ((narrow, "-26.7%  worse"), (wider, "+32.0%  better")):
+        (row,) = (line for line in table.splitlines() if line.startswith("output tokens/s"))
+        assert row.split()[2:4] == ["concurrency", "20"]
+        assert row.rstrip().endswith(change)
 
 
 class TestThePage:
@@ -116,6 +125,7 @@ class TestThePage:
         sheet.on("console", lambda message: words.append(message.text))
         sheet.on("pageerror", lambda error: words.append(str(error)))
         sheet.goto(page.as_uri())
+        assert sheet.locator(".warning", has_text="FAIL").count() == 1
         assert sheet.locator(".warning").first.inner_text().startswith(f"FAIL {RATE}: concurrency 20")
         assert sheet.locator(".plot .uplot canvas").count() == 4
         assert sheet.locator(".forest svg:visible").count() == 2

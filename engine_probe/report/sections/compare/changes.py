@@ -34,6 +34,7 @@ TOGETHER = (
     f"Verdicts over all points are Holm-corrected over the metrics. {SAME_LOOK}"
 )
 NOTE = "A dot is the change of the mean over the repeats, its bar the 95% interval of this single change."
+PAIRED = "Perplexity: mean difference per token over the windows that both sides scored, with its 95% interval."
 SIDES = Column("before"), Column("after"), Column("change")
 
 
@@ -79,11 +80,18 @@ def doubts(comparison: Comparison) -> tuple[Section, ...]:
     stated, whole = stands_for_all(comparison), comparison.together
     texts = [TOGETHER] if whole else []
     judged = any(change.p is not None for pair in comparison.pairs for change in pair.changes)
-    texts += [METHOD, *([] if whole else [SAME_LOOK])] if judged else []
+    if all_perplexities(comparison):
+        texts = [PAIRED] if judged else []
+    else:
+        texts += [METHOD, *([] if whole else [SAME_LOOK])] if judged else []
     if not texts:
         return ()
     tables = (statistics_table(stated.changes),) if stated else ()
     return (Section("How sure is this?", sentences=says(texts), tables=tables),)
+
+
+def all_perplexities(comparison: Comparison) -> bool:
+    return all(change.metric == PERPLEXITY for pair in comparison.pairs for change in pair.changes)
 
 
 def forests(titled: Sequence[tuple[str, Comparison]]) -> Iterator[Forest]:
@@ -176,9 +184,14 @@ def side_by_side(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[
         yield Section("Changes", charts=charts, tables=tuple(tables.values()), shown="always")
         return
     together = [each.together for each in found]
-    made = (beside(together, names, with_first=False),) if all(together) else ()
-    sure = (Section("How sure is this?", sentences=says([TOGETHER])),) if made else ()
-    heading = f"All points together, against {names[0]}" if made else "What changed"
+    made: tuple[Table, ...] = (beside(together, names, with_first=False),) if all(together) else ()
+    heading, sure = f"All points together, against {names[0]}", doubts(found[0])
+    if made:
+        sure = (Section("How sure is this?", sentences=says([TOGETHER])),)
+    else:  # points that cannot be pooled: the largest changes of each comparison
+        moved = ((name, foremost(each)) for name, each in zip(names[1:], found, strict=True))
+        made = tuple(replace(point_changes_table(rows), title=name) for name, rows in moved if rows)
+        heading = "What changed"
     yield Section(heading, charts=charts, tables=made, details=sure, shown="always")
     yield Section("Each point", details=tuple(Section(name, tables=(made,)) for name, made in tables.items()))
 

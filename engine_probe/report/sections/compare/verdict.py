@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.compare.changes import Change, Verdict
+from engine_probe.analysis.compare.changes import PERPLEXITY, Change, Verdict
 from engine_probe.analysis.compare.gates import Gate
 from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.evaluation.setting_differences import OTHER_WORKLOAD, SettingDifference
@@ -17,6 +17,7 @@ MOST_METRICS = 3  # named in a sentence
 MOST_SETTINGS = 6
 MOST_UNMEASURED = 3
 NO_REPEATS = "Not tested: without repeats on both sides it is not known whether another run would show the same."
+ONE_WINDOW = "Not tested: a text of a single window does not tell how perplexity varies. Score a longer text."
 
 WORKLOAD_DIFFERS: tuple[Tone, str, bool] = ("problem", OTHER_WORKLOAD, True)
 SETTINGS_DIFFER: tuple[Tone, str, bool] = ("plain", "Settings that differ", False)
@@ -67,7 +68,8 @@ def change_sentences(comparison: Comparison) -> Iterator[Sentence]:
     if not tested and whole is not None:
         yield Sentence("Without repeats on both sides nothing is tested at single points.", "soft")
     elif not tested:
-        yield Sentence(NO_REPEATS, "caution")
+        of_one_window = all(change.metric == PERPLEXITY for _, change in rows)
+        yield Sentence(ONE_WINDOW if of_one_window else NO_REPEATS, "caution")
         yield from untested_sentences(rows, where)
     elif untested:
         yield Sentence(f"{counted(untested, 'point')} without repeats on both sides: nothing is tested there.", "soft")

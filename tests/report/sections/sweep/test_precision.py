@@ -186,6 +186,22 @@ def test_two_texts_by_themselves_are_compared(tmp_path: Path) -> None:
     assert "Perplexity 5." in alone.output
 
 
+@pytest.mark.parametrize(
+    ("windows", "sentence"),
+    [
+        (50, "Perplexity: mean difference per token over the windows that both sides scored"),
+        (1, "Not tested: a text of a single window does not tell how perplexity varies. Score a longer text."),
+    ],
+)
+def test_what_a_comparison_of_texts_says_of_its_test(tmp_path: Path, windows: int, sentence: str) -> None:
+    for name, nll in (("a", BASE), ("b", FP8)):
+        write_measured(tmp_path / name / "perplexity", said(list(nll)[:windows]))
+    told = " ".join(compare(tmp_path / "a", tmp_path / "b", "--verbose").output.split())
+    assert sentence in told
+    assert "repeats" not in told
+    assert "Welch" not in told
+
+
 def test_two_texts_of_other_tokens_are_refused(tmp_path: Path) -> None:
     write_measured(tmp_path / "a" / "perplexity", said(list(BASE)))
     write_measured(tmp_path / "b" / "perplexity", said(list(BASE), windows="else"))
