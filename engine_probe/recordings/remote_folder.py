@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,16 +70,14 @@ class RemoteFolder:
                 stream.write(b"")
             self._filesystem.delete_file(f"{self._base}/{PROBE_FILE}")
 
-    def put(self, folder: Path, names: Iterable[str]) -> Iterator[str]:
-        """Upload these files of `folder`, and yield each name when its file is complete."""
+    def put(self, folder: Path, name: str) -> None:
+        """Upload this file of `folder`."""
         from pyarrow import fs
 
-        for name in names:
-            target = f"{self._base}/{name}"
-            with self._named("write"):
-                self._filesystem.create_dir(target.rpartition("/")[0], recursive=True)
-                fs.copy_files(str(folder / name), target, fs.LocalFileSystem(), self._filesystem)
-            yield name
+        target = f"{self._base}/{name}"
+        with self._named("write"):
+            self._filesystem.create_dir(target.rpartition("/")[0], recursive=True)
+            fs.copy_files(str(folder / name), target, fs.LocalFileSystem(), self._filesystem)
 
     def delete(self, name: str) -> None:
         with self._named("write"):

@@ -60,8 +60,9 @@ class Mirror:
         fresh = [name for name, state in here.items() if self._sent.get(name) != state]
         fresh.sort(key=lambda name: (name == RESULT_FILE, name.endswith("run.json"), name))
         try:
-            for name in self._remote.put(self.folder, fresh):
-                self._sent[name] = here[name]
+            for name in fresh:
+                if self._put(name):
+                    self._sent[name] = here[name]
             for name in self._sent.keys() - here.keys():  # renamed here: a recording that was set aside
                 self._remote.delete(name)
                 del self._sent[name]
@@ -69,6 +70,16 @@ class Mirror:
             raise UnavailableError(
                 f"{error}; everything measured is kept in {self.folder}: continue with --resume {self.folder}"
             ) from error
+
+    def _put(self, name: str) -> bool:
+        """Upload a file. Return False if it vanished: a folder renamed meanwhile is found under its new name later."""
+        try:
+            self._remote.put(self.folder, name)
+        except UnavailableError:
+            if (self.folder / name).exists():
+                raise
+            return False
+        return True
 
     def _here(self) -> dict[str, tuple[int, int]]:
         """Return size and change time by name, without files that are still being written (a dot in front).

@@ -6,7 +6,6 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ class TestAMirror:
         sent: list[str] = []
         put = RemoteFolder.put
         monkeypatch.setattr(
-            RemoteFolder, "put", lambda self, folder, names: (sent.append(n) or n for n in put(self, folder, names))
+            RemoteFolder, "put", lambda self, folder, name: (put(self, folder, name), sent.append(name))
         )
         mirror = Mirror(remote, resume=False)
         write(mirror.folder, sweep_json="{}", engine_log="", points__a__run_json="{}", points__a__workers="1")
@@ -92,6 +91,25 @@ class TestAMirror:
             "points/a/run.json": 5,
             "points/a/rows": 1,
         }
+
+    def test_a_recording_renamed_while_it_is_sent_is_sent_under_its_new_name(
+        self, remote: RemoteFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mirror = Mirror(remote, resume=False)
+        write(mirror.folder, points__a__rows="1", points__b__rows="12", sweep_json="{}")
+        put = RemoteFolder.put
+
+        def renamed_first(self: RemoteFolder, folder: Path, name: str) -> None:
+            if name == "points/a/rows":
+                (folder / "points/a").rename(folder / "points/a.cut-1")
+            put(self, folder, name)
+
+        monkeypatch.setattr(RemoteFolder, "put", renamed_first)
+        mirror.send()
+        mirror.wait()
+        assert sizes(remote) == {"points/b/rows": 2, "sweep.json": 2}
+        mirror.close()
+        assert sizes(remote) == {"points/a.cut-1/rows": 1, "points/b/rows": 2, "sweep.json": 2}
 
     def test_what_is_there_is_never_overwritten(self, remote: RemoteFolder) -> None:
         mirror = Mirror(remote, resume=False)
@@ -130,9 +148,9 @@ class TestAMirror:
         arrive = threading.Event()
         put = RemoteFolder.put
 
-        def slow(self: RemoteFolder, folder: Path, names: Iterable[str]) -> Iterator[str]:
+        def slow(self: RemoteFolder, folder: Path, name: str) -> None:
             arrive.wait()
-            yield from put(self, folder, names)
+            put(self, folder, name)
 
         monkeypatch.setattr(RemoteFolder, "put", slow)
         mirror = Mirror(remote, resume=False)
