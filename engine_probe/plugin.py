@@ -5,7 +5,7 @@ user asks for a recording:
 
     ENGINE_PROBE_RECORD=runs/serving python -m vllm.entrypoints.openai.api_server ...
 
-Every engine core then records into a folder of its own below `runs/serving`, from when it is on_built until it is
+Every engine core then records into a folder of its own below `runs/serving`, from when it is built until it is
 shut down. ENGINE_PROBE_FORCE=1 is the consent to a vLLM that the hooks do not know.
 """
 
@@ -27,7 +27,7 @@ FORCE_VARIABLE = "ENGINE_PROBE_FORCE"
 # Below vLLM's own logger, so that these lines appear where and when vLLM's do.
 logger = logging.getLogger("vllm.engine_probe")
 
-_probes: dict[int, Probe] = {}  # by id of the engine core, from on_built to shut down
+_probes: dict[int, Probe] = {}  # by id of the engine core, from built to shut down
 
 
 def register() -> None:
