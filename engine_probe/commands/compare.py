@@ -21,11 +21,32 @@ if TYPE_CHECKING:
 KINDS = ("table", "markdown", "json", "junit")
 MORE = "--verbose shows every point, the statistics and names for --fail-if; --html FILE draws the charts."
 
+
+class WithAgainst(slo_option.WithGoodput):
+    """Takes further folders after `--against FOLDER` as repetitions of the option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words: list[str] = []
+        for word in args:
+            if len(words) > 1 and words[-2] == "--against" and not word.startswith("-"):
+                words.append("--against")
+            words.append(word)
+        return super().parse_args(ctx, words)
+
+
 output, judge = under("Output"), under("Criteria")
 
 
-@click.command("compare", cls=slo_option.WithGoodput)
+@click.command("compare", cls=WithAgainst)
 @click.argument("folders", nargs=-1, required=True, type=recorded)
+@click.option(
+    "--against",
+    "others",
+    multiple=True,
+    type=recorded,
+    metavar="FOLDER ...",
+    help="Several measurements of the other side: compare A1 A2 A3 --against B1 B2 B3.",
+)
 @judge(
     "--fail-if",
     "bounds",
@@ -48,6 +69,7 @@ output, judge = under("Output"), under("Criteria")
 @html_option.option
 def command(
     folders: tuple[Path, ...],
+    others: tuple[Path, ...],
     bounds: tuple[str, ...],
     strict: bool,
     kind: str,
@@ -61,28 +83,29 @@ def command(
     the variance of rates and times is pooled over the points of a curve. Each --fail-if bound states a change
     that must not occur, and is a one-sided test at 5%: pass (exit code 0), fail (1), or undecided (0, or 1 with
     --strict). Without repeats, the change itself is compared with the bound.
+
+    With --against, each side is several runs or sweeps of the same settings, and the test is between them: it knows
+    how far two measurements on different occasions differ, which repeats within one sweep do not show.
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.comparison import compare
-    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
-    from engine_probe.report.compare_document import compare_document
+    from engine_probe.evaluation.occasions import compare_occasions
+    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
     from engine_probe.text_format import plain
 
     check_free(page)
     gates = [read_gate(bound) for bound in bounds]
-    first, *others = folders
-    if not others:
+    if not others and len(folders) < 2:
+        first = folders[0]
         raise InputError(f"there is nothing to compare {first} with: name a second folder")
     if kind == "junit" and not gates:
         raise InputError("--format junit has a test case for each bound: name one with --fail-if")
-    found = compare(first, others, read_goodput(list(limits)))
+    slo = read_goodput(list(limits))
+    found = [compare_occasions(folders, others, slo)] if others else compare(folders[0], folders[1:], slo)
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
     if page is not None:
-        from engine_probe.report.renderers.html_document import html_page
-
-        with fresh_file(page) as file:
-            file.write(html_page(compare_document(found, gates)).encode())
+        write_page(found, gates, page)
     if page != STANDARD_OUTPUT:
         show(found, gates, kind, strict, verbose)
     if page not in (None, STANDARD_OUTPUT):
@@ -91,6 +114,15 @@ def command(
         for held in worth_saying:
             click.echo(plain(held.said), err=True)
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else 0)
+
+
+def write_page(found: Sequence[Comparison], gates: Sequence[Gate], page: Path) -> None:
+    from engine_probe.files.new_file import fresh_file
+    from engine_probe.report.compare_document import compare_document
+    from engine_probe.report.renderers.html_document import html_page
+
+    with fresh_file(page) as file:
+        file.write(html_page(compare_document(found, gates)).encode())
 
 
 def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:

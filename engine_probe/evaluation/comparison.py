@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, changes, corrected, shared_metrics
 from engine_probe.analysis.compare.gates import Answer, Gate, Judged
+from engine_probe.analysis.compare.occasions import together_between
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.summary import Summary
@@ -80,18 +81,21 @@ class Comparison:
     only_after: list[str]
     unmeasured: list[str]  # a sentence for each point without figures
     missing: list[str]  # points that one side has, and the other lacks or has only in part
+    occasions: tuple[int, int] | None = None  # measurements of each side, if the test is between them
+    unlike: tuple[str, ...] = ()  # a sentence for each of them whose settings are not those of the first of its side
 
     @property
     def notes(self) -> list[str]:
         """Return a line for each difference that is not a figure."""
         alone = [f"only in {self.before}: {name}" for name in self.only_before]
         alone += [f"only in {self.after}: {name}" for name in self.only_after]
-        return [*difference_lines(self.differences or ()), *alone, *self.unmeasured]
+        return [*difference_lines(self.differences or ()), *self.unlike, *alone, *self.unmeasured]
 
     @property
     def together(self) -> Pair | None:
         """Return the changes pooled over all points; None if there is only one point."""
-        pooled = together([pair.changes for pair in self.pairs])
+        pool = together_between if self.occasions else together
+        pooled = pool([pair.changes for pair in self.pairs if pair.point is not None or not self.occasions])
         return Pair(f"all {len(self.pairs)} points together", pooled, is_whole=True) if pooled else None
 
     def held(self, gates: Sequence[Gate]) -> Iterator[Held]:
@@ -112,8 +116,23 @@ class Comparison:
                 changed.append((together, change))
             for pair, change in changed:
                 judged = gate.judge(change)
-                text = answer_words(gate, judged.answer, pair.name, f"{percent(change)} {why(judged, change)}")
+                text = answer_words(gate, judged.answer, pair.name, f"{percent(change)} {self.why(judged, change)}")
                 yield Held(gate, pair, pair.name, judged.answer, judged.p, text)
+
+    def why(self, judged: Judged, change: Change) -> str:
+        """Return the test behind an answer, and for an undecided one what would decide it."""
+        if change.paired is not None and judged.p is None:
+            return "(a single window: not tested, only compared with the bound)"
+        if judged.p is None:
+            return "(no repeats on both sides: not tested, only compared with the bound)"
+        if change.metric is PERPLEXITY:
+            more_data = "a longer text"
+        elif self.occasions:
+            more_data = "more measurements on each side"
+        else:
+            more_data = "more points" if change.paired is not None else "more repeats"
+        hint = f"; {more_data} would decide" if judged.answer == "cannot tell" else ""
+        return f"(one-sided p {judged.p:.2g}){hint}"
 
     def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
         """Return the results of all gates that did not pass."""
@@ -242,14 +261,3 @@ def moved(change: Change) -> str:
 def percent(change: Change) -> str:
     digits = 2 if change.metric is PERPLEXITY else 1
     return "from zero" if change.relative is None else f"{change.relative:+.{digits}%}"
-
-
-def why(judged: Judged, change: Change) -> str:
-    if change.paired is not None and judged.p is None:
-        return "(a single window: not tested, only compared with the bound)"
-    if judged.p is None:
-        return "(no repeats on both sides: not tested, only compared with the bound)"
-    more_pairs = "a longer text" if change.metric is PERPLEXITY else "more points"
-    more_data = more_pairs if change.paired is not None else "more repeats"
-    hint = f"; {more_data} would decide" if judged.answer == "cannot tell" else ""
-    return f"(one-sided p {judged.p:.2g}){hint}"

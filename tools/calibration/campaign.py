@@ -18,6 +18,7 @@ from tools.calibration.claims import Claim, Part
 from tools.calibration.comparisons import comparison
 from tools.calibration.curves import curve_claims
 from tools.calibration.load_effects import load_effect
+from tools.calibration.occasions import occasions
 from tools.calibration.stops import stop
 from tools.calibration.sweeps import draw_sweep, sweep_plan
 from tools.calibration.tally import Tally
@@ -40,6 +41,7 @@ SIMULATIONS: dict[Part, tuple[Simulate, float]] = {
     "comparisons": (comparison, 0.3),
     "load effects": (load_effect, 0.1),
     "stops": (stop, 0.2),
+    "occasions": (occasions, 0.3),
 }
 
 

@@ -13,7 +13,7 @@ POWER = 0.84  # for -5 % at 2 % noise with three repeats: it was 87 % when this 
 # probability: true as often as it says. coverage: true as often as it is meant to be, or more often. false alarm: told
 # in at most 7 % of the cases with nothing to tell. cost: true in less than 5 %. power: told in at least so many of the
 # cases with something to tell; no bound where none is named. share: counted and not judged.
-Part = Literal["curves", "comparisons", "load effects", "stops"]
+Part = Literal["curves", "comparisons", "load effects", "stops", "occasions"]
 Rule = Literal["probability", "coverage", "false alarm", "cost", "power", "share"]
 NOMINAL: dict[Rule, float] = {"coverage": 0.95, "false alarm": 0.05}
 
@@ -253,6 +253,58 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
             "the rate with which `[stop] steady` ended the point misses the long-run rate by more than `within`",
         ),
         Topic("stopped by [stop] steady within two minutes", "share", "the rule ended the point at all"),
+    ),
+    # A/A are two engines that do not differ, each measured by three sweeps on three occasions.
+    "occasions": (
+        Topic(
+            "3 a side: A/A: a single change told",
+            "false alarm",
+            "any change of a rate or a time at any point is told better or worse (Holm over all figures and points)",
+        ),
+        Topic("3 a side: A/A: a count told", "false alarm", "the same of preemptions, which vary from run to run"),
+        Topic(
+            "3 a side: A/A: any figure of all points together told",
+            "false alarm",
+            "any figure over all points together is told better or worse (Holm over the figures)",
+        ),
+        Topic(
+            "3 a side: A/A: throughput of all points together told", "false alarm", "the same of output_tokens_per_s"
+        ),
+        Topic(
+            "3 a side: A/A: gate broken over all points together",
+            "false alarm",
+            '`--fail-if "output_tokens_per_s < -5%"` is broken over all points together',
+        ),
+        Topic(
+            "3 a side: gate on the true change broken at a point",
+            "false alarm",
+            "a gate whose bound is the true change of -5 % is broken at a point",
+        ),
+        Topic(
+            "3 a side: gate on the true change broken over all points",
+            "false alarm",
+            "the same over all points together",
+        ),
+        Topic(
+            "3 a side: interval of a change at a point",
+            "coverage",
+            "the interval of the relative change of output_tokens_per_s at a point contains the true one",
+        ),
+        Topic(
+            "3 a side: interval of the change of all points together", "coverage", "the same over all points together"
+        ),
+        Topic(
+            "3 a side: -5 %: told worse at a point",
+            "power",
+            "output_tokens_per_s at one point is told worse (Holm over all points and figures), the noise being "
+            "shared by the occasion",
+        ),
+        Topic("3 a side: -5 %: told worse over all points together", "power", "the same over all points together"),
+        Topic(
+            "3 a side: -5 %: gate at 0 % broken over all points together",
+            "power",
+            '`--fail-if "output_tokens_per_s < 0%"` is broken over all points together; a gate is not corrected',
+        ),
     ),
 }
 TOPICS = {topic.name: topic for topics in PARTS.values() for topic in topics}

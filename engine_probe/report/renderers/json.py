@@ -212,6 +212,7 @@ def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str,
     return {
         "before": comparison.before,
         "after": comparison.after,
+        "occasions": comparison.occasions,
         "together": [change_facts(change) for change in whole.changes] if whole else None,
         "points": points,
         "gates": held,

@@ -34,6 +34,11 @@ TOGETHER = (
     f"Verdicts over all points are Holm-corrected over the metrics. {SAME_LOOK}"
 )
 NOTE = "A dot is the change of the mean over the repeats, its bar the 95% interval of this single change."
+BETWEEN = (
+    "95% Welch interval between {} measurements before and {} after; the repeats of a point in one sweep are averaged, "
+    "because they share the state of the machine. All points together: the geometric mean of each sweep. Verdicts: 5% "
+    "level, Holm-corrected over all changes, and over the metrics for all points together."
+)
 PAIRED = "Perplexity: mean difference per token over the windows that both sides scored, with its 95% interval."
 SIDES = Column("before"), Column("after"), Column("change")
 
@@ -80,7 +85,9 @@ def doubts(comparison: Comparison) -> tuple[Section, ...]:
     stated, whole = stands_for_all(comparison), comparison.together
     texts = [TOGETHER] if whole else []
     judged = any(change.p is not None for pair in comparison.pairs for change in pair.changes)
-    if all_perplexities(comparison):
+    if comparison.occasions:
+        texts = [BETWEEN.format(*comparison.occasions)]
+    elif all_perplexities(comparison):
         texts = [PAIRED] if judged else []
     else:
         texts += [METHOD, *([] if whole else [SAME_LOOK])] if judged else []
@@ -101,7 +108,13 @@ def forests(titled: Sequence[tuple[str, Comparison]]) -> Iterator[Forest]:
             (change.metric.title if alone else f"{change.metric.title}, {pair.name}", change)
             for pair, change in foremost(comparison)
         )
-        yield from forest(title, TOGETHER if comparison.together else NOTE, names)
+        yield from forest(title, method_of(comparison), names)
+
+
+def method_of(comparison: Comparison) -> str:
+    if comparison.occasions:
+        return BETWEEN.format(*comparison.occasions)
+    return TOGETHER if comparison.together else NOTE
 
 
 def forest(title: str, note: str, rows: Iterable[tuple[str, Change]]) -> Iterator[Forest]:

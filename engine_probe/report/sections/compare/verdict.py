@@ -29,6 +29,7 @@ def compare_verdict(comparison: Comparison, gates: Sequence[Gate], title: str = 
     sentences = (
         *bound_sentences(held),
         *setting_sentences(comparison.differences),
+        *says(comparison.unlike, "caution"),
         *change_sentences(comparison),
         *not_compared(comparison),
     )

@@ -23,7 +23,10 @@ VERDICTS: dict[Verdict, str] = {
     "no repeats": "not tested",
 }
 PERPLEXITY_DIGITS = 2  # of a change in percent: a tenth of a percent of perplexity is a difference
-SAME_LOOK = "If the machine was slower during one of the two measurements, the result looks the same."
+SAME_LOOK = (
+    "If the machine was slower during one of the two measurements, the result looks the same; several measurements on "
+    "each side tell them apart (--against)."
+)
 
 
 def value_words(metric: Metric, value: float) -> str:

@@ -1,0 +1,60 @@
+"""Changes between occasions: each side was measured several times, and each of these times counts once.
+
+The repeats of one sweep share what the machine did during that sweep, so they do not show how far two sweeps of the
+same engine differ. The means of whole sweeps do. Their variance is not pooled over the points of a curve, because the
+points share the drift of their sweep: all points together are one number of each sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine_probe.analysis.compare.changes import METRICS, Change, Metric, corrected, difference
+from engine_probe.analysis.compare.pooled_changes import IN_PROPORTION
+from engine_probe.analysis.run.summary import Summary
+
+Occasions = Sequence[Sequence[Summary]]  # the repeats of one point, by occasion
+
+
+def changes_between(before: Occasions, after: Occasions) -> list[Change]:
+    """Return the change of every metric that all runs have, between the means of the occasions."""
+    found = []
+    for metric in METRICS:
+        old, new = occasion_means(metric, before), occasion_means(metric, after)
+        if old is not None and new is not None:
+            found.append(Change(metric, old, new, *difference(old, new)))
+    return found
+
+
+def occasion_means(metric: Metric, occasions: Occasions) -> tuple[float, ...] | None:
+    """Return the mean over the repeats of each occasion. None if a run lacks the metric."""
+    means = []
+    for runs in occasions:
+        values = [value for run in runs if (value := metric.value(run)) is not None]
+        if len(values) < len(runs) or not values:
+            return None
+        means.append(float(np.mean(values)))
+    return tuple(means)
+
+
+def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:
+    """Return the change of the geometric mean over all points, one number of each occasion.
+
+    Only rates and times that all points have and that are above zero. Corrected for the number of metrics (Holm).
+    """
+    if len(points) < 2:
+        return []
+    found = []
+    for metric in dict.fromkeys(change.metric for changes in points for change in changes):
+        alike = [change for changes in points for change in changes if change.metric == metric]
+        values = [value for change in alike for value in (*change.old, *change.new)]
+        if metric.unit in IN_PROPORTION and len(alike) == len(points) and min(values) > 0:
+            old, new = (geometric_means([getattr(change, side) for change in alike]) for side in ("old", "new"))
+            found.append(Change(metric, old, new, *difference(old, new)))
+    return corrected(found)
+
+
+def geometric_means(points: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(float(mean) for mean in np.exp(np.log(np.asarray(points)).mean(axis=0)))

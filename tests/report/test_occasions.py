@@ -1,0 +1,68 @@
+"""`compare A1 A2 A3 --against B1 B2 B3`: the test is between the measurements."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.report.test_compared_forms import compare
+from tests.support.golden import write_repeated
+from tests.support.recordings import facts, ran, write_run
+
+RATE = "output_tokens_per_s < -5%"
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
+    """Three sweeps each of a wide and of a narrow pool."""
+    place = tmp_path_factory.mktemp("occasions")
+    wide = [write_repeated(place / f"wide{number}", 90) for number in range(3)]
+    return wide, [write_repeated(place / f"narrow{number}", 40) for number in range(3)]
+
+
+def test_all_points_come_first_and_the_method_is_said(sides: tuple[list[Path], list[Path]]) -> None:
+    wide, narrow = sides
+    told = compare(*wide, "--against", *narrow, "--verbose", "--fail-if", RATE)
+    text = " ".join(told.stdout.split())
+    assert told.exit_code == 1
+    assert "wide0 and 2 more; after: " in text
+    assert "Worse over all 3 points together: " in text
+    assert "between 3 measurements before and 3 after" in text
+    assert "Settings that differ: KV blocks 90 → 40" in text
+    assert "is not a repetition of" not in text
+    assert "without repeats" not in text
+
+
+def test_json_has_the_measurements_as_repeats(sides: tuple[list[Path], list[Path]]) -> None:
+    wide, narrow = sides
+    (found,) = json.loads(compare(*wide, "--against", *narrow[:2], "--format", "json").stdout)
+    assert found["occasions"] == [3, 2]
+    assert {tuple(change["repeats"]) for point in found["points"] for change in point["changes"]} == {(3, 2)}
+    assert found["together"][0]["metric"] == "output_tokens_per_s"
+
+
+def test_an_undecided_bound_asks_for_more_measurements(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"run{number}", ran(4, prompt=40 + 9 * number), facts(90)) for number in range(4)]
+    told = compare(*runs[::2], "--against", *runs[1::2], "--fail-if", "output_tokens_per_s < 0%", "--strict")
+    assert told.exit_code == 1
+    assert "more measurements on each side would decide" in told.stderr
+
+
+def test_what_is_no_repetition_is_named(sides: tuple[list[Path], list[Path]]) -> None:
+    wide, narrow = sides
+    text = " ".join(compare(*wide[:2], narrow[0], "--against", *narrow[1:]).stdout.split())
+    assert "narrow0 is not a repetition of" in text
+    assert "KV blocks 90 → 40" in text
+
+
+def test_what_cannot_be_tested_is_refused(sides: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+    wide, narrow = sides
+    assert "there is 1 before: name at least 2 on each side" in str(compare(wide[0], "--against", *narrow).exception)
+    assert "there is 1 after --against" in str(compare(*wide, "--against", narrow[0]).exception)
+    assert "is named twice" in str(compare(wide[0], wide[0], "--against", *narrow).exception)
+    run = write_run(tmp_path / "run", ran(4), facts(90))
+    assert "--against compares several runs, or several sweeps" in str(
+        compare(*wide, "--against", narrow[0], run).exception
+    )
