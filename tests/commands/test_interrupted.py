@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from engine_probe.commands.sweep import cli, measure
 from tests.support.recordings import ran, write_run, write_sweep
 
 NOTHING = "interrupted before anything was recorded"
+NO_ROWS = '{"sweep": {}, "points": []}'
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +78,7 @@ def interrupted_sweep(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Path], o
 
 
 def test_a_sweep_before_its_first_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = interrupted_sweep(monkeypatch, lambda folder: (folder / "sweep.json").write_text("{}"))
+    done = interrupted_sweep(monkeypatch, lambda folder: (folder / "sweep.json").write_text(NO_ROWS))
     assert done.exit_code == 130
     assert done.stderr.endswith(f"{NOTHING}\n")
     assert not list(tmp_path.iterdir())
@@ -86,6 +89,45 @@ def test_a_sweep_with_a_recording_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert done.exit_code == 130
     assert done.stderr.endswith("interrupted: what is complete is kept; continue with --resume out\n")
     assert (tmp_path / "out/sweep.json").is_file()
+
+
+def row_alone(folder: Path) -> None:
+    """A point with the probe off has a row and no recording."""
+    write_sweep(folder, (1,))
+    shutil.rmtree(folder / "points")
+
+
+def still_copied(folder: Path) -> None:
+    """A second Ctrl-C does not wait for the copy of a recording from another machine."""
+    (folder / "sweep.json").write_text(NO_ROWS)
+    (folder / "points" / ".p1.partial").mkdir(parents=True)
+    (folder / "points" / ".p1.partial" / "run.json").write_text("{")
+
+
+@pytest.mark.parametrize("begin", [row_alone, still_copied])
+def test_a_sweep_is_kept_before_its_screen_heard_of_a_finished_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: Callable[[Path], None]
+) -> None:
+    done = interrupted_sweep(monkeypatch, begin, "--out", "out")
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert done.stderr.endswith("interrupted: what is complete is kept; continue with --resume out\n")
+    assert (tmp_path / "out/sweep.json").is_file()
+
+
+def test_an_engine_that_still_writes_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a second Ctrl-C nobody waits for the engine: here it adds a file to a folder that is being removed."""
+    rmdir = os.rmdir
+
+    def written_before(path: Any, **where: Any) -> None:
+        if Path(path).name == "p1":
+            (tmp_path / "out/points/p1/late").touch()
+        rmdir(path, **where)
+
+    monkeypatch.setattr(os, "rmdir", written_before)
+    done = interrupted_sweep(monkeypatch, lambda folder: (folder / "points/p1").mkdir(parents=True), "--out", "out")
+    assert done.exit_code == 130
+    assert done.stderr.endswith(f"{NOTHING}\n")
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["points", "p1", "late"]
 
 
 def test_a_resumed_sweep_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

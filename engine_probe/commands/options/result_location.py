@@ -124,8 +124,10 @@ def holds_steps(folder: Path) -> bool:
 
 
 def empty(folder: Path) -> None:
+    """Remove what is in the folder, except for what an engine that still ends may write meanwhile."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()

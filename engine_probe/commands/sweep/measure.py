@@ -56,10 +56,20 @@ def measure(
 
 def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
     """Say what is kept; where nothing was recorded, leave nothing behind."""
-    if any_rows or resumed or any(map(holds_steps, results.folder.glob("points/*"))):
+    if any_rows or resumed or holds_results(results.folder):
         return f"interrupted: what is complete is kept; continue with --resume {results.location}"
     results.discard()
     return "interrupted before anything was recorded"
+
+
+def holds_results(folder: Path) -> bool:
+    """Return whether a row was saved, a recording has iterations, or one was still being copied from its machine."""
+    from engine_probe.sweep.execution.folders import PARTIAL
+    from engine_probe.sweep.execution.resume import rows_of
+
+    points = folder / "points"
+    is_recorded = any(points.glob(f".*{PARTIAL}")) or any(map(holds_steps, points.glob("*")))
+    return is_recorded or bool(rows_of(folder, lambda row: True))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine_probe.sweep.definition.sweep_file import Point
 
 LOG_FILE = "engine.log"
+PARTIAL = ".partial"  # ends the name of a recording that is being copied here, which begins with a dot
 
 
 def point_folder(folder: Path, point: Point) -> Path:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine_probe.errors import UnavailableError
-from engine_probe.sweep.execution.folders import new_log, set_aside
+from engine_probe.sweep.execution.folders import PARTIAL, new_log, set_aside
 
 
 def reserve_log(folder: Path) -> Path:
@@ -23,7 +23,7 @@ def reserve_log(folder: Path) -> Path:
 @contextmanager
 def arriving(recording: Path) -> Iterator[Path]:
     """Give a folder beside the recording's, which takes its place when everything is in it."""
-    partial = recording.with_name(f".{recording.name}.partial")
+    partial = recording.with_name(f".{recording.name}{PARTIAL}")
     with naming(recording):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
