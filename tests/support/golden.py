@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.hardware_facts import POWER_CAP, gpu_samples, hardware, memory
 from tests.support.recordings import facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
@@ -52,12 +54,13 @@ def write_repeated(folder: Path, blocks: int, levels: tuple[int, ...] = (4, 12, 
 
 
 def hold(name: str, text: str) -> None:
-    """Compare a text with the kept one; with RENEW_GOLDEN=1 in the environment keep it instead."""
+    """Compare a text with the kept one. With RENEW_GOLDEN=1 in the environment keep it, and fail if it is another."""
     file = FOLDER / name
-    if os.environ.get(RENEW):
+    kept = file.read_text(encoding="utf-8") if file.exists() else ""
+    if os.environ.get(RENEW) and text != kept:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    kept = file.read_text(encoding="utf-8") if file.exists() else ""
+        pytest.fail(f"renewed {file.name}: read its diff, and run again without {RENEW}", pytrace=False)
     command = f"{RENEW}=1 python -m pytest tests/report/renderers/test_golden.py"
     assert text == kept, f"{file.name} is not what is rendered now; if that is right, renew it: {command}"
 

@@ -1,6 +1,7 @@
 """Every renderer over small recordings that are the same everywhere, against one kept file each.
 
-After a change that is meant: RENEW_GOLDEN=1 python -m pytest tests/report/renderers/test_golden.py, then read the diff.
+After a change that is meant: RENEW_GOLDEN=1 python -m pytest tests/report/renderers/test_golden.py, which
+fails for each file that it renews; then read the diff.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from engine_probe.cli import cli
 from engine_probe.recordings.curve import curves
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.sweep_report import sweep_document
-from tests.support.golden import hold, laid_out, outline, write_recordings
+from tests.support import golden
+from tests.support.golden import RENEW, hold, laid_out, outline, write_recordings
 
 COMPARE = ("compare", "wide", "narrow", "--fail-if", "output_tokens_per_s < -5%")
 REPORTS = (("report", "run"), ("report", "sweep"), COMPARE)
@@ -46,6 +48,15 @@ def shown(*words: str) -> str:
 
 def one_after_the_other(reports: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"$ engine_probe {' '.join(words)}\n{shown(*words)}\n" for words in reports)
+
+
+def test_a_renewed_file_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a run in whose environment the variable was left would test nothing, and pass."""
+    monkeypatch.setattr(golden, "FOLDER", tmp_path)
+    monkeypatch.setenv(RENEW, "1")
+    with pytest.raises(pytest.fail.Exception, match=r"renewed terminal\.txt"):
+        hold("terminal.txt", "new")
+    hold("terminal.txt", "new")
 
 
 def test_terminal() -> None:
