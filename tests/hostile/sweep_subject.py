@@ -59,7 +59,7 @@ def measure(engine: Any, folder: Path, told: Path) -> None:
         if isinstance(event, PointResult):
             tell(f"row-{event.id}-{_digest(folder / 'points' / event.id)}")
 
-    run_sweep(sweep, folder, points(sweep), listen, _in_this_process(engine))
+    run_sweep(sweep, folder, points(sweep), listen, _in_this_process(engine), force=False)
     tell("done")
 
 

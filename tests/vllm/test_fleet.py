@@ -148,7 +148,7 @@ def story(machines: Machines, sweep: SweepFile, tmp_path_factory: pytest.TempPat
             machines.lose(lost[0])
 
     with connected(machines.cluster.address) as cluster:
-        run_sweep(sweep, folder, points(sweep), listen, Fleet(cluster))
+        run_sweep(sweep, folder, points(sweep), listen, Fleet(cluster), force=False)
     return folder, events
 
 
@@ -205,7 +205,7 @@ def test_after_the_death_of_an_engine_and_of_an_actor_the_sweep_goes_on(
             killed.append(event.number)
 
     with connected(machines.cluster.address) as cluster:
-        run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster))
+        run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster), force=False)
     rows = json.loads((tmp_path / "sweep.json").read_text())["points"]
     assert [row["id"] for row in rows] == [point.key for point in points(sweep)]
     assert [number for number, row in enumerate(rows) if row["status"] != "complete"] == killed[:1]
@@ -271,7 +271,7 @@ def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFil
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster))
+            run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster), force=False)
         assert sorted(event.gpus for event, _ in events if isinstance(event, Placed)) == [("0",), ("1",)]
         assert sorted(seen.values()) == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]
         for engine in seen:

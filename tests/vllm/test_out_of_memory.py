@@ -18,6 +18,7 @@ from engine_probe.sweep.engine_process import process as engine_lifetime
 from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.local import LocalEngines
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, finished
 
@@ -91,7 +92,7 @@ def rows(sweep: SweepFile, out: Path, at_the_second: Callable[[], None] = lambda
         if isinstance(event, PointResult | Unmeasured):
             found.append(event)
 
-    run_sweep(sweep, out, points(sweep), listen)
+    run_sweep(sweep, out, points(sweep), listen, LocalEngines(), force=False)
     return found
 
 

@@ -46,9 +46,6 @@ class Limits(msgspec.Struct, frozen=True):
     need: KvNeed | None = None
 
 
-NO_LIMITS = Limits()
-
-
 class PointTimeoutError(UnavailableError):
     """A point took longer than `point_seconds`; the engine did not die."""
 
@@ -72,8 +69,8 @@ class EngineRun:
         self,
         engine: EngineSection,
         new_log: Callable[[], Path],
-        force: bool = False,
-        limits: Limits = NO_LIMITS,
+        force: bool,
+        limits: Limits,
         tick_seconds: float | None = None,
     ) -> None:
         self._engine, self._new_log, self._force, self._limits = engine, new_log, force, limits

@@ -43,6 +43,3 @@ class LocalEngines:
     def run_groups(self, groups: Sequence[Callable[[], None]]) -> None:
         for group in groups:
             group()
-
-
-LOCAL = LocalEngines()

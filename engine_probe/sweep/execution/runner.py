@@ -21,7 +21,7 @@ from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by
 from engine_probe.sweep.execution.engine_run import Limits
 from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved
 from engine_probe.sweep.execution.folders import point_folder
-from engine_probe.sweep.execution.local import LOCAL, Engines
+from engine_probe.sweep.execution.local import Engines
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile
@@ -36,8 +36,8 @@ def run_sweep(
     folder: Path,
     todo: list[Point],
     listener: Listener,
-    engines: Engines = LOCAL,
-    force: bool = False,
+    engines: Engines,
+    force: bool,
 ) -> None:
     """Measure what is not measured yet; each row is in `sweep.json` before the listener hears of it.
 

@@ -26,7 +26,7 @@ from engine_probe.sweep.results.point_results import PointResult, Row, finished
 class SearchRun:
     """An engine group whose points are not known before: it appends them to `points` as it goes."""
 
-    def __init__(self, adaptive: Adaptive, base: Point, folder: Path, points: list[Point], repeats: int = 1) -> None:
+    def __init__(self, adaptive: Adaptive, base: Point, folder: Path, points: list[Point], repeats: int) -> None:
         self._adaptive, self._base, self._folder, self._points, self._repeats = adaptive, base, folder, points, repeats
         self._search, self._tried = adaptive.search(repeats), Counter[int]()
         self._value: int | None = next(self._search)

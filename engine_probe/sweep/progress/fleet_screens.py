@@ -193,7 +193,7 @@ class FleetTerminal(PictureScreen):
 class FleetPlain:
     """A line for each event, with the place of its engine, and now and then one for each engine at work."""
 
-    def __init__(self, todo: list[Point], verbose: bool = False) -> None:
+    def __init__(self, todo: list[Point], verbose: bool) -> None:
         self._fleet, self._verbose = FleetState(todo), verbose
 
     def __enter__(self) -> FleetPlain:

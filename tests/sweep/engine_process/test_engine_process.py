@@ -14,6 +14,7 @@ from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process.messages import StartStep
 from engine_probe.sweep.execution.events import Event
+from engine_probe.sweep.execution.local import LocalEngines
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import Unmeasured
 from tests.support.sweep_events import sweep_events
@@ -150,7 +151,7 @@ def test_leaving_early_ends_the_engine(sweep: SweepFile, engine, tmp_path: Path)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, tmp_path, points(sweep), interrupt)
+        run_sweep(sweep, tmp_path, points(sweep), interrupt, LocalEngines(), force=False)
     with pytest.raises(ProcessLookupError):
         os.kill(processes[0], 0)
 

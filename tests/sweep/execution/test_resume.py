@@ -120,7 +120,7 @@ def test_stopped_while_it_reads_what_was_measured_it_has_lost_nothing(done: Path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(GRID, done, points(GRID), interrupt, NoEngine())
+        run_sweep(GRID, done, points(GRID), interrupt, NoEngine(), force=False)
     assert (done / "sweep.json").read_bytes() == before
 
 

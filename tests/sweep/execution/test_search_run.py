@@ -26,7 +26,7 @@ def rate(concurrency: int) -> float:
 
 def test_it_ends_at_the_knee_and_names_its_points(tmp_path: Path) -> None:
     todo: list[Point] = []
-    search = SearchRun(SEARCH, BASE, tmp_path, todo)
+    search = SearchRun(SEARCH, BASE, tmp_path, todo, repeats=1)
     while planned := search.next_point():
         level = planned.point.workload.max_in_flight
         assert planned.folder == tmp_path / "points" / planned.point.key
@@ -39,7 +39,7 @@ def test_it_ends_at_the_knee_and_names_its_points(tmp_path: Path) -> None:
 
 def test_a_point_that_fails_ends_the_search_with_its_reason(tmp_path: Path) -> None:
     todo: list[Point] = []
-    search = SearchRun(SEARCH, BASE, tmp_path, todo)
+    search = SearchRun(SEARCH, BASE, tmp_path, todo, repeats=1)
     while planned := search.next_point():
         level = planned.point.workload.max_in_flight
         search.record(planned.failed("out of memory") if level == 4 else result(level, 10.0 * level))

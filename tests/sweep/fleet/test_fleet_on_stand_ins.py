@@ -340,7 +340,7 @@ def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, out, points(sweep), interrupt, Fleet(machines))
+        run_sweep(sweep, out, points(sweep), interrupt, Fleet(machines), force=False)
     assert len(processes) == 2
     for process in processes:
         wait_until(lambda process=process: not Path(f"/proc/{process}").exists(), 60)
@@ -366,7 +366,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_engines(
 
     machines.loses = interrupt_again
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(one_engine(sweep), out, points(one_engine(sweep)), interrupt, Fleet(machines))
+        run_sweep(one_engine(sweep), out, points(one_engine(sweep)), interrupt, Fleet(machines), force=False)
     assert not {"close", "kill"} & {*machines.asked}
     goes_on.set()
     wait_until(lambda: "kill" in machines.asked, 120)  # in a daemon thread: a command would have ended

@@ -93,7 +93,7 @@ def test_a_point_that_was_skipped_has_not_failed() -> None:
 
 
 def test_elsewhere_every_line_names_its_place(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = FleetPlain(TODO)
+    screen = FleetPlain(TODO, verbose=False)
     for group, event in [*STORY, (1, LogText("noise\n")), (1, row(1))]:
         screen.show(event, group)
     assert capsys.readouterr().err.splitlines() == [
