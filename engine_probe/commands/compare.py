@@ -34,12 +34,12 @@ class WithAgainst(slo_option.WithGoodput):
         return super().parse_args(ctx, words)
 
 
-output, judge = under("Output"), under("Criteria")
+sides, output, judge = under("Sides"), under("Output"), under("Criteria")
 
 
 @click.command("compare", cls=WithAgainst)
 @click.argument("folders", nargs=-1, required=True, type=recorded)
-@click.option(
+@sides(
     "--against",
     "others",
     multiple=True,

@@ -42,7 +42,8 @@ def occasion_means(metric: Metric, occasions: Occasions) -> tuple[float, ...] | 
 def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:
     """Return the change of the geometric mean over all points, one number of each occasion.
 
-    Only rates and times that all points have and that are above zero. Corrected for the number of metrics (Holm).
+    Only rates and times that all points have and that are above zero. Throughput is the planned test; the others are
+    corrected for their number (Holm).
     """
     if len(points) < 2:
         return []
@@ -53,7 +54,8 @@ def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:
         if metric.unit in IN_PROPORTION and len(alike) == len(points) and min(values) > 0:
             old, new = (geometric_means([getattr(change, side) for change in alike]) for side in ("old", "new"))
             found.append(Change(metric, old, new, *difference(old, new)))
-    return corrected(found)
+    planned = [change for change in found if change.metric is METRICS[0]]
+    return [*planned, *corrected([change for change in found if change.metric is not METRICS[0]])]
 
 
 def geometric_means(points: Sequence[Sequence[float]]) -> tuple[float, ...]:
