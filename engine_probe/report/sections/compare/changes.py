@@ -37,8 +37,8 @@ NOTE = "A dot is the change of the mean over the repeats, its bar the 95% interv
 BETWEEN = (
     "95% Welch interval between {} measurements before and {} after; the repeats of a point in one sweep are averaged, "
     "because they share the state of the machine. All points together: the geometric mean of each sweep; throughput "
-    "is the planned test, at the 5% level. Other verdicts: 5% level, Holm-corrected over all changes, or over the other "
-    "metrics for all points together."
+    "is the planned test, at the 5% level. Other verdicts: 5% level, Holm-corrected over all changes, or over the "
+    "other metrics for all points together."
 )
 PAIRED = "Perplexity: mean difference per token over the windows that both sides scored, with its 95% interval."
 SIDES = Column("before"), Column("after"), Column("change")
