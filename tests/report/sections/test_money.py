@@ -69,6 +69,16 @@ def test_without_break_even_it_says_which_way(sweep: Path, tmp_path: Path, price
     assert sentence in said(sweep, "--money", tmp_path / "prices.toml")
 
 
+@pytest.mark.parametrize(
+    ("users", "habit"),
+    [("request_every_s = 40", "who ask every 40 s"), ("think_s = 7", "who think for 7 s after each answer")],
+)
+def test_the_best_load_is_said_in_users(sweep: Path, tmp_path: Path, users: str, habit: str) -> None:
+    money = prices(tmp_path, PRICES.replace("request_every_s = 40", users))
+    sentence = rf"requests in flight and [\d,]+ users {habit} \(Little's law\)\."
+    assert re.search(sentence, said(sweep, "--money", money))
+
+
 def break_even(sweep: Path, money: Path) -> list[dict[str, Any]]:
     (curve,) = json.loads(report(sweep, "--money", money, "--json", "-").stdout)["money"]["curves"]
     crossings: list[dict[str, Any]] = curve["break_even"]
