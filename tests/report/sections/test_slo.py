@@ -71,6 +71,13 @@ def test_a_sweep_finds_the_highest_load_that_meets_them(
     assert (curve["most_load"]["most"], curve["most_load"]["beyond"]) == (most, beyond)
 
 
+def test_limits_that_no_load_meets(sweep: Path) -> None:
+    sentence = (
+        r"At no load measured do 90% of the requests meet TTFT <= 1 ms: at 1 concurrent requests?, 0\.0% meet it\."
+    )
+    assert re.search(sentence, said(sweep, "--goodput", "ttft:1"))
+
+
 def test_the_offer_is_a_command_that_keeps_measured_levels(sweep: Path) -> None:
     """The made document has no workload, so only the axis is looked at."""
     (told,) = re.findall(r"engine_probe (sweep --resume .*? --set '.*?')", said(sweep, "--goodput", "ttft:60"))
