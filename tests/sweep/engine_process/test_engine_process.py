@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from engine_probe.engine import out_of_memory
 from engine_probe.engine.start_phases import Started, Starting
+from engine_probe.errors import EngineProbeError
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
-from engine_probe.sweep.engine_process.messages import StartStep
+from engine_probe.sweep.engine_process import process
+from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.local import LocalEngines
 from engine_probe.sweep.execution.runner import run_sweep
@@ -107,6 +110,24 @@ def test_a_point_that_hangs_is_given_up(sweep: SweepFile, engine, tmp_path: Path
 
 
 @pytest.mark.parametrize("doing", ["pass", """tell('{"type":"StartStep","text":"loading"}')"""])
+def test_what_an_engine_sends_between_a_tick_and_its_end_is_received(
+    engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine("""tell('{"type":"Began","number":3}')""")
+    started, real = process.EngineProcess(tmp_path / "log"), process.select.select
+
+    def nothing_until_its_end(*descriptors: Any) -> Any:
+        monkeypatch.setattr(process.select, "select", real)
+        started.wait_for_end()
+        return [], [], []
+
+    monkeypatch.setattr(process.select, "select", nothing_until_its_end)
+    assert started.receive(0.05) == Began(3)
+    with pytest.raises(EngineProbeError):
+        started.receive(0.05)
+    started.end()
+
+
 def test_an_engine_that_hangs_at_its_start_is_given_up_once(
     sweep: SweepFile, engine, tmp_path: Path, doing: str
 ) -> None:
