@@ -12,9 +12,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from engine_probe.analysis.run.goodput import Goodput
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.commands.compare import command as compare
 from engine_probe.commands.report import command as report
 from engine_probe.errors import InputError
+from engine_probe.report.sections.run.verdict import goodput_line
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.execution.resume import check_grid
@@ -50,6 +53,11 @@ def test_a_run_counts_the_requests_that_met_the_limits(tmp_path: Path) -> None:
     goodput = figures(run, "--goodput", "ttft:60", "e2el:100000")["summary"]["goodput"]
     assert (goodput["kept"], goodput["judged"]) == (10, 20)
     assert re.search(r"Goodput [\d.]+ requests/s: 10 of 20 requests \(50.0%\) met", said(run, "--goodput", "ttft:60"))
+
+
+def test_no_request_could_be_judged() -> None:
+    found = Goodput(Slo(ttft_ms=60), kept=0, judged=0, undecided=3, seconds=1.0, strain=None)
+    assert goodput_line(found) == "Goodput with ttft:60: no request could be judged."
 
 
 def test_without_limits_there_is_no_goodput(tmp_path: Path) -> None:
