@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from engine_probe.analysis.compare.load_effect import Effect
+from engine_probe.analysis.compare.load_effect import Effect, Effects, Outcome
 from engine_probe.commands.report import command
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.recordings.sweep import open_sweep
-from engine_probe.report.sections.sweep.load_effect import load_effects
+from engine_probe.report.sections.sweep.load_effect import ANSWERS, caveats, load_effects, verdict
 from tests.support.recordings import write_sweep
 
 LEVELS = (1, 2, 4, 8, 12, 20)
@@ -93,6 +94,54 @@ def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
         assert "Bleu" in text
 
 
+def effect(**values: Any) -> Effect:
+    """A trend of the TTFT that is significant, but for what is given."""
+    given: dict[str, Any] = {
+        "outcome": Outcome("TTFT, median", "ms"),
+        "question": "trend",
+        "runs": 6,
+        "loads": 3,
+        "repeats": 2,
+        "size": 0.9,
+        "p": 0.01,
+        "lowest": 10.0,
+        "highest": 20.0,
+        "delta": None,
+        "furthest": None,
+    }
+    return Effect(**given | values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "rises with load"),
+        ({"size": -0.9}, "falls with load"),
+        ({"question": "any difference"}, "differs between loads, without a trend"),
+        (
+            {"p": 1.0, "furthest": (-0.02, 0.05)},
+            "not different: -2.0% to +5.0% against the lowest load (90%), and 10% is the limit for 'no effect'",
+        ),
+        (
+            {"p": 1.0, "outcome": ANSWERS, "bound": 0.03},
+            "not different: no change seen; up to 3.0% possible (95%), and 5% is the limit for 'no effect'",
+        ),
+        ({"p": 1.0}, "undecided: repeat every load to test for a change below 10%"),
+    ],
+)
+def test_the_words_of_a_verdict(values: dict[str, Any], words: str) -> None:
+    assert verdict(effect(**values)) == words
+
+
+def test_answers_are_explained_only_where_they_are_tested() -> None:
+    answers = Effects((effect(), effect(outcome=ANSWERS)), (), ())
+    assert list(caveats(answers))[-1] == (
+        "Answers are compared with those of the lowest load that has enough of them. Sums in BF16 and FP16 depend on "
+        "which requests share a batch, so some answers change without a fault: repeats of that load show how many."
+    )
+    assert not any("Answers" in line for line in caveats(Effects((effect(),), (), ())))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
@@ -119,7 +168,6 @@ def test_a_score_that_cannot_be_read_is_refused(
 def test_whiskers_end_at_the_possible_extremes() -> None:
     """Shares of 0.9 and 1: their interval with 95 % is 0.95 ± 0.64, and no pool is fuller than full."""
     from types import SimpleNamespace
-    from typing import Any
 
     from engine_probe.report.charts.levels import over_loads
 
