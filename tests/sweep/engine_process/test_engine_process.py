@@ -110,24 +110,6 @@ def test_a_point_that_hangs_is_given_up(sweep: SweepFile, engine, tmp_path: Path
 
 
 @pytest.mark.parametrize("doing", ["pass", """tell('{"type":"StartStep","text":"loading"}')"""])
-def test_what_an_engine_sends_between_a_tick_and_its_end_is_received(
-    engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine("""tell('{"type":"Began","number":3}')""")
-    started, real = process.EngineProcess(tmp_path / "log"), process.select.select
-
-    def nothing_until_its_end(*descriptors: Any) -> Any:
-        monkeypatch.setattr(process.select, "select", real)
-        started.wait_for_end()
-        return [], [], []
-
-    monkeypatch.setattr(process.select, "select", nothing_until_its_end)
-    assert started.receive(0.05) == Began(3)
-    with pytest.raises(EngineProbeError):
-        started.receive(0.05)
-    started.end()
-
-
 def test_an_engine_that_hangs_at_its_start_is_given_up_once(
     sweep: SweepFile, engine, tmp_path: Path, doing: str
 ) -> None:
@@ -184,3 +166,21 @@ def test_a_text_that_takes_too_long_is_given_up_although_it_goes_on(sweep: Sweep
     engine(f"import time; tell('{began}')\nwhile True: tell('{scoring}'); time.sleep(0.01)")
     hasty = msgspec.structs.replace(sweep, point_seconds=0.2, axes={"workload.concurrency": [1]})
     assert [row.reason for row in rows(hasty, tmp_path)] == ["given up after 0.2 s (point_seconds)"]
+
+
+def test_what_an_engine_sends_between_a_tick_and_its_end_is_received(
+    engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine("""tell('{"type":"Began","number":3}')""")
+    started, real = process.EngineProcess(tmp_path / "log"), process.select.select
+
+    def nothing_until_its_end(*descriptors: Any) -> Any:
+        monkeypatch.setattr(process.select, "select", real)
+        started.wait_for_end()
+        return [], [], []
+
+    monkeypatch.setattr(process.select, "select", nothing_until_its_end)
+    assert started.receive(0.05) == Began(3)
+    with pytest.raises(EngineProbeError):
+        started.receive(0.05)
+    started.end()
