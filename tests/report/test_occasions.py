@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engine_probe.evaluation.occasions import compare_occasions
+from engine_probe.report.charts.compare import compare_charts
 from tests.report.test_compared_forms import compare
 from tests.support.golden import write_repeated
 from tests.support.recordings import facts, ran, write_run
@@ -66,3 +68,15 @@ def test_what_cannot_be_tested_is_refused(sides: tuple[list[Path], list[Path]], 
     assert "--against compares several runs, or several sweeps" in str(
         compare(*wide, "--against", narrow[0], run).exception
     )
+
+
+def test_a_chart_has_the_measurements_and_no_interval(sides: tuple[list[Path], list[Path]]) -> None:
+    """The levels share the drift of their sweep, so no interval is pooled over them."""
+    wide, narrow = sides
+    chart = next(compare_charts([compare_occasions(wide, narrow)], ["wide", "narrow"]))
+    assert "rings are the measurements" in chart.note
+    assert "interval" not in chart.note
+    for series in chart.series:
+        assert (series.low, series.high) == ([], [])
+        assert [len(each) for each in series.each] == [3, 3, 3]
+        assert series.values == pytest.approx([sum(each) / 3 for each in series.each], rel=1e-3)
