@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,11 @@ import click
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.commands.options.result_location import check_resumable
+from engine_probe.commands.sweep.reading import check_before_start, read, read_sides
 from engine_probe.errors import InputError
 
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import SweepFile
-
 
 what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
 
@@ -43,6 +44,19 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     help="Predict times from the earlier sweeps in this folder [default: runs].",
 )
 @what(
+    "--against",
+    multiple=True,
+    metavar="SWEEP|KEY=VALUE",
+    help="Measure this sweep, or NAME with these settings, in turns with NAME, and compare the two.",
+)
+@what(
+    "--rounds",
+    type=click.IntRange(min=2),
+    default=3,
+    show_default=True,
+    help="Sweeps of each side with --against; more of them tell smaller differences.",
+)
+@what(
     "--set",
     "settings",
     multiple=True,
@@ -64,6 +78,8 @@ def command(
     json_schema: bool,
     dry_run: bool,
     like: Path | None,
+    against: tuple[str, ...],
+    rounds: int,
     settings: tuple[str, ...],
     model: str | None,
     address: str | None,
@@ -76,6 +92,9 @@ def command(
 
     NAME is a shipped sweep [default: smoke], a TOML file (its keys are in docs/sweep_files.md), or the folder of an
     earlier sweep. With --resume it defaults to the sweep in that folder.
+
+    With --against, NAME and another sweep are measured in turns, three times each, and compared: whatever the machine
+    does meanwhile then reaches both. Their folders are before-1, after-1 and so on in the folder of --out.
     """
     if list_only:
         list_sweeps()
@@ -87,22 +106,47 @@ def command(
         click.echo(json.dumps(file_schema.json_schema(), indent=1))
     else:
         if resume is not None:
-            check_resumable(resume)
-            if out is not None:
-                raise InputError(
-                    "--resume and --out are both given: resuming writes to the same folder, so leave --out out"
-                )
+            check_resume(resume, out, bool(against))
         name = name or resume or "smoke"
-        sweep = read(name, settings, model)
+        sides = read_sides(name, against, settings, model) if against else [read(name, settings, model)]
         if dry_run:
             from engine_probe.commands.sweep.dry_run import predict
 
-            predict(sweep, like, address)
+            for side in sides:
+                predict(side, like, address)
             return
-        from engine_probe.commands.sweep.measure import measure
+        sys.exit(start(sides, Path(name).stem, rounds, address, force, out, resume, verbose))
 
-        check_before_start(sweep, address is not None)
-        sys.exit(measure(sweep, Path(name).stem, address, force, out, resume, verbose))
+
+def check_resume(resume: str, out: str | None, against: bool) -> None:
+    check_resumable(resume)
+    if out is not None:
+        raise InputError("--resume and --out are both given: resuming writes to the same folder, so leave --out out")
+    if against:
+        raise InputError(
+            f"--resume {resume} goes on with one sweep: leave --against out, and compare the folders afterwards"
+        )
+
+
+def start(
+    sides: Sequence[SweepFile],
+    name: str,
+    rounds: int,
+    address: str | None,
+    force: bool,
+    out: str | None,
+    resume: str | None,
+    verbose: bool,
+) -> int:
+    """Measure one sweep, or two in turns, once nothing is left that could be refused; return the exit code."""
+    from engine_probe.commands.sweep.in_turns import measure_in_turns
+    from engine_probe.commands.sweep.measure import measure
+
+    for side in sides:
+        check_before_start(side, address is not None)
+    if len(sides) > 1:
+        return measure_in_turns(sides, name, rounds, address, force, out, verbose)
+    return measure(sides[0], name, address, force, out, resume, verbose)
 
 
 def list_sweeps() -> None:
@@ -110,32 +154,6 @@ def list_sweeps() -> None:
 
     for shipped in shipped_names():
         click.echo(f"{shipped:24} {read_sweep(shipped).question}")
-
-
-def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
-    """Read a sweep, also from a URI, and refuse points whose KV pool cannot hold a request."""
-    from engine_probe.recordings.remote_folder import is_uri, local_copy
-    from engine_probe.sweep.definition.loader import read_sweep
-    from engine_probe.sweep.definition.sweep_file import points
-    from engine_probe.sweep.preflight.memory_fit import check_fit
-
-    sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
-    check_fit(points(sweep))
-    return sweep
-
-
-def check_before_start(sweep: SweepFile, on_fleet: bool) -> None:
-    """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
-    from engine_probe.sweep.definition.checks import check_requests
-    from engine_probe.sweep.definition.perplexity_points import check_texts, texts
-    from engine_probe.sweep.definition.request_memory import check_plans
-    from engine_probe.sweep.definition.sweep_file import points
-    from kernels_bench.devices.cpu import cpu
-
-    if not on_fleet:
-        check_plans(points(sweep), cpu().memory_bytes)
-    check_requests(points(sweep))
-    check_texts(texts(sweep))
 
 
 def write_starter_file(path: Path, name: str | None, model: str | None) -> None:

@@ -33,8 +33,9 @@ def measure(
     out: str | None,
     resume: str | None,
     verbose: bool,
+    report: bool = True,
 ) -> int:
-    """Run the sweep, show what came of it, also after Ctrl-C, and return the exit code."""
+    """Run the sweep, report what came of it, also after Ctrl-C, and return the exit code."""
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.sweep.definition.sweep_file import points
 
@@ -49,7 +50,7 @@ def measure(
                 click.echo(interrupted(results, bool(rows), resume is not None), err=True)
                 return INTERRUPTED
             finally:
-                if any(row.status == COMPLETE for row in rows):
+                if report and any(row.status == COMPLETE for row in rows):
                     show(rows, results)
     return exit_code(rows)
 

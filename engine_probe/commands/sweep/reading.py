@@ -1,0 +1,66 @@
+"""Sweeps as they are named on the command line, and what is refused before an engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine_probe.errors import InputError
+
+if TYPE_CHECKING:
+    from engine_probe.sweep.definition.sweep_file import SweepFile
+
+
+def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
+    """Read a sweep, also from a URI, and refuse points whose KV pool cannot hold a request."""
+    from engine_probe.recordings.remote_folder import is_uri, local_copy
+    from engine_probe.sweep.definition.loader import read_sweep
+    from engine_probe.sweep.definition.sweep_file import points
+    from engine_probe.sweep.preflight.memory_fit import check_fit
+
+    sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
+    check_fit(points(sweep))
+    return sweep
+
+
+def check_before_start(sweep: SweepFile, on_fleet: bool) -> None:
+    """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
+    from engine_probe.sweep.definition.checks import check_requests
+    from engine_probe.sweep.definition.perplexity_points import check_texts, texts
+    from engine_probe.sweep.definition.request_memory import check_plans
+    from engine_probe.sweep.definition.sweep_file import points
+    from kernels_bench.devices.cpu import cpu
+
+    if not on_fleet:
+        check_plans(points(sweep), cpu().memory_bytes)
+    check_requests(points(sweep))
+    check_texts(texts(sweep))
+
+
+def read_sides(name: str, against: Sequence[str], settings: tuple[str, ...], model: str | None) -> list[SweepFile]:
+    """Read both sweeps: `against` is a sweep of its own, which may be the same, or settings that change the first."""
+    named = [each for each in against if "=" not in each]
+    if named and len(against) > 1:
+        raise InputError(
+            f"--against {named[0]} is a sweep: name one sweep, or only settings such as engine.arguments.KEY=VALUE"
+        )
+    before = read(name, settings, model)
+    after = read(named[0], settings, model) if named else read(name, (*settings, *against), model)
+    check_shared(before, after)
+    return [before, after]
+
+
+def check_shared(before: SweepFile, after: SweepFile) -> None:
+    """Refuse sides that could not be compared once they are measured."""
+    from engine_probe.sweep.definition.sweep_file import points
+
+    for side, sweep in (("the sweep", before), ("--against", after)):
+        if sweep.adaptive:
+            raise InputError(f"{side} searches for its loads, which differ each time: --against needs fixed points")
+    labels = [
+        {each.label.rpartition(", ")[0] if sweep.repeats > 1 else each.label for each in points(sweep)}
+        for sweep in (before, after)
+    ]
+    if not labels[0] & labels[1]:
+        first, second = (min(each) for each in labels)
+        raise InputError(f"--against has no point in common with the sweep ({first!r}, {second!r}): nothing to compare")
