@@ -28,6 +28,9 @@ class WithAgainst(slo_option.WithGoodput):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words: list[str] = []
         for word in args:
+            if word.startswith("--against="):
+                words += word.split("=", 1)
+                continue
             if len(words) > 1 and words[-2] == "--against" and not word.startswith("-"):
                 words.append("--against")
             words.append(word)

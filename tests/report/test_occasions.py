@@ -45,6 +45,15 @@ def test_json_has_the_measurements_as_repeats(sides: tuple[list[Path], list[Path
     assert found["together"][0]["metric"] == "output_tokens_per_s"
 
 
+def test_options_may_stand_anywhere(sides: tuple[list[Path], list[Path]]) -> None:
+    wide, narrow = sides
+    same = compare(*wide, "--against", *narrow).stdout
+    first, *others = narrow
+    assert compare(*wide, f"--against={first}", *others, "--fail-if", "ttft_p50_ms > 900%").stdout.endswith(
+        same.partition("Settings that differ")[2]
+    )
+
+
 def test_an_undecided_bound_asks_for_more_measurements(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"run{number}", ran(4, prompt=40 + 9 * number), facts(90)) for number in range(4)]
     told = compare(*runs[::2], "--against", *runs[1::2], "--fail-if", "output_tokens_per_s < 0%", "--strict")
