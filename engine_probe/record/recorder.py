@@ -30,8 +30,7 @@ LEVELS = (
     "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live",
 )  # fmt: skip
 
-# 9.4 MB: 11 seconds of steps of 85 µs, two minutes of steps of 1 ms. A disk that others keep busy has stalled for 30 s.
-RING_ROWS = 131_072
+RING_ROWS = 131_072  # 9.4 MB, 11 seconds of steps of 85 µs; a disk that others kept busy has stalled for 30 s
 CHECK_ROWS = 1_024  # the hook checks this often whether the ring has room
 _ROW = struct.Struct(f"{len(READINGS)}q")
 ROW_BYTES = _ROW.size
