@@ -30,7 +30,7 @@ LEVELS = (
     "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live",
 )  # fmt: skip
 
-RING_ROWS = 131_072  # 9.4 MB, 11 seconds of steps of 85 µs; a disk that others kept busy has stalled for 30 s
+RING_ROWS = 32_768  # 2.4 MB, more than two seconds of steps of 85 µs
 CHECK_ROWS = 1_024  # the hook checks this often whether the ring has room
 _ROW = struct.Struct(f"{len(READINGS)}q")
 ROW_BYTES = _ROW.size
