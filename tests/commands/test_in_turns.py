@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.commands.sweep import cli, in_turns, measure
-from engine_probe.errors import INTERRUPTED
-from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.errors import INTERRUPTED, UnavailableError
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from tests.support.golden import write_repeated
 
@@ -27,10 +26,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stands for measuring; the sweep with the setting has a smaller pool. The folders, in the order of time."""
     folders: list[str] = []
 
-    def instead(sweep: SweepFile, *arguments: Any, report: bool) -> int:
-        folder = Path(arguments[3])
-        write_repeated(folder, 40 if sweep.engine.arguments.get("max_num_seqs") == 8 else 90)
-        folders.append(str(folder))
+    def instead(sweep: SweepFile, out: str, report: bool, **arguments: Any) -> int:
+        write_repeated(Path(out), 40 if sweep.engine.arguments.get("max_num_seqs") == 8 else 90)
+        folders.append(out)
         assert not report
         return 0
 
@@ -60,16 +58,46 @@ def test_the_same_sweep_may_be_held_against_itself(measured: list[str]) -> None:
     assert "No significant change over all 3 points together" in " ".join(told.stdout.split())
 
 
-def test_after_a_ctrl_c_what_is_complete_is_kept_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def instead(sweep: SweepFile, *arguments: Any, report: bool) -> int:
-        write_repeated(Path(arguments[3]), 90)
-        return INTERRUPTED
+@pytest.mark.parametrize("code", [INTERRUPTED, UnavailableError.exit_code])
+def test_it_ends_with_a_sweep_that_measures_nothing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """What is complete is kept, and what is not is compared with nothing."""
+
+    def instead(sweep: SweepFile, out: str, **arguments: Any) -> int:
+        write_repeated(Path(out), 90)
+        return code if out.endswith("after-2") else 0
 
     monkeypatch.setattr(measure, "measure", instead)
     told = swept("--against", NARROW, "--out", "both")
-    assert told.exit_code == INTERRUPTED
-    assert "it takes 2 sweeps of each side, and there are 1 and 0" in told.stdout
-    assert [folder.name for folder in Path("both").iterdir()] == ["before-1"]
+    assert told.exit_code == code
+    assert "not compared: 2 sweeps of each side are needed, and 1 and 1 were measured" in told.stderr
+    assert sorted(folder.name for folder in Path("both").iterdir()) == ["after-1", "after-2", "before-1"]
+
+
+def test_sweeps_without_a_common_point_are_kept_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def instead(sweep: SweepFile, out: str, **arguments: Any) -> int:
+        write_repeated(Path(out), 90, (4, 12) if "before" in out else (20,))
+        return 1
+
+    monkeypatch.setattr(measure, "measure", instead)
+    told = swept("--against", NARROW, "--out", "both")
+    assert told.exit_code == 1
+    assert "have no point in common" in told.stderr
+    assert len(list(Path("both").iterdir())) == 6
+
+
+def test_what_is_refused_by_the_first_sweep_leaves_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def instead(*arguments: Any, **named: Any) -> int:
+        raise UnavailableError("no such version of vLLM")
+
+    monkeypatch.setattr(measure, "measure", instead)
+    assert "no such version" in str(swept("--against", NARROW, "--out", "new/both").exception)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_dry_run_says_how_often_each_is_measured() -> None:
+    told = swept("--against", NARROW, "--rounds", "4", "--dry-run")
+    assert told.stdout.count("points on 1 engine.") == 2
+    assert told.stdout.endswith("Each of the two is measured 4 times.\n")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +106,7 @@ def test_after_a_ctrl_c_what_is_complete_is_kept_and_said(monkeypatch: pytest.Mo
         (("--against", "workload.concurrency=64"), "has no point in common with the sweep ('concurrency 1'"),
         (("--against", "smoke", "--against", NARROW), "name one sweep, or only settings"),
         (("--against", NARROW, "--out", "s3://bucket/x"), "the sweeps are written to this machine"),
+        (("--rounds", "4"), "--rounds 4 counts the sweeps of each side with --against"),
         (("--against", NARROW, "--out", "."), "already holds something"),
     ],
 )
@@ -92,8 +121,6 @@ def test_what_cannot_be_compared_is_refused_before_anything_starts(
 
 
 def test_a_drift_favours_neither_side() -> None:
-    before, after = read_sweep("smoke"), read_sweep("probe_overhead")
-    order = [sweep for _, sweep in in_turns.in_order([before, after], 4)]
-    assert sum(at for at, sweep in enumerate(order) if sweep is before) == sum(
-        at for at, sweep in enumerate(order) if sweep is after
-    )
+    order = list(in_turns.in_order(4))
+    places = {side: sum(at for at, each in enumerate(order) if each == side) for side in in_turns.SIDES}
+    assert places["before"] == places["after"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +15,7 @@ from engine_probe.commands.options.result_location import check_resumable
 from engine_probe.commands.sweep.reading import check_before_start, read, read_sides
 from engine_probe.errors import InputError
 
-if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import SweepFile
+ROUNDS = 3  # with --against; two tell only large differences
 
 what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
 
@@ -52,9 +51,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 @what(
     "--rounds",
     type=click.IntRange(min=2),
-    default=3,
-    show_default=True,
-    help="Sweeps of each side with --against; more of them tell smaller differences.",
+    help=f"Sweeps of each side with --against; more of them tell smaller differences [default: {ROUNDS}].",
 )
 @what(
     "--set",
@@ -79,7 +76,7 @@ def command(
     dry_run: bool,
     like: Path | None,
     against: tuple[str, ...],
-    rounds: int,
+    rounds: int | None,
     settings: tuple[str, ...],
     model: str | None,
     address: str | None,
@@ -101,24 +98,31 @@ def command(
     elif new_file is not None:
         write_starter_file(new_file, name, model)
     elif json_schema:
-        from engine_probe.sweep.definition import file_schema
-
-        click.echo(json.dumps(file_schema.json_schema(), indent=1))
+        print_schema()
     else:
-        if resume is not None:
-            check_resume(resume, out, bool(against))
+        check_resume(resume, out, bool(against))
         name = name or resume or "smoke"
+        check_rounds(rounds, bool(against))
         sides = read_sides(name, against, settings, model) if against else [read(name, settings, model)]
         if dry_run:
-            from engine_probe.commands.sweep.dry_run import predict
+            from engine_probe.commands.sweep.dry_run import predict_all
 
-            for side in sides:
-                predict(side, like, address)
+            predict_all(sides, rounds or ROUNDS, like, address)
             return
-        sys.exit(start(sides, Path(name).stem, rounds, address, force, out, resume, verbose))
+        check_before_start(sides, address is not None)
+        from engine_probe.commands.sweep.in_turns import measure_in_turns
+        from engine_probe.commands.sweep.measure import measure
+
+        out = out or new_folder(name)
+        one = partial(measure, name=Path(name).stem, address=address, force=force, verbose=verbose)
+        if against:
+            sys.exit(measure_in_turns(sides, rounds or ROUNDS, local(out), one))
+        sys.exit(one(sides[0], out=out, resume=resume))
 
 
-def check_resume(resume: str, out: str | None, against: bool) -> None:
+def check_resume(resume: str | None, out: str | None, against: bool) -> None:
+    if resume is None:
+        return
     check_resumable(resume)
     if out is not None:
         raise InputError("--resume and --out are both given: resuming writes to the same folder, so leave --out out")
@@ -128,25 +132,22 @@ def check_resume(resume: str, out: str | None, against: bool) -> None:
         )
 
 
-def start(
-    sides: Sequence[SweepFile],
-    name: str,
-    rounds: int,
-    address: str | None,
-    force: bool,
-    out: str | None,
-    resume: str | None,
-    verbose: bool,
-) -> int:
-    """Measure one sweep, or two in turns, once nothing is left that could be refused; return the exit code."""
-    from engine_probe.commands.sweep.in_turns import measure_in_turns
-    from engine_probe.commands.sweep.measure import measure
+def check_rounds(rounds: int | None, against: bool) -> None:
+    if rounds is not None and not against:
+        raise InputError(f"--rounds {rounds} counts the sweeps of each side with --against: name the other side")
 
-    for side in sides:
-        check_before_start(side, address is not None)
-    if len(sides) > 1:
-        return measure_in_turns(sides, name, rounds, address, force, out, verbose)
-    return measure(sides[0], name, address, force, out, resume, verbose)
+
+def new_folder(name: str) -> str:
+    return str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
+
+
+def local(out: str) -> Path:
+    """Refuse a URI: what is measured in turns is compared on this machine."""
+    from engine_probe.recordings.remote_folder import is_uri
+
+    if is_uri(out):
+        raise InputError(f"--out {out}: with --against the sweeps are written to this machine: name a folder")
+    return Path(out)
 
 
 def list_sweeps() -> None:
@@ -154,6 +155,12 @@ def list_sweeps() -> None:
 
     for shipped in shipped_names():
         click.echo(f"{shipped:24} {read_sweep(shipped).question}")
+
+
+def print_schema() -> None:
+    from engine_probe.sweep.definition import file_schema
+
+    click.echo(json.dumps(file_schema.json_schema(), indent=1))
 
 
 def write_starter_file(path: Path, name: str | None, model: str | None) -> None:

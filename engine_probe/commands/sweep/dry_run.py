@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import SweepFile
+
+
+def predict_all(sweeps: Sequence[SweepFile], rounds: int, like: Path | None, address: str | None) -> None:
+    """Show one sweep, or the two that are measured in turns."""
+    for sweep in sweeps:
+        predict(sweep, like, address)
+    if len(sweeps) > 1:
+        click.echo(f"Each of the two is measured {rounds} times.")
 
 
 def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,9 @@ def measure(
     name: str,
     address: str | None,
     force: bool,
-    out: str | None,
-    resume: str | None,
-    verbose: bool,
+    out: str,
+    resume: str | None = None,
+    verbose: bool = False,
     report: bool = True,
 ) -> int:
     """Run the sweep, report what came of it, also after Ctrl-C, and return the exit code."""
@@ -40,7 +39,6 @@ def measure(
     from engine_probe.sweep.definition.sweep_file import points
 
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as engines:
-        out = out or str(Path("runs") / f"{name}-{datetime.now():%Y%m%dT%H%M%S}")
         rows: list[Row] = []
         with closing(open_results(resume, out)) as results:
             click.echo(plain(f"{name}: {sweep.question}"), err=True)

@@ -23,7 +23,7 @@ def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
     return sweep
 
 
-def check_before_start(sweep: SweepFile, on_fleet: bool) -> None:
+def check_before_start(sweeps: Sequence[SweepFile], on_fleet: bool) -> None:
     """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
     from engine_probe.sweep.definition.checks import check_requests
     from engine_probe.sweep.definition.perplexity_points import check_texts, texts
@@ -31,10 +31,11 @@ def check_before_start(sweep: SweepFile, on_fleet: bool) -> None:
     from engine_probe.sweep.definition.sweep_file import points
     from kernels_bench.devices.cpu import cpu
 
-    if not on_fleet:
-        check_plans(points(sweep), cpu().memory_bytes)
-    check_requests(points(sweep))
-    check_texts(texts(sweep))
+    for sweep in sweeps:
+        if not on_fleet:
+            check_plans(points(sweep), cpu().memory_bytes)
+        check_requests(points(sweep))
+        check_texts(texts(sweep))
 
 
 def read_sides(name: str, against: Sequence[str], settings: tuple[str, ...], model: str | None) -> list[SweepFile]:
