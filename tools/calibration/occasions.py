@@ -6,11 +6,13 @@ The noise of a sweep, shared or not, is that of `comparisons.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import corrected
-from engine_probe.analysis.compare.occasions import changes_between, together_between
+from engine_probe.analysis.compare.changes import changes_between, corrected
+from engine_probe.analysis.compare.occasions import together_between
+from tools.calibration import comparisons
 from tools.calibration.claims import Claim
 from tools.calibration.comparisons import COUNT, EFFECT, POWER_NOISE, Compared, broken, draw_side, told
 from tools.calibration.noise import KINDS
@@ -69,13 +71,8 @@ def bound_claims(compared: Compared) -> Iterator[Claim]:
 
 
 def interval_claims(compared: Compared) -> Iterator[Claim]:
-    for name, found in (
-        *(("3 a side: interval of a change at a point", point) for point in compared.points),
-        ("3 a side: interval of the change of all points together", compared.whole),
-    ):
-        change = compared.of(found)
-        ends = change.relative_interval if change else None
-        yield Claim(name, None if ends is None else ends[0] <= compared.effect <= ends[1])
+    for claim in comparisons.interval_claims(compared):
+        yield replace(claim, topic=f"3 a side: {claim.topic}")
 
 
 def power_claims(compared: Compared) -> Iterator[Claim]:

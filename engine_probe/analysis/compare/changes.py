@@ -118,6 +118,8 @@ METRICS = (
     ),
 )
 
+Occasions = Sequence[Sequence[Summary]]  # the repeats of one point, by occasion
+
 PERPLEXITY = Metric(
     "perplexity",
     "perplexity",
@@ -193,14 +195,28 @@ class Change:
 
 def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]:
     """Return the change of every metric that all runs of both sides have."""
+    return changes_between([[run] for run in before], [[run] for run in after])
+
+
+def changes_between(before: Occasions, after: Occasions) -> list[Change]:
+    """Return the same between occasions: the repeats of an occasion count once, as their mean."""
     found = []
     for metric in METRICS:
-        old, new = (
-            tuple(value for run in side if (value := metric.value(run)) is not None) for side in (before, after)
-        )
-        if 0 < len(old) == len(before) and 0 < len(new) == len(after):
+        old, new = occasion_means(metric, before), occasion_means(metric, after)
+        if old is not None and new is not None:
             found.append(Change(metric, old, new, *difference(old, new)))
     return found
+
+
+def occasion_means(metric: Metric, occasions: Occasions) -> tuple[float, ...] | None:
+    """Return the mean over the repeats of each occasion. None if a run lacks the metric."""
+    means = []
+    for runs in occasions:
+        values = [value for run in runs if (value := metric.value(run)) is not None]
+        if len(values) < len(runs) or not values:
+            return None
+        means.append(float(np.mean(values)))
+    return tuple(means) or None
 
 
 def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChange) -> Change:

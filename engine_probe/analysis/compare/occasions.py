@@ -11,32 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import METRICS, Change, Metric, corrected, difference
+from engine_probe.analysis.compare.changes import METRICS, Change, corrected, difference
 from engine_probe.analysis.compare.pooled_changes import IN_PROPORTION
-from engine_probe.analysis.run.summary import Summary
-
-Occasions = Sequence[Sequence[Summary]]  # the repeats of one point, by occasion
-
-
-def changes_between(before: Occasions, after: Occasions) -> list[Change]:
-    """Return the change of every metric that all runs have, between the means of the occasions."""
-    found = []
-    for metric in METRICS:
-        old, new = occasion_means(metric, before), occasion_means(metric, after)
-        if old is not None and new is not None:
-            found.append(Change(metric, old, new, *difference(old, new)))
-    return found
-
-
-def occasion_means(metric: Metric, occasions: Occasions) -> tuple[float, ...] | None:
-    """Return the mean over the repeats of each occasion. None if a run lacks the metric."""
-    means = []
-    for runs in occasions:
-        values = [value for run in runs if (value := metric.value(run)) is not None]
-        if len(values) < len(runs) or not values:
-            return None
-        means.append(float(np.mean(values)))
-    return tuple(means)
 
 
 def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:

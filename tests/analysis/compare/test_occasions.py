@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.analysis.compare.changes import METRICS, Change, difference
-from engine_probe.analysis.compare.occasions import changes_between, together_between
+from engine_probe.analysis.compare.changes import METRICS, Change, changes_between, difference
+from engine_probe.analysis.compare.occasions import together_between
 from tools.calibration.comparisons import simulated_run
 
 RATE = METRICS[0]
