@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from engine_probe.analysis.compare.changes import corrected
-from engine_probe.analysis.compare.occasions import changes_between
+from engine_probe.analysis.compare.changes import changes_between, corrected
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.evaluation.compared_texts import text_changes
@@ -19,7 +18,10 @@ FEWEST = 2  # on each side, to know how far two measurements of the same engine 
 
 
 def compare_occasions(before: Sequence[Path], after: Sequence[Path], slo: Slo | None = None) -> Comparison:
-    """Compare two sides of several runs or sweeps each; points that an occasion lacks are not compared."""
+    """Compare two sides of several runs or sweeps each; points that an occasion lacks are not compared.
+
+    A text is scored by the first of each side: the windows judge it, and not how often it was scored.
+    """
     check_folders(before, after)
     old, new = ([opened(folder) for folder in side] for side in (before, after))
     check_kinds([*before, *after], [*old, *new])
@@ -31,16 +33,18 @@ def compare_occasions(before: Sequence[Path], after: Sequence[Path], slo: Slo | 
     judged = iter(corrected([change for pair in pairs for change in pair.changes]))
     pairs = [replace(pair, changes=[next(judged) for _ in pair.changes]) for pair in pairs]
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
-    asked = dict.fromkeys(name for each in (*old, *new) for name in (*each.points, *each.notes))
+    asked_before, asked_after = (
+        dict.fromkeys(name for each in side for name in (*each.points, *each.notes)) for side in (old, new)
+    )
     return Comparison(
         side_name(before),
         side_name(after),
         pairs,
         setting_differences(old[0].points[names[0]].runs[0], new[0].points[names[0]].runs[0]),
-        only_before=[],
-        only_after=[],
+        only_before=[name for name in asked_before if name not in asked_after],
+        only_after=[name for name in asked_after if name not in asked_before],
         unmeasured=[*(note for each in (*old, *new) for note in each.notes.values()), *texts.notes],
-        missing=[*(name for name in asked if name not in names), *texts.missing],
+        missing=[*(name for name in asked_before if name in asked_after and name not in names), *texts.missing],
         occasions=(len(before), len(after)),
         unlike=(*unlike(before, old, names[0]), *unlike(after, new, names[0])),
     )

@@ -89,3 +89,14 @@ def test_a_chart_has_the_measurements_and_no_interval(sides: tuple[list[Path], l
         assert (series.low, series.high) == ([], [])
         assert [len(each) for each in series.each] == [3, 3, 3]
         assert series.values == pytest.approx([sum(each) / 3 for each in series.each], rel=1e-3)
+
+
+def test_a_point_that_one_side_alone_was_asked_for_fails_no_bound(
+    sides: tuple[list[Path], list[Path]], tmp_path: Path
+) -> None:
+    fewer = [write_repeated(tmp_path / f"fewer{number}", 90, (4, 12)) for number in range(2)]
+    told = compare(*fewer, "--against", *sides[0], "--fail-if", RATE)
+    assert told.exit_code == 0
+    assert "Only in wide0 and 2 more: concurrency 20" in " ".join(told.stdout.split()).replace(
+        f"{sides[0][0].parent}/", ""
+    )

@@ -198,15 +198,15 @@ def side_by_side(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[
         yield Section("Changes", charts=charts, tables=tuple(tables.values()), shown="always")
         return
     together = [each.together for each in found]
-    made: tuple[Table, ...] = (beside(together, names, with_first=False),) if all(together) else ()
-    heading, sure = f"All points together, against {names[0]}", doubts(found[0])
-    if made:
-        sure = (Section("How sure is this?", sentences=says([TOGETHER])),)
+    if all(together):
+        heading, told = f"All points together, against {names[0]}", says([TOGETHER])
+        shown = [beside(together, names, with_first=False)]
+        sure: tuple[Section, ...] = (Section("How sure is this?", sentences=told),)
     else:  # points that cannot be pooled: the largest changes of each comparison
         moved = ((name, foremost(each)) for name, each in zip(names[1:], found, strict=True))
-        made = tuple(replace(point_changes_table(rows), title=name) for name, rows in moved if rows)
-        heading = "What changed"
-    yield Section(heading, charts=charts, tables=made, details=sure, shown="always")
+        shown = [replace(point_changes_table(rows), title=name) for name, rows in moved if rows]
+        heading, sure = "What changed", doubts(found[0])
+    yield Section(heading, charts=charts, tables=tuple(shown), details=sure, shown="always")
     yield Section("Each point", details=tuple(Section(name, tables=(made,)) for name, made in tables.items()))
 
 

@@ -24,8 +24,8 @@ VERDICTS: dict[Verdict, str] = {
 }
 PERPLEXITY_DIGITS = 2  # of a change in percent: a tenth of a percent of perplexity is a difference
 SAME_LOOK = (
-    "If the machine was slower during one of the two measurements, the result looks the same; several measurements on "
-    "each side tell them apart (--against)."
+    "If the machine was slower during one of the two measurements, the result looks the same. Several measurements on "
+    "each side would show that (--against)."
 )
 
 
