@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tools.calibration.campaign import SIMULATIONS, measure
 from tools.calibration.document import section, written
-from tools.calibration.sweeps import DRAINED
+from tools.calibration.simulated.sweeps import DRAINED
 from tools.calibration.table import tables
 from tools.calibration.tally import Tally
 

@@ -19,8 +19,8 @@ from tools.calibration.comparisons import comparison
 from tools.calibration.curves import curve_claims
 from tools.calibration.load_effects import load_effect
 from tools.calibration.occasions import occasions
+from tools.calibration.simulated.sweeps import draw_sweep, sweep_plan
 from tools.calibration.stops import stop
-from tools.calibration.sweeps import draw_sweep, sweep_plan
 from tools.calibration.tally import Tally
 
 CHUNK = 32  # simulations that a process does at a time

@@ -18,8 +18,8 @@ from engine_probe.analysis.compare.pooled_changes import together, with_common_n
 from engine_probe.analysis.run.latency_figures import LatencyFigures
 from engine_probe.analysis.run.summary import Summary
 from tools.calibration.claims import Claim
-from tools.calibration.noise import KINDS, Reals, draw_factors
-from tools.calibration.shapes import between
+from tools.calibration.simulated.noise import KINDS, Reals, draw_factors
+from tools.calibration.simulated.shapes import between
 
 EFFECT = -0.05
 POWER_NOISE, POWER_REPEATS = 0.02, 3

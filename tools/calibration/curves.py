@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from engine_probe.analysis.curve.regions import letter
 from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
 from tools.calibration.claims import Claim
-from tools.calibration.shapes import HAIR, TRACE, Shape
-from tools.calibration.sweeps import DRAINED, Sweep
+from tools.calibration.simulated.shapes import HAIR, TRACE, Shape
+from tools.calibration.simulated.sweeps import DRAINED, Sweep
 
 LARGE = 0.05  # a loss that must be told, and that an operating point must not have
 # Shapes of which `engine_probe.analysis.curve.curve_fits` has a family.

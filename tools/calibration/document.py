@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tools.calibration.claims import COSTLY, FALSE_ALARMS, NOMINAL, PARTS, POINTS
-from tools.calibration.noise import KINDS
-from tools.calibration.shapes import DRAWS, HAIR, TRACE
-from tools.calibration.sweeps import DEVIATIONS, MOST_REPEATS
+from tools.calibration.simulated.noise import KINDS
+from tools.calibration.simulated.shapes import DRAWS, HAIR, TRACE
+from tools.calibration.simulated.sweeps import DEVIATIONS, MOST_REPEATS
 from tools.calibration.table import LEGEND, definitions
 
 SECTION = re.compile(r"^## Measured: (.*)\n(?:(?!^## ).*\n?)*", re.MULTILINE)

@@ -8,8 +8,8 @@ import numpy as np
 
 from engine_probe.analysis.compare.load_effect import Effects, Outcome, RunSeen, effects
 from tools.calibration.claims import Claim
-from tools.calibration.noise import KINDS, draw_factors
-from tools.calibration.shapes import between
+from tools.calibration.simulated.noise import KINDS, draw_factors
+from tools.calibration.simulated.shapes import between
 
 FIGURES = ("TTFT p50", "TPOT p50", "TPOT p99")
 CHANGE = 0.15  # from the lowest to the highest load

@@ -15,8 +15,8 @@ from engine_probe.analysis.compare.occasions import together_between
 from tools.calibration import comparisons
 from tools.calibration.claims import Claim
 from tools.calibration.comparisons import COUNT, EFFECT, POWER_NOISE, Compared, broken, draw_side, told
-from tools.calibration.noise import KINDS
-from tools.calibration.shapes import between
+from tools.calibration.simulated.noise import KINDS
+from tools.calibration.simulated.shapes import between
 
 SWEEPS = 3  # of each side
 PLANNED = "-5 % at 2 % noise, 3 sweeps a side"

@@ -17,7 +17,7 @@ from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
 from engine_probe.sweep.engine_process.steady_stop import COLLECT_NS, SteadyStop
 from engine_probe.workload.stop import Steady
 from tools.calibration.claims import Claim
-from tools.calibration.shapes import Reals, between
+from tools.calibration.simulated.shapes import Reals, between
 
 TOKENS, STEP_NS = 32, 20_000_000
 RATE = TOKENS / STEP_NS * 1e9  # tokens per second in the long run

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from tools.calibration.claims import COSTLY, FALSE_ALARMS, PARTS, POINTS, Part, Topic
-from tools.calibration.noise import KINDS
+from tools.calibration.simulated.noise import KINDS
 from tools.calibration.tally import BINS, Count, Tally, bin_of
 
 Verdict = Literal["holds", "FAILS", "open", ""]

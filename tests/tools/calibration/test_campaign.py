@@ -11,8 +11,8 @@ from tools.calibration import campaign
 from tools.calibration.campaign import SIMULATIONS, measure
 from tools.calibration.claims import TOPICS
 from tools.calibration.curves import curve_claims
-from tools.calibration.shapes import DRAWS
-from tools.calibration.sweeps import CONDITIONS, draw_sweep, sweep_plan
+from tools.calibration.simulated.shapes import DRAWS
+from tools.calibration.simulated.sweeps import CONDITIONS, draw_sweep, sweep_plan
 from tools.calibration.table import tables, verdict
 from tools.calibration.tally import ALL, Tally
 

@@ -15,7 +15,7 @@ from tools.calibration.comparisons import (
     simulated_run,
     told,
 )
-from tools.calibration.noise import KINDS
+from tools.calibration.simulated.noise import KINDS
 from tools.calibration.tally import ALL, Tally
 
 

@@ -10,7 +10,6 @@ import pytest
 from engine_probe.analysis.curve.saturation import Boundary, Saturation, saturation
 from engine_probe.analysis.statistics import repeats
 from engine_probe.analysis.statistics.student import quantile
-from tools.calibration import shapes
 from tools.calibration.claims import TOPICS
 from tools.calibration.curves import (
     behind_claims,
@@ -20,8 +19,9 @@ from tools.calibration.curves import (
     operating_claims,
     told_apart_claims,
 )
-from tools.calibration.shapes import Shape
-from tools.calibration.sweeps import Sweep
+from tools.calibration.simulated import shapes
+from tools.calibration.simulated.shapes import Shape
+from tools.calibration.simulated.sweeps import Sweep
 from tools.calibration.table import verdict
 from tools.calibration.tally import ALL, Tally
 

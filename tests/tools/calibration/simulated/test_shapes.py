@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.calibration import shapes
-from tools.calibration.shapes import DRAWS, HAIR, TRACE, Shape, draw_shape
+from tools.calibration.simulated import shapes
+from tools.calibration.simulated.shapes import DRAWS, HAIR, TRACE, Shape, draw_shape
 
 NEARLY = 0.003  # relative: truth is searched for on loads 0.1 % apart
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine_probe.analysis.curve.saturation import Level
-from tools.calibration.drain import draw_lengths, run_to_the_end
-from tools.calibration.noise import KINDS, Factors, Reals, draw_factors
-from tools.calibration.shapes import DRAWS, Shape, between, draw_shape
+from tools.calibration.simulated.drain import draw_lengths, run_to_the_end
+from tools.calibration.simulated.noise import KINDS, Factors, Reals, draw_factors
+from tools.calibration.simulated.shapes import DRAWS, Shape, between, draw_shape
 
 IN_PROPORTION, SAME_NUMBER = "drain, requests in proportion to load", "drain, the same requests at every load"
 DRAINED = (IN_PROPORTION, SAME_NUMBER)

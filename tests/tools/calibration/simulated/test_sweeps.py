@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.calibration.sweeps import CONDITIONS, IN_PROPORTION, MOST_REPEATS, SAME_NUMBER, draw_loads, draw_sweep
+from tools.calibration.simulated.sweeps import (
+    CONDITIONS,
+    IN_PROPORTION,
+    MOST_REPEATS,
+    SAME_NUMBER,
+    draw_loads,
+    draw_sweep,
+)
 
 
 def test_loads_rise_from_at_least_one_and_are_five_to_fifteen() -> None:

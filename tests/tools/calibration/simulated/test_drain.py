@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.calibration.drain import draw_lengths, run_to_the_end
-from tools.calibration.shapes import affine_step, linear
+from tools.calibration.simulated.drain import draw_lengths, run_to_the_end
+from tools.calibration.simulated.shapes import affine_step, linear
 
 
 def test_equal_answers_that_fill_every_place_have_no_drain() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.calibration.noise import KINDS, OWN, Reals, draw_factors
+from tools.calibration.simulated.noise import KINDS, OWN, Reals, draw_factors
 
 LEVELS, REPEATS, SWEEPS, DEVIATION = 8, 4, 2000, 0.02
 
