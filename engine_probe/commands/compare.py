@@ -48,7 +48,7 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
     multiple=True,
     type=recorded,
     metavar="FOLDER ...",
-    help="Several measurements of the other side: compare A1 A2 A3 --against B1 B2 B3.",
+    help="Compare several measurements of each side: compare A1 A2 A3 --against B1 B2 B3.",
 )
 @judge(
     "--fail-if",
@@ -87,8 +87,8 @@ def command(
     that must not occur, and is a one-sided test at 5%: pass (exit code 0), fail (1), or undecided (0, or 1 with
     --strict). Without repeats, the change itself is compared with the bound.
 
-    With --against, each side is several runs or sweeps of the same settings, and the test is between them: it knows
-    how far two measurements on different occasions differ, which repeats within one sweep do not show.
+    With --against, each side is several runs or sweeps with the same settings, and each of them counts once. This test
+    includes how far two measurements of one engine differ, which repeats within a sweep do not show.
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.analysis.run.slo import read_goodput

@@ -90,8 +90,8 @@ def command(
     NAME is a shipped sweep [default: smoke], a TOML file (its keys are in docs/sweep_files.md), or the folder of an
     earlier sweep. With --resume it defaults to the sweep in that folder.
 
-    With --against, NAME and another sweep are measured in turns, three times each, and compared: whatever the machine
-    does meanwhile then reaches both. Their folders are before-1, after-1 and so on in the folder of --out.
+    With --against, NAME and another sweep are measured in turns, so that a slow phase of the machine affects both, and
+    then compared. Each sweep has a folder in that of --out: before-1, after-1 and so on.
     """
     if list_only:
         list_sweeps()

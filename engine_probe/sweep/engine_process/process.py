@@ -63,7 +63,8 @@ class EngineProcess:
             if not select.select([self._pipe], [], [], tick_seconds)[0]:
                 if self._process.poll() is None:
                     return None
-                if not select.select([self._pipe], [], [], 0)[0]:  # what it sent between the tick and its end
+                # It may have sent its last messages after the tick and before its end.
+                if not select.select([self._pipe], [], [], 0)[0]:
                     break
             chunk = os.read(self._pipe, 1 << 16)
             if not chunk:

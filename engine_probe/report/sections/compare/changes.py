@@ -35,10 +35,9 @@ TOGETHER = (
 )
 NOTE = "A dot is the change of the mean over the repeats, its bar the 95% interval of this single change."
 BETWEEN = (
-    "95% Welch interval between {} measurements before and {} after; the repeats of a point in one sweep are averaged, "
-    "because they share the state of the machine. All points together: the geometric mean of each sweep; throughput "
-    "is the planned test, at the 5% level. Other verdicts: 5% level, Holm-corrected over all changes, or over the "
-    "other metrics for all points together."
+    "95% Welch interval between {} measurements before and {} after. The repeats of a point in one sweep are averaged, "
+    "because they share the state of the machine. All points together: geometric mean of each sweep. Its throughput is "
+    "tested at the 5% level; the other metrics, and the changes at single points, are Holm-corrected."
 )
 PAIRED = "Perplexity: mean difference per token over the windows that both sides scored, with its 95% interval."
 SIDES = Column("before"), Column("after"), Column("change")
