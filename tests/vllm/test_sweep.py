@@ -161,6 +161,27 @@ def test_tensor_parallel_one_against_two(folder: Path) -> None:
     assert "tensor_parallel_size 2" in done.stdout
 
 
+@pytest.mark.slow
+def test_two_sweeps_are_measured_in_turns_and_compared(folder: Path) -> None:
+    """Four sequences at most make the requests that wait for one wait longer, whatever the machine."""
+    few = ["--set", "workload.output_len=16", "--set", "workload.concurrency=[2, 16]"]
+    done = sweep(
+        folder, "mine.toml", *few, "--against", "engine.arguments.max_num_seqs=4", "--rounds", "2", "--out", "both"
+    )
+    assert done.returncode == 0, done.stderr
+    asked = {path.name: json.loads((path / "sweep.json").read_text())["points"] for path in (folder / "both").iterdir()}
+    assert sorted(asked) == ["after-1", "after-2", "before-1", "before-2"]
+    begun = {}
+    for name, rows in asked.items():
+        runs = [load(folder / "both" / name / "points" / row["id"]) for row in rows]
+        limits = [run.facts["limits"]["max_num_seqs"] for run in runs]
+        assert [limit == 4 for limit in limits] == [name.startswith("after")] * 2
+        begun[name] = min(run.facts["clock"]["wall_ns"] for run in runs)
+    assert sorted(begun, key=lambda name: begun[name]) == ["before-1", "after-1", "after-2", "before-2"]
+    assert re.search(r"max_num_seqs \d+ → 4", done.stdout)
+    assert "All 2 points together" in done.stdout
+
+
 STOPPING = """
 [stop]
 seconds = 120
