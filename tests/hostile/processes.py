@@ -46,7 +46,8 @@ def hosts(engine: Any, given: argparse.Namespace, place: Path) -> tuple[str, Ver
 def long(engine: Any, given: argparse.Namespace, place: Path) -> tuple[str, Verdict, list[str]]:
     length = run_long(engine, given.steps, given.minutes * 60, place / "long")
     tell(f"{length.steps:,} steps: {length.status}", length.wrong)
-    verdict = Verdict(f"{length.steps:,} steps", count([length]), unknown=[TOKENS, OUTSIDE])
+    attacks = f"{length.steps:,} steps in {length.seconds / 60:.0f} minutes"
+    verdict = Verdict(attacks, count([length]), unknown=[TOKENS, OUTSIDE])
     return "A long run", verdict, length.lines()
 
 
