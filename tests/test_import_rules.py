@@ -38,7 +38,15 @@ MAY_IMPORT = {
     "recordings": {
         *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),
     },
-    "evaluation": {"errors", "files", "analysis", "recordings", "perplexity.spec", "workload.load"},
+    "evaluation": {
+        "errors",
+        "files",
+        "analysis",
+        "recordings",
+        "engine.parallelism",
+        "perplexity.spec",
+        "workload.load",
+    },
     "export": {"errors", "files", "record", "analysis", "recordings"},
     "report": {
         *(
@@ -51,7 +59,7 @@ MAY_IMPORT = {
             "recordings",
             "evaluation",
         ),
-        *("engine.parallelism", "workload.spec", "workload.load"),
+        *("workload.spec", "workload.load"),
     },
     "probe_arguments": {"errors", "record"},
     "recording": {"errors", "record", "hook", "telemetry"},
@@ -69,6 +77,14 @@ MAY_IMPORT = {
     "cli": {"errors", "text_format", "commands"},
     "__main__": {"cli"},
     "__init__": {"errors", "probe", "recordings", "engine.models.embedded"},
+}
+
+# Data flows one way within the report: charts and sections make a document, and renderers draw it.
+WITHIN_REPORT: dict[str, set[str]] = {
+    "charts": set(),
+    "document": {"charts"},
+    "sections": {"charts", "document"},
+    "renderers": {"charts", "document", "sections"},
 }
 
 # The rooms that may load torch, vllm or transformers. Analysis, report and notebooks run on a laptop without them.
@@ -144,6 +160,22 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
         for imported in own_imports(module):
             allowed = any(f"{imported}.".startswith(f"{rule}.") for rule in {room, *MAY_IMPORT[room]})
             assert allowed, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("part", WITHIN_REPORT)
+def test_data_flows_one_way_within_the_report(part: str) -> None:
+    modules = [module for module in MODULES if f"{module}.".startswith(f"report.{part}.")]
+    assert modules
+    for module in modules:
+        for imported in own_imports(module):
+            room, _, inside = imported.partition(".")
+            allowed = {part, *WITHIN_REPORT[part]}
+            assert room != "report" or inside.partition(".")[0] in allowed, f"{module} imports {imported}"
+
+
+def test_each_folder_of_the_report_has_a_rule() -> None:
+    folders = {path.name for path in (PACKAGE / "report").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders <= set(WITHIN_REPORT)
 
 
 @pytest.mark.parametrize("room", sorted(set(MAY_IMPORT) - MAY_LOAD_AN_ENGINE))

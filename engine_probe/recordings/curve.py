@@ -10,6 +10,7 @@ from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
 from engine_probe.analysis.curve.saturation import Saturation, saturation
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLevel
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.recordings.sweep_point import SweptPoint
 
 
@@ -30,6 +31,14 @@ class Curve:
     def cache(self) -> tuple[CacheLevel, ...]:
         """Return the prefix cache's hits at each load; empty if it is off."""
         return cache_of(self.figures)
+
+    @property
+    def has_cache_hits(self) -> bool:
+        return any(point.summary.prefix_cache and point.summary.prefix_cache.share for point in self.figures)
+
+    @property
+    def slo(self) -> Slo | None:
+        return next((point.summary.goodput.slo for point in self.figures if point.summary.goodput), None)
 
     @property
     def worth_words(self) -> bool:

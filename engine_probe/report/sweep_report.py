@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.costs import Money
 from engine_probe.evaluation.published import Reference, beside
 from engine_probe.evaluation.scores import Scores
@@ -16,6 +17,8 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.model import Chart
 from engine_probe.report.charts.models import across_charts
 from engine_probe.report.charts.money import money_charts
+from engine_probe.report.charts.published import drawn_beside
+from engine_probe.report.charts.slo import slo_charts
 from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.run_report import POINTS, origin, run_sections
@@ -23,11 +26,11 @@ from engine_probe.report.sections.money import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
-from engine_probe.report.sections.slo import offers_section, slo_charts
-from engine_probe.report.sections.sweep.advice import advice_section, advised
+from engine_probe.report.sections.slo import offers_section
+from engine_probe.report.sections.sweep.advice import advice_section
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
-from engine_probe.report.sections.sweep.published import drawn_beside, reference_section
+from engine_probe.report.sections.sweep.published import reference_section
 from engine_probe.report.sections.sweep.raised_limits import raised_section
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
 

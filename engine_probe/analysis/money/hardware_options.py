@@ -80,6 +80,10 @@ class Step:
     count: int
     per_month: float
 
+    @property
+    def words(self) -> str:
+        return self.name if self.count == 1 else f"{self.count} × {self.name}"
+
 
 def cheapest(offered: Sequence[Offered]) -> list[Step]:
     """Return the cheapest choice by demand, of engines on one offer, up to twice the strongest engine's rate."""

@@ -10,7 +10,6 @@ from engine_probe.evaluation.costs import Costed, Money
 from engine_probe.report.charts.levels import any_of
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, numbers, of_levels
 from engine_probe.report.charts.sweep import INTERVALS
-from engine_probe.report.sections.money_words import several
 from engine_probe.text_format import capitalized
 
 CURVES = (
@@ -91,9 +90,7 @@ def options_chart(found: Money) -> Lines:
     pairs = list(zip(costs, names, strict=True))
     values = {kind: numbers([cost if name == kind else None for cost, name in pairs]) for kind in kinds}
     series = [Series(kind, line, 0, "both", number) for number, (kind, line) in enumerate(values.items())]
-    note = (
-        f"The cheapest by demand, engines of one kind side by side: {', '.join(several(step) for step in found.steps)}."
-    )
+    note = f"The cheapest by demand, engines of one kind side by side: {', '.join(step.words for step in found.steps)}."
     return Lines(
         "Options by demand",
         note,

@@ -16,7 +16,6 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import Value, over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
-from engine_probe.report.sections.sweep.prefix_cache import cache_chart
 from engine_probe.text_format import capitalized
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ saturated", "overload": "C overload"}
@@ -53,7 +52,7 @@ def sweep_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
         yield latency(xs, alike, "TTFT", "time to first token")
         yield latency(xs, alike, "TPOT", "time per output token")
         yield from preempted(xs, alike)
-        yield from cache_chart(xs, alike)
+        yield from cache_hits(xs, alike)
     yield from length_charts([point for curve in curves for point in curve.figures])
     yield from over_time([point for point in swept.points if point.run and point.analysis])
 
@@ -144,6 +143,27 @@ def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
         return
     note = "Shares of all scheduled tokens and of the busy time."
     yield Lines("Cost of a full KV pool", note, load_axis(curves[0].unit), [Axis("share", "%")], list(xs), series)
+
+
+def cache_hits(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
+    series = [
+        Series(
+            curve.named("hit rate"),
+            **over_loads(xs, curve.figures, cache_share, 100, most=1),
+            style="both",
+            colour=number,
+        )
+        for number, curve in enumerate(curves)
+        if curve.has_cache_hits
+    ]
+    if series:
+        note = "Share of the prompt tokens found when their request was first admitted; the rest was computed."
+        axes = [Axis("hit rate", "%")]
+        yield Lines("Prefix cache hit rate", note, load_axis(curves[0].unit), axes, list(xs), series)
+
+
+def cache_share(point: PointFigures) -> float | None:
+    return point.summary.prefix_cache.share if point.summary.prefix_cache else None
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

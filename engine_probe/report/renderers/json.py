@@ -20,6 +20,7 @@ from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.step.ceiling_use import uses
+from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
@@ -29,8 +30,6 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
-from engine_probe.report.sections.slo import slo_of
-from engine_probe.report.sections.sweep.advice import advised
 
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 
@@ -126,7 +125,7 @@ def predicted(engine: Engine) -> dict[str, Any]:
 
 
 def curve_figures(curve: Curve) -> dict[str, Any]:
-    limit = most_load(curve.figures) if slo_of(curve) else None
+    limit = most_load(curve.figures)
     figures = {metric.name: over_levels(metric, curve.figures) for metric in METRICS}
     levels = [
         {"load": repeats[0].load, "figures": {name: values[place] for name, values in figures.items()}}
@@ -142,7 +141,7 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
         "operating_load": found.operating.load if found.operating and found.noise else None,
         "kv": found.kv,
         "notes": found.notes,
-        "slo": slo_of(curve),
+        "slo": curve.slo,
         "most_load": limit,
         "measure_next": [
             offer for offer in (sharpen_saturation(found), sharpen_slo(limit) if limit else None) if offer is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine_probe.analysis.money.curve_costs import CurveCosts, Level
-from engine_probe.analysis.money.hardware_options import Step
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.costs import Cards, Costed, Money
@@ -124,8 +123,8 @@ def cards_verdict(pair: Cards) -> Iterator[str]:
 def option_verdicts(found: Money) -> Iterator[str]:
     for step, after in zip(found.steps, found.steps[1:], strict=False):
         yield (
-            f"Up to {rate(step.up_to_per_minute)} requests/min {several(step)} is the cheapest "
-            f"({amount(step.per_month, found.currency)} a month); beyond that, {several(after)} "
+            f"Up to {rate(step.up_to_per_minute)} requests/min {step.words} is the cheapest "
+            f"({amount(step.per_month, found.currency)} a month); beyond that, {after.words} "
             f"({amount(after.per_month, found.currency)})."
         )
     for option in found.offered:
@@ -137,7 +136,3 @@ def option_verdicts(found: Money) -> Iterator[str]:
 def rate(per_minute: float) -> str:
     """Return a rate with four significant figures, or as a whole number from 1,000 on."""
     return f"{per_minute:,.0f}" if per_minute >= 1000 else f"{per_minute:.4g}"
-
-
-def several(step: Step) -> str:
-    return step.name if step.count == 1 else f"{step.count} × {step.name}"

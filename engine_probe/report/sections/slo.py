@@ -6,15 +6,10 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.next_levels import Offer, sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
-from engine_probe.analysis.run.slo import Slo
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
-from engine_probe.report.charts.levels import over_loads
-from engine_probe.report.charts.model import Axis, Lines, Region, Series, load_axis
-from engine_probe.report.charts.sweep import WHISKERS
 from engine_probe.report.document import Section, Sentence
 from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS, level_words
@@ -22,12 +17,8 @@ from engine_probe.workload.load import CONCURRENCY, RATE, USERS, level_words
 AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
 
 
-def slo_of(curve: Curve) -> Slo | None:
-    return next((each.summary.goodput.slo for each in curve.figures if each.summary.goodput), None)
-
-
 def slo_verdicts(curve: Curve) -> Iterator[str]:
-    slo, found = slo_of(curve), most_load(curve.figures)
+    slo, found = curve.slo, most_load(curve.figures)
     if slo is None:
         return
     if found is None:
@@ -43,7 +34,7 @@ def slo_verdicts(curve: Curve) -> Iterator[str]:
 
 def slo_doubts(curve: Curve) -> Iterator[str]:
     """Yield how far chance and the shape of the curve leave the highest load open."""
-    found = most_load(curve.figures) if slo_of(curve) else None
+    found = most_load(curve.figures)
     if found is None:
         return
     if found.most is not None and (found.sure, found.sure_beyond) != (found.most, found.beyond):
@@ -79,7 +70,7 @@ def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:
     for curve in curves:
         if not curve.worth_words:
             continue
-        limit = most_load(curve.figures) if slo_of(curve) else None
+        limit = most_load(curve.figures)
         for offer in (sharpen_saturation(curve.found), sharpen_slo(limit) if limit else None):
             if offer:
                 yield Sentence(sentence(offer, curve))
@@ -115,40 +106,3 @@ def command_for(swept: Swept, unit: str, levels: set[float]) -> str | None:
     loads = sorted(levels | {point.load for point in swept.points if point.unit == unit})
     values = json.dumps([int(load) if load == int(load) else load for load in loads], separators=(",", ":"))
     return f"{resume} {shlex.quote(f'{axis}={values}')}"
-
-
-def good_rate(point: PointFigures) -> float | None:
-    return point.summary.goodput.requests_per_s if point.summary.goodput else None
-
-
-def good_share(point: PointFigures) -> float | None:
-    return point.summary.goodput.share if point.summary.goodput else None
-
-
-def slo_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
-    """Yield for each curve with limits the answered requests/s, the goodput, and the share that met the limits."""
-    for curve in curves:
-        slo, xs = slo_of(curve), sorted({each.load for each in curve.figures})
-        if slo is None or len(xs) < 2:
-            continue
-        answered = over_loads(xs, curve.figures, lambda each: each.summary.requests_per_s)
-        good = over_loads(xs, curve.figures, good_rate)
-        share = over_loads(xs, curve.figures, good_share, 100, most=1)["values"]
-        found = most_load(curve.figures)
-        regions = [Region("limits met", "spare", None, found.most)] if found and found.most is not None else []
-        if found and found.beyond is not None:
-            regions += [Region("limits missed", "overload", found.beyond, None)]
-        note = f"Requests that met {slo.words}, and all that were answered.{WHISKERS if good['high'] else ''}"
-        yield Lines(
-            title=curve.named("Goodput"),
-            note=f"{note} The highest load at which {slo.percentile:g}% meet them lies between the shaded parts.",
-            x=load_axis(curve.unit),
-            y=[Axis("requests", "requests/s"), Axis("share that met them", "%")],
-            xs=list(xs),
-            series=[
-                Series("answered", **answered, style="dashed", colour=5),
-                Series("met every limit", **good, style="both", colour=0),
-                Series("share that met them", share, axis=1, style="both", colour=2),
-            ],
-            regions=regions,
-        )

@@ -11,7 +11,7 @@ from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.document import Cell, Column, Table, Tone, table
-from engine_probe.report.sections.sweep.prefix_cache import cache_cell, worth_a_column
+from engine_probe.report.sections.sweep.prefix_cache import cache_cell
 
 MEANS = (("output tokens/s", "tokens/s"), ("TTFT p50", "TTFT p50"), ("TPOT p50", "TPOT p50"))
 COUNTS = (
@@ -42,7 +42,7 @@ def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
 
 def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     """Return one table of these curves, without a cache column where nothing was found in the cache."""
-    cached = worth_a_column(curves)
+    cached = any(curve.has_cache_hits for curve in curves)
     means = rate_and_latencies([curve.figures for curve in curves])
     units = list(dict.fromkeys(curve.unit for curve in curves))
     load = units[0] if len(units) == 1 else "load"

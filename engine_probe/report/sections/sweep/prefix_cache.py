@@ -1,4 +1,4 @@
-"""The hit rate of the prefix cache at each load: a column, a sentence and a chart."""
+"""The hit rate of the prefix cache at each load: a column and a sentence."""
 
 from __future__ import annotations
 
@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
-from engine_probe.report.charts.levels import over_loads
-from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.workload.load import level_words
 
 if TYPE_CHECKING:
     from engine_probe.recordings.curve import Curve
-
-
-def share(point: PointFigures) -> float | None:
-    return point.summary.prefix_cache.share if point.summary.prefix_cache else None
-
-
-def worth_a_column(curves: Sequence[Curve]) -> bool:
-    """Return whether the cache found anything on these curves; if not, the sentence says so and a column does not."""
-    return any(share(point) for curve in curves for point in curve.figures)
 
 
 def cache_cell(repeats: Sequence[PointFigures]) -> str:
@@ -53,17 +42,3 @@ def loss_verdict(loss: CacheLoss, unit: str) -> str:
         f"computed again because of that are {loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} "
         "(the fall of the hit rate x prompt tokens / scheduled tokens); they are not counted as preemptions."
     )
-
-
-def cache_chart(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
-    series = [
-        Series(
-            curve.named("hit rate"), **over_loads(xs, curve.figures, share, 100, most=1), style="both", colour=number
-        )
-        for number, curve in enumerate(curves)
-        if worth_a_column([curve])
-    ]
-    if series:
-        note = "Share of the prompt tokens found when their request was first admitted; the rest was computed."
-        axes = [Axis("hit rate", "%")]
-        yield Lines("Prefix cache hit rate", note, load_axis(curves[0].unit), axes, list(xs), series)

@@ -1,14 +1,11 @@
-"""Published figures beside measured ones, always labelled as published: in the charts and in a table."""
+"""Published figures beside measured ones in a table, always labelled as published."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-
-import msgspec
 
 from engine_probe.evaluation.published import Beside, Reference
-from engine_probe.report.charts.model import Chart, Lines, Mark, Series
+from engine_probe.report.charts.published import own_settings
 from engine_probe.report.document import Column, Section, says, table
 
 COLUMNS = (
@@ -20,56 +17,6 @@ COLUMNS = (
     Column("settings that differ", words=True, short="differs in"),
     Column("doubts", words=True),
 )
-PUBLISHED_COLOUR = 6
-Value = TypeVar("Value")
-
-
-def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:
-    """Add marks at published loads and dots for published values to a chart."""
-    if not isinstance(chart, Lines):
-        return chart
-    dots: dict[str, dict[float, float]] = {}
-    for pair in found:
-        if pair.figure.chart != chart.title:
-            continue
-        if pair.published.at is None:
-            mark = Mark(series_name(pair), pair.published.value)
-            chart = msgspec.structs.replace(chart, marks=[*chart.marks, mark])
-        else:
-            dots.setdefault(series_name(pair), {})[pair.published.at] = pair.published.value * pair.figure.scale
-    for label, values in dots.items():
-        chart = with_dots(chart, label, values)
-    return chart
-
-
-def series_name(pair: Beside) -> str:
-    return pair.curve.named(f"published{own_settings(pair)}{'; other settings' if pair.differs else ''}")
-
-
-def own_settings(pair: Beside) -> str:
-    """Return the settings of a published figure, which tell apart several figures for one model and load."""
-    return "".join(f", {name} {value}" for name, value in pair.published.setting.items())
-
-
-def with_dots(chart: Lines, label: str, values: dict[float, float]) -> Lines:
-    """Add a series of dots; at loads that only it has, the other series are empty."""
-    measured_xs = [x for x in chart.xs if x is not None]
-    xs = sorted({*measured_xs, *values})
-
-    def widened(line: Sequence[Value], absent: Value) -> list[Value]:
-        by_load = dict(zip(measured_xs, line, strict=True)) if line else {}
-        return [by_load.get(x, absent) for x in xs] if line else []
-
-    measured = [
-        msgspec.structs.replace(
-            line,
-            **{name: widened(getattr(line, name), None) for name in ("values", "low", "high")},
-            each=widened(line.each, []),
-        )
-        for line in chart.series
-    ]
-    dots = Series(label, [values.get(x) for x in xs], 0, "dots", PUBLISHED_COLOUR)
-    return msgspec.structs.replace(chart, xs=list(xs), series=[*measured, dots])
 
 
 def reference_rows(found: Sequence[Beside]) -> list[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine_probe.report.charts.model import Axis, Lines, Series
-from engine_probe.report.sections.sweep.published import with_dots
+from engine_probe.report.charts.published import with_dots
 
 
 def test_a_published_load_gets_a_place_and_each_measured_value_keeps_its_repeats() -> None:
