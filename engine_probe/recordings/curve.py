@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels
+from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels, load_notes
 from engine_probe.analysis.curve.saturation import Saturation, saturation
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLevel
@@ -59,10 +59,12 @@ def points_by_curve(points: Iterable[SweptPoint]) -> dict[str, list[SweptPoint]]
 
 def curves(points: Iterable[SweptPoint]) -> list[Curve]:
     """Return the curves of recorded points; points without the probe make no curve."""
-    found = []
+    swept = []
     for alike in points_by_curve(points).values():
         if all(point.unprobed for point in alike):
             continue
         figures = sorted((point.figures for point in alike if point.figures), key=lambda each: each.load)
-        found.append(Curve(alike[0].curve, alike[0].unit, figures, saturation(levels(figures))))
-    return found
+        found = saturation(levels(figures))
+        found = replace(found, notes=(*found.notes, *load_notes(figures)))
+        swept.append(Curve(alike[0].curve, alike[0].unit, figures, found))
+    return swept

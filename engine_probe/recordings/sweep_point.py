@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.analysis.compare.probe_cost import Timed
+from engine_probe.analysis.curve.held_load import HeldLoad, held_load
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
@@ -33,6 +34,7 @@ class SweptPoint(NotebookView):
     analysis: RunAnalysis | None
     reason: str = ""
     timed: Timed | None = None  # by the driver's clock, if it was recorded
+    held: HeldLoad | None = None  # the part in which the load was held; None if it is missing or too short
 
     @property
     def unprobed(self) -> bool:
@@ -53,7 +55,8 @@ class SweptPoint(NotebookView):
     def figures(self) -> PointFigures | None:
         if self.analysis is None:
             return None
-        return PointFigures(self.id, self.load, self.analysis.summary, self.analysis.limits, self.analysis.composition)
+        found = self.analysis
+        return PointFigures(self.id, self.load, found.summary, found.limits, found.composition, self.held)
 
     def __repr__(self) -> str:
         if self.analysis is None:
@@ -85,6 +88,8 @@ def open_point(
         run = load(place)
         if run.status != COMPLETE:
             return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
-        return SweptPoint(id_, curve, *load_, run, run.analysis(slo), timed=probed(run, asked))
+        found = run.analysis(slo)
+        held = held_load(asked.get("workload", asked), run.iterations, run.requests, found.summary.after_warm_up)
+        return SweptPoint(id_, curve, *load_, run, found, timed=probed(run, asked), held=held)
     except InputError as error:
         return SweptPoint(id_, curve, *load_, None, None, str(error))

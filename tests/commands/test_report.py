@@ -16,14 +16,13 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
-from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.run.after_warm_up import AfterWarmUp
+from engine_probe.analysis.curve.held_load import HeldLoad
 from engine_probe.commands.report import command
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import open_sweep
-from engine_probe.report.charts.sweep import rate_after_warm_up, throughput_charts
+from engine_probe.report.charts.sweep import throughput_charts
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.run_report import run_document
 from tests.support.recordings import facts, ran, write_run, write_sweep
@@ -93,20 +92,17 @@ def test_the_page_is_there_although_nobody_reads_to_the_end(sweep: Path, tmp_pat
     assert page.read_text().startswith("<!doctype html>")
 
 
-def with_rate_after_warm_up(point: PointFigures, half_width: float | None) -> PointFigures:
-    later = AfterWarmUp(0, 10**9, 0.0, 20, 139.5, half_width, half_width is None, 1.0)
-    return replace(point, summary=replace(point.summary, after_warm_up=later))
-
-
-def test_the_rate_after_warm_up_is_drawn_only_where_its_rate_is_known(sweep: Path) -> None:
+def test_the_whole_run_is_drawn_beside_the_part_in_which_the_load_was_held(sweep: Path) -> None:
     (curve,) = curves(open_sweep(sweep).points)
-    reaches = (128.0, 14.0, None, 13.9, 1.0)
-    figures = [with_rate_after_warm_up(*each) for each in zip(curve.figures, reaches, strict=False)]
-    assert list(map(rate_after_warm_up, figures)) == [None, None, None, 139.5, 139.5]
-    for shown, named in ((figures[:3], False), (figures, True)):
-        (chart,) = throughput_charts([replace(curve, figures=shown)])
-        assert ("after warm-up" in [line.label for line in chart.series]) == named
-        assert ("where half the 95 % interval is below 10% of the rate" in chart.note) == named
+    (batches,) = throughput_charts([curve])
+    assert "whole run" not in [line.label for line in batches.series]
+    held = [replace(point, held=HeldLoad(0, 10**9, 40, 139.5)) for point in curve.figures[1:]]
+    (chart,) = throughput_charts([replace(curve, figures=[curve.figures[0], *held])])
+    rates, whole = (
+        {line.label: line.values for line in chart.series}[name] for name in ("output tokens/s", "whole run")
+    )
+    assert rates == [None, *[139.5] * len(held)]
+    assert None not in whole
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

@@ -50,9 +50,19 @@ class Request:
 
 
 class Engine:
-    def __init__(self, concurrency: int, prompt: int, output: int, blocks: int, seqs: int = 256, budget: int = 512):
+    def __init__(
+        self,
+        concurrency: int,
+        prompt: int,
+        output: int,
+        blocks: int,
+        seqs: int = 256,
+        budget: int = 512,
+        later: int = 0,
+    ):
         self.blocks, self.seqs, self.budget = blocks, seqs, budget
         self.waiting = [Request(number, prompt, output, times={"queued_ns": 0}) for number in range(concurrency)]
+        self.later = [Request(concurrency + number, prompt, output) for number in range(later)]
         self.running: list[Request] = []
         self.now = 0
         self.iterations: list[dict[str, Any]] = []
@@ -152,8 +162,16 @@ class Engine:
                     row["finished_requests"] += 1
                     self.running.remove(request)
                     self.requests.append(self.finished(request))
+                    self.follow()
         row["kv_blocks_updated"] = self.used
         self.iterations.append(row)
+
+    def follow(self) -> None:
+        """The next request comes when one is answered, until none is left."""
+        if self.later:
+            request = self.later.pop(0)
+            request.times = {"arrival_ns": self.now, "queued_ns": self.now}
+            self.waiting.append(request)
 
     def finished(self, request: Request) -> dict[str, Any]:
         starts, lengths = [], []
@@ -179,7 +197,7 @@ class Engine:
 
 
 def ran(concurrency: int, prompt: int = 48, output: int = 40, blocks: int = 60, **more: int) -> dict[str, pa.Table]:
-    """All requests at once, until the last is answered."""
+    """All requests at once, and `later` ones that follow the answers, until the last is answered."""
     engine = Engine(concurrency, prompt, output, blocks, **more)
     while engine.waiting or engine.running:
         engine.step()

@@ -1,13 +1,18 @@
-"""The figures of a sweep's points, and the levels of load that repeats make up."""
+"""The figures of a sweep's points, and the levels of load that repeats make up.
+
+The throughput of a level is that of the part in which the load was held (`held_load.py`). Where no point of a curve has
+such a part, as in a sweep of single batches, it is that of whole runs, and a note says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
+from engine_probe.analysis.curve.held_load import TURNOVERS, HeldLoad
 from engine_probe.analysis.curve.saturation import Level
 from engine_probe.analysis.run.prefix_cache import CacheLevel, cache_levels
 from engine_probe.analysis.run.summary import Summary
@@ -24,6 +29,7 @@ class PointFigures:
     summary: Summary
     limits: LimitsFound
     composition: Composition | None = None  # None if nothing was scheduled
+    held: HeldLoad | None = None  # None if that part is missing or too short
 
     @property
     def kv_share(self) -> float:
@@ -35,14 +41,34 @@ class PointFigures:
         return figures.percentiles_ns[percent]
 
 
+def while_held(points: Sequence[PointFigures]) -> bool:
+    """Return whether the throughput of this curve is that of the parts in which its loads were held."""
+    return any(point.held for point in points)
+
+
+def whole_run_rate(point: PointFigures) -> float:
+    return point.summary.output_tokens_per_s
+
+
+def held_rate(point: PointFigures) -> float | None:
+    """Return the output tokens per second while the load was held. None if it was not, or for too short a time."""
+    return point.held.output_tokens_per_s if point.held else None
+
+
+def rate_of_curve(points: Sequence[PointFigures]) -> Callable[[PointFigures], float | None]:
+    """Return the function that gives the throughput of a point in this curve."""
+    return held_rate if while_held(points) else whole_run_rate
+
+
 def levels(points: Sequence[PointFigures]) -> list[Level]:
-    """Return a level for each load, with the throughput of its repeats."""
-    ordered = sorted(points, key=lambda point: point.load)
-    return [level(load, list(repeats)) for load, repeats in groupby(ordered, key=lambda each: each.load)]
+    """Return a level for each load that has a throughput in this curve."""
+    rate = rate_of_curve(points)
+    ordered = sorted((point for point in points if rate(point) is not None), key=lambda point: point.load)
+    return [level(load, list(repeats), rate) for load, repeats in groupby(ordered, key=lambda each: each.load)]
 
 
-def level(load: float, repeats: Sequence[PointFigures]) -> Level:
-    rates = [point.summary.output_tokens_per_s for point in repeats]
+def level(load: float, repeats: Sequence[PointFigures], rate: Callable[[PointFigures], float | None]) -> Level:
+    rates = [value for point in repeats if (value := rate(point)) is not None]
     return Level(
         load=load,
         output_tokens_per_s=float(np.mean(rates)),
@@ -50,6 +76,26 @@ def level(load: float, repeats: Sequence[PointFigures]) -> Level:
         peak_kv_share=max(point.summary.peak_kv_share for point in repeats),
         waited_for_kv=any(point.kv_share > 0 for point in repeats),
         repeated=tuple(rates),
+    )
+
+
+def load_notes(points: Sequence[PointFigures]) -> tuple[str, ...]:
+    """Return which levels take no part in the curve because their load was held for too short a time, or that none was.
+
+    Empty if all were held.
+    """
+    loads = {point.load for point in points}
+    short = sorted(loads - {point.load for point in points if point.held})
+    if not short or len(loads) < 2:
+        return ()
+    if not while_held(points):
+        return (
+            "throughput is that of whole runs, too low where requests end one after another: no level is known to have "
+            f"held its load for {TURNOVERS} answers to each request in flight",
+        )
+    return (
+        f"at {', '.join(f'{load:g}' for load in short)} the load was held for too short a time (fewer than {TURNOVERS} "
+        "answers to each request in flight) to take part in the fit: give more requests",
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
 
-from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.levels import PointFigures, rate_of_curve
 from engine_probe.analysis.statistics.repeats import Column, Repeated, column, pooled, repeated
 from engine_probe.report.charts.model import of_levels, short
 from engine_probe.text_format import duration
@@ -88,8 +88,8 @@ def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Column]
         return column([level for figures in curves for level in intervals(figures, value)], form)
 
     times = (partial(PointFigures.percentile_ns, latency=name, percent=50) for name in ("TTFT", "TPOT"))
-    rate = over_curves(lambda point: point.summary.output_tokens_per_s, "{:,.1f}".format)
-    return [rate, *(over_curves(time, duration) for time in times)]
+    rates = [level for figures in curves for level in intervals(figures, rate_of_curve(figures))]
+    return [column(rates, "{:,.1f}".format), *(over_curves(time, duration) for time in times)]
 
 
 def limits_cell(same: Sequence[PointFigures]) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.levels import PointFigures, rate_of_curve, while_held, whole_run_rate
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.curve import Curve
@@ -23,11 +23,11 @@ FORMS = {"line": "piecewise linear fit", "curve": "smooth fit"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")
-KNOWN_WITHIN = 0.1  # of the rate: beside the whole run a wider interval says nothing
 INTERVALS = (
     " Over repeats the mean, and its interval with 95 % (Student's t, the relative spread of all levels together)."
 )
-AFTER_WARM_UP = f" After warm-up only for points where half the 95 % interval is below {KNOWN_WITHIN:.0%} of the rate."
+HELD = "Output tokens/s while the load of each point was held; over its whole run as dots."
+WHOLE_RUN = "Output tokens/s over the whole run of each point."
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
 
 
@@ -61,30 +61,18 @@ def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
     """Return the throughput over the load; of a single curve also its regions."""
     series = []
     for number, curve in enumerate(curves):
-        rates = over_loads(xs, curve.figures, lambda point: point.summary.output_tokens_per_s)
+        rates = over_loads(xs, curve.figures, rate_of_curve(curve.figures))
         series.append(Series(curve.named("output tokens/s"), **rates, style="both", colour=number))
-    note = f"Output tokens/s over the whole run of each point.{WHISKERS if any(line.high for line in series) else ''}"
-    whole_run = len(series)
-    for number, curve in enumerate(curves):
-        later = over_loads(xs, curve.figures, rate_after_warm_up)["values"]
-        if any(value is not None for value in later):
-            colour = number if len(curves) > 1 else 2
-            series.append(Series(curve.named("after warm-up"), later, style="dots", colour=colour))
-    note += AFTER_WARM_UP if len(series) > whole_run else ""
+    held = [(number, curve) for number, curve in enumerate(curves) if while_held(curve.figures)]
+    note = f"{HELD if held else WHOLE_RUN}{WHISKERS if any(line.high for line in series) else ''}"
+    for number, curve in held:
+        whole = over_loads(xs, curve.figures, whole_run_rate)["values"]
+        series.append(Series(curve.named("whole run"), whole, style="dots", colour=number if len(curves) > 1 else 2))
     shaded = regions(curves[0]) if len(curves) == 1 else []
     if shaded and (line := curves[0].found.growth):
         series.append(Series(FORMS[line.line.form], numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
         note += f" RMS error of the fit: {line.relative_error:.1%}."
     return Lines("Throughput and its regions", note, load_axis(curves[0].unit), [OUTPUT], list(xs), series, shaded)
-
-
-def rate_after_warm_up(point: PointFigures) -> float | None:
-    """Return the throughput between warm-up and draining. None if it is not known closely enough."""
-    later = point.summary.after_warm_up
-    if later is None or later.half_width is None:
-        return None
-    known = later.half_width < KNOWN_WITHIN * later.output_tokens_per_s
-    return later.output_tokens_per_s if known else None
 
 
 def regions(curve: Curve) -> list[Region]:

@@ -11,7 +11,8 @@ import msgspec
 
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
 from engine_probe.analysis.compare.gates import Gate
-from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.held_load import HELD_RATE
+from engine_probe.analysis.curve.levels import PointFigures, held_rate
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.engine_metrics import ENGINE_METRICS
@@ -28,7 +29,7 @@ from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.levels import by_load
+from engine_probe.report.charts.levels import by_load, intervals
 from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
 
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
@@ -102,6 +103,7 @@ def point_figures(point: SweptPoint) -> dict[str, Any]:
     found = point.analysis
     facts: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
     facts |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
+    facts["held"] = point.held
     return facts | ({"driver_seconds": point.timed.seconds} if point.timed else {})
 
 
@@ -127,6 +129,7 @@ def predicted(engine: Engine) -> dict[str, Any]:
 def curve_figures(curve: Curve) -> dict[str, Any]:
     limit = most_load(curve.figures)
     figures = {metric.name: over_levels(metric, curve.figures) for metric in METRICS}
+    figures[HELD_RATE[0]] = intervals(curve.figures, held_rate)
     levels = [
         {"load": repeats[0].load, "figures": {name: values[place] for name, values in figures.items()}}
         for place, repeats in enumerate(by_load(curve.figures))
@@ -161,6 +164,7 @@ def described(money: Money) -> dict[str, dict[str, str]]:
     """Return the unit and formula of every metric."""
     metrics = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
     metrics |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in ENGINE_METRICS}
+    metrics[HELD_RATE[0]] = {"unit": HELD_RATE[1], "formula": HELD_RATE[2]}
     return metrics | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.analysis.compare.perplexity import perplexity
+from engine_probe.analysis.curve.held_load import held_load
 from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.results import Measured, read_measured
 from engine_probe.perplexity.text import read_text, text_sha256
@@ -58,6 +59,7 @@ class PointResult(msgspec.Struct, frozen=True):
     median_ttft_seconds: float | None  # None where nobody was answered
     limited_by: dict[str, float]  # share of the busy time by the limits met
     driven: Driven | None = None
+    held_output_tokens_per_s: float | None = None  # while the load was held; None if it was not, or too short
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -65,11 +67,11 @@ class PointResult(msgspec.Struct, frozen=True):
 
     @property
     def reached(self) -> Reached:
-        """Return what decides about the next point: the steady part's throughput, where there is one."""
+        """Return what decides about the next point: the throughput of the steady part, or while the load was held."""
         steady = self.driven.steady if self.driven else None
-        rate = (
-            steady.rate.output_tokens_per_s if steady and steady.reached and steady.rate else self.output_tokens_per_s
-        )
+        rate = self.held_output_tokens_per_s or self.output_tokens_per_s
+        if steady and steady.reached and steady.rate:
+            rate = steady.rate.output_tokens_per_s
         return Reached(rate, self.recomputed_share)
 
 
@@ -100,6 +102,8 @@ def measure(run: Run, point: Point) -> Row:
         return Unmeasured(run.folder.name, point, "failed", "it ended before the engine's first step")
     found = run.analysis()
     summary, ttft_ns = found.summary, found.summary.ttft.percentiles_ns[50]
+    work = msgspec.to_builtins(point.workload)
+    held = held_load(work, run.iterations, run.requests, summary.after_warm_up)
     return PointResult(
         id=run.folder.name,
         point=point,
@@ -117,6 +121,7 @@ def measure(run: Run, point: Point) -> Row:
         median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
         limited_by=found.limits.shares,
         driven=driven_of(run),
+        held_output_tokens_per_s=held.output_tokens_per_s if held else None,
     )
 
 

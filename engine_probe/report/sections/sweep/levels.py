@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 
-from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.levels import PointFigures, while_held, whole_run_rate
 from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
@@ -14,6 +14,7 @@ from engine_probe.report.document import Cell, Column, Table, Tone, table
 from engine_probe.report.sections.sweep.prefix_cache import cache_cell
 
 MEANS = (("output tokens/s", "tokens/s"), ("TTFT p50", "TTFT p50"), ("TPOT p50", "TPOT p50"))
+WHOLE_RUN = Column("whole run, output tokens/s", short="whole\nrun", room="page")
 COUNTS = (
     Column("running mean", room="page"),
     Column("waiting peak", short="waiting\npeak", room="spare"),
@@ -43,6 +44,7 @@ def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
 def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     """Return one table of these curves, without a cache column where nothing was found in the cache."""
     cached = any(curve.has_cache_hits for curve in curves)
+    held = any(while_held(curve.figures) for curve in curves)
     means = rate_and_latencies([curve.figures for curve in curves])
     units = list(dict.fromkeys(curve.unit for curve in curves))
     load = units[0] if len(units) == 1 else "load"
@@ -50,6 +52,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
         *[Column("settings", words=True, short="\nsettings")] * labelled,
         Column(load, words=len(units) > 1, short=short_load(load)),
         *(mean_column(*names, mean.reach) for names, mean in zip(MEANS, means, strict=True)),
+        *[WHOLE_RUN] * held,
         *COUNTS,
         *[CACHED] * cached,
         Column("bottleneck", words=True, short="\nbottleneck"),
@@ -61,6 +64,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
             *[curve.label] * labelled,
             f"{repeats[0].load:g}{'' if load == curve.unit else ' ' + curve.unit.removeprefix('requests ')}",
             *mean_cells,
+            *[f"{mean(map(whole_run_rate, repeats)):,.1f}"] * held,
             *level_figures(repeats),
             *[cache_cell(repeats)] * cached,
             limits_cell(repeats),
@@ -93,5 +97,7 @@ def level_figures(repeats: Sequence[PointFigures]) -> tuple[str, ...]:
 
 
 def region_cell(curve: Curve, load: float) -> Cell:
+    if curve.found.levels and all(level.load != load for level in curve.found.levels):
+        return Cell("too short", "caution")  # the notes say why
     region = curve.found.region(load)
     return Cell(letter(curve.found, load), TONES[region] if region else "plain")
