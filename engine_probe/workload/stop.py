@@ -9,6 +9,7 @@ import msgspec
 from engine_probe.files.key_meaning import about
 from engine_probe.workload.lengths import Positive, PositiveFloat
 
+FIRST_CHECK_SECONDS = 30.0  # in less time, changes that last for seconds look like a steady rate
 StopReason = Literal["answered", "seconds", "requests", "steady"]  # all answered, or the condition that was met first
 
 
@@ -23,7 +24,12 @@ class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             0.1,
         ),
     ] = 0.05
-    after_seconds: Annotated[PositiveFloat, about("Minimum duration of a point, in seconds.", 10.0)] = 5.0
+    after_seconds: Annotated[
+        PositiveFloat,
+        about(
+            f"Duration of a point, in seconds, before its throughput is judged; at least {FIRST_CHECK_SECONDS:g}.", 60.0
+        ),
+    ] = 5.0
 
 
 class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

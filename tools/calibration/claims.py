@@ -243,6 +243,17 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
             "the same where the rate approaches its value with a time constant of 20 to 40 % of the time",
         ),
         Topic(
+            "warm-up told, length set beforehand",
+            "share",
+            "the rate is said not to have settled or to be warming up still; the warm-up is 2 % of the time, but the "
+            "rate of a short run changes slowly by chance",
+        ),
+        Topic(
+            "warm-up told, long warm-up",
+            "share",
+            "the same where the rate approaches its value with a time constant of 20 to 40 % of the time",
+        ),
+        Topic(
             "interval when stopped by [stop] steady",
             "coverage",
             "the interval with which `[stop] steady` ended the point contains the long-run rate",

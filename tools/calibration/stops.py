@@ -80,6 +80,7 @@ def length_claims(steps: Steps, which: str) -> Iterator[Claim]:
     rate = settled_rate(0, steps.ends_ns, steps.tokens)
     contains = None if rate is None else abs(rate.per_second - RATE) <= rate.half_width
     yield Claim(f"interval of a settled rate, {which}", contains)
+    yield Claim(f"warm-up told, {which}", rate is None or rate.warming_up)
 
 
 def stop_claims(steps: Steps) -> Iterator[Claim]:

@@ -1,11 +1,13 @@
-"""Whether a rate has settled, and its confidence interval from then on: batch means after a cut-off warm-up.
+"""Whether a rate has settled, and its confidence interval from then on.
 
 The time is divided into equal slots, each with its rate. The beginning is cut off so that the standard error of the
 mean of the rest is smallest (MSER, the marginal standard error rule); a cut in the second half means that the rate is
-still changing. The rest is gathered into batches of one, two and four slots. Student's t gives each batch size an
-interval of the mean, widened by the correlation of neighbouring batches (lag-1, less its bias, as in a first-order
-process), and the widest of the three is used: a drift makes neighbours alike, so it never gets a narrow interval.
-Changes slower than the whole time cannot be detected.
+still changing. `correlated_mean.py` gives the mean of the rest its interval.
+
+A warm-up slower than the cut leaves a part of itself in the rest. Exponential approaches, fitted to all slots, say how
+far the mean is off if the warm-up goes on as it began; of those that fit nearly as well as the best, and that the rest
+does not contradict, the one that leaves most counts. The interval is widened by so much. Where that is more than chance
+explains, the rate counts as still warming up.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.statistics.student import quantile
+from engine_probe.analysis.statistics.correlated_mean import half_width
 
 SLOTS = 64
-BATCHES_OF = (1, 2, 4)  # slots
+WARM_UPS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)  # time constants, as shares of the whole time
+NEARLY = 0.9  # as much of the variance explained as by the best fit
 
 Times = npt.NDArray[np.int64]
 Rates = npt.NDArray[np.float64]
@@ -32,10 +35,16 @@ class Rate:
     to_ns: int
     per_second: float
     half_width: float
+    warm_up_left: float  # how much of `per_second` a warm-up adds that goes on as it began; part of `half_width`
 
     @property
     def relative(self) -> float:
         return self.half_width / self.per_second if self.per_second > 0 else float("inf")
+
+    @property
+    def warming_up(self) -> bool:
+        """Return whether the warm-up moves the rate by more than chance."""
+        return abs(self.warm_up_left) > self.half_width / 2
 
 
 def settled_rate(begin_ns: int, ends_ns: Times, amounts: Times) -> Rate | None:
@@ -48,8 +57,9 @@ def settled_rate(begin_ns: int, ends_ns: Times, amounts: Times) -> Rate | None:
     if cut is None:
         return None
     kept = slots[cut:]
-    widest = max(half_width(batch_means(kept, width)) for width in BATCHES_OF)
-    return Rate(int(edges[cut]), int(ends_ns[-1]), float(kept.mean()), widest)
+    chance = half_width(kept)
+    left = warm_up_left(slots, cut, chance)
+    return Rate(int(edges[cut]), int(ends_ns[-1]), float(kept.mean()), chance + abs(left), left)
 
 
 def rates(begin_ns: int, ends_ns: Times, amounts: Times, edges_ns: npt.NDArray[np.float64]) -> Rates:
@@ -67,25 +77,23 @@ def warm_up_slots(slots: Rates) -> int | None:
     return cut if cut <= len(slots) // 2 else None
 
 
-def batch_means(slots: Rates, width: int) -> Rates:
-    """Return the means of batches of so many slots; slots that do not fill a batch are left out at the beginning."""
-    count = len(slots) // width
-    means: Rates = slots[len(slots) - count * width :].reshape(count, width).mean(axis=1)
-    return means
+def warm_up_left(slots: Rates, cut: int, chance: float) -> float:
+    """Return what an exponential approach that fits all slots adds to the mean of those behind the cut.
+
+    `chance` is half the interval of that mean. It says how far an approach may miss the slope of those slots.
+    """
+    moments = (np.arange(len(slots)) + 0.5) / len(slots)
+    decays = np.exp(-moments / np.array(WARM_UPS)[:, None])
+    depths, explained, _ = fits(decays, slots)
+    depths_behind, _, squares = fits(decays[:, cut:], slots[cut:])
+    reach = chance * np.sqrt((len(slots) - cut) / squares)
+    possible = (explained >= NEARLY * explained.max()) & (np.abs(depths - depths_behind) <= reach)
+    left = depths[possible] * decays[possible, cut:].mean(axis=1)
+    return float(left[np.argmax(np.abs(left))]) if len(left) else 0.0
 
 
-def half_width(means: Rates) -> float:
-    """Return half the width of the confidence interval of the mean, widened by the correlation of neighbours."""
-    lag_1 = correlation(means)
-    if lag_1 >= 1:
-        return float("inf")
-    widened = np.sqrt((1 + lag_1) / (1 - lag_1))
-    return quantile(len(means) - 1) * float(widened * means.std(ddof=1) / np.sqrt(len(means)))
-
-
-def correlation(values: Rates) -> float:
-    """Return the lag-1 correlation, at least 0, with its bias in small samples removed."""
-    deviations = values - values.mean()
-    total = float(deviations @ deviations)
-    seen = float(deviations[:-1] @ deviations[1:]) / total if total else 0.0
-    return max(0.0, seen + (1 + 3 * seen) / len(values)) if total else 0.0
+def fits(shapes: Rates, values: Rates) -> tuple[Rates, Rates, Rates]:
+    """Return the slope of values over each shape, the squares that it explains, and the squares of the shape."""
+    centred = shapes - shapes.mean(axis=1, keepdims=True)
+    squares, products = (centred**2).sum(axis=1), centred @ values
+    return products / squares, products**2 / squares, squares

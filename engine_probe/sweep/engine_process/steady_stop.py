@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from engine_probe.analysis.statistics.settled_rate import Rate, settled_rate
 from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
-from engine_probe.workload.stop import Steady
+from engine_probe.workload.stop import FIRST_CHECK_SECONDS, Steady
 
 COLLECT_NS = 200_000_000  # the ring holds more than two seconds of the fastest steps
-LATER = 1.15  # each check is this much later than the one before: constant checking finds it steady by chance
+LATER = 1.25  # each check is this much later than the one before: constant checking finds it steady by chance
+CHECKS = 2  # in a row that must find it steady, for the same reason
 TURNOVERS = 2  # everything in flight must have been answered so often: one burst does not predict the next
 CALLED, ENDED, TOKENS = (READINGS.index(name) for name in ("called_ns", "update_returned_ns", "delivered_tokens"))
 
@@ -31,8 +32,9 @@ class SteadyStop:
         self._ends: list[npt.NDArray[np.int64]] = []
         self._tokens: list[npt.NDArray[np.int64]] = []
         self._collect_ns = now() + COLLECT_NS
-        self._began_ns, self._next_seconds = now(), asked.after_seconds
+        self._began_ns, self._next_seconds = now(), max(asked.after_seconds, FIRST_CHECK_SECONDS)
         self._last: Rate | None = None
+        self._narrow = 0  # checks in a row that found the interval narrow enough
         self._reached = False
 
     def __call__(self, finished_ns: Sequence[int], in_flight: int) -> bool:
@@ -65,10 +67,12 @@ class SteadyStop:
             return False
         self._ends, self._tokens = [np.concatenate(self._ends)], [np.concatenate(self._tokens)]
         self._last = rate = settled_rate(self._begin_ns, self._ends[0], self._tokens[0])
-        if rate is None:
+        narrow = rate is not None and rate.relative <= self._asked.within
+        self._narrow = self._narrow + 1 if narrow else 0
+        if rate is None or self._narrow < CHECKS:
             return False
         answered = len(finished_ns) - bisect_left(finished_ns, rate.from_ns)
-        self._reached = rate.relative <= self._asked.within and answered >= TURNOVERS * in_flight
+        self._reached = answered >= TURNOVERS * in_flight
         return self._reached
 
     def facts(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.execution.events import SearchEnded
 from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unprobed
 from engine_probe.text_format import duration
+from engine_probe.workload.stop import FIRST_CHECK_SECONDS
 
 
 def live_line(point: Point, now: Moment) -> str:
@@ -68,7 +69,8 @@ def ending(result: PointResult) -> str:
         return early
     rate = driven.steady.rate
     if rate is None:
-        return f"{early}; never steady"
+        short = result.seconds < FIRST_CHECK_SECONDS
+        return f"{early}; {'too short to be judged steady' if short else 'never steady'}"
     begin = (rate.from_ns - driven.started_ns) / 1e9
     words = f"{rate.output_tokens_per_s:.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
     return f"{early}; steady: {words}" if driven.steady.reached else f"{early}; not steady: {words}"
