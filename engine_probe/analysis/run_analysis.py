@@ -20,6 +20,7 @@ from engine_probe.analysis.step.losses import (
     preemption_cost,
     straggler,
 )
+from engine_probe.analysis.step.phases import StepPhases, step_phases
 from engine_probe.analysis.step.roofline import Roofline, roofline
 from engine_probe.analysis.step.step_time import busy_ns, device_idle_share, step_time
 
@@ -33,6 +34,7 @@ class RunAnalysis:
     kv_fragmentation: float | None
     straggler: Straggler | None
     device_idle_share: float | None
+    phases: StepPhases | None
     roofline: Roofline | str  # a string says why there is none
 
     def __repr__(self) -> str:
@@ -48,7 +50,8 @@ def analyse(
     workers: pa.Table,
 ) -> RunAnalysis:
     """Analyse the tables of a run with at least one iteration, given its summary."""
-    busy = busy_ns(iterations, idle_gaps(iterations))
+    idle = idle_gaps(iterations)
+    busy = busy_ns(iterations, idle)
     time = step_time(facts, iterations, workers, busy)
     used = roofline(facts, iterations, requests, time)
     return RunAnalysis(
@@ -59,6 +62,7 @@ def analyse(
         kv_fragmentation=kv_fragmentation(facts, iterations),
         straggler=straggler(workers),
         device_idle_share=device_idle_share(time, busy),
+        phases=step_phases(iterations, workers, idle),
         roofline=used,
     )
 

@@ -76,6 +76,13 @@ READ_ONCE: dict[str, str] = {
     ),
 }
 
+# The seams of the phases (workers/phases.py): without them a recording has no phases, and run.json says so.
+PHASE_SEAMS: dict[str, str] = {
+    "vllm/v1/worker/gpu_model_runner.py GPUModelRunner": "_model_forward _bookkeeping_sync",
+    "vllm/v1/worker/gpu/model_runner.py GPUModelRunner": "step_timing",
+    "vllm/v1/worker/gpu/async_utils.py StepTimingCollector": "forward_start",
+}
+
 # Requests that wait for something other than capacity: in a queue of their own until 0.30, a subset of two since 0.31.
 ONE_OF: dict[str, tuple[str, ...]] = {
     "vllm/v1/core/sched/scheduler.py Scheduler": ("skipped_waiting", "kv_holding_waiting deferred_waiting"),

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -19,8 +19,8 @@ from engine_probe.record.arrow_files import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SU
 from engine_probe.record.expanded_size import check_expansion, memory_bytes
 from engine_probe.record.plausibility import first_impossible_value
 from engine_probe.record.run_folder import COMPLETE, RECORDING, RUN_FILE, process_started
-from engine_probe.record.run_json import first_problem
-from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS, STREAMS, TABLE_KEY, VERSION_KEY
+from engine_probe.record.run_json import READABLE_TEXT, first_problem
+from engine_probe.record.schema import READABLE_VERSIONS, SCHEMAS, STREAMS, TABLE_KEY, VERSION_KEY, schema_of_version
 
 CUT = "cut"
 FILE_START = 8  # where the messages of a closed file begin, after Arrow's magic bytes
@@ -136,8 +136,7 @@ def read_stream(path: Path, table: str) -> pa.Table:
     with _damage_named(path):
         regular_size(path)
         with path.open("rb") as file:
-            header = STREAMS[table].serialize().to_pybytes()  # the first message of every stream of this table
-            if len(start := file.read(len(header))) < len(header) and header.startswith(start):
+            if _is_torn_header(file, table):
                 return STREAMS[table].empty_table()
         with pa.memory_map(str(path)) as source:
             check_expansion(source, source.size())
@@ -145,6 +144,13 @@ def read_stream(path: Path, table: str) -> pa.Table:
             stream = _opened(source, table, path)
             batches = list(_whole_batches(stream, path))
         return _validated(pa.Table.from_batches(batches, stream.schema), table)
+
+
+def _is_torn_header(file: BinaryIO, table: str) -> bool:
+    """Return whether a stream ends within its first message, which holds the schema."""
+    headers = [schema_of_version(table, version).serialize().to_pybytes() for version in READABLE_VERSIONS]
+    start = file.read(max(map(len, headers)))
+    return any(len(start) < len(header) and header.startswith(start) for header in headers)
 
 
 def _whole_batches(stream: pa.RecordBatchStreamReader, path: Path) -> Iterator[pa.RecordBatch]:
@@ -164,9 +170,10 @@ def _opened(source: Any, table: str, path: Path) -> pa.RecordBatchStreamReader:
     stream = pa.ipc.open_stream(source)
     metadata = stream.schema.metadata or {}
     version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
-    if version != str(SCHEMA_VERSION):
-        raise InputError(f"{path} has schema version {version!r}, this engine_probe reads {SCHEMA_VERSION}")
-    if metadata.get(TABLE_KEY) != table.encode() or not stream.schema.equals(STREAMS[table]):
+    known = next((number for number in READABLE_VERSIONS if version == str(number)), None)
+    if known is None:
+        raise InputError(f"{path} has schema version {version!r}, this engine_probe reads {READABLE_TEXT}")
+    if metadata.get(TABLE_KEY) != table.encode() or not stream.schema.equals(schema_of_version(table, known)):
         raise InputError(f"{path} holds other columns than the table {table}: the recording is damaged")
     return stream
 
@@ -174,6 +181,9 @@ def _opened(source: Any, table: str, path: Path) -> pa.RecordBatchStreamReader:
 def _validated(rows: pa.Table, table: str) -> pa.Table:
     """Let Arrow check every offset and character; return the rows with the schema of this code."""
     rows.validate(full=True)
+    for place, field in enumerate(STREAMS[table]):
+        if field.name not in rows.column_names:  # an older recording
+            rows = rows.add_column(place, field, pa.nulls(rows.num_rows, field.type))
     for field in rows.schema:
         if pa.types.is_list(field.type) and any(chunk.flatten().null_count for chunk in rows[field.name].chunks):
             raise ValueError(f"a list in {field.name} holds a null")

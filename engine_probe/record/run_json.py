@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS
+from engine_probe.record.schema import READABLE_VERSIONS, SCHEMAS
 
 WRITTEN_TABLES = SCHEMAS.keys() - {"workers"}  # ranks write their own streams
 
+READABLE_TEXT = " and ".join(map(str, READABLE_VERSIONS))
 LATEST_NS = 2**62  # in the year 2116
 MOST_BLOCKS = 2**31 - 1  # what the columns of blocks hold
 PARTS = {"linear", "experts", "head", "embedding", "other"}
@@ -146,11 +147,28 @@ class TableFacts(msgspec.Struct):
     crc32: int
 
 
+class ClockAnchor(msgspec.Struct):
+    """Relates a device's clock to the host's: the device read `device_ns` within `within_ns` of `host_ns`."""
+
+    host_ns: int
+    device_ns: int
+    within_ns: int
+
+
+class DeviceClock(msgspec.Struct):
+    """Holds the anchors of a rank's device clock; the table's device times rest on the first alone."""
+
+    begin: ClockAnchor
+    end: ClockAnchor | None
+
+
 class Rank(msgspec.Struct):
     rank: int
     pid: int
     rows: int
     failure: str | None
+    phases_missing: str | None = None  # why the phases of its steps are not recorded
+    device_clock: DeviceClock | None = None
 
 
 class Workers(msgspec.Struct):
@@ -266,8 +284,8 @@ def first_problem(facts: Any) -> str | None:
     """Describe the first missing or impossible value of `run.json` in one clause; None if there is none."""
     if not isinstance(facts, dict):
         return f"it holds a {type(facts).__name__} and not an object"
-    if (version := facts.get("schema_version")) != SCHEMA_VERSION or isinstance(version, bool):
-        return f"schema version {version!r}, this engine_probe reads version {SCHEMA_VERSION}"
+    if (version := facts.get("schema_version")) not in READABLE_VERSIONS or isinstance(version, bool):
+        return f"schema version {version!r}, this engine_probe reads versions {READABLE_TEXT}"
     status = facts.get("status")
     try:
         msgspec.convert(facts, ReadByReports)

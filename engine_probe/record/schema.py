@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+READABLE_VERSIONS = (3, 4)
 VERSION_KEY = b"engine_probe.schema_version"
 TABLE_KEY = b"engine_probe.table"
 
@@ -154,9 +155,36 @@ _WORKERS = (
     ("iteration", "i64", "", "number of the engine step since the probe was attached"),
     ("rank", "i32", "", "rank of the worker"),
     ("start_ns", "i64", "ns", "when the worker began the step"),
-    ("execute_ns", "i64", "ns", "host time inside execute_model()"),
+    (
+        "forward_start_ns",
+        "i64?",
+        "ns",
+        "when the host began the forward, and until then it prepared inputs; null without a forward",
+    ),
+    ("forward_ns", "i64?", "ns", "host time of the forward: launching its kernels on a GPU, computing on a CPU"),
+    ("execute_ns", "i64", "ns", "host time inside execute_model(); what follows the forward in it computes logits"),
+    ("sample_start_ns", "i64?", "ns", "when sample_tokens() was called; null where execute_model() samples"),
     ("sample_ns", "i64", "ns", "host time inside sample_tokens(); 0 where execute_model() samples"),
-    ("device_ns", "i64?", "ns", "device time of the step between two CUDA events; null without a GPU"),
+    (
+        "bookkeep_ns",
+        "i64?",
+        "ns",
+        "last part of sample_ns, from when bookkeeping began; without asynchronous scheduling it waits for a GPU",
+    ),
+    (
+        "device_start_ns",
+        "i64?",
+        "ns",
+        "when the device began the forward, on this clock as of the recording's begin (device_clock in run.json); null "
+        "without a GPU",
+    ),
+    (
+        "device_ns",
+        "i64?",
+        "ns",
+        "device time of the forward, between two CUDA events; with device_start_ns null, of the whole step, host "
+        "time included (version 3); null without a GPU",
+    ),
     ("scheduled_tokens", "i32", "tokens", "tokens of the step as the worker saw them"),
 )
 
@@ -181,5 +209,14 @@ SCHEMAS: dict[str, pa.Schema] = {
     "telemetry": _schema("telemetry", _TELEMETRY),
     "workers": _schema("workers", _WORKERS),
 }
+# Columns that recordings of an older version lack, by the version that added them; they are read as null.
+_ADDED = {4: {"workers": ("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns")}}
 # With the stream that is only there during a recording, or after it was cut.
 STREAMS: dict[str, pa.Schema] = {**SCHEMAS, "arrivals": _schema("arrivals", _ARRIVALS)}
+
+
+def schema_of_version(table: str, version: int) -> pa.Schema:
+    """Return the schema that a table had in a readable version."""
+    lacking = {name for later, added in _ADDED.items() if later > version for name in added.get(table, ())}
+    schema = pa.schema([field for field in STREAMS[table] if field.name not in lacking])
+    return schema.with_metadata({VERSION_KEY: str(version), TABLE_KEY: table})

@@ -18,6 +18,7 @@ from engine_probe.report.document import Document, Picture, Section, says
 from engine_probe.report.sections.money import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.gpu_health import health_section, reduced_strip
+from engine_probe.report.sections.run.inside_the_step import inside_section
 from engine_probe.report.sections.run.latencies import latency_table, reliability
 from engine_probe.report.sections.run.memory import memory_section
 from engine_probe.report.sections.run.roofline import roofline_section
@@ -59,6 +60,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
             shown="always",
         ),
         Section("Steps", charts=partial(step_charts, run, name, points)),
+        inside_section(found.phases, run.facts),
         roofline_section(found.roofline),
         memory_section(run.facts, found.summary),
         hardware_section(run),

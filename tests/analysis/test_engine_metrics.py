@@ -28,6 +28,7 @@ def made(**more: Any) -> dict[str, float | None]:
         kv_fragmentation=None,
         straggler=None,
         device_idle_share=None,
+        phases=None,
     )
     for name, value in more.items():
         setattr(whole, name, value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.hook.vllm_names import NAMES, READ_ONCE, missing_names
+from engine_probe.hook.vllm_names import NAMES, PHASE_SEAMS, READ_ONCE, missing_names
 
 HOOK = Path(__file__).parents[2] / "engine_probe" / "hook"
 SPEC = find_spec("vllm")
@@ -28,6 +28,7 @@ needs_sources = pytest.mark.skipif(SOURCES is None, reason="no vLLM is installed
 def test_the_installed_vllm_has_every_name() -> None:
     assert missing_names(read) == []
     assert missing_names(read, READ_ONCE) == []
+    assert missing_names(read, PHASE_SEAMS) == []
 
 
 @pytest.mark.lengthy
@@ -67,7 +68,7 @@ def test_what_is_only_a_local_variable_is_no_attribute() -> None:
 
 
 def test_whatever_the_hooks_replace_is_among_the_names() -> None:
-    known = {name for names in NAMES.values() for name in names.split()}
+    known = {name for names in (NAMES | PHASE_SEAMS).values() for name in names.split()}
     replaced = set()
     for path in HOOK.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -31,10 +31,11 @@ from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TOKENS, TRACEB
 TITLE = "Planted faults"
 ROOMS = ("engine_probe.hook", "engine_probe.record", "engine_probe.telemetry")
 MODULES = ("engine_probe.probe", "engine_probe.recording")
-_BLOCKS, _REQUESTS, _WORKER = (
+_BLOCKS, _REQUESTS, _WORKER, _PHASES = (
     "hook.block_counters.BlockCounters.",
     "hook.request_counters.RequestCounters.",
     "hook.workers.step_rows.WorkerHook.",
+    "hook.workers.phases.PhaseMarks.",
 )
 # A fault that is planted at the edge of such a function is the caller's; what they call inside is attacked.
 NOT_ATTACKED = {
@@ -42,6 +43,7 @@ NOT_ATTACKED = {
         *(_BLOCKS + name for name in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache")),
         *(_REQUESTS + name for name in ("_add_request", "_preempt_request", "_free_request")),
         *(_WORKER + name for name in ("_execute", "_sample", "_guarded")),
+        *(_PHASES + name for name in ("_forward", "_forward_start", "_bookkeeping")),
     ),
     "the user calls these, or makes them by making a Probe, before anything is attached": (
         *(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import msgspec
+import pyarrow as pa
+import pytest
 
+from engine_probe import InputError
+from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum
+from engine_probe.record.reader import read_stream
 from engine_probe.record.run_json import Complete, Incomplete
-from engine_probe.record.schema import SCHEMA_VERSION, SCHEMAS
+from engine_probe.record.schema import READABLE_VERSIONS, SCHEMA_VERSION, SCHEMAS, schema_of_version
 
 # Of every version the last shape it had. Another shape needs another version, and a line of its own here.
-SHAPES = {3: "c1bde5762f06414d"}
+SHAPES = {3: "c1bde5762f06414d", 4: "048acbcd007972e0"}
 
 
 def shape() -> str:
@@ -28,3 +34,30 @@ def shape() -> str:
 
 def test_a_new_shape_has_a_new_version() -> None:
     assert shape() == SHAPES[SCHEMA_VERSION], "raise SCHEMA_VERSION and note the new shape here"
+
+
+def test_workers_of_version_3_are_read_with_nulls_for_what_they_lack(tmp_path: Path) -> None:
+    old, path = schema_of_version("workers", 3), tmp_path / "workers-0.arrows"
+    assert len(old) == len(SCHEMAS["workers"]) - 5
+    values = {field.name: [7 + place] for place, field in enumerate(old)}
+    with path.open("wb") as sink, pa.ipc.new_stream(sink, old) as stream:
+        batch = pa.record_batch(values, schema=old)
+        stream.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
+    (row,) = read_stream(path, "workers").to_pylist()
+    assert {name: [value] for name, value in row.items() if value is not None} == values
+
+
+def test_a_column_that_a_version_must_have_cannot_be_missing(tmp_path: Path) -> None:
+    lacking, path = schema_of_version("workers", 3), tmp_path / "workers-0.arrows"
+    lacking = lacking.with_metadata(SCHEMAS["workers"].metadata)
+    with path.open("wb") as sink, pa.ipc.new_stream(sink, lacking):
+        pass
+    with pytest.raises(InputError, match="other columns than the table workers"):
+        read_stream(path, "workers")
+
+
+def test_a_first_message_that_was_cut_is_an_empty_table_in_every_version(tmp_path: Path) -> None:
+    for version in READABLE_VERSIONS:
+        header = schema_of_version("workers", version).serialize().to_pybytes()
+        (tmp_path / "cut").write_bytes(header[:-8])
+        assert read_stream(tmp_path / "cut", "workers").num_rows == 0

@@ -44,7 +44,10 @@ def nothing_left(tiny_llm: Any) -> Iterator[None]:
 
     def held() -> list[set[str]]:
         core = tiny_llm.llm_engine.engine_core.engine_core
-        workers = core.model_executor.collective_rpc(lambda worker: set(vars(worker)))
+        seams = {"_model_forward", "_bookkeeping_sync"}
+        workers = core.model_executor.collective_rpc(
+            lambda worker: set(vars(worker)) | (seams & set(vars(worker.model_runner)))
+        )
         return [set(vars(core.scheduler)), set(vars(core.scheduler.kv_cache_manager.block_pool)), *workers]
 
     before = held()

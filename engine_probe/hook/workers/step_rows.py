@@ -16,36 +16,20 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
+from engine_probe.hook.workers.phases import PhaseMarks, Step
 from engine_probe.record.run_folder import RESERVE_FILE
 from engine_probe.record.writer import FLUSH_SECONDS, STREAM_ROWS, TableStream
 
 logger = logging.getLogger(__name__)
 
 _ATTRIBUTE = "_engine_probe_worker"
-
-
-@dataclass(slots=True)
-class Step:
-    """Holds one step of this worker; `start` and `end` are CUDA events, or None without a GPU."""
-
-    number: int
-    called: int
-    execute_ns: int
-    scheduled_tokens: int
-    start: Any
-    end: Any = None
-    sample_ns: int = 0
-
-    def row(self, rank: int) -> tuple[Any, ...]:
-        device = None if self.end is None else round(self.start.elapsed_time(self.end) * 1e6)
-        return self.number, rank, self.called, self.execute_ns, self.sample_ns, device, self.scheduled_tokens
+MOST_WAITING = 32_768  # steps that the writing thread has not taken
 
 
 class WorkerHook:
@@ -57,16 +41,23 @@ class WorkerHook:
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
         self._steps = 0
         self._unsampled: Step | None = None  # execute_model() returned, sample_tokens() has not been called
-        self._done: deque[Step] = deque()
+        self._done: deque[Step] = deque()  # for the writing thread ...
+        self._written: deque[Step] = deque()  # ... and back from it
         self._make_event = cuda_event_factory()
         self._patches = Patches()
         self._worker, self._stop = worker, threading.Event()
         # The file is removed when the recording ends. A worker on another machine never sees it.
         self._reserve = folder / RESERVE_FILE
         self._sees_reserve = self._reserve.exists()
-        self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
-        if hasattr(worker, "sample_tokens"):
-            self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
+        try:
+            self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
+            if hasattr(worker, "sample_tokens"):
+                self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
+            # vLLM's wrapper passes on calls, but not all attributes.
+            self._marks = PhaseMarks(getattr(getattr(worker, "worker", worker), "model_runner", None), self._patches)
+        except BaseException:
+            self._patches.undo()
+            raise
         self._patches.active = True
         self._thread = threading.Thread(target=self._write, name="engine_probe-worker", daemon=True)
         self._thread.start()
@@ -74,40 +65,50 @@ class WorkerHook:
     def _execute(self, *args: Any, **kwargs: Any) -> Any:
         if not self._patches.active:
             return self._call_execute(*args, **kwargs)
-        start = self._guarded(self._event)
-        called = now()
+        step = self._guarded(self._begin_step)
         output = self._call_execute(*args, **kwargs)
-        self._guarded(self._note_execute, args, kwargs, called, now() - called, start, output)
+        if step is not None:
+            self._guarded(self._note_execute, step, args, kwargs, output)
         return output
 
-    def _note_execute(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], called: int, duration: int, start: Any, output: Any
-    ) -> None:
+    def _begin_step(self) -> Step:
         self._finish_step()
-        scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
-        step = Step(self._steps, called, duration, scheduled_tokens, start)
+        step = self._written.popleft() if self._written else Step()
+        step.begin(self._steps)
+        step.start = self._event()
+        self._marks.step = step
+        step.called = now()
+        return step
+
+    def _note_execute(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        self._marks.end_forward(step)
+        step.returned = now()
+        step.scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
         self._steps += 1
         step.end = self._event()
-        if output is None:  # vLLM calls sample_tokens() for the tokens
-            self._unsampled = step
-        else:
-            self._done.append(step)
+        self._unsampled = step
+        if output is not None:  # else vLLM calls sample_tokens() for the tokens
+            self._finish_step()
 
     def _sample(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.active:
+        step = self._unsampled
+        if step is None or not self._patches.active:
             return self._call_sample(*args, **kwargs)
         called = now()
         output = self._call_sample(*args, **kwargs)
-        self._guarded(self._note_sample, now() - called)
+        self._guarded(self._note_sample, step, called)
         return output
 
-    def _note_sample(self, duration: int) -> None:
-        if self._unsampled is not None:
-            self._unsampled.sample_ns, self._unsampled.end = duration, self._event()
-            self._finish_step()
+    def _note_sample(self, step: Step, called: int) -> None:
+        step.sample_called, step.sample_returned = called, now()
+        step.end = self._event()
+        self._finish_step()
 
     def _finish_step(self) -> None:
+        self._marks.step = None
         if self._unsampled is not None:
+            if len(self._done) >= MOST_WAITING:
+                raise RuntimeError(f"{MOST_WAITING:,} steps are waiting for the disk or the device")
             self._done.append(self._unsampled)
             self._unsampled = None
 
@@ -139,7 +140,8 @@ class WorkerHook:
         """Write the steps whose device time is known; the others stay queued."""
         rows: list[tuple[Any, ...]] = []
         while self._done and (self._done[0].end is None or self._done[0].end.query()):
-            rows.append(self._done.popleft().row(self._rank))
+            rows.append(self._done[0].row(self._rank))
+            self._written.append(self._done.popleft())
             if len(rows) == STREAM_ROWS:
                 self._stream.write(list(zip(*rows, strict=True)))
                 rows = []
@@ -161,7 +163,13 @@ class WorkerHook:
         self._thread.join()
         if self.failure is None:
             self._guarded(self._close_stream)
-        return {"rank": self._rank, "pid": os.getpid(), "rows": self._stream.rows, "failure": self.failure}
+        return {
+            "rank": self._rank,
+            "pid": os.getpid(),
+            "rows": self._stream.rows,
+            "failure": self.failure,
+            "phases_missing": self._marks.missing,
+        }
 
     def _close_stream(self) -> None:
         self._finish_step()

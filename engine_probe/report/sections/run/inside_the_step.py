@@ -1,0 +1,75 @@
+"""Where the time of a step goes inside the workers: its phases in sentences, over the load, and in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from engine_probe.analysis.step.phases import OUTSIDE, PHASES, StepPhases, phases_over_load
+from engine_probe.report.document import Bar, Bars, Part, Section, Table, says, table
+from engine_probe.text_format import capitalized, counted, duration
+
+TITLE = "Inside the step"
+PAINTS = dict(zip(PHASES, ("c1", "c0", "c4", "c2", "c5", "c7 pale"), strict=True))
+MEANINGS = {
+    "input preparation": "from the call of the worker to the forward",
+    "forward": "the model: computing on a CPU, launching its kernels on a GPU",
+    "logits": "from the forward to the end of execute_model(); 0 with vLLM's runner V2, whose sampling computes them",
+    "sampling": "choosing tokens, drafting included",
+    "bookkeeping": "reading the tokens: without asynchronous scheduling, waiting for the GPU; 0 with vLLM's runner V2",
+    OUTSIDE: "scheduler, update, messages between processes, and the caller",
+}
+
+
+def inside_section(found: StepPhases | None, facts: dict[str, Any]) -> Section:
+    """Return the phases of the steps. If they are missing although they are recorded by now, return the reason."""
+    if found is None:
+        return Section(TITLE, sentences=says(missing_words(facts)))
+    return Section(TITLE, sentences=says(phase_words(found)), bars=(load_bars(found),), tables=(phase_table(found),))
+
+
+def missing_words(facts: dict[str, Any]) -> Iterator[str]:
+    ranks = facts.get("workers", {}).get("ranks", ())
+    for reason in dict.fromkeys(rank.get("phases_missing") for rank in ranks):
+        if reason:
+            yield f"The phases of the steps were not recorded: {reason}."
+
+
+def phase_words(found: StepPhases) -> Iterator[str]:
+    shares = found.shares
+    first, *others = sorted((name for name in PHASES if shares[name] >= 0.005), key=lambda name: -shares[name])
+    rest = ", ".join(f"{name} {shares[name]:.0%}" for name in others)
+    ranks = f" on {found.ranks} ranks" if found.ranks > 1 else ""
+    mean = duration(float(found.total_ns.mean()))
+    yield (
+        f"{capitalized(first)} took {shares[first]:.0%} of the workers' time by the host's clock"
+        f"{f', {rest}' if rest else ''}. An average step took {mean} ({counted(len(found.running), 'step')}{ranks})."
+    )
+
+
+def load_bars(found: StepPhases) -> Bars:
+    loads = phases_over_load(found)
+    longest = max(sum(load.mean_ns.values()) for load in loads)
+    bars = []
+    for load in loads:
+        total = sum(load.mean_ns.values())
+        parts = [Part(name, duration(ns), ns / longest, PAINTS[name]) for name, ns in load.mean_ns.items() if ns]
+        span = f"{load.least:,}" if load.least == load.most else f"{load.least:,} to {load.most:,}"
+        name = f"{span} running ({counted(load.steps, 'step')})"
+        bars.append(Bar(name, duration(total), tuple(parts)))
+    return Bars("Phases of a step over the load", "Means of the steps with as many running requests.", tuple(bars))
+
+
+def phase_table(found: StepPhases) -> Table:
+    shares, titles = found.shares, ["phase", "share", "mean", "median", "99th percentile"]
+    kinds = {"mean, only decode": ~found.with_prefill, "mean, with prefill": found.with_prefill}
+    kinds = {title: steps for title, steps in kinds.items() if steps.any() and not steps.all()}
+    rows = []
+    for name in PHASES:
+        values = found.ns[name]
+        cells = [values.mean(), *np.percentile(values, (50, 99)), *(values[steps].mean() for steps in kinds.values())]
+        rows.append((name, f"{shares[name]:.1%}", *(duration(float(cell)) for cell in cells), MEANINGS[name]))
+    words = (0, len(titles) + len(kinds))
+    return table((*titles, *kinds, "what it holds"), rows, words=words)

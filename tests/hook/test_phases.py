@@ -1,0 +1,143 @@
+"""The phases of a step in a worker: planted times are recovered, and nothing is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_probe.hook.workers import step_rows
+from engine_probe.hook.workers.phases import PhaseMarks
+from engine_probe.hook.workers.step_rows import WorkerHook, attach, detach
+from engine_probe.record.reader import read_stream
+from tests.support.stand_in_workers import US, Planted, RunnerV1, RunnerV2, VirtualClock, Worker, run_step, scheduled
+
+PLANTED = Planted(preparation=110 * US, forward=520 * US, logits=23 * US, sampling=31 * US, bookkeeping=47 * US)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
+    clock = VirtualClock()
+    clock.install(monkeypatch)
+    return clock
+
+
+def recorded(worker: Worker, folder: Path, steps: int = 3) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run steps with the hook attached; return their rows and the report of the rank."""
+    assert attach(worker, str(folder)) is None
+    for _ in range(steps):
+        assert run_step(worker) == "tokens"
+    report = detach(worker)
+    assert report is not None
+    return read_stream(folder / f"workers-{worker.rank}.arrows", "workers").to_pylist(), report
+
+
+def test_the_phases_of_runner_v1_are_the_planted_ones(clock: VirtualClock, tmp_path: Path) -> None:
+    rows, report = recorded(Worker(RunnerV1(clock, PLANTED)), tmp_path)
+    assert (report["rows"], report["failure"], report["phases_missing"]) == (3, None, None)
+    for row in rows:
+        assert row["forward_start_ns"] - row["start_ns"] == PLANTED.preparation
+        assert row["forward_ns"] == PLANTED.forward
+        assert row["start_ns"] + row["execute_ns"] == row["forward_start_ns"] + PLANTED.forward + PLANTED.logits
+        assert row["sample_start_ns"] == row["start_ns"] + row["execute_ns"]
+        assert row["sample_ns"] == PLANTED.sampling + PLANTED.bookkeeping
+        assert row["bookkeep_ns"] == PLANTED.bookkeeping
+
+
+def test_runner_v2_tells_where_the_forward_begins_and_not_its_bookkeeping(clock: VirtualClock, tmp_path: Path) -> None:
+    rows, report = recorded(Worker(RunnerV2(clock, PLANTED)), tmp_path)
+    assert report["phases_missing"] is None
+    for row in rows:
+        assert row["forward_start_ns"] - row["start_ns"] == PLANTED.preparation
+        assert row["forward_ns"] == PLANTED.forward
+        assert row["execute_ns"] == PLANTED.preparation + PLANTED.forward
+        assert row["sample_ns"] == PLANTED.logits + PLANTED.sampling + PLANTED.bookkeeping
+        assert row["bookkeep_ns"] is None
+
+
+def test_a_runner_without_the_seams_is_recorded_without_phases_and_said(clock: VirtualClock, tmp_path: Path) -> None:
+    class StrangeRunner:
+        def execute_model(self, scheduler_output: Any, intermediate_tensors: Any = None) -> Any:
+            clock.spend(7)
+
+        def sample_tokens(self, grammar_output: Any) -> str:
+            return "tokens"
+
+    rows, report = recorded(Worker(StrangeRunner()), tmp_path)
+    assert "StrangeRunner" in report["phases_missing"]
+    assert [row["execute_ns"] for row in rows] == [7, 7, 7]
+    assert {row[name] for row in rows for name in ("forward_start_ns", "forward_ns", "bookkeep_ns")} == {None}
+
+
+def test_a_step_that_samples_in_execute_model_has_no_sampling(clock: VirtualClock, tmp_path: Path) -> None:
+    worker = Worker(RunnerV1(clock))
+    worker.model_runner.execute_model = lambda *args: (worker.model_runner._model_forward(unknown_to_the_probe=1), 1)
+    assert attach(worker, str(tmp_path)) is None
+    assert worker.execute_model(scheduled(1)) == ("hidden states", 1)
+    detach(worker)
+    (row,) = read_stream(tmp_path / "workers-0.arrows", "workers").to_pylist()
+    assert (row["forward_ns"], row["sample_start_ns"], row["sample_ns"], row["bookkeep_ns"]) == (
+        500 * US,
+        None,
+        0,
+        None,
+    )
+
+
+@pytest.mark.parametrize("runner", [RunnerV1, RunnerV2])
+def test_everything_is_put_back(clock: VirtualClock, tmp_path: Path, runner: Any) -> None:
+    worker = Worker(runner(clock))
+    held = [worker, worker.model_runner, getattr(worker.model_runner, "step_timing", worker)]
+    before = [dict(vars(each)) for each in held]
+    recorded(worker, tmp_path)
+    assert [dict(vars(each)) for each in held] == before
+
+
+def test_an_attachment_that_fails_half_way_leaves_nothing(
+    clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(PhaseMarks, "__init__", fail)
+    worker = Worker(RunnerV1(clock))
+    before = dict(vars(worker))
+    assert "planted" in (attach(worker, str(tmp_path)) or "")
+    assert vars(worker) == before
+
+
+def test_a_forward_outside_a_step_passes_through(clock: VirtualClock, tmp_path: Path) -> None:
+    """vLLM runs forwards of its own, such as dummy runs of idle data-parallel ranks."""
+    worker = Worker(RunnerV1(clock))
+    assert attach(worker, str(tmp_path)) is None
+    assert worker.model_runner._model_forward(unknown_to_the_probe=1) == "hidden states"
+    run_step(worker)
+    assert worker.model_runner._model_forward(unknown_to_the_probe=1) == "hidden states"
+    report = detach(worker)
+    assert report is not None
+    assert report["rows"] == 1
+
+
+def test_steps_are_used_again_once_they_are_written(clock: VirtualClock, tmp_path: Path) -> None:
+    hook = WorkerHook(worker := Worker(RunnerV1(clock)), tmp_path)
+    used = set()
+    for _ in range(5):
+        run_step(worker)
+        used |= {id(step) for step in tuple(hook._done)}
+        hook._drain()
+    hook.close()
+    assert len(used) <= 2  # the writing thread may have taken one first
+
+
+def test_a_writer_that_does_not_keep_up_ends_the_recording_and_not_the_step(
+    clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_rows, "MOST_WAITING", 2)
+    monkeypatch.setattr(step_rows, "FLUSH_SECONDS", 3_600)
+    worker = Worker(RunnerV1(clock))
+    assert attach(worker, str(tmp_path)) is None
+    assert [run_step(worker) for _ in range(5)] == ["tokens"] * 5
+    report = detach(worker)
+    assert report is not None
+    assert "2 steps are waiting" in report["failure"]
