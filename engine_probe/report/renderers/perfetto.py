@@ -18,9 +18,10 @@ from engine_probe.analysis.run.request_phases import request_spans
 from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
-from engine_probe.report.renderers.perfetto_packets import Slot, begin, clock, counter, end, rows, track
+from engine_probe.report.renderers.perfetto_packets import Pieces, Slot, begin, clock, counter, end, rows, track
 
 Integers = npt.NDArray[np.int64]
+Span = tuple[str, str, str]
 
 # name of the counter, its unit, and its (time, value) columns
 COUNTERS = (
@@ -34,7 +35,7 @@ COUNTERS = (
 # Columns that are points in time, not durations.
 MOMENTS = (
     *("start_ns", "arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns"),
-    *("preempted_ns", "resumed_ns", "time_ns"),
+    *("preempted_ns", "resumed_ns", "time_ns", "forward_start_ns", "sample_start_ns", "device_start_ns"),
 )
 MOST_IN_FLIGHT = 64  # steps; asynchronous and pipelined engines have a few
 
@@ -132,25 +133,80 @@ def lanes_needed(starts: Integers, ends: Integers) -> int:
     raise InputError(f"more than {MOST_IN_FLIGHT} steps overlap: the recording contradicts itself")
 
 
+# The phases of a worker's step: slice, the columns between which it lies, and the slices inside it.
+EXECUTE = ("execute_model", "start_ns", "returned_ns")
+INSIDE_EXECUTE = (
+    ("input preparation", "start_ns", "forward_start_ns"),
+    ("forward", "forward_start_ns", "forward_end_ns"),
+    ("logits", "forward_end_ns", "returned_ns"),
+)
+SAMPLE = ("sample_tokens", "sample_start_ns", "sampled_ns")
+INSIDE_SAMPLE = (
+    ("sampling", "sample_start_ns", "bookkeep_start_ns"),
+    ("bookkeeping", "bookkeep_start_ns", "sampled_ns"),
+)
+NULLABLE = ("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns", "device_ns")
+
+
 def workers(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
-    """Yield one track per rank. sample_tokens() has no recorded start, so its duration is an argument of the step."""
+    """Yield a track for each rank with the phases of its steps, and one of its device with the forwards."""
     if not table.num_rows:
         return
     parent = next(uuids)
     yield track(parent, "workers", group)
     for rank in pc.unique(table["rank"]).sort().to_pylist():
         mine = table.filter(pc.equal(table["rank"], rank))
-        uuid = next(uuids)
-        yield track(uuid, f"rank {rank}", parent)
-        for timed in (pc.is_valid(mine["device_ns"]), pc.is_null(mine["device_ns"])):
-            part = mine.filter(timed)
-            if part.num_rows:
-                arguments = {name: name for name in ("iteration", "scheduled_tokens", "sample_ns", "device_ns")}
-                if part["device_ns"].null_count:
-                    del arguments["device_ns"]
-                columns = {name: part[name].to_numpy() for name in ("start_ns", "execute_ns", *arguments)}
-                columns["end_ns"] = columns["start_ns"] + columns["execute_ns"]
-                yield from rows(begin("start_ns", uuid, "execute_model", **arguments) + end("end_ns", uuid), columns)
+        host, device = next(uuids), next(uuids)
+        yield track(host, f"rank {rank}", parent)
+        if mine["device_start_ns"].null_count < mine.num_rows:
+            yield track(device, f"rank {rank}, device", parent)
+        for known, part in by_known_columns(mine):
+            columns = worker_moments(part, known)
+            yield from rows(worker_slices(host, known), columns)
+            if "device_start_ns" in known:
+                forward = begin("device_start_ns", device, "forward", iteration="iteration")
+                yield from rows(forward + end("device_end_ns", device), columns)
+
+
+def by_known_columns(table: pa.Table) -> Iterator[tuple[frozenset[str], pa.Table]]:
+    """Yield the rows that have values in the same nullable columns."""
+    bits = sum(table[name].is_valid().to_numpy().astype(np.int64) << place for place, name in enumerate(NULLABLE))
+    for shape in np.unique(bits).tolist():
+        known = frozenset(name for place, name in enumerate(NULLABLE) if shape >> place & 1)
+        yield known, table.filter(pa.array(bits == shape))
+
+
+def worker_moments(part: pa.Table, known: frozenset[str]) -> dict[str, Integers]:
+    columns = {name: part[name].to_numpy() for name in part.column_names if name in known or name not in NULLABLE}
+    columns["returned_ns"] = columns["start_ns"] + columns["execute_ns"]
+    if "forward_ns" in known:
+        columns["forward_end_ns"] = columns["forward_start_ns"] + columns["forward_ns"]
+    if "sample_start_ns" in known:
+        columns["sampled_ns"] = columns["sample_start_ns"] + columns["sample_ns"]
+    if "bookkeep_ns" in known:
+        columns["bookkeep_start_ns"] = columns["sampled_ns"] - columns["bookkeep_ns"]
+    if "device_start_ns" in known:
+        columns["device_end_ns"] = columns["device_start_ns"] + columns["device_ns"]
+    return columns
+
+
+def worker_slices(host: int, known: frozenset[str]) -> Pieces:
+    """Return the slices of a step for which these nullable columns are known."""
+    arguments = {name: name for name in ("iteration", "scheduled_tokens", "sample_ns")}
+    if "device_ns" in known:
+        arguments["device_ns"] = "device_ns"
+    pieces = nested(host, EXECUTE, INSIDE_EXECUTE if "forward_ns" in known else (), **arguments)
+    if "sample_start_ns" in known:
+        pieces += nested(host, SAMPLE, INSIDE_SAMPLE if "bookkeep_ns" in known else ())
+    return pieces
+
+
+def nested(uuid: int, outer: Span, inner: tuple[Span, ...], **arguments: str) -> Pieces:
+    name, since, until = outer
+    pieces = begin(since, uuid, name, **arguments)
+    for phase, phase_since, phase_until in inner:
+        pieces += begin(phase_since, uuid, phase) + end(phase_until, uuid)
+    return pieces + end(until, uuid)
 
 
 def telemetry(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:

@@ -137,6 +137,42 @@ def test_workers_and_telemetry_have_tracks_of_their_own(tmp_path: Path) -> None:
     assert read.counters["telemetry/host: cpu_percent"] == [(8, 12.5)]
 
 
+def test_a_worker_has_the_phases_of_its_steps_and_its_device_a_track(tmp_path: Path) -> None:
+    sampled = {"execute_ns": 9, "sample_start_ns": 20, "sample_ns": 6, "bookkeep_ns": 2}
+    known = {"forward_start_ns": 13, "forward_ns": 4, **sampled}
+    workers = [
+        {"iteration": 0, "start_ns": 10, **known, "device_start_ns": 15, "device_ns": 8},
+        {"iteration": 1, "start_ns": 30, **known, "forward_start_ns": 33, "sample_start_ns": 40, "bookkeep_ns": None},
+        {"iteration": 2, "start_ns": 50, "execute_ns": 9},
+    ]
+    read = traced(recorded(tmp_path, ran(1) | {"workers": table("workers", workers)}))
+    first = [
+        *[
+            ("execute_model", 10, 19, 0),
+            ("input preparation", 10, 13, 1),
+            ("forward", 13, 17, 1),
+            ("logits", 17, 19, 1),
+        ],
+        *[("sample_tokens", 20, 26, 0), ("sampling", 20, 24, 1), ("bookkeeping", 24, 26, 1)],
+    ]
+    second = [
+        *[
+            ("execute_model", 30, 39, 0),
+            ("input preparation", 30, 33, 1),
+            ("forward", 33, 37, 1),
+            ("logits", 37, 39, 1),
+        ],
+        ("sample_tokens", 40, 46, 0),
+    ]
+    third = [("execute_model", 50, 59, 0)]
+    assert sorted(read.slices["workers/rank 0"], key=at) == sorted(first + second + third, key=at)
+    assert read.slices["workers/rank 0, device"] == [("forward", 15, 23, 0)]
+
+
+def at(span: tuple[str, int, int, int]) -> tuple[int, int]:
+    return span[1], span[3]
+
+
 def test_damaged_telemetry_takes_nothing_else_along(tmp_path: Path) -> None:
     whole = traced(recorded(tmp_path, ran(2)))
     (tmp_path / "run" / "telemetry.arrow").write_bytes(b"torn")
@@ -178,7 +214,8 @@ def test_the_points_of_a_sweep_are_groups_on_one_axis_of_time(tmp_path: Path) ->
 
 def test_every_moment_is_moved_and_no_duration() -> None:
     columns = {field.name for schema in SCHEMAS.values() for field in schema if field.metadata[b"unit"] == b"ns"}
-    durations = {f"{part}_ns" for part in ("gap", "schedule", "execute", "update", "probe", "sample", "device")}
+    parts = ("gap", "schedule", "execute", "update", "probe", "sample", "device", "forward", "bookkeep")
+    durations = {f"{part}_ns" for part in parts}
     assert columns - durations == set(MOMENTS)
 
 
