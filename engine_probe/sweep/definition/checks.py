@@ -111,8 +111,6 @@ def check_saturated(sweep: SweepFile) -> None:
         return
     if sweep.adaptive is not None:
         raise InputError("stop.saturated is for grids; a search ends by itself: leave it out")
-    if sweep.interleave:
-        raise InputError("stop.saturated needs all repeats of a level before the next level: leave interleave out")
     if not asked.axis.startswith(WORKLOAD) or asked.axis not in sweep.axes:
         known = [name for name in sweep.axes if name.startswith(WORKLOAD)]
         raise InputError(

@@ -42,7 +42,7 @@ class Reached(msgspec.Struct, frozen=True):
 
 
 def saturated_at(asked: Saturated, levels: Mapping[float, Sequence[Reached]]) -> float | None:
-    """Return the level after which throughput no longer grew, by the means of repeats. None while it grows."""
+    """Return the level after which throughput no longer grew, by the means of its runs so far. None while it grows."""
     best: float | None = None
     best_rate, further = 0.0, 0
     for level in sorted(levels):

@@ -214,8 +214,8 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeats: Annotated[Positive, about("Number of times each point is measured.", 3)] = 1
     interleave: Annotated[
         bool,
-        about("Measure all points once, then all again, so that slow drift affects all points alike.", True),
-    ] = False
+        about("Measure all points once, then all again, so that slow drift affects all points alike.", False),
+    ] = True
     quality: Annotated[Quality | None, about("Measure the perplexity of a text on each engine, after its points.")] = (
         None
     )

@@ -28,10 +28,12 @@ class SkipSaturated:
             self._curves[curve][level].append(row.reached)
 
     def reason_to_skip(self, point: Point) -> str | None:
-        """Return why the point is skipped. None if it is to be measured."""
+        """Return why the point is skipped. None if it is to be measured, as every repeat of a measured level is."""
         if self._saturated is None:
             return None
         curve, level = curve_and_level(point, self._saturated.axis)
+        if level in self._curves[curve]:
+            return None
         lower = {other: reached for other, reached in self._curves[curve].items() if other < level}
         end = saturated_at(self._saturated, lower)
         name = self._saturated.axis.rpartition(".")[2]

@@ -114,7 +114,7 @@ def test_points_of_one_engine_come_one_after_the_other(sweep: Any) -> None:
 
 def test_repeats_are_points_of_their_own(sweep: Any) -> None:
     found = points(sweep('[axes]\n"workload.concurrency" = [1, 2]\n', "repeats=2"))
-    assert [point.label for point in found][:2] == ["concurrency 1, 1 of 2", "concurrency 1, 2 of 2"]
+    assert [point.label for point in found][:2] == ["concurrency 1, 1 of 2", "concurrency 2, 1 of 2"]
     assert len({point.key for point in found}) == 4
 
 

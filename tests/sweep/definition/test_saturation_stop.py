@@ -93,11 +93,21 @@ def test_the_rest_of_the_axis_is_skipped_and_says_why(sweep: Any) -> None:
     assert rows[5].reason == "skipped: saturated at concurrency 4 (stop.saturated)"
 
 
-def test_each_curve_ends_for_itself_and_all_repeats_of_a_level_are_measured(sweep: Any) -> None:
-    todo = points(sweep(AXES + '"workload.output_len" = [8, 16]\n', "repeats=2"))
+@pytest.mark.parametrize("interleave", ["true", "false"])
+def test_each_curve_ends_for_itself_and_all_repeats_of_a_level_are_measured(sweep: Any, interleave: str) -> None:
+    todo = points(sweep(AXES + '"workload.output_len" = [8, 16]\n', "repeats=2", f"interleave={interleave}"))
     rows = measured(todo, RATES)
-    skipped = [rows[number].point.label for number in rows if rows[number].status == "skipped"]
-    assert skipped == [f"concurrency 32, output_len {length}, {repeat} of 2" for length in (8, 16) for repeat in (1, 2)]
+    skipped = {rows[number].point.label for number in rows if rows[number].status == "skipped"}
+    assert skipped == {f"concurrency 32, output_len {length}, {repeat} of 2" for length in (8, 16) for repeat in (1, 2)}
+
+
+def test_a_level_that_the_first_round_measured_is_measured_by_every_round(sweep: Any) -> None:
+    todo = points(sweep(AXES, "repeats=2"))
+    skip = SkipSaturated(Saturated(levels=1))
+    for point, rate in zip(todo[:4], (10.0, 20.0, 21.0, 21.0), strict=True):  # growth of 5 % at 4, none at 8
+        skip.record(result(point.load, rate, point=point))
+    skip.record(result(4, 19.0, point=todo[8]))  # on average there was none at 4 either
+    assert [skip.reason_to_skip(todo[at]) is None for at in (4, 9, 10)] == [False, True, False]  # 16, 8 again, 16 again
 
 
 def test_one_that_goes_on_skips_the_same(sweep: Any) -> None:
@@ -157,9 +167,12 @@ def test_conditions_and_warming_up_make_another_point_and_the_end_of_the_axis_do
     assert points(sweep(AXES, "probe=false"))[0].key != plain
 
 
-def test_interleaved_all_points_come_once_and_then_again(sweep: Any) -> None:
-    todo = points(sweep("[axes]\nprobe = [true, false]\n", "repeats=2", "interleave=true"))
+def test_all_points_come_once_and_then_again_unless_that_is_turned_off(sweep: Any) -> None:
+    probe_axis = "[axes]\nprobe = [true, false]\n"
+    todo = points(sweep(probe_axis, "repeats=2"))
     assert [point.label for point in todo] == [
         "probe on, 1 of 2", "probe off, 1 of 2", "probe on, 2 of 2", "probe off, 2 of 2"
     ]  # fmt: skip
-    assert [point.probe for point in todo] == [True, False] * 2
+    level_by_level = points(sweep(probe_axis, "repeats=2", "interleave=false"))
+    assert [point.probe for point in level_by_level] == [True, True, False, False]
+    assert {point.key for point in level_by_level} == {point.key for point in todo}  # so an older sweep resumes

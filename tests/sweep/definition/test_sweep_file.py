@@ -154,7 +154,9 @@ def test_no_such_sweep_lists_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_sweep_reads_and_tells_its_cost_and_expectation(name: str) -> None:
-    assert read_sweep(name).question.endswith("?")
+    sweep = read_sweep(name)
+    assert sweep.question.endswith("?")
+    assert sweep.interleave  # repeats of one level after another would share what the machine does then
     text = find_sweep(name).read_text()
     assert text.startswith("#:schema ./sweep.schema.json\n# Cost:")
     assert "# Expected" in text
