@@ -18,21 +18,23 @@ if TYPE_CHECKING:
     from engine_probe.analysis.compare.gates import Gate
     from engine_probe.evaluation.comparison import Comparison
 
+TAKE_FOLDERS = ("--against", "--history")
+OPEN = 4  # exit code if a bound is open and none is broken
 KINDS = ("table", "markdown", "json", "junit")
 MORE = "--verbose shows every point, the statistics and names for --fail-if; --html FILE draws the charts."
 
 
-class WithAgainst(slo_option.WithGoodput):
-    """Takes further folders after `--against FOLDER` as repetitions of the option."""
+class WithFolders(slo_option.WithGoodput):
+    """Takes further folders after `--against FOLDER` or `--history FOLDER` as repetitions of the option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words: list[str] = []
         for word in args:
-            if word.startswith("--against="):
+            if word.startswith(tuple(f"{name}=" for name in TAKE_FOLDERS)):
                 words += word.split("=", 1)
                 continue
-            if len(words) > 1 and words[-2] == "--against" and not word.startswith("-"):
-                words.append("--against")
+            if len(words) > 1 and words[-2] in TAKE_FOLDERS and not word.startswith("-"):
+                words.append(words[-2])
             words.append(word)
         return super().parse_args(ctx, words)
 
@@ -40,7 +42,7 @@ class WithAgainst(slo_option.WithGoodput):
 sides, output, judge = under("Sides"), under("Output"), under("Criteria")
 
 
-@click.command("compare", cls=WithAgainst)
+@click.command("compare", cls=WithFolders)
 @click.argument("folders", nargs=-1, required=True, type=recorded)
 @sides(
     "--against",
@@ -50,6 +52,14 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
     metavar="FOLDER ...",
     help="Compare several measurements of each side: compare A1 A2 A3 --against B1 B2 B3.",
 )
+@sides(
+    "--history",
+    "earlier",
+    multiple=True,
+    type=recorded,
+    metavar="FOLDER ...",
+    help="Earlier runs or sweeps of A or B on this machine: they show how far two of them differ.",
+)
 @judge(
     "--fail-if",
     "bounds",
@@ -57,7 +67,7 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
     metavar="BOUND",
     help='Exit 1 when this change occurs: "output_tokens_per_s < -5%". May be repeated.',
 )
-@judge("--strict", is_flag=True, help="Exit 1 also when a bound is undecided.")
+@judge("--strict", is_flag=True, help="Exit 1 also when a bound is open.")
 @slo_option.option
 @output(
     "--format",
@@ -73,6 +83,7 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
 def command(
     folders: tuple[Path, ...],
     others: tuple[Path, ...],
+    earlier: tuple[Path, ...],
     bounds: tuple[str, ...],
     strict: bool,
     kind: str,
@@ -82,13 +93,13 @@ def command(
 ) -> None:
     """Compare each further run or sweep in FOLDERS with the first, point by point.
 
-    With repeated points, Welch's t-test decides whether a change is significant, corrected for multiple comparisons;
-    the variance of rates and times is pooled over the points of a curve. Each --fail-if bound states a change
-    that must not occur, and is a one-sided test at 5%: pass (exit code 0), fail (1), or undecided (0, or 1 with
-    --strict). Without repeats, the change itself is compared with the bound.
+    With --against, each side is several runs or sweeps with the same settings, and each of them counts once: Welch's
+    t-test decides whether a change is significant, corrected for multiple comparisons. Repeats within a sweep do not
+    show how far two sweeps of one engine differ. So with one on each side nothing is tested; --history adds that drift
+    to the intervals.
 
-    With --against, each side is several runs or sweeps with the same settings, and each of them counts once. This test
-    includes how far two measurements of one engine differ, which repeats within a sweep do not show.
+    Each --fail-if bound states a change that must not occur, and is a one-sided test at 5%: pass (exit code 0), fail
+    (1), or open (4, or 1 with --strict). With one measurement on each side and without --history every bound is open.
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.analysis.run.slo import read_goodput
@@ -104,8 +115,10 @@ def command(
         raise InputError(f"there is nothing to compare {first} with: name a second folder")
     if kind == "junit" and not gates:
         raise InputError("--format junit has a test case for each bound: name one with --fail-if")
+    if others and earlier:
+        raise InputError("--history is for one measurement on each side: with --against, name all of them as sides")
     slo = read_goodput(list(limits))
-    found = [compare_occasions(folders, others, slo)] if others else compare(folders[0], folders[1:], slo)
+    found = [compare_occasions(folders, others, slo)] if others else compare(folders[0], folders[1:], slo, earlier)
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
     if page is not None:
         write_page(found, gates, page)
@@ -116,7 +129,7 @@ def command(
     if kind != "table" or page == STANDARD_OUTPUT or not sys.stdout.isatty():  # a terminal shows them already
         for held in worth_saying:
             click.echo(plain(held.said), err=True)
-    sys.exit(1 if any(held.stops(strict) for held in worth_saying) else 0)
+    sys.exit(1 if any(held.stops(strict) for held in worth_saying) else OPEN if worth_saying else 0)
 
 
 def write_page(found: Sequence[Comparison], gates: Sequence[Gate], page: Path) -> None:

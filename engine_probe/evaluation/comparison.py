@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, changes, corrected, shared_metrics
 from engine_probe.analysis.compare.gates import Answer, Gate, Judged
@@ -15,29 +15,21 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.errors import InputError
 from engine_probe.evaluation.compared_texts import text_changes
+from engine_probe.evaluation.history import History, earlier_of, open_history
+from engine_probe.evaluation.measurement import Opened, Side, opened
 from engine_probe.evaluation.setting_differences import SettingDifference, difference_lines, setting_differences
-from engine_probe.recordings.perplexity import NAME, TextPoint, open_alone, text_folder
 from engine_probe.recordings.remote_folder import place_name
-from engine_probe.recordings.run import Run, load
-from engine_probe.recordings.sweep import is_sweep, open_sweep
 from engine_probe.recordings.sweep_point import SweptPoint
 
 Outcome = Answer | Literal["not measured"]
 ANSWERS: dict[Outcome, str] = {
     "broken": "FAIL",
     "not measured": "not measured",
-    "cannot tell": "undecided",
+    "open": "open",
     "holds": "pass",
 }
+UNTESTED = "one measurement on each side, drift between measurements not known"
 Has = Literal["before", "after", "neither"]
-
-
-@dataclass(frozen=True)
-class Side:
-    """Holds the repeats of one point, and the point itself (None for a run outside a sweep)."""
-
-    runs: list[Run]
-    point: SweptPoint | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +59,8 @@ class Held:
     said: str
 
     def stops(self, strict: bool) -> bool:
-        """Return whether the gate fails a CI job; an undecided one does so only if `strict`."""
-        return self.answer in ("broken", "not measured") or (strict and self.answer == "cannot tell")
+        """Return whether the gate is one that did not hold; an open one counts as such only if `strict`."""
+        return self.answer in ("broken", "not measured") or (strict and self.answer == "open")
 
 
 @dataclass(frozen=True)
@@ -83,13 +75,15 @@ class Comparison:
     missing: list[str]  # points that one side has, and the other lacks or has only in part
     occasions: tuple[int, int] | None = None  # measurements of each side, if the test is between them
     unlike: tuple[str, ...] = ()  # a sentence for each of them whose settings are not those of the first of its side
+    earlier: int = 0  # earlier measurements that showed the drift between two
+    left_out: tuple[str, ...] = ()  # a sentence for each that could not
 
     @property
     def notes(self) -> list[str]:
         """Return a line for each difference that is not a figure."""
         alone = [f"only in {self.before}: {name}" for name in self.only_before]
         alone += [f"only in {self.after}: {name}" for name in self.only_after]
-        return [*difference_lines(self.differences or ()), *self.unlike, *alone, *self.unmeasured]
+        return [*difference_lines(self.differences or ()), *self.unlike, *self.left_out, *alone, *self.unmeasured]
 
     @property
     def together(self) -> Pair | None:
@@ -120,19 +114,15 @@ class Comparison:
                 yield Held(gate, pair, pair.name, judged.answer, judged.p, text)
 
     def why(self, judged: Judged, change: Change) -> str:
-        """Return the test behind an answer, and for an undecided one what would decide it."""
+        """Return the test behind an answer, and for an open one what would decide it."""
         if change.paired is not None and judged.p is None:
             return "(a single window: not tested, only compared with the bound)"
         if judged.p is None:
-            return "(no repeats on both sides: not tested, only compared with the bound)"
-        if change.metric is PERPLEXITY:
-            more_data = "a longer text"
-        elif self.occasions:
-            more_data = "more measurements on each side"
-        else:
-            more_data = "more points" if change.paired is not None else "more repeats"
-        hint = f"; {more_data} would decide" if judged.answer == "cannot tell" else ""
-        return f"(one-sided p {judged.p:.2g}){hint}"
+            return f"({UNTESTED})"
+        more_data = "a longer text" if change.metric is PERPLEXITY else "more measurements on each side"
+        hint = f"; {more_data} would decide" if judged.answer == "open" else ""
+        drift = " with the known drift" if change.earlier else ""
+        return f"(one-sided p {judged.p:.2g}{drift}){hint}"
 
     def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
         """Return the results of all gates that did not pass."""
@@ -144,18 +134,23 @@ def answer_words(gate: Gate, answer: Outcome, point: str, reason: str) -> str:
 
 
 def without(gate: Gate, pair: Pair, has: Has) -> Held:
-    """Return the result of a gate whose metric a point lacks: not measured if one side has it, else undecided."""
+    """Return the result of a gate whose metric a point lacks: not measured if one side has it, else open."""
     if has == "neither":
         reason = f"neither side has {gate.metric} (too few requests for this percentile)"
-        return Held(gate, pair, pair.name, "cannot tell", None, answer_words(gate, "cannot tell", pair.name, reason))
+        return Held(gate, pair, pair.name, "open", None, answer_words(gate, "open", pair.name, reason))
     text = answer_words(gate, "not measured", pair.name, f"only {has} has {gate.metric}")
     return Held(gate, pair, pair.name, "not measured", None, text)
 
 
-def compare(first: Path, others: Sequence[Path], slo: Slo | None = None) -> list[Comparison]:
-    """Compare each measurement with the first; p-values are corrected for all changes of all comparisons."""
-    before = opened(first)
-    comparisons = [paired(first, before, other, slo) for other in others]
+def compare(
+    first: Path, others: Sequence[Path], slo: Slo | None = None, earlier: Sequence[Path] = ()
+) -> list[Comparison]:
+    """Compare each measurement with the first; earlier ones of the same engines show the drift between two.
+
+    The p-values of perplexities are corrected for all comparisons.
+    """
+    before, history = opened(first), open_history(earlier, [first, *others])
+    comparisons = [paired(first, before, other, slo, history) for other in others]
     all_changes = [change for comparison in comparisons for pair in comparison.pairs for change in pair.changes]
     judged = iter(corrected(all_changes))
     return [
@@ -167,16 +162,7 @@ def compare(first: Path, others: Sequence[Path], slo: Slo | None = None) -> list
     ]
 
 
-class Opened(NamedTuple):
-    """Holds a measurement's points by name, and by name why a point is missing or incomplete."""
-
-    kind: str
-    points: dict[str, Side]
-    notes: dict[str, str]
-    texts: dict[str, TextPoint]
-
-
-def paired(before: Path, old: Opened, after: Path, slo: Slo | None) -> Comparison:
+def paired(before: Path, old: Opened, after: Path, slo: Slo | None, history: History) -> Comparison:
     new = opened(after)
     if old.kind != new.kind:
         raise InputError(f"{before} is a {old.kind} and {after} a {new.kind}: compare two of the same kind")
@@ -187,7 +173,10 @@ def paired(before: Path, old: Opened, after: Path, slo: Slo | None) -> Compariso
         for note in texts.notes:
             raise InputError(f"{before} and {after}: {note}")
         raise InputError(f"{before} and {after} have no point in common: nothing can be compared")
-    pairs = list(judged_by_curve([pair(name, old.points[name], new.points[name], slo) for name in shared]))
+    pairs = list(with_curve_noise([pair(name, old.points[name], new.points[name], slo) for name in shared]))
+    found = earlier_of(history, old, new, shared)
+    if found.count:
+        pairs = [replace(pair, changes=found.drifted(pair.name, pair.changes, slo)) for pair in pairs]
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
     return Comparison(
         place_name(before),
@@ -198,6 +187,8 @@ def paired(before: Path, old: Opened, after: Path, slo: Slo | None) -> Compariso
         only_in(new, old),
         [*old.notes.values(), *new.notes.values(), *texts.notes],
         [*failed, *texts.missing],
+        earlier=found.count,
+        left_out=tuple(found.left_out),
     )
 
 
@@ -211,8 +202,8 @@ def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
     return Pair(name, changes(before, after), old.point, seconds, lacking(before, after))
 
 
-def judged_by_curve(pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """Return the pairs in their order, each judged with the noise that the points of its curve share."""
+def with_curve_noise(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """Return the pairs in their order, with intervals from the noise that the points of a curve share."""
     curves: dict[str, list[Pair]] = {}
     for pair in pairs:
         curves.setdefault(pair.point.label if pair.point else pair.name, []).append(pair)
@@ -230,27 +221,6 @@ def lacking(old: Sequence[Summary], new: Sequence[Summary]) -> dict[str, Has]:
     sides: dict[tuple[bool, bool], Has] = {(True, False): "before", (False, True): "after", (False, False): "neither"}
     presence = {metric.name: (metric.name in before, metric.name in after) for metric in METRICS}
     return {name: sides[both] for name, both in presence.items() if both in sides}
-
-
-def opened(folder: Path) -> Opened:
-    """Open a run, a sweep or a scored text."""
-    if not is_sweep(folder):
-        if text_folder(folder):
-            return Opened("perplexity result", {}, {}, {NAME: open_alone(folder)})
-        run = load(folder)
-        return Opened("run", {"": Side([run])}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}, {})
-    points: dict[str, Side] = {}
-    notes = {}
-    swept = open_sweep(folder)
-    for point in swept.points:
-        name = point.name
-        if point.unprobed:
-            notes[name] = f"{folder}: {name} ran without the probe: there is nothing to compare"
-        elif point.run is None or point.analysis is None:
-            notes[name] = f"{folder}: {name} was not measured: {point.reason}"
-        else:
-            points.setdefault(name, Side([], point)).runs.append(point.run)
-    return Opened("sweep", points, notes, {text.name: text for text in swept.texts})
 
 
 def moved(change: Change) -> str:

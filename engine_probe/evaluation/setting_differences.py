@@ -21,6 +21,7 @@ TITLES = {
     "hardware.name": "processor",
     "hardware.gpus": "GPUs",
 }
+MACHINE = ("process.host", "hardware.")  # beginnings of the names of settings that tell machines apart
 DERIVED = {"sha256", "notes"}  # keys of the workload that follow from the others
 NAMED = {  # settings that change what an engine can do; the effect of other arguments shows in these
     "model": ("name", "dtype", "max_model_len"),
@@ -62,6 +63,11 @@ def setting_differences(old: Run, new: Run) -> list[SettingDifference]:
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     differences = [SettingDifference(name, told(before, name), told(after, name)) for name in names]
     return sorted(differences, key=lambda difference: not difference.of_workload)
+
+
+def of_machine(differences: Sequence[SettingDifference]) -> bool:
+    """Return whether the two were measured on different machines."""
+    return any(difference.name.startswith(MACHINE) for difference in differences)
 
 
 def difference_lines(differences: Sequence[SettingDifference]) -> Iterator[str]:

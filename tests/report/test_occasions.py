@@ -96,7 +96,8 @@ def test_a_point_that_one_side_alone_was_asked_for_fails_no_bound(
 ) -> None:
     fewer = [write_repeated(tmp_path / f"fewer{number}", 90, (4, 12)) for number in range(2)]
     told = compare(*fewer, "--against", *sides[0], "--fail-if", RATE)
-    assert told.exit_code == 0
+    assert told.exit_code == 4  # all sweeps are the same to the last token, which does not show how they vary
+    assert "FAIL" not in told.stderr
     assert "Only in wide0 and 2 more: concurrency 20" in " ".join(told.stdout.split()).replace(
         f"{sides[0][0].parent}/", ""
     )

@@ -40,13 +40,13 @@ def write_recordings(place: Path) -> None:
         file.write_text(json.dumps(document))
 
 
-def write_repeated(folder: Path, blocks: int, levels: tuple[int, ...] = (4, 12, 20)) -> Path:
+def write_repeated(folder: Path, blocks: int, levels: tuple[int, ...] = (4, 12, 20), prompt: int = 48) -> Path:
     """Write a sweep with three repeats of each level, whose prompts differ by a token."""
     points = []
     for level in levels:
         for repeat in range(3):
             name = f"p{level}-{repeat}"
-            write_run(folder / "points" / name, ran(level, prompt=48 + repeat, blocks=blocks), facts(blocks))
+            write_run(folder / "points" / name, ran(level, prompt=prompt + repeat, blocks=blocks), facts(blocks))
             work = {"concurrency": level, "input_len": 48, "output_len": 40}
             points.append({"id": name, "point": {"workload": work, "repeat": repeat}, "status": "complete"})
     (folder / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))

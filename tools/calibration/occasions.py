@@ -34,7 +34,7 @@ def draw_occasions(
     found = [changes_between(old, new) for old, new in zip(before, after, strict=True)]
     judged = iter(corrected([change for point in found for change in point]))
     points = [[next(judged) for _ in point] for point in found]
-    return Compared(found, points, together_between(points), effect)
+    return Compared(points, together_between(points), effect)
 
 
 def occasions(rng: np.random.Generator, index: int) -> tuple[str, list[Claim]]:

@@ -1,12 +1,14 @@
-"""What changed from one measurement to another, and whether the change is significant.
+"""What changed from one measurement to another, and between several occasions whether the change is significant.
 
-Without repeats a change has no verdict. With repeats on both sides Welch's t-test judges every metric, corrected for
-the number of metrics (Holm). "Not shown to differ" is no proof of equality. A bound of `--fail-if` is one planned test
-and is not corrected (`gates.py`).
+The repeats of one sweep share what the machine did during that sweep. A change from one sweep to another has therefore
+an interval and no verdict. Between several sweeps on each side Welch's t-test judges every metric, corrected for the
+number of metrics (Holm). "Not shown to differ" is no proof of equality. A bound of `--fail-if` is one planned test and
+is not corrected (`gates.py`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,12 +18,12 @@ import numpy as np
 from engine_probe.analysis.compare.perplexity import PairedChange, Perplexity
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.rank_tests import holm
-from engine_probe.analysis.statistics.repeats import BothNoises
 from engine_probe.analysis.statistics.student import Interval, welch
 
 SIGNIFICANT = 0.05
 
-Verdict = Literal["better", "worse", "not shown to differ", "no repeats"]
+Verdict = Literal["better", "worse", "not shown to differ", "not tested"]
+IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of metrics whose noise is in proportion to them
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Metric:
     better: Literal["more", "less"]
     formula: str
     value: Callable[[Summary], float | None]
+
+    @property
+    def in_proportion(self) -> bool:
+        """Return whether its noise is in proportion to it, as that of rates and times is."""
+        return self.unit in IN_PROPORTION
 
 
 def percentile(latency: str, percent: int) -> Callable[[Summary], float | None]:
@@ -132,15 +139,15 @@ PERPLEXITY = Metric(
 
 @dataclass(frozen=True)
 class Change:
-    """The change of one metric at one point, with all repeats before and after."""
+    """The change of one metric at one point, with all repeats or occasions before and after."""
 
     metric: Metric
     old: tuple[float, ...]
     new: tuple[float, ...]
-    p: float | None  # None without repeats on both sides; `corrected` corrects it
+    p: float | None  # None unless it is tested; `corrected` corrects it
     interval: Interval | None = None  # of the difference, not corrected
-    noise: BothNoises | None = None  # pooled over the points of the curve, if that judged the change
-    paired: PairedChange | None = None  # the pairs that judged the change, instead of repeats
+    paired: PairedChange | None = None  # the pairs that judged the change, instead of occasions
+    earlier: tuple[tuple[float, ...], ...] = ()  # earlier occasions that showed the drift, those of one engine together
 
     @property
     def before(self) -> float:
@@ -168,25 +175,24 @@ class Change:
         return self.after / self.before - 1 if self.before else (0.0 if self.after == self.before else None)
 
     @property
-    def exact(self) -> bool:
-        """Return whether all repeats of each side are equal, as counts that follow from the workload are."""
-        alike = len({*self.old}) == len({*self.new}) == 1 and min(self.repeats) > 1
-        return alike and self.noise is None and self.paired is None
-
-    @property
     def verdict(self) -> Verdict:
         if self.p is None:
-            return "no repeats"
+            return "not tested"
         if self.p >= SIGNIFICANT:
             return "not shown to differ"
         return "better" if self._rises == (self.metric.better == "more") else "worse"
 
     @property
-    def direction(self) -> Literal["better", "worse", "same"]:
+    def direction(self) -> Literal["higher", "lower", "same"]:
         """Where it went, whether or not that is shown to be more than chance."""
         if self.after == self.before:
             return "same"
-        return "better" if self._rises == (self.metric.better == "more") else "worse"
+        return "higher" if self._rises else "lower"
+
+    @property
+    def is_within_drift(self) -> bool:
+        """Return whether the drift that earlier occasions showed is larger than the change."""
+        return bool(self.earlier) and self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
 
     @property
     def _rises(self) -> bool:
@@ -194,12 +200,13 @@ class Change:
 
 
 def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]:
-    """Return the change of every metric that all runs of both sides have."""
-    return changes_between([[run] for run in before], [[run] for run in after])
+    """Return the change of every metric that all runs of both sides have, with the interval within the two sweeps."""
+    alone = changes_between([[run] for run in before], [[run] for run in after])
+    return [replace(change, p=None) for change in alone]
 
 
 def changes_between(before: Occasions, after: Occasions) -> list[Change]:
-    """Return the same between occasions: the repeats of an occasion count once, as their mean."""
+    """Return the changes between occasions: the repeats of an occasion count once, as their mean."""
     found = []
     for metric in METRICS:
         old, new = occasion_means(metric, before), occasion_means(metric, after)
@@ -232,11 +239,18 @@ def shared_metrics(runs: Sequence[Summary]) -> set[str]:
 
 
 def difference(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, Interval | None]:
-    """Return the two-sided p of Welch's test and the interval of the difference. None without repeats on both sides."""
+    """Return the two-sided p of Welch's test and the interval of the difference. None without repeats on both sides.
+
+    Values that are the same in all repeats of a side, as small counts often are, do not show how they vary. If the two
+    sides differ, p is then that of the permutation test: how often such values fall apart so by chance.
+    """
     if len(old) < 2 or len(new) < 2:
         return None, None
     variances = (variance_of_mean(old), variance_of_mean(new))
-    return welch(float(np.mean(new) - np.mean(old)), variances, (len(old) - 1, len(new) - 1))
+    distance = float(np.mean(new) - np.mean(old))
+    if not any(variances):
+        return 2 / math.comb(len(old) + len(new), len(old)) if distance else 1.0, None
+    return welch(distance, variances, (len(old) - 1, len(new) - 1))
 
 
 def variance_of_mean(values: Sequence[float]) -> float:

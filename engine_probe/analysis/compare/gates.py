@@ -1,8 +1,9 @@
 """Bounds on changes, such as "output_tokens_per_s < -5%", which fail a CI job.
 
-A bound is one planned test of one metric, so it is judged by a one-sided test at 5 % and not corrected: Welch's test of
-the repeats after against those before shifted to the bound, with the pooled noise of the curve. The bound is broken or
-holds if the test is significant; otherwise it is undecided. Without repeats the change itself is compared.
+A bound is one planned test of one metric, so it is judged by a one-sided test at 5 % and not corrected: the occasions
+after against those before, shifted to the bound. It is broken or holds if the test is significant; otherwise it is
+open. With one occasion on each side the drift between earlier ones is the measure; where that is not known the bound is
+open, too.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from typing import Literal
 import numpy as np
 
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, SIGNIFICANT, Change, difference
+from engine_probe.analysis.compare.drift import apart
 from engine_probe.analysis.compare.perplexity import PairedChange
 from engine_probe.errors import InputError
 
 FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*")
 
 
-Answer = Literal["holds", "broken", "cannot tell"]
+Answer = Literal["holds", "broken", "open"]
 
 
 @dataclass(frozen=True)
 class Judged:
     answer: Answer
-    p: float | None  # one-sided; None without repeats on both sides
+    p: float | None  # one-sided; None if it is not tested
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,22 @@ class Gate:
         if change.paired is not None:
             return self._judge_pairs(change.paired)
         at_bound = [value * (1 + self.percent / 100) for value in change.old]
-        together = change.noise.difference if change.noise is not None and self.percent > -100 else difference
-        both, around = together(at_bound, change.new)
-        p = None if both is None else both / 2
         away = change.after - float(np.mean(at_bound))
-        beyond = away < 0 if self.below else away > 0
-        if p is not None and p >= SIGNIFICANT and around != (0.0, 0.0):  # unless all repeats lie on the bound
-            return Judged("cannot tell", p)
-        return Judged("broken" if beyond else "holds", p)
+        if change.earlier:
+            both, _ = apart(change.metric, change.earlier, float(np.mean(at_bound)), change.after) or (None, None)
+        elif change.p is None:
+            both = None
+        else:
+            both, _ = difference(at_bound, change.new)
+        if both is None:
+            return Judged("open", None)
+        on_bound = not change.earlier and not np.ptp([*at_bound, *change.new])
+        if both / 2 >= SIGNIFICANT and not on_bound:
+            return Judged("open", both / 2)
+        return Judged("broken" if self._exceeds(away) else "holds", both / 2)
+
+    def _exceeds(self, away: float) -> bool:
+        return away < 0 if self.below else away > 0
 
     def _judge_pairs(self, paired: PairedChange) -> Judged:
         """Judge by the windows that both sides scored."""
@@ -58,8 +68,8 @@ class Gate:
         p = None if both is None else both / 2
         away = paired.relative - bound
         if p is not None and p >= SIGNIFICANT and paired.nats.error:
-            return Judged("cannot tell", p)
-        return Judged("broken" if (away < 0 if self.below else away > 0) else "holds", p)
+            return Judged("open", p)
+        return Judged("broken" if self._exceeds(away) else "holds", p)
 
 
 def read_gate(text: str) -> Gate:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine_probe.analysis.compare.changes import METRICS, Change, corrected, difference
-from engine_probe.analysis.compare.pooled_changes import IN_PROPORTION
 
 
 def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:
@@ -27,7 +26,7 @@ def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:
     for metric in dict.fromkeys(change.metric for changes in points for change in changes):
         alike = [change for changes in points for change in changes if change.metric == metric]
         values = [value for change in alike for value in (*change.old, *change.new)]
-        if metric.unit in IN_PROPORTION and len(alike) == len(points) and min(values) > 0:
+        if metric.in_proportion and len(alike) == len(points) and min(values) > 0:
             old, new = (geometric_means([getattr(change, side) for change in alike]) for side in ("old", "new"))
             found.append(Change(metric, old, new, *difference(old, new)))
     planned = [change for change in found if change.metric is METRICS[0]]

@@ -1,9 +1,11 @@
-"""Changes at several points of a curve, judged with the pooled noise of all points.
+"""The changes from one sweep to another: their intervals, from the noise that all points of a curve share.
 
 Two repeats at a point say next to nothing of its noise. The points of a curve are measured alike, and the noise of a
 rate or a time is in proportion to it, so each side has one relative deviation from all its points (`repeats.py`). The
-two sides keep their own, as in Welch's test, since they may be two machines. Shares and counts are judged point by
-point.
+two sides keep their own, as in Welch's test, since they may be two machines. Shares and counts have the interval of
+their own repeats.
+
+Such an interval does not include how far two sweeps of one engine differ. Earlier sweeps show that (`drift.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import Change, corrected
+from engine_probe.analysis.compare.changes import Change
+from engine_probe.analysis.compare.drift import with_drift
+from engine_probe.analysis.compare.occasions import geometric_means
 from engine_probe.analysis.compare.perplexity import PairedChange, per_token
 from engine_probe.analysis.statistics.repeats import BothNoises, noise
 
-IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of metrics whose noise is in proportion to them
+FEWEST_PAIRS = 3  # points, whose scatter is an interval
 
 
 def with_common_noise(points: Sequence[Sequence[Change]]) -> list[list[Change]]:
-    """Return the changes of each point of a curve, judged with pooled noise if there is more than one point."""
+    """Return the changes of each point of a curve, with pooled intervals if there is more than one point."""
     if len(points) < 2:
         return [list(changes) for changes in points]
     names = {change.metric.name for changes in points for change in changes}
@@ -29,47 +33,51 @@ def with_common_noise(points: Sequence[Sequence[Change]]) -> list[list[Change]]:
         name: both_noises([change for changes in points for change in changes if change.metric.name == name])
         for name in names
     }
-    return [[judged(change, noises[change.metric.name]) for change in changes] for changes in points]
+    return [[pooled(change, noises[change.metric.name]) for change in changes] for changes in points]
 
 
 def both_noises(found: Sequence[Change]) -> BothNoises | None:
-    if found[0].metric.unit not in IN_PROPORTION:
+    if not found[0].metric.in_proportion:
         return None
     before, after = noise([change.old for change in found]), noise([change.new for change in found])
-    return BothNoises(before, after) if before and after else None
+    if before is None or after is None or before.deviation == after.deviation == 0:
+        return None
+    return BothNoises(before, after)
 
 
-def judged(change: Change, both: BothNoises | None) -> Change:
-    """Judge a change with pooled noise; without repeats of its own on both sides it stays unjudged."""
-    if both is None or change.p is None:
+def pooled(change: Change, both: BothNoises | None) -> Change:
+    """Give a change the interval of pooled noise; without repeats of its own on both sides it has none."""
+    if both is None or min(change.repeats) < 2:
         return change
-    p, (low, high) = both.difference(change.old, change.new)
-    return replace(change, p=p, interval=(change.before * low, change.before * high), noise=both)
+    low, high = both.interval(change.old, change.new)
+    return replace(change, interval=(change.before * low, change.before * high))
 
 
 def together(points: Sequence[Sequence[Change]]) -> list[Change]:
-    """Return the change of the geometric mean over all points of each rate and time, with the points as pairs.
+    """Return the change of the geometric mean over all points of each rate and time.
 
-    Each point is one observation of the change of the logarithm (Student's t), so that no repeats are needed; points
-    that changed differently widen the interval. Corrected for the number of metrics (Holm).
+    The points are pairs: each is one observation of the change of the logarithm (Student's t). Points that changed
+    differently widen the interval. Where earlier sweeps show the drift, the interval is that of the drift.
     """
-    shared = [
-        metric
-        for metric in dict.fromkeys(change.metric for changes in points for change in changes)
-        if metric.unit in IN_PROPORTION
-    ]
+    shared = dict.fromkeys(change.metric for changes in points for change in changes if change.metric.in_proportion)
     found = (
-        paired([change for changes in points for change in changes if change.metric == metric]) for metric in shared
+        whole([change for changes in points for change in changes if change.metric == metric]) for metric in shared
     )
-    return corrected([change for change in found if change])
+    return [change for change in found if change]
 
 
-def paired(points: Sequence[Change]) -> Change | None:
-    """Return the change over points taken as pairs. None with fewer than three, or with values not above zero."""
-    if len(points) < 3 or any(value <= 0 for point in points for value in (point.before, point.after)):
+def whole(points: Sequence[Change]) -> Change | None:
+    """Return the change over all points. None with too few for an interval, or with values not above zero."""
+    if len(points) < 2 or any(value <= 0 for point in points for value in (point.before, point.after)):
         return None
-    before, after = (np.log([getattr(point, side) for point in points]) for side in ("before", "after"))
-    moved = PairedChange(per_token(after - before, np.ones(len(points))))
-    old, new = (float(np.exp(side.mean())) for side in (before, after))
-    low, high = moved.interval or (moved.relative, moved.relative)
-    return Change(points[0].metric, (old,), (new,), moved.p(), (old * low, old * high), paired=moved)
+    old, new = (geometric_means([[getattr(point, side)] for point in points]) for side in ("before", "after"))
+    interval = None
+    if len(points) >= FEWEST_PAIRS:
+        ratios = np.log([point.after / point.before for point in points])
+        low, high = PairedChange(per_token(ratios, np.ones(len(points)))).interval or (0.0, 0.0)
+        interval = old[0] * low, old[0] * high
+    change = Change(points[0].metric, old, new, None, interval)
+    if all(point.earlier for point in points):
+        sides = zip(*(point.earlier for point in points), strict=True)  # by engine, then by point
+        change = with_drift(change, [geometric_means(side) for side in sides])
+    return None if change.interval is None else change

@@ -12,7 +12,7 @@ from page_kit.scale import ticks
 from page_kit.svg import drawing, stroke, text
 
 ROW, TOP, PLOT, WORDS, LETTER = 22, 30, 430, 200, 6.3  # LETTER: mean width of a letter at 11 pixels, rounded up
-COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "no repeats": "c0"}
+COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "not tested": "c0"}
 LEAST = 0.05  # least extent of the axis to either side of no change; smaller changes are mostly noise
 SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # possible extents of a side
 NEAR = 3  # times the change that most stay below: what is no further is no outlier
@@ -57,7 +57,7 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
 
 def words(relative: float, change: Change, least: float) -> str:
     """Return the change and its verdict, where anything was tested."""
-    verdict = "" if change.verdict == "no repeats" else f" {VERDICTS[change.verdict]}"
+    verdict = "" if change.verdict == "not tested" else f" {VERDICTS[change.verdict]}"
     return f"{relative:+.{1 if least >= LEAST else 2}%}{verdict}"
 
 

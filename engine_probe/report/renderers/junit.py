@@ -13,7 +13,7 @@ from engine_probe.text_format import plain
 def junit(found: Sequence[Comparison], gates: Sequence[Gate], strict: bool = False) -> str:
     """A suite for each comparison, a case for each gate and point; `time` is what measuring that point took.
 
-    An undecided bound is skipped, with the reason.
+    An open bound is skipped, with the reason.
     """
     root = Element("testsuites", name="engine_probe compare")
     for comparison in found:
@@ -25,7 +25,7 @@ def junit(found: Sequence[Comparison], gates: Sequence[Gate], strict: bool = Fal
             tests=str(len(held)),
             failures=str(sum(each.stops(strict) and each.answer != "not measured" for each in held)),
             errors=str(sum(each.answer == "not measured" for each in held)),
-            skipped=str(sum(not each.stops(strict) and each.answer == "cannot tell" for each in held)),
+            skipped=str(sum(not each.stops(strict) and each.answer == "open" for each in held)),
             time=f"{sum(each.pair.seconds for each in held if each.pair):.3f}",
         )
         for each in held:

@@ -42,7 +42,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shown(*words: str) -> str:
     done = CliRunner().invoke(cli, [*words])
-    assert done.exit_code == (1 if words[0] == "compare" else 0), done.exception
+    assert done.exit_code == (4 if words[0] == "compare" else 0), done.exception
     return done.stdout
 
 

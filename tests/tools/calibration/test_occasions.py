@@ -16,8 +16,8 @@ def test_a_large_loss_without_much_noise_is_seen_by_all() -> None:
     assert whole.relative == pytest.approx(-0.3, abs=0.03)
     assert len(whole.old) == len(whole.new) == 3
     assert whole.verdict == "worse"
-    alone = [change.p for point in compared.before_correction if (change := compared.of(point))]
-    assert all(p is not None and p < 0.05 for p in alone)
+    alone = [change.interval for point in compared.points if (change := compared.of(point))]
+    assert all(interval is not None and interval[1] < 0 for interval in alone)
     assert broken("-5%", [whole])
     assert not broken("-50%", [whole])
 

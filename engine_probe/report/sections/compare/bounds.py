@@ -1,4 +1,4 @@
-"""The bounds of --fail-if: failed and undecided ones first, and the answer at every point."""
+"""The bounds of --fail-if: failed and open ones first, and the answer at every point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine_probe.report.sections.compare.words import change_words, enumerated,
 TONES: dict[Outcome, Tone] = {
     "broken": "problem",
     "not measured": "problem",
-    "cannot tell": "caution",
+    "open": "caution",
     "holds": "good",
 }
 

@@ -8,9 +8,8 @@ from functools import partial
 
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change
 from engine_probe.evaluation.comparison import Comparison, Pair
-from engine_probe.report.document import Cell, Column, Figure, Forest, Section, Table, says, table
+from engine_probe.report.document import SURE, Cell, Column, Figure, Forest, Section, Table, says, table
 from engine_probe.report.sections.compare.words import (
-    SAME_LOOK,
     TONES,
     chance_words,
     change_words,
@@ -25,13 +24,14 @@ from engine_probe.text_format import capitalized
 HEADLINES = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "perplexity")
 MOST_ROWS = 16
 FIRST = 9  # rows that a terminal shows without --verbose
-METHOD = (
-    "95% Welch interval of each single change; the spread is pooled over all levels of a curve. Verdicts: 5% level, "
-    "Holm-corrected over all changes."
+WITHIN = (
+    "The 95% intervals are within the sweeps: Welch's of each single change, with the spread of rates and times pooled "
+    "over all levels of a curve. All points together: geometric mean, each point a pair. They do not include how far "
+    "two sweeps of one engine differ, so nothing is tested."
 )
-TOGETHER = (
-    "Change over all points: geometric mean, one pair per point. The 95% interval also covers points not measured. "
-    f"Verdicts over all points are Holm-corrected over the metrics. {SAME_LOOK}"
+DRIFT = (
+    "The 95% intervals are of a difference of two measurements (Student's t). Their spread is that of earlier "
+    "measurements of the same engines on this machine ({} in all). All points together: geometric mean."
 )
 NOTE = "A dot is the change of the mean over the repeats, its bar the 95% interval of this single change."
 BETWEEN = (
@@ -81,20 +81,13 @@ def foremost(comparison: Comparison) -> list[tuple[Pair, Change]]:
 
 
 def doubts(comparison: Comparison) -> tuple[Section, ...]:
-    """Fold the statistics; where nothing is tested there are none."""
-    stated, whole = stands_for_all(comparison), comparison.together
-    texts = [TOGETHER] if whole else []
-    judged = any(change.p is not None for pair in comparison.pairs for change in pair.changes)
-    if comparison.occasions:
-        texts = [BETWEEN.format(*comparison.occasions)]
-    elif all_perplexities(comparison):
-        texts = [PAIRED] if judged else []
-    else:
-        texts += [METHOD, *([] if whole else [SAME_LOOK])] if judged else []
-    if not texts:
+    """Fold the method, and the statistics where something is tested; where there is no interval there is neither."""
+    whole = stands_for_all(comparison)
+    changes = [change for pair in (*comparison.pairs, whole) if pair for change in pair.changes]
+    if all(change.interval is None for change in changes):
         return ()
-    tables = (statistics_table(stated.changes),) if stated else ()
-    return (Section("How sure is this?", sentences=says(texts), tables=tables),)
+    tables = () if whole is None or untested(whole.changes) else (statistics_table(whole.changes),)
+    return (Section(SURE, sentences=says([method_of(comparison)]), tables=tables),)
 
 
 def all_perplexities(comparison: Comparison) -> bool:
@@ -114,7 +107,9 @@ def forests(titled: Sequence[tuple[str, Comparison]]) -> Iterator[Forest]:
 def method_of(comparison: Comparison) -> str:
     if comparison.occasions:
         return BETWEEN.format(*comparison.occasions)
-    return TOGETHER if comparison.together else NOTE
+    if all_perplexities(comparison):
+        return PAIRED
+    return DRIFT.format(comparison.earlier) if comparison.earlier else WITHIN
 
 
 def forest(title: str, note: str, rows: Iterable[tuple[str, Change]]) -> Iterator[Forest]:
@@ -125,8 +120,11 @@ def forest(title: str, note: str, rows: Iterable[tuple[str, Change]]) -> Iterato
 
 def changes_table(changes: Sequence[Change]) -> Table:
     made = table(
-        (Column("metric", words=True), *SIDES, verdict_column(changes)),
-        ((each.metric.title, *sides(each), verdict_cell(each, untested(changes))) for each in changes),
+        (Column("metric", words=True), *SIDES, *interval_column(changes), verdict_column(changes)),
+        (
+            (each.metric.title, *sides(each), *interval_cell(each, changes), verdict_cell(each, untested(changes)))
+            for each in changes
+        ),
     )
     return Table(made.columns, made.rows, first=FIRST)
 
@@ -134,10 +132,42 @@ def changes_table(changes: Sequence[Change]) -> Table:
 def point_changes_table(rows: Sequence[tuple[Pair, Change]]) -> Table:
     changes = [change for _, change in rows]
     made = table(
-        (Column("metric", words=True), Column("at", words=True), *SIDES, verdict_column(changes)),
-        ((each.metric.title, pair.name, *sides(each), verdict_cell(each, untested(changes))) for pair, each in rows),
+        (
+            Column("metric", words=True),
+            Column("at", words=True),
+            *SIDES,
+            *interval_column(changes),
+            verdict_column(changes),
+        ),
+        (
+            (
+                each.metric.title,
+                pair.name,
+                *sides(each),
+                *interval_cell(each, changes),
+                verdict_cell(each, untested(changes)),
+            )
+            for pair, each in rows
+        ),
     )
     return Table(made.columns, made.rows, first=FIRST)
+
+
+def interval_column(changes: Sequence[Change]) -> tuple[Column, ...]:
+    """Return the column of intervals where nothing is tested: what they include is in its title."""
+    if not untested(changes) or all(change.interval is None for change in changes):
+        return ()
+    if any(change.earlier for change in changes):
+        return (Column("95% interval with drift", short="95% interval\nwith drift"),)
+    return (Column("95% interval within the sweeps", short="95% interval\nwithin sweeps"),)
+
+
+def interval_cell(change: Change, beside: Sequence[Change]) -> tuple[str, ...]:
+    """Return an interval for its column, which has those with drift, or those without."""
+    if not interval_column(beside):
+        return ()
+    alike = bool(change.earlier) == any(each.earlier for each in beside)
+    return (interval_words(change) if alike else "-",)
 
 
 def sides(change: Change) -> tuple[Cell | str, ...]:
@@ -198,13 +228,13 @@ def side_by_side(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[
         return
     together = [each.together for each in found]
     if all(together):
-        heading, told = f"All points together, against {names[0]}", says([TOGETHER])
+        heading = f"All points together, against {names[0]}"
         shown = [beside(together, names, with_first=False)]
-        sure: tuple[Section, ...] = (Section("How sure is this?", sentences=told),)
     else:  # points that cannot be pooled: the largest changes of each comparison
         moved = ((name, foremost(each)) for name, each in zip(names[1:], found, strict=True))
         shown = [replace(point_changes_table(rows), title=name) for name, rows in moved if rows]
-        heading, sure = "What changed", doubts(found[0])
+        heading = "What changed"
+    sure = tuple(replace(each, tables=()) for each in doubts(found[0]))
     yield Section(heading, charts=charts, tables=tuple(shown), details=sure, shown="always")
     yield Section("Each point", details=tuple(Section(name, tables=(made,)) for name, made in tables.items()))
 

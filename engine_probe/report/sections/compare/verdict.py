@@ -16,7 +16,9 @@ from engine_probe.text_format import counted, model_name
 MOST_METRICS = 3  # named in a sentence
 MOST_SETTINGS = 6
 MOST_UNMEASURED = 3
-NO_REPEATS = "Not tested: without repeats on both sides it is not known whether another run would show the same."
+ONE_EACH = "Not tested: one measurement on each side"
+TO_TEST = "To test: `sweep A --against B`, several of each in turns."
+TO_KNOW = "To add the drift: `--history FOLDER ...`."
 ONE_WINDOW = "Not tested: a text of a single window does not tell how perplexity varies. Score a longer text."
 
 WORKLOAD_DIFFERS: tuple[Tone, str, bool] = ("problem", OTHER_WORKLOAD, True)
@@ -29,12 +31,15 @@ def compare_verdict(comparison: Comparison, gates: Sequence[Gate], title: str = 
     sentences = (
         *bound_sentences(held),
         *setting_sentences(comparison.differences),
-        *says(comparison.unlike, "caution"),
+        *says((*comparison.unlike, *comparison.left_out[:MOST_UNMEASURED]), "caution"),
         *change_sentences(comparison),
         *not_compared(comparison),
     )
-    rest = comparison.unmeasured[MOST_UNMEASURED:]
-    others = (Section("Other points without figures", sentences=says(rest)),) if rest else ()
+    rest = {
+        "Other points without figures": comparison.unmeasured[MOST_UNMEASURED:],
+        "Others that are no earlier measurements": comparison.left_out[MOST_UNMEASURED:],
+    }
+    others = (Section(heading, sentences=says(lines)) for heading, lines in rest.items() if lines)
     return Section(title, sentences=sentences, details=(*bounds_table(held), *others), shown="always")
 
 
@@ -56,32 +61,48 @@ def on(value: str) -> str:
 
 
 def change_sentences(comparison: Comparison) -> Iterator[Sentence]:
-    """Yield what is better and what is worse: over all points together, then at single ones."""
+    """Yield what is better and what is worse, or what is higher and lower where that is not tested."""
     whole = comparison.together
-    if whole is not None:
-        yield from judged_sentences([(whole, change) for change in whole.changes], f" over {whole.name}")
     rows = [(pair, change) for pair in comparison.pairs for change in pair.changes]
-    tested = [row for row in rows if row[1].p is not None]
+    over_all = [(whole, change) for change in whole.changes] if whole else []
+    tested, others = ([row for row in rows if (row[1].p is not None) == is_tested] for is_tested in (True, False))
     where = " at single points" if len(comparison.pairs) > 1 else ""
+    if whole and comparison.occasions:
+        yield from judged_sentences(over_all, f" over {whole.name}")
     if tested:
         yield from judged_sentences(tested, where)
-    untested = sum(all(change.p is None for change in pair.changes) for pair in comparison.pairs)
-    if not tested and whole is not None:
-        yield Sentence("Without repeats on both sides nothing is tested at single points.", "soft")
-    elif not tested:
-        of_one_window = all(change.metric == PERPLEXITY for _, change in rows)
-        yield Sentence(ONE_WINDOW if of_one_window else NO_REPEATS, "caution")
-        yield from untested_sentences(rows, where)
-    elif untested:
-        yield Sentence(f"{counted(untested, 'point')} without repeats on both sides: nothing is tested there.", "soft")
+    if others and all(change.metric == PERPLEXITY for _, change in others):
+        yield Sentence(ONE_WINDOW, "caution")
+        yield from untested_sentences(others, where)
+    elif others:
+        yield Sentence(drift_words(comparison, [*over_all, *others]), "caution")
+        yield Sentence(TO_TEST if comparison.earlier else f"{TO_TEST} {TO_KNOW}", "soft")
+        yield from untested_sentences(over_all or others, f" over {whole.name}" if whole else where)
+
+
+def drift_words(comparison: Comparison, rows: Sequence[Row]) -> str:
+    """Return why nothing is tested, and what the intervals include."""
+    if any(change.earlier for _, change in rows):
+        of = counted(comparison.earlier, "earlier measurement")
+        return f"{ONE_EACH}. The intervals include the drift between measurements, from {of}."
+    alone = all(change.interval is None for pair, change in rows if not pair.is_whole)
+    told = f"{ONE_EACH}, and the drift between measurements on this machine is not known."
+    if all(change.interval is None for _, change in rows):
+        return f"{told} Without repeats there is no interval."
+    repeats = " Single points were measured once and have none." if alone else ""
+    return f"{told} The intervals are within the sweeps only.{repeats}"
 
 
 def untested_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
-    for direction in ("worse", "better"):
-        alike = [row for row in rows if row[1].direction == direction]
+    within = [row for row in rows if row[1].is_within_drift]
+    if within:
+        metrics = dict.fromkeys(change.metric.title for _, change in largest_first(within))
+        yield Sentence(enumerated(list(metrics), MOST_METRICS), label=f"The drift is larger than the change{where}")
+    for direction in ("lower", "higher"):
+        alike = [row for row in rows if row[1].direction == direction and not row[1].is_within_drift]
         if alike:
             yield Sentence(phrases(alike), label=f"{direction.capitalize()}{where}, not tested")
-    if all(change.direction == "same" for _, change in rows):
+    if not within and all(change.direction == "same" for _, change in rows):
         yield Sentence("Every metric is the same on both sides.")
 
 

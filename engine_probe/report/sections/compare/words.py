@@ -14,19 +14,15 @@ TONES: dict[Verdict, Tone] = {
     "better": "good",
     "worse": "problem",
     "not shown to differ": "soft",
-    "no repeats": "plain",
+    "not tested": "plain",
 }
 VERDICTS: dict[Verdict, str] = {
     "better": "better",
     "worse": "worse",
     "not shown to differ": "not significant",
-    "no repeats": "not tested",
+    "not tested": "not tested",
 }
 PERPLEXITY_DIGITS = 2  # of a change in percent: a tenth of a percent of perplexity is a difference
-SAME_LOOK = (
-    "If the machine was slower during one of the two measurements, the result looks the same. Several measurements on "
-    "each side would show that (--against)."
-)
 
 
 def value_words(metric: Metric, value: float) -> str:
@@ -57,15 +53,14 @@ def signed(share: float, digits: int) -> str:
 
 def verdict_cell(change: Change, said_above: bool = False) -> Cell:
     """Return the verdict; without a test the direction, and that it is not tested unless that is said above."""
-    tone = TONES[change.verdict]
-    if change.verdict != "no repeats":
-        return Cell(VERDICTS[change.verdict], tone)
-    doubt = "" if said_above or change.direction == "same" else " (not tested)"
-    return Cell(f"{change.direction}{doubt}", tone)
+    doubt = "" if said_above or change.p is not None or change.direction == "same" else " (not tested)"
+    return Cell(f"{short_verdict(change)}{doubt}", TONES[change.verdict])
 
 
 def short_verdict(change: Change) -> str:
-    return change.direction if change.verdict == "no repeats" else VERDICTS[change.verdict]
+    if change.p is not None:
+        return VERDICTS[change.verdict]
+    return "within drift" if change.is_within_drift else change.direction
 
 
 def interval_words(change: Change) -> str:
@@ -76,8 +71,8 @@ def interval_words(change: Change) -> str:
 
 
 def chance_words(change: Change) -> str:
-    if change.p is None or change.exact:
-        return "-" if change.p is None else "exact"
+    if change.p is None:
+        return "-"
     return "<0.001" if change.p < 0.001 else f"{change.p:.3f}"
 
 

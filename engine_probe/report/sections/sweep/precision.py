@@ -34,7 +34,7 @@ COLUMNS = (
     Column("weights"),
     Column("KV tokens", short="KV\ntokens", room="spare"),
 )
-NOT_JUDGED = {"not shown to differ": VERDICTS["not shown to differ"], "no repeats": "not tested, a single window"}
+NOT_JUDGED = {"not shown to differ": VERDICTS["not shown to differ"], "not tested": "not tested, a single window"}
 
 
 def precision_section(swept: Swept, reference: Reference | None) -> Section:

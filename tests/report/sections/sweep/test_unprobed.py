@@ -98,6 +98,6 @@ def test_a_clock_that_runs_backwards_is_no_time(tmp_path: Path) -> None:
 def test_compare_pairs_what_was_watched_and_calls_the_rest_by_its_name(sweep: Path, tmp_path: Path) -> None:
     other = overhead_sweep(tmp_path / "other")
     result = command(compare, sweep, other, "--fail-if", "output_tokens_per_s < -5%")
-    assert result.exit_code == 0
+    assert result.exit_code == 4
     assert "was not measured" not in said(result.output)
     assert "ran without the probe: there is nothing to compare" in said(result.output)

@@ -1,0 +1,55 @@
+"""An opened measurement that is compared: a run, a sweep or a scored text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from engine_probe.recordings.perplexity import NAME, TextPoint, open_alone, text_folder
+from engine_probe.recordings.run import Run, load
+from engine_probe.recordings.sweep import is_sweep, open_sweep
+from engine_probe.recordings.sweep_point import SweptPoint
+
+
+@dataclass(frozen=True)
+class Side:
+    """Holds the repeats of one point, and the point itself (None for a run outside a sweep)."""
+
+    runs: list[Run]
+    point: SweptPoint | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of its points, which are hashes of their settings. Empty for a run outside a sweep."""
+        return [run.folder.name for run in self.runs] if self.point else []
+
+
+class Opened(NamedTuple):
+    """Holds a measurement's points by name, and by name why a point is missing or incomplete."""
+
+    kind: str
+    points: dict[str, Side]
+    notes: dict[str, str]
+    texts: dict[str, TextPoint]
+
+
+def opened(folder: Path) -> Opened:
+    """Open a run, a sweep or a scored text."""
+    if not is_sweep(folder):
+        if text_folder(folder):
+            return Opened("perplexity result", {}, {}, {NAME: open_alone(folder)})
+        run = load(folder)
+        return Opened("run", {"": Side([run])}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}, {})
+    points: dict[str, Side] = {}
+    notes = {}
+    swept = open_sweep(folder)
+    for point in swept.points:
+        name = point.name
+        if point.unprobed:
+            notes[name] = f"{folder}: {name} ran without the probe: there is nothing to compare"
+        elif point.run is None or point.analysis is None:
+            notes[name] = f"{folder}: {name} was not measured: {point.reason}"
+        else:
+            points.setdefault(name, Side([], point)).runs.append(point.run)
+    return Opened("sweep", points, notes, {text.name: text for text in swept.texts})
