@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning, InputError, reported_to
+from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
 from engine_probe.record.recorder import Recorder
@@ -42,6 +43,7 @@ class Recording:
         self.folder: RunFolder | None = None
         self.writer: Writer | None = None
         self.hook: SchedulerHook | None = None
+        self.pauses: PauseHook | None = None
         self.workers_failure: str | None = "nothing was attached"
         self.failure: str | None = None  # the traceback of the error that ended the recording early
         self._pid = os.getpid()
@@ -72,6 +74,7 @@ class Recording:
                 )
             _attached[core.scheduler] = ref(self)
             self.core, self._asks_workers = core, True
+        self.pauses = PauseHook(self.recorder.host_events)
 
     def fail(self, error: BaseException) -> None:
         """Detach from the engine and keep the first error; any thread may call this."""
@@ -81,15 +84,18 @@ class Recording:
                 self.failure = as_text("".join(traceback.format_exception(error)))
         if first:
             logger.error("engine_probe stopped recording; generation goes on\n%s", self.failure)
-        if self.hook is not None:
-            with suppress(Exception):  # this is the engine's thread
-                self.hook.detach()
+        with suppress(Exception):  # this is the engine's thread
+            self._detach_hooks()
+
+    def _detach_hooks(self) -> None:
+        for hook in (self.pauses, self.hook):
+            if hook is not None:
+                hook.detach()
 
     def close(self, left_by: BaseException | None = None) -> bool:
         """Detach, close the tables and write `run.json`; False if that was done before, or in a forked process."""
         if os.getpid() != self._pid:  # a fork: the files belong to its parent
-            if self.hook is not None:
-                self.hook.detach()
+            self._detach_hooks()
             return False
         with self._lock:
             if self._closed:
@@ -115,6 +121,9 @@ class Recording:
         """Detach everything from the engine; return what `run.json` holds about it."""
         not_asked = {"recorded": False, "reason": "they were not asked", "ranks": [], "failure": None}
         facts: dict[str, Any] = {"close": {}, "workers": not_asked}
+        with reported_to(self.fail):
+            if self.pauses is not None:
+                self.pauses.detach()
         with reported_to(self.fail):
             facts["close"] = self.hook.close() if self.hook is not None else {}
         with reported_to(self.fail):

@@ -75,14 +75,14 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
     from engine_probe.export.arrow import export
     from engine_probe.export.vllm_bench import not_seen_to_begin
     from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
-    from engine_probe.record.schema import SCHEMAS
+    from engine_probe.record.schema import TABLES
     from engine_probe.recordings.run import load
 
     run = load(folder)
     for note in run.notes:
         say(note)
     if kind in TABLES:
-        for path in export({name: getattr(run, name) for name in SCHEMAS}, out, kind):
+        for path in export({name: getattr(run, name) for name in TABLES}, out, kind):
             click.echo(str(path))
         return
     if unseen := not_seen_to_begin(run.requests):

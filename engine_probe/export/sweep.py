@@ -13,7 +13,7 @@ import pyarrow as pa
 from engine_probe.errors import InputError
 from engine_probe.export.arrow import export, new_folder
 from engine_probe.files.new_file import fresh_file
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import TABLES
 from engine_probe.recordings.perplexity import TextPoint
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
@@ -46,7 +46,7 @@ def export_tables(swept: Swept, folder: Path, kind: str, say: Say) -> Iterator[s
             say(f"{name} has no tables: {point.reason}")
             continue
         try:
-            tables = {table: getattr(point.run, table) for table in SCHEMAS}
+            tables = {table: getattr(point.run, table) for table in TABLES}
         except InputError as error:
             say(f"{name} has no tables: {error}")
             continue

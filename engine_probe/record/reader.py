@@ -20,7 +20,15 @@ from engine_probe.record.expanded_size import check_expansion, memory_bytes
 from engine_probe.record.plausibility import first_impossible_value
 from engine_probe.record.run_folder import COMPLETE, RECORDING, RUN_FILE, process_started
 from engine_probe.record.run_json import READABLE_TEXT, first_problem
-from engine_probe.record.schema import READABLE_VERSIONS, SCHEMAS, STREAMS, TABLE_KEY, VERSION_KEY, schema_of_version
+from engine_probe.record.schema import (
+    ADDED_SCHEMAS,
+    READABLE_VERSIONS,
+    SCHEMAS,
+    STREAMS,
+    TABLE_KEY,
+    VERSION_KEY,
+    schema_of_version,
+)
 
 CUT = "cut"
 FILE_START = 8  # where the messages of a closed file begin, after Arrow's magic bytes
@@ -70,7 +78,15 @@ def run_status(facts: dict[str, Any]) -> str:
 
 def read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
     """Read a table from its closed file if `run.json` has its checksum, else the whole batches of its stream."""
+    if not has_table(folder, table, facts):
+        return ADDED_SCHEMAS[table].empty_table()
     return _checked(_read_table(folder, table, facts), table, folder, facts)
+
+
+def has_table(folder: Path, table: str, facts: dict[str, Any]) -> bool:
+    """Return whether a recording has this table; only those made before it was added have no trace of it."""
+    files = (folder / f"{table}{suffix}" for suffix in (STREAM_SUFFIX, FILE_SUFFIX))
+    return table not in ADDED_SCHEMAS or table in facts.get("tables", {}) or any(file.exists() for file in files)
 
 
 def _read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:

@@ -52,8 +52,8 @@ class Recorder:
         self.taken = 0  # rows taken out, ever; written by the writer's thread
         self.changes: deque[tuple[int, ...]] = deque()  # (iteration, *FLOWS, *LEVELS), in order
         self.finished: deque[tuple[int, ...]] = deque()  # (iteration, requests its update finished), in order
-        # Rows of the tables of the same names.
-        self.arrivals, self.requests, self.preemptions, self.telemetry = (deque[tuple[Any, ...]]() for _ in range(4))
+        self.arrivals, self.requests, self.preemptions = (deque[tuple[Any, ...]]() for _ in range(3))  # rows of ...
+        self.telemetry, self.host_events = (deque[tuple[Any, ...]]() for _ in range(2))  # ... the tables so named
 
     def take_iterations(self, most: int) -> npt.NDArray[np.int64]:
         """Return a copy of the oldest rows that were not taken yet, at most `most`."""

@@ -188,6 +188,27 @@ _WORKERS = (
     ("scheduled_tokens", "i32", "tokens", "tokens of the step as the worker saw them"),
 )
 
+# Recordings made before this table was added lack it.
+_HOST_EVENTS = (
+    ("start_ns", "i64", "ns", "when it began"),
+    ("duration_ns", "i64", "ns", "how long it lasted, at least 0.5 ms"),
+    (
+        "kind",
+        "text",
+        "",
+        "garbage collection or compilation in the engine core's process; the probe's writer or telemetry; page faults "
+        "or involuntary switches of the engine core's thread between two samples",
+    ),
+    (
+        "held_ns",
+        "i64?",
+        "ns",
+        "how much of it can have held up the engine: all of a pause; the CPU time of the probe's thread, or the core's "
+        "system time among page faults; what the core's thread waited for a processor; null if the kernel does not say",
+    ),
+    ("number", "i64?", "", "generation of a garbage collection; number of page faults or switches"),
+)
+
 
 def _schema(table: str, columns: tuple[tuple[str, str, str, str], ...]) -> pa.Schema:
     fields = [
@@ -211,8 +232,11 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 # Columns that recordings of an older version lack, by the version that added them; they are read as null.
 _ADDED = {4: {"workers": ("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns")}}
+# Tables that older recordings lack, also some of this version; they are read as empty.
+ADDED_SCHEMAS: dict[str, pa.Schema] = {"host_events": _schema("host_events", _HOST_EVENTS)}
+TABLES: dict[str, pa.Schema] = {**SCHEMAS, **ADDED_SCHEMAS}
 # With the stream that is only there during a recording, or after it was cut.
-STREAMS: dict[str, pa.Schema] = {**SCHEMAS, "arrivals": _schema("arrivals", _ARRIVALS)}
+STREAMS: dict[str, pa.Schema] = {**TABLES, "arrivals": _schema("arrivals", _ARRIVALS)}
 
 
 def schema_of_version(table: str, version: int) -> pa.Schema:

@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from engine_probe.record.arrow_files import CHECKSUM_KEY, STREAM_SUFFIX, WRITE_OPTIONS, batch_checksum, finalise_all
 from engine_probe.record.columns import Expander, narrow
+from engine_probe.record.host_events import WRITER, note_busy
 from engine_probe.record.outside_values import Misfits, batch_of_columns, batch_of_rows
 from engine_probe.record.recorder import Recorder, take_rows, take_until
-from engine_probe.record.schema import SCHEMAS, STREAMS
+from engine_probe.record.schema import STREAMS, TABLES
 
 FLUSH_SECONDS, STREAM_ROWS = 0.2, 4_096
-EVENTS = ("arrivals", "requests", "preemptions", "telemetry")
+EVENTS = ("arrivals", "requests", "preemptions", "telemetry", "host_events")
 
 
 class TableStream:
@@ -71,7 +72,7 @@ class Writer:
     def _run(self) -> None:
         try:
             while not self.stopping.wait(FLUSH_SECONDS):
-                self.drain()
+                note_busy(self._recorder.host_events, WRITER, self.drain)
             self.drain()
         except BaseException as error:
             self._failed = True
@@ -85,9 +86,8 @@ class Writer:
             while taken := take_rows(getattr(recorder, name), STREAM_ROWS):
                 table.append(batch_of_rows(taken, table.schema, name, self.misfits))
         while len(rows := recorder.take_iterations(min(STREAM_ROWS, until - recorder.taken))):
-            changes = take_until(recorder.changes, recorder.taken)
-            finished = take_until(recorder.finished, recorder.taken)
-            columns = self._expander.expand(rows, changes, finished, recorder.kv_blocks)
+            changes, ended = (take_until(notes, recorder.taken) for notes in (recorder.changes, recorder.finished))
+            columns = self._expander.expand(rows, changes, ended, recorder.kv_blocks)
             self.tables["iterations"].write(narrow(columns))
 
     def close(self, keep_streams: bool = False) -> dict[str, dict[str, int]]:
@@ -99,7 +99,7 @@ class Writer:
                 closing.callback(table.close)
         if keep_streams or self._failed:
             return {}
-        return finalise_all({name: table.path for name, table in self.tables.items() if name in SCHEMAS})
+        return finalise_all({name: table.path for name, table in self.tables.items() if name in TABLES})
 
     def drop_streams(self) -> None:
         """Delete the streams; call it once `run.json` holds the checksums of the files."""

@@ -73,6 +73,11 @@ class Run(NotebookView):
         return read_table(self.folder, "telemetry", self.facts)
 
     @cached_property
+    def host_events(self) -> pa.Table:
+        """Read what can have held up the engine; empty if the recording is older than this table."""
+        return read_table(self.folder, "host_events", self.facts)
+
+    @cached_property
     def workers(self) -> pa.Table:
         """Read every rank's steps, in the order of iterations."""
         return read_workers(self.folder, self.facts)

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from typing import Any
 
 from engine_probe.errors import InputError
+from engine_probe.record.host_events import TELEMETRY, note_busy
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.telemetry.gpus import Gpu, open_gpus, our_processes
@@ -123,7 +124,7 @@ class Sampler:
         period_ns = round(self.period_seconds * 1e9)
         due_ns, last_slow_ns = self._clock(), 0
         while True:
-            self.sample()
+            note_busy(self._recorder.host_events, TELEMETRY, self.sample)
             if self._next_slow_ns != last_slow_ns:  # once a second
                 last_slow_ns = self._next_slow_ns
                 self._save_new_notes()

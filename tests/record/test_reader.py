@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 
 from engine_probe import InputError, Run, load
 from engine_probe.record.reader import read_facts, read_table
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import ADDED_SCHEMAS, SCHEMAS
 from tests.support.recorder_rows import cut, written
 
 FUZZED = ("iterations", "requests")
@@ -117,7 +117,7 @@ def keys_of(facts: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple
     for name, value in facts.items():
         yield (*path, name)
         if isinstance(value, dict) and name != "close":
-            yield from keys_of(value, (*path, name))
+            yield from keys_of({key: part for key, part in value.items() if key not in ADDED_SCHEMAS}, (*path, name))
 
 
 def replaced(facts: dict[str, Any], path: tuple[str, ...], value: object) -> dict[str, Any]:
@@ -303,6 +303,27 @@ def test_a_missing_table_is_named(tmp_path: Path, request: pytest.FixtureRequest
     next(folder.glob(f"{name}.arrow*")).unlink()
     with pytest.raises(InputError, match=rf"{name}\.arrows? is missing"):
         getattr(load(folder), name)
+
+
+@pytest.mark.parametrize("kind", ["closed", "torn"])
+def test_a_recording_older_than_a_table_opens_without_it(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    folder = Path(shutil.copytree(request.getfixturevalue(kind), tmp_path / "run"))
+    rewritten(folder, lambda facts: facts.get("tables", {}).pop("host_events", None))
+    if kind == "closed":
+        with pytest.raises(InputError, match=r"host_events\.arrows is missing"):
+            _ = load(folder).host_events
+    next(folder.glob("host_events.arrow*")).unlink()
+    assert load(folder).host_events.schema.equals(ADDED_SCHEMAS["host_events"])
+    assert load(folder).iterations.num_rows == 9
+
+
+def test_host_events_that_run_json_names_are_not_left_out(tmp_path: Path, closed: Path) -> None:
+    folder = Path(shutil.copytree(closed, tmp_path / "run"))
+    (folder / "host_events.arrow").unlink()
+    with pytest.raises(InputError, match=r"host_events\.arrow is missing"):
+        _ = load(folder).host_events
 
 
 @pytest.mark.parametrize("kind", ["closed", "torn"])

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum, file_crc32
 from engine_probe.record.run_folder import RunFolder
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import ADDED_SCHEMAS, SCHEMAS, STREAMS
 from tests.support.small_tables import table
 
 MS = 1_000_000
@@ -234,8 +234,8 @@ def write_run(path: Path, tables: dict[str, pa.Table], engine: dict[str, Any] | 
     """A run folder as a recorder leaves it; tables that are not given are empty."""
     folder = RunFolder.create(path, engine or facts())
     told = {}
-    for name in ("iterations", "requests", "preemptions", "telemetry"):
-        rows, file = tables.get(name, SCHEMAS[name].empty_table()), path / f"{name}.arrow"
+    for name in (*SCHEMAS.keys() - {"workers"}, *ADDED_SCHEMAS.keys() & tables):
+        rows, file = tables.get(name, STREAMS[name].empty_table()), path / f"{name}.arrow"
         with pa.ipc.new_file(file, rows.schema) as sink:
             sink.write_table(rows)
         told[name] = {"rows": rows.num_rows, "bytes": file.stat().st_size, "crc32": file_crc32(file)}

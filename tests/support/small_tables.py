@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import STREAMS
 
 
 def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
@@ -20,5 +20,5 @@ def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
         return "" if pa.types.is_string(field.type) else 0
 
     return pa.Table.from_pylist(
-        [{field.name: row.get(field.name, blank(field)) for field in SCHEMAS[name]} for row in rows], SCHEMAS[name]
+        [{field.name: row.get(field.name, blank(field)) for field in STREAMS[name]} for row in rows], STREAMS[name]
     )

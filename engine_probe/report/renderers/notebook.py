@@ -11,7 +11,7 @@ from engine_probe.analysis.run.timeline import thinned
 from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import EngineProbeError
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import TABLES
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
@@ -63,7 +63,7 @@ def run_html(run: Run) -> str:
 
 def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
     yield from section_parts(run_verdict(found), [pressure(run)])
-    rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in SCHEMAS)
+    rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in TABLES)
     yield element("div", f"Tables: {rows}", style=SOFT)
 
 

@@ -15,7 +15,7 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 from engine_probe.commands.trace import command
 from engine_probe.errors import InputError
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import TABLES
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.renderers.perfetto import MOMENTS, write_trace
 from tests.support.perfetto_engine import sql
@@ -213,7 +213,7 @@ def test_the_points_of_a_sweep_are_groups_on_one_axis_of_time(tmp_path: Path) ->
 
 
 def test_every_moment_is_moved_and_no_duration() -> None:
-    columns = {field.name for schema in SCHEMAS.values() for field in schema if field.metadata[b"unit"] == b"ns"}
+    columns = {field.name for schema in TABLES.values() for field in schema if field.metadata[b"unit"] == b"ns"}
     parts = ("gap", "schedule", "execute", "update", "probe", "sample", "device", "forward", "bookkeep")
     durations = {f"{part}_ns" for part in parts}
     assert columns - durations == set(MOMENTS)
