@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from threading import get_native_id
 from time import monotonic_ns as now
 from typing import Any
 
@@ -211,6 +212,7 @@ class RequestCounters:
             self._blocks.cached_free, self._blocks.shared, self._live_tokens,
         )  # fmt: skip
         self._recorder.changes.append((iteration, *flows, *levels))
+        self._recorder.core_thread = get_native_id()
         self._num_preempted = self._num_left_running = self._num_left_waiting = 0
         self._events.changed |= self.speculates or bool(self.prefilling) or bool(self.idle)
 

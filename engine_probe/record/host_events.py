@@ -9,7 +9,7 @@ from typing import Any
 
 COLLECTION, COMPILATION = "garbage collection", "compilation"
 WRITER, TELEMETRY = "probe's writer", "probe's telemetry"
-FAULTS, SWITCHES = "page faults", "involuntary switches"
+FAULTS, NO_PROCESSOR = "page faults", "waited for a processor"
 
 LEAST_NS = 500_000  # a shorter event explains no stall, and there are too many of them to keep
 MOST_WAITING_ROWS = 10_000  # if more wait, the writer has ended
@@ -18,7 +18,7 @@ Events = deque[tuple[Any, ...]]
 
 
 def note_event(
-    events: Events, start_ns: int, duration_ns: int, kind: str, held_ns: int | None, number: int | None = None
+    events: Events, start_ns: int, duration_ns: int, kind: str, held_ns: int, number: int | None = None
 ) -> None:
     """Append an event, unless it is too short; any thread may call this."""
     if duration_ns >= LEAST_NS and len(events) < MOST_WAITING_ROWS:

@@ -45,7 +45,7 @@ class Recorder:
     """Holds rows until the writer takes them. The hook packs into `ring` itself: a call would double the cost."""
 
     def __init__(self) -> None:
-        self.kv_blocks = 0  # what `free_blocks` is subtracted from
+        self.kv_blocks = self.core_thread = 0  # blocks of the pool; the kernel's id of the engine's thread
         self.ring = bytearray(RING_ROWS * ROW_BYTES)
         self._matrix: npt.NDArray[np.int64] = np.frombuffer(self.ring, dtype=np.int64).reshape(RING_ROWS, -1)
         self.appended = 0  # whole rows, ever; written by the engine's thread

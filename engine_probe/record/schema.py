@@ -197,16 +197,16 @@ _HOST_EVENTS = (
         "text",
         "",
         "garbage collection or compilation in the engine core's process; the probe's writer or telemetry; page faults "
-        "or involuntary switches of the engine core's thread between two samples",
+        "of the engine core's thread between two samples, or its waits for a processor",
     ),
     (
         "held_ns",
-        "i64?",
+        "i64",
         "ns",
-        "how much of it can have held up the engine: all of a pause; the CPU time of the probe's thread, or the core's "
-        "system time among page faults; what the core's thread waited for a processor; null if the kernel does not say",
+        "how much of it can have held up the engine: all of a pause; the CPU time of the probe's thread; among page "
+        "faults the core's system time, in ticks of 10 ms, and its waits for the disk; the waits for a processor",
     ),
-    ("number", "i64?", "", "generation of a garbage collection; number of page faults or switches"),
+    ("number", "i64?", "", "generation of a garbage collection; number of page faults or of involuntary switches"),
 )
 
 

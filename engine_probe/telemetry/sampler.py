@@ -19,6 +19,7 @@ from engine_probe.errors import InputError
 from engine_probe.record.host_events import TELEMETRY, note_busy
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import SCHEMAS
+from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.telemetry.gpus import Gpu, open_gpus, our_processes
 from engine_probe.telemetry.host import Host
 
@@ -49,6 +50,7 @@ class Sampler:
         self._nvml: Any = None
         self._gpus: list[Gpu] = []
         self._host: Host | None = None
+        self._core = CoreThread(recorder.host_events)
         self._notes: list[str] = []
         self._next_slow_ns = 0
         self._save: SaveFacts | None = None
@@ -98,7 +100,7 @@ class Sampler:
 
     def _all_notes(self) -> list[str]:
         some_are_ours = self._some_are_ours
-        return [*self._notes, *(note for gpu in self._gpus for note in gpu.notes(some_are_ours))]
+        return [*self._notes, *self._core.notes, *(note for gpu in self._gpus for note in gpu.notes(some_are_ours))]
 
     def _save_new_notes(self) -> None:
         """Save the facts if a note or the failure is new. If the disk is full, the end of the run tries again."""
@@ -148,6 +150,7 @@ class Sampler:
     def close(self) -> None:
         if self._host is not None:
             self._host.close()
+        self._core.close()
         if self._nvml is not None:
             self._nvml.nvmlShutdown()
             self._nvml = None
@@ -165,6 +168,7 @@ class Sampler:
             self._pids = our_processes() if self._gpus else self._pids
         assert self._host is not None
         self._append(now_ns, None, self._host.read(now_ns, slow))
+        self._core.sample(now_ns, self._recorder.core_thread)
         some_are_ours = self._some_are_ours
         for gpu in self._gpus:
             if not gpu.lost and (slow or gpu.is_ours or not some_are_ours):
