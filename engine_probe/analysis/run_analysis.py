@@ -22,6 +22,7 @@ from engine_probe.analysis.step.losses import (
 )
 from engine_probe.analysis.step.phases import StepPhases, step_phases
 from engine_probe.analysis.step.roofline import Roofline, roofline
+from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.analysis.step.step_time import busy_ns, device_idle_share, step_time
 
 
@@ -35,6 +36,7 @@ class RunAnalysis:
     straggler: Straggler | None
     device_idle_share: float | None
     phases: StepPhases | None
+    stalls: Stalls
     roofline: Roofline | str  # a string says why there is none
 
     def __repr__(self) -> str:
@@ -48,6 +50,7 @@ def analyse(
     requests: pa.Table,
     preemptions: pa.Table,
     workers: pa.Table,
+    host_events: pa.Table,
 ) -> RunAnalysis:
     """Analyse the tables of a run with at least one iteration, given its summary."""
     idle = idle_gaps(iterations)
@@ -63,6 +66,7 @@ def analyse(
         straggler=straggler(workers),
         device_idle_share=device_idle_share(time, busy),
         phases=step_phases(iterations, workers, idle),
+        stalls=stalls(iterations, busy, workers, host_events),
         roofline=used,
     )
 

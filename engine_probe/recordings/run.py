@@ -12,7 +12,16 @@ import pyarrow as pa
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.notebook_view import NotebookView
 from engine_probe.record.plausibility import without_lost_steps
-from engine_probe.record.reader import CUT, find_run, read_facts, read_in_flight, read_table, read_workers, run_status
+from engine_probe.record.reader import (
+    CUT,
+    find_run,
+    has_table,
+    read_facts,
+    read_in_flight,
+    read_table,
+    read_workers,
+    run_status,
+)
 from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
 from engine_probe.text_format import model_name, plain
 
@@ -77,6 +86,11 @@ class Run(NotebookView):
         """Read what can have held up the engine; empty if the recording is older than this table."""
         return read_table(self.folder, "host_events", self.facts)
 
+    @property
+    def has_host_events(self) -> bool:
+        """Tell a recording without any such event from one that is older than the table."""
+        return has_table(self.folder, "host_events", self.facts)
+
     @cached_property
     def workers(self) -> pa.Table:
         """Read every rank's steps, in the order of iterations."""
@@ -94,8 +108,13 @@ class Run(NotebookView):
         """Compute all figures that a report shows: summary, bottleneck, losses and roofline."""
         from engine_probe.analysis.run_analysis import analyse
 
-        tables = (self.iterations, self.requests, self.preemptions, self.workers)
+        tables = (self.iterations, self.requests, self.preemptions, self.workers, self.host_events)
         return analyse(self.summary(slo), self.facts, *tables)
+
+    @cached_property
+    def stalls(self) -> pa.Table:
+        """Find the steps that took far longer than steps like them, each with its cause or "unknown"."""
+        return self.analysis().stalls.table
 
     def __repr__(self) -> str:
         """Describe the run in one line; a damaged table is named and not raised."""

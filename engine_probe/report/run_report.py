@@ -12,7 +12,7 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.costs import Money
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.requests import request_charts
-from engine_probe.report.charts.run import load_charts, origin_ns, step_charts
+from engine_probe.report.charts.run import load_charts, origin_ns, stall_charts, step_charts
 from engine_probe.report.charts.telemetry import telemetry_charts
 from engine_probe.report.document import Document, Picture, Section, says
 from engine_probe.report.sections.money import money_section
@@ -22,6 +22,7 @@ from engine_probe.report.sections.run.inside_the_step import inside_section
 from engine_probe.report.sections.run.latencies import latency_table, reliability
 from engine_probe.report.sections.run.memory import memory_section
 from engine_probe.report.sections.run.roofline import roofline_section
+from engine_probe.report.sections.run.stalls import stalls_section
 from engine_probe.report.sections.run.verdict import limit_sentences, limit_table, longest_preempted, run_verdict
 from engine_probe.report.sections.settings import settings_section
 
@@ -61,6 +62,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
         ),
         Section("Steps", charts=partial(step_charts, run, name, points)),
         inside_section(found.phases, run.facts),
+        stalls_section(run, found.stalls, partial(stall_charts, run, found.stalls, name)),
         roofline_section(found.roofline),
         memory_section(run.facts, found.summary),
         hardware_section(run),

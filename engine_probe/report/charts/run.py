@@ -10,6 +10,7 @@ import numpy.typing as npt
 from engine_probe.analysis.run.timeline import Pace, Thinned, pace, stretches, thinned
 from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.analysis.step.bottleneck import AND, LimitsFound
+from engine_probe.analysis.step.stalls import UNKNOWN, Stalls
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Chart, Lines, Series, Spans, moments, numbers
 
@@ -119,6 +120,29 @@ def step_parts(points: Thinned, name: str) -> Lines:
         y=[Axis("duration", "ms", log=True)],
         xs=moments(points.seconds),
         series=[line for colour, part in enumerate(points.columns) for line in shaded(points, part, part, 0, colour)],
+        sync=name,
+    )
+
+
+def stall_charts(run: Run, found: Stalls, name: str) -> Iterator[Lines]:
+    """Yield the chart of the stalled steps; none without them."""
+    rows = found.table
+    if not rows.num_rows:
+        return
+    causes, ms = np.array(rows["cause"].to_pylist()), rows["duration_ns"].to_numpy() / 1e6
+    kinds = sorted(found.by_cause, key=lambda cause: cause == UNKNOWN)
+    taken = [
+        Series(cause, numbers(np.where(causes == cause, ms, np.nan)), style="dots", colour=colour)
+        for colour, cause in enumerate(kinds)
+    ]
+    expected = Series("expected", numbers(rows["expected_ns"].to_numpy() / 1e6), style="dots", colour=len(kinds))
+    yield Lines(
+        title="Stalled steps, by cause",
+        note="One dot for each stalled step, and one for the duration that was expected of it.",
+        x=TIME,
+        y=[Axis("duration", "ms", log=True)],
+        xs=moments((rows["start_ns"].to_numpy() - origin_ns(run)) / 1e9),
+        series=[*taken, expected],
         sync=name,
     )
 

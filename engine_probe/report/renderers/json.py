@@ -21,6 +21,7 @@ from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
 from engine_probe.analysis.step.ceiling_use import uses
+from engine_probe.analysis.step.stalls import Stalls
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.costs import Money, worth_showing
@@ -45,9 +46,21 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "figures": figures_of(found),
             "limited_by": found.limits.shares,
             "hardware_use": hardware_use(found),
+            "stalls": stalled(found.stalls),
             "money": accounted(money),
         }
     )
+
+
+def stalled(found: Stalls) -> dict[str, Any]:
+    """Return every stall, and how many steps were judged."""
+    return {
+        "steps_judged": found.judged,
+        "steps_not_judged": found.not_judged,
+        "excess_ns": found.excess_ns,
+        "busy_ns": found.busy_ns,
+        "steps": found.table.to_pylist(),
+    }
 
 
 def summary_figures(summary: Summary) -> dict[str, Any]:

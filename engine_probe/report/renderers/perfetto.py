@@ -78,6 +78,7 @@ def trace(run: Run) -> Iterator[bytes]:
 def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0) -> Iterator[bytes]:
     """Yield all tracks of one run below the track `group`, with times moved `by` ns."""
     yield from steps(moved(run.iterations, by), f"engine: {run.model_name}", uuids, group)
+    yield from stalls(moved(run.stalls, by), moved(run.host_events, by), uuids, group)
     yield from workers(moved(run.workers, by), uuids, group)
     yield from requests(moved(run.requests, by), moved(run.preemptions, by), uuids, group)
     try:
@@ -207,6 +208,31 @@ def nested(uuid: int, outer: Span, inner: tuple[Span, ...], **arguments: str) ->
     for phase, phase_since, phase_until in inner:
         pieces += begin(phase_since, uuid, phase) + end(phase_until, uuid)
     return pieces + end(until, uuid)
+
+
+def stalls(stalled: pa.Table, host_events: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
+    """Yield a track of the stalled steps, named by their causes, and one for each kind of event of the host."""
+    yield from slices("stalls", stalled, "cause", ("iteration", "expected_ns", "excess_ns"), uuids, group)
+    for kind in pc.unique(host_events["kind"]).sort().to_pylist():
+        mine = host_events.filter(pc.equal(host_events["kind"], kind))
+        yield from slices(kind, mine, "kind", ("held_ns",), uuids, group)
+
+
+def slices(
+    title: str, table: pa.Table, names: str, arguments: tuple[str, ...], uuids: Iterator[int], group: int | None
+) -> Iterator[bytes]:
+    """Yield a track of slices from start_ns for duration_ns, named by a column."""
+    if not table.num_rows:
+        return
+    uuid = next(uuids)
+    yield track(uuid, title, group)
+    for name in pc.unique(table[names]).to_pylist():
+        mine = table.filter(pc.equal(table[names], name))
+        columns = {column: mine[column].to_numpy() for column in ("start_ns", "duration_ns", *arguments)}
+        columns["end_ns"] = columns["start_ns"] + columns["duration_ns"]
+        yield from rows(
+            begin("start_ns", uuid, name, **dict(zip(arguments, arguments, strict=True))) + end("end_ns", uuid), columns
+        )
 
 
 def telemetry(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:

@@ -214,7 +214,19 @@ def test_the_points_of_a_sweep_are_groups_on_one_axis_of_time(tmp_path: Path) ->
 
 def test_every_moment_is_moved_and_no_duration() -> None:
     columns = {field.name for schema in TABLES.values() for field in schema if field.metadata[b"unit"] == b"ns"}
-    parts = ("gap", "schedule", "execute", "update", "probe", "sample", "device", "forward", "bookkeep")
+    parts = (
+        "gap",
+        "schedule",
+        "execute",
+        "update",
+        "probe",
+        "sample",
+        "device",
+        "forward",
+        "bookkeep",
+        "duration",
+        "held",
+    )
     durations = {f"{part}_ns" for part in parts}
     assert columns - durations == set(MOMENTS)
 
