@@ -11,26 +11,11 @@ import pytest
 from engine_probe.analysis.step.expected_time import FEWEST, expected_ns, running_median
 from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.analysis.step.step_time import busy_ns
+from tests.support import stalled_run
 from tests.support.small_tables import table
+from tests.support.stalled_run import MS, USUAL, began, decoding
 
-MS = 1_000_000
 STEPS = 100
-USUAL = 10 * MS
-
-
-def steps(durations: dict[int, int] | None = None, count: int = STEPS, **columns: list[int]) -> pa.Table:
-    """Decoding steps of 10 ms, one right after the other; `durations` are those of others, in ms."""
-    rows, now = [], 1_000 * MS
-    for index in range(count):
-        took = (durations or {}).get(index, 10) * MS
-        row = {"iteration": index, "start_ns": now, "execute_ns": took, "running_requests": 4, "decode_tokens": 4}
-        rows.append(row | {name: values[index] for name, values in columns.items()})
-        now += took
-    return table("iterations", rows)
-
-
-def started(iteration: int) -> int:
-    return 1_000 * MS + iteration * USUAL
 
 
 def found(iterations: pa.Table, events: list[dict[str, Any]] | None = None, workers: pa.Table | None = None) -> Stalls:
@@ -41,9 +26,7 @@ def found(iterations: pa.Table, events: list[dict[str, Any]] | None = None, work
 
 def event(kind: str, start_ms: float, duration_ms: float, held_ms: float, number: int | None = None) -> dict[str, Any]:
     """An event that begins so many ms after step 50."""
-    start = started(50) + round(start_ms * MS)
-    held, duration = round(held_ms * MS), round(duration_ms * MS)
-    return {"start_ns": start, "duration_ns": duration, "kind": kind, "held_ns": held, "number": number}
+    return stalled_run.event(kind, began(50) + round(start_ms * MS), duration_ms, held_ms, number)
 
 
 def only(stalled: Stalls) -> dict[str, Any]:
@@ -52,16 +35,16 @@ def only(stalled: Stalls) -> dict[str, Any]:
 
 
 def test_even_steps_do_not_stall() -> None:
-    quiet = found(steps())
+    quiet = found(decoding())
     assert (quiet.table.num_rows, quiet.judged, quiet.not_judged, quiet.excess_ns) == (0, STEPS, 0, 0)
     assert quiet.busy_ns == STEPS * USUAL
 
 
 def test_a_stall_without_any_event_is_unknown() -> None:
-    row = only(found(steps({50: 310})))
+    row = only(found(decoding({50: 310})))
     assert row == {
         "iteration": 50,
-        "start_ns": started(50),
+        "start_ns": began(50),
         "duration_ns": 310 * MS,
         "expected_ns": USUAL,
         "excess_ns": 300 * MS,
@@ -73,52 +56,52 @@ def test_a_stall_without_any_event_is_unknown() -> None:
 
 @pytest.mark.parametrize(("ms", "is_stall"), [(19, False), (21, True)])
 def test_a_stall_takes_twice_what_was_expected(ms: int, is_stall: bool) -> None:
-    assert bool(found(steps({50: ms})).table.num_rows) == is_stall
+    assert bool(found(decoding({50: ms})).table.num_rows) == is_stall
 
 
 def test_steps_that_scatter_need_more_to_stall() -> None:
     """Times between 5 and 15 ms have a robust deviation of 4.4 ms: 30 ms are not eight of them beyond 10."""
     scattered = {index: 5 + index * 7 % 11 for index in range(STEPS)}
-    assert not found(steps({**scattered, 50: 30})).table.num_rows
-    assert only(found(steps({**scattered, 50: 60})))["iteration"] == 50
+    assert not found(decoding({**scattered, 50: 30})).table.num_rows
+    assert only(found(decoding({**scattered, 50: 60})))["iteration"] == 50
 
 
 def test_a_long_prompt_is_no_stall() -> None:
     """Steps with 0.1 ms for each token of prompts: only the one that took longer than its tokens is told."""
     tokens = [(index * 37) % 400 if index % 2 else 0 for index in range(STEPS)]
     took = {index: 10 + tokens[index] // 10 for index in range(STEPS)}
-    assert not found(steps(took, prefill_tokens=tokens)).table.num_rows
-    late = found(steps({**took, 51: took[51] + 200}, prefill_tokens=tokens))
+    assert not found(decoding(took, prefill_tokens=tokens)).table.num_rows
+    late = found(decoding({**took, 51: took[51] + 200}, prefill_tokens=tokens))
     assert (only(late)["iteration"], only(late)["cause"]) == (51, "unknown")
 
 
 def test_steps_without_enough_like_them_are_not_judged() -> None:
     tokens = [64 if index < FEWEST - 1 else 0 for index in range(STEPS)]
-    few = found(steps({3: 900}, prefill_tokens=tokens))
+    few = found(decoding({3: 900}, prefill_tokens=tokens))
     assert (few.table.num_rows, few.judged, few.not_judged) == (0, STEPS - FEWEST + 1, FEWEST - 1)
 
 
 def test_a_pause_that_explains_most_is_the_cause() -> None:
-    row = only(found(steps({50: 310}), [event("garbage collection", 5, 280, 280, 2)]))
+    row = only(found(decoding({50: 310}), [event("garbage collection", 5, 280, 280, 2)]))
     assert (row["cause"], row["explained_ns"], row["detail"]) == ("garbage collection", 280 * MS, "generation 2")
 
 
 def test_a_pause_counts_only_within_the_step() -> None:
     """A collection of 400 ms that ended 40 ms into the step."""
-    row = only(found(steps({50: 310}), [event("garbage collection", -360, 400, 400, 2)]))
+    row = only(found(decoding({50: 310}), [event("garbage collection", -360, 400, 400, 2)]))
     assert row["cause"] == "unknown"
     assert row["detail"] == "most of it in execute; garbage collection at most 40.0 ms (generation 2)"
 
 
 def test_a_busy_thread_explains_no_more_than_its_cpu_time() -> None:
     """A writer that waits for the disk during all of the stall."""
-    assert only(found(steps({50: 310}), [event("probe's writer", 0, 310, 12)]))["cause"] == "unknown"
-    assert only(found(steps({50: 310}), [event("probe's writer", 0, 310, 290)]))["cause"] == "probe's writer"
+    assert only(found(decoding({50: 310}), [event("probe's writer", 0, 310, 12)]))["cause"] == "unknown"
+    assert only(found(decoding({50: 310}), [event("probe's writer", 0, 310, 290)]))["cause"] == "probe's writer"
 
 
 def test_of_several_causes_the_largest_is_named_and_the_rest_shown() -> None:
     windows = [event("waited for a processor", 50 * at - 20, 50, 10, 3) for at in range(6)]
-    row = only(found(steps({50: 310}), [*windows, event("garbage collection", 5, 200, 200, 2)]))
+    row = only(found(decoding({50: 310}), [*windows, event("garbage collection", 5, 200, 200, 2)]))
     assert (row["cause"], row["explained_ns"]) == ("garbage collection", 200 * MS)
     assert row["detail"] == "generation 2; waited for a processor at most 60.0 ms (18 involuntary switches)"
 
@@ -128,15 +111,15 @@ def test_a_worker_that_began_late() -> None:
     rows = [
         {"iteration": index, "rank": rank, "start_ns": begun + (255 if (index, rank) == (50, 1) else rank) * MS}
         | {"execute_ns": 5 * MS}
-        for index, begun in enumerate(steps({50: 310})["start_ns"].to_pylist())
+        for index, begun in enumerate(decoding({50: 310})["start_ns"].to_pylist())
         for rank in (0, 1)
     ]
-    row = only(found(steps({50: 310}), workers=table("workers", rows)))
+    row = only(found(decoding({50: 310}), workers=table("workers", rows)))
     assert (row["cause"], row["explained_ns"], row["detail"]) == ("late worker", 254 * MS, "rank 1")
 
 
 def test_stalls_are_counted_by_cause() -> None:
-    both = found(steps({50: 310, 60: 110, 70: 40}), [event("garbage collection", 5, 280, 280, 2)])
+    both = found(decoding({50: 310, 60: 110, 70: 40}), [event("garbage collection", 5, 280, 280, 2)])
     assert both.by_cause == {"garbage collection": (1, 300 * MS), "unknown": (2, 130 * MS)}
     assert both.excess_ns == 430 * MS
 
@@ -145,13 +128,13 @@ def test_a_few_prompts_of_very_different_lengths_do_not_stall() -> None:
     """24 of them, the longest 24 times the shortest: too few to have each fifty of its own length beside it."""
     tokens = [4 * index for index in range(24)] + [0] * (STEPS - 24)
     took = {index: 10 + tokens[index] for index in range(STEPS)}
-    assert not found(steps(took, prefill_tokens=tokens)).table.num_rows
-    assert only(found(steps({**took, 12: 400}, prefill_tokens=tokens)))["iteration"] == 12
+    assert not found(decoding(took, prefill_tokens=tokens)).table.num_rows
+    assert only(found(decoding({**took, 12: 400}, prefill_tokens=tokens)))["iteration"] == 12
 
 
 def test_what_is_expected_follows_the_tokens() -> None:
     tokens = [8 * (index % 25 + 1) for index in range(200)]
-    iterations = steps({index: 5 + tokens[index] for index in range(200)}, count=200, decode_tokens=tokens)
+    iterations = decoding({index: 5 + tokens[index] for index in range(200)}, count=200, decode_tokens=tokens)
     expected, spread = expected_ns(iterations, iterations["execute_ns"].to_numpy())
     assert expected == pytest.approx([(5 + each) * MS for each in tokens], rel=1e-3)
     assert (spread < MS // 10).all()

@@ -21,6 +21,7 @@ from engine_probe.report.renderers.perfetto import MOMENTS, write_trace
 from tests.support.perfetto_engine import sql
 from tests.support.recordings import MS, facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
+from tests.support.stalled_run import began, stalled_run
 
 
 class Read:
@@ -229,6 +230,17 @@ def test_every_moment_is_moved_and_no_duration() -> None:
     )
     durations = {f"{part}_ns" for part in parts}
     assert columns - durations == set(MOMENTS)
+
+
+def test_stalled_steps_and_events_of_the_host_are_marked(tmp_path: Path) -> None:
+    read = traced(stalled_run(tmp_path / "run"))
+    since = began(50)
+    assert read.slices["stalls"] == [
+        ("garbage collection", since, since + 310 * MS, 0),
+        ("unknown", since + 400 * MS, since + 510 * MS, 0),
+    ]
+    assert read.slices["garbage collection"] == [("garbage collection", since + 5 * MS, since + 285 * MS, 0)]
+    assert read.slices["probe's writer"] == [("probe's writer", began(0), began(0) + 3 * MS, 0)]
 
 
 def test_a_sweep_without_a_recording_has_no_trace(tmp_path: Path) -> None:

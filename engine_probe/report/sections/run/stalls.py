@@ -49,6 +49,8 @@ def reservations(run: Run, found: Stalls) -> Iterator[str]:
     """Name what could not be judged and which causes could not be seen."""
     if found.judged and found.not_judged:
         yield f"{counted(found.not_judged, 'step')} could not be judged: fewer than {FEWEST} steps of their kind."
+    if not found.table.num_rows:
+        return
     if not run.has_host_events:
         yield "This recording is older than the table host_events: of all causes only a late worker could be seen."
     elif run.facts.get("telemetry", {}).get("period_seconds") is None:
