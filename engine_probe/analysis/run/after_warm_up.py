@@ -2,7 +2,7 @@
 
 It begins with the first complete answer: before it the batch only fills, after the last arrival it only empties. A
 burst, in which all requests arrive before any is answered, has no such part. With enough steps, `settled_rate.py` cuts
-the rest of the warm-up off and gives the throughput an interval.
+the rest of the warm-up off, gives the throughput an interval, and tells a warm-up that goes on to the end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from engine_probe.analysis.statistics.settled_rate import SLOTS, settled_rate
 
 LEAST_STEPS = 30
 LEAST_ARRIVALS = 10
+NOTABLE = 0.05  # a smaller difference between the whole run and this part is not worth a word
 
 Integers = npt.NDArray[np.int64]
 
@@ -30,12 +31,18 @@ class AfterWarmUp:
     arrivals: int
     output_tokens_per_s: float
     half_width: float | None  # of the interval of the throughput; None if it has not settled
-    changing: bool  # the throughput never settled, although there were enough steps
+    changing: bool  # the throughput never settled, although there were enough steps, or is still warming up
+    warm_up_left: float | None  # tokens/s that a warm-up adds at most that goes on as it began; None if not settled
     requests_per_s: float  # answers completed in this part
 
     @property
     def seconds(self) -> float:
         return (self.end_ns - self.begin_ns) / 1e9
+
+    def differs_from(self, whole_run_per_s: float) -> bool:
+        """Return whether warm-up and end move the throughput of the whole run by more than chance."""
+        difference = abs(whole_run_per_s - self.output_tokens_per_s)
+        return self.half_width is not None and difference > max(self.half_width, NOTABLE * self.output_tokens_per_s)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -51,7 +58,7 @@ def after_warm_up(
         return None
     inside = slice(*np.searchsorted(ends, (begin, end), "right"))
     rate = settled_rate(begin, ends[inside], output_tokens[inside])
-    changing = rate is None and len(ends[inside]) >= 2 * SLOTS
+    changing = rate.warming_up if rate else len(ends[inside]) >= 2 * SLOTS
     begin = rate.from_ns if rate else begin
     arrivals = within(requests, "arrival_ns", (begin, end)).num_rows
     if len(ends[inside]) < LEAST_STEPS or arrivals < LEAST_ARRIVALS:
@@ -67,6 +74,7 @@ def after_warm_up(
         output_tokens_per_s=(last - first) / seconds,
         half_width=rate.half_width if rate else None,
         changing=changing,
+        warm_up_left=rate.warm_up_left if rate else None,
         requests_per_s=within(answered, "last_token_ns", (begin, end)).num_rows / seconds,
     )
 

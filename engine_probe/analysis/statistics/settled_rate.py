@@ -35,7 +35,7 @@ class Rate:
     to_ns: int
     per_second: float
     half_width: float
-    warm_up_left: float  # how much of `per_second` a warm-up adds that goes on as it began; part of `half_width`
+    warm_up_left: float  # what a warm-up that goes on as it began adds to `per_second` at most; part of `half_width`
 
     @property
     def relative(self) -> float:

@@ -48,7 +48,8 @@ def result_line(result: Row) -> str:
         return f"{start} {result.reason}"
     if isinstance(result, Unprobed):
         return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, probe off"
-    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{ending(result)}"
+    changing = ", still changing" if result.still_changing else ""
+    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{changing}{ending(result)}"
 
 
 def scored_words(result: Scored) -> str:

@@ -60,6 +60,7 @@ class PointResult(msgspec.Struct, frozen=True):
     limited_by: dict[str, float]  # share of the busy time by the limits met
     driven: Driven | None = None
     held_output_tokens_per_s: float | None = None  # while the load was held; None if it was not, or too short
+    still_changing: bool = False  # the throughput never settled, or was still warming up at the end
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -122,6 +123,7 @@ def measure(run: Run, point: Point) -> Row:
         limited_by=found.limits.shares,
         driven=driven_of(run),
         held_output_tokens_per_s=held.output_tokens_per_s if held else None,
+        still_changing=summary.after_warm_up is not None and summary.after_warm_up.changing,
     )
 
 

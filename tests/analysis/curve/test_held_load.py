@@ -52,7 +52,7 @@ def test_a_load_that_was_never_reached_was_not_held(iterations: Make, requests: 
 )
 def test_other_loads_are_held_after_the_warm_up(iterations: Make, requests: Make, arrivals: dict[str, Any]) -> None:
     steps = iterations(10, running_requests=[1] * 10, output_tokens=list(range(1, 11)))
-    later = AfterWarmUp(20 * MS, 85 * MS, 0.02, 10, 0.0, None, False, 0.0)
+    later = AfterWarmUp(20 * MS, 85 * MS, 0.02, 10, 0.0, None, False, None, 0.0)
     held = held_load({"arrivals": arrivals}, steps, answers(requests, 20, 50), later)
     assert held == HeldLoad(20 * MS, 80 * MS, 1, pytest.approx((3 + 4 + 5 + 6 + 7 + 8) / 0.06))
     assert held_load({"arrivals": arrivals}, steps, answers(requests, 20, 50), None) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
@@ -71,6 +73,34 @@ def test_throughput_that_falls_all_the_time_is_still_changing(iterations: Make, 
     assert state is not None
     assert state.changing
     assert state.half_width is None
+
+
+def with_noise(means: npt.NDArray[np.float64]) -> list[int]:
+    """Draw tokens of steps with these means, ten at a time."""
+    return [10 * int(tens) for tens in np.random.default_rng(1).poisson(means / 10)]
+
+
+def test_a_warm_up_that_goes_on_is_told_with_what_it_adds(iterations: Make, requests: Make) -> None:
+    """Throughput begins 60 % too high and comes down to 2,000 tokens/s with a time constant of 40 % of the run."""
+    tokens = with_noise(20 * (1 + 0.6 * np.exp(-np.arange(1000) / 400)))
+    state = found(iterations(1000, output_tokens=tokens), requests(*one_each(50, 100, 199)))
+    assert state is not None
+    assert state.changing
+    assert state.warm_up_left is not None
+    assert state.half_width is not None
+    assert state.warm_up_left >= state.output_tokens_per_s - 2000 > 50
+    assert state.half_width > state.warm_up_left
+
+
+def test_a_whole_run_with_a_long_warm_up_differs_from_the_rest(iterations: Make, requests: Make) -> None:
+    """Half the throughput in the first 40 % of the run: the whole run has 1,600 tokens/s, the rest 2,000."""
+    tokens = with_noise(np.where(np.arange(1000) < 400, 10.0, 20.0))
+    state = found(iterations(1000, output_tokens=tokens), requests(*one_each(50, 100, 199)))
+    assert state is not None
+    assert not state.changing
+    assert state.output_tokens_per_s == pytest.approx(2000, rel=0.05)
+    assert state.differs_from(sum(tokens) / 10)
+    assert not state.differs_from(2001)
 
 
 def test_the_rest_of_the_warm_up_is_cut_off(iterations: Make, requests: Make) -> None:

@@ -55,7 +55,8 @@ def judgements(summary: Summary) -> Iterator[Sentence]:
     if peak is not None:
         yield Sentence(near_peak_line(peak), "caution" if peak.unstable else "plain")
     if later is not None:
-        yield Sentence(after_warm_up_line(later, summary), "caution" if later.changing else "plain")
+        doubtful = later.changing or later.differs_from(summary.output_tokens_per_s)
+        yield Sentence(after_warm_up_line(later, summary), "caution" if doubtful else "plain")
     if any(figure is None for latency in summary.latencies for figure in latency.percentiles_ns.values()):
         yield Sentence("Percentiles need enough values: p90 at least 10, p99 at least 100.")
     yield Sentence(
@@ -74,10 +75,19 @@ def near_peak_line(peak: NearPeak) -> str:
 def after_warm_up_line(later: AfterWarmUp, summary: Summary) -> str:
     """Return the throughput after the warm-up beside that of the whole run."""
     known = f" ± {figures(later.half_width)}" if later.half_width is not None else ""
-    changing = "; throughput NEVER SETTLED" if later.changing else ""
     return (
         f"Between warm-up and the last arrival, {later.since_start_s:.1f} to "
         f"{later.since_start_s + later.seconds:.1f} s: {later.output_tokens_per_s:,.1f}{known} tokens/s, "
         f"{figures(later.requests_per_s)} requests/s (the whole run: {summary.output_tokens_per_s:,.1f} and "
-        f"{figures(summary.requests_per_s)}){changing}"
+        f"{figures(summary.requests_per_s)}){changing_words(later)}"
     )
+
+
+def changing_words(later: AfterWarmUp) -> str:
+    if not later.changing:
+        return ""
+    if later.warm_up_left is None:
+        return "; throughput NEVER SETTLED"
+    way, off = ("falling", "high") if later.warm_up_left > 0 else ("rising", "low")
+    amount = figures(abs(later.warm_up_left))
+    return f"; throughput STILL {way.upper()}: up to {amount} tokens/s too {off} if it goes on {way} as it began"

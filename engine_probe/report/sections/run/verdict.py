@@ -25,15 +25,24 @@ def run_verdict(found: RunAnalysis) -> Section:
 
 
 def run_figures(found: RunAnalysis) -> Iterator[Figure]:
-    summary, peak = found.summary, found.summary.near_peak
-    unstable = "unstable" if peak and peak.unstable else ""
-    yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", unstable)
+    summary = found.summary
+    yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", throughput_mark(summary))
     medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
     yield from (Figure(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
     yield Figure("KV blocks in use, peak", f"{summary.peak_kv_share:.0%}")
     yield Figure("preemptions", f"{summary.preemptions:,}")
     yield Figure("bottleneck", found.limits.main_with_doubt)
     yield from roofline_figures(found.roofline)
+
+
+def throughput_mark(summary: Summary) -> str:
+    """Return what makes the throughput of the whole run doubtful, in a word or two."""
+    peak, later = summary.near_peak, summary.after_warm_up
+    if later and later.changing:
+        return "still changing"
+    if peak and peak.unstable:
+        return "unstable"
+    return "with warm-up and end" if later and later.differs_from(summary.output_tokens_per_s) else ""
 
 
 def headlines(summary: Summary) -> Iterator[str]:

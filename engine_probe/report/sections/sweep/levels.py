@@ -62,7 +62,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     rows = (
         (
             *[curve.label] * labelled,
-            f"{repeats[0].load:g}{'' if load == curve.unit else ' ' + curve.unit.removeprefix('requests ')}",
+            load_cell(repeats, "" if load == curve.unit else " " + curve.unit.removeprefix("requests ")),
             *mean_cells,
             *[f"{mean(map(whole_run_rate, repeats)):,.1f}"] * held,
             *level_figures(repeats),
@@ -74,6 +74,12 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     )
     title = curves[0].label if len(curves) == 1 and not labelled else ""
     return replace(table(columns, rows), title=title)
+
+
+def load_cell(repeats: Sequence[PointFigures], unit: str) -> Cell:
+    """Return the load, marked where the throughput of a repeat never settled or was still warming up."""
+    changing = any(later.changing for repeat in repeats if (later := repeat.summary.after_warm_up))
+    return Cell(f"{repeats[0].load:g}{unit}", *(("caution", "still changing") if changing else ()))
 
 
 def mean_column(title: str, short: str, reach: str) -> Column:

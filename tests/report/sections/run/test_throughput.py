@@ -1,0 +1,66 @@
+"""Throughput that was still changing, or that warm-up and end have moved, is marked where it stands."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engine_probe.analysis.run.after_warm_up import AfterWarmUp
+from engine_probe.analysis.run.near_peak import NearPeak
+from engine_probe.report.sections.run.latencies import changing_words
+from engine_probe.report.sections.run.verdict import throughput_mark
+from engine_probe.report.sections.sweep.levels import load_cell
+
+S = 1_000_000_000
+STABLE, UNSTABLE = NearPeak(10.0, 1000.0, 0.01), NearPeak(10.0, 1000.0, 0.5)
+
+
+def later(changing: bool = False, left: float | None = 0.0, half_width: float | None = 20.0) -> AfterWarmUp:
+    """1,000 tokens/s in ten seconds after the warm-up."""
+    return AfterWarmUp(0, 10 * S, 1.0, 100, 1000.0, half_width, changing, left, 10.0)
+
+
+def summary(whole_run: float, part: AfterWarmUp | None, peak: NearPeak | None = STABLE) -> Any:
+    return SimpleNamespace(output_tokens_per_s=whole_run, after_warm_up=part, near_peak=peak)
+
+
+@pytest.mark.parametrize(
+    ("found", "mark"),
+    [
+        (summary(1000, later()), ""),
+        (summary(1000, None), ""),
+        (summary(1000, later(), UNSTABLE), "unstable"),
+        (summary(1000, later(changing=True), UNSTABLE), "still changing"),
+        (summary(840, later()), "with warm-up and end"),
+        (summary(960, later()), ""),  # less than 5 %
+        (summary(840, later(half_width=200.0)), ""),  # less than chance
+        (summary(840, later(half_width=None)), ""),
+    ],
+)
+def test_the_figure_carries_its_doubt(found: Any, mark: str) -> None:
+    assert throughput_mark(found) == mark
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (later(), ""),
+        (later(True, None), "NEVER SETTLED"),
+        (later(True, 120.0), "STILL FALLING: up to 120 tokens/s too high"),
+        (later(True, -120.0), "STILL RISING: up to 120 tokens/s too low"),
+    ],
+)
+def test_the_sentence_says_where_the_throughput_leads(part: AfterWarmUp, words: str) -> None:
+    said = changing_words(part)
+    assert words in said
+    assert bool(said) == part.changing
+
+
+def test_a_level_with_a_repeat_that_was_still_changing_is_marked() -> None:
+    parts = (later(), later(True), None)
+    points: list[Any] = [SimpleNamespace(load=8, summary=summary(1000, part)) for part in parts]
+    settled, changing, burst = points
+    assert (load_cell([settled, burst], " users").text, load_cell([settled, burst], " users").below) == ("8 users", "")
+    assert load_cell([settled, changing], "").below == "still changing"
