@@ -5,10 +5,11 @@ Exit codes: 0 fine, 1 a verdict is FAIL, 2 wrong input, 3 could not run or a fig
 
 from __future__ import annotations
 
-import math
 import sys
 import time
+from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,18 +19,12 @@ import click
 from kernels_bench.benchmarks.names import BETWEEN, TESTS
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.option_groups import GroupedHelp, under
+from kernels_bench.option_types import FILE, Number
 from kernels_bench.usage import usage_sentence
 
 if TYPE_CHECKING:
     from kernels_bench.judge.fleet import FleetReport
     from kernels_bench.results import Device, Report
-
-
-def without_nan(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """Refuse NaN, which click's ranges let pass."""
-    if math.isnan(value):
-        raise click.BadParameter("nan is not a number.", context, parameter)
-    return value
 
 
 what, criteria, output = map(under, ("What is measured", "Criteria", "Output"))
@@ -52,29 +47,16 @@ what, criteria, output = map(under, ("What is measured", "Criteria", "Output"))
     metavar="ADDRESS",
     help="Measure all machines of a Ray cluster at the same time: auto, or HOST:PORT of its head.",
 )
-@criteria(
-    "--baseline",
-    "baseline_path",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Compare with a file that --json wrote.",
-)
+@criteria("--baseline", "baseline_path", metavar="FILE", type=FILE, help="Compare with a file that --json wrote.")
 @criteria(
     "--tolerance",
-    type=click.FloatRange(0, 100, min_open=True),
-    callback=without_nan,
+    type=Number(min=0, max=100, min_open=True),
     default=5.0,
     show_default=True,
     help="Percent by which a figure may fall short of its baseline, or a GPU of others of its model.",
 )
-@output(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the report with every sample.",
-)
-@output("--html", "page_path", metavar="FILE", type=click.Path(path_type=Path), help="Write the report as one page.")
+@output("--json", "json_path", metavar="FILE", type=FILE, help="Write the report with every sample.")
+@output("--html", "page_path", metavar="FILE", type=FILE, help="Write the report as one page.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -93,8 +75,11 @@ def command(
     """
     started = time.perf_counter()
     tests = chosen_tests(only)
+    write = partial(write_files, json_path=json_path, page_path=page_path)
     if address is not None:
-        context.exit(on_a_fleet(address, wanted, only, quick, json_path, page_path, baseline_path, tolerance))
+        check_files(json_path, page_path)
+        chosen = (*(("--only", only) if only else ()), *(("--quick",) if quick else ()))
+        context.exit(on_a_fleet(address, wanted, chosen, baseline_path, tolerance, write))
     if find_spec("torch") is None:
         raise UnavailableError("torch is not installed, and every figure is measured with it: pip install torch")
     from kernels_bench.devices import ceilings
@@ -113,7 +98,7 @@ def command(
         options = report_builder.Options(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - started)
         report = suite.run(options, screen)
     try:
-        code = show.show_any(report, lambda: write_files(report, json_path, page_path))
+        code = show.show_any(report, partial(write, report))
     finally:
         if stored := ceilings.store(report):
             click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
@@ -125,24 +110,20 @@ def command(
 def on_a_fleet(
     address: str,
     wanted: str | None,
-    only: str | None,
-    quick: bool,
-    json_path: Path | None,
-    page_path: Path | None,
+    chosen: tuple[str, ...],
     baseline_path: Path | None,
     tolerance: float,
+    write: Callable[[FleetReport], None],
 ) -> int:
     from kernels_bench.output import json_file, show
     from kernels_bench.run import ray_fleet
 
-    check_files(json_path, page_path)
     if baseline_path:
         json_file.read_report(baseline_path)
-    arguments = ("--tolerance", str(tolerance), *(("--only", only) if only else ()), *(("--quick",) if quick else ()))
     saved = baseline_path.read_bytes() if baseline_path else None
-    command = ray_fleet.NodeCommand(wanted, arguments, tolerance / 100, saved)
+    command = ray_fleet.NodeCommand(wanted, ("--tolerance", str(tolerance), *chosen), tolerance / 100, saved)
     report = ray_fleet.run(address, command, lambda text: click.echo(text, err=True))
-    return show.show_any(report, lambda: write_files(report, json_path, page_path))
+    return show.show_any(report, partial(write, report))
 
 
 def check_files(json_path: Path | None, page_path: Path | None) -> None:

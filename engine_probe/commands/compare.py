@@ -13,6 +13,8 @@ from engine_probe.commands.options import html_option, slo_option
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
+from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
+from engine_probe.text_format import plain
 
 if TYPE_CHECKING:
     from engine_probe.analysis.compare.gates import Gate
@@ -105,8 +107,8 @@ def command(
     from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.comparison import compare
     from engine_probe.evaluation.occasions import compare_occasions
-    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
-    from engine_probe.text_format import plain
+    from engine_probe.report.compare_document import compare_document
+    from engine_probe.report.renderers.html_document import html_page
 
     check_free(page)
     gates = [read_gate(bound) for bound in bounds]
@@ -121,7 +123,8 @@ def command(
     found = [compare_occasions(folders, others, slo)] if others else compare(folders[0], folders[1:], slo, earlier)
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
     if page is not None:
-        write_page(found, gates, page)
+        with fresh_file(page) as file:
+            file.write(html_page(compare_document(found, gates)).encode())
     if page != STANDARD_OUTPUT:
         show(found, gates, kind, strict, verbose)
     if page not in (None, STANDARD_OUTPUT):
@@ -130,15 +133,6 @@ def command(
         for held in worth_saying:
             click.echo(plain(held.said), err=True)
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else OPEN if worth_saying else 0)
-
-
-def write_page(found: Sequence[Comparison], gates: Sequence[Gate], page: Path) -> None:
-    from engine_probe.files.new_file import fresh_file
-    from engine_probe.report.compare_document import compare_document
-    from engine_probe.report.renderers.html_document import html_page
-
-    with fresh_file(page) as file:
-        file.write(html_page(compare_document(found, gates)).encode())
 
 
 def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:

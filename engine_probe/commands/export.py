@@ -12,6 +12,9 @@ from engine_probe.commands.options import slo_option
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
+from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
+from engine_probe.text_format import plain
+from kernels_bench.option_types import FILE
 
 if TYPE_CHECKING:
     from engine_probe.analysis.run.slo import Slo
@@ -34,7 +37,7 @@ TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-
 )
 @output(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FILE,
     required=True,
     metavar="PATH",
     help="New or empty folder; for the vllm-bench JSON of a single run, a new file.",
@@ -52,7 +55,6 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     point.
     """
     from engine_probe.analysis.run.slo import read_goodput
-    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
     from engine_probe.recordings.sweep import is_sweep
 
     slo = read_goodput(list(limits))
@@ -74,7 +76,6 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
 def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
     from engine_probe.export.arrow import export
     from engine_probe.export.vllm_bench import not_seen_to_begin
-    from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
     from engine_probe.record.schema import TABLES
     from engine_probe.recordings.run import load
 
@@ -96,7 +97,6 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
 def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
     from engine_probe.export.sweep import export_results, export_tables
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.text_format import plain
 
     def result_of(run: Run, name: str) -> dict[str, Any]:
         found = vllm_bench_result(run, kind, detailed, slo)
@@ -116,6 +116,4 @@ def vllm_bench_result(run: Run, kind: str, detailed: bool, slo: Slo | None) -> d
 
 def say(message: str) -> None:
     """Print a note to standard error, apart from the paths."""
-    from engine_probe.text_format import plain
-
     click.echo(plain(message), err=True)

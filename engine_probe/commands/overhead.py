@@ -17,6 +17,7 @@ from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
 from engine_probe.hook.vllm_versions import check_version, installed_vllm
+from kernels_bench.option_types import FILE
 
 if TYPE_CHECKING:
     from engine_probe.overhead.probe import Cost
@@ -34,13 +35,7 @@ what, output = under("What is measured"), under("Output")
 )
 @what("--rounds", type=click.IntRange(2, 200), help="Rounds of alternating blocks [default: 15].")
 @what("--force", is_flag=True, help="Measure with an unsupported vLLM version anyway.")
-@output(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Also write every figure to this new file.",
-)
+@output("--json", "json_file", metavar="FILE", type=FILE, help="Also write every figure to this new file.")
 def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None, force: bool) -> None:
     """Measure the cost of the probe and compare it with that of vLLM's statistics.
 

@@ -13,6 +13,7 @@ from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, 
 from engine_probe.commands.options.result_location import make_folder
 from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.vllm_versions import check_version
+from kernels_bench.option_types import FILE
 
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import Point
@@ -56,9 +57,7 @@ engine, text_options, output = map(under, (ENGINE, "Text", "Output"))
     show_default=True,
     help="Beginning-of-sequence token: once as the tokenizer adds it, before each window, or none.",
 )
-@output(
-    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="New folder [default: runs/perplexity-<time>]."
-)
+@output("--out", metavar="FOLDER", type=FILE, help="New folder [default: runs/perplexity-<time>].")
 def command(
     model: str,
     text: str,

@@ -12,15 +12,15 @@ import click
 
 from engine_probe.commands.options import html_option, slo_option
 from engine_probe.commands.options.engine_options import under
-from engine_probe.commands.options.numbers import Number
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
+from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
+from kernels_bench.option_types import FILE, Number
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from engine_probe.analysis.money.prices import Prices
     from engine_probe.analysis.run.slo import Slo
+    from engine_probe.report.document import Document
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,18 @@ class Asked:
     slo: Slo | None
     prices: Prices | None
     at: Path  # where a price list lies: it names recordings from there
-    scores: Path | None = None
-    reference: str | None = None
-    verbose: bool = False
+    scores: Path | None
+    reference: str | None
 
 
 @dataclass(frozen=True)
 class Made:
-    """The report's forms, each made when it is wanted, and the exit code."""
+    """A report as a document; pages and JSON, which have more, are made when they are wanted."""
 
-    show: Callable[[], None]
-    page: Callable[[], bytes]
+    document: Document
+    page: Callable[[], Document]
     figures: Callable[[], bytes]
-    markdown: Callable[[], bytes]
+    more: str  # what --verbose and --html add
     code: int
 
 
@@ -54,18 +53,12 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 @click.command("report", cls=slo_option.WithGoodput)
 @click.argument("folder", type=recorded)
 @html_option.option
-@output(
-    "--json",
-    "figures",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write every figure; - is standard output.",
-)
+@output("--json", "figures", metavar="FILE", type=FILE, help="Write every figure; - is standard output.")
 @output(
     "--markdown",
     "text",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Write Markdown for a pull request; - is standard output.",
 )
 @output("--verbose", is_flag=True, help="Show everything in the terminal: memory, hardware use, statistics.")
@@ -82,7 +75,7 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
     "--score",
     "scores",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Scores of the answers (CSV or JSON): test whether load changes them (sweeps).",
 )
 @judge("--reference", metavar="NAME|FILE", help="Compare with published figures (sweeps).")
@@ -107,9 +100,6 @@ def command(
 
     FOLDER may also be a report file of `engine_probe validate --json`.
     """
-    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.files.new_file import check_free
-
     check_free(page, figures, text)
     from engine_probe.recordings.perplexity import text_folder
     from engine_probe.recordings.sweep import is_sweep
@@ -120,32 +110,41 @@ def command(
     if folder.is_file():
         report_hardware(folder, page)
     if other:
-        report_text(folder)
+        from engine_probe.commands.perplexity import show
+
+        sys.exit(show(folder))
     from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.price_list import find_prices, prices_of
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
-    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference, verbose)
-    console = output_console(PIPED_WIDTH)
+    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference)
     if not is_sweep(folder):
         refuse_for_a_run(folder, scores, reference)
-    made = (report_sweep if is_sweep(folder) else report_run)(folder, console, asked)
-    write(made, page, figures, text)
+    made = (report_sweep if is_sweep(folder) else report_run)(folder, asked)
+    write(made, page, figures, text, verbose)
     sys.exit(made.code)
 
 
-def write(made: Made, page: Path | None, figures: Path | None, text: Path | None) -> None:
+def write(made: Made, page: Path | None, figures: Path | None, text: Path | None, verbose: bool) -> None:
     """Write the files, then show the report: whoever reads it may close the pipe before its end."""
-    from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
+    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
+    from engine_probe.report.renderers.html_document import html_page
+    from engine_probe.report.renderers.markdown import markdown
+    from engine_probe.report.renderers.terminal import print_document
 
-    for path, content in ((page, made.page), (figures, made.figures), (text, made.markdown)):
+    contents: list[tuple[Path | None, Callable[[], bytes]]] = [
+        (page, lambda: html_page(made.page()).encode()),
+        (figures, made.figures),
+        (text, lambda: markdown(made.document).encode()),
+    ]
+    for path, content in contents:
         if path is not None:
             with fresh_file(path) as file:
                 file.write(content())
     if STANDARD_OUTPUT in (page, figures, text):
         return
-    made.show()
+    print_document(made.document, output_console(PIPED_WIDTH), verbose, made.more)
     for path in filter(None, (page, figures, text)):
         click.echo(f"\n{path}")
 
@@ -159,7 +158,6 @@ def refuse_for_a_run(folder: Path, scores: Path | None, reference: str | None) -
 
 def report_hardware(path: Path, page: Path | None) -> NoReturn:
     """Show what `validate --json` wrote, of one machine or of a fleet, as that command shows it."""
-    from engine_probe.files.new_file import STANDARD_OUTPUT, fresh_file
     from kernels_bench.errors import InputError as NoReportError
     from kernels_bench.output.json_file import read_any
     from kernels_bench.output.page.document import page as drawn
@@ -182,47 +180,29 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
     sys.exit(code)
 
 
-def report_text(folder: Path) -> NoReturn:
-    """What a model said of a text, by itself."""
-    from engine_probe.commands.perplexity import show
-
-    sys.exit(show(folder))
-
-
-def report_run(folder: Path, console: Console, asked: Asked) -> Made:
+def report_run(folder: Path, asked: Asked) -> Made:
     from engine_probe.evaluation.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
-    from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.json import run_figures
-    from engine_probe.report.renderers.markdown import markdown
-    from engine_probe.report.renderers.terminal import print_document
     from engine_probe.report.run_report import run_document
 
     run = load(folder)
     found = run.analysis(asked.slo)
     money = run_money(run, found, asked.prices, asked.slo, asked.at)
     document = run_document(run, found, money)
-    return Made(
-        lambda: print_document(document, console, asked.verbose, RUN_MORE),
-        lambda: html_page(document).encode(),
-        lambda: run_figures(run, found, money),
-        lambda: markdown(document).encode(),
-        0 if run.status == COMPLETE else 1,
-    )
+    code = 0 if run.status == COMPLETE else 1
+    return Made(document, lambda: document, lambda: run_figures(run, found, money), RUN_MORE, code)
 
 
-def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
-    """1 where a point that was watched has no whole recording."""
+def report_sweep(folder: Path, asked: Asked) -> Made:
+    """Return the report of a sweep; its code is 1 where a point that was watched has no whole recording."""
     from engine_probe.evaluation.costs import sweep_money
     from engine_probe.evaluation.published import read_reference
     from engine_probe.evaluation.scores import read_scores
     from engine_probe.recordings.curve import curves
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.json import sweep_figures
-    from engine_probe.report.renderers.markdown import markdown
-    from engine_probe.report.renderers.terminal import print_document
     from engine_probe.report.sweep_report import Evaluation, sweep_document, sweep_page_document
 
     swept = open_sweep(folder, asked.slo)
@@ -234,11 +214,10 @@ def report_sweep(folder: Path, console: Console, asked: Asked) -> Made:
     whole = all(point.analysis or point.unprobed for point in swept.points) and all(
         text.perplexity for text in swept.texts
     )
-    code = 0 if swept.points and whole else 1
     return Made(
-        lambda: print_document(sweep_document(swept, found, evaluation), console, asked.verbose, SWEEP_MORE),
-        lambda: html_page(sweep_page_document(swept, found, evaluation)).encode(),
+        sweep_document(swept, found, evaluation),
+        lambda: sweep_page_document(swept, found, evaluation),
         lambda: sweep_figures(swept, found, money),
-        lambda: markdown(sweep_document(swept, found, evaluation)).encode(),
-        code,
+        SWEEP_MORE,
+        code=0 if swept.points and whole else 1,
     )

@@ -9,6 +9,10 @@ import click
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.commands.options.result_location import recorded
+from engine_probe.errors import InputError
+from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
+from engine_probe.text_format import plain
+from kernels_bench.option_types import FILE
 
 if TYPE_CHECKING:
     from engine_probe.recordings.run import Run
@@ -20,7 +24,7 @@ output = under("Output")
 
 @click.command("trace", cls=GroupedCommand)
 @click.argument("folder", type=recorded)
-@output("--out", metavar="FILE", type=click.Path(path_type=Path), help=f"New file [default: {TRACE_FILE} in FOLDER].")
+@output("--out", metavar="FILE", type=FILE, help=f"New file [default: {TRACE_FILE} in FOLDER].")
 def command(folder: Path, out: Path | None) -> None:
     """Convert the run or sweep in FOLDER to a trace for ui.perfetto.dev.
 
@@ -28,32 +32,26 @@ def command(folder: Path, out: Path | None) -> None:
     tokens, one track per request, and workers and telemetry if recorded. The points of a sweep follow one another in
     time, each with its own group of tracks.
     """
-    from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
     from engine_probe.recordings.sweep import is_sweep
-    from engine_probe.report.renderers.perfetto import write_trace, write_traces
+    from engine_probe.report.renderers.perfetto import trace, traces
 
     check_free(out)
     if is_sweep(folder):
         runs = points(folder)
-        path = out or folder / TRACE_FILE
-        with fresh_file(path) as file:
-            write_traces(runs, file)
-        if path != STANDARD_OUTPUT:
-            click.echo(f"{path} ({len(runs)} points)")
-        return
-    run = checked_run(folder)
-    path = out or run.folder / TRACE_FILE
+        place, pieces, note = folder, traces(runs), f" ({len(runs)} points)"
+    else:
+        run = checked_run(folder)
+        place, pieces, note = run.folder, trace(run), ""
+    path = out or place / TRACE_FILE
     with fresh_file(path) as file:
-        write_trace(run, file)
+        file.writelines(pieces)
     if path != STANDARD_OUTPUT:
-        click.echo(str(path))
+        click.echo(f"{path}{note}")
 
 
 def checked_run(folder: Path) -> Run:
     """Open a run with at least one step, and print its notes."""
-    from engine_probe.errors import InputError
     from engine_probe.recordings.run import load
-    from engine_probe.text_format import plain
 
     run = load(folder)
     for note in run.notes:
@@ -66,10 +64,8 @@ def checked_run(folder: Path) -> Run:
 
 def points(folder: Path) -> dict[str, Run]:
     """Return the points of a sweep that have steps, by name; print why the others are left out."""
-    from engine_probe.errors import InputError
     from engine_probe.export.sweep import named_points
     from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.text_format import plain
 
     swept = open_sweep(folder)
     runs: dict[str, Run] = {}
@@ -85,9 +81,6 @@ def points(folder: Path) -> dict[str, Run]:
 
 
 def say_without_telemetry(run: Run) -> None:
-    from engine_probe.errors import InputError
-    from engine_probe.text_format import plain
-
     try:
         _ = run.telemetry
     except InputError as error:

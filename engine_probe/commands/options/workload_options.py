@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine_probe.commands.options.engine_options import under
-from engine_probe.commands.options.numbers import SEED, Number
 from engine_probe.errors import InputError
+from kernels_bench.option_types import Number
 
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import WorkloadSection
@@ -31,6 +31,7 @@ DATASETS = {
 }
 RATE = Number(min=0, min_open=True, infinite=True)
 SHAPE = Number(min=0, min_open=True)
+SEED = click.IntRange(-(2**63), 2**63 - 1)  # what a message to the engine's process can hold
 
 workload, arrivals = under("Workload"), under("Arrivals")
 OPTIONS = (

@@ -14,6 +14,7 @@ from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.commands.options.result_location import check_resumable
 from engine_probe.commands.sweep.reading import check_before_start, read, read_sides
 from engine_probe.errors import InputError
+from kernels_bench.option_types import FILE
 
 ROUNDS = 3  # with --against; two tell only large differences
 
@@ -27,19 +28,13 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 )
 @click.argument("name", required=False)
 @what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question each answers.")
-@what(
-    "--init",
-    "new_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write a commented sweep file to start from.",
-)
+@what("--init", "new_file", metavar="FILE", type=FILE, help="Write a commented sweep file to start from.")
 @what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
 @what("--dry-run", is_flag=True, help="Show the points, whether they fit into memory and how long they will take.")
 @what(
     "--like",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Predict times from the earlier sweeps in this folder [default: runs].",
 )
 @what(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -40,25 +39,24 @@ MOMENTS = (
 MOST_IN_FLIGHT = 64  # steps; asynchronous and pipelined engines have a few
 
 
-def write_trace(run: Run, file: BinaryIO) -> None:
-    for part in trace(run):
-        file.write(part)
+def trace(run: Run) -> Iterator[bytes]:
+    yield clock(run.facts["clock"]["monotonic_ns"], run.facts["clock"]["wall_ns"])
+    yield from tracks(run, count(1))
 
 
-def write_traces(runs: Mapping[str, Run], file: BinaryIO) -> None:
-    """Write one trace of several runs of at least one step, each as a named group of tracks.
+def traces(runs: Mapping[str, Run]) -> Iterator[bytes]:
+    """Yield one trace of several runs of at least one step, each as a named group of tracks.
 
     Each machine has a monotonic clock of its own. The wall clock, recorded at the start of each run, aligns them with
     the clock of the run that began first.
     """
     first = min(runs.values(), key=began_wall_ns)
     uuids = count(1)
-    file.write(clock(first.facts["clock"]["monotonic_ns"], first.facts["clock"]["wall_ns"]))
+    yield clock(first.facts["clock"]["monotonic_ns"], first.facts["clock"]["wall_ns"])
     for name, run in runs.items():
         group = next(uuids)
-        file.write(track(group, name))
-        for part in tracks(run, uuids, group, by=wall_ns(run) - wall_ns(first)):
-            file.write(part)
+        yield track(group, name)
+        yield from tracks(run, uuids, group, by=wall_ns(run) - wall_ns(first))
 
 
 def wall_ns(run: Run) -> int:
@@ -68,11 +66,6 @@ def wall_ns(run: Run) -> int:
 
 def began_wall_ns(run: Run) -> int:
     return wall_ns(run) + int(run.iterations["start_ns"][0].as_py())
-
-
-def trace(run: Run) -> Iterator[bytes]:
-    yield clock(run.facts["clock"]["monotonic_ns"], run.facts["clock"]["wall_ns"])
-    yield from tracks(run, count(1))
 
 
 def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0) -> Iterator[bytes]:

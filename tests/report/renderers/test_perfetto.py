@@ -17,7 +17,7 @@ from engine_probe.commands.trace import command
 from engine_probe.errors import InputError
 from engine_probe.record.schema import TABLES
 from engine_probe.recordings.run import Run, load
-from engine_probe.report.renderers.perfetto import MOMENTS, write_trace
+from engine_probe.report.renderers.perfetto import MOMENTS, trace
 from tests.support.perfetto_engine import sql
 from tests.support.recordings import MS, facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
@@ -55,7 +55,7 @@ class Read:
 
 def traced(run: Run) -> Read:
     file = io.BytesIO()
-    write_trace(run, file)
+    file.writelines(trace(run))
     return Read(file.getvalue())
 
 
@@ -259,7 +259,7 @@ def test_a_run_without_a_step_is_said_to_be_one(tmp_path: Path) -> None:
 def test_perfettos_trace_processor_finds_the_same_by_sql(tmp_path: Path, browser: Any) -> None:
     run = recorded(tmp_path, ran(20))
     file = io.BytesIO()
-    write_trace(run, file)
+    file.writelines(trace(run))
     lost = run.preemptions.slice(0, 1).to_pylist()[0]
     with sql(browser, file.getvalue()) as query:
         counted = {row.name: row.n for row in query("select name, count() as n from slice group by name")}

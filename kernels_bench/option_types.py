@@ -1,11 +1,14 @@
-"""Number types of the command line; click's own ranges accept NaN and infinity."""
+"""Types of options: files, and numbers without NaN, which click's own ranges accept."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import click
+
+FILE = click.Path(path_type=Path)
 
 
 class Number(click.FloatRange):
@@ -21,6 +24,3 @@ class Number(click.FloatRange):
         if math.isnan(number) or (math.isinf(number) and not self._infinite):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
-
-
-SEED = click.IntRange(-(2**63), 2**63 - 1)  # what a message to the engine's process can hold
