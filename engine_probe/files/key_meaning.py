@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
-def about(description: str, example: object = None) -> msgspec.Meta:
-    """Describe a key in `Annotated`: its meaning, and an example that is not its default."""
-    return msgspec.Meta(description=description, examples=None if example is None else [example])
+def about(description: str, example: object = None, **limits: Any) -> msgspec.Meta:
+    """Describe a key in `Annotated`: its meaning, an example that is not its default, and limits such as `ge=0`."""
+    return msgspec.Meta(description=description, examples=None if example is None else [example], **limits)

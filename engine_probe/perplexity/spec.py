@@ -20,11 +20,9 @@ class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     text: Annotated[str, about("Path of a local text in UTF-8.", "wiki.test.raw")]
-    window: Annotated[int, msgspec.Meta(ge=2), about("Tokens per window.", 2048)] = 2048
+    window: Annotated[int, about("Tokens per window.", 2048, ge=2)] = 2048
     overlap: Annotated[
-        int,
-        msgspec.Meta(ge=0),
-        about("Tokens repeated from the previous window as context, not scored again.", 512),
+        int, about("Tokens repeated from the previous window as context, not scored again.", 512, ge=0)
     ] = 0
     windows: Annotated[
         Count | None, about("Maximum number of windows to score, from the beginning. Default: all.", 20)

@@ -44,10 +44,7 @@ class OpenLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     request_rate: Annotated[PositiveFloat, about("Requests per second.", 20.0)]
     burstiness: Annotated[
         PositiveFloat,
-        about(
-            "Evenness of arrivals: 1 is a Poisson process, less is burstier, more is more regular.",
-            0.5,
-        ),
+        about("Evenness of arrivals: 1 is a Poisson process, less is burstier, more is more regular.", 0.5),
     ] = 1.0
 
 

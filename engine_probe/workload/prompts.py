@@ -56,9 +56,7 @@ class Conversations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     turns: Annotated[Positive | Uniform, about("Number of turns of a conversation.", 6)]
     input_len: Annotated[Length, about("Tokens of each question.", 16)]
     system_len: Annotated[NotNegativeInt, about("Tokens of a system prompt common to all conversations.", 64)] = 0
-    pause_seconds: Annotated[
-        float, msgspec.Meta(ge=0), about("Seconds between an answer and the next question.", 1.5)
-    ] = 0.0
+    pause_seconds: Annotated[float, about("Seconds between an answer and the next question.", 1.5, ge=0)] = 0.0
 
 
 class Chances:

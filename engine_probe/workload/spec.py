@@ -19,9 +19,7 @@ Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Trace
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the engine chooses and returns tokens."""
 
-    temperature: Annotated[
-        float, msgspec.Meta(ge=0), about("0 is greedy decoding; above 0, tokens are sampled.", 0.8)
-    ] = 0.0
+    temperature: Annotated[float, about("0 is greedy decoding; above 0, tokens are sampled.", 0.8, ge=0)] = 0.0
     ignore_eos: Annotated[
         bool, about("Generate every answer to its full length; false lets the model end it.", False)
     ] = True

@@ -18,10 +18,11 @@ class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     within: Annotated[
         float,
-        msgspec.Meta(gt=0, lt=1),
         about(
             "End once half the 95 % interval of the output tokens per second is within this share of it.",
             0.1,
+            gt=0,
+            lt=1,
         ),
     ] = 0.05
     after_seconds: Annotated[

@@ -22,9 +22,7 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tpot_ms: Annotated[Milliseconds | None, about("Longest time per output token after the first, in ms.", 30.0)] = None
     e2el_ms: Annotated[Milliseconds | None, about("Longest time to the whole answer, in ms.", 9000.0)] = None
     percentile: Annotated[
-        float,
-        msgspec.Meta(ge=50, lt=100),
-        about("Percentage of requests that must meet all limits for a load to pass.", 99),
+        float, about("Percentage of requests that must meet all limits for a load to pass.", 99, ge=50, lt=100)
     ] = 90
 
     @property

@@ -19,17 +19,16 @@ class Saturated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "workload.concurrency"
     )
     growth: Annotated[
-        float,
-        msgspec.Meta(ge=0),
-        about("Relative growth of throughput below which a level counts as no growth.", 0.05),
+        float, about("Relative growth of throughput below which a level counts as no growth.", 0.05, ge=0)
     ] = 0.02
     levels: Annotated[Positive, about("Number of levels without growth after which the axis ends.", 1)] = 2
     recomputed: Annotated[
         float,
-        msgspec.Meta(gt=0, le=1),
         about(
             "One level without growth is enough where this share of its tokens was recomputed after preemptions.",
             0.2,
+            gt=0,
+            le=1,
         ),
     ] = 0.1
 

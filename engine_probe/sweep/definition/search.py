@@ -30,8 +30,8 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     """Search one load axis between `from` and `to` instead of measuring a grid."""
 
     axis: Annotated[str, about("The workload key to search over.", "workload.concurrency")]
-    first: Annotated[int, msgspec.Meta(ge=1), about("The lowest value.", 1)]
-    last: Annotated[int, msgspec.Meta(ge=1), about("The highest value.", 64)]
+    first: Annotated[int, about("The lowest value.", 1, ge=1)]
+    last: Annotated[int, about("The highest value.", 64, ge=1)]
     goal: Annotated[
         Literal["saturation", "slo"],
         about(
@@ -41,14 +41,10 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     ] = "saturation"
     slo: Annotated[Slo | None, about("The limits of goal slo.")] = None
     resolution: Annotated[
-        float,
-        msgspec.Meta(gt=0, le=1),
-        about("The search ends when neighbouring values differ by this share.", 0.15),
+        float, about("The search ends when neighbouring values differ by this share.", 0.15, gt=0, le=1)
     ] = 0.1
     tolerance: Annotated[
-        float,
-        msgspec.Meta(ge=0, lt=1),
-        about("Throughput within this share of the highest counts as the highest.", 0.02),
+        float, about("Throughput within this share of the highest counts as the highest.", 0.02, ge=0, lt=1)
     ] = 0.05
 
     def check(self) -> None:

@@ -56,18 +56,14 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     input_len: Annotated[Length | None, about("Tokens of each random prompt. Omit it if prompts is given.", 128)] = None
     output_len: Annotated[
-        Length | None,
-        about("Tokens of each answer. Optional for a dataset with answers; omit it for a trace.", 128),
+        Length | None, about("Tokens of each answer. Optional for a dataset with answers; omit it for a trace.", 128)
     ] = None
     concurrency: Annotated[
         Positive | None, about("Number of requests kept in flight; with arrivals, the maximum.", 16)
     ] = None
     num_prompts: Annotated[
         Positive | None,
-        about(
-            "Requests (or conversations) in all. Left out: as many as concurrency or users, or all of a file.",
-            320,
-        ),
+        about("Requests (or conversations) in all. Left out: as many as concurrency or users, or all of a file.", 320),
     ] = None
     prompts: Annotated[Prompts | None, about("Prompts other than input_len random tokens.")] = None
     arrivals: Annotated[
@@ -194,8 +190,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = {}
     include: Annotated[
-        list[dict[str, Any]],
-        about("Extra points; each gives a value for every axis.", [{"workload.concurrency": 100}]),
+        list[dict[str, Any]], about("Extra points; each gives a value for every axis.", [{"workload.concurrency": 100}])
     ] = []
     exclude: Annotated[
         list[dict[str, Any]],
@@ -208,24 +203,21 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop: Annotated[StopSection, about("Conditions that end a point or an axis early.")] = StopSection()
     warm_up: Annotated[WarmUp, about("Requests before each recording begins.")] = WarmUp()
     probe: Annotated[
-        bool,
-        about("false records nothing and times whole answers only, for comparison. May be an axis.", False),
+        bool, about("false records nothing and times whole answers only, for comparison. May be an axis.", False)
     ] = True
     repeats: Annotated[Positive, about("Number of times each point is measured.", 3)] = 1
     interleave: Annotated[
-        bool,
-        about("Measure all points once, then all again, so that slow drift affects all points alike.", False),
+        bool, about("Measure all points once, then all again, so that slow drift affects all points alike.", False)
     ] = True
     quality: Annotated[Quality | None, about("Measure the perplexity of a text on each engine, after its points.")] = (
         None
     )
     start_seconds: Annotated[
-        float, msgspec.Meta(gt=0), about("Longest start of an engine, in seconds; a slower one is killed.", 600.0)
+        float, about("Longest start of an engine, in seconds; a slower one is killed.", 600.0, gt=0)
     ] = 3600.0
     point_seconds: Annotated[
         float,
-        msgspec.Meta(gt=0),
-        about("Longest time of a point, in seconds; a slower one is stopped and recorded as failed.", 600.0),
+        about("Longest time of a point, in seconds; a slower one is stopped and recorded as failed.", 600.0, gt=0),
     ] = 1800.0
 
 
