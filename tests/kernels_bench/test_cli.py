@@ -107,7 +107,7 @@ def test_engine_probe_validate_is_the_same_command() -> None:
     ("line", "sentence"),
     [
         ("--qick", "there is no option --qick: did you mean --quick?"),
-        ("--tolerance x", "--tolerance is 'x': give a number above 0 and at most 100"),
+        ("--tolerance x", "--tolerance is 'x': give a finite number above 0 and at most 100"),
         ("gemm", "got unexpected extra argument (gemm)"),
     ],
 )
