@@ -125,7 +125,7 @@ TYPED = (
     ("export run --out new --goodput ttft:3", 2, "--goodput is for --to vllm-bench-serve"),
     # validate, overhead, models, doctor
     ("validate --only nowhere", 2, "is not a test"),
-    ("validate --tolerance nan", 2, "--tolerance is nan: give a number above 0 and at most 100"),
+    ("validate --tolerance nan", 2, "--tolerance is nan: give a finite number above 0 and at most 100"),
     ("validate --device x", 2, "--device is"),
     ("validate --json -", 2, "name a new file"),
     ("validate --baseline README.md", 2, "README.md is not a report of kernels_bench"),

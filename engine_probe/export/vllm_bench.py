@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.goodput import goodput
-from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES
+from engine_probe.analysis.run.latencies import LATENCIES, answered
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.token_times import deliveries, delivery_gaps
 from engine_probe.analysis.statistics.sample import Sample
@@ -83,10 +83,6 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
             "start_times": (arrival / SECOND).tolist(),
         }
     return result
-
-
-def answered(requests: pa.Table) -> pa.Table:
-    return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
 
 
 def with_all_times(requests: pa.Table) -> pa.Table:

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from engine_probe.errors import UnavailableError
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
@@ -21,6 +23,15 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing(path: Path, way_out: str = "free some space") -> Iterator[None]:
+    """Turn an OSError into a sentence that names the file and a way out."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(f"cannot write {path}: {error.strerror}; {way_out}") from error
 
 
 def atomic_write(path: Path, content: bytes) -> None:

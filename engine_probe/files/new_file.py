@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from engine_probe.errors import InputError, UnavailableError
-from engine_probe.files.atomic_write import atomic_file
+from engine_probe.errors import InputError
+from engine_probe.files.atomic_write import atomic_file, writing
 
 STANDARD_OUTPUT = Path("-")
 
@@ -22,11 +22,8 @@ def fresh_file(path: Path) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    try:
-        with atomic_file(path) as file:
-            yield file
-    except OSError as error:
-        raise UnavailableError(f"cannot write {path}: {error.strerror}; name another file") from error
+    with writing(path, "name another file"), atomic_file(path) as file:
+        yield file
 
 
 def check_free(*paths: Path | None) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.errors import InputError, UnavailableError
-from engine_probe.files.atomic_write import atomic_write
+from engine_probe.errors import InputError
+from engine_probe.files.atomic_write import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.perplexity.spec import Quality
 
@@ -53,11 +53,9 @@ class Measured(msgspec.Struct, frozen=True):
 
 def write_measured(folder: Path, measured: Measured) -> None:
     """Make the folder and write `perplexity.json` atomically."""
-    try:
+    with writing(folder / QUALITY_FILE):
         folder.mkdir(parents=True)
         atomic_write(folder / QUALITY_FILE, msgspec.json.format(msgspec.json.encode(measured)))
-    except OSError as error:
-        raise UnavailableError(f"cannot write {folder / QUALITY_FILE}: {error.strerror}; free some space") from error
 
 
 def read_measured(folder: Path) -> Measured:

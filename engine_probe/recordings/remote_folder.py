@@ -12,6 +12,7 @@ from typing import Any
 
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.cache_folder import cache_folder, locked
+from engine_probe.files.safe_read import reason
 
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 PROBE_FILE = ".engine_probe-can-write"
@@ -38,7 +39,7 @@ class RemoteFolder:
         try:
             filesystem, base = fs.FileSystem.from_uri(uri)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise InputError(f"{uri}: {first_line(error)}; give a URI that pyarrow.fs opens, or a folder") from error
+            raise InputError(f"{uri}: {reason(error)}; give a URI that pyarrow.fs opens, or a folder") from error
         if OUTSIDE & {*uri.split("/"), *base.split("/")}:
             raise InputError(f"{uri} goes through '.' or '..': name the folder itself")
         if not base.strip("/"):
@@ -116,7 +117,7 @@ class RemoteFolder:
         try:
             yield
         except (pa.ArrowException, OSError) as error:
-            raise UnavailableError(f"cannot {what} {self.uri}: {first_line(error)}") from error
+            raise UnavailableError(f"cannot {what} {self.uri}: {reason(error)}") from error
 
 
 def local_copy(uri: str) -> Path:
@@ -142,8 +143,3 @@ def place_name(folder: Path) -> str:
     if folder.parents[1:2] == (cache_folder() / "remote",) and address.is_file():
         return address.read_text()
     return str(folder)
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -123,7 +123,10 @@ def test_without_engine_arguments_an_unknown_option_is_clicks_to_refuse() -> Non
             "overhead --rounds 1",
             "engine_probe: overhead: --rounds is 1: give a whole number of at least 2 and at most 200",
         ),
-        ("validate --tolerance x", "engine_probe: validate: --tolerance is 'x': give a finite number above 0 and at most 100"),
+        (
+            "validate --tolerance x",
+            "engine_probe: validate: --tolerance is 'x': give a finite number above 0 and at most 100",
+        ),
         ("compare --format x .", "engine_probe: compare: --format: 'x' is not one of 'table', 'markdown', "),
         ("sweep --lst", "engine_probe: sweep: there is no option --lst: did you mean --list?"),
         ("models --zzzz", "engine_probe: models: there is no option --zzzz: engine_probe models --help lists them"),

@@ -14,22 +14,28 @@ BYTES = {"float32": 4, "float16": 2, "half": 2, "bfloat16": 2}
 Config = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Geometry:
     """Holds a decoder's shape, in vLLM's words."""
 
-    architecture: str
     layers: int
-    hidden_size: int
     heads: int
     kv_heads: int
     head_size: int
-    vocabulary: int
     max_context: int
+    matrices: int  # parameters of one layer that quantization shrinks
+    others: int  # the other parameters of one layer: biases and norms
+    outside: int  # parameters outside the layers
     dtype: str
-    parameters: int
-    linear_parameters: int  # in the layers' matrices, which quantization shrinks
-    linear_bytes: float  # of each such parameter, as published
+    linear_bytes: float  # of each parameter in a matrix, as published
+
+    @property
+    def parameters(self) -> int:
+        return self.layers * (self.matrices + self.others) + self.outside
+
+    @property
+    def linear_parameters(self) -> int:
+        return self.layers * self.matrices
 
     @property
     def attention(self) -> str:
@@ -73,34 +79,32 @@ def _llama_like(config: Config) -> Geometry:
     inner_bias = 2 * inner + hidden if config.get("mlp_bias") else 0
     norms = 2 * hidden + (2 * head_size if kind == "qwen3" else 0)
     tied = bool(config.get("tie_word_embeddings", False))
-    return _decoder(
-        config,
+    return Geometry(
         heads=heads,
         kv_heads=kv_heads,
         head_size=head_size,
         layers=config["num_hidden_layers"],
-        hidden=hidden,
         matrices=matrices,
         others=input_bias + output_bias + inner_bias + norms,
         outside=config["vocab_size"] * hidden * (1 if tied else 2) + hidden,
         max_context=_rotary_context(config),
+        **_number_format(config),
     )
 
 
 def _gpt2(config: Config) -> Geometry:
     hidden, heads = config["n_embd"], config["n_head"]
     inner = config.get("n_inner") or 4 * hidden
-    return _decoder(
-        config,
+    return Geometry(
         heads=heads,
         kv_heads=heads,
         head_size=hidden // heads,
         layers=config["n_layer"],
-        hidden=hidden,
         matrices=4 * hidden * hidden + 2 * hidden * inner,
         others=4 * hidden + (inner + hidden) + 4 * hidden,  # biases of attention and feed-forward, two norms
         outside=(config["vocab_size"] + config["n_positions"]) * hidden + 2 * hidden,
         max_context=config["n_positions"],
+        **_number_format(config),
     )
 
 
@@ -111,17 +115,16 @@ def _falcon(config: Config) -> Geometry:
     hidden, heads, kv_heads = config["hidden_size"], config["num_attention_heads"], config["num_kv_heads"]
     head_size = hidden // heads
     inner = config.get("ffn_hidden_size") or 4 * hidden
-    return _decoder(
-        config,
+    return Geometry(
         heads=heads,
         kv_heads=kv_heads,
         head_size=head_size,
         layers=config["num_hidden_layers"],
-        hidden=hidden,
         matrices=hidden * (heads + 2 * kv_heads) * head_size + hidden * hidden + 2 * hidden * inner,
         others=4 * hidden,
         outside=config["vocab_size"] * hidden + 2 * hidden,
         max_context=config.get("max_position_embeddings", 2048),
+        **_number_format(config),
     )
 
 
@@ -135,35 +138,10 @@ _READERS = {
 }
 
 
-def _decoder(
-    config: Config,
-    *,
-    heads: int,
-    kv_heads: int,
-    head_size: int,
-    layers: int,
-    hidden: int,
-    matrices: int,
-    others: int,
-    outside: int,
-    max_context: int,
-) -> Geometry:
-    """Make a geometry; `matrices` and `others` are parameters of one layer, `outside` those outside the layers."""
+def _number_format(config: Config) -> dict[str, Any]:
+    """Return the type of the weights, and the bytes of each in a matrix."""
     dtype = str(config.get("dtype") or config.get("torch_dtype") or "float16")
-    return Geometry(
-        architecture=config["architectures"][0],
-        layers=layers,
-        hidden_size=hidden,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_size=head_size,
-        vocabulary=config["vocab_size"],
-        max_context=max_context,
-        dtype=dtype,
-        parameters=layers * (matrices + others) + outside,
-        linear_parameters=layers * matrices,
-        linear_bytes=_quantized_width(config.get("quantization_config")) or BYTES[dtype],
-    )
+    return {"dtype": dtype, "linear_bytes": _quantized_width(config.get("quantization_config")) or BYTES[dtype]}
 
 
 def _rotary_context(config: Config) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.engine.start_phases import Started, Starting, StartPhases
-from engine_probe.errors import UnavailableError
+from engine_probe.files.atomic_write import writing
 from engine_probe.record.run_folder import RUN_FILE, add_facts
 
 START_PHASES = "start_phases"  # the key in run.json
@@ -44,10 +44,8 @@ class StartLog:
         if self._started is None or not (recording / RUN_FILE).is_file():
             return
         facts = {**msgspec.to_builtins(self._started), "read_every_seconds": self._tick_seconds}
-        try:
+        with writing(recording / RUN_FILE):
             add_facts(recording, **{START_PHASES: facts})
-        except OSError as error:
-            raise UnavailableError(f"cannot write {recording / RUN_FILE}: {error.strerror}; free some space") from error
         self._started = None
 
     def _new_text(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine_probe.sweep.definition.sweep_file import Point
 
 LOG_FILE = "engine.log"
+RESUMABLE = "every finished point is kept, continue with --resume"  # where it cannot be written to any more
 PARTIAL = ".partial"  # ends the name of a recording that is being copied here, which begins with a dot
 
 

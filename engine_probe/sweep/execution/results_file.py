@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.errors import UnavailableError
-from engine_probe.files.atomic_write import atomic_write
+from engine_probe.files.atomic_write import atomic_write, writing
 from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.sweep.definition.search import Found
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.execution.events import Moved
+from engine_probe.sweep.execution.folders import RESUMABLE
 from engine_probe.sweep.results.driver_log import between
 from engine_probe.sweep.results.point_results import Row, Unmeasured
 
@@ -48,9 +48,5 @@ class ResultsFile:
         points += [row for row in self.kept if row.id not in asked]
         idle = between(row.driven for row in points if not isinstance(row, Unmeasured) and row.driven)
         result = {"sweep": self.sweep, "points": points, "found": self.found, "moved": self.moved, "between": idle}
-        try:
+        with writing(path, RESUMABLE):
             atomic_write(path, msgspec.json.format(msgspec.json.encode(result)))
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot write {path}: {error.strerror}; every finished point is kept, continue with --resume"
-            ) from error

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine_probe.errors import UnavailableError
-from engine_probe.sweep.execution.folders import PARTIAL, new_log, set_aside
+from engine_probe.files.atomic_write import writing
+from engine_probe.sweep.execution.folders import PARTIAL, RESUMABLE, new_log, set_aside
 
 
 def reserve_log(folder: Path) -> Path:
     """Make an empty log with a free name, which no other engine group takes from now on."""
     while True:
         log = new_log(folder)
-        with naming(log), suppress(FileExistsError):
+        with writing(log, RESUMABLE), suppress(FileExistsError):
             log.touch(exist_ok=False)
             return log
 
@@ -24,7 +24,7 @@ def reserve_log(folder: Path) -> Path:
 def arriving(recording: Path) -> Iterator[Path]:
     """Give a folder beside the recording's, which takes its place when everything is in it."""
     partial = recording.with_name(f".{recording.name}{PARTIAL}")
-    with naming(recording):
+    with writing(recording, RESUMABLE):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
@@ -33,14 +33,3 @@ def arriving(recording: Path) -> Iterator[Path]:
             partial.rename(recording)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Raise an error of the disk as a sentence that names the file, which ends the sweep."""
-    try:
-        yield
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot write {path}: {error.strerror}; every finished point is kept, continue with --resume"
-        ) from error

@@ -12,14 +12,16 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.errors import UnavailableError
+from engine_probe.files.atomic_write import writing
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.engine_process.messages import StartStep
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
 from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
+from engine_probe.sweep.execution.folders import RESUMABLE
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.fleet.calls import Calls
 from engine_probe.sweep.fleet.cluster import Cluster, LostError, Worker
-from engine_probe.sweep.fleet.download import arriving, naming, reserve_log
+from engine_probe.sweep.fleet.download import arriving, reserve_log
 from engine_probe.sweep.fleet.live_nodes import LiveNodes
 from engine_probe.sweep.fleet.remote_engine import Update
 from engine_probe.sweep.fleet.resources import Claim
@@ -138,7 +140,7 @@ class FleetEngine:
             place.logs[update.log] = reserve_log(self._folder)
         log = place.logs[update.log]
         if update.log_text:
-            with naming(log), log.open("ab") as file:
+            with writing(log, RESUMABLE), log.open("ab") as file:
                 file.write(update.log_text)
             show(LogText(update.log_text.decode(errors="replace")))
         return log

@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.errors import UnavailableError
-from engine_probe.files.atomic_write import atomic_write
+from engine_probe.files.atomic_write import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.run_folder import ANSWERS_FILE, DRIVEN_FILE, process_started
 from engine_probe.workload.driver import Outcome
@@ -99,20 +98,16 @@ def driver_log(
 
 def write_driver_log(folder: Path, log: Driven) -> None:
     """Write the account atomically."""
-    try:
+    with writing(folder / DRIVEN_FILE):
         folder.mkdir(parents=True)
         atomic_write(folder / DRIVEN_FILE, msgspec.json.format(msgspec.json.encode(log)))
-    except OSError as error:
-        raise UnavailableError(f"cannot write {folder / DRIVEN_FILE}: {error.strerror}; free some space") from error
 
 
 def write_answers(folder: Path, outcome: Outcome) -> None:
     """Write checksums of the answers by request, so that answers under different loads can be compared."""
     answers = {delivery.request_id: delivery.answer for delivery in outcome.deliveries if delivery.answer is not None}
-    try:
+    with writing(folder / ANSWERS_FILE):
         (folder / ANSWERS_FILE).write_bytes(msgspec.json.encode(answers))
-    except OSError as error:
-        raise UnavailableError(f"cannot write {folder / ANSWERS_FILE}: {error.strerror}; free some space") from error
 
 
 def read_driver_log(folder: Path) -> Driven:
