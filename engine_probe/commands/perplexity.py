@@ -11,7 +11,7 @@ import click
 
 from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
 from engine_probe.commands.options.result_location import make_folder
-from engine_probe.errors import INTERRUPTED
+from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
 from kernels_bench.option_types import FILE
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import Point
 
 COUNT = click.IntRange(1)
-TICK_SECONDS = 0.25
 
 
 engine, text_options, output = map(under, (ENGINE, "Text", "Output"))
@@ -107,19 +106,13 @@ def command(
 
 def measure(point: Point, folder: Path, force: bool) -> None:
     """Score the text, with a bar on a terminal and plain lines elsewhere; what ended it early is raised."""
-    from rich.console import Console
-
-    from engine_probe.errors import InputError, UnavailableError
     from engine_probe.recordings.perplexity import NAME
-    from engine_probe.sweep.definition.kv_demand import need_of
-    from engine_probe.sweep.execution.engine_run import Limits, measure_point
-    from engine_probe.sweep.execution.folders import LOG_FILE
-    from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
+    from engine_probe.sweep.execution.engine_run import measure_point
+    from engine_probe.sweep.progress.screens import screen_of
     from engine_probe.sweep.results.point_results import Unmeasured
 
-    is_terminal, limits = Console(stderr=True).is_terminal, Limits(need=need_of(point))
-    with TerminalScreen([point]) if is_terminal else PlainScreen([point]) as screen:
-        row = measure_point(point, folder / NAME, folder / LOG_FILE, screen.show, force, limits, TICK_SECONDS)
+    with screen_of(point) as screen:
+        row = measure_point(point, folder / NAME, screen.show, force)
     if isinstance(row, Unmeasured):
         kind = InputError if row.exit_code == InputError.exit_code else UnavailableError
         raise kind(row.reason)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +16,9 @@ from engine_probe.errors import INTERRUPTED, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from engine_probe.sweep.definition.sweep_file import Point
-    from engine_probe.sweep.execution.events import Event, Show
 
 RECORDING = "recording"
-TICK_SECONDS = 0.25
 
 engine, output = under(ENGINE), under("Output")
 
@@ -88,14 +82,13 @@ def measure(point: Point, folder: Path, force: bool) -> None:
     """Measure the point, shown live. An engine that dies is an error; what it recorded stays."""
     from rich.console import Console
 
-    from engine_probe.sweep.definition.kv_demand import need_of
-    from engine_probe.sweep.execution.engine_run import Limits, measure_point
-    from engine_probe.sweep.execution.folders import LOG_FILE
+    from engine_probe.sweep.execution.engine_run import measure_point
+    from engine_probe.sweep.progress.screens import PlainScreen, PointScreen
     from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
-    console, limits = Console(stderr=True, highlight=False), Limits(need=need_of(point))
-    with live_view(console, point) if console.is_terminal else plain_view(point) as show:
-        row = measure_point(point, folder / RECORDING, folder / LOG_FILE, show, force, limits, TICK_SECONDS)
+    is_terminal = Console(stderr=True).is_terminal
+    with PointScreen(title(point), point) if is_terminal else PlainScreen([point]) as screen:
+        row = measure_point(point, folder / RECORDING, screen.show, force)
     if isinstance(row, Unmeasured) and row.status == FAILED:
         raise UnavailableError(row.reason)
 
@@ -109,46 +102,6 @@ def title(point: Point) -> str:
     asked = f"from {Path(path).name}" if path else f"{work.input_len} + {work.output_len} tokens"
     count = [] if work.requests is None else [f"{work.requests} requests"]
     return " · ".join(dict.fromkeys((point.label, *count, load_words(*work.load), asked)))
-
-
-@contextmanager
-def live_view(console: Console, point: Point) -> Iterator[Show]:
-    """Draw the start of the engine and then the recording while it grows."""
-    from rich.live import Live
-
-    from engine_probe.engine.start_phases import Started, Starting, worth_telling
-    from engine_probe.recordings.live_reader import Moment
-    from engine_probe.report.renderers.live import FittingLine, LiveView
-    from engine_probe.sweep.engine_process.messages import Notice, StartStep
-
-    view = LiveView(title(point), point.workload.output_tokens)
-
-    def show(event: Event) -> None:
-        match event:
-            case StartStep(text):
-                view.say(text)
-            case Starting():
-                phases = [*worth_telling(event.finished), event.phase]
-                view.start([(phase.name, phase.seconds) for phase in phases], event.share)
-            case Notice(text):
-                console.print(text, style="dim", markup=False)
-            case Started():
-                view.say("warming up")
-                console.print(FittingLine(event.words), style="dim")
-            case Moment():
-                view.add(event)
-
-    with Live(view, console=console, refresh_per_second=4, transient=True):
-        yield show
-
-
-@contextmanager
-def plain_view(point: Point) -> Iterator[Show]:
-    """Print a line for what begins and ends, and one now and then."""
-    from engine_probe.sweep.progress.screens import PlainScreen
-
-    with PlainScreen([point]) as screen:
-        yield screen.show
 
 
 def show(results: Results) -> int:

@@ -28,21 +28,16 @@ def check_engine() -> list[Check]:
 
 def measured(folder: Path) -> list[Check]:
     """Start the engine and let it answer, and show the progress."""
-    from rich.console import Console
-
     from engine_probe.engine.start_phases import Started
-    from engine_probe.sweep.definition.kv_demand import need_of
     from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
     from engine_probe.sweep.engine_process.messages import Began
-    from engine_probe.sweep.execution.engine_run import Limits, measure_point
+    from engine_probe.sweep.execution.engine_run import measure_point
     from engine_probe.sweep.execution.events import Event
     from engine_probe.sweep.execution.folders import LOG_FILE
-    from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
+    from engine_probe.sweep.progress.screens import screen_of
     from engine_probe.sweep.results.point_results import Unmeasured
 
     point = Point(EngineSection(MODEL), WorkloadSection(PROMPT_TOKENS, ANSWER_TOKENS, concurrency=1), label=MODEL)
-    limits = Limits(START_SECONDS, POINT_SECONDS, need_of(point))
-    console = Console(stderr=True, highlight=False)
     checks: list[Check] = []
     began = time.monotonic()
 
@@ -56,8 +51,8 @@ def measured(folder: Path) -> list[Check]:
         screen.show(event)
 
     try:
-        with TerminalScreen([point], console) if console.is_terminal else PlainScreen([point]) as screen:
-            row = measure_point(point, folder / "recording", folder / LOG_FILE, show, True, limits, 0.25)
+        with screen_of(point) as screen:
+            row = measure_point(point, folder / "recording", show, True, START_SECONDS, POINT_SECONDS)
         if isinstance(row, Unmeasured):
             raise UnavailableError(row.reason)
         took = time.monotonic() - began

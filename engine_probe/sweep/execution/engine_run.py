@@ -15,6 +15,7 @@ from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import LiveReader
+from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.engine_process.crash_cause import worker_crash
 from engine_probe.sweep.engine_process.messages import (
@@ -31,11 +32,12 @@ from engine_probe.sweep.engine_process.messages import (
 from engine_probe.sweep.engine_process.process import EngineProcess
 from engine_probe.sweep.engine_process.start_log import StartLog
 from engine_probe.sweep.execution.events import Event, Show
-from engine_probe.sweep.execution.folders import set_aside
+from engine_probe.sweep.execution.folders import LOG_FILE, set_aside
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.results.point_results import Row, row_at
 
 TICK_SECONDS = 1.0
+SHORT_TICK_SECONDS = 0.25  # of a point that someone waits for
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -51,10 +53,16 @@ class PointTimeoutError(UnavailableError):
 
 
 def measure_point(
-    point: Point, recording: Path, log: Path, show: Show, force: bool, limits: Limits, tick_seconds: float
+    point: Point,
+    recording: Path,
+    show: Show,
+    force: bool,
+    start_seconds: float | None = None,
+    point_seconds: float | None = None,
 ) -> Row:
-    """Measure a single point on an engine of its own."""
-    with closing(EngineRun(point.engine, lambda: log, force, limits, tick_seconds)) as engine:
+    """Measure a single point on an engine of its own, whose log is beside the recording."""
+    log, limits = recording.with_name(LOG_FILE), Limits(start_seconds, point_seconds, need_of(point))
+    with closing(EngineRun(point.engine, lambda: log, force, limits, SHORT_TICK_SECONDS)) as engine:
         return engine.measure(PlannedPoint(0, point, recording), show).row
 
 

@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, longest_first
+from engine_probe.engine.start_phases import FinishedPhases, Started, Starting, longest_first, worth_telling
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
-from engine_probe.report.renderers.live import FittingLine, clock, two_ends
+from engine_probe.report.renderers.live import FittingLine, LiveView, clock, two_ends
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
 from engine_probe.sweep.execution.events import Event, MeasuredBefore, SearchEnded
@@ -127,6 +127,37 @@ class TerminalScreen(PictureScreen):
         rows.add_row(ProgressBar(total=self._of, completed=self._done, pulse=self._of is None))
         rows.add_row(FittingLine(self._figures))
         return rows
+
+
+class PointScreen(PictureScreen):
+    """A single point: the phases of its engine's start, and then its recording while it grows."""
+
+    def __init__(self, title: str, point: Point) -> None:
+        self._view = LiveView(title, point.workload.output_tokens)
+        super().__init__(None)
+
+    def picture(self) -> LiveView:
+        return self._view
+
+    def show(self, event: Event, group: int | None = None) -> None:
+        match event:
+            case StartStep(text):
+                self._view.say(text)
+            case Starting():
+                phases = [*worth_telling(event.finished), event.phase]
+                self._view.start([(phase.name, phase.seconds) for phase in phases], event.share)
+            case Notice(text):
+                self._console.print(text, style="dim", markup=False)
+            case Started():
+                self._view.say("warming up")
+                self._console.print(FittingLine(event.words), style="dim")
+            case Moment():
+                self._view.add(event)
+
+
+def screen_of(point: Point) -> TerminalScreen | PlainScreen:
+    """Return the screen of a single point: a picture on a terminal, lines elsewhere."""
+    return TerminalScreen([point]) if Console(stderr=True).is_terminal else PlainScreen([point])
 
 
 class PlainScreen:
