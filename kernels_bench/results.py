@@ -213,3 +213,16 @@ class Report(Struct, frozen=True):
     topology: dict[str, str] = {}  # "cuda:0→cuda:1": "same switch"
     stopped: bool = False  # by Ctrl-C, before the end
     measured_less: tuple[str, ...] = ()  # what --quick left out or shortened to end in time
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Return the model of each device."""
+        return {part.device.target: part.device.name for part in self.devices}
+
+    @property
+    def between_devices(self) -> list[Result]:
+        return [result for result in self.results if result.device not in self.models]
+
+    def of(self, target: str) -> list[Result]:
+        """Return the results of one device, or of a pair."""
+        return [result for result in self.results if result.device == target]

@@ -68,11 +68,8 @@ def ceilings_of(report: Report) -> list[Ceilings]:
     for part in report.devices:
         ceilings = {
             f"{result.test} {result.name}": _ceiling(result, part, report)
-            for result in report.results
-            if result.device == part.device.target
-            and result.figure
-            and result.test in TESTS
-            and result.verdict not in (FAIL, INVALID)
+            for result in report.of(part.device.target)
+            if result.figure and result.test in TESTS and result.verdict not in (FAIL, INVALID)
         }
         if ceilings:
             identity, name = part.device.identity, part.device.name

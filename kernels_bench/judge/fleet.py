@@ -73,7 +73,7 @@ def across(nodes: Sequence[Node], tolerance: float) -> tuple[Node, ...]:
 
 def kinds_of(name: str, report: Report) -> Iterator[tuple[str, str]]:
     """Yield each device or pair of a node with what it is compared as: its models, and a pair's path."""
-    models = {part.device.target: part.device.name for part in report.devices}
+    models = report.models
     yield from ((f"{name}/{target}", model) for target, model in models.items())
     yield f"{name}/all", f"all of {sorted(models.values())}"
     for pair, path in report.topology.items():

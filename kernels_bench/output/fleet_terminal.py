@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from kernels_bench.judge.fleet import FleetReport, Node
 from kernels_bench.output.summary_lines import BAD, Line, columns, lines, problems
-from kernels_bench.output.terminal import STOPPED_EARLY, STYLES, output_console
+from kernels_bench.output.terminal import STOPPED_EARLY, STYLES, coloured, counted, output_console, plain_table
 from kernels_bench.output.words import shown
 from kernels_bench.results import INVALID, WARN, Report, Verdict
 
@@ -33,7 +31,7 @@ def show_all_devices(report: Report) -> None:
 
 def table(nodes: Sequence[Node]) -> Table:
     rows = list(lines(nodes))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = plain_table()
     node_column = ("node",) if any(line.node for line in rows) else ()
     for title in (*node_column, "device", "model", "verdict"):
         table.add_column(title, no_wrap=title != "model")
@@ -74,13 +72,8 @@ def fleet_problems(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
 
 def summary(fleet: FleetReport) -> str:
     devices = sum(len(node.report.devices) for node in fleet.nodes if node.report)
-    counts = Counter(verdict for node in fleet.nodes for verdict in node.verdicts)
-    parts = [f"{counts[verdict]} {coloured(verdict)}" for verdict in STYLES if counts[verdict]]
+    counts = counted(verdict for node in fleet.nodes for verdict in node.verdicts)
     failed = sum(1 for node in fleet.nodes if node.report is None)
     nodes = f"{len(fleet.nodes)} nodes" + (f", {failed} without a report" if failed else "")
     stopped = f"\n{STOPPED_EARLY}" if fleet.stopped else ""
-    return f"{nodes}, {devices} devices: {', '.join(parts)}; {fleet.seconds:.0f} s{stopped}"
-
-
-def coloured(verdict: Verdict) -> str:
-    return f"[{STYLES[verdict]}]{verdict}[/]"
+    return f"{nodes}, {devices} devices: {counts}; {fleet.seconds:.0f} s{stopped}"

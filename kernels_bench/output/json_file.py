@@ -98,7 +98,7 @@ class Baseline:
 
     def __init__(self, report: Report, path: Path) -> None:
         self._path = path
-        self._names = {part.device.target: part.device.name for part in report.devices}
+        self._names = report.models
         self._results = [result for result in report.results if result.verdict not in (FAIL, INVALID)]
 
     def check_covers(self, model: str) -> None:

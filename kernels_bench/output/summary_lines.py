@@ -48,10 +48,10 @@ def lines(nodes: Sequence[Node]) -> Iterator[Line]:
             yield Line(node.name, "-", "", INVALID, {})
             continue
         for part in node.report.devices:
-            own = [result for result in node.report.results if result.device == part.device.target]
+            own = node.report.of(part.device.target)
             verdicts = [*(result.verdict for result in own), *(finding.verdict for finding in part.findings)]
             yield Line(node.name, part.device.target, part.device.name, worst(verdicts) or INVALID, headlines(own))
-        if between := between_devices(node.report):
+        if between := node.report.between_devices:
             verdicts = [result.verdict for result in between]
             yield Line(node.name, "between", "", worst(verdicts) or INVALID, headlines(between))
 
@@ -70,11 +70,6 @@ def headlines(results: Sequence[Result]) -> Figures:
         if matching:
             figures[title] = min(matching, key=lambda result: result.figure.value if result.figure else 0.0)
     return figures
-
-
-def between_devices(report: Report) -> list[Result]:
-    targets = {part.device.target for part in report.devices}
-    return [result for result in report.results if result.device not in targets]
 
 
 def problems(report: Report) -> Iterator[tuple[Verdict, str, str]]:

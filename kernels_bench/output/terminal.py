@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -42,14 +42,13 @@ POWER_CAP = 4  # NVML's bit for a GPU at its power limit, which is not a fault
 def show(report: Report) -> None:
     console = output_console()
     for part in report.devices:
-        console.print(f"\n[bold]{shown(_title(part.device))}[/]")
-        console.print(_table([result for result in report.results if result.device == part.device.target]))
+        console.print(f"\n[bold]{shown(title(part.device))}[/]")
+        console.print(_table(report.of(part.device.target)))
         if part.curve:
             console.print(f"  sustained: {shown(curve(part.curve))}")
         for finding in part.findings:
-            console.print(f"  {_coloured(finding.verdict)} {shown(finding.text)}")
-    targets = {part.device.target for part in report.devices}
-    if between := [result for result in report.results if result.device not in targets]:
+            console.print(f"  {coloured(finding.verdict)} {shown(finding.text)}")
+    if between := report.between_devices:
         console.print("\n[bold]between the GPUs[/]")
         show_between(console, between, report.topology)
     console.print(f"\n{summary(report)}")
@@ -91,11 +90,10 @@ def all_verdicts(report: Report) -> list[Verdict]:
 
 
 def summary(report: Report) -> str:
-    counts = Counter(result.verdict for result in report.results)
-    parts = [f"{counts[verdict]} {_coloured(verdict)}" for verdict in STYLES if counts[verdict]]
+    counts = counted(result.verdict for result in report.results)
     checks = [result.figure.check.passed for result in report.results if result.figure and result.figure.check]
     right = f"{sum(checks)} of {len(checks)} results right"
-    lines = [f"{', '.join(parts) or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
+    lines = [f"{counts or 'nothing measured'}; {right}; {report.seconds:.0f} s{' (quick)' * report.quick}"]
     if report.stopped:
         lines.append(STOPPED_EARLY)
     if report.measured_less:
@@ -104,8 +102,13 @@ def summary(report: Report) -> str:
         figures = sum(1 for result in report.results if result.figure)
         lines.append(f"[{STYLES[WARN]}]doubtful[/]: {len(doubtful)} of {figures} figures; {AGAIN}")
     if any(NO_MARK in result.reasons for result in report.results):
-        lines.append(f"{_coloured(MEASURED)}: a valid figure, but {NO_MARK} for this hardware")
+        lines.append(f"{coloured(MEASURED)}: a valid figure, but {NO_MARK} for this hardware")
     return "\n".join(lines)
+
+
+def counted(verdicts: Iterable[Verdict]) -> str:
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {coloured(verdict)}" for verdict in STYLES if counts[verdict])
 
 
 def curve(readings: Sequence[Reading]) -> str:
@@ -126,14 +129,18 @@ def curve(readings: Sequence[Reading]) -> str:
     return ", ".join(parts) or "the GPU does not report clock, power and temperature"
 
 
-def _title(device: Device) -> str:
+def title(device: Device) -> str:
     facts = f"{device.name}, {device.memory_bytes / GIB:.1f} GiB, "
     unit = "multiprocessors" if device.is_cuda else "cores"
     return f"{device.target}: {facts}{device.cores} {unit}"
 
 
+def plain_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+
+
 def _table(results: list[Result], with_device: bool = False) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = plain_table()
     for title in (*(["GPUs"] if with_device else []), "test"):
         table.add_column(title, no_wrap=True)
     table.add_column("figure", overflow="fold", min_width=NAME_WIDTH)
@@ -142,7 +149,7 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
     table.add_column("verdict", no_wrap=True)
     table.add_column("because", overflow="fold")
     for result in results:
-        cells = [shown(result.test), shown(shape_name(result)), *_numbers(result.figure), _coloured(result.verdict)]
+        cells = [shown(result.test), shown(shape_name(result)), *_numbers(result.figure), coloured(result.verdict)]
         table.add_row(*([shown(result.device)] if with_device else []), *cells, shown(because(result)))
     return table
 
@@ -150,7 +157,7 @@ def _table(results: list[Result], with_device: bool = False) -> Table:
 def _square(title: str, cells: dict[str, str]) -> Table:
     """Make a table with a cell for each transfer, from the GPU of the row to the GPU of the column."""
     ends = list(dict.fromkeys(end for pair in cells for end in pair.split("→")))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = plain_table()
     table.add_column(title, no_wrap=True)
     for end in ends:
         table.add_column(shown(f"→{end}"), justify="right")
@@ -184,5 +191,5 @@ def _numbers(figure: Figure | None) -> tuple[str, str]:
     return quantity(figure.value, figure.unit), f"{figure.samples.spread:.1%}"
 
 
-def _coloured(verdict: Verdict) -> str:
+def coloured(verdict: Verdict) -> str:
     return f"[{STYLES[verdict]}]{verdict}[/]"

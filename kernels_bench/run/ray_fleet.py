@@ -24,13 +24,13 @@ import msgspec
 from kernels_bench.errors import InputError, UnavailableError
 from kernels_bench.judge.fleet import FleetReport, Node, across, differences
 from kernels_bench.results import STOPPED, WARN, Finding, Report
+from page_kit.plain_text import MOST_QUOTED, first_line
 
 AUTO = "auto"
 CONNECT_S = 5.0  # for a port to answer; Ray itself would try for minutes
 START_S = 60.0  # for an actor to get its node's devices
 POLL_S = 1.0
 STOP_S = 30.0  # for nodes to return what they have when the run is stopped
-MOST_QUOTED = 300  # characters of a message
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,3 @@ def why_lost(ray: Any, error: Exception) -> str:
     if isinstance(error, lost):
         return f"its machine or its Ray process died: {first_line(error)}"
     return first_line(error)
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:MOST_QUOTED]

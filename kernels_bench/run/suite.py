@@ -35,6 +35,7 @@ from kernels_bench.timing.gpu_sampler import GpuSampler
 from kernels_bench.timing.measure import FULL, QUICK, OutOfTimeError
 from kernels_bench.timing.other_load import OtherLoad
 from kernels_bench.timing.rank_group import RankGroupError
+from page_kit.plain_text import first_line
 
 
 def run(options: Options, screen: Screen) -> Report:
@@ -218,7 +219,3 @@ def _run_between(state: Run, benches: tuple[Bench, ...]) -> None:
 
 def _module(test: str) -> Any:
     return import_module(f"kernels_bench.benchmarks.{MODULES.get(test, test)}")
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

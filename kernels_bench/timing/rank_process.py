@@ -13,6 +13,7 @@ import torch
 from kernels_bench.results import Device
 from kernels_bench.timing.clocks import CpuClock, CudaClock
 from kernels_bench.timing.measure import Call
+from page_kit.plain_text import first_line
 
 EXACT = 255  # sums up to this value are exact in BF16, as are their partial sums
 TIMEOUT = timedelta(seconds=110)  # less than the parent's, so that the library reports its own error first
@@ -25,8 +26,8 @@ class Order:
     count: int = 0  # samples
 
 
-class RefreshingCudaClock(CudaClock):
-    """Restores the buffer before each sample, untimed, instead of flushing the cache."""
+class Refreshing:
+    """Makes a clock restore the buffer before each sample, untimed, instead of flushing the cache."""
 
     refresh: Call
 
@@ -34,13 +35,10 @@ class RefreshingCudaClock(CudaClock):
         self.refresh()
 
 
-class RefreshingCpuClock(CpuClock):
-    """Restores the buffer before each sample, untimed, instead of flushing the cache."""
+class RefreshingCudaClock(Refreshing, CudaClock): ...
 
-    refresh: Call
 
-    def _flush(self) -> None:
-        self.refresh()
+class RefreshingCpuClock(Refreshing, CpuClock): ...
 
 
 class Rank:
@@ -119,7 +117,7 @@ def serve(pipe: Connection, rank: int, ranks: int, device: Device, backend: str,
     except (EOFError, ConnectionError):
         return  # the parent has closed the pipe, or has ended
     except Exception as error:
-        pipe.send((False, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"))
+        pipe.send((False, f"{type(error).__name__}: {first_line(error)}"))
 
 
 def take_orders(pipe: Connection, rank: Rank) -> None:

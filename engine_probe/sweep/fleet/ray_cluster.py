@@ -23,11 +23,11 @@ from engine_probe.sweep.fleet.cluster import Worker
 from engine_probe.sweep.fleet.installed_versions import NONE, VLLM, installed
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine, Update
 from engine_probe.sweep.fleet.resources import Claim, Node
+from page_kit.plain_text import first_line
 
 LOCAL, AUTO = "local", "auto"
 REACH_SECONDS = 5.0
 SURVEY_SECONDS = 120.0  # the first process on a machine may have to be started
-MOST_QUOTED = 300  # characters of Ray's words
 NODE_LABEL = "ray.io/node-id"
 GPU_KIND = "accelerator_type:"
 
@@ -209,8 +209,3 @@ def node_of(entry: dict[str, Any]) -> Node:
     has = entry["Resources"]
     kinds = [name.removeprefix(GPU_KIND) for name in has if name.startswith(GPU_KIND)]
     return Node(entry["NodeID"], entry["NodeManagerHostname"], has.get("CPU", 0), has.get("GPU", 0), " ".join(kinds))
-
-
-def first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:MOST_QUOTED] if lines else type(error).__name__

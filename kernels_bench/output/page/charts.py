@@ -26,11 +26,7 @@ def charts(report: Report) -> Iterator[Html]:
 
 
 def figures_of(report: Report, target: str, test: str) -> list[Figure]:
-    return [
-        result.figure
-        for result in report.results
-        if result.device == target and result.test == test and result.figure is not None
-    ]
+    return [result.figure for result in report.of(target) if result.test == test and result.figure is not None]
 
 
 def named(report: Report, test: str, name: str) -> Iterator[tuple[str, str, Figure]]:
@@ -62,12 +58,9 @@ def by_size(report: Report) -> Iterator[Html]:
         )
         series.append(Series(target, points))
         ceilings[model] = documented(model, "memory", "copy", [point[0] for point in points], 1e9)
-    if any(len(line.points) > 1 for line in series):
-        drawn = chart(
-            "Memory bandwidth by size", coloured(series, ceilings), Scale("bytes copied", True, size), Scale("GB/s")
-        )
-        note = "Bytes read and written per second. Each copy starts with cold caches and is launched alone."
-        yield figure("Memory bandwidth by size", note, drawn)
+    note = "Bytes read and written per second. Each copy starts with cold caches and is launched alone."
+    scales = Scale("bytes copied", True, size), Scale("GB/s")
+    yield from lines("Memory bandwidth by size", note, series, ceilings, *scales)
 
 
 def by_shape(report: Report) -> Iterator[Html]:
@@ -79,19 +72,13 @@ def by_shape(report: Report) -> Iterator[Html]:
         )
         series.append(Series(target, points, style="dots"))
         ceilings[model] = documented(model, "gemm", "bf16", [point[0] for point in points], 1e12)
-    if any(len(line.points) > 1 for line in series):
-        drawn = chart(
-            "BF16 products by shape",
-            coloured(series, ceilings),
-            Scale("10⁹ operations in one product", True, thousands),
-            Scale("TFLOP/s"),
-        )
-        note = "One dot per shape of the search, measured briefly; the best three were measured in full."
-        yield figure("BF16 products by shape", note, drawn)
+    note = "One dot per shape of the search, measured briefly; the best three were measured in full."
+    scales = Scale("10⁹ operations in one product", True, thousands), Scale("TFLOP/s")
+    yield from lines("BF16 products by shape", note, series, ceilings, *scales)
 
 
 def decoding(report: Report) -> Iterator[Html]:
-    series, ceilings, title = [], {}, "Decoding: a weight against a few rows"
+    series, ceilings = [], {}
     for part in report.devices:
         points = tuple(
             (float(product.detail["m"]), product.value / 1e9, f"{product.name}: {quantity(product.value, 'B/s')}")
@@ -102,11 +89,9 @@ def decoding(report: Report) -> Iterator[Html]:
             series.append(Series(part.device.target, points))
             name, xs = part.device.name, [point[0] for point in points]
             ceilings[name] = documented(name, "memory", "copy", xs, 1e9)
-    if any(len(line.points) > 1 for line in series):
-        drawn = chart(
-            *(title, coloured(series, ceilings)), Scale("requests in the batch (M)", True), Scale("GB/s moved")
-        )
-        yield figure(title, "The line is level while memory is the limit.", drawn)
+    scales = Scale("requests in the batch (M)", True), Scale("GB/s moved")
+    note = "The line is level while memory is the limit."
+    yield from lines("Decoding: a weight against a few rows", note, series, ceilings, *scales)
 
 
 def between(report: Report) -> Iterator[Html]:
@@ -150,14 +135,16 @@ def sustained_run(report: Report) -> Iterator[Html]:
 
 
 def over_seconds(what: str, unit: str, note: str, series: Sequence[Series]) -> Iterator[Html]:
+    yield from lines(f"The sustained run: {what}", note, series, {}, Scale("time (s)"), Scale(unit))
+
+
+def lines(
+    title: str, note: str, series: Sequence[Series], ceilings: Mapping[str, Sequence[Series]], x: Scale, y: Scale
+) -> Iterator[Html]:
+    """Draw the devices and then the ceilings, each in its own colour; nothing if no device has a line."""
     if any(len(line.points) > 1 for line in series):
-        title = f"The sustained run: {what}"
-        yield figure(title, note, chart(title, coloured(series, {}), Scale("time (s)"), Scale(unit)))
-
-
-def coloured(series: Sequence[Series], ceilings: Mapping[str, Sequence[Series]]) -> list[Series]:
-    """Give each line its own colour, the ceilings after the devices."""
-    return [replace(line, colour=number) for number, line in enumerate((*series, *chain(*ceilings.values())))]
+        drawn = [replace(line, colour=number) for number, line in enumerate((*series, *chain(*ceilings.values())))]
+        yield figure(title, note, chart(title, drawn, x, y))
 
 
 def over_time(sustained: Figure) -> Iterator[tuple[float, float, str]]:

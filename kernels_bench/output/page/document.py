@@ -78,10 +78,9 @@ def report_body(report: Report) -> Iterator[Html]:
         if len(report.devices) == 1:
             yield joined((element("h2", title), *device_body(report, part)))
         else:
-            own = Counter(result.verdict for result in report.results if result.device == part.device.target)
+            own = Counter(result.verdict for result in report.of(part.device.target))
             yield fold(joined((title, "   ", tally(own))), *device_body(report, part), printed=True)
-    targets = {part.device.target for part in report.devices}
-    if between := [result for result in report.results if result.device not in targets]:
+    if between := report.between_devices:
         own = Counter(result.verdict for result in between)
         title = joined(("Between the GPUs   ", tally(own)))
         yield fold(title, verdict_table(report, between), printed=True)
@@ -120,11 +119,11 @@ def judged(verdict: Verdict, text: str) -> Html:
 
 def device_body(report: Report, part: DeviceReport) -> Iterator[Html]:
     yield says(judged(finding.verdict, finding.text) for finding in part.findings)
-    yield verdict_table(report, [result for result in report.results if result.device == part.device.target])
+    yield verdict_table(report, report.of(part.device.target))
 
 
 def verdict_table(report: Report, results: Sequence[Result]) -> Html:
-    models = {part.device.target: part.device.name for part in report.devices}
+    models = report.models
     has_pairs = any(result.device not in models for result in results)
     titles = (*(("GPUs",) if has_pairs else ()), "test", "figure", "median", "spread, ± 5 %", "of the maker's", "")
     rows = []
