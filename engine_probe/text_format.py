@@ -11,9 +11,9 @@ from page_kit.plain_text import plain as plain
 LONGEST_LINE = 1_000
 
 
-def shortened(line: str) -> str:
+def shortened(line: str, most: int = LONGEST_LINE) -> str:
     """Leave out the middle of a line that would fill a screen; its end says what to do."""
-    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT
+from engine_probe.text_format import shortened
 
 LONGEST = 200  # of a path in an error
 
@@ -24,12 +25,10 @@ def recorded(place: str) -> Path:
     except FileNotFoundError as error:
         raise InputError(f"there is no {place}: give the folder that a recording or a sweep was written to") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{shortened(place)} cannot be opened: {getattr(error, 'strerror', error)}") from error
+        raise InputError(
+            f"{shortened(place, LONGEST)} cannot be opened: {getattr(error, 'strerror', error)}"
+        ) from error
     return Path(place)
-
-
-def shortened(place: str) -> str:
-    return place if len(place) <= LONGEST else f"{place[:LONGEST]}..."
 
 
 class Results:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from engine_probe.workload.load import RATE
 from page_kit.line_chart import Region as Region
 
+Reals = npt.NDArray[np.float64]
 SIGNIFICANT = 5  # digits of a drawn value
 
 
@@ -75,6 +76,13 @@ def numbers(values: npt.ArrayLike | Sequence[float | None]) -> list[float | None
     """Return finite values rounded to five significant digits (whole numbers exactly), others as None."""
     array = np.asarray(values, dtype=np.float64)
     return [None if not np.isfinite(value) else short(value) for value in array.tolist()]
+
+
+def placed(xs: Reals, at: Reals, values: Reals) -> list[float | None]:
+    """Return the values at their places on a common x axis, None elsewhere; of several at one place, the last."""
+    aligned = np.full(len(xs), np.nan)
+    aligned[np.searchsorted(xs, at)] = values
+    return numbers(aligned)
 
 
 def short(value: float) -> float:

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.gpu_health import devices, rows_of
 from engine_probe.analysis.run.timeline import thinned
-from engine_probe.report.charts.model import Axis, Lines, Series, moments, numbers
-
-Reals = npt.NDArray[np.float64]
+from engine_probe.report.charts.model import Axis, Lines, Reals, Series, moments, placed
 
 
 @dataclass(frozen=True)
@@ -85,11 +82,7 @@ def readings(rows: pa.Table, column: str, origin: int, scale: float) -> tuple[Re
 
 def chart(quantity: Quantity, lines: dict[str, tuple[Reals, Reals]], name: str) -> Lines:
     xs = np.unique(np.concatenate([times for times, _ in lines.values()]))
-    series = []
-    for number, (label, (times, values)) in enumerate(lines.items()):
-        placed = np.full(len(xs), np.nan)
-        placed[np.searchsorted(xs, times)] = values
-        series.append(Series(label, numbers(placed), 0, "line", number))
+    series = [Series(label, placed(xs, *line), 0, "line", number) for number, (label, line) in enumerate(lines.items())]
     note = f"Sampled during the steps; of more than {MOST_POINTS} samples, the extremes of equal parts of the time."
     axis = Axis(quantity.title.replace("GPU ", "").replace("Host ", ""), quantity.unit)
     return Lines(quantity.title, note + quantity.note, Axis("time", "s"), [axis], moments(xs), series, sync=name)

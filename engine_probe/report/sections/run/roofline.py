@@ -12,11 +12,10 @@ from engine_probe.analysis.step.ceiling_use import DECODE_ONLY, MIXED, PREFILL_O
 from engine_probe.analysis.step.ceilings import Ceiling
 from engine_probe.analysis.step.roofline import Range, Roofline
 from engine_probe.analysis.step.step_time import CLOCKS
-from engine_probe.report.charts.model import Axis, Lines, Series, numbers
+from engine_probe.report.charts.model import Axis, Lines, Reals, Series, numbers, placed
 from engine_probe.report.document import Figure, Section, says
 from engine_probe.text_format import capitalized, percent
 
-Reals = npt.NDArray[np.float64]
 MOST_DOTS = 1500  # of each kind of steps
 CEILING_POINTS = 40
 MARGIN = 4.0  # factor by which the ceilings extend beyond the steps
@@ -42,12 +41,12 @@ def roofline_chart(found: Roofline | str) -> Iterator[Lines]:
     ceiling = ceiling_line(found, at[found.working])
     xs = np.unique(np.concatenate([at[steps] for steps in dots.values()] + [ceiling]))
     series = [
-        Series(name, numbers(placed(xs, at[steps], speed[steps] / scale)), 0, "dots", COLOURS[name])
+        Series(name, placed(xs, at[steps], speed[steps] / scale), 0, "dots", COLOURS[name])
         for name, steps in dots.items()
     ]
     if len(ceiling) and found.memory and found.compute:
         height = np.minimum(ceiling * found.memory.per_s, found.compute.per_s)
-        series.append(Series("ceiling", numbers(placed(xs, ceiling, height / scale)), 0, "line", 3))
+        series.append(Series("ceiling", placed(xs, ceiling, height / scale), 0, "line", 3))
         too_high = int((speed > np.minimum(at * found.memory.per_s, found.compute.per_s))[found.working].sum())
         above = f" {too_high:,} of {int(found.working.sum()):,} steps lie above them." if too_high else ""
         ceilings = f" Ceilings: {ceiling_text(found.memory)}; {ceiling_text(found.compute)}.{above}"
@@ -85,13 +84,6 @@ def ceiling_line(found: Roofline, at: Reals) -> Reals:
         return np.array([])
     low, high = min(float(at.min()), found.ridge) / MARGIN, max(float(at.max()), found.ridge) * MARGIN
     return np.union1d(np.geomspace(low, high, CEILING_POINTS), [found.ridge])
-
-
-def placed(xs: Reals, at: Reals, values: Reals) -> Reals:
-    """Return the values at their places on the common x axis, NaN elsewhere; of steps at one place, the last."""
-    aligned = np.full(len(xs), np.nan)
-    aligned[np.searchsorted(xs, at)] = values
-    return aligned
 
 
 def prefixed(value: float) -> tuple[float, str]:

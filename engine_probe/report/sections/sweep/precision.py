@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from engine_probe.analysis.compare.changes import SIGNIFICANT, Change
-from engine_probe.analysis.compare.perplexity import Perplexity
 from engine_probe.evaluation.precision import JUDGED, Engine, engines, text_definition
 from engine_probe.evaluation.published import Reference
 from engine_probe.recordings.perplexity import TextPoint
@@ -69,44 +68,34 @@ def text_document(text: TextPoint) -> Document:
         )
     rate = sum(text.measured.window_tokens) / text.measured.seconds
     engine = says([f"{text.measured.model}, {rate:,.0f} tokens/s"])
-    title = f"Perplexity {perplexity_words(perplexity)}: {text.measured.precision.words}"
+    value = f"{perplexity.value:.4f} {plus_minus(perplexity.reach)}".rstrip()
+    title = f"Perplexity {value}: {text.measured.precision.words}"
     return Document(title, "", Section(sentences=engine, details=definition))
 
 
 def row(each: Engine) -> tuple[Cell | str, ...]:
     text, rate, change = each.text, each.rate, each.change
     perplexity = text.perplexity
+    below_rate = f"{plus_minus(rate.reach if rate else None)} {times(each.relative_rate)}".strip()
     return (
         each.name,
         text.measured.precision.words if text.measured else "-",
         Cell(f"{perplexity.value:.4f}", below=plus_minus(perplexity.reach)) if perplexity else "-",
         Cell(*change_cell(change)) if change else "-",
-        Cell(f"{rate.mean:,.1f}", below=below_rate(each)) if rate else "-",
+        Cell(f"{rate.mean:,.1f}", below=below_rate) if rate else "-",
         "-" if each.weights_bytes is None else Cell(byte_size(each.weights_bytes), below=times(each.relative_weights)),
         "-" if each.kv_tokens is None else f"{each.kv_tokens:,}",
     )
 
 
 def plus_minus(reach: float | None) -> str:
-    return "" if reach is None else f"± {spread(reach)}"
-
-
-def below_rate(each: Engine) -> str:
-    return f"{plus_minus(each.rate.reach if each.rate else None)} {times(each.relative_rate)}".strip()
+    return "" if reach is None else f"± {reach:,.0f}" if reach >= 10 else f"± {reach:.2g}"
 
 
 def change_cell(change: Change) -> tuple[str, Tone, str]:
     if change.relative is None:
         return "-", "plain", ""
     return change_words(change), TONES[change.verdict], ends(change).strip()
-
-
-def perplexity_words(perplexity: Perplexity) -> str:
-    return f"{perplexity.value:.4f} {plus_minus(perplexity.reach)}".rstrip()
-
-
-def spread(reach: float) -> str:
-    return f"{reach:,.0f}" if reach >= 10 else f"{reach:.2g}"
 
 
 def ends(change: Change) -> str:
