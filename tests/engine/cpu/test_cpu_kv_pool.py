@@ -11,6 +11,7 @@ from engine_probe.engine.cpu import cpu_kv_pool
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, choose_pool, chosen_pool, memory
 from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.errors import UnavailableError
+from tests.support.values import values
 
 LLAMA = {
     "model_type": "llama",
@@ -34,10 +35,7 @@ class TestSize:
         """For each request the blocks of 200 tokens and one more, and the null block."""
         size, sentence = choose_pool(SHAPE, {}, KvNeed(32, 200), 20 * GIB)
         assert size == (32 * 3 + 1) * BLOCK_BYTES
-        assert sentence == (
-            "KV pool: 388.0 MiB, 12,288 tokens: the most that 32 requests of up to 200 tokens can use; "
-            "20.0 GiB of memory is free"
-        )
+        assert values(sentence) == ["388.0", "12,288", "32", "200", "20.0"]
 
     def test_shared_prefixes_are_kept_too(self) -> None:
         size, _ = choose_pool(SHAPE, {}, KvNeed(32, 200, shared_tokens=1000), 20 * GIB)
@@ -46,10 +44,7 @@ class TestSize:
     def test_holds_one_sequence_of_the_models_length(self) -> None:
         size, sentence = choose_pool(SHAPE, {}, KvNeed(1, 10), 20 * GIB)
         assert size == (4096 // 128 + 1) * BLOCK_BYTES
-        assert sentence == (
-            "KV pool: 132.0 MiB, 4,096 tokens: what vLLM demands for one sequence of max_model_len, and more than "
-            "a request of up to 10 tokens can use; 20.0 GiB of memory is free"
-        )
+        assert values(sentence) == ["132.0", "4,096", "10", "20.0"]
 
     def test_takes_half_of_what_the_weights_leave(self) -> None:
         free = int(SHAPE.weights_bytes()) + 2 * 100 * BLOCK_BYTES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine_probe.report.charts.description import described
 from engine_probe.report.charts.model import Axis, Lines, Series, Spans
+from tests.support.values import values
 
 
 def test_lines_have_values_with_units() -> None:
@@ -14,13 +15,10 @@ def test_lines_have_values_with_units() -> None:
     ]
     axes = [Axis("TTFT", "ms"), Axis("share", "%")]
     chart = Lines("Time to first token", "", Axis("concurrent requests"), axes, [1, 4, 14], series)
-    assert described(chart) == (
-        "Time to first token. p50 in ms, by concurrent requests: 6.5 at 1, 53.2 at 14. "
-        "share in %, by concurrent requests: 40 at 4."
-    )
+    assert values(described(chart)) == ["50", "6.5", "1", "53.2", "14", "40", "4"]
 
 
 def test_spans_have_the_seconds_of_each_kind() -> None:
     spans = [(0, 0, 0.0, 0.5), (0, 1, 0.5, 2.0), (1, 0, 1.0, 1.25)]
     chart = Spans("Requests", "", ["queued", "decode"], ["r0", "r1"], spans)
-    assert described(chart) == "Requests. Seconds in 2 rows: queued 0.75 s, decode 1.5 s."
+    assert values(described(chart)) == ["2", "0.75", "1.5"]
