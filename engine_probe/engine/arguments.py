@@ -31,21 +31,15 @@ PARAMETERS_OF = ("entrypoints/llm.py", "LLM")
 @cache
 def argument_names() -> frozenset[str]:
     """Return the names of all arguments besides the model; empty without a vLLM, so that nothing can be checked."""
-    root = vllm_folder()
-    if root is None:
-        return frozenset()
-    fields = _class(root / FIELDS_OF[0], FIELDS_OF[1])
-    parameters = _class(root / PARAMETERS_OF[0], PARAMETERS_OF[1])
-    return frozenset({*_fields(fields), *_parameters(parameters)} - {"model", "self"})
+    names = {*_fields(_class(*FIELDS_OF)), *_parameters(_class(*PARAMETERS_OF))}
+    return frozenset(names - {"model", "self"})
 
 
 @cache
 def short_forms() -> dict[str, str]:
     """Return short options such as `-tp`, each with its long form in the installed vLLM."""
-    root = vllm_folder()
-    file = root / FIELDS_OF[0] if root else None
     long_forms: dict[str, str] = {}
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if file and file.is_file() else ():
+    for node in ast.walk(_source(FIELDS_OF[0])):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
             forms = [form.value for form in node.args if isinstance(form, ast.Constant) and isinstance(form.value, str)]
             long = next((form for form in forms if form.startswith("--")), None)
@@ -63,8 +57,7 @@ def argument_types() -> dict[str, Declared]:
 @cache
 def list_arguments() -> dict[str, bool]:
     """Return the arguments that take several words in the installed vLLM, each with whether its items are text."""
-    root = vllm_folder()
-    return lists_among(_class(root / FIELDS_OF[0], FIELDS_OF[1])) if root else {}
+    return lists_among(_class(*FIELDS_OF))
 
 
 def vllm_folder() -> Path | None:
@@ -185,11 +178,15 @@ def _put(arguments: dict[str, object], name: str, value: object, where: str) -> 
     target[last] = value
 
 
-def _class(path: Path, name: str) -> ast.ClassDef | None:
-    if not path.is_file():
-        return None
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+def _source(file: str) -> ast.Module:
+    """Return a file of the installed vLLM; an empty one if there is none."""
+    root = vllm_folder()
+    path = root / file if root else None
+    return ast.parse(path.read_text(encoding="utf-8") if path and path.is_file() else "")
+
+
+def _class(file: str, name: str) -> ast.ClassDef | None:
+    return next((node for node in _source(file).body if isinstance(node, ast.ClassDef) and node.name == name), None)
 
 
 def _fields(node: ast.ClassDef | None) -> list[str]:
