@@ -109,7 +109,6 @@ def _counts(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 
 
 def _sums(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Return the sum of each list."""
     ends = np.cumsum(_counts(lists))
     total = np.r_[0, np.cumsum(pc.list_flatten(lists).to_numpy().astype(np.int64))]
     return np.diff(total[np.r_[0, ends]])

@@ -12,8 +12,9 @@ import torch
 
 from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.memory_bandwidth import MIB, same
+from kernels_bench.benchmarks.pcie import BothWays
 from kernels_bench.results import INVALID, Skipped
-from kernels_bench.timing.measure import Call, Work, latency, rate
+from kernels_bench.timing.measure import Work, latency, rate
 
 WANTED_BYTES = 256 * MIB
 FEW_BYTES = 8
@@ -48,7 +49,8 @@ def run(source: Bench, target: Bench) -> Findings:
 
     if source.device.target < target.device.target:
         back = _Transfer(target.torch_device, source.torch_device, torch.empty_like(sent), torch.empty_like(received))
-        samples = source.measure("both ways", Work((_both_ways(forth, back),), 4 * size, graph=False))
+        both = BothWays(forth.source, forth, back, back.source)
+        samples = source.measure("both ways", Work((both,), 4 * size, graph=False))
         _synchronize(source, target)
         check = same(received, sent.to(target.torch_device), "what was sent")
         yield rate("p2p", "both ways", "B/s", 2 * size, samples, check, detail)
@@ -69,21 +71,6 @@ class _Transfer:
     def __call__(self) -> object:
         with torch.cuda.stream(self._unused), torch.cuda.device(self.source):
             return self._received.copy_(self._sent, non_blocking=True)
-
-
-def _both_ways(forth: _Transfer, back: _Transfer) -> Call:
-    other = torch.cuda.Stream(back.source)
-
-    def both() -> None:
-        timed = torch.cuda.current_stream(forth.source)
-        other.wait_stream(timed)
-        with torch.cuda.stream(other):
-            back()
-        with torch.cuda.stream(timed):
-            forth()
-        timed.wait_stream(other)
-
-    return both
 
 
 def _synchronize(*benches: Bench) -> None:

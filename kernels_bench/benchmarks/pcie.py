@@ -45,16 +45,17 @@ def run(bench: Bench) -> Findings:
 class BothWays:
     """Runs two transfers at once: one on the stream that is timed, one on a stream that it waits for."""
 
-    def __init__(self, device: Any, forth: Call, back: Call) -> None:
+    def __init__(self, device: Any, forth: Call, back: Call, back_from: Any = None) -> None:
         self._device, self._forth, self._back = device, forth, back
-        self._other = torch.cuda.Stream(device)
+        self._other = torch.cuda.Stream(back_from or device)
 
     def __call__(self) -> None:
         timed = torch.cuda.current_stream(self._device)
         self._other.wait_stream(timed)
         with torch.cuda.stream(self._other):
             self._back()
-        self._forth()
+        with torch.cuda.stream(timed):
+            self._forth()
         timed.wait_stream(self._other)
 
 

@@ -142,7 +142,6 @@ def same_shape(figure: Figure, baseline: Figure) -> bool:
 def invalid_conditions(
     test: str, readings: Iterable[Reading], before: Health, newcomers: Sequence[int] = ()
 ) -> list[str]:
-    """Return the conditions that make a figure invalid."""
     reasons, samples = [], list(readings)
     if before.mig:
         reasons.append("a MIG slice is not the whole GPU: switch MIG off to judge it")

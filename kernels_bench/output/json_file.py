@@ -46,7 +46,6 @@ def read_report(path: Path) -> Report:
 
 
 def read_any(path: Path, option: str = "") -> Report | FleetReport:
-    """Read the report of a machine or of a fleet."""
     try:
         content = read_regular(path)
         is_fleet = content.startswith(b'{"schema":"kernels_bench.fleet/')

@@ -79,8 +79,6 @@ def workload_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadOptions:
-    """The parsed workload options."""
-
     dataset_name: str
     dataset_path: str | None
     num_prompts: int | None

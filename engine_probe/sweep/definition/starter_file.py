@@ -62,7 +62,6 @@ BY_HAND = {"axes[...]": AXES, LENGTH: ""}  # places whose text is written above
 
 
 def starter_file(model: str = MODEL) -> str:
-    """Return the text of the file for this model."""
     parts = [HEAD]
     for place, found in groupby(tables(), key=lambda table: table.place):
         chosen = {**SET.get(place, {}), **({"model": model} if place == "engine" else {})}

@@ -55,7 +55,6 @@ class EngineFailures:
             self.deaths.setdefault(engine, []).append(Death(measurement.row.point, measurement.row.reason))
 
     def failed_to_start(self, engine: EngineSpec, reason: str) -> None:
-        """Count a failed start."""
         self.failed_starts.append((engine, reason))
 
     def reason_not_to_try(self, point: Point) -> str | None:
@@ -112,7 +111,6 @@ def stripped(reason: str) -> str:
 
 
 def without_numbers(reason: str) -> str:
-    """Return a reason without any numbers."""
     return NUMBER.sub("N", stripped(reason))
 
 
