@@ -12,7 +12,6 @@ import click
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.commands.options.result_location import check_resumable
-from engine_probe.commands.sweep.reading import check_before_start, read, read_sides
 from engine_probe.errors import InputError
 from kernels_bench.option_types import FILE
 
@@ -95,6 +94,8 @@ def command(
     elif json_schema:
         print_schema()
     else:
+        from engine_probe.commands.sweep.reading import check_before_start, read, read_sides
+
         check_resume(resume, out, bool(against))
         name = name or resume or "smoke"
         check_rounds(rounds, bool(against))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.commands.options.console import output_console
+from engine_probe.sweep.definition.request_memory import check_plans
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.fleet.ray_cluster import connected
+from engine_probe.sweep.fleet.resources import check_claims
+from engine_probe.sweep.preflight.dry_run import show_points
+from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
+from engine_probe.sweep.preflight.memory_fit import check_gpus
+from engine_probe.telemetry.hardware import hardware_facts
 
 
 def predict_all(sweeps: Sequence[SweepFile], rounds: int, like: Path | None, address: str | None) -> None:
@@ -22,16 +28,6 @@ def predict_all(sweeps: Sequence[SweepFile], rounds: int, like: Path | None, add
 
 def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     """Show the points of a sweep, with predicted times on this machine and without on a fleet."""
-    from engine_probe.commands.options.console import output_console
-    from engine_probe.sweep.definition.request_memory import check_plans
-    from engine_probe.sweep.definition.sweep_file import points
-    from engine_probe.sweep.fleet.ray_cluster import connected
-    from engine_probe.sweep.fleet.resources import check_claims
-    from engine_probe.sweep.preflight.dry_run import show_points
-    from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
-    from engine_probe.sweep.preflight.memory_fit import check_gpus
-    from engine_probe.telemetry.hardware import hardware_facts
-
     console = output_console()
     where = checked_folder(like) if like else Path("runs")
     if address is not None:

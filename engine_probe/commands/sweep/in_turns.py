@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from engine_probe.commands.options.console import PIPED_WIDTH, output_console
+from engine_probe.commands.options.result_location import make_folder
 from engine_probe.errors import InputError
+from engine_probe.evaluation.occasions import FEWEST, compare_occasions
+from engine_probe.report.compare_document import compare_document
+from engine_probe.report.renderers.terminal import print_document
+from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.text_format import plain
-
-if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import SweepFile
 
 SIDES = BEFORE, AFTER = "before", "after"
 MEASURED = 0, 1  # exit codes of a sweep of which all or some points are measured
@@ -24,8 +26,6 @@ def measure_in_turns(sides: Sequence[SweepFile], rounds: int, place: Path, measu
 
     End with a sweep that is interrupted or measures nothing: the same side would fail again.
     """
-    from engine_probe.commands.options.result_location import make_folder
-
     code, done = 0, {side: list[Path]() for side in SIDES}
     with closing(make_folder(place)):
         for number, side in enumerate(in_order(rounds), 1):
@@ -48,11 +48,6 @@ def in_order(rounds: int) -> Iterator[str]:
 
 def compare_sides(before: Sequence[Path], after: Sequence[Path]) -> None:
     """Show the comparison, and the command that shows it again."""
-    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.evaluation.occasions import FEWEST, compare_occasions
-    from engine_probe.report.compare_document import compare_document
-    from engine_probe.report.renderers.terminal import print_document
-
     if min(len(before), len(after)) < FEWEST:
         counts = f"{len(before)} and {len(after)} were measured"
         click.echo(f"not compared: {FEWEST} sweeps of each side are needed, and {counts}", err=True)

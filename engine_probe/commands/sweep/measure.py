@@ -7,21 +7,38 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
+from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import Results, holds_steps, open_results
 from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.vllm_versions import check_version
+from engine_probe.record.run_folder import COMPLETE
+from engine_probe.recordings.curve import curves
+from engine_probe.recordings.sweep import open_sweep
+from engine_probe.report.renderers.terminal import print_document
+from engine_probe.report.sweep_report import sweep_document
+from engine_probe.sweep.definition.perplexity_points import texts
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.execution.events import Event
+from engine_probe.sweep.execution.folders import LOG_FILE, PARTIAL
+from engine_probe.sweep.execution.local import Engines, LocalEngines
+from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
+from engine_probe.sweep.execution.resume import rows_of
+from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.fleet.ray_cluster import connected
+from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
+from engine_probe.sweep.fleet.runner import Fleet
+from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
+from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
+from engine_probe.sweep.progress.screens import PlainScreen, Screen, TerminalScreen
+from engine_probe.sweep.results.driver_log import between
+from engine_probe.sweep.results.point_results import FAILED, SKIPPED, Row, Unmeasured
+from engine_probe.telemetry.hardware import visible_gpus
 from engine_probe.text_format import plain
-
-if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import Point, SweepFile
-    from engine_probe.sweep.execution.events import Event
-    from engine_probe.sweep.execution.local import Engines
-    from engine_probe.sweep.progress.screens import Screen
-    from engine_probe.sweep.results.point_results import Row
+from kernels_bench.devices.cpu import cpu
 
 
 def measure(
@@ -35,9 +52,6 @@ def measure(
     report: bool = True,
 ) -> int:
     """Run the sweep, report what came of it, also after Ctrl-C, and return the exit code."""
-    from engine_probe.record.run_folder import COMPLETE
-    from engine_probe.sweep.definition.sweep_file import points
-
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as engines:
         rows: list[Row] = []
         with closing(open_results(resume, out)) as results:
@@ -63,9 +77,6 @@ def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
 
 def holds_results(folder: Path) -> bool:
     """Return whether a row was saved, a recording has iterations, or one was still being copied from its machine."""
-    from engine_probe.sweep.execution.folders import PARTIAL
-    from engine_probe.sweep.execution.resume import rows_of
-
     points = folder / "points"
     is_recorded = any(points.glob(f".*{PARTIAL}")) or any(map(holds_steps, points.glob("*")))
     return is_recorded or bool(rows_of(folder, lambda row: True))
@@ -73,11 +84,6 @@ def holds_results(folder: Path) -> bool:
 
 @contextmanager
 def here(found: list[Point], force: bool) -> Iterator[Engines]:
-    from engine_probe.sweep.execution.local import LocalEngines
-    from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
-    from engine_probe.telemetry.hardware import visible_gpus
-    from kernels_bench.devices.cpu import cpu
-
     gpus = visible_gpus()
     check_gpus(found, gpus)
     if not gpus:
@@ -89,10 +95,6 @@ def here(found: list[Point], force: bool) -> Iterator[Engines]:
 @contextmanager
 def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
     """Refuses what its machines cannot hold, or what they would measure with other programs."""
-    from engine_probe.sweep.fleet.ray_cluster import connected
-    from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
-    from engine_probe.sweep.fleet.runner import Fleet
-
     with connected(address) as cluster:
         nodes = cluster.nodes()
         fit = check_claims((point.engine.spec for point in found), nodes)
@@ -104,9 +106,6 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
 
 def exit_code(rows: list[Row]) -> int:
     """0 when every point is measured, 1 when some are; when none is, why, and the code of that."""
-    from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
-    from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
-
     lost = [row for row in rows if isinstance(row, Unmeasured) and row.status != SKIPPED]
     if lost and len(lost) == len(rows):
         tried = [row for row in lost if not row.reason.startswith(NOT_TRIED)]
@@ -118,11 +117,6 @@ def exit_code(rows: list[Row]) -> int:
 
 def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], engines: Engines) -> None:
     """Show every event, and add the row of every point to `rows`."""
-    from engine_probe.sweep.definition.perplexity_points import texts
-    from engine_probe.sweep.definition.sweep_file import points
-    from engine_probe.sweep.execution.runner import run_sweep
-    from engine_probe.sweep.results.point_results import Row
-
     todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
     reasons: set[str] = set()
     try:
@@ -142,10 +136,6 @@ def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: li
 
 def without_repetition(event: Event, reasons: set[str]) -> Event:
     """Return the event; where a point failed for one of the reasons that were shown, say so in short."""
-    import msgspec
-
-    from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
-    from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
     if not isinstance(event, Unmeasured) or event.status != FAILED:
         return event
@@ -157,11 +147,6 @@ def without_repetition(event: Event, reasons: set[str]) -> Event:
 
 
 def screen_for(engines: Engines, todo: list[Point], folder: Path, verbose: bool) -> Screen:
-    from engine_probe.sweep.execution.folders import LOG_FILE
-    from engine_probe.sweep.execution.local import LocalEngines
-    from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
-    from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
-
     lines = verbose or not sys.stderr.isatty()
     if isinstance(engines, LocalEngines):
         return PlainScreen(todo, folder / LOG_FILE if verbose else None) if lines else TerminalScreen(todo)
@@ -170,15 +155,6 @@ def screen_for(engines: Engines, todo: list[Point], folder: Path, verbose: bool)
 
 def show(rows: list[Row], results: Results) -> None:
     """Print what `report` prints of the sweep, and where everything is."""
-    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.recordings.curve import curves
-    from engine_probe.recordings.sweep import open_sweep
-    from engine_probe.report.renderers.terminal import print_document
-    from engine_probe.report.sweep_report import sweep_document
-    from engine_probe.sweep.execution.folders import LOG_FILE
-    from engine_probe.sweep.results.driver_log import between
-    from engine_probe.sweep.results.point_results import Unmeasured
-
     console = output_console(PIPED_WIDTH)
     console.print()
     swept = replace(open_sweep(results.folder), uri=results.location)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from engine_probe.errors import InputError
-
-if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.recordings.remote_folder import is_uri, local_copy
+from engine_probe.sweep.definition.checks import check_requests
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.perplexity_points import check_texts, texts
+from engine_probe.sweep.definition.request_memory import check_plans
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.preflight.memory_fit import check_fit
+from kernels_bench.devices.cpu import cpu
 
 
 def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
     """Read a sweep, also from a URI, and refuse points whose KV pool cannot hold a request."""
-    from engine_probe.recordings.remote_folder import is_uri, local_copy
-    from engine_probe.sweep.definition.loader import read_sweep
-    from engine_probe.sweep.definition.sweep_file import points
-    from engine_probe.sweep.preflight.memory_fit import check_fit
-
     sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
     check_fit(points(sweep))
     return sweep
@@ -25,12 +24,6 @@ def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
 
 def check_before_start(sweeps: Sequence[SweepFile], on_fleet: bool) -> None:
     """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
-    from engine_probe.sweep.definition.checks import check_requests
-    from engine_probe.sweep.definition.perplexity_points import check_texts, texts
-    from engine_probe.sweep.definition.request_memory import check_plans
-    from engine_probe.sweep.definition.sweep_file import points
-    from kernels_bench.devices.cpu import cpu
-
     for sweep in sweeps:
         if not on_fleet:
             check_plans(points(sweep), cpu().memory_bytes)
@@ -53,8 +46,6 @@ def read_sides(name: str, against: Sequence[str], settings: tuple[str, ...], mod
 
 def check_shared(before: SweepFile, after: SweepFile) -> None:
     """Refuse sides that could not be compared once they are measured."""
-    from engine_probe.sweep.definition.sweep_file import points
-
     for side, sweep in (("the sweep", before), ("--against", after)):
         if sweep.adaptive:
             raise InputError(f"{side} searches for its loads, which differ each time: --against needs fixed points")
