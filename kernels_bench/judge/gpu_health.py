@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kernels_bench.devices.specifications import Specification
 from kernels_bench.judge.doubts import UNKNOWN_LOAD
-from kernels_bench.results import FAIL, INVALID, PASS, WARN, Finding, Health
+from kernels_bench.results import FAIL, INVALID, PASS, WARN, Finding, Health, Verdict
 
 BUSY_PERCENT = 10  # of the second before the run
 BUSY_SHARE = 0.05  # of a GPU's memory in use before the run
@@ -47,26 +47,21 @@ def newcomers(before: Health, after: Health) -> tuple[int, ...]:
 
 
 def _memory_errors(health: Health) -> list[Finding]:
-    problems = []
-    if health.ecc_uncorrected:
-        problems.append(Finding(FAIL, f"{health.ecc_uncorrected} ECC errors that could not be corrected"))
-    if health.ecc_corrected:
-        problems.append(Finding(WARN, f"{health.ecc_corrected} ECC errors were corrected since the driver was loaded"))
-    if health.row_remap_failed:
-        problems.append(Finding(FAIL, "row remapping has failed: the GPU has no spare rows left there, replace it"))
-    if health.row_remap_pending:
-        problems.append(Finding(FAIL, "a row remap waits for a reset of the GPU: reset it and run again"))
-    if health.rows_remapped_uncorrected:
-        problems.append(Finding(WARN, f"{health.rows_remapped_uncorrected} rows remapped after uncorrectable errors"))
-    if health.rows_remapped_corrected:
-        problems.append(Finding(WARN, f"{health.rows_remapped_corrected} rows remapped after corrected errors"))
-    if health.page_retirement_pending:
-        problems.append(Finding(FAIL, "memory pages wait for a reset of the GPU to be retired: reset it and run again"))
-    if health.pages_retired:
-        problems.append(Finding(WARN, f"{health.pages_retired} memory pages are retired"))
-    if health.ecc is False:
-        problems.append(Finding(WARN, "ECC is off: errors in memory stay unseen"))
-    return problems
+    errors: tuple[tuple[int | bool | None, Verdict, str], ...] = (
+        (health.ecc_uncorrected, FAIL, "{} ECC errors that could not be corrected"),
+        (health.ecc_corrected, WARN, "{} ECC errors were corrected since the driver was loaded"),
+        (health.row_remap_failed, FAIL, "row remapping has failed: the GPU has no spare rows left there, replace it"),
+        (health.row_remap_pending, FAIL, "a row remap waits for a reset of the GPU: reset it and run again"),
+        (health.rows_remapped_uncorrected, WARN, "{} rows remapped after uncorrectable errors"),
+        (health.rows_remapped_corrected, WARN, "{} rows remapped after corrected errors"),
+        (
+            *(health.page_retirement_pending, FAIL),
+            "memory pages wait for a reset of the GPU to be retired: reset it and run again",
+        ),
+        (health.pages_retired, WARN, "{} memory pages are retired"),
+        (health.ecc is False, WARN, "ECC is off: errors in memory stay unseen"),
+    )
+    return [Finding(verdict, text.format(count)) for count, verdict, text in errors if count]
 
 
 def _increased_counters(before: Health, after: Health) -> list[Finding]:
