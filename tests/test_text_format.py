@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.text_format import model_name
+from engine_probe.text_format import duration, model_name
 
 
 @pytest.mark.parametrize(("given", "shown"), [
@@ -16,3 +16,11 @@ from engine_probe.text_format import model_name
 ])  # fmt: skip
 def test_a_model_has_no_path_and_no_digest_in_its_name(given: str, shown: str) -> None:
     assert model_name(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(None, "-"), (1_234, "1.23 µs"), (12_345_678, "12.3 ms"), (123_456_789, "123 ms"), (1.5e9, "1.50 s")],
+)
+def test_three_figures_and_a_unit(ns: float | None, text: str) -> None:
+    assert duration(ns) == text

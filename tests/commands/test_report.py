@@ -135,8 +135,8 @@ def test_a_point_without_a_recording_is_named(tmp_path: Path) -> None:
 
 
 def test_no_point_at_all(tmp_path: Path) -> None:
-    (tmp_path / "sweep.json").write_text('{"sweep": {"question": "?"}, "points": []}')
     """Nothing was measured, so it is no success, and the page draws nothing."""
+    (tmp_path / "sweep.json").write_text('{"sweep": {"question": "?"}, "points": []}')
     assert report(tmp_path, "--html", tmp_path / "report.html").exit_code == 1
     assert drawn((tmp_path / "report.html").read_text()) == []
 
