@@ -113,8 +113,7 @@ def command(
     check_free(page)
     gates = [read_gate(bound) for bound in bounds]
     if not others and len(folders) < 2:
-        first = folders[0]
-        raise InputError(f"there is nothing to compare {first} with: name a second folder")
+        raise InputError(f"there is nothing to compare {folders[0]} with: name a second folder")
     if kind == "junit" and not gates:
         raise InputError("--format junit has a test case for each bound: name one with --fail-if")
     if others and earlier:
