@@ -7,6 +7,7 @@ import sys
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.commands.options.result_location import check_resumable
 from engine_probe.errors import InputError
 from kernels_bench.option_types import FILE
+
+if TYPE_CHECKING:
+    from engine_probe.sweep.definition.sweep_file import SweepFile
 
 ROUNDS = 3  # with --against; two tell only large differences
 
@@ -94,21 +98,19 @@ def command(
     elif json_schema:
         print_schema()
     else:
-        from engine_probe.commands.sweep.reading import check_before_start, read, read_sides
-
-        check_resume(resume, out, bool(against))
+        check_together(resume, out, bool(against), rounds)
         name = name or resume or "smoke"
-        check_rounds(rounds, bool(against))
-        sides = read_sides(name, against, settings, model) if against else [read(name, settings, model)]
+        sides = sides_of(name, against, settings, model)
         if dry_run:
             from engine_probe.commands.sweep.dry_run import predict_all
 
             predict_all(sides, rounds or ROUNDS, like, address)
             return
-        check_before_start(sides, address is not None)
         from engine_probe.commands.sweep.in_turns import measure_in_turns
         from engine_probe.commands.sweep.measure import measure
+        from engine_probe.commands.sweep.reading import check_before_start
 
+        check_before_start(sides, address is not None)
         out = out or new_folder(name)
         one = partial(measure, name=Path(name).stem, address=address, force=force, verbose=verbose)
         if against:
@@ -116,7 +118,10 @@ def command(
         sys.exit(one(sides[0], out=out, resume=resume))
 
 
-def check_resume(resume: str | None, out: str | None, against: bool) -> None:
+def check_together(resume: str | None, out: str | None, against: bool, rounds: int | None) -> None:
+    """Refuse options that contradict each other."""
+    if rounds is not None and not against:
+        raise InputError(f"--rounds {rounds} counts the sweeps of each side with --against: name the other side")
     if resume is None:
         return
     check_resumable(resume)
@@ -128,9 +133,11 @@ def check_resume(resume: str | None, out: str | None, against: bool) -> None:
         )
 
 
-def check_rounds(rounds: int | None, against: bool) -> None:
-    if rounds is not None and not against:
-        raise InputError(f"--rounds {rounds} counts the sweeps of each side with --against: name the other side")
+def sides_of(name: str, against: tuple[str, ...], settings: tuple[str, ...], model: str | None) -> list[SweepFile]:
+    """Read the sweep, and the one that it is compared with."""
+    from engine_probe.commands.sweep.reading import read, read_sides
+
+    return read_sides(name, against, settings, model) if against else [read(name, settings, model)]
 
 
 def new_folder(name: str) -> str:
