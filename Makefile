@@ -61,6 +61,9 @@ test-readme: $(READY) ## every command and snippet of the README as printed, bes
 test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
 	@$(BIN)/python tools/versions.py $(ARGS)
 
+test-upstream: $(READY) ## vLLM's own scheduler tests without the probe and with it on every scheduler (downloads 45 MB once)
+	@$(BIN)/python -m tools.upstream $(ARGS)
+
 screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of make recordings (needs a Chromium)
 	@$(BIN)/python tools/screenshot.py $<
 
@@ -95,4 +98,4 @@ measure-calibration: $(READY) ## how often conclusions from simulated sweeps are
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions docs lint types wheel lock measure-set-up measure-calibration clean
+.PHONY: help sweep recordings screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions test-upstream docs lint types wheel lock measure-set-up measure-calibration clean

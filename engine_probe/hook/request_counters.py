@@ -7,6 +7,7 @@
 | decoding | it is `running` and has a `stretch_start` | the `schedule()` that computes the rest of its prompt |
 | idle | it is `running` and in `idle` | a `schedule()` that gives it no tokens |
 | preempted | it is not `running` and has an `open_preemption` | `_preempt_request` |
+| between turns | it is not `running`, and its `turns` grew | `_handle_stopped_request`, for a streaming session |
 | finished | it is no longer in `states`, and its row is written | `_free_request` |
 
 A stretch is a run of consecutive iterations that each gave the request a token. A running request gets one in nearly
@@ -73,10 +74,12 @@ class RequestCounters:
         self._finished_in_update: list[RequestState] = []
         self.iteration = 0  # the number of the next schedule()
         self.updated, self.updated_ns = -1, 0  # the last iteration whose update returned, and when
-        self._inexact_requests = 0
+        self._inexact_requests = self._turns = 0
         self._call_add = patches.replace(scheduler, "add_request", self._add_request)
         self._call_preempt = patches.replace(scheduler, "_preempt_request", self._preempt_request)
         self._call_free = patches.replace(scheduler, "_free_request", self._free_request)
+        if hasattr(scheduler, "_handle_stopped_request"):  # a vLLM without it has no streaming sessions
+            self._call_stopped = patches.replace(scheduler, "_handle_stopped_request", self._end_turn)
 
     def begin(self) -> None:
         """Take over the requests that are already in the scheduler."""
@@ -160,6 +163,36 @@ class RequestCounters:
         except Exception as error:
             self._on_failure(error)
         return result
+
+    def _end_turn(self, *args: Any, **kwargs: Any) -> Any:
+        """Move a streaming session whose turn has ended back to waiting, unless it is freed as well."""
+        if not self._patches.active:
+            return self._call_stopped(*args, **kwargs)
+        before = now()
+        try:
+            request = argument(args, kwargs, 0, "request")
+            computed = request.num_computed_tokens
+        except Exception as error:
+            self._on_failure(error)
+            return self._call_stopped(*args, **kwargs)
+        called = now()
+        finished = self._call_stopped(*args, **kwargs)
+        after = now()
+        try:
+            state = self.states.get(request.request_id)
+            if not finished and state is not None and state.running:
+                self._num_left_running += 1
+                self._live_tokens -= computed
+                self._stop_running(state, self.updated if self.updating is None else self.updating)
+                self._close_preemption(state)
+                state.running = False
+                self._arrived_ids.append(state.request_id)
+                self._turns += 1
+                self._events.changed = True
+            self._events.probe_ns += now() - after + called - before
+        except Exception as error:
+            self._on_failure(error)
+        return finished
 
     def _note_departure(self, state: RequestState, computed: int, held: int, when: int) -> None:
         self._events.changed = True
@@ -361,6 +394,7 @@ class RequestCounters:
         return {
             "requests_in_flight_at_close": len(self.states),
             "requests_with_unknown_token_times": self._inexact_requests,
+            "turns_of_streaming_sessions": self._turns,
         }
 
     def audit(self) -> list[str]:

@@ -70,6 +70,8 @@ class RequestState:
             if self.open_preemption is not None:
                 self.open_preemption.update(resumed_iteration=iteration, resumed_ns=called)
             return True
+        if self.first_scheduled_ns is not None:  # a further turn of a streaming session
+            return False
         self.cached_tokens = cached
         self.first_scheduled_ns = called
         if self.queued_ns is not None and self.queued_ns > called:  # added by another thread within this step

@@ -41,7 +41,7 @@ class Run(NotebookView):
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        say = (_status_note, _exception_note, _audit_note, _telemetry_note, _misfits_note)
+        say = (_status_note, _exception_note, _audit_note, _sessions_note, _telemetry_note, _misfits_note)
         notes = [note(self) for note in say]
         self.notes = [note for note in notes if note]
 
@@ -168,6 +168,17 @@ def _exception_note(run: Run) -> str | None:
 def _audit_note(run: Run) -> str | None:
     reason = run.facts.get("close", {}).get("counters_not_audited")
     return f"the counters were not compared with the scheduler at the end ({reason})" if reason else None
+
+
+def _sessions_note(run: Run) -> str | None:
+    """Say what is not exact of sessions whose input arrives in parts."""
+    turns = run.facts.get("close", {}).get("turns_of_streaming_sessions", 0)
+    if not turns:
+        return None
+    return (
+        f"{turns:,} turns of streaming sessions were followed by another: each session is one request, with the "
+        "output of its last turn and without token times, because vLLM forgets the turns before"
+    )
 
 
 def _telemetry_note(run: Run) -> str | None:

@@ -88,3 +88,37 @@ def test_requests_added_by_another_thread(tiny_llm: Any, tmp_path: Path) -> None
     assert run.requests.num_rows == 2
     assert sum(run.iterations["arrived_requests"].to_pylist()) == 2
     assert [sum(row["run_lengths"]) for row in run.requests.to_pylist()] == [10, 30]
+
+
+def test_turns_of_a_streaming_session(tiny_llm: Any, tmp_path: Path) -> None:
+    """Between two turns the session waits without being freed or preempted; no counter keeps what it held."""
+    from vllm.v1.request import Request
+
+    core = tiny_llm.llm_engine.engine_core.engine_core
+
+    def turn(first: int, *, resumable: bool = True) -> Any:
+        parameters = greedy(4)
+        hasher = core.request_block_hasher
+        return Request("session", prompt(first, 20), parameters, None, block_hasher=hasher, resumable=resumable)
+
+    with Probe(tiny_llm, tmp_path / "run") as probe:
+        tiny_llm.llm_engine.add_request("beside", prompt(0, 20), greedy(30))
+        core.scheduler.add_request(turn(1))
+        for _ in range(8):
+            tiny_llm.llm_engine.step()
+        core.scheduler.add_request(turn(2))
+        for _ in range(8):
+            tiny_llm.llm_engine.step()
+        core.scheduler.add_request(turn(3, resumable=False))  # which ends the session
+        drive(tiny_llm.llm_engine, 1)
+    run = probe.run
+    assert run.status == "complete", run.facts
+    assert run.facts["close"]["turns_of_streaming_sessions"] == 2
+    assert any("2 turns of streaming sessions" in note for note in run.notes)
+    steps = run.iterations.to_pylist()
+    flows = ("arrived_requests", "new_requests", "left_running_requests", "left_waiting_requests")
+    arrived, new, left_running, left_waiting = (sum(step[name] for step in steps) for name in flows)
+    # The request that finishes in the last step has left in no step after it.
+    assert (arrived, new, left_running + left_waiting) == (4, 3, 3)
+    assert steps[-1]["running_requests"] == 1
+    assert {row["request_id"].split("-")[0] for row in run.requests.to_pylist()} == {"beside", "session"}
