@@ -21,6 +21,7 @@ class NearPeak:
 
     seconds: float
     output_tokens_per_s: float
+    median_per_s: float  # of the parts' throughput
     spread: float  # half the interquartile range of the parts' throughput over their median
 
     @property
@@ -43,4 +44,4 @@ def near_peak(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) 
     (median,) = rates.percentiles((50,))
     if not median:
         return None
-    return NearPeak(seconds, float(tokens[-1] - tokens[0]) / seconds, (rates.spread() or 0.0) / median)
+    return NearPeak(seconds, float(tokens[-1] - tokens[0]) / seconds, median, (rates.spread() or 0.0) / median)

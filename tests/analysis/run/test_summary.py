@@ -104,6 +104,8 @@ def test_throughput_that_halves_is_unstable(iterations: Make, requests: Make) ->
     part = summarise(FACTS, "complete", [], steps, requests()).near_peak
     assert part is not None
     assert part.unstable
+    assert part.median_per_s == pytest.approx(300, rel=0.05)
+    assert part.median_per_s * part.spread == pytest.approx(100, rel=0.1)
 
 
 def test_a_peak_of_a_moment_is_too_short_to_judge(iterations: Make, requests: Make) -> None:

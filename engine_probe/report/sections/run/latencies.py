@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.analysis.run.latency_figures import PERCENTILES
-from engine_probe.analysis.run.near_peak import NearPeak
+from engine_probe.analysis.run.near_peak import PARTS, NearPeak
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.report.document import SURE, Column, Section, Sentence, Table, table
 from engine_probe.text_format import duration, figures
@@ -68,7 +68,8 @@ def judgements(summary: Summary) -> Iterator[Sentence]:
 def near_peak_line(peak: NearPeak) -> str:
     return (
         f"{'UNSTABLE' if peak.unstable else 'Stable'} near peak concurrency ({peak.seconds:.1f} s): "
-        f"{peak.output_tokens_per_s:.1f} ± {peak.output_tokens_per_s * peak.spread:.1f} tokens/s (± {peak.spread:.1%})"
+        f"{peak.output_tokens_per_s:.1f} tokens/s; median of {PARTS} equal parts {peak.median_per_s:.1f} ± "
+        f"{peak.median_per_s * peak.spread:.1f} (half the interquartile range, {peak.spread:.1%})"
     )
 
 

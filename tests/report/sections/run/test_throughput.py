@@ -9,12 +9,12 @@ import pytest
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.analysis.run.near_peak import NearPeak
-from engine_probe.report.sections.run.latencies import changing_words
+from engine_probe.report.sections.run.latencies import changing_words, near_peak_line
 from engine_probe.report.sections.run.verdict import throughput_mark
 from engine_probe.report.sections.sweep.levels import load_cell
 
 S = 1_000_000_000
-STABLE, UNSTABLE = NearPeak(10.0, 1000.0, 0.01), NearPeak(10.0, 1000.0, 0.5)
+STABLE, UNSTABLE = NearPeak(10.0, 1000.0, 990.0, 0.01), NearPeak(10.0, 12.4, 3.0, 2.5)
 
 
 def later(changing: bool = False, left: float | None = 0.0, half_width: float | None = 20.0) -> AfterWarmUp:
@@ -41,6 +41,14 @@ def summary(whole_run: float, part: AfterWarmUp | None, peak: NearPeak | None = 
 )
 def test_the_figure_carries_its_doubt(found: Any, mark: str) -> None:
     assert throughput_mark(found) == mark
+
+
+def test_the_spread_of_the_parts_stands_at_their_median_and_not_at_the_mean() -> None:
+    """Tokens that come in a few bursts: the median of the parts is far below the mean."""
+    line = near_peak_line(UNSTABLE)
+    assert "12.4 tokens/s" in line
+    assert "3.0 ± 7.5 " in line
+    assert "31" not in line
 
 
 @pytest.mark.parametrize(
