@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -60,8 +59,3 @@ LATENCIES = (
 def answered(requests: pa.Table) -> pa.Table:
     """Return the answered requests, without aborted and failed ones."""
     return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
-
-
-def mean_over_time(levels: pa.ChunkedArray, seconds: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """Return the mean of levels, each weighted by how long it lasted."""
-    return float(np.average(levels.to_numpy(), weights=seconds))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp, after_warm_up, within
 from engine_probe.analysis.run.goodput import Goodput, goodput
-from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, answered, mean_over_time
+from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, answered
 from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, milliseconds_text
 from engine_probe.analysis.run.near_peak import NearPeak, near_peak
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
@@ -86,7 +86,7 @@ def summarise(
     whole = answered(requests)
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
     prompt, answer = (pc.sum(whole[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens"))
-    blocks = facts["kv"]["blocks"]
+    blocks, kv_blocks = facts["kv"]["blocks"], column["kv_blocks_scheduled"]
     later = after_warm_up(begin, ends, column["output_tokens"], whole, requests)
     return Summary(
         status=status,
@@ -103,11 +103,11 @@ def summarise(
         requests_per_s=whole.num_rows / seconds,
         step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
         shares=time_shares(column, end - begin),
-        mean_running=mean_over_time(iterations["running_requests"], steps_ns),
+        mean_running=mean_over_time(column["running_requests"], running_after(column), column["start_ns"], ends),
         peak_running=int(column["running_requests"].max()),
         peak_waiting=int(waiting_requests(iterations).max()),
-        mean_kv_share=mean_over_time(iterations["kv_blocks_scheduled"], steps_ns) / blocks,
-        peak_kv_share=int(column["kv_blocks_scheduled"].max()) / blocks,
+        mean_kv_share=mean_over_time(kv_blocks, column["kv_blocks_updated"], column["start_ns"], ends) / blocks,
+        peak_kv_share=int(kv_blocks.max()) / blocks,
         preemptions=int(column["preempted_requests"].sum()),
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
         prefix_cache=prefix_cache(facts, iterations, requests),
@@ -119,6 +119,25 @@ def summarise(
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
     )
+
+
+def running_after(column: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return how many requests go on running after each step."""
+    after: npt.NDArray[Any] = column["running_requests"] - column["finished_requests"]
+    return after
+
+
+def mean_over_time(
+    during: npt.NDArray[Any], after: npt.NDArray[Any], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> float:
+    """Return the mean of a level over the whole time, given its value during each step and from its end to the next.
+
+    Steps may overlap; then each counts up to the start of the next.
+    """
+    until = np.append(starts[1:], ends[-1])
+    busy = np.minimum(ends, until) - starts
+    idle = until - starts - busy
+    return float((during @ busy + after @ idle) / (ends[-1] - starts[0]))
 
 
 def time_shares(column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str, float]:

@@ -88,6 +88,35 @@ def test_where_the_time_went_and_how_full_it_was(summary: Summary) -> None:
     assert summary.recomputed_share == pytest.approx(0.01)
 
 
+def test_time_without_a_step_counts_as_little_did(iterations: Make, requests: Make) -> None:
+    """Little's law: four requests, one each 25 ms, that take 16 ms of a step each, are 0.64 at a time."""
+    steps = iterations(
+        4,
+        start_ns=[25 * number * MS for number in range(4)],
+        execute_ns=[14 * MS] * 4,
+        gap_ns=[9 * MS] * 4,
+        running_requests=[1] * 4,
+        finished_requests=[1] * 4,
+        kv_blocks_scheduled=[50] * 4,
+        kv_blocks_updated=[10] * 4,
+    )
+    found = summarise(FACTS, "complete", [], steps, requests())
+    whole = 3 * 25 + 16  # ms
+    assert found.mean_running == pytest.approx(4 * 16 / whole)
+    assert found.mean_kv_share == pytest.approx((50 * 4 * 16 + 10 * 3 * 9) / whole / 100)
+
+
+def test_requests_that_wait_between_steps_go_on_running(iterations: Make, requests: Make) -> None:
+    """Two run and one of them is finished by the first step; the other waits 90 ms for the second."""
+    steps = iterations(2, start_ns=[0, 100 * MS], running_requests=[2, 1], finished_requests=[1, 1])
+    assert summarise(FACTS, "complete", [], steps, requests()).mean_running == pytest.approx((2 * 10 + 90 + 10) / 110)
+
+
+def test_overlapping_steps_count_once(iterations: Make, requests: Make) -> None:
+    steps = iterations(2, start_ns=[0, 5 * MS], running_requests=[2, 4], finished_requests=[0, 0])
+    assert summarise(FACTS, "complete", [], steps, requests()).mean_running == pytest.approx((2 * 5 + 4 * 10) / 15)
+
+
 def test_it_says_what_watching_cost(summary: Summary) -> None:
     assert summary.probe_median_ns == 1000
     assert summary.probe_share == pytest.approx(44_000 / (400 * MS))
