@@ -11,6 +11,7 @@ from zlib import crc32
 
 import msgspec
 
+from engine_probe.workload.load import FURTHER
 from engine_probe.workload.request_plan import SECOND_NS, Plan, Request, Session
 from engine_probe.workload.stop import Stop, StopReason
 
@@ -40,13 +41,20 @@ class Outcome(msgspec.Struct, frozen=True):
     started_ns: int
     ended_ns: int
     deliveries: list[Delivery]
-    never_handed: int  # requests that the engine never got
+    never_handed: int  # measured requests that the engine never got
     why: StopReason = "answered"
     steps: int = 0
 
     @property
+    def further(self) -> int:
+        """Return how many requests only held the load; those in flight at the end were aborted."""
+        return sum(delivery.request_id.startswith(FURTHER) for delivery in self.deliveries)
+
+    @property
     def aborted(self) -> int:
-        return sum(delivery.finished_ns is None for delivery in self.deliveries)
+        """Return how many measured requests were aborted."""
+        left = (delivery.request_id for delivery in self.deliveries if delivery.finished_ns is None)
+        return sum(not request_id.startswith(FURTHER) for request_id in left)
 
 
 class _Driver:
@@ -66,6 +74,8 @@ class _Driver:
         for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
             heappush(self.due, (self.started_ns + offset_ns, number, 0))
         self._next_session = len(self.due)  # waits for a free user
+        self._measured = len(plan.measured_sessions)
+        self.unanswered = self._measured  # sessions
 
     @property
     def has_room(self) -> bool:
@@ -120,6 +130,7 @@ class _Driver:
             heappush(self.due, (now_ns + self._plan.turn_pause_ns, number, turn + 1))
             return
         self._history.pop(number, None)
+        self.unanswered -= number < self._measured
         if self._plan.loop is not None and self._next_session < len(self._plan.sessions):
             paced_ns = self._asked_ns.pop(number, 0) + self._plan.loop.pace_ns
             heappush(self.due, (max(now_ns + session.rest_ns, paced_ns), self._next_session, 0))
@@ -136,7 +147,8 @@ class _Driver:
             )
             for request_id, times in self.times_ns.items()
         ]
-        never_handed = self._plan.num_requests - len(deliveries)
+        further = sum(request_id.startswith(FURTHER) for request_id in self.times_ns)
+        never_handed = self._plan.num_requests - len(deliveries) + further
         return Outcome(self.started_ns, self._now(), deliveries, never_handed, why, steps)
 
 
@@ -162,7 +174,9 @@ def drive(
     now: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Step the engine until all requests are answered or a stop condition is met; hand over due ones before each step.
+    """Step the engine until all measured requests are answered or a stop condition is met.
+
+    Due ones are handed over before each step.
 
     `engine` is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`. Whatever ends
     this early, Ctrl-C too, aborts the requests in flight.
@@ -172,7 +186,7 @@ def drive(
     end_ns = None if stop.seconds is None else driver.started_ns + round(stop.seconds * SECOND_NS)
     steps, why = 0, ALL_ANSWERED
     try:
-        while due or in_flight:
+        while driver.unanswered:
             if end_ns is not None and now() >= end_ns:
                 why = "seconds"
                 break

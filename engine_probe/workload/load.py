@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+FURTHER = "further-"  # begins the id of a request that only holds the load to the end
 MOST_LOAD = 1e9  # requests; no engine takes more, and line fits lose precision
 CONCURRENCY, USERS, RATE, IN_ALL = "concurrent requests", "users", "requests/s", "requests in all"
 

@@ -11,6 +11,7 @@ from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import ClosedLoop, offsets_seconds, think_seconds
 from engine_probe.workload.dataset_file import Dataset, Encode, dataset_drafts
 from engine_probe.workload.lengths import Lengths
+from engine_probe.workload.load import FURTHER
 from engine_probe.workload.prompts import (
     Chances,
     Conversations,
@@ -53,7 +54,7 @@ class Loop(msgspec.Struct, frozen=True):
     spread_ns: int
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Holds all requests of a workload in the order of arrival."""
 
     sessions: list[Session]
@@ -63,10 +64,16 @@ class Plan(msgspec.Struct, frozen=True):
     turn_pause_ns: int
     max_concurrency: int | None
     notes: list[str]
+    measured: int | None = None  # sessions whose last answer ends the run; those behind them only hold the load
+
+    @property
+    def measured_sessions(self) -> list[Session]:
+        return self.sessions[: self.measured]
 
     @property
     def num_requests(self) -> int:
-        return sum(len(session.requests) for session in self.sessions)
+        """Return the number of requests that are measured."""
+        return sum(len(session.requests) for session in self.measured_sessions)
 
     @property
     def sha256(self) -> str:
@@ -92,7 +99,7 @@ def make_plan(workload: Workload, encode: Encode | None = None) -> Plan:
     sessions = [
         Session(
             requests=[
-                Request(str(number) if len(draft.turns) == 1 else f"{number}.{turn}", *draft.turns[turn])
+                Request(request_id(workload, number) + (f".{turn}" if len(draft.turns) > 1 else ""), *draft.turns[turn])
                 for turn in range(len(draft.turns))
             ],
             arrival_ns=None if closed else nanoseconds(offset),
@@ -110,7 +117,14 @@ def make_plan(workload: Workload, encode: Encode | None = None) -> Plan:
         nanoseconds(pause),
         workload.max_concurrency,
         notes,
+        workload.measured,
     )
+
+
+def request_id(workload: Workload, session: int) -> str:
+    """Return the id of a session's request, without the number of the turn."""
+    further = workload.measured is not None and session >= workload.measured
+    return f"{FURTHER if further else ''}{session}"
 
 
 def loop_of(arrivals: ClosedLoop) -> Loop:

@@ -33,6 +33,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arrivals: Arrivals = Burst()
     output_len: Length | None = None  # None: as the dataset or trace says
     num_prompts: Positive | None = None  # counts conversations, not turns; None: all of a file
+    measured: Positive | None = None  # so many of them, and the others only hold the load; None: all
     max_concurrency: Positive | None = None  # most requests in flight; the driver holds back the others
     sampling: Sampling = Sampling()
     seed: int = 0

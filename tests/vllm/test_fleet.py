@@ -43,6 +43,7 @@ enforce_eager = true
 [workload]
 input_len = 32
 output_len = 120
+hold = false
 [axes]
 "engine.arguments.max_num_seqs" = [2, 4]
 "workload.concurrency" = [16, 2]

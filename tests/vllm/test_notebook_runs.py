@@ -24,6 +24,7 @@ enforce_eager = true
 [workload]
 input_len = 40
 output_len = 60
+hold = false
 [axes]
 "workload.concurrency" = [1, 4, 12, 16, 24]
 """

@@ -40,6 +40,7 @@ enable_prefix_caching = false
 [workload]
 input_len = 1000
 output_len = 16
+hold = false
 [axes]
 "workload.concurrency" = [1, 60, 2]
 """

@@ -126,6 +126,7 @@ enforce_eager = true
 [workload]
 input_len = 32
 output_len = 16
+hold = false
 [axes]
 "workload.concurrency" = [4]
 "engine.arguments.dtype" = ["bfloat16", "float32"]

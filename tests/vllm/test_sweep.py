@@ -32,6 +32,7 @@ enforce_eager = true
 [workload]
 input_len = 32
 output_len = 64
+hold = false
 [axes]
 "workload.concurrency" = [1, 8, 16]
 """

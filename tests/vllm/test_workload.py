@@ -12,9 +12,12 @@ import msgspec
 import pytest
 
 from engine_probe import InputError, Probe, Run
+from engine_probe.analysis.curve.held_load import held_load
+from engine_probe.sweep.definition.sweep_file import WorkloadSection
 from engine_probe.workload.arrivals import Burst, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.driver import NO_STOP, Outcome
+from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
@@ -64,6 +67,28 @@ def test_the_time_limit_aborts_and_leaves_a_working_engine(tiny_llm: Any, tmp_pa
     assert [row["finish_reason"] for row in run.requests.to_pylist()].count("abort") == outcome.aborted
     again, _ = record(tiny_llm, Workload(RandomPrompts(10), output_len=5, num_prompts=3), tmp_path / "again")
     assert again.aborted == 0
+
+
+def test_a_held_load_lasts_until_the_last_measured_answer(tiny_llm: Any, tmp_path: Path) -> None:
+    """Drawn lengths end one after another, and yet four are in flight in the last step."""
+    asked = WorkloadSection(20, Uniform(5, 60), concurrency=4, hold=True)
+    plan = plan_for(tiny_llm, asked.description())
+    with Probe(tiny_llm, tmp_path / "run", facts={"workload": msgspec.to_builtins(asked)}) as probe:
+        outcome = run_plan(tiny_llm, plan)
+    run = probe.run
+    assert (outcome.why, outcome.aborted, outcome.never_handed) == ("answered", 0, 0)
+    assert outcome.further > 0
+    in_flight = [row["running_requests"] + row["waiting_requests"] for row in run.iterations.to_pylist()]
+    assert set(in_flight) == {4}
+    summary = run.summary()
+    assert [each.count for each in summary.latencies if each.name == "E2EL"] == [12]
+    assert summary.requests_other == {}
+    held = held_load(msgspec.to_builtins(asked), run.iterations, run.requests, summary.after_warm_up)
+    assert held is not None
+    assert held.output_tokens_per_s == pytest.approx(summary.output_tokens_per_s)
+    reasons = {row["request_id"]: row["finish_reason"] for row in run.requests.to_pylist()}
+    further = [reason for name, reason in reasons.items() if name.startswith("further-")]
+    assert (len(further), "abort" in further) == (outcome.further, True)
 
 
 def test_too_long_is_refused_before_anything_is_asked(tiny_llm: Any) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop
 from engine_probe.workload.driver import Outcome
 from engine_probe.workload.prompts import Conversations, RandomPrompts
-from engine_probe.workload.request_plan import Plan, make_plan
+from engine_probe.workload.request_plan import Plan, Request, Session, make_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 from tests.support.simulated_engine import ANSWER, MS, START_NS, World, after_ms
@@ -52,6 +53,37 @@ def test_a_closed_loop_holds_so_many_in_flight_to_the_last() -> None:
     outcome = world.drive(planned(ClosedLoop(2), 5, answer=3))
     assert world.most == 2
     assert moments(outcome) == [(0, 0, 30), (0, 0, 30), (30, 30, 60), (30, 30, 60), (60, 60, 90)]
+
+
+def test_further_requests_hold_the_load_until_the_last_measured_one_is_answered() -> None:
+    """Three of five are measured. A request is two steps of 10 ms, so that one that follows is in flight at the end."""
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(2), 5, answer=2, measured=3))
+    assert moments(outcome) == [(0, 0, 20), (0, 0, 20), (20, 20, 40), (20, 20, 40)]
+    assert (outcome.why, outcome.never_handed, outcome.aborted, outcome.further) == ("answered", 0, 0, 1)
+
+
+def test_a_further_request_in_flight_at_the_end_is_aborted_and_is_none_that_was_lost() -> None:
+    """Answers of 2, 6 and then 4 tokens: the second user is answered at 60, the first one's third request is not."""
+    plan = make_plan(Workload(RandomPrompts(4), ClosedLoop(2), output_len=1, num_prompts=6, measured=2))
+    lengths = iter((2, 6, 3, 4, 4, 4))
+    sessions = [msgspec.structs.replace(each, requests=[with_answer(each, next(lengths))]) for each in plan.sessions]
+    world = World()
+    outcome = world.drive(msgspec.structs.replace(plan, sessions=sessions))
+    assert moments(outcome) == [(0, 0, 20), (0, 0, 60), (20, 20, 50), (50, 50, None)]
+    assert [each.request_id for each in outcome.deliveries] == ["0", "1", "further-2", "further-3"]
+    assert world.aborted == ["further-3"]
+    assert (outcome.further, outcome.aborted, outcome.never_handed) == (2, 0, 0)
+
+
+def with_answer(session: Session, length: int) -> Request:
+    return msgspec.structs.replace(session.requests[0], output_len=length)
+
+
+def test_a_stop_before_the_last_measured_answer_leaves_measured_requests_over() -> None:
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(2), 6, answer=2, measured=4), Stop(requests=2))
+    assert (outcome.why, outcome.aborted, outcome.never_handed, outcome.further) == ("requests", 0, 2, 0)
 
 
 def test_more_users_than_requests_and_no_request_at_all() -> None:

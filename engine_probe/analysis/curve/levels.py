@@ -1,7 +1,7 @@
 """The figures of a sweep's points, and the levels of load that repeats make up.
 
-The throughput of a level is that of the part in which the load was held (`held_load.py`). Where no point of a curve has
-such a part, as in a sweep of single batches, it is that of whole runs, and a note says so.
+The throughput of a level is that of the part in which the load was held (`held_load.py`). Where fewer than two
+levels have such a part, as in a sweep of single batches, it is that of whole runs, and a note says so.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class PointFigures:
 
 
 def while_held(points: Sequence[PointFigures]) -> bool:
-    """Return whether the throughput of this curve is that of the parts in which its loads were held."""
-    return any(point.held for point in points)
+    """Return whether the throughput of this curve is that of the parts in which its loads were held: at two or more."""
+    held = {point.load for point in points if point.held}
+    return len(held) >= min(2, len({point.load for point in points}))
 
 
 def whole_run_rate(point: PointFigures) -> float:
@@ -90,8 +91,8 @@ def load_notes(points: Sequence[PointFigures]) -> tuple[str, ...]:
         return ()
     if not while_held(points):
         return (
-            "throughput is that of whole runs, too low where requests end one after another: no level is known to have "
-            f"held its load for {TURNOVERS} answers to each request in flight",
+            "throughput is that of whole runs, too low where requests end one after another: no two levels are known "
+            f"to have held their load for {TURNOVERS} answers to each request in flight",
         )
     return (
         f"at {', '.join(f'{load:g}' for load in short)} the load was held for too short a time (fewer than {TURNOVERS} "

@@ -20,6 +20,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.notebook_view import NotebookView
+from engine_probe.workload.load import FURTHER
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def summarise(
     begin, end = int(column["start_ns"][0]), int(ends[-1])
     seconds = (end - begin) / 1e9
     steps_ns = (ends - column["start_ns"]).astype(np.float64)
-    whole = answered(requests)
+    whole, measured = answered(requests), without_further(facts, requests)
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
     prompt, answer = (pc.sum(whole[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens"))
     blocks, kv_blocks = facts["kv"]["blocks"], column["kv_blocks_scheduled"]
@@ -94,7 +95,7 @@ def summarise(
         iterations=iterations.num_rows,
         seconds=seconds,
         requests_answered=whole.num_rows,
-        requests_other=count_others(requests),
+        requests_other=count_others(measured),
         output_tokens=output,
         prompt_tokens=prompt,
         answer_tokens=answer,
@@ -112,10 +113,12 @@ def summarise(
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near_peak(column, ends),
-        latencies=latencies(iterations, whole),
-        goodput=goodput(requests, seconds, slo) if slo else None,
+        latencies=latencies(iterations, answered(measured)),
+        goodput=goodput(measured, seconds, slo) if slo else None,
         after_warm_up=later,
-        after_warm_up_latencies=latencies(iterations, within(whole, "arrival_ns", later.window)) if later else (),
+        after_warm_up_latencies=latencies(iterations, answered(within(measured, "arrival_ns", later.window)))
+        if later
+        else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
     )
@@ -138,6 +141,14 @@ def mean_over_time(
     busy = np.minimum(ends, until) - starts
     idle = until - starts - busy
     return float((during @ busy + after @ idle) / (ends[-1] - starts[0]))
+
+
+def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
+    """Leave out the requests that only held the load to the end: of these, short answers alone were completed."""
+    work = facts.get("workload")
+    if not isinstance(work, dict) or not work.get("hold"):
+        return requests
+    return requests.filter(pc.invert(pc.starts_with(requests["request_id"], FURTHER)))
 
 
 def time_shares(column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str, float]:

@@ -56,6 +56,8 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
     try:
         document["axes"] = flat(document.get("axes", {}))
         settle(document, settings)
+        if path.suffix == ".toml":  # what a sweep wrote says itself whether it held its load
+            hold_by_default(document)
         if model is not None:
             replace_model(document, model)
         check_numbers(document)
@@ -70,6 +72,18 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
+
+
+def hold_by_default(document: dict[str, Any]) -> None:
+    """Hold a concurrency unless the file says how many requests there are, or when they arrive."""
+    work, search = document.get("workload"), document.get("adaptive")
+    if not isinstance(work, dict):
+        return
+    prompts, axis = work.get("prompts"), search.get("axis") if isinstance(search, dict) else None
+    from_file = isinstance(prompts, dict) and prompts.get("kind") in ("dataset", "trace")
+    names = {f"workload.{key}" for key in work} | set(document["axes"]) | {str(axis)}
+    given = {name.split(".")[1] for name in names if name.startswith("workload.")}
+    work.setdefault("hold", "concurrency" in given and not given & {"num_prompts", "arrivals"} and not from_file)
 
 
 def replace_model(document: dict[str, Any], model: str) -> None:

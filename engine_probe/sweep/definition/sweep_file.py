@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 
 import msgspec
 
+from engine_probe.analysis.curve.held_load import TURNOVERS
 from engine_probe.analysis.curve.settings import curve_settings
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.spec import EngineSpec
@@ -28,6 +29,8 @@ from engine_probe.workload.spec import Prompts, Sampling
 from engine_probe.workload.stop import Steady, Stop
 from engine_probe.workload.trace_file import Trace
 from engine_probe.workload.warm_up import WarmUp
+
+ANSWERS_TO_HOLD = TURNOVERS + 1  # for each place in flight: one more than a level needs to take part in a curve
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +66,11 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     num_prompts: Annotated[
         Positive | None,
-        about("Requests (or conversations) in all. Left out: as many as concurrency or users, or all of a file.", 320),
+        about(
+            "Requests (or conversations) to measure. Left out: all of a file, or as many as concurrency or users; with "
+            "hold enough for three answers to each.",
+            320,
+        ),
     ] = None
     prompts: Annotated[Prompts | None, about("Prompts other than input_len random tokens.")] = None
     arrivals: Annotated[
@@ -71,6 +78,15 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     sampling: Annotated[Sampling, about("How tokens are chosen and returned.")] = Sampling()
     seed: Annotated[int, about("The same seed gives the same requests, byte for byte.", 1)] = 0
+    hold: Annotated[
+        bool,
+        about(
+            "Keep concurrency requests in flight until the last measured one is answered: further requests follow, are "
+            "then aborted, and are left out of latencies. true in a file that has concurrency and neither num_prompts, "
+            "arrivals nor prompts from a file.",
+            True,
+        ),
+    ] = False
 
     @property
     def from_file(self) -> bool:
@@ -101,7 +117,12 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def sessions(self) -> int | None:
         """Return the number of conversations, of one or more requests. None for all of a file."""
-        return self.num_prompts or (None if self.from_file else self.max_in_flight)
+        return self.num_prompts or (None if self.from_file else self.max_in_flight * self._each)
+
+    @property
+    def _each(self) -> int:
+        """Return how many sessions each place in flight gets: with `hold`, enough for its answers."""
+        return -(-ANSWERS_TO_HOLD // self.turns[0]) if self.hold else 1
 
     @property
     def turns(self) -> tuple[int, int]:
@@ -150,12 +171,17 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError("workload.input_len is missing: give the length of prompts, or describe them in prompts")
         if self.prompts is not None and self.input_len is not None:
             raise InputError("workload.input_len is for random prompts: leave it out, prompts describes the lengths")
+        if self.hold and (self.arrivals is not None or self.from_file):
+            raise InputError("workload.hold is for concurrency without arrivals or a file of prompts: leave it out")
+        measured = self.sessions if self.hold else None
+        further = self.max_in_flight * self._each if self.hold else 0
         try:
             return spec.Workload(
                 prompts=self.prompts or RandomPrompts(self.input_len or 1),
                 arrivals=self.arrivals or ClosedLoop(self.max_in_flight),
                 output_len=self.output_len,
-                num_prompts=self.sessions,
+                num_prompts=None if self.sessions is None else self.sessions + further,
+                measured=measured,
                 max_concurrency=self.concurrency if self.arrivals else None,
                 sampling=self.sampling,
                 seed=self.seed,
@@ -245,6 +271,8 @@ class Point(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         asked = msgspec.to_builtins([self.workload, self.stop, self.warm_up])
+        if not self.workload.hold:
+            del asked[0]["hold"]  # a key that earlier sweeps did not have
         content = [self.engine.spec.key, asked, self.probe, self.repeat]
         if self.quality is not None:
             content = [self.engine.spec.key, msgspec.to_builtins(self.quality)]

@@ -61,13 +61,14 @@ class Driven(msgspec.Struct, frozen=True):
     ended_ns: int
     process: tuple[int, int | None]  # number and start of the engine's process
     steps: int
-    handed_over: int
-    aborted: int
+    handed_over: int  # further ones included
+    aborted: int  # further ones left out, as in never_handed_over
     never_handed_over: int
     late_ns: Late | None
     answered_tokens: int | None  # None where answers may end early
     warmed_up: WarmedUp | None = None
     steady: Steadiness | None = None
+    further: int = 0  # requests handed over only to hold the load; those in flight at the end were aborted
 
     @property
     def seconds(self) -> float:
@@ -93,6 +94,7 @@ def driver_log(
         answered_tokens=sum(answers) if plan.sampling.ignore_eos else None,
         warmed_up=warmed,
         steady=None if steady is None else msgspec.convert(steady, Steadiness),
+        further=outcome.further,
     )
 
 

@@ -140,3 +140,21 @@ def test_throughput_that_halves_is_unstable(iterations: Make, requests: Make) ->
 def test_a_peak_of_a_moment_is_too_short_to_judge(iterations: Make, requests: Make) -> None:
     steps = iterations(40, running_requests=[1] * 10 + [9] * 5 + [1] * 25, output_tokens=[1] * 40)
     assert summarise(FACTS, "complete", [], steps, requests()).near_peak is None
+
+
+def test_requests_that_only_held_the_load_are_in_no_latency_and_none_that_was_lost(
+    iterations: Make, requests: Make
+) -> None:
+    rows = requests(
+        answered(request_id="0-a"),
+        answered(request_id="further-1-a", arrival_ns=300 * MS, last_token_ns=310 * MS),
+        answered(request_id="further-2-a", finish_reason="abort"),
+    )
+    steps = iterations(40, output_tokens=[2] * 40, scheduled_tokens=[10] * 40)
+    held, as_it_is = (
+        summarise(FACTS | {"workload": {"hold": hold}}, "complete", [], steps, rows) for hold in (True, False)
+    )
+    assert [each.count for each in held.latencies if each.name == "E2EL"] == [1]
+    assert [each.count for each in as_it_is.latencies if each.name == "E2EL"] == [2]
+    assert (held.requests_other, as_it_is.requests_other) == ({}, {"abort": 1})
+    assert held.requests_per_s == as_it_is.requests_per_s == pytest.approx(5)

@@ -190,7 +190,8 @@ def test_what_a_conversation_holds_at_its_end_and_what_the_dry_run_says_of_it() 
     """6 turns of 16 + 24 tokens are 240: 8 blocks of 32, and 16 of them fill 128 blocks."""
     sixteen = next(point for point in points(read_sweep("smoke")) if point.workload.max_in_flight == 16)
     assert (tokens_each(sixteen), tokens_in_flight(sixteen, 16), pool_tokens(sixteen)) == (256, 4096, 4096)
-    assert sixteen.workload.description().num_prompts == 16
+    work = sixteen.workload.description()
+    assert (work.measured, work.num_prompts) == (16, 32)
     assert lengths(sixteen.workload) == "6 x (16 + 24)"
 
 

@@ -64,7 +64,7 @@ def test_the_command_says_so_before_it_makes_a_folder(tmp_path: Path) -> None:
     file = tmp_path / "many.toml"
     file.write_text(
         'question = "?"\n[engine]\nmodel = "tiny"\n[workload]\ninput_len = { kind = "uniform", low = 8, high = 9 }\n'
-        "output_len = 8\nconcurrency = 999999999\n"
+        "output_len = 8\nconcurrency = 999999999\nhold = false\n"
     )
     for words in (["--dry-run"], ["--out", str(tmp_path / "out")]):
         outcome = CliRunner().invoke(command, [str(file), *words])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
 from engine_probe.sweep.definition.sweep_file import WorkloadSection, points
 from engine_probe.sweep.preflight.memory_fit import check_gpus
+from engine_probe.workload.prompts import Conversations
 
 GOOD = """
 question = "How many?"
@@ -40,8 +42,51 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_grid_becomes_points(file: Path) -> None:
     sweep = read_sweep(str(file))
-    assert [point.workload for point in points(sweep)] == [WorkloadSection(32, 48, 1), WorkloadSection(32, 48, 4)]
+    assert [point.workload for point in points(sweep)] == [WorkloadSection(32, 48, load, hold=True) for load in (1, 4)]
     assert [point.label for point in points(sweep)] == ["concurrency 1", "concurrency 4"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "settings", "held"),
+    [
+        ("[1, 4]", [], True),
+        ("[1, 4]", ["workload.num_prompts=8"], False),
+        ("[1, 4]", ["workload.num_prompts=8", "workload.hold=true"], True),
+        ("[1, 4]", ["workload.hold=false"], False),
+        ("[1, 4]", ['workload.arrivals={"kind": "open_loop", "request_rate": 2}'], False),
+    ],
+)
+def test_a_concurrency_is_held_unless_the_file_says_how_many_requests_there_are(
+    file: Path, wanted: str, settings: list[str], held: bool
+) -> None:
+    one, _ = points(read_sweep(str(file), settings))
+    assert one.workload.hold is held
+
+
+def test_what_an_earlier_version_wrote_is_measured_as_it_was(file: Path, tmp_path: Path) -> None:
+    """Its points are batches, and keep their keys, so that a sweep can be resumed."""
+    batch = points(read_sweep(str(file), ["workload.hold=false"]))
+    written = msgspec.to_builtins(read_sweep(str(file), ["workload.hold=false"]))
+    del written["workload"]["hold"]
+    (tmp_path / "sweep.json").write_text(json.dumps({"sweep": written, "points": []}))
+    assert [point.key for point in points(read_sweep(str(tmp_path)))] == [point.key for point in batch]
+    assert batch[0].key != points(read_sweep(str(file)))[0].key
+
+
+def test_to_hold_needs_a_concurrency_and_requests_without_end(file: Path) -> None:
+    paced = 'workload.arrivals={"kind": "open_loop", "request_rate": 2}'
+    with pytest.raises(InputError, match=r"workload\.hold is for concurrency"):
+        read_sweep(str(file), [paced, "workload.hold=true"])
+
+
+def test_a_held_load_has_three_answers_for_each_place_and_as_many_requests_behind_them() -> None:
+    held = WorkloadSection(32, 48, 4, hold=True)
+    assert (held.sessions, held.requests, held.output_tokens) == (12, 12, 12 * 48)
+    assert (held.description().measured, held.description().num_prompts) == (12, 24)
+    talks = WorkloadSection(None, 48, 4, prompts=Conversations(2, 8), hold=True)
+    assert (talks.sessions, talks.requests) == (8, 16)
+    asked = WorkloadSection(32, 48, 4, num_prompts=20, hold=True).description()
+    assert (asked.measured, asked.num_prompts) == (20, 32)
 
 
 def test_a_points_key_follows_its_content(file: Path) -> None:
