@@ -48,8 +48,9 @@ def introduction() -> Iterator[str]:
         "",
         *(f"- {name}: {meaning}." for name, meaning in KINDS.items()),
         "- drain: independent, and each run has a fixed number of requests with drawn answer lengths, 2 to 8 for each",
-        "  place in flight, or as many at every load as that is at the highest. Its throughput is that of the whole",
-        "  run. Left out of the table of verdicts.",
+        "  place in flight, or as many at every load as that is at the highest. Its throughput is that of the part",
+        "  in which its load was held (in the first section, and where fewer than two loads were, of the whole run).",
+        "  Left out of the table of verdicts.",
         "",
     )
 

@@ -23,6 +23,7 @@ class Run:
     whole: float
     held: float
     held_share: float  # of the time
+    held_answers: int
 
 
 def run_to_the_end(rate: Callable[[Reals], Reals], load: int, lengths: Reals) -> Run:
@@ -49,7 +50,9 @@ def run_to_the_end(rate: Callable[[Reals], Reals], load: int, lengths: Reals) ->
             heapq.heappop(ends)
     if not held_seconds:
         held_seconds, held_tokens = seconds, tokens
-    return Run(tokens / seconds, held_tokens / held_seconds, held_seconds / seconds)
+    # Each answer but the last of the part is followed by a request that was waiting.
+    held_answers = max(0, len(lengths) - load + 1)
+    return Run(tokens / seconds, held_tokens / held_seconds, held_seconds / seconds, held_answers)
 
 
 def draw_lengths(rng: np.random.Generator, requests: int) -> Reals:

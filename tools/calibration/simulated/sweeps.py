@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine_probe.analysis.curve.held_load import TURNOVERS as TURNOVERS_TO_JUDGE
 from engine_probe.analysis.curve.saturation import Level
 from tools.calibration.simulated.drain import draw_lengths, run_to_the_end
 from tools.calibration.simulated.noise import KINDS, Factors, Reals, draw_factors
@@ -71,8 +72,8 @@ def draw_sweep(rng: np.random.Generator, shape_name: str, condition: str) -> Swe
     repeats, deviation = int(rng.integers(1, MOST_REPEATS + 1)), between(rng, *DEVIATIONS)
     if condition in DRAINED:
         turnovers = int(rng.choice(TURNOVERS))
-        requests = [turnovers * (loads[-1] if condition == SAME_NUMBER else load) for load in loads]
-        clean, kind = whole_runs(rng, shape, loads, requests, repeats), "independent"
+        requests = {load: turnovers * (loads[-1] if condition == SAME_NUMBER else load) for load in loads}
+        loads, clean, kind = *drained(rng, shape, requests, repeats), "independent"
     else:
         clean, kind = shape.rate(np.array(loads, dtype=np.float64))[:, None], condition
     factors: Factors = draw_factors(rng, kind, deviation, len(loads), repeats)
@@ -80,16 +81,21 @@ def draw_sweep(rng: np.random.Generator, shape_name: str, condition: str) -> Swe
     return Sweep(shape, condition, deviation, loads, clean * factors.runs, factors.occasion, noisiest)
 
 
-def whole_runs(
-    rng: np.random.Generator, shape: Shape, loads: tuple[int, ...], requests: list[int], repeats: int
-) -> Reals:
-    """Return the throughput of whole runs, each with so many requests."""
-    return np.array(
-        [
-            [run_to_the_end(shape.rate, load, draw_lengths(rng, count)).whole for _ in range(repeats)]
-            for load, count in zip(loads, requests, strict=True)
-        ]
-    )
+def drained(
+    rng: np.random.Generator, shape: Shape, requests: dict[int, int], repeats: int
+) -> tuple[tuple[int, ...], Reals]:
+    """Return the loads that were held long enough for a curve, and their throughput then; else all, of whole runs.
+
+    `requests` has their number at each load. The choice is that of `engine_probe.analysis.curve.levels`.
+    """
+    runs = {
+        load: [run_to_the_end(shape.rate, load, draw_lengths(rng, count)) for _ in range(repeats)]
+        for load, count in requests.items()
+    }
+    held = [load for load, (one, *_) in runs.items() if one.held_answers >= TURNOVERS_TO_JUDGE * load]
+    if len(held) > 1:
+        return tuple(held), np.array([[run.held for run in runs[load]] for load in held])
+    return tuple(runs), np.array([[run.whole for run in same] for same in runs.values()])
 
 
 def sweep_plan(index: int) -> tuple[str, str]:

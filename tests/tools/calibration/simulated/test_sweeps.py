@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tools.calibration.simulated.shapes import draw_shape
 from tools.calibration.simulated.sweeps import (
     CONDITIONS,
-    IN_PROPORTION,
     MOST_REPEATS,
     SAME_NUMBER,
+    drained,
     draw_loads,
     draw_sweep,
 )
@@ -33,15 +34,19 @@ def test_levels_are_the_means_of_their_repeats(condition: str) -> None:
     assert (sweep.noisiest in sweep.loads) == (condition == "unequal")
 
 
-def test_the_same_number_of_requests_bends_a_curve_that_does_not_bend() -> None:
-    """At low loads the drain is a small part of the run; in proportion to load it is about as large at every load."""
-    losses = {}
-    for condition in (IN_PROPORTION, SAME_NUMBER):
-        sweeps = [draw_sweep(np.random.default_rng(seed), "linear", condition) for seed in range(40)]
-        ratios = [
-            [sweep.rates[place].mean() / sweep.shape.at(sweep.loads[place]) for place in (1, -1)] for sweep in sweeps
-        ]
-        losses[condition] = 1 - np.mean(ratios, axis=0)
-    assert losses[SAME_NUMBER][0] < 0.1
-    assert losses[SAME_NUMBER][1] > losses[SAME_NUMBER][0] + 0.1
-    assert losses[IN_PROPORTION][0] > losses[SAME_NUMBER][0]
+def test_levels_that_held_their_load_do_not_bend_a_curve_that_does_not_bend() -> None:
+    """With the same number of requests at every load, the highest are left out where it is twice theirs."""
+    sweeps = [draw_sweep(np.random.default_rng(seed), "linear", SAME_NUMBER) for seed in range(40)]
+    for place in (0, -1):
+        ratios = [sweep.rates[place].mean() / sweep.shape.at(sweep.loads[place]) for sweep in sweeps]
+        assert np.mean(ratios) == pytest.approx(1.0, abs=0.02)
+
+
+def test_where_no_two_levels_held_their_load_there_are_whole_runs_and_they_drain() -> None:
+    rng, shape = np.random.default_rng(1), draw_shape(np.random.default_rng(2), "linear", 64.0)
+    loads, rates = drained(rng, shape, {load: 2 * load for load in (1, 8, 64)}, repeats=20)
+    assert loads == (1, 8, 64)
+    assert rates[2].mean() < 0.8 * shape.at(64)
+    held, rates = drained(rng, shape, {1: 8, 8: 64, 64: 64}, repeats=2)
+    assert held == (1, 8)
+    assert rates[1] == pytest.approx(shape.at(8))
