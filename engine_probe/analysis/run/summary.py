@@ -113,12 +113,10 @@ def summarise(
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near_peak(column, ends),
-        latencies=latencies(iterations, answered(measured)),
+        latencies=latencies(iterations, measured),
         goodput=goodput(measured, seconds, slo) if slo else None,
         after_warm_up=later,
-        after_warm_up_latencies=latencies(iterations, answered(within(measured, "arrival_ns", later.window)))
-        if later
-        else (),
+        after_warm_up_latencies=latencies(iterations, within(measured, "arrival_ns", later.window)) if later else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
     )
@@ -158,8 +156,9 @@ def time_shares(column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str,
     return {name: ns / whole_ns for name, ns in spent.items()}
 
 
-def latencies(iterations: pa.Table, whole: pa.Table) -> tuple[LatencyFigures, ...]:
-    """Return every latency of answered requests."""
+def latencies(iterations: pa.Table, requests: pa.Table) -> tuple[LatencyFigures, ...]:
+    """Return every latency of the requests that were answered."""
+    whole = answered(requests)
     samples = ((latency, latency.sample_ns(iterations, whole)) for latency in LATENCIES)
     return tuple(LatencyFigures.of(latency.name, latency.formula, sample) for latency, sample in samples)
 
