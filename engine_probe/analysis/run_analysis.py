@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
@@ -66,9 +67,15 @@ def analyse(
         straggler=straggler(workers),
         device_idle_share=device_idle_share(time, busy),
         phases=step_phases(iterations, workers, idle),
-        stalls=stalls(iterations, busy, workers, host_events),
+        stalls=stalls(iterations, busy, in_other_processes(facts, workers), host_events),
         roofline=used,
     )
+
+
+def in_other_processes(facts: dict[str, Any], workers: pa.Table) -> pa.Table:
+    """Return the steps of the ranks that do not run on the engine core's own thread."""
+    own = [rank["rank"] for rank in facts.get("workers", {}).get("ranks", ()) if rank["pid"] == facts["process"]["pid"]]
+    return workers.filter(pc.invert(pc.is_in(workers["rank"], pa.array(own, pa.int32()))))
 
 
 def holding(used: Roofline | str) -> npt.NDArray[Any] | None:

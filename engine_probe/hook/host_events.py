@@ -13,7 +13,7 @@ from contextlib import suppress
 from time import monotonic_ns as now
 from typing import Any
 
-from engine_probe.record.host_events import COLLECTION, COMPILATION, Events, note_event
+from engine_probe.record.host_events import COLLECTION, COMPILATION, LEAST_NS, Events, note_event
 
 
 class PauseHook:
@@ -21,8 +21,8 @@ class PauseHook:
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._collection_ns = self._compilation_ns = 0  # when the one in progress began
-        self._lists: list[tuple[list[Any], Callable[..., None]]] = [(gc.callbacks, self._note_collection)]
+        self._compilation_ns = 0  # when the one in progress began
+        self._lists: list[tuple[list[Any], Callable[..., None]]] = [(gc.callbacks, collection_callback(events))]
         # torch's own list of what to call around a compilation; vLLM loads the module if it compiles at all.
         if handler := getattr(sys.modules.get("torch._dynamo.callback"), "callback_handler", None):
             self._lists.append((handler.start_callbacks, self._note_compilation_start))
@@ -36,13 +36,6 @@ class PauseHook:
             with suppress(ValueError):
                 callbacks.remove(callback)
 
-    def _note_collection(self, phase: str, info: dict[str, int]) -> None:
-        if phase == "start":
-            self._collection_ns = now()
-        elif start := self._collection_ns:
-            duration = now() - start
-            note_event(self._events, start, duration, COLLECTION, duration, info["generation"])
-
     def _note_compilation_start(self, _: object) -> None:
         self._compilation_ns = now()
 
@@ -50,3 +43,19 @@ class PauseHook:
         if start := self._compilation_ns:
             duration = now() - start
             note_event(self._events, start, duration, COMPILATION, duration)
+
+
+def collection_callback(events: Events) -> Callable[[str, dict[str, int]], None]:
+    """Return what Python calls around every collection, with a few hundred requests in about every step."""
+    start = 0
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        nonlocal start
+        if phase == "start":
+            start = now()
+            return
+        duration = now() - start
+        if duration >= LEAST_NS and start:  # else it was under way when the callback was added
+            note_event(events, start, duration, COLLECTION, duration, info["generation"])
+
+    return note

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine_probe.hook import host_events
-from engine_probe.hook.host_events import PauseHook
+from engine_probe.hook.host_events import PauseHook, collection_callback
 from engine_probe.record.host_events import MOST_WAITING_ROWS, note_busy, note_event
 
 MS = 1_000_000
@@ -72,9 +72,7 @@ def test_a_collection_is_noted_with_its_generation(clock: Clock) -> None:
 
 def test_a_collection_that_was_under_way_is_not_noted(clock: Clock) -> None:
     events: deque[tuple[Any, ...]] = deque()
-    hook = PauseHook(events)
-    hook._note_collection("stop", {"generation": 2})
-    hook.detach()
+    collection_callback(events)("stop", {"generation": 2})
     assert not events
 
 

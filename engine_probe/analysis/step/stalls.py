@@ -1,7 +1,8 @@
 """Stalls: steps that took far longer than steps like them, each with its cause or "unknown".
 
 A step's time runs from the end of the step before, without waiting for a request. A cause is told by how much of that
-time it can have held the engine up: at most its overlap with the step. It is named if that is most of the excess.
+time it can have held the engine up: at most its overlap with the step. It is named if that is most of the excess. What
+holds up the engine core makes its workers begin late, so a late worker is named only if no other cause is.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def stalls(iterations: pa.Table, busy: Integers, workers: pa.Table, host_events:
         start = end - int(busy[place])
         iteration = iterations["iteration"][place].as_py()
         causes = [*held_up(host_events, start, end), *([late[iteration]] if iteration in late else [])]
-        causes = sorted((Cause(each.name, min(each.ns, over), each.detail) for each in causes), key=lambda c: -c.ns)
+        causes = [Cause(each.name, min(each.ns, over), each.detail) for each in causes]
         row = {"iteration": iteration, "start_ns": start, "duration_ns": end - start}
         row |= {"expected_ns": round(float(expected[place])), "excess_ns": over}
         rows.append(row | verdict(causes, over, where(iterations, int(place))))
@@ -101,10 +102,11 @@ def stalls(iterations: pa.Table, busy: Integers, workers: pa.Table, host_events:
 
 def verdict(causes: list[Cause], excess: int, part: str) -> dict[str, str | int]:
     """Name the cause that explains most of the excess; the detail has the others, by what they explain."""
-    first, others = (causes[0], causes[1:]) if causes and causes[0].ns >= MOST * excess else (None, causes)
+    order = sorted(causes, key=lambda cause: (cause.name == LATE_WORKER, -cause.ns))
+    first = next((cause for cause in order if cause.ns >= MOST * excess), None)
     details = [first.detail] if first and first.detail else [] if first else [f"most of it {part}"]
-    for cause in others:
-        if cause.ns >= NAMED * excess:
+    for cause in order:
+        if cause is not first and cause.ns >= NAMED * excess:
             inside = f" ({cause.detail})" if cause.detail else ""
             details.append(f"{cause.name} at most {cause.ns / 1e6:,.1f} ms{inside}")
     name, ns = (first.name, first.ns) if first else (UNKNOWN, 0)

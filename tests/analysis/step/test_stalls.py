@@ -118,6 +118,19 @@ def test_a_worker_that_began_late() -> None:
     assert (row["cause"], row["explained_ns"], row["detail"]) == ("late worker", 254 * MS, "rank 1")
 
 
+def test_a_late_worker_is_not_named_where_something_else_explains_it() -> None:
+    """What pauses the core makes its workers begin late, by a little more than the pause."""
+    rows = [
+        {"iteration": index, "rank": 0, "start_ns": begun + (290 if index == 50 else 1) * MS, "execute_ns": 5 * MS}
+        for index, begun in enumerate(decoding({50: 310})["start_ns"].to_pylist())
+    ]
+    row = only(found(decoding({50: 310}), [event("garbage collection", 5, 280, 280, 2)], table("workers", rows)))
+    assert (row["cause"], row["detail"]) == (
+        "garbage collection",
+        "generation 2; late worker at most 289.0 ms (rank 0)",
+    )
+
+
 def test_stalls_are_counted_by_cause() -> None:
     both = found(decoding({50: 310, 60: 110, 70: 40}), [event("garbage collection", 5, 280, 280, 2)])
     assert both.by_cause == {"garbage collection": (1, 300 * MS), "unknown": (2, 130 * MS)}

@@ -15,6 +15,7 @@ from engine_probe.report.charts.model import Lines
 from engine_probe.report.document import Section, cell_words
 from engine_probe.report.run_report import run_document
 from tests.support.recordings import write_run
+from tests.support.small_tables import table
 from tests.support.stalled_run import MS, decoding, stalled_run
 
 
@@ -32,8 +33,8 @@ def test_the_verdict_comes_first(tmp_path: Path) -> None:
 
 
 def test_a_row_for_each_stall_the_longest_first(tmp_path: Path) -> None:
-    (table,) = section_of(stalled_run(tmp_path / "run")).tables
-    assert [[cell_words(cell) for cell in row] for row in table.rows] == [
+    (shown,) = section_of(stalled_run(tmp_path / "run")).tables
+    assert [[cell_words(cell) for cell in row] for row in shown.rows] == [
         ["50", "0.500 s", "310 ms", "10.0 ms", "garbage collection", "280 ms", "Generation 2"],
         ["60", "0.900 s", "110 ms", "10.0 ms", "unknown", "-", "Most of it in execute"],
     ]
@@ -61,6 +62,21 @@ def test_an_older_recording_says_what_could_not_be_seen(tmp_path: Path) -> None:
     run = load(write_run(tmp_path / "run", {"iterations": decoding({50: 310})}))
     assert run.stalls["cause"].to_pylist() == ["unknown"]
     assert "older than the table host_events" in section_of(run).sentences[1].text
+
+
+def test_a_worker_on_the_cores_own_thread_is_never_late(tmp_path: Path) -> None:
+    """Its rank has the process id of the core: what delays it is looked for elsewhere."""
+    iterations = decoding({50: 310})
+    rows = [
+        {"iteration": index, "rank": 0, "start_ns": begun + (290 if index == 50 else 1) * MS, "execute_ns": 5 * MS}
+        for index, begun in enumerate(iterations["start_ns"].to_pylist())
+    ]
+    folder = write_run(tmp_path / "run", {"iterations": iterations, "workers": table("workers", rows)})
+    assert load(folder).stalls["cause"].to_pylist() == ["late worker"]
+    facts = json.loads((folder / "run.json").read_text())
+    facts["workers"]["ranks"][0]["pid"] = facts["process"]["pid"]
+    (folder / "run.json").write_text(json.dumps(facts))
+    assert load(folder).stalls["cause"].to_pylist() == ["unknown"]
 
 
 def test_few_steps_are_not_judged(tmp_path: Path) -> None:
