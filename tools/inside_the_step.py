@@ -1,0 +1,174 @@
+"""Write the section on stalls of docs/results/inside_the_step.md: `python tools/inside_the_step.py --write`.
+
+A small real model is recorded as it is, and again with pauses planted into chosen steps. How rarely a step that nothing
+held up is told as a stall is counted in simulated runs with noise of several kinds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from engine_probe import Probe, Run
+from engine_probe.analysis.step.stalls import Stalls, stalls
+from engine_probe.engine.build import build_llm
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.hook.engine_core import find_core
+from engine_probe.record.schema import SCHEMAS, TABLES
+from engine_probe.text_format import duration
+
+PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
+TITLE, SECTION = "# Inside the step\n", "## Stalls\n"
+REQUESTS, TOKENS = 8, 160
+PLANTED = {"garbage collection": 60, "sleep": 100}  # by the step that it is planted into
+PAUSE_SECONDS = 2.0
+SIMULATED_RUNS, SIMULATED_STEPS = 40, 5_000
+
+Reals = npt.NDArray[np.float64]
+NOISES: dict[str, Callable[[np.random.Generator, int], Reals]] = {
+    "lognormal, 10 %": lambda random, count: random.lognormal(0, 0.1, count),
+    "lognormal, 30 %": lambda random, count: random.lognormal(0, 0.3, count),
+    "lognormal, 50 %": lambda random, count: random.lognormal(0, 0.5, count),
+    "1 + exponential of 10 %": lambda random, count: 1 + random.exponential(0.1, count),
+    "exponential": lambda random, count: random.exponential(1.0, count),
+}
+
+
+def simulated(noise: Callable[[np.random.Generator, int], Reals], seed: int) -> Stalls:
+    """Return the stalls of a run whose steps depend on their tokens, times this noise."""
+    random, count = np.random.default_rng(seed), SIMULATED_STEPS
+    decode = np.clip(32 + 20 * np.sin(np.arange(count) / 300) + random.normal(0, 2, count), 1, 64).astype(np.int64)
+    prefill = np.where(random.random(count) < 0.1, random.integers(16, 512, count), 0)
+    live = decode * 100 + np.cumsum(decode) % 20_000
+    times = (8e6 + 5e4 * decode + 2e4 * prefill + 50 * live) * noise(random, count)
+    ns = times.astype(np.int64)
+    columns = {field.name: np.zeros(count, np.int64) for field in SCHEMAS["iterations"]}
+    columns |= {"iteration": np.arange(count), "start_ns": np.r_[0, np.cumsum(ns)[:-1]], "execute_ns": ns}
+    columns |= {"decode_tokens": decode, "prefill_tokens": prefill, "kv_tokens_live": live}
+    arrays = [pa.array(columns[field.name].astype(field.type.to_pandas_dtype())) for field in SCHEMAS["iterations"]]
+    iterations = pa.table(arrays, schema=SCHEMAS["iterations"])
+    return stalls(iterations, ns, SCHEMAS["workers"].empty_table(), TABLES["host_events"].empty_table())
+
+
+def collect() -> None:
+    """Make a big heap of cycles and collect it, oldest generation first."""
+    cycles: list[Any] = []
+    for _ in range(300_000):
+        cycles.append([])
+        cycles[-1].append(cycles[-1])
+    del cycles
+    until = time.monotonic() + PAUSE_SECONDS
+    while time.monotonic() < until:
+        gc.collect(2)
+
+
+def recorded(llm: Any, folder: Path, pauses: dict[int, Callable[[], object]]) -> Run:
+    """Record a run; `pauses` are called on the engine's thread in these steps."""
+    from vllm import SamplingParams
+
+    executor, step = find_core(llm).model_executor, 0
+    execute = executor.execute_model
+
+    def pausing(*args: Any, **kwargs: Any) -> Any:
+        nonlocal step
+        pauses.get(step, int)()
+        step += 1
+        return execute(*args, **kwargs)
+
+    prompts = [{"prompt_token_ids": [100 + (7 * i + j) % 2_000 for j in range(32 + 8 * i)]} for i in range(REQUESTS)]
+    parameters = SamplingParams(max_tokens=TOKENS, ignore_eos=True, temperature=0, detokenize=False)
+    executor.execute_model = pausing
+    try:
+        with Probe(llm, folder) as probe:
+            llm.generate(prompts, parameters, use_tqdm=False)
+    finally:
+        executor.execute_model = execute
+    return probe.run
+
+
+def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    yield f"{SECTION}"
+    yield "    python tools/inside_the_step.py --write\n"
+    yield (
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.strip()}, {model} on {os.cpu_count()} cores without a GPU. "
+        f"Others used the cores too (load {load}), so steps also stall by themselves.\n"
+    )
+    yield f"**As it is.** {verdict(plain.analysis().stalls)}\n"
+    yield from stall_rows(plain.stalls.to_pylist())
+    yield f"**With pauses of {PAUSE_SECONDS:g} s planted.** {verdict(paused.analysis().stalls)}\n"
+    planted = {step: name for name, step in PLANTED.items()}
+    yield from stall_rows(paused.stalls.to_pylist(), planted)
+    missed = planted.keys() - set(paused.stalls["iteration"].to_pylist())
+    yield f"Planted and not told as a stall: {', '.join(planted[step] for step in sorted(missed)) or 'none'}.\n"
+    yield (
+        f"**How rarely a step is told that nothing held up.** {SIMULATED_RUNS} simulated runs of {SIMULATED_STEPS:,} "
+        "steps for each kind of noise, which multiplies every step's time:\n"
+    )
+    yield "| noise | stalls told | of steps |\n|---|--:|--:|"
+    for name, noise in NOISES.items():
+        runs = [simulated(noise, seed) for seed in range(SIMULATED_RUNS)]
+        yield f"| {name} | {sum(run.table.num_rows for run in runs):,} | {sum(run.judged for run in runs):,} |"
+    yield ""
+
+
+def verdict(found: Stalls) -> str:
+    causes = ", ".join(f"{cause} {count:,} ({duration(ns)})" for cause, (count, ns) in found.by_cause.items())
+    return f"{found.table.num_rows:,} of {found.judged:,} steps stalled{f': {causes}' if causes else ''}."
+
+
+def stall_rows(rows: list[dict[str, Any]], planted: dict[int, str] | None = None) -> Iterator[str]:
+    """Yield a table of stalls; none without any."""
+    if not rows:
+        return
+    extra = planted is not None
+    yield f"| step |{' planted |' if extra else ''} took | expected | cause | explains | detail |"
+    yield f"|--:|{'---|' if extra else ''}--:|--:|---|--:|---|"
+    for row in rows:
+        plant = f" {(planted or {}).get(row['iteration'], '')} |" if extra else ""
+        times = f"{duration(row['duration_ns'])} | {duration(row['expected_ns'])}"
+        explains = f"{row['explained_ns'] / row['excess_ns']:.0%}"
+        yield f"| {row['iteration']} |{plant} {times} | {row['cause']} | {explains} | {row['detail']} |"
+    yield ""
+
+
+def with_section(page: str, text: str) -> str:
+    """Return the page with this section in the place of the one of its title, or at the end."""
+    parts = (page or f"{TITLE}\n").split("\n## ")
+    title = text.removeprefix("## ").partition("\n")[0]
+    at = next((at for at, part in enumerate(parts) if at and part.partition("\n")[0] == title), len(parts))
+    parts[at : at + 1] = [text.removeprefix("## ").rstrip("\n") + "\n"]
+    return "\n## ".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", default="smollm2", help="an embedded model [default: smollm2]")
+    parser.add_argument("--write", action="store_true", help=f"put the section into {PAGE.name}; else print it")
+    asked = parser.parse_args()
+    llm = build_llm(EngineSpec(asked.model, {"max_model_len": 512, "enforce_eager": True}))
+    with tempfile.TemporaryDirectory() as folder:
+        pauses = {PLANTED["garbage collection"]: collect, PLANTED["sleep"]: lambda: time.sleep(PAUSE_SECONDS)}
+        runs = recorded(llm, Path(folder, "plain"), {}), recorded(llm, Path(folder, "paused"), pauses)
+        text = "\n".join(section(asked.model, *runs))
+    if asked.write:
+        PAGE.write_text(with_section(PAGE.read_text() if PAGE.exists() else "", text))
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
