@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -20,25 +21,14 @@ if TYPE_CHECKING:
     from engine_probe.analysis.compare.gates import Gate
     from engine_probe.evaluation.comparison import Comparison
 
-TAKE_FOLDERS = ("--against", "--history")
+FOLDER = re.compile(r"[^-].*", re.DOTALL)  # not an option
 OPEN = 4  # exit code if a bound is open and none is broken
 KINDS = ("table", "markdown", "json", "junit")
 MORE = "--verbose shows every point, the statistics and names for --fail-if; --html FILE draws the charts."
 
 
 class WithFolders(slo_option.WithGoodput):
-    """Takes further folders after `--against FOLDER` or `--history FOLDER` as repetitions of the option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        words: list[str] = []
-        for word in args:
-            if word.startswith(tuple(f"{name}=" for name in TAKE_FOLDERS)):
-                words += word.split("=", 1)
-                continue
-            if len(words) > 1 and words[-2] in TAKE_FOLDERS and not word.startswith("-"):
-                words.append(words[-2])
-            words.append(word)
-        return super().parse_args(ctx, words)
+    further: ClassVar = {**slo_option.WithGoodput.further, "--against": FOLDER, "--history": FOLDER}
 
 
 sides, output, judge = under("Sides"), under("Output"), under("Criteria")

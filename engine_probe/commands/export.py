@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine_probe.recordings.run import Run
 
 output = under("Output")
-TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-throughput"
+FORMATS, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-throughput"
 
 
 @click.command("export", cls=slo_option.WithGoodput)
@@ -29,11 +29,11 @@ TABLES, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-
 @output(
     "--to",
     "kind",
-    type=click.Choice([*TABLES, SERVE, THROUGHPUT]),
+    type=click.Choice([*FORMATS, SERVE, THROUGHPUT]),
     default="parquet",
     show_default=True,
     metavar="KIND",
-    help=f"{', '.join(TABLES)}, {SERVE} or {THROUGHPUT}.",
+    help=f"{', '.join(FORMATS)}, {SERVE} or {THROUGHPUT}.",
 )
 @output(
     "--out",
@@ -62,7 +62,7 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
         raise InputError(f"--goodput is for --to {SERVE}: {kind} has no goodput; leave it out")
     if save_detailed and kind != SERVE:
         raise InputError(f"--save-detailed is for --to {SERVE}: {kind} has no such lists; leave it out")
-    single_file = kind not in TABLES and not is_sweep(folder)
+    single_file = kind not in FORMATS and not is_sweep(folder)
     if single_file:
         check_free(out)
     elif out == STANDARD_OUTPUT:
@@ -82,7 +82,7 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
     run = load(folder)
     for note in run.notes:
         say(note)
-    if kind in TABLES:
+    if kind in FORMATS:
         for path in export({name: getattr(run, name) for name in TABLES}, out, kind):
             click.echo(str(path))
         return
@@ -103,7 +103,7 @@ def export_sweep(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | 
         return found | {"label": name} if "label" in found else found
 
     swept = open_sweep(folder)
-    written = export_tables(swept, out, kind, say) if kind in TABLES else export_results(swept, out, result_of, say)
+    written = export_tables(swept, out, kind, say) if kind in FORMATS else export_results(swept, out, result_of, say)
     for path in written:
         click.echo(plain(path))
 

@@ -11,21 +11,19 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.goodput import goodput
 from engine_probe.analysis.run.latencies import LATENCIES, answered
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.run.token_times import deliveries, delivery_gaps
+from engine_probe.analysis.run.token_times import Integers, deliveries, delivery_gaps
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 
 SECOND = 1_000_000_000
 LATENCY_NAMES = ("TTFT", "TPOT", "ITL", "E2EL")
-Integers = npt.NDArray[np.int64]
 
 
 def throughput_result(run: Run) -> dict[str, Any]:

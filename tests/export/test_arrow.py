@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from click.testing import CliRunner
 
+from engine_probe.commands.export import command
 from engine_probe.errors import InputError
 from engine_probe.export.arrow import export
-from engine_probe.record.schema import SCHEMAS
+from engine_probe.record.schema import SCHEMAS, TABLES
+from tests.support.recordings import ran, write_run
 
 LARGE = 2**62 + 1  # a float would round it
 
@@ -41,6 +44,13 @@ def test_csv_keeps_every_figure_and_lists_as_json(requests: pa.Table, tmp_path: 
     assert row["finished_ns"] == LARGE
     assert row["arrival_ns"] is None
     assert json.loads(row["run_starts"]) == [3, LARGE]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_the_command_writes_each_table_of_a_run(tmp_path: Path, kind: str) -> None:
+    run, out = write_run(tmp_path / "run", ran(4)), tmp_path / "out"
+    assert CliRunner().invoke(command, [str(run), "--to", kind, "--out", str(out)]).exit_code == 0
+    assert {path.name for path in out.iterdir()} == {f"{name}.{kind}" for name in TABLES}
 
 
 def test_a_folder_that_holds_something_is_refused(requests: pa.Table, tmp_path: Path) -> None:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.run.token_times import Integers, update_end_ns
 
 COVERED = 0.9  # of the run must be sampled for a figure
 
 Source = Literal["energy counter", "power over time"]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.run.token_times import Integers, update_end_ns
 
 Reals = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 STEPS_PER_BIN = 4  # of a throughput; fewer would show single steps
 
 

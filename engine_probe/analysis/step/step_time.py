@@ -10,9 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.run.token_times import Integers, update_end_ns
 
-Integers = npt.NDArray[np.int64]
 DEVICE, EXECUTE, PACE = "device", "execute", "step to step"
 CLOCKS = {
     DEVICE: "between two CUDA events around the step, on the slowest rank",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import click
 
@@ -13,13 +14,20 @@ NAME = "--goodput"
 
 
 class WithGoodput(GroupedCommand):
-    """Takes further limits after the first as repetitions of the option."""
+    """Takes further words after an option's value as repetitions of the option, if they look like its values."""
+
+    further: ClassVar[dict[str, re.Pattern[str]]] = {NAME: LIMIT}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words: list[str] = []
         for word in args:
-            if len(words) > 1 and words[-2] == NAME and LIMIT.fullmatch(word):
-                words.append(NAME)
+            name, equals, value = word.partition("=")
+            if equals and name in self.further:
+                words += [name, value]
+                continue
+            option = words[-2] if len(words) > 1 else ""
+            if option in self.further and self.further[option].fullmatch(word):
+                words.append(option)
             words.append(word)
         return super().parse_args(ctx, words)
 

@@ -9,17 +9,15 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.request_phases import request_spans
-from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
+from engine_probe.analysis.run.token_times import Integers, update_end_ns, waiting_requests
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 from engine_probe.report.renderers.perfetto_packets import Pieces, Slot, begin, clock, counter, end, rows, track
 
-Integers = npt.NDArray[np.int64]
 Span = tuple[str, str, str]
 
 # name of the counter, its unit, and its (time, value) columns
