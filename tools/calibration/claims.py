@@ -76,7 +76,7 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         Topic(
             "falls behind it, p % sure",
             "probability",
-            "the highest level lies more than 0.1 % below the best rate up to it",
+            "the highest level lies more than 2 % below the best rate up to it",
         ),
         Topic(
             "fall told by repeats, where there is none",
@@ -97,14 +97,14 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         Topic(
             "region B, p % sure",
             "probability",
-            "X(n) is less than 80 % of n X(1), and 0.1 % or more is to be gained at higher loads",
+            "X(n) is less than 80 % of n X(1), and more than 2 % is to be gained at higher loads",
         ),
         Topic(
             "region B+, p % sure",
             "probability",
             "at most 2 % is to be gained at higher loads, and X(n) lies at most 2 % below the best up to n",
         ),
-        Topic("region C, p % sure", "probability", "X(n) lies more than 0.1 % below the best rate up to n"),
+        Topic("region C, p % sure", "probability", "X(n) lies more than 2 % below the best rate up to n"),
         Topic(
             "interval of the best level",
             "coverage",

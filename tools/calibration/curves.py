@@ -11,16 +11,7 @@ from tools.calibration.simulated.shapes import HAIR, TRACE, Shape
 from tools.calibration.simulated.sweeps import DRAINED, Sweep
 
 LARGE = 0.05  # a loss that must be told, and that an operating point must not have
-# Shapes of which `engine_probe.analysis.curve.curve_fits` has a family.
-FITTED = (
-    "broken line to a plateau",
-    "bend to a plateau",
-    "cliff",
-    "linear",
-    "two slopes",
-    "affine step",
-    "scalability law without a peak",
-)
+NOT_FITTED = ("padded steps to a token budget", "logarithmic")  # of these, `analysis.curve.shapes` has no family
 
 
 def curve_claims(sweep: Sweep) -> Iterator[Claim]:
@@ -47,7 +38,7 @@ def growth_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
     yield Claim("end of growth, p % sure", inside, None if end is None else end.sureness)
     if small > last:
         yield Claim("end of growth where there is none", end is not None)
-    grows = found.growth is not None and bool(found.growth.breaks) and end is None
+    grows = found.equilibrium is not None and end is None
     yield Claim("still grows at the most that was tried", none > last if grows else None)
     spare = found.equilibrium
     limit = shape.proportional_limit
@@ -56,16 +47,15 @@ def growth_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
 
 
 def behind_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
-    """Yield what throughput does behind the end of growth; where repeats show a fall, no probability is given."""
-    if found.saturation is None or found.fallen:
+    """Yield what throughput does behind the end of growth."""
+    if found.saturation is None or found.growth is None:
         return
     last = found.levels[-1].load
-    sure = found.sureness(last)
-    if found.region(last) == "overload":
-        yield Claim("falls behind it, p % sure", shape.loss_at(last) > TRACE, sure)
+    loss, falls, stays = shape.loss_at(last), found.growth.falls, found.growth.stays
+    if falls > stays:
+        yield Claim("falls behind it, p % sure", loss > HAIR, falls)
     else:
-        level = shape.end_of_growth[0] <= last and shape.loss_at(last) <= HAIR
-        yield Claim("stays level behind it, p % sure", level, sure)
+        yield Claim("stays level behind it, p % sure", shape.end_of_growth[0] <= last and loss <= HAIR, stays)
 
 
 def region_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
@@ -78,14 +68,14 @@ def region_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
 
 def in_region(name: str, shape: Shape, load: float) -> bool:
     """Return whether the sentence that explains a region is true of a load."""
-    small, none = shape.end_of_growth
+    ended = shape.end_of_growth[0] <= load
     if name == "A":
         return load <= shape.proportional_limit
     if name == "B":
-        return shape.proportional_limit < load <= none
+        return shape.proportional_limit < load and not ended
     if name == "B+":
-        return small <= load and shape.loss_at(load) <= HAIR
-    return shape.loss_at(load) > TRACE
+        return ended and shape.loss_at(load) <= HAIR
+    return shape.loss_at(load) > HAIR
 
 
 def interval_claims(found: Saturation, sweep: Sweep) -> Iterator[Claim]:
@@ -128,8 +118,8 @@ def fall_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
 
 
 def other_shape_claim(found: Saturation, shape: Shape) -> Claim:
-    told = any("another shape" in note or "no knee and no regions" in note for note in found.notes)
-    where = "where it is none" if shape.name in FITTED else "where it is one"
+    told = any("has another shape" in note or "no knee and no regions" in note for note in found.notes)
+    where = "where it is one" if shape.name in NOT_FITTED else "where it is none"
     return Claim(f"another shape, {where}", told)
 
 

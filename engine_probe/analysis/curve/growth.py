@@ -1,127 +1,202 @@
-"""How throughput grows with load: the line that fits the levels, and the certainty of its breaks and parts.
+"""How throughput grows with load: where growth ends and what follows, over all curves that the levels allow.
 
-Every line of every family, broken at every choice of measured levels, is weighted by its marginal likelihood under one
-unknown relative noise, with equal priors for families and for breaks within a family. The chosen line is the best of
-the heaviest family of the likeliest outcome; certainties are sums of these weights.
+A statement is as certain as the share of these curves for which it is true. Each word has one rule for every curve:
+
+- overload: throughput is over 2 % (`SMALL`) below the highest of any lower load.
+- spare: a request gets at least 80 % (`NEAR`) of what it gets alone.
+- plateau: at most 2 % is left to gain at any higher load.
+- shared: none of these.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.curve.curve_fits import Kind, Line, Reals, lines
+from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
+from engine_probe.analysis.curve.posterior import Curves, Sampler
+from engine_probe.analysis.curve.shapes import Family, Reals
 
-Key = TypeVar("Key")
+Kind = Literal["spare", "shared", "plateau", "overload"]
 
-DOUBT = 0.05  # share of the weight that may lie outside a range
-EXACT = 1e-18  # a squared relative error below this is rounding
+KINDS: tuple[Kind, ...] = ("spare", "shared", "plateau", "overload")
+NEAR = 0.8  # growth counts as proportional while a request gets this share of what it would get alone
+SMALL = 0.02  # a gain or a loss up to this is none
+ENDED, NO_GAIN = 0.005, 0.001  # what is left to gain where growth is said to end, and where it has ended for sure
+DOUBT = 0.05  # that a range does not hold what it should
+ALIKE = 20  # how many times likelier a drift must make the errors of levels, for neighbours to deviate alike
+FAR = 64  # curves are followed up to this many times the highest level; an end past half of that is none
+LOADS, LOADS_BEYOND = 100, 40  # up to the highest level and beyond it
 
 
 @dataclass(frozen=True)
-class Growth:
-    """The chosen line, and all fitted lines with their weights."""
+class Fit:
+    """The curve closest to the levels, of the likeliest family."""
 
-    line: Line
-    relative_error: float  # root mean square, per degree of freedom
-    tried: tuple[tuple[Line, float], ...]
-    levels: tuple[float, ...]  # the loads that were measured
+    family: Family
+    cube: Reals
+    measured: tuple[float, float]
+    scale: float
+    error: float  # root mean square of the relative errors, per degree of freedom
+    errors: Reals  # at the levels, relative
+
+    def rate(self, load: float) -> float:
+        return self.scale * float(self.family.rates(self.cube[None], np.array([load]), self.measured)[0, 0])
+
+
+@dataclass(frozen=True)
+class Ends:
+    """For each curve, where it stops to grow in proportion and at all, and its gains and losses at the levels."""
+
+    spare: Reals  # the load up to which a request gets its share
+    small: Reals  # from where at most `SMALL` is left to gain
+    growth: Reals  # from where at most `ENDED` is
+    none: Reals  # from where at most `NO_GAIN` is
+    losses: Reals  # curves x levels: below the highest of any lower load
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """What the curves that the levels allow have in common."""
+
+    levels: tuple[float, ...]
+    fit: Fit
+    ends: Ends
+    mean_rates: Reals  # at the levels, of all curves
+    chances: Reals  # levels x `KINDS`
+    bends_elsewhere: bool  # the levels lie off the closest curve, neighbours alike
 
     @property
     def most(self) -> float:
         return self.levels[-1]
 
+    def region(self, load: float) -> Kind:
+        """Return the likeliest region of a measured level."""
+        return KINDS[int(self.chances[self.levels.index(load)].argmax())]
+
+    def sureness(self, load: float) -> float:
+        """Return the certainty of that region."""
+        return float(self.chances[self.levels.index(load)].max())
+
     @property
     def shape(self) -> tuple[Kind, ...]:
-        """Return the parts up to the highest level."""
-        return self.line.shape[: 1 + len(self.breaks)]
+        """Return the regions from the lowest to the highest level."""
+        kinds = [self.region(load) for load in self.levels]
+        return (kinds[0], *(kind for last, kind in pairwise(kinds) if kind != last))
 
     @property
     def breaks(self) -> tuple[float, ...]:
-        return tuple(place for place in self.line.breaks if place < self.most)
+        """Return the loads at which regions end, between the levels that lie in different ones."""
+        found = []
+        for low, high in pairwise(self.levels):
+            if self.region(low) != self.region(high):
+                ends = self.ends.spare if self.region(low) == "spare" else self.ends.growth
+                found.append(min(high, max(low, float(np.median(ends)))))
+        return tuple(found)
 
-    def sureness(self, load: float) -> float:
-        """Return the weight of all lines that put this load into the same part as the chosen line."""
-        kind = self.line.kind(load)
-        return min(1.0, sum(weight for line, weight in self.tried if line.kind(load) == kind))
+    @property
+    def falls(self) -> float:
+        """Return the certainty that throughput at the highest level is over 2 % below its highest."""
+        return float((self.ends.losses[:, -1] > SMALL).mean())
 
-    def equilibrium(self) -> tuple[float, float, float]:
-        """Return the range in which proportional growth may end, and the certainty that it ends."""
-        found = [(line, weight) for line, weight in self.tried if line.breaks and line.breaks[0] < self.most]
-        low, high, weight = spread((line.breaks[0], weight) for line, weight in found)
-        return self.below(low), self.above(high), weight
+    @property
+    def stays(self) -> float:
+        """Return the certainty that growth has ended by the highest level, and at most 2 % is lost there."""
+        return float(((self.ends.small <= self.most) & (self.ends.losses[:, -1] <= SMALL)).mean())
 
-    def saturation(self) -> tuple[float, float, float]:
-        """Return the range in which growth may end, and the certainty that it ends.
+    def equilibrium(self) -> tuple[float, float, float, float] | None:
+        """Return where proportional growth ends, the range of that, and the certainty of this range.
 
-        Lines break only at measured levels, so the range reaches to the neighbours of the levels that hold the weight.
+        None if it more likely goes on beyond all levels. The upper end is infinite if it may do so.
         """
-        low, high, weight = spread((line.last, weight) for line, weight in self.tried if line.last is not None)
-        return self.below(low), self.above(high), weight
+        low, middle, high = quantiles(self.ends.spare)
+        if middle >= self.most:
+            return None
+        return middle, low, high if high <= self.most else math.inf, 1 - DOUBT
 
-    def below(self, load: float) -> float:
-        """Return the level before a level; a load between levels is a fitted place and stays as it is."""
-        place = bisect_left(self.levels, load)
-        return self.levels[max(0, place - 1)] if load in self.levels else load
+    def saturation(self) -> tuple[float, float, float, float] | None:
+        """Return the level to which growth goes on, the range in which it ends, and the certainty of this range.
 
-    def above(self, load: float) -> float:
-        place = bisect_left(self.levels, load)
-        return self.levels[min(len(self.levels) - 1, place + 1)] if load in self.levels else load
-
-
-def spread(places: Iterable[tuple[float, float]]) -> tuple[float, float, float]:
-    """Return the lowest and highest of the likeliest places that hold 95 % of the weight, and the weight of all."""
-    at = totals(places)
-    total, held, kept = sum(at.values()), 0.0, []
-    for place, weight in sorted(at.items(), key=lambda each: -each[1]):
-        kept.append(place)
-        held += weight
-        if held >= (1 - DOUBT) * total:
-            break
-    return min(kept), max(kept), min(1.0, total)
+        None if growth more likely goes on beyond all levels. The range reaches to measured levels. The level is the
+        lowest whose throughput is within 2 % of the highest.
+        """
+        ended = self.ends.small <= self.most
+        if ended.mean() <= 0.5:
+            return None
+        first, _, last = quantiles(self.ends.growth[ended])
+        load = self.levels[int(np.argmax(self.mean_rates >= (1 - SMALL) * self.mean_rates.max()))]
+        low = min(load, max((level for level in self.levels if level <= first), default=self.levels[0]))
+        high = max(load, min((level for level in self.levels if level >= last), default=self.most))
+        sure = ended & (low <= self.ends.none) & (self.ends.small <= high)
+        return load, low, high, float(sure.mean())
 
 
-def totals(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
-    found: dict[Key, float] = {}
-    for key, weight in pairs:
-        found[key] = found.get(key, 0.0) + weight
-    return found
-
-
-def growth(levels: Reals, rates: Reals) -> Growth | None:
-    """Fit the growth over ascending levels, repeats included. None with too few levels."""
-    tried = weighed(list(lines(levels, rates)), len(levels))
-    if not tried:
+def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | None:
+    """Find the growth over ascending levels. None with too few levels."""
+    likelihood = Likelihood(rates, scatter)
+    curves = Sampler(levels, likelihood).draw()
+    if curves is None:
         return None
-    chosen = likeliest(tried)
-    error = math.sqrt(chosen.squares / max(1, len(levels) - chosen.parameters))
-    return Growth(chosen, error, tuple(tried), tuple(np.unique(levels).tolist()))
+    ends, at_levels = followed(curves, levels)
+    spare = (levels <= ends.spare[:, None]) & (ends.losses <= SMALL)
+    overload = ends.losses > SMALL
+    plateau = ~spare & ~overload & (levels >= ends.small[:, None])
+    shared = ~spare & ~overload & ~plateau
+    chances = np.stack([kind.mean(axis=0) for kind in (spare, shared, plateau, overload)], axis=1)
+    scaled = at_levels / np.exp(np.log(at_levels).mean(axis=1, keepdims=True))
+    fit = closest(curves, levels, rates)
+    other = float(likelihood.drifting(fit.errors) - likelihood.independent(fit.errors)) > math.log(ALIKE)
+    return Growth(tuple(levels.tolist()), fit, ends, scaled.mean(axis=0), chances, other)
 
 
-def likeliest(tried: Sequence[tuple[Line, float]]) -> Line:
-    """Choose the outcome of growth (slope and cliff are both a fall), then the family, then the line."""
-    outcomes = totals((line.outcome, weight) for line, weight in tried)
-    outcome = max(outcomes, key=lambda each: outcomes[each])
-    families = totals((line.family, weight) for line, weight in tried if line.outcome == outcome)
-    family = max(families, key=lambda each: families[each])
-    # The first of equals: of a bending curve the middle candidate.
-    return min((line for line, _ in tried if line.family == family), key=lambda line: line.squares)
+def closest(curves: Curves, levels: Reals, rates: Reals) -> Fit:
+    measured = (float(levels[0]), float(levels[-1]))
+    family, place = max(curves.by_family(), key=lambda each: each[1].stop - each[1].start)
+    errors = curves.errors[place]
+    best = int((errors**2).sum(axis=1).argmin())
+    cube = curves.cube[place][best]
+    shape = family.rates(cube[None], levels, measured)[0]
+    scale = math.exp(float((np.log(rates) - np.log(shape)).mean()))
+    free = max(1, len(levels) - 1 - family.parameters)
+    return Fit(family, cube, measured, scale, math.sqrt(float((errors[best] ** 2).sum()) / free), errors[best])
 
 
-def weighed(found: Sequence[Line], count: int) -> list[tuple[Line, float]]:
-    """Weight lines by their likelihood with the unknown noise integrated out, a power of the sum of squares."""
-    places = totals((line.family, line.share) for line in found)
-    logs = []
-    for line in found:
-        free = len(line.coefficients)
-        squares = max(line.squares / count, EXACT)
-        fits = -(count - free) / 2 * math.log(squares) - free / 2 * math.log(count)
-        logs.append(fits + math.log(line.share / places[line.family]))
-    most = max(logs, default=0.0)
-    weights = [math.exp(log - most) for log in logs]
-    return [(line, weight / sum(weights)) for line, weight in zip(found, weights, strict=True)]
+def followed(curves: Curves, levels: Reals) -> tuple[Ends, Reals]:
+    """Follow each curve from one request to far beyond the levels. Return its ends, and its rates at the levels."""
+    low, high = float(levels[0]), float(levels[-1])
+    alone = min(1.0, low)
+    up_to, beyond = np.geomspace(alone, high, LOADS), np.geomspace(high, FAR * high, LOADS_BEYOND)
+    loads = np.unique(np.concatenate([levels, up_to, beyond]))
+    rates = curves.rates(loads, (low, high))
+    highest = np.maximum.accumulate(rates, axis=1)
+    gains = np.maximum.accumulate(rates[:, ::-1], axis=1)[:, ::-1] / rates - 1
+    spare = first_below(rates / (NEAR * loads * rates[:, :1] / loads[0]) - 1, loads)
+    small, ended, none = (first_below(gains - left, loads) for left in (SMALL, ENDED, NO_GAIN))
+    for ends in (small, ended, none):
+        ends[ends >= FAR / 2 * high] = math.inf
+    at = np.searchsorted(loads, levels)
+    return Ends(spare, small, ended, none, (1 - rates / highest)[:, at]), rates[:, at]
+
+
+def first_below(values: Reals, loads: Reals) -> Reals:
+    """Return for each row the load at which it falls to zero, interpolated; infinity if it does not."""
+    below = values <= 0
+    after = below.argmax(axis=1)
+    before = np.maximum(after - 1, 0)
+    rows = np.arange(len(values))
+    high, low = values[rows, before], values[rows, after]
+    share = np.where(after > 0, high / np.where(high > low, high - low, 1.0), 0.0)
+    logs = np.log(loads)
+    found = np.exp(logs[before] + share * (logs[after] - logs[before]))
+    return np.where(below.any(axis=1), found, math.inf)
+
+
+def quantiles(values: Reals) -> tuple[float, float, float]:
+    """Return the middle of a sample, and between which values all but `DOUBT` of it lies: low, middle, high."""
+    ordered = np.sort(values)
+    low, middle, high = (ordered[int(share * (len(ordered) - 1))] for share in (DOUBT / 2, 0.5, 1 - DOUBT / 2))
+    return float(low), float(middle), float(high)

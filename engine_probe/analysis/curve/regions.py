@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from engine_probe.analysis.curve.curve_fits import NEAR, Kind
-from engine_probe.analysis.curve.saturation import Boundary, Saturation
+from engine_probe.analysis.curve.growth import NEAR, SMALL, Kind
+from engine_probe.analysis.curve.saturation import SURE, Boundary, Saturation
 
 LETTERS: dict[Kind, str] = {"spare": "A", "shared": "B", "plateau": "B+", "overload": "C"}
 MEANINGS: dict[Kind, str] = {
     "spare": f"A, spare capacity: a request gets at least {NEAR:.0%} of the tokens/s that it gets alone",
-    "shared": "B, shared capacity: it gets less, throughput still grows",
-    "plateau": "B+, saturated: throughput no longer grows",
-    "overload": "C, overload: throughput falls",
+    "shared": f"B, shared capacity: it gets less, over {SMALL:.0%} is left to gain",
+    "plateau": f"B+, saturated: throughput stays within {SMALL:.0%}",
+    "overload": f"C, overload: throughput is over {SMALL:.0%} below its highest at a lower load",
 }
-SURE = 0.9  # below it the words say so
 
 
 def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
-    """Yield sentences about where spare capacity and growth end, what follows, and how certain that is.
-
-    A fall is stated from repeats if they show it by themselves, else from the fitted lines.
-    """
+    """Yield sentences about where spare capacity and growth end, what follows, and how certain that is."""
     if found.equilibrium:
         yield f"Equilibrium point: {where(found.equilibrium, unit)}. Spare capacity ends there."
-    if found.saturation and found.fallen and found.best:
-        loss = 1 - found.fallen.output_tokens_per_s / found.best.output_tokens_per_s
-        sure = percent(found.saturation.sureness)
-        yield (
-            f"Saturation point: {where(found.saturation, unit)}, {sure} sure. At {found.fallen.load:g}, the highest "
-            f"load measured, throughput is {loss:.0%} below its highest: more than repeats scatter (t-test, 5%)."
-        )
-    elif found.saturation:
-        last = found.levels[-1].load
-        after = "falls" if found.region(last) == "overload" else "stays level"
-        weight = found.sureness(last)
+    if found.saturation and found.growth:
+        falls, stays = found.growth.falls, found.growth.stays
+        after = "falls" if falls > stays else f"stays level within {SMALL:.0%}"
+        weight = max(falls, stays)
         yield (
             f"Saturation point: {where(found.saturation, unit)}. Beyond it throughput {after} ({percent(weight)} "
             f"sure{'' if weight >= SURE else ': more repeats would tell'})."
@@ -42,14 +32,15 @@ def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
 
 
 def where(end: Boundary, unit: str) -> str:
-    """Return a boundary with the range that it lies in with 95 % confidence."""
+    """Return a boundary with the range that it lies in, and how certain that is."""
     at, low, high = map(place, (end.load, end.low, end.high))
-    return f"{at} {unit}" if low == high else f"{at} {unit} (between {low} and {high})"
+    around = f"above {low}" if math.isinf(end.high) else f"between {low} and {high}"
+    return f"{at} {unit} ({around}, {percent(end.sureness)} sure)"
 
 
 def place(load: float) -> str:
     """Return a measured level as it is, and a load between two levels with two figures."""
-    if load == int(load):
+    if math.isinf(load) or load == int(load):
         return f"{load:g}"
     return f"about {load:.2g}" if load < 10 else f"about {load:.0f}"
 

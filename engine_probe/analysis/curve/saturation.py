@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine_probe.analysis.compare.changes import SIGNIFICANT
-from engine_probe.analysis.curve.curve_fits import Kind
-from engine_probe.analysis.curve.growth import Growth, growth
+from engine_probe.analysis.curve.growth import Growth, Kind, growth
+from engine_probe.analysis.curve.likelihood import Scatter
 from engine_probe.analysis.statistics.repeats import Noise, Repeated, noise
 
 WITHIN = 0.05  # of the highest throughput: what operating at a lower load may cost
 FULL = 0.995  # of the pool; more shows as 100 %
-MISFIT = 0.1  # root mean square of the relative errors beyond which no line fits
+MISFIT = 0.1  # root mean square of the relative errors beyond which no curve fits
+SURE = 0.9  # from here on a fall is told without a doubt
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Level:
 
 @dataclass(frozen=True)
 class Boundary:
-    """A level at which something ends, the range in which the end may lie, and the certainty that it ends."""
+    """A load at which something ends, and the range in which the end lies with at least this certainty."""
 
     load: float
     low: float
-    high: float
+    high: float  # infinite if the end may lie above all measured levels
     sureness: float
 
 
@@ -98,9 +99,8 @@ class Saturation:
 
     @property
     def fallen(self) -> Level | None:
-        """Return the last level if it is significantly below the best one by its repeats."""
-        last = self.levels[-1] if self.levels else None
-        return last if self.noise and last not in (None, self.best, *self.not_different) else None
+        """Return the last level if throughput there has surely fallen."""
+        return self.levels[-1] if self.growth and self.growth.falls >= SURE else None
 
     @property
     def operating(self) -> Level | None:
@@ -116,8 +116,8 @@ class Saturation:
         return next(near, best)
 
     def region(self, load: float) -> Kind | None:
-        """Return the part of the curve that a load lies in; a boundary belongs to the part that it ends."""
-        return None if self.growth is None else self.growth.line.kind(load)
+        """Return the region of a measured level."""
+        return None if self.growth is None else self.growth.region(load)
 
     def sureness(self, load: float) -> float:
         """Return the certainty of that region."""
@@ -131,63 +131,69 @@ def saturation(measured: Sequence[Level]) -> Saturation:
     notes = [f"{len(measured) - len(levels)} of {len(measured)} levels have no throughput"] * (
         len(levels) < len(measured)
     )
-    line = curve(levels)
-    chance = lack_of_fit_p(levels, line) if line else None
-    if line and line.relative_error > MISFIT and (chance is None or chance < SIGNIFICANT):
+    found = curve(levels)
+    chance = lack_of_fit_p(levels, found) if found else None
+    misses = None if chance is None else chance < SIGNIFICANT
+    if found and found.fit.error > MISFIT and misses is not False:
         notes.append(
-            f"no fitted line is closer to the levels than {line.relative_error:.0%}: they show no knee and no regions"
+            f"no fitted curve is closer to the levels than {found.fit.error:.0%}: they show no knee and no regions"
         )
-        line = None
+        found = None
     elif not levels:
         notes.append("no level was measured")
     elif len(levels) < 2:
         notes.append("a single level shows neither knee nor peak")
-    elif line is None:
+    elif found is None:
         notes.append(f"{len(levels)} levels are too few to show a region")
-    elif not line.breaks:
-        notes.append(f"{len(levels)} levels show no end of proportional growth")
     equilibrium = full = None
-    if line and line.breaks:
-        equilibrium = Boundary(line.breaks[0], *line.equilibrium())
-        if line.line.last is not None:
-            full = Boundary(line.line.last, *line.saturation())
-        else:
+    if found:
+        equilibrium, full = boundary(found.equilibrium()), boundary(found.saturation())
+        if not equilibrium and not full:
+            notes.append(f"{len(levels)} levels show no end of proportional growth")
+        elif not full:
             notes.append(f"throughput still grows at {levels[-1].load:g}, the highest level")
-        if chance is not None and chance < SIGNIFICANT:
-            notes.append(
-                f"the levels deviate from the fitted line by more than repeats vary (F-test, p {chance:.3f}): the "
-                "curve has another shape, so trust its levels more than its regions"
-            )
+        if chance is not None and misses:
+            notes.append(misfit(found, chance))
     best = max(levels, key=lambda level: level.output_tokens_per_s) if len(levels) > 1 else None
-    return Saturation(levels, best, equilibrium, full, line, kv_saturation(levels), tuple(notes))
+    return Saturation(levels, best, equilibrium, full, found, kv_saturation(levels), tuple(notes))
+
+
+def boundary(end: tuple[float, float, float, float] | None) -> Boundary | None:
+    return None if end is None else Boundary(*end)
 
 
 def curve(levels: Sequence[Level]) -> Growth | None:
-    """Fit the growth with every repeat as an observation, or with the means of levels if no line fits the repeats.
-
-    The noise of repeats says nothing of how far a line misses the curve.
-    """
-    means = [(level.load, level.output_tokens_per_s) for level in levels]
-    every = [(level.load, rate) for level in levels for rate in level.repeated or (level.output_tokens_per_s,)]
-    found = growth(*np.array(every, dtype=np.float64).T) if len(levels) > 1 else None
-    chance = lack_of_fit_p(levels, found) if found and len(every) > len(means) else None
-    if chance is None or chance >= SIGNIFICANT:
-        return found
-    return growth(*np.array(means, dtype=np.float64).T)
+    """Fit the growth to the means of levels; repeats say how much such a mean varies by chance."""
+    if len(levels) < 2:
+        return None
+    loads, rates = np.array([(level.load, level.output_tokens_per_s) for level in levels], dtype=np.float64).T
+    return growth(loads, rates, scatter(levels))
 
 
-def lack_of_fit_p(levels: Sequence[Level], line: Growth) -> float | None:
+def scatter(levels: Sequence[Level]) -> Scatter | None:
+    known = noise([level.repeated for level in levels if level.repeated])
+    if known is None:
+        return None
+    shares = [1 / len(level.repeated) for level in levels if level.repeated]
+    return Scatter(known.deviation**2 * float(np.mean(shares)), known.freedom)
+
+
+def lack_of_fit_p(levels: Sequence[Level], found: Growth) -> float | None:
     """Return p of the F-test for lack of fit, of levels against the noise of repeats. None without repeats."""
     from scipy.special import fdtrc  # what scipy.stats asks, without its long import
 
-    fitted = {level.load: line.line.rate(level.load) for level in levels}
-    means = {level.load: level.output_tokens_per_s for level in levels}
-    off = sum(len(each.repeated) * (means[each.load] / fitted[each.load] - 1) ** 2 for each in levels)
-    apart = sum(((rate - means[each.load]) / fitted[each.load]) ** 2 for each in levels for rate in each.repeated)
-    free, more = len(levels) - line.line.parameters, sum(len(each.repeated) for each in levels) - len(levels)
-    if free < 1 or more < 1 or not apart:
+    known, free = scatter(levels), len(levels) - 1 - found.fit.family.parameters
+    if known is None or free < 1 or not known.variance:
         return None
-    return float(fdtrc(free, more, (off / free) / (apart / more)))
+    return float(fdtrc(free, known.freedom, found.fit.error**2 / known.variance))
+
+
+def misfit(found: Growth, chance: float) -> str:
+    """Return the note that the levels lie off the curve, and why: neighbours that deviate alike are no chance."""
+    off = f"the levels deviate from the fitted curve by more than repeats vary (F-test, p {chance:.3f})"
+    if found.bends_elsewhere:
+        return f"{off}, neighbours alike: the curve has another shape, so trust its levels more than its regions"
+    return f"{off}: repeats of a level share noise, or the curve has a shape that is not among those fitted"
 
 
 def kv_saturation(levels: Sequence[Level]) -> KvSaturation:

@@ -1,0 +1,83 @@
+"""How likely measured levels are, given a curve: their scatter around it is unknown, and may drift from level to level.
+
+Repeats say how much the mean of a level varies by chance. That is too little where the repeats of a level share what
+disturbs them; so the deviation of levels is what repeats show, or any in `DEVIATIONS`, each with half of the weight.
+What disturbs levels is independent, or drifts from one to the next. All of this is integrated out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine_probe.analysis.curve.shapes import Reals
+
+DEVIATIONS = (0.003, 0.2)  # relative; no shape is taken to be more exact than the least
+FROM_REPEATS = 0.5  # weight of the deviation that repeats show
+DRIFTING = 0.3  # weight of a drift
+OWN = 1 / 9  # ratio of the variance that a drifting level has by itself to that of the drift
+SQUARES = np.linspace(math.log(1e-12), math.log(1e3), 300)  # logarithms of the sums of squares in a table
+VARIANCES = 2 * np.linspace(math.log(DEVIATIONS[0]), math.log(DEVIATIONS[1]), 60)  # logarithms
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The relative variance of a level's mean as its repeats show it, and the degrees of freedom of that."""
+
+    variance: float
+    freedom: int
+
+
+class Likelihood:
+    """The likelihood of levels given a curve whose scale is free."""
+
+    def __init__(self, rates: Reals, scatter: Scatter | None) -> None:
+        self._logs = np.log(rates)
+        self._table = table(len(rates), scatter)
+        self._contrasts, self._factor = drift(len(rates))
+
+    def errors(self, fitted: Reals) -> Reals:
+        """Return the relative errors of levels, with each curve scaled to their geometric mean."""
+        off = self._logs - np.log(fitted)
+        return np.asarray(off - off.mean(axis=-1, keepdims=True), dtype=np.float64)
+
+    def __call__(self, errors: Reals) -> Reals:
+        """Return the logarithm of the likelihood of each row of errors."""
+        alone, drifting = self.independent(errors), self.drifting(errors)
+        found = np.logaddexp(alone + math.log(1 - DRIFTING), drifting + math.log(DRIFTING))
+        return np.asarray(found, dtype=np.float64)
+
+    def independent(self, errors: Reals) -> Reals:
+        return self.looked_up((errors**2).sum(axis=-1))
+
+    def drifting(self, errors: Reals) -> Reals:
+        return self._factor + self.looked_up(((errors @ self._contrasts.T) ** 2).sum(axis=-1))
+
+    def looked_up(self, squares: Reals) -> Reals:
+        return np.asarray(np.interp(np.log(squares + 1e-12), SQUARES, self._table), dtype=np.float64)
+
+
+def table(count: int, scatter: Scatter | None) -> Reals:
+    """Return the logarithm of the likelihood for each of `SQUARES`: of so many levels, less one for the scale."""
+    prior = np.full(len(VARIANCES), 1 / len(VARIANCES))
+    if scatter:
+        shown = -scatter.freedom / 2 * (VARIANCES + max(scatter.variance, 1e-8) * np.exp(-VARIANCES))
+        from_repeats = np.exp(shown - shown.max())
+        prior = FROM_REPEATS * from_repeats / from_repeats.sum() + (1 - FROM_REPEATS) * prior
+    logs = np.log(prior) - (count - 1) / 2 * VARIANCES - np.exp(SQUARES[:, None] - VARIANCES) / 2
+    return np.asarray(np.logaddexp.reduce(logs, axis=1), dtype=np.float64)
+
+
+def drift(count: int) -> tuple[Reals, float]:
+    """Return what makes drifting levels independent of each other and of the scale, and the logarithm of its factor.
+
+    The drift is a random walk; the variance of its levels around their mean is on average that of independent ones.
+    """
+    basis = np.linalg.qr(np.column_stack([np.ones(count), np.eye(count)[:, 1:]]))[0][:, 1:]
+    steps = np.arange(count, dtype=np.float64)
+    walk = basis.T @ np.minimum(steps[:, None], steps) @ basis
+    walk *= (count - 1) / np.trace(walk)
+    root = np.linalg.cholesky((walk + OWN * np.eye(count - 1)) / (1 + OWN))
+    return np.linalg.solve(root, basis.T), -float(np.log(np.diag(root)).sum())
