@@ -19,7 +19,7 @@ import numpy as np
 
 from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
 from engine_probe.analysis.curve.posterior import Curves, Sampler
-from engine_probe.analysis.curve.shapes import Family, Reals
+from engine_probe.analysis.curve.shapes import Family, Reals, Span
 
 Kind = Literal["spare", "shared", "plateau", "overload"]
 
@@ -39,13 +39,13 @@ class Fit:
 
     family: Family
     cube: Reals
-    measured: tuple[float, float]
+    span: Span
     scale: float
     error: float  # root mean square of the relative errors, per degree of freedom
     errors: Reals  # at the levels, relative
 
     def rate(self, load: float) -> float:
-        return self.scale * float(self.family.rates(self.cube[None], np.array([load]), self.measured)[0, 0])
+        return self.scale * float(self.family.rates(self.cube[None], np.array([load]), self.span)[0, 0])
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,15 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
 
 
 def closest(curves: Curves, levels: Reals, rates: Reals) -> Fit:
-    measured = (float(levels[0]), float(levels[-1]))
+    span = Span(levels)
     family, place = max(curves.by_family(), key=lambda each: each[1].stop - each[1].start)
     errors = curves.errors[place]
     best = int((errors**2).sum(axis=1).argmin())
     cube = curves.cube[place][best]
-    shape = family.rates(cube[None], levels, measured)[0]
+    shape = family.rates(cube[None], levels, span)[0]
     scale = math.exp(float((np.log(rates) - np.log(shape)).mean()))
     free = max(1, len(levels) - 1 - family.parameters)
-    return Fit(family, cube, measured, scale, math.sqrt(float((errors[best] ** 2).sum()) / free), errors[best])
+    return Fit(family, cube, span, scale, math.sqrt(float((errors[best] ** 2).sum()) / free), errors[best])
 
 
 def followed(curves: Curves, levels: Reals) -> tuple[Ends, Reals]:
@@ -171,7 +171,7 @@ def followed(curves: Curves, levels: Reals) -> tuple[Ends, Reals]:
     alone = min(1.0, low)
     up_to, beyond = np.geomspace(alone, high, LOADS), np.geomspace(high, FAR * high, LOADS_BEYOND)
     loads = np.unique(np.concatenate([levels, up_to, beyond]))
-    rates = curves.rates(loads, (low, high))
+    rates = curves.rates(loads, Span(levels))
     highest = np.maximum.accumulate(rates, axis=1)
     gains = np.maximum.accumulate(rates[:, ::-1], axis=1)[:, ::-1] / rates - 1
     spare = first_below(rates / (NEAR * loads * rates[:, :1] / loads[0]) - 1, loads)

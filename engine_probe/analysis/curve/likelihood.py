@@ -14,9 +14,9 @@ import numpy as np
 
 from engine_probe.analysis.curve.shapes import Reals
 
-DEVIATIONS = (0.003, 0.2)  # relative; no shape is taken to be more exact than the least
+DEVIATIONS = (0.005, 0.2)  # relative; no shape is taken to be more exact than the least
 FROM_REPEATS = 0.5  # weight of the deviation that repeats show
-DRIFTING = 0.3  # weight of a drift
+DRIFTING = 0.2  # weight of a drift
 OWN = 1 / 9  # ratio of the variance that a drifting level has by itself to that of the drift
 SQUARES = np.linspace(math.log(1e-12), math.log(1e3), 300)  # logarithms of the sums of squares in a table
 VARIANCES = 2 * np.linspace(math.log(DEVIATIONS[0]), math.log(DEVIATIONS[1]), 60)  # logarithms

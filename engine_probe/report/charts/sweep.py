@@ -19,7 +19,6 @@ from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series,
 from engine_probe.text_format import capitalized
 
 REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ saturated", "overload": "C overload"}
-FORMS = {"line": "piecewise linear fit", "curve": "smooth fit"}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")
@@ -69,9 +68,10 @@ def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
         whole = over_loads(xs, curve.figures, whole_run_rate)["values"]
         series.append(Series(curve.named("whole run"), whole, style="dots", colour=number if len(curves) > 1 else 2))
     shaded = regions(curves[0]) if len(curves) == 1 else []
-    if shaded and (line := curves[0].found.growth):
-        series.append(Series(FORMS[line.line.form], numbers([line.line.rate(load) for load in xs]), 0, "dashed", 5))
-        note += f" RMS error of the fit: {line.relative_error:.1%}."
+    if shaded and (growth := curves[0].found.growth):
+        form = "piecewise linear fit" if growth.fit.family.straight else "smooth fit"
+        series.append(Series(form, numbers([growth.fit.rate(load) for load in xs]), 0, "dashed", 5))
+        note += f" RMS error of the fit: {growth.fit.error:.1%}."
     return Lines("Throughput and its regions", note, load_axis(curves[0].unit), [OUTPUT], list(xs), series, shaded)
 
 

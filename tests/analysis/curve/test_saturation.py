@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from engine_probe.analysis.curve.saturation import Boundary, Level, Saturation, saturation
+from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
 
 Curve = Callable[[float], float]
 
@@ -25,19 +25,20 @@ def broken_line(knee: float, peak: float, slopes: tuple[float, float, float]) ->
 
 
 def test_knee_and_peak_of_a_line_drawn_by_hand() -> None:
-    """10 tokens/s per request up to 20, 5 up to 40, then 2 less for each; a break may lie up to the next levels."""
+    """10 tokens/s per request up to 20, 5 up to 40, then 2 less for each: 8 per request at 33."""
     line = broken_line(20, 40, (10, 5, -2))
-    found = saturation([level(n, line(n)) for n in range(10, 90, 10)])
+    found = saturation([repeated_level(n, line(n) * 0.999, line(n) * 1.001) for n in range(10, 90, 10)])
     assert found.equilibrium is not None
+    assert found.equilibrium.load == pytest.approx(100 / 3, rel=0.05)
+    assert found.equilibrium.low < 100 / 3 < found.equilibrium.high
     assert found.saturation is not None
-    assert found.equilibrium == Boundary(20, 10, 30, pytest.approx(1))
-    assert found.saturation == Boundary(40, 30, 50, pytest.approx(1))
-    assert [found.region(n) for n in (10, 20, 30, 40, 50)] == ["spare", "spare", "shared", "shared", "overload"]
+    assert (found.saturation.load, found.saturation.low) == (40, 30)
+    assert [found.region(n) for n in (10, 30, 40, 50, 80)] == ["spare", "spare", "plateau", "overload", "overload"]
     assert found.best is not None
     assert (found.best.load, found.best.output_tokens_per_s) == (40, 300)
     assert found.growth is not None
-    assert found.growth.line.coefficients == pytest.approx((10, 5, -2))
-    assert found.sureness(40) == pytest.approx(1)
+    assert [found.growth.fit.rate(n) for n in (20, 40, 80)] == pytest.approx([200, 300, 220], rel=0.01)
+    assert found.growth.falls > 0.9
 
 
 GRIDS = {
@@ -52,13 +53,22 @@ class Planted:
     """A curve whose truth is known, as noise and repeats let it be seen."""
 
     grid: list[int]
-    knee: int  # places in the grid
-    peak: int
+    spare: float  # up to where each request gets 80 % of what it gets alone
+    peak: int  # place in the grid
+    true: Curve
     found: Saturation
 
-    def near(self, load: float, place: int) -> bool:
-        """Within one step of the grid."""
-        return self.grid[max(0, place - 1)] <= load <= self.grid[min(len(self.grid) - 1, place + 1)]
+    def near(self, load: float) -> bool:
+        """Return whether a load is the peak, or within one step of the grid of it."""
+        return self.grid[max(0, self.peak - 1)] <= load <= self.grid[min(len(self.grid) - 1, self.peak + 1)]
+
+    def region(self, load: float) -> str:
+        highest = max(map(self.true, (load, *(n for n in self.grid if n <= load))))
+        if self.true(load) < 0.98 * highest:
+            return "overload"
+        if load <= self.spare:
+            return "spare"
+        return "plateau" if self.true(self.grid[self.peak]) <= 1.02 * self.true(load) else "shared"
 
 
 def planted(seed: int, grid: list[int], noise: float, repeats: int, end: str = "slope") -> Planted:
@@ -71,85 +81,85 @@ def planted(seed: int, grid: list[int], noise: float, repeats: int, end: str = "
     lost = chance.uniform(0.15, 0.5) * line(grid[peak])
     width = grid[-1] - grid[peak]
     past: dict[str, Curve] = {"slope": lambda n: (n - grid[peak]) / width, "cliff": lambda n: 1, "plateau": lambda n: 0}
+
+    def true(load: float) -> float:
+        return line(load) - lost * past[end](load) * (load > grid[peak])
+
     levels = []
     for n in grid:
-        true = line(n) - lost * past[end](n) * (n > grid[peak])
-        rates = tuple(true * chance.normal(1, noise) for _ in range(repeats))
+        rates = tuple(true(n) * chance.normal(1, noise) for _ in range(repeats))
         levels.append(Level(n, sum(rates) / repeats, n, 0.5, False, rates))
-    return Planted(grid, knee, peak, saturation(levels))
+    spare = next(n for n in np.geomspace(1, grid[-1], 2000).tolist() if true(n) < 0.8 * n * first)
+    return Planted(grid, spare, peak, true, saturation(levels))
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_a_planted_knee_is_found_within_one_step(seed: int) -> None:
-    """200 curves of two kinds over three grids, one in a hundred of noise."""
-    grid = GRIDS[list(GRIDS)[seed % 3]]
-    made = planted(seed, grid, 0.01, 1, ("slope", "cliff")[seed % 2])
-    assert made.found.equilibrium is not None
-    assert made.near(made.found.equilibrium.load, made.knee)
-    assert made.found.saturation is not None
-    assert made.near(made.found.saturation.load, made.peak)
+@pytest.fixture(scope="module")
+def noisy() -> list[Planted]:
+    """Return 40 curves of two kinds over three grids, one in a hundred of noise."""
+    return [planted(seed, GRIDS[list(GRIDS)[seed % 3]], 0.01, 1, ("slope", "cliff")[seed % 2]) for seed in range(40)]
 
 
-@pytest.mark.lengthy
-@pytest.mark.parametrize("end", ["slope", "cliff", "plateau"])
-@pytest.mark.parametrize(("noise", "repeats"), [(0.03, 1), (0.05, 3)])
-def test_noise_widens_the_range_before_it_hides_the_knee(end: str, noise: float, repeats: int) -> None:
-    """Of 200 curves: near in nine of ten, and where it is not the range says so."""
-    cases = [planted(seed, GRIDS[list(GRIDS)[seed % 3]], noise, repeats, end) for seed in range(200)]
-    told = [(made, made.found.equilibrium) for made in cases if made.found.equilibrium]
-    near = sum(made.near(knee.load, made.knee) for made, knee in told)
-    covered = sum(knee.low <= made.grid[made.knee] <= knee.high for made, knee in told)
-    assert len(told) >= 160
-    assert near >= 0.9 * len(told)
-    assert covered >= 0.9 * len(told)
+def test_of_ten_planted_peaks_nine_are_found_within_one_step(noisy: list[Planted]) -> None:
+    assert sum(made.found.saturation is not None and made.near(made.found.saturation.load) for made in noisy) >= 36
+
+
+def test_the_end_of_proportional_growth_lies_about_where_it_is_told(noisy: list[Planted]) -> None:
+    told = [(made.spare, made.found.equilibrium) for made in noisy if made.found.equilibrium]
+    assert len(told) >= 38
+    assert sum(0.8 * spare <= end.load <= 1.25 * spare for spare, end in told) >= 0.9 * len(told)
 
 
 @pytest.mark.lengthy
 @pytest.mark.parametrize("end", ["slope", "cliff", "plateau"])
 def test_what_it_is_sure_of_is_so(end: str) -> None:
     """Of the levels whose region is at least 95 % sure, at most one in twenty lies in another."""
-    last = "plateau" if end == "plateau" else "overload"
     right = sure = 0
-    for seed in range(200):
+    for seed in range(60):
         made = planted(seed, GRIDS[list(GRIDS)[seed % 3]], 0.03, 1, end)
-        for place, load in enumerate(made.grid):
+        for load in made.grid:
             if made.found.growth and made.found.sureness(load) >= 0.95:
                 sure += 1
-                right += made.found.region(load) == (
-                    "spare" if place <= made.knee else "shared" if place <= made.peak else last
-                )
-    assert sure > 1000
+                right += made.found.region(load) == made.region(load)
+    assert sure > 300
     assert right >= 0.95 * sure
 
 
 @pytest.mark.lengthy
 def test_without_a_knee_none_is_told() -> None:
     found = []
-    for seed in range(200):
+    for seed in range(60):
         chance = np.random.default_rng(seed)
         grid = GRIDS[list(GRIDS)[seed % 3]]
         found.append(saturation([level(n, 7.0 * n * chance.normal(1, 0.03)) for n in grid]))
-    assert sum(each.equilibrium is None for each in found) >= 195
+    assert sum(each.equilibrium is None for each in found) >= 58
 
 
 def test_an_engine_whose_step_grows_with_its_batch_bends_and_never_ends() -> None:
     """A step of 40 ms and 1 ms more for each request: n / (40 + n) of 1,000 tokens/s: 25 alone, 20 each at 10."""
     found = saturation([level(n, 1000 * n / (40 + n)) for n in (1, 4, 8, 16, 32, 64, 128)])
     assert found.growth is not None
-    assert found.growth.line.form == "curve"
+    assert not found.growth.fit.family.straight
     assert found.equilibrium is not None
-    assert found.equilibrium.load == pytest.approx(10)
+    assert found.equilibrium.load == pytest.approx(11.25, rel=0.05)  # 24.4 tokens/s alone, 19.5 each
     assert found.saturation is None
     assert [found.region(n) for n in (8, 16)] == ["spare", "shared"]
     assert "throughput still grows at 128" in found.notes[0]
 
 
-def test_repeats_that_agree_better_than_any_line_say_that_the_curve_has_another_shape() -> None:
-    """Each level to a thousandth, and a dent at 8 that no line takes."""
+def test_repeats_that_agree_better_than_levels_do_say_so() -> None:
+    """Each level to a thousandth, and a dent at 8 that no curve takes: another shape, or noise that repeats share."""
     rates = {1: 10, 2: 20, 4: 40, 8: 72, 16: 160, 32: 240, 64: 240, 128: 240}
     found = saturation([Level(n, r, n, 0.5, False, (r * 0.999, r, r * 1.001)) for n, r in rates.items()])
     assert found.equilibrium is not None
     assert "by more than repeats vary (F-test" in found.notes[-1]
+    assert "repeats of a level share noise, or" in found.notes[-1]
+
+
+def test_a_wave_that_no_curve_takes_is_another_shape() -> None:
+    """Plus and minus 8 % around a straight line, three levels at a time, each known to a thousandth."""
+    rates = {n: 10 * n * (1 + 0.08 * math.sin(n * math.pi / 6)) for n in range(1, 25)}
+    found = saturation([Level(n, r, n, 0.5, False, (r * 0.999, r, r * 1.001)) for n, r in rates.items()])
+    assert "has another shape" in found.notes[-1]
 
 
 def test_a_throughput_that_only_grows_has_no_end() -> None:
@@ -175,7 +185,7 @@ def test_a_fall_is_told_whatever_its_form() -> None:
     found = saturation([Level(n, sum(both) / 2, n, 0.5, False, both) for n, both in rates.items()])
     assert found.saturation is not None
     assert found.saturation.load == 16
-    assert [found.region(n) for n in (4, 8, 16, 24, 32)] == ["spare", "shared", "shared", "overload", "overload"]
+    assert [found.region(n) for n in (4, 8, 24, 32)] == ["spare", "shared", "overload", "overload"]
 
 
 def test_a_break_that_noise_hides_has_a_range() -> None:
@@ -193,7 +203,7 @@ def test_levels_that_jump_about_show_no_knee() -> None:
     assert (found.growth, found.equilibrium, found.saturation) == (None, None, None)
     assert found.best is not None
     assert found.best.load == 16
-    assert "no fitted line is closer" in found.notes[0]
+    assert "no fitted curve is closer" in found.notes[0]
 
 
 def test_one_level_is_a_figure_and_no_curve() -> None:

@@ -18,7 +18,7 @@ from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
 from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY
 
-LARGE_ERROR = 0.05  # root mean square of the relative errors of a fitted line
+LARGE_ERROR = 0.05  # root mean square of the relative errors of a fitted curve
 
 
 def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], Iterable[Picture]]) -> Section:
@@ -113,11 +113,11 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
             yield alike_verdict(found, alike, unit)
         if has_no_repeats(found):
             yield "Each level was measured by one run, so how much repeats differ is not known."
-    if has_no_repeats(found) and found.growth and found.growth.relative_error > LARGE_ERROR:
+    if has_no_repeats(found) and found.growth and found.growth.fit.error > LARGE_ERROR:
         # With repeats a test says it, in the notes.
         yield (
-            f"The line fitted to the levels misses them by {found.growth.relative_error:.1%}: "
-            "the curve has another shape, so trust its levels more than its regions."
+            f"The fitted curve misses the levels by {found.growth.fit.error:.1%} (RMS): without repeats, noise and "
+            "another shape cannot be told apart."
         )
     if any(True for _ in region_sentences(found, unit)):
         yield from notes(found)
