@@ -267,7 +267,7 @@ def test_the_slow_pair_of_cards_is_named(card: Callable[..., Report]) -> None:
     report = card({"p2p": good}, cards=3, between=one_way, nvmlDeviceGetTopologyCommonAncestor=10)
     odd = [result for result in report.results if result.verdict != PASS]
     assert [result.device for result in odd] == ["cuda:2→cuda:0"]
-    assert odd[0].reasons[0].startswith("cuda:2→cuda:0 is the outlier: -23.1% against 26.0 GB/s")
+    assert has_values(odd[0].reasons[0], "2", "0", "-23.1%", "26.0")
     assert "same switch, under the 25.0 GB/s of a good pair" in odd[0].reasons[1]
 
 

@@ -45,10 +45,8 @@ def test_the_machines_that_will_be_used_are_named() -> None:
 def test_what_no_machine_holds_is_refused_with_what_it_wants_and_the_largest_has() -> None:
     with pytest.raises(InputError) as refused:
         check_claims([engine(), engine(tensor_parallel_size=8)], [HEAD, FOUR, ONE])
-    assert str(refused.value) == (
-        "tiny with tensor_parallel_size 8 needs 8 GPUs and 8 CPUs on one machine, and the largest of this fleet (four) "
-        "has 4 GPUs and 64 CPUs: ask for fewer ranks, or add a larger node"
-    )
+    assert values(str(refused.value)) == ["8", "8", "8", "4", "64"]
+    assert "(four)" in str(refused.value)
 
 
 def test_on_processors_each_rank_wants_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,10 +54,8 @@ def test_on_processors_each_rank_wants_a_core(monkeypatch: pytest.MonkeyPatch) -
     wide = engine(tensor_parallel_size=16, pipeline_parallel_size=4)
     with pytest.raises(InputError) as refused:
         check_claims([engine(), wide], [SMALL, LARGE])
-    assert str(refused.value) == (
-        "tiny with tensor_parallel_size 16, pipeline_parallel_size 4 needs a CPU for each of its 64 ranks, and the "
-        "largest machine of this fleet (large) has 32 CPUs: ask for fewer ranks, or add a larger node"
-    )
+    assert values(str(refused.value)) == ["16", "4", "64", "32"]
+    assert "(large)" in str(refused.value)
     assert check_claims([engine(tensor_parallel_size=32)], [SMALL, LARGE]) == [LARGE]
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "|".join(["0"] * 64))  # who shares cores out by hand may
     assert check_claims([wide], [SMALL, LARGE]) == [LARGE]
