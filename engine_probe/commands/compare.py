@@ -90,8 +90,9 @@ def command(
     show how far two sweeps of one engine differ. So with one on each side nothing is tested; --history adds that drift
     to the intervals.
 
-    Each --fail-if bound states a change that must not occur, and is a one-sided test at 5%: pass (exit code 0), fail
-    (1), or open (4, or 1 with --strict). With one measurement on each side and without --history every bound is open.
+    Each --fail-if bound states a change that must not occur, and is a one-sided test at 5%, corrected at single points
+    for their number: pass (exit code 0), fail (1), or open (4, or 1 with --strict). With one measurement on each side
+    and without --history every bound is open.
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.analysis.run.slo import read_goodput

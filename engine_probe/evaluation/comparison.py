@@ -105,11 +105,12 @@ class Comparison:
             for pair in self.pairs:
                 if gate.metric in pair.lacks:
                     yield without(gate, pair, pair.lacks[gate.metric])
+            answers = gate.judge_points([change for _, change in changed])
             together = self.together
             if together is not None and len(changed) > 1 and (change := together.change(gate.metric)) is not None:
                 changed.append((together, change))
-            for pair, change in changed:
-                judged = gate.judge(change)
+                answers.append(gate.judge(change))
+            for (pair, change), judged in zip(changed, answers, strict=True):
                 text = answer_words(gate, judged.answer, pair.name, f"{percent(change)} {self.why(judged, change)}")
                 yield Held(gate, pair, pair.name, judged.answer, judged.p, text)
 
@@ -150,7 +151,7 @@ def compare(
     The p-values of perplexities are corrected for all comparisons.
     """
     before, history = opened(first), open_history(earlier, [first, *others])
-    comparisons = [paired(first, before, other, slo, history) for other in others]
+    comparisons = [paired(first, before, other, opened(other), slo, history) for other in others]
     all_changes = [change for comparison in comparisons for pair in comparison.pairs for change in pair.changes]
     judged = iter(corrected(all_changes))
     return [
@@ -162,8 +163,10 @@ def compare(
     ]
 
 
-def paired(before: Path, old: Opened, after: Path, slo: Slo | None, history: History) -> Comparison:
-    new = opened(after)
+def paired(
+    before: Path, old: Opened, after: Path, new: Opened, slo: Slo | None = None, history: History = ()
+) -> Comparison:
+    """Compare two measurements, with what earlier ones show of the drift between two."""
     if old.kind != new.kind:
         raise InputError(f"{before} is a {old.kind} and {after} a {new.kind}: compare two of the same kind")
     failed = [name for name in old.points if name in new.notes] + [name for name in new.points if name in old.notes]

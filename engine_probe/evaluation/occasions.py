@@ -19,13 +19,24 @@ FEWEST = 2  # on each side, to know how far two measurements of the same engine 
 
 
 def compare_occasions(before: Sequence[Path], after: Sequence[Path], slo: Slo | None = None) -> Comparison:
-    """Compare two sides of several runs or sweeps each; points that an occasion lacks are not compared.
-
-    A text is scored by the first of each side: the windows judge it, and not how often it was scored.
-    """
+    """Compare two sides of several runs or sweeps each; points that an occasion lacks are not compared."""
     check_folders(before, after)
     old, new = ([opened(folder) for folder in side] for side in (before, after))
     check_kinds([*before, *after], [*old, *new])
+    return between(before, old, after, new, slo)
+
+
+def between(
+    before: Sequence[Path],
+    old: Sequence[Opened],
+    after: Sequence[Path],
+    new: Sequence[Opened],
+    slo: Slo | None = None,
+) -> Comparison:
+    """Compare two sides of several opened measurements each.
+
+    A text is scored by the first of each side: the windows judge it, and not how often it was scored.
+    """
     names = [name for name in old[0].points if all(name in each.points for each in (*old, *new))]
     texts = text_changes(before[0], old[0].texts, after[0], new[0].texts)
     if not names:

@@ -1,15 +1,17 @@
 """Bounds on changes, such as "output_tokens_per_s < -5%", which fail a CI job.
 
-A bound is one planned test of one metric, so it is judged by a one-sided test at 5 % and not corrected: the occasions
-after against those before, shifted to the bound. It is broken or holds if the test is significant; otherwise it is
-open. With one occasion on each side the drift between earlier ones is the measure; where that is not known the bound is
-open, too.
+A bound is judged by a one-sided test at 5 %: the occasions after against those before, shifted to the bound. It is
+broken or holds if the test is significant; otherwise it is open. All points together are one planned test. At single
+points a broken bound is corrected for their number (Holm), since one of many is broken by chance more often than one
+alone. With one occasion on each side the drift between earlier ones is the measure; where that is not known the bound
+is open, too.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +20,7 @@ import numpy as np
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, SIGNIFICANT, Change, difference
 from engine_probe.analysis.compare.drift import apart
 from engine_probe.analysis.compare.perplexity import PairedChange
+from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.errors import InputError
 
 FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*")
@@ -39,8 +42,18 @@ class Gate:
     below: bool
     percent: float
 
+    def judge_points(self, changes: Sequence[Change]) -> list[Judged]:
+        """Judge the changes at single points, and correct those that break the bound for the number of points."""
+        alone = [self.judge(change) for change in changes]
+        tested = [index for index, each in enumerate(alone) if each.p is not None]
+        chances = holm([1.0 if alone[index].answer == "holds" else alone[index].p or 0.0 for index in tested])
+        for index, p in zip(tested, chances, strict=True):
+            if alone[index].answer == "broken":
+                alone[index] = Judged("broken" if p < SIGNIFICANT else "open", p)
+        return alone
+
     def judge(self, change: Change) -> Judged:
-        """Judge a change; a change from zero exceeds every upper bound."""
+        """Judge a change by itself; a change from zero exceeds every upper bound."""
         if change.paired is not None:
             return self._judge_pairs(change.paired)
         at_bound = [value * (1 + self.percent / 100) for value in change.old]

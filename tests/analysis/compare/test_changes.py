@@ -77,6 +77,15 @@ def test_a_gate_is_one_planned_test_whatever_else_is_judged() -> None:
     assert read_gate("output_tokens_per_s < -5%").judge(among).answer == "broken"
 
 
+def test_a_bound_that_breaks_at_one_of_many_points_is_corrected_for_their_number() -> None:
+    """Alone p is 0.0308, which one of four points reaches in 12 % of the cases; a far fall breaks it among many."""
+    old, below, same, far = (98.0, 100.0, 102.0), (89.1, 91.0, 92.9), (97.1, 99.0, 100.9), (48.0, 50.0, 52.0)
+    points = [Change(RATE, old, new, difference(old, new)[0]) for new in (below, same, far, same)]
+    found = read_gate("output_tokens_per_s < -5%").judge_points(points)
+    assert [each.answer for each in found] == ["open", "holds", "broken", "holds"]
+    assert found[0].p == pytest.approx(3 * 0.0308, abs=1e-3)
+
+
 def test_from_zero_is_beyond_every_bound_above() -> None:
     assert judged("preemptions > 50%", (0, 0, 0, 0), (3, 3, 3, 3)) == "broken"
     assert judged("preemptions > 50%", (0, 0), (0, 0)) == "holds"

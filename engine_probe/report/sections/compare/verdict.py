@@ -97,7 +97,7 @@ def untested_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
     within = [row for row in rows if row[1].is_within_drift]
     if within:
         metrics = dict.fromkeys(change.metric.title for _, change in largest_first(within))
-        yield Sentence(enumerated(list(metrics), MOST_METRICS), label=f"The drift is larger than the change{where}")
+        yield Sentence(foremost_of(list(metrics)), label=f"The drift is larger than the change{where}")
     for direction in ("lower", "higher"):
         alike = [row for row in rows if row[1].direction == direction and not row[1].is_within_drift]
         if alike:
@@ -124,9 +124,13 @@ def phrases(rows: Sequence[Row]) -> str:
     """Return the metrics that changed most, each at the point at which it changed most."""
     metrics = dict.fromkeys(change.metric for _, change in largest_first(rows))
     told = [metric_phrase([row for row in rows if row[1].metric == metric]) for metric in metrics]
-    rest = len(told) - MOST_METRICS
+    return foremost_of(told)
+
+
+def foremost_of(metrics: Sequence[str]) -> str:
+    rest = len(metrics) - MOST_METRICS
     more = f"; and {counted(rest, 'other metric')}" if rest > 0 else ""
-    return "; ".join(told[:MOST_METRICS]) + more
+    return "; ".join(metrics[:MOST_METRICS]) + more
 
 
 def metric_phrase(rows: Sequence[Row]) -> str:
