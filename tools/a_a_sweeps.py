@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.comparison import Comparison, paired
 from engine_probe.evaluation.measurement import Opened, opened
 from engine_probe.evaluation.occasions import between
+from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import is_sweep
 
 RATE = "output_tokens_per_s"
@@ -109,7 +111,8 @@ def rows(title: str, found: Sequence[Outcome]) -> Iterator[str]:
 def document(sweeps: Sequence[Sweep]) -> Iterator[str]:
     yield from (TOP, "", "Nothing differs between these sweeps but the time at which they were measured:")
     yield from ("", f"    {MEASURED}", "    python tools/a_a_sweeps.py runs/a_a --write docs/results/a_a_sweeps.md", "")
-    yield f"Compared at commit {commit()}, in the order in which they were measured."
+    first, *_, last = map(started, sweeps)
+    yield f"Started from {first:%Y-%m-%d %H:%M} to {last:%H:%M} on {machine(sweeps[0])}. Compared at commit {commit()}."
     yield from ("", "| sweep | output tokens/s over all points, against the first |", "|---|--:|")
     yield from (f"| {name} | {change:+.1%} |" for name, change in rates(sweeps))
     half = len(sweeps) // 2
@@ -123,25 +126,39 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def started_ns(sweep: Sweep) -> int:
-    return min(int(run.facts["clock"]["wall_ns"]) for side in sweep[1].points.values() for run in side.runs)
+def runs(sweep: Sweep) -> Iterator[Run]:
+    for side in sweep[1].points.values():
+        yield from side.runs
+
+
+def started(sweep: Sweep) -> datetime:
+    return datetime.fromtimestamp(min(run.facts["clock"]["wall_ns"] for run in runs(sweep)) / 1e9, UTC)
+
+
+def machine(sweep: Sweep) -> str:
+    facts = next(runs(sweep)).facts
+    host = (facts.get("hardware") or {}).get("host") or {}
+    return f"{host.get('name', 'an unknown processor')}, {host.get('cores', 'an unknown number of')} cores"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="holds the sweeps")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the tables to FILE")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="also write the tables to FILE, before its first section"
+    )
     asked = parser.parse_args()
     folders = [folder for folder in sorted(asked.folder.iterdir()) if is_sweep(folder)]
     if len(folders) < 4 or len(folders) % 2:
         parser.error(f"{asked.folder} holds {len(folders)} sweeps: an even number is needed, at least 4")
     try:
-        lines = list(document(sorted(((folder, opened(folder)) for folder in folders), key=started_ns)))
+        lines = list(document(sorted(((folder, opened(folder)) for folder in folders), key=started)))
     except EngineProbeError as error:
         sys.exit(str(error))
     print("\n".join(lines))
     if asked.write:
-        asked.write.write_text("\n".join(lines) + "\n")
+        _, heading, kept = asked.write.read_text().partition("\n## ") if asked.write.exists() else ("", "", "")
+        asked.write.write_text("\n".join(lines) + f"\n{heading}{kept}")
 
 
 if __name__ == "__main__":

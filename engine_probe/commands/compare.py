@@ -87,12 +87,11 @@ def command(
 
     With --against, each side is several runs or sweeps with the same settings, and each of them counts once: Welch's
     t-test decides whether a change is significant, corrected for multiple comparisons. Repeats within a sweep do not
-    show how far two sweeps of one engine differ. So with one on each side nothing is tested; --history adds that drift
+    show how far two sweeps of one engine differ: with one on each side nothing is tested, and --history adds that drift
     to the intervals.
 
-    Each --fail-if bound states a change that must not occur, and is a one-sided test at 5%, corrected at single points
-    for their number: pass (exit code 0), fail (1), or open (4, or 1 with --strict). With one measurement on each side
-    and without --history every bound is open.
+    Each --fail-if bound states a change that must not occur (one-sided test at 5%, corrected for the number of points):
+    pass (exit code 0), fail (1), or open (4, or 1 with --strict), as always with one on each side without --history.
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.analysis.run.slo import read_goodput

@@ -54,15 +54,15 @@ def pooled(change: Change, both: BothNoises | None) -> Change:
 
 
 def together(points: Sequence[Sequence[Change]]) -> list[Change]:
-    """Return the change of the geometric mean over all points of each rate and time.
+    """Return the change of the geometric mean over all points of each rate and time that all points have.
 
     The points are pairs: each is one observation of the change of the logarithm (Student's t). Points that changed
     differently widen the interval. Where earlier sweeps show the drift, the interval is that of the drift.
     """
-    shared = dict.fromkeys(change.metric for changes in points for change in changes if change.metric.in_proportion)
-    found = (
-        whole([change for changes in points for change in changes if change.metric == metric]) for metric in shared
-    )
+    singles = [change for changes in points for change in changes]
+    shared = dict.fromkeys(change.metric for change in singles if change.metric.in_proportion)
+    alike = ([change for change in singles if change.metric == metric] for metric in shared)
+    found = (whole(changes) for changes in alike if len(changes) == len(points))
     return [change for change in found if change]
 
 

@@ -12,6 +12,7 @@ from engine_probe.report.charts.model import Axis, Lines, Series, load_axis, of_
 from engine_probe.report.charts.sweep import WHISKERS
 
 DRAWN = ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms", "recomputed_share")
+WITHIN = " The intervals are within each sweep: the drift between sweeps is not in them."
 OCCASIONS = " A dot is the mean over the measurements of a side, rings are the measurements."
 
 Side = dict[float, tuple[float, ...]]  # the repeats at each load
@@ -42,7 +43,7 @@ def metric_chart(metric: Metric, label: str, unit: str, sides: Sequence[tuple[st
     xs = sorted(sides[0][1])
     several = any(len(repeats) > 1 for _, side in sides for repeats in side.values())
     scale, most = (1.0, math.inf) if metric.unit else (100.0, 1.0)
-    whiskers = OCCASIONS if occasions else WHISKERS if several else ""
+    whiskers = OCCASIONS if occasions else f"{WHISKERS}{WITHIN}" if several else ""
     return Lines(
         title=f"{metric.title}, {label}" if label else metric.title,
         note=f"{metric.formula}.{whiskers}",

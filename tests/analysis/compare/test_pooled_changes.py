@@ -80,4 +80,5 @@ def test_points_that_move_apart_widen_the_interval_and_two_are_too_few() -> None
     low, high = together(moved)[0].interval or (1.0, 0.0)
     assert low < 0 < high
     assert together(moved[:2]) == []
+    assert together([*moved, []]) == []  # a metric that one of the points lacks is none of all points
     assert together([[change((0.1,), (0.2,), SHARE)]] * 4) == []  # a share is no rate
