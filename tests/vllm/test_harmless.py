@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,15 +41,16 @@ def tokens(tiny_llm: Any) -> list[list[int]]:
 
 @pytest.fixture
 def nothing_left(tiny_llm: Any) -> Iterator[None]:
-    """Scheduler, block pool and worker hold after the test what they held before."""
+    """Scheduler, block pool and worker hold after the test what they held before, and so does the garbage collector."""
 
-    def held() -> list[set[str]]:
+    def held() -> list[set[Any]]:
         core = tiny_llm.llm_engine.engine_core.engine_core
         seams = {"_model_forward", "_bookkeeping_sync"}
         workers = core.model_executor.collective_rpc(
             lambda worker: set(vars(worker)) | (seams & set(vars(worker.model_runner)))
         )
-        return [set(vars(core.scheduler)), set(vars(core.scheduler.kv_cache_manager.block_pool)), *workers]
+        pool = core.scheduler.kv_cache_manager.block_pool
+        return [set(vars(core.scheduler)), set(vars(pool)), set(gc.callbacks), *workers]
 
     before = held()
     yield

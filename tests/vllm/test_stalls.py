@@ -113,6 +113,24 @@ def test_page_faults(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert pc.sum(during["held_ns"]).as_py() > 0.1e9
 
 
+def test_a_compilation(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM has loaded what torch tells of its compilations."""
+    import torch
+
+    def compile_for_a_while() -> None:
+        until, number = time.monotonic() + STALL_SECONDS, 0
+        while time.monotonic() < until:
+            new = eval(f"lambda x: x * 2 + {number}")  # code that was not compiled yet
+            torch.compile(new, backend="eager")(torch.ones(3))
+            number += 1
+
+    run = with_stall(tiny_llm, tmp_path / "run", monkeypatch, compile_for_a_while)
+    row = planted(run)
+    assert "compilation" in f"{row['cause']} {row['detail']}"
+    handler = torch._dynamo.callback.callback_handler
+    assert not [each for each in (*handler.start_callbacks, *handler.end_callbacks) if "PauseHook" in repr(each)]
+
+
 def test_a_slow_writer(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that once holds the interpreter's lock for more than a second."""
     narrow, calls = writer.narrow, 0
