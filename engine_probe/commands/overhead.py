@@ -17,6 +17,8 @@ from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
 from engine_probe.hook.vllm_versions import check_version, installed_vllm
+from engine_probe.record.probe_calibration import Uncounted, store
+from kernels_bench.devices.cpu import cpu
 from kernels_bench.option_types import FILE
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None
     levels, rounds = running or RUNNING, rounds or ROUNDS
     costs = measure_live(levels, rounds)
     show(costs)
+    uncounted = [Uncounted(cost.running, cost.uncounted_ns, cost.uncounted_half_width_ns) for cost in costs]
+    click.echo(f"stored for later recordings on this machine: {store(cpu().identity, uncounted)}")
     if json_file is not None:
         write(json_file, costs)
         click.echo(f"written to {json_file}")
@@ -102,6 +106,7 @@ def show(costs: list[Cost]) -> None:
     row("  of which schedule()", lambda cost: microseconds(cost.schedule_ns))
     row("[bold]probe[/]", lambda cost: spread(cost, "probe", cost.probe_ns))
     row("  counted by itself", lambda cost: microseconds(cost.probe_counted_ns))
+    row("  not counted", lambda cost: " ± ".join(map(microseconds, (cost.uncounted_ns, cost.uncounted_half_width_ns))))
     row("  of schedule()", lambda cost: f"{cost.share_of_schedule:.2%}")
     row("vLLM's statistics", lambda cost: spread(cost, "statistics", cost.statistics_ns))
     row("  with details", lambda cost: spread(cost, "details", cost.details_ns))
@@ -111,7 +116,8 @@ def show(costs: list[Cost]) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"Medians of {costs[0].rounds} rounds of pairs; ± is half the interquartile range. "
+        f"Medians of {costs[0].rounds} rounds of pairs; ± is half the interquartile range, and half the 95 % interval "
+        "of the mean for what the probe does not count. "
         "A probe cost below its ± is not significant, and has no ratio. The caches are warm, telemetry is off; "
         f"a recording's file has {empty_file_bytes():,} bytes besides its rows.",
         style="dim",

@@ -8,6 +8,7 @@ shared machine. Telemetry is off; `python -m engine_probe.overhead.telemetry` me
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 import tempfile
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from engine_probe.analysis.statistics.student import quantile
 from engine_probe.overhead.engine import build_engine
 from engine_probe.probe import Probe
 from engine_probe.record.schema import SCHEMAS
@@ -46,6 +48,8 @@ class Cost(msgspec.Struct, frozen=True):
     schedule_ns: float  # schedule() alone
     probe_counted_ns: float  # by the probe's own clock
     probe_ns: float  # by the difference of blocks, as the next two
+    uncounted_ns: float  # mean over the rounds of (difference of blocks - by the probe's own clock)
+    uncounted_half_width_ns: float  # of its 95 % interval
     statistics_ns: float  # disable_log_stats=False
     details_ns: float  # ... and enable_logging_iteration_details
     snapshot_ns: float  # a metrics snapshot every 200 ms, divided among the steps between two
@@ -157,6 +161,7 @@ def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Cal
             snapshot = metrics_snapshot_ns(engines.statistics)
     disk_bytes, disk_rows = bytes_on_disk(engines, running, folder / f"{running}-disk")
     step = statistics.median(samples.off)
+    uncounted = [cost - own for cost, own in zip(samples.differences["probe"], samples.counted, strict=True)]
     median = {mode: statistics.median(values) for mode, values in samples.differences.items()}
     return Cost(
         running=running,
@@ -166,6 +171,8 @@ def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Cal
         schedule_ns=statistics.median(samples.scheduling),
         probe_counted_ns=statistics.median(samples.counted),
         probe_ns=median["probe"],
+        uncounted_ns=statistics.mean(uncounted),
+        uncounted_half_width_ns=quantile(rounds - 1) * statistics.stdev(uncounted) / math.sqrt(rounds),
         statistics_ns=median["statistics"],
         details_ns=median["details"],
         snapshot_ns=snapshot * step / (SNAPSHOT_SECONDS * 1e9),

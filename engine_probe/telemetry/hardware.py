@@ -1,4 +1,4 @@
-"""The machine's description for `run.json`, with the ceilings that were measured on it."""
+"""The machine's description for `run.json`, with the ceilings and the cost of the probe that were measured on it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 import pynvml
 
+from engine_probe.record import probe_calibration
 from engine_probe.telemetry.gpus import open_gpus
 from kernels_bench.devices.ceilings import read_ceilings
 from kernels_bench.devices.cpu import cpu
 
 
 def hardware_facts() -> dict[str, Any]:
-    """Return the CPU and every GPU, with the ceilings that `engine_probe validate` has stored for them."""
+    """Return the CPU and every GPU, with what `engine_probe validate` and `overhead` have stored for them."""
     host = cpu()
     return {
         "host": {"name": host.name, "cores": host.cores, "memory_bytes": host.memory_bytes},
@@ -23,6 +24,7 @@ def hardware_facts() -> dict[str, Any]:
             for identity in (host.identity, *(gpu["uuid"] for gpu in gpus))
             if (ceilings := read_ceilings(identity))
         },
+        "probe_uncounted": msgspec.to_builtins(probe_calibration.read(host.identity)),
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +23,25 @@ from engine_probe.analysis.run.token_times import update_end_ns, waiting_request
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.notebook_view import NotebookView
 from engine_probe.workload.load import FURTHER
+
+
+class Uncounted(msgspec.Struct, frozen=True):
+    """One measurement, as `run.json` holds it."""
+
+    running: Annotated[int, msgspec.Meta(ge=1)]
+    ns: float
+    half_width_ns: float
+
+
+@dataclass(frozen=True)
+class UncountedCost:
+    """What the probe cost beside what its own clock counted, by `engine_probe overhead` on the same machine."""
+
+    running: int  # requests, of the measurement nearest to the run
+    ns: float  # per step
+    half_width_ns: float  # of its 95 % interval
+    share: float  # of the whole time of this run
+    half_width: float
 
 
 @dataclass(frozen=True)
@@ -58,8 +79,9 @@ class Summary(ByName, NotebookView):
     goodput: Goodput | None  # None unless limits were named
     after_warm_up: AfterWarmUp | None  # None for a burst, and for a run that is too short
     after_warm_up_latencies: tuple[LatencyFigures, ...]  # of requests that arrived after the warm-up
-    probe_share: float  # of the whole time
-    probe_median_ns: float
+    probe_share: float  # of the whole time, by the probe's own clock
+    probe_median_ns: float  # per step, by the probe's own clock
+    probe_uncounted: UncountedCost | None  # None if it is not measured on that machine
 
     def __repr__(self) -> str:
         return (
@@ -82,12 +104,11 @@ def summarise(
     column = {name: iterations[name].to_numpy() for name in iterations.column_names}
     ends = update_end_ns(iterations)
     begin, end = int(column["start_ns"][0]), int(ends[-1])
-    seconds = (end - begin) / 1e9
-    steps_ns = (ends - column["start_ns"]).astype(np.float64)
+    seconds, steps_ns = (end - begin) / 1e9, (ends - column["start_ns"]).astype(np.float64)
     whole, measured = answered(requests), without_further(facts, requests)
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
     prompt, answer = (pc.sum(whole[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens"))
-    blocks, kv_blocks = facts["kv"]["blocks"], column["kv_blocks_scheduled"]
+    running, kv_used = mean_levels(column, ends)
     later = after_warm_up(begin, ends, column["output_tokens"], whole, requests)
     return Summary(
         status=status,
@@ -104,11 +125,11 @@ def summarise(
         requests_per_s=whole.num_rows / seconds,
         step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
         shares=time_shares(column, end - begin),
-        mean_running=mean_over_time(column["running_requests"], running_after(column), column["start_ns"], ends),
+        mean_running=running,
         peak_running=int(column["running_requests"].max()),
         peak_waiting=int(waiting_requests(iterations).max()),
-        mean_kv_share=mean_over_time(kv_blocks, column["kv_blocks_updated"], column["start_ns"], ends) / blocks,
-        peak_kv_share=int(kv_blocks.max()) / blocks,
+        mean_kv_share=kv_used / facts["kv"]["blocks"],
+        peak_kv_share=int(column["kv_blocks_scheduled"].max()) / facts["kv"]["blocks"],
         preemptions=int(column["preempted_requests"].sum()),
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
         prefix_cache=prefix_cache(facts, iterations, requests),
@@ -119,13 +140,17 @@ def summarise(
         after_warm_up_latencies=latencies(iterations, within(measured, "arrival_ns", later.window)) if later else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
+        probe_uncounted=uncounted_cost(facts, running, iterations.num_rows / (end - begin)),
     )
 
 
-def running_after(column: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Return how many requests go on running after each step."""
-    after: npt.NDArray[Any] = column["running_requests"] - column["finished_requests"]
-    return after
+def mean_levels(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return how many requests ran and how many KV blocks were in use on average, between steps, too."""
+    running, starts = column["running_requests"], column["start_ns"]
+    return (
+        mean_over_time(running, running - column["finished_requests"], starts, ends),
+        mean_over_time(column["kv_blocks_scheduled"], column["kv_blocks_updated"], starts, ends),
+    )
 
 
 def mean_over_time(
@@ -147,6 +172,19 @@ def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
     if not isinstance(work, dict) or not work.get("hold"):
         return requests
     return requests.filter(pc.invert(pc.starts_with(requests["request_id"], FURTHER)))
+
+
+def uncounted_cost(facts: dict[str, Any], running: float, steps_per_ns: float) -> UncountedCost | None:
+    """Return the cost measured with the number of running requests that is nearest, as a ratio, to this run's."""
+    try:
+        known = msgspec.convert((facts.get("hardware") or {}).get("probe_uncounted", []), list[Uncounted])
+    except (msgspec.ValidationError, AttributeError):  # a run.json from elsewhere
+        return None
+    if not known:
+        return None
+    nearest = min(known, key=lambda each: abs(math.log(each.running / max(running, 1.0))))
+    shares = (nearest.ns * steps_per_ns, nearest.half_width_ns * steps_per_ns)
+    return UncountedCost(nearest.running, nearest.ns, nearest.half_width_ns, *shares)
 
 
 def time_shares(column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str, float]:

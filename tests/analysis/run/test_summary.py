@@ -122,6 +122,34 @@ def test_it_says_what_watching_cost(summary: Summary) -> None:
     assert summary.probe_share == pytest.approx(44_000 / (400 * MS))
 
 
+def uncounted(*measured: tuple[int, float, float]) -> dict[str, Any]:
+    rows = [{"running": running, "ns": ns, "half_width_ns": half} for running, ns, half in measured]
+    return {**FACTS, "hardware": {"probe_uncounted": rows}}
+
+
+def test_what_its_clock_does_not_count_is_that_of_the_nearest_load(iterations: Make, requests: Make) -> None:
+    """Ten running in 40 steps of 10 ms: 5,000 ns more per step are 0.05 % of the time."""
+    steps, facts = iterations(40, running_requests=[10] * 40), uncounted((1, 2000, 400), (32, 5000, 1000))
+    found = summarise(facts, "complete", [], steps, requests()).probe_uncounted
+    assert found is not None
+    assert (found.running, found.ns, found.half_width_ns) == (32, 5000, 1000)
+    assert (found.share, found.half_width) == (pytest.approx(0.0005), pytest.approx(0.0001))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        FACTS,
+        uncounted(),
+        uncounted((0, 1, 1)),
+        {**FACTS, "hardware": []},
+        {**FACTS, "hardware": {"probe_uncounted": 1}},
+    ],
+)
+def test_a_machine_without_a_measurement_has_no_such_cost(iterations: Make, requests: Make, facts: Any) -> None:
+    assert summarise(facts, "complete", [], iterations(40), requests()).probe_uncounted is None
+
+
 def test_even_throughput_is_stable(summary: Summary) -> None:
     assert summary.near_peak is not None
     assert summary.near_peak.output_tokens_per_s == pytest.approx(200)

@@ -59,9 +59,22 @@ def judgements(summary: Summary) -> Iterator[Sentence]:
         yield Sentence(after_warm_up_line(later, summary), "caution" if doubtful else "plain")
     if any(figure is None for latency in summary.latencies for figure in latency.percentiles_ns.values()):
         yield Sentence("Percentiles need enough values: p90 at least 10, p99 at least 100.")
-    yield Sentence(
+    yield Sentence(probe_cost_line(summary))
+
+
+def probe_cost_line(summary: Summary) -> str:
+    """Return the cost of the probe by its own clock, and in all where that was measured on the same machine."""
+    own = (
         f"The probe took {summary.probe_share:.2%} of the time by its own clock, "
-        f"{duration(summary.probe_median_ns)} per step (median)."
+        f"{duration(summary.probe_median_ns)} per step (median)"
+    )
+    rest = summary.probe_uncounted
+    if rest is None:
+        return f"{own}; what that clock leaves out is not known (`engine_probe overhead` measures it)."
+    return (
+        f"{own}; with what that clock does not count, {rest.ns / 1e3:.1f} ± {rest.half_width_ns / 1e3:.1f} µs per step "
+        f"(`engine_probe overhead` on this machine, {rest.running} running), "
+        f"{summary.probe_share + rest.share:.2%} ± {rest.half_width:.2%}."
     )
 
 

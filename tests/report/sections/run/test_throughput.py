@@ -9,7 +9,8 @@ import pytest
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.analysis.run.near_peak import NearPeak
-from engine_probe.report.sections.run.latencies import changing_words, near_peak_line
+from engine_probe.analysis.run.summary import UncountedCost
+from engine_probe.report.sections.run.latencies import changing_words, near_peak_line, probe_cost_line
 from engine_probe.report.sections.run.verdict import throughput_mark
 from engine_probe.report.sections.sweep.levels import load_cell
 
@@ -72,3 +73,13 @@ def test_a_level_with_a_repeat_that_was_still_changing_is_marked() -> None:
     settled, changing, burst = points
     assert (load_cell([settled, burst], " users").text, load_cell([settled, burst], " users").below) == ("8 users", "")
     assert load_cell([settled, changing], "").below == "still changing"
+
+
+def test_the_cost_of_the_probe_is_given_in_all_where_the_rest_was_measured() -> None:
+    own: Any = SimpleNamespace(probe_share=0.0004, probe_median_ns=2000.0, probe_uncounted=None)
+    assert "0.04% of the time by its own clock" in probe_cost_line(own)
+    assert "is not known" in probe_cost_line(own)
+    own.probe_uncounted = UncountedCost(32, 5000.0, 1000.0, 0.0005, 0.0001)
+    line = probe_cost_line(own)
+    assert "5.0 ± 1.0 µs per step" in line
+    assert line.endswith("0.09% ± 0.01%.")
