@@ -44,8 +44,8 @@ ENGINE_METRICS = (
     EngineMetric(
         "device_idle_share",
         "",
-        "busy time between the steps on the device (CUDA events, slowest rank) / busy time",
-        lambda run: run.device_idle_share,
+        "time between two forwards on the device, without gaps in which there was no request / time",
+        lambda run: run.device.between_share if run.device else None,
     ),
     EngineMetric(
         "preempted_share",
@@ -93,13 +93,13 @@ ENGINE_METRICS = (
     EngineMetric(
         "straggler_rank",
         "",
-        "the rank that took longest in most steps",
+        "the rank that began its forward last in most steps",
         lambda run: run.straggler.rank if run.straggler else None,
     ),
     EngineMetric(
         "straggler_behind_ms",
         "ms",
-        "time of the slowest rank - of the median rank, mean over steps",
+        "begin of the forward on the last rank - on the median rank, mean over steps",
         lambda run: run.straggler.behind_ns / NS_PER_MS if run.straggler else None,
     ),
 )

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.step.ceiling_use import above, held_up
+from engine_probe.analysis.step.device_forwards import DeviceForwards, device_forwards
 from engine_probe.analysis.step.losses import (
     Composition,
     PreemptionCost,
@@ -24,7 +25,7 @@ from engine_probe.analysis.step.losses import (
 from engine_probe.analysis.step.phases import StepPhases, step_phases
 from engine_probe.analysis.step.roofline import Roofline, roofline
 from engine_probe.analysis.step.stalls import Stalls, stalls
-from engine_probe.analysis.step.step_time import busy_ns, device_idle_share, step_time
+from engine_probe.analysis.step.step_time import busy_ns, step_time
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class RunAnalysis:
     composition: Composition | None
     kv_fragmentation: float | None
     straggler: Straggler | None
-    device_idle_share: float | None
     phases: StepPhases | None
     stalls: Stalls
+    device: DeviceForwards | None
     roofline: Roofline | str  # a string says why there is none
 
     def __repr__(self) -> str:
@@ -64,10 +65,10 @@ def analyse(
         preemption_cost=preemption_cost(iterations, preemptions),
         composition=composition(iterations, busy),
         kv_fragmentation=kv_fragmentation(facts, iterations),
-        straggler=straggler(workers),
-        device_idle_share=device_idle_share(time, busy),
+        straggler=straggler(facts, workers),
         phases=step_phases(iterations, workers, idle),
         stalls=stalls(iterations, busy, in_other_processes(facts, workers), host_events),
+        device=device_forwards(iterations, workers, idle),
         roofline=used,
     )
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json, reason, regular_size
 from engine_probe.record.arrow_files import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
+from engine_probe.record.device_clock import on_host_clock
 from engine_probe.record.expanded_size import check_expansion, memory_bytes
 from engine_probe.record.plausibility import first_impossible_value
 from engine_probe.record.run_folder import COMPLETE, RECORDING, RUN_FILE, process_started
@@ -116,12 +117,13 @@ def _read_closed(path: Path, table: str) -> pa.Table:
 
 
 def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
-    """Read the steps of every rank, sorted by iteration and rank."""
-    expected = {rank["rank"]: rank["rows"] for rank in facts.get("workers", {}).get("ranks", ())}
-    paths = [folder / f"workers-{rank}{STREAM_SUFFIX}" for rank in expected]
+    """Read the steps of every rank, sorted by iteration and rank, with device times on the host's clock."""
+    ranks = facts.get("workers", {}).get("ranks", ())
+    expected = {rank["rank"]: rank["rows"] for rank in ranks}
+    clocks = {folder / f"workers-{rank['rank']}{STREAM_SUFFIX}": rank.get("device_clock") for rank in ranks}
     tables = [SCHEMAS["workers"].empty_table()]
-    for path in paths or sorted(folder.glob(f"workers-*{STREAM_SUFFIX}")):
-        tables.append(read_stream(path, "workers"))
+    for path in clocks or sorted(folder.glob(f"workers-*{STREAM_SUFFIX}")):
+        tables.append(on_host_clock(read_stream(path, "workers"), clocks.get(path)))
     total = sum(expected.values())
     if expected and facts["status"] == COMPLETE and sum(table.num_rows for table in tables) != total:
         raise InputError(f"{folder}: {RUN_FILE} says {total} rows of workers, their files hold another number")

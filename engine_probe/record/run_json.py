@@ -20,6 +20,7 @@ LATEST_NS = 2**62  # in the year 2116
 MOST_BLOCKS = 2**31 - 1  # what the columns of blocks hold
 PARTS = {"linear", "experts", "head", "embedding", "other"}
 
+Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_NS)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -150,9 +151,9 @@ class TableFacts(msgspec.Struct):
 class ClockAnchor(msgspec.Struct):
     """Relates a device's clock to the host's: the device read `device_ns` within `within_ns` of `host_ns`."""
 
-    host_ns: int
-    device_ns: int
-    within_ns: int
+    host_ns: Moment
+    device_ns: Moment
+    within_ns: Moment
 
 
 class DeviceClock(msgspec.Struct):
@@ -168,6 +169,7 @@ class Rank(msgspec.Struct):
     rows: int
     failure: str | None
     phases_missing: str | None = None  # why the phases of its steps are not recorded
+    device_missing: str | None = None  # why a GPU's times are not recorded
     device_clock: DeviceClock | None = None
 
 

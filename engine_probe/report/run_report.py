@@ -61,7 +61,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
             shown="always",
         ),
         Section("Steps", charts=partial(step_charts, run, name, points)),
-        inside_section(found.phases, run.facts),
+        inside_section(found.phases, found.device, run.facts),
         stalls_section(run, found.stalls, partial(stall_charts, run, found.stalls, name)),
         roofline_section(found.roofline),
         memory_section(run.facts, found.summary),

@@ -27,8 +27,8 @@ def made(**more: Any) -> dict[str, float | None]:
         composition=None,
         kv_fragmentation=None,
         straggler=None,
-        device_idle_share=None,
         phases=None,
+        device=None,
     )
     for name, value in more.items():
         setattr(whole, name, value)

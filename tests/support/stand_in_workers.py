@@ -14,6 +14,10 @@ from engine_probe.hook.workers import phases, step_rows
 US = 1_000
 
 
+def nothing() -> None:
+    pass
+
+
 @dataclass
 class VirtualClock:
     """A clock that moves only when something takes time."""
@@ -48,7 +52,9 @@ class RunnerV1:
 
     clock: VirtualClock
     planted: Planted = field(default_factory=Planted)
-    launch: Callable[[], None] = lambda: None
+    launch: Callable[[], object] = nothing  # what the device is given in the forward, ...
+    sample: Callable[[], object] = nothing  # ... in sampling ...
+    keep: Callable[[], object] = nothing  # ... and in bookkeeping
 
     def execute_model(self, scheduler_output: Any, intermediate_tensors: Any = None) -> Any:
         self.clock.spend(self.planted.preparation)
@@ -63,10 +69,12 @@ class RunnerV1:
 
     def sample_tokens(self, grammar_output: Any) -> str:
         self.clock.spend(self.planted.sampling)
+        self.sample()
         self._bookkeeping_sync(None, sampler_output=None)
         return "tokens"
 
     def _bookkeeping_sync(self, scheduler_output: Any, sampler_output: Any) -> None:
+        self.keep()
         self.clock.spend(self.planted.bookkeeping)
 
 
@@ -86,7 +94,9 @@ class RunnerV2:
 
     clock: VirtualClock
     planted: Planted = field(default_factory=Planted)
-    launch: Callable[[], None] = lambda: None
+    launch: Callable[[], object] = nothing
+    sample: Callable[[], object] = nothing
+    keep: Callable[[], object] = nothing
     step_timing: StepTiming = field(default_factory=StepTiming)
 
     def execute_model(self, scheduler_output: Any, intermediate_tensors: Any = None) -> Any:
@@ -97,6 +107,8 @@ class RunnerV2:
         self.clock.spend(self.planted.forward)
 
     def sample_tokens(self, grammar_output: Any) -> str:
+        self.sample()
+        self.keep()
         self.clock.spend(self.planted.logits + self.planted.sampling + self.planted.bookkeeping)
         return "tokens"
 

@@ -113,25 +113,28 @@ def kv_fragmentation(facts: dict[str, Any], iterations: pa.Table) -> float | Non
 
 @dataclass(frozen=True)
 class Straggler:
-    """The rank that was slowest most often."""
+    """The rank that began its forward last most often: collectives end together, so all others waited for it."""
 
     rank: int
     last_share: float  # of the steps; 1 / ranks by chance
     ranks: int
-    behind_ns: float  # mean over all steps of the slowest rank's time less the median rank's
-    clock: str  # "device" if every row has device time, else "host"
+    behind_ns: float  # mean over all steps of the last rank's begin less the median rank's
+    clock: str  # "device" if every row has the device's begin, else "host"
 
 
-def straggler(workers: pa.Table) -> Straggler | None:
-    """Return the slowest rank. None with one rank, or without a step that all ranks recorded."""
+def straggler(facts: dict[str, Any], workers: pa.Table) -> Straggler | None:
+    """Return the rank that the others waited for. None with one rank, or without a forward that all ranks recorded.
+
+    Nor with pipeline parallelism, whose stages begin one after the other.
+    """
+    parallel = facts["engine"]["arguments"].get("parallel_config") or {}
     ranks = pc.unique(workers["rank"]).sort().to_pylist()
-    if len(ranks) < 2:
+    if len(ranks) < 2 or (parallel.get("pipeline_parallel_size") or 1) != 1:
         return None
-    on_device = workers["device_ns"].null_count == 0
-    host_ns = pc.add(workers["execute_ns"], workers["sample_ns"])
-    timed = pa.table(
-        {name: workers[name] for name in ("iteration", "rank")} | {"ns": workers["device_ns"] if on_device else host_ns}
-    )
+    on_device = workers["device_start_ns"].null_count == 0
+    begins = workers["device_start_ns"] if on_device else workers["forward_start_ns"]
+    timed = pa.table({"iteration": workers["iteration"], "rank": workers["rank"], "ns": begins})
+    timed = timed.filter(pc.is_valid(timed["ns"]))
     counts = timed.group_by("iteration").aggregate([([], "count_all")])
     whole = counts.filter(pc.equal(counts["count_all"], len(ranks)))["iteration"]
     rows = timed.filter(pc.is_in(timed["iteration"], whole)).sort_by(
@@ -139,13 +142,12 @@ def straggler(workers: pa.Table) -> Straggler | None:
     )
     if not rows.num_rows:
         return None
-    times = rows["ns"].to_numpy().reshape(-1, len(ranks))
-    slowest = np.bincount(times.argmax(axis=1), minlength=len(ranks))
-    behind = float((times.max(axis=1) - np.median(times, axis=1)).mean())
-    worst = int(slowest.argmax())
-    return Straggler(
-        ranks[worst], int(slowest[worst]) / len(times), len(ranks), behind, "device" if on_device else "host"
-    )
+    begun = rows["ns"].to_numpy().reshape(-1, len(ranks))
+    last = np.bincount(begun.argmax(axis=1), minlength=len(ranks))
+    first = begun.min(axis=1, keepdims=True)  # distances, whose mean a float holds exactly enough
+    behind = float(((begun - first).max(axis=1) - np.median(begun - first, axis=1)).mean())
+    worst = int(last.argmax())
+    return Straggler(ranks[worst], int(last[worst]) / len(begun), len(ranks), behind, "device" if on_device else "host")
 
 
 def step_ns(iterations: pa.Table) -> Any:

@@ -7,7 +7,8 @@ Of one step with T scheduled tokens of R requests, summed over the ranks that sh
     FLOP  = 2 x T x values of the matrices and of the chosen experts + 2 x R x values of the head
             + 4 x heads x head size x layers x pairs of a token and one that it attends to
 
-vLLM computes logits for one token of each scheduled request. Data moved between kernels is not counted, nor softmax,
+vLLM computes logits for one token of each scheduled request. The device's time is that of the forward, before logits:
+held against it, the head is left out. Data moved between kernels is not counted, nor softmax,
 norms, rotations and padding: this is the minimum that the model needs, so that a share of a ceiling is its useful part.
 Figures that the recording does not determine have a lower and an upper bound.
 """
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 from engine_probe.analysis.step.attention_work import attended
 from engine_probe.analysis.step.bounds import Bounds, Reals
 from engine_probe.analysis.step.ceilings import Ceiling, compute_ceiling, memory_ceiling
-from engine_probe.analysis.step.step_time import StepTime
+from engine_probe.analysis.step.step_time import DEVICE, StepTime
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,12 @@ def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, ti
     tokens, prefill = (iterations[f"{name}_tokens"].to_numpy().astype(np.float64) for name in ("scheduled", "prefill"))
     ranks, read = facts["loaded"], attended(iterations, requests)
     longest = longest_context(facts, requests)
-    weights, pairs = weight_bytes(ranks, tokens), Bounds.exact(np.zeros(len(tokens)))
+    parts = ("linear", "other") if time.clock == DEVICE else ("linear", "head", "other")
+    weights, pairs = weight_bytes(ranks, tokens, parts), Bounds.exact(np.zeros(len(tokens)))
     rows = iterations["scheduled_requests"].to_numpy()
-    flops = 2 * tokens * (total(ranks, "linear") + chosen(ranks, "parameters")) + 2 * rows * total(ranks, "head")
+    flops = 2 * tokens * (total(ranks, "linear") + chosen(ranks, "parameters"))
+    if "head" in parts:
+        flops = flops + 2 * rows * total(ranks, "head")
     cache = Bounds.exact(tokens * written_bytes(facts, ranks))
     shared = iterations["kv_blocks_shared"].to_numpy() * float(facts["kv"]["block_size_tokens"])
     for kind in (kind for rank in ranks for kind in rank["attention"]):
@@ -170,9 +174,9 @@ def chosen(ranks: list[dict[str, Any]], what: str) -> float:
     return float(sum(layer["per_token"] * layer[what] for rank in ranks for layer in rank["experts"]))
 
 
-def weight_bytes(ranks: list[dict[str, Any]], tokens: Reals) -> Bounds:
-    """Return the weight bytes that each step reads: all but experts, and between the fewest and the most experts."""
-    held = sum(total(ranks, part, "bytes") for part in ("linear", "head", "other"))
+def weight_bytes(ranks: list[dict[str, Any]], tokens: Reals, parts: tuple[str, ...]) -> Bounds:
+    """Return the weight bytes that each step reads: of these parts, and between the fewest and the most experts."""
+    held = sum(total(ranks, part, "bytes") for part in parts)
     size = Bounds.exact(held + tokens * ranks[0]["row_bytes"])
     for layer in (layer for rank in ranks for layer in rank["experts"]):
         most = np.minimum(layer["all"], tokens * layer["per_token"])

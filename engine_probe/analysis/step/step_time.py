@@ -14,7 +14,7 @@ from engine_probe.analysis.run.token_times import Integers, update_end_ns
 
 DEVICE, EXECUTE, PACE = "device", "execute", "step to step"
 CLOCKS = {
-    DEVICE: "between two CUDA events around the step, on the slowest rank",
+    DEVICE: "between two CUDA events beside the forward, on the slowest rank; its work is that without logits",
     EXECUTE: "from schedule()'s return to the update (model, sampling, communication with the workers)",
     PACE: "from the end of one step to the end of the next (steps overlap, and no device was timed)",
 }
@@ -37,8 +37,11 @@ def step_time(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, bu
 
 
 def device_ns(iterations: pa.Table, workers: pa.Table) -> Integers | None:
-    """Return the device time of the slowest rank in each step. None unless every step has one."""
-    timed = workers.filter(pc.is_valid(workers["device_ns"]))
+    """Return the device time of the forward on the slowest rank in each step. None unless every step has one.
+
+    Those of version 3 do not count: its events stood around the step and held host time.
+    """
+    timed = workers.filter(pc.is_valid(workers["device_start_ns"]))
     slowest = timed.group_by("iteration").aggregate([("device_ns", "max")]).sort_by("iteration")
     if not slowest["iteration"].equals(iterations["iteration"]):
         return None
@@ -52,10 +55,3 @@ def busy_ns(iterations: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
     waited = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
     found: Integers = np.diff(ends, prepend=iterations["start_ns"][0].as_py()) - waited
     return found
-
-
-def device_idle_share(time: StepTime, busy: Integers) -> float | None:
-    """Return the share of the busy time between the steps on the device. None without device times."""
-    if time.clock != DEVICE:
-        return None
-    return max(0.0, 1 - float(time.ns.sum()) / float(busy.sum()))

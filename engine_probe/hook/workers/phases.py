@@ -13,11 +13,13 @@ changes for other engines in the process. The phases follow from five moments, w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.patches import Patches
+from engine_probe.hook.workers.device_events import DeviceEvents
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class Step:
     bookkeeping_called: int | None = None
     sample_returned: int = 0
     scheduled_tokens: int = 0
-    start: Any = None  # CUDA events, or None without a GPU
+    start: Any = None  # CUDA events beside the forward, or None without a GPU
     end: Any = None
 
     def begin(self, number: int) -> None:
@@ -41,9 +43,8 @@ class Step:
         self.forward_called = self.forward_returned = self.sample_called = self.bookkeeping_called = None
         self.start = self.end = None
 
-    def row(self, rank: int) -> tuple[Any, ...]:
-        """Return the row of `workers`, in the order of its schema."""
-        device = None if self.end is None else round(self.start.elapsed_time(self.end) * 1e6)
+    def row(self, rank: int, on_device: tuple[int, int] | tuple[None, None]) -> tuple[Any, ...]:
+        """Return the row of `workers`, in the order of its schema, given when and how long the device ran."""
         forward_ns = None if self.forward_called is None else (self.forward_returned or 0) - self.forward_called
         sampled, kept = self.sample_called is not None, self.bookkeeping_called is not None
         return (
@@ -56,8 +57,7 @@ class Step:
             self.sample_called,
             self.sample_returned - (self.sample_called or 0) if sampled else 0,
             self.sample_returned - (self.bookkeeping_called or 0) if sampled and kept else None,
-            None,
-            device,
+            *on_device,
             self.scheduled_tokens,
         )
 
@@ -65,9 +65,9 @@ class Step:
 class PhaseMarks:
     """Notes when the step in progress passes from one phase to the next; `missing` is the reason if it cannot."""
 
-    def __init__(self, runner: Any, patches: Patches) -> None:
+    def __init__(self, runner: Any, patches: Patches, guarded: Callable[..., Any], events: DeviceEvents | None) -> None:
         self.step: Step | None = None
-        self._patches = patches
+        self._patches, self._guarded, self._events = patches, guarded, events
         self.missing: str | None = None
         if hasattr(runner, "_model_forward"):
             self._call_forward = patches.replace(runner, "_model_forward", self._forward)
@@ -79,23 +79,33 @@ class PhaseMarks:
             self.missing = f"{type(runner).__name__} of this vLLM does not tell where its forward begins"
 
     def end_forward(self, step: Step) -> None:
-        """Note the end of a forward that the runner does not tell: nothing is launched between it and this call."""
-        if step.forward_called is not None and step.forward_returned is None:
-            step.forward_returned = now()
+        """Note the end of a forward unless it was noted: between it and this call nothing is launched."""
+        if step.forward_called is None or step.forward_returned is not None:
+            return
+        step.forward_returned = now()
+        if step.start is not None and self._events is not None:
+            step.end = self._events.record()
+
+    def _begin_forward(self, step: Step) -> None:
+        if step.forward_called is not None:
+            return
+        if self._events is not None:
+            step.start = self._events.record()
+        step.forward_called = now()
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         step = self.step
         if step is None or not self._patches.active:
             return self._call_forward(*args, **kwargs)
-        step.forward_called = now()
+        self._guarded(self._begin_forward, step)
         output = self._call_forward(*args, **kwargs)
-        step.forward_returned = now()
+        self._guarded(self.end_forward, step)
         return output
 
     def _forward_start(self, *args: Any, **kwargs: Any) -> Any:
         output = self._call_start(*args, **kwargs)
         if self.step is not None and self._patches.active:
-            self.step.forward_called = now()
+            self._guarded(self._begin_forward, self.step)
         return output
 
     def _bookkeeping(self, *args: Any, **kwargs: Any) -> Any:

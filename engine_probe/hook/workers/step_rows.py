@@ -4,8 +4,8 @@
 during it. The n-th `execute_model` after the attachment belongs to the n-th `schedule()`, also with a batch queue,
 which is first in, first out.
 
-On a GPU two CUDA events bracket the step on the worker's stream. They are only polled, some steps later; nothing is
-synchronised, so the measurement does not change the engine's timing.
+The phases of a step are noted in `phases.py`, and a GPU's times in `device_events.py`. Nothing is synchronised, so the
+measurement does not change the engine's timing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
+from engine_probe.hook.workers.device_events import DeviceEvents
 from engine_probe.hook.workers.phases import PhaseMarks, Step
 from engine_probe.record.run_folder import RESERVE_FILE
 from engine_probe.record.writer import FLUSH_SECONDS, STREAM_ROWS, TableStream
@@ -40,21 +41,23 @@ class WorkerHook:
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
         self._steps = 0
+        self._device_clock: dict[str, Any] | None = None
         self._unsampled: Step | None = None  # execute_model() returned, sample_tokens() has not been called
         self._done: deque[Step] = deque()  # for the writing thread ...
         self._written: deque[Step] = deque()  # ... and back from it
-        self._make_event = cuda_event_factory()
         self._patches = Patches()
         self._worker, self._stop = worker, threading.Event()
         # The file is removed when the recording ends. A worker on another machine never sees it.
         self._reserve = folder / RESERVE_FILE
         self._sees_reserve = self._reserve.exists()
+        inner = getattr(worker, "worker", worker)  # vLLM's wrapper passes on calls, but not all attributes
+        self._events, self._device_missing = device_events(inner)
         try:
             self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
             if hasattr(worker, "sample_tokens"):
                 self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
-            # vLLM's wrapper passes on calls, but not all attributes.
-            self._marks = PhaseMarks(getattr(getattr(worker, "worker", worker), "model_runner", None), self._patches)
+            runner = getattr(inner, "model_runner", None)
+            self._marks = PhaseMarks(runner, self._patches, self._guarded, self._events)
         except BaseException:
             self._patches.undo()
             raise
@@ -75,7 +78,6 @@ class WorkerHook:
         self._finish_step()
         step = self._written.popleft() if self._written else Step()
         step.begin(self._steps)
-        step.start = self._event()
         self._marks.step = step
         step.called = now()
         return step
@@ -85,7 +87,6 @@ class WorkerHook:
         step.returned = now()
         step.scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
         self._steps += 1
-        step.end = self._event()
         self._unsampled = step
         if output is not None:  # else vLLM calls sample_tokens() for the tokens
             self._finish_step()
@@ -101,7 +102,6 @@ class WorkerHook:
 
     def _note_sample(self, step: Step, called: int) -> None:
         step.sample_called, step.sample_returned = called, now()
-        step.end = self._event()
         self._finish_step()
 
     def _finish_step(self) -> None:
@@ -112,16 +112,11 @@ class WorkerHook:
             self._done.append(self._unsampled)
             self._unsampled = None
 
-    def _event(self) -> Any:
-        if self._make_event is None:
-            return None
-        event = self._make_event()
-        event.record()
-        return event
-
     # ---- the writing thread -----------------------------------------------------------------------------
 
     def _write(self) -> None:
+        if self._events is not None:
+            self._guarded(self._events.choose_device)
         while not self._stop.wait(FLUSH_SECONDS):
             if self.failure is None:
                 self._guarded(self._drain)
@@ -140,7 +135,11 @@ class WorkerHook:
         """Write the steps whose device time is known; the others stay queued."""
         rows: list[tuple[Any, ...]] = []
         while self._done and (self._done[0].end is None or self._done[0].end.query()):
-            rows.append(self._done[0].row(self._rank))
+            step = self._done[0]
+            on_device: tuple[int, int] | tuple[None, None] = (None, None)
+            if self._events is not None and step.end is not None:
+                on_device = self._events.place(step.start, step.end)
+            rows.append(step.row(self._rank, on_device))
             self._written.append(self._done.popleft())
             if len(rows) == STREAM_ROWS:
                 self._stream.write(list(zip(*rows, strict=True)))
@@ -163,29 +162,36 @@ class WorkerHook:
         self._thread.join()
         if self.failure is None:
             self._guarded(self._close_stream)
+        if self.failure is None and self._events is not None:
+            self._device_clock = self._guarded(self._events.clock)
         return {
             "rank": self._rank,
             "pid": os.getpid(),
             "rows": self._stream.rows,
             "failure": self.failure,
             "phases_missing": self._marks.missing,
+            "device_missing": self._device_missing,
+            "device_clock": self._device_clock,
         }
 
     def _close_stream(self) -> None:
         self._finish_step()
-        if self._done and self._done[-1].end is not None:
-            self._done[-1].end.synchronize()  # the recording is over, so waiting disturbs no measurement
+        timed = [step.end for step in self._done if step.end is not None]
+        if timed:
+            timed[-1].synchronize()  # the recording is over, so waiting disturbs no measurement
         self._drain()
         self._stream.close()
 
 
-def cuda_event_factory() -> Callable[[], Any] | None:
-    """Return a function that makes CUDA timing events; None without a GPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    return lambda: torch.cuda.Event(enable_timing=True)
+def device_events(worker: Any) -> tuple[DeviceEvents | None, str | None]:
+    """Return the events of a worker on a GPU, or None and the reason if they cannot be made."""
+    device = getattr(worker, "device", None)
+    if getattr(device, "type", None) != "cuda":
+        return None, None
+    try:
+        return DeviceEvents(device), None
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
 
 
 def attach(worker: Any, folder: str) -> str | None:

@@ -142,7 +142,9 @@ def test_steps_that_overlap_leave_host_and_model_together(iterations: Make, requ
     assert limits(facts(asynchronous=True), steps, requests(), NO_PREEMPTIONS, WORKERS).main == "host or model"
     for device, name in ((3, "host"), (8, "model")):
         timed = [
-            {"iteration": number, "rank": rank, "device_ns": device * MS - rank} for number in (0, 1) for rank in (0, 1)
+            {"iteration": number, "rank": rank, "device_start_ns": 1, "device_ns": device * MS - rank}
+            for number in (0, 1)
+            for rank in (0, 1)
         ]
         assert limits(facts(asynchronous=True), steps, requests(), NO_PREEMPTIONS, table("workers", timed)).main == name
         part = table("workers", timed[:2])  # a step that nobody timed

@@ -97,23 +97,50 @@ def test_what_the_batches_were_made_of(iterations: Make) -> None:
     assert composition(iterations(1), np.array([10])) is None
 
 
-def steps_of(*times: tuple[int, int, int]) -> list[dict[str, Any]]:
+def begun(*times: tuple[int, int, int], clock: str = "forward_start_ns") -> list[dict[str, Any]]:
+    """Rows of three ranks that begin their forwards at these times of a step."""
     return [
-        {"iteration": number, "rank": rank, "execute_ns": ns}
+        {"iteration": number, "rank": rank, clock: 100 * number + ns}
         for number, step in enumerate(times)
         for rank, ns in enumerate(step)
     ]
 
 
-def test_the_rank_that_is_mostly_last() -> None:
-    found = straggler(table("workers", steps_of((5, 5, 9), (5, 5, 9), (7, 5, 5), (5, 5, 9))))
+def parallel(stages: int = 1) -> dict[str, Any]:
+    return {"engine": {"arguments": {"parallel_config": {"pipeline_parallel_size": stages}}}}
+
+
+TIMES = ((5, 5, 9), (5, 5, 9), (7, 5, 5), (5, 5, 9))
+
+
+@pytest.mark.parametrize(("clock", "name"), [("forward_start_ns", "host"), ("device_start_ns", "device")])
+def test_the_straggler_begins_its_forward_last(clock: str, name: str) -> None:
+    found = straggler(parallel(), table("workers", begun(*TIMES, clock=clock)))
     assert found is not None
-    assert (found.rank, found.last_share, found.ranks, found.clock) == (2, 0.75, 3, "host")
+    assert (found.rank, found.last_share, found.ranks, found.clock) == (2, 0.75, 3, name)
     assert found.behind_ns == (4 + 4 + 2 + 4) / 4
 
 
+def test_the_longest_device_time_is_that_of_a_rank_that_waited() -> None:
+    """Collectives end together: rank 0 begins first, and its forward takes longest."""
+    rows = [
+        {"iteration": 0, "rank": rank, "device_start_ns": start, "device_ns": 50 - start}
+        for rank, start in enumerate((10, 12, 40))
+    ]
+    found = straggler(parallel(), table("workers", rows))
+    assert found is not None
+    assert found.rank == 2
+
+
 def test_one_rank_is_behind_nobody() -> None:
-    assert straggler(table("workers", [{"rank": 0, "execute_ns": 5}])) is None
-    assert straggler(table("workers", [])) is None
-    torn = [{"iteration": 0, "rank": 0}, {"iteration": 1, "rank": 1}]
-    assert straggler(table("workers", torn)) is None
+    assert straggler(parallel(), table("workers", [{"rank": 0, "forward_start_ns": 5}])) is None
+    assert straggler(parallel(), table("workers", [])) is None
+    torn = [{"iteration": 0, "rank": 0, "forward_start_ns": 1}, {"iteration": 1, "rank": 1, "forward_start_ns": 2}]
+    assert straggler(parallel(), table("workers", torn)) is None
+    assert straggler({"engine": {"arguments": {}}}, table("workers", begun(*TIMES))) is not None
+
+
+def test_stages_of_a_pipeline_begin_one_after_the_other_and_recordings_of_version_3_do_not_tell() -> None:
+    assert straggler(parallel(stages=3), table("workers", begun(*TIMES))) is None
+    old = [{"iteration": 0, "rank": rank, "execute_ns": 5, "device_ns": 5 + rank} for rank in (0, 1)]
+    assert straggler(parallel(), table("workers", old)) is None

@@ -191,10 +191,24 @@ def test_what_cannot_be_told_is_a_reason(change: dict[str, Any], reason: str, it
     assert reason in made
 
 
+def test_the_devices_time_is_that_of_the_forward_so_the_head_is_left_out(iterations: Make, requests: Make) -> None:
+    """The head's 500 values of 2 bytes are read once, and multiplied for each of the 4 requests."""
+    steps = answers(iterations)
+    timed = table("workers", [{"iteration": 0, "rank": 0, "device_start_ns": 1, "device_ns": 8 * MS}])
+    whole = found(facts(), steps, requests())
+    made = roofline(facts(), steps, requests(), step_time(facts(), steps, timed, np.zeros(1, np.int64)))
+    assert isinstance(made, Roofline)
+    assert made.clock == DEVICE
+    assert (whole.bytes.least - made.bytes.least).tolist() == [1_000]
+    assert (whole.flops.least - made.flops.least).tolist() == [4_000]
+
+
 def test_the_clock_is_the_best_there_is(iterations: Make) -> None:
     steps, busy = answers(iterations), np.array([5 * MS])
-    timed = table("workers", [{"iteration": 0, "rank": 0, "device_ns": 7 * MS}])
+    row = {"iteration": 0, "rank": 0, "device_ns": 7 * MS}
+    around_the_step, timed = table("workers", [row]), table("workers", [row | {"device_start_ns": 1}])
     told = facts()
+    assert step_time(told, steps, around_the_step, busy).clock == EXECUTE  # of version 3, with host time in it
     assert (step_time(told, steps, timed, busy).clock, step_time(told, steps, timed, busy).ns[0]) == (DEVICE, 7 * MS)
     assert (step_time(told, steps, WORKERS, busy).clock, step_time(told, steps, WORKERS, busy).ns[0]) == (
         EXECUTE,

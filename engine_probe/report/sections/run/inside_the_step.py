@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine_probe.analysis.step.device_forwards import LAUNCHED, DeviceForwards
 from engine_probe.analysis.step.phases import OUTSIDE, PHASES, StepPhases, phases_over_load
 from engine_probe.report.document import Bar, Bars, Part, Section, Table, says, table
 from engine_probe.text_format import capitalized, counted, duration
@@ -23,18 +24,35 @@ MEANINGS = {
 }
 
 
-def inside_section(found: StepPhases | None, facts: dict[str, Any]) -> Section:
-    """Return the phases of the steps. If they are missing although they are recorded by now, return the reason."""
+def inside_section(found: StepPhases | None, device: DeviceForwards | None, facts: dict[str, Any]) -> Section:
+    """Return the phases of the steps, and the reasons for what is missing although it is recorded by now."""
+    missing = says(missing_words(facts))
     if found is None:
-        return Section(TITLE, sentences=says(missing_words(facts)))
-    return Section(TITLE, sentences=says(phase_words(found)), bars=(load_bars(found),), tables=(phase_table(found),))
+        return Section(TITLE, sentences=missing)
+    sentences = (*says((*phase_words(found), *device_words(device))), *missing)
+    return Section(TITLE, sentences=sentences, bars=(load_bars(found),), tables=(phase_table(found),))
 
 
 def missing_words(facts: dict[str, Any]) -> Iterator[str]:
     ranks = facts.get("workers", {}).get("ranks", ())
-    for reason in dict.fromkeys(rank.get("phases_missing") for rank in ranks):
-        if reason:
-            yield f"The phases of the steps were not recorded: {reason}."
+    for what, key in (("phases of the steps", "phases_missing"), ("times of the GPUs", "device_missing")):
+        for reason in dict.fromkeys(rank[key] for rank in ranks if rank.get(key)):
+            yield f"The {what} were not recorded: {reason}."
+
+
+def device_words(found: DeviceForwards | None) -> Iterator[str]:
+    if found is None:
+        return
+    yield (
+        f"On the GPU a forward took {duration(found.mean_ns)} on average, and {duration(found.between_ns)} passed "
+        f"until the next one ({found.between_share:.0%} of the time), in which logits and sampling run or the GPU is "
+        "idle."
+    )
+    yield (
+        f"{found.launch_bound_steps:.0%} of the steps, with {found.launch_bound_share:.0%} of the forwards' time, were "
+        f"launch-bound: the host was still launching kernels when the GPU had spent {LAUNCHED:.0%} of the forward. The "
+        "others were GPU-bound."
+    )
 
 
 def phase_words(found: StepPhases) -> Iterator[str]:

@@ -87,11 +87,6 @@ def limit_sentences(found: RunAnalysis) -> Iterator[str]:
         yield f"An average step processed {step.mean_tokens:.1f} tokens of {step.mean_requests:.1f} requests: {shares}."
     if found.straggler:
         yield straggler_verdict(found.straggler)
-    if found.device_idle_share is not None:
-        yield (
-            f"The GPU was idle between steps for {found.device_idle_share:.1%} of the time in which requests were in "
-            "flight (CUDA events, slowest rank)."
-        )
 
 
 def preemption_verdict(cost: PreemptionCost) -> str:
@@ -107,8 +102,9 @@ def preemption_verdict(cost: PreemptionCost) -> str:
 
 def straggler_verdict(found: Straggler) -> str:
     return (
-        f"Rank {found.rank} of {found.ranks} took longest in {found.last_share:.0%} of the steps ({found.clock} time; "
-        f"{1 / found.ranks:.0%} by chance); the slowest rank was {duration(found.behind_ns)} behind the median."
+        f"Rank {found.rank} of {found.ranks} began its forward last in {found.last_share:.0%} of the steps "
+        f"({found.clock} time; {1 / found.ranks:.0%} by chance), and the others waited for it; the last rank began "
+        f"{duration(found.behind_ns)} after the median rank on average."
     )
 
 
