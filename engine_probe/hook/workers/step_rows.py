@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns as now
 from typing import Any
@@ -164,6 +165,9 @@ class WorkerHook:
             self._guarded(self._close_stream)
         if self.failure is None and self._events is not None:
             self._device_clock = self._guarded(self._events.clock)
+        if self.failure is not None:
+            with suppress(Exception):  # it may be what failed, and the first failure is what is told
+                self._stream.close()
         return {
             "rank": self._rank,
             "pid": os.getpid(),
