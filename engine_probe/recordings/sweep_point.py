@@ -56,7 +56,8 @@ class SweptPoint(NotebookView):
         if self.analysis is None:
             return None
         found = self.analysis
-        return PointFigures(self.id, self.load, found.summary, found.limits, found.composition, self.held)
+        began = self.run.facts["clock"]["wall_ns"] if self.run else 0
+        return PointFigures(self.id, self.load, found.summary, found.limits, found.composition, self.held, began)
 
     def __repr__(self) -> str:
         if self.analysis is None:

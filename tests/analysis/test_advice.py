@@ -142,7 +142,7 @@ def test_a_pool_for_all_is_derived_from_what_each_took() -> None:
 
 def test_repeats_show_a_fall_that_the_lines_are_not_sure_of() -> None:
     """Two repeats of each level, 2 % apart: 10 % less is no chance, 1 % less is."""
-    levels = {1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0, 16: 100.0, 32: 90.0}
+    levels = {1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0, 10: 100.0, 16: 100.5, 24: 100.0, 32: 90.0}
     found = saturation([Level(n, r, min(n, 8), 0.5, False, (r * 0.99, r * 1.01)) for n, r in levels.items()])
     figures = [point(n, r, 0, 0, ms=50 * n) for n, r in levels.items()]
     made = Case({}, "concurrent requests", found, figures, "m", pool(4096), 1)

@@ -93,7 +93,7 @@ def interval_claims(found: Saturation, sweep: Sweep) -> Iterator[Claim]:
 
 def told_apart_claims(found: Saturation, shape: Shape, noisiest: float | None = None) -> Iterator[Claim]:
     """Yield for each level whether it is told apart from the best one, and whether it should be."""
-    if found.best is None:
+    if found.best is None or found.noise is None:
         return
     highest, alike = shape.at(found.best.load), found.not_different
     for level in found.levels:

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine_probe.analysis.compare.load_effect import Effects, Outcome, RunSeen, effects
 from tools.calibration.claims import Claim
-from tools.calibration.simulated.noise import KINDS, draw_factors
+from tools.calibration.simulated.noise import KINDS, LEVEL_BY_LEVEL, draw_factors
 from tools.calibration.simulated.shapes import between
 
 FIGURES = ("TTFT p50", "TPOT p50", "TPOT p99")
@@ -38,12 +38,15 @@ def runs(rng: np.random.Generator, kind: str, levels: int, repeats: int, change:
                 name: float(true * factors[level, repeat] * own[level, repeat, number])
                 for number, name in enumerate(FIGURES)
             }
-            position = level * repeats + repeat if kind.endswith("level") else repeat * levels + level
+            position = level * repeats + repeat if kind == LEVEL_BY_LEVEL else repeat * levels + level
             yield RunSeen(f"{level}-{repeat}", float(level + 1), float(position), values)
 
 
 def effect_claims(found: Effects, changes: bool) -> Iterator[Claim]:
-    told = any(effect.rejected for effect in found.telling)
+    """Yield what is told; of loads that were measured in their order nothing is claimed."""
+    told = None
+    if not any(effect.in_order for effect in found.telling):
+        told = any(effect.rejected for effect in found.telling)
     if not changes:
         yield Claim("effect of load told where there is none", told)
         return

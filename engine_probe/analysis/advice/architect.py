@@ -55,7 +55,7 @@ def level_from(case: Case) -> tuple[Level | None, str]:
     found, last = case.found, case.found.levels[-1]
     if found.noise and found.best:
         alike = [level for level in found.levels if level is found.best or level in found.not_different]
-        shown = found.noise.shows(*(len(level.repeated) for level in (alike[0], last)))
+        shown = found.noise.shows(found.levels.index(alike[0]), len(found.levels) - 1)
         gapless = len(alike) == sum(level.load >= alike[0].load for level in found.levels)
         certain = gapless and alike[0] is not last and shown <= FINE
         return (alike[0], f" (a change of {shown:.0%} would have been detected)") if certain else (None, "")

@@ -2,8 +2,10 @@
 
 Requests of one run share its batch, machine and time, so they are no independent sample: each run gives one value, and
 runs are shuffled between the loads. H0: the value does not depend on load. H1: it rises or falls with load (Spearman's
-rank correlation), or, with repeats, it differs between loads in any order (Kruskal-Wallis). All tests of one curve are
-corrected together (Holm). Where H0 is not rejected, equivalence is tested.
+rank correlation), or, with repeats, it differs between loads in any order (Kruskal-Wallis). Where all runs of a load
+share noise (`level_noise.py`), loads are tested instead of runs, for a trend alone. All tests of one curve are
+corrected together (Holm). Where H0 is not rejected, equivalence is tested. Loads that were measured in their order
+cannot be told from time.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import Literal
 import numpy as np
 
 from engine_probe.analysis.compare.changes import SIGNIFICANT, variance_of_mean
+from engine_probe.analysis.statistics.level_noise import LevelNoise, in_rounds, level_noise
 from engine_probe.analysis.statistics.rank_tests import Reals, any_difference, cliffs_delta, holm, rho, trend_p
-from engine_probe.analysis.statistics.student import Interval, welch
+from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, welch
 
 MARGIN = 0.1  # relative to the lowest load: a smaller difference counts as equivalent
 SHARE_MARGIN = 0.05  # of requests
@@ -62,6 +65,7 @@ class Effect:
     delta: float | None  # Cliff's, over requests of the highest and the lowest load: descriptive, not tested
     furthest: Interval | None  # the 90 % interval that reaches furthest, of all loads against the lowest
     bound: float | None = None  # upper 95 % bound of a share that was always zero
+    in_order: bool = False  # loads were measured in ascending or descending order: it may be an effect of time
 
     @property
     def rejected(self) -> bool:
@@ -128,8 +132,11 @@ def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
     fewest = min(effect.runs for effect in found)
     if (least := 2 / math.factorial(min(fewest, 20))) * len(found) >= SIGNIFICANT:
         notes.append(f"{fewest} runs are too few for any trend to be significant (p >= {least:.2g})")
-    if len(runs) > 3 and abs(rho([run.load for run in runs], [run.started for run in runs])) >= IN_ORDER:
-        notes.append("loads were measured in ascending or descending order: a drift of the machine would look the same")
+    if any(effect.in_order for effect in found):
+        notes.append(
+            "loads were measured in ascending or descending order, so that an effect of load cannot be told from a "
+            "drift of the machine: repeat every load in rounds (interleave)"
+        )
     corrected = holm([effect.p for effect in found])
     return Effects(
         tuple(replace(effect, p=p) for effect, p in zip(found, corrected, strict=True)), tuple(shaky), tuple(notes)
@@ -142,24 +149,35 @@ def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
     values = np.array([run.values[outcome.name] for run in runs])
     ends = [run for run in runs if run.load in (min(by_load), max(by_load))]
     repeats = min(map(len, by_load.values()))
+    apart = in_rounds((run.load, run.started) for run in runs)
+    noise = level_noise(list(by_load), list(by_load.values())) if apart and not outcome.share else None
+    alike = repeats > 1 and not apart  # the runs of a load are one observation
     trend = Effect(
         outcome=outcome,
         question="trend",
         size=rho(loads, values),
-        p=trend_p(loads, values),
+        p=trend_p(*means_of(by_load)) if alike else trend_p(loads, values),
         runs=len(runs),
         loads=len(by_load),
         repeats=repeats,
         lowest=float(np.mean(by_load[min(by_load)])),
         highest=float(np.mean(by_load[max(by_load)])),
         delta=delta_of(outcome.name, ends),
-        furthest=furthest(by_load, outcome.share),
+        furthest=furthest(by_load, noise) if apart and repeats > 1 and (noise or outcome.share) else None,
         bound=none_seen(outcome, runs) if outcome.share and not values.any() else None,
+        in_order=abs(rho(loads, [run.started for run in runs])) >= IN_ORDER,
     )
-    if repeats < 2 or not values.any():
+    if noise and noise.shared:
+        return [replace(trend, p=noise.trend_p())]
+    if repeats < 2 or alike or not values.any():
         return [trend]
     size, p = any_difference(loads, values)
     return [trend, replace(trend, question="any difference", size=size, p=p)]
+
+
+def means_of(by_load: Mapping[float, Sequence[float]]) -> tuple[Reals, Reals]:
+    """Return the loads and the mean of each."""
+    return np.array(list(by_load)), np.array([float(np.mean(values)) for values in by_load.values()])
 
 
 def grouped(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:
@@ -178,25 +196,22 @@ def delta_of(name: str, ends: Sequence[RunSeen]) -> float | None:
     return cliffs_delta(low, high) if len(low) and len(high) else None
 
 
-def furthest(by_load: Mapping[float, Sequence[float]], share: bool) -> Interval | None:
-    """Return the 90 % interval that reaches furthest, of every load against the lowest; None without repeats.
+def furthest(by_load: Mapping[float, Sequence[float]], noise: LevelNoise | None) -> Interval | None:
+    """Return the 90 % interval that reaches furthest, of every load against the lowest.
 
-    It is of ratios less one, or of differences if the value is a share. An interval of 90 % within the margin is two
-    one-sided tests of equivalence at 5 %.
+    It is of ratios less one, with the noise of all loads; without that, as of a share, it is of differences, with the
+    noise of each load. An interval of 90 % within the margin is two one-sided tests of equivalence at 5 %.
     """
-    first, *others = ([float(value) for value in values] for _, values in sorted(by_load.items()))
-    if min(map(len, by_load.values())) < 2 or (not share and min(min(each) for each in (first, *others)) <= 0):
-        return None
-    scale = (lambda each: each) if share else np.log
-    base = scale(np.array(first))
-    reach = []
+    if noise:
+        found = [noise.ratio(at, 0, ONE_SIDED) for at in range(1, len(by_load))]
+        return max(((low - 1, high - 1) for low, high in found), key=lambda each: max(map(abs, each)))
+    base, *others = by_load.values()
+    differences = []
     for other in others:
-        there = scale(np.array(other))
-        variances = (variance_of_mean(base), variance_of_mean(there))
-        distance = float(there.mean() - base.mean())
-        _, ends = welch(distance, variances, (len(base) - 1, len(there) - 1), confidence=0.9)
-        reach.append(ends if share else (math.expm1(ends[0]), math.expm1(min(ends[1], 700.0))))
-    return max(reach, key=lambda each: max(map(abs, each)))
+        variances, freedoms = (variance_of_mean(base), variance_of_mean(other)), (len(base) - 1, len(other) - 1)
+        distance = float(np.mean(other) - np.mean(base))
+        differences.append(welch(distance, variances, freedoms, confidence=ONE_SIDED)[1])
+    return max(differences, key=lambda each: max(map(abs, each)))
 
 
 def none_seen(outcome: Outcome, runs: Sequence[RunSeen]) -> float:

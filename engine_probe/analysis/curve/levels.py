@@ -16,6 +16,7 @@ from engine_probe.analysis.curve.held_load import TURNOVERS, HeldLoad
 from engine_probe.analysis.curve.saturation import Level
 from engine_probe.analysis.run.prefix_cache import CacheLevel, cache_levels
 from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.analysis.step.bottleneck import LimitsFound
 from engine_probe.analysis.step.losses import Composition
 
@@ -30,6 +31,7 @@ class PointFigures:
     limits: LimitsFound
     composition: Composition | None = None  # None if nothing was scheduled
     held: HeldLoad | None = None  # None if that part is missing or too short
+    started_ns: int = 0  # by the wall clock; 0 if not known
 
     @property
     def kv_share(self) -> float:
@@ -65,10 +67,18 @@ def levels(points: Sequence[PointFigures]) -> list[Level]:
     """Return a level for each load that has a throughput in this curve."""
     rate = rate_of_curve(points)
     ordered = sorted((point for point in points if rate(point) is not None), key=lambda point: point.load)
-    return [level(load, list(repeats), rate) for load, repeats in groupby(ordered, key=lambda each: each.load)]
+    apart = measured_in_rounds(points)
+    return [level(load, list(repeats), rate, apart) for load, repeats in groupby(ordered, key=lambda each: each.load)]
 
 
-def level(load: float, repeats: Sequence[PointFigures], rate: Callable[[PointFigures], float | None]) -> Level:
+def measured_in_rounds(points: Sequence[PointFigures]) -> bool:
+    """Return whether other loads were measured between the repeats of each load."""
+    return in_rounds((point.load, point.started_ns) for point in points)
+
+
+def level(
+    load: float, repeats: Sequence[PointFigures], rate: Callable[[PointFigures], float | None], apart: bool
+) -> Level:
     rates = [value for point in repeats if (value := rate(point)) is not None]
     return Level(
         load=load,
@@ -77,6 +87,7 @@ def level(load: float, repeats: Sequence[PointFigures], rate: Callable[[PointFig
         peak_kv_share=max(point.summary.peak_kv_share for point in repeats),
         waited_for_kv=any(point.kv_share > 0 for point in repeats),
         repeated=tuple(rates),
+        in_rounds=apart,
     )
 
 

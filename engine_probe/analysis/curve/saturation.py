@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from engine_probe.analysis.compare.changes import SIGNIFICANT
 from engine_probe.analysis.curve.growth import Growth, Kind, growth
 from engine_probe.analysis.curve.likelihood import Scatter
-from engine_probe.analysis.statistics.repeats import Noise, Repeated, noise
+from engine_probe.analysis.statistics.level_noise import LevelNoise, level_noise
+from engine_probe.analysis.statistics.rank_tests import holm
+from engine_probe.analysis.statistics.repeats import Repeated, noise
+from engine_probe.analysis.statistics.student import ONE_SIDED
 
 WITHIN = 0.05  # of the highest throughput: what operating at a lower load may cost
 FULL = 0.995  # of the pool; more shows as 100 %
@@ -29,6 +33,7 @@ class Level:
     peak_kv_share: float
     waited_for_kv: bool  # a request waited for KV blocks or was preempted
     repeated: tuple[float, ...] = ()  # the throughput of each repeat
+    in_rounds: bool = True  # its repeats, if it has some, were not measured one after another
 
 
 @dataclass(frozen=True)
@@ -73,29 +78,35 @@ class Saturation:
         upto = [level for level in self.levels if self.best and level.load <= self.best.load]
         return next((level for level in reversed(upto) if level.peak_kv_share < FULL), None)
 
-    @property
-    def noise(self) -> Noise | None:
-        """Return the pooled noise of repeats over all levels. None without repeats."""
-        return noise([level.repeated for level in self.levels if level.repeated])
+    @cached_property
+    def noise(self) -> LevelNoise | None:
+        """Return the noise of the levels. None without repeats, or if those of a level followed each other."""
+        if not all(level.in_rounds for level in self.levels):
+            return None
+        repeats = [level.repeated or (level.output_tokens_per_s,) for level in self.levels]
+        return level_noise([level.load for level in self.levels], repeats)
 
     def interval(self, level: Level) -> Repeated:
-        """Return a level's throughput with its interval."""
-        noise = self.noise
+        """Return a level's throughput with its interval; that of the best allows for its choice among its like."""
         rate, count = level.output_tokens_per_s, max(1, len(level.repeated))
-        return noise.around(rate, count) if noise else Repeated(rate, count)
+        if self.noise is None:
+            return Repeated(rate, count)
+        chosen_from = 1 + len(self.not_different) if level is self.best else 1
+        return self.noise.interval(self.levels.index(level), count, chosen_from)
 
-    @property
+    @cached_property
     def not_different(self) -> tuple[Level, ...]:
-        """Return the levels that are not significantly below the best.
+        """Return the levels that are not significantly below the best (one-sided t-tests, corrected by Holm's method).
 
-        A t-test with pooled noise, corrected for the number of levels (Bonferroni), since the best is chosen from all.
+        The correction also allows for the choice of the best from all.
         """
         noise, best = self.noise, self.best
         if noise is None or best is None:
             return ()
-        others = [level for level in self.levels if level is not best and level.repeated]
-        bound = SIGNIFICANT / max(1, len(others))
-        return tuple(level for level in others if noise.chance(level.repeated, best.repeated) >= bound)
+        place = self.levels.index(best)
+        others = [at for at, level in enumerate(self.levels) if level is not best and level.repeated]
+        corrected = holm([noise.below_p(at, place) for at in others])
+        return tuple(self.levels[at] for at, p in zip(others, corrected, strict=True) if p >= SIGNIFICANT)
 
     @property
     def fallen(self) -> Level | None:
@@ -104,15 +115,16 @@ class Saturation:
 
     @property
     def operating(self) -> Level | None:
-        """Return the lowest level whose throughput is shown to be within 5 % of the highest; that one without repeats.
+        """Return the lowest level whose throughput is shown to be within 5 % of the highest; that one without noise.
 
-        The bound is one-sided at 95 %, with the noise of all levels. The range in which growth ends is no such point:
-        a load inside it was not measured.
+        The bound is one-sided at 95 %. The range in which growth ends is no such point: a load inside it was not
+        measured.
         """
         known, best = self.noise, self.best
         if best is None or known is None:
             return best
-        near = (level for level in self.levels if known.least_ratio(level.repeated, best.repeated) >= 1 - WITHIN)
+        place = self.levels.index(best)
+        near = (level for at, level in enumerate(self.levels) if known.ratio(at, place, ONE_SIDED)[0] >= 1 - WITHIN)
         return next(near, best)
 
     def region(self, load: float) -> Kind | None:

@@ -9,7 +9,8 @@ from itertools import groupby, pairwise
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.money.run_costs import MILLION, RunCosts, Work
 from engine_probe.analysis.run.energy import Energy
-from engine_probe.analysis.statistics.repeats import Repeated, pooled
+from engine_probe.analysis.statistics.level_noise import in_rounds, over_levels
+from engine_probe.analysis.statistics.repeats import Repeated
 
 
 def joules_per(costs: RunCosts, per_s: float) -> float | None:
@@ -173,7 +174,11 @@ def curve_costs(done: Sequence[Work], prices: Prices) -> CurveCosts:
         load: [RunCosts(each, prices, with_energy) for each in same]
         for load, same in groupby(ordered, key=lambda each: each.load)
     }
-    figures = {each.name: pooled([[each.value(one) for one in same] for same in costs.values()]) for each in MONEY}
+    apart = in_rounds((each.load, each.started_ns) for each in done)
+    figures = {
+        each.name: over_levels([(load, list(map(each.value, same))) for load, same in costs.items()], apart)
+        for each in MONEY
+    }
     levels = [
         Level(load, {name: over_loads[place] for name, over_loads in figures.items()})
         for place, load in enumerate(costs)

@@ -29,6 +29,7 @@ class Work:
     latency_s: float | None  # mean end-to-end latency
     cards: int | None  # None if not recorded
     energy: Energy | str
+    started_ns: int = 0  # by the wall clock; 0 if not known
 
     @property
     def watts(self) -> float | None:
@@ -45,6 +46,7 @@ def work(load: float, summary: Summary, facts: dict[str, Any], energy: Energy | 
         latency_s=None if latency is None else latency / 1e9,
         cards=recorded_rank_count(facts),
         energy=energy,
+        started_ns=facts["clock"]["wall_ns"],
     )
 
 

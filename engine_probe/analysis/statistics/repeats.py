@@ -1,8 +1,6 @@
-"""A figure over repeats of the same measurement: its mean, and the confidence interval of the mean.
+"""A figure over repeats of the same measurement: its mean, the interval of the mean, and the noise of several groups.
 
-Two repeats have one degree of freedom, so that their own interval reaches 12.7 standard errors to each side. The levels
-of a curve are measured alike, and noise is in proportion to a rate or a time; so its relative deviation is estimated
-from all levels together, as in the fit of the regions.
+Of the levels of a curve, `level_noise.py` knows more.
 """
 
 from __future__ import annotations
@@ -13,9 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.statistics.student import Interval, quantile, two_sided_p, welch
-
-ONE_SIDED = 0.90  # a two-sided interval whose lower end is a one-sided bound at 95 %
+from engine_probe.analysis.statistics.student import Interval, quantile, welch
 
 
 @dataclass(frozen=True)
@@ -29,8 +25,8 @@ class Repeated:
 
     @property
     def reach(self) -> float | None:
-        """Return half the width of the interval."""
-        return None if self.high is None else self.high - self.mean
+        """Return how far the interval reaches from the mean, to the side on which it reaches further."""
+        return None if self.high is None or self.low is None else max(self.high - self.mean, self.mean - self.low)
 
 
 @dataclass(frozen=True)
@@ -39,30 +35,6 @@ class Noise:
 
     deviation: float
     freedom: int
-
-    def around(self, mean: float, count: int) -> Repeated:
-        """Return the mean of so many repeats with its interval."""
-        reach = quantile(self.freedom) * self.deviation * mean / math.sqrt(count)
-        return Repeated(mean, count, mean - reach, mean + reach)
-
-    def shows(self, one: int, other: int) -> float:
-        """Return the least relative difference of two means that is significant with so many repeats of each."""
-        error = self.deviation * math.sqrt(1 / one + 1 / other)
-        return math.expm1(quantile(self.freedom) * error)
-
-    def least_ratio(self, one: Sequence[float], other: Sequence[float]) -> float:
-        """Return the lower bound of the ratio of two means, one-sided at 95 %. Zero without values on both sides."""
-        if not one or not other:
-            return 0.0
-        error = self.deviation * math.sqrt(1 / len(one) + 1 / len(other))
-        ratio = float(np.mean(one)) / float(np.mean(other))
-        return ratio * math.exp(-quantile(self.freedom, ONE_SIDED) * error)
-
-    def chance(self, one: Sequence[float], other: Sequence[float]) -> float:
-        """Return the two-sided p of the difference of two means."""
-        distance = math.log(float(np.mean(one)) / float(np.mean(other)))
-        error = self.deviation * math.sqrt(1 / len(one) + 1 / len(other))
-        return two_sided_p(distance, error, self.freedom)
 
 
 @dataclass(frozen=True)
@@ -102,15 +74,6 @@ def noise(groups: Sequence[Sequence[float]]) -> Noise | None:
         return None
     squares = sum((value / float(np.mean(group)) - 1) ** 2 for group in groups for value in group)
     return Noise(math.sqrt(squares / freedom), freedom)
-
-
-def pooled(groups: Sequence[Sequence[float | None]]) -> list[Repeated | None]:
-    """Return the mean of each group with an interval from their pooled noise, or from its own without that."""
-    finite_groups = [finite(group) for group in groups]
-    common = noise([group for group in finite_groups if group])
-    if common is None:
-        return [repeated(group) for group in groups]
-    return [common.around(float(np.mean(group)), len(group)) if group else None for group in finite_groups]
 
 
 def finite(values: Sequence[float | None]) -> list[float]:

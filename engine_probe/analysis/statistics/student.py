@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 CONFIDENCE = 0.95  # of every interval, unless it says otherwise
+ONE_SIDED = 0.90  # a two-sided interval, each end of which is a one-sided bound at 95 %
 
 Interval = tuple[float, float]
 

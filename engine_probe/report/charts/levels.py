@@ -8,8 +8,9 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
 
-from engine_probe.analysis.curve.levels import PointFigures, rate_of_curve
-from engine_probe.analysis.statistics.repeats import Column, Repeated, column, pooled, repeated
+from engine_probe.analysis.curve.levels import PointFigures, measured_in_rounds, rate_of_curve
+from engine_probe.analysis.statistics.level_noise import over_levels
+from engine_probe.analysis.statistics.repeats import Column, Repeated, column
 from engine_probe.report.charts.model import of_levels, short
 from engine_probe.text_format import duration
 
@@ -32,14 +33,16 @@ def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
 
 
 def intervals(figures: Sequence[PointFigures], value: Value) -> list[Repeated | None]:
-    """Return the mean of a rate or a time at each load, with an interval from the pooled spread of all levels."""
-    return pooled([[value(point) for point in repeats] for repeats in by_load(figures)])
+    """Return the mean of a rate or a time at each load, with an interval from the noise of all levels."""
+    measured = [(repeats[0].load, list(map(value, repeats))) for repeats in by_load(figures)]
+    return over_levels(measured, measured_in_rounds(figures))
 
 
 def over_loads(
     xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0, most: float = math.inf
 ) -> SeriesValues:
-    return over_repeats(xs, {repeats[0].load: list(map(value, repeats)) for repeats in by_load(figures)}, scale, most)
+    measured = {repeats[0].load: list(map(value, repeats)) for repeats in by_load(figures)}
+    return over_repeats(xs, measured, scale, most, measured_in_rounds(figures))
 
 
 def over_repeats(
@@ -47,14 +50,14 @@ def over_repeats(
     measured: Mapping[float, Sequence[float | None]],
     scale: float = 1.0,
     most: float = math.inf,
+    apart: bool = True,
 ) -> SeriesValues:
     """Return the mean over repeats at each load; of several repeats also its interval, cut at 0 and `most`, and each.
 
     A share has a finite `most`. Its spread is not proportional to its value, so each interval is of its own repeats.
     """
-    values = list(measured.values())
-    over_levels = map(repeated, values) if math.isfinite(most) else pooled(values)
-    means = {load: mean for load, mean in zip(measured, over_levels, strict=True) if mean}
+    found = over_levels(list(measured.items()), apart, in_proportion=math.isinf(most))
+    means = {load: mean for load, mean in zip(measured, found, strict=True) if mean}
     intervals = {load: mean for load, mean in means.items() if mean.high is not None}
     mean = of_levels(xs, ((load, mean.mean) for load, mean in means.items()), scale)
     if not intervals:
@@ -68,12 +71,12 @@ def over_repeats(
 
 
 def repeats_note(figures: Sequence[PointFigures]) -> list[str]:
-    """Return what "±" means in the table of a curve. Empty if no load was repeated."""
-    if all(len(repeats) < 2 for repeats in by_load(figures)):
+    """Return what "±" means in the table of a curve. Empty if no load has an interval."""
+    if all(len(repeats) < 2 for repeats in by_load(figures)) or not measured_in_rounds(figures):
         return []
     return [
-        "± is half the interval of the mean over repeats, with 95 % (Student's t; the relative spread of repeats is "
-        "taken from all levels together)."
+        "± is half the interval of the mean over repeats, with 95 % (Student's t; the spread of a level is moderated "
+        "towards that of all levels)."
     ]
 
 

@@ -12,14 +12,15 @@ import msgspec
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
 from engine_probe.analysis.compare.gates import Gate
 from engine_probe.analysis.curve.held_load import HELD_RATE
-from engine_probe.analysis.curve.levels import PointFigures, held_rate
+from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.money.curve_costs import MONEY
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
-from engine_probe.analysis.statistics.repeats import Repeated, pooled, repeated
+from engine_probe.analysis.statistics.level_noise import over_levels
+from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.analysis.step.ceiling_use import uses
 from engine_probe.analysis.step.stalls import Stalls
 from engine_probe.evaluation.advice import advised
@@ -141,7 +142,7 @@ def predicted(engine: Engine) -> dict[str, Any]:
 
 def curve_figures(curve: Curve) -> dict[str, Any]:
     limit = most_load(curve.figures)
-    figures = {metric.name: over_levels(metric, curve.figures) for metric in METRICS}
+    figures = {metric.name: metric_over_levels(metric, curve.figures) for metric in METRICS}
     figures[HELD_RATE[0]] = intervals(curve.figures, held_rate)
     levels = [
         {"load": repeats[0].load, "figures": {name: values[place] for name, values in figures.items()}}
@@ -167,10 +168,10 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
     }
 
 
-def over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeated | None]:
-    """Return a metric at each level. The spread of rates and times is pooled over the levels; that of shares is not."""
-    values = [[metric.value(point.summary) for point in repeats] for repeats in by_load(figures)]
-    return pooled(values) if metric.unit else list(map(repeated, values))
+def metric_over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeated | None]:
+    """Return a metric at each level. The noise of rates and times is in proportion to them; that of shares is not."""
+    measured = [(repeats[0].load, [metric.value(each.summary) for each in repeats]) for repeats in by_load(figures)]
+    return over_levels(measured, measured_in_rounds(figures), in_proportion=bool(metric.unit))
 
 
 def described(money: Money) -> dict[str, dict[str, str]]:

@@ -15,13 +15,15 @@ FAILED = Outcome("failures", "", share=True)
 
 
 def runs(values: dict[float, list[float]], outcome: Outcome = SLOW, requests: int = 100) -> list[RunSeen]:
-    """Measured in an order that chance gave."""
-    made = [(load, value) for load, several in values.items() for value in several]
-    order = np.random.default_rng(3).permutation(len(made))
-    return [
-        RunSeen(f"r{number}", load, float(order[number]), {outcome.name: value}, {}, {outcome.name: requests})
-        for number, (load, value) in enumerate(made)
-    ]
+    """Measured in rounds, each in an order that chance gave."""
+    chance, started = np.random.default_rng(3), 0.0
+    made = []
+    for repeat in range(max(map(len, values.values()))):
+        for load in chance.permutation([load for load, several in values.items() if len(several) > repeat]).tolist():
+            value = {outcome.name: values[load][repeat]}
+            made.append(RunSeen(f"r{len(made)}", load, started, value, {}, {outcome.name: requests}))
+            started += 1
+    return made
 
 
 def test_five_runs_in_order_are_one_of_sixty_orders() -> None:
@@ -102,7 +104,29 @@ def test_failures_that_rise_with_load() -> None:
 
 def test_loads_measured_in_their_order_are_named() -> None:
     ordered = [RunSeen("", load, load, {SLOW.name: load}) for load in (1.0, 2, 4, 8, 16)]
-    assert "a drift of the machine would look the same" in effects(ordered, [SLOW]).notes[-1]
+    found = effects(ordered, [SLOW])
+    assert "cannot be told from a drift of the machine" in found.notes[-1]
+    assert [effect.in_order for effect in found.tested] == [True]
+    assert not effects(runs({1: [10, 11], 4: [20, 22], 16: [41, 40]}), [SLOW]).tested[0].in_order
+
+
+def test_noise_that_all_runs_of_a_load_share_is_no_effect_of_load() -> None:
+    """Runs of a load differ by 0.1 %, loads by 5 % in no order: the trend over the means is within that."""
+    means = [10.5, 10.0, 10.5, 10.0, 10.7, 10.1, 10.6, 10.2]
+    shared = {1.0 + at: [mean, mean * 1.001] for at, mean in enumerate(means)}
+    assert [each.verdict for each in effects(runs(shared), [SLOW]).tested] == ["cannot tell"]
+    rising = {load: [value * 2**load for value in values] for load, values in shared.items()}
+    assert [each.verdict for each in effects(runs(rising), [SLOW]).tested] == ["rises"]
+
+
+def test_runs_of_a_load_one_after_another_are_one_observation() -> None:
+    """Loads in a random order, three runs each: four means have 24 orders, so no trend is below 2 / 24."""
+    made = [
+        RunSeen("", load, 3.0 * at + n, {SLOW.name: load}) for at, load in enumerate((4.0, 1, 8, 2)) for n in range(3)
+    ]
+    (trend,) = effects(made, [SLOW]).tested
+    assert trend.p == pytest.approx(2 / 24)
+    assert trend.furthest is None
 
 
 def test_one_load_is_no_question() -> None:
@@ -122,5 +146,5 @@ def test_where_nothing_is_an_effect_is_claimed_in_one_of_twenty_sweeps() -> None
 
 def test_the_lowest_load_is_the_first_whatever_the_order() -> None:
     values = {64.0: [90.0, 91], 1.0: [10.0, 11]}
-    (trend, _) = effects(runs(values), [SLOW]).tested
+    trend = effects(runs(values), [SLOW]).tested[0]
     assert all(before < after for before, after in pairwise([trend.lowest, trend.highest]))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
+from engine_probe.analysis.statistics.repeats import Repeated
 
 Curve = Callable[[float], float]
 
@@ -224,19 +225,17 @@ def test_levels_that_repeats_cannot_tell_from_the_best() -> None:
     repeats = {2: (49.0, 51.0, 50.0), 4: (90.0, 110.0, 100.0), 8: (100.0, 120.0, 110.0)}
     found = saturation([Level(n, sum(rates) / 3, n, 0.5, False, rates) for n, rates in repeats.items()])
     assert [level.load for level in found.not_different] == [4]
-    assert found.noise is not None
-    assert found.noise.freedom == 6
     assert saturation([level(1, 10), level(2, 20)]).not_different == ()
 
 
 def test_two_repeats_of_each_level_tell_levels_apart_together() -> None:
-    """Each pair lies 4 % apart: by itself it would say nothing (one degree of freedom), five of them do."""
-    found = saturation(
-        [Level(n, r, n, 0.5, False, (r * 0.98, r * 1.02)) for n, r in {1: 10, 4: 40, 8: 78, 16: 80, 32: 70}.items()]
-    )
+    """Each pair lies 4 % apart: by itself it would say nothing (one degree of freedom), all of them do."""
+    rates = {1: 10, 2: 20, 4: 40, 8: 78, 12: 80, 16: 79, 24: 78, 32: 66}
+    found = saturation([Level(n, r, n, 0.5, False, (r * 0.98, r * 1.02)) for n, r in rates.items()])
     assert found.noise is not None
-    assert (found.noise.deviation, found.noise.freedom) == (pytest.approx(0.02 * 2**0.5), 5)
-    assert [level.load for level in found.not_different] == [8]
+    assert found.noise.deviation == pytest.approx(0.02 * 2**0.5)
+    assert not found.noise.shared
+    assert [level.load for level in found.not_different] == [8, 16, 24]
     assert found.fallen is found.levels[-1]
 
 
@@ -245,6 +244,31 @@ def test_a_fall_within_what_repeats_scatter_is_none() -> None:
     found = saturation([Level(n, r, n, 0.5, False, (r * 0.98, r * 1.02)) for n, r in rates.items()])
     assert found.fallen is None
     assert saturation([level(n, r) for n, r in rates.items()]).fallen is None
+
+
+def test_repeats_that_follow_each_other_give_no_interval_and_tell_no_levels_apart() -> None:
+    levels = [
+        Level(n, r, n, 0.5, False, (r * 0.99, r * 1.01), in_rounds=False) for n, r in {1: 10, 4: 40, 8: 20}.items()
+    ]
+    found = saturation(levels)
+    assert found.noise is None
+    assert found.best is not None
+    assert found.interval(found.best).reach is None
+    assert (found.not_different, found.fallen) == ((), None)
+
+
+def test_the_interval_of_the_best_level_reaches_lower_the_more_levels_it_was_chosen_from() -> None:
+    def best(*rates: float) -> Repeated:
+        found = saturation([repeated_level(2.0**at, rate * 0.98, rate * 1.02) for at, rate in enumerate(rates)])
+        assert found.best is not None
+        return found.interval(found.best)
+
+    alone, of_three = best(10, 20, 40, 80, 80.01), best(10, 80, 80, 80, 80.01)
+    assert alone.low is not None
+    assert alone.high is not None
+    assert of_three.low is not None
+    assert alone.low > of_three.low
+    assert alone.high == pytest.approx(of_three.high)
 
 
 def test_the_best_level_with_room_in_the_pool() -> None:

@@ -15,7 +15,7 @@ from engine_probe.analysis.curve.saturation import Boundary, Level, saturation
 from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.statistics.repeats import pooled, repeated
+from engine_probe.analysis.statistics.repeats import repeated
 
 SLO = Slo(ttft_ms=200)
 
@@ -181,15 +181,3 @@ def test_the_range_that_is_told_is_the_range_that_is_searched() -> None:
     assert offered is not None
     assert (offered.low, offered.high) == (20, 80)
     assert all(20 < level < 80 for level in offered.levels)
-
-
-def test_noise_is_of_all_groups_together() -> None:
-    """9 and 11, 90 and 110, a tenth off their mean: a deviation of the root of 0.04 / 2; t is 4.303."""
-    ten, hundred, one = pooled([[9, 11], [90, 110], [7]])
-    assert ten is not None
-    assert hundred is not None
-    assert one is not None
-    assert ten.reach == pytest.approx(4.303 * 0.02**0.5 * 10 / 2**0.5, abs=1e-2)
-    assert hundred.reach == pytest.approx(10 * (ten.reach or 0))
-    assert one.reach == pytest.approx(4.303 * 0.02**0.5 * 7, abs=1e-2)
-    assert pooled([[0.0, 0.0], [1, None], [7]]) == [repeated([0.0, 0.0]), None, repeated([7])]

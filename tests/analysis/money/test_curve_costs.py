@@ -139,8 +139,12 @@ def test_the_best_level_is_the_one_of_most_profit() -> None:
 
 def test_repeats_give_an_interval() -> None:
     prices = Prices("EUR", fixed=[Cost("all", per_hour=3.6)])
-    (level,) = curve_costs([work(1, 1000), work(1, 500)], prices).levels
-    found = level.figures["cost_per_million_output_tokens"]
+    name, rates = "cost_per_million_output_tokens", ((1, 1000), (2, 1000), (1, 500), (2, 500))
+    in_rounds = [work(load, rate, started_ns=at) for at, (load, rate) in enumerate(rates)]
+    found = curve_costs(in_rounds, prices).levels[0].figures[name]
     assert found is not None
     assert (found.mean, found.count) == (1.5, 2)
-    assert found.reach == pytest.approx(12.706 * 0.5, abs=1e-2)  # t of one degree of freedom
+    assert found.reach == pytest.approx(4.303 * 0.5, abs=1e-2)  # t of two degrees of freedom: both loads
+    load_by_load = curve_costs(sorted(in_rounds, key=lambda each: each.load)[:2], prices).levels[0].figures[name]
+    assert load_by_load is not None
+    assert (load_by_load.mean, load_by_load.reach) == (1.5, None)

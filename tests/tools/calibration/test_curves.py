@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine_probe.analysis.curve.saturation import Boundary, Saturation, saturation
-from engine_probe.analysis.statistics import repeats
+from engine_probe.analysis.statistics import level_noise
 from engine_probe.analysis.statistics.student import quantile
 from tools.calibration.claims import TOPICS
 from tools.calibration.curves import (
@@ -100,7 +100,7 @@ def coverage() -> str:
     return verdict(TOPICS["interval of a level"], tally["interval of a level", "independent", ALL])
 
 
-def test_a_product_whose_intervals_are_half_as_wide_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_product_whose_intervals_are_a_quarter_as_wide_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert coverage() == "holds"
-    monkeypatch.setattr(repeats, "quantile", lambda freedom: quantile(freedom) / 2)
+    monkeypatch.setattr(level_noise, "quantile", lambda *asked: quantile(*asked) / 4)
     assert coverage() == "FAILS"

@@ -30,3 +30,11 @@ def test_under_independent_noise_effects_are_seldom_told_where_there_are_none() 
         (claim,) = effect_claims(found, changes=False)
         told += bool(claim.happened)
     assert told <= 3
+
+
+def test_of_loads_measured_in_their_order_no_effect_of_load_is_claimed() -> None:
+    outcomes = [Outcome(name, "ms") for name in FIGURES]
+    for repeats in (1, 3):
+        made = list(runs(np.random.default_rng(1), "drift, level by level", 6, repeats, 0.0))
+        (claim,) = effect_claims(effects(made, outcomes), changes=False)
+        assert claim.happened is None

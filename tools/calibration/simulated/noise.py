@@ -18,6 +18,7 @@ LEAST = 0.05  # a factor: no run is slower than this
 UNEVEN = 0.7  # standard deviation of the logarithm of a level's own deviation
 DEGREES = 3  # of freedom of Student's t, whose tails are heavy
 
+LEVEL_BY_LEVEL = "drift, level by level"
 KINDS = {
     "independent": "each run by itself, normally distributed",
     "heavy tails": "each run by itself, Student's t with 3 degrees of freedom",
@@ -25,7 +26,7 @@ KINDS = {
     "shared by a level": "all repeats of a level alike",
     "shared by the occasion": "all runs of a sweep alike",
     "drift, interleaved": "changes over the time of the sweep; the first repeats of all levels come before the second",
-    "drift, level by level": "changes over the time of the sweep; all repeats of a level come before the next level",
+    LEVEL_BY_LEVEL: "changes over the time of the sweep; all repeats of a level come before the next level",
 }
 
 
@@ -56,7 +57,7 @@ def draw_factors(rng: np.random.Generator, kind: str, deviation: float, levels: 
     else:
         over_time = drift(rng, levels * repeats)
         # In the order of time: level by level fills rows, interleaved repeats fill columns.
-        shared = over_time.reshape(levels, repeats) if kind.endswith("level") else over_time.reshape(repeats, levels).T
+        shared = over_time.reshape(levels, repeats) if kind == LEVEL_BY_LEVEL else over_time.reshape(repeats, levels).T
         runs = deviation * (shared + OWN * normal)
     return Factors(occasion * np.maximum(LEAST, 1 + runs), occasion, uneven)
 

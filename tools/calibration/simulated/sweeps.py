@@ -9,7 +9,7 @@ import numpy as np
 from engine_probe.analysis.curve.held_load import TURNOVERS as TURNOVERS_TO_JUDGE
 from engine_probe.analysis.curve.saturation import Level
 from tools.calibration.simulated.drain import draw_lengths, run_to_the_end
-from tools.calibration.simulated.noise import KINDS, Factors, Reals, draw_factors
+from tools.calibration.simulated.noise import KINDS, LEVEL_BY_LEVEL, Factors, Reals, draw_factors
 from tools.calibration.simulated.shapes import DRAWS, Shape, between, draw_shape
 
 IN_PROPORTION, SAME_NUMBER = "drain, requests in proportion to load", "drain, the same requests at every load"
@@ -46,6 +46,7 @@ class Sweep:
                 peak_kv_share=load / (2 * self.loads[-1]),
                 waited_for_kv=False,
                 repeated=tuple(rates.tolist()),
+                in_rounds=self.condition != LEVEL_BY_LEVEL,
             )
             for load, rates in zip(self.loads, self.rates, strict=True)
         ]

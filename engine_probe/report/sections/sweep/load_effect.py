@@ -116,7 +116,7 @@ def verdict(effect: Effect) -> str:
     """Return the result of a test in words; where no effect was shown, also how large one may be."""
     match effect.verdict:
         case "rises" | "falls":
-            return f"{effect.verdict} with load"
+            return f"{effect.verdict} with load{' or with time' if effect.in_order else ''}"
         case "differs":
             return "differs between loads, without a trend"
         case "not different":
@@ -133,7 +133,7 @@ def within(effect: Effect) -> str:
         event = "failure" if effect.outcome == FAILURES else "change"
         return f"no {event} seen; up to {effect.bound:.1%} possible (95%), {limit}"
     if effect.furthest is None:
-        return f"repeat every load to test for a change below {margin:.0%}"
+        return f"repeat every load, in rounds, to test for a change below {margin:.0%}"
     low, high = effect.furthest
     return f"{low:+.1%} to {high:+.1%} against the lowest load (90%), {limit}"
 

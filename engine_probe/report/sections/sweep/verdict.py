@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from engine_probe.analysis.curve.regions import region_sentences
 from engine_probe.analysis.curve.saturation import WITHIN, KvSaturation, Level, Saturation
+from engine_probe.analysis.statistics.level_noise import FEWEST
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import repeats_note
@@ -111,8 +112,7 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
         yield from headroom_verdict(found, unit)
         if alike := found.not_different:
             yield alike_verdict(found, alike, unit)
-        if has_no_repeats(found):
-            yield "Each level was measured by one run, so how much repeats differ is not known."
+        yield from noise_sentences(found)
     if has_no_repeats(found) and found.growth and found.growth.fit.error > LARGE_ERROR:
         # With repeats a test says it, in the notes.
         yield (
@@ -123,6 +123,27 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
         yield from notes(found)
 
 
+def noise_sentences(found: Saturation) -> Iterator[str]:
+    """Yield what the repeats of the levels cannot show, or what they share."""
+    if has_no_repeats(found):
+        yield "Each level was measured by one run, so how much repeats differ is not known."
+    elif found.noise is None:
+        yield (
+            "The repeats of a level were measured one after another: what they share looks like an effect of the load, "
+            "so levels have no interval and are not tested against each other (interleave = true measures in rounds)."
+        )
+    elif found.noise.shared:
+        yield (
+            "Levels lie further from a smooth curve than their repeats explain (F-test): a standard deviation of "
+            f"{found.noise.shared_deviation:.1%}, which all repeats of a level share, is in every interval of a level."
+        )
+    elif len(found.levels) < FEWEST:
+        yield (
+            f"Noise that all repeats of a level share is in no interval: {len(found.levels)} levels are too few to "
+            "show it."
+        )
+
+
 def notes(found: Saturation) -> Iterator[str]:
     yield from (f"{capitalized(note)}." for note in found.notes)
 
@@ -131,9 +152,8 @@ def alike_verdict(found: Saturation, alike: Sequence[Level], unit: str) -> str:
     assert found.noise is not None
     loads = ", ".join(f"{level.load:g}" for level in alike)
     return (
-        f"Repeats do not tell these levels from the highest throughput: {loads} {unit} (t-test, corrected; repeats "
-        f"scatter by {found.noise.deviation:.1%}, taken from all levels together: {found.noise.freedom} degrees of "
-        "freedom)."
+        f"Repeats do not tell these levels from the highest throughput: {loads} {unit} (t-tests, corrected; repeats "
+        f"scatter by {found.noise.deviation:.1%} over all levels)."
     )
 
 

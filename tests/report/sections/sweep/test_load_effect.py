@@ -126,7 +126,7 @@ def effect(**values: Any) -> Effect:
             {"p": 1.0, "outcome": ANSWERS, "bound": 0.03},
             "not different: no change seen; up to 3.0% possible (95%), and 5% is the limit for 'no effect'",
         ),
-        ({"p": 1.0}, "undecided: repeat every load to test for a change below 10%"),
+        ({"p": 1.0}, "undecided: repeat every load, in rounds, to test for a change below 10%"),
     ],
 )
 def test_the_words_of_a_verdict(values: dict[str, Any], words: str) -> None:
@@ -171,6 +171,7 @@ def test_whiskers_end_at_the_possible_extremes() -> None:
 
     from engine_probe.report.charts.levels import over_loads
 
-    points: Any = [SimpleNamespace(load=4, share=share) for share in (0.9, 1.0)]
-    drawn = over_loads([4], points, lambda each: each.share, 100, most=1)  # type: ignore[attr-defined]
+    shares = ((4, 0.9), (8, 0.5), (4, 1.0), (8, 0.5))
+    points: Any = [SimpleNamespace(load=load, share=share, started_ns=at) for at, (load, share) in enumerate(shares)]
+    drawn = over_loads([4, 8], points, lambda each: each.share, 100, most=1)  # type: ignore[attr-defined]
     assert (drawn["low"][0], drawn["high"][0]) == (pytest.approx(31.47, abs=0.01), 100)
