@@ -17,7 +17,8 @@ from tests.support.small_tables import table
 
 RENEW = "RENEW_GOLDEN"
 FOLDER = Path(__file__).parents[1] / "report" / "renderers" / "golden"
-RECORDED = {"monotonic_ns": 10**9, "wall_ns": 1_790_000_000 * 10**9, "wall": "2026-09-21T13:33:20.000000+00:00"}
+WALL_NS = 1_790_000_000 * 10**9
+RECORDED = {"monotonic_ns": 10**9, "wall": "2026-09-21T13:33:20.000000+00:00"}
 VOID = {"br", "hr", "meta", "input", "img", "link"}
 UNSEEN = {"script", "style"}
 CELLS = {"td", "th"}
@@ -35,7 +36,8 @@ def write_recordings(place: Path) -> None:
         write_repeated(place / name, blocks)
     for file in place.rglob("run.json"):
         document = json.loads(file.read_text())
-        document["clock"] |= RECORDED
+        repeat = file.parent.name.partition("-")[2]  # of a sweep in rounds
+        document["clock"] |= RECORDED | {"wall_ns": WALL_NS + int(repeat or 0) * 10**9}
         document["process"]["host"] = "host"
         file.write_text(json.dumps(document))
 
@@ -43,8 +45,8 @@ def write_recordings(place: Path) -> None:
 def write_repeated(folder: Path, blocks: int, levels: tuple[int, ...] = (4, 12, 20), prompt: int = 48) -> Path:
     """Write a sweep with three repeats of each level, whose prompts differ by a token."""
     points = []
-    for level in levels:
-        for repeat in range(3):
+    for repeat in range(3):
+        for level in levels:
             name = f"p{level}-{repeat}"
             write_run(folder / "points" / name, ran(level, prompt=prompt + repeat, blocks=blocks), facts(blocks))
             work = {"concurrency": level, "input_len": 48, "output_len": 40}

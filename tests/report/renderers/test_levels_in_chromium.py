@@ -22,8 +22,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every level three times, with prompts of 47, 48 and 49 tokens to make a difference."""
     folder = tmp_path_factory.mktemp("levels")
     points = []
-    for level in LEVELS:
-        for repeat in range(3):
+    for repeat in range(3):
+        for level in LEVELS:
             id_ = f"p{level}-{repeat}"
             write_run(folder / "points" / id_, ran(level, prompt=47 + repeat), facts())
             points.append({"id": id_, "point": {"concurrency": level, "repeat": repeat}, "status": "complete"})
