@@ -44,7 +44,7 @@ def throughput_result(run: Run) -> dict[str, Any]:
 def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, Any]:
     """Return what `vllm bench serve --save-result` saves; `detailed` adds the lists of every request, as there."""
     requests = answered_in_order(run)
-    failed = run.requests.num_rows - answered(run.requests).num_rows
+    asked = run.measured_requests
     arrival = requests["arrival_ns"].to_numpy()
     latency_ns = requests["last_token_ns"].to_numpy() - arrival
     output = requests["output_tokens"].to_numpy()
@@ -53,14 +53,14 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
     prompt_tokens, output_tokens = int(requests["prompt_tokens"].to_numpy().sum()), int(output.sum())
     result = {
         **settings(run),
-        "num_prompts": run.requests.num_rows,
+        "num_prompts": asked.num_rows,
         "duration": seconds,
         "completed": requests.num_rows,
-        "failed": failed,
+        "failed": asked.num_rows - answered(asked).num_rows,
         "total_input_tokens": prompt_tokens,
         "total_output_tokens": output_tokens,
         "request_throughput": requests.num_rows / seconds,
-        "request_goodput": goodput(run.requests, seconds, slo).requests_per_s if slo else None,
+        "request_goodput": goodput(asked, seconds, slo).requests_per_s if slo else None,
         "output_throughput": output_tokens / seconds,
         "total_token_throughput": (prompt_tokens + output_tokens) / seconds,
         "latencies": (latency_ns / SECOND).tolist(),
@@ -97,7 +97,7 @@ def not_seen_to_begin(requests: pa.Table) -> int:
 
 def answered_in_order(run: Run) -> pa.Table:
     """Return the answered requests with known latencies, in the order of arrival."""
-    requests = with_all_times(answered(run.requests)).sort_by("arrival_ns")
+    requests = with_all_times(answered(run.measured_requests)).sort_by("arrival_ns")
     if not requests.num_rows:
         raise InputError(f"{run.folder} holds no answered request: vllm bench would have no result either")
     return requests

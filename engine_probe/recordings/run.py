@@ -96,6 +96,13 @@ class Run(NotebookView):
         """Read every rank's steps, in the order of iterations."""
         return read_workers(self.folder, self.facts)
 
+    @property
+    def measured_requests(self) -> pa.Table:
+        """Return the requests, without those that only held the load to the end."""
+        from engine_probe.analysis.run.latencies import without_further
+
+        return without_further(self.facts, self.requests)
+
     def summary(self, slo: Slo | None = None) -> Summary:
         """Summarise the run; with an SLO also its goodput."""
         from engine_probe.analysis.run.summary import summarise

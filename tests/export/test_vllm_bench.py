@@ -60,6 +60,14 @@ def test_by_hand(tmp_path: Path) -> None:
     assert (found["max_output_tokens_per_s"], found["max_concurrent_requests"]) == (2, 2)
 
 
+def test_requests_that_only_held_the_load_are_left_out(tmp_path: Path) -> None:
+    further = row(1, 0, [0, 1], request_id="further-1"), row(2, 0, [0], request_id="further-2", finish_reason="abort")
+    run = made(tmp_path, [row(0, 0, [0, 1, 2]), *further])
+    run.facts["workload"] = {"hold": True}
+    found = serve_result(run, detailed=False)
+    assert (found["num_prompts"], found["completed"], found["failed"]) == (1, 1, 0)
+
+
 def test_report_and_export_agree_on_every_figure(tmp_path: Path) -> None:
     """First tokens after 0.5 and 1.4 s: a median between the two, and the same one wherever it is told."""
     run = made(tmp_path, [row(0, 0, [0, 1, 2]), row(1, 100, [1, 2, 5])])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import gap_sample
 from engine_probe.analysis.statistics.sample import Sample
+from engine_probe.workload.load import FURTHER
 
 ANSWERED = ("stop", "length")  # finish reasons of requests with meaningful latencies
 
@@ -59,3 +61,11 @@ LATENCIES = (
 def answered(requests: pa.Table) -> pa.Table:
     """Return the answered requests, without aborted and failed ones."""
     return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
+
+
+def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
+    """Leave out the requests that only held the load to the end: of these, short answers alone were completed."""
+    work = facts.get("workload")
+    if not isinstance(work, dict) or not work.get("hold"):
+        return requests
+    return requests.filter(pc.invert(pc.starts_with(requests["request_id"], FURTHER)))

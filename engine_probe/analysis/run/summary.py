@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp, after_warm_up, within
 from engine_probe.analysis.run.goodput import Goodput, goodput
-from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, answered
+from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, answered, without_further
 from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, milliseconds_text
 from engine_probe.analysis.run.near_peak import NearPeak, near_peak
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
@@ -22,7 +22,6 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.notebook_view import NotebookView
-from engine_probe.workload.load import FURTHER
 
 
 class Uncounted(msgspec.Struct, frozen=True):
@@ -164,14 +163,6 @@ def mean_over_time(
     busy = np.minimum(ends, until) - starts
     idle = until - starts - busy
     return float((during @ busy + after @ idle) / (ends[-1] - starts[0]))
-
-
-def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
-    """Leave out the requests that only held the load to the end: of these, short answers alone were completed."""
-    work = facts.get("workload")
-    if not isinstance(work, dict) or not work.get("hold"):
-        return requests
-    return requests.filter(pc.invert(pc.starts_with(requests["request_id"], FURTHER)))
 
 
 def uncounted_cost(facts: dict[str, Any], running: float, steps_per_ns: float) -> UncountedCost | None:

@@ -26,7 +26,7 @@ def request_charts(run: Run, name: str, points: int) -> Iterator[Chart]:
     if run.preemptions.num_rows:
         yield preemption_timeline(run.preemptions, origin_ns(run), points, name)
     if run.requests.num_rows:
-        yield from by_prompt(answered(run.requests))
+        yield from by_prompt(answered(run.measured_requests))
 
 
 def gantt(requests: pa.Table, preemptions: pa.Table, origin: int, name: str) -> Spans:

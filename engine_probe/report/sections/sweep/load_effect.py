@@ -68,7 +68,7 @@ def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen
     asked = summary.requests_answered + failed
     values: dict[str, float] = {FAILURES.name: failed / asked} if asked else {}
     samples: dict[str, Reals] = {}
-    requests = answered(run.requests)
+    requests = answered(run.measured_requests)
     for latency in LATENCIES:
         if latency.name in TESTED:
             sample = latency.sample_ns(run.iterations, requests)
