@@ -31,9 +31,9 @@ from engine_probe.text_format import duration
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
 TITLE, SECTION = "# Inside the step\n", "## Stalls\n"
-REQUESTS, TOKENS = 8, 160
-PLANTED = {"garbage collection": 60, "sleep": 100}  # by the step that it is planted into
-PAUSE_SECONDS = 2.0
+REQUESTS, TOKENS = 4, 96
+PLANTED = {"garbage collection": 40, "sleep": 70}  # by the step that it is planted into
+PAUSE_SECONDS = 5.0
 SIMULATED_RUNS, SIMULATED_STEPS = 40, 5_000
 
 Reals = npt.NDArray[np.float64]
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2", help="an embedded model [default: smollm2]")
     parser.add_argument("--write", action="store_true", help=f"put the section into {PAGE.name}; else print it")
     asked = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: others use the cores too
     llm = build_llm(EngineSpec(asked.model, {"max_model_len": 512, "enforce_eager": True}))
     with tempfile.TemporaryDirectory() as folder:
         pauses = {PLANTED["garbage collection"]: collect, PLANTED["sleep"]: lambda: time.sleep(PAUSE_SECONDS)}

@@ -18,7 +18,7 @@ FEWEST = 20  # steps of a kind; with fewer nothing is expected
 LEAST_OF_MEDIAN = 0.1  # of a kind's median time: no step is predicted to take less
 FITS = 8  # of the line, each with less weight on the steps that are far from the one before
 SIGMA_PER_MAD = 1.4826  # of a normal distribution
-ROWS_AT_ONCE = 8_192
+MOST_MEDIANS = 20_000  # of longer runs; between them neighbours share all but a few of their like steps
 
 
 def expected_ns(iterations: pa.Table, times: npt.NDArray[np.int64]) -> tuple[Reals, Reals]:
@@ -62,9 +62,7 @@ def running_median(values: Reals) -> Reals:
     """Return the median of the LIKE values around each; at the ends, of the first and the last LIKE."""
     width = min(LIKE, len(values) - (len(values) + 1) % 2)
     windows = np.lib.stride_tricks.sliding_window_view(values, width)
-    medians = [
-        np.median(windows[first : first + ROWS_AT_ONCE], axis=1) for first in range(0, len(windows), ROWS_AT_ONCE)
-    ]
-    inner = np.concatenate(medians)
+    places = np.arange(0, len(windows), -(-len(windows) // MOST_MEDIANS))
+    inner = np.interp(np.arange(len(windows)), places, np.median(windows[places], axis=1))
     before = (width - 1) // 2
     return np.pad(inner, (before, len(values) - len(inner) - before), mode="edge")

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from engine_probe.analysis.step import expected_time
 from engine_probe.analysis.step.expected_time import FEWEST, expected_ns, running_median
 from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.analysis.step.step_time import busy_ns
@@ -157,3 +158,9 @@ def test_running_median() -> None:
     assert running_median(np.arange(20.0)).tolist() == [9.0] * 10 + [10.0] * 10  # of 19 values
     many = running_median(np.arange(101.0))
     assert many[[0, 25, 50, 75, 100]].tolist() == [25.0, 25.0, 50.0, 75.0, 75.0]
+
+
+def test_the_medians_of_a_long_run_lie_between_those_of_some_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = running_median(np.arange(10_000.0))
+    monkeypatch.setattr(expected_time, "MOST_MEDIANS", 100)
+    assert running_median(np.arange(10_000.0)) == pytest.approx(every, abs=100)
