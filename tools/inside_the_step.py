@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+import mmap
 import os
 import subprocess
 import tempfile
+import threading
 import time
+import timeit
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +30,15 @@ from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.hook.engine_core import find_core
+from engine_probe.hook.host_events import PauseHook
 from engine_probe.record.schema import SCHEMAS, TABLES
+from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.text_format import duration
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
 TITLE, SECTION = "# Inside the step\n", "## Stalls\n"
-REQUESTS, TOKENS = 4, 96
-PLANTED = {"garbage collection": 40, "sleep": 70}  # by the step that it is planted into
+REQUESTS, TOKENS = 4, 240
+PLANTED = {"garbage collection": 60, "sleep": 110, "page faults": 160}  # by the step that it is planted into
 PAUSE_SECONDS = 5.0
 SIMULATED_RUNS, SIMULATED_STEPS = 40, 5_000
 
@@ -72,6 +78,48 @@ def collect() -> None:
     until = time.monotonic() + PAUSE_SECONDS
     while time.monotonic() < until:
         gc.collect(2)
+
+
+def touch_pages() -> None:
+    """Write to pages of memory that the process does not have yet."""
+    until = time.monotonic() + PAUSE_SECONDS
+    while time.monotonic() < until:
+        with mmap.mmap(-1, 32 << 20) as memory:
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+            for page in range(0, len(memory), mmap.PAGESIZE):
+                memory[page] = 1
+
+
+PAUSES: dict[str, Callable[[], object]] = {
+    "garbage collection": collect,
+    "sleep": lambda: time.sleep(PAUSE_SECONDS),
+    "page faults": touch_pages,
+}
+
+
+def costs() -> str:
+    """Measure what noticing costs: a collection with the callback, and a look at the core's thread."""
+    gc.disable()
+    bare = microseconds(lambda: gc.collect(0))
+    gc.callbacks.append(lambda phase, info: None)
+    empty = microseconds(lambda: gc.collect(0))
+    gc.callbacks.pop()
+    hook = PauseHook(deque())
+    watched = microseconds(lambda: gc.collect(0))
+    hook.detach()
+    gc.enable()
+    core, thread = CoreThread(deque()), threading.get_native_id()
+    sample = microseconds(lambda: core.sample(time.monotonic_ns(), thread))
+    core.close()
+    return (
+        f"**What noticing costs.** {watched - bare:.1f} µs for each garbage collection ({empty - bare:.1f} µs with a "
+        f"callback that does nothing), and {sample:.0f} µs every 50 ms in the telemetry's thread; a step without a "
+        "collection costs nothing more.\n"
+    )
+
+
+def microseconds(call: Callable[[], object]) -> float:
+    return min(timeit.repeat(call, number=2_000, repeat=15)) / 2_000 * 1e6
 
 
 def recorded(llm: Any, folder: Path, pauses: dict[int, Callable[[], object]]) -> Run:
@@ -122,7 +170,7 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
     for name, noise in NOISES.items():
         runs = [simulated(noise, seed) for seed in range(SIMULATED_RUNS)]
         yield f"| {name} | {sum(run.table.num_rows for run in runs):,} | {sum(run.judged for run in runs):,} |"
-    yield ""
+    yield f"\n{costs()}"
 
 
 def verdict(found: Stalls) -> str:
@@ -162,7 +210,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: others use the cores too
     llm = build_llm(EngineSpec(asked.model, {"max_model_len": 512, "enforce_eager": True}))
     with tempfile.TemporaryDirectory() as folder:
-        pauses = {PLANTED["garbage collection"]: collect, PLANTED["sleep"]: lambda: time.sleep(PAUSE_SECONDS)}
+        pauses = {step: PAUSES[name] for name, step in PLANTED.items()}
         runs = recorded(llm, Path(folder, "plain"), {}), recorded(llm, Path(folder, "paused"), pauses)
         text = "\n".join(section(asked.model, *runs))
     if asked.write:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.analysis.step.expected_time import expected_ns
+from engine_probe.text_format import duration
 
 Integers = npt.NDArray[np.int64]
 
@@ -108,7 +109,7 @@ def verdict(causes: list[Cause], excess: int, part: str) -> dict[str, str | int]
     for cause in order:
         if cause is not first and cause.ns >= NAMED * excess:
             inside = f" ({cause.detail})" if cause.detail else ""
-            details.append(f"{cause.name} at most {cause.ns / 1e6:,.1f} ms{inside}")
+            details.append(f"{cause.name} at most {duration(cause.ns)}{inside}")
     name, ns = (first.name, first.ns) if first else (UNKNOWN, 0)
     return {"cause": name, "explained_ns": ns, "detail": "; ".join(details)}
 

@@ -128,7 +128,7 @@ def test_a_late_worker_is_not_named_where_something_else_explains_it() -> None:
     row = only(found(decoding({50: 310}), [event("garbage collection", 5, 280, 280, 2)], table("workers", rows)))
     assert (row["cause"], row["detail"]) == (
         "garbage collection",
-        "generation 2; late worker at most 289.0 ms (rank 0)",
+        "generation 2; late worker at most 289 ms (rank 0)",
     )
 
 
