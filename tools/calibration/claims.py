@@ -111,7 +111,11 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
             "the interval of the highest measured throughput contains the true rate there (times what the "
             "occasion has in common, which no repeat of this sweep can show)",
         ),
-        Topic("interval of a level", "coverage", "the same for every level"),
+        Topic(
+            "interval of a level",
+            "coverage",
+            "the same for every level; not made of single runs, or of repeats that followed each other",
+        ),
         Topic(
             "interval of the noisiest level",
             "coverage",
@@ -243,7 +247,8 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         Topic(
             "effect of load told where there is none",
             "false alarm",
-            "any of three figures that do not depend on load is said to rise, fall or differ (Holm)",
+            "any of three figures that do not depend on load is said to rise, fall or differ (Holm); not made where "
+            "loads were measured in their order, as load cannot be told from time",
         ),
         Topic(
             "not different, where the truth differs by over 10 %",
