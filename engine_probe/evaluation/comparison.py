@@ -75,8 +75,8 @@ class Comparison:
     missing: list[str]  # points that one side has, and the other lacks or has only in part
     occasions: tuple[int, int] | None = None  # measurements of each side, if the test is between them
     unlike: tuple[str, ...] = ()  # a sentence for each of them whose settings are not those of the first of its side
-    earlier: int = 0  # earlier measurements that showed the drift between two
-    left_out: tuple[str, ...] = ()  # a sentence for each that could not
+    earlier: int = 0  # earlier measurements of either side
+    left_out: tuple[str, ...] = ()  # a sentence for each that is none of them
 
     @property
     def notes(self) -> list[str]:
@@ -84,6 +84,11 @@ class Comparison:
         alone = [f"only in {self.before}: {name}" for name in self.only_before]
         alone += [f"only in {self.after}: {name}" for name in self.only_after]
         return [*difference_lines(self.differences or ()), *self.unlike, *self.left_out, *alone, *self.unmeasured]
+
+    @property
+    def drift_is_known(self) -> bool:
+        """Return whether earlier measurements showed the drift between two, for any metric."""
+        return any(change.earlier for pair in self.pairs for change in pair.changes)
 
     @property
     def together(self) -> Pair | None:

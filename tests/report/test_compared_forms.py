@@ -278,6 +278,13 @@ def test_earlier_sweeps_of_another_machine_show_nothing(tmp_path: Path, history:
     assert "drift between measurements on this machine is not known" in text
 
 
+def test_a_single_earlier_sweep_shows_no_drift(sweeps: tuple[Path, Path, Path], history: list[Path]) -> None:
+    text = " ".join(compare(*sweeps[:2], "--history", history[0]).stdout.split())
+    assert "1 earlier measurement showed none: at least two of one side are needed" in text
+    assert "within sweeps" in text
+    assert "with drift" not in text
+
+
 def test_history_is_for_one_on_each_side(sweeps: tuple[Path, Path, Path], history: list[Path]) -> None:
     refused = compare(*history[:2], "--against", *sweeps[:2], "--history", sweeps[2])
     assert "--history is for one measurement on each side" in str(refused.exception)

@@ -109,7 +109,7 @@ def method_of(comparison: Comparison) -> str:
         return BETWEEN.format(*comparison.occasions)
     if all_perplexities(comparison):
         return PAIRED
-    return DRIFT.format(comparison.earlier) if comparison.earlier else WITHIN
+    return DRIFT.format(comparison.earlier) if comparison.drift_is_known else WITHIN
 
 
 def forest(title: str, note: str, rows: Iterable[tuple[str, Change]]) -> Iterator[Forest]:

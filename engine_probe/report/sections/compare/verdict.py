@@ -19,6 +19,7 @@ MOST_UNMEASURED = 3
 ONE_EACH = "Not tested: one measurement on each side"
 TO_TEST = "To test: `sweep A --against B`, several of each in turns."
 TO_KNOW = "To add the drift: `--history FOLDER ...`."
+NO_DRIFT = "{} showed none: at least two of one side are needed, and they must differ."
 ONE_WINDOW = "Not tested: a text of a single window does not tell how perplexity varies. Score a longer text."
 
 WORKLOAD_DIFFERS: tuple[Tone, str, bool] = ("problem", OTHER_WORKLOAD, True)
@@ -76,17 +77,19 @@ def change_sentences(comparison: Comparison) -> Iterator[Sentence]:
         yield from untested_sentences(others, where)
     elif others:
         yield Sentence(drift_words(comparison, [*over_all, *others]), "caution")
-        yield Sentence(TO_TEST if comparison.earlier else f"{TO_TEST} {TO_KNOW}", "soft")
+        yield Sentence(TO_TEST if comparison.drift_is_known else f"{TO_TEST} {TO_KNOW}", "soft")
         yield from untested_sentences(over_all or others, f" over {whole.name}" if whole else where)
 
 
 def drift_words(comparison: Comparison, rows: Sequence[Row]) -> str:
     """Return why nothing is tested, and what the intervals include."""
-    if any(change.earlier for _, change in rows):
-        of = counted(comparison.earlier, "earlier measurement")
+    of = counted(comparison.earlier, "earlier measurement")
+    if comparison.drift_is_known:
         return f"{ONE_EACH}. The intervals include the drift between measurements, from {of}."
     alone = all(change.interval is None for pair, change in rows if not pair.is_whole)
     told = f"{ONE_EACH}, and the drift between measurements on this machine is not known."
+    if comparison.earlier:
+        told = f"{told} {NO_DRIFT.format(of)}"
     if all(change.interval is None for _, change in rows):
         return f"{told} Without repeats there is no interval."
     repeats = " Single points were measured once and have none." if alone else ""
