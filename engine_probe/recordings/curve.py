@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels, load_notes
-from engine_probe.analysis.curve.saturation import Saturation, saturation
+from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels, load_notes, whole_run_rate
+from engine_probe.analysis.curve.saturation import Saturation, kv_saturation, saturation
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLevel
 from engine_probe.analysis.run.slo import Slo
@@ -64,7 +64,8 @@ def curves(points: Iterable[SweptPoint]) -> list[Curve]:
         if all(point.unprobed for point in alike):
             continue
         figures = sorted((point.figures for point in alike if point.figures), key=lambda each: each.load)
-        found = saturation(levels(figures))
-        found = replace(found, notes=(*found.notes, *load_notes(figures)))
+        found, everywhere = saturation(levels(figures)), levels(figures, whole_run_rate)
+        # Whether the pool was full is known of levels that take no part in the fit, too.
+        found = replace(found, notes=(*found.notes, *load_notes(figures)), kv=kv_saturation(everywhere))
         swept.append(Curve(alike[0].curve, alike[0].unit, figures, found))
     return swept

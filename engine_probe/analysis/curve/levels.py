@@ -43,6 +43,9 @@ class PointFigures:
         return figures.percentiles_ns[percent]
 
 
+Rate = Callable[[PointFigures], float | None]
+
+
 def while_held(points: Sequence[PointFigures]) -> bool:
     """Return whether the throughput of this curve is that of the parts in which its loads were held: at two or more."""
     held = {point.load for point in points if point.held}
@@ -58,14 +61,14 @@ def held_rate(point: PointFigures) -> float | None:
     return point.held.output_tokens_per_s if point.held else None
 
 
-def rate_of_curve(points: Sequence[PointFigures]) -> Callable[[PointFigures], float | None]:
+def rate_of_curve(points: Sequence[PointFigures]) -> Rate:
     """Return the function that gives the throughput of a point in this curve."""
     return held_rate if while_held(points) else whole_run_rate
 
 
-def levels(points: Sequence[PointFigures]) -> list[Level]:
-    """Return a level for each load that has a throughput in this curve."""
-    rate = rate_of_curve(points)
+def levels(points: Sequence[PointFigures], rate: Rate | None = None) -> list[Level]:
+    """Return a level for each load that has this throughput, or that which its curve takes."""
+    rate = rate or rate_of_curve(points)
     ordered = sorted((point for point in points if rate(point) is not None), key=lambda point: point.load)
     apart = measured_in_rounds(points)
     return [level(load, list(repeats), rate, apart) for load, repeats in groupby(ordered, key=lambda each: each.load)]
@@ -76,9 +79,7 @@ def measured_in_rounds(points: Sequence[PointFigures]) -> bool:
     return in_rounds((point.load, point.started_ns) for point in points)
 
 
-def level(
-    load: float, repeats: Sequence[PointFigures], rate: Callable[[PointFigures], float | None], apart: bool
-) -> Level:
+def level(load: float, repeats: Sequence[PointFigures], rate: Rate, apart: bool) -> Level:
     rates = [value for point in repeats if (value := rate(point)) is not None]
     return Level(
         load=load,

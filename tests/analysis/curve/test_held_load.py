@@ -73,7 +73,7 @@ def swept(tmp_path: Path) -> Callable[[dict[int, int]], Path]:
     def write(later: dict[int, int]) -> Path:
         points = []
         for load, more in later.items():
-            write_run(tmp_path / "points" / f"p{load}", ran(load, later=more), facts())
+            write_run(tmp_path / "points" / f"p{load}", ran(load, blocks=40, later=more), facts(40))
             work = {"concurrency": load, "num_prompts": load + more}
             points.append({"id": f"p{load}", "point": {"workload": work}, "status": COMPLETE})
         (tmp_path / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))
@@ -88,6 +88,7 @@ def test_a_curve_has_the_levels_that_were_held_and_says_which_were_not(swept: Ca
     for level, point in zip(curve.found.levels, curve.figures, strict=False):
         assert point.held is not None
         assert level.output_tokens_per_s == point.held.output_tokens_per_s
+    assert curve.found.kv.reached == 8, "that the pool was full is known all the same"
     assert any(note.startswith("at 8 the load was held for too short a time") for note in curve.found.notes)
 
 
