@@ -11,7 +11,7 @@ cannot be told from time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -65,6 +65,7 @@ class Effect:
     delta: float | None  # Cliff's, over requests of the highest and the lowest load: descriptive, not tested
     furthest: Interval | None  # the 90 % interval that reaches furthest, of all loads against the lowest
     bound: float | None = None  # upper 95 % bound of a share that was always zero
+    by: Literal["runs", "loads", "curve"] = "runs"  # shuffled, or how far loads lie off a smooth curve
     in_order: bool = False  # loads were measured in ascending or descending order: it may be an effect of time
 
     @property
@@ -129,9 +130,10 @@ def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
         notes.append(
             f"some loads have one run{of}: only a trend over all loads is tested, not one load against another"
         )
-    fewest = min(effect.runs for effect in found)
+    notes += shared_noise_notes(found)
+    fewest, what = min((effect.loads, "loads") if effect.by == "loads" else (effect.runs, "runs") for effect in found)
     if (least := 2 / math.factorial(min(fewest, 20))) * len(found) >= SIGNIFICANT:
-        notes.append(f"{fewest} runs are too few for any trend to be significant (p >= {least:.2g})")
+        notes.append(f"{fewest} {what} are too few for any trend to be significant (p >= {least:.2g})")
     if any(effect.in_order for effect in found):
         notes.append(
             "loads were measured in ascending or descending order, so that an effect of load cannot be told from a "
@@ -141,6 +143,17 @@ def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
     return Effects(
         tuple(replace(effect, p=p) for effect, p in zip(found, corrected, strict=True)), tuple(shaky), tuple(notes)
     )
+
+
+def shared_noise_notes(found: Sequence[Effect]) -> Iterator[str]:
+    """Yield where runs of a load are no independent observations."""
+    if any(effect.by == "loads" for effect in found):
+        yield "the runs of a load followed each other: their mean counts once, and loads are shuffled"
+    if shared := [effect.outcome.name for effect in found if effect.by == "curve"]:
+        yield (
+            f"loads lie further from a smooth curve than their runs explain ({', '.join(shared)}): the trend is held "
+            "against that (t-test), and not against the scatter of runs"
+        )
 
 
 def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
@@ -165,10 +178,11 @@ def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
         delta=delta_of(outcome.name, ends),
         furthest=furthest(by_load, noise) if apart and repeats > 1 and (noise or outcome.share) else None,
         bound=none_seen(outcome, runs) if outcome.share and not values.any() else None,
+        by="loads" if alike else "runs",
         in_order=abs(rho(loads, [run.started for run in runs])) >= IN_ORDER,
     )
     if noise and noise.shared:
-        return [replace(trend, p=noise.trend_p())]
+        return [replace(trend, p=noise.trend_p(), by="curve")]
     if repeats < 2 or alike or not values.any():
         return [trend]
     size, p = any_difference(loads, values)

@@ -114,7 +114,9 @@ def test_noise_that_all_runs_of_a_load_share_is_no_effect_of_load() -> None:
     """Runs of a load differ by 0.1 %, loads by 5 % in no order: the trend over the means is within that."""
     means = [10.5, 10.0, 10.5, 10.0, 10.7, 10.1, 10.6, 10.2]
     shared = {1.0 + at: [mean, mean * 1.001] for at, mean in enumerate(means)}
-    assert [each.verdict for each in effects(runs(shared), [SLOW]).tested] == ["cannot tell"]
+    found = effects(runs(shared), [SLOW])
+    assert [(each.verdict, each.by) for each in found.tested] == [("cannot tell", "curve")]
+    assert any("further from a smooth curve than their runs explain (latency)" in note for note in found.notes)
     rising = {load: [value * 2**load for value in values] for load, values in shared.items()}
     assert [each.verdict for each in effects(runs(rising), [SLOW]).tested] == ["rises"]
 
@@ -125,7 +127,7 @@ def test_runs_of_a_load_one_after_another_are_one_observation() -> None:
         RunSeen("", load, 3.0 * at + n, {SLOW.name: load}) for at, load in enumerate((4.0, 1, 8, 2)) for n in range(3)
     ]
     (trend,) = effects(made, [SLOW]).tested
-    assert trend.p == pytest.approx(2 / 24)
+    assert (trend.p, trend.by) == (pytest.approx(2 / 24), "loads")
     assert trend.furthest is None
 
 

@@ -117,6 +117,7 @@ def effect(**values: Any) -> Effect:
     [
         ({}, "rises with load"),
         ({"size": -0.9}, "falls with load"),
+        ({"in_order": True}, "rises with load or with time"),
         ({"question": "any difference"}, "differs between loads, without a trend"),
         (
             {"p": 1.0, "furthest": (-0.02, 0.05)},
