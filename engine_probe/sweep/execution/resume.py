@@ -19,7 +19,7 @@ from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import Row, finished
 
 MOST_NAMED = 3
-WAY_OUT = "measure elsewhere with --out, or ask for those points too"
+WAY_OUT = "ask for those points too, name no sweep to go on with the one in the folder, or measure elsewhere with --out"
 
 
 def check_grid(folder: Path, todo: list[Point]) -> None:
