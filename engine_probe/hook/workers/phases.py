@@ -38,11 +38,6 @@ class Step:
     start: Any = None  # CUDA events beside the forward, or None without a GPU
     end: Any = None
 
-    def begin(self, number: int) -> None:
-        self.number = number
-        self.forward_called = self.forward_returned = self.sample_called = self.bookkeeping_called = None
-        self.start = self.end = None
-
     def row(self, rank: int, on_device: tuple[int, int] | tuple[None, None]) -> tuple[Any, ...]:
         """Return the row of `workers`, in the order of its schema, given when and how long the device ran."""
         forward_ns = None if self.forward_called is None else (self.forward_returned or 0) - self.forward_called
@@ -65,9 +60,11 @@ class Step:
 class PhaseMarks:
     """Notes when the step in progress passes from one phase to the next; `missing` is the reason if it cannot."""
 
-    def __init__(self, runner: Any, patches: Patches, guarded: Callable[..., Any], events: DeviceEvents | None) -> None:
+    def __init__(
+        self, runner: Any, patches: Patches, fail: Callable[[Exception], None], events: DeviceEvents | None
+    ) -> None:
         self.step: Step | None = None
-        self._patches, self._guarded, self._events = patches, guarded, events
+        self._patches, self._fail, self._events = patches, fail, events
         self.missing: str | None = None
         if hasattr(runner, "_model_forward"):
             self._call_forward = patches.replace(runner, "_model_forward", self._forward)
@@ -79,33 +76,39 @@ class PhaseMarks:
             self.missing = f"{type(runner).__name__} of this vLLM does not tell where its forward begins"
 
     def end_forward(self, step: Step) -> None:
-        """Note the end of a forward unless it was noted: between it and this call nothing is launched."""
-        if step.forward_called is None or step.forward_returned is not None:
-            return
+        """Note the end of the step's first forward; behind it the runner launches nothing until this is called."""
         step.forward_returned = now()
         if step.start is not None and self._events is not None:
             step.end = self._events.record()
 
     def _begin_forward(self, step: Step) -> None:
-        if step.forward_called is not None:
-            return
         if self._events is not None:
             step.start = self._events.record()
         step.forward_called = now()
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         step = self.step
-        if step is None or not self._patches.active:
+        if step is None or step.forward_called is not None or not self._patches.active:
             return self._call_forward(*args, **kwargs)
-        self._guarded(self._begin_forward, step)
+        try:
+            self._begin_forward(step)
+        except Exception as error:
+            self._fail(error)
         output = self._call_forward(*args, **kwargs)
-        self._guarded(self.end_forward, step)
+        try:
+            self.end_forward(step)
+        except Exception as error:
+            self._fail(error)
         return output
 
     def _forward_start(self, *args: Any, **kwargs: Any) -> Any:
         output = self._call_start(*args, **kwargs)
-        if self.step is not None and self._patches.active:
-            self._guarded(self._begin_forward, self.step)
+        step = self.step
+        if step is not None and step.forward_called is None and self._patches.active:
+            try:
+                self._begin_forward(step)
+            except Exception as error:
+                self._fail(error)
         return output
 
     def _bookkeeping(self, *args: Any, **kwargs: Any) -> Any:

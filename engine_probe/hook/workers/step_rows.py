@@ -58,7 +58,7 @@ class WorkerHook:
             if hasattr(worker, "sample_tokens"):
                 self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
             runner = getattr(inner, "model_runner", None)
-            self._marks = PhaseMarks(runner, self._patches, self._guarded, self._events)
+            self._marks = PhaseMarks(runner, self._patches, self._fail, self._events)
         except BaseException:
             self._patches.undo()
             raise
@@ -69,22 +69,32 @@ class WorkerHook:
     def _execute(self, *args: Any, **kwargs: Any) -> Any:
         if not self._patches.active:
             return self._call_execute(*args, **kwargs)
-        step = self._guarded(self._begin_step)
+        try:
+            step = self._begin_step()
+        except Exception as error:
+            self._fail(error)
+            return self._call_execute(*args, **kwargs)
         output = self._call_execute(*args, **kwargs)
-        if step is not None:
-            self._guarded(self._note_execute, step, args, kwargs, output)
+        try:
+            self._note_execute(step, args, kwargs, output)
+        except Exception as error:
+            self._fail(error)
         return output
 
     def _begin_step(self) -> Step:
-        self._finish_step()
+        if self._unsampled is not None:
+            self._finish_step()
         step = self._written.popleft() if self._written else Step()
-        step.begin(self._steps)
+        step.number = self._steps
+        step.forward_called = step.forward_returned = step.sample_called = step.bookkeeping_called = None
+        step.start = step.end = None
         self._marks.step = step
         step.called = now()
         return step
 
     def _note_execute(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        self._marks.end_forward(step)
+        if step.forward_called is not None and step.forward_returned is None:
+            self._marks.end_forward(step)
         step.returned = now()
         step.scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
         self._steps += 1
@@ -98,7 +108,10 @@ class WorkerHook:
             return self._call_sample(*args, **kwargs)
         called = now()
         output = self._call_sample(*args, **kwargs)
-        self._guarded(self._note_sample, step, called)
+        try:
+            self._note_sample(step, called)
+        except Exception as error:
+            self._fail(error)
         return output
 
     def _note_sample(self, step: Step, called: int) -> None:
@@ -153,9 +166,12 @@ class WorkerHook:
         try:
             return note(*args)
         except Exception as error:
-            self.failure = f"in worker {self._rank}:\n" + "".join(traceback.format_exception(error))
-            logger.exception("engine_probe stopped recording worker %d", self._rank)
-            self._patches.undo()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = f"in worker {self._rank}:\n" + "".join(traceback.format_exception(error))
+        logger.exception("engine_probe stopped recording worker %d", self._rank)
+        self._patches.undo()
 
     def close(self) -> dict[str, Any]:
         self._patches.undo()
