@@ -182,6 +182,8 @@ def paired(
             raise InputError(f"{before} and {after}: {note}")
         raise InputError(f"{before} and {after} have no point in common: nothing can be compared")
     pairs = list(with_curve_noise([pair(name, old.points[name], new.points[name], slo) for name in shared]))
+    if not (old.in_rounds and new.in_rounds):
+        pairs = [replace(pair, changes=[replace(each, interval=None) for each in pair.changes]) for pair in pairs]
     found = earlier_of(history, old, new, shared)
     if found.count:
         pairs = [replace(pair, changes=found.drifted(pair.name, pair.changes, slo)) for pair in pairs]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.recordings.perplexity import NAME, TextPoint, open_alone, text_folder
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, open_sweep
@@ -32,6 +33,12 @@ class Opened(NamedTuple):
     points: dict[str, Side]
     notes: dict[str, str]
     texts: dict[str, TextPoint]
+
+    @property
+    def in_rounds(self) -> bool:
+        """Return whether other points were measured between the repeats of each point."""
+        sides = enumerate(self.points.values())
+        return in_rounds((number, run.facts["clock"]["wall_ns"]) for number, side in sides for run in side.runs)
 
 
 def opened(folder: Path) -> Opened:

@@ -64,15 +64,12 @@ def with_repeats(folder: Path, *blocks: int) -> Path:
 
 
 def test_repeats_within_one_sweep_tell_nothing(tmp_path: Path) -> None:
-    """They agree within 1 %, and the next sweep may still be slower than both."""
+    """They agree within 1 %, and share what the machine did while they were measured one after another."""
     large, small = with_repeats(tmp_path / "a", 60, 60, 61), with_repeats(tmp_path / "b", 40, 40, 41)
     (found,) = json.loads(compare(large, small, "--format", "json").stdout)
     assert [point["point"] for point in found["points"]] == ["concurrency 20"]
     changes = found["points"][0]["changes"]
-    assert {(change["p"], change["verdict"]) for change in changes} == {(None, "not tested")}
-    low, high = changes[0]["interval"]
-    assert low < changes[0]["after"] - changes[0]["before"] < high < 0
-    assert changes[0]["interval_includes_drift"] is False
+    assert {(each["p"], each["interval"], each["verdict"]) for each in changes} == {(None, None, "not tested")}
 
 
 def test_a_point_that_is_gone_is_named_and_holds_no_gate(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ MOST_UNMEASURED = 3
 ONE_EACH = "Not tested: one measurement on each side"
 TO_TEST = "To test: `sweep A --against B`, several of each in turns."
 TO_KNOW = "To add the drift: `--history FOLDER ...`."
+NO_ROUNDS = "each was measured once, or its repeats one after another"
 NO_DRIFT = "{} showed none: at least two of one side are needed, and they must differ."
 ONE_WINDOW = "Not tested: a text of a single window does not tell how perplexity varies. Score a longer text."
 
@@ -86,14 +87,14 @@ def drift_words(comparison: Comparison, rows: Sequence[Row]) -> str:
     of = counted(comparison.earlier, "earlier measurement")
     if comparison.drift_is_known:
         return f"{ONE_EACH}. The intervals include the drift between measurements, from {of}."
-    alone = all(change.interval is None for pair, change in rows if not pair.is_whole)
+    no_intervals = all(change.interval is None for pair, change in rows if not pair.is_whole)
     told = f"{ONE_EACH}, and the drift between measurements on this machine is not known."
     if comparison.earlier:
         told = f"{told} {NO_DRIFT.format(of)}"
     if all(change.interval is None for _, change in rows):
-        return f"{told} Without repeats there is no interval."
-    repeats = " Single points were measured once and have none." if alone else ""
-    return f"{told} The intervals are within the sweeps only.{repeats}"
+        return f"{told} There is no interval: {NO_ROUNDS}."
+    alone = f" Single points have none: {NO_ROUNDS}." if no_intervals else ""
+    return f"{told} The intervals are within the sweeps only.{alone}"
 
 
 def untested_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
