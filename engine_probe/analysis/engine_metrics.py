@@ -51,7 +51,7 @@ ENGINE_METRICS = (
         "preempted_share",
         "",
         "requests that were preempted at least once / requests that ended",
-        lambda run: run.preemption_cost.requests / ended if (ended := ended_requests(run)) else None,
+        lambda run: run.preemption_cost.requests / run.sequences_ended if run.sequences_ended else None,
     ),
     EngineMetric(
         "preempted_away_s",
@@ -103,7 +103,3 @@ ENGINE_METRICS = (
         lambda run: run.straggler.behind_ns / NS_PER_MS if run.straggler else None,
     ),
 )
-
-
-def ended_requests(run: RunAnalysis) -> int:
-    return run.summary.requests_answered + sum(run.summary.requests_other.values())

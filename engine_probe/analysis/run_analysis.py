@@ -33,6 +33,7 @@ class RunAnalysis:
     summary: Summary
     limits: LimitsFound
     preemption_cost: PreemptionCost
+    sequences_ended: int
     composition: Composition | None
     kv_fragmentation: float | None
     straggler: Straggler | None
@@ -63,6 +64,7 @@ def analyse(
         summary=summary,
         limits=with_ceiling_doubts(limits(facts, iterations, requests, preemptions, workers, holding(used)), used),
         preemption_cost=preemption_cost(iterations, preemptions),
+        sequences_ended=requests.num_rows,
         composition=composition(iterations, busy),
         kv_fragmentation=kv_fragmentation(facts, iterations),
         straggler=straggler(facts, workers),

@@ -19,10 +19,9 @@ def made(**more: Any) -> dict[str, float | None]:
     whole: Any = SimpleNamespace(
         summary=SimpleNamespace(
             shares={"schedule": 0.1, "execute": 0.7, "update": 0.1, "outside": 0.1},
-            requests_answered=10,
-            requests_other={"abort": 2},
         ),
         limits=SimpleNamespace(idle_share=0.05),
+        sequences_ended=12,
         preemption_cost=PreemptionCost(4, 3, 0, 100, 100, 0.1, 900 * MS, 250.0 * MS, worst),
         composition=None,
         kv_fragmentation=None,

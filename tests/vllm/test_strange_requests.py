@@ -48,6 +48,17 @@ def test_any_arrival(tiny_llm: Any, tmp_path: Path, arrival: float) -> None:
     assert known["after"] is not None
 
 
+def test_several_sequences_of_a_request_are_one_request(tiny_llm: Any, tmp_path: Path) -> None:
+    from vllm import SamplingParams
+
+    asked = [SamplingParams(n=n, temperature=1.0, max_tokens=4, ignore_eos=True) for n in (3, 1, 2)]
+    with Probe(tiny_llm, tmp_path / "run") as probe:
+        tiny_llm.generate([prompt(number, 20) for number in range(3)], asked, use_tqdm=False)
+    summary = probe.run.summary()
+    assert (summary.requests_answered, summary.sequences_answered) == (3, 6)
+    assert (summary.prompt_tokens, summary.answer_tokens) == (3 * 20, 6 * 4)
+
+
 def test_an_id_that_is_no_text(tiny_llm: Any, tmp_path: Path) -> None:
     run = recorded(tiny_llm, tmp_path / "run", {}, "strange\ud800")
     assert run.status == "complete"

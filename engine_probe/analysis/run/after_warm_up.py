@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.run.latencies import count_requests
 from engine_probe.analysis.statistics.settled_rate import SLOTS, settled_rate
 
 LEAST_STEPS = 30
@@ -60,7 +61,7 @@ def after_warm_up(
     rate = settled_rate(begin, ends[inside], output_tokens[inside])
     changing = rate.warming_up if rate else len(ends[inside]) >= 2 * SLOTS
     begin = rate.from_ns if rate else begin
-    arrivals = within(requests, "arrival_ns", (begin, end)).num_rows
+    arrivals = count_requests(within(requests, "arrival_ns", (begin, end)))
     if len(ends[inside]) < LEAST_STEPS or arrivals < LEAST_ARRIVALS:
         return None
     # Between the ends of two steps tokens count as evenly spread.
@@ -75,7 +76,7 @@ def after_warm_up(
         half_width=rate.half_width if rate else None,
         changing=changing,
         warm_up_left=rate.warm_up_left if rate else None,
-        requests_per_s=within(answered, "last_token_ns", (begin, end)).num_rows / seconds,
+        requests_per_s=count_requests(within(answered, "last_token_ns", (begin, end))) / seconds,
     )
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES
+from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, request_rows
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.statistics.sample import enough
 from engine_probe.analysis.statistics.student import CONFIDENCE
@@ -56,10 +56,20 @@ class Goodput:
 
 def goodput(requests: pa.Table, seconds: float, slo: Slo) -> Goodput:
     """Judge the requests of a run that took so many seconds."""
-    all_strains = strains(requests, slo)
+    all_strains = of_requests(strains(requests, slo), request_rows(requests))
     judged = all_strains[~np.isnan(all_strains)]
     undecided = len(all_strains) - len(judged)
     return Goodput(slo, int((judged <= 1).sum()), len(judged), undecided, seconds, not_exceeded(judged, slo.percentile))
+
+
+def of_requests(strains: Reals, rows: npt.NDArray[np.int64]) -> Reals:
+    """Return the largest strain of the sequences of each request; NaN if one that is not known may be larger."""
+    most = np.zeros(len(strains))
+    np.fmax.at(most, rows, strains)
+    unknown = np.zeros(len(strains), dtype=bool)
+    unknown[rows[np.isnan(strains)]] = True
+    found: Reals = np.where(unknown & (most <= 1), np.nan, most)[np.unique(rows)]
+    return found
 
 
 def not_exceeded(strains: Reals, percent: float) -> float | None:

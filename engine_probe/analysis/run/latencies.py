@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,6 +16,7 @@ from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.workload.load import FURTHER
 
 ANSWERED = ("stop", "length")  # finish reasons of requests with meaningful latencies
+SEQUENCE = r"^\d+_.*-[0-9a-f]{8}$"  # vLLM's id of one of several: its index, then the request's, which ends at random
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ LATENCIES = (
 
 def answered(requests: pa.Table) -> pa.Table:
     """Return the answered requests, without aborted and failed ones."""
-    return requests.filter(pc.is_in(requests["finish_reason"], pa.array(ANSWERED)))
+    return requests.filter(is_answered(requests))
 
 
 def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
@@ -69,3 +72,25 @@ def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
     if not isinstance(work, dict) or not work.get("hold"):
         return requests
     return requests.filter(pc.invert(pc.starts_with(requests["request_id"], FURTHER)))
+
+
+def is_answered(requests: pa.Table) -> npt.NDArray[np.bool_]:
+    known: npt.NDArray[np.bool_] = pc.is_in(requests["finish_reason"], pa.array(ANSWERED)).to_numpy()
+    return known
+
+
+def request_rows(sequences: pa.Table) -> npt.NDArray[np.int64]:
+    """Return for each row the first row of the same request.
+
+    vLLM runs each of the n sequences that answer a request as a request of its own.
+    """
+    rows = np.arange(sequences.num_rows)
+    several = np.flatnonzero(pc.match_substring_regex(sequences["request_id"], SEQUENCE).to_numpy())
+    first: dict[str, int] = {}
+    for row, name in zip(several.tolist(), sequences["request_id"].take(several).to_pylist(), strict=True):
+        rows[row] = first.setdefault(name.partition("_")[2], row)
+    return rows
+
+
+def count_requests(sequences: pa.Table) -> int:
+    return len(np.unique(request_rows(sequences)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,11 +11,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp, after_warm_up, within
 from engine_probe.analysis.run.goodput import Goodput, goodput
-from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, answered, without_further
+from engine_probe.analysis.run.latencies import LATENCIES, answered, is_answered, request_rows, without_further
 from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, milliseconds_text
 from engine_probe.analysis.run.near_peak import NearPeak, near_peak
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
@@ -55,7 +55,8 @@ class Summary(ByName, NotebookView):
     notes: tuple[str, ...]
     iterations: int
     seconds: float
-    requests_answered: int
+    requests_answered: int  # with all their sequences
+    sequences_answered: int  # more than the requests where one asked for several (n > 1); latencies are of sequences
     requests_other: dict[str, int]  # aborted and failed, by vLLM's finish reason
     output_tokens: int
     prompt_tokens: int  # of answered requests
@@ -106,28 +107,28 @@ def summarise(
     seconds, steps_ns = (end - begin) / 1e9, (ends - column["start_ns"]).astype(np.float64)
     whole, measured = answered(requests), without_further(facts, requests)
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
-    prompt, answer = (pc.sum(whole[name]).as_py() or 0 for name in ("prompt_tokens", "output_tokens"))
-    running, kv_used = mean_levels(column, ends)
+    complete, prompt, answer = request_totals(requests)
     later = after_warm_up(begin, ends, column["output_tokens"], whole, requests)
     return Summary(
         status=status,
         notes=tuple(notes),
         iterations=iterations.num_rows,
         seconds=seconds,
-        requests_answered=whole.num_rows,
+        requests_answered=complete,
+        sequences_answered=whole.num_rows,
         requests_other=count_others(measured),
         output_tokens=output,
         prompt_tokens=prompt,
         answer_tokens=answer,
         output_tokens_per_s=output / seconds,
         total_tokens_per_s=(answer + prompt) / seconds,
-        requests_per_s=whole.num_rows / seconds,
+        requests_per_s=complete / seconds,
         step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
         shares=time_shares(column, end - begin),
-        mean_running=running,
+        mean_running=mean_running(column, ends),
         peak_running=int(column["running_requests"].max()),
         peak_waiting=int(waiting_requests(iterations).max()),
-        mean_kv_share=kv_used / facts["kv"]["blocks"],
+        mean_kv_share=mean_kv_blocks(column, ends) / facts["kv"]["blocks"],
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / facts["kv"]["blocks"],
         preemptions=int(column["preempted_requests"].sum()),
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
@@ -139,17 +140,27 @@ def summarise(
         after_warm_up_latencies=latencies(iterations, within(measured, "arrival_ns", later.window)) if later else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
-        probe_uncounted=uncounted_cost(facts, running, iterations.num_rows / (end - begin)),
+        probe_uncounted=uncounted_cost(facts, column["running_requests"], end - begin),
     )
 
 
-def mean_levels(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Return how many requests ran and how many KV blocks were in use on average, between steps, too."""
-    running, starts = column["running_requests"], column["start_ns"]
-    return (
-        mean_over_time(running, running - column["finished_requests"], starts, ends),
-        mean_over_time(column["kv_blocks_scheduled"], column["kv_blocks_updated"], starts, ends),
-    )
+def request_totals(sequences: pa.Table) -> tuple[int, int, int]:
+    """Return how many requests were answered in all their sequences, and the tokens of prompts and of answers."""
+    rows, known = request_rows(sequences), is_answered(sequences)
+    of_answers = sequences["output_tokens"].to_numpy()[known]
+    of_prompts = sequences["prompt_tokens"].to_numpy()[np.unique(rows[known])]  # sequences share their prompt
+    return len(np.unique(rows)) - len(np.unique(rows[~known])), int(of_prompts.sum()), int(of_answers.sum())
+
+
+def mean_running(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) -> float:
+    """Return how many requests ran on average, between steps, too."""
+    running = column["running_requests"]
+    return mean_over_time(running, running - column["finished_requests"], column["start_ns"], ends)
+
+
+def mean_kv_blocks(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) -> float:
+    """Return how many KV blocks were in use on average, between steps, too."""
+    return mean_over_time(column["kv_blocks_scheduled"], column["kv_blocks_updated"], column["start_ns"], ends)
 
 
 def mean_over_time(
@@ -165,16 +176,17 @@ def mean_over_time(
     return float((during @ busy + after @ idle) / (ends[-1] - starts[0]))
 
 
-def uncounted_cost(facts: dict[str, Any], running: float, steps_per_ns: float) -> UncountedCost | None:
-    """Return the cost measured with the number of running requests that is nearest, as a ratio, to this run's."""
+def uncounted_cost(facts: dict[str, Any], running: npt.NDArray[Any], whole_ns: int) -> UncountedCost | None:
+    """Return the cost measured with the number of running requests nearest, as a ratio, to the mean of the steps."""
     try:
         known = msgspec.convert((facts.get("hardware") or {}).get("probe_uncounted", []), list[Uncounted])
     except (msgspec.ValidationError, AttributeError):  # a run.json from elsewhere
         return None
     if not known:
         return None
-    nearest = min(known, key=lambda each: abs(math.log(each.running / max(running, 1.0))))
-    shares = (nearest.ns * steps_per_ns, nearest.half_width_ns * steps_per_ns)
+    ran = max(float(running.mean()), 1.0)
+    nearest = min(known, key=lambda each: abs(math.log(each.running / ran)))
+    shares = (ns * len(running) / whole_ns for ns in (nearest.ns, nearest.half_width_ns))
     return UncountedCost(nearest.running, nearest.ns, nearest.half_width_ns, *shares)
 
 
@@ -193,5 +205,7 @@ def latencies(iterations: pa.Table, requests: pa.Table) -> tuple[LatencyFigures,
 
 
 def count_others(requests: pa.Table) -> dict[str, int]:
-    reasons = requests["finish_reason"].value_counts().to_pylist()
-    return {row["values"]: row["counts"] for row in reasons if row["values"] not in ANSWERED}
+    """Count the requests with a sequence that ended otherwise than by an answer, by the reason."""
+    others = requests.filter(~is_answered(requests))
+    ended = set(zip(request_rows(others).tolist(), others["finish_reason"].to_pylist(), strict=True))
+    return dict(Counter(reason for _, reason in ended))

@@ -38,6 +38,26 @@ def test_a_request_is_good_if_it_keeps_every_limit(requests: Make) -> None:
     assert found.met is False
 
 
+def test_a_request_keeps_a_limit_if_all_its_sequences_do(requests: Make) -> None:
+    """Two requests of two sequences and one of one: 150 and 250 ms | 150 and 160 ms | 150 ms, which was aborted."""
+    firsts = {"0_one-0a1b2c3d": 150, "1_one-0a1b2c3d": 250, "0_two-0a1b2c3d": 150, "1_two-0a1b2c3d": 160}
+    rows = [{**request(first, 400, 11), "request_id": name} for name, first in firsts.items()]
+    rows.append({**request(150, None, 1, "abort", 300), "request_id": "three"})
+    found = goodput(requests(*rows), 2.0, Slo(ttft_ms=200))
+    assert (found.kept, found.judged, found.undecided) == (1, 2, 1)
+
+
+def test_a_sequence_that_was_broken_off_leaves_its_request_undecided_unless_another_broke_a_limit(
+    requests: Make,
+) -> None:
+    for first, undecided in ((150, 1), (250, 0)):
+        rows = [
+            {**request(first, 400, 11), "request_id": "0_one-0a1b2c3d"},
+            {**request(150, None, 1, "abort", 190), "request_id": "1_one-0a1b2c3d"},
+        ]
+        assert goodput(requests(*rows), 2.0, Slo(ttft_ms=200)).undecided == undecided
+
+
 def test_strain_is_the_tightest_figure_over_its_limit(requests: Make) -> None:
     rows = requests(request(100, 300, 11))
     assert strains(rows, Slo(ttft_ms=200, tpot_ms=40)).tolist() == [0.5]

@@ -122,6 +122,45 @@ def test_it_says_what_watching_cost(summary: Summary) -> None:
     assert summary.probe_share == pytest.approx(44_000 / (400 * MS))
 
 
+def sequences(request_id: str, reasons: list[str], arrival: int = 0) -> list[dict[str, Any]]:
+    """Return the rows of a request with a prompt of 100 tokens and an answer of 20 in each of its sequences."""
+    return [
+        {
+            "request_id": f"{index}_{request_id}-0a1b2c3d" if len(reasons) > 1 else request_id,
+            "arrival_ns": arrival * MS,
+            "first_token_ns": (arrival + 20) * MS,
+            "last_token_ns": (arrival + 200) * MS,
+            "finished_ns": (arrival + 200) * MS,
+            "prompt_tokens": 100,
+            "output_tokens": 20,
+            "finish_reason": reason,
+        }
+        for index, reason in enumerate(reasons)
+    ]
+
+
+def test_the_sequences_of_a_request_are_one_request(iterations: Make, requests: Make) -> None:
+    """Two of three sequences, one of a single one, and one of three of which two were aborted; 0.4 s."""
+    rows = [
+        *(row for name in ("a", "b") for row in sequences(name, ["length"] * 3)),
+        *sequences("c", ["stop"]),
+        *sequences("d", ["length", "abort", "abort"]),
+    ]
+    found = summarise(FACTS, "complete", [], iterations(40), requests(*rows))
+    assert (found.requests_answered, found.sequences_answered) == (3, 8)
+    assert found.requests_other == {"abort": 1}
+    assert found.requests_per_s == pytest.approx(3 / 0.4)
+    assert (found.prompt_tokens, found.answer_tokens) == (4 * 100, 8 * 20)
+    assert found.ttft.count == 8
+
+
+def test_requests_whose_names_look_like_those_of_sequences_are_their_own(iterations: Make, requests: Make) -> None:
+    """vLLM ends the id of each request with eight random digits of its own."""
+    names = ("0_b", "1_b", "0_c-0a1b2c3d", "1_c-4e5f6a7b")
+    rows = [{**row, "request_id": name} for name in names for row in sequences("", ["stop"])]
+    assert summarise(FACTS, "complete", [], iterations(40), requests(*rows)).requests_answered == 4
+
+
 def uncounted(*measured: tuple[int, float, float]) -> dict[str, Any]:
     rows = [{"running": running, "ns": ns, "half_width_ns": half} for running, ns, half in measured]
     return {**FACTS, "hardware": {"probe_uncounted": rows}}

@@ -47,9 +47,12 @@ def throughput_mark(summary: Summary) -> str:
 
 def headlines(summary: Summary) -> Iterator[str]:
     others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
+    several = summary.sequences_answered > summary.requests_answered
+    sequences = f" ({summary.sequences_answered:,} sequences, whose latencies follow)" if several else ""
     yield (
         f"{summary.output_tokens_per_s:,.1f} output tokens/s over {summary.seconds:.1f} s: "
-        f"{counted(summary.output_tokens, 'token')}, {counted(summary.requests_answered, 'request')} answered{others}."
+        f"{counted(summary.output_tokens, 'token')}, {counted(summary.requests_answered, 'request')} answered"
+        f"{sequences}{others}."
     )
     yield (
         f"Running requests: {summary.mean_running:.1f} on average, {summary.peak_running} at peak; waiting: "

@@ -11,7 +11,7 @@ from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.analysis.run.near_peak import NearPeak
 from engine_probe.analysis.run.summary import UncountedCost
 from engine_probe.report.sections.run.latencies import changing_words, near_peak_line, probe_cost_line
-from engine_probe.report.sections.run.verdict import throughput_mark
+from engine_probe.report.sections.run.verdict import headlines, throughput_mark
 from engine_probe.report.sections.sweep.levels import load_cell
 
 S = 1_000_000_000
@@ -83,3 +83,24 @@ def test_the_cost_of_the_probe_is_given_in_all_where_the_rest_was_measured() -> 
     line = probe_cost_line(own)
     assert "5.0 ± 1.0 µs per step" in line
     assert line.endswith("0.09% ± 0.01%.")
+
+
+@pytest.mark.parametrize(
+    ("sequences", "words"), [(3, "3 requests answered."), (9, "3 requests answered (9 sequences,")]
+)
+def test_requests_of_several_sequences_are_not_taken_for_more_requests(sequences: int, words: str) -> None:
+    run: Any = SimpleNamespace(
+        output_tokens_per_s=10.0,
+        seconds=6.0,
+        output_tokens=60,
+        requests_answered=3,
+        sequences_answered=sequences,
+        requests_other={},
+        mean_running=1.0,
+        peak_running=9,
+        peak_waiting=0,
+        mean_kv_share=0.1,
+        peak_kv_share=0.2,
+        goodput=None,
+    )
+    assert words in next(headlines(run))
