@@ -38,7 +38,7 @@ def growth_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
     yield Claim("end of growth, p % sure", inside, None if end is None else end.sureness)
     if small > last:
         yield Claim("end of growth where there is none", end is not None)
-    grows = found.equilibrium is not None and end is None
+    grows = any("still grows" in note for note in found.notes)
     yield Claim("still grows at the most that was tried", none > last if grows else None)
     spare = found.equilibrium
     limit = shape.proportional_limit

@@ -29,6 +29,7 @@ SMALL = 0.02  # a gain or a loss up to this is none
 ENDED, NO_GAIN = 0.005, 0.001  # what is left to gain where growth is said to end, and where it has ended for sure
 DOUBT = 0.05  # that a range does not hold what it should
 ALIKE = 20  # how many times likelier a drift must make the errors of levels, for neighbours to deviate alike
+LIKELY = 0.75  # from here on an end of growth is named
 FAR = 64  # curves are followed up to this many times the highest level; an end past half of that is none
 LOADS, LOADS_BEYOND = 100, 40  # up to the highest level and beyond it
 
@@ -99,6 +100,11 @@ class Growth:
         return tuple(found)
 
     @property
+    def ended(self) -> float:
+        """Return the certainty that growth has ended by the highest level."""
+        return float((self.ends.small <= self.most).mean())
+
+    @property
     def falls(self) -> float:
         """Return the certainty that throughput at the highest level is over 2 % below its highest."""
         return float((self.ends.losses[:, -1] > SMALL).mean())
@@ -121,11 +127,11 @@ class Growth:
     def saturation(self) -> tuple[float, float, float, float] | None:
         """Return the level to which growth goes on, the range in which it ends, and the certainty of this range.
 
-        None if growth more likely goes on beyond all levels. The range reaches to measured levels. The level is the
-        lowest whose throughput is within 2 % of the highest.
+        None unless it is `LIKELY` that growth ends by the highest level. The range reaches to measured levels. The
+        level is the lowest whose throughput is within 2 % of the highest.
         """
         ended = self.ends.small <= self.most
-        if ended.mean() <= 0.5:
+        if self.ended < LIKELY:
             return None
         first, _, last = quantiles(self.ends.growth[ended])
         load = self.levels[int(np.argmax(self.mean_rates >= (1 - SMALL) * self.mean_rates.max()))]

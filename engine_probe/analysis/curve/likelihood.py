@@ -1,7 +1,7 @@
 """How likely measured levels are, given a curve: their scatter around it is unknown, and may drift from level to level.
 
 Repeats say how much the mean of a level varies by chance. That is too little where the repeats of a level share what
-disturbs them; so the deviation of levels is what repeats show, or any in `DEVIATIONS`, each with half of the weight.
+disturbs them; so the deviation of levels is what repeats show or, more likely, any in `DEVIATIONS`.
 What disturbs levels is independent, or drifts from one to the next. All of this is integrated out.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from engine_probe.analysis.curve.shapes import Reals
 
-DEVIATIONS = (0.005, 0.2)  # relative; no shape is taken to be more exact than the least
-FROM_REPEATS = 0.5  # weight of the deviation that repeats show
-DRIFTING = 0.2  # weight of a drift
+DEVIATIONS = (0.01, 0.2)  # relative; no shape is taken to be more exact than the least
+FROM_REPEATS = 0.3  # weight of the deviation that repeats show
+DRIFTING = 0.3  # weight of a drift
 OWN = 1 / 9  # ratio of the variance that a drifting level has by itself to that of the drift
 SQUARES = np.linspace(math.log(1e-12), math.log(1e3), 300)  # logarithms of the sums of squares in a table
 VARIANCES = 2 * np.linspace(math.log(DEVIATIONS[0]), math.log(DEVIATIONS[1]), 60)  # logarithms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from engine_probe.analysis.curve.growth import NEAR, SMALL, Kind
+from engine_probe.analysis.curve.growth import DOUBT, NEAR, SMALL, Kind
 from engine_probe.analysis.curve.saturation import SURE, Boundary, Saturation
 
 LETTERS: dict[Kind, str] = {"spare": "A", "shared": "B", "plateau": "B+", "overload": "C"}
@@ -13,7 +13,7 @@ MEANINGS: dict[Kind, str] = {
     "spare": f"A, spare capacity: a request gets at least {NEAR:.0%} of the tokens/s that it gets alone",
     "shared": f"B, shared capacity: it gets less, over {SMALL:.0%} is left to gain",
     "plateau": f"B+, saturated: throughput stays within {SMALL:.0%}",
-    "overload": f"C, overload: throughput is over {SMALL:.0%} below its highest at a lower load",
+    "overload": f"C, overload: over {SMALL:.0%} below the highest",
 }
 
 
@@ -32,17 +32,19 @@ def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
 
 
 def where(end: Boundary, unit: str) -> str:
-    """Return a boundary with the range that it lies in, and how certain that is."""
+    """Return a boundary with the range that it lies in, and how certain that is, unless 95 %."""
     at, low, high = map(place, (end.load, end.low, end.high))
-    around = f"above {low}" if math.isinf(end.high) else f"between {low} and {high}"
-    return f"{at} {unit} ({around}, {percent(end.sureness)} sure)"
+    about = "" if end.load == int(end.load) else "about "
+    around = f"above {low}" if math.isinf(end.high) else f"{low} to {high}"
+    sure = "" if end.sureness == 1 - DOUBT else f", {percent(end.sureness)} sure"
+    return f"{about}{at} {unit} ({around}{sure})"
 
 
 def place(load: float) -> str:
     """Return a measured level as it is, and a load between two levels with two figures."""
     if math.isinf(load) or load == int(load):
         return f"{load:g}"
-    return f"about {load:.2g}" if load < 10 else f"about {load:.0f}"
+    return f"{load:.2g}" if load < 10 else f"{load:.0f}"
 
 
 def percent(share: float) -> str:

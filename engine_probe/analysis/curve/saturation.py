@@ -162,8 +162,12 @@ def saturation(measured: Sequence[Level]) -> Saturation:
         equilibrium, full = boundary(found.equilibrium()), boundary(found.saturation())
         if not equilibrium and not full:
             notes.append(f"{len(levels)} levels show no end of proportional growth")
-        elif not full:
+        elif not full and found.ended < 0.5:
             notes.append(f"throughput still grows at {levels[-1].load:g}, the highest level")
+        elif not full:
+            notes.append(
+                f"whether growth ends by {levels[-1].load:g}, the highest level, is not clear ({found.ended:.0%} sure)"
+            )
         if chance is not None and misses:
             notes.append(misfit(found, chance))
     best = max(levels, key=lambda level: level.output_tokens_per_s) if len(levels) > 1 else None

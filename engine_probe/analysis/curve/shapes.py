@@ -33,7 +33,7 @@ ENDS: dict[End, tuple[float, int]] = {
     "plateau": (1.5, 1),
     "slope": (0.4, 2),
     "later slope": (0.4, 3),
-    "cliff": (0.3, 2),
+    "cliff": (0.45, 2),
 }
 PARAMETERS: dict[Growing, int] = {"line": 0, "bend": 1, "slower": 2, "exponential": 1, "scalability": 2, "power": 1}
 ENDLESS: tuple[Growing, ...] = ("exponential", "scalability", "power")

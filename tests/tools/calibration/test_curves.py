@@ -67,7 +67,7 @@ def test_an_end_of_growth_is_true_where_its_range_meets_the_end(
 
 
 def test_what_is_not_said_is_no_claim(found: Saturation) -> None:
-    grows = replace(found, saturation=None)
+    grows = replace(found, saturation=None, notes=("throughput still grows at 64, the highest level",))
     assert {claim.topic: claim.happened for claim in growth_claims(grows, TO_16)}[GROWS] is False  # it does not
     silent = replace(found, saturation=None, equilibrium=None)
     claims = {claim.topic: claim.happened for claim in growth_claims(silent, TO_16)}
