@@ -1,4 +1,4 @@
-"""Write the section on stalls of docs/results/inside_the_step.md: `python tools/inside_the_step.py --write`.
+"""Write the section on stalls of docs/results/inside_the_step.md: `python -m tools.inside_the_step --write`.
 
 A small real model is recorded as it is, and again with pauses planted into chosen steps. How rarely a step that nothing
 held up is told as a stall is counted in simulated runs with noise of several kinds.
@@ -10,6 +10,7 @@ import argparse
 import gc
 import mmap
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from playwright.sync_api import sync_playwright
 
 from engine_probe import Probe, Run
 from engine_probe.analysis.step.stalls import Stalls, stalls
@@ -34,8 +36,10 @@ from engine_probe.hook.host_events import PauseHook
 from engine_probe.record.schema import SCHEMAS, TABLES
 from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.text_format import duration
+from tools.screenshot import MARGIN, WIDTH, report
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
+PICTURE = PAGE.parents[1] / "pictures/stalls.png"
 TITLE, SECTION = "# Inside the step\n", "## Stalls\n"
 REQUESTS, TOKENS = 4, 240
 PLANTED = {"garbage collection": 60, "sleep": 110, "page faults": 160}  # by the step that it is planted into
@@ -150,7 +154,7 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     yield f"{SECTION}"
-    yield "    python tools/inside_the_step.py --write\n"
+    yield "    python -m tools.inside_the_step --write\n"
     yield (
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.strip()}, {model} on {os.cpu_count()} cores without a GPU. "
         f"Others used the cores too (load {load}), so steps also stall by themselves.\n"
@@ -161,6 +165,7 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
     planted = {step: name for name, step in PLANTED.items()}
     yield from stall_rows(paused.stalls.to_pylist(), planted)
     missed = planted.keys() - set(paused.stalls["iteration"].to_pylist())
+    yield "![The section of the report](../pictures/stalls.png)\n"
     yield f"Planted and not told as a stall: {', '.join(planted[step] for step in sorted(missed)) or 'none'}.\n"
     yield (
         f"**How rarely a step is told that nothing held up.** {SIMULATED_RUNS} simulated runs of {SIMULATED_STEPS:,} "
@@ -171,6 +176,26 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
         runs = [simulated(noise, seed) for seed in range(SIMULATED_RUNS)]
         yield f"| {name} | {sum(run.table.num_rows for run in runs):,} | {sum(run.judged for run in runs):,} |"
     yield f"\n{costs()}"
+
+
+def photograph(run: Run, picture: Path) -> None:
+    """Write a picture of the section as a browser shows it."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        page = Path(folder, "page.html")
+        report(run.folder, page)
+        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": WIDTH, "height": 900})
+        shown.goto(page.as_uri())
+        heading = shown.locator("h2", has_text="Stalls")
+        heading.scroll_into_view_if_needed()  # charts are drawn when they come into view
+        shown.wait_for_timeout(1_000)
+        tops = [each.bounding_box() for each in shown.locator("h2").all()]
+        top, bottom = (tops[tops.index(heading.bounding_box()) + after]["y"] for after in (0, 1))
+        scrolled = shown.evaluate("window.scrollY")
+        clip = {"x": 0, "y": top + scrolled - MARGIN, "width": WIDTH, "height": bottom - top}
+        shown.screenshot(path=picture, clip=clip, full_page=True)
+        browser.close()
 
 
 def verdict(found: Stalls) -> str:
@@ -213,6 +238,8 @@ def main() -> None:
         pauses = {step: PAUSES[name] for name, step in PLANTED.items()}
         runs = recorded(llm, Path(folder, "plain"), {}), recorded(llm, Path(folder, "paused"), pauses)
         text = "\n".join(section(asked.model, *runs))
+        if asked.write:
+            photograph(runs[1], PICTURE)
     if asked.write:
         PAGE.write_text(with_section(PAGE.read_text() if PAGE.exists() else "", text))
     else:
