@@ -24,13 +24,23 @@ from collections import deque
 from collections.abc import Callable
 from threading import get_native_id
 from time import monotonic_ns as now
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine_probe.hook.block_counters import BlockCounters
 from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.rare_events import RareEvents
 from engine_probe.hook.request_state import RequestState
 from engine_probe.record.recorder import Recorder
+
+
+class Call(NamedTuple):
+    """A call of one of vLLM's methods that has returned."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    called_ns: int
+    returned_ns: int
+    result: Any
 
 
 class RequestCounters:
@@ -76,10 +86,11 @@ class RequestCounters:
         self.updated, self.updated_ns = -1, 0  # the last iteration whose update returned, and when
         self._inexact_requests = self._turns = 0
         self._call_add = patches.replace(scheduler, "add_request", self._add_request)
-        self._call_preempt = patches.replace(scheduler, "_preempt_request", self._preempt_request)
-        self._call_free = patches.replace(scheduler, "_free_request", self._free_request)
-        if hasattr(scheduler, "_handle_stopped_request"):  # a vLLM without it has no streaming sessions
-            self._call_stopped = patches.replace(scheduler, "_handle_stopped_request", self._end_turn)
+        preempt = self._around(scheduler._preempt_request, self._note_preemption)
+        patches.replace(scheduler, "_preempt_request", preempt)
+        patches.replace(scheduler, "_free_request", self._around(scheduler._free_request, self._note_freed))
+        if stop := getattr(scheduler, "_handle_stopped_request", None):  # a vLLM without it has no streaming sessions
+            patches.replace(scheduler, "_handle_stopped_request", self._around(stop, self._note_turn))
 
     def begin(self) -> None:
         """Take over the requests that are already in the scheduler."""
@@ -115,86 +126,53 @@ class RequestCounters:
             self._events.changed = True
         return state
 
-    def _preempt_request(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.active:
-            return self._call_preempt(*args, **kwargs)
-        before = now()
-        try:
-            request, blocks = argument(args, kwargs, 0, "request"), self._blocks
-            lost, used, held = request.num_computed_tokens, blocks.used(), blocks.held(request.request_id)
-            # Tokens of steps in flight are still delivered, unless vLLM is asked to drop them.
-            drops_output = args[2] if len(args) > 2 else kwargs.get("drop_stale_output", False)
-        except Exception as error:
-            self._on_failure(error)
-            return self._call_preempt(*args, **kwargs)
-        called = now()
-        result = self._call_preempt(*args, **kwargs)
-        after = now()
-        try:
-            state = self.states[request.request_id]
-            self._stop_running(state, self.updated if drops_output else self.iteration - 1)
-            self._close_preemption(state)
-            state.preempt(self.iteration, called, lost, held, used, blocks.used())
-            self._num_preempted += 1
-            self._events.changed = True
-            self._live_tokens -= lost
-            self._events.probe_ns += now() - after + called - before
-        except Exception as error:
-            self._on_failure(error)
-        return result
+    def _around(self, call: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
+        """Return a replacement of a method that takes a request; `note` gets its tokens and blocks from before."""
 
-    def _free_request(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.active:
-            return self._call_free(*args, **kwargs)
-        before = now()
-        try:
-            request = argument(args, kwargs, 0, "request")
-            computed, held = request.num_computed_tokens, self._blocks.held(request.request_id)
-        except Exception as error:
-            self._on_failure(error)
-            return self._call_free(*args, **kwargs)
-        called = now()
-        result = self._call_free(*args, **kwargs)
-        after = now()
-        try:
-            if state := self.states.pop(request.request_id, None):
-                self._note_departure(state, computed, held, after)
-            self._events.probe_ns += now() - after + called - before
-        except Exception as error:
-            self._on_failure(error)
-        return result
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            if not self._patches.active:
+                return call(*args, **kwargs)
+            began = now()
+            try:
+                request = argument(args, kwargs, 0, "request")
+                before = (request.num_computed_tokens, self._blocks.held(request.request_id), self._blocks.used())
+            except Exception as error:
+                self._on_failure(error)
+                return call(*args, **kwargs)
+            called = now()
+            result = call(*args, **kwargs)
+            returned = now()
+            try:
+                if state := self.states.get(request.request_id):
+                    note(state, before, Call(args, kwargs, called, returned, result))
+                self._events.probe_ns += now() - returned + called - began
+            except Exception as error:
+                self._on_failure(error)
+            return result
 
-    def _end_turn(self, *args: Any, **kwargs: Any) -> Any:
+        return replacement
+
+    def _note_preemption(self, state: RequestState, before: tuple[int, int, int], call: Call) -> None:
+        lost, held, used = before
+        # Tokens of steps in flight are still delivered, unless vLLM is asked to drop them.
+        drops_output = call.args[2] if len(call.args) > 2 else call.kwargs.get("drop_stale_output", False)
+        self._stop_running(state, self.updated if drops_output else self.iteration - 1)
+        self._close_preemption(state)
+        state.preempt(self.iteration, call.called_ns, lost, held, used, self._blocks.used())
+        self._num_preempted += 1
+        self._events.changed = True
+        self._live_tokens -= lost
+
+    def _note_turn(self, state: RequestState, before: tuple[int, int, int], call: Call) -> None:
         """Move a streaming session whose turn has ended back to waiting, unless it is freed as well."""
-        if not self._patches.active:
-            return self._call_stopped(*args, **kwargs)
-        before = now()
-        try:
-            request = argument(args, kwargs, 0, "request")
-            computed = request.num_computed_tokens
-        except Exception as error:
-            self._on_failure(error)
-            return self._call_stopped(*args, **kwargs)
-        called = now()
-        finished = self._call_stopped(*args, **kwargs)
-        after = now()
-        try:
-            state = self.states.get(request.request_id)
-            if not finished and state is not None and state.running:
-                self._num_left_running += 1
-                self._live_tokens -= computed
-                self._stop_running(state, self.updated if self.updating is None else self.updating)
-                self._close_preemption(state)
-                state.running = False
-                self._arrived_ids.append(state.request_id)
-                self._turns += 1
-                self._events.changed = True
-            self._events.probe_ns += now() - after + called - before
-        except Exception as error:
-            self._on_failure(error)
-        return finished
+        if call.result or not state.running:
+            return
+        self._leave_running(state, before[0])
+        state.running = False
+        self._arrived_ids.append(state.request_id)
+        self._turns += 1
 
-    def _note_departure(self, state: RequestState, computed: int, held: int, when: int) -> None:
+    def _leave_running(self, state: RequestState, computed: int) -> None:
         self._events.changed = True
         if state.running:
             self._num_left_running += 1
@@ -204,9 +182,13 @@ class RequestCounters:
         # In an update its token still counts; an abort between updates loses the tokens in flight.
         self._stop_running(state, self.updated if self.updating is None else self.updating)
         self._close_preemption(state)
-        state.finish(held)
+
+    def _note_freed(self, state: RequestState, before: tuple[int, int, int], call: Call) -> None:
+        del self.states[state.request_id]
+        self._leave_running(state, before[0])
+        state.finish(before[1])
         if self.updating is None:
-            self._append_row(state, when)
+            self._append_row(state, call.returned_ns)
             return
         self._bursts_possible |= state.reason not in ("stop", "length")
         self._finished_in_update.append(state)
@@ -228,7 +210,7 @@ class RequestCounters:
         new, resumed, prefilling, prefill_tokens, recomputed, cached = self._note_prefills(iteration, called, output)
         if self.idle or len(tokens) != len(running):
             self._note_idle(iteration, running, tokens)
-        arrived = self._take_arrivals()
+        arrived = len([self._arrived_ids.popleft() for _ in range(len(self._arrived_ids))])
         speculative_tokens = sum(map(len, drafts.values())) if drafts else 0
         self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + cached
         if self.speculates:
@@ -248,9 +230,6 @@ class RequestCounters:
         self._recorder.core_thread = get_native_id()
         self._num_preempted = self._num_left_running = self._num_left_waiting = 0
         self._events.changed |= self.speculates or bool(self.prefilling) or bool(self.idle)
-
-    def _take_arrivals(self) -> int:
-        return len([self._arrived_ids.popleft() for _ in range(len(self._arrived_ids))])
 
     def _live_after(self, iteration: int) -> int:
         """Return the live tokens after an iteration: all since the last note scheduled the same number of tokens."""
@@ -317,7 +296,10 @@ class RequestCounters:
                 state.first_token_ns = returned
             else:
                 state.last_token_ns = returned
-        delivered = self._note_deliveries(iteration, outputs) if self._bursts_possible else count_outputs(outputs)
+        if self._bursts_possible:
+            delivered = self._note_deliveries(iteration, outputs)
+        else:
+            delivered = sum(len(batch.outputs) for batch in outputs.values())
         if self._finished_in_update:
             if iteration > self.updated:  # a step scheduled before the probe attached has no row
                 self._recorder.finished.append((iteration, len(self._finished_in_update)))
@@ -340,8 +322,6 @@ class RequestCounters:
                 if state is not None and count != 1:
                     state.bursts.append((iteration, count))
         return delivered
-
-    # ---- stretches
 
     def _open_stretch(self, state: RequestState, iteration: int) -> None:
         if state.first_token_iteration is None and not state.adopted:
@@ -403,10 +383,4 @@ class RequestCounters:
             return []  # they are counted anew in every step
         held = sum(request.num_computed_tokens for request in self._scheduler.running)
         counted = self._live_after(self.iteration - 1)
-        if held == counted:
-            return []
-        return [f"kv_tokens_live ended at {counted}, the running requests hold {held}"]
-
-
-def count_outputs(outputs: dict[int, Any]) -> int:
-    return sum(len(batch.outputs) for batch in outputs.values())
+        return [] if held == counted else [f"kv_tokens_live ended at {counted}, the running requests hold {held}"]

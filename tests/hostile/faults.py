@@ -41,7 +41,7 @@ _BLOCKS, _REQUESTS, _WORKER, _PHASES = (
 NOT_ATTACKED = {
     "vLLM calls these in place of its own methods, and they hold the guard themselves": (
         *(_BLOCKS + name for name in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache")),
-        *(_REQUESTS + name for name in ("_add_request", "_preempt_request", "_free_request")),
+        _REQUESTS + "_add_request",
         *(_WORKER + name for name in ("_execute", "_sample", "_guarded", "_fail")),
         *(_PHASES + name for name in ("_forward", "_forward_start", "_bookkeeping")),
     ),

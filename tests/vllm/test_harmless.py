@@ -91,7 +91,7 @@ PLANTS = {
     "the note of an update": Plant(RequestCounters, "note_update"),
     "a stretch ends": Plant(RequestState, "close_stretch"),
     "somebody is preempted": Plant(RequestState, "preempt", 1),
-    "somebody leaves": Plant(RequestCounters, "_note_departure"),
+    "somebody leaves": Plant(RequestCounters, "_note_freed"),
     "counting a request's blocks": Plant(BlockCounters, "held"),
     "counting a request's blocks when it is preempted": Plant(BlockCounters, "held", 1),
     "counting the used blocks": Plant(BlockCounters, "used", 1),

@@ -13,7 +13,14 @@ import pytest
 from engine_probe import IncompleteRecordingWarning, Probe
 from tests.support.scheduler_engine import core_of, generate, held
 
-SCHEDULER = ("schedule", "update_from_output", "add_request", "_preempt_request", "_free_request")
+SCHEDULER = (
+    "schedule",
+    "update_from_output",
+    "add_request",
+    "_preempt_request",
+    "_free_request",
+    "_handle_stopped_request",
+)
 POOL = ("touch", "free_blocks", "_maybe_evict_cached_block", "reset_prefix_cache")
 WORKER = ("execute_model", "sample_tokens")
 # Their first argument is read; the others are passed on unread.
