@@ -86,12 +86,15 @@ def test_what_was_recorded_survives(tmp_path: Path, steps: int) -> None:
         assert all(killed.killed_ns - over < 5e9 for over in told_ns[found:])
     both = min(rows.num_rows, run.workers.num_rows)
     assert run.workers["scheduled_tokens"].to_pylist()[:both] == rows["scheduled_tokens"].to_pylist()[:both]
+    last = rows.slice(max(0, rows.num_rows - 1)).to_pylist()
+    last_update_ns = sum(step[name] for step in last for name in ("start_ns", "schedule_ns", "execute_ns", "update_ns"))
     for request in run.requests.to_pylist():
         asked = 20 + int(request["request_id"].split("-")[0]) % 50
         assert request["output_tokens"] == asked
         # Its row is written before its steps: where the kill came in between, its tokens have no times.
-        known = request["last_token_iteration"] < rows.num_rows
+        known = request["finished_ns"] <= last_update_ns
         assert sum(request["run_lengths"]) == (asked if known else 0)
+        assert (request["last_token_iteration"] is not None) == known
     assert sum(rows["finished_requests"].to_pylist()) <= run.requests.num_rows
     assert not set(run.in_flight["request_id"].to_pylist()) & set(run.requests["request_id"].to_pylist())
     if steps > 300:

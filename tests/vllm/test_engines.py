@@ -91,13 +91,14 @@ def check_geometry(in_own_process: InOwnProcess, name: str) -> None:
     """Two layers, a small vocabulary and a small MLP, which load fast: the architecture's attention is proved here."""
     small = SMALLER.get(name, {"num_hidden_layers": 2, "intermediate_size": 1024}) | {"vocab_size": 1024}
     found = in_own_process(name, {**SHORT, "hf_overrides": small}, ANSWER_TO_IDS)
-    shape = geometry(catalogue_config(name))
+    config = catalogue_config(name)
+    shape = geometry(config)
     assert found == {
         "lengths": [4, 4],
         "load_format": "dummy",
         "kv_heads": shape.kv_heads,
         "head_size": shape.head_size,
-        "architecture": shape.architecture,
+        "architecture": config["architectures"][0],
         "longest": shape.max_context,
     }
 

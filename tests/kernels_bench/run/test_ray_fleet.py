@@ -31,7 +31,7 @@ ray.get(work.begun.remote())
 print("held", flush=True)
 time.sleep(300)
 """
-QUICK = ("--quick", "--only", "launch")
+QUICK = ("--only", "launch")
 
 
 @pytest.fixture(scope="module")
