@@ -143,8 +143,7 @@ class RequestCounters:
             result = call(*args, **kwargs)
             returned = now()
             try:
-                if state := self.states.get(request.request_id):
-                    note(state, before, Call(args, kwargs, called, returned, result))
+                note(request.request_id, before, Call(args, kwargs, called, returned, result))
                 self._events.probe_ns += now() - returned + called - began
             except Exception as error:
                 self._on_failure(error)
@@ -152,8 +151,8 @@ class RequestCounters:
 
         return replacement
 
-    def _note_preemption(self, state: RequestState, before: tuple[int, int, int], call: Call) -> None:
-        lost, held, used = before
+    def _note_preemption(self, request_id: str, before: tuple[int, int, int], call: Call) -> None:
+        state, (lost, held, used) = self.states[request_id], before
         # Tokens of steps in flight are still delivered, unless vLLM is asked to drop them.
         drops_output = call.args[2] if len(call.args) > 2 else call.kwargs.get("drop_stale_output", False)
         self._stop_running(state, self.updated if drops_output else self.iteration - 1)
@@ -163,9 +162,10 @@ class RequestCounters:
         self._events.changed = True
         self._live_tokens -= lost
 
-    def _note_turn(self, state: RequestState, before: tuple[int, int, int], call: Call) -> None:
+    def _note_turn(self, request_id: str, before: tuple[int, int, int], call: Call) -> None:
         """Move a streaming session whose turn has ended back to waiting, unless it is freed as well."""
-        if call.result or not state.running:
+        state = self.states.get(request_id)
+        if state is None or call.result or not state.running:
             return
         self._leave_running(state, before[0])
         state.running = False
@@ -183,8 +183,9 @@ class RequestCounters:
         self._stop_running(state, self.updated if self.updating is None else self.updating)
         self._close_preemption(state)
 
-    def _note_freed(self, state: RequestState, before: tuple[int, int, int], call: Call) -> None:
-        del self.states[state.request_id]
+    def _note_freed(self, request_id: str, before: tuple[int, int, int], call: Call) -> None:
+        if (state := self.states.pop(request_id, None)) is None:
+            return
         self._leave_running(state, before[0])
         state.finish(before[1])
         if self.updating is None:

@@ -128,3 +128,28 @@ def test_an_argument_of_another_name_ends_the_recording_alone(
     assert answers == bare
     assert probe.run.status == "incomplete"
     assert generate(engine) == bare
+
+
+def test_a_preempted_request_that_the_probe_never_saw_ends_the_recording_alone(
+    engine: Any, bare: dict[str, list[int]], tmp_path: Path
+) -> None:
+    probe = Probe(engine, tmp_path / "run")
+
+    def forgetting(method: Method, vllm: Method) -> Method:
+        def preempt(request: Any, *args: Any, **kwargs: Any) -> Any:
+            assert probe.recording is not None
+            assert probe.recording.hook is not None
+            probe.recording.hook._requests.states.pop(request.request_id, None)
+            return method(request, *args, **kwargs)
+
+        return preempt
+
+    def generate_while_it_forgets() -> dict[str, list[int]]:
+        with probe, changed(engine, "_preempt_request", forgetting):
+            return generate(engine)
+
+    engine.reset_prefix_cache()
+    with pytest.warns(IncompleteRecordingWarning, match="KeyError"):
+        answers = generate_while_it_forgets()
+    assert answers == bare
+    assert probe.run.status == "incomplete"
