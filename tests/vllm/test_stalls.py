@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,18 +133,27 @@ def test_a_compilation(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_slow_writer(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer that once holds the interpreter's lock for more than a second."""
-    narrow, calls = writer.narrow, 0
+    """A writer that once holds the interpreter's lock for more than a second, from inside a step on."""
+    narrow, calls, in_step = writer.narrow, 0, threading.Event()
+    executor = tiny_llm.llm_engine.engine_core.engine_core.model_executor
+    execute = executor.execute_model
+
+    def execute_model(*args: Any, **kwargs: Any) -> Any:
+        in_step.set()
+        return execute(*args, **kwargs)
 
     def slow(columns: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 2:
+            in_step.clear()
+            assert in_step.wait(60)
             until = time.thread_time() + STALL_SECONDS
             while time.thread_time() < until:
-                sum(range(20_000_000))  # the lock is not given up within it
+                sum(range(60_000_000))  # the lock is not given up within it
         return narrow(columns)
 
+    monkeypatch.setattr(executor, "execute_model", execute_model)
     monkeypatch.setattr(writer, "narrow", slow)
     with Probe(tiny_llm, tmp_path / "run") as probe:
         for _ in range(4):
