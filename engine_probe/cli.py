@@ -4,8 +4,6 @@ Exit codes: 0 success, 1 measured but a gate failed or a recording is incomplete
 3 could not run, 130 stopped by Ctrl-C.
 """
 
-from __future__ import annotations
-
 import difflib
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Checks of the arguments of `Probe`, before anything is attached or written."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Names, numbers and durations as text; control characters in names from outside are spelled out."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

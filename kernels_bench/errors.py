@@ -3,8 +3,6 @@
 They are click's exceptions, so that `python -m kernels_bench` and `engine_probe validate` both show them.
 """
 
-from __future__ import annotations
-
 from typing import IO, Any
 
 import click

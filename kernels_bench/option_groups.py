@@ -1,7 +1,5 @@
 """Headings for the options of a command's help page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Types of options: files, and numbers without NaN, which click's own ranges accept."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

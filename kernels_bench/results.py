@@ -1,7 +1,5 @@
 """Figures, verdicts and reports: frozen data, written to JSON as they are."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Click's errors about wrong usage as one sentence: what is wrong, which value, and what is expected."""
 
-from __future__ import annotations
-
 import difflib
 
 import click

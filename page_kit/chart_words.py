@@ -1,7 +1,5 @@
 """Descriptions of charts for screen readers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 FEW_POINTS = 6  # a line with up to so many points is described by all of them, others by ends and extremes

@@ -1,7 +1,5 @@
 """Elements of a page; all text in them is escaped."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Charts of lines and dots as SVG, without a script."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A self-contained HTML document, whose content security policy forbids loading anything."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from importlib.resources import files

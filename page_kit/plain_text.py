@@ -1,7 +1,5 @@
 """Text from outside made safe for a terminal and a browser, and short enough for a sentence."""
 
-from __future__ import annotations
-
 MOST_QUOTED = 300  # characters of another program's message
 
 

@@ -1,7 +1,5 @@
 """The axes of charts: the positions of values, and their ticks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

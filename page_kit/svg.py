@@ -3,8 +3,6 @@
 Text and axes have the colour of the text around them, so that they are readable on light and dark backgrounds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from page_kit.html import Html, element

@@ -1,7 +1,5 @@
 """The metrics of what happens inside the engine, each declared once: name, unit, formula, function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """All figures of one run that a report shows, computed from its tables."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`engine_probe models`: the models that need no download, with their sizes."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Only plain types and lists of words are read; arguments of other types (a class, a function) are left to vLLM to check.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import json

@@ -1,7 +1,5 @@
 """vLLM's engine arguments, read from the source of the installed vLLM, because importing it takes ten seconds."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 import json

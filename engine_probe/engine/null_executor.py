@@ -5,8 +5,6 @@ KV memory, so a step costs only what the scheduler costs: the scheduler and the 
 asynchronous scheduling runs on a machine without a GPU. Every finished prefill or decode step returns one token.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from concurrent.futures import Future
 from typing import Any

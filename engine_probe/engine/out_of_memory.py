@@ -1,7 +1,5 @@
 """Recognising that memory ran out, in the words of torch, vLLM, C++ or the kernel, and what to do about it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

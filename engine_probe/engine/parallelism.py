@@ -4,8 +4,6 @@ vLLM starts one process per rank: data x pipeline x tensor x prefill-context par
 own cores on the CPU build. Tensor and pipeline parallelism split the weights; the other two copy them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

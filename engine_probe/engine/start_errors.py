@@ -1,7 +1,5 @@
 """The reason why an engine did not start, as one sentence instead of a traceback."""
 
-from __future__ import annotations
-
 from engine_probe.engine.out_of_memory import LESS_AT_THE_START, REFUSED, chain, is_out_of_memory
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 

@@ -4,8 +4,6 @@ The patterns are from the sources of the versions in `LINES_OF`. Other lines are
 shows fewer phases, never wrong ones.
 """
 
-from __future__ import annotations
-
 import re
 
 import msgspec

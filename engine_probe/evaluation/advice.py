@@ -1,7 +1,5 @@
 """Advice on the curves of a sweep, from their levels and the KV pools of their engines."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine_probe.analysis.advice import advice

@@ -1,7 +1,5 @@
 """Perplexities of two measurements, paired by engine and compared window by window."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

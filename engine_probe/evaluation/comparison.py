@@ -1,7 +1,5 @@
 """Measurements compared with the first of them, point by point, and the gates that they must pass."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Money and energy of a run or a sweep, computed from its recordings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations

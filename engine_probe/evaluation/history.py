@@ -1,7 +1,5 @@
 """Earlier measurements of what is compared, which show how far two of them differ on this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An opened measurement that is compared: a run, a sweep or a scored text."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple

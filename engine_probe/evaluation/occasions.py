@@ -1,7 +1,5 @@
 """Two sides that were each measured several times, compared between these occasions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The engines of a sweep compared with the first: perplexity on one text, throughput at the best load, memory."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Prices, from a TOML price list or from options of the command line."""
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tables of published figures, and the figures among them that a measured curve can be compared with."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

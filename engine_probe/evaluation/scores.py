@@ -1,7 +1,5 @@
 """Scores of a sweep's answers, read from a file that another program wrote."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Set
 from pathlib import Path

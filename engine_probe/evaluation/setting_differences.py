@@ -1,7 +1,5 @@
 """Settings that differ between two measurements, each of which may be the cause of a change."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """A recording as Parquet or CSV: every row and column, unrounded. Text in a CSV never becomes a spreadsheet formula."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

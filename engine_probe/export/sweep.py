@@ -1,7 +1,5 @@
 """A sweep for other programs: a table of its points, and the tables of every recording."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ Latencies and percentiles are those of the summary, which uses the same definiti
 (texts, the client's queue) is left out. The duration is from the first arrival to the last token of answered requests.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Any

@@ -1,7 +1,5 @@
 """The words that a place of a document may hold, from the types that the document is converted to."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Atomic writing: a file is written under another name and then renamed."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

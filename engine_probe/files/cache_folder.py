@@ -1,7 +1,5 @@
 """The user's cache folder, in which folders are created atomically."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

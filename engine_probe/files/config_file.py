@@ -1,7 +1,5 @@
 """TOML documents converted to types, with errors that name the key, its value and what to write instead."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """The meaning of a key of a file, kept in its type for docs, editors and `sweep --init`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """New files, written atomically and never over another; `-` is standard output."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

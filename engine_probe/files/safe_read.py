@@ -4,8 +4,6 @@ Every refusal is an `InputError` that names the file. Values that are returned c
 recursively and calculated with; the caller checks which keys and types a file must hold.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

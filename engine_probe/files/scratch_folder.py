@@ -4,8 +4,6 @@ A process id does not identify an owner, since containers that share `/tmp` have
 drops a lock when its process ends, however that happens, and all containers see the lock.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

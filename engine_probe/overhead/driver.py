@@ -5,8 +5,6 @@ shortest, so the share is the largest. The outputs of each step are kept. Then t
 that returns the same outputs: the CPU time of that run is the driver's, apart from the little that the stand-in takes.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

@@ -1,7 +1,5 @@
 """A real LLMEngine whose executor computes nothing, so that its steps are as short as steps can be."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

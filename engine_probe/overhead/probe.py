@@ -6,8 +6,6 @@ cost is the median over the rounds of (its block - mean of the two blocks beside
 shared machine. Telemetry is off; `python -m engine_probe.overhead.telemetry` measures it.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 import statistics

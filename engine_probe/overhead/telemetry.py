@@ -3,8 +3,6 @@
 The clock is that of the thread: it counts the work of NVML and the kernel, and not the time that the thread waits.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

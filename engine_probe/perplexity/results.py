@@ -1,7 +1,5 @@
 """The scores of a text, window by window, as `perplexity.json` holds them."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Scoring windows with a started engine, by vLLM's log-probabilities of a prompt's tokens."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The text to score and how it is cut; two figures are comparable only if all of this is the same."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

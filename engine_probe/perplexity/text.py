@@ -1,7 +1,5 @@
 """Reading the text to score from a local file."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A text's token ids cut into windows, each of which the model sees by itself."""
 
-from __future__ import annotations
-
 import hashlib
 from array import array
 from collections.abc import Sequence

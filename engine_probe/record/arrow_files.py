@@ -1,7 +1,5 @@
 """Arrow streams rewritten as Arrow files with large batches, and the checksums of both."""
 
-from __future__ import annotations
-
 import os
 import zlib
 from collections.abc import Mapping

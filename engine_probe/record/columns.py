@@ -1,7 +1,5 @@
 """The columns of `iterations`, computed by the writer from the hot path's readings and notes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Device times corrected for the rate of the device's clock, which `run.json` tells once a recording is closed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

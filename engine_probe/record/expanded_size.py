@@ -1,7 +1,5 @@
 """The decompressed size of an Arrow stream, read from its messages before anything is decompressed."""
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Iterator

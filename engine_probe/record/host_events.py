@@ -1,7 +1,5 @@
 """Events of the host that can hold up an engine: rows of the table `host_events`, appended when they happen."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns

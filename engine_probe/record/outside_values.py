@@ -1,7 +1,5 @@
 """Rows with values that clients chose, which may not fit their columns: altered or left out, and counted."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence

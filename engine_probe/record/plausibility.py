@@ -1,7 +1,5 @@
 """Checks for values that no engine can produce; every figure computed from them would be wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import reduce
 from itertools import pairwise

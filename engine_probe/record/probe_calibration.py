@@ -4,8 +4,6 @@
 report can say what the probe cost in all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 A table that cannot be trusted is refused in one sentence.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

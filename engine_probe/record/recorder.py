@@ -4,8 +4,6 @@ Every iteration packs its readings into one row of a ring, so that the garbage c
 are appended to a deque as a note. The engine's thread appends, the writer's takes; each counter has one writing thread.
 """
 
-from __future__ import annotations
-
 import struct
 from collections import deque
 from typing import Any

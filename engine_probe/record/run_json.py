@@ -3,8 +3,6 @@
 Callers may add facts under other keys (workload, seeds ...), which are stored unchecked, apart from `ReadByReports`.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, Any, Literal
 

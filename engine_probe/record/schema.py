@@ -6,8 +6,6 @@ clock. "Flow" columns count what happened since the previous row's schedule() re
 requests of the row before, they give those of this row.
 """
 
-from __future__ import annotations
-
 import pyarrow as pa
 
 SCHEMA_VERSION = 4

@@ -1,7 +1,5 @@
 """The thread that appends rows to one Arrow stream per table, which stays readable after `kill -9`."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The curves of an opened sweep: points with the same settings except the load."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any

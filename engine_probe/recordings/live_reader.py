@@ -1,7 +1,5 @@
 """Reading a recording while it grows; each call reads only what is new."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

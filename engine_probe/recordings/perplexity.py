@@ -1,7 +1,5 @@
 """Opened perplexity results, and their comparison if they scored the same windows."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A point of an opened sweep, with its recording or the reason why there is none."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """An opened sweep as one Arrow table: a row for each point, measured or not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

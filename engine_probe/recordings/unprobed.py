@@ -1,7 +1,5 @@
 """Points without the probe, timed by the driver's clock; their pairs with the probe show its cost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

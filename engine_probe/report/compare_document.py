@@ -1,7 +1,5 @@
 """The report of a comparison: bounds and verdict, what else differs, what changed, and every point."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

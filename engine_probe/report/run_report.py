@@ -1,7 +1,5 @@
 """The report of one run, and the sections that each point of a sweep has in common with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The report of a sweep: where growth ends, advice, and the evidence; on pages also each point."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

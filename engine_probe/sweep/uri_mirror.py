@@ -1,7 +1,5 @@
 """A sweep with its results behind a URI: it runs in a local folder, whose files are uploaded while it goes on."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -3,8 +3,6 @@
 Read from the kernel's files of that thread, by the thread that samples: the engine's own thread does nothing for it.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple

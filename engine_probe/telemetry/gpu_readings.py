@@ -1,7 +1,5 @@
 """The NVML calls that fill the columns of `telemetry`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

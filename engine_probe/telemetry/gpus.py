@@ -1,7 +1,5 @@
 """The NVIDIA GPUs that this process may use, and their readings. Nothing here changes a GPU."""
 
-from __future__ import annotations
-
 import os
 from collections import defaultdict
 from collections.abc import Mapping

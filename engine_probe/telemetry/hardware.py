@@ -1,7 +1,5 @@
 """The machine's description for `run.json`, with the ceilings and the cost of the probe that were measured on it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """CPU and memory of this process and of the whole machine, from the kernel's files."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

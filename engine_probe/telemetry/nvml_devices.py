@@ -1,7 +1,5 @@
 """The NVIDIA GPUs of this machine, as `doctor` shows them. Nothing here changes a GPU."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

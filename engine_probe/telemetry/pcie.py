@@ -1,7 +1,5 @@
 """PCIe traffic, from the GPU's byte counters if it has them, else from NVML's measurement of 20 ms."""
 
-from __future__ import annotations
-
 from typing import Any
 
 COLUMNS = ("pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s")

@@ -1,7 +1,5 @@
 """Arrival patterns of a sweep file, and the arrival times that follow from them."""
 
-from __future__ import annotations
-
 import math
 from itertools import accumulate
 from random import Random

@@ -1,7 +1,5 @@
 """Prompts from a local file: ShareGPT, Alpaca, or a JSON object on each line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The loop that steps an engine and hands it requests while it generates."""
 
-from __future__ import annotations
-
 import time
 from array import array
 from collections.abc import Callable, Sequence

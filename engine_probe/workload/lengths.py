@@ -1,7 +1,5 @@
 """Lengths of prompts and answers: a number of tokens, or a distribution between limits."""
 
-from __future__ import annotations
-
 import math
 from random import Random
 from typing import Annotated

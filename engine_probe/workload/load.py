@@ -1,7 +1,5 @@
 """The load of a workload as one number and its unit, for the axis of a curve."""
 
-from __future__ import annotations
-
 from typing import Any
 
 FURTHER = "further-"  # begins the id of a request that only holds the load to the end

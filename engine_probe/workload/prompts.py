@@ -1,7 +1,5 @@
 """Prompts of random tokens with exact lengths; the same seed gives the same tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from random import Random
 from typing import Annotated, NamedTuple

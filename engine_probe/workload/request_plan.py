@@ -1,7 +1,5 @@
 """The plan of a workload: all requests with their tokens and arrival times, made from a description and a seed."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Planning and running a workload on a started engine."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from engine_probe.errors import InputError

@@ -1,7 +1,5 @@
 """vLLM's sampling parameters for the requests of a plan."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """The description of a workload, as a sweep file holds it."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import msgspec

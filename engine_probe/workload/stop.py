@@ -1,7 +1,5 @@
 """Conditions that end a measured point before all requests are answered."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

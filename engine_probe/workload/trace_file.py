@@ -1,7 +1,5 @@
 """Recorded traffic from a local file: arrival times, lengths and shared prefixes of requests."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Requests that an engine answers before the recording begins."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import msgspec

@@ -4,8 +4,6 @@ The rate is NCCL's bus bandwidth: 2·(n-1)/n of the buffer crosses each GPU's li
 a time from a graph, as engines run them.
 """
 
-from __future__ import annotations
-
 import torch
 
 from kernels_bench.benchmarks.context import Bench, Findings

@@ -1,7 +1,5 @@
 """Decode attention, which reads the whole KV cache for each new token, and gathering the blocks of a paged cache."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

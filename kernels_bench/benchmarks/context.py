@@ -1,7 +1,5 @@
 """What every test gets: a device, its clock, the effort to make and the time by which to end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any

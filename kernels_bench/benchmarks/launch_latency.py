@@ -1,7 +1,5 @@
 """The time to launch one operator, which limits every small step of an engine."""
 
-from __future__ import annotations
-
 import msgspec
 import torch
 

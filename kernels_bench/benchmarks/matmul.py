@@ -5,8 +5,6 @@ ceiling of a roofline (as mamf-finder does), and with the shapes of decoding, wh
 weight takes the time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace

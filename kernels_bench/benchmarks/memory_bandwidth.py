@@ -3,8 +3,6 @@
 The bytes counted are those that the operation must move. A CPU that reads a line before it overwrites it moves more.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial

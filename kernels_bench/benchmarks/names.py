@@ -1,7 +1,5 @@
 """The names of the tests, each with its question. The command line reads them before torch is loaded."""
 
-from __future__ import annotations
-
 TESTS = {
     "memory": "how fast is memory read and written?",
     "gemm": "how fast are matrix products, and are they right?",

@@ -1,7 +1,5 @@
 """The number formats of matrix products: how each runs in torch, and how large its rounding errors may be."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

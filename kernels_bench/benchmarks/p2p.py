@@ -3,8 +3,6 @@
 Bytes are counted once in each direction, as they cross the link.
 """
 
-from __future__ import annotations
-
 from itertools import permutations
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Transfers between the host's memory and the GPU: pinned and pageable, each way, and both ways at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Random operands: normal numbers, made quickly even in large numbers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

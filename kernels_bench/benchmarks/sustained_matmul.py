@@ -3,8 +3,6 @@
 The samples hold the rate over time, round by round; the report's curve holds power, temperature and clock.
 """
 
-from __future__ import annotations
-
 from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.matmul import SQUARE, check_product, cpu_side
 from kernels_bench.benchmarks.number_formats import PRECISIONS, matmul_setting, operand_bytes, operands

@@ -6,8 +6,6 @@ measured later. Without a trusted value it uses the highest, with its doubts, be
 slower, never faster.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import suppress

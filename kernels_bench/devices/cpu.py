@@ -1,7 +1,5 @@
 """The CPU as a device. Loads no torch, so that programs without it can read a CPU's ceilings."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -1,7 +1,5 @@
 """The devices that `--device` names."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

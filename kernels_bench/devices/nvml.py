@@ -1,7 +1,5 @@
 """What GPUs report about themselves through NVML. Nothing here changes a device."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator

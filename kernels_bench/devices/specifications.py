@@ -1,7 +1,5 @@
 """The rates in the makers' documents, from `specifications.toml`, found by a GPU's name in NVML."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import files
 

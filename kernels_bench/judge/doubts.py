@@ -1,7 +1,5 @@
 """Reasons why a measured figure may be lower than what the device can do."""
 
-from __future__ import annotations
-
 from kernels_bench.results import Figure
 
 UNSTABLE = "unstable"

@@ -1,7 +1,5 @@
 """The reports of many machines as one: devices slower than others of their model, and differences between nodes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Literal
 

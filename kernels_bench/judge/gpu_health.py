@@ -1,7 +1,5 @@
 """Findings about a device's health, from what it reported before and after the run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kernels_bench.devices.specifications import Specification

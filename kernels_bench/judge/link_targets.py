@@ -1,7 +1,5 @@
 """Verdicts on transfers from GPU to GPU, by what the path between the two should carry."""
 
-from __future__ import annotations
-
 import msgspec
 
 from kernels_bench.devices.nvml import CROSSING, NVLINK

@@ -1,7 +1,5 @@
 """Devices that are slower than others of their model, in one machine or in a fleet."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ what is known: a mark for this GPU, its maker's document, what others measured, 
 verdict is MEASURED.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from kernels_bench.devices.specifications import Specification, limiting_column

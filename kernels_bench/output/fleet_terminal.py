@@ -1,7 +1,5 @@
 """Many devices on a terminal, of a fleet or of one machine: one table, then the problems."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """The report as a JSON file, which is never overwritten and strictly checked when it is read."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

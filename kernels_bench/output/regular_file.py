@@ -1,7 +1,5 @@
 """Safe reading of a file from elsewhere: never a pipe or a device, and not more than a report can have."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Showing the report of a machine or a fleet, writing its files, and its exit code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from kernels_bench.judge.fleet import FleetReport, fleet_exit_code

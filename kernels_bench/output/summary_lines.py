@@ -1,7 +1,5 @@
 """One line per device of a machine or a fleet, and the problems, for a terminal and for a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

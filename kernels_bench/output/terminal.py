@@ -1,7 +1,5 @@
 """The report on a terminal: a table per device, its health, and a summary."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Quantities with units, and safe text for a terminal."""
 
-from __future__ import annotations
-
 from rich.markup import escape
 
 from page_kit.plain_text import plain

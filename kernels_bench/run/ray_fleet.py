@@ -5,8 +5,6 @@ there. The actor starts `python -m kernels_bench` and returns its JSON; ceilings
 dies, does not answer or has no kernels_bench becomes a row with the reason, and the others go on.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

@@ -4,8 +4,6 @@ Ray sends this module by value, and it imports only the standard library, so tha
 kernels_bench, whose error then says so.
 """
 
-from __future__ import annotations
-
 import ctypes
 import signal
 import subprocess

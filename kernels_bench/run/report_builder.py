@@ -1,7 +1,5 @@
 """The findings of a run, and the report that is made of them at its end."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Running the tests on the devices and collecting their findings."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

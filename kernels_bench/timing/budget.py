@@ -3,8 +3,6 @@
 On an idle machine all tests fit. On a busy one tests are shortened or left out, which the report lists.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """The clocks of a CPU and of a GPU."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any

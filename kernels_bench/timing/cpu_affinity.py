@@ -1,7 +1,5 @@
 """Binding this thread to the cores next to a GPU."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ sample and one synchronise per round, until three rounds in a row agree, enough 
 is spent. All samples are kept, and a measurement that did not settle is marked.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

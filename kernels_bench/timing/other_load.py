@@ -1,7 +1,5 @@
 """The share of the CPU that other programs used during a measurement, from the kernel's counters."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The process of one rank, which carries out the orders of its parent together with the other ranks."""
 
-from __future__ import annotations
-
 import signal
 from dataclasses import dataclass
 from datetime import timedelta

@@ -4,8 +4,6 @@ No advice rests on a difference that is not significant (without repeats: on a r
 difference below 10 %), on a pool that was never full, or on a cause that does not show in every repeat.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import chain
 

@@ -1,7 +1,5 @@
 """Advice for whoever chooses the concurrency and the size of the KV pool."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine_probe.analysis.advice.curve_case import CLEAR, SURE, Case, Sentences

@@ -1,7 +1,5 @@
 """A curve as the rules of advice see it; a rule yields sentences, each with the rows it rests on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

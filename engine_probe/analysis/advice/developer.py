@@ -1,7 +1,5 @@
 """Advice for whoever chooses a model and writes its prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine_probe.analysis.advice.curve_case import Case, Sentences

@@ -1,7 +1,5 @@
 """Advice for makers of hardware: more memory, a second tier of it, or separate devices for prefill."""
 
-from __future__ import annotations
-
 from engine_probe.analysis.advice.curve_case import Case, Sentences
 from engine_probe.analysis.advice.developer import main_limit
 from engine_probe.text_format import byte_size

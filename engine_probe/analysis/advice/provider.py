@@ -1,7 +1,5 @@
 """Advice for operators: how to route requests, and when to add an engine or a GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

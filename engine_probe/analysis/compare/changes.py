@@ -6,8 +6,6 @@ number of metrics (Holm). "Not shown to differ" is no proof of equality. A bound
 is not corrected (`gates.py`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

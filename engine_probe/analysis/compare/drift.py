@@ -5,8 +5,6 @@ two occasions differ where nothing changed: the deviation of their means, relati
 noise within a sweep. The interval is Student's, for one measurement on each side.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

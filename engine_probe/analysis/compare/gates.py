@@ -7,8 +7,6 @@ alone. With one occasion on each side the drift between earlier ones is the meas
 is open, too.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence

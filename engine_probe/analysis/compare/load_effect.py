@@ -8,8 +8,6 @@ corrected together (Holm). Where H0 is not rejected, equivalence is tested. Load
 cannot be told from time.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

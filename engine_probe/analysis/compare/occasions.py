@@ -5,8 +5,6 @@ same engine differ. The means of whole sweeps do. Their variance is not pooled o
 points share the drift of their sweep: all points together are one number of each sweep.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

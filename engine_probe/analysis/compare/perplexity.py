@@ -5,8 +5,6 @@ exact; its interval is for other texts of the same kind, with windows taken as i
 engines is judged by the pairs of windows, in which most of that variation cancels.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ their own repeats.
 Such an interval does not include how far two sweeps of one engine differ. Earlier sweeps show that (`drift.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The cost of the probe over whole points: pairs with and without it, both timed by the driver's clock."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

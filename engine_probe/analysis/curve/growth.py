@@ -8,8 +8,6 @@ A statement is as certain as the share of these curves for which it is true. Eac
 - shared: none of these.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import pairwise

@@ -5,8 +5,6 @@ whole run, the throughput of an engine that never saturates seems to fall. Token
 so the part is not biased against long answers that it cuts off.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ The throughput of a level is that of the part in which the load was held (`held_
 levels have such a part, as in a sweep of single batches, it is that of whole runs, and a note says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby

@@ -5,8 +5,6 @@ disturbs them; so the deviation of levels is what repeats show or, more likely, 
 What disturbs levels is independent, or drifts from one to the next. All of this is integrated out.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

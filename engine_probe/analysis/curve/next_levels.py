@@ -1,7 +1,5 @@
 """Further levels that would locate the end of growth or of an SLO more precisely."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

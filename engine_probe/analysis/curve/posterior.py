@@ -6,8 +6,6 @@ These steps also give the weight of each family, by which curves are drawn from 
 always the same ones, so a recording always gives the same figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The effect of raising a limit: curves of a sweep that differ in one setting, where requests waited for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

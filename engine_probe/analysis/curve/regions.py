@@ -1,7 +1,5 @@
 """The regions of the curve of throughput over load in words: where each ends, and how certain that is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The saturation of one curve: where throughput stops growing over concurrent requests, users or a request rate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

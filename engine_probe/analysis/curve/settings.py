@@ -4,8 +4,6 @@ A sweep writes them with each point (`curve` in sweep.json). For older results t
 sweep is opened.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -14,8 +14,6 @@ The ends: a plateau; a fall that begins at once or later, on a plateau; a cliff,
 again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal

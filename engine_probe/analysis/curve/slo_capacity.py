@@ -1,7 +1,5 @@
 """The highest load of a curve that meets an SLO, and the certainty of that."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The costs and earnings of an engine over the loads of a curve, each metric declared once, and its break-even."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise

@@ -1,7 +1,5 @@
 """A price list: what an engine costs and what is paid for tokens. engine_probe itself knows no prices."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Annotated

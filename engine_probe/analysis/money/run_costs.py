@@ -4,8 +4,6 @@ revenue = price per token x tokens/s x time; cost = fixed + energy; profit = rev
 answered requests: an aborted answer earns nothing, although its work is in the cost.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

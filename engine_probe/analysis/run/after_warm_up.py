@@ -5,8 +5,6 @@ burst, in which all requests arrive before any is answered, has no such part. Wi
 the rest of the warm-up off, gives the throughput an interval, and tells a warm-up that goes on to the end.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

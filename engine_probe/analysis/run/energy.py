@@ -1,7 +1,5 @@
 """The energy that GPUs took during a run, from telemetry: their energy counter, or power over time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

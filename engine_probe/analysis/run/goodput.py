@@ -6,8 +6,6 @@ and that strain says how far the SLO is from being met. It is the strain of one 
 between two requests the two statements would differ, and a failed request's strain is infinite.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from statistics import NormalDist

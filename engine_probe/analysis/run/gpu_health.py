@@ -1,7 +1,5 @@
 """The health of the GPUs during a run: reduced clocks and their causes, temperature, power, P-states, ECC errors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

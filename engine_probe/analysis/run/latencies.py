@@ -1,7 +1,5 @@
 """Every latency of a request, declared once: name, unit, formula, function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ They come from the functions of the summary, so that after the last request they
 requests do not count.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The part of a run near peak concurrency, and how stable its throughput was."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

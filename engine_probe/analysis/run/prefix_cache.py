@@ -4,8 +4,6 @@ A prefix stays cached only until its blocks are needed. When running requests ta
 waiting conversations are evicted and their prompts computed again, which counts as no preemption.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

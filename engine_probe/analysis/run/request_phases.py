@@ -1,7 +1,5 @@
 """The phases of each request as spans of time: queued, prefill, decode, and preempted within them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pyarrow as pa

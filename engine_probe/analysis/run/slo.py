@@ -1,7 +1,5 @@
 """An SLO: latency limits on each request, as `vllm bench serve --goodput` takes them."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated
 

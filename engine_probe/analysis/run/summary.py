@@ -1,7 +1,5 @@
 """The summary of one run: its figures, how stable they are, and what the probe cost."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from dataclasses import dataclass

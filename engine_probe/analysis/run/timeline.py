@@ -1,7 +1,5 @@
 """A run over time, downsampled for charts without losing an extreme."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

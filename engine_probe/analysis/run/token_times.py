@@ -4,8 +4,6 @@ A request gets one token in each iteration of a stretch, except in iterations li
 end of the update that delivered it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa

@@ -8,8 +8,6 @@ Student's t for the level. A decay time up to three tenths of the whole time is 
 changes gets a wide interval. Changes slower than that cannot be seen.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

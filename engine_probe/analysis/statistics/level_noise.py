@@ -7,8 +7,6 @@ is added to the variance of every level. Repeats that follow each other share wh
 looks like an effect of the load, so they have no interval.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """A linear fit of a latency over a length: a fixed part, and a part per token."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

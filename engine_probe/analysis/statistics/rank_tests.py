@@ -1,7 +1,5 @@
 """Rank tests, with p counted over permutations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import permutations

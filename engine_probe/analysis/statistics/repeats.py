@@ -3,8 +3,6 @@
 Of the levels of a curve, `level_noise.py` knows more.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

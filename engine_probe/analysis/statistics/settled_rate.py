@@ -10,8 +10,6 @@ does not contradict, the one that leaves most counts. The interval is widened by
 explains, the rate counts as still warming up.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 It calls what `scipy.stats` calls, without that module's long import.
 """
 
-from __future__ import annotations
-
 import math
 
 CONFIDENCE = 0.95  # of every interval, unless it says otherwise

@@ -7,8 +7,6 @@ several, n tokens in all after e earlier ones, they lie between an even split of
 prompt.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

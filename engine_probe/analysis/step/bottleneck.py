@@ -8,8 +8,6 @@ times can separate them. If the hardware's ceilings are known, a step of the mod
 compute or by memory bandwidth.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

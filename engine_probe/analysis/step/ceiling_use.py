@@ -4,8 +4,6 @@ No run can use more than all of a device. A share above 100 % shows that the cei
 concluded from it, whatever the spread of the ceiling's samples: an unstable ceiling is the usual reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The measured ceilings of a run's devices, in bytes and operations per second, and how far they are trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -5,8 +5,6 @@ between forwards   from the end of a forward to the begin of the next, without g
 launch-bound       the host was still launching the forward when the device had been at it for LAUNCHED of its time
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ robust line over the step's tokens and the tokens that its requests hold predict
 of nearest prediction. Expected is a step's prediction times the median of measured / predicted among these.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa

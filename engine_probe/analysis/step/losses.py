@@ -3,8 +3,6 @@
 All are counted in the recording, except the time of recomputing, which is an estimate.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -10,8 +10,6 @@ All follow from moments in the table `workers`, without a gap between them (`hoo
     outside             until the worker's next step, without gaps in which there was no request
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

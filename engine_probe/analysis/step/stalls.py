@@ -5,8 +5,6 @@ time it can have held the engine up: at most its overlap with the step. It is na
 holds up the engine core makes its workers begin late, so a late worker is named only if no other cause is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How long the model worked in each step, and by which clock."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -6,8 +6,6 @@ the step is spent (`max_num_batched_tokens`), or too few KV blocks are free for 
 afterwards: it is the one that was admitted next.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any
 

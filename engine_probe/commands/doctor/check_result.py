@@ -1,7 +1,5 @@
 """The result of one check of `engine_probe doctor`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 FINE, NOTE, WARNING, PROBLEM = "fine", "note", "warning", "problem"

@@ -1,7 +1,5 @@
 """`engine_probe doctor`: checks of this machine, and what to do about problems."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

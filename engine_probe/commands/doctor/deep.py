@@ -1,7 +1,5 @@
 """`engine_probe doctor --deep`: starts an engine, records an answer, and opens the recording."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """Checks of the machine: system, free memory, other load, AMX, and where vLLM puts its engine core."""
 
-from __future__ import annotations
-
 import os
 import platform
 

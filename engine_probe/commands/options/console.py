@@ -1,7 +1,5 @@
 """The console for results, which prints names from outside as text and never as markup or control sequences."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

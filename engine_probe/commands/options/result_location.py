@@ -1,7 +1,5 @@
 """The folders of results, on this machine or behind a URI."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress

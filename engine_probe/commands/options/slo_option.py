@@ -1,7 +1,5 @@
 """The option `--goodput ttft:200 tpot:30`, as `vllm bench serve` takes it."""
 
-from __future__ import annotations
-
 import re
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """`engine_probe sweep --dry-run`: the points of a sweep and their predicted times."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

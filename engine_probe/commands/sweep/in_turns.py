@@ -1,7 +1,5 @@
 """`engine_probe sweep A --against B`: both are measured in turns on this machine, and compared."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The run of `engine_probe sweep`: its engines, its screen, and what it came to."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

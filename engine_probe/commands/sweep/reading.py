@@ -1,7 +1,5 @@
 """Sweeps as they are named on the command line, and what is refused before an engine runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine_probe.errors import InputError

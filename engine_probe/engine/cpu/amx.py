@@ -5,8 +5,6 @@ an eager one, dies with SIGILL. Processes of ours that build an engine therefore
 user owns is left as it is.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

@@ -1,7 +1,5 @@
 """Cores for the ranks of vLLM's CPU build, which by default stops if the machine has fewer NUMA nodes than ranks."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version

@@ -4,8 +4,6 @@ vLLM's CPU build reserves 92 % of the machine's memory unless it gets the pool's
 size, the pool is as large as the workload can use, but at most half of the memory that is free beside the weights.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """The memory that an engine on a CPU may still take, limited by the machine, its NUMA nodes and its control groups."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The catalogue of geometries: models' published `config.json`, run with dummy weights at true speed and size."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from functools import cache

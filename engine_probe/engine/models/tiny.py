@@ -4,8 +4,6 @@ The weights are made from integers of a stable bit generator by exact arithmetic
 bytes, and neither torch nor transformers is needed.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The charts of compared sweeps: every measurement's curve in one chart, for each unit of load and each metric."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

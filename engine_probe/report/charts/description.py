@@ -1,7 +1,5 @@
 """Descriptions of charts in words, for screen readers."""
 
-from __future__ import annotations
-
 from engine_probe.report.charts.model import Chart, Spans
 from page_kit.chart_words import chart_words, line_words, number
 

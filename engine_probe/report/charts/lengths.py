@@ -1,7 +1,5 @@
 """Latency over the length of prompts and answers, if it differs between the points of a sweep."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

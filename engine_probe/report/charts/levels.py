@@ -1,7 +1,5 @@
 """The levels of a curve as table cells and chart lines: the mean over the repeats of each load, and its interval."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Charts as plain data, drawn by `renderers/assets/page.js`: lines over a common x axis, or spans of time in rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import msgspec

@@ -1,7 +1,5 @@
 """Charts across the curves of a sweep: KV saturation by model size, throughput by KV occupancy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.run.timeline import Pace, pace

@@ -1,7 +1,5 @@
 """Money and energy as curves over the load, and options over the demand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Perplexity against throughput: a dot for each engine."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from engine_probe.evaluation.precision import Engine

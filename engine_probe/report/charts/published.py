@@ -1,7 +1,5 @@
 """Published figures in the charts of a sweep: always labelled as published, and in a colour of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Charts of the requests of a run: their phases over time, preemptions, and latency by prompt length."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

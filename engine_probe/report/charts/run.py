@@ -1,7 +1,5 @@
 """The charts of one run over time: load, limits, throughput, and the duration of steps."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Goodput over the load, and the loads between which the limits are missed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.curve.levels import PointFigures

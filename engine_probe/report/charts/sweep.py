@@ -1,7 +1,5 @@
 """The charts of a sweep: throughput, KV occupancy, latency and preemption over the load."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 

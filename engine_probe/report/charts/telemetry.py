@@ -1,7 +1,5 @@
 """Telemetry of the GPUs and the host during a run: a chart for each quantity, a line for each GPU and column."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

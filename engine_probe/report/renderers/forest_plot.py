@@ -1,7 +1,5 @@
 """A forest plot of changes: one in a row, its interval as a bar; a colour marks significant changes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 from engine_probe.analysis.compare.changes import Change

@@ -1,7 +1,5 @@
 """A document as one self-contained page: the verdict, then the picture, then the table; statistics are folded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 

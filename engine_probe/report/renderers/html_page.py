@@ -1,7 +1,5 @@
 """A self-contained page: charts as data, and the script that draws them."""
 
-from __future__ import annotations
-
 import msgspec
 
 from engine_probe.report.charts.description import described

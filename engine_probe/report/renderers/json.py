@@ -1,7 +1,5 @@
 """The figures of a report as JSON: each metric by its name, with its unit and formula."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import fields

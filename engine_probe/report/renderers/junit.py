@@ -1,7 +1,5 @@
 """Gates as test cases in JUnit XML, which CI servers read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 

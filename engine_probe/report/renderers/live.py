@@ -1,7 +1,5 @@
 """The live view of a point in a terminal, while its engine starts and while it runs."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 

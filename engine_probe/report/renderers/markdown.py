@@ -1,7 +1,5 @@
 """A document as Markdown, for pull requests: the verdict, then what a terminal shows; the rest is folded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from engine_probe.report.document import Bars, Cell, Column, Document, Section, Sentence, Table, cell_words

@@ -1,7 +1,5 @@
 """How a run and a sweep show themselves in Jupyter: small, without scripts, on light and on dark."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import singledispatch

@@ -3,8 +3,6 @@
 Of several recordings, such as the points of a sweep, each is a group of tracks on one common time axis.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from itertools import count
 

@@ -5,8 +5,6 @@ be longer than necessary), so all rows have one length and a whole column is fil
 package's own writer makes one object per packet; a test reads the traces written here with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A document in a terminal: the sections that are always shown, and all cautions; with `verbose` nearly all of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 

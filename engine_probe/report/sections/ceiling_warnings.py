@@ -1,7 +1,5 @@
 """Warnings about measured ceilings: shares above 100 %, and limits that are based on doubtful ceilings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.run_analysis import RunAnalysis

@@ -1,7 +1,5 @@
 """Money and energy: the costs and profits of levels, hardware options, and more GPUs in one engine."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 

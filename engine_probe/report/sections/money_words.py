@@ -1,7 +1,5 @@
 """Money and energy in sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from engine_probe.analysis.money.curve_costs import CurveCosts, Level

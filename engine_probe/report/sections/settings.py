@@ -1,7 +1,5 @@
 """The settings of the engines and of the workload, at the end of every page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from engine_probe.evaluation.setting_differences import WORKLOAD, leaves, told

@@ -1,7 +1,5 @@
 """Latency limits over the levels of a sweep: the highest load that meets them, and which levels to measure next."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The axes of a sweep: their names, their values, and the combinations of them that are measured."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import math

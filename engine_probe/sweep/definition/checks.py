@@ -1,7 +1,5 @@
 """Checks of a sweep whose keys are all known, before an engine starts: contradictions, and what cannot run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from engine_probe.engine.arguments import check_arguments

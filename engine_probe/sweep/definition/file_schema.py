@@ -1,7 +1,5 @@
 """The keys of a sweep file as data, for docs/sweep_files.md, `sweep --init` and the JSON Schema."""
 
-from __future__ import annotations
-
 import inspect
 import json
 from collections.abc import Iterator

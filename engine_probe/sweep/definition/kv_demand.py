@@ -1,7 +1,5 @@
 """The most KV cache that points can use, from their descriptions; an engine's pool on a CPU is sized by it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed

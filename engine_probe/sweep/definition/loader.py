@@ -1,7 +1,5 @@
 """Finding a sweep by its name, reading it and checking it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

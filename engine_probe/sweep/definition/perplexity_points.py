@@ -1,7 +1,5 @@
 """The perplexity points of a sweep: one for each engine, measured after the engine's other points."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

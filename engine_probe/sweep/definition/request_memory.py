@@ -1,7 +1,5 @@
 """Whether the requests of a point fit into memory: all are made before the first is sent."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from sys import getsizeof

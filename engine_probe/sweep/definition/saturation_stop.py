@@ -1,7 +1,5 @@
 """`stop.saturated`: ends a load axis where throughput no longer grows; higher levels are skipped."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Annotated

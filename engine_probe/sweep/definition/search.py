@@ -5,8 +5,6 @@ values that the answer rests on are measured again until the answer is significa
 that turns out different reopens the search.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterable
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The file that `sweep --init` writes: a sweep of seconds, and all other keys commented out with their meaning."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import groupby

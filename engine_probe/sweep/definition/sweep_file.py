@@ -1,7 +1,5 @@
 """A sweep file (TOML) as frozen data: unknown keys are refused, and every point has an identity."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Annotated, Any, get_args

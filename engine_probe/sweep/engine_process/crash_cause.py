@@ -3,8 +3,6 @@
 Python's faulthandler is on in engine processes. It writes the stacks of all threads to the engine's log.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """Tells why an engine's process ended, from its exit code and its log."""
 
-from __future__ import annotations
-
 import re
 import signal
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The messages to and from the engine's process: one JSON line each, over a pipe for each direction."""
 
-from __future__ import annotations
-
 import msgspec
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed

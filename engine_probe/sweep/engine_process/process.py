@@ -1,7 +1,5 @@
 """The engine's process seen from outside: started, given points, listened to, and ended."""
 
-from __future__ import annotations
-
 import os
 import select
 import subprocess

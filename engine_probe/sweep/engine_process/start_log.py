@@ -1,7 +1,5 @@
 """Follows an engine's log while it starts, and keeps how long each phase took with the first recording."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Ends a point when its rate of output tokens is steady (`stop.steady`), judged by the rows of its recorder."""
 
-from __future__ import annotations
-
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ A `Job` and then its `Task`s come as lines on standard input, each task when the
 through the pipe. Standard output and error are the engine's log.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """The points that share an engine: which comes next, given the rows so far."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Protocol

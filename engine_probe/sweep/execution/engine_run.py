@@ -1,7 +1,5 @@
 """One engine of this machine: given one point after another, and started again after it died."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

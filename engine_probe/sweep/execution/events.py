@@ -1,7 +1,5 @@
 """What a sweep tells its listener while it runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

@@ -1,7 +1,5 @@
 """The files of a sweep's folder, and the rule that nothing in it is overwritten."""
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Where the engines of a sweep run: in processes of this machine, or (`sweep/fleet`) on a cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A point of a sweep that is next in its engine group, and what an engine makes of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Gives up engines that die the same way again and again: what has failed twice is not tried a third time."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

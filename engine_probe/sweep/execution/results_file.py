@@ -1,7 +1,5 @@
 """The result of a sweep so far, on disk after every change (`sweep.json`)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Resuming in a folder: a sweep that does not ask for a point that is finished there is refused before it starts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any

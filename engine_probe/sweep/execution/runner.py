@@ -6,8 +6,6 @@ that fails is a row with its reason, and the sweep goes on behind it, unless eng
 (`fleet/runner.py`): whatever groups share is used by one at a time (`_turn`).
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from contextlib import closing

@@ -1,7 +1,5 @@
 """One adaptive search over a base point: each load to measure follows from the rows before it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Decides which points of a grid are skipped because their curve is saturated below them (`stop.saturated`)."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from typing import Any

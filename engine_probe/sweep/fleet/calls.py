@@ -1,7 +1,5 @@
 """Calls to other machines: each is answered later, and a waiting thread wakes when the sweep ends."""
 
-from __future__ import annotations
-
 import concurrent.futures
 from concurrent.futures import Future
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What a fleet needs of a cluster: its machines, workers on them, and whether one is lost."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Files that are copied here from the engines of other machines: whole or not at all, and never over another."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

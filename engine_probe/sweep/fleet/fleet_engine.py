@@ -1,7 +1,5 @@
 """The engine of one group in a fleet: on whichever machine has room, and on another one when that machine is lost."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import os
 import time

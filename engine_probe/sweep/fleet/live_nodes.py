@@ -1,7 +1,5 @@
 """Which machines of a fleet are alive, which were lost, and what an engine claims of those that are left."""
 
-from __future__ import annotations
-
 import threading
 import time
 

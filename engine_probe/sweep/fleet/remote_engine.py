@@ -3,8 +3,6 @@
 Nothing here knows Ray; it is a plain object, called by one caller at a time.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What an engine takes of a machine in a fleet, checked before anything is started there."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping

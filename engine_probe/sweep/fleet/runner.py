@@ -1,7 +1,5 @@
 """The engines of a sweep on the machines of a cluster, side by side. Ctrl-C ends them in `Fleet.run_groups`."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import threading
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What is sent to an engine on another machine: the user's variables, and the files that its points read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

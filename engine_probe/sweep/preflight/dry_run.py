@@ -1,7 +1,5 @@
 """What `--dry-run` shows: the points, how much KV cache they need, and how long they will take."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import groupby

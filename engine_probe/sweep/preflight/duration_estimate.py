@@ -1,7 +1,5 @@
 """How long points will take, predicted from what was measured: earlier sweeps, or this machine's memory bandwidth."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

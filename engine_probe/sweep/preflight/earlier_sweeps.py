@@ -1,7 +1,5 @@
 """What earlier sweeps measured on the same kind of hardware, from which a dry run predicts times."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether memory holds the points of a sweep, computed from the models' geometries without starting an engine."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The lines about a running sweep that a terminal and a log share."""
 
-from __future__ import annotations
-
 import math
 
 from engine_probe.perplexity.scoring import Scoring

@@ -1,7 +1,5 @@
 """Estimates how long the rest of a sweep will take, from what it has measured so far."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Sequence

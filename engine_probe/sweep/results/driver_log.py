@@ -1,7 +1,5 @@
 """The driver's account of a point by its own clock: part of `run.json`, or a file of its own with the probe off."""
 
-from __future__ import annotations
-
 import os
 import statistics
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The rows of a sweep: the figures of a point's recording, or the reason why there are none."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

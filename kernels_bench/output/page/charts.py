@@ -1,7 +1,5 @@
 """The charts of a report: bandwidth by size, products by shape, decoding, links between GPUs, the sustained run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain

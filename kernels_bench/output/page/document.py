@@ -1,7 +1,5 @@
 """The HTML page of one machine or a fleet: the verdicts first, then the figures."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Pictures of pages about hardware: a table of links between GPUs, and the spread of samples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from page_kit.html import Html, element

@@ -1,7 +1,5 @@
 """The bounds of --fail-if: failed and open ones first, and the answer at every point."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from engine_probe.evaluation.comparison import ANSWERS, Held, Outcome

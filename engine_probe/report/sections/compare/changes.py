@@ -1,7 +1,5 @@
 """The changes of a comparison as tables and as pictures: what stands for all of it, and every point."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """What a comparison came to: bounds, settings that differ, what is better or worse, and what was not compared."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.compare.changes import PERPLEXITY, Change, Verdict

@@ -1,7 +1,5 @@
 """Changes of metrics in words: values with units, the change in percent, better or worse."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The measured ceilings of a run's devices, from `run.json`: figure, source and age."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """GPU health during a run: a sentence for each GPU, and a chart of when and why its clocks were reduced."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa

@@ -1,7 +1,5 @@
 """Where the time of a step goes inside the workers: its phases in sentences, over the load, and in a table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The latencies of a run as a table, and what the summary says against itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp

@@ -1,7 +1,5 @@
 """The memory of each device by use, as a bar and in sentences; the KV pool with its peak use."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

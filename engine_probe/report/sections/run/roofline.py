@@ -1,7 +1,5 @@
 """The roofline of a run: a dot for each step under the measured ceilings, and the use of the hardware in sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 

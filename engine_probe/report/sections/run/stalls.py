@@ -1,7 +1,5 @@
 """Stalls of a run: how many and why, their durations over time, and each with its cause."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 
 from engine_probe.analysis.step.expected_time import FEWEST

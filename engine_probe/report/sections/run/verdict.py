@@ -1,7 +1,5 @@
 """The verdict of a run: its throughput and what limited it, in a few sentences and then in detail."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from engine_probe.analysis.run.goodput import Goodput

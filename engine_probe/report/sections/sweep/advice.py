@@ -1,7 +1,5 @@
 """Advice by role, each sentence with the rows of the table that it is based on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """The levels of a sweep as tables: a row for each load of each curve, over its repeats."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean

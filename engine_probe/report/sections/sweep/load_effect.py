@@ -1,7 +1,5 @@
 """The effect of load on failures, latency, answers and scores: the values that are tested, and the results in words."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The effect of precision on perplexity, throughput and memory: sentences, charts, and a table with published rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Published figures beside measured ones in a table, always labelled as published."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine_probe.evaluation.published import Beside, Reference

@@ -1,7 +1,5 @@
 """The effect of raising a limit, where a sweep measured it: the one place that says what would help."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine_probe.analysis.curve.raised_limits import Measured, Raised, raised_limits

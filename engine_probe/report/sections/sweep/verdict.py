@@ -1,7 +1,5 @@
 """The verdict of a sweep: where throughput stops growing on each curve, its chart, its tables and its statistics."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
