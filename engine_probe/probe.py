@@ -58,13 +58,14 @@ class Probe:
         return self
 
     def _attach(self, recording: Recording) -> None:
-        core, facts = recording.core, {"hardware": hardware_facts(), **self._facts}
-        folder = recording.folder = RunFolder.create(self._out, engine_core.describe(core), **facts)
+        core, engine = recording.core, engine_core.describe(recording.core)
+        facts = {"hardware": hardware_facts(ranks := engine_core.rank_gpus(engine)), **self._facts}
+        folder = recording.folder = RunFolder.create(self._out, engine, **facts)
         with writable(folder.path):
             recording.writer = Writer(self.recorder, folder.path, recording.fail)
         recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path)
         recording.hook = SchedulerHook(core.scheduler, self.recorder, recording.fail)
-        self._sampler.start(folder.note_telemetry)
+        self._sampler.start(folder.note_telemetry, ranks)
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         if self.recording is not None and self.recording.close(left_by=error):

@@ -76,6 +76,11 @@ def describe(core: Any) -> dict[str, Any]:
     }
 
 
+def rank_gpus(description: dict[str, Any]) -> list[str]:
+    """Return the UUIDs of the GPUs that the ranks run on, as far as the workers know them."""
+    return [row["device"] for row in description["memory"] if row["device"] not in ("cpu", "GPU-unknown")]
+
+
 _CONFIG_SECTIONS = (
     "model_config",
     "cache_config",

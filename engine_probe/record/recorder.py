@@ -55,8 +55,7 @@ class Recorder:
 
     def take_iterations(self, most: int) -> npt.NDArray[np.int64]:
         """Return a copy of the oldest rows that were not taken yet, at most `most`."""
-        first = self.taken
-        count = min(self.appended - first, most)
+        first, count = self.taken, min(self.appended - self.taken, most)
         rows: npt.NDArray[np.int64] = self._matrix[np.arange(first, first + count) % RING_ROWS]
         self.taken = first + count
         return rows

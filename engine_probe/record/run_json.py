@@ -181,7 +181,8 @@ class SampledDevice(msgspec.Struct):
     device: int
     name: str
     uuid: str
-    mig_instance: bool
+    mig_instance: bool  # its memory is that of a MIG instance
+    mig_split: bool = False  # split by MIG, so that its sensors are not this engine's alone
 
 
 class Telemetry(msgspec.Struct):

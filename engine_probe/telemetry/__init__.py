@@ -6,7 +6,8 @@ read once a second and are null in between. A reading that a GPU does not suppor
 null, and `run.json` names it. PCIe rates come from the GPU's byte counters, because NVML's own reading blocks its
 caller for 40 ms.
 
-The GPUs are those of `CUDA_VISIBLE_DEVICES`. If NVML finds our processes on some of them, the others are sampled only
-once a second. A MIG instance has its own memory and the sensors of its GPU. If the sampler fails, its rows end and
-`run.json` says so; the recording stays complete.
+The GPUs are those of `CUDA_VISIBLE_DEVICES` and those of the engine's ranks, by UUID. The others than the ranks' (or,
+without UUIDs, than those on which NVML lists our processes) are sampled only once a second. A MIG instance has its own
+memory and the sensors of its GPU. If the sampler fails, its rows end and `run.json` says so; the recording stays
+complete.
 """

@@ -2,15 +2,14 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from engine_probe.telemetry.gpu_readings import READINGS, Reading
 from engine_probe.telemetry.pcie import Pcie
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-ORDER = "CUDA_DEVICE_ORDER"
 # Errors that the same GPU and user would get at every sample.
 FINAL_ERRORS = (
     "NVMLError_NotSupported",
@@ -26,17 +25,25 @@ class Gpu:
 
     def __init__(self, nvml: Any, handle: Any, instance: Any = None) -> None:
         self._nvml, self._handle = nvml, handle
+        self.split = is_split(nvml, handle)
+        if instance is None and self.split:
+            instance = only_instance(nvml, handle)
         self._instance = handle if instance is None else instance
         self.is_instance = instance is not None
         self.device: int = nvml.nvmlDeviceGetIndex(handle)
-        self.name = _text(nvml.nvmlDeviceGetName(handle))
-        self.uuid = _text(nvml.nvmlDeviceGetUUID(self._instance))
+        self.name = text(nvml.nvmlDeviceGetName(handle))
+        self.uuid = text(nvml.nvmlDeviceGetUUID(self._instance))
+        self.runs_rank: bool | None = None  # whether a rank of the engine runs there; None if its UUID is not known
         self.lost = False
         self._final = tuple(getattr(nvml, name) for name in FINAL_ERRORS)
         self._readings = list(READINGS)
         self._pcie = Pcie(nvml, handle)
         self._missing: dict[str, list[str]] = defaultdict(list)  # reason -> columns
-        self.is_ours: bool | None = None  # whether NVML has listed one of our processes on it
+        self._listed: bool | None = None  # whether NVML has listed one of our processes on it
+
+    @property
+    def is_ours(self) -> bool | None:
+        return self._listed if self.runs_rank is None else self.runs_rank
 
     @property
     def memory_bytes(self) -> int:
@@ -44,7 +51,13 @@ class Gpu:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"device": self.device, "name": self.name, "uuid": self.uuid, "mig_instance": self.is_instance}
+        return {
+            "device": self.device,
+            "name": self.name,
+            "uuid": self.uuid,
+            "mig_instance": self.is_instance,
+            "mig_split": self.split,
+        }
 
     def read(self, now_ns: int, slow: bool, our_pids: frozenset[int]) -> dict[str, int | None]:
         """Return the columns that could be read; set `lost` if the GPU is lost."""
@@ -90,7 +103,7 @@ class Gpu:
             self._note_missing(("process_memory_bytes",), error)
             return None
         ours = [process.usedGpuMemory for process in running if process.pid in our_pids]
-        self.is_ours = bool(ours) or bool(self.is_ours)
+        self._listed = bool(ours) or bool(self._listed)
         return None if not ours or None in ours else sum(ours)
 
     def notes(self, others_are_ours: bool) -> list[str]:
@@ -100,65 +113,42 @@ class Gpu:
             notes.append(f"device {self.device}: {self._pcie.note}")
         if self.is_ours is False and others_are_ours:
             notes.append(f"device {self.device} holds none of our processes: sampled once a second")
-        elif self.is_ours is False:
+        elif self._listed is False:
             notes.append(
                 f"device {self.device}: process_memory_bytes: NVML lists none of our processes (they hold no memory "
                 "there, or NVML's process ids are those of another namespace)"
             )
         if self.is_instance:
             notes.append(f"device {self.device}: memory is that of {self.uuid}, everything else of the whole GPU")
+        elif self.split:
+            notes.append(
+                f"device {self.device} is split by MIG: memory is the whole GPU's; name the instance in "
+                "CUDA_VISIBLE_DEVICES"
+            )
         return notes
 
 
-def open_gpus(nvml: Any, environment: Mapping[str, str] = os.environ) -> tuple[list[Gpu], list[str]]:
-    """Return the GPUs that CUDA shows to this process, and notes about the choice."""
-    visible = environment.get(VISIBLE)
-    if visible is None:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        gpus = [Gpu(nvml, handle) for handle in handles]
-        return gpus, [note for handle, gpu in zip(handles, gpus, strict=True) for note in _mig_note(nvml, handle, gpu)]
-    gpus, notes = [], []
-    for name in filter(None, (entry.strip() for entry in visible.split(","))):
-        try:
-            gpus.append(_named_gpu(nvml, name))
-        except nvml.NVMLError as error:  # CUDA also ignores what follows such a name
-            notes.append(f"{VISIBLE} names {name}, which NVML does not know ({error}): nothing after it is sampled")
-            break
-    by_number = any(entry.strip().isdigit() for entry in visible.split(","))
-    if by_number and environment.get(ORDER) != "PCI_BUS_ID" and len(_models(nvml)) > 1:
-        notes.append(f"the GPUs differ and {ORDER} is not PCI_BUS_ID: NVML's numbers may not be CUDA's")
-    return gpus, notes
-
-
-def _named_gpu(nvml: Any, name: str) -> Gpu:
-    """Open a GPU by its number or UUID, or a MIG instance by its UUID."""
-    if not name.startswith(("GPU-", "MIG-")):
-        try:
-            number = int(name)
-        except ValueError:
-            number = -1
-        if number < 0:
-            raise nvml.NVMLError_NotFound
-        return Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(number))
-    handle = nvml.nvmlDeviceGetHandleByUUID(name)
-    if name.startswith("GPU-"):
-        return Gpu(nvml, handle)
-    return Gpu(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), instance=handle)
-
-
-def _mig_note(nvml: Any, handle: Any, gpu: Gpu) -> list[str]:
+def is_split(nvml: Any, handle: Any) -> bool:
+    """Return whether a GPU is split by MIG."""
     try:
-        current, _ = nvml.nvmlDeviceGetMigMode(handle)
+        return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
     except nvml.NVMLError:
-        return []
-    if not current:
-        return []
-    return [f"device {gpu.device} is split by MIG: memory is the whole GPU's; name the instance in {VISIBLE}"]
+        return False
 
 
-def _models(nvml: Any) -> set[str]:
-    handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-    return {_text(nvml.nvmlDeviceGetName(handle)) for handle in handles}
+def only_instance(nvml: Any, handle: Any) -> Any:
+    """Return the one MIG instance that this process sees, as in a container that was given it; None if not one."""
+    instances = list(_instances(nvml, handle))
+    return instances[0] if len(instances) == 1 else None
+
+
+def _instances(nvml: Any, handle: Any) -> Iterator[Any]:
+    try:
+        for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            with suppress(nvml.NVMLError_NotFound):  # NVML numbers also places that hold no instance
+                yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+    except nvml.NVMLError:
+        return
 
 
 def our_processes(tasks: Path = TASKS) -> frozenset[int]:
@@ -172,5 +162,5 @@ def our_processes(tasks: Path = TASKS) -> frozenset[int]:
     return frozenset(pids)
 
 
-def _text(value: bytes | str) -> str:
+def text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value

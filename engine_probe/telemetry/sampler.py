@@ -11,7 +11,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -20,7 +20,8 @@ from engine_probe.record.host_events import TELEMETRY, note_busy
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.telemetry.core_thread import CoreThread
-from engine_probe.telemetry.gpus import Gpu, open_gpus, our_processes
+from engine_probe.telemetry.gpu_choice import open_gpus
+from engine_probe.telemetry.gpus import Gpu, our_processes
 from engine_probe.telemetry.host import Host
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Sampler:
         self._host: Host | None = None
         self._core = CoreThread(recorder.host_events)
         self._notes: list[str] = []
+        self._ranks: Sequence[str] = ()
         self._next_slow_ns = 0
         self._save: SaveFacts | None = None
         self._saved: tuple[list[str], str | None] = ([], None)  # the notes and the failure that run.json has
@@ -68,9 +70,12 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, save: SaveFacts | None = None) -> None:
-        """Start the thread, which calls `save` when a note is new, so that a run that is cut has its notes too."""
-        self._save = save
+    def start(self, save: SaveFacts | None = None, ranks: Sequence[str] = ()) -> None:
+        """Start the thread, given the UUIDs of the GPUs that the engine's ranks run on, as far as they are known.
+
+        It calls `save` when a note is new, so that a run that is cut has its notes too.
+        """
+        self._save, self._ranks = save, ranks
         if self.period_seconds is None:
             return
         self._thread = threading.Thread(target=self._run, name="engine_probe-telemetry", daemon=True)
@@ -142,7 +147,7 @@ class Sampler:
         self._notes += self._host.notes
         self._nvml, reason = self._load_nvml()
         if self._nvml is not None:
-            self._gpus, notes = open_gpus(self._nvml)
+            self._gpus, notes = open_gpus(self._nvml, ranks=self._ranks)
             self._notes += notes
         if not self._gpus:
             self._notes.append(f"no NVIDIA device ({reason or 'none is visible'}): rows of the host only")

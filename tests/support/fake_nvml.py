@@ -71,6 +71,8 @@ class FakeNvml:
             "nvmlDeviceGetCount": lambda: len(self._whole()),
             "nvmlDeviceGetHandleByIndex": self._by_index,
             "nvmlDeviceGetHandleByUUID": self._by_uuid,
+            "nvmlDeviceGetMaxMigDeviceCount": lambda card: 7,
+            "nvmlDeviceGetMigDeviceHandleByIndex": self._instance,
         }
         return functions.get(function, ask)
 
@@ -90,6 +92,13 @@ class FakeNvml:
             if card.uuid == uuid:
                 return card
         raise self.NVMLError_NotFound
+
+    def _instance(self, parent: FakeCard, index: int) -> FakeCard:
+        """The instances lie at every second place."""
+        instances = [card for card in self.cards if card.parent is parent]
+        if index % 2 or index // 2 >= len(instances):
+            raise self.NVMLError_NotFound
+        return instances[index // 2]
 
 
 def _counters(card: FakeCard, fields: list[int]) -> list[SimpleNamespace]:
@@ -128,6 +137,8 @@ ANSWERS: dict[str, Any] = {
             "nvmlDeviceGetCount",
             "nvmlDeviceGetHandleByIndex",
             "nvmlDeviceGetHandleByUUID",
+            "nvmlDeviceGetMaxMigDeviceCount",
+            "nvmlDeviceGetMigDeviceHandleByIndex",
         )
     ),
 }

@@ -57,9 +57,10 @@ class Clock:
 class Watched:
     """A sampler on fake GPUs, which the test samples at chosen times."""
 
-    def __init__(self, *cards: FakeCard) -> None:
+    def __init__(self, *cards: FakeCard, ranks: tuple[str, ...] = ()) -> None:
         self.nvml, self.clock, self.recorder = FakeNvml(*cards), Clock(), Recorder()
         self.sampler = Sampler(self.recorder, load_nvml=lambda: (self.nvml, None), clock=self.clock)
+        self.sampler._ranks = ranks
         self.sampler.open()
 
     def sample(self, after_seconds: float = 0.05) -> list[dict[str, Any]]:
@@ -181,7 +182,7 @@ def test_a_lost_card_has_no_more_rows_and_the_others_go_on() -> None:
 
 def test_a_mig_instance_has_its_own_memory_and_the_cards_sensors(monkeypatch: pytest.MonkeyPatch) -> None:
     card, instance = FakeCard(index=3), FakeCard("MIG-abc")
-    instance.parent, instance.used_bytes = card, 9 << 30
+    instance.parent, instance.used_bytes, card.mig = card, 9 << 30, 1
     instance.refuses = {"nvmlDeviceGetPowerUsage": FakeNvml.NVMLError_InvalidArgument}
     card.refuses = {"nvmlDeviceGetUtilizationRates": FakeNvml.NVMLError_NotSupported}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-abc")
@@ -191,8 +192,75 @@ def test_a_mig_instance_has_its_own_memory_and_the_cards_sensors(monkeypatch: py
     assert row["gpu_utilisation_percent"] is None
     assert "device 3: memory is that of MIG-abc, everything else of the whole GPU" in watched.notes
     assert watched.sampler.stop()["devices"] == [
-        {"device": 3, "name": "NVIDIA H200", "uuid": "MIG-abc", "mig_instance": True}
+        {"device": 3, "name": "NVIDIA H200", "uuid": "MIG-abc", "mig_instance": True, "mig_split": True}
     ]
+
+
+def split_card(*instances: str) -> list[FakeCard]:
+    card, parts = FakeCard(index=3), [FakeCard(uuid) for uuid in instances]
+    card.mig = 1
+    for part in parts:
+        part.parent, part.used_bytes = card, 9 << 30
+    return [card, *parts]
+
+
+@pytest.mark.parametrize("visible", [None, "0"])
+def test_the_one_instance_that_a_container_was_given_is_found_without_its_name(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    watched = Watched(*split_card("MIG-abc"))
+    row = watched.sample()[1]
+    assert (row["device"], row["memory_used_bytes"]) == (3, 9 << 30)
+    (device,) = watched.sampler.stop()["devices"]
+    assert (device["uuid"], device["mig_instance"], device["mig_split"]) == ("MIG-abc", True, True)
+
+
+def test_of_two_instances_that_nobody_named_none_is_taken_for_the_engines() -> None:
+    watched = Watched(*split_card("MIG-abc", "MIG-def"))
+    assert watched.sample()[1]["memory_used_bytes"] == 120 << 30
+    (device,) = watched.sampler.stop()["devices"]
+    assert (device["uuid"], device["mig_instance"], device["mig_split"]) == ("GPU-0", False, True)
+
+
+def test_torch_says_gpu_of_an_instance_and_the_rank_is_found_all_the_same() -> None:
+    watched = Watched(*split_card("MIG-abc", "MIG-def"), ranks=("GPU-def",))
+    watched.sample()
+    (device,) = watched.sampler.stop()["devices"]
+    assert device["uuid"] == "MIG-def"
+    assert any("GPU-0 is not sampled beside MIG-def of the same GPU" in note for note in watched.notes)
+
+
+def test_two_named_instances_of_a_card_have_one_row_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-abc,MIG-def")
+    watched = Watched(*split_card("MIG-abc", "MIG-def"))
+    assert [row["device"] for row in watched.sample()] == [None, 3]
+    assert "device 3: MIG-def is not sampled beside MIG-abc of the same GPU" in watched.notes
+
+
+def test_the_ranks_cards_are_sampled_whatever_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Ray the engine core's own process may see no card at all, and CUDA's numbers are not NVML's."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    cards = [FakeCard(f"GPU-{index}", index=index) for index in range(4)]
+    watched = Watched(*cards, ranks=("GPU-2", "GPU-1"))
+    assert [row["device"] for row in watched.sample()] == [None, 2, 1]
+
+
+def test_only_the_ranks_cards_are_looked_at_twenty_times_a_second() -> None:
+    """In a container NVML lists none of our processes, and the ranks' UUIDs say which GPU is ours."""
+    cards = [FakeCard(f"GPU-{index}", index=index) for index in range(3)]
+    cards[0].processes = [(os.getpid(), 5)]  # a context of this process, and not of a rank
+    watched = Watched(*cards, ranks=("GPU-1",))
+    rows = [watched.sample() for _ in range(20)]
+    assert [row["device"] for row in rows[0]] == [None, 0, 1, 2]
+    assert {tuple(row["device"] for row in sample) for sample in rows[1:]} == {(None, 1)}
+
+
+def test_a_rank_on_another_machine_is_said_to_be_not_sampled() -> None:
+    watched = Watched(FakeCard(), ranks=("GPU-0", "GPU-far"))
+    assert [row["device"] for row in watched.sample()] == [None, 0]
+    assert "GPU-far, on which a rank runs, is not sampled: NVML does not know it here (Not Found)" in watched.notes
 
 
 def test_a_card_split_by_mig_whose_instance_nobody_named_is_said() -> None:
@@ -204,13 +272,27 @@ def test_a_card_split_by_mig_whose_instance_nobody_named_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("visible", "devices"),
-    [("1", [1]), ("GPU-1,0", [1, 0]), ("", []), ("-1", []), ("1,7,0", [1]), ("GPU-9", []), ("no", [])],
+    [
+        ("1", [1]),
+        ("1,0", [1, 0]),
+        ("GPU-1,0", [1, 0]),
+        ("GPU-o", [2]),
+        ("GPU", []),
+        (" 1 , 0", [1, 0]),
+        ("GPU-", []),
+        ("", []),
+        ("-1", []),
+        ("1,7,0", [1]),
+        ("GPU-other,0", [2, 0]),
+        ("GPU-9", []),
+        ("no", []),
+    ],
 )
 def test_only_the_cards_cuda_shows_are_sampled(
     monkeypatch: pytest.MonkeyPatch, visible: str, devices: list[int]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    watched = Watched(FakeCard(), FakeCard("GPU-1", index=1))
+    watched = Watched(FakeCard(), FakeCard("GPU-1", index=1), FakeCard("GPU-other", index=2))
     assert [row["device"] for row in watched.sample()] == [None, *devices]
     if not devices:
         assert watched.notes[-1] == "no NVIDIA device (none is visible): rows of the host only"

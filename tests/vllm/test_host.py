@@ -75,7 +75,7 @@ def test_of_two_threads_that_enter_at_once_one_gets_in(
 ) -> None:
     both = threading.Barrier(2)
 
-    def together() -> dict[str, Any]:
+    def together(ranks: list[str]) -> dict[str, Any]:
         with suppress(threading.BrokenBarrierError):
             both.wait(1)
         return {}

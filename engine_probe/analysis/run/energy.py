@@ -1,4 +1,8 @@
-"""The energy that GPUs took during a run, from telemetry: their energy counter, or power over time."""
+"""The energy that GPUs took during a run, from telemetry: their energy counter, or power over time.
+
+Counted are the GPUs of the engine's ranks, by UUID. Recordings without the UUIDs of all ranks count the GPUs on which
+NVML listed the engine's processes, which it does not in a container, or all that were sampled if there is one per rank.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import Integers, update_end_ns
+from engine_probe.engine.parallelism import recorded_rank_count
 
 COVERED = 0.9  # of the run must be sampled for a figure
 
@@ -46,12 +51,14 @@ def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> 
     if not rows.num_rows:
         return "no GPU was sampled"
     begin, end = int(iterations["start_ns"][0].as_py()), int(update_end_ns(iterations)[-1])
+    used = used_devices(facts, rows)
+    if isinstance(used, str):
+        return used
     sampled = sorted(set(rows["device"].to_pylist()))
-    held = pc.fill_null(rows["process_memory_bytes"], 0)
-    used = sorted(set(rows.filter(pc.greater(held, 0))["device"].to_pylist())) or sampled
     notes = [f"GPU {device} holds nothing of this engine and is left out" for device in sampled if device not in used]
-    if shared := [device for device in used if devices.get(device, {}).get("mig_instance")]:
-        return f"GPU {shared[0]} is shared (MIG): its power is not this engine's alone"
+    for device in used:
+        if devices.get(device, {}).get("mig_instance") or devices.get(device, {}).get("mig_split"):
+            return f"GPU {device} is shared (MIG): its power is not this engine's alone"
     gpus = []
     for device in used:
         gpu = gpu_energy(device, rows.filter(pc.equal(rows["device"], device)), begin, end)
@@ -59,6 +66,38 @@ def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> 
             return f"GPU {device}: {gpu}"
         gpus.append(gpu)
     return Energy(tuple(gpus), tuple(notes))
+
+
+def used_devices(facts: dict[str, Any], rows: pa.Table) -> list[int] | str:
+    """Return the sampled GPUs that the engine's ranks run on, or why they cannot be told."""
+    sampled = sorted(set(rows["device"].to_pylist()))
+    ranks = [row["device"] for row in facts.get("memory", ())]
+    expected = expected_ranks(facts)
+    if ranks and set(ranks) == {"cpu"}:
+        return "the engine runs on the CPU"
+    if ranks and "GPU-unknown" not in ranks and expected in (None, len(ranks)):
+        number = {bare(gpu["uuid"]): gpu["device"] for gpu in facts.get("telemetry", {}).get("devices", ())}
+        if elsewhere := [uuid for uuid in ranks if number.get(bare(uuid)) not in sampled]:
+            return f"{elsewhere[0]}, on which a rank runs, was not sampled: NVML of this machine or container lacks it"
+        return sorted({number[bare(uuid)] for uuid in ranks})
+    held = pc.greater(pc.fill_null(rows["process_memory_bytes"], 0), 0)
+    if listed := sorted(set(rows.filter(held)["device"].to_pylist())):
+        return listed
+    if len(sampled) in (1, expected):
+        return sampled
+    return f"on which of the {len(sampled)} sampled GPUs the engine's ranks run is not recorded"
+
+
+def bare(uuid: str) -> str:
+    """Return a UUID without what precedes it: torch says GPU- also of a MIG instance."""
+    return uuid.partition("-")[2]
+
+
+def expected_ranks(facts: dict[str, Any]) -> int | None:
+    """Return how many ranks this recording has: those of one data-parallel replica. None if that is not recorded."""
+    if (count := recorded_rank_count(facts)) is None:
+        return None
+    return count // int(facts["engine"]["arguments"]["parallel_config"]["data_parallel_size"])
 
 
 def gpu_energy(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | str:

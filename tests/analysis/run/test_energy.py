@@ -33,8 +33,29 @@ def telemetry(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMAS["telemetry"])
 
 
-def found(steps: pa.Table, rows: list[dict[str, Any]], **facts: Any) -> Energy:
-    result = energy(facts, steps, telemetry(rows))
+def recorded(
+    *ranks: str, cards: tuple[str, ...] = ("GPU-a",), size: int | None = None, **of_card: Any
+) -> dict[str, Any]:
+    """What `run.json` holds: where each rank ran, and the UUIDs of the sampled cards in the order of their numbers."""
+    return {
+        "engine": {
+            "arguments": {
+                "parallel_config": {
+                    "tensor_parallel_size": size or max(1, len(ranks)),
+                    "pipeline_parallel_size": 1,
+                    "data_parallel_size": 1,
+                }
+            }
+        },
+        "memory": [{"device": device} for device in ranks],
+        "telemetry": {
+            "devices": [{"device": number, "uuid": uuid, **of_card} for number, uuid in enumerate(cards)],
+        },
+    }
+
+
+def found(steps: pa.Table, rows: list[dict[str, Any]], facts: dict[str, Any] | None = None) -> Energy:
+    result = energy(facts or recorded(), steps, telemetry(rows))
     assert isinstance(result, Energy), result
     return result
 
@@ -89,10 +110,61 @@ def test_cards_add_up_and_those_of_others_are_left_out(steps: pa.Table) -> None:
     ],
 )
 def test_where_it_is_not_known_the_reason_is(steps: pa.Table, rows: list[dict[str, Any]], reason: str) -> None:
-    assert energy({}, steps, telemetry(rows)) == reason
+    assert energy(recorded(), steps, telemetry(rows)) == reason
 
 
-def test_a_part_of_a_card_has_no_power_of_its_own(steps: pa.Table) -> None:
-    facts = {"telemetry": {"devices": [{"device": 0, "mig_instance": True}]}}
+@pytest.mark.parametrize("mig", ["mig_instance", "mig_split"])
+def test_a_part_of_a_card_has_no_power_of_its_own(steps: pa.Table, mig: str) -> None:
+    facts = recorded("GPU-a", cards=("MIG-a",), **{mig: True})
     reason = energy(facts, steps, telemetry(samples(0, 1000, power_mw=lambda _: 1)))
     assert reason == "GPU 0 is shared (MIG): its power is not this engine's alone"
+
+
+def four_cards() -> list[dict[str, Any]]:
+    """Cards of 100, 200, 300 and 400 W in a container: NVML lists no process of ours on any."""
+    return [
+        row
+        for device in range(4)
+        for row in samples(0, 1000, device=device, power_mw=lambda _, device=device: 100_000 * (device + 1))
+    ]
+
+
+CARDS = ("GPU-a", "GPU-b", "GPU-c", "GPU-d")
+
+
+def test_in_a_container_the_ranks_own_cards_are_counted_by_their_uuids(steps: pa.Table) -> None:
+    """Two ranks on the last and the second of four cards: 400 and 200 W."""
+    result = found(steps, four_cards(), recorded("GPU-d", "GPU-b", cards=CARDS))
+    assert [gpu.device for gpu in result.gpus] == [1, 3]
+    assert result.watts == pytest.approx(600)
+    assert result.notes == tuple(f"GPU {device} holds nothing of this engine and is left out" for device in (0, 2))
+
+
+def test_the_ranks_uuids_outweigh_a_process_that_only_looked_at_a_card(steps: pa.Table) -> None:
+    """A child of ours holds a context on card 0; the rank runs on card 1."""
+    rows = [row | {"process_memory_bytes": 5 * (row["device"] == 0)} for row in four_cards()]
+    assert found(steps, rows, recorded("GPU-b", cards=CARDS)).watts == pytest.approx(200)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (recorded("cpu", cards=CARDS), "the engine runs on the CPU"),
+        (recorded("GPU-a", "GPU-z", cards=CARDS), "GPU-z, on which a rank runs, was not sampled"),
+        (
+            recorded("GPU-a", size=2, cards=CARDS),
+            "on which of the 4 sampled GPUs the engine's ranks run is not recorded",
+        ),
+        (recorded("GPU-unknown", cards=CARDS), "on which of the 4 sampled GPUs the engine's ranks run is not recorded"),
+    ],
+)
+def test_where_the_ranks_cards_cannot_be_told_there_is_no_figure(
+    steps: pa.Table, facts: dict[str, Any], reason: str
+) -> None:
+    result = energy(facts, steps, telemetry(four_cards()))
+    assert isinstance(result, str)
+    assert result.startswith(reason)
+
+
+def test_without_uuids_a_card_for_each_rank_is_the_ranks(steps: pa.Table) -> None:
+    assert found(steps, four_cards(), recorded(size=4, cards=CARDS)).watts == pytest.approx(1000)
