@@ -97,13 +97,9 @@ def best(points: Sequence[SweptPoint]) -> tuple[str, list[float]]:
 
 
 def weights(points: Sequence[SweptPoint]) -> int | None:
-    """Return the bytes of all ranks' weights; None if a rank has no figure."""
-    for point in points:
-        rows = (point.run.facts.get("memory") or []) if point.run else []
-        rank_bytes = [int(row["weights_bytes"]) for row in rows if row.get("weights_bytes") is not None]
-        if rank_bytes and len(rank_bytes) == len(rows):
-            return sum(rank_bytes)
-    return None
+    """Return the bytes of the weights of the first point that has the figure."""
+    sizes = (point.run.weights_bytes for point in points if point.run)
+    return next((size for size in sizes if size is not None), None)
 
 
 JUDGED = "Changes are tested on paired differences of the same windows, Holm-corrected."

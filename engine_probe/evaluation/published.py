@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
+from engine_probe.analysis.compare.changes import METRICS
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_toml
 from engine_probe.recordings.curve import Curve
@@ -42,12 +43,10 @@ def at_load(value: Callable[[Any], float | None]) -> Callable[[Curve, Run, float
     return measured
 
 
-def milliseconds(latency: str, percent: int = 50) -> Callable[[Any], float | None]:
-    def value(figures: Any) -> float | None:
-        ns = figures.percentile_ns(latency, percent)
-        return None if ns is None else ns / 1e6
-
-    return value
+def of_metric(name: str) -> Callable[[Curve, Run, float | None], float | None]:
+    """Return a function for the mean of a metric that `compare` has, too."""
+    (metric,) = (metric for metric in METRICS if metric.name == name)
+    return at_load(lambda figures: metric.value(figures.summary))
 
 
 def kv_saturation(curve: Curve, _: Run, __: float | None) -> float | None:
@@ -55,15 +54,9 @@ def kv_saturation(curve: Curve, _: Run, __: float | None) -> float | None:
     return float(np.mean(kv.derived)) if kv.derived else kv.reached
 
 
-def weights_gib(_: Curve, run: Run, __: float | None) -> float | None:
-    """Return the weights of all ranks; None if a rank has no figure."""
-    rank_bytes = [rank.get("weights_bytes") for rank in run.facts.get("memory") or []]
-    return None if not rank_bytes or None in rank_bytes else sum(rank_bytes) / 2**30
-
-
 def peak_output_tokens_per_s(curve: Curve, run: Run, _: float | None) -> float | None:
     """Return the highest rate of all measured loads, each averaged over its repeats."""
-    measured = at_load(lambda figures: figures.summary.output_tokens_per_s)
+    measured = of_metric("output_tokens_per_s")
     rates = [measured(curve, run, load) for load in {figures.load for figures in curve.figures}]
     return max((rate for rate in rates if rate is not None), default=None)
 
@@ -89,19 +82,20 @@ FIGURES: dict[str, Figure] = {
         "",
         lambda _, run, __: run.facts["kv"]["blocks"] * run.facts["kv"]["block_size_tokens"],
     ),
-    "weights_gib": Figure("weights, GiB", "{:,.4g}".format, "", weights_gib),
-    "output_tokens_per_s": Figure(
-        "output tokens/s", "{:,.4g}".format, THROUGHPUT, at_load(lambda figures: figures.summary.output_tokens_per_s)
+    "weights_gib": Figure(
+        "weights, GiB",
+        "{:,.4g}".format,
+        "",
+        lambda _, run, __: None if run.weights_bytes is None else run.weights_bytes / 2**30,
     ),
+    "output_tokens_per_s": Figure("output tokens/s", "{:,.4g}".format, THROUGHPUT, of_metric("output_tokens_per_s")),
     "peak_output_tokens_per_s": Figure("peak output tokens/s", "{:,.4g}".format, "", peak_output_tokens_per_s),
-    "peak_kv_share": Figure(
-        "KV peak", "{:.0%}".format, OCCUPANCY, at_load(lambda figures: figures.summary.peak_kv_share), 100
-    ),
-    "ttft_p50_ms": Figure("TTFT p50, ms", "{:,.4g}".format, "Time to first token", at_load(milliseconds("TTFT"))),
-    "tpot_p50_ms": Figure("TPOT p50, ms", "{:,.4g}".format, "Time per output token", at_load(milliseconds("TPOT"))),
-    "ttft_p99_ms": Figure("TTFT p99, ms", "{:,.4g}".format, "", at_load(milliseconds("TTFT", 99))),
-    "tpot_p99_ms": Figure("TPOT p99, ms", "{:,.4g}".format, "", at_load(milliseconds("TPOT", 99))),
-    "e2el_p50_ms": Figure("E2EL p50, ms", "{:,.4g}".format, "", at_load(milliseconds("E2EL"))),
+    "peak_kv_share": Figure("KV peak", "{:.0%}".format, OCCUPANCY, of_metric("peak_kv_share"), 100),
+    "ttft_p50_ms": Figure("TTFT p50, ms", "{:,.4g}".format, "Time to first token", of_metric("ttft_p50_ms")),
+    "tpot_p50_ms": Figure("TPOT p50, ms", "{:,.4g}".format, "Time per output token", of_metric("tpot_p50_ms")),
+    "ttft_p99_ms": Figure("TTFT p99, ms", "{:,.4g}".format, "", of_metric("ttft_p99_ms")),
+    "tpot_p99_ms": Figure("TPOT p99, ms", "{:,.4g}".format, "", of_metric("tpot_p99_ms")),
+    "e2el_p50_ms": Figure("E2EL p50, ms", "{:,.4g}".format, "", of_metric("e2el_p50_ms")),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
 }
 

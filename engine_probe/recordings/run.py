@@ -51,6 +51,12 @@ class Run(NotebookView):
         return model_name(self.facts["model"]["name"])
 
     @property
+    def weights_bytes(self) -> int | None:
+        """Return the size of all ranks' weights, as vLLM counts them. None if a rank has no figure."""
+        ranks = [rank.get("weights_bytes") for rank in self.facts.get("memory") or []]
+        return None if not ranks or None in ranks else sum(ranks)
+
+    @property
     def finished(self) -> bool:
         return self.status != RECORDING
 

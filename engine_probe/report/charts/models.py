@@ -29,8 +29,8 @@ def across_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Lines]:
 
 def by_model_size(curves: Sequence[Curve], measured: dict[str, list[Run]]) -> Lines | None:
     """Return KV saturation by model size. None unless models of different, known size were measured."""
-    sizes = {curve.label: weights_gib(measured[curve.label][0]) for curve in curves}
-    pairs = [(curve, size) for curve in curves if (size := sizes[curve.label]) is not None]
+    sizes = [(curve, measured[curve.label][0].weights_bytes) for curve in curves]
+    pairs = [(curve, size / GIB) for curve, size in sizes if size is not None]
     known = [(curve, size, curve.found.kv) for curve, size in pairs if curve.found.kv.derived or curve.found.kv.reached]
     xs = sorted({size for _, size, _ in known})
     if len(xs) < 2:
@@ -53,12 +53,6 @@ def by_model_size(curves: Sequence[Curve], measured: dict[str, list[Run]]) -> Li
         xs=numbers(xs),
         series=series,
     )
-
-
-def weights_gib(run: Run) -> float | None:
-    ranks = run.facts.get("memory") or []
-    sizes = [rank["weights_bytes"] for rank in ranks]
-    return sum(sizes) / GIB if sizes and all(size is not None for size in sizes) else None
 
 
 def by_occupancy(curves: Sequence[Curve], measured: dict[str, list[Run]]) -> Lines | None:
