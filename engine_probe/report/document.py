@@ -136,13 +136,18 @@ def says(texts: Iterable[str], tone: Tone = "plain") -> tuple[Sentence, ...]:
     return tuple(Sentence(text, tone) for text in texts)
 
 
-def table(titles: Iterable[str | Column], rows: Iterable[Iterable[Cell | str]], words: Iterable[int] = (0,)) -> Table:
+def table(
+    titles: Iterable[str | Column],
+    rows: Iterable[Iterable[Cell | str]],
+    words: Iterable[int] = (0,),
+    title: str = "",
+    note: str = "",
+    first: int = 0,
+) -> Table:
     """Return a table; `words` are the places of the text columns among the titles that are not columns already."""
     places = set(words)
-    columns = (
-        title if isinstance(title, Column) else Column(title, place in places) for place, title in enumerate(titles)
-    )
-    return Table(tuple(columns), tuple(map(tuple, rows)))
+    columns = (each if isinstance(each, Column) else Column(each, place in places) for place, each in enumerate(titles))
+    return Table(tuple(columns), tuple(map(tuple, rows)), title, note, first)
 
 
 def sure(*texts: str, title: str = SURE) -> tuple[Section, ...]:

@@ -1,7 +1,6 @@
 """Money and energy: the costs and profits of levels, hardware options, and more GPUs in one engine."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from engine_probe.analysis.money.curve_costs import MONEY, Level, MoneyMetric
 from engine_probe.evaluation.costs import Costed, Money, worth_showing
@@ -89,7 +88,7 @@ def money_section(found: Money) -> Section:
     tables = [level_table(found, metrics)] if metrics else []
     tables += [cards_table(found)] if found.cards else []
     if found.offered:
-        tables.append(replace(table(OPTIONS, option_rows(found)), title="Options"))
+        tables.append(table(OPTIONS, option_rows(found), title="Options"))
     formulas = table(("figure", "formula"), ((metric.title, metric.formula) for metric in metrics), words=(0, 1))
     return Section(
         title(found),
@@ -137,4 +136,4 @@ def cards_table(found: Money) -> Table:
         "Small engines side by side share nothing: their throughput together is derived from one of them at its share "
         "of the load, where that was measured."
     )
-    return replace(table(titles, rows, words=(0, 5)), title="More GPUs in one engine", note=note)
+    return table(titles, rows, words=(0, 5), title="More GPUs in one engine", note=note)

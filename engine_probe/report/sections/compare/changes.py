@@ -43,15 +43,12 @@ SIDES = Column("before"), Column("after"), Column("change")
 
 def changes_section(comparison: Comparison) -> Section:
     """Return what stands for the comparison: all points together, the only point, or the largest changes."""
-    pair = stands_for_all(comparison)
-    rows = foremost(comparison)
-    if pair is not None:
-        figures, made = tuple(headline_figures(pair)), changes_table([change for _, change in rows])
-        heading = capitalized(pair.name) or "Changes"
-    elif rows:
-        figures, made, heading = (), point_changes_table(rows), "What changed"
-    else:
+    pair, rows = stands_for_all(comparison), foremost(comparison)
+    if pair is None and not rows:
         return Section()
+    heading = "What changed" if pair is None else capitalized(pair.name) or "Changes"
+    figures = () if pair is None else tuple(headline_figures(pair))
+    made = changes_table(rows, with_points=pair is None)
     charts = partial(forests, [("Change of each metric", comparison)])
     return Section(heading, figures, charts=charts, tables=(made,), details=doubts(comparison), shown="always")
 
@@ -116,39 +113,27 @@ def forest(title: str, note: str, rows: Iterable[tuple[str, Change]]) -> Iterato
         yield Forest(title, note, drawn)
 
 
-def changes_table(changes: Sequence[Change]) -> Table:
-    made = table(
-        (Column("metric", words=True), *SIDES, *interval_column(changes), verdict_column(changes)),
-        (
-            (each.metric.title, *sides(each), *interval_cell(each, changes), verdict_cell(each, untested(changes)))
-            for each in changes
-        ),
-    )
-    return Table(made.columns, made.rows, first=FIRST)
-
-
-def point_changes_table(rows: Sequence[tuple[Pair, Change]]) -> Table:
+def changes_table(rows: Sequence[tuple[Pair, Change]], with_points: bool) -> Table:
+    """Return a row for each change, with the intervals and verdicts that all of them can have."""
     changes = [change for _, change in rows]
-    made = table(
-        (
-            Column("metric", words=True),
-            Column("at", words=True),
-            *SIDES,
-            *interval_column(changes),
-            verdict_column(changes),
-        ),
-        (
-            (
-                each.metric.title,
-                pair.name,
-                *sides(each),
-                *interval_cell(each, changes),
-                verdict_cell(each, untested(changes)),
-            )
-            for pair, each in rows
-        ),
+    columns = (
+        Column("metric", words=True),
+        *[Column("at", words=True)] * with_points,
+        *SIDES,
+        *interval_column(changes),
+        verdict_column(changes),
     )
-    return Table(made.columns, made.rows, first=FIRST)
+    cells = (
+        (
+            each.metric.title,
+            *[pair.name] * with_points,
+            *sides(each),
+            *interval_cell(each, changes),
+            verdict_cell(each, untested(changes)),
+        )
+        for pair, each in rows
+    )
+    return table(columns, cells, first=FIRST)
 
 
 def interval_column(changes: Sequence[Change]) -> tuple[Column, ...]:
@@ -190,7 +175,7 @@ def statistics_table(changes: Iterable[Change]) -> Table:
 def whole_table(pair: Pair) -> Table:
     """Return one point with its statistics, where it has any."""
     if untested(pair.changes):
-        return replace(changes_table(pair.changes), first=0)
+        return replace(changes_table([(pair, change) for change in pair.changes], with_points=False), first=0)
     columns = Column("metric", words=True), *SIDES, Column("interval"), Column("p"), verdict_column(pair.changes)
     rows = (
         (each.metric.title, *sides(each), interval_words(each), chance_words(each), verdict_cell(each))
@@ -230,7 +215,7 @@ def side_by_side(found: Sequence[Comparison], names: Sequence[str]) -> Iterator[
         shown = [beside(together, names, with_first=False)]
     else:  # points that cannot be pooled: the largest changes of each comparison
         moved = ((name, foremost(each)) for name, each in zip(names[1:], found, strict=True))
-        shown = [replace(point_changes_table(rows), title=name) for name, rows in moved if rows]
+        shown = [replace(changes_table(rows, with_points=True), title=name) for name, rows in moved if rows]
         heading = "What changed"
     sure = tuple(replace(each, tables=()) for each in doubts(found[0]))
     yield Section(heading, charts=charts, tables=tuple(shown), details=sure, shown="always")

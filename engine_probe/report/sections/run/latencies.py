@@ -22,8 +22,7 @@ def latency_table(summary: Summary) -> Table:
         *later,
         Column("definition", words=True),
     )
-    made = table(titles, latency_rows(summary))
-    return Table(made.columns, made.rows, first=FIRST)
+    return table(titles, latency_rows(summary), first=FIRST)
 
 
 def later_titles(summary: Summary) -> list[str]:

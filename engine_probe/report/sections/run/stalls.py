@@ -71,8 +71,13 @@ def stall_table(run: Run, found: Stalls) -> Table:
         )
         for row in stalled.slice(0, MOST_ROWS).to_pylist()
     ]
-    made = table(("step", "at", "took", "expected", "cause", "explains", "detail"), rows, words=(4, 6))
     note = (
         f"The {MOST_ROWS} longest of {stalled.num_rows:,}; run.stalls has all." if len(rows) < stalled.num_rows else ""
     )
-    return Table(made.columns, made.rows, note=note, first=FIRST_ROWS)
+    return table(
+        ("step", "at", "took", "expected", "cause", "explains", "detail"),
+        rows,
+        words=(4, 6),
+        note=note,
+        first=FIRST_ROWS,
+    )

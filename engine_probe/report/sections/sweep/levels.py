@@ -71,7 +71,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
         for (curve, repeats), *mean_cells in zip(levels, *(mean.cells for mean in means), strict=True)
     )
     title = curves[0].label if len(curves) == 1 and not labelled else ""
-    return replace(table(columns, rows), title=title)
+    return table(columns, rows, title=title)
 
 
 def load_cell(repeats: Sequence[PointFigures], unit: str) -> Cell:

@@ -1,16 +1,11 @@
 """The hit rate of the prefix cache at each load: a column and a sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
+from engine_probe.recordings.curve import Curve
 from engine_probe.workload.load import level_words
-
-if TYPE_CHECKING:
-    from engine_probe.recordings.curve import Curve
 
 
 def cache_cell(repeats: Sequence[PointFigures]) -> str:
