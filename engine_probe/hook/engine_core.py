@@ -72,6 +72,7 @@ def describe(core: Any) -> dict[str, Any]:
             "max_num_batched_tokens": scheduler.max_num_scheduled_tokens,
             "policy": scheduler.policy.value,
         },
+        "compilation": _compilation(config.compilation_config),
         **read_all_workers(core.model_executor),
     }
 
@@ -89,6 +90,22 @@ _CONFIG_SECTIONS = (
     "load_config",
     "speculative_config",
 )
+
+
+def _compilation(config: Any) -> dict[str, Any]:
+    return {
+        "mode": _enum_name(config.mode),
+        "backend": config.backend or None,
+        "graph_mode": _enum_name(config.cudagraph_mode),
+        "capture_sizes": sorted(config.cudagraph_capture_sizes or ()),
+        "max_capture_size": config.max_cudagraph_capture_size,
+        "splitting_ops": config.splitting_ops,
+        "custom_ops": list(config.custom_ops),
+    }
+
+
+def _enum_name(value: Any) -> str | None:
+    return None if value is None else value.name
 
 
 def _plain_fields(section: Any) -> dict[str, Any] | None:

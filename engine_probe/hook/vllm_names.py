@@ -50,6 +50,9 @@ NAMES: dict[str, str] = {
         "model architectures dtype max_model_len get_num_layers get_total_num_kv_heads get_head_size"
     ),
     "vllm/config/cache.py CacheConfig": "enable_prefix_caching",
+    "vllm/config/compilation.py CompilationConfig": (
+        "mode backend cudagraph_mode cudagraph_capture_sizes max_cudagraph_capture_size splitting_ops custom_ops"
+    ),
 }
 
 # Read once, before a recording, for memory and weights: without one of these names a figure is missing.
@@ -78,8 +81,13 @@ READ_ONCE: dict[str, str] = {
 
 # The seams of the phases (workers/phases.py): without them a recording has no phases, and run.json says so.
 PHASE_SEAMS: dict[str, str] = {
-    "vllm/v1/worker/gpu_model_runner.py GPUModelRunner": "_model_forward _bookkeeping_sync",
-    "vllm/v1/worker/gpu/model_runner.py GPUModelRunner": "step_timing",
+    "vllm/v1/worker/gpu_model_runner.py GPUModelRunner": (
+        "_model_forward _bookkeeping_sync _determine_batch_execution_and_padding"
+    ),
+    "vllm/v1/worker/gpu/model_runner.py GPUModelRunner": "step_timing prepare_inputs",
+    "vllm/v1/worker/gpu/cudagraph_utils.py BatchExecutionDescriptor": "cg_mode",
+    "vllm/v1/worker/gpu/input_batch.py InputBatch": "num_tokens_after_padding",
+    "vllm/forward_context.py BatchDescriptor": "num_tokens",
     "vllm/v1/worker/gpu/async_utils.py StepTimingCollector": "forward_start",
 }
 

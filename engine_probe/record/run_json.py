@@ -13,7 +13,7 @@ from engine_probe.record.schema import READABLE_VERSIONS, SCHEMAS
 
 WRITTEN_TABLES = SCHEMAS.keys() - {"workers"}  # ranks write their own streams
 
-READABLE_TEXT = " and ".join(map(str, READABLE_VERSIONS))
+READABLE_TEXT = f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
 LATEST_NS = 2**62  # in the year 2116
 MOST_BLOCKS = 2**31 - 1  # what the columns of blocks hold
 PARTS = {"linear", "experts", "head", "embedding", "other"}
@@ -71,6 +71,18 @@ class Limits(msgspec.Struct):
     max_num_seqs: int
     max_num_batched_tokens: int
     policy: str
+
+
+class Compilation(msgspec.Struct):
+    """Holds how vLLM compiles the model and captures CUDA graphs, as the engine resolved it."""
+
+    mode: str | None  # vLLM's CompilationMode
+    backend: str | None
+    graph_mode: str | None  # vLLM's CUDAGraphMode: which batches run in graphs, and in which kind
+    capture_sizes: list[int]  # tokens of the batches that graphs were captured for
+    max_capture_size: int | None  # a batch of more tokens runs outside graphs
+    splitting_ops: list[str] | None  # where a piecewise graph is cut
+    custom_ops: list[str]
 
 
 class Memory(msgspec.Struct):
@@ -209,6 +221,7 @@ class Facts(msgspec.Struct, kw_only=True):
     model: Model
     kv: Kv
     limits: Limits
+    compilation: Compilation | msgspec.UnsetType = msgspec.UNSET  # since version 5
     memory: list[Memory] | msgspec.UnsetType = msgspec.UNSET  # by rank
     loaded: list[Loaded] | msgspec.UnsetType = msgspec.UNSET
     unread: list[str] | msgspec.UnsetType = msgspec.UNSET  # why a rank is missing in `memory` or `loaded`

@@ -8,8 +8,8 @@ requests of the row before, they give those of this row.
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
-READABLE_VERSIONS = (3, 4)
+SCHEMA_VERSION = 5
+READABLE_VERSIONS = (3, 4, 5)
 VERSION_KEY = b"engine_probe.schema_version"
 TABLE_KEY = b"engine_probe.table"
 
@@ -184,6 +184,19 @@ _WORKERS = (
         "time included (version 3); null without a GPU",
     ),
     ("scheduled_tokens", "i32", "tokens", "tokens of the step as the worker saw them"),
+    (
+        "graph_mode",
+        "i32?",
+        "",
+        "how the forward ran: 0 outside CUDA graphs, 1 in piecewise graphs, 2 in one full graph; null without a "
+        "forward, or if vLLM's runner does not tell it",
+    ),
+    (
+        "computed_tokens",
+        "i32?",
+        "tokens",
+        "tokens of the forward with padding, to a graph's size and to that of other data parallel ranks; null as above",
+    ),
 )
 
 # Recordings made before this table was added lack it.
@@ -229,7 +242,10 @@ SCHEMAS: dict[str, pa.Schema] = {
     "workers": _schema("workers", _WORKERS),
 }
 # Columns that recordings of an older version lack, by the version that added them; they are read as null.
-_ADDED = {4: {"workers": ("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns")}}
+_ADDED: dict[int, dict[str, tuple[str, ...]]] = {
+    4: {"workers": ("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns")},
+    5: {"workers": ("graph_mode", "computed_tokens")},
+}
 # Tables that older recordings lack, also some of this version; they are read as empty.
 ADDED_SCHEMAS: dict[str, pa.Schema] = {"host_events": _schema("host_events", _HOST_EVENTS)}
 TABLES: dict[str, pa.Schema] = {**SCHEMAS, **ADDED_SCHEMAS}

@@ -11,7 +11,18 @@ from engine_probe.hook.workers import step_rows
 from engine_probe.hook.workers.phases import PhaseMarks
 from engine_probe.hook.workers.step_rows import WorkerHook, attach, detach
 from engine_probe.record.reader import read_stream
-from tests.support.stand_in_workers import US, Planted, RunnerV1, RunnerV2, VirtualClock, Worker, run_step, scheduled
+from tests.support.stand_in_workers import (
+    US,
+    GraphMode,
+    Planted,
+    RunnerV1,
+    RunnerV2,
+    VirtualClock,
+    Worker,
+    in_graphs,
+    run_step,
+    scheduled,
+)
 
 PLANTED = Planted(preparation=110 * US, forward=520 * US, logits=23 * US, sampling=31 * US, bookkeeping=47 * US)
 
@@ -67,7 +78,37 @@ def test_a_runner_without_the_seams_is_recorded_without_phases_and_said(clock: V
     rows, report = recorded(Worker(StrangeRunner()), tmp_path)
     assert "StrangeRunner" in report["phases_missing"]
     assert [row["execute_ns"] for row in rows] == [7, 7, 7]
-    assert {row[name] for row in rows for name in ("forward_start_ns", "forward_ns", "bookkeep_ns")} == {None}
+    unknown = ("forward_start_ns", "forward_ns", "bookkeep_ns", "graph_mode", "computed_tokens")
+    assert {row[name] for row in rows for name in unknown} == {None}
+
+
+@pytest.mark.parametrize("runner", [RunnerV1, RunnerV2])
+@pytest.mark.parametrize(("mode", "code"), [(GraphMode.PIECEWISE, 1), (GraphMode.FULL, 2)])
+def test_each_step_has_its_graph_mode_and_its_padding(
+    clock: VirtualClock, tmp_path: Path, runner: Any, mode: GraphMode, code: int
+) -> None:
+    worker = Worker(runner(clock, dispatch=in_graphs((1, 2, 4, 8), mode)))
+    assert attach(worker, str(tmp_path)) is None
+    for tokens in (1, 3, 8, 9):
+        run_step(worker, tokens)
+    assert detach(worker)["failure"] is None  # type: ignore[index]
+    rows = read_stream(tmp_path / "workers-0.arrows", "workers").to_pylist()
+    assert [row["scheduled_tokens"] for row in rows] == [1, 3, 8, 9]
+    assert [row["computed_tokens"] for row in rows] == [1, 4, 8, 9]
+    assert [row["graph_mode"] for row in rows] == [code, code, code, 0]
+
+
+def test_a_batch_without_tokens_of_ours_changes_no_step(clock: VirtualClock, tmp_path: Path) -> None:
+    """An idle data parallel rank runs batches of padding between two steps, also after a step's forward."""
+    worker = Worker(RunnerV1(clock, dispatch=in_graphs((4,), GraphMode.FULL)))
+    assert attach(worker, str(tmp_path)) is None
+    worker.execute_model(scheduled(9))
+    worker.model_runner._determine_batch_execution_and_padding(1, 1)
+    worker.sample_tokens(None)
+    worker.model_runner._determine_batch_execution_and_padding(1, 1)
+    detach(worker)
+    (row,) = read_stream(tmp_path / "workers-0.arrows", "workers").to_pylist()
+    assert (row["graph_mode"], row["computed_tokens"]) == (0, 9)
 
 
 def test_a_step_that_samples_in_execute_model_has_no_sampling(clock: VirtualClock, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_bytes_that_are_no_text_as_run_json(tmp_path: Path, closed: Path) -> Non
 def test_an_unknown_schema_version_is_refused_by_its_number(tmp_path: Path, closed: Path, version: object) -> None:
     folder = Path(shutil.copytree(closed, tmp_path / "run"))
     rewritten(folder, lambda facts: facts.update(schema_version=version))
-    with pytest.raises(InputError, match=r"run\.json: schema version .* reads versions 3 and 4"):
+    with pytest.raises(InputError, match=r"run\.json: schema version .* reads versions 3 to 5"):
         load(folder)
 
 
@@ -342,7 +342,7 @@ def test_a_stream_of_another_schema_version(tmp_path: Path, torn: Path) -> None:
     )
     with (folder / "iterations.arrows").open("wb") as sink, pa.ipc.new_stream(sink, newer) as stream:
         stream.write_table(newer.empty_table())
-    with pytest.raises(InputError, match=r"iterations\.arrows has schema version '9', this engine_probe reads 3 and 4"):
+    with pytest.raises(InputError, match=r"iterations\.arrows has schema version '9', this engine_probe reads 3 to 5"):
         _ = load(folder).iterations
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,28 @@ US = 1_000
 
 def nothing() -> None:
     pass
+
+
+class GraphMode(enum.Enum):
+    """vLLM's CUDAGraphMode, as far as it is the mode of a batch."""
+
+    NONE = 0
+    PIECEWISE = 1
+    FULL = 2
+
+
+def without_graphs(tokens: int) -> tuple[GraphMode, int]:
+    return GraphMode.NONE, tokens
+
+
+def in_graphs(sizes: Sequence[int], mode: GraphMode) -> Callable[[int], tuple[GraphMode, int]]:
+    """Return the dispatch of an engine with these capture sizes: how a batch runs, and with how many tokens."""
+
+    def dispatch(tokens: int) -> tuple[GraphMode, int]:
+        size = next((size for size in sizes if size >= tokens), None)
+        return without_graphs(tokens) if size is None else (mode, size)
+
+    return dispatch
 
 
 @dataclass
@@ -55,11 +78,18 @@ class RunnerV1:
     launch: Callable[[], object] = nothing  # what the device is given in the forward, ...
     sample: Callable[[], object] = nothing  # ... in sampling ...
     keep: Callable[[], object] = nothing  # ... and in bookkeeping
+    dispatch: Callable[[int], tuple[Any, int]] = without_graphs
 
     def execute_model(self, scheduler_output: Any, intermediate_tensors: Any = None) -> Any:
+        tokens = scheduler_output.total_num_scheduled_tokens
+        self._determine_batch_execution_and_padding(num_tokens=tokens, num_reqs=1)
         self.clock.spend(self.planted.preparation)
         self._model_forward(input_ids=None, positions=None, unknown_to_the_probe=1)
         self.clock.spend(self.planted.logits)
+
+    def _determine_batch_execution_and_padding(self, num_tokens: int, num_reqs: int) -> tuple[Any, ...]:
+        mode, padded = self.dispatch(num_tokens)
+        return mode, SimpleNamespace(num_tokens=padded, num_reqs=None), False, None, None
 
     def _model_forward(self, input_ids: Any = None, positions: Any = None, **more: Any) -> str:
         assert more == {"unknown_to_the_probe": 1}
@@ -98,8 +128,14 @@ class RunnerV2:
     sample: Callable[[], object] = nothing
     keep: Callable[[], object] = nothing
     step_timing: StepTiming = field(default_factory=StepTiming)
+    dispatch: Callable[[int], tuple[Any, int]] = without_graphs
+
+    def prepare_inputs(self, scheduler_output: Any, batch_req_state: Any, batch_desc: Any) -> Any:
+        return SimpleNamespace(num_tokens_after_padding=batch_desc.num_tokens)
 
     def execute_model(self, scheduler_output: Any, intermediate_tensors: Any = None) -> Any:
+        mode, padded = self.dispatch(scheduler_output.total_num_scheduled_tokens)
+        self.prepare_inputs(scheduler_output, None, SimpleNamespace(cg_mode=mode, num_tokens=padded))
         self.clock.spend(self.planted.preparation)
         self.step_timing.record_batch(None, True)
         self.step_timing.forward_start()

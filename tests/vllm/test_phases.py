@@ -13,7 +13,7 @@ from engine_probe import Probe, Run
 from engine_probe.report.run_report import run_document
 from tests.vllm.test_probe import generate, tokens_of
 
-SEAMS = ("_model_forward", "_bookkeeping_sync")
+SEAMS = ("_model_forward", "_bookkeeping_sync", "_determine_batch_execution_and_padding")
 
 
 class Scope:
@@ -63,6 +63,7 @@ def test_every_step_has_its_phases_in_their_order(recorded: tuple[Run, dict[str,
         assert row["start_ns"] + row["execute_ns"] < row["sample_start_ns"]
         assert 0 < row["bookkeep_ns"] < row["sample_ns"]
         assert (row["device_start_ns"], row["device_ns"]) == (None, None)
+        assert (row["graph_mode"], row["computed_tokens"]) == (0, row["scheduled_tokens"])
 
 
 def test_vllms_own_scopes_saw_the_same_phases(recorded: tuple[Run, dict[str, Any], bool]) -> None:

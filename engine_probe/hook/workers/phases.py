@@ -9,16 +9,20 @@ changes for other engines in the process. The phases follow from five moments, w
     logits              from the forward to the return of execute_model(); with runner V2 a part of sampling
     sampling            from sample_tokens() to bookkeeping, drafting included
     bookkeeping         until sample_tokens() returns; without asynchronous scheduling the host waits for a GPU here
+
+Both runners also have a method that every batch passes once its CUDA graph and its padding are settled, data parallel
+ranks included: runner V1 returns them from it, runner V2 is given the one and returns the other.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns as now
 from typing import Any
 
-from engine_probe.hook.patches import Patches
+from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.workers.device_events import DeviceEvents
 
 
@@ -37,6 +41,8 @@ class Step:
     scheduled_tokens: int = 0
     start: Any = None  # CUDA events beside the forward, or None without a GPU
     end: Any = None
+    graph_mode: Any = None  # vLLM's CUDAGraphMode, or None if the runner does not tell it
+    computed_tokens: int | None = None
 
     def row(self, rank: int, on_device: tuple[int, int] | tuple[None, None]) -> tuple[Any, ...]:
         """Return the row of `workers`, in the order of its schema, given when and how long the device ran."""
@@ -54,6 +60,8 @@ class Step:
             self.sample_returned - (self.bookkeeping_called or 0) if sampled and kept else None,
             *on_device,
             self.scheduled_tokens,
+            None if self.graph_mode is None else self.graph_mode.value,
+            self.computed_tokens,
         )
 
 
@@ -74,6 +82,11 @@ class PhaseMarks:
             self._call_start = patches.replace(runner.step_timing, "forward_start", self._forward_start)
         else:
             self.missing = f"{type(runner).__name__} of this vLLM does not tell where its forward begins"
+        if hasattr(runner, "_determine_batch_execution_and_padding"):
+            self._call_pad = patches.replace(runner, "_determine_batch_execution_and_padding", self._pad)
+        elif hasattr(runner, "prepare_inputs"):
+            self._descriptor_at = list(inspect.signature(runner.prepare_inputs).parameters).index("batch_desc")
+            self._call_prepare = patches.replace(runner, "prepare_inputs", self._prepare)
 
     def end_forward(self, step: Step) -> None:
         """Note the end of the step's first forward; behind it the runner launches nothing until this is called."""
@@ -115,3 +128,24 @@ class PhaseMarks:
         if self.step is not None and self._patches.active:
             self.step.bookkeeping_called = now()
         return self._call_bookkeeping(*args, **kwargs)
+
+    def _pad(self, *args: Any, **kwargs: Any) -> Any:
+        output = self._call_pad(*args, **kwargs)
+        step = self.step
+        if step is not None and step.forward_called is None and self._patches.active:
+            try:
+                step.graph_mode, step.computed_tokens = output[0], output[1].num_tokens
+            except Exception as error:
+                self._fail(error)
+        return output
+
+    def _prepare(self, *args: Any, **kwargs: Any) -> Any:
+        output = self._call_prepare(*args, **kwargs)
+        step = self.step
+        if step is not None and step.forward_called is None and self._patches.active:
+            try:
+                step.graph_mode = argument(args, kwargs, self._descriptor_at, "batch_desc").cg_mode
+                step.computed_tokens = output.num_tokens_after_padding
+            except Exception as error:
+                self._fail(error)
+        return output

@@ -87,7 +87,7 @@ class WorkerHook:
         step = self._written.popleft() if self._written else Step()
         step.number = self._steps
         step.forward_called = step.forward_returned = step.sample_called = step.bookkeeping_called = None
-        step.start = step.end = None
+        step.start = step.end = step.graph_mode = step.computed_tokens = None
         self._marks.step = step
         step.called = now()
         return step
