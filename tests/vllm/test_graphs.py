@@ -1,7 +1,5 @@
 """Graph modes and padding, as vLLM's own code settles them for engines on a GPU; and what a CPU's engine records."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
