@@ -1,10 +1,10 @@
 """Earlier measurements of what is compared, which show how far two of them differ on this machine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine_probe.analysis.compare.changes import Change, occasion_means
+from engine_probe.analysis.compare.changes import Change, Moments, occasion_means
 from engine_probe.analysis.compare.drift import with_drift
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.summary import Summary
@@ -22,6 +22,7 @@ class Earlier:
 
     sides: tuple[list[Opened], list[Opened]]
     left_out: list[str]
+    compared_ns: tuple[int, int] = (0, 0)  # when the two were measured
 
     @property
     def count(self) -> int:
@@ -29,15 +30,15 @@ class Earlier:
 
     def drifted(self, name: str, changes: Sequence[Change], slo: Slo | None) -> list[Change]:
         """Return the changes of a point with intervals that include the drift, for metrics where it is known."""
-        summaries = [[summaries_of(each, name, slo) for each in side] for side in self.sides if side]
-        return [with_drift(change, list(means(change, summaries))) for change in changes]
-
-
-def means(change: Change, sides: Sequence[Sequence[Sequence[Summary]]]) -> Iterator[tuple[float, ...]]:
-    for occasions in sides:
-        values = occasion_means(change.metric, occasions)
-        if values is not None:
-            yield values
+        engines = [side for side in self.sides if side]
+        summaries = [[summaries_of(each, name, slo) for each in side] for side in engines]
+        found = []
+        for change in changes:
+            means = [occasion_means(change.metric, occasions) for occasions in summaries]
+            known = [(values, side) for values, side in zip(means, engines, strict=True) if values is not None]
+            when = tuple(tuple(each.started_ns for each in side) for _, side in known)
+            found.append(with_drift(change, [values for values, _ in known], Moments(when, *self.compared_ns)))
+        return found
 
 
 def summaries_of(measured: Opened, name: str, slo: Slo | None) -> list[Summary]:
@@ -54,9 +55,9 @@ def open_history(folders: Sequence[Path], compared: Sequence[Path]) -> History:
 
 def earlier_of(history: History, before: Opened, after: Opened, names: Sequence[str]) -> Earlier:
     """Sort earlier measurements to the side that they repeat. Nothing is known of a second machine without its own."""
-    found = Earlier(([], []), [])
     if not names:
-        return found
+        return Earlier(([], []), [])
+    found = Earlier(([], []), [], (before.started_ns, after.started_ns))
     for folder, each in history:
         reasons = [mismatch(each, side, names) for side in (before, after)]
         if all(reasons):

@@ -38,6 +38,11 @@ class Opened(NamedTuple):
         sides = enumerate(self.points.values())
         return in_rounds((number, run.facts["clock"]["wall_ns"]) for number, side in sides for run in side.runs)
 
+    @property
+    def started_ns(self) -> int:
+        """Return when the first of its runs began, by the wall clock."""
+        return min(run.facts["clock"]["wall_ns"] for side in self.points.values() for run in side.runs)
+
 
 def opened(folder: Path) -> Opened:
     """Open a run, a sweep or a scored text."""

@@ -241,6 +241,22 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
             '`--fail-if "output_tokens_per_s < 0%"` is broken, with 4 earlier sweeps, the noise being shared by the '
             "occasion",
         ),
+        Topic(
+            "drift that goes on: gate on the true change broken",
+            "false alarm",
+            "a gate whose bound is the true change of -5 % is broken over all points together; the machine drifts "
+            "from sweep to sweep (a random walk), and the compared sweeps are any of them",
+        ),
+        Topic(
+            "drift that goes on: interval of a change at a point",
+            "coverage",
+            "the interval with drift of such sweeps contains the true change at a point",
+        ),
+        Topic(
+            "drift that goes on: interval of the change of all points together",
+            "coverage",
+            "the same over all points together",
+        ),
     ),
     # Whether a figure depends on load.
     "load effects": (

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import Change, changes, occasion_means
+from engine_probe.analysis.compare.changes import Change, Moments, changes, occasion_means
 from engine_probe.analysis.compare.drift import with_drift
 from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
@@ -28,6 +28,7 @@ POWER_NOISE, POWER_REPEATS = 0.02, 3
 PLANNED = "-5 % at 2 % noise, 3 repeats"
 EARLIER = 4  # sweeps of the first side, where the drift is known
 KNOWN = "drift known: "
+GOES_ON = "drift that goes on: "
 THROUGHPUT = "output_tokens_per_s"
 COUNT = "preemptions"
 LATENCY_NOISE = 0.5  # of the deviation of throughput: what a latency adds by itself
@@ -77,20 +78,34 @@ class Compared:
 
 
 def draw_comparison(
-    rng: np.random.Generator, kind: str, effect: float, deviation: float, repeats: int, earlier: int = 0
+    rng: np.random.Generator,
+    kind: str,
+    effect: float,
+    deviation: float,
+    repeats: int,
+    earlier: int = 0,
+    goes_on: bool = False,
 ) -> Compared:
-    """Draw two sweeps over the same loads, and earlier ones of the first, and compare the two."""
+    """Draw two sweeps over the same loads, and others of the first, and compare the two.
+
+    The others are earlier; or the machine drifts from sweep to sweep, and the two are any of them.
+    """
     rates = np.sort(rng.uniform(10, 1000, int(rng.integers(5, 16))))
-    sides = [draw_side(rng, kind, rates * ratio, deviation, repeats) for ratio in (1.0, 1 + effect)]
-    history = list(zip(*(draw_side(rng, kind, rates, deviation, repeats) for _ in range(earlier)), strict=True))
-    points = with_common_noise([changes(before, after) for before, after in zip(*sides, strict=True)])
-    if history:
-        points = [drifted(point, sweeps) for point, sweeps in zip(points, history, strict=True)]
+    places, machine = np.arange(earlier + 2), np.ones(earlier + 2)
+    if goes_on:
+        places, machine = rng.permutation(places), np.exp(deviation * rng.standard_normal(earlier + 2).cumsum())
+    ratios = machine[places] * [*[1.0] * earlier, 1.0, 1 + effect]
+    *others, before, after = (draw_side(rng, kind, rates * ratio, deviation, repeats) for ratio in ratios)
+    points = with_common_noise([changes(*point) for point in zip(before, after, strict=True)])
+    if others:
+        *known, one, other = places.tolist()
+        moments = Moments((tuple(known),), one, other)
+        points = [drifted(point, sweeps, moments) for point, *sweeps in zip(points, *others, strict=True)]
     return Compared(points, together(points), effect)
 
 
-def drifted(point: Sequence[Change], sweeps: Sequence[Sequence[Summary]]) -> list[Change]:
-    return [with_drift(change, [occasion_means(change.metric, sweeps) or ()]) for change in point]
+def drifted(point: Sequence[Change], sweeps: Sequence[Sequence[Summary]], moments: Moments) -> list[Change]:
+    return [with_drift(change, [occasion_means(change.metric, sweeps) or ()], moments) for change in point]
 
 
 def draw_side(rng: np.random.Generator, kind: str, rates: Reals, deviation: float, repeats: int) -> list[list[Summary]]:
@@ -113,9 +128,10 @@ def comparison(rng: np.random.Generator, index: int) -> tuple[str, list[Claim]]:
     effect, earlier = EFFECT if turn else 0.0, int(rng.integers(2, 2 * EARLIER))
     compared = draw_comparison(rng, kind, effect, deviation, repeats)
     known = draw_comparison(rng, kind, effect, deviation, repeats, earlier)
+    drifting = draw_comparison(rng, kind, effect, deviation, repeats, earlier, goes_on=True)
     claims = bound_claims if turn else alarm_claims
     of_known = [replace(claim, topic=KNOWN + claim.topic) for claim in (*claims(known), *interval_claims(known))]
-    return kind, [*claims(compared), *within_claims(compared), *of_known]
+    return kind, [*claims(compared), *within_claims(compared), *of_known, *drifting_claims(drifting)]
 
 
 def told(found: Sequence[Change]) -> bool:
@@ -162,6 +178,15 @@ def within_claims(compared: Compared) -> Iterator[Claim]:
     """Yield how often the intervals within the sweeps contain the true change, which is more than they say."""
     for claim in interval_claims(compared):
         yield replace(claim, topic=f"within the sweeps: {claim.topic}")
+
+
+def drifting_claims(compared: Compared) -> Iterator[Claim]:
+    """Yield what is told over all points while the machine drifts from sweep to sweep."""
+    if compared.effect:
+        bound = f"{100 * compared.effect:g}%"
+        yield Claim(f"{GOES_ON}gate on the true change broken", broken(bound, [compared.of(compared.whole)]))
+    for claim in interval_claims(compared):
+        yield replace(claim, topic=GOES_ON + claim.topic)
 
 
 def power_claims(compared: Compared) -> Iterator[Claim]:

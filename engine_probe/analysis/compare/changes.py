@@ -136,6 +136,15 @@ PERPLEXITY = Metric(
 
 
 @dataclass(frozen=True)
+class Moments:
+    """When occasions were measured: earlier ones, those of one engine together, and the two that are compared."""
+
+    earlier: tuple[tuple[float, ...], ...]
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class Change:
     """The change of one metric at one point, with all repeats or occasions before and after."""
 
@@ -146,6 +155,7 @@ class Change:
     interval: Interval | None = None  # of the difference, not corrected
     paired: PairedChange | None = None  # the pairs that judged the change, instead of occasions
     earlier: tuple[tuple[float, ...], ...] = ()  # earlier occasions that showed the drift, those of one engine together
+    moments: Moments | None = None  # of these, and of the two that are compared
 
     @property
     def before(self) -> float:

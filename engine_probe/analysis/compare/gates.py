@@ -56,8 +56,9 @@ class Gate:
             return self._judge_pairs(change.paired)
         at_bound = [value * (1 + self.percent / 100) for value in change.old]
         away = change.after - float(np.mean(at_bound))
-        if change.earlier:
-            both, _ = apart(change.metric, change.earlier, float(np.mean(at_bound)), change.after) or (None, None)
+        if change.moments is not None:
+            found = apart(change.metric, change.earlier, change.moments, float(np.mean(at_bound)), change.after)
+            both = found[0] if found else None
         elif change.p is None:
             both = None
         else:

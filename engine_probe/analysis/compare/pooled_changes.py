@@ -75,7 +75,8 @@ def whole(points: Sequence[Change]) -> Change | None:
         low, high = PairedChange(per_token(ratios, np.ones(len(points)))).interval or (0.0, 0.0)
         interval = old[0] * low, old[0] * high
     change = Change(points[0].metric, old, new, None, interval)
-    if all(point.earlier for point in points):
+    moments = points[0].moments
+    if moments is not None and all(point.moments == moments for point in points):
         sides = zip(*(point.earlier for point in points), strict=True)  # by engine, then by point
-        change = with_drift(change, [geometric_means(side) for side in sides])
+        change = with_drift(change, [geometric_means(side) for side in sides], moments)
     return None if change.interval is None else change
