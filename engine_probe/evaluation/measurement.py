@@ -41,7 +41,7 @@ class Opened(NamedTuple):
     @property
     def started_ns(self) -> int:
         """Return when the first of its runs began, by the wall clock."""
-        return min(run.facts["clock"]["wall_ns"] for side in self.points.values() for run in side.runs)
+        return min(int(run.facts["clock"]["wall_ns"]) for side in self.points.values() for run in side.runs)
 
 
 def opened(folder: Path) -> Opened:
