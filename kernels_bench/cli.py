@@ -18,8 +18,7 @@ import click
 
 from kernels_bench.benchmarks.names import BETWEEN, TESTS
 from kernels_bench.errors import InputError, UnavailableError
-from kernels_bench.option_groups import GroupedHelp, under
-from kernels_bench.option_types import FILE, Number
+from kernels_bench.options import FILE, GroupedHelp, Number, under
 from kernels_bench.usage import usage_sentence
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.step.ceiling_use import above, held_up
-from engine_probe.analysis.step.device_forwards import DeviceForwards, device_forwards
 from engine_probe.analysis.step.losses import (
     Composition,
     PreemptionCost,
@@ -20,7 +19,7 @@ from engine_probe.analysis.step.losses import (
     preemption_cost,
     straggler,
 )
-from engine_probe.analysis.step.phases import StepPhases, step_phases
+from engine_probe.analysis.step.phases import DeviceForwards, StepPhases, device_forwards, step_phases
 from engine_probe.analysis.step.roofline import Roofline, roofline
 from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.analysis.step.step_time import busy_ns, step_time

@@ -14,7 +14,7 @@ from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
 from engine_probe.text_format import plain
-from kernels_bench.option_types import FILE
+from kernels_bench.options import FILE
 
 if TYPE_CHECKING:
     from engine_probe.analysis.run.slo import Slo

@@ -19,7 +19,7 @@ from engine_probe.files.new_file import STANDARD_OUTPUT, check_free
 from engine_probe.hook.vllm_versions import check_version, installed_vllm
 from engine_probe.record.probe_calibration import Uncounted, store
 from kernels_bench.devices.cpu import cpu
-from kernels_bench.option_types import FILE
+from kernels_bench.options import FILE
 
 if TYPE_CHECKING:
     from engine_probe.overhead.probe import Cost

@@ -13,7 +13,7 @@ from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, 
 from engine_probe.commands.options.result_location import make_folder
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
-from kernels_bench.option_types import FILE
+from kernels_bench.options import FILE
 
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import Point

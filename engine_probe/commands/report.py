@@ -15,7 +15,7 @@ from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
-from kernels_bench.option_types import FILE, Number
+from kernels_bench.options import FILE, Number
 
 if TYPE_CHECKING:
     from engine_probe.analysis.money.prices import Prices

@@ -13,11 +13,11 @@ from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.cpu.amx import amx_requested
 from engine_probe.engine.cpu.cpu_binding import bind_ranks
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
+from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
 from engine_probe.engine.models.embedded import EMBEDDED, place_of, silent
 from engine_probe.engine.models.geometry import geometry
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.start_errors import startup_error
 from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.safe_read import read_json

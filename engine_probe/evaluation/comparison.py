@@ -12,9 +12,8 @@ from engine_probe.analysis.compare.pooled_changes import together, with_common_n
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.errors import InputError
-from engine_probe.evaluation.compared_texts import text_changes
 from engine_probe.evaluation.history import History, earlier_of, open_history
-from engine_probe.evaluation.measurement import Opened, Side, opened
+from engine_probe.evaluation.measurement import Opened, Side, opened, text_changes
 from engine_probe.evaluation.setting_differences import SettingDifference, difference_lines, setting_differences
 from engine_probe.recordings.remote_folder import place_name
 from engine_probe.recordings.sweep_point import SweptPoint

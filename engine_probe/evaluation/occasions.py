@@ -7,9 +7,8 @@ from pathlib import Path
 from engine_probe.analysis.compare.changes import changes_between, corrected
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.evaluation.compared_texts import text_changes
 from engine_probe.evaluation.comparison import Comparison, Pair, lacking
-from engine_probe.evaluation.measurement import Opened, opened
+from engine_probe.evaluation.measurement import Opened, opened, text_changes
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.remote_folder import place_name
 

@@ -10,8 +10,7 @@ import msgspec
 from engine_probe.errors import InputError
 from engine_probe.perplexity.results import Measured, facts_of
 from engine_probe.perplexity.spec import Quality
-from engine_probe.perplexity.text import read_text, text_sha256
-from engine_probe.perplexity.windows import Window, checksum, cut
+from engine_probe.perplexity.text import Window, checksum, cut, read_text, text_sha256
 
 TOKENS_AT_ONCE = 2048
 LOGITS = ("raw_logits", "processed_logits")  # modes in which vLLM returns no probabilities

@@ -23,9 +23,8 @@ from engine_probe.notebook_view import NotebookView
 from engine_probe.recordings.curve import points_by_curve
 from engine_probe.recordings.perplexity import TextPoint, open_text
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep_point import SweptPoint, open_point
+from engine_probe.recordings.sweep_point import SweptPoint, open_point, unprobed_lines
 from engine_probe.recordings.sweep_table import sweep_table
-from engine_probe.recordings.unprobed import unprobed_lines
 from engine_probe.workload.load import load_of
 
 if TYPE_CHECKING:

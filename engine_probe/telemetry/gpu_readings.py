@@ -1,7 +1,68 @@
-"""The NVML calls that fill the columns of `telemetry`."""
+"""The NVML calls that fill the columns of `telemetry`; PCIe traffic from byte counters, or from NVML's measurement."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+COLUMNS = ("pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s")
+MEASUREMENT_UNIT_BYTES = 1000  # NVML measures in KB/s
+
+
+class Pcie:
+    """Reads the rates of one GPU. NVML's measurement blocks for 20 ms each way and is taken once a second only."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+        self._fields = [nvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES, nvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES]
+        self._before: tuple[int, list[int]] | None = None
+        self._has_counters = self._can_measure = True
+        self.note: str | None = None
+
+    def read(self, now_ns: int, slow: bool) -> dict[str, int | None]:
+        if self._has_counters:
+            counts = self._counts()
+            if counts is not None:
+                return dict(zip(COLUMNS, self._rates(now_ns, counts), strict=True))
+            self._has_counters = False
+        if not slow or not self._can_measure:
+            return {}
+        return self._measure()
+
+    def _counts(self) -> list[int] | None:
+        """Return the bytes since the driver was loaded; None if the GPU has no counters, or narrow ones that wrap."""
+        try:
+            values = self._nvml.nvmlDeviceGetFieldValues(self._handle, self._fields)
+        except self._nvml.NVMLError_GpuIsLost:
+            raise
+        except self._nvml.NVMLError:
+            return None
+        wide = self._nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+        if any(value.nvmlReturn != self._nvml.NVML_SUCCESS or value.valueType != wide for value in values):
+            return None
+        return [value.value.ullVal for value in values]
+
+    def _rates(self, now_ns: int, counts: list[int]) -> list[int | None]:
+        before, self._before = self._before, (now_ns, counts)
+        if before is None or now_ns <= before[0]:
+            return [None, None]
+        grown = [late - early for early, late in zip(before[1], counts, strict=True)]
+        return [None if growth < 0 else growth * 1_000_000_000 // (now_ns - before[0]) for growth in grown]
+
+    def _measure(self) -> dict[str, int | None]:
+        nvml = self._nvml
+        try:
+            sent, received = (
+                nvml.nvmlDeviceGetPcieThroughput(self._handle, way)
+                for way in (nvml.NVML_PCIE_UTIL_TX_BYTES, nvml.NVML_PCIE_UTIL_RX_BYTES)
+            )
+        except nvml.NVMLError_GpuIsLost:
+            raise
+        except nvml.NVMLError as error:
+            self._can_measure = False
+            self.note = f"{', '.join(COLUMNS)}: {error}"
+            return {}
+        self.note = "PCIe traffic is that of 20 ms, once a second: this GPU has no byte counters"
+        rates = sent * MEASUREMENT_UNIT_BYTES, received * MEASUREMENT_UNIT_BYTES
+        return dict(zip(COLUMNS, rates, strict=True))
 
 
 class Reading(NamedTuple):

@@ -7,8 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine_probe.telemetry.gpu_readings import READINGS, Reading
-from engine_probe.telemetry.pcie import Pcie
+from engine_probe.telemetry.gpu_readings import READINGS, Pcie, Reading
 
 # Errors that the same GPU and user would get at every sample.
 FINAL_ERRORS = (

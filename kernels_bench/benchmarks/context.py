@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kernels_bench.benchmarks.random_values import normal
+from kernels_bench.benchmarks.number_formats import normal
 from kernels_bench.devices.find import free_bytes
 from kernels_bench.results import Device, Figure, Samples, Skipped
 from kernels_bench.timing.budget import UNLIMITED

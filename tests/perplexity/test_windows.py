@@ -10,8 +10,7 @@ from hypothesis import strategies as some
 
 from engine_probe.errors import InputError
 from engine_probe.perplexity.spec import Quality
-from engine_probe.perplexity.text import joined, read_text
-from engine_probe.perplexity.windows import checksum, cut
+from engine_probe.perplexity.text import checksum, cut, joined, read_text
 
 TEN = list(range(100, 110))
 BOS = 1

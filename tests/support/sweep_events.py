@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
-from engine_probe.sweep.execution.local import Engines, LocalEngines
+from engine_probe.sweep.execution.engine_run import Engines, LocalEngines
 from engine_probe.sweep.execution.runner import run_sweep
 
 

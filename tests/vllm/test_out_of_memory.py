@@ -16,9 +16,9 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.engine_process import process as engine_lifetime
 from engine_probe.sweep.engine_process.messages import Began
+from engine_probe.sweep.execution.engine_run import LocalEngines
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.folders import point_folder
-from engine_probe.sweep.execution.local import LocalEngines
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, finished
 

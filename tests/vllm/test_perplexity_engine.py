@@ -16,7 +16,7 @@ from engine_probe.evaluation.precision import engines
 from engine_probe.perplexity.results import Measured
 from engine_probe.perplexity.scoring import Scoring, log_probabilities, score
 from engine_probe.perplexity.spec import Quality
-from engine_probe.perplexity.windows import cut
+from engine_probe.perplexity.text import cut
 from engine_probe.recordings.sweep import load_sweep
 from tests.support.command import engine_probe
 

@@ -7,6 +7,8 @@ several, n tokens in all after e earlier ones, they lie between an even split of
 prompt.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +17,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import flat
-from engine_probe.analysis.step.bounds import Bounds, Reals
+
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Lower and upper bound of each step; the figure is exact if they agree."""
+
+    least: Reals
+    most: Reals
+
+    @classmethod
+    def exact(cls, values: Reals) -> Bounds:
+        return cls(values, values)
+
+    def __add__(self, other: Bounds | Reals) -> Bounds:
+        more = other if isinstance(other, Bounds) else Bounds.exact(other)
+        return Bounds(self.least + more.least, self.most + more.most)
+
+    def __mul__(self, factor: float) -> Bounds:
+        return Bounds(self.least * factor, self.most * factor)
 
 
 @dataclass(frozen=True, eq=False)

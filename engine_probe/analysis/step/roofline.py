@@ -22,8 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.step.attention_work import attended
-from engine_probe.analysis.step.bounds import Bounds, Reals
+from engine_probe.analysis.step.attention_work import Bounds, Reals, attended
 from engine_probe.analysis.step.ceilings import Ceiling, compute_ceiling, memory_ceiling
 from engine_probe.analysis.step.step_time import DEVICE, StepTime
 

@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from engine_probe.engine import arguments
 from engine_probe.errors import InputError
-from kernels_bench.option_groups import GroupedHelp, under
+from kernels_bench.options import GroupedHelp, under
 
 __all__ = ["ENGINE", "EngineCommand", "GroupedCommand", "under"]
 

@@ -1,7 +1,7 @@
 """The option `--html FILE` of commands that show results."""
 
 from engine_probe.commands.options.engine_options import under
-from kernels_bench.option_types import FILE
+from kernels_bench.options import FILE
 
 option = under("Output")(
     "--html",

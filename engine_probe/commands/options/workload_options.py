@@ -11,7 +11,7 @@ import click
 
 from engine_probe.commands.options.engine_options import under
 from engine_probe.errors import InputError
-from kernels_bench.option_types import Number
+from kernels_bench.options import Number
 
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import WorkloadSection

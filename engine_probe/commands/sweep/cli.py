@@ -14,7 +14,7 @@ import click
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.commands.options.result_location import check_resumable
 from engine_probe.errors import InputError
-from kernels_bench.option_types import FILE
+from kernels_bench.options import FILE
 
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import SweepFile

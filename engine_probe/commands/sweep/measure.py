@@ -20,9 +20,9 @@ from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.sweep_report import sweep_document
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.execution.engine_run import Engines, LocalEngines
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.folders import LOG_FILE, PARTIAL
-from engine_probe.sweep.execution.local import Engines, LocalEngines
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.execution.resume import rows_of
 from engine_probe.sweep.execution.runner import run_sweep

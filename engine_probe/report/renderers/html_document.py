@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import msgspec
+
+from engine_probe.report.charts.model import Chart, Spans
 from engine_probe.report.document import (
     Bar,
     Bars,
@@ -17,18 +20,43 @@ from engine_probe.report.document import (
     cell_words,
 )
 from engine_probe.report.renderers.forest_plot import forest
-from engine_probe.report.renderers.html_page import Page, heading
-from page_kit.html import Html, element, grid, joined, tiles
+from page_kit import page as kit
+from page_kit.chart_words import chart_words, line_words, number
+from page_kit.html import Html, element, figure, grid, joined, tiles
 
 BOXES = {"soft": "soft", "caution": "warning", "problem": "warning red", "good": "kept"}
 DEEPEST = 6  # levels of headings that HTML has
 LABELLED = 0.13  # least share of a bar that has room for a figure
 
 
+class Page:
+    """Collects the charts while the body is written, and returns both as one HTML document."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._charts: list[Chart] = []
+
+    def figure(self, chart: Chart, tag: str = "h3") -> Html:
+        number = str(len(self._charts))
+        self._charts.append(chart)
+        place = element("div", class_="plot", data_chart=number, role="img", aria_label=described(chart))
+        return figure(chart.title, chart.note, place, heading=tag)
+
+    def document(self, *body: str) -> str:
+        # In a script element only "</" and "<!--" could end the data early.
+        data = msgspec.json.encode(self._charts).decode().replace("<", "\\u003c")
+        scripts = (
+            element("script", Html(data), id="charts", type="application/json"),
+            element("script", Html(f"/*\n{asset('uPlot.LICENSE')}*/\n{asset('uPlot.iife.min.js')}")),
+            element("script", Html(asset("page.js"))),
+        )
+        return kit.document(self._title, *body, styles=map(asset, ("uPlot.min.css", "page.css")), scripts=scripts)
+
+
 def html_page(document: Document) -> str:
     page = Page(f"engine_probe: {document.title}")
     body = (section_html(page, each) for each in document.all_sections)
-    return page.document(heading(document.title, document.origin), *body)
+    return page.document(kit.heading(document.title, document.origin), *body)
 
 
 def section_html(page: Page, section: Section, level: int = 2) -> Html:
@@ -137,3 +165,30 @@ def key(chart: Bars) -> Html:
 
 def tag(level: int) -> str:
     return f"h{min(level, DEEPEST)}"
+
+
+def asset(name: str) -> str:
+    return kit.asset("engine_probe.report.renderers", f"assets/{name}")
+
+
+def described(chart: Chart) -> str:
+    """Describe the course of each line, or how long each kind of span lasts."""
+    if isinstance(chart, Spans):
+        return span_words(chart)
+    descriptions = []
+    for line in chart.series:
+        if not line.follows:
+            pairs = zip(chart.xs, line.values, strict=True)
+            points = [(x, y) for x, y in pairs if x is not None and y is not None]
+            unit = chart.y[line.axis].unit
+            descriptions.append(line_words(line.label, points, chart.x.unit or chart.x.label, unit))
+    return chart_words(chart.title, descriptions)
+
+
+def span_words(chart: Spans) -> str:
+    seconds = [0.0] * len(chart.kinds)
+    for _, kind, begin, end in chart.spans:
+        seconds[kind] += end - begin
+    rows = f" in {len(chart.rows):,} rows" if len(chart.rows) > 1 else ""
+    totals = (f"{name} {number(total)} s" for name, total in zip(chart.kinds, seconds, strict=True))
+    return chart_words(chart.title, [f"Seconds{rows}: {', '.join(totals)}"])

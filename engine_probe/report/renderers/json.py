@@ -30,7 +30,7 @@ from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load, intervals
-from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
+from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 

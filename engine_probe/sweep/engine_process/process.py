@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.engine.out_of_memory import kernel_kills
+from engine_probe.engine.failures import kernel_kills
 from engine_probe.sweep.engine_process.exit_reason import engine_ended
 from engine_probe.sweep.engine_process.messages import Job, Message, Task
 

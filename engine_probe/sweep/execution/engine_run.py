@@ -2,9 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import pyarrow as pa
@@ -15,7 +17,7 @@ from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import LiveReader
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
-from engine_probe.sweep.engine_process.crash_cause import worker_crash
+from engine_probe.sweep.engine_process.exit_reason import worker_crash
 from engine_probe.sweep.engine_process.messages import (
     Began,
     Ended,
@@ -30,7 +32,7 @@ from engine_probe.sweep.engine_process.messages import (
 from engine_probe.sweep.engine_process.process import EngineProcess
 from engine_probe.sweep.engine_process.start_log import StartLog
 from engine_probe.sweep.execution.events import Event, Show
-from engine_probe.sweep.execution.folders import LOG_FILE, set_aside
+from engine_probe.sweep.execution.folders import LOG_FILE, new_log, set_aside
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.results.point_results import Row, row_at
 
@@ -199,3 +201,34 @@ class EngineRun:
             raise EngineStartError(str(error), error.exit_code) from error
         row = self._planned.failed(str(error), error.exit_code)
         return Measurement(row, engine_died=not isinstance(error, PointTimeoutError))
+
+
+class Engine(Protocol):
+    """An engine that measures one point after another."""
+
+    def measure(self, planned: PlannedPoint, show: Show) -> Measurement:
+        """Measure one point. Raise `EngineStartError` if the engine ends before its first point begins."""
+
+    def close(self) -> None:
+        """End the engine, even in the middle of a point."""
+
+
+class Engines(Protocol):
+    """Where the engines of a sweep run."""
+
+    def engine(self, engine: EngineSection, folder: Path, force: bool, limits: Limits) -> Engine:
+        """Return the engine of one group; it starts with its first point."""
+
+    def run_groups(self, groups: Sequence[Callable[[], None]]) -> None:
+        """Call each, which measures the points of one engine group."""
+
+
+class LocalEngines:
+    """Engines in processes of this machine, one group after the other."""
+
+    def engine(self, engine: EngineSection, folder: Path, force: bool, limits: Limits) -> EngineRun:
+        return EngineRun(engine, partial(new_log, folder), force, limits)
+
+    def run_groups(self, groups: Sequence[Callable[[], None]]) -> None:
+        for group in groups:
+            group()

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from engine_probe.engine.out_of_memory import WORDS
+from engine_probe.engine.failures import WORDS
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import UnavailableError
 from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.execution.engine_run import Engine
 from engine_probe.sweep.execution.events import Show
-from engine_probe.sweep.execution.local import Engine
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.results.point_results import Row, Unmeasured
 

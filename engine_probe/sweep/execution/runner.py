@@ -16,10 +16,9 @@ from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by_engine
-from engine_probe.sweep.execution.engine_run import Limits
+from engine_probe.sweep.execution.engine_run import Engines, Limits
 from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved
 from engine_probe.sweep.execution.folders import point_folder
-from engine_probe.sweep.execution.local import Engines
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile

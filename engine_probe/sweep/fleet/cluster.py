@@ -1,12 +1,18 @@
-"""What a fleet needs of a cluster: its machines, workers on them, and whether one is lost."""
+"""What a fleet needs of a cluster: its machines, workers on them, calls to these, and which machine is lost."""
 
+import concurrent.futures
+import threading
+import time
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from engine_probe.engine.spec import EngineSpec
 from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.engine_process.process import END_SECONDS
+from engine_probe.sweep.execution.engine_run import TICK_SECONDS
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.fleet.remote_engine import Update
-from engine_probe.sweep.fleet.resources import Claim, Node
+from engine_probe.sweep.fleet.resources import Claim, Node, claim_of, has_gpus
 
 
 class Worker(Protocol):
@@ -43,3 +49,85 @@ class Cluster(Protocol):
 
 class LostError(Exception):
     """A machine is gone, or the process on it that was asked."""
+
+
+LAST_ANSWER_SECONDS = END_SECONDS + 10.0
+
+Answer = TypeVar("Answer")
+
+
+class StoppedError(Exception):
+    """The sweep is ending, so nothing more is waited for."""
+
+
+class Calls:
+    """Waits for answers on behalf of all engine groups of a fleet."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._stopped: Future[None] = Future()
+
+    def stop(self) -> None:
+        """Let every wait, now or later, raise `StoppedError`."""
+        self._stopped.set_result(None)
+
+    def wait(self, call: Future[Any], seconds: float | None = None) -> bool:
+        """Wait until the call is answered, but at most so long. Return whether it is."""
+        concurrent.futures.wait([call, self._stopped], seconds, concurrent.futures.FIRST_COMPLETED)
+        if self._stopped.done() and not call.done():
+            raise StoppedError
+        return call.done()
+
+    def answer(self, call: Future[Answer]) -> Answer:
+        """Return the answer. Raise `LostError` if the machine is gone."""
+        self.wait(call)
+        return self._result(call)
+
+    def last_answer(self, call: Future[Answer]) -> Answer:
+        """Return the answer also while the sweep ends, for which a limited time is waited."""
+        concurrent.futures.wait([call], LAST_ANSWER_SECONDS)
+        if not call.done():
+            raise LostError("no answer")
+        return self._result(call)
+
+    def _result(self, call: Future[Answer]) -> Answer:
+        try:
+            return call.result()
+        except Exception as error:
+            if reason := self._cluster.lost(error):
+                raise LostError(reason) from error
+            raise
+
+
+class LiveNodes:
+    """Asks the cluster once a tick, however many engine groups want to know."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._lost: set[str] = set()
+        self._asking = threading.Lock()
+        self._seen: tuple[float, list[Node]] = (time.monotonic(), cluster.nodes())
+        self._on_gpus = has_gpus(self._seen[1])  # for good: an engine for GPUs is never moved to a machine without
+
+    def alive(self) -> list[Node]:
+        with self._asking:
+            when, nodes = self._seen
+            if time.monotonic() - when >= TICK_SECONDS:
+                nodes = self._cluster.nodes()
+                self._seen = (time.monotonic(), nodes)
+            return nodes
+
+    def claim(self, spec: EngineSpec) -> Claim:
+        return claim_of(spec, self.alive(), self._on_gpus)
+
+    def lose(self, node: str) -> None:
+        """Remember that a machine was lost; the cluster may notice it only later."""
+        self._lost.add(node)
+
+    def avoided(self, claim: Claim) -> frozenset[str]:
+        """Return the machines that were lost. Empty if no other one could hold the engine."""
+        others = [node for node in self.alive() if node.id not in self._lost and claim.fits(node)]
+        return frozenset(self._lost - {""}) if others else frozenset()
+
+    def has_room(self, claim: Claim, avoid: frozenset[str]) -> bool:
+        return any(claim.fits(node) for node in self.alive() if node.id not in avoid)

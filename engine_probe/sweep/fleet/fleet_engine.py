@@ -17,13 +17,10 @@ from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
 from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
 from engine_probe.sweep.execution.folders import RESUMABLE
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
-from engine_probe.sweep.fleet.calls import Calls
-from engine_probe.sweep.fleet.cluster import Cluster, LostError, Worker
-from engine_probe.sweep.fleet.download import arriving, reserve_log
-from engine_probe.sweep.fleet.live_nodes import LiveNodes
+from engine_probe.sweep.fleet.cluster import Calls, Cluster, LiveNodes, LostError, Worker
 from engine_probe.sweep.fleet.remote_engine import Update
 from engine_probe.sweep.fleet.resources import Claim
-from engine_probe.sweep.fleet.upload import carried, datasets_of, from_anywhere
+from engine_probe.sweep.fleet.transfers import arriving, carried, datasets_of, from_anywhere, reserve_log
 from engine_probe.sweep.results.point_results import Unmeasured
 
 MOST_PLACES = 3  # on which one point is tried before it is a row with its reason

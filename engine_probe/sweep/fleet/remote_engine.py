@@ -17,7 +17,7 @@ from engine_probe.sweep.execution.engine_run import EngineRun, Limits
 from engine_probe.sweep.execution.events import Event, Placed
 from engine_probe.sweep.execution.folders import new_log, point_folder
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
-from engine_probe.sweep.fleet.upload import path_of, reading
+from engine_probe.sweep.fleet.transfers import path_of, reading
 
 LOG_BYTES = 1 << 20  # of the log at a time
 PIECE_BYTES = 8 << 20  # of a file at a time: what a call keeps in memory

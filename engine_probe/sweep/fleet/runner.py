@@ -8,10 +8,8 @@ from pathlib import Path
 
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
-from engine_probe.sweep.fleet.calls import Calls
-from engine_probe.sweep.fleet.cluster import Cluster
+from engine_probe.sweep.fleet.cluster import Calls, Cluster, LiveNodes
 from engine_probe.sweep.fleet.fleet_engine import PATIENCE_SECONDS, FleetEngine, Machines
-from engine_probe.sweep.fleet.live_nodes import LiveNodes
 
 
 class Fleet:

@@ -9,8 +9,7 @@ from kernels_bench.devices.specifications import specification_of
 from kernels_bench.judge.fleet import FleetReport, Node
 from kernels_bench.judge.verdicts import ORDER
 from kernels_bench.output.fleet_terminal import fleet_problems
-from kernels_bench.output.page.charts import charts
-from kernels_bench.output.page.pictures import spread_box
+from kernels_bench.output.page.charts import charts, spread_box
 from kernels_bench.output.summary_lines import Line, columns, lines, problems
 from kernels_bench.output.terminal import AGAIN, all_verdicts, shape_name
 from kernels_bench.output.words import quantity

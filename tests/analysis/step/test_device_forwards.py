@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.step.device_forwards import device_forwards
+from engine_probe.analysis.step.phases import device_forwards
 from tests.support.small_tables import table
 
 MS = 1_000_000

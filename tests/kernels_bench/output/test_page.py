@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from engine_probe.commands.report import command
 from engine_probe.errors import InputError
 from kernels_bench.judge.fleet import FleetReport, Node
+from kernels_bench.output.page.charts import heat_table, spread_box
 from kernels_bench.output.page.document import page
-from kernels_bench.output.page.pictures import heat_table, spread_box
 from kernels_bench.results import INVALID
 from tests.support import hardware_reports
 

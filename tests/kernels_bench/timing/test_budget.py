@@ -155,7 +155,7 @@ def test_no_test_begins_a_figure_after_its_end(test: Any, small: None) -> None:
 
 
 def test_large_operands_on_a_processor_are_random_and_do_not_repeat_by_rows() -> None:
-    from kernels_bench.benchmarks.random_values import TILE, normal
+    from kernels_bench.benchmarks.number_formats import TILE, normal
 
     values = normal((2 * TILE // 1024, 1024), torch.float32, torch.device("cpu"))
     assert abs(float(values.mean())) < 0.01

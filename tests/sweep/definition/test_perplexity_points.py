@@ -17,7 +17,7 @@ from engine_probe.perplexity.text import text_sha256
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.perplexity_points import check_texts, texts
 from engine_probe.sweep.definition.sweep_file import points
-from engine_probe.sweep.fleet.upload import datasets_of, reading
+from engine_probe.sweep.fleet.transfers import datasets_of, reading
 from engine_probe.sweep.results.point_results import Scored, finished
 
 GOOD = """

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.sweep.engine_process import crash_cause
-from engine_probe.sweep.engine_process.crash_cause import likely_cause, running, worker_crash
-from engine_probe.sweep.engine_process.exit_reason import engine_ended
+from engine_probe.sweep.engine_process import exit_reason
+from engine_probe.sweep.engine_process.exit_reason import engine_ended, likely_cause, running, worker_crash
 from engine_probe.sweep.engine_process.process import ENGINE_ENVIRONMENT
 
 VLLM_CRASH = """INFO loading
@@ -86,7 +85,7 @@ def test_an_error_before_the_crash_is_quoted_and_no_line_of_its_stacks(tmp_path:
 def test_an_illegal_instruction_is_amx_only_where_there_is_amx(
     monkeypatch: pytest.MonkeyPatch, amx: bool, word: str
 ) -> None:
-    monkeypatch.setattr(crash_cause, "has_amx", lambda: amx)
+    monkeypatch.setattr(exit_reason, "has_amx", lambda: amx)
     assert word in likely_cause(signal.SIGILL)
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_probe.engine import out_of_memory
+from engine_probe.engine import failures
 from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.errors import EngineProbeError
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process import process
 from engine_probe.sweep.engine_process.messages import Began, StartStep
+from engine_probe.sweep.execution.engine_run import LocalEngines
 from engine_probe.sweep.execution.events import Event
-from engine_probe.sweep.execution.local import LocalEngines
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import Unmeasured
 from tests.support.sweep_events import sweep_events
@@ -30,7 +30,7 @@ def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:
 def test_a_killed_engine_is_told_with_the_last_error_of_its_log(
     sweep: SweepFile, engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(out_of_memory, "VMSTAT", tmp_path / "none")
+    monkeypatch.setattr(failures, "VMSTAT", tmp_path / "none")
     said = "(EngineCore pid=7) ERROR 11-21 08:08:06 [core.py:1] RuntimeError: no more memory"
     engine(f"print('{said}'); print('bye', flush=True); os.kill(os.getpid(), 9)")
     lost = rows(sweep, tmp_path)
@@ -55,7 +55,7 @@ def test_whether_the_kernel_killed_it_for_memory_is_read_off_its_counter(
 ) -> None:
     counter = tmp_path / "vmstat"
     counter.write_text("pgfault 3\noom_kill 7\n")
-    monkeypatch.setattr(out_of_memory, "VMSTAT", counter)
+    monkeypatch.setattr(failures, "VMSTAT", counter)
     engine(f"open({str(counter)!r}, 'w').write('pgfault 3\\noom_kill {kills}\\n'); os.kill(os.getpid(), 9)")
     assert said in rows(sweep, tmp_path)[0].reason
 

@@ -27,7 +27,7 @@ from engine_probe.sweep.fleet.fleet_engine import MOST_PLACES
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
 from engine_probe.sweep.fleet.resources import Claim, Node
 from engine_probe.sweep.fleet.runner import Fleet
-from engine_probe.sweep.fleet.upload import carried
+from engine_probe.sweep.fleet.transfers import carried
 from engine_probe.sweep.results.point_results import Unmeasured
 from tests.support.sweep_events import sweep_events
 from tests.support.waiting import wait_until
@@ -139,7 +139,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
 
-    for module in ("execution.engine_run", "fleet.fleet_engine", "fleet.live_nodes", "fleet.runner"):
+    for module in ("execution.engine_run", "fleet.fleet_engine", "fleet.cluster", "fleet.runner"):
         monkeypatch.setattr(f"engine_probe.sweep.{module}.TICK_SECONDS", 0.05)
     plant()
     return plant
@@ -350,7 +350,7 @@ def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
 def test_a_second_ctrl_c_does_not_wait_for_the_engines(
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine_probe.sweep.fleet.calls.LAST_ANSWER_SECONDS", 600)
+    monkeypatch.setattr("engine_probe.sweep.fleet.cluster.LAST_ANSWER_SECONDS", 600)
     engine("import time; time.sleep(60)")
     goes_on = threading.Event()
 

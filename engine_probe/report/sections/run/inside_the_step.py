@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine_probe.analysis.step.device_forwards import LAUNCHED, DeviceForwards
-from engine_probe.analysis.step.phases import OUTSIDE, PHASES, StepPhases, phases_over_load
+from engine_probe.analysis.step.phases import LAUNCHED, OUTSIDE, PHASES, DeviceForwards, StepPhases, phases_over_load
 from engine_probe.report.document import Bar, Bars, Part, Section, Table, says, table
 from engine_probe.text_format import capitalized, counted, duration
 

@@ -8,7 +8,7 @@ from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import AND, LIMITS, sentence
 from engine_probe.analysis.step.losses import PreemptionCost, Straggler
 from engine_probe.report.document import Figure, Section, Table, says, table
-from engine_probe.report.sections.ceiling_warnings import ceiling_warnings
+from engine_probe.report.sections.run.ceilings import ceiling_warnings
 from engine_probe.report.sections.run.roofline import roofline_figures
 from engine_probe.text_format import counted, duration, figures
 

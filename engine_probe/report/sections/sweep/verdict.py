@@ -10,7 +10,7 @@ from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.levels import repeats_note
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
-from engine_probe.report.sections.ceiling_warnings import sweep_doubts, sweep_warnings
+from engine_probe.report.sections.run.ceilings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.prefix_cache import cache_verdict

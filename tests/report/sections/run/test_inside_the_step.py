@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine_probe.analysis.step.device_forwards import DeviceForwards
-from engine_probe.analysis.step.phases import OUTSIDE, StepPhases
+from engine_probe.analysis.step.phases import OUTSIDE, DeviceForwards, StepPhases
 from engine_probe.report.sections.run.inside_the_step import inside_section
 
 MS = 1_000_000

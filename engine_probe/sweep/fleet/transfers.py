@@ -1,12 +1,16 @@
-"""What is sent to an engine on another machine: the user's variables, and the files that its points read."""
+"""What is sent to engines on other machines (variables, files of points), and what comes back: whole or not at all."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from engine_probe.errors import UnavailableError
+from engine_probe.files.atomic_write import writing
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.execution.folders import PARTIAL, RESUMABLE, new_log, set_aside
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.trace_file import Trace
 
@@ -53,3 +57,27 @@ def from_anywhere(engine: EngineSection) -> EngineSection:
     """Return the engine with an absolute model folder: the worker's process has another working directory."""
     local = Path(engine.model).expanduser()
     return msgspec.structs.replace(engine, model=str(local.absolute())) if local.is_dir() else engine
+
+
+def reserve_log(folder: Path) -> Path:
+    """Make an empty log with a free name, which no other engine group takes from now on."""
+    while True:
+        log = new_log(folder)
+        with writing(log, RESUMABLE), suppress(FileExistsError):
+            log.touch(exist_ok=False)
+            return log
+
+
+@contextmanager
+def arriving(recording: Path) -> Iterator[Path]:
+    """Give a folder beside the recording's, which takes its place when everything is in it."""
+    partial = recording.with_name(f".{recording.name}{PARTIAL}")
+    with writing(recording, RESUMABLE):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            set_aside(recording)
+            partial.rename(recording)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine_probe.report.charts.description import described
 from engine_probe.report.charts.model import Axis, Lines, Series, Spans
+from engine_probe.report.renderers.html_document import described
 from tests.support.values import values
 
 
