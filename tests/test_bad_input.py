@@ -129,7 +129,7 @@ TYPED = (
     ("validate --device x", 2, "--device is"),
     ("validate --json -", 2, "name a new file"),
     ("validate --baseline README.md", 2, "README.md is not a report of kernels_bench"),
-    ("overhead --rounds 1", 2, "rounds"),
+    ("overhead --pairs 1", 2, "pairs"),
     ("overhead --json -", 2, "name a new file"),
     ("overhead --json nowhere/x", 2, "there is no folder nowhere"),
     ("models stray", 2, "stray"),

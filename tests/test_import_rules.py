@@ -65,7 +65,7 @@ MAY_IMPORT = {
     "recording": {"errors", "record", "hook", "telemetry"},
     "probe": {"errors", "record", "hook", "telemetry", "recordings", "recording", "probe_arguments"},
     "plugin": {"record", "hook", "probe", "engine.cpu.amx"},
-    "overhead": {"errors", "record", "telemetry", "workload", "engine", "analysis.statistics.student", "probe"},
+    "overhead": {"errors", "record", "telemetry", "workload", "engine", "hook", "probe"},
     "sweep": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
         *("recordings", "probe", "hook.vllm_versions", "report.renderers.live"),

@@ -22,7 +22,10 @@ from kernels_bench.devices.cpu import cpu
 from kernels_bench.options import FILE
 
 if TYPE_CHECKING:
-    from engine_probe.overhead.probe import Cost
+    from rich.table import Table
+
+    from engine_probe.overhead.paired import Estimate
+    from engine_probe.overhead.probe import Cost, Costs
 
 
 what, output = under("What is measured"), under("Output")
@@ -33,16 +36,20 @@ what, output = under("What is measured"), under("Output")
     "--running",
     multiple=True,
     type=click.IntRange(1, 4096),
-    help="Number of running requests; may be repeated [default: 1, 32, 256, 1024].",
+    help="Number of running requests; may be repeated [default: 1, 32, 256].",
 )
-@what("--rounds", type=click.IntRange(2, 200), help="Rounds of alternating blocks [default: 15].")
+@what(
+    "--pairs",
+    type=click.IntRange(100, 3_800),
+    help="Pairs of steps with and without the probe, at each load [default: 2,000].",
+)
 @what("--force", is_flag=True, help="Measure with an unsupported vLLM version anyway.")
 @output("--json", "json_file", metavar="FILE", type=FILE, help="Also write every figure to this new file.")
-def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None, force: bool) -> None:
+def command(json_file: Path | None, running: tuple[int, ...], pairs: int | None, force: bool) -> None:
     """Measure the cost of the probe and compare it with that of vLLM's statistics.
 
-    The real scheduler runs with an executor that computes nothing, in one process, in alternating blocks: nothing on,
-    the probe, vLLM's statistics, statistics with iteration details. Takes about two minutes.
+    The real scheduler runs with an executor that computes nothing, in one process, from cold caches: step by step with
+    nothing on, the probe, vLLM's statistics, statistics with iteration details. Takes about three minutes.
     """
     check_version(force)
     if json_file == STANDARD_OUTPUT:
@@ -50,19 +57,18 @@ def command(json_file: Path | None, running: tuple[int, ...], rounds: int | None
     check_free(json_file)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
-    from engine_probe.overhead.probe import ROUNDS, RUNNING
+    from engine_probe.overhead.probe import PAIRS, RUNNING
 
-    levels, rounds = running or RUNNING, rounds or ROUNDS
-    costs = measure_live(levels, rounds)
+    costs = measure_live(running or RUNNING, pairs or PAIRS)
     show(costs)
-    uncounted = [Uncounted(cost.running, cost.uncounted_ns, cost.uncounted_half_width_ns) for cost in costs]
+    uncounted = [Uncounted(each.running, each.uncounted_ns.median, each.uncounted_ns.half_width) for each in costs.core]
     click.echo(f"stored for later recordings on this machine: {store(cpu().identity, uncounted)}")
     if json_file is not None:
         write(json_file, costs)
         click.echo(f"written to {json_file}")
 
 
-def measure_live(levels: tuple[int, ...], rounds: int) -> list[Cost]:
+def measure_live(levels: tuple[int, ...], pairs: int) -> Costs:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -73,68 +79,84 @@ def measure_live(levels: tuple[int, ...], rounds: int) -> list[Cost]:
     columns = (TimeElapsedColumn(), BarColumn(None), TextColumn("{task.description}"))
     piped = not console.is_terminal
     with Progress(*columns, console=console, transient=True, expand=True, disable=piped) as bars:
-        task = bars.add_task("", total=len(levels) * rounds)
+        task = bars.add_task("", total=(1 + len(levels)) * pairs)
 
         def say(what: str) -> None:
             bars.update(task, description=what)
             if piped:
                 click.echo(what, err=True)
 
-        return list(run(levels, rounds, lambda: bars.advance(task), say))
+        return run(levels, pairs, lambda: bars.advance(task), say)
+
+
+def show(costs: Costs) -> None:
+    from rich.console import Console
+
+    from engine_probe.overhead.probe import empty_file_bytes
+
+    console = Console(highlight=False)
+    console.print(cost_table(costs))
+    console.print(
+        f"CPU time; medians of {costs.core[0].pairs:,} pairs of steps from cold caches, with their 95 % intervals. The "
+        "hot path is the probe's code in a step; the whole step has its side effects, too. Telemetry is off; a "
+        f"recording's file has {empty_file_bytes():,} bytes besides its rows.\n",
+        style="dim",
+    )
+    console.print(budget_table(costs))
+
+
+def cost_table(costs: Costs) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table.add_column("µs per step, at")
+    for cost in costs.core:
+        table.add_column(f"{cost.running} running", justify="right", no_wrap=True)
+
+    def row(name: str, figure: Callable[[Cost], str]) -> None:
+        table.add_row(name, *map(figure, costs.core))
+
+    row("step, probe off", lambda cost: microseconds(cost.step_ns))
+    row("[bold]probe[/], hot path", lambda cost: interval(cost.hot_path_ns))
+    row("  whole step", lambda cost: interval(cost.probe_ns))
+    row("  by its own clock", lambda cost: microseconds(cost.probe_counted_ns))
+    row("  not counted", lambda cost: interval(cost.uncounted_ns))
+    row("vLLM's statistics", lambda cost: interval(cost.statistics_ns))
+    row("  with details", lambda cost: interval(cost.details_ns))
+    row("  a snapshot each 200 ms", lambda cost: microseconds(cost.snapshot_ns))
+    row("bytes on disk, of a row alone", lambda cost: f"{cost.disk_bytes:.0f}")
+    return table
+
+
+def budget_table(costs: Costs) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from engine_probe.overhead.probe import budgets
+
+    table = Table("budget", "limit", "measured", "", box=box.SIMPLE_HEAD, show_edge=False)
+    for each in budgets(costs):
+        if each.unit:
+            limit, found = f"at most {microseconds(each.limit)} µs", interval(each.found)
+        else:
+            limit, found = f"at least {each.limit:g}", interval(each.found, "{:.1f}".format)
+        table.add_row(each.what, limit, found, each.verdict)
+    return table
 
 
 def microseconds(ns: float) -> str:
     return f"{ns / 1e3:.1f}" if abs(ns) < 1e5 else f"{ns / 1e3:.0f}"
 
 
-def show(costs: list[Cost]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from engine_probe.overhead.probe import empty_file_bytes
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    table.add_column("µs per iteration, at")
-    for cost in costs:
-        table.add_column(f"{cost.running} running", justify="right", no_wrap=True)
-
-    def row(name: str, figure: Callable[[Cost], str]) -> None:
-        table.add_row(name, *map(figure, costs))
-
-    row("step, nothing on", lambda cost: microseconds(cost.step_ns))
-    row("  of which schedule()", lambda cost: microseconds(cost.schedule_ns))
-    row("[bold]probe[/]", lambda cost: spread(cost, "probe", cost.probe_ns))
-    row("  counted by itself", lambda cost: microseconds(cost.probe_counted_ns))
-    row("  not counted", lambda cost: " ± ".join(map(microseconds, (cost.uncounted_ns, cost.uncounted_half_width_ns))))
-    row("  of schedule()", lambda cost: f"{cost.share_of_schedule:.2%}")
-    row("vLLM's statistics", lambda cost: spread(cost, "statistics", cost.statistics_ns))
-    row("  with details", lambda cost: spread(cost, "details", cost.details_ns))
-    row("  a snapshot each 200 ms", lambda cost: microseconds(cost.snapshot_ns))
-    row("[bold]details / probe[/]", times_cheaper)
-    row("bytes on disk, of a row alone", lambda cost: f"{cost.disk_bytes:.0f}")
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(
-        f"Medians of {costs[0].rounds} rounds of pairs; ± is half the interquartile range, and half the 95 % interval "
-        "of the mean for what the probe does not count. "
-        "A probe cost below its ± is not significant, and has no ratio. The caches are warm, telemetry is off; "
-        f"a recording's file has {empty_file_bytes():,} bytes besides its rows.",
-        style="dim",
-    )
+def interval(found: Estimate, form: Callable[[float], str] = microseconds) -> str:
+    return f"{form(found.median)} [{form(found.low)}, {form(found.high)}]".replace("[", "\\[")
 
 
-def spread(cost: Cost, mode: str, ns: float) -> str:
-    return f"{microseconds(ns)} ± {microseconds(cost.spread_ns[mode])}"
-
-
-def times_cheaper(cost: Cost) -> str:
-    ratio = cost.times_cheaper(cost.details_ns)
-    return "-" if ratio is None else f"{ratio:.1f}"
-
-
-def write(path: Path, costs: list[Cost]) -> None:
+def write(path: Path, costs: Costs) -> None:
     import msgspec
+
+    from engine_probe.overhead.probe import budgets
 
     found = installed_vllm()
     facts = {
@@ -145,7 +167,9 @@ def write(path: Path, costs: list[Cost]) -> None:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "unit": "ns per iteration unless named otherwise",
-        "costs": costs,
+        "worker_ns": costs.worker_ns,
+        "core": costs.core,
+        "budgets": list(budgets(costs)),
     }
     with path.open("xb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(facts)) + b"\n")

@@ -1,190 +1,231 @@
 """The probe's cost per step beside that of vLLM's own statistics, on this machine.
 
-Each mode steps a real `LLMEngine` and scheduler over an executor that computes nothing, all in one process, in short
-alternating blocks: off, probe, off, statistics, off, details ... A block's figure is the median of its steps. A mode's
-cost is the median over the rounds of (its block - mean of the two blocks beside it), which cancels the drift of a
-shared machine. Telemetry is off; `python -m engine_probe.overhead.telemetry` measures it.
+Two like `LLMEngine`s and two with statistics take the same step in turns, over an executor that computes nothing and
+with cold caches, one of the first two with the probe (`paired.py`). A step's time is the CPU time of its thread, which
+other programs on a busy machine hardly change. Beside the whole step, two clocks tell the hot path alone: one around
+the probe's replacements of the scheduler's methods, one around the methods themselves.
 """
 
-import math
+import random
 import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter_ns as now
+from time import thread_time_ns
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.statistics.student import quantile
+from engine_probe.hook.patches import Patches
+from engine_probe.overhead import worker
 from engine_probe.overhead.engine import build_engine
+from engine_probe.overhead.paired import SEED, ColdCaches, Estimate, estimate, ratio
 from engine_probe.probe import Probe
 from engine_probe.record.schema import SCHEMAS
 
-RUNNING = (1, 32, 256, 1024)
-ROUNDS = 15
+RUNNING = (1, 32, 256)
+PAIRS, MOST_PAIRS = 2_000, 3_800
 MAX_MODEL_LEN = 4096
 PROMPT_TOKENS = 64
-LONGEST_ANSWER = MAX_MODEL_LEN - PROMPT_TOKENS - 64
-BLOCK_SECONDS = 0.12  # of one mode's steps; short, because a shared machine drifts
-MOST_STEPS = 200
+LONGEST_ANSWER = MAX_MODEL_LEN - PROMPT_TOKENS - 64  # more than the steps of MOST_PAIRS
+WARM_UP = 20
 SNAPSHOT_SECONDS = 0.2
-DISK_ITERATIONS, DISK_SECONDS = 3_900, 20.0
-MODES = ("probe", "statistics", "details")
+CORE_NS, TIMES_CHEAPER = {1: 5_000.0, 256: 10_000.0}, {1: 10.0, 256: 50.0}  # budgets by running requests
+WORKER_NS = 15_000.0
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """Holds the costs of all modes at one number of running requests; times are medians per iteration."""
+    """Holds the costs at one number of running requests, in ns per iteration: medians with their intervals."""
 
     running: int
-    rounds: int
-    steps_per_block: int
-    step_ns: float  # engine.step() without any mode
+    pairs: int
+    step_ns: float  # engine.step() without the probe and without statistics
     schedule_ns: float  # schedule() alone
+    hot_path_ns: Estimate  # in the probe's replacements of the scheduler's methods
+    probe_ns: Estimate  # of the whole step
     probe_counted_ns: float  # by the probe's own clock
-    probe_ns: float  # by the difference of blocks, as the next two
-    uncounted_ns: float  # mean over the rounds of (difference of blocks - by the probe's own clock)
-    uncounted_half_width_ns: float  # of its 95 % interval
-    statistics_ns: float  # disable_log_stats=False
-    details_ns: float  # ... and enable_logging_iteration_details
+    uncounted_ns: Estimate  # of the whole step, without what the probe's own clock counted in it
+    statistics_ns: Estimate  # disable_log_stats=False
+    details_ns: Estimate  # ... and enable_logging_iteration_details
+    times_cheaper: Estimate  # details / probe, of the whole step
     snapshot_ns: float  # a metrics snapshot every 200 ms, divided among the steps between two
-    spread_ns: dict[str, float]  # half the interquartile range of the rounds, by mode
-    disk_bytes: float  # per iteration, of a closed iterations file without the size of an empty one
-    disk_iterations: int
-
-    @property
-    def share_of_schedule(self) -> float:
-        return self.probe_ns / self.schedule_ns
-
-    def times_cheaper(self, than_ns: float) -> float | None:
-        """Return how many times cheaper the probe is; None if its cost is below the noise."""
-        return than_ns / self.probe_ns if self.probe_ns > self.spread_ns["probe"] else None
+    disk_bytes: float  # per iteration, of closed iterations files without the size of empty ones
 
 
-class Engines:
-    """Holds three engines that compute nothing: plain, with statistics, and with iteration details as well."""
+class Costs(msgspec.Struct, frozen=True):
+    worker_ns: Estimate  # of a step and rank, phases on
+    core: tuple[Cost, ...]
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """Holds a limit, what was measured, and whether that meets it: met, missed or cannot be told."""
+
+    what: str
+    unit: str
+    limit: float
+    found: Estimate
+    verdict: str
+
+
+def budgets(costs: Costs) -> Iterator[Budget]:
+    """Judge the costs that have a budget."""
+
+    def most(what: str, limit: float, found: Estimate) -> Budget:
+        return Budget(what, "ns", limit, found, found.at_most(limit))
+
+    for cost in costs.core:
+        if (limit := CORE_NS.get(cost.running)) is not None:
+            yield most(f"core, {cost.running} running: hot path", limit, cost.hot_path_ns)
+            yield most(f"core, {cost.running} running: whole step", limit, cost.probe_ns)
+    yield most("worker, phases on", WORKER_NS, costs.worker_ns)
+    for cost in costs.core:
+        if (least := TIMES_CHEAPER.get(cost.running)) is not None:
+            what = f"statistics with details / probe, {cost.running} running"
+            yield Budget(what, "", least, cost.times_cheaper, cost.times_cheaper.at_least(least))
+
+
+class CallClock:
+    """Counts the time inside methods of a scheduler."""
+
+    METHODS = ("schedule", "update_from_output")  # what the probe replaces as well
+
+    def __init__(self) -> None:
+        self.ns = 0
+
+    @contextmanager
+    def around(self, scheduler: Any) -> Iterator[None]:
+        patches = Patches()
+        for name in self.METHODS:
+            patches.replace(scheduler, name, self._timed(getattr(scheduler, name)))
+        yield
+        patches.undo()
+
+    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            before = now()
+            result = call(*args, **kwargs)
+            self.ns += now() - before
+            return result
+
+        return timed
+
+
+class Subject:
+    """Times the steps of an engine, as a whole and in what is attached to its scheduler."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.core = engine, engine.engine_core.engine_core
+        self._around, self._inside = CallClock(), CallClock()
+
+    @contextmanager
+    def attached(self, attachment: AbstractContextManager[Any]) -> Iterator[Any]:
+        with self._inside.around(self.core.scheduler), attachment as probe, self._around.around(self.core.scheduler):
+            yield probe
+
+    def step(self) -> tuple[int, int]:
+        """Return the CPU time of a step, and the time between the two clocks in it."""
+        between, before = self._around.ns - self._inside.ns, thread_time_ns()
+        self.engine.step()
+        return thread_time_ns() - before, self._around.ns - self._inside.ns - between
+
+
+class Subjects:
+    """Holds engines that compute nothing: two plain ones, one with statistics, one with iteration details as well."""
 
     def __init__(self, max_running: int) -> None:
         self._max_running = max_running
-        self.plain = self._build(log_stats=False)
+        self.plain = (self._build(), self._build())
         self.statistics = self._build(log_stats=True)
         self.details = self._build(log_stats=True, enable_logging_iteration_details=True)
+        self.all = (*self.plain, self.statistics, self.details)
 
-    def _build(self, log_stats: bool, **arguments: Any) -> Any:
-        batched = max(8192, self._max_running * PROMPT_TOKENS)
-        return build_engine(self._max_running, MAX_MODEL_LEN, log_stats, max_num_batched_tokens=batched, **arguments)
+    def _build(self, **arguments: Any) -> Subject:
+        arguments |= {"max_num_batched_tokens": max(8192, self._max_running * PROMPT_TOKENS)}
+        return Subject(build_engine(self._max_running, MAX_MODEL_LEN, enable_prefix_caching=True, **arguments))
 
     @contextmanager
     def filled(self, running: int) -> Iterator[None]:
-        """Give each engine that many requests, past their prompts; remove them afterwards."""
+        """Give each engine that many requests; remove them afterwards."""
         from vllm import SamplingParams
 
         parameters = SamplingParams(max_tokens=LONGEST_ANSWER, ignore_eos=True, detokenize=False)
-        for engine in self:
+        for subject in self.all:
             for index in range(running):
                 prompt = [3 + (index * 7 + position) % 200 for position in range(PROMPT_TOKENS)]
-                engine.add_request(f"{running}-{index}", {"prompt_token_ids": prompt}, parameters)
-            for _ in range(5):
-                engine.step()
+                subject.engine.add_request(f"{running}-{index}", {"prompt_token_ids": prompt}, parameters)
         yield
-        for engine in self:
-            core = engine.engine_core.engine_core
-            engine.abort_request(list(engine.output_processor.request_states), internal=True)
-            while core.scheduler.has_requests():
-                core.step_fn()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.plain, self.statistics, self.details))
+        for subject in self.all:
+            subject.engine.abort_request(list(subject.engine.output_processor.request_states), internal=True)
+            while subject.core.scheduler.has_requests():
+                subject.core.step_fn()
 
 
-def block(engine: Any, steps: int) -> float:
-    """Return the median duration of a block's steps, after as many steps that refill the caches and are not timed."""
-    for _ in range(steps):
-        engine.step()
-    durations = []
-    for _ in range(steps):
-        before = now()
-        engine.step()
-        durations.append(now() - before)
-    return statistics.median(durations)
+class Half:
+    """Takes half of the pairs at one number of running requests, with the probe on one of the plain engines."""
 
+    def __init__(self, subjects: Subjects, number: int, folder: Path) -> None:
+        self._subjects, self._folder = subjects, folder
+        self._probed, self._off = subjects.plain[number], subjects.plain[1 - number]
+        self._order, self._chill = random.Random(SEED + number), ColdCaches()
+        self.steps: dict[str, list[int]] = {name: [] for name in ("off", "probe", "statistics", "details")}
+        self.hot_path: list[int] = []
+        self.rows: Any = None
+        self.disk_bytes = 0
 
-class Rounds:
-    """Takes rounds at one number of running requests; each sample is the median of a block."""
-
-    def __init__(self, engines: Engines, folder: Path) -> None:
-        self._engines, self._folder = engines, folder
-        self.differences: dict[str, list[float]] = {mode: [] for mode in MODES}
-        self.off: list[float] = []
-        self.counted: list[float] = []
-        self.scheduling: list[float] = []
-
-    def take(self, steps: int) -> None:
-        """Take one round: each mode between two blocks without any; the first mode changes from round to round."""
-        first = len(self.differences[MODES[0]]) % len(MODES)
-        before = block(self._engines.plain, steps)
-        for mode in (*MODES[first:], *MODES[:first]):
-            step_ns = self._block_with(mode, steps)
-            after = block(self._engines.plain, steps)
-            self.differences[mode].append(step_ns - (before + after) / 2)
-            self.off.append(before)
-            before = after
-
-    def _block_with(self, mode: str, steps: int) -> float:
-        if mode != "probe":
-            return block(getattr(self._engines, mode), steps)
-        with Probe(self._engines.plain, self._folder / str(len(self.counted)), telemetry=False) as probe:
-            step_ns = block(self._engines.plain, steps)
-        rows = probe.run.iterations
-        self.counted.append(statistics.median(rows["probe_ns"].to_pylist()))
-        self.scheduling.append(statistics.median(rows["schedule_ns"].to_pylist()))
-        return step_ns
-
-
-def measure(engines: Engines, running: int, rounds: int, folder: Path, tick: Callable[[], None]) -> Cost:
-    """Measure one row of the table; `tick` is called after each round."""
-    samples = Rounds(engines, folder / str(running))
-    rounds_left = rounds
-    while rounds_left:
-        with engines.filled(running):
-            steps = max(5, min(MOST_STEPS, int(BLOCK_SECONDS * 1e9 / block(engines.plain, 5))))
-            # The requests of the plain engine must not reach the end of their answers.
-            for _ in range(min(rounds_left, max(1, LONGEST_ANSWER // (5 * 2 * steps)))):
-                samples.take(steps)
-                rounds_left -= 1
+    def take(self, pairs: int, tick: Callable[[], None]) -> None:
+        names = {self._off: "off", self._probed: "probe"}
+        names |= {self._subjects.statistics: "statistics", self._subjects.details: "details"}
+        with (
+            self._off.attached(nullcontext()),
+            self._probed.attached(Probe(self._probed.engine, self._folder, telemetry=False)) as probe,
+        ):
+            for subject in names:
+                for _ in range(WARM_UP):
+                    subject.step()
+            for _ in range(pairs):
+                between = {}
+                for subject in self._order.sample(tuple(names), len(names)):
+                    self._chill()
+                    step_ns, between[subject] = subject.step()
+                    self.steps[names[subject]].append(step_ns)
+                self.hot_path.append(between[self._probed] - between[self._off])
                 tick()
-            snapshot = metrics_snapshot_ns(engines.statistics)
-    disk_bytes, disk_rows = bytes_on_disk(engines, running, folder / f"{running}-disk")
-    step = statistics.median(samples.off)
-    uncounted = [cost - own for cost, own in zip(samples.differences["probe"], samples.counted, strict=True)]
-    median = {mode: statistics.median(values) for mode, values in samples.differences.items()}
+        self.rows = probe.run.iterations.slice(probe.run.iterations.num_rows - pairs)
+        table = probe.run.facts["tables"]["iterations"]
+        self.disk_bytes = (table["bytes"] - empty_file_bytes()) / table["rows"]
+
+
+def measure(subjects: Subjects, running: int, pairs: int, folder: Path, tick: Callable[[], None]) -> Cost:
+    """Measure one row of the table; `tick` is called after each pair."""
+    halves = [Half(subjects, number, folder / f"{running}-{number}") for number in (0, 1)]
+    with subjects.filled(running):  # once, because where an engine's objects lie in memory changes its steps
+        for half in halves:
+            half.take(pairs // 2, tick)
+        snapshot_ns = metrics_snapshot_ns(subjects.statistics.engine)
+    steps = {name: np.array([half.steps[name] for half in halves]) for name in halves[0].steps}
+    counted = np.array([half.rows["probe_ns"].to_numpy() for half in halves])
+    more = {name: steps[name] - steps["off"] for name in ("probe", "statistics", "details")}
+    step_ns = float(np.median(steps["off"]))
     return Cost(
         running=running,
-        rounds=rounds,
-        steps_per_block=steps,
-        step_ns=step,
-        schedule_ns=statistics.median(samples.scheduling),
-        probe_counted_ns=statistics.median(samples.counted),
-        probe_ns=median["probe"],
-        uncounted_ns=statistics.mean(uncounted),
-        uncounted_half_width_ns=quantile(rounds - 1) * statistics.stdev(uncounted) / math.sqrt(rounds),
-        statistics_ns=median["statistics"],
-        details_ns=median["details"],
-        snapshot_ns=snapshot * step / (SNAPSHOT_SECONDS * 1e9),
-        spread_ns={mode: half_quartile_distance(values) for mode, values in samples.differences.items()},
-        disk_bytes=disk_bytes,
-        disk_iterations=disk_rows,
+        pairs=pairs // 2 * 2,
+        step_ns=step_ns,
+        schedule_ns=float(np.median([half.rows["schedule_ns"].to_numpy() for half in halves])),
+        hot_path_ns=estimate([half.hot_path for half in halves]),
+        probe_ns=estimate(more["probe"]),
+        probe_counted_ns=float(np.median(counted)),
+        uncounted_ns=estimate(more["probe"] - counted),
+        statistics_ns=estimate(more["statistics"]),
+        details_ns=estimate(more["details"]),
+        times_cheaper=ratio(more["details"], more["probe"]),
+        snapshot_ns=snapshot_ns * step_ns / (SNAPSHOT_SECONDS * 1e9),
+        disk_bytes=statistics.mean(half.disk_bytes for half in halves),
     )
-
-
-def half_quartile_distance(values: list[float]) -> float:
-    if len(values) < 2:
-        return float("inf")  # one round has no spread
-    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
-    return (third - first) / 2
 
 
 def metrics_snapshot_ns(engine: Any) -> float:
@@ -197,18 +238,6 @@ def metrics_snapshot_ns(engine: Any) -> float:
     return statistics.median(durations)
 
 
-def bytes_on_disk(engines: Engines, running: int, folder: Path) -> tuple[float, int]:
-    """Record thousands of iterations; return the closed file's bytes per row, less an empty file's, and the rows."""
-    with engines.filled(running), Probe(engines.plain, folder, telemetry=False) as probe:
-        started = now()
-        for _ in range(DISK_ITERATIONS):
-            engines.plain.step()
-            if now() - started > DISK_SECONDS * 1e9:
-                break
-    table = probe.run.facts["tables"]["iterations"]
-    return (table["bytes"] - empty_file_bytes()) / table["rows"], table["rows"]
-
-
 def empty_file_bytes() -> int:
     """Return the size of a file without rows, which holds the schema with its units and meanings."""
     sink = pa.BufferOutputStream()
@@ -217,14 +246,17 @@ def empty_file_bytes() -> int:
     return int(sink.getvalue().size)
 
 
-def run(levels: tuple[int, ...], rounds: int, tick: Callable[[], None], say: Callable[[str], None]) -> Iterator[Cost]:
-    """Measure and yield row by row; recordings go to a temporary folder."""
+def run(levels: tuple[int, ...], pairs: int, tick: Callable[[], None], say: Callable[[str], None]) -> Costs:
+    """Measure the worker and then each level; recordings go to a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="engine_probe-overhead-"))
     try:
-        say("starting three engines that compute nothing")
-        engines = Engines(max(levels))
+        say("measuring a worker")
+        worker_ns = worker.measure(pairs, folder, tick)
+        say("starting four engines that compute nothing")
+        subjects, core = Subjects(max(levels)), []
         for running in levels:
             say(f"measuring with {running:,} running requests")
-            yield measure(engines, running, rounds, folder, tick)
+            core.append(measure(subjects, running, pairs, folder, tick))
+        return Costs(worker_ns, tuple(core))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

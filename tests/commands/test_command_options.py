@@ -120,8 +120,8 @@ def test_without_engine_arguments_an_unknown_option_is_clicks_to_refuse() -> Non
         ("trace --out", "engine_probe: trace: --out needs a value, but nothing follows it"),
         ("report", "engine_probe: report: FOLDER is missing: engine_probe report --help says what it is"),
         (
-            "overhead --rounds 1",
-            "engine_probe: overhead: --rounds is 1: give a whole number of at least 2 and at most 200",
+            "overhead --pairs 1",
+            "engine_probe: overhead: --pairs is 1: give a whole number of at least 100 and at most 3800",
         ),
         (
             "validate --tolerance x",
