@@ -30,13 +30,16 @@ from engine_probe.errors import (
 if TYPE_CHECKING:
     from engine_probe.engine.models.embedded import embedded_model
     from engine_probe.probe import Probe
-    from engine_probe.recordings.run import Run, load
+    from engine_probe.recordings.forward_passes import ForwardPasses
+    from engine_probe.recordings.opening import load
+    from engine_probe.recordings.run import Run
     from engine_probe.recordings.sweep import Swept, load_sweep
 
     __version__: str
 
 __all__ = [
     "EngineProbeError",
+    "ForwardPasses",
     "IncompleteRecordingWarning",
     "InputError",
     "Probe",
@@ -51,11 +54,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ForwardPasses": "engine_probe.recordings.forward_passes",
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.recordings.run",
     "Swept": "engine_probe.recordings.sweep",
     "embedded_model": "engine_probe.engine.models.embedded",
-    "load": "engine_probe.recordings.run",
+    "load": "engine_probe.recordings.opening",
     "load_sweep": "engine_probe.recordings.sweep",
 }
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 output = under("Output")
 FORMATS, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench-throughput"
+FPM = "fpm"
 
 
 @click.command("export", cls=slo_option.WithGoodput)
@@ -29,18 +30,18 @@ FORMATS, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench
 @output(
     "--to",
     "kind",
-    type=click.Choice([*FORMATS, SERVE, THROUGHPUT]),
+    type=click.Choice([*FORMATS, SERVE, THROUGHPUT, FPM]),
     default="parquet",
     show_default=True,
     metavar="KIND",
-    help=f"{', '.join(FORMATS)}, {SERVE} or {THROUGHPUT}.",
+    help=f"{', '.join(FORMATS)}, {SERVE}, {THROUGHPUT} or {FPM}.",
 )
 @output(
     "--out",
     type=FILE,
     required=True,
     metavar="PATH",
-    help="New or empty folder; for the vllm-bench JSON of a single run, a new file.",
+    help="New or empty folder; for the vllm-bench JSON or the fpm trace of a single run, a new file.",
 )
 @output("--save-detailed", is_flag=True, help=f"Add the lengths and latencies of every request ({SERVE}).")
 @slo_option.option
@@ -51,8 +52,11 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     formula is prefixed with an apostrophe. The vllm-bench kinds have the keys and definitions of the JSON that `vllm
     bench serve --save-result` and `vllm bench throughput --output-json` write, measured inside the engine.
 
+    fpm is the forward-pass trace of NVIDIA Dynamo (dynamo.fpm.trace.v1): a record per engine step with its batch, its
+    queues and its wall time. Steps whose figures do not follow from the recording are left out and counted.
+
     A sweep becomes a table of its points (settings and metrics) and one folder of tables per point, or one JSON per
-    point.
+    point; fpm takes a single run.
     """
     from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.recordings.sweep import is_sweep
@@ -62,6 +66,8 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
         raise InputError(f"--goodput is for --to {SERVE}: {kind} has no goodput; leave it out")
     if save_detailed and kind != SERVE:
         raise InputError(f"--save-detailed is for --to {SERVE}: {kind} has no such lists; leave it out")
+    if kind == FPM and is_sweep(folder):
+        raise InputError(f"{folder} is a sweep, and --to {FPM} takes a single run: name one of {folder}/points")
     single_file = kind not in FORMATS and not is_sweep(folder)
     if single_file:
         check_free(out)
@@ -75,7 +81,6 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
 
 def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
     from engine_probe.export.arrow import export
-    from engine_probe.export.vllm_bench import not_seen_to_begin
     from engine_probe.record.schema import TABLES
     from engine_probe.recordings.run import load
 
@@ -85,11 +90,30 @@ def export_run(folder: Path, kind: str, out: Path, detailed: bool, slo: Slo | No
     if kind in FORMATS:
         for path in export({name: getattr(run, name) for name in TABLES}, out, kind):
             click.echo(str(path))
-        return
+    elif kind == FPM:
+        export_trace(run, out)
+    else:
+        export_bench(run, kind, out, detailed, slo)
+
+
+def export_bench(run: Run, kind: str, out: Path, detailed: bool, slo: Slo | None) -> None:
+    from engine_probe.export.vllm_bench import not_seen_to_begin
+
     if unseen := not_seen_to_begin(run.requests):
         say(f"{unseen} requests are left out: they arrived before the probe was attached, at an unknown time")
     with fresh_file(out) as file:
         file.write(json.dumps(vllm_bench_result(run, kind, detailed, slo)).encode())
+    if out != STANDARD_OUTPUT:
+        click.echo(str(out))
+
+
+def export_trace(run: Run, out: Path) -> None:
+    from engine_probe.export.forward_passes import write_trace
+
+    with fresh_file(out) as file:
+        written, left_out = write_trace(run, file)
+    if left_out:
+        say(f"{left_out:,} of {written + left_out:,} steps are left out: their batch or queue does not follow exactly")
     if out != STANDARD_OUTPUT:
         click.echo(str(out))
 

@@ -47,6 +47,7 @@ class Made:
 
 RUN_MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
 SWEEP_MORE = "--verbose shows advice, latencies over the load and statistics; --html FILE draws the charts."
+PASSES_MORE = "--html FILE draws the charts."
 output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
 
@@ -98,12 +99,17 @@ def command(
 ) -> None:
     """Summarise a run or sweep, and name its bottleneck and the load from which on it limits.
 
-    FOLDER may also be a report file of `engine_probe validate --json`.
+    FOLDER may also be a report file of `engine_probe validate --json`, or a forward-pass trace of NVIDIA Dynamo.
     """
     check_free(page, figures, text)
+    from engine_probe.recordings.forward_passes import is_trace
     from engine_probe.recordings.perplexity import text_folder
     from engine_probe.recordings.sweep import is_sweep
 
+    if is_trace(folder):
+        refuse_for_a_trace(folder, limits, prices, cost_per_hour, price_per_million, scores, reference)
+        write(report_forward_passes(folder), page, figures, text, verbose)
+        return
     other = folder.is_file() or (not is_sweep(folder) and text_folder(folder))
     if text is not None and other:
         raise InputError(f"--markdown {text}: {folder} is neither a run nor a sweep: leave --markdown out")
@@ -156,6 +162,11 @@ def refuse_for_a_run(folder: Path, scores: Path | None, reference: str | None) -
         raise InputError(f"--reference is compared with a sweep, and {folder} is a single run: name a sweep's folder")
 
 
+def refuse_for_a_trace(path: Path, *asked: object) -> None:
+    if any(asked):
+        raise InputError(f"{path} is a forward-pass trace without requests: leave out --goodput, costs and --reference")
+
+
 def report_hardware(path: Path, page: Path | None) -> NoReturn:
     """Show what `validate --json` wrote, of one machine or of a fleet, as that command shows it."""
     from kernels_bench.errors import InputError as NoReportError
@@ -178,6 +189,16 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
     if page is not None:
         click.echo(f"\n{page}")
     sys.exit(code)
+
+
+def report_forward_passes(path: Path) -> Made:
+    from engine_probe.recordings.forward_passes import load_forward_passes
+    from engine_probe.report.forward_pass_report import forward_pass_document
+    from engine_probe.report.renderers.json import pass_figures
+
+    passes = load_forward_passes(path)
+    document = forward_pass_document(passes)
+    return Made(document, lambda: document, lambda: pass_figures(passes), PASSES_MORE, code=0)
 
 
 def report_run(folder: Path, asked: Asked) -> Made:

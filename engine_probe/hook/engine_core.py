@@ -89,6 +89,7 @@ _CONFIG_SECTIONS = (
     "scheduler_config",
     "load_config",
     "speculative_config",
+    "kv_transfer_config",
 )
 
 

@@ -16,6 +16,7 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 from engine_probe import Probe, load
+from tests.support.forward_pass_witness import ForwardPassWitness
 from tests.support.witness import Witness, differences_of_requests, differences_of_statistics
 
 Request = tuple[str, list[int], SamplingParams]
@@ -64,12 +65,16 @@ def watch(llm: Any, run_it: Callable[[Any], dict[str, Any]], statistics: bool = 
     bare = run_it(engine)
     llm.reset_prefix_cache()
     witness = Witness(core)
+    passes = ForwardPassWitness(core.scheduler)
     with Probe(engine, Path(tempfile.mkdtemp(prefix="engine_probe-")) / "run") as probe:
         watched = run_it(engine)
+    passes.leave()
     witness.leave()
     llm.reset_prefix_cache()
     run = load(probe.folder.path)
     differences = witness.differences(run) + differences_of_requests(run, list(watched.values()), witness)
+    different_passes, known_passes = passes.compare(run)
+    differences += different_passes
     if statistics:
         differences += differences_of_statistics(run, witness)
     if tokens_of(bare) != tokens_of(watched):
@@ -78,6 +83,7 @@ def watch(llm: Any, run_it: Callable[[Any], dict[str, Any]], statistics: bool = 
         differences.append("something is left on the scheduler")
     return {
         "differences": differences[:20],
+        "known_passes": known_passes,
         "status": run.status,
         "failure": run.facts["failure"],
         "close": run.facts["close"],

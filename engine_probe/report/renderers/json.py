@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.recordings.curve import Curve
+from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
@@ -33,6 +34,11 @@ from engine_probe.report.charts.levels import by_load, intervals
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
+
+
+def pass_figures(passes: ForwardPasses) -> bytes:
+    """Return the figures of a forward-pass trace."""
+    return msgspec.json.format(msgspec.json.encode({**asdict(passes.summary()), "notes": passes.notes}))
 
 
 def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:

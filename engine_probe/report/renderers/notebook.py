@@ -11,12 +11,14 @@ from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import EngineProbeError
 from engine_probe.record.schema import TABLES
 from engine_probe.recordings.curve import Curve, curves
+from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.model import numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
+from engine_probe.report.forward_pass_report import forward_pass_document
 from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_verdict
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
@@ -63,6 +65,12 @@ def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
     yield from section_parts(run_verdict(found), [pressure(run)])
     rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in TABLES)
     yield element("div", f"Tables: {rows}", style=SOFT)
+
+
+@html_of.register
+def passes_html(passes: ForwardPasses) -> str:
+    document = forward_pass_document(passes)
+    return page_of(element("b", document.title), *section_parts(document.verdict))
 
 
 @html_of.register
