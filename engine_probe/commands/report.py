@@ -193,8 +193,8 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
 
 def report_forward_passes(path: Path) -> Made:
     from engine_probe.recordings.forward_passes import load_forward_passes
-    from engine_probe.report.forward_pass_report import forward_pass_document
     from engine_probe.report.renderers.json import pass_figures
+    from engine_probe.report.sections.forward_passes import forward_pass_document
 
     passes = load_forward_passes(path)
     document = forward_pass_document(passes)

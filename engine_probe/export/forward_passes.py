@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from engine_probe.analysis.step.forward_passes import QUEUED, SCHEDULED, forward_passes
+from engine_probe.analysis.forward_passes.derivation import QUEUED, SCHEDULED, forward_passes
 from engine_probe.errors import InputError
 from engine_probe.recordings.forward_passes import (
     SCHEMA,

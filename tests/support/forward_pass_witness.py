@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import pvariance
 from typing import Any
 
-from engine_probe.analysis.step.forward_passes import forward_passes
+from engine_probe.analysis.forward_passes.derivation import forward_passes
 
 
 class ForwardPassWitness:

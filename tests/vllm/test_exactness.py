@@ -35,6 +35,7 @@ def test_a_storm_beside_vllms_own_statistics(in_own_process: Run, caching: bool)
     lines = "from tests.support.scenarios import *\nanswer = storm(llm, statistics=True)"
     answer = exact(in_own_process("tiny", arguments, lines))
     totals = answer["totals"]
+    assert answer["known_passes"] == 1
     assert totals["preempted_requests"] == len(answer["preemptions"]) > 0
     assert totals["resumed_requests"] > 0
     assert (totals["cached_tokens"] > 0) is caching
@@ -50,6 +51,8 @@ answer = [several_answers(llm), aborts(llm), stop_tokens(llm), late_comers(llm)]
 """
     arguments = {**SMALL, "max_num_batched_tokens": 160, "max_num_seqs": 24}
     several, aborted, stopped, late = map(exact, in_own_process("tiny", arguments, lines))
+    assert several["known_passes"] == stopped["known_passes"] == 1
+    assert min(aborted["known_passes"], late["known_passes"]) > 0.9  # steps with prompts that were aborted are not
     assert len(several["reasons"]) == 18
     assert aborted["reasons"].count("abort") == 7
     assert aborted["totals"]["left_waiting_requests"] > 0

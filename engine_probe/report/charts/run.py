@@ -9,11 +9,14 @@ from engine_probe.analysis.run.timeline import Pace, Thinned, pace, stretches, t
 from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
 from engine_probe.analysis.step.bottleneck import AND, LimitsFound
 from engine_probe.analysis.step.stalls import UNKNOWN, Stalls
+from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Chart, Lines, Series, Spans, moments, numbers
 
 MOST_STRETCHES = 1000
 TIME = Axis("time", "s")
+FORWARD_PASSES = "forward passes"  # their charts share cursor and zoom
+PASS_POINTS = 4000  # moments of a line
 
 
 def load_charts(run: Run, limits: LimitsFound, name: str, points: int) -> Iterator[Chart]:
@@ -162,3 +165,35 @@ def limit_strip(run: Run, limits: LimitsFound, name: str) -> Spans:
 
 def relative(begin: int, end: int, origin: int) -> tuple[float, float]:
     return round((begin - origin) / 1e9, 6), round((end - origin) / 1e9, 6)
+
+
+def pass_charts(passes: ForwardPasses) -> Iterator[Lines]:
+    """Yield the charts of a forward-pass trace: requests and wall time of each step."""
+    rows = passes.table
+    seconds = (rows["time_ms"].to_numpy() - rows["time_ms"][0].as_py()) / 1e3
+    columns = {
+        "decoding": rows["scheduled_num_decode_requests"].to_numpy(),
+        "in prefill": rows["scheduled_num_prefill_requests"].to_numpy(),
+        "queued": rows["queued_num_prefill_requests"].to_numpy() + rows["queued_num_decode_requests"].to_numpy(),
+    }
+    load = thinned(seconds, columns, PASS_POINTS)
+    yield Lines(
+        title="Requests in each step",
+        note=thinning_note(load),
+        x=TIME,
+        y=[Axis("requests", whole=True)],
+        xs=moments(load.seconds),
+        series=[line for colour, name in enumerate(columns) for line in shaded(load, name, name, 0, colour)],
+        sync=FORWARD_PASSES,
+    )
+    wall = np.where(rows["wall_time"].to_numpy() > 0, rows["wall_time"].to_numpy() * 1e3, np.nan)
+    times = thinned(seconds, {"wall time": wall}, PASS_POINTS)
+    yield Lines(
+        title="Wall time of each step",
+        note=thinning_note(times),
+        x=TIME,
+        y=[Axis("wall time", "ms", log=True)],
+        xs=moments(times.seconds),
+        series=[*shaded(times, "wall time", "wall time", 0, 0)],
+        sync=FORWARD_PASSES,
+    )

@@ -18,7 +18,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.model import numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
-from engine_probe.report.forward_pass_report import forward_pass_document
+from engine_probe.report.sections.forward_passes import forward_pass_document
 from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_verdict
 from engine_probe.report.sections.sweep.verdict import sweep_verdict

@@ -263,17 +263,21 @@ class _Queues:
 
 
 class _Steps:
-    """A sum of weights, each of which counts from one time until another."""
+    """A sum of weights, each of which counts from one time until another, both included."""
 
     def __init__(self, begin: Integers, end: Integers, weights: Integers) -> None:
-        times = np.r_[begin, end]
-        order = np.argsort(times, kind="stable")
-        self._times = times[order]
-        self._sums = np.r_[0, np.cumsum(np.r_[weights, -weights][order])]
+        self._begins, self._begun = _ordered(begin, weights)
+        self._ends, self._ended = _ordered(end, weights)
 
     def at(self, at_ns: Integers) -> Integers:
-        sums: Integers = self._sums[np.searchsorted(self._times, at_ns, side="right")]
-        return sums
+        begun: Integers = self._begun[np.searchsorted(self._begins, at_ns, side="right")]
+        return begun - self._ended[np.searchsorted(self._ends, at_ns, side="left")]
+
+
+def _ordered(times: Integers, weights: Integers) -> tuple[Integers, Integers]:
+    """Return the times in order, and the sum of the weights before each and at the end."""
+    order = np.argsort(times, kind="stable")
+    return times[order], np.r_[0, np.cumsum(weights[order])]
 
 
 def _schedule_end_ns(iterations: pa.Table) -> Integers:

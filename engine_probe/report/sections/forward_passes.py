@@ -1,20 +1,13 @@
 """The report of a forward-pass trace: steps by what they computed, and load and wall time over time."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import numpy as np
-
-from engine_probe.analysis.run.timeline import thinned
-from engine_probe.analysis.step.pass_summary import PassSummary
+from engine_probe.analysis.forward_passes.summary import PassSummary
 from engine_probe.recordings.forward_passes import ForwardPasses
-from engine_probe.report.charts.model import Axis, Lines, moments
-from engine_probe.report.charts.run import TIME, shaded, thinning_note
+from engine_probe.report.charts.run import pass_charts
 from engine_probe.report.document import Document, Section, Table, says, table
 from engine_probe.text_format import counted, long_duration
 
-POINTS = 4000  # moments of a line
-NAME = "forward passes"
 KINDS = ("steps", "time", "wall time p50", "p99", "prompt tokens", "decoding", "KV tokens read")
 WITHOUT = (
     "A forward-pass trace has no requests, KV blocks or phases: latencies, KV occupancy and a bottleneck are unknown. "
@@ -58,34 +51,3 @@ def kinds_table(found: PassSummary) -> Table:
         for kind in found.kinds
     )
     return table(("steps that compute", *KINDS), rows)
-
-
-def pass_charts(passes: ForwardPasses) -> Iterator[Lines]:
-    rows = passes.table
-    seconds = (rows["time_ms"].to_numpy() - rows["time_ms"][0].as_py()) / 1e3
-    columns = {
-        "decoding": rows["scheduled_num_decode_requests"].to_numpy(),
-        "in prefill": rows["scheduled_num_prefill_requests"].to_numpy(),
-        "queued": rows["queued_num_prefill_requests"].to_numpy() + rows["queued_num_decode_requests"].to_numpy(),
-    }
-    load = thinned(seconds, columns, POINTS)
-    yield Lines(
-        title="Requests in each step",
-        note=thinning_note(load),
-        x=TIME,
-        y=[Axis("requests", whole=True)],
-        xs=moments(load.seconds),
-        series=[line for colour, name in enumerate(columns) for line in shaded(load, name, name, 0, colour)],
-        sync=NAME,
-    )
-    wall = np.where(rows["wall_time"].to_numpy() > 0, rows["wall_time"].to_numpy() * 1e3, np.nan)
-    times = thinned(seconds, {"wall time": wall}, POINTS)
-    yield Lines(
-        title="Wall time of each step",
-        note=thinning_note(times),
-        x=TIME,
-        y=[Axis("wall time", "ms", log=True)],
-        xs=moments(times.seconds),
-        series=[*shaded(times, "wall time", "wall time", 0, 0)],
-        sync=NAME,
-    )

@@ -1,0 +1,1 @@
+"""Forward-pass metrics as NVIDIA Dynamo has them: derived from a recording, and summed up."""
