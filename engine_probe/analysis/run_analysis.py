@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.batch.graphs import GraphUse, graph_use
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.step.ceiling_use import above, held_up
@@ -37,6 +38,7 @@ class RunAnalysis:
     phases: StepPhases | None
     stalls: Stalls
     device: DeviceForwards | None
+    graphs: GraphUse | None
     roofline: Roofline | str  # a string says why there is none
 
     def __repr__(self) -> str:
@@ -68,6 +70,7 @@ def analyse(
         phases=step_phases(iterations, workers, idle),
         stalls=stalls(iterations, busy, in_other_processes(facts, workers), host_events),
         device=device_forwards(iterations, workers, idle),
+        graphs=graph_use(facts, iterations, workers, busy),
         roofline=used,
     )
 

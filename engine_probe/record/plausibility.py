@@ -15,6 +15,7 @@ ANY_INTEGER = ("priority",)  # a client may choose any
 LARGEST = 2**60  # 36 years of nanoseconds, an exbibyte of bytes; sums of a few such values fit 64 bits
 REQUEST_TIMES = ("arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns")
 TOKEN_STEPS = ("first_token_iteration", "last_token_iteration")
+MOST_GRAPH_MODE = 2
 POOL_COLUMNS = ("kv_blocks_scheduled", "kv_blocks_cached_free", "kv_blocks_updated")
 
 
@@ -32,6 +33,8 @@ def _impossible_values(table: str, rows: pa.Table, facts: dict[str, Any]) -> Ite
         yield from _impossible_requests(rows)
     elif table == "telemetry" and _decreases(rows["time_ns"]):
         yield "time_ns falls from one row to the next"
+    elif table == "workers" and (code := pc.max(rows["graph_mode"]).as_py() or 0) > MOST_GRAPH_MODE:
+        yield f"graph_mode is {code:,}"
 
 
 def _values_out_of_range(field: pa.Field, values: pa.ChunkedArray) -> Iterator[str]:

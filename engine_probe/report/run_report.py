@@ -16,6 +16,7 @@ from engine_probe.report.document import Document, Picture, Section, says
 from engine_probe.report.sections.money import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.gpu_health import health_section, reduced_strip
+from engine_probe.report.sections.run.graphs import graphs_section
 from engine_probe.report.sections.run.inside_the_step import inside_section
 from engine_probe.report.sections.run.latencies import latency_table, reliability
 from engine_probe.report.sections.run.memory import memory_section
@@ -60,6 +61,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
         ),
         Section("Steps", charts=partial(step_charts, run, name, points)),
         inside_section(found.phases, found.device, run.facts),
+        graphs_section(found.graphs),
         stalls_section(run, found.stalls, partial(stall_charts, run, found.stalls, name)),
         roofline_section(found.roofline),
         memory_section(run.facts, found.summary),

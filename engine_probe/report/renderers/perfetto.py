@@ -135,7 +135,10 @@ INSIDE_SAMPLE = (
     ("sampling", "sample_start_ns", "bookkeep_start_ns"),
     ("bookkeeping", "bookkeep_start_ns", "sampled_ns"),
 )
-NULLABLE = ("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns", "device_ns")
+NULLABLE = (
+    *("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns", "device_ns"),
+    *("graph_mode", "computed_tokens"),
+)
 
 
 def workers(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
@@ -183,8 +186,7 @@ def worker_moments(part: pa.Table, known: frozenset[str]) -> dict[str, Integers]
 def worker_slices(host: int, known: frozenset[str]) -> Pieces:
     """Return the slices of a step for which these nullable columns are known."""
     arguments = {name: name for name in ("iteration", "scheduled_tokens", "sample_ns")}
-    if "device_ns" in known:
-        arguments["device_ns"] = "device_ns"
+    arguments |= {name: name for name in ("device_ns", "graph_mode", "computed_tokens") if name in known}
     pieces = nested(host, EXECUTE, INSIDE_EXECUTE if "forward_ns" in known else (), **arguments)
     if "sample_start_ns" in known:
         pieces += nested(host, SAMPLE, INSIDE_SAMPLE if "bookkeep_ns" in known else ())

@@ -1,11 +1,13 @@
 """The settings of the engines and of the workload, at the end of every page."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from engine_probe.evaluation.setting_differences import WORKLOAD, leaves, told
 from engine_probe.evaluation.setting_differences import settings as of_run
 from engine_probe.recordings.run import Run
 from engine_probe.report.document import Section, table
+from engine_probe.text_format import counted
 
 LOADS = frozenset({"concurrency", "num_prompts", "arrivals.users", "arrivals.request_rate"})
 
@@ -38,9 +40,19 @@ def engine_settings(run: Run) -> dict[str, str]:
         "prefix caching": "on" if kv["prefix_caching"] else "off",
         "parallel": ", ".join(f"{kind} {size}" for kind, size in ranks.items() if size is not None) or "not recorded",
         "enforce_eager": told(known, "engine.enforce_eager"),
+        **compilation_settings(run.facts.get("compilation")),
         "executor": f"{run.facts['engine']['executor']}, scheduler {run.facts['engine']['scheduler']}",
         "host": run.facts["process"]["host"],
     }
+
+
+def compilation_settings(found: dict[str, Any] | None) -> dict[str, str]:
+    """Return how the model was compiled and which graphs were captured; nothing for recordings without it."""
+    if not found:
+        return {}
+    sizes = found["capture_sizes"]
+    graphs = f"{found['graph_mode']}, {counted(len(sizes), 'size')} up to {max(sizes):,} tokens" if sizes else "none"
+    return {"compilation": f"{found['mode']}, backend {found['backend']}", "CUDA graphs": graphs}
 
 
 def workload_settings(run: Run, loads: frozenset[str]) -> dict[str, str]:

@@ -144,7 +144,7 @@ def test_a_worker_has_the_phases_of_its_steps_and_its_device_a_track(tmp_path: P
     workers = [
         {"iteration": 0, "start_ns": 10, **known, "device_start_ns": 15, "device_ns": 8},
         {"iteration": 1, "start_ns": 30, **known, "forward_start_ns": 33, "sample_start_ns": 40, "bookkeep_ns": None},
-        {"iteration": 2, "start_ns": 50, "execute_ns": 9},
+        {"iteration": 2, "start_ns": 50, "execute_ns": 9, "graph_mode": 2, "computed_tokens": 8},
     ]
     read = traced(recorded(tmp_path, ran(1) | {"workers": table("workers", workers)}))
     first = [
@@ -168,6 +168,13 @@ def test_a_worker_has_the_phases_of_its_steps_and_its_device_a_track(tmp_path: P
     third = [("execute_model", 50, 59, 0)]
     assert sorted(read.slices["workers/rank 0"], key=at) == sorted(first + second + third, key=at)
     assert read.slices["workers/rank 0, device"] == [("forward", 15, 23, 0)]
+    arguments = [
+        {each.name: each.int_value for each in packet.track_event.debug_annotations}
+        for packet in read.trace.packet
+        if packet.track_event.name == "execute_model"
+    ]
+    told = {each["iteration"]: (each.get("graph_mode"), each.get("computed_tokens")) for each in arguments}
+    assert told == {0: (None, None), 1: (None, None), 2: (2, 8)}
 
 
 def at(span: tuple[str, int, int, int]) -> tuple[int, int]:
