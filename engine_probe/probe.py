@@ -6,13 +6,17 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Never
 
+import msgspec
+
 from engine_probe.errors import InputError
 from engine_probe.hook import engine_core, vllm_versions
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
+from engine_probe.hook.workers.operators import check_engine
 from engine_probe.probe_arguments import check_arguments
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.run_folder import AnyPath, RunFolder, writable
+from engine_probe.record.run_json import operator_window
 from engine_probe.record.writer import Writer
 from engine_probe.recording import Recording, recording_of
 from engine_probe.recordings.run import Run, load
@@ -25,6 +29,7 @@ class Probe:
 
     `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (`runs/<time>-<pid>`);
     `facts` are stored in `run.json` (workload, seed ...); `telemetry` is on, off, or the seconds between two samples;
+    `operators` is a window of steps in which torch's profiler runs, such as "20@100" for 20 steps from step 100 on;
     `force` accepts an unknown vLLM. If the probe fails, it detaches: the engine goes on, and the run says why it ended.
     """
 
@@ -36,10 +41,12 @@ class Probe:
         facts: Mapping[str, Any] | None = None,
         force: bool = False,
         telemetry: Period = True,
+        operators: str | None = None,
         **unknown: Never,
     ) -> None:
         check_arguments(out, facts, force, unknown)
         self._engine, self._out, self._facts, self._force = engine, out, facts or {}, force
+        self._window = None if operators is None else operator_window(operators)
         self.recording: Recording | None = None
         self._run: Run | None = None
         self.recorder = Recorder()
@@ -51,7 +58,10 @@ class Probe:
         recording = Recording(self.recorder, self._sampler)
         with recording.attaching():
             vllm_versions.check_version(self._force)
-            recording.claim(engine_core.find_core(self._engine))
+            core = engine_core.find_core(self._engine)
+            if self._window is not None:
+                check_engine(core)
+            recording.claim(core)
             self._attach(recording)
         self.recording = recording
         weakref.finalize(self, recording.abandon).atexit = False
@@ -60,10 +70,12 @@ class Probe:
     def _attach(self, recording: Recording) -> None:
         core, engine = recording.core, engine_core.describe(recording.core)
         facts = {"hardware": hardware_facts(ranks := engine_core.rank_gpus(engine)), **self._facts}
+        if self._window is not None:
+            engine["operators"] = msgspec.structs.asdict(self._window)
         folder = recording.folder = RunFolder.create(self._out, engine, **facts)
         with writable(folder.path):
             recording.writer = Writer(self.recorder, folder.path, recording.fail)
-        recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path)
+        recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path, self._window)
         recording.hook = SchedulerHook(core.scheduler, self.recorder, recording.fail)
         self._sampler.start(folder.note_telemetry, ranks)
 

@@ -8,7 +8,7 @@ from typing import Any
 from engine_probe.errors import InputError
 from engine_probe.record.run_json import checked_additions
 
-OPTIONS = ("out", "facts", "force", "telemetry")
+OPTIONS = ("out", "facts", "force", "telemetry", "operators")
 
 
 def check_arguments(out: Any, facts: Any, force: Any, unknown: Iterable[str]) -> None:

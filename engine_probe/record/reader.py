@@ -22,7 +22,6 @@ from engine_probe.record.run_json import READABLE_TEXT, first_problem
 from engine_probe.record.schema import (
     ADDED_SCHEMAS,
     READABLE_VERSIONS,
-    SCHEMAS,
     STREAMS,
     TABLE_KEY,
     VERSION_KEY,
@@ -117,16 +116,41 @@ def _read_closed(path: Path, table: str) -> pa.Table:
 def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
     """Read the steps of every rank, sorted by iteration and rank, with device times on the host's clock."""
     ranks = facts.get("workers", {}).get("ranks", ())
-    expected = {rank["rank"]: rank["rows"] for rank in ranks}
-    clocks = {folder / f"workers-{rank['rank']}{STREAM_SUFFIX}": rank.get("device_clock") for rank in ranks}
-    tables = [SCHEMAS["workers"].empty_table()]
-    for path in clocks or sorted(folder.glob(f"workers-*{STREAM_SUFFIX}")):
-        tables.append(on_host_clock(read_stream(path, "workers"), clocks.get(path)))
+    clocks = {rank["rank"]: rank.get("device_clock") for rank in ranks}
+    tables = _rank_tables(folder, "workers", facts, {rank["rank"]: rank["rows"] for rank in ranks})
+    rows = pa.concat_tables(on_host_clock(rows, clocks.get(rank)) for rank, rows in tables.items())
+    return _checked(_in_order(rows, "iteration"), "workers", folder, facts)
+
+
+def read_operators(folder: Path, facts: dict[str, Any]) -> pa.Table:
+    """Read what the time of each rank's steps in the window of operators went into, sorted by iteration and rank."""
+    return _checked(_in_order(_profiled(folder, "operators", facts, "rows"), "iteration"), "operators", folder, facts)
+
+
+def read_operator_slices(folder: Path, facts: dict[str, Any]) -> pa.Table:
+    """Read the operators and kernels of each rank as they followed one another."""
+    return _checked(_profiled(folder, "operator_slices", facts, "slices"), "operator_slices", folder, facts)
+
+
+def _profiled(folder: Path, table: str, facts: dict[str, Any], count: str) -> pa.Table:
+    profiled = {rank["rank"]: rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())}
+    expected = {rank: told[count] for rank, told in profiled.items() if told is not None}
+    return pa.concat_tables(_rank_tables(folder, table, facts, expected).values())
+
+
+def _rank_tables(folder: Path, table: str, facts: dict[str, Any], expected: dict[int, int]) -> dict[int, pa.Table]:
+    """Read the streams of the ranks, given each rank's number of rows; of a cut recording, those that are there."""
+    paths = {rank: folder / f"{table}-{rank}{STREAM_SUFFIX}" for rank in expected}
+    paths = paths or dict(enumerate(sorted(folder.glob(f"{table}-*{STREAM_SUFFIX}"))))
+    tables = {rank: read_stream(path, table) for rank, path in paths.items()}
     total = sum(expected.values())
-    if expected and facts["status"] == COMPLETE and sum(table.num_rows for table in tables) != total:
-        raise InputError(f"{folder}: {RUN_FILE} says {total} rows of workers, their files hold another number")
-    rows = pa.concat_tables(tables).sort_by([("iteration", "ascending"), ("rank", "ascending")])
-    return _checked(rows, "workers", folder, facts)
+    if expected and facts["status"] == COMPLETE and sum(rows.num_rows for rows in tables.values()) != total:
+        raise InputError(f"{folder}: {RUN_FILE} says {total} rows of {table}, their files hold another number")
+    return {**tables, -1: STREAMS[table].empty_table()}
+
+
+def _in_order(rows: pa.Table, first: str) -> pa.Table:
+    return rows.sort_by([(first, "ascending"), ("rank", "ascending")])
 
 
 def read_in_flight(folder: Path, requests: pa.Table, facts: dict[str, Any]) -> pa.Table:

@@ -4,18 +4,20 @@ Callers may add facts under other keys (workload, seeds ...), which are stored u
 """
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.record.schema import READABLE_VERSIONS, SCHEMAS
+from engine_probe.record.schema import RANK_TABLES, READABLE_VERSIONS, SCHEMAS
 
-WRITTEN_TABLES = SCHEMAS.keys() - {"workers"}  # ranks write their own streams
+WRITTEN_TABLES = SCHEMAS.keys() - set(RANK_TABLES)
 
 READABLE_TEXT = f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
 LATEST_NS = 2**62  # in the year 2116
 MOST_BLOCKS = 2**31 - 1  # what the columns of blocks hold
+MOST_PROFILED_STEPS = 200  # a large model has thousands of operators in a step, all kept until the end
 PARTS = {"linear", "experts", "head", "embedding", "other"}
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_NS)]
@@ -173,6 +175,33 @@ class DeviceClock(msgspec.Struct):
     end: ClockAnchor | None
 
 
+class OperatorWindow(msgspec.Struct, frozen=True):
+    """The steps in which torch's profiler is to run, counted from 0 since the recording began."""
+
+    steps: Positive
+    first: Annotated[int, msgspec.Meta(ge=0)]
+
+    @property
+    def last(self) -> int:
+        return self.first + self.steps - 1
+
+    def __str__(self) -> str:
+        return f"{self.steps}@{self.first}"
+
+
+class Profiled(msgspec.Struct):
+    """Describes what torch's profiler saw of a rank, between two moments of this clock; 0 steps: it never began."""
+
+    steps: int
+    began_ns: Moment
+    ended_ns: Moment
+    rows: int  # of the table operators
+    slices: int  # of the table operator_slices
+    slices_left_out: int  # the shortest
+    layers_missing: str | None  # why the layers are not told apart
+    failure: str | None  # why less was seen than asked for
+
+
 class Rank(msgspec.Struct):
     rank: int
     pid: int
@@ -181,6 +210,7 @@ class Rank(msgspec.Struct):
     phases_missing: str | None = None  # why the phases of its steps are not recorded
     device_missing: str | None = None  # why a GPU's times are not recorded
     device_clock: DeviceClock | None = None
+    operators: Profiled | None = None
 
 
 class Workers(msgspec.Struct):
@@ -228,6 +258,7 @@ class Facts(msgspec.Struct, kw_only=True):
     tables: dict[str, TableFacts] | msgspec.UnsetType = msgspec.UNSET
     workers: Workers | msgspec.UnsetType = msgspec.UNSET
     telemetry: Telemetry | msgspec.UnsetType = msgspec.UNSET
+    operators: OperatorWindow | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ended(Facts, kw_only=True):
@@ -316,6 +347,17 @@ def first_problem(facts: Any) -> str | None:
             return f"$.loaded has no {min(parts)} in the parts of a rank"
     missing = sorted(WRITTEN_TABLES - facts.get("tables", {}).keys())
     return f"$.tables has no {missing[0]}" if status == "complete" and missing else None
+
+
+def operator_window(text: Any, where: str = "operators") -> OperatorWindow:
+    """Return the window that a text such as "20@100" asks for; refuse any other."""
+    found = re.fullmatch(r"([0-9]{1,9})@([0-9]{1,9})", text) if isinstance(text, str) else None
+    if found is None:
+        raise InputError(f"{where} is {text!r}: give STEPS@FIRST, such as 20@100 for 20 steps from step 100 on")
+    window = OperatorWindow(*map(int, found.groups()))
+    if not 1 <= window.steps <= MOST_PROFILED_STEPS:
+        raise InputError(f"{where} is {text!r}: give a window of 1 to {MOST_PROFILED_STEPS} steps")
+    return window
 
 
 def checked_additions(added: dict[str, Any]) -> dict[str, Any]:

@@ -220,6 +220,34 @@ _HOST_EVENTS = (
     ("number", "i64?", "", "generation of a garbage collection; number of page faults or of involuntary switches"),
 )
 
+# Of a window of steps in which torch's profiler ran (`hook/workers/operator_rows.py` says what belongs to what).
+_OPERATORS = (
+    ("iteration", "i64", "", "number of the engine step since the probe was attached"),
+    ("rank", "i32", "", "rank of the worker"),
+    (
+        "phase",
+        "text",
+        "",
+        "of the step: input preparation, forward, logits, sampling, bookkeeping; or whole step, without a forward",
+    ),
+    ("place", "text", "", "host: the worker's thread; device: its GPU, in the phase in which the host launched it"),
+    ("kind", "text", "", "what the operator or kernel is for; gap: no operator or kernel was running"),
+    ("layer", "text?", "", "kind of the layer it ran in; null between layers, and if layers cannot be told apart"),
+    ("name", "text", "", "name of the operator or kernel; empty for a gap"),
+    ("calls", "i64", "", "how often it began in this phase and layer"),
+    ("duration_ns", "i64", "ns", "time that belongs to it alone; a phase's rows of one place add up to its duration"),
+)
+
+_OPERATOR_SLICES = (
+    ("rank", "i32", "", "rank of the worker"),
+    ("start_ns", "i64", "ns", "when the operator or kernel began"),
+    ("duration_ns", "i64", "ns", "how long it lasted, with those inside it"),
+    ("place", "text", "", "host: the worker's thread; device: its GPU"),
+    ("stream", "i64?", "", "number of the GPU's stream; null on the host"),
+    ("kind", "text", "", "what it is for"),
+    ("name", "text", "", "its name"),
+)
+
 
 def _schema(table: str, columns: tuple[tuple[str, str, str, str], ...]) -> pa.Schema:
     fields = [
@@ -247,7 +275,12 @@ _ADDED: dict[int, dict[str, tuple[str, ...]]] = {
     5: {"workers": ("graph_mode", "computed_tokens")},
 }
 # Tables that older recordings lack, also some of this version; they are read as empty.
-ADDED_SCHEMAS: dict[str, pa.Schema] = {"host_events": _schema("host_events", _HOST_EVENTS)}
+ADDED_SCHEMAS: dict[str, pa.Schema] = {
+    "host_events": _schema("host_events", _HOST_EVENTS),
+    "operators": _schema("operators", _OPERATORS),
+    "operator_slices": _schema("operator_slices", _OPERATOR_SLICES),
+}
+RANK_TABLES = ("workers", "operators", "operator_slices")  # each rank writes a stream of its own
 TABLES: dict[str, pa.Schema] = {**SCHEMAS, **ADDED_SCHEMAS}
 # With the stream that is only there during a recording, or after it was cut.
 STREAMS: dict[str, pa.Schema] = {**TABLES, "arrivals": _schema("arrivals", _ARRIVALS)}

@@ -13,7 +13,7 @@ from engine_probe.record.columns import Expander, narrow
 from engine_probe.record.host_events import WRITER, note_busy
 from engine_probe.record.outside_values import Misfits, batch_of_columns, batch_of_rows
 from engine_probe.record.recorder import Recorder, take_rows, take_until
-from engine_probe.record.schema import STREAMS, TABLES
+from engine_probe.record.schema import RANK_TABLES, STREAMS, TABLES
 
 FLUSH_SECONDS, STREAM_ROWS = 0.2, 4_096
 EVENTS = ("arrivals", "requests", "preemptions", "telemetry", "host_events")
@@ -59,7 +59,7 @@ class Writer:
         self._expander, self.misfits = Expander(), Misfits()
         self.tables: dict[str, TableStream] = {}
         with ExitStack() as undo:
-            for name in STREAMS.keys() - {"workers"}:
+            for name in STREAMS.keys() - set(RANK_TABLES):
                 self.tables[name] = TableStream(folder, name)
                 undo.callback(self.tables[name].close)
             pa.array([0])  # loads pandas now, which would delay the first flush

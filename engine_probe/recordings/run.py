@@ -18,6 +18,8 @@ from engine_probe.record.reader import (
     has_table,
     read_facts,
     read_in_flight,
+    read_operator_slices,
+    read_operators,
     read_table,
     read_workers,
     run_status,
@@ -101,6 +103,16 @@ class Run(NotebookView):
     def workers(self) -> pa.Table:
         """Read every rank's steps, in the order of iterations."""
         return read_workers(self.folder, self.facts)
+
+    @cached_property
+    def operators(self) -> pa.Table:
+        """Read where the time of the steps in the window of operators went; empty without a window."""
+        return read_operators(self.folder, self.facts)
+
+    @cached_property
+    def operator_slices(self) -> pa.Table:
+        """Read the operators and kernels in that window one by one."""
+        return read_operator_slices(self.folder, self.facts)
 
     @property
     def measured_requests(self) -> pa.Table:

@@ -24,8 +24,10 @@ from typing import Any
 from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
 from engine_probe.hook.workers.device_events import DeviceEvents
+from engine_probe.hook.workers.operators import WindowProfiler
 from engine_probe.hook.workers.phases import PhaseMarks, Step
 from engine_probe.record.run_folder import RESERVE_FILE
+from engine_probe.record.run_json import OperatorWindow
 from engine_probe.record.writer import FLUSH_SECONDS, STREAM_ROWS, TableStream
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ MOST_WAITING = 32_768  # steps that the writing thread has not taken
 class WorkerHook:
     """Hooks one worker. The worker's thread appends steps; a thread of the probe writes them."""
 
-    def __init__(self, worker: Any, folder: Path) -> None:
+    def __init__(self, worker: Any, folder: Path, window: OperatorWindow | None = None) -> None:
         self.failure: str | None = None
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
@@ -53,6 +55,7 @@ class WorkerHook:
         self._sees_reserve = self._reserve.exists()
         inner = getattr(worker, "worker", worker)  # vLLM's wrapper passes on calls, but not all attributes
         self._events, self._device_missing = device_events(inner)
+        self._window = None if window is None else WindowProfiler(window, self._rank, inner, folder)
         try:
             self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
             if hasattr(worker, "sample_tokens"):
@@ -90,6 +93,8 @@ class WorkerHook:
         step.start = step.end = step.graph_mode = step.computed_tokens = None
         self._marks.step = step
         step.called = now()
+        if self._window is not None and self._window.first <= self._steps <= self._window.last:
+            self._window.begin_step(self._steps)
         return step
 
     def _note_execute(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -123,6 +128,8 @@ class WorkerHook:
         if self._unsampled is not None:
             if len(self._done) >= MOST_WAITING:
                 raise RuntimeError(f"{MOST_WAITING:,} steps are waiting for the disk or the device")
+            if self._window is not None and self._window.first <= self._unsampled.number <= self._window.last:
+                self._window.end_step(self._unsampled)
             self._done.append(self._unsampled)
             self._unsampled = None
 
@@ -143,6 +150,8 @@ class WorkerHook:
         self._patches.undo()
         if vars(self._worker).get(_ATTRIBUTE) is self:
             del vars(self._worker)[_ATTRIBUTE]
+        if self._window is not None:
+            self._window.stop()
         self._guarded(self._close_stream)
 
     def _drain(self) -> None:
@@ -172,6 +181,8 @@ class WorkerHook:
         self.failure = f"in worker {self._rank}:\n" + "".join(traceback.format_exception(error))
         logger.exception("engine_probe stopped recording worker %d", self._rank)
         self._patches.undo()
+        if self._window is not None:
+            self._window.stop()
 
     def close(self) -> dict[str, Any]:
         self._patches.undo()
@@ -192,6 +203,7 @@ class WorkerHook:
             "phases_missing": self._marks.missing,
             "device_missing": self._device_missing,
             "device_clock": self._device_clock,
+            "operators": None if self._window is None else self._window.close(),
         }
 
     def _close_stream(self) -> None:
@@ -214,11 +226,11 @@ def device_events(worker: Any) -> tuple[DeviceEvents | None, str | None]:
         return None, f"{type(error).__name__}: {error}"
 
 
-def attach(worker: Any, folder: str) -> str | None:
+def attach(worker: Any, folder: str, window: tuple[int, int] | None = None) -> str | None:
     """Attach to a worker, in whose process this runs; return the reason if that fails, else None."""
     try:
         detach(worker)  # a recording that was never closed may have left its hook
-        setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder)))
+        setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder), OperatorWindow(*window) if window else None))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -233,10 +245,10 @@ def detach(worker: Any) -> dict[str, Any] | None:
 # ---- in the process of the engine core ----------------------------------------------------------------------
 
 
-def attach_all(executor: Any, folder: Path) -> str | None:
+def attach_all(executor: Any, folder: Path, window: OperatorWindow | None = None) -> str | None:
     """Attach to every worker; return the first reason why one was not attached, else None."""
     try:
-        answers = ask_workers(executor, attach, str(folder))
+        answers = ask_workers(executor, attach, str(folder), window and (window.steps, window.first))
     except Exception as error:  # a substitute executor has no workers
         return f"{type(error).__name__}: {error}"
     return next((answer for answer in answers if answer), None)
