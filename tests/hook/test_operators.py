@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+from engine_probe.errors import InputError
+from engine_probe.hook.workers.operators import WindowProfiler, check_engine
+from engine_probe.hook.workers.step_rows import attach, detach
+from engine_probe.record.reader import read_stream
+from engine_probe.record.run_json import MOST_PROFILED_STEPS, operator_window
+from tests.support.stand_in_workers import RunnerV1, VirtualClock, Worker, run_step
 
-from engine_probe.errors import InputError  # noqa: E402
-from engine_probe.hook.workers.operators import WindowProfiler, check_engine  # noqa: E402
-from engine_probe.hook.workers.step_rows import attach, detach  # noqa: E402
-from engine_probe.record.reader import read_stream  # noqa: E402
-from engine_probe.record.run_json import MOST_PROFILED_STEPS, operator_window  # noqa: E402
-from tests.support.stand_in_workers import RunnerV1, VirtualClock, Worker, run_step  # noqa: E402
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 
 def profiling() -> bool:
