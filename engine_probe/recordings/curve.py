@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine_probe.analysis.batch.graphs import GraphUse
+from engine_probe.analysis.batch.left_graphs import LeftGraphs, left_graphs
 from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels, load_notes, whole_run_rate
 from engine_probe.analysis.curve.saturation import Saturation, kv_saturation, saturation
 from engine_probe.analysis.curve.settings import curve_name
@@ -29,6 +31,14 @@ class Curve:
     def cache(self) -> tuple[CacheLevel, ...]:
         """Return the prefix cache's hits at each load; empty if it is off."""
         return cache_of(self.figures)
+
+    @property
+    def left_graphs(self) -> LeftGraphs | None:
+        """Return where decode steps outgrow the CUDA graphs. None if the levels do not show it."""
+        uses: dict[float, list[GraphUse | None]] = {}
+        for point in self.figures:
+            uses.setdefault(point.load, []).append(point.graphs)
+        return left_graphs(uses, self.found)
 
     @property
     def has_cache_hits(self) -> bool:

@@ -98,7 +98,9 @@ class SweptPoint(NotebookView):
             return None
         found = self.analysis
         began = self.run.facts["clock"]["wall_ns"] if self.run else 0
-        return PointFigures(self.id, self.load, found.summary, found.limits, found.composition, self.held, began)
+        return PointFigures(
+            self.id, self.load, found.summary, found.limits, found.composition, self.held, began, found.graphs
+        )
 
     def __repr__(self) -> str:
         if self.analysis is None:

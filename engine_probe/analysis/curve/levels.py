@@ -10,6 +10,7 @@ from itertools import groupby
 
 import numpy as np
 
+from engine_probe.analysis.batch.graphs import GraphUse
 from engine_probe.analysis.curve.held_load import TURNOVERS, HeldLoad
 from engine_probe.analysis.curve.saturation import Level
 from engine_probe.analysis.run.prefix_cache import CacheLevel, cache_levels
@@ -30,6 +31,7 @@ class PointFigures:
     composition: Composition | None = None  # None if nothing was scheduled
     held: HeldLoad | None = None  # None if that part is missing or too short
     started_ns: int = 0  # by the wall clock; 0 if not known
+    graphs: GraphUse | None = None  # None without CUDA graphs, and if they are not known
 
     @property
     def kv_share(self) -> float:

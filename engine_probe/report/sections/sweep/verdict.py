@@ -12,6 +12,7 @@ from engine_probe.report.charts.levels import repeats_note
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.run.ceilings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
+from engine_probe.report.sections.sweep.graphs import graphs_verdict
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
 from engine_probe.text_format import capitalized
@@ -44,7 +45,8 @@ def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
 
 
 def curve_section(curve: Curve) -> Section:
-    verdicts = (*sweep_verdicts(curve.found, curve.unit), *cache_verdict(curve), *slo_verdicts(curve))
+    shown = sweep_verdicts(curve.found, curve.unit)
+    verdicts = (*shown, *graphs_verdict(curve), *cache_verdict(curve), *slo_verdicts(curve))
     doubts = (*repeats_note(curve.figures), *sweep_details(curve.found, curve.unit), *slo_doubts(curve))
     return Section(
         curve.label,
