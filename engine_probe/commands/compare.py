@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from engine_probe.commands.options import html_option, slo_option
+from engine_probe.commands.options import reading_options
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
@@ -27,8 +27,8 @@ KINDS = ("table", "markdown", "json", "junit")
 MORE = "--verbose shows every point, the statistics and names for --fail-if; --html FILE draws the charts."
 
 
-class WithFolders(slo_option.WithGoodput):
-    further: ClassVar = {**slo_option.WithGoodput.further, "--against": FOLDER, "--history": FOLDER}
+class WithFolders(reading_options.WithGoodput):
+    further: ClassVar = {**reading_options.WithGoodput.further, "--against": FOLDER, "--history": FOLDER}
 
 
 sides, output, judge = under("Sides"), under("Output"), under("Criteria")
@@ -60,7 +60,7 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
     help='Exit 1 when this change occurs: "output_tokens_per_s < -5%". May be repeated.',
 )
 @judge("--strict", is_flag=True, help="Exit 1 also when a bound is open.")
-@slo_option.option
+@reading_options.goodput
 @output(
     "--format",
     "kind",
@@ -71,7 +71,7 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
     help="table, markdown, json or junit, on standard output.",
 )
 @output("--verbose", is_flag=True, help="Show everything in the terminal: every point, statistics, metric names.")
-@html_option.option
+@reading_options.html
 def command(
     folders: tuple[Path, ...],
     others: tuple[Path, ...],

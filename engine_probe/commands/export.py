@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine_probe.commands.options import slo_option
+from engine_probe.commands.options import reading_options
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
@@ -25,7 +25,7 @@ FORMATS, SERVE, THROUGHPUT = ("parquet", "csv"), "vllm-bench-serve", "vllm-bench
 FPM = "fpm"
 
 
-@click.command("export", cls=slo_option.WithGoodput)
+@click.command("export", cls=reading_options.WithGoodput)
 @click.argument("folder", type=recorded)
 @output(
     "--to",
@@ -44,7 +44,7 @@ FPM = "fpm"
     help="New or empty folder; for the vllm-bench JSON or the fpm trace of a single run, a new file.",
 )
 @output("--save-detailed", is_flag=True, help=f"Add the lengths and latencies of every request ({SERVE}).")
-@slo_option.option
+@reading_options.goodput
 def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tuple[str, ...]) -> None:
     """Convert the run or sweep in FOLDER for other programs.
 

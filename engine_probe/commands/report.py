@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from engine_probe.commands.options import html_option, slo_option
+from engine_probe.commands.options import reading_options
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
@@ -51,9 +51,9 @@ PASSES_MORE = "--html FILE draws the charts."
 output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
 
-@click.command("report", cls=slo_option.WithGoodput)
+@click.command("report", cls=reading_options.WithGoodput)
 @click.argument("folder", type=recorded)
-@html_option.option
+@reading_options.html
 @output("--json", "figures", metavar="FILE", type=FILE, help="Write every figure; - is standard output.")
 @output(
     "--markdown",
@@ -63,7 +63,7 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
     help="Write Markdown for a pull request; - is standard output.",
 )
 @output("--verbose", is_flag=True, help="Show everything in the terminal: memory, hardware use, statistics.")
-@slo_option.option
+@reading_options.goodput
 @judge(
     "--goodput-percentile",
     "percentile",
@@ -170,9 +170,9 @@ def refuse_for_a_trace(path: Path, *asked: object) -> None:
 def report_hardware(path: Path, page: Path | None) -> NoReturn:
     """Show what `validate --json` wrote, of one machine or of a fleet, as that command shows it."""
     from kernels_bench.errors import InputError as NoReportError
+    from kernels_bench.output.fleet_terminal import code_of, show_any
     from kernels_bench.output.json_file import read_any
     from kernels_bench.output.page.document import page as drawn
-    from kernels_bench.output.show import code_of, show_any
 
     try:
         done = read_any(path)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.files.atomic_write import atomic_write, writing
+from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.perplexity.spec import Quality
 

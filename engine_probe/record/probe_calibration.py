@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.errors import EngineProbeError
-from engine_probe.files.atomic_write import atomic_write, writing
 from engine_probe.files.cache_folder import cache_folder
+from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.errors import InputError, UnavailableError
-from engine_probe.files.atomic_write import atomic_write
+from engine_probe.files.new_file import atomic_write
 from engine_probe.record.run_json import checked_additions, first_problem
 from engine_probe.record.schema import SCHEMA_VERSION
 

@@ -1,14 +1,59 @@
-"""Planning and running a workload on a started engine."""
+"""Planning and running a workload on a started engine, with vLLM's sampling parameters for its requests."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
+from zlib import crc32
 
 from engine_probe.errors import InputError
 from engine_probe.workload.dataset_file import Dataset, Encode
 from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
-from engine_probe.workload.request_plan import Plan, check_fits, make_plan
-from engine_probe.workload.sampling import UNSEEDED, can_seed, sampling_parameters
+from engine_probe.workload.request_plan import Plan, Request, check_fits, make_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
+
+UNSEEDED = (
+    "answers are sampled without a seed for each request: vLLM's CPU build stops when a seeded request's prompt is "
+    "computed in chunks; enable_chunked_prefill = false would allow seeds"
+)
+
+
+def sampling_parameters(plan: Plan, seeded: bool = True) -> Callable[[Request], Any]:
+    """Return a function from a request to its parameters, with a seed for each request if tokens are sampled.
+
+    Requests with equal parameters share one object, which the engine copies.
+    """
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    sampling = plan.sampling
+    kind = RequestOutputKind.DELTA if sampling.stream else RequestOutputKind.FINAL_ONLY
+
+    @cache
+    def parameters(output_len: int, seed: int | None) -> Any:
+        return SamplingParams(
+            max_tokens=output_len,
+            ignore_eos=sampling.ignore_eos,
+            temperature=sampling.temperature,
+            seed=seed,
+            detokenize=False,
+            output_kind=kind,
+        )
+
+    if not sampling.temperature or not seeded:
+        return lambda request: parameters(request.output_len, None)
+    return lambda request: parameters(request.output_len, crc32(f"{plan.seed}/{request.id}".encode()))
+
+
+def can_seed(engine: Any) -> bool:
+    """Return whether this engine can take requests with seeds: on a CPU only without chunked prefill.
+
+    After each chunk of a prompt but the last, vLLM resets the torch generator of a seeded request, which a CPU
+    generator does not support: it raises, and the engine ends. Any prompt may be computed in chunks, because the
+    step's token budget cuts it anywhere, also after a preemption.
+    """
+    config = engine.vllm_config
+    return config.device_config.device_type != "cpu" or not config.scheduler_config.enable_chunked_prefill
 
 
 def plan_for(llm: Any, workload: Workload) -> Plan:

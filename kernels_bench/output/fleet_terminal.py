@@ -1,13 +1,22 @@
-"""Many devices on a terminal, of a fleet or of one machine: one table, then the problems."""
+"""Reports on a terminal, with their exit codes: of one machine, and of many devices in one table, then the problems."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from kernels_bench.judge.fleet import FleetReport, Node
+from kernels_bench.judge.fleet import FleetReport, Node, fleet_exit_code
 from kernels_bench.output.summary_lines import BAD, Line, columns, lines, problems
-from kernels_bench.output.terminal import STOPPED_EARLY, STYLES, coloured, counted, output_console, plain_table
+from kernels_bench.output.terminal import (
+    STOPPED_EARLY,
+    STYLES,
+    coloured,
+    counted,
+    exit_code,
+    output_console,
+    plain_table,
+    show,
+)
 from kernels_bench.output.words import shown
 from kernels_bench.results import INVALID, WARN, Report, Verdict
 
@@ -75,3 +84,21 @@ def summary(fleet: FleetReport) -> str:
     nodes = f"{len(fleet.nodes)} nodes" + (f", {failed} without a report" if failed else "")
     stopped = f"\n{STOPPED_EARLY}" if fleet.stopped else ""
     return f"{nodes}, {devices} devices: {counts}; {fleet.seconds:.0f} s{stopped}"
+
+
+def show_any(report: Report | FleetReport, write_files: Callable[[], None] = lambda: None) -> int:
+    """Write the files, show the report even if that fails, and return the exit code."""
+    try:
+        write_files()
+    finally:
+        if isinstance(report, FleetReport):
+            show_fleet(report)
+        else:
+            show(report)
+            if len(report.devices) > 1:
+                show_all_devices(report)
+    return code_of(report)
+
+
+def code_of(report: Report | FleetReport) -> int:
+    return fleet_exit_code(report) if isinstance(report, FleetReport) else exit_code(report)

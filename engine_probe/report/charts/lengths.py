@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.analysis.statistics.linear_fit import linear_fit
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
 
 LEAST_RATIO = 1.2  # longest to shortest mean length; smaller differences are chance
@@ -39,11 +40,13 @@ def length_charts(figures: Sequence[PointFigures]) -> Iterator[Lines]:
         lengths, ms = ([pair[side] for pair in pairs] for side in (0, 1))
         series = [Series("p50", numbers(ms), style="dots")]
         note = f"The median of each point, over the mean length of its {chart.of}s."
-        if line := linear_fit(lengths, ms):
-            series.append(Series("straight line", numbers([line.at(x) for x in lengths]), style="dashed", colour=5))
+        if len(set(lengths)) > 2 and len(set(ms)) > 1:
+            slope, intercept = np.polyfit(lengths, ms, 1)
+            line = numbers(intercept + slope * np.array(lengths))
+            series.append(Series("straight line", line, style="dashed", colour=5))
             note += (
-                f" By least squares {line.intercept:.3g} ms and {line.slope * 1000:.3g} ms per 1,000 tokens; it "
-                f"explains {line.explained:.1%} of the differences between points."
+                f" By least squares {intercept:.3g} ms and {slope * 1000:.3g} ms per 1,000 tokens; it explains "
+                f"{np.corrcoef(lengths, ms)[0, 1] ** 2:.1%} of the differences between points."
             )
         title = f"{chart.meaning} by {chart.of} length"
         yield Lines(

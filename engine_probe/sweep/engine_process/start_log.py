@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.engine.start_phases import Started, Starting, StartPhases
-from engine_probe.files.atomic_write import writing
+from engine_probe.files.new_file import writing
 from engine_probe.record.run_folder import RUN_FILE, add_facts
 
 START_PHASES = "start_phases"  # the key in run.json

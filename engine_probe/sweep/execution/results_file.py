@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine_probe.files.atomic_write import atomic_write, writing
 from engine_probe.files.config_file import RESULT_FILE
+from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.sweep.definition.search import Found
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.execution.events import Moved

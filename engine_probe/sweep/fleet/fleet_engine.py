@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.errors import UnavailableError
-from engine_probe.files.atomic_write import writing
+from engine_probe.files.new_file import writing
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.engine_process.messages import StartStep
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits

@@ -6,8 +6,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ import msgspec
 
 from engine_probe.errors import InputError, UnavailableError, UnsupportedVersionError
 from engine_probe.hook.vllm_versions import SUPPORTED_TEXT, is_supported
-from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.fleet import installed_versions
 from engine_probe.sweep.fleet.cluster import Worker
 from engine_probe.sweep.fleet.installed_versions import NONE, VLLM, installed
-from engine_probe.sweep.fleet.remote_engine import RemoteEngine, Update
+from engine_probe.sweep.fleet.remote_engine import RemoteEngine
 from engine_probe.sweep.fleet.resources import Claim, Node
 from page_kit.plain_text import first_line
 
@@ -170,38 +168,18 @@ class RayEngine(RemoteEngine):
 
 
 class RayWorker:
-    """A `RayEngine` that is an actor."""
+    """A `RayEngine` that is an actor: each of its methods is called there, and answered with a future."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def where(self) -> Future[Placed]:
-        return future(self._actor.where.remote())
-
-    def next(self, task: tuple[int, Point] | None, datasets: dict[str, bytes]) -> Future[Update]:
-        return future(self._actor.next.remote(task, datasets))
-
-    def read(self, name: str, offset: int) -> Future[bytes]:
-        return future(self._actor.read.remote(name, offset))
-
-    def forget(self) -> Future[None]:
-        return future(self._actor.forget.remote())
-
-    def stop(self) -> Future[Update]:
-        return future(self._actor.stop.remote())
-
-    def close(self) -> Future[None]:
-        return future(self._actor.close.remote())
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return lambda *arguments: getattr(self._actor, method).remote(*arguments).future()
 
     def kill(self) -> None:
         import ray
 
         ray.kill(self._actor)
-
-
-def future(reference: Any) -> Future[Any]:
-    waiting: Future[Any] = reference.future()
-    return waiting
 
 
 def node_of(entry: dict[str, Any]) -> Node:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.errors import UnavailableError
-from engine_probe.files.atomic_write import writing
+from engine_probe.files.new_file import writing
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.folders import PARTIAL, RESUMABLE, new_log, set_aside
 from engine_probe.workload.dataset_file import Dataset

@@ -7,8 +7,7 @@ import pytest
 
 from kernels_bench.errors import UnavailableError
 from kernels_bench.judge.fleet import FleetReport, Node, across, differences, fleet_exit_code
-from kernels_bench.output.fleet_terminal import fleet_problems, show_fleet
-from kernels_bench.output.show import show_any
+from kernels_bench.output.fleet_terminal import fleet_problems, show_any, show_fleet
 from kernels_bench.output.terminal import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
 from kernels_bench.run.ray_fleet import NodeRun, chosen

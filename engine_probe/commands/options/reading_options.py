@@ -1,4 +1,4 @@
-"""The option `--goodput ttft:200 tpot:30`, as `vllm bench serve` takes it."""
+"""Options of the commands that read results: `--goodput ttft:200 tpot:30`, as in `vllm bench serve`, and `--html`."""
 
 import re
 from typing import ClassVar
@@ -6,6 +6,7 @@ from typing import ClassVar
 import click
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under
+from kernels_bench.options import FILE
 
 LIMIT = re.compile(r"[a-z0-9]+:\S*")
 NAME = "--goodput"
@@ -30,10 +31,18 @@ class WithGoodput(GroupedCommand):
         return super().parse_args(ctx, words)
 
 
-option = under("Criteria")(
+goodput = under("Criteria")(
     NAME,
     "limits",
     multiple=True,
     metavar="LIMIT ...",
     help="Count the requests that meet all of these limits, in ms: ttft:200 tpot:30 e2el:9000.",
+)
+
+html = under("Output")(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=FILE,
+    help="Write one self-contained page; - is standard output.",
 )
