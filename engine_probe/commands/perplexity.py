@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -57,18 +57,7 @@ engine, text_options, output = map(under, (ENGINE, "Text", "Output"))
     help="Beginning-of-sequence token: once as the tokenizer adds it, before each window, or none.",
 )
 @output("--out", metavar="FOLDER", type=FILE, help="New folder [default: runs/perplexity-<time>].")
-def command(
-    model: str,
-    text: str,
-    window: int,
-    overlap: int,
-    windows: int | None,
-    lines: str,
-    bos: str,
-    out: Path | None,
-    force: bool,
-    engine_arguments: dict[str, object],
-) -> None:
+def command(model: str, out: Path | None, force: bool, engine_arguments: dict[str, object], **options: Any) -> None:
     """Measure the perplexity of a local text, from the log-probabilities that vLLM gives its tokens.
 
     Options may be in any order, mixed with vLLM's engine arguments: --dtype float32, --quantization fp8.
@@ -85,7 +74,6 @@ def command(
 
     asked_of = EngineSection(model, engine_arguments)
     check_engine(asked_of.spec, "perplexity")
-    options = {"text": text, "window": window, "overlap": overlap, "windows": windows, "lines": lines, "bos": bos}
     asked = msgspec.convert(options, Quality)
     asked.check("--")
     read_text(asked, "--text ")

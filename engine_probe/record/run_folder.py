@@ -1,7 +1,5 @@
 """The run folder: `run.json` beside the tables. A folder that holds files is never recorded into."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import json
@@ -12,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.new_file import atomic_write
@@ -44,7 +42,7 @@ class RunFolder:
         self.facts = facts
 
     @classmethod
-    def create(cls, path: AnyPath | None, engine: dict[str, Any], **added: Any) -> RunFolder:
+    def create(cls, path: AnyPath | None, engine: dict[str, Any], **added: Any) -> Self:
         """Make the folder (default: `runs/<time>-<pid>`) and write its `run.json`; refuse a folder that holds files.
 
         The facts about the engine and those of the caller are written now, so that a run that is cut short has them.

@@ -1,14 +1,12 @@
 """Folders behind a URI (`s3://`, `gs://`, `abfs://`, `file://`, …, as pyarrow.fs opens them), and local copies."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.cache_folder import cache_folder, locked
@@ -31,7 +29,7 @@ class RemoteFolder:
         self._filesystem, self._base, self.uri = filesystem, base.rstrip("/"), uri.rstrip("/")
 
     @classmethod
-    def at(cls, uri: str) -> RemoteFolder:
+    def at(cls, uri: str) -> Self:
         """Refuse a URI that no file system serves; nothing is opened yet."""
         import pyarrow as pa
         from pyarrow import fs

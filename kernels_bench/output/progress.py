@@ -1,6 +1,6 @@
 """Progress on stderr: a line that changes on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
+from typing import Self
 
 from rich.console import Console
 
@@ -15,7 +15,7 @@ class Screen:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._status = self._console.status("starting") if self._console.is_terminal else None
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         if self._status:
             self._status.start()
         return self

@@ -1,9 +1,8 @@
 """A thread that samples the GPU while a test runs on it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
+from typing import Self
 
 from kernels_bench.results import Reading
 
@@ -20,7 +19,7 @@ class GpuSampler:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="kernels_bench sampler", daemon=True)
 
-    def __enter__(self) -> GpuSampler:
+    def __enter__(self) -> Self:
         if self._read:
             self._thread.start()
         return self

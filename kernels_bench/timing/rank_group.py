@@ -5,8 +5,6 @@ always run the same number of collectives. The time of a sample is that of the s
 waits for it.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import time
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 from kernels_bench.results import Device
 from kernels_bench.timing.measure import Call
@@ -51,7 +49,7 @@ class RankGroup:
         self._pipes: list[Connection] = []
         self._folder = TemporaryDirectory(prefix="kernels_bench_")
 
-    def __enter__(self) -> RankGroup:
+    def __enter__(self) -> Self:
         spawn = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
         try:
             for rank, device in enumerate(self._devices):

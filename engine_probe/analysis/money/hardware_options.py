@@ -1,9 +1,8 @@
 """Comparisons of hardware: more GPUs against fewer at the same load, and offers against each other by demand."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 HOURLY_MINUTES = 60.0
 MOST_ENGINES = 16  # of one offer
@@ -65,7 +64,7 @@ class Offered:
             return None
         return 1000 * self.per_month / (self.requests_per_minute * HOURLY_MINUTES * hours_per_month)
 
-    def must_sustain(self, others: Sequence[Offered]) -> float | None:
+    def must_sustain(self, others: Sequence[Self]) -> float | None:
         """Return the requests per minute above which it is cheaper per request than the best of the others."""
         prices = [each.per_month / each.requests_per_minute for each in others if each.requests_per_minute]
         return self.per_month / min(prices) if prices and min(prices) > 0 else None

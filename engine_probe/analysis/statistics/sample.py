@@ -1,10 +1,9 @@
 """A weighted sample and its statistics, which are None for a sample that is too small."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ class Sample:
     weights: npt.NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, values: npt.ArrayLike) -> Sample:
+    def of(cls, values: npt.ArrayLike) -> Self:
         return cls(np.asarray(values, dtype=np.float64))
 
     @property

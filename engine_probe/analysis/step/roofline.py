@@ -13,10 +13,8 @@ norms, rotations and padding: this is the minimum that the model needs, so that 
 Figures that the recording does not determine have a lower and an upper bound.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +72,7 @@ class Roofline:
         seconds = float(self.seconds[self.working].sum())
         return Range(float(work.least.sum()) / seconds, float(work.most.sum()) / seconds)
 
-    def only(self, steps: Any) -> Roofline | None:
+    def only(self, steps: Any) -> Self | None:
         """Return the roofline of these steps alone. None if none of them had work."""
         if not (steps & self.working).any():
             return None

@@ -1,12 +1,11 @@
 """What a person sees of engines that run side by side: where each runs, how far it is, and how long all will take."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Self
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -196,7 +195,7 @@ class FleetPlain:
     def __init__(self, todo: list[Point], verbose: bool) -> None:
         self._fleet, self._verbose = FleetState(todo), verbose
 
-    def __enter__(self) -> FleetPlain:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None: ...

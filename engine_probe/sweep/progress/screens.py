@@ -1,7 +1,5 @@
 """The progress of a sweep: a live picture on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -39,7 +37,7 @@ PLAIN_SECONDS = 10  # between signs of life in a log
 class Screen(Protocol):
     """Shows the events of a sweep; a context manager, because a terminal has to be restored afterwards."""
 
-    def __enter__(self) -> Screen: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
 
@@ -155,11 +153,6 @@ class PointScreen(PictureScreen):
                 self._view.add(event)
 
 
-def screen_of(point: Point) -> TerminalScreen | PlainScreen:
-    """Return the screen of a single point: a picture on a terminal, lines elsewhere."""
-    return TerminalScreen([point]) if Console(stderr=True).is_terminal else PlainScreen([point])
-
-
 class PlainScreen:
     """A line for each event, and one now and then while nothing happens."""
 
@@ -174,7 +167,7 @@ class PlainScreen:
         self._remaining = Remaining(todo)
         self._since = self._last = time.monotonic()
 
-    def __enter__(self) -> PlainScreen:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -237,3 +230,8 @@ class PlainScreen:
         self._shown_bytes += len(fresh)
         sys.stderr.write(fresh.decode(errors="replace"))
         sys.stderr.flush()
+
+
+def screen_of(point: Point) -> TerminalScreen | PlainScreen:
+    """Return the screen of a single point: a picture on a terminal, lines elsewhere."""
+    return TerminalScreen([point]) if Console(stderr=True).is_terminal else PlainScreen([point])
