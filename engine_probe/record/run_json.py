@@ -225,6 +225,7 @@ class SampledDevice(msgspec.Struct):
     uuid: str
     mig_instance: bool  # its memory is that of a MIG instance
     mig_split: bool = False  # split by MIG, so that its sensors are not this engine's alone
+    power_window: str | None = None  # of power_mw; None in older recordings
 
 
 class Telemetry(msgspec.Struct):

@@ -122,16 +122,33 @@ _ARRIVALS = (
 )
 
 # Each sample is one row of the host and one of each device. Columns that are read each second are null in between.
+# Without another window, a value is that of the moment of the sample.
 _TELEMETRY = (
     ("time_ns", "i64", "ns", "when the sample was taken"),
     ("device", "i32?", "", "GPU index by NVML; null for the row of the host"),
-    ("power_mw", "i64?", "mW", "power draw"),
+    (
+        "power_mw",
+        "i64?",
+        "mW",
+        "power draw of the whole GPU: at this moment, or the average of the last second on GPUs that tell no other "
+        "(power_window in run.json)",
+    ),
     ("energy_mj", "i64?", "mJ", "energy since the driver was loaded"),
     ("temperature_c", "i32?", "°C", "GPU temperature"),
     ("sm_clock_mhz", "i32?", "MHz", "SM clock"),
     ("memory_clock_mhz", "i32?", "MHz", "memory clock"),
-    ("gpu_utilisation_percent", "i32?", "%", "share of time with a kernel running, by NVML"),
-    ("memory_utilisation_percent", "i32?", "%", "share of time the memory was read or written, by NVML"),
+    (
+        "gpu_utilisation_percent",
+        "i32?",
+        "%",
+        "share of time with a kernel running, by NVML, over its last period of 1/6 to 1 s",
+    ),
+    (
+        "memory_utilisation_percent",
+        "i32?",
+        "%",
+        "share of time the memory was read or written, by NVML, over that period",
+    ),
     ("memory_used_bytes", "i64?", "bytes", "memory in use by everybody, of the device, or of the host each second"),
     (
         "process_memory_bytes",
@@ -143,10 +160,27 @@ _TELEMETRY = (
     ("performance_state", "i32?", "", "NVML's P-state, 0 is the fastest (each second)"),
     ("pcie_tx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic sent since the row before, or in 20 ms of each second"),
     ("pcie_rx_bytes_per_s", "i64?", "bytes/s", "PCIe traffic received, likewise"),
-    ("ecc_errors", "i64?", "", "volatile uncorrected ECC errors (each second)"),
-    ("ecc_corrected_errors", "i64?", "", "volatile corrected ECC errors (each second)"),
+    (
+        "sm_activity_percent",
+        "f32?",
+        "%",
+        "SMs that were busy, by NVML's GPM, since the row before that has it (each second), as the six columns below",
+    ),
+    ("tensor_activity_percent", "f32?", "%", "time the SMs did tensor operations"),
+    ("dram_bandwidth_percent", "f32?", "%", "bandwidth of the device's memory that was used, of its maximum by NVML"),
+    ("nvlink_tx_bytes_per_s", "i64?", "bytes/s", "NVLink traffic sent, all links together"),
+    ("nvlink_rx_bytes_per_s", "i64?", "bytes/s", "NVLink traffic received, likewise"),
+    ("c2c_tx_bytes_per_s", "i64?", "bytes/s", "traffic sent over NVLink-C2C to the CPU of the same package"),
+    ("c2c_rx_bytes_per_s", "i64?", "bytes/s", "traffic received over it"),
+    ("ecc_errors", "i64?", "", "volatile uncorrected ECC errors since the driver was loaded (each second)"),
+    ("ecc_corrected_errors", "i64?", "", "volatile corrected ECC errors, likewise (each second)"),
     ("cpu_percent", "f32?", "%", "CPU use of this process since the row before, 100 is one core"),
-    ("machine_cpu_percent", "f32?", "%", "CPU use of the whole machine, 100 is one core (each second)"),
+    (
+        "machine_cpu_percent",
+        "f32?",
+        "%",
+        "CPU use of the whole machine since the row before that has it, 100 is one core (each second)",
+    ),
 )
 
 _WORKERS = (
@@ -272,7 +306,13 @@ SCHEMAS: dict[str, pa.Schema] = {
 # Columns that recordings of an older version lack, by the version that added them; they are read as null.
 _ADDED: dict[int, dict[str, tuple[str, ...]]] = {
     4: {"workers": ("forward_start_ns", "forward_ns", "sample_start_ns", "bookkeep_ns", "device_start_ns")},
-    5: {"workers": ("graph_mode", "computed_tokens")},
+    5: {
+        "telemetry": (
+            *("sm_activity_percent", "tensor_activity_percent", "dram_bandwidth_percent", "nvlink_tx_bytes_per_s"),
+            *("nvlink_rx_bytes_per_s", "c2c_tx_bytes_per_s", "c2c_rx_bytes_per_s"),
+        ),
+        "workers": ("graph_mode", "computed_tokens"),
+    },
 }
 # Tables that older recordings lack, also some of this version; they are read as empty.
 ADDED_SCHEMAS: dict[str, pa.Schema] = {

@@ -3,6 +3,14 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+# Errors that the same GPU and user would get at every sample.
+FINAL_ERRORS = (
+    "NVMLError_NotSupported",
+    "NVMLError_NoPermission",
+    "NVMLError_FunctionNotFound",
+    "NVMLError_InvalidArgument",
+)
+GA100 = (8, 0)  # its compute capability
 COLUMNS = ("pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s")
 MEASUREMENT_UNIT_BYTES = 1000  # NVML measures in KB/s
 
@@ -74,6 +82,10 @@ class Reading(NamedTuple):
     slow: bool = False  # it costs much or changes little
 
 
+def final_errors(nvml: Any) -> tuple[type[Exception], ...]:
+    return tuple(getattr(nvml, name) for name in FINAL_ERRORS)
+
+
 def _clocks(nvml: Any, handle: Any) -> tuple[int | None, ...]:
     return (
         nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
@@ -102,8 +114,33 @@ def _ecc_errors(nvml: Any, handle: Any) -> tuple[int | None, ...]:
     )
 
 
+def _power_now(nvml: Any, handle: Any) -> tuple[int | None, ...]:
+    """Return the power of the whole GPU at this moment."""
+    (field,) = nvml.nvmlDeviceGetFieldValues(handle, [nvml.NVML_FI_DEV_POWER_INSTANT])
+    if field.nvmlReturn != nvml.NVML_SUCCESS:
+        raise nvml.NVMLError(field.nvmlReturn)
+    return (int(field.value.uiVal),)
+
+
+def power_reading(nvml: Any, handle: Any) -> tuple[Reading, str]:
+    """Return the reading of power, at this moment where the GPU tells that, and the window of its values.
+
+    NVML's own figure is an average of the last second on Ampere and newer GPUs, but not on GA100.
+    """
+    try:
+        _power_now(nvml, handle)
+    except nvml.NVMLError:
+        reading = Reading(("power_mw",), lambda nvml, handle: (nvml.nvmlDeviceGetPowerUsage(handle),))
+    else:
+        return Reading(("power_mw",), _power_now), "instantaneous"
+    try:
+        capability = tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle))
+    except nvml.NVMLError:
+        return reading, "not known"
+    return reading, "instantaneous" if capability <= GA100 else "average of the last second"
+
+
 READINGS = (
-    Reading(("power_mw",), lambda nvml, handle: (nvml.nvmlDeviceGetPowerUsage(handle),)),
     Reading(("energy_mj",), lambda nvml, handle: (nvml.nvmlDeviceGetTotalEnergyConsumption(handle),)),
     Reading(
         ("temperature_c",), lambda nvml, handle: (nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),)

@@ -7,15 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine_probe.telemetry.gpu_readings import READINGS, Pcie, Reading
+from engine_probe.telemetry.gpm import Gpm
+from engine_probe.telemetry.gpu_readings import READINGS, Pcie, Reading, final_errors, power_reading
 
-# Errors that the same GPU and user would get at every sample.
-FINAL_ERRORS = (
-    "NVMLError_NotSupported",
-    "NVMLError_NoPermission",
-    "NVMLError_FunctionNotFound",
-    "NVMLError_InvalidArgument",
-)
 TASKS = Path("/proc/self/task")
 
 
@@ -34,9 +28,10 @@ class Gpu:
         self.uuid = text(nvml.nvmlDeviceGetUUID(self._instance))
         self.runs_rank: bool | None = None  # whether a rank of the engine runs there; None if its UUID is not known
         self.lost = False
-        self._final = tuple(getattr(nvml, name) for name in FINAL_ERRORS)
-        self._readings = list(READINGS)
-        self._pcie = Pcie(nvml, handle)
+        self._final = final_errors(nvml)
+        power, self.power_window = power_reading(nvml, handle)
+        self._readings = [power, *READINGS]
+        self._pcie, self._gpm = Pcie(nvml, handle), Gpm(nvml, handle, instance)
         self._missing: dict[str, list[str]] = defaultdict(list)  # reason -> columns
         self._listed: bool | None = None  # whether NVML has listed one of our processes on it
 
@@ -56,17 +51,19 @@ class Gpu:
             "uuid": self.uuid,
             "mig_instance": self.is_instance,
             "mig_split": self.split,
+            "power_window": self.power_window,
         }
 
-    def read(self, now_ns: int, slow: bool, our_pids: frozenset[int]) -> dict[str, int | None]:
+    def read(self, now_ns: int, slow: bool, our_pids: frozenset[int]) -> dict[str, float | int | None]:
         """Return the columns that could be read; set `lost` if the GPU is lost."""
-        row: dict[str, int | None] = {}
+        row: dict[str, float | int | None] = {}
         try:
             for reading in tuple(self._readings):
                 if slow or not reading.slow:
                     row.update(self._take(reading))
             if slow:
                 row["process_memory_bytes"] = self._process_memory(our_pids)
+                row.update(self._gpm.read())
             row.update(self._pcie.read(now_ns, slow))
         except self._nvml.NVMLError_GpuIsLost as error:
             self.lost = True
@@ -105,9 +102,14 @@ class Gpu:
         self._listed = bool(ours) or bool(self._listed)
         return None if not ours or None in ours else sum(ours)
 
+    def close(self) -> None:
+        with suppress(self._nvml.NVMLError):
+            self._gpm.close()
+
     def notes(self, others_are_ours: bool) -> list[str]:
         """Say which readings are missing, and why."""
-        notes = [f"device {self.device}: {', '.join(columns)}: {reason}" for reason, columns in self._missing.items()]
+        missing = (*self._missing.items(), *self._gpm.missing.items())
+        notes = [f"device {self.device}: {', '.join(columns)}: {reason}" for reason, columns in missing]
         if self._pcie.note:
             notes.append(f"device {self.device}: {self._pcie.note}")
         if self.is_ours is False and others_are_ours:

@@ -156,6 +156,8 @@ class Sampler:
         if self._host is not None:
             self._host.close()
         self._core.close()
+        for gpu in self._gpus:
+            gpu.close()
         if self._nvml is not None:
             self._nvml.nvmlShutdown()
             self._nvml = None

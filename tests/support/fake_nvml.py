@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+
+import pynvml
 
 
 class NVMLError(Exception):
     words = "Unknown Error"
+    by_code: ClassVar[dict[int, type[NVMLError]]] = {}
+
+    def __new__(cls, code: int = 999) -> Any:
+        """Make an error of the class that the code stands for, as pynvml does."""
+        return super().__new__(cls.by_code.get(code, cls) if cls is NVMLError else cls)
 
     def __str__(self) -> str:
         return self.words
 
 
-def _error(words: str) -> type[NVMLError]:
-    return type("NVMLError", (NVMLError,), {"words": words})
+def _error(words: str, code: int | None = None) -> type[NVMLError]:
+    made = type("NVMLError", (NVMLError,), {"words": words})
+    if code is not None:
+        NVMLError.by_code[code] = made
+    return made
 
 
 class FakeCard:
@@ -25,6 +37,11 @@ class FakeCard:
         self.refuses: dict[str, type[NVMLError]] = {}
         self.parent: FakeCard | None = None
         self.mig = 0
+        self.power_now_mw: int | None = None  # None: only the average is told
+        self.capability = (9, 0)
+        self.gpm: dict[int, float] | None = {}  # by metric, the sum over all time of value x seconds; None: no GPM
+        self.gpm_refuses: dict[int, int] = {}  # by metric, the code that is answered instead of a value
+        self.seconds = 0.0  # of which `gpm` holds the sums
         self.power_mw, self.energy_mj, self.temperature_c = 350_000, 7_000_000, 61
         self.clocks = {1: 1_980, 2: 3_201}
         self.busy, self.memory_busy, self.used_bytes = 93, 41, 120 << 30
@@ -33,6 +50,14 @@ class FakeCard:
         self.pcie_kb = [50, 60]
         self.processes: list[tuple[int, int | None]] = []
 
+    def work(self, seconds: float, **values: float) -> None:
+        """Let time pass in which the metrics have these values."""
+        assert self.gpm is not None
+        self.seconds += seconds
+        for name, value in values.items():
+            metric = getattr(pynvml, f"NVML_GPM_METRIC_{name}")
+            self.gpm[metric] = self.gpm.get(metric, 0.0) + value * seconds
+
 
 class FakeNvml:
     """The functions that are asked, by their own names; counts how often."""
@@ -40,10 +65,14 @@ class FakeNvml:
     NVML_SUCCESS, NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 0, 1, 2, 0
     NVML_MEMORY_ERROR_TYPE_CORRECTED, NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 0, 1, 0
     NVML_FI_DEV_PCIE_COUNT_TX_BYTES, NVML_FI_DEV_PCIE_COUNT_RX_BYTES = 197, 198
+    NVML_FI_DEV_POWER_INSTANT, NVML_GPM_METRICS_GET_VERSION = 186, 1
+    NVML_GPM_METRIC_SM_UTIL, NVML_GPM_METRIC_ANY_TENSOR_UTIL, NVML_GPM_METRIC_DRAM_BW_UTIL = 2, 5, 10
+    NVML_GPM_METRIC_NVLINK_TOTAL_RX_PER_SEC, NVML_GPM_METRIC_NVLINK_TOTAL_TX_PER_SEC = 60, 61
+    NVML_GPM_METRIC_C2C_TOTAL_TX_PER_SEC, NVML_GPM_METRIC_C2C_TOTAL_RX_PER_SEC = 100, 101
     NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, NVML_PCIE_UTIL_TX_BYTES, NVML_PCIE_UTIL_RX_BYTES = 3, 0, 1
     NVMLError = NVMLError
-    NVMLError_NotSupported = _error("Not Supported")
-    NVMLError_NoPermission = _error("Insufficient Permissions")
+    NVMLError_NotSupported = _error("Not Supported", 3)
+    NVMLError_NoPermission = _error("Insufficient Permissions", 4)
     NVMLError_FunctionNotFound = _error("Function Not Found")
     NVMLError_InvalidArgument = _error("Invalid Argument")
     NVMLError_NotFound = _error("Not Found")
@@ -54,6 +83,8 @@ class FakeNvml:
         self.cards = list(cards)
         self.asked: dict[str, int] = {}
         self.shut_down = 0
+        self.gpm_samples: dict[int, tuple[float, dict[int, float], FakeCard] | None] = {}  # by address; None: empty
+        self._gpm_memory: list[Any] = []
 
     def __getattr__(self, function: str) -> Any:
         """Every function of NVML's that takes a card."""
@@ -63,6 +94,8 @@ class FakeNvml:
             self.asked[function] = self.asked.get(function, 0) + 1
             if error := card.refuses.get(function) or card.refuses.get("everything"):
                 raise error
+            if function in ("nvmlGpmSampleGet", "nvmlGpmMigSampleGet"):
+                return self._sample(card, *arguments)
             return answer(card, *arguments)
 
         functions = {
@@ -72,6 +105,10 @@ class FakeNvml:
             "nvmlDeviceGetHandleByIndex": self._by_index,
             "nvmlDeviceGetHandleByUUID": self._by_uuid,
             "nvmlDeviceGetMaxMigDeviceCount": lambda card: 7,
+            "c_nvmlGpmMetricsGet_t": pynvml.c_nvmlGpmMetricsGet_t,
+            "nvmlGpmSampleAlloc": self._allocate_sample,
+            "nvmlGpmSampleFree": lambda sample: self.gpm_samples.pop(address(sample)),
+            "nvmlGpmMetricsGet": self._metrics,
             "nvmlDeviceGetMigDeviceHandleByIndex": self._instance,
         }
         return functions.get(function, ask)
@@ -93,6 +130,36 @@ class FakeNvml:
                 return card
         raise self.NVMLError_NotFound
 
+    def _allocate_sample(self) -> Any:
+        memory = (ctypes.c_char * 8)()
+        sample = ctypes.cast(memory, pynvml.c_nvmlGpmSample_t)
+        self._gpm_memory.append(memory)
+        self.gpm_samples[address(sample)] = None
+        return sample
+
+    def _sample(self, card: FakeCard, *arguments: Any) -> None:
+        """Keep the counts of a card, or of the instance of it whose number is given."""
+        *numbers, sample = arguments
+        if card.mig and not numbers:
+            raise self.NVMLError_NotSupported
+        counted = (
+            next(part for part in self.cards if part.parent is card and part.index == numbers[0]) if numbers else card
+        )
+        assert counted.gpm is not None
+        assert address(sample) in self.gpm_samples
+        self.gpm_samples[address(sample)] = counted.seconds, dict(counted.gpm), counted
+
+    def _metrics(self, wanted: Any) -> Any:
+        first, second = (self.gpm_samples[address(sample)] for sample in (wanted.sample1, wanted.sample2))
+        assert first is not None
+        assert second is not None
+        assert (wanted.version, first[2]) == (1, second[2])
+        for metric in wanted.metrics[: wanted.numMetrics]:
+            metric.nvmlReturn = first[2].gpm_refuses.get(metric.metricId, 0)
+            grown = second[1].get(metric.metricId, 0.0) - first[1].get(metric.metricId, 0.0)
+            metric.value = grown / (second[0] - first[0]) if second[0] > first[0] else math.nan
+        return wanted
+
     def _instance(self, parent: FakeCard, index: int) -> FakeCard:
         """The instances lie at every second place."""
         instances = [card for card in self.cards if card.parent is parent]
@@ -101,7 +168,15 @@ class FakeNvml:
         return instances[index // 2]
 
 
-def _counters(card: FakeCard, fields: list[int]) -> list[SimpleNamespace]:
+def address(sample: Any) -> int:
+    return ctypes.addressof(sample.contents)
+
+
+def _fields(card: FakeCard, fields: list[int]) -> list[SimpleNamespace]:
+    if fields == [FakeNvml.NVML_FI_DEV_POWER_INSTANT]:
+        power = card.power_now_mw
+        told = None if power is None else SimpleNamespace(uiVal=power)
+        return [SimpleNamespace(nvmlReturn=3 if power is None else 0, valueType=1, value=told)]
     if card.pcie_bytes is None:
         return [SimpleNamespace(nvmlReturn=3, valueType=0, value=None) for _ in fields]
     return [
@@ -125,7 +200,10 @@ ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetCurrentClocksThrottleReasons": lambda card: card.reasons,
     "nvmlDeviceGetPerformanceState": lambda card: card.state,
     "nvmlDeviceGetTotalEccErrors": lambda card, kind, counter: card.ecc[kind],
-    "nvmlDeviceGetFieldValues": _counters,
+    "nvmlDeviceGetFieldValues": _fields,
+    "nvmlDeviceGetCudaComputeCapability": lambda card: card.capability,
+    "nvmlDeviceGetGpuInstanceId": lambda card: card.index,
+    "nvmlGpmQueryDeviceSupport": lambda card: SimpleNamespace(isSupportedDevice=int(card.gpm is not None)),
     "nvmlDeviceGetPcieThroughput": lambda card, way: card.pcie_kb[way],
     "nvmlDeviceGetComputeRunningProcesses": lambda card: [
         SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in card.processes
@@ -138,6 +216,12 @@ ANSWERS: dict[str, Any] = {
             "nvmlDeviceGetHandleByIndex",
             "nvmlDeviceGetHandleByUUID",
             "nvmlDeviceGetMaxMigDeviceCount",
+            "c_nvmlGpmMetricsGet_t",
+            "nvmlGpmSampleAlloc",
+            "nvmlGpmSampleFree",
+            "nvmlGpmSampleGet",
+            "nvmlGpmMigSampleGet",
+            "nvmlGpmMetricsGet",
             "nvmlDeviceGetMigDeviceHandleByIndex",
         )
     ),

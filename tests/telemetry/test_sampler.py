@@ -83,16 +83,18 @@ def all_cards_visible(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_card_says_everything_there_is_a_column_for() -> None:
     card = FakeCard()
-    card.processes = [(os.getpid(), 90 << 30), (1, 5 << 30)]
+    card.processes, card.power_now_mw = [(os.getpid(), 90 << 30), (1, 5 << 30)], 410_000
     watched = Watched(card)
     watched.sample(after_seconds=0)
+    card.work(0.75, SM_UTIL=80, ANY_TENSOR_UTIL=40, DRAM_BW_UTIL=60, NVLINK_TOTAL_TX_PER_SEC=1_000)
+    card.work(0.25, NVLINK_TOTAL_RX_PER_SEC=2_000, C2C_TOTAL_TX_PER_SEC=8, C2C_TOTAL_RX_PER_SEC=4)
     card.pcie_bytes = [1_000 + 3_000_000, 2_000 + 500_000]
     host, row = watched.sample(after_seconds=1)
     assert host["device"] is None
     assert row == {
         "time_ns": START + SECOND,
         "device": 0,
-        "power_mw": 350_000,
+        "power_mw": 410_000,
         "energy_mj": 7_000_000,
         "temperature_c": 61,
         "sm_clock_mhz": 1_980,
@@ -105,6 +107,13 @@ def test_a_card_says_everything_there_is_a_column_for() -> None:
         "performance_state": 0,
         "pcie_tx_bytes_per_s": 3_000_000,
         "pcie_rx_bytes_per_s": 500_000,
+        "sm_activity_percent": 60.0,
+        "tensor_activity_percent": 30.0,
+        "dram_bandwidth_percent": 45.0,
+        "nvlink_tx_bytes_per_s": 750 << 20,
+        "nvlink_rx_bytes_per_s": 500 << 20,
+        "c2c_tx_bytes_per_s": 2 << 20,
+        "c2c_rx_bytes_per_s": 1 << 20,
         "ecc_errors": 2,
         "ecc_corrected_errors": 11,
         "cpu_percent": None,
@@ -193,6 +202,7 @@ def test_a_mig_instance_has_its_own_memory_and_the_cards_sensors(monkeypatch: py
     assert "device 3: memory is that of MIG-abc, everything else of the whole GPU" in watched.notes
     assert watched.sampler.stop()["devices"] == [
         {"device": 3, "name": "NVIDIA H200", "uuid": "MIG-abc", "mig_instance": True, "mig_split": True}
+        | {"power_window": "average of the last second"}
     ]
 
 
@@ -334,7 +344,7 @@ def test_without_byte_counters_pcie_is_looked_at_once_a_second() -> None:
     watched = Watched(card)
     rows = [watched.sample()[1] for _ in range(21)]
     assert [row["pcie_tx_bytes_per_s"] for row in rows] == [50_000, *[None] * 19, 50_000]
-    assert watched.nvml.asked["nvmlDeviceGetFieldValues"] == 1
+    assert watched.nvml.asked["nvmlDeviceGetFieldValues"] == 1 + 1  # once for power
     assert any("PCIe traffic is that of 20 ms, once a second" in note for note in watched.notes)
     card.refuses["nvmlDeviceGetPcieThroughput"] = FakeNvml.NVMLError_NotSupported
     watched.sample(1)
