@@ -83,7 +83,7 @@ def command(
         raise UnavailableError("torch is not installed, and every figure is measured with it: pip install torch")
     from kernels_bench.devices import ceilings
     from kernels_bench.devices.find import find_devices
-    from kernels_bench.output import json_file, progress, show
+    from kernels_bench.output import fleet_terminal, json_file, progress
     from kernels_bench.run import report_builder, suite
 
     check_files(json_path, page_path)
@@ -97,7 +97,7 @@ def command(
         options = report_builder.Options(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - started)
         report = suite.run(options, screen)
     try:
-        code = show.show_any(report, partial(write, report))
+        code = fleet_terminal.show_any(report, partial(write, report))
     finally:
         if stored := ceilings.store(report):
             click.echo(f"Ceilings for later runs on this hardware: {', '.join(map(str, stored))}", err=True)
@@ -114,7 +114,7 @@ def on_a_fleet(
     tolerance: float,
     write: Callable[[FleetReport], None],
 ) -> int:
-    from kernels_bench.output import json_file, show
+    from kernels_bench.output import fleet_terminal, json_file
     from kernels_bench.run import ray_fleet
 
     if baseline_path:
@@ -122,7 +122,7 @@ def on_a_fleet(
     saved = baseline_path.read_bytes() if baseline_path else None
     command = ray_fleet.NodeCommand(wanted, ("--tolerance", str(tolerance), *chosen), tolerance / 100, saved)
     report = ray_fleet.run(address, command, lambda text: click.echo(text, err=True))
-    return show.show_any(report, partial(write, report))
+    return fleet_terminal.show_any(report, partial(write, report))
 
 
 def check_files(json_path: Path | None, page_path: Path | None) -> None:
