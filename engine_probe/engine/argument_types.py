@@ -9,6 +9,7 @@ import json
 import math
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,23 +86,30 @@ def check_number(name: str, value: object, where: str) -> None:
 
 
 @cache
-def declarations(file: Path, owner: str, root: Path) -> dict[str, Declared]:
-    """Return the declared fields of a class in a file of the package at `root`."""
-    module = ast.parse(file.read_text(encoding="utf-8"))
-    imported = {
+def declaration(name: str, file: Path, owner: str, root: Path) -> Declared | None:
+    """Return the type of a field of a class in a file of the package at `root`; None for one that is not read here."""
+    module = _parsed(file)
+    fields = (node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == owner)
+    for item in chain.from_iterable(fields):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id == name:
+            with suppress(_UnknownError):
+                return _declared(item.annotation, _imports(module), root)
+    return None
+
+
+def _imports(module: ast.Module) -> dict[str, str]:
+    """Return the names that a module imports, each with where from."""
+    return {
         alias.asname or alias.name: node.module
         for node in ast.walk(module)
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
         for alias in node.names
     }
-    declared = {}
-    for node in module.body:
-        if isinstance(node, ast.ClassDef) and node.name == owner:
-            for item in node.body:
-                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                    with suppress(_UnknownError):
-                        declared[item.target.id] = _declared(item.annotation, imported, root)
-    return declared
+
+
+@cache
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def lists_among(node: ast.ClassDef | None) -> dict[str, bool]:
@@ -159,7 +167,7 @@ def _assigned(name: str, module: str, root: Path) -> ast.expr:
     file = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
     if package != root.name or file is None:
         raise _UnknownError
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in _parsed(file).body:
         match node:
             case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
                 return value

@@ -13,7 +13,7 @@ from engine_probe.engine.argument_types import (
     Declared,
     check_number,
     check_value,
-    declarations,
+    declaration,
     expected,
     lists_among,
 )
@@ -45,11 +45,11 @@ def short_forms() -> dict[str, str]:
     return long_forms
 
 
-def argument_types() -> dict[str, Declared]:
-    """Return the types of the arguments that the installed vLLM declares in plain types."""
+def argument_type(name: str) -> Declared | None:
+    """Return the type of an argument that the installed vLLM declares in a plain type."""
     root = vllm_folder()
     file = root / FIELDS_OF[0] if root else None
-    return declarations(file, FIELDS_OF[1], root) if root and file and file.is_file() else {}
+    return declaration(name, file, FIELDS_OF[1], root) if root and file and file.is_file() else None
 
 
 @cache
@@ -66,15 +66,15 @@ def vllm_folder() -> Path | None:
 
 def check_arguments(arguments: Mapping[str, object], where: str = "engine arguments") -> None:
     """Refuse a name that the installed vLLM does not have, and a value that it cannot take."""
-    names, declared = argument_names(), argument_types()
     for name, value in arguments.items():
+        names, declared = argument_names(), argument_type(name)
         if name == "model":
             raise InputError(f"{where}: model is not an engine argument here: give it as the model itself")
         if names and name not in names:
             hint = suggestion(name, names, ": vLLM's documentation lists them under EngineArgs")
             raise InputError(f"{where}: vLLM has no engine argument {name}{hint}")
-        if name in declared:
-            check_value(declared[name], name, value, where)
+        if declared:
+            check_value(declared, name, value, where)
         check_number(name, value, where)
 
 
@@ -126,7 +126,7 @@ def parse_arguments(words: Sequence[str], where: str = "command line", own: Sequ
             )
         name, value = (_underscored(flag), parse_value(text)) if equals else _switch(flag)
         _check_option(flag, name.partition(".")[0], where, own)
-        declared = argument_types().get(name)
+        declared = argument_type(name)
         if value is True and not equals and declared and SWITCH not in declared.words:
             raise InputError(f"{where}: {flag} needs a value: {expected(declared.words)}")
         check_arguments({name.partition(".")[0]: {} if "." in name else value}, where)

@@ -24,7 +24,7 @@ NAMES = frozenset(
 def known_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     """A vLLM of a few arguments, whichever is installed."""
     monkeypatch.setattr(arguments, "argument_names", lambda: NAMES)
-    monkeypatch.setattr(arguments, "argument_types", dict)
+    monkeypatch.setattr(arguments, "argument_type", lambda name: None)
     monkeypatch.setattr(arguments, "short_forms", dict)
     monkeypatch.setattr(arguments, "list_arguments", lambda: {"served_model_name": True})
 
