@@ -1,6 +1,6 @@
 """A sweep that is cut, and gone on with: by Ctrl-C, by the death of its engine, by its own.
 
-The command is the real one in a process of its own; the engines are scripted (`tests/support/scripted_engine.py`).
+The command is the real one in a process of its own (`tests/support/scripted_sweeps.py`); the engines are scripted.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.scripted_engine import ScriptedSweeps
+from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer, write_recordings
 from tests.support.waiting import wait_until
 
 GRID = """
@@ -39,23 +40,23 @@ sys.meta_path.insert(0, OnImport())
 """
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[SweepServer]:
+    server = SweepServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_recordings(tmp_path_factory.mktemp("recordings"))
+
+
 @pytest.fixture
-def sweeps(tmp_path: Path) -> ScriptedSweeps:
+def sweeps(tmp_path: Path, server: SweepServer, recordings: Path) -> ScriptedSweeps:
     (tmp_path / "grid.toml").write_text(GRID + LEVELS)
     (tmp_path / "search.toml").write_text(GRID + SEARCH)
-    return ScriptedSweeps(tmp_path)
-
-
-def run(sweeps: ScriptedSweeps, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        sweeps.command(*words), cwd=sweeps.folder, env=sweeps.environment, capture_output=True, text=True
-    )
-
-
-def begin(sweeps: ScriptedSweeps, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        sweeps.command(*words), cwd=sweeps.folder, env=sweeps.environment, stderr=subprocess.PIPE, text=True
-    )
+    return ScriptedSweeps(tmp_path, server, recordings)
 
 
 def is_gone(process: int) -> bool:
@@ -70,7 +71,7 @@ def at(sweeps: ScriptedSweeps, level: int) -> Callable[[], bool]:
 
 
 def test_a_quiet_sweep_measures_every_point_once_on_one_engine(sweeps: ScriptedSweeps) -> None:
-    done = run(sweeps, "grid.toml", "--out", "out")
+    done = sweeps.run("grid.toml", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert sweeps.levels == [1, 2, 4, 8]
     assert len({process for _, process in sweeps.begun}) == 1
@@ -80,16 +81,16 @@ def test_a_quiet_sweep_measures_every_point_once_on_one_engine(sweeps: ScriptedS
 
 def test_ctrl_c_in_a_point_keeps_those_before_and_resume_measures_the_rest(sweeps: ScriptedSweeps) -> None:
     sweeps.script(c4="hang")
-    process = begin(sweeps, "grid.toml", "--out", "out")
+    sweeps.begin("grid.toml", "--out", "out")
     wait_until(at(sweeps, 4))
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == INTERRUPTED, said
-    assert said.splitlines()[-1] == "interrupted: what is complete is kept; continue with --resume out"
+    sweeps.interrupt()
+    done = sweeps.end()
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert done.stderr.splitlines()[-1] == "interrupted: what is complete is kept; continue with --resume out"
     assert sweeps.statuses() == {1: "complete", 2: "complete"}
     assert is_gone(sweeps.begun[-1][1])
     sweeps.script()
-    again = run(sweeps, "grid.toml", "--resume", "out")
+    again = sweeps.run("grid.toml", "--resume", "out")
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("measured before") == 2
     assert sweeps.levels == [1, 2, 4, 4, 8]
@@ -98,21 +99,21 @@ def test_ctrl_c_in_a_point_keeps_those_before_and_resume_measures_the_rest(sweep
 
 def test_ctrl_c_while_the_engine_starts_leaves_nothing(sweeps: ScriptedSweeps) -> None:
     sweeps.script(start="hang")
-    process = begin(sweeps, "grid.toml", "--out", "out")
+    sweeps.begin("grid.toml", "--out", "out")
     wait_until((sweeps.out / "engine.log").exists)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == INTERRUPTED
-    assert said.splitlines()[-1] == "interrupted before anything was recorded"
+    sweeps.interrupt()
+    done = sweeps.end()
+    assert done.returncode == INTERRUPTED
+    assert done.stderr.splitlines()[-1] == "interrupted before anything was recorded"
     assert not sweeps.out.exists()
 
 
 def test_ctrl_c_while_pandas_is_imported_is_not_lost(sweeps: ScriptedSweeps) -> None:
     """What the import raises is ignored, as Python ignores what its own callbacks raise."""
     sweeps.script(start="hang")
-    *python, command = sweeps.command("grid.toml", "--out", "out")[:3]
+    command = "from tests.support.scripted_sweeps import sweep_command; sweep_command('grid.toml', '--out', 'out')"
     done = subprocess.run(
-        [*python, INTERRUPTING + command, "sweep", "grid.toml", "--out", "out"],
+        [sys.executable, "-c", INTERRUPTING + command],
         cwd=sweeps.folder,
         env=sweeps.environment,
         capture_output=True,
@@ -126,30 +127,29 @@ def test_ctrl_c_while_pandas_is_imported_is_not_lost(sweeps: ScriptedSweeps) -> 
 def test_ctrl_c_twice_ends_it_although_the_engine_does_not(sweeps: ScriptedSweeps) -> None:
     """The first waits for the engine to let go of its files; the second does not. The engine ends with the sweep."""
     sweeps.script(c2="stubborn")
-    process = begin(sweeps, "grid.toml", "--out", "out")
+    sweeps.begin("grid.toml", "--out", "out")
     wait_until(at(sweeps, 2))
-    process.send_signal(signal.SIGINT)
+    sweeps.interrupt()
     wait_until((sweeps.folder / "asked-to-end").exists)
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert process.returncode == INTERRUPTED
+    sweeps.interrupt()
+    assert sweeps.end().returncode == INTERRUPTED
     assert sweeps.statuses() == {1: "complete"}
     os.kill(sweeps.begun[-1][1], signal.SIGKILL)  # a real engine asks the kernel to end it with its parent
 
 
 def test_an_engine_that_is_killed_costs_its_point_alone(sweeps: ScriptedSweeps) -> None:
     sweeps.script(c2="hang")
-    process = begin(sweeps, "grid.toml", "--out", "out")
+    sweeps.begin("grid.toml", "--out", "out")
     wait_until(at(sweeps, 2))
     os.kill(sweeps.begun[-1][1], signal.SIGKILL)
-    _, said = process.communicate()
-    assert process.returncode == 1, said
+    done = sweeps.end()
+    assert done.returncode == 1, done.stderr
     assert sweeps.statuses() == {1: "complete", 2: "failed", 4: "complete", 8: "complete"}
     assert "SIGKILL" in sweeps.rows[2]["reason"]
     assert len({process for _, process in sweeps.begun}) == 2
     assert sorted(path.name for path in sweeps.out.glob("*.log")) == ["engine-2.log", "engine.log"]
     sweeps.script()
-    assert run(sweeps, "grid.toml", "--resume", "out").returncode == 0
+    assert sweeps.run("grid.toml", "--resume", "out").returncode == 0
     assert sweeps.levels == [1, 2, 4, 8, 2]
     assert set(sweeps.statuses().values()) == {"complete"}
 
@@ -162,7 +162,7 @@ def test_a_point_that_fails_is_a_row_and_the_others_are_measured(
     sweeps: ScriptedSweeps, action: str, reason: str, engines: int
 ) -> None:
     sweeps.script(c4=action)
-    done = run(sweeps, "grid.toml", "--out", "out")
+    done = sweeps.run("grid.toml", "--out", "out")
     assert done.returncode == 1, done.stderr
     assert sweeps.statuses() == {1: "complete", 2: "complete", 4: "failed", 8: "complete"}
     assert reason in sweeps.rows[4]["reason"]
@@ -171,27 +171,27 @@ def test_a_point_that_fails_is_a_row_and_the_others_are_measured(
 
 def test_a_sweep_whose_points_all_fail_ends_with_the_last_reason_and_its_code(sweeps: ScriptedSweeps) -> None:
     sweeps.script(**{f"c{level}": "refuse" for level in (1, 2, 4, 8)})
-    done = run(sweeps, "grid.toml", "--out", "out")
+    done = sweeps.run("grid.toml", "--out", "out")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "engine_probe: it cannot be asked"
 
 
 def test_a_sweep_that_is_killed_goes_on_where_it_was(sweeps: ScriptedSweeps) -> None:
     sweeps.script(c4="hang")
-    process = begin(sweeps, "grid.toml", "--out", "out")
+    sweeps.begin("grid.toml", "--out", "out")
     wait_until(at(sweeps, 4))
-    process.kill()
-    process.communicate()
+    sweeps.kill()
+    sweeps.end()
     os.kill(sweeps.begun[-1][1], signal.SIGKILL)  # a real engine asks the kernel to end it with its parent
     assert sweeps.statuses() == {1: "complete", 2: "complete"}
     sweeps.script()
-    assert run(sweeps, "grid.toml", "--resume", "out").returncode == 0
+    assert sweeps.run("grid.toml", "--resume", "out").returncode == 0
     assert sweeps.levels == [1, 2, 4, 4, 8]
     assert list(sweeps.statuses()) == [1, 2, 4, 8]
 
 
 def test_a_search_asks_for_points_until_it_knows(sweeps: ScriptedSweeps) -> None:
-    done = run(sweeps, "search.toml", "--out", "out")
+    done = sweeps.run("search.toml", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert sweeps.levels[:3] == [1, 2, 4]
     assert len(sweeps.levels) == len(set(sweeps.levels)) == len(sweeps.rows)
@@ -201,14 +201,13 @@ def test_a_search_asks_for_points_until_it_knows(sweeps: ScriptedSweeps) -> None
 
 def test_a_search_that_is_cut_takes_the_same_way_and_measures_nothing_twice(sweeps: ScriptedSweeps) -> None:
     sweeps.script(c4="hang")
-    process = begin(sweeps, "search.toml", "--out", "out")
+    sweeps.begin("search.toml", "--out", "out")
     wait_until(at(sweeps, 4))
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert process.returncode == INTERRUPTED
+    sweeps.interrupt()
+    assert sweeps.end().returncode == INTERRUPTED
     assert sweeps.statuses() == {1: "complete", 2: "complete"}
     sweeps.script()
-    again = run(sweeps, "search.toml", "--resume", "out")
+    again = sweeps.run("search.toml", "--resume", "out")
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("measured before") == 2
     assert sweeps.levels[:5] == [1, 2, 4, 4, *sweeps.levels[4:5]]
@@ -217,7 +216,7 @@ def test_a_search_that_is_cut_takes_the_same_way_and_measures_nothing_twice(swee
 
 def test_a_search_ends_at_a_point_that_fails_and_says_why(sweeps: ScriptedSweeps) -> None:
     sweeps.script(c4="die")
-    done = run(sweeps, "search.toml", "--out", "out")
+    done = sweeps.run("search.toml", "--out", "out")
     assert done.returncode == 1, done.stderr
     assert sweeps.statuses() == {1: "complete", 2: "complete", 4: "failed"}
     assert "nothing found: concurrency 4: the engine's process ended by signal SIGKILL" in done.stderr
