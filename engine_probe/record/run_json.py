@@ -152,6 +152,7 @@ class Loaded(msgspec.Struct):
     attention: list[Attention]
     dtypes: dict[str, int]  # bytes of each
     unknown: list[str]  # kinds of layers whose work their shape does not tell
+    schemes: dict[str, int] = {}  # bytes of matrices by vLLM's class that multiplies them; older recordings lack it
 
 
 class TableFacts(msgspec.Struct):

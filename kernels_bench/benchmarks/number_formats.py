@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ class Precision:
     input_rounding: float = 0.0  # of a value that enters the multiplier
     sum_rounding: float = 2.0**-23  # of one addition; tensor cores truncate where others round
     chain: int = 1 << 30  # additions before the sum is added to a float32 one
+    fast_sums: bool = False  # of FP8: all are added in the tensor cores' narrow sum
     unit: Unit = "FLOP/s"
 
     @property
@@ -67,14 +68,16 @@ class Precision:
 
 
 BF16 = Precision("bf16", torch.bfloat16, torch.bfloat16, (8, 0), True)
+# Hopper adds products of FP8 with about 14 bits and moves the sum to float32 every 128 of them
+# (DeepSeek-V3 technical report, section 3.3.2).
+FP8 = Precision("fp8", torch.float8_e4m3fn, torch.bfloat16, (8, 9), False, sum_rounding=2.0**-13, chain=128)
 PRECISIONS = (
     BF16,
     Precision("fp32", torch.float32, torch.float32, None, True),
     Precision("tf32", torch.float32, torch.float32, (8, 0), False, matmul="high", input_rounding=2.0**-10),
     Precision("fp16", torch.float16, torch.float16, (7, 0), False),
-    # Hopper adds products of FP8 with about 14 bits and moves the sum to float32 every 128 of them
-    # (DeepSeek-V3 technical report, section 3.3.2).
-    Precision("fp8", torch.float8_e4m3fn, torch.bfloat16, (8, 9), False, sum_rounding=2.0**-13, chain=128),
+    FP8,
+    replace(FP8, name="fp8 fast", chain=1 << 30, fast_sums=True),
     Precision("int8", torch.int8, torch.int32, (7, 5), False, sum_rounding=0.0, unit="OP/s"),
 )
 
@@ -92,9 +95,9 @@ class Operands:
     def multiply(self) -> Any:
         if self.precision.name == "int8":
             return torch._int_mm(self.a, self.b, out=self.out)
-        if self.precision.name == "fp8":
-            scales = {"scale_a": self.scale, "scale_b": self.scale, "out_dtype": self.out.dtype}
-            return torch._scaled_mm(self.a, self.b, use_fast_accum=False, out=self.out, **scales)
+        if self.precision.operand is FP8.operand:
+            how = {"out_dtype": self.out.dtype, "use_fast_accum": self.precision.fast_sums}
+            return torch._scaled_mm(self.a, self.b, out=self.out, scale_a=self.scale, scale_b=self.scale, **how)
         return torch.mm(self.a, self.b, out=self.out)
 
 

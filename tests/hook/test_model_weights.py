@@ -142,3 +142,18 @@ def test_what_is_not_known_is_named() -> None:
     counts = counts_of(Convolution((4, 4)), MLAAttention(), lora_config=Thing())
     assert counts["unknown"] == ["Convolution", "LoRA adapters", "MLAAttention"]
     assert counts["parts"]["other"]["bytes"] == 32
+
+
+def test_what_multiplies_the_matrices_is_counted_by_bytes() -> None:
+    """A scheme says more than the method that holds it."""
+
+    class CompressedTensorsLinearMethod: ...
+
+    class CompressedTensorsW8A8Int8: ...
+
+    method, scheme = CompressedTensorsLinearMethod(), CompressedTensorsW8A8Int8()
+    sizes = {"output_size_per_partition": 8, "input_size_per_partition": 8}
+    quantised = RowParallelLinear((8, 8), torch.int8, quant_method=method, scheme=scheme, **sizes)
+    plain = RowParallelLinear((8, 8), quant_method=method, **sizes)
+    schemes = counts_of(quantised, plain)["schemes"]
+    assert schemes == {"CompressedTensorsW8A8Int8": 64, "CompressedTensorsLinearMethod": 128}

@@ -1,5 +1,6 @@
 """The measured ceilings of a run's devices, in bytes and operations per second, and how far they are trusted."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,9 @@ COMPUTE = {
     "float16": ("gemm fp16 square",),
     "float32": ("gemm fp32 square",),
 }
-FP8 = "gemm fp8 square"
+FP8 = ("gemm fp8 square", "gemm fp8 fast square")  # fast: with the narrow sums that vLLM's kernels use, too
+INT8 = ("gemm int8 square",)
+W8A8 = re.compile("W8A8Int8")  # in the names of vLLM's schemes that also quantise the activations
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,26 @@ def memory_ceiling(facts: dict[str, Any]) -> Ceiling | None:
 
 
 def compute_ceiling(facts: dict[str, Any]) -> Ceiling | None:
-    """Return the ceiling for the model's number format; FP8 weights are multiplied as FP8 if the device can."""
-    names = COMPUTE.get(facts["model"]["dtype"], ())
-    if mostly_fp8(facts) and (found := highest(facts, (FP8,))):
+    """Return the ceiling for the type in which the model's matrices are multiplied.
+
+    FP8 weights are multiplied as FP8 if the device can. INT8 weights are if the activations are quantised as well,
+    else in the model's type; older recordings do not tell which.
+    """
+    if mostly(facts, "float8") and (found := highest(facts, FP8)):
         return found
-    return highest(facts, names)
+    if mostly(facts, "int8"):
+        schemes: dict[str, int] = facts["loaded"][0].get("schemes", {})
+        if not schemes:
+            return None
+        if 2 * sum(size for name, size in schemes.items() if W8A8.search(name)) > sum(schemes.values()):
+            return highest(facts, INT8)
+    return highest(facts, COMPUTE.get(facts["model"]["dtype"], ()))
 
 
-def mostly_fp8(facts: dict[str, Any]) -> bool:
+def mostly(facts: dict[str, Any], dtype: str) -> bool:
+    """Return whether most bytes of the weights are of types that begin so."""
     dtypes: dict[str, int] = facts["loaded"][0]["dtypes"]
-    return 2 * sum(size for name, size in dtypes.items() if name.startswith("float8")) > sum(dtypes.values())
+    return 2 * sum(size for name, size in dtypes.items() if name.startswith(dtype)) > sum(dtypes.values())
 
 
 def highest(facts: dict[str, Any], names: tuple[str, ...]) -> Ceiling | None:

@@ -45,6 +45,7 @@ def count_weights(worker: Any) -> dict[str, Any]:
             for key, count in counts.attention.items()
         ],
         "dtypes": dict(counts.dtypes),
+        "schemes": dict(counts.schemes),
         "unknown": sorted(counts.unknown),
     }
 
@@ -61,6 +62,7 @@ class WeightCounts:
         self.row_bytes = 0
         self.seen: set[int] = set()
         self.dtypes: Counter[str] = Counter()  # bytes
+        self.schemes: Counter[str] = Counter()  # bytes of matrices and experts by how vLLM multiplies them
         self.attention: Counter[tuple[int | None, ...]] = Counter()
         self.experts: list[dict[str, int]] = []
         self.unknown: set[str] = set()
@@ -138,6 +140,9 @@ class WeightCounts:
         self.parts[part]["parameters"] += values + others
         self.parts[part]["bytes"] += size
         self.parts[part]["products"] += values
+        if values:
+            scheme = getattr(module, "scheme", None) or getattr(module, "quant_method", None)
+            self.schemes[type(scheme).__name__] += size
         return size
 
 

@@ -108,7 +108,7 @@ def test_a_wrong_product_fails_the_card_however_fast(monkeypatch: pytest.MonkeyP
 def test_formats_a_card_lacks_say_why() -> None:
     card = Device("cuda:0", "Tesla T4", "GPU-1", 16 << 30, 4 << 20, 40, "7.5")
     lacking = {precision.name: precision.runs_on(card, (7, 5)) for precision in PRECISIONS}
-    assert [name for name, reason in lacking.items() if reason] == ["bf16", "tf32", "fp8"]
+    assert [name for name, reason in lacking.items() if reason] == ["bf16", "tf32", "fp8", "fp8 fast"]
     assert values(lacking["fp8"]) == ["8", "8.9", "7.5"]
 
 

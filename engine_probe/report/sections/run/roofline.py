@@ -94,7 +94,7 @@ def per_second(value: float, unit: str) -> str:
 
 
 def ceiling_text(ceiling: Ceiling) -> str:
-    unit = "B" if ceiling.name.startswith("memory") else "FLOP"
+    unit = "B" if ceiling.name.startswith("memory") else "OP" if "int8" in ceiling.name else "FLOP"
     several = f" on {ceiling.devices} devices" if ceiling.devices > 1 else ""
     remark = f", {ceiling.remark}" if ceiling.remark else ""
     return f"{per_second(ceiling.per_s, unit)} ({ceiling.name}{several}{remark})"
