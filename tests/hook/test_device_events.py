@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from engine_probe.analysis.step.device_forwards import DeviceForwards, device_forwards
 
 from engine_probe.analysis.step.losses import straggler
+from engine_probe.analysis.step.phases import DeviceForwards, device_forwards
 from engine_probe.hook.workers import step_rows
 from engine_probe.hook.workers.step_rows import attach, detach
 from engine_probe.record.reader import read_workers
