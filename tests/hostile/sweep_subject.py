@@ -107,10 +107,9 @@ def _digest(folder: Path) -> str:
 
 
 def _in_this_process(engine: Any) -> Any:
-    from engine_probe.sweep.execution.local import LocalEngines
-
     from engine_probe.sweep.engine_process.messages import Task
     from engine_probe.sweep.engine_process.worker import run_probed
+    from engine_probe.sweep.execution.engine_run import LocalEngines
     from engine_probe.sweep.execution.folders import set_aside
     from engine_probe.sweep.execution.planned_point import Measurement
     from engine_probe.sweep.results.point_results import row_at
