@@ -20,6 +20,7 @@ from engine_probe.analysis.step.losses import (
     preemption_cost,
     straggler,
 )
+from engine_probe.analysis.step.operators import OperatorTimes, operator_times, profiled_span, profiled_steps
 from engine_probe.analysis.step.phases import DeviceForwards, StepPhases, device_forwards, step_phases
 from engine_probe.analysis.step.roofline import Roofline, roofline
 from engine_probe.analysis.step.stalls import Stalls, stalls
@@ -36,6 +37,7 @@ class RunAnalysis:
     kv_fragmentation: float | None
     straggler: Straggler | None
     phases: StepPhases | None
+    operators: OperatorTimes | None  # None without a window of operators
     stalls: Stalls
     device: DeviceForwards | None
     graphs: GraphUse | None
@@ -53,12 +55,14 @@ def analyse(
     preemptions: pa.Table,
     workers: pa.Table,
     host_events: pa.Table,
+    operators: pa.Table,
 ) -> RunAnalysis:
     """Analyse the tables of a run with at least one iteration, given its summary."""
     idle = idle_gaps(iterations)
     busy = busy_ns(iterations, idle)
     time = step_time(facts, iterations, workers, busy)
     used = roofline(facts, iterations, requests, time)
+    profiled = profiled_steps(iterations, profiled_span(facts, iterations))
     return RunAnalysis(
         summary=summary,
         limits=with_ceiling_doubts(limits(facts, iterations, requests, preemptions, workers, holding(used)), used),
@@ -67,8 +71,9 @@ def analyse(
         composition=composition(iterations, busy),
         kv_fragmentation=kv_fragmentation(facts, iterations),
         straggler=straggler(facts, workers),
-        phases=step_phases(iterations, workers, idle),
-        stalls=stalls(iterations, busy, in_other_processes(facts, workers), host_events),
+        phases=step_phases(iterations, workers, idle, profiled),
+        operators=operator_times(iterations, operators),
+        stalls=stalls(iterations, busy, in_other_processes(facts, workers), host_events, profiled),
         device=device_forwards(iterations, workers, idle),
         graphs=graph_use(facts, iterations, workers, busy),
         roofline=used,

@@ -67,7 +67,7 @@ def serve_result(run: Run, detailed: bool, slo: Slo | None = None) -> dict[str, 
     }
     for latency in LATENCIES:
         if latency.name in LATENCY_NAMES:
-            result |= statistics(latency.name.lower(), latency.sample_ns(run.iterations, requests))
+            result |= statistics(latency.name.lower(), latency.sample_ns(run.iterations, requests, run.profiled_span))
     if detailed:
         owners, gaps_ns = delivery_gaps(request, time_ns)
         starts = np.searchsorted(owners, np.arange(1, requests.num_rows))

@@ -115,6 +115,13 @@ class Run(NotebookView):
         return read_operator_slices(self.folder, self.facts)
 
     @property
+    def profiled_span(self) -> tuple[int, int] | None:
+        """Return when torch's profiler ran, which no latency counts. None without a window of operators."""
+        from engine_probe.analysis.step.operators import profiled_span
+
+        return profiled_span(self.facts, self.iterations)
+
+    @property
     def measured_requests(self) -> pa.Table:
         """Return the requests, without those that only held the load to the end."""
         from engine_probe.analysis.run.latencies import without_further
@@ -133,7 +140,7 @@ class Run(NotebookView):
         """Compute all figures that a report shows: summary, bottleneck, losses and roofline."""
         from engine_probe.analysis.run_analysis import analyse
 
-        tables = (self.iterations, self.requests, self.preemptions, self.workers, self.host_events)
+        tables = (self.iterations, self.requests, self.preemptions, self.workers, self.host_events, self.operators)
         return analyse(self.summary(slo), self.facts, *tables)
 
     @cached_property

@@ -20,6 +20,7 @@ from engine_probe.report.sections.run.graphs import graphs_section
 from engine_probe.report.sections.run.inside_the_step import inside_section
 from engine_probe.report.sections.run.latencies import latency_table, reliability
 from engine_probe.report.sections.run.memory import memory_section
+from engine_probe.report.sections.run.operators import operators_section
 from engine_probe.report.sections.run.roofline import roofline_section
 from engine_probe.report.sections.run.stalls import stalls_section
 from engine_probe.report.sections.run.verdict import limit_sentences, limit_table, longest_preempted, run_verdict
@@ -61,6 +62,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
         ),
         Section("Steps", charts=partial(step_charts, run, name, points)),
         inside_section(found.phases, found.device, run.facts),
+        operators_section(found.operators, run.facts),
         graphs_section(found.graphs),
         stalls_section(run, found.stalls, partial(stall_charts, run, found.stalls, name)),
         roofline_section(found.roofline),

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum, file_crc32
 from engine_probe.record.run_folder import RunFolder
-from engine_probe.record.schema import ADDED_SCHEMAS, SCHEMAS, STREAMS
+from engine_probe.record.schema import ADDED_SCHEMAS, RANK_TABLES, SCHEMAS, STREAMS
 from tests.support.small_tables import table
 
 MS = 1_000_000
@@ -234,23 +234,46 @@ def write_run(path: Path, tables: dict[str, pa.Table], engine: dict[str, Any] | 
     """A run folder as a recorder leaves it; tables that are not given are empty."""
     folder = RunFolder.create(path, engine or facts())
     told = {}
-    for name in (*SCHEMAS.keys() - {"workers"}, *ADDED_SCHEMAS.keys() & tables):
+    for name in (SCHEMAS.keys() | ADDED_SCHEMAS.keys() & tables) - set(RANK_TABLES):
         rows, file = tables.get(name, STREAMS[name].empty_table()), path / f"{name}.arrow"
         with pa.ipc.new_file(file, rows.schema) as sink:
             sink.write_table(rows)
         told[name] = {"rows": rows.num_rows, "bytes": file.stat().st_size, "crc32": file_crc32(file)}
     workers = tables.get("workers", SCHEMAS["workers"].empty_table())
-    ranks = [write_rank(path, rank, workers) for rank in sorted(set(workers["rank"].to_pylist()))]
+    ranks = [write_rank(path, rank, tables) for rank in sorted(set(workers["rank"].to_pylist()))]
     folder.finish(None, tables=told, workers={"recorded": bool(ranks), "reason": None, "ranks": ranks}, close={})
     return path
 
 
-def write_rank(path: Path, rank: int, workers: pa.Table) -> dict[str, Any]:
-    mine = workers.filter(pa.compute.equal(workers["rank"], rank))
-    with pa.ipc.new_stream(path / f"workers-{rank}.arrows", mine.schema) as sink:
+def write_rank(path: Path, rank: int, tables: dict[str, pa.Table]) -> dict[str, Any]:
+    """The streams of a rank, and what run.json holds of it; its window of operators is that of the given slices."""
+    written = {name: write_stream(path, name, rank, tables[name]) for name in RANK_TABLES if name in tables}
+    told = {"rank": rank, "pid": 1, "rows": written["workers"].num_rows, "failure": None}
+    if "operators" in written:
+        slices = written["operator_slices"]
+        begin, end = (
+            pa.compute.min(slices["start_ns"]).as_py(),
+            pa.compute.max(pa.compute.add(slices["start_ns"], slices["duration_ns"])).as_py(),
+        )
+        told["operators"] = {
+            "steps": len(written["operators"]["iteration"].unique()),
+            "began_ns": begin or 0,
+            "ended_ns": end or 0,
+            "rows": written["operators"].num_rows,
+            "slices": slices.num_rows,
+            "slices_left_out": 0,
+            "layers_missing": None,
+            "failure": None,
+        }
+    return told
+
+
+def write_stream(path: Path, name: str, rank: int, rows: pa.Table) -> pa.Table:
+    mine = rows.filter(pa.compute.equal(rows["rank"], rank))
+    with pa.ipc.new_stream(path / f"{name}-{rank}.arrows", mine.schema) as sink:
         for batch in mine.to_batches():
             sink.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
-    return {"rank": rank, "pid": 1, "rows": mine.num_rows, "failure": None}
+    return mine
 
 
 def write_sweep(path: Path, levels: tuple[int, ...], blocks: int = 60, name: str = "tiny") -> Path:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import gap_sample
+from engine_probe.analysis.run.token_times import TimeSpan, gap_sample
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.workload.load import FURTHER
 
@@ -23,11 +23,19 @@ class Latency:
     meaning: str
     formula: str
     of_requests: Callable[[pa.Table], pa.ChunkedArray] | None  # ns of each request; None for a latency of tokens
+    begin: str = "first_token_ns"  # the columns between which it lies
+    end: str = "last_token_ns"
 
-    def sample_ns(self, iterations: pa.Table, requests: pa.Table) -> Sample:
-        """Return the latencies of these answered requests; a request without one is left out."""
+    def sample_ns(self, iterations: pa.Table, requests: pa.Table, without: TimeSpan | None = None) -> Sample:
+        """Return the latencies of these answered requests; a request without one is left out.
+
+        So is a latency that a time to leave out touches, in which a profiler ran.
+        """
         if self.of_requests is None:
-            return gap_sample(iterations, requests)
+            return gap_sample(iterations, requests, without)
+        if without is not None:
+            before = pc.less_equal(requests[self.end], without[0])
+            requests = requests.filter(pc.or_(before, pc.greater_equal(requests[self.begin], without[1])))
         return Sample.of(pc.drop_null(self.of_requests(requests)).to_numpy())
 
 
@@ -46,16 +54,20 @@ def time_per_output_token(requests: pa.Table) -> pa.ChunkedArray:
     return pc.divide(decode, pc.if_else(pc.greater(gaps, 0), gaps, None))
 
 
+def latency(name: str, meaning: str, formula: str, begin: str, end: str) -> Latency:
+    return Latency(name, meaning, formula, between(begin, end), begin, end)
+
+
 time_to_first_token = between("arrival_ns", "first_token_ns")
-TTFT = Latency("TTFT", "time to first token", "first token - arrival", time_to_first_token)
+TTFT = latency("TTFT", "time to first token", "first token - arrival", "arrival_ns", "first_token_ns")
 LATENCIES = (
     TTFT,
     Latency("TPOT", "time per output token", "decode / (tokens - 1)", time_per_output_token),
     Latency("ITL", "inter-token latency", "delivery - previous delivery", None),
-    Latency("E2EL", "end-to-end latency", "last token - arrival", between("arrival_ns", "last_token_ns")),
-    Latency("queue", "time in the queue", "first step - queued", between("queued_ns", "first_scheduled_ns")),
-    Latency("prefill", "prefill time", "first token - first step", between("first_scheduled_ns", "first_token_ns")),
-    Latency("decode", "decode time", "last token - first token", between("first_token_ns", "last_token_ns")),
+    latency("E2EL", "end-to-end latency", "last token - arrival", "arrival_ns", "last_token_ns"),
+    latency("queue", "time in the queue", "first step - queued", "queued_ns", "first_scheduled_ns"),
+    latency("prefill", "prefill time", "first token - first step", "first_scheduled_ns", "first_token_ns"),
+    latency("decode", "decode time", "last token - first token", "first_token_ns", "last_token_ns"),
 )
 
 

@@ -17,8 +17,9 @@ from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, mi
 from engine_probe.analysis.run.near_peak import NearPeak, near_peak
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
+from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
+from engine_probe.analysis.step.operators import profiled_span, profiled_steps
 from engine_probe.notebook_view import NotebookView
 
 
@@ -107,6 +108,7 @@ def summarise(
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
     complete, prompt, answer = request_totals(requests)
     later = after_warm_up(begin, ends, column["output_tokens"], whole, requests)
+    profiled = profiled_span(facts, iterations)
     return Summary(
         status=status,
         notes=tuple(notes),
@@ -121,7 +123,9 @@ def summarise(
         output_tokens_per_s=output / seconds,
         total_tokens_per_s=(answer + prompt) / seconds,
         requests_per_s=complete / seconds,
-        step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
+        step=LatencyFigures.of(
+            "step", "schedule() to update's end", Sample.of(steps_ns[~profiled_steps(iterations, profiled)])
+        ),
         shares=time_shares(column, end - begin),
         mean_running=mean_running(column, ends),
         peak_running=int(column["running_requests"].max()),
@@ -132,10 +136,12 @@ def summarise(
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near_peak(column, ends),
-        latencies=latencies(iterations, measured),
+        latencies=latencies(iterations, measured, profiled),
         goodput=goodput(measured, seconds, slo) if slo else None,
         after_warm_up=later,
-        after_warm_up_latencies=latencies(iterations, within(measured, "arrival_ns", later.window)) if later else (),
+        after_warm_up_latencies=latencies(iterations, within(measured, "arrival_ns", later.window), profiled)
+        if later
+        else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
         probe_uncounted=uncounted_cost(facts, column["running_requests"], end - begin),
@@ -195,10 +201,10 @@ def time_shares(column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str,
     return {name: ns / whole_ns for name, ns in spent.items()}
 
 
-def latencies(iterations: pa.Table, requests: pa.Table) -> tuple[LatencyFigures, ...]:
-    """Return every latency of the requests that were answered."""
+def latencies(iterations: pa.Table, requests: pa.Table, profiled: TimeSpan | None) -> tuple[LatencyFigures, ...]:
+    """Return every latency of the requests that were answered, but those that the profiler touched."""
     whole = answered(requests)
-    samples = ((latency, latency.sample_ns(iterations, whole)) for latency in LATENCIES)
+    samples = ((latency, latency.sample_ns(iterations, whole, profiled)) for latency in LATENCIES)
     return tuple(LatencyFigures.of(latency.name, latency.formula, sample) for latency, sample in samples)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from engine_probe.analysis.statistics.sample import Sample
 
 Integers = npt.NDArray[np.int64]
+TimeSpan = tuple[int, int]  # begin and end
 
 
 def update_end_ns(iterations: pa.Table) -> Integers:
@@ -75,15 +76,18 @@ def delivery_gaps(request: Integers, time_ns: Integers) -> tuple[Integers, Integ
     return request[1:][same], np.diff(time_ns)[same]
 
 
-def gap_sample(iterations: pa.Table, requests: pa.Table) -> Sample:
+def gap_sample(iterations: pa.Table, requests: pa.Table, without: TimeSpan | None = None) -> Sample:
     """Return all gaps between two deliveries to a request as a weighted sample, without a row per token.
 
     This is the inter-token latency of `vllm bench`: two tokens of one step are one delivery. Within a stretch the gap
     between iterations i and i+1 is the same for all requests in it, and their number is a sum over the stretches' ends.
-    Only the gaps between the stretches of one request are counted one by one.
+    Only the gaps between the stretches of one request are counted one by one. Gaps that a time to leave out touches
+    do not count.
     """
     if len(flat(requests["burst_iterations"])[0]):  # several tokens per step are rare, so gaps are counted one by one
-        return Sample.of(delivery_gaps(*deliveries(iterations, requests))[1])
+        request, time_ns = deliveries(iterations, requests)
+        gaps = delivery_gaps(request, time_ns)[1]
+        return Sample.of(gaps[apart(time_ns[1:][request[1:] == request[:-1]] - gaps, gaps, without)])
     ends = update_end_ns(iterations)
     starts, row = flat(requests["run_starts"])
     lengths, _ = flat(requests["run_lengths"])
@@ -95,7 +99,15 @@ def gap_sample(iterations: pa.Table, requests: pa.Table) -> Sample:
     again = np.flatnonzero(row[1:] == row[:-1])  # stretches that are not the first of their request
     between = ends[starts[again + 1]] - ends[last[again]]
     within = continuing > 0
-    return Sample(
-        np.r_[np.diff(ends)[within], between].astype(np.float64),
-        np.r_[continuing[within], np.ones(len(between), dtype=np.int64)],
-    )
+    gaps = np.r_[np.diff(ends)[within], between]
+    kept = apart(np.r_[ends[:-1][within], ends[last[again]]], gaps, without)
+    counts = np.r_[continuing[within], np.ones(len(between), dtype=np.int64)]
+    return Sample(gaps[kept].astype(np.float64), counts[kept])
+
+
+def apart(begins: Integers, lengths: Integers, span: TimeSpan | None) -> npt.NDArray[np.bool_]:
+    """Return which times do not touch a span."""
+    if span is None:
+        return np.ones(len(begins), dtype=bool)
+    found: npt.NDArray[np.bool_] = (begins >= span[1]) | (begins + lengths <= span[0])
+    return found

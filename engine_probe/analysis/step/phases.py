@@ -46,11 +46,21 @@ class StepPhases:
         return total
 
 
-def step_phases(iterations: pa.Table, workers: pa.Table, idle: npt.NDArray[np.bool_]) -> StepPhases | None:
-    """Return the phases of a run, given the gaps without a request. None if the workers do not tell them."""
+def step_phases(
+    iterations: pa.Table,
+    workers: pa.Table,
+    idle: npt.NDArray[np.bool_],
+    profiled: npt.NDArray[np.bool_] | None = None,
+) -> StepPhases | None:
+    """Return the phases of a run, given the gaps without a request. None if the workers do not tell them.
+
+    Steps in a window of operators are left out.
+    """
     known = workers.filter(pc.less(workers["iteration"], iterations.num_rows))
     parts = [_of_rank(known.filter(pc.equal(known["rank"], rank))) for rank in pc.unique(known["rank"]).to_pylist()]
     table = pa.concat_tables(parts) if parts else known
+    if profiled is not None:
+        table = table.filter(pa.array(~profiled[table["iteration"].to_numpy()]))
     if not table.num_rows:
         return None
     number = table["iteration"].to_numpy()

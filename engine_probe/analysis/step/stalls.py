@@ -74,9 +74,16 @@ class Stalls:
         return {row["cause"]: (row["count_all"], row["excess_ns_sum"]) for row in rows}
 
 
-def stalls(iterations: pa.Table, busy: Integers, workers: pa.Table, host_events: pa.Table) -> Stalls:
-    """Find the stalls of a run, given the busy time of each step."""
+def stalls(
+    iterations: pa.Table,
+    busy: Integers,
+    workers: pa.Table,
+    host_events: pa.Table,
+    profiled: npt.NDArray[np.bool_] | None = None,
+) -> Stalls:
+    """Find the stalls of a run, given the busy time of each step; those in a window of operators are not judged."""
     expected, spread = expected_ns(iterations, busy)
+    expected[profiled if profiled is not None else []] = np.nan
     with np.errstate(invalid="ignore"):
         excess = busy - expected
         least = np.maximum.reduce(
@@ -96,7 +103,8 @@ def stalls(iterations: pa.Table, busy: Integers, workers: pa.Table, host_events:
         row |= {"expected_ns": round(float(expected[place])), "excess_ns": over}
         rows.append(row | verdict(causes, over, where(iterations, int(place))))
     judged = int(np.isfinite(expected).sum())
-    return Stalls(pa.Table.from_pylist(rows, STALLS), judged, len(busy) - judged, int(busy.sum()))
+    left_out = 0 if profiled is None else int(profiled.sum())
+    return Stalls(pa.Table.from_pylist(rows, STALLS), judged, len(busy) - judged - left_out, int(busy.sum()))
 
 
 def verdict(causes: list[Cause], excess: int, part: str) -> dict[str, str | int]:

@@ -69,7 +69,7 @@ def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen
     requests = answered(run.measured_requests)
     for latency in LATENCIES:
         if latency.name in TESTED:
-            sample = latency.sample_ns(run.iterations, requests)
+            sample = latency.sample_ns(run.iterations, requests, run.profiled_span)
             ms = sample.values / 1e6
             (median,) = sample.percentiles((50,))  # the median that the table of levels shows
             if median is not None:
