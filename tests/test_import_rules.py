@@ -73,6 +73,7 @@ MAY_IMPORT = {
     "commands": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
         *("recordings", "evaluation", "export", "report", "overhead", "sweep", "hook.vllm_versions"),
+        "hook.workers.operators",
     },
     "cli": {"errors", "text_format", "commands"},
     "__main__": {"cli"},

@@ -36,26 +36,42 @@ engine, output = under(ENGINE), under("Output")
 )
 @engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @workload_options
+@output(
+    "--operators",
+    metavar="STEPS@FIRST",
+    help="Run torch's profiler in these steps: where the forward's time goes. 20@100 is 20 steps from step 100 on.",
+)
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
-def command(model: str, out: str | None, force: bool, engine_arguments: dict[str, object], **asked: Any) -> None:
+def command(
+    model: str,
+    out: str | None,
+    force: bool,
+    operators: str | None,
+    engine_arguments: dict[str, object],
+    **asked: Any,
+) -> None:
     """Measure one workload on a real engine, record every iteration, and name the bottleneck.
 
     Options may be in any order, mixed with vLLM's engine arguments. Arguments after -- go to vLLM only: -- --seed 3.
     """
-    from engine_probe.sweep.definition.checks import check_engine, check_lengths, check_requests
+    from engine_probe.hook.workers.operators import check_torch
+    from engine_probe.sweep.definition.checks import check_engine, check_lengths, check_requests, check_window
     from engine_probe.sweep.definition.request_memory import check_plans
     from engine_probe.sweep.definition.sweep_file import EngineSection, Point
     from engine_probe.sweep.preflight.memory_fit import check_fit
     from kernels_bench.devices.cpu import cpu
 
     workload = WorkloadOptions(**asked).workload()
-    point = Point(EngineSection(model, engine_arguments), workload, label=model)
+    point = Point(EngineSection(model, engine_arguments), workload, label=model, operators=operators)
     check_engine(point.engine.spec, "profile")
     check_lengths(point)
     check_fit([point])
     check_version(force)
     check_plans([point], cpu().memory_bytes)
     check_requests([point])
+    if operators is not None:
+        check_window(point)
+        check_torch()
     results = open_results(None, out or str(Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"))
     try:
         measure(point, results.folder, force)

@@ -13,6 +13,7 @@ from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import Results, holds_steps, open_results
 from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.vllm_versions import check_version
+from engine_probe.hook.workers.operators import check_torch
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import open_sweep
@@ -87,6 +88,8 @@ def here(found: list[Point], force: bool) -> Iterator[Engines]:
     if not gpus:
         check_host(found, cpu().memory_bytes)
     check_version(force)
+    if any(point.operators is not None for point in found):
+        check_torch()
     yield LocalEngines()
 
 

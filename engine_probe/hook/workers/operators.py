@@ -236,16 +236,21 @@ def event_of(seen: Any, by: int) -> Event:
 
 def check_engine(core: Any) -> None:
     """Refuse an engine that profiles already, and a torch without a profiler, before anything is attached."""
-    import torch
-
     if kind := getattr(getattr(core.vllm_config, "profiler_config", None), "profiler", None):
         raise InputError(
             f"this engine has a profiler already (profiler_config.profiler is {kind!r}), and torch runs one at a time: "
             "build it without, or leave operators out"
         )
+    check_torch()
+    refuse_a_second_profiler()
+
+
+def check_torch() -> None:
+    """Refuse a torch that was built without its profiler."""
+    import torch
+
     if not torch.autograd.kineto_available():
         raise InputError(f"torch {torch.__version__} was built without its profiler: leave operators out")
-    refuse_a_second_profiler()
 
 
 def refuse_a_second_profiler() -> None:

@@ -8,6 +8,7 @@ from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
+from engine_probe.record.run_json import operator_window
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection
@@ -48,6 +49,7 @@ def check_points(found: list[Point]) -> None:
     for point in found:
         point.workload.description()
         check_stop(point)
+        check_window(point)
         check_load(point.workload)
         check_lengths(point)
 
@@ -100,6 +102,30 @@ def check_stop(point: Point) -> None:
         raise InputError(
             f"stop.steady: {count} concurrent requests are a burst, which is never steady: set workload.num_prompts to "
             "many times as many"
+        )
+
+
+def check_window(point: Point) -> None:
+    """Refuse a window of operators that cannot be: of an engine that profiles, or beyond the steps that a run can have.
+
+    Every step computes at least one token, so a run of known lengths has at most as many steps as tokens.
+    """
+    if point.operators is None:
+        return
+    window, work = operator_window(point.operators), point.workload
+    if not point.probe:
+        raise InputError("probe = false: nothing is recorded: leave operators out")
+    if profiling := [name for name in point.engine.arguments if name.split(".")[0] == "profiler_config"]:
+        raise InputError(
+            f"operators is {window}, and {profiling[0]} gives the engine a profiler: leave one of the two out"
+        )
+    requests, length = work.most_requests, work.tokens_at_end
+    if work.hold or requests is None or length is None:
+        return
+    if window.last >= requests * length:
+        raise InputError(
+            f"operators is {window}, and {requests} requests of {length} tokens have fewer steps than "
+            f"{window.last + 1:,}: give an earlier window, or more requests"
         )
 
 

@@ -229,6 +229,14 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probe: Annotated[
         bool, about("false records nothing and times whole answers only, for comparison. May be an axis.", False)
     ] = True
+    operators: Annotated[
+        str | None,
+        about(
+            "Run torch's profiler in these steps of each point, STEPS@FIRST: where the forward's time goes. Latencies "
+            "leave out what the window touches; throughput includes its steps.",
+            "20@100",
+        ),
+    ] = None
     repeats: Annotated[Positive, about("Number of times each point is measured.", 3)] = 1
     interleave: Annotated[
         bool, about("Measure all points once, then all again, so that slow drift affects all points alike.", False)
@@ -255,6 +263,7 @@ class Point(msgspec.Struct, frozen=True):
     stop: Stop = Stop()
     warm_up: WarmUp = WarmUp()
     probe: bool = True
+    operators: str | None = None  # the steps in which torch's profiler runs
     quality: Quality | None = None  # measured instead of the workload: the perplexity of a text
     curve: dict[str, Any] = {}  # the settings, except the load, in which the sweep's points differ
 
@@ -272,6 +281,8 @@ class Point(msgspec.Struct, frozen=True):
         if not self.workload.hold:
             del asked[0]["hold"]  # a key that earlier sweeps did not have
         content = [self.engine.spec.key, asked, self.probe, self.repeat]
+        if self.operators is not None:
+            content.append(self.operators)
         if self.quality is not None:
             content = [self.engine.spec.key, msgspec.to_builtins(self.quality)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -320,7 +331,9 @@ def points(sweep: SweepFile) -> list[Point]:
             words = label(chosen, varying, unit) or load_words(load, unit)
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
-            found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe))
+            found.append(
+                Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe, sweep.operators)
+            )
     settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
     found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
     order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}

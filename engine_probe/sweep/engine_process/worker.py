@@ -91,7 +91,7 @@ def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force:
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     facts = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
-    with Probe(llm, task.folder, facts=facts, force=force) as probe:
+    with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators) as probe:
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
         with report_failure(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady)
