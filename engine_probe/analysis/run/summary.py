@@ -103,12 +103,13 @@ def summarise(
     column = {name: iterations[name].to_numpy() for name in iterations.column_names}
     ends = update_end_ns(iterations)
     begin, end = int(column["start_ns"][0]), int(ends[-1])
-    seconds, steps_ns = (end - begin) / 1e9, (ends - column["start_ns"]).astype(np.float64)
+    seconds, profiled = (end - begin) / 1e9, profiled_span(facts, iterations)
+    steps_ns = (ends - column["start_ns"])[~profiled_steps(iterations, profiled)].astype(np.float64)
     whole, measured = answered(requests), without_further(facts, requests)
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
     complete, prompt, answer = request_totals(requests)
     later = after_warm_up(begin, ends, column["output_tokens"], whole, requests)
-    profiled = profiled_span(facts, iterations)
+    arrived_later = within(measured, "arrival_ns", later.window) if later else None
     return Summary(
         status=status,
         notes=tuple(notes),
@@ -123,9 +124,7 @@ def summarise(
         output_tokens_per_s=output / seconds,
         total_tokens_per_s=(answer + prompt) / seconds,
         requests_per_s=complete / seconds,
-        step=LatencyFigures.of(
-            "step", "schedule() to update's end", Sample.of(steps_ns[~profiled_steps(iterations, profiled)])
-        ),
+        step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
         shares=time_shares(column, end - begin),
         mean_running=mean_running(column, ends),
         peak_running=int(column["running_requests"].max()),
@@ -139,9 +138,7 @@ def summarise(
         latencies=latencies(iterations, measured, profiled),
         goodput=goodput(measured, seconds, slo) if slo else None,
         after_warm_up=later,
-        after_warm_up_latencies=latencies(iterations, within(measured, "arrival_ns", later.window), profiled)
-        if later
-        else (),
+        after_warm_up_latencies=latencies(iterations, arrived_later, profiled) if later else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
         probe_uncounted=uncounted_cost(facts, column["running_requests"], end - begin),
