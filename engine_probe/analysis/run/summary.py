@@ -104,12 +104,10 @@ def summarise(
     ends = update_end_ns(iterations)
     begin, end = int(column["start_ns"][0]), int(ends[-1])
     seconds, profiled = (end - begin) / 1e9, profiled_span(facts, iterations)
-    steps_ns = (ends - column["start_ns"])[~profiled_steps(iterations, profiled)].astype(np.float64)
     whole, measured = answered(requests), without_further(facts, requests)
     output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
     complete, prompt, answer = request_totals(requests)
     later = after_warm_up(begin, ends, column["output_tokens"], whole, requests)
-    arrived_later = within(measured, "arrival_ns", later.window) if later else None
     return Summary(
         status=status,
         notes=tuple(notes),
@@ -124,7 +122,7 @@ def summarise(
         output_tokens_per_s=output / seconds,
         total_tokens_per_s=(answer + prompt) / seconds,
         requests_per_s=complete / seconds,
-        step=LatencyFigures.of("step", "schedule() to update's end", Sample.of(steps_ns)),
+        step=step_figures(iterations, profiled),
         shares=time_shares(column, end - begin),
         mean_running=mean_running(column, ends),
         peak_running=int(column["running_requests"].max()),
@@ -138,7 +136,7 @@ def summarise(
         latencies=latencies(iterations, measured, profiled),
         goodput=goodput(measured, seconds, slo) if slo else None,
         after_warm_up=later,
-        after_warm_up_latencies=latencies(iterations, arrived_later, profiled) if later else (),
+        after_warm_up_latencies=latencies(iterations, measured, profiled, later.window) if later else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),
         probe_median_ns=float(np.median(column["probe_ns"])),
         probe_uncounted=uncounted_cost(facts, column["running_requests"], end - begin),
@@ -198,9 +196,17 @@ def time_shares(column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str,
     return {name: ns / whole_ns for name, ns in spent.items()}
 
 
-def latencies(iterations: pa.Table, requests: pa.Table, profiled: TimeSpan | None) -> tuple[LatencyFigures, ...]:
-    """Return every latency of the requests that were answered, but those that the profiler touched."""
-    whole = answered(requests)
+def step_figures(iterations: pa.Table, profiled: TimeSpan | None) -> LatencyFigures:
+    ns = update_end_ns(iterations) - iterations["start_ns"].to_numpy()
+    sample = Sample.of(ns[~profiled_steps(iterations, profiled)].astype(np.float64))
+    return LatencyFigures.of("step", "schedule() to update's end", sample)
+
+
+def latencies(
+    iterations: pa.Table, requests: pa.Table, profiled: TimeSpan | None, arrived: TimeSpan | None = None
+) -> tuple[LatencyFigures, ...]:
+    """Return every latency of the answered requests (that arrived then), but those that the profiler touched."""
+    whole = answered(requests if arrived is None else within(requests, "arrival_ns", arrived))
     samples = ((latency, latency.sample_ns(iterations, whole, profiled)) for latency in LATENCIES)
     return tuple(LatencyFigures.of(latency.name, latency.formula, sample) for latency, sample in samples)
 
