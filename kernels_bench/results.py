@@ -136,6 +136,7 @@ class Health(Struct, frozen=True):
     pcie_generation_card: Whole | None = None  # of the GPU in any slot
     pcie_width_max: Whole | None = None
     pcie_replays: Whole | None = None
+    c2c_links: Whole | None = None  # to the CPU of the same package, over which transfers go instead of PCIe
     nvlinks: Whole | None = None  # links that report a state
     nvlinks_up: Whole | None = None
     nvlink_errors: Whole | None = None

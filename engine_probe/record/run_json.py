@@ -227,6 +227,7 @@ class SampledDevice(msgspec.Struct):
     mig_instance: bool  # its memory is that of a MIG instance
     mig_split: bool = False  # split by MIG, so that its sensors are not this engine's alone
     power_window: str | None = None  # of power_mw; None in older recordings
+    c2c_links: int = 0  # to the CPU of the same package, beside PCIe
 
 
 class Telemetry(msgspec.Struct):

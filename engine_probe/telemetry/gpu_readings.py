@@ -114,12 +114,24 @@ def _ecc_errors(nvml: Any, handle: Any) -> tuple[int | None, ...]:
     )
 
 
-def _power_now(nvml: Any, handle: Any) -> tuple[int | None, ...]:
-    """Return the power of the whole GPU at this moment."""
-    (field,) = nvml.nvmlDeviceGetFieldValues(handle, [nvml.NVML_FI_DEV_POWER_INSTANT])
+def _field(nvml: Any, handle: Any, number: int) -> int:
+    (field,) = nvml.nvmlDeviceGetFieldValues(handle, [number])
     if field.nvmlReturn != nvml.NVML_SUCCESS:
         raise nvml.NVMLError(field.nvmlReturn)
-    return (int(field.value.uiVal),)
+    return int(field.value.uiVal)
+
+
+def _power_now(nvml: Any, handle: Any) -> tuple[int | None, ...]:
+    """Return the power of the whole GPU at this moment."""
+    return (_field(nvml, handle, nvml.NVML_FI_DEV_POWER_INSTANT),)
+
+
+def c2c_links(nvml: Any, handle: Any) -> int:
+    """Return the number of NVLink-C2C links to the CPU of the same package, as in Grace-Hopper; 0 without any."""
+    try:
+        return _field(nvml, handle, nvml.NVML_FI_DEV_C2C_LINK_COUNT)
+    except nvml.NVMLError:
+        return 0
 
 
 def power_reading(nvml: Any, handle: Any) -> tuple[Reading, str]:

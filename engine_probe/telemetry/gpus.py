@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.telemetry.gpm import Gpm
-from engine_probe.telemetry.gpu_readings import READINGS, Pcie, Reading, final_errors, power_reading
+from engine_probe.telemetry.gpu_readings import READINGS, Pcie, Reading, c2c_links, final_errors, power_reading
 
 TASKS = Path("/proc/self/task")
 
@@ -29,6 +29,7 @@ class Gpu:
         self.runs_rank: bool | None = None  # whether a rank of the engine runs there; None if its UUID is not known
         self.lost = False
         self._final = final_errors(nvml)
+        self.c2c_links = c2c_links(nvml, handle)
         power, self.power_window = power_reading(nvml, handle)
         self._readings = [power, *READINGS]
         self._pcie, self._gpm = Pcie(nvml, handle), Gpm(nvml, handle, instance)
@@ -40,8 +41,12 @@ class Gpu:
         return self._listed if self.runs_rank is None else self.runs_rank
 
     @property
-    def memory_bytes(self) -> int:
-        return int(self._nvml.nvmlDeviceGetMemoryInfo(self._instance).total)
+    def memory_bytes(self) -> int | None:
+        """Return the size of its memory. None if it has none of its own, as GB10, which uses the host's."""
+        try:
+            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._instance).total)
+        except self._nvml.NVMLError_NotSupported:
+            return None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -52,6 +57,7 @@ class Gpu:
             "mig_instance": self.is_instance,
             "mig_split": self.split,
             "power_window": self.power_window,
+            "c2c_links": self.c2c_links,
         }
 
     def read(self, now_ns: int, slow: bool, our_pids: frozenset[int]) -> dict[str, float | int | None]:
@@ -118,6 +124,15 @@ class Gpu:
             notes.append(
                 f"device {self.device}: process_memory_bytes: NVML lists none of our processes (they hold no memory "
                 "there, or NVML's process ids are those of another namespace)"
+            )
+        if "memory_used_bytes" in self._missing.get("Not Supported", ()):
+            notes.append(
+                f"device {self.device} has no memory of its own: it uses the host's, which the host's rows tell"
+            )
+        if self.c2c_links:
+            notes.append(
+                f"device {self.device} is linked to its CPU by NVLink-C2C ({self.c2c_links} links): the PCIe columns "
+                "do not count that traffic"
             )
         if self.is_instance:
             notes.append(f"device {self.device}: memory is that of {self.uuid}, everything else of the whole GPU")

@@ -21,8 +21,8 @@ class Device:
 
     index: int
     name: str
-    memory_bytes: int
-    used_bytes: int
+    memory_bytes: int | None  # None: it uses the host's memory, as GB10
+    used_bytes: int | None
     compute_capability: str | None
     mig: bool | None
     processes: tuple[tuple[int, int | None], ...]  # process id, bytes on the GPU
@@ -49,15 +49,15 @@ def read_devices(nvml: Any) -> Devices:
 
 
 def _device(nvml: Any, index: int, handle: Any) -> Device:
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
     capability = _ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
     mig = _ask(nvml, "nvmlDeviceGetMigMode", handle)
     processes = _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", handle) or []
     return Device(
         index=index,
         name=_text(nvml.nvmlDeviceGetName(handle)) or "?",
-        memory_bytes=memory.total,
-        used_bytes=memory.used,
+        memory_bytes=memory.total if memory else None,
+        used_bytes=memory.used if memory else None,
         compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
         mig=bool(mig[0]) if mig is not None else None,
         processes=tuple((process.pid, process.usedGpuMemory) for process in processes),

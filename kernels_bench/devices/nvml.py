@@ -90,6 +90,7 @@ def read_health(nvml: Nvml | None, device: Device) -> Health:
         pcie_generation_card=ask("nvmlDeviceGetGpuMaxPcieLinkGeneration", handle),
         pcie_width_max=ask("nvmlDeviceGetMaxPcieLinkWidth", handle),
         pcie_replays=ask("nvmlDeviceGetPcieReplayCounter", handle),
+        c2c_links=_c2c_links(nvml, handle),
         nvlinks=None if links is None else len(links),
         nvlinks_up=None if links is None else sum(links),
         nvlink_errors=_nvlink_errors(nvml, handle),
@@ -197,6 +198,14 @@ def _slowed_by(nvml: Nvml, handle: Any) -> int | None:
     """Return the bit mask of reasons for reduced clocks, by the call's older name on older drivers."""
     bits: int | None = nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
     return bits if bits is not None else nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+
+
+def _c2c_links(nvml: Nvml, handle: Any) -> int | None:
+    """Return the number of NVLink-C2C links, as between Grace and Hopper; None if the driver does not know them."""
+    fields = nvml.ask("nvmlDeviceGetFieldValues", handle, [nvml.module.NVML_FI_DEV_C2C_LINK_COUNT])
+    if not fields or fields[0].nvmlReturn != nvml.module.NVML_SUCCESS:
+        return None
+    return int(fields[0].value.uiVal)
 
 
 def _nvlinks(nvml: Nvml, handle: Any) -> list[int] | None:

@@ -79,6 +79,9 @@ def judged(state: Run, paths: dict[str, str]) -> list[Result]:
     return outliers(results, names | pairs, state.options.tolerance)
 
 
+OVER_C2C = "this GPU and its CPU are linked by NVLink-C2C: the transfer does not show what PCIe carries"
+
+
 def judged_one(state: Run, observation: Observation, names: dict[str, str], paths: dict[str, str]) -> Result:
     target, finding, options = observation.target, observation.finding, state.options
     if isinstance(finding, Skipped):
@@ -97,10 +100,12 @@ def judged_one(state: Run, observation: Observation, names: dict[str, str], path
     ]
     baseline = options.baseline.figure(target, model, finding.test, finding.name) if options.baseline else None
     specification = specification_of(model or names.get(taking_part[0], ""))
-    own = specification if model else None
+    over_c2c = finding.test == "pcie" and bool(state.before[target].c2c_links)
+    own = specification if model and not over_c2c else None
     verdict, reasons = verdicts.judge(finding, model or "", invalid, own, baseline, options.tolerance)
     others_share = observation.others_share
     doubtful = doubts(finding, target != "cpu", others_share, options.tolerance)
+    reasons += (OVER_C2C,) * over_c2c
     reasons += tuple(doubt for doubt in doubtful if doubt != UNSTABLE)  # `judge` has added that one
     verdict = WARN if doubtful and verdict == PASS else verdict
     result = Result(verdict, reasons, target, figure=finding, others_share=others_share, doubts=doubtful)

@@ -81,7 +81,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "pool": GRAPH_POOL,
         "estimates": True,
     }
-    properties = Thing(uuid="1234", name="a card", total_memory=80 * GIB)
+    says["gpu"] = properties = Thing(uuid="1234", name="a card", total_memory=80 * GIB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (says["free"], 80 * GIB))
     monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: says["segments"])
@@ -93,6 +93,13 @@ def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def gib(row: dict[str, Any]) -> dict[str, float | None]:
     return {part: None if row[part] is None else row[part] / GIB for part in PARTS}
+
+
+@pytest.mark.parametrize(("integrated", "whose"), [(0, "the device,"), (1, "the host, whose memory the GPU uses,")])
+def test_the_hosts_memory_is_not_taken_for_the_cards(card: dict[str, Any], integrated: int, whose: str) -> None:
+    card["gpu"].is_integrated = integrated
+    sources = read_worker(worker())["memory"]["sources"]
+    assert {sources[total].partition(" through")[0] for total in ("total_bytes", "used_bytes")} == {whose}
 
 
 def test_the_parts_add_up_to_the_card() -> None:

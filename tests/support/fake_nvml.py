@@ -38,6 +38,7 @@ class FakeCard:
         self.parent: FakeCard | None = None
         self.mig = 0
         self.power_now_mw: int | None = None  # None: only the average is told
+        self.c2c: int | None = None  # links to a CPU in the same package
         self.capability = (9, 0)
         self.gpm: dict[int, float] | None = {}  # by metric, the sum over all time of value x seconds; None: no GPM
         self.gpm_refuses: dict[int, int] = {}  # by metric, the code that is answered instead of a value
@@ -65,7 +66,7 @@ class FakeNvml:
     NVML_SUCCESS, NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 0, 1, 2, 0
     NVML_MEMORY_ERROR_TYPE_CORRECTED, NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 0, 1, 0
     NVML_FI_DEV_PCIE_COUNT_TX_BYTES, NVML_FI_DEV_PCIE_COUNT_RX_BYTES = 197, 198
-    NVML_FI_DEV_POWER_INSTANT, NVML_GPM_METRICS_GET_VERSION = 186, 1
+    NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_C2C_LINK_COUNT, NVML_GPM_METRICS_GET_VERSION = 186, 170, 1
     NVML_GPM_METRIC_SM_UTIL, NVML_GPM_METRIC_ANY_TENSOR_UTIL, NVML_GPM_METRIC_DRAM_BW_UTIL = 2, 5, 10
     NVML_GPM_METRIC_NVLINK_TOTAL_RX_PER_SEC, NVML_GPM_METRIC_NVLINK_TOTAL_TX_PER_SEC = 60, 61
     NVML_GPM_METRIC_C2C_TOTAL_TX_PER_SEC, NVML_GPM_METRIC_C2C_TOTAL_RX_PER_SEC = 100, 101
@@ -173,10 +174,10 @@ def address(sample: Any) -> int:
 
 
 def _fields(card: FakeCard, fields: list[int]) -> list[SimpleNamespace]:
-    if fields == [FakeNvml.NVML_FI_DEV_POWER_INSTANT]:
-        power = card.power_now_mw
-        told = None if power is None else SimpleNamespace(uiVal=power)
-        return [SimpleNamespace(nvmlReturn=3 if power is None else 0, valueType=1, value=told)]
+    if len(fields) == 1:
+        value = {FakeNvml.NVML_FI_DEV_POWER_INSTANT: card.power_now_mw, FakeNvml.NVML_FI_DEV_C2C_LINK_COUNT: card.c2c}
+        told = value[fields[0]]
+        return [SimpleNamespace(nvmlReturn=3 if told is None else 0, valueType=1, value=SimpleNamespace(uiVal=told))]
     if card.pcie_bytes is None:
         return [SimpleNamespace(nvmlReturn=3, valueType=0, value=None) for _ in fields]
     return [

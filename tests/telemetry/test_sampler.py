@@ -159,6 +159,32 @@ def test_what_a_card_will_never_say_is_asked_once_null_and_named_once() -> None:
     ]
 
 
+def test_a_card_that_uses_the_hosts_memory_has_no_memory_reading_and_it_is_said() -> None:
+    """As GB10: what is not told is null, and never the whole host's."""
+    card = FakeCard(name="NVIDIA GB10")
+    card.refuses["nvmlDeviceGetMemoryInfo"] = FakeNvml.NVMLError_NotSupported
+    watched = Watched(card)
+    rows = [watched.sample()[1] for _ in range(3)]
+    assert {row["memory_used_bytes"] for row in rows} == {None}
+    assert rows[-1]["power_mw"] == 350_000
+    assert watched.notes == [
+        "device 0: memory_used_bytes: Not Supported",
+        "device 0: process_memory_bytes: NVML lists none of our processes (they hold no memory there, or NVML's "
+        "process ids are those of another namespace)",
+        "device 0 has no memory of its own: it uses the host's, which the host's rows tell",
+    ]
+
+
+def test_a_cpu_in_the_same_package_is_told_from_pcie() -> None:
+    """As in Grace-Hopper, whose traffic between host and GPU does not go over PCIe."""
+    card = FakeCard()
+    card.c2c = 10
+    watched = Watched(card)
+    assert watched.sampler.stop()["devices"][0]["c2c_links"] == 10
+    (note,) = watched.notes
+    assert note.startswith("device 0 is linked to its CPU by NVLink-C2C (10 links): the PCIe columns do not count")
+
+
 def test_a_passing_failure_leaves_one_hole() -> None:
     card = FakeCard()
     watched = Watched(card)
@@ -202,7 +228,7 @@ def test_a_mig_instance_has_its_own_memory_and_the_cards_sensors(monkeypatch: py
     assert "device 3: memory is that of MIG-abc, everything else of the whole GPU" in watched.notes
     assert watched.sampler.stop()["devices"] == [
         {"device": 3, "name": "NVIDIA H200", "uuid": "MIG-abc", "mig_instance": True, "mig_split": True}
-        | {"power_window": "average of the last second"}
+        | {"power_window": "average of the last second", "c2c_links": 0}
     ]
 
 
@@ -344,7 +370,7 @@ def test_without_byte_counters_pcie_is_looked_at_once_a_second() -> None:
     watched = Watched(card)
     rows = [watched.sample()[1] for _ in range(21)]
     assert [row["pcie_tx_bytes_per_s"] for row in rows] == [50_000, *[None] * 19, 50_000]
-    assert watched.nvml.asked["nvmlDeviceGetFieldValues"] == 1 + 1  # once for power
+    assert watched.nvml.asked["nvmlDeviceGetFieldValues"] == 1 + 2  # once for power and for C2C
     assert any("PCIe traffic is that of 20 ms, once a second" in note for note in watched.notes)
     card.refuses["nvmlDeviceGetPcieThroughput"] = FakeNvml.NVMLError_NotSupported
     watched.sample(1)

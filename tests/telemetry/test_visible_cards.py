@@ -21,3 +21,11 @@ def test_only_what_cuda_shows_is_named(monkeypatch: pytest.MonkeyPatch, visible:
     found = hardware.visible_gpus()
     assert [gpu["uuid"] for gpu in found] == named
     assert all(gpu["memory_bytes"] > 1 << 30 for gpu in found)
+
+
+def test_a_card_without_memory_of_its_own_is_named_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = FakeCard("GPU-10", name="NVIDIA GB10")
+    card.refuses["nvmlDeviceGetMemoryInfo"] = FakeNvml.NVMLError_NotSupported
+    monkeypatch.setattr(hardware, "pynvml", FakeNvml(card))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert hardware.visible_gpus() == [{"name": "NVIDIA GB10", "uuid": "GPU-10", "memory_bytes": None}]

@@ -188,12 +188,12 @@ def check_devices(devices: Devices, reason: str) -> list[Check]:
 def _check_device(device: Device) -> Check:
     facts = [
         device.name,
-        f"{device.memory_bytes / GIB:.1f} GiB",
+        "the host's memory" if device.memory_bytes is None else _gib(device.memory_bytes),
         f"compute {device.compute_capability or '?'}",
     ]
     facts += ["MIG on"] if device.mig else []
     what = f"GPU {device.index}"
-    if device.processes or device.used_bytes > BUSY_SHARE * device.memory_bytes:
+    if device.processes or (device.used_bytes or 0) > BUSY_SHARE * (device.memory_bytes or 0):
         users = ", ".join(f"process {pid} {_gib(size)}" for pid, size in device.processes)
         found = ", ".join([*facts, f"{_gib(device.used_bytes)} in use", *([users] if users else [])])
         return Check(WARNING, what, found, "other processes use it: wait until they end before measuring")

@@ -192,8 +192,10 @@ def gpu_memory(worker: Any, figures: MemoryFigures) -> dict[str, Any]:
     free, total = torch.cuda.mem_get_info(worker.device)
     segments = AllocatorSegments(worker)
     read, derive = figures.read, figures.derive
-    read("total_bytes", "the device, through CUDA", lambda: total)
-    read("used_bytes", "the device, through CUDA, by all processes", lambda: total - free)
+    # GB10 and other GPUs in one package with the CPU have no memory of their own.
+    device = "the host, whose memory the GPU uses," if getattr(gpu, "is_integrated", 0) else "the device,"
+    read("total_bytes", f"{device} through CUDA", lambda: total)
+    read("used_bytes", f"{device} through CUDA, by all processes", lambda: total - free)
     read("reserved_bytes", "gpu_memory_utilization x total, by vLLM", lambda: reserved_bytes(worker))
     read("weights_bytes", "vLLM: what loading the model took", lambda: worker.model_runner.model_memory_usage)
     read("activations_bytes", "vLLM: the peak of its profiling run", lambda: activation_bytes(worker))

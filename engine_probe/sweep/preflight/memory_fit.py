@@ -12,6 +12,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.duration_estimate import weights_bytes
 from engine_probe.workload.prompts import Conversations, SharedPrefix
+from kernels_bench.devices.cpu import cpu
 
 WHOLE_GPU = 1.0
 
@@ -120,7 +121,7 @@ def check_pool(point: Point, weights: float | None, held_bytes: float) -> None:
 
 
 def most_bytes(point: Point, gpus: Sequence[dict[str, Any]]) -> float:
-    """Return the most memory that vLLM may use of the smallest GPU."""
+    """Return the most memory that vLLM may use of the smallest GPU; one without memory of its own uses the host's."""
     share = point.engine.arguments.get("gpu_memory_utilization", WHOLE_GPU)
-    least = min(gpu["memory_bytes"] for gpu in gpus)
+    least = min(gpu["memory_bytes"] or cpu().memory_bytes for gpu in gpus)
     return float(least) * (share if isinstance(share, int | float) else WHOLE_GPU)

@@ -84,6 +84,16 @@ def test_a_good_card_passes(card: Callable[..., Report]) -> None:
     assert exit_code(report) == 0
 
 
+@pytest.mark.parametrize("links", [0, 10])
+def test_a_link_to_the_cpus_package_is_not_taken_for_pcie(card: Callable[..., Report], links: int) -> None:
+    """400 GB/s is beyond any slot, and what NVLink-C2C carries."""
+    field = SimpleNamespace(nvmlReturn=3, value=SimpleNamespace(uiVal=links))  # every constant of this NVML is 3
+    found = [figure(400e9, "pcie", "to card, pinned")]
+    (result,) = card({"pcie": lambda: iter(found)}, nvmlDeviceGetFieldValues=[field]).results
+    told = "; ".join(result.reasons)
+    assert (result.verdict == WARN, "NVLink-C2C" in told) == (not links, bool(links))
+
+
 def test_a_throttled_card_is_caught(card: Callable[..., Report]) -> None:
     looks: list[int] = []
 
