@@ -79,6 +79,7 @@ class RequestCounters:
         self._live_tokens = 0
         # The update that vLLM is in.
         self.updating: int | None = None  # its iteration; None between updates
+        self._drafted: dict[int, list[int]] = {}  # iteration -> the length of each draft
         self._bursts_possible = self.speculates  # one of its outputs may hold no token, or several
         self.note_due = self.speculates  # it has more to note than the number of its outputs
         self._finished_in_update: list[RequestState] = []
@@ -214,6 +215,8 @@ class RequestCounters:
         arrived = len([self._arrived_ids.popleft() for _ in range(len(self._arrived_ids))])
         speculative_tokens = sum(map(len, drafts.values())) if drafts else 0
         self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + cached
+        if drafts:
+            self._drafted[iteration] = [*map(len, drafts.values())]
         if self.speculates:
             # vLLM takes rejected drafts back request by request: only the sum over the batch is exact.
             self._live_tokens = sum(request.num_computed_tokens for request in running)
@@ -314,14 +317,18 @@ class RequestCounters:
         """Return the tokens delivered, and note the requests that got none or several."""
         self._bursts_possible = self.speculates
         finished = {state.request_id: state for state in self._finished_in_update}
-        delivered = 0
+        delivered, accepted = 0, []
         for batch in outputs.values():
             for output in batch.outputs:
                 count = len(output.new_token_ids)
                 delivered += count
+                if count > 1:
+                    accepted.append(count - 1)  # the last token is the model's own
                 state = self.states.get(output.request_id) or finished.get(output.request_id)
                 if state is not None and count != 1:
                     state.bursts.append((iteration, count))
+        if drafted := self._drafted.pop(iteration, None):
+            self._recorder.drafts.append((iteration, drafted, accepted))
         return delivered
 
     def _open_stretch(self, state: RequestState, iteration: int) -> None:

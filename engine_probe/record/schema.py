@@ -282,6 +282,19 @@ _OPERATOR_SLICES = (
     ("name", "text", "", "its name"),
 )
 
+# Speculative decoding: a row for each step with drafts. Recordings made before this table was added lack it.
+_DRAFTS = (
+    ("iteration", "i64", "", "number of the engine step"),
+    ("drafted", "i32[]", "tokens", "length of each draft when the step was scheduled"),
+    (
+        "accepted",
+        "i32[]",
+        "tokens",
+        "of each draft with accepted tokens, how many the step gave its request: what vLLM accepts beyond an answer's "
+        "end is not given",
+    ),
+)
+
 
 def _schema(table: str, columns: tuple[tuple[str, str, str, str], ...]) -> pa.Schema:
     fields = [
@@ -317,6 +330,7 @@ _ADDED: dict[int, dict[str, tuple[str, ...]]] = {
 # Tables that older recordings lack, also some of this version; they are read as empty.
 ADDED_SCHEMAS: dict[str, pa.Schema] = {
     "host_events": _schema("host_events", _HOST_EVENTS),
+    "drafts": _schema("drafts", _DRAFTS),
     "operators": _schema("operators", _OPERATORS),
     "operator_slices": _schema("operator_slices", _OPERATOR_SLICES),
 }

@@ -94,6 +94,11 @@ class Run(NotebookView):
         """Read what can have held up the engine; empty if the recording is older than this table."""
         return read_table(self.folder, "host_events", self.facts)
 
+    @cached_property
+    def drafts(self) -> pa.Table:
+        """Read the drafts of speculative decoding; empty without it, and if the recording is older than this table."""
+        return read_table(self.folder, "drafts", self.facts)
+
     @property
     def has_host_events(self) -> bool:
         """Tell a recording without any such event from one that is older than the table."""

@@ -17,7 +17,12 @@ from vllm.sampling_params import RequestOutputKind
 
 from engine_probe import Probe, load
 from tests.support.forward_pass_witness import ForwardPassWitness
-from tests.support.witness import Witness, differences_of_requests, differences_of_statistics
+from tests.support.witness import (
+    Witness,
+    differences_of_drafts,
+    differences_of_requests,
+    differences_of_statistics,
+)
 
 Request = tuple[str, list[int], SamplingParams]
 
@@ -74,7 +79,7 @@ def watch(llm: Any, run_it: Callable[[Any], dict[str, Any]], statistics: bool = 
     run = load(probe.folder.path)
     differences = witness.differences(run) + differences_of_requests(run, list(watched.values()), witness)
     different_passes, known_passes = passes.compare(run)
-    differences += different_passes
+    differences += different_passes + differences_of_drafts(run, witness)
     if statistics:
         differences += differences_of_statistics(run, witness)
     if tokens_of(bare) != tokens_of(watched):
@@ -96,6 +101,8 @@ def watch(llm: Any, run_it: Callable[[Any], dict[str, Any]], statistics: bool = 
         "peaks": {name: max(run.iterations[name].to_pylist()) for name in run.iterations.schema.names},
         "bursts": sum(len(row["burst_tokens"]) for row in run.requests.to_pylist()),
         "preemptions": run.preemptions.to_pylist(),
+        "drafts": run.drafts.to_pylist(),
+        "draft_statistics": sum(getattr(each, "spec_decoding_stats", None) is not None for each in witness.statistics),
         "worker_tokens": run.workers["scheduled_tokens"].to_pylist() == run.iterations["scheduled_tokens"].to_pylist(),
     }
 

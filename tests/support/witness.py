@@ -20,8 +20,9 @@ class Witness:
         self.rows: list[dict[str, int]] = []
         self.windows: list[dict[str, float]] = []  # when schedule() and the update ran, for vLLM's own times
         self.statistics: list[Any] = []  # vLLM's SchedulerStats per row, None where it gave none
+        self.drafts: list[dict[str, tuple[int, int]]] = []  # per row, by request: tokens of its draft, and given of it
         self.finish_reasons: Counter[str] = Counter()
-        self._waiting_for_update: list[tuple[Any, dict[str, int], dict[str, float]]] = []
+        self._waiting_for_update: list[tuple[Any, dict[str, int], dict[str, float], dict[str, int]]] = []
         self._unfinished_prompts: set[str] = set()
         self._schedule, self._update = self.scheduler.schedule, self.scheduler.update_from_output
         self.scheduler.schedule, self.scheduler.update_from_output = self.schedule, self.update
@@ -47,13 +48,14 @@ class Witness:
             **self.pool(),
             "kv_tokens_live": sum(request.num_computed_tokens for request in self.scheduler.running),
         }
-        self._waiting_for_update.append((output, row, window))
+        lengths = {request_id: len(tokens) for request_id, tokens in drafts.items()}
+        self._waiting_for_update.append((output, row, window, lengths))
         return output
 
     def update(self, scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
-        ((position, row, window),) = [
-            (index, row, window)
-            for index, (output, row, window) in enumerate(self._waiting_for_update)
+        ((position, row, window, lengths),) = [
+            (index, *others)
+            for index, (output, *others) in enumerate(self._waiting_for_update)
             if output is scheduler_output
         ]
         del self._waiting_for_update[position]
@@ -65,6 +67,8 @@ class Witness:
         row["finished_requests"] = sum(1 for answer in answers if answer.finish_reason is not None)
         row["kv_blocks_updated"] = self.used_blocks()
         self.finish_reasons.update(str(answer.finish_reason) for answer in answers if answer.finish_reason is not None)
+        given = {answer.request_id: len(answer.new_token_ids) - 1 for answer in answers}
+        self.drafts.append({name: (length, max(0, given.get(name, 0))) for name, length in lengths.items()})
         self.rows.append(row)
         self.windows.append(window)
         self.statistics.append(next((batch.scheduler_stats for batch in outputs.values()), None))
@@ -184,6 +188,30 @@ def differences_of_requests(run: Any, outputs: list[Any], witness: Witness) -> l
         found += [
             f"request {output.request_id}: {what} differs from vLLM's" for what, same in checks.items() if not same
         ]
+    return found
+
+
+def differences_of_drafts(run: Any, witness: Witness) -> list[str]:
+    """The drafts and what was given of them, request by request and, where they are on, in vLLM's own statistics."""
+    recorded = {row["iteration"]: row for row in run.drafts.to_pylist()}
+    seen = {iteration for iteration, each in enumerate(witness.drafts) if each}
+    found = (
+        [] if recorded.keys() == seen else [f"drafts in {sorted(seen ^ recorded.keys())} are recorded or seen alone"]
+    )
+    for iteration, row in recorded.items():
+        pairs = witness.drafts[iteration].values()
+        for name, place in (("drafted", 0), ("accepted", 1)):
+            counted = sorted(pair[place] for pair in pairs if pair[place])
+            if sorted(row[name]) != counted:
+                found.append(f"iteration {iteration}: {name} is {row[name]}, the witness counted {counted}")
+        stats = getattr(witness.statistics[iteration], "spec_decoding_stats", None)
+        if stats is None:
+            continue
+        if (len(row["drafted"]), sum(row["drafted"])) != (stats.num_drafts, stats.num_draft_tokens):
+            found.append(f"iteration {iteration}: {row}, vLLM counted {stats}")
+        beyond_the_end = stats.num_accepted_tokens - sum(row["accepted"])
+        if beyond_the_end < 0 or (beyond_the_end and not witness.rows[iteration]["finished_requests"]):
+            found.append(f"iteration {iteration}: {row}, vLLM counted {stats.num_accepted_tokens}")
     return found
 
 

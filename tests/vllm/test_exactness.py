@@ -71,8 +71,13 @@ def test_priority_scheduling(in_own_process: Run) -> None:
 def test_speculative_decoding_with_ngrams(in_own_process: Run) -> None:
     speculation = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
     lines = "from tests.support.scenarios import *\nanswer = repetitions(llm)"
-    answer = exact(in_own_process("tiny", {**SMALL, "speculative_config": speculation}, lines))
+    arguments = {**SMALL, "speculative_config": speculation, "disable_log_stats": False}
+    answer = exact(in_own_process("tiny", arguments, lines))
     totals = answer["totals"]
+    assert answer["draft_statistics"] > 0
+    drafted, accepted = (sum(sum(row[name]) for row in answer["drafts"]) for name in ("drafted", "accepted"))
+    assert drafted == totals["speculative_tokens"]
+    assert 0 < accepted < drafted
     assert totals["speculative_tokens"] > 0
     assert totals["output_tokens"] == 16 * 70
     assert answer["bursts"] > 0
