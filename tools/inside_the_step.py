@@ -1,4 +1,4 @@
-"""Write the section on stalls of docs/results/inside_the_step.md: `python -m tools.inside_the_step --write`.
+"""Write the sections of docs/results/inside_the_step.md: `python -m tools.inside_the_step --write`.
 
 A small real model is recorded as it is, and again with pauses planted into chosen steps. How rarely a step that nothing
 held up is told as a stall is counted in simulated runs with noise of several kinds.
@@ -34,12 +34,15 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.hook.engine_core import find_core
 from engine_probe.hook.host_events import PauseHook
 from engine_probe.record.schema import SCHEMAS, TABLES
+from engine_probe.report.sections.run.operators import TITLE as OPERATORS_TITLE
 from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.text_format import duration
+from tools.inside_operators import operator_lines, operator_runs
 from tools.screenshot import MARGIN, WIDTH, report
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
 PICTURE = PAGE.parents[1] / "pictures/stalls.png"
+OPERATORS_PICTURE = PICTURE.with_name("operators.png")
 TITLE, SECTION = "# Inside the step\n", "## Stalls\n"
 REQUESTS, TOKENS = 4, 240
 PLANTED = {"garbage collection": 60, "sleep": 110, "page faults": 160}  # by the step that it is planted into
@@ -126,7 +129,12 @@ def microseconds(call: Callable[[], object]) -> float:
     return min(timeit.repeat(call, number=2_000, repeat=15)) / 2_000 * 1e6
 
 
-def recorded(llm: Any, folder: Path, pauses: dict[int, Callable[[], object]]) -> Run:
+def recorded(
+    llm: Any,
+    folder: Path,
+    pauses: dict[int, Callable[[], object]],
+    operators: str | None = None,
+) -> Run:
     """Record a run; `pauses` are called on the engine's thread in these steps."""
     from vllm import SamplingParams
 
@@ -143,7 +151,7 @@ def recorded(llm: Any, folder: Path, pauses: dict[int, Callable[[], object]]) ->
     parameters = SamplingParams(max_tokens=TOKENS, ignore_eos=True, temperature=0, detokenize=False)
     executor.execute_model = pausing
     try:
-        with Probe(llm, folder) as probe:
+        with Probe(llm, folder, operators=operators) as probe:
             llm.generate(prompts, parameters, use_tqdm=False)
     finally:
         executor.execute_model = execute
@@ -178,7 +186,7 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
     yield f"\n{costs()}"
 
 
-def photograph(run: Run, picture: Path) -> None:
+def photograph(run: Run, picture: Path, title: str) -> None:
     """Write a picture of the section as a browser shows it."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = Path(folder, "page.html")
@@ -187,7 +195,7 @@ def photograph(run: Run, picture: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         shown = browser.new_page(viewport={"width": WIDTH, "height": 900})
         shown.goto(page.as_uri())
-        heading = shown.locator("h2", has_text="Stalls")
+        heading = shown.locator("h2", has_text=title)
         heading.scroll_into_view_if_needed()  # charts are drawn when they come into view
         shown.wait_for_timeout(1_000)
         tops = [each.bounding_box() for each in shown.locator("h2").all()]
@@ -230,20 +238,40 @@ def with_section(page: str, text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", default="smollm2", help="an embedded model [default: smollm2]")
-    parser.add_argument("--write", action="store_true", help=f"put the section into {PAGE.name}; else print it")
+    parser.add_argument("--only", choices=("stalls", "operators"), help="write this section alone")
+    parser.add_argument("--write", action="store_true", help=f"put them into {PAGE.name}; else print them")
     asked = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: others use the cores too
     llm = build_llm(EngineSpec(asked.model, {"max_model_len": 512, "enforce_eager": True}))
+    texts = []
+    if asked.only != "operators":
+        texts.append(stalls_text(llm, asked.model, asked.write))
+    if asked.only != "stalls":
+        texts.append(operators_text(llm, asked.model, asked.write))
+    for text in texts:
+        if asked.write:
+            PAGE.write_text(with_section(PAGE.read_text() if PAGE.exists() else "", text))
+        else:
+            print(text)
+
+
+def stalls_text(llm: Any, model: str, write: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
         pauses = {step: PAUSES[name] for name, step in PLANTED.items()}
         runs = recorded(llm, Path(folder, "plain"), {}), recorded(llm, Path(folder, "paused"), pauses)
-        text = "\n".join(section(asked.model, *runs))
-        if asked.write:
-            photograph(runs[1], PICTURE)
-    if asked.write:
-        PAGE.write_text(with_section(PAGE.read_text() if PAGE.exists() else "", text))
-    else:
-        print(text)
+        text = "\n".join(section(model, *runs))
+        if write:
+            photograph(runs[1], PICTURE, "Stalls")
+    return text
+
+
+def operators_text(llm: Any, model: str, write: bool) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = operator_runs(recorded, llm, Path(folder))
+        text = "\n".join(operator_lines(model, pairs))
+        if write:
+            photograph(pairs[-1][1], OPERATORS_PICTURE, OPERATORS_TITLE)
+    return text
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from engine_probe.analysis.run.request_phases import request_spans
 from engine_probe.analysis.run.token_times import Integers, update_end_ns, waiting_requests
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
-from engine_probe.report.renderers.perfetto_packets import Pieces, Slot, begin, clock, counter, end, rows, track
+from engine_probe.report.renderers.perfetto_packets import Pieces, Slot, begin, clock, counter, end, fixed, rows, track
 
 Span = tuple[str, str, str]
 
@@ -69,6 +69,7 @@ def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0
     yield from steps(moved(run.iterations, by), f"engine: {run.model_name}", uuids, group)
     yield from stalls(moved(run.stalls, by), moved(run.host_events, by), uuids, group)
     yield from workers(moved(run.workers, by), uuids, group)
+    yield from operators(moved(run.operator_slices, by), uuids, group)
     yield from requests(moved(run.requests, by), moved(run.preemptions, by), uuids, group)
     try:
         sampled = run.telemetry
@@ -207,6 +208,37 @@ def stalls(stalled: pa.Table, host_events: pa.Table, uuids: Iterator[int], group
     for kind in pc.unique(host_events["kind"]).sort().to_pylist():
         mine = host_events.filter(pc.equal(host_events["kind"], kind))
         yield from slices(kind, mine, "kind", ("held_ns",), uuids, group)
+
+
+def operators(table: pa.Table, uuids: Iterator[int], group: int | None) -> Iterator[bytes]:
+    """Yield a track for each rank's operators, nested as they called each other, and one for each stream of its GPU."""
+    if not table.num_rows:
+        return
+    parent = next(uuids)
+    yield track(parent, "operators", group)
+    places = table.group_by(["rank", "place", "stream"]).aggregate([]).sort_by("rank").to_pylist()
+    for place in places:
+        uuid, stream = next(uuids), place["stream"]
+        where = place["place"] if stream is None else f"{place['place']}, stream {stream}"
+        yield track(uuid, f"rank {place['rank']}, {where}", parent)
+        mine = table.filter(pc.and_(pc.equal(table["rank"], place["rank"]), pc.equal(table["place"], place["place"])))
+        mine = mine.filter(pc.is_null(mine["stream"]) if stream is None else pc.equal(mine["stream"], stream))
+        yield from in_order(mine, uuid)
+
+
+def in_order(table: pa.Table, uuid: int) -> Iterator[bytes]:
+    """Yield slices that may lie inside one another, outer ones first.
+
+    Kernels of one stream can overlap a little, which slices must not: the earlier one is shown until the later begins.
+    """
+    table = table.sort_by([("start_ns", "ascending"), ("duration_ns", "descending")])
+    starts = table["start_ns"].to_numpy()
+    ends = starts + table["duration_ns"].to_numpy()
+    if table["stream"].null_count == 0:
+        ends[:-1] = np.minimum(ends[:-1], starts[1:])
+    names, kinds = table["name"].to_pylist(), table["kind"].to_pylist()
+    for since, until, name, kind in zip(starts.tolist(), ends.tolist(), names, kinds, strict=True):
+        yield fixed(begin(since, uuid, name, kind) + end(until, uuid))
 
 
 def slices(

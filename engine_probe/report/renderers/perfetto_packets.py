@@ -73,14 +73,20 @@ def packet(*parts: Pieces) -> Pieces:
     return message(1, number(10, SEQUENCE), *parts)
 
 
-def begin(at: str, track: int | Slot, name: str, **arguments: str) -> Pieces:
-    """Return the packet that begins a slice at the time in column `at`; `arguments` are columns to show with it."""
+def begin(at: str | int, track: int | Slot, name: str, category: str = "", **arguments: str) -> Pieces:
+    """Return the packet that begins a slice at a time, or at that of a column; `arguments` are columns to show."""
+    kind = text(22, category) if category else ()
     notes = [message(4, text(10, label), number(4, Slot(column))) for label, column in arguments.items()]
-    return packet(number(8, Slot(at)), message(11, number(9, BEGIN), number(11, track), text(23, name), *notes))
+    event = message(11, number(9, BEGIN), number(11, track), kind, text(23, name), *notes)
+    return packet(number(8, moment(at)), event)
 
 
-def end(at: str, track: int | Slot) -> Pieces:
-    return packet(number(8, Slot(at)), message(11, number(9, END), number(11, track)))
+def end(at: str | int, track: int | Slot) -> Pieces:
+    return packet(number(8, moment(at)), message(11, number(9, END), number(11, track)))
+
+
+def moment(at: str | int) -> Slot | int:
+    return Slot(at) if isinstance(at, str) else at
 
 
 def counter(at: str, track: int, value: str) -> Pieces:

@@ -293,3 +293,31 @@ def test_a_negative_time_is_refused(tmp_path: Path) -> None:
     rows = [{"iteration": 0, "start_ns": -5, "execute_ns": 10}]
     with pytest.raises(InputError, match="negative"):
         traced(recorded(tmp_path, {"iterations": table("iterations", rows)}))
+
+
+def test_operators_lie_inside_one_another_and_kernels_on_their_stream(tmp_path: Path) -> None:
+    host = {"rank": 0, "place": "host", "kind": "matrix product"}
+    device = {"rank": 0, "place": "device", "stream": 7, "kind": "attention"}
+    slices = [
+        host | {"start_ns": 100, "duration_ns": 50, "name": "outer"},
+        host | {"start_ns": 100, "duration_ns": 20, "name": "first"},
+        host | {"start_ns": 120, "duration_ns": 30, "name": "second"},
+        host | {"start_ns": 150, "duration_ns": 5, "name": "after"},
+        device | {"start_ns": 110, "duration_ns": 30, "name": "flash"},
+        device | {"start_ns": 130, "duration_ns": 30, "name": "overlapping"},
+    ]
+    tables = ran(1, output=3) | {
+        "operator_slices": table("operator_slices", slices),
+        "operators": table("operators", []),
+    }
+    tables["workers"] = table("workers", [{"rank": 0}])
+    read = traced(recorded(tmp_path, tables))
+    assert sorted(read.slices["operators/rank 0, host"], key=lambda each: (each[1], each[3])) == [
+        ("outer", 100, 150, 0),
+        ("first", 100, 120, 1),
+        ("second", 120, 150, 1),
+        ("after", 150, 155, 0),
+    ]
+    assert read.slices["operators/rank 0, device, stream 7"] == [("flash", 110, 130, 0), ("overlapping", 130, 160, 0)]
+    kinds = {packet.track_event.name: list(packet.track_event.categories) for packet in read.trace.packet}
+    assert (kinds["second"], kinds["flash"], kinds["step"]) == (["matrix product"], ["attention"], [])
