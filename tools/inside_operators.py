@@ -44,7 +44,8 @@ def operator_lines(model: str, pairs: list[tuple[Run, Run]]) -> Iterator[str]:
     yield "    python -m tools.inside_the_step --only operators --write\n"
     yield (
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.strip()}, {model} on {os.cpu_count()} cores without a GPU, "
-        f"eager, a window of {WINDOW.steps} steps from step {WINDOW.first} on. Others used the cores too (load {load}).\n"
+        f"eager, a window of {WINDOW.steps} steps from step {WINDOW.first} on. "
+        f"Others used the cores too (load {load}).\n"
     )
     yield from shown(found, run)
     yield "![The section of the report](../pictures/operators.png)\n"
