@@ -82,9 +82,9 @@ READ_ONCE: dict[str, str] = {
 # The seams of the phases (workers/phases.py): without them a recording has no phases, and run.json says so.
 PHASE_SEAMS: dict[str, str] = {
     "vllm/v1/worker/gpu_model_runner.py GPUModelRunner": (
-        "_model_forward _bookkeeping_sync _determine_batch_execution_and_padding"
+        "_model_forward _bookkeeping_sync _determine_batch_execution_and_padding execute_model sample_tokens"
     ),
-    "vllm/v1/worker/gpu/model_runner.py GPUModelRunner": "step_timing prepare_inputs",
+    "vllm/v1/worker/gpu/model_runner.py GPUModelRunner": "step_timing prepare_inputs execute_model sample_tokens",
     "vllm/v1/worker/gpu/cudagraph_utils.py BatchExecutionDescriptor": "cg_mode",
     "vllm/v1/worker/gpu/input_batch.py InputBatch": "num_tokens_after_padding",
     "vllm/forward_context.py BatchDescriptor": "num_tokens",

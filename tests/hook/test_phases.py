@@ -182,3 +182,35 @@ def test_a_writer_that_does_not_keep_up_ends_the_recording_and_not_the_step(
     report = detach(worker)
     assert report is not None
     assert "2 steps are waiting" in report["failure"]
+
+
+class RayWorker:
+    """The order of vLLM's RayWorkerWrapper: Ray calls `execute_model_ray`, and that the runner's methods."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.rank = worker, worker.rank
+
+    def execute_model(self, scheduler_output: Any) -> Any:
+        raise AssertionError("Ray does not call this")
+
+    def execute_model_ray(self, execute_model_input: tuple[Any, Any]) -> Any:
+        scheduler_output, grammar_output = execute_model_input
+        output = self.worker.model_runner.execute_model(scheduler_output, None)
+        return self.worker.model_runner.sample_tokens(grammar_output) if output is None else output
+
+
+@pytest.mark.parametrize("runner", [RunnerV1, RunnerV2])
+def test_rays_workers_have_their_rows_and_phases(runner: Any, clock: VirtualClock, tmp_path: Path) -> None:
+    inner = Worker(runner(clock, PLANTED), rank=1)
+    worker = RayWorker(inner)
+    graph = worker.execute_model_ray  # Ray keeps the method that it calls
+    assert attach(worker, str(tmp_path)) is None
+    for tokens in (5, 1, 1):
+        assert graph((scheduled(tokens), None)) == "tokens"
+    report = detach(worker)
+    assert report is not None
+    assert (report["rank"], report["rows"], report["failure"]) == (1, 3, None)
+    rows = read_stream(tmp_path / "workers-1.arrows", "workers").to_pylist()
+    assert [row["scheduled_tokens"] for row in rows] == [5, 1, 1]
+    assert {row["forward_start_ns"] - row["start_ns"] for row in rows} == {PLANTED.preparation}
+    assert vars(inner.model_runner).keys() == vars(runner(clock, PLANTED)).keys()

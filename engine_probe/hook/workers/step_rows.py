@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _ATTRIBUTE = "_engine_probe_worker"
 MOST_WAITING = 32_768  # steps that the writing thread has not taken
+BY_RAY = "execute_model_ray"  # Ray's compiled graph calls this method of its workers, and this the runner's own
 
 
 class WorkerHook:
@@ -56,11 +57,12 @@ class WorkerHook:
         inner = getattr(worker, "worker", worker)  # vLLM's wrapper passes on calls, but not all attributes
         self._events, self._device_missing = device_events(inner)
         self._window = None if window is None else WindowProfiler(window, self._rank, inner, folder)
+        runner = getattr(inner, "model_runner", None)
+        called = runner if hasattr(worker, BY_RAY) else worker
         try:
-            self._call_execute = self._patches.replace(worker, "execute_model", self._execute)
-            if hasattr(worker, "sample_tokens"):
-                self._call_sample = self._patches.replace(worker, "sample_tokens", self._sample)
-            runner = getattr(inner, "model_runner", None)
+            self._call_execute = self._patches.replace(called, "execute_model", self._execute)
+            if hasattr(called, "sample_tokens"):
+                self._call_sample = self._patches.replace(called, "sample_tokens", self._sample)
             self._marks = PhaseMarks(runner, self._patches, self._fail, self._events)
         except BaseException:
             self._patches.undo()
