@@ -76,7 +76,7 @@ class Probe:
         with writable(folder.path):
             recording.writer = Writer(self.recorder, folder.path, recording.fail)
         recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path, self._window)
-        recording.hook = SchedulerHook(core.scheduler, self.recorder, recording.fail)
+        recording.begin(SchedulerHook(core.scheduler, self.recorder, recording.fail))
         self._sampler.start(folder.note_telemetry, ranks)
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:

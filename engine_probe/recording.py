@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning, InputError, reported_to
+from engine_probe.hook.between_steps import begin_between_steps, close_between_steps
 from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
@@ -76,6 +77,11 @@ class Recording:
             self.core, self._asks_workers = core, True
         self.pauses = PauseHook(self.recorder.host_events)
 
+    def begin(self, hook: SchedulerHook) -> None:
+        """Record from the next step on."""
+        self.hook = hook
+        begin_between_steps(hook)
+
     def fail(self, error: BaseException) -> None:
         """Detach from the engine and keep the first error; any thread may call this."""
         with self._lock:
@@ -125,7 +131,7 @@ class Recording:
             if self.pauses is not None:
                 self.pauses.detach()
         with reported_to(self.fail):
-            facts["close"] = self.hook.close() if self.hook is not None else {}
+            facts["close"] = close_between_steps(self.hook) if self.hook is not None else {}
         with reported_to(self.fail):
             if self._asks_workers:
                 facts["workers"] = step_rows.detach_all(self.core.model_executor, self.workers_failure)

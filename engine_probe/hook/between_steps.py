@@ -11,9 +11,28 @@ from types import CodeType, FrameType
 from typing import Any
 
 from engine_probe.hook.patches import Patches
+from engine_probe.hook.scheduler import SchedulerHook
 
 CHANGING_METHODS = ("schedule", "update_from_output", "add_request", "finish_requests", "reset_prefix_cache")
 LONGEST_WAIT_SECONDS, POLL_SECONDS = 5.0, 0.001
+
+
+def begin_between_steps(hook: SchedulerHook) -> None:
+    """Let a hook count what is in the engine, and record from then on."""
+    with between_steps(hook.scheduler) as busy:
+        if busy:
+            raise TimeoutError(busy)
+        hook.begin()
+
+
+def close_between_steps(hook: SchedulerHook) -> dict[str, Any]:
+    """Audit a hook's counters, detach it and return what `run.json` says about it."""
+    try:
+        with between_steps(hook.scheduler) as busy:
+            audit = [] if busy else hook.audit()
+    finally:
+        hook.detach()
+    return {**hook.close(), "counter_audit": audit, "counters_not_audited": busy}
 
 
 @contextmanager

@@ -6,33 +6,29 @@ cache, evicted from it, or when the cache is reset; with prefix caching on, thes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic_ns as now
 from typing import Any
 
-from engine_probe.hook.patches import Patches, argument
-from engine_probe.hook.rare_events import RareEvents
+from engine_probe.hook.patches import argument
+from engine_probe.hook.rare_events import Call, RareEvents
 
 
 class BlockCounters:
     """Counts one pool's blocks; hooks nothing if prefix caching is off."""
 
-    def __init__(
-        self, kv_cache_manager: Any, patches: Patches, events: RareEvents, on_failure: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, kv_cache_manager: Any, events: RareEvents) -> None:
         pool = kv_cache_manager.block_pool
         self._pool = pool
         self._managers = kv_cache_manager.coordinator.single_type_managers
-        self._on_failure = on_failure
         self.free_queue = pool.free_block_queue
         self.total: int = pool.num_gpu_blocks - 1  # one block is the null block, never given out
-        self._events, self._patches = events, patches
+        self._events = events
         self.cached_free = self.shared = 0
         if pool.enable_caching:
-            self._call_touch = patches.replace(pool, "touch", self._touch)
-            self._call_free = patches.replace(pool, "free_blocks", self._free_blocks)
-            self._call_evict = patches.replace(pool, "_maybe_evict_cached_block", self._evict)
-            self._call_reset = patches.replace(pool, "reset_prefix_cache", self._reset_prefix_cache)
+            events.hook(pool, "touch", read=self._touch)
+            self._call_free = events.patches.replace(pool, "free_blocks", self._free_blocks)
+            events.hook(pool, "_maybe_evict_cached_block", self._evict)
+            events.hook(pool, "reset_prefix_cache", self._reset_prefix_cache)
 
     def begin(self) -> None:
         """Set the counters to what the pool holds now."""
@@ -73,26 +69,18 @@ class BlockCounters:
             if counted != held
         ]
 
-    def _touch(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.active:
-            return self._call_touch(*args, **kwargs)
-        before = now()
-        try:
-            for block in argument(args, kwargs, 0, "blocks"):
-                if block.is_null:
-                    continue
-                if block.ref_cnt:
-                    self.shared += 1
-                else:
-                    self.cached_free -= 1
-            self._events.changed = True
-            self._events.probe_ns += now() - before
-        except Exception as error:
-            self._on_failure(error)
-        return self._call_touch(*args, **kwargs)
+    def _touch(self, *args: Any, **kwargs: Any) -> None:
+        for block in argument(args, kwargs, 0, "blocks"):
+            if block.is_null:
+                continue
+            if block.ref_cnt:
+                self.shared += 1
+            else:
+                self.cached_free -= 1
+        self._events.changed = True
 
     def _free_blocks(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.active:
+        if not self._events.patches.active:
             return self._call_free(*args, **kwargs)
         before = now()
         if args:  # vLLM may pass an iterator, and the blocks are read twice
@@ -110,30 +98,16 @@ class BlockCounters:
             self._events.changed = True
             self._events.probe_ns += now() - before
         except Exception as error:
-            self._on_failure(error)
+            self._events.fail(error)
         return self._call_free(*args, **kwargs)
 
-    def _evict(self, *args: Any, **kwargs: Any) -> Any:
-        evicted = self._call_evict(*args, **kwargs)
-        if not self._patches.active:
-            return evicted
-        before = now()
-        try:
-            block = argument(args, kwargs, 0, "block")
-            if evicted and block.ref_cnt == 0 and not block.is_null:
-                self.cached_free -= 1
-            self._events.changed = True
-            self._events.probe_ns += now() - before
-        except Exception as error:
-            self._on_failure(error)
-        return evicted
+    def _evict(self, call: Call) -> None:
+        block = argument(call.args, call.kwargs, 0, "block")
+        if call.result and block.ref_cnt == 0 and not block.is_null:
+            self.cached_free -= 1
+        self._events.changed = True
 
-    def _reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
-        done = self._call_reset(*args, **kwargs)
-        try:
-            if done and self._patches.active:
-                self.cached_free = 0
-                self._events.changed = True
-        except Exception as error:
-            self._on_failure(error)
-        return done
+    def _reset_prefix_cache(self, call: Call) -> None:
+        if call.result:
+            self.cached_free = 0
+            self._events.changed = True

@@ -21,61 +21,38 @@ happened since the last note (arrived, preempted ...). Levels hold until the nex
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from threading import get_native_id
-from time import monotonic_ns as now
-from typing import Any, NamedTuple
+from typing import Any
 
+from engine_probe.hook.admission import Admission
 from engine_probe.hook.block_counters import BlockCounters
-from engine_probe.hook.patches import Patches, argument
-from engine_probe.hook.rare_events import RareEvents
+from engine_probe.hook.patches import argument
+from engine_probe.hook.rare_events import Call, RareEvents
 from engine_probe.hook.request_state import RequestState
 from engine_probe.record.recorder import Recorder
-
-
-class Call(NamedTuple):
-    """A call of one of vLLM's methods that has returned."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    called_ns: int
-    returned_ns: int
-    result: Any
+from engine_probe.record.schema import PreemptionCause
 
 
 class RequestCounters:
     """Follows the requests of one scheduler from their arrival until their rows are written."""
 
     def __init__(
-        self,
-        scheduler: Any,
-        recorder: Recorder,
-        blocks: BlockCounters,
-        patches: Patches,
-        events: RareEvents,
-        on_failure: Callable[[BaseException], None],
+        self, scheduler: Any, recorder: Recorder, blocks: BlockCounters, admission: Admission, events: RareEvents
     ) -> None:
-        self._scheduler = scheduler
-        self._recorder = recorder
-        self._blocks = blocks
-        self._events, self._patches = events, patches
-        self._on_failure = on_failure
+        self._scheduler, self._recorder = scheduler, recorder
+        self._blocks, self._admission, self._events = blocks, admission, events
         self.speculates = bool(scheduler.num_spec_tokens)
         self.states: dict[str, RequestState] = {}  # by request id
         self.prefilling: dict[str, None] = {}  # ids in order, as a set would lose it
         self.idle: set[str] = set()
         # iteration -> requests that get their first (True) or last (False) token in it
         self._awaited_tokens: dict[int, list[tuple[RequestState, bool]]] = {}
-        # Until 0.30 deferred requests wait in a queue of their own; since 0.31 they are a subset of two queues.
-        second: Any = getattr(scheduler, "skipped_waiting", None)
-        self.deferred: Any = second if second is not None else scheduler.deferred_waiting
-        self._queues = (scheduler.waiting, second if second is not None else scheduler.kv_holding_waiting)
         # Flows since the last note.
         self._arrived_ids: deque[str] = deque()  # a deque, because other threads may add requests
         self._num_preempted = self._num_left_running = self._num_left_waiting = 0
         # Levels of the last note.
         self._noted_iteration = -1
-        self.num_deferred = self.scheduled_tokens = 0
+        self.num_deferred = self.num_queued = self.scheduled_tokens = self.reason = 0
         self._live_tokens = 0
         # The update that vLLM is in.
         self.updating: int | None = None  # its iteration; None between updates
@@ -86,36 +63,37 @@ class RequestCounters:
         self.iteration = 0  # the number of the next schedule()
         self.updated, self.updated_ns = -1, 0  # the last iteration whose update returned, and when
         self._inexact_requests = self._turns = 0
-        self._call_add = patches.replace(scheduler, "add_request", self._add_request)
-        preempt = self._around(scheduler._preempt_request, self._note_preemption)
-        patches.replace(scheduler, "_preempt_request", preempt)
-        patches.replace(scheduler, "_free_request", self._around(scheduler._free_request, self._note_freed))
-        if stop := getattr(scheduler, "_handle_stopped_request", None):  # a vLLM without it has no streaming sessions
-            patches.replace(scheduler, "_handle_stopped_request", self._around(stop, self._note_turn))
+        self._resetting = False  # the prefix cache was reset since the last note, which may have preempted all requests
+        events.hook(scheduler, "add_request", self._note_arrival)
+        events.hook(scheduler, "reset_prefix_cache", read=self._note_reset)
+        events.hook(scheduler, "_preempt_request", self._note_preemption, self._held)
+        events.hook(scheduler, "_free_request", self._note_freed, self._held)
+        if hasattr(scheduler, "_handle_stopped_request"):  # a vLLM without it has no streaming sessions
+            events.hook(scheduler, "_handle_stopped_request", self._note_turn, self._held)
 
     def begin(self) -> None:
-        """Take over the requests that are already in the scheduler."""
+        """Follow the requests that arrived before the probe attached; their earlier times stay unknown."""
         for request in self._scheduler.requests.values():
-            self._adopt(request)
+            state = self.states[request.request_id] = RequestState(request, None)
+            self._recorder.arrivals.append((request.request_id, None, request.num_prompt_tokens))
+            if request.status.name != "RUNNING":
+                continue
+            state.adopted = state.running = True
+            state.adopted_tokens = request.num_output_tokens
+            self._live_tokens += request.num_computed_tokens
+            if request.is_prefill_chunk:
+                self.prefilling[request.request_id] = None
+                self._events.changed = True
+            else:
+                self._open_stretch(state, 0)
 
     # ---- events: once per request, or when it is preempted
 
-    def _add_request(self, *args: Any, **kwargs: Any) -> Any:
-        queued = now()
-        result = self._call_add(*args, **kwargs)
-        if not self._patches.active:
-            return result
-        after = now()
-        try:
-            request = argument(args, kwargs, 0, "request")
-            request_id = request.request_id
-            # A further chunk of a streaming session arrives under the id of the session.
-            if request_id not in self.states and request_id in self._scheduler.requests:
-                self._register(request, queued)
-            self._events.probe_ns += now() - after
-        except Exception as error:
-            self._on_failure(error)
-        return result
+    def _note_arrival(self, call: Call) -> None:
+        request = argument(call.args, call.kwargs, 0, "request")
+        # A further chunk of a streaming session arrives under the id of the session.
+        if request.request_id not in self.states and request.request_id in self._scheduler.requests:
+            self._register(request, call.called_ns)
 
     def _register(self, request: Any, queued_ns: int | None) -> RequestState:
         """Return the state of a request, made by the thread that asks first."""
@@ -127,48 +105,41 @@ class RequestCounters:
             self._events.changed = True
         return state
 
-    def _around(self, call: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
-        """Return a replacement of a method that takes a request; `note` gets its tokens and blocks from before."""
+    def _held(self, *args: Any, **kwargs: Any) -> tuple[str, int, int, int]:
+        """Return a request's id, computed tokens and blocks, and all blocks in use, before vLLM changes them."""
+        request = argument(args, kwargs, 0, "request")
+        name = request.request_id
+        return name, request.num_computed_tokens, self._blocks.held(name), self._blocks.used()
 
-        def replacement(*args: Any, **kwargs: Any) -> Any:
-            if not self._patches.active:
-                return call(*args, **kwargs)
-            began = now()
-            try:
-                request = argument(args, kwargs, 0, "request")
-                before = (request.num_computed_tokens, self._blocks.held(request.request_id), self._blocks.used())
-            except Exception as error:
-                self._on_failure(error)
-                return call(*args, **kwargs)
-            called = now()
-            result = call(*args, **kwargs)
-            returned = now()
-            try:
-                note(request.request_id, before, Call(args, kwargs, called, returned, result))
-                self._events.probe_ns += now() - returned + called - began
-            except Exception as error:
-                self._on_failure(error)
-            return result
-
-        return replacement
-
-    def _note_preemption(self, request_id: str, before: tuple[int, int, int], call: Call) -> None:
-        state, (lost, held, used) = self.states[request_id], before
+    def _note_preemption(self, call: Call) -> None:
+        request_id, lost, held, used = call.before
+        state = self.states[request_id]
         # Tokens of steps in flight are still delivered, unless vLLM is asked to drop them.
         drops_output = call.args[2] if len(call.args) > 2 else call.kwargs.get("drop_stale_output", False)
         self._stop_running(state, self.updated if drops_output else self.iteration - 1)
         self._close_preemption(state)
-        state.preempt(self.iteration, call.called_ns, lost, held, used, self._blocks.used())
+        state.preempt(self.iteration, call.called_ns, lost, held, used, self._blocks.used(), self._cause())
         self._num_preempted += 1
         self._events.changed = True
         self._live_tokens -= lost
 
-    def _note_turn(self, request_id: str, before: tuple[int, int, int], call: Call) -> None:
+    def _note_reset(self, reset_running_requests: bool = False, *_: Any, **__: Any) -> None:
+        self._resetting = reset_running_requests
+
+    def _cause(self) -> PreemptionCause:
+        """Return why vLLM preempts a request now: in schedule() for want of blocks, or all of them in a reset."""
+        if self._resetting:
+            return PreemptionCause.RESET_IN_PAUSE if self._scheduler._pause_state else PreemptionCause.RESET
+        self._admission.preempted = True
+        in_order = self._scheduler.policy.value == "fcfs"
+        return PreemptionCause.KV_BLOCKS if in_order else PreemptionCause.KV_BLOCKS_BY_PRIORITY
+
+    def _note_turn(self, call: Call) -> None:
         """Move a streaming session whose turn has ended back to waiting, unless it is freed as well."""
-        state = self.states.get(request_id)
+        state = self.states.get(call.before[0])
         if state is None or call.result or not state.running:
             return
-        self._leave_running(state, before[0])
+        self._leave_running(state, call.before[1])
         state.running = False
         self._arrived_ids.append(state.request_id)
         self._turns += 1
@@ -184,11 +155,13 @@ class RequestCounters:
         self._stop_running(state, self.updated if self.updating is None else self.updating)
         self._close_preemption(state)
 
-    def _note_freed(self, request_id: str, before: tuple[int, int, int], call: Call) -> None:
+    def _note_freed(self, call: Call) -> None:
+        request_id, computed, held, _ = call.before
+        self._admission.local_hits.pop(request_id, None)
         if (state := self.states.pop(request_id, None)) is None:
             return
-        self._leave_running(state, before[0])
-        state.finish(before[1])
+        self._leave_running(state, computed)
+        state.finish(held)
         if self.updating is None:
             self._append_row(state, call.returned_ns)
             return
@@ -204,31 +177,34 @@ class RequestCounters:
 
     # ---- after schedule(): notes, and only the requests that something happened to
 
-    def note_changes(self, iteration: int, called: int, output: Any) -> None:
+    def note_changes(self, iteration: int, called: int, output: Any, reason: int) -> None:
         """Append the note of an iteration in which a request arrived, left, got no tokens or computed its prompt."""
         tokens, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
         running = self._scheduler.running
-        self._events.changed = False  # before anything is read, so that a request added meanwhile gets the next note
-        new, resumed, prefilling, prefill_tokens, recomputed, cached = self._note_prefills(iteration, called, output)
+        self._resetting = self._events.changed = (
+            False  # before anything is read, so that a request added meanwhile gets the next note
+        )
+        new, resumed, *prefills = self._note_prefills(iteration, called, output)
         if self.idle or len(tokens) != len(running):
             self._note_idle(iteration, running, tokens)
         arrived = len([self._arrived_ids.popleft() for _ in range(len(self._arrived_ids))])
         speculative_tokens = sum(map(len, drafts.values())) if drafts else 0
-        self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + cached
+        self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + prefills[3]
         if drafts:
             self._drafted[iteration] = [*map(len, drafts.values())]
         if self.speculates:
             # vLLM takes rejected drafts back request by request: only the sum over the batch is exact.
             self._live_tokens = sum(request.num_computed_tokens for request in running)
         self._noted_iteration, self.scheduled_tokens = iteration, output.total_num_scheduled_tokens
-        self.num_deferred = len(self.deferred)
+        self.num_deferred, self.num_queued = len(self._admission.deferred), sum(map(len, self._admission.queues))
+        self.reason = reason
         flows = (  # in the order of recorder.FLOWS
             arrived, new, resumed, self._num_preempted, self._num_left_running, self._num_left_waiting,
-            prefilling, prefill_tokens, speculative_tokens, recomputed, cached,
+            speculative_tokens, *prefills,
         )  # fmt: skip
         levels = (  # in the order of recorder.LEVELS
-            len(running), sum(map(len, self._queues)), self.num_deferred, len(tokens), self.scheduled_tokens,
-            self._blocks.cached_free, self._blocks.shared, self._live_tokens,
+            len(running), self.num_queued, self.num_deferred, len(tokens), self.scheduled_tokens,
+            self._blocks.cached_free, self._blocks.shared, self._live_tokens, reason,
         )  # fmt: skip
         self._recorder.changes.append((iteration, *flows, *levels))
         self._recorder.core_thread = get_native_id()
@@ -239,13 +215,14 @@ class RequestCounters:
         """Return the live tokens after an iteration: all since the last note scheduled the same number of tokens."""
         return self._live_tokens + (iteration - self._noted_iteration) * self.scheduled_tokens
 
-    def _note_prefills(self, iteration: int, called: int, output: Any) -> tuple[int, int, int, int, int, int]:
+    def _note_prefills(self, iteration: int, called: int, output: Any) -> tuple[int, ...]:
         """Update the requests that are admitted in this iteration or still compute their prompt.
 
-        Return how many are new, are resumed and are scheduled, then their prefill, recomputed and cached tokens.
+        Return how many are new, are resumed and are scheduled, then their prefill, recomputed and cached tokens, and
+        how many of the cached came from a KV connector.
         """
         tokens, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
-        new = resumed = scheduled = prefill = recomputed = cached = 0
+        new = resumed = scheduled = prefill = recomputed = cached = connected = 0
         candidates = dict.fromkeys(data.req_id for data in output.scheduled_new_reqs)
         candidates |= dict.fromkeys(output.scheduled_cached_reqs.resumed_req_ids)
         candidates |= self.prefilling
@@ -262,8 +239,9 @@ class RequestCounters:
             prefill += num_tokens
             if not state.running:
                 cached += start
+                connected += (external := start - min(self._admission.local_hits.pop(request_id, start), start))
                 # vLLM's second model runner lists resumed requests among the new ones.
-                is_resumed = state.admit(iteration, called, start)
+                is_resumed = state.admit(iteration, called, start, external)
                 resumed += is_resumed
                 new += not is_resumed
             recomputed += state.recompute(start, start + num_tokens)
@@ -274,7 +252,7 @@ class RequestCounters:
             else:
                 self.prefilling.pop(request_id, None)
                 self._open_stretch(state, iteration)
-        return new, resumed, scheduled, prefill, recomputed, cached
+        return new, resumed, scheduled, prefill, recomputed, cached, connected
 
     def _note_idle(self, iteration: int, running: list[Any], tokens: dict[str, int]) -> None:
         """End the stretches of running requests that got no tokens, and open those of requests that get some again."""
@@ -357,21 +335,8 @@ class RequestCounters:
 
     def _close_preemption(self, state: RequestState) -> None:
         if state.open_preemption is not None:
-            self._recorder.preemptions.append(tuple(state.preemption_row().values()))
-
-    def _adopt(self, request: Any) -> None:
-        """Follow a request that arrived before the probe attached; its earlier times stay unknown."""
-        state = self.states[request.request_id] = RequestState(request, None)
-        self._recorder.arrivals.append((request.request_id, None, request.num_prompt_tokens))
-        if request.status.name != "RUNNING":
-            return
-        state.adopt()
-        self._live_tokens += request.num_computed_tokens
-        if request.is_prefill_chunk:
-            self.prefilling[request.request_id] = None
-            self._events.changed = True
-        else:
-            self._open_stretch(state, 0)
+            self._recorder.preemptions.append(tuple(state.open_preemption.values()))
+            state.open_preemption = None
 
     # ---- at close
 

@@ -2,68 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from time import monotonic_ns, time_ns
 from typing import Any
 
 
+@dataclass(slots=True, eq=False)
 class RequestState:
     """Keeps what happened to a request (admitted, preempted, resumed, idle, finished); nothing per token."""
 
-    __slots__ = (
-        "adopted",
-        "adopted_tokens",
-        "arrival_ns",
-        "bursts",
-        "cached_tokens",
-        "first_scheduled_ns",
-        "first_token_iteration",
-        "first_token_ns",
-        "last_token_iteration",
-        "last_token_ns",
-        "lost_until",
-        "num_preemptions",
-        "open_preemption",
-        "peak_blocks",
-        "queued_ns",
-        "reason",
-        "recomputed_tokens",
-        "request",
-        "request_id",
-        "run_lengths",
-        "run_starts",
-        "running",
-        "stretch_start",
-    )
+    request: Any
+    queued_ns: int | None
+    request_id: str = field(init=False)
+    arrival_ns: int | None = field(init=False)
+    first_scheduled_ns: int | None = None
+    first_token_ns: int | None = None
+    last_token_ns: int | None = None
+    first_token_iteration: int | None = None
+    last_token_iteration: int | None = None
+    adopted: bool = False  # it was already running when the probe attached
+    adopted_tokens: int = 0  # output tokens from before that
+    running: bool = False
+    stretch_start: int | None = None  # first iteration of the open stretch
+    run_starts: list[int] = field(default_factory=list)  # of the closed stretches
+    run_lengths: list[int] = field(default_factory=list)
+    bursts: list[tuple[int, int]] = field(default_factory=list)  # (iteration, tokens) of steps with no token or several
+    cached_tokens: int = 0
+    connector_tokens: int = 0
+    recomputed_tokens: int = 0
+    num_preemptions: int = 0
+    peak_blocks: int = 0
+    lost_until: int = 0  # tokens below this position were computed and lost in a preemption
+    open_preemption: dict[str, Any] | None = None  # its row, until the number of recomputed tokens is final
+    reason: str = ""
 
-    def __init__(self, request: Any, queued_ns: int | None) -> None:
-        self.request = request
-        self.request_id: str = request.request_id
-        self.queued_ns = queued_ns
-        self.arrival_ns = monotonic_arrival_ns(request.arrival_time, queued_ns)
-        self.first_scheduled_ns: int | None = None
-        self.first_token_ns: int | None = None
-        self.last_token_ns: int | None = None
-        self.first_token_iteration: int | None = None
-        self.last_token_iteration: int | None = None
-        self.adopted = False  # it was already running when the probe attached
-        self.adopted_tokens = 0  # output tokens from before that
-        self.running = False
-        self.stretch_start: int | None = None  # first iteration of the open stretch
-        self.run_starts: list[int] = []  # of the closed stretches
-        self.run_lengths: list[int] = []
-        self.bursts: list[tuple[int, int]] = []  # (iteration, tokens) of steps that gave no token, or several
-        self.cached_tokens = self.recomputed_tokens = self.num_preemptions = self.peak_blocks = 0
-        self.lost_until = 0  # tokens below this position were computed and lost in a preemption
-        # The row of the last preemption, until the number of recomputed tokens is final.
-        self.open_preemption: dict[str, Any] | None = None
-        self.reason = ""
+    def __post_init__(self) -> None:
+        self.request_id = self.request.request_id
+        self.arrival_ns = monotonic_arrival_ns(self.request.arrival_time, self.queued_ns)
 
-    def adopt(self) -> None:
-        """Mark a request that was running before the probe attached."""
-        self.adopted = self.running = True
-        self.adopted_tokens = self.request.num_output_tokens
-
-    def admit(self, iteration: int, called: int, cached: int) -> bool:
+    def admit(self, iteration: int, called: int, cached: int, connected: int) -> bool:
         """Note that schedule() took the request from the waiting queue; return whether it resumes from a preemption."""
         self.running = True
         if self.num_preemptions:
@@ -72,7 +49,7 @@ class RequestState:
             return True
         if self.first_scheduled_ns is not None:  # a further turn of a streaming session
             return False
-        self.cached_tokens = cached
+        self.cached_tokens, self.connector_tokens = cached, connected
         self.first_scheduled_ns = called
         if self.queued_ns is not None and self.queued_ns > called:  # added by another thread within this step
             self.queued_ns = None
@@ -90,7 +67,7 @@ class RequestState:
         self.last_token_iteration = last
         return True
 
-    def preempt(self, iteration: int, when: int, lost: int, held: int, before: int, after: int) -> None:
+    def preempt(self, iteration: int, when: int, lost: int, held: int, before: int, after: int, cause: str) -> None:
         """Open the row of a preemption; `before` and `after` are the blocks in use around it."""
         self.running = False
         self.num_preemptions += 1
@@ -107,6 +84,7 @@ class RequestState:
             "resumed_iteration": None,
             "resumed_ns": None,
             "recomputed_tokens": 0,
+            "cause": cause,
         }
 
     def recompute(self, start: int, end: int) -> int:
@@ -116,12 +94,6 @@ class RequestState:
         if self.open_preemption is not None:
             self.open_preemption["recomputed_tokens"] += recomputed
         return recomputed
-
-    def preemption_row(self) -> dict[str, Any]:
-        """Return the row of the open preemption, which this closes."""
-        assert self.open_preemption is not None
-        row, self.open_preemption = self.open_preemption, None
-        return row
 
     def finish(self, held: int) -> None:
         """Note that the request finished while it held `held` blocks."""
@@ -154,6 +126,7 @@ class RequestState:
             "prompt_tokens": request.num_prompt_tokens,
             "output_tokens": request.num_output_tokens,
             "cached_tokens": self.cached_tokens,
+            "connector_tokens": self.connector_tokens,
             "recomputed_tokens": self.recomputed_tokens,
             "preemptions": self.num_preemptions,
             "peak_kv_blocks": self.peak_blocks,

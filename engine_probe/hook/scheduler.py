@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic_ns as now
 from typing import Any
 
-from engine_probe.hook.between_steps import between_steps
+from engine_probe.hook.admission import Admission
 from engine_probe.hook.block_counters import BlockCounters
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.rare_events import RareEvents
@@ -24,8 +24,8 @@ class SchedulerHook:
     """Hooks one scheduler. The first error of the probe's own goes to `on_failure`, which must detach the hook."""
 
     def __init__(self, scheduler: Any, recorder: Recorder, on_failure: Callable[[BaseException], None]) -> None:
-        self._scheduler, self._recorder, self._on_failure = scheduler, recorder, on_failure
-        self._patches, self._events = Patches(), RareEvents()
+        self.scheduler, self._recorder, self._patches = scheduler, recorder, Patches()
+        self._events = RareEvents(self._patches, on_failure)
         self._pending: deque[tuple[Any, int, int, int, int, int, int]] = deque()  # scheduled, not updated yet
         try:
             self._attach()
@@ -34,41 +34,40 @@ class SchedulerHook:
             raise
 
     def _attach(self) -> None:
-        scheduler, recorder, fail = self._scheduler, self._recorder, self._on_failure
-        self._blocks = BlockCounters(scheduler.kv_cache_manager, self._patches, self._events, fail)
-        self._requests = RequestCounters(scheduler, recorder, self._blocks, self._patches, self._events, fail)
+        scheduler, recorder, events = self.scheduler, self._recorder, self._events
+        self._blocks = BlockCounters(scheduler.kv_cache_manager, events)
+        self._admission = Admission(scheduler, events)
+        self._requests = RequestCounters(scheduler, recorder, self._blocks, self._admission, events)
         recorder.kv_blocks = self._blocks.total
-        self._events.left_core_ns = now()
         self._patches.replace(scheduler, "schedule", self._schedule_hook(scheduler.schedule))
         self._patches.replace(scheduler, "update_from_output", self._update_hook(scheduler.update_from_output))
-        with between_steps(scheduler) as busy:
-            if busy:
-                raise TimeoutError(busy)
-            self._blocks.begin()
-            self._requests.begin()
-            self._patches.active = True
+
+    def begin(self) -> None:
+        """Count what is in the engine, and record from the next step on; no thread may be inside the scheduler."""
+        self._blocks.begin()
+        self._requests.begin()
+        self._patches.active = True
+
+    def audit(self) -> list[str]:
+        """Stop recording and compare the counters with what is in the engine; no thread may be inside the scheduler."""
+        was_active, self._patches.active = self._patches.active, False
+        return self._blocks.audit() + self._requests.audit() if was_active else []
 
     def detach(self) -> None:
         """Put the scheduler's methods back; safe to call twice and from any thread."""
         self._patches.undo()
+        self._admission.watched.undo()
 
     def close(self) -> dict[str, Any]:
-        """Detach, end the open preemptions, audit the counters and return what `run.json` says about it."""
-        try:
-            with between_steps(self._scheduler) as busy:
-                audit = self._blocks.audit() + self._requests.audit() if self._patches.active and not busy else []
-                self._patches.active = False
-        finally:
-            self._patches.undo()
-        audited = {"counter_audit": audit, "counters_not_audited": busy}
-        return {**self._requests.close(), "iterations_without_update": len(self._pending), **audited}
+        """End the open preemptions and return what `run.json` says about the hook."""
+        return {**self._requests.close(), "iterations_without_update": len(self._pending)}
 
     # Closures over local names: after a step the CPU's caches are cold, which doubles the cost of an attribute.
     def _schedule_hook(self, call_schedule: Callable[..., Any]) -> Callable[..., Any]:
         """Return the replacement of `schedule()`, which keeps the first half of a row."""
         requests, events, patches, pending = self._requests, self._events, self._patches, self._pending
-        deferred, free_queue, fail = requests.deferred, self._blocks.free_queue, self._on_failure
-        iteration = 0
+        admission, deferred = self._admission, self._admission.deferred
+        free_queue, fail, iteration = self._blocks.free_queue, events.fail, 0
 
         def schedule(*args: Any, **kwargs: Any) -> Any:
             nonlocal iteration
@@ -78,14 +77,17 @@ class SchedulerHook:
             output = call_schedule(*args, **kwargs)
             returned = now()
             try:
+                waits = events.changed or requests.num_queued or admission.head is not None
+                reason = admission.reason(output) if waits else 0
                 if (
                     events.changed
+                    or reason != requests.reason
                     or output.total_num_scheduled_tokens != requests.scheduled_tokens
                     or output.scheduled_new_reqs
                     or output.scheduled_cached_reqs.resumed_req_ids
                     or len(deferred) != requests.num_deferred
                 ):
-                    requests.note_changes(iteration, called, output)
+                    requests.note_changes(iteration, called, output, reason)
                 free = free_queue.num_free_blocks
                 pending.append((output, iteration, events.left_core_ns, called, returned, free, now() - returned))
                 requests.iteration = iteration = iteration + 1
@@ -99,8 +101,7 @@ class SchedulerHook:
     def _update_hook(self, call_update: Callable[..., Any]) -> Callable[..., Any]:
         """Return the replacement of `update_from_output()`, which packs the whole row."""
         requests, events, patches, pending = self._requests, self._events, self._patches, self._pending
-        recorder, free_queue, fail = self._recorder, self._blocks.free_queue, self._on_failure
-        ring = recorder.ring
+        recorder, ring, free_queue, fail = self._recorder, self._recorder.ring, self._blocks.free_queue, events.fail
         update_probe_ns = 0  # time the probe spent after the last update returned
 
         def update(*args: Any, **kwargs: Any) -> Any:
@@ -134,8 +135,7 @@ class SchedulerHook:
                         ring, iteration % RING_ROWS * ROW_BYTES, left_core, schedule_called, schedule_returned, free,
                         called, returned, delivered, free_queue.num_free_blocks, probe_ns,
                     )  # fmt: skip
-                    events.probe_ns = 0
-                    requests.updated, requests.updated_ns = iteration, returned
+                    events.probe_ns, requests.updated, requests.updated_ns = 0, iteration, returned
                     recorder.appended = iteration + 1
                 elif scheduler_output is None:
                     raise KeyError("update_from_output is called without scheduler_output")

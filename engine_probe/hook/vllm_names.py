@@ -12,10 +12,11 @@ NAMES: dict[str, str] = {
     "vllm/v1/core/sched/scheduler.py Scheduler": (
         "schedule update_from_output add_request _preempt_request _free_request running waiting requests "
         "kv_cache_manager kv_cache_config cache_config block_size num_spec_tokens policy "
-        "max_num_running_reqs max_num_scheduled_tokens"
+        "max_num_running_reqs max_num_scheduled_tokens reset_prefix_cache vllm_config scheduler_config connector "
+        "prefill_capacity_bound num_waiting_for_streaming_input _pause_state"
     ),
-    "vllm/v1/core/kv_cache_manager.py KVCacheManager": "block_pool coordinator",
-    "vllm/v1/core/kv_cache_coordinator.py KVCacheCoordinator": "single_type_managers",
+    "vllm/v1/core/kv_cache_manager.py KVCacheManager": "block_pool coordinator watermark_blocks allocate_slots",
+    "vllm/v1/core/kv_cache_coordinator.py KVCacheCoordinator": "single_type_managers get_num_blocks_to_allocate",
     "vllm/v1/core/single_type_kv_cache_manager.py SingleTypeKVCacheManager": "req_to_blocks",
     "vllm/v1/core/block_pool.py BlockPool": (
         "num_gpu_blocks free_block_queue blocks enable_caching touch free_blocks _maybe_evict_cached_block "
@@ -23,11 +24,14 @@ NAMES: dict[str, str] = {
     ),
     "vllm/v1/core/kv_cache_utils.py FreeKVCacheBlockQueue": "num_free_blocks",
     "vllm/v1/core/kv_cache_utils.py KVCacheBlock": "ref_cnt block_hash is_null",
+    "vllm/v1/core/sched/request_queue.py RequestQueue": "peek_request",
     "vllm/v1/request.py Request": (
         "request_id num_computed_tokens num_output_tokens num_prompt_tokens arrival_time priority status "
-        "is_prefill_chunk get_finished_reason"
+        "is_prefill_chunk get_finished_reason has_encoder_inputs lora_request"
     ),
-    "vllm/v1/request.py RequestStatus": "RUNNING",
+    "vllm/v1/request.py RequestStatus": (
+        "RUNNING WAITING_FOR_REMOTE_KVS WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR WAITING_FOR_STREAMING_REQ"
+    ),
     "vllm/v1/core/sched/output.py SchedulerOutput": (
         "num_scheduled_tokens total_num_scheduled_tokens scheduled_new_reqs scheduled_cached_reqs "
         "scheduled_spec_decode_tokens"

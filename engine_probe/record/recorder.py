@@ -19,13 +19,13 @@ READINGS = (
 # A note holds flows, which are zero in iterations without a note ...
 FLOWS = (
     "arrived_requests", "new_requests", "resumed_requests", "preempted_requests", "left_running_requests",
-    "left_waiting_requests", "prefilling_requests", "prefill_tokens", "speculative_tokens", "recomputed_tokens",
-    "cached_tokens",
+    "left_waiting_requests", "speculative_tokens", "prefilling_requests", "prefill_tokens", "recomputed_tokens",
+    "cached_tokens", "connector_tokens",
 )  # fmt: skip
 # ... and levels, which hold until the next note (live tokens grow by the scheduled tokens of each iteration).
 LEVELS = (
     "running_requests", "queued_requests", "deferred_requests", "scheduled_requests", "scheduled_tokens",
-    "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live",
+    "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live", "waiting_reason",
 )  # fmt: skip
 
 RING_ROWS = 32_768  # 2.4 MB, more than two seconds of steps of 85 µs

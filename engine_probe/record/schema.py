@@ -6,6 +6,8 @@ clock. "Flow" columns count what happened since the previous row's schedule() re
 requests of the row before, they give those of this row.
 """
 
+from enum import IntEnum, StrEnum
+
 import pyarrow as pa
 
 SCHEMA_VERSION = 5
@@ -22,7 +24,42 @@ _TYPES = {
     "i32[]": pa.list_(pa.int32()),
 }
 
-# (name, type, unit, meaning); "?" after the type marks a nullable column. No column of iterations is nullable.
+
+class WaitingReason(IntEnum):
+    """What vLLM's scheduler refused the first waiting request for; blocked requests only count if no other waits."""
+
+    NOBODY = 0  # no request waited when schedule() returned
+    KV_BLOCKS = 1  # fewer blocks were free than it needs
+    WATERMARK = 2  # enough were free, but not without those that the watermark keeps free for running requests
+    TOKEN_BUDGET = 3  # max_num_batched_tokens, or what is left of it is too little for a part of this prompt
+    MAX_NUM_SEQS = 4
+    MAX_NUM_ACTIVE_SEQS = 5  # where it is less than max_num_seqs
+    DRAFT_SLOTS = 6  # the rest of the token budget is kept for draft tokens
+    PREFILL_INTERVAL = 7  # prefills were held back in this step
+    PREEMPTION = 8  # this step preempted a running request for want of KV blocks, and then admits none
+    PAUSE = 9  # the scheduler is paused
+    ENCODER = 10  # budget or cache of the encoder
+    REMOTE_KV = 11  # blocked: a KV connector loads its tokens
+    GRAMMAR = 12  # blocked: its grammar is being compiled
+    STREAMING_INPUT = 13  # blocked: a streaming session waits for its next input
+    LORA_SLOTS = 14  # blocked: as many adapters as fit are in use
+    OTHER_DEFERRAL = 15  # blocked: vLLM held it back, as for an answer of a KV connector or an encoder input
+    UNKNOWN = 16
+
+
+class PreemptionCause(StrEnum):
+    """Why a request was preempted."""
+
+    KV_BLOCKS = "KV blocks"  # a running request lacked blocks, and the last of the running list gave way, or itself
+    KV_BLOCKS_BY_PRIORITY = "KV blocks, by priority"  # likewise, and the least important gave way
+    RESET = "reset of the prefix cache"  # which was told to preempt all, as for new weights
+    RESET_IN_PAUSE = "reset of the prefix cache in a pause"  # of the engine, which may have been put to sleep
+
+
+_REASONS = ", ".join(f"{reason.value} {reason.name.lower()}" for reason in WaitingReason)
+
+# (name, type, unit, meaning); "?" after the type marks a nullable column. A column of iterations is null only in
+# recordings of a version without it.
 _ITERATIONS = (
     ("iteration", "i64", "", "number of the engine step since the probe was attached"),
     ("start_ns", "i64", "ns", "when schedule() was called"),
@@ -31,6 +68,7 @@ _ITERATIONS = (
     ("running_requests", "i32", "requests", "in the running list when schedule() returned"),
     ("waiting_requests", "i32", "requests", "waiting and ready when schedule() returned"),
     ("deferred_requests", "i32", "requests", "waiting, but blocked (grammar, remote KV, LoRA slots ...)"),
+    ("waiting_reason", "i32?", "", f"why the first waiting request was not admitted: {_REASONS}"),
     ("arrived_requests", "i32", "requests", "flow: added to the scheduler"),
     ("new_requests", "i32", "requests", "scheduled for the first time"),
     ("resumed_requests", "i32", "requests", "scheduled again after a preemption"),
@@ -43,7 +81,13 @@ _ITERATIONS = (
     ("decode_tokens", "i32", "tokens", "scheduled tokens that continue an answer, one per request"),
     ("speculative_tokens", "i32", "tokens", "scheduled draft tokens"),
     ("recomputed_tokens", "i32", "tokens", "part of prefill_tokens computed before and lost to a preemption"),
-    ("cached_tokens", "i32", "tokens", "found in the prefix cache when requests were admitted"),
+    (
+        "cached_tokens",
+        "i32",
+        "tokens",
+        "not computed when requests were admitted: in the prefix cache or a connector's",
+    ),
+    ("connector_tokens", "i32?", "tokens", "part of cached_tokens that a KV connector supplied"),
     ("kv_blocks_scheduled", "i32", "blocks", "KV blocks in use when schedule() returned"),
     ("kv_blocks_cached_free", "i32", "blocks", "free blocks that still hold a reusable prefix, then"),
     ("kv_blocks_shared", "i32", "blocks", "references to blocks beyond the first (prefix sharing), then"),
@@ -82,7 +126,8 @@ _REQUESTS = (
     ("finished_ns", "i64", "ns", "when the scheduler let it go"),
     ("prompt_tokens", "i32", "tokens", "length of the prompt"),
     ("output_tokens", "i32", "tokens", "tokens generated"),
-    ("cached_tokens", "i32", "tokens", "prompt tokens taken from the prefix cache at first admission"),
+    ("cached_tokens", "i32", "tokens", "prompt tokens not computed at first admission: cached, or a connector's"),
+    ("connector_tokens", "i32?", "tokens", "part of cached_tokens that a KV connector supplied"),
     ("recomputed_tokens", "i32", "tokens", "tokens computed a second time after preemptions"),
     ("preemptions", "i32", "", "how often it was preempted"),
     ("peak_kv_blocks", "i32", "blocks", "most KV blocks it held when it was preempted or let go"),
@@ -112,6 +157,7 @@ _PREEMPTIONS = (
     ("resumed_iteration", "i64?", "", "iteration that gave it tokens again; null if it never ran again"),
     ("resumed_ns", "i64?", "ns", "start of that iteration"),
     ("recomputed_tokens", "i32", "tokens", "of the lost tokens, those computed again (the rest was cached)"),
+    ("cause", "text?", "", f"one of: {'; '.join(PreemptionCause)}"),
 )
 
 # A stream that is removed at close; with `requests` it shows which requests were in flight when a process was killed.
@@ -324,6 +370,9 @@ _ADDED: dict[int, dict[str, tuple[str, ...]]] = {
             *("sm_activity_percent", "tensor_activity_percent", "dram_bandwidth_percent", "nvlink_tx_bytes_per_s"),
             *("nvlink_rx_bytes_per_s", "c2c_tx_bytes_per_s", "c2c_rx_bytes_per_s"),
         ),
+        "iterations": ("waiting_reason", "connector_tokens"),
+        "requests": ("connector_tokens",),
+        "preemptions": ("cause",),
         "workers": ("graph_mode", "computed_tokens"),
     },
 }

@@ -21,8 +21,8 @@ def test_a_request_s_row_names_the_columns_in_their_order() -> None:
 
 def test_a_preemption_s_row_names_the_columns_in_their_order() -> None:
     preempted = state()
-    preempted.preempt(iteration=4, when=7, lost=3, held=2, before=8, after=6)
-    row = preempted.preemption_row()
+    preempted.preempt(iteration=4, when=7, lost=3, held=2, before=8, after=6, cause="KV blocks")
+    row = preempted.open_preemption
+    assert row is not None
     assert list(row) == SCHEMAS["preemptions"].names
-    assert (row["freed_blocks"], row["lost_tokens"]) == (2, 3)
-    assert preempted.open_preemption is None
+    assert (row["freed_blocks"], row["lost_tokens"], row["cause"]) == (2, 3, "KV blocks")

@@ -47,6 +47,26 @@ def test_workers_of_version_3_are_read_with_nulls_for_what_they_lack(tmp_path: P
     assert {name: [value] for name, value in row.items() if value is not None} == values
 
 
+@pytest.mark.parametrize("version", [3, 4])
+def test_reasons_causes_and_tokens_of_connectors_are_null_in_versions_without_them(
+    tmp_path: Path, version: int
+) -> None:
+    lacking = {
+        "iterations": {"waiting_reason", "connector_tokens"},
+        "requests": {"connector_tokens"},
+        "preemptions": {"cause"},
+    }
+    for table, names in lacking.items():
+        old, path = schema_of_version(table, version), tmp_path / f"{table}.arrows"
+        assert {*SCHEMAS[table].names} - {*old.names} == names
+        blank = {pa.int32(): 7, pa.int64(): 7, pa.string(): "7"}
+        batch = pa.record_batch({field.name: [blank.get(field.type, [7])] for field in old}, schema=old)
+        with path.open("wb") as sink, pa.ipc.new_stream(sink, old) as stream:
+            stream.write_batch(batch, custom_metadata={CHECKSUM_KEY: batch_checksum(batch)})
+        (row,) = read_stream(path, table).to_pylist()
+        assert {name for name, value in row.items() if value is None} == names
+
+
 def test_a_column_that_a_version_must_have_cannot_be_missing(tmp_path: Path) -> None:
     lacking, path = schema_of_version("workers", 3), tmp_path / "workers-0.arrows"
     lacking = lacking.with_metadata(SCHEMAS["workers"].metadata)

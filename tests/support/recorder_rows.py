@@ -90,7 +90,7 @@ def step(recorder: Recorder) -> None:
 def request(name: str, idle_ns: int = 1) -> tuple[Any, ...]:
     """A row of `requests`: two stretches of a request that was preempted once, and let go a little after them."""
     times = (None, 1, 2, 3, 4, 4 + idle_ns)
-    return (name, *times, 8, 2, 0, 0, 1, 2, 0, "length", 0, 2, [0, 2], [1, 1], [], [])
+    return (name, *times, 8, 2, 0, 0, 0, 1, 2, 0, "length", 0, 2, [0, 2], [1, 1], [], [])
 
 
 def fail(error: BaseException) -> None:

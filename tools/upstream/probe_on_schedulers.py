@@ -20,6 +20,7 @@ import pytest
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
+from engine_probe.hook.between_steps import begin_between_steps, close_between_steps
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.writer import Writer
@@ -35,6 +36,7 @@ class Recorded:
         self.recorder, self.folder = Recorder(), Path(tempfile.mkdtemp(prefix="engine_probe-upstream-"))
         self.writer = Writer(self.recorder, self.folder, self.fail)
         self.hook = SchedulerHook(scheduler, self.recorder, self.fail)
+        begin_between_steps(self.hook)
 
     def fail(self, error: BaseException) -> None:
         self.errors.append("".join(traceback.format_exception(error)))
@@ -43,7 +45,7 @@ class Recorded:
     def close(self) -> dict[str, Any]:
         """End it; return what is to be told."""
         try:
-            facts = self.hook.close()
+            facts = close_between_steps(self.hook)
             tables = self.writer.close()
             rows = tables.get("iterations", {}).get("rows", 0)
             return {"rows": rows, "errors": self.errors, "audit": facts["counter_audit"]}
