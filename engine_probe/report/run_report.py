@@ -23,7 +23,13 @@ from engine_probe.report.sections.run.memory import memory_section
 from engine_probe.report.sections.run.operators import operators_section
 from engine_probe.report.sections.run.roofline import roofline_section
 from engine_probe.report.sections.run.stalls import stalls_section
-from engine_probe.report.sections.run.verdict import limit_sentences, limit_table, longest_preempted, run_verdict
+from engine_probe.report.sections.run.verdict import (
+    limit_sentences,
+    limit_table,
+    longest_preempted,
+    reason_table,
+    run_verdict,
+)
 from engine_probe.report.sections.settings import settings_section
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
@@ -50,7 +56,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
             "Bottlenecks",
             sentences=says(limit_sentences(found)),
             charts=partial(load_charts, run, found.limits, name, points),
-            tables=(limit_table(found),),
+            tables=(limit_table(found), *reason_table(found)),
         ),
         Section(
             "Latencies",

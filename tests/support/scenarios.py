@@ -7,6 +7,7 @@ values leave: the differences found (there must be none), and what shows that th
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
+from vllm.v1.core.sched.interface import PauseState
 
 from engine_probe import Probe, load
+from engine_probe.record.schema import WaitingReason
 from tests.support.forward_pass_witness import ForwardPassWitness
 from tests.support.witness import (
     Witness,
@@ -98,6 +101,7 @@ def watch(llm: Any, run_it: Callable[[Any], dict[str, Any]], statistics: bool = 
             for name in run.iterations.schema.names
             if name.endswith(("_requests", "_tokens"))
         },
+        "waiting_reasons": sorted({WaitingReason(code).name for code in run.iterations["waiting_reason"].to_pylist()}),
         "peaks": {name: max(run.iterations[name].to_pylist()) for name in run.iterations.schema.names},
         "bursts": sum(len(row["burst_tokens"]) for row in run.requests.to_pylist()),
         "preemptions": run.preemptions.to_pylist(),
@@ -175,3 +179,75 @@ def grammars(llm: Any) -> dict[str, Any]:
 
     requests = [(f"{i}", prompt(i, 30), shaped(i) if i % 2 else greedy(30)) for i in range(16)]
     return watch(llm, lambda engine: drive(engine, requests))
+
+
+# ---- what keeps requests waiting ------------------------------------------------------------------------
+
+
+def short(count: int) -> list[Request]:
+    return [(f"{i}", prompt(i, 40), greedy(12)) for i in range(count)]
+
+
+def with_settings(llm: Any, requests: list[Request], **settings: int) -> dict[str, Any]:
+    """Changed limits of the scheduler, or of its block manager, for one run."""
+    scheduler = llm.llm_engine.engine_core.engine_core.scheduler
+    owners = {name: scheduler if hasattr(scheduler, name) else scheduler.kv_cache_manager for name in settings}
+    before = {name: getattr(owner, name) for name, owner in owners.items()}
+    for name, value in settings.items():
+        setattr(owners[name], name, value)
+    try:
+        return watch(llm, lambda engine: drive(engine, requests))
+    finally:
+        for name, value in before.items():
+            setattr(owners[name], name, value)
+
+
+def throttled(llm: Any) -> dict[str, Any]:
+    """Prefills are held back in two of three steps, as an engine of a data-parallel group does it."""
+    core, step = llm.llm_engine.engine_core.engine_core, iter(range(10**9))
+    core._should_throttle_prefills = lambda: next(step) % 3 > 0
+    late = {step: [(f"{step}", prompt(step, 40), greedy(12))] for step in range(0, 30, 2)}
+    try:
+        return watch(llm, lambda engine: drive(engine, [], late=late))
+    finally:
+        del core._should_throttle_prefills
+
+
+def slow_grammars(llm: Any) -> dict[str, Any]:
+    """Every grammar takes a tenth of a second to compile."""
+    executor = llm.llm_engine.engine_core.engine_core.scheduler.structured_output_manager.executor
+    submit = executor.submit
+
+    def slowly(function: Callable[..., Any], *args: Any) -> Any:
+        return submit(lambda: (time.sleep(0.1), function(*args))[1])
+
+    executor.submit = slowly
+    try:
+        return grammars(llm)
+    finally:
+        del executor.submit
+
+
+def interrupted(llm: Any) -> dict[str, Any]:
+    """The prefix cache is reset while requests run; a pause lets no new request in, and resets it as well."""
+    scheduler = llm.llm_engine.engine_core.engine_core.scheduler
+
+    def run(engine: Any) -> dict[str, Any]:
+        outputs: dict[str, Any] = {}
+        for request_id, ids, parameters in short(24):
+            engine.add_request(request_id, {"prompt_token_ids": ids}, parameters)
+        step = 0
+        while engine.has_unfinished_requests():
+            if step == 4:
+                scheduler.reset_prefix_cache(reset_running_requests=True)
+            if step == 7:
+                scheduler.set_pause_state(PauseState.PAUSED_NEW)
+            if step == 10:
+                scheduler.reset_prefix_cache(reset_running_requests=True)
+                scheduler.set_pause_state(PauseState.UNPAUSED)
+            for output in engine.step():
+                outputs[output.request_id] = output
+            step += 1
+        return outputs
+
+    return watch(llm, run)

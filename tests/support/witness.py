@@ -6,10 +6,14 @@ running list request by request. Whatever the probe's counters say must equal it
 
 from __future__ import annotations
 
+import inspect
 import re
 import time
 from collections import Counter
 from typing import Any
+
+from engine_probe.record.schema import WaitingReason
+from tests.support.admission_witness import AdmissionWitness
 
 
 class Witness:
@@ -24,21 +28,26 @@ class Witness:
         self.finish_reasons: Counter[str] = Counter()
         self._waiting_for_update: list[tuple[Any, dict[str, int], dict[str, float], dict[str, int]]] = []
         self._unfinished_prompts: set[str] = set()
+        self._admission = AdmissionWitness(self.scheduler)
+        self.causes: list[tuple[str, str]] = []  # (request id, cause) of each preemption
+        self._preempt = self.scheduler._preempt_request
+        self.scheduler._preempt_request = self.preempt
         self._schedule, self._update = self.scheduler.schedule, self.scheduler.update_from_output
         self.scheduler.schedule, self.scheduler.update_from_output = self.schedule, self.update
 
     def leave(self) -> None:
-        del self.scheduler.schedule, self.scheduler.update_from_output
+        del self.scheduler.schedule, self.scheduler.update_from_output, self.scheduler._preempt_request
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         begin = time.monotonic()
-        output = self._schedule(*args, **kwargs)
+        output, reason = self._admission.run(self._schedule, *args, **kwargs)
         window = {"schedule_begin": begin, "schedule_end": time.monotonic()}
         drafts = output.scheduled_spec_decode_tokens
         speculative = sum(len(tokens) for tokens in drafts.values())
         decode = len(output.num_scheduled_tokens) - len(self.computing_prompts(output))
         row = {
             **self.levels(),
+            "waiting_reason": WaitingReason[reason.upper()],
             "scheduled_requests": len(output.num_scheduled_tokens),
             "scheduled_tokens": sum(output.num_scheduled_tokens.values()),
             "speculative_tokens": speculative,
@@ -73,6 +82,20 @@ class Witness:
         self.windows.append(window)
         self.statistics.append(next((batch.scheduler_stats for batch in outputs.values()), None))
         return outputs
+
+    def preempt(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Note who asked for it, by the methods that are being called."""
+        callers, frame = set(), inspect.currentframe()
+        while frame := frame and frame.f_back:
+            callers.add(frame.f_code.co_name)
+        if "reset_prefix_cache" in callers:
+            paused = self.scheduler.pause_state.name != "UNPAUSED"
+            cause = "reset of the prefix cache in a pause" if paused else "reset of the prefix cache"
+        else:
+            assert "schedule" in callers
+            cause = "KV blocks" if self.scheduler.policy.name == "FCFS" else "KV blocks, by priority"
+        self.causes.append((request.request_id, cause))
+        return self._preempt(request, *args, **kwargs)
 
     # ---- from scratch, each time ------------------------------------------------------------------------
 
@@ -129,6 +152,9 @@ class Witness:
                 for name, value in mine.items()
                 if row[name] != value
             ]
+        rows = sorted(run.preemptions.to_pylist(), key=lambda row: row["preempted_ns"])
+        if (causes := [(row["request_id"], row["cause"]) for row in rows]) != self.causes:
+            found.append(f"preemptions are recorded as {causes}, the witness saw {self.causes}")
         return [*found, *broken_laws(run)]
 
 

@@ -87,3 +87,25 @@ def test_structured_output(in_own_process: Run) -> None:
     lines = "from tests.support.scenarios import *\nanswer = grammars(llm)"
     answer = exact(in_own_process("tiny", SMALL, lines))
     assert answer["totals"]["finished_requests"] == 16
+
+
+def test_why_requests_wait(in_own_process: Run) -> None:
+    lines = """
+from tests.support.scenarios import *
+answer = {
+    "MAX_NUM_SEQS": with_settings(llm, short(16), max_num_running_reqs=3, max_num_active_reqs=3),
+    "MAX_NUM_ACTIVE_SEQS": with_settings(llm, short(16), max_num_active_reqs=3),
+    "TOKEN_BUDGET": with_settings(llm, short(16), max_num_scheduled_tokens=50),
+    "WATERMARK": with_settings(llm, short(40), watermark_blocks=30),
+    "KV_BLOCKS": storm(llm),
+    "PREFILL_INTERVAL": throttled(llm),
+    "GRAMMAR": slow_grammars(llm),
+    "PAUSE": interrupted(llm),
+}
+"""
+    answers = in_own_process("tiny", {**SMALL, "max_num_seqs": 16, "num_gpu_blocks_override": 40}, lines)
+    for reason, answer in answers.items():
+        assert reason in exact(answer)["waiting_reasons"], reason
+    assert "PREEMPTION" in answers["KV_BLOCKS"]["waiting_reasons"]
+    causes = {row["cause"] for row in answers["PAUSE"]["preemptions"]}
+    assert causes == {"reset of the prefix cache", "reset of the prefix cache in a pause"}

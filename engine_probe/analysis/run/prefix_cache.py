@@ -20,9 +20,10 @@ class PrefixCache:
     """The prefix cache hits of one run's requests, each at its first admission and not after a preemption."""
 
     prompt_tokens: int
-    found_tokens: int
+    found_tokens: int  # those of KV connectors apart; before schema version 5 they are among them
     scheduled_tokens: int  # of any kind, over all requests
     peak_held_share: float  # most KV blocks in use or free with a cached prefix / all
+    connector_tokens: int | None = None  # supplied by KV connectors; None before version 5
 
     @property
     def share(self) -> float:
@@ -30,8 +31,9 @@ class PrefixCache:
 
 
 def prefix_cache(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> PrefixCache | None:
-    """Return the prefix cache hits of a run. None without prefix caching, or if no request was admitted."""
-    if not facts["kv"]["prefix_caching"]:
+    """Return the prefix cache hits of a run. None if no request was admitted, or without any cache of prompts."""
+    loaded = pc.sum(requests["connector_tokens"]).as_py()
+    if not facts["kv"]["prefix_caching"] and not loaded:
         return None
     # A request that was queued before the probe attached may have been admitted before, too.
     seen = requests.filter(pc.and_(pc.is_valid(requests["first_scheduled_ns"]), pc.is_valid(requests["queued_ns"])))
@@ -39,7 +41,9 @@ def prefix_cache(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table
     if not prompt:
         return None
     held = pc.max(pc.add(iterations["kv_blocks_scheduled"], iterations["kv_blocks_cached_free"])).as_py()
-    return PrefixCache(prompt, found, pc.sum(iterations["scheduled_tokens"]).as_py(), held / facts["kv"]["blocks"])
+    scheduled, pool = pc.sum(iterations["scheduled_tokens"]).as_py(), facts["kv"]["blocks"]
+    supplied = pc.sum(seen["connector_tokens"]).as_py()
+    return PrefixCache(prompt, found - (supplied or 0), scheduled, held / pool, supplied)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.step.ceiling_use import BY_COMPUTE, BY_MEMORY, NEAR
 from engine_probe.analysis.step.step_time import busy_ns, device_ns
 from engine_probe.analysis.step.waiting import Flags, Integers, waiting
+from engine_probe.record.schema import WaitingReason as Reason
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ LIMITS = (
     Limit(
         "KV blocks",
         "too few blocks were free, or tokens lost to a preemption were recomputed",
-        "preempted > 0, or free blocks < blocks of the next request; of other steps, the recomputed share",
+        "waiting_reason, or before version 5: preempted > 0, or free blocks < blocks of the next request; of other "
+        "steps, the recomputed share",
         "KV blocks",
     ),
     Limit(
@@ -56,6 +58,21 @@ LIMITS = (
         "the token budget of a step (max_num_batched_tokens)",
     ),
     Limit(
+        "watermark",
+        "free blocks were kept for running requests",
+        "waiting_reason",
+        "blocks that the watermark keeps free",
+    ),
+    Limit(
+        "draft slots",
+        "the rest of the token budget was kept for draft tokens",
+        "waiting_reason",
+        "places for draft tokens in a step",
+    ),
+    Limit("prefill interval", "vLLM held prefills back", "waiting_reason", "a step in which prefills are let in"),
+    Limit("pause", "the engine was paused", "waiting_reason", "the end of a pause"),
+    Limit("encoder", "the encoder's budget or cache was used up", "waiting_reason", "the encoder"),
+    Limit(
         "deferral",
         "vLLM held requests back",
         "deferred > 0",
@@ -64,7 +81,7 @@ LIMITS = (
     Limit(
         "unknown",
         "the recording does not show why requests waited",
-        "waiting > 0, and no other limit was met",
+        "waiting_reason, or before version 5: waiting > 0, and no other limit was met",
         "an unknown reason",
     ),
     Limit("host", "the host took longer than the model", "execute (device, if timed) is the shorter part"),
@@ -77,7 +94,8 @@ LIMITS = (
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
-KV, SEQS, ACTIVE, BUDGET, DEFERRAL, UNKNOWN, HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(len(LIMITS))
+KV, SEQS, ACTIVE, BUDGET, WATERMARK, SLOTS, INTERVAL, PAUSE, ENCODER, DEFERRAL, UNKNOWN = range(11)
+HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(UNKNOWN + 1, len(LIMITS))
 WAITED_FOR = {limit.name: limit.waited_for for limit in LIMITS if limit.waited_for}
 AND = " + "
 NAMED = 0.05  # of the busy time: a smaller share is left to the table
@@ -93,6 +111,7 @@ class LimitsFound:
     idle_share: float  # of the whole time: gaps without a request
     doubts: tuple[str, ...] = ()  # about the ceilings that separate compute from memory bandwidth
     doubtful: bool = False  # whether a doubt lowers the trust in a ceiling
+    reasons: tuple[tuple[str, int, float], ...] = ()  # as recorded: each with its steps and its share of the busy time
     withheld: str = ""  # why compute and memory bandwidth are not separated although both ceilings were measured
 
     def bound(self, name: str) -> float:
@@ -146,7 +165,21 @@ def limits(
     total = float(busy.sum())
     found = {name: share / total for name, share in shares.items()}
     names = tuple(set_names(int(members)) for members in sets)
-    return LimitsFound(of_step, names, found, float(idle_ns.sum() / (idle_ns.sum() + total)))
+    idle_share = float(idle_ns.sum() / (idle_ns.sum() + total))
+    return LimitsFound(of_step, names, found, idle_share, reasons=waiting_reasons(iterations, busy))
+
+
+def waiting_reasons(iterations: pa.Table, busy: Integers) -> tuple[tuple[str, int, float], ...]:
+    """Return the recorded reasons for which requests waited, the most frequent first; none before version 5."""
+    if iterations["waiting_reason"].null_count:
+        return ()
+    recorded = iterations["waiting_reason"].to_numpy()
+    found = [
+        (reason.name.lower().replace("_", " "), int((recorded == reason).sum()), float(busy[recorded == reason].sum()))
+        for reason in Reason
+        if reason is not Reason.NOBODY and (recorded == reason).any()
+    ]
+    return tuple((name, steps, ns / float(busy.sum())) for name, steps, ns in sorted(found, key=lambda each: -each[1]))
 
 
 def set_names(bits: int) -> tuple[str, ...]:
@@ -178,6 +211,11 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, pre
         (SEQS, found.max_num_seqs),
         (ACTIVE, found.max_num_active_seqs),
         (BUDGET, found.token_budget),
+        (WATERMARK, found.watermark),
+        (SLOTS, found.draft_slots),
+        (INTERVAL, found.prefill_interval),
+        (PAUSE, found.pause),
+        (ENCODER, found.encoder),
         (DEFERRAL, found.deferral),
         (UNKNOWN, found.unknown),
     ):

@@ -3,6 +3,7 @@
 All are counted in the recording, except the time of recomputing, which is an estimate.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class PreemptionCost:
     away_ns: int  # sum over the requests
     recompute_ns: float  # estimate: each step's execute time x recomputed / scheduled tokens
     worst: tuple[PreemptedRequest, ...]  # longest away first
+    causes: dict[str, int]  # number of preemptions by their cause, the most frequent first; empty before version 5
 
 
 def preemption_cost(iterations: pa.Table, preemptions: pa.Table) -> PreemptionCost:
@@ -54,6 +56,7 @@ def preemption_cost(iterations: pa.Table, preemptions: pa.Table) -> PreemptionCo
         worst=tuple(
             PreemptedRequest(row["request_id"], row["count_all"], row["away_ns_sum"] or 0) for row in worst.to_pylist()
         ),
+        causes=dict(Counter(preemptions["cause"].drop_null().to_pylist()).most_common()),
     )
 
 

@@ -2,8 +2,9 @@
 
 A request that waits after schedule() returned was refused by something, and several constraints can refuse it at once:
 the batch is full (`max_num_seqs`), as many requests are active as may be (`max_num_active_seqs`), the token budget of
-the step is spent (`max_num_batched_tokens`), or too few KV blocks are free for it. What the next request needs is known
-afterwards: it is the one that was admitted next.
+the step is spent (`max_num_batched_tokens`), or too few KV blocks are free for it. Since schema version 5 a recording
+says what refused it. Whatever else would have refused it as well is derived, as everything is of an older recording:
+what the next request needs is known afterwards, because it is the one that was admitted next.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from engine_probe.record.schema import WaitingReason as Reason
 
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -26,6 +29,11 @@ class Waiting:
     max_num_seqs: Flags
     max_num_active_seqs: Flags
     token_budget: Flags
+    watermark: Flags
+    draft_slots: Flags
+    prefill_interval: Flags
+    pause: Flags
+    encoder: Flags
     deferral: Flags  # a request was blocked by something outside the scheduler's limits: a grammar, remote KV, LoRA
     unknown: Flags  # a request waited, and nothing that is recorded refused it
 
@@ -39,12 +47,42 @@ class Needs:
     most_blocks: Integers
 
 
+ONLY_RECORDED = ("watermark", "draft_slots", "prefill_interval", "pause", "encoder")
+# Reasons for which vLLM stops before it asks whether the next request fits into the pool.
+BEFORE_BLOCKS = (Reason.TOKEN_BUDGET, Reason.MAX_NUM_SEQS, Reason.MAX_NUM_ACTIVE_SEQS, Reason.DRAFT_SLOTS)
+
+
 def waiting(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Waiting:
+    """Return what refused requests in each step: as recorded, or as derived where the recording does not say it."""
+    if iterations["waiting_reason"].null_count:
+        preempted = iterations["preempted_requests"].to_numpy() > 0
+        return derived_waiting(facts, iterations, requests, preemptions, preempted)
+    reason = iterations["waiting_reason"].to_numpy()
+    early, preempts = np.isin(reason, BEFORE_BLOCKS), reason == Reason.PREEMPTION
+    derived = derived_waiting(facts, iterations, requests, preemptions, preempts)
+    return Waiting(
+        kv_blocks=(reason == Reason.KV_BLOCKS) | preempts | (early & derived.kv_blocks),
+        max_num_seqs=(reason == Reason.MAX_NUM_SEQS) | (early & derived.max_num_seqs),
+        max_num_active_seqs=(reason == Reason.MAX_NUM_ACTIVE_SEQS) | (early & derived.max_num_active_seqs),
+        token_budget=(reason == Reason.TOKEN_BUDGET) | (early & derived.token_budget),
+        watermark=reason == Reason.WATERMARK,
+        draft_slots=reason == Reason.DRAFT_SLOTS,
+        prefill_interval=reason == Reason.PREFILL_INTERVAL,
+        pause=reason == Reason.PAUSE,
+        encoder=reason == Reason.ENCODER,
+        deferral=(iterations["deferred_requests"].to_numpy() > 0) & ~preempts,
+        unknown=reason == Reason.UNKNOWN,
+    )
+
+
+def derived_waiting(
+    facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table, preempted: Flags
+) -> Waiting:
+    """Derive what can have refused the next request from the columns of each step and from the requests."""
     column = {name: iterations[name].to_numpy() for name in COLUMNS}
     limits, scheduler = facts["limits"], scheduler_settings(facts)
     needs = next_needs(facts, iterations, requests, preemptions)
     ready = column["waiting_requests"] > 0
-    preempted = column["preempted_requests"] > 0
     left = limits["max_num_batched_tokens"] - column["scheduled_tokens"]
     free = facts["kv"]["blocks"] - column["kv_blocks_scheduled"]
     running = column["running_requests"]
@@ -59,6 +97,7 @@ def waiting(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, pre
         max_num_seqs=seqs & ~preempted,
         max_num_active_seqs=fewer & ~preempted,
         token_budget=budget & ~preempted,
+        **dict.fromkeys(ONLY_RECORDED, np.zeros(iterations.num_rows, dtype=bool)),
         deferral=(column["deferred_requests"] > 0) & ~preempted,
         unknown=ready & ~others & ~short & ~preempted,
     )
@@ -85,7 +124,6 @@ MOST_LATECOMERS = 256  # that may pass a waiting request: preempted later, or of
 COLUMNS = (
     "waiting_requests",
     "deferred_requests",
-    "preempted_requests",
     "running_requests",
     "scheduled_tokens",
     "kv_blocks_scheduled",

@@ -23,6 +23,7 @@ COUNTERS = (
     ("KV blocks", "blocks", (("scheduled_at", "kv_blocks_scheduled"), ("updated_at", "kv_blocks_updated"))),
     ("running", "requests", (("scheduled_at", "running_requests"),)),
     ("waiting", "requests", (("scheduled_at", "waiting"),)),
+    ("waiting reason", "code in schema", (("scheduled_at", "waiting_reason"),)),
     ("scheduled tokens", "tokens", (("scheduled_at", "scheduled_tokens"),)),
     ("prefill tokens", "tokens", (("scheduled_at", "prefill_tokens"),)),
     ("output tokens", "tokens", (("updated_at", "output_tokens"),)),
@@ -109,6 +110,8 @@ def steps(iterations: pa.Table, title: str, uuids: Iterator[int], group: int | N
             pieces + end("updated_at", uuid), {name: values[lane::lanes] for name, values in column.items()}
         )
     for name, unit, points in COUNTERS:
+        if any(iterations[value].null_count for _, value in points if value in iterations.column_names):
+            continue  # an older recording
         uuid = next(uuids)
         yield track(uuid, name, engine, unit)
         yield from rows(sum((counter(at, uuid, value) for at, value in points), ()), column)

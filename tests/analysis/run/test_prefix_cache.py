@@ -40,6 +40,16 @@ def test_without_a_cache_or_a_request_there_is_no_figure(iterations: Make, reque
     assert prefix_cache(FACTS, iterations(1), requests()) is None
 
 
+def test_tokens_of_connectors_are_not_the_prefix_caches(iterations: Make, requests: Make) -> None:
+    """Of 80 prompt tokens 30 were not computed, 20 of them supplied by a connector."""
+    rows = requests(admitted(30, 0, connector_tokens=0), admitted(50, 30, connector_tokens=20))
+    found = prefix_cache(FACTS, iterations(1), rows)
+    assert found is not None
+    assert (found.found_tokens, found.connector_tokens, found.share) == (10, 20, 0.125)
+    off = {"kv": {"blocks": 10, "prefix_caching": False}}
+    assert prefix_cache(off, iterations(1), rows) == found
+
+
 def loss(shares: dict[float, list[float]], held: float = 1.0) -> CacheLoss | None:
     """Each run schedules 2,000 tokens for prompts of 1,000."""
     runs = {n: [PrefixCache(1000, round(1000 * each), 2000, held) for each in same] for n, same in shares.items()}

@@ -23,6 +23,12 @@ Make = Callable[..., pa.Table]
 KV: dict[str, Any] = {"blocks": 100, "block_size_tokens": 16, "groups": 1, "prefix_caching": True}
 
 
+def test_preemptions_are_counted_by_cause(iterations: Make) -> None:
+    rows = [{**thrown_out(name, 1, 2, 3), "cause": cause} for name, cause in zip("abc", ("x", "y", "y"), strict=True)]
+    assert list(preemption_cost(iterations(1), table("preemptions", rows)).causes.items()) == [("y", 2), ("x", 1)]
+    assert not preemption_cost(iterations(1), table("preemptions", [thrown_out("a", 1, 2, 3)])).causes  # version 4
+
+
 def thrown_out(name: str, at: int, back: int | None, tokens: int) -> dict[str, Any]:
     return {
         "request_id": name,

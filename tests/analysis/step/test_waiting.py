@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 
 from engine_probe.analysis.step.waiting import Waiting, waiting
+from engine_probe.record.schema import WaitingReason
 from tests.support.small_tables import table
 
 MS = 1_000_000
@@ -142,3 +144,46 @@ def test_a_request_that_is_held_back_waits_for_something_else(iterations: Make, 
     found = of(steps, requests())
     assert found.deferral.tolist() == [True, True]
     assert found.max_num_seqs.tolist() == [False, True]
+
+
+# ---- recorded reasons
+
+
+def test_a_recorded_reason_is_what_refused(iterations: Make, requests: Make) -> None:
+    """Five blocks are free and one is needed, and places are left: only the recording knows of the others."""
+    names = ("KV_BLOCKS", "WATERMARK", "DRAFT_SLOTS", "PREFILL_INTERVAL", "PAUSE", "ENCODER", "UNKNOWN", "NOBODY")
+    count = len(names)
+    steps = iterations(
+        count,
+        waiting_requests=[1] * count,
+        running_requests=[4] * count,
+        kv_blocks_scheduled=[95] * count,
+        waiting_reason=[WaitingReason[name] for name in names],
+    )
+    found = of(steps, requests(request("a", 0, count, 16)))
+    for place, name in enumerate(names[:-1]):
+        met = [flags.name for flags in fields(found) if getattr(found, flags.name)[place]]
+        assert met == [name.lower()]
+    assert not any(getattr(found, flags.name)[-1] for flags in fields(found))
+
+
+def test_what_would_have_refused_as_well_is_derived(iterations: Make, requests: Make) -> None:
+    """The batch is full, and five blocks are free for a prompt of six: vLLM stopped before it asked for blocks."""
+    full = {"waiting_requests": [1], "running_requests": [8], "kv_blocks_scheduled": [95]}
+    steps = iterations(1, **full, waiting_reason=[WaitingReason.MAX_NUM_SEQS])
+    found = of(steps, requests(request("a", 0, 1, 96)))
+    assert (found.max_num_seqs.tolist(), found.kv_blocks.tolist()) == ([True], [True])
+
+
+def test_a_reset_of_the_prefix_cache_is_no_want_of_blocks(iterations: Make, requests: Make) -> None:
+    """All were preempted before the step; in the second, one was for want of blocks."""
+    steps = iterations(
+        2,
+        waiting_requests=[1, 1],
+        running_requests=[8, 8],
+        preempted_requests=[4, 1],
+        waiting_reason=[WaitingReason.MAX_NUM_SEQS, WaitingReason.PREEMPTION],
+    )
+    found = of(steps, requests(request("a", 0, 2, 16)))
+    assert found.kv_blocks.tolist() == [False, True]
+    assert found.max_num_seqs.tolist() == [True, False]

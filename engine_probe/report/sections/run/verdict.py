@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from engine_probe.analysis.run.goodput import Goodput
+from engine_probe.analysis.run.prefix_cache import PrefixCache
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import AND, LIMITS, sentence
@@ -82,7 +83,7 @@ def limit_sentences(found: RunAnalysis) -> Iterator[str]:
     if found.kv_fragmentation is not None:
         yield f"{found.kv_fragmentation:.1%} of the token slots in used KV blocks were empty (fragmentation)."
     if cache := summary.prefix_cache:
-        yield f"Prefix cache hit rate: {cache.share:.1%} of the prompt tokens, at first admission."
+        yield cache_sentence(cache)
     if step := found.composition:
         shares = ", ".join(f"{share:.0%} {name}" for name, share in step.token_shares.items() if share)
         yield f"An average step processed {step.mean_tokens:.1f} tokens of {step.mean_requests:.1f} requests: {shares}."
@@ -90,14 +91,26 @@ def limit_sentences(found: RunAnalysis) -> Iterator[str]:
         yield straggler_verdict(found.straggler)
 
 
+def cache_sentence(cache: PrefixCache) -> str:
+    if not cache.connector_tokens:
+        return f"Prefix cache hit rate: {cache.share:.1%} of the prompt tokens, at first admission."
+    loaded = cache.connector_tokens / cache.prompt_tokens
+    return (
+        f"Of the prompt tokens, at first admission, {cache.share:.1%} were found in the prefix cache, {loaded:.1%} "
+        f"came from KV connectors, and {1 - cache.share - loaded:.1%} were computed."
+    )
+
+
 def preemption_verdict(cost: PreemptionCost) -> str:
     share = f" ({cost.recomputed_share:.1%} of all)" if cost.recomputed_share is not None else ""
+    by_cause = ", ".join(f"{number:,} {cause}" for cause, number in cost.causes.items())
+    causes = f" By cause: {by_cause}." if by_cause else ""
     never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
     return (
         f"{cost.preemptions:,} preemptions of {cost.requests:,} requests: {cost.recomputed_tokens:,} tokens were "
         f"recomputed{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost the "
         f"same; the requests were preempted for {duration(cost.away_ns)} in total, one of them for "
-        f"{duration(cost.worst[0].away_ns)}.{never}"
+        f"{duration(cost.worst[0].away_ns)}.{never}{causes}"
     )
 
 
@@ -116,6 +129,13 @@ def limit_table(found: RunAnalysis) -> Table:
         if share
     )
     return table(("bottleneck", "of busy time", "meaning", "rule for a step"), rows, words=(0, 2, 3))
+
+
+def reason_table(found: RunAnalysis) -> Iterator[Table]:
+    """Yield what vLLM's scheduler refused the first waiting request for, if that is recorded and one waited."""
+    rows = [(name, f"{steps:,}", f"{share:.1%}") for name, steps, share in found.limits.reasons]
+    if rows:
+        yield table(("a request waited because of", "steps", "of busy time"), rows)
 
 
 def limit_words(names: str) -> tuple[list[str], list[str]]:
