@@ -25,22 +25,18 @@ class SchedulerHook:
 
     def __init__(self, scheduler: Any, recorder: Recorder, on_failure: Callable[[BaseException], None]) -> None:
         self.scheduler, self._recorder, self._patches = scheduler, recorder, Patches()
-        self._events = RareEvents(self._patches, on_failure)
+        self._events = events = RareEvents(self._patches, on_failure)
         self._pending: deque[tuple[Any, int, int, int, int, int, int]] = deque()  # scheduled, not updated yet
         try:
-            self._attach()
+            self._blocks = BlockCounters(scheduler.kv_cache_manager, events)
+            self._admission = Admission(scheduler, events)
+            self._requests = RequestCounters(scheduler, recorder, self._blocks, self._admission, events)
+            recorder.kv_blocks = self._blocks.total
+            self._patches.replace(scheduler, "schedule", self._schedule_hook(scheduler.schedule))
+            self._patches.replace(scheduler, "update_from_output", self._update_hook(scheduler.update_from_output))
         except BaseException:
             self._patches.undo()
             raise
-
-    def _attach(self) -> None:
-        scheduler, recorder, events = self.scheduler, self._recorder, self._events
-        self._blocks = BlockCounters(scheduler.kv_cache_manager, events)
-        self._admission = Admission(scheduler, events)
-        self._requests = RequestCounters(scheduler, recorder, self._blocks, self._admission, events)
-        recorder.kv_blocks = self._blocks.total
-        self._patches.replace(scheduler, "schedule", self._schedule_hook(scheduler.schedule))
-        self._patches.replace(scheduler, "update_from_output", self._update_hook(scheduler.update_from_output))
 
     def begin(self) -> None:
         """Count what is in the engine, and record from the next step on; no thread may be inside the scheduler."""
@@ -77,8 +73,7 @@ class SchedulerHook:
             output = call_schedule(*args, **kwargs)
             returned = now()
             try:
-                waits = events.changed or requests.num_queued or admission.head is not None
-                reason = admission.reason(output) if waits else 0
+                reason = admission.reason(output) if events.changed or requests.num_queued or admission.head else 0
                 if (
                     events.changed
                     or reason != requests.reason

@@ -28,8 +28,7 @@ class Expander:
         notes = np.array([self._last_note, *changes], dtype=np.int64)
         since = notes[np.searchsorted(notes[:, 0], iterations, side="right") - 1]
         levels: dict[str, Column] = dict(zip(LEVELS, since.T[1 + len(FLOWS) :], strict=True))
-        self._next += count
-        self._last_note = changes[-1] if changes else self._last_note
+        self._next, self._last_note = first + count, changes[-1] if changes else self._last_note
         return {
             **flows,
             **levels,

@@ -46,6 +46,13 @@ class WaitingReason(IntEnum):
     OTHER_DEFERRAL = 15  # blocked: vLLM held it back, as for an answer of a KV connector or an encoder input
     UNKNOWN = 16
 
+    @property
+    def words(self) -> str:
+        """Return the name as a text shows it: settings as vLLM spells them."""
+        if self.name.startswith("MAX_"):
+            return self.name.lower()
+        return " ".join({"kv": "KV", "lora": "LoRA"}.get(word, word) for word in self.name.lower().split("_"))
+
 
 class PreemptionCause(StrEnum):
     """Why a request was preempted."""

@@ -79,7 +79,9 @@ class AdmissionWitness:
             return "max_num_seqs" if most == scheduler.max_num_running_reqs else "max_num_active_seqs"
         if where == "end of the loop's condition":
             return "token_budget"
-        if where == "input":
+        if where == "input":  # or no queue that it may admit from
+            if scheduler._pause_state:
+                return "pause"
             return "draft_slots" if scheduler.vllm_config.speculative_config else "token_budget"
         return where
 

@@ -16,7 +16,14 @@ import pyarrow as pa
 
 from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum, file_crc32
 from engine_probe.record.run_folder import RunFolder
-from engine_probe.record.schema import ADDED_SCHEMAS, RANK_TABLES, SCHEMAS, STREAMS
+from engine_probe.record.schema import (
+    ADDED_SCHEMAS,
+    RANK_TABLES,
+    SCHEMAS,
+    STREAMS,
+    PreemptionCause,
+    WaitingReason,
+)
 from tests.support.small_tables import table
 
 MS = 1_000_000
@@ -90,6 +97,7 @@ class Engine:
                 "freed_blocks": request.blocks,
                 "kv_blocks_before": before,
                 "kv_blocks_after": self.used,
+                "cause": PreemptionCause.KV_BLOCKS,
             }
         )
         request.preempted.append(self.preemptions[-1])
@@ -134,6 +142,16 @@ class Engine:
                 request.times["first_scheduled_ns"] = self.now
             self.give(request, row)
 
+    def refusal(self, row: dict[str, int]) -> WaitingReason:
+        """In the order in which vLLM asks."""
+        if not self.waiting:
+            return WaitingReason.NOBODY
+        if row["preempted_requests"]:
+            return WaitingReason.PREEMPTION
+        if row["scheduled_tokens"] == self.budget:
+            return WaitingReason.TOKEN_BUDGET
+        return WaitingReason.MAX_NUM_SEQS if len(self.running) == self.seqs else WaitingReason.KV_BLOCKS
+
     def step(self) -> None:
         row = {field.name: 0 for field in SCHEMAS["iterations"]} | {"iteration": len(self.iterations)}
         self.schedule(row)
@@ -146,6 +164,7 @@ class Engine:
             "update_ns": MS // 2,
             "running_requests": len(self.running),
             "waiting_requests": len(self.waiting),
+            "waiting_reason": self.refusal(row),
             "kv_blocks_scheduled": self.used,
             "kv_tokens_live": sum(request.computed for request in self.running),
             "probe_ns": 2_000,

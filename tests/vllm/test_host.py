@@ -307,7 +307,7 @@ PLANTS = {
     "what the engine is": (hook_engine, "describe"),
     "attaching to the workers": (worker, "attach_all"),
     "detaching from the workers": (worker, "detach_all"),
-    "attaching": (SchedulerHook, "_attach"),
+    "attaching": (SchedulerHook, "__init__"),
     "detaching": (SchedulerHook, "close"),
     "putting back a method": (Patches, "undo", 3),
     "the end of the ledger": (RequestCounters, "close"),

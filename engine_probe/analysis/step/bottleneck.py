@@ -175,7 +175,7 @@ def waiting_reasons(iterations: pa.Table, busy: Integers) -> tuple[tuple[str, in
         return ()
     recorded = iterations["waiting_reason"].to_numpy()
     found = [
-        (reason.name.lower().replace("_", " "), int((recorded == reason).sum()), float(busy[recorded == reason].sum()))
+        (reason.words, int((recorded == reason).sum()), float(busy[recorded == reason].sum()))
         for reason in Reason
         if reason is not Reason.NOBODY and (recorded == reason).any()
     ]

@@ -103,7 +103,7 @@ def cache_sentence(cache: PrefixCache) -> str:
 
 def preemption_verdict(cost: PreemptionCost) -> str:
     share = f" ({cost.recomputed_share:.1%} of all)" if cost.recomputed_share is not None else ""
-    by_cause = ", ".join(f"{number:,} {cause}" for cause, number in cost.causes.items())
+    by_cause = ", ".join(f"{cause} {number:,}" for cause, number in cost.causes.items())
     causes = f" By cause: {by_cause}." if by_cause else ""
     never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
     return (
