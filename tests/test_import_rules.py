@@ -33,8 +33,11 @@ MAY_IMPORT = {
     "workload": {"errors", "files"},
     "perplexity": {"errors", "files"},
     "engine": {"errors", "files", "text_format"},
-    # Two descriptions that figures depend on: how many ranks an engine has, and how hard a workload pushes it.
-    "analysis": {"errors", "text_format", "files", "notebook_view", "engine.parallelism", "workload.load"},
+    # Descriptions that figures depend on: how many ranks an engine has, how hard a workload pushes it, and what the
+    # recorded codes mean.
+    "analysis": {
+        *("errors", "text_format", "files", "notebook_view", "engine.parallelism", "workload.load", "record.schema"),
+    },
     "recordings": {
         *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),
     },
