@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.batch.graphs import GraphUse, graph_use
+from engine_probe.analysis.batch.speculation import Speculation, speculation
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.step.ceiling_use import above, held_up
@@ -41,6 +42,7 @@ class RunAnalysis:
     stalls: Stalls
     device: DeviceForwards | None
     graphs: GraphUse | None
+    speculation: Speculation | None
     roofline: Roofline | str  # a string says why there is none
 
     def __repr__(self) -> str:
@@ -56,6 +58,7 @@ def analyse(
     workers: pa.Table,
     host_events: pa.Table,
     operators: pa.Table,
+    drafts: pa.Table,
 ) -> RunAnalysis:
     """Analyse the tables of a run with at least one iteration, given its summary."""
     idle = idle_gaps(iterations)
@@ -75,7 +78,8 @@ def analyse(
         operators=operator_times(iterations, operators),
         stalls=stalls(iterations, busy, in_other_processes(facts, workers), host_events, profiled),
         device=device_forwards(iterations, workers, idle),
-        graphs=graph_use(facts, iterations, workers, busy),
+        graphs=graph_use(facts, iterations, workers, busy, profiled),
+        speculation=speculation(iterations, drafts),
         roofline=used,
     )
 

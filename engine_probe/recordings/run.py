@@ -146,7 +146,7 @@ class Run(NotebookView):
         from engine_probe.analysis.run_analysis import analyse
 
         tables = (self.iterations, self.requests, self.preemptions, self.workers, self.host_events, self.operators)
-        return analyse(self.summary(slo), self.facts, *tables)
+        return analyse(self.summary(slo), self.facts, *tables, self.drafts)
 
     @cached_property
     def stalls(self) -> pa.Table:

@@ -99,7 +99,15 @@ class SweptPoint(NotebookView):
         found = self.analysis
         began = self.run.facts["clock"]["wall_ns"] if self.run else 0
         return PointFigures(
-            self.id, self.load, found.summary, found.limits, found.composition, self.held, began, found.graphs
+            self.id,
+            self.load,
+            found.summary,
+            found.limits,
+            found.composition,
+            self.held,
+            began,
+            found.graphs,
+            found.speculation,
         )
 
     def __repr__(self) -> str:

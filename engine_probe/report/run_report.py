@@ -22,6 +22,7 @@ from engine_probe.report.sections.run.latencies import latency_table, reliabilit
 from engine_probe.report.sections.run.memory import memory_section
 from engine_probe.report.sections.run.operators import operators_section
 from engine_probe.report.sections.run.roofline import roofline_section
+from engine_probe.report.sections.run.speculation import speculation_section
 from engine_probe.report.sections.run.stalls import stalls_section
 from engine_probe.report.sections.run.verdict import (
     limit_sentences,
@@ -70,6 +71,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
         inside_section(found.phases, found.device, run.facts),
         operators_section(found.operators, run.facts),
         graphs_section(found.graphs),
+        speculation_section(found.speculation),
         stalls_section(run, found.stalls, partial(stall_charts, run, found.stalls, name)),
         roofline_section(found.roofline),
         memory_section(run.facts, found.summary),

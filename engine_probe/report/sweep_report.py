@@ -30,6 +30,7 @@ from engine_probe.report.sections.sweep.load_effect import effect_section, load_
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import reference_section
 from engine_probe.report.sections.sweep.raised_limits import raised_section
+from engine_probe.report.sections.sweep.speculation import speculation_sections
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
 
 LEAST_POINTS = 300
@@ -58,6 +59,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),
         *(effect_section(load_effects(swept.curves[curve.label], evaluation.scores), curve.label) for curve in curves),
+        *speculation_sections(curves),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),

@@ -66,14 +66,23 @@ class GraphUse:
         return 1 - asked / computed if computed else 0.0
 
 
-def graph_use(facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: Integers) -> GraphUse | None:
+def graph_use(
+    facts: dict[str, Any],
+    iterations: pa.Table,
+    workers: pa.Table,
+    busy: Integers,
+    profiled: npt.NDArray[np.bool_] | None = None,
+) -> GraphUse | None:
     """Return the use of graphs, given the time from step to step. None without graphs, and if vLLM told no modes.
 
-    All ranks of an engine run the same batch in the same way, so that one speaks for all.
+    All ranks of an engine run the same batch in the same way, so that one speaks for all. Steps of a window of
+    operators do not count.
     """
     known = workers.filter(
         pc.and_(pc.is_valid(workers["computed_tokens"]), pc.less(workers["iteration"], iterations.num_rows))
     )
+    if profiled is not None:
+        known = known.filter(pa.array(~profiled[known["iteration"].to_numpy()]))
     first = known.filter(pc.equal(known["rank"], pc.min(known["rank"])))
     names = ("graph_mode", "scheduled_tokens", "computed_tokens", "iteration")
     mode, asked, computed, number = (pc.fill_null(first[name], OUTSIDE).to_numpy() for name in names)

@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 
 from engine_probe.analysis.batch.graphs import GraphUse
+from engine_probe.analysis.batch.speculation import Speculation
 from engine_probe.analysis.curve.held_load import TURNOVERS, HeldLoad
 from engine_probe.analysis.curve.saturation import Level
 from engine_probe.analysis.run.prefix_cache import CacheLevel, cache_levels
@@ -32,6 +33,7 @@ class PointFigures:
     held: HeldLoad | None = None  # None if that part is missing or too short
     started_ns: int = 0  # by the wall clock; 0 if not known
     graphs: GraphUse | None = None  # None without CUDA graphs, and if they are not known
+    speculation: Speculation | None = None  # None without drafts
 
     @property
     def kv_share(self) -> float:

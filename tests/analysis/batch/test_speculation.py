@@ -1,0 +1,38 @@
+"""What was accepted of drafts, from steps small enough for the head."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from engine_probe.analysis.batch.speculation import speculation
+from tests.support.small_tables import table
+
+Make = Callable[..., pa.Table]
+
+
+def test_acceptance_by_position_and_the_tokens_of_a_step(iterations: Make) -> None:
+    """Three drafts of 3, 3 and 1 tokens, of which 3, 1 and none were given; ten requests decoded in all."""
+    steps = iterations(3, decode_tokens=[2, 2, 6])
+    rows = [
+        {"iteration": 0, "drafted": [3, 1], "accepted": [3]},
+        {"iteration": 1, "drafted": [3], "accepted": [1]},
+        {"iteration": 3, "drafted": [3], "accepted": [3]},  # a step that the recording does not hold
+    ]
+    found = speculation(steps, table("drafts", rows))
+    assert found is not None
+    assert (found.drafts, found.drafted_tokens, found.accepted_tokens) == (3, 7, 4)
+    assert [(each.drafted, each.accepted) for each in found.positions] == [(3, 2), (2, 1), (2, 1)]
+    assert found.positions[0].share == 2 / 3
+    assert (found.share, found.accepted_length, found.tokens_per_step) == (4 / 7, 4 / 3, 1.4)
+
+
+def test_nothing_accepted_is_a_position_without_a_share(iterations: Make) -> None:
+    found = speculation(iterations(1, decode_tokens=[2]), table("drafts", [{"drafted": [2, 2]}]))
+    assert found is not None
+    assert [each.share for each in found.positions] == [0, 0]
+    assert found.tokens_per_step == 1
+
+
+def test_without_drafts_nothing_is_said(iterations: Make) -> None:
+    assert speculation(iterations(1, decode_tokens=[2]), table("drafts", [])) is None
+    assert speculation(iterations(1), table("drafts", [{"drafted": [2]}])) is None
