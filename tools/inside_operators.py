@@ -16,7 +16,7 @@ from engine_probe.record.run_json import operator_window
 from engine_probe.text_format import duration
 
 SECTION = "## Operators\n"
-WINDOW, PAIRS = operator_window("20@40"), 4
+WINDOW, PAIRS, TOKENS = operator_window("20@40"), 4, 120
 FIRST_DECODE = 2  # the steps before it compute the prompts
 MOST_NAMES = 8
 
@@ -29,7 +29,7 @@ def operator_runs(record: Record, llm: Any, folder: Path) -> list[tuple[Run, Run
     for number in range(PAIRS):
         order = ("without", "with") if number % 2 == 0 else ("with", "without")
         windows = {"without": None, "with": str(WINDOW)}
-        runs = {name: record(llm, folder / f"{name}-{number}", {}, operators=windows[name]) for name in order}
+        runs = {name: record(llm, folder / f"{name}-{number}", {}, windows[name], TOKENS) for name in order}
         pairs.append((runs["without"], runs["with"]))
     return pairs
 

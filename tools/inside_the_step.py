@@ -134,6 +134,7 @@ def recorded(
     folder: Path,
     pauses: dict[int, Callable[[], object]],
     operators: str | None = None,
+    tokens: int = TOKENS,
 ) -> Run:
     """Record a run; `pauses` are called on the engine's thread in these steps."""
     from vllm import SamplingParams
@@ -148,7 +149,7 @@ def recorded(
         return execute(*args, **kwargs)
 
     prompts = [{"prompt_token_ids": [100 + (7 * i + j) % 2_000 for j in range(32 + 8 * i)]} for i in range(REQUESTS)]
-    parameters = SamplingParams(max_tokens=TOKENS, ignore_eos=True, temperature=0, detokenize=False)
+    parameters = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0, detokenize=False)
     executor.execute_model = pausing
     try:
         with Probe(llm, folder, operators=operators) as probe:

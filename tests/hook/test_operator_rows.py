@@ -109,6 +109,13 @@ def test_operators_belong_to_the_layer_that_runs() -> None:
     }
 
 
+def test_elementwise_operators_in_a_norm_are_the_norm() -> None:
+    layers = [Span(100 * US, 300 * US, "normalisation"), Span(300 * US, 600 * US, "MLP")]
+    events = [operator("aten::pow", 100, 250), operator("aten::_to_copy", 250, 300), operator("aten::mul", 300, 600)]
+    found = sums(folded(events, [step()], layers, THREAD), 3)
+    assert found == {"normalisation": 200 * US, "elementwise and views": 300 * US}
+
+
 def test_kernels_belong_to_the_phase_that_launched_them_however_late_they_run() -> None:
     """The forward launches at 110-120 µs what the device runs after the host has returned."""
     events = [

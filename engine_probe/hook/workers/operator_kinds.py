@@ -7,6 +7,7 @@ import re
 from functools import cache
 
 GAP, OTHER, COLLECTIVE = "gap", "other", "collective"
+NORMALISATION, ELEMENTWISE, COPY = "normalisation", "elementwise and views", "copy"
 
 # fmt: off
 _PATTERNS = (
@@ -18,7 +19,7 @@ _PATTERNS = (
     ("KV cache", r"reshape_and_cache|kv_cache_update|concat_and_cache|slot_mapping|copy_blocks|swap_blocks"),
     ("attention", r"attention|attn|flash|fmha|\bfa[234]\b|mla_|paged_|flashinfer|scaled_dot_product|BatchPrefill"
                   r"|BatchDecode|scheduler_metadata|mamba|selective_scan|causal_conv1d|gated_delta"),
-    ("normalisation", r"norm"),
+    (NORMALISATION, r"norm"),
     ("rotary embedding", r"rotary|rope"),
     ("experts", r"moe|topk_softmax|grouped_topk|fused_experts|expert"),
     ("sampling", r"argmax|argsort|aten::sort|topk|top_k|top_p|multinomial|sampl|softmax|exponential_|gumbel|penalt"
@@ -29,11 +30,11 @@ _PATTERNS = (
     ("activation", r"silu|gelu|relu|swiglu|sigmoid|tanh|act_and_mul|mul_and_silu"),
     ("quantisation", r"quant|dequant|fp8|int8"),
     ("embedding", r"embedding|index_select"),
-    ("copy", r"memcpy|memset|copy_|_to_copy|aten::(to|clone|contiguous|fill_|zero_|zeros|cat|stack|lift_fresh)\b"
+    (COPY, r"memcpy|memset|copy_|_to_copy|aten::(to|clone|contiguous|fill_|zero_|zeros|cat|stack|lift_fresh)\b"
              r"|copy_kernel|CatArray|FillFunctor"),
     ("compiled code", r"CompiledFxGraph|triton_(poi|red|per|tem)|triton_|cpp_fused|bytecode|AOTDispatcher|torchdynamo"
                       r"|Torch-Compiled"),
-    ("elementwise and views", r"elementwise|aten::|reduce_kernel|index|gather|scatter"),
+    (ELEMENTWISE, r"elementwise|aten::|reduce_kernel|index|gather|scatter"),
 )
 # fmt: on
 _COMPILED = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _PATTERNS)
@@ -45,9 +46,18 @@ def kind_of(name: str) -> str:
     return next((kind for kind, pattern in _COMPILED if pattern.search(name)), OTHER)
 
 
+def kind_in_layer(name: str, layer: str | None) -> str:
+    """Return what an operator is for, given the kind of the layer it runs in.
+
+    A norm without a kernel of its own is a handful of elementwise operators and casts, which only the layer tells.
+    """
+    kind = kind_of(name)
+    return NORMALISATION if layer == NORMALISATION and kind in (ELEMENTWISE, COPY) else kind
+
+
 # The outermost modules of a model that match are its layers by kind; what lies between them has none.
 _LAYERS = (
-    ("normalisation", r"Norm"),
+    (NORMALISATION, r"Norm"),
     ("attention", r"Attention|Attn|Mamba|Mixer|DeltaNet"),
     ("experts", r"MoE|Moe|Experts"),
     ("MLP", r"MLP|Mlp|FeedForward"),

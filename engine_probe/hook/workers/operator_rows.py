@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.hook.workers.operator_kinds import COLLECTIVE, GAP, kind_of
+from engine_probe.hook.workers.operator_kinds import COLLECTIVE, GAP, kind_in_layer, kind_of
 from engine_probe.hook.workers.phases import Step
 
 HOST, DEVICE = "host", "device"
@@ -93,7 +93,7 @@ def _key(phase: tuple[int, str], where: str, layer: str | None, event: Event | N
     iteration, name = phase
     if event is None:
         return iteration, name, where, GAP, layer, ""
-    return iteration, name, where, kind_of(event.name), layer, event.name[:MOST_NAME]
+    return iteration, name, where, kind_in_layer(event.name, layer), layer, event.name[:MOST_NAME]
 
 
 def innermost(events: list[Event]) -> list[Span]:

@@ -15,11 +15,17 @@ from engine_probe.text_format import plain
 STYLES = {"plain": "", "soft": "dim", "good": "green", "caution": "yellow", "problem": "bold red"}
 PAINTS = {
     "c0": "blue",
+    "c0 pale": "bright_blue",
     "c1": "yellow",
+    "c1 pale": "bright_yellow",
     "c2": "green",
     "c2 pale": "bright_black",
+    "c3": "bright_red",
     "c4": "magenta",
+    "c4 pale": "bright_magenta",
     "c5": "white",
+    "c6": "cyan",
+    "c6 pale": "bright_cyan",
     "c7 pale": "red",
     "none": "dim",
 }

@@ -15,13 +15,13 @@ PAINTS = {
     "compiled code": "c4",
     "normalisation": "c2",
     "activation": "c2 pale",
-    "rotary embedding": "c4 pale",
+    "rotary embedding": "c2 pale",
     "KV cache": "c1 pale",
     "collective": "c3",
     "sampling": "c6",
-    "copy": "c7",
-    "launch": "c6 pale",
-    "wait": "c3 pale",
+    "copy": "c6 pale",
+    "launch": "c4 pale",
+    "wait": "c7 pale",
     GAP: "none",
 }
 OTHERS_PAINT, LEAST_PART = "c5", 0.005
@@ -39,6 +39,7 @@ def operators_section(found: OperatorTimes | None, facts: dict[str, Any]) -> Sec
         sentences=(*says(time_words(found)), *other_words(found), *missing, *says(window_words(facts), "soft")),
         bars=(operator_bars(found),),
         tables=(kind_table(found), name_table(found)),
+        shown="always",  # somebody asked for the window
     )
 
 
@@ -75,7 +76,7 @@ def time_words(found: OperatorTimes) -> Iterator[str]:
     yield f"Of the forward's time, {where}: {', '.join(shares)}."
     yield (
         f"An average forward took {duration(found.forward_ns)} in {counted(found.steps, 'profiled step')}{ranks}, "
-        f"{found.with_prefill} with prompt tokens, {found.mean_running:.1f} requests running."
+        f"{found.with_prefill or 'none'} with prompt tokens, {found.mean_running:.1f} requests running."
     )
 
 
@@ -99,6 +100,8 @@ def operator_bars(found: OperatorTimes) -> Bars:
     longest = max(sum(kinds.values()) for kinds in rows.values())
     bars = []
     for name, kinds in rows.items():
+        if sum(kinds.values()) < LEAST_PART * longest:
+            continue
         parts = [
             Part(kind_words(kind), duration(ns), ns / longest, PAINTS.get(kind, OTHERS_PAINT))
             for kind, ns in kinds.items()

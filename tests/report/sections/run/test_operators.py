@@ -1,16 +1,23 @@
 """Where the forward's time goes: planted operators in the report, and what their window leaves out of other figures."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from engine_probe.analysis.step.operators import operator_times, profiled_span, profiled_steps
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.document import Section, cell_words
+from engine_probe.report.renderers.markdown import markdown
+from engine_probe.report.renderers.terminal import PAINTS as TERMINAL_PAINTS
+from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.run_report import run_document
+from engine_probe.report.sections.run.operators import OTHERS_PAINT
+from engine_probe.report.sections.run.operators import PAINTS as OPERATOR_PAINTS
 from tests.support.recordings import facts, ran, write_run
 from tests.support.small_tables import table
 
@@ -94,6 +101,16 @@ def test_the_section_says_where_the_time_went(tmp_path: Path) -> None:
     kinds, names = section.tables
     assert [cell_words(row[1]) for row in kinds.rows] == ["50.0%", "30.0%", "10.0%", "10.0%", "100.0%"]
     assert [cell_words(cell) for cell in names.rows[0]] == ["flash_fwd", "attention", "2", "30.0%", "3.00 ms"]
+
+
+def test_every_renderer_shows_the_section_and_its_colours(tmp_path: Path) -> None:
+    run = profiled_run(tmp_path / "run")
+    document = run_document(run, run.analysis())
+    console = Console(width=120, file=io.StringIO(), record=True)
+    print_document(document, console)
+    assert "matrix products 5.00 ms" in console.export_text(), "also without --verbose"
+    assert "matrix products" in markdown(document)
+    assert {*OPERATOR_PAINTS.values(), OTHERS_PAINT} <= TERMINAL_PAINTS.keys()
 
 
 def test_a_device_counts_before_the_host(tmp_path: Path) -> None:
