@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, request_rows
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.token_times import TimeSpan
 from engine_probe.analysis.statistics.sample import enough
 from engine_probe.analysis.statistics.student import CONFIDENCE
 
@@ -34,7 +35,7 @@ class Goodput:
     slo: Slo
     kept: int
     judged: int
-    undecided: int  # aborted before a limit was exceeded, or of unknown arrival: not judged
+    undecided: int  # aborted before a limit was exceeded, of unknown arrival, or beside a profiler: not judged
     seconds: float
     strain: float | None  # that the SLO's percentage of requests do not exceed; None with too few requests
 
@@ -52,9 +53,13 @@ class Goodput:
         return self.kept * 100 >= self.slo.percentile * self.judged - 1e-9 if self.judged else None
 
 
-def goodput(requests: pa.Table, seconds: float, slo: Slo) -> Goodput:
-    """Judge the requests of a run that took so many seconds."""
-    all_strains = of_requests(strains(requests, slo), request_rows(requests))
+def goodput(requests: pa.Table, seconds: float, slo: Slo, without: TimeSpan | None = None) -> Goodput:
+    """Judge the requests of a run that took so many seconds, but those that a time to leave out touches."""
+    known = strains(requests, slo)
+    if without is not None:
+        begun, ended = (pc.fill_null(requests[name], 0).to_numpy() for name in ("arrival_ns", "finished_ns"))
+        known[(begun < without[1]) & (ended > without[0])] = np.nan
+    all_strains = of_requests(known, request_rows(requests))
     judged = all_strains[~np.isnan(all_strains)]
     undecided = len(all_strains) - len(judged)
     return Goodput(slo, int((judged <= 1).sum()), len(judged), undecided, seconds, not_exceeded(judged, slo.percentile))

@@ -134,7 +134,7 @@ def summarise(
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near_peak(column, ends),
         latencies=latencies(iterations, measured, profiled),
-        goodput=goodput(measured, seconds, slo) if slo else None,
+        goodput=goodput(measured, seconds, slo, profiled) if slo else None,
         after_warm_up=later,
         after_warm_up_latencies=latencies(iterations, measured, profiled, later.window) if later else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),

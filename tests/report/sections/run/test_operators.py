@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.step.operators import operator_times, profiled_span, profiled_steps
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
@@ -139,6 +140,17 @@ def test_latencies_leave_out_what_the_window_touches(tmp_path: Path) -> None:
         kept = sum(row[end] <= span[0] or row[begin] >= span[1] for row in rows)
         assert kept == len(rows) if name == "ttft" else 0 < kept < len(rows)  # no first token lies in the window
         assert getattr(summary, name).count == kept
+
+
+def test_goodput_judges_no_request_that_the_window_touches(tmp_path: Path) -> None:
+    run = profiled_run(tmp_path / "run")
+    span = run.profiled_span
+    assert span is not None
+    found = run.summary(Slo(ttft_ms=1e9)).goodput
+    assert found is not None
+    apart = sum(row["finished_ns"] <= span[0] or row["arrival_ns"] >= span[1] for row in run.requests.to_pylist())
+    assert (found.judged, found.undecided) == (apart, run.requests.num_rows - apart)
+    assert 0 < apart < run.requests.num_rows
 
 
 def test_gaps_between_tokens_leave_out_those_of_the_window(tmp_path: Path) -> None:
