@@ -61,7 +61,7 @@ def missing_words(facts: dict[str, Any]) -> Iterator[str]:
 def window_words(facts: dict[str, Any]) -> Iterator[str]:
     """Say what the window changes, and what it does not show."""
     yield (
-        "Latencies, goodput, stalls and phases leave out what the profiler's window touches; throughput and the bottleneck "
+        "Latencies, goodput, stalls and phases leave out what the window touches; throughput and the bottleneck "
         "include its steps."
     )
     told = [rank["operators"] for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("operators")]
