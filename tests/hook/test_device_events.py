@@ -16,7 +16,7 @@ from engine_probe.analysis.step.losses import straggler
 from engine_probe.analysis.step.phases import DeviceForwards, device_forwards
 from engine_probe.hook.workers import step_rows
 from engine_probe.hook.workers.step_rows import attach, detach
-from engine_probe.record.reader import read_workers
+from engine_probe.record.reader import read_stream, read_workers
 from tests.support.simulated_device import Device, SimulatedCuda
 from tests.support.small_tables import table
 from tests.support.stand_in_workers import US, Planted, RunnerV1, RunnerV2, VirtualClock, Worker, run_step
@@ -261,3 +261,32 @@ def test_an_event_that_fails_ends_the_recording_and_not_the_step(
     assert report is not None
     assert "ZeroDivisionError" in report["failure"]
     assert "_model_forward" not in vars(rank.worker.model_runner)
+
+
+@pytest.mark.parametrize("elsewhere", [None, 0], ids=["no device chosen", "another device chosen"])
+def test_the_thread_that_calls_us_is_on_the_ranks_device_only_meanwhile(
+    elsewhere: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ray calls us in another thread than that of its graph, for which alone vLLM chooses the device."""
+    cuda = machine(monkeypatch, ranks=2)
+    rank = Rank(cuda, 1, RunnerV1, asynchronous=False)
+    left_on: list[int | None] = []
+
+    def called_by_ray(call: Any, *args: Any) -> None:
+        def run() -> None:
+            if elsewhere is not None:
+                cuda.set_device(SimpleNamespace(index=elsewhere))
+            call(rank.worker, *args)
+            left_on.append(getattr(cuda.thread, "index", None))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+
+    called_by_ray(attach, str(tmp_path))
+    choose(cuda, rank)  # the thread of Ray's graph
+    rank.step(GRAPH)
+    called_by_ray(detach)
+    assert cuda.contexts == {1}
+    assert left_on == [elsewhere, elsewhere]
+    assert read_stream(tmp_path / "workers-1.arrows", "workers").num_rows == 1

@@ -8,6 +8,8 @@ The truth about every forward is kept in `Device.forwards`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +62,17 @@ class SimulatedCuda:
 
     def set_device(self, device: Any) -> None:
         self.thread.index = device.index
+
+    @contextmanager
+    def device(self, device: Any) -> Iterator[None]:
+        """Choose a device within the block; torch leaves the thread as it was."""
+        before = getattr(self.thread, "index", None)
+        self.thread.index = device.index
+        yield
+        if before is None:
+            del self.thread.index
+        else:
+            self.thread.index = before
 
     def current(self) -> Device:
         index: int = getattr(self.thread, "index", 0)

@@ -8,12 +8,14 @@ A device's clock runs at a rate of its own. It is anchored to the host's where t
 on an idle stream lies between two readings of the host's clock. The table rests on the first anchor alone;
 `record/device_clock.py` corrects the rate once the second is known.
 
-Each of our threads chooses the rank's device first: CUDA would otherwise open a context on GPU 0.
+Each thread that asks CUDA for us chooses the rank's device first: CUDA would otherwise open a context on GPU 0. That
+holds for our own, and for the one in which vLLM, or Ray, calls us before and after a recording.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import AbstractContextManager
 from time import monotonic_ns as now
 from typing import Any
 
@@ -33,12 +35,18 @@ class DeviceEvents:
     def __init__(self, device: Any) -> None:
         self._cuda, self._device = cuda(), device
         self._free: deque[Any] = deque()  # events whose times were read, to be recorded again
-        self._last, self._first_ns, self._within_ns = self._anchor()
+        with self.chosen():
+            self._last, self._first_ns, self._within_ns = self._anchor()
         self._last_ns = self._first_ns  # the device's time of the last event, on the host's clock by the first anchor
 
     def choose_device(self) -> None:
         """Make the rank's device the current one of the calling thread."""
         self._cuda.set_device(self._device)
+
+    def chosen(self) -> AbstractContextManager[None]:
+        """Make it the current one only within the block, for a thread that is vLLM's or Ray's."""
+        device: AbstractContextManager[None] = self._cuda.device(self._device)
+        return device
 
     def record(self) -> Any:
         """Record an event on the current stream."""
@@ -56,7 +64,8 @@ class DeviceEvents:
 
     def clock(self) -> dict[str, Any]:
         """Return both anchors, the second of which is taken now; the worker's thread calls this at the end."""
-        event, host_ns, within_ns = self._anchor()
+        with self.chosen():
+            event, host_ns, within_ns = self._anchor()
         device_ns = self._last_ns + elapsed_ns(self._last, event)
         return {
             "begin": {"host_ns": self._first_ns, "device_ns": self._first_ns, "within_ns": self._within_ns},

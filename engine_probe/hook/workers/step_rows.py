@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from time import monotonic_ns as now
 from typing import Any
@@ -190,10 +190,11 @@ class WorkerHook:
         self._patches.undo()
         self._stop.set()
         self._thread.join()
-        if self.failure is None:
-            self._guarded(self._close_stream)
-        if self.failure is None and self._events is not None:
-            self._device_clock = self._guarded(self._events.clock)
+        with self._events.chosen() if self._events is not None else nullcontext():
+            if self.failure is None:
+                self._guarded(self._close_stream)
+            if self.failure is None and self._events is not None:
+                self._device_clock = self._guarded(self._events.clock)
         if self.failure is not None:
             with suppress(Exception):  # it may be what failed, and the first failure is what is told
                 self._stream.close()
