@@ -45,11 +45,11 @@ def runs(rng: np.random.Generator, kind: str, levels: int, repeats: int, change:
 def effect_claims(found: Effects, changes: bool) -> Iterator[Claim]:
     """Yield what is told; of loads that were measured in their order nothing is claimed."""
     told = None
-    if not any(effect.in_order for effect in found.telling):
-        told = any(effect.rejected for effect in found.telling)
+    if not any(effect.in_order for effect in found.tested):
+        told = any(effect.rejected for effect in found.tested)
     if not changes:
         yield Claim("effect of load told where there is none", told)
         return
     yield Claim("change of 15 % over the loads told", told)
-    for effect in found.telling:
+    for effect in found.tested:
         yield Claim("not different, where the truth differs by over 10 %", effect.verdict == "not different")

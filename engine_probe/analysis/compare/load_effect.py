@@ -1,11 +1,11 @@
 """Tests of whether load changes failures, latency, answers or a score, on runs and not on requests.
 
-Requests of one run share its batch, machine and time, so they are no independent sample: each run gives one value, and
-runs are shuffled between the loads. H0: the value does not depend on load. H1: it rises or falls with load (Spearman's
-rank correlation), or, with repeats, it differs between loads in any order (Kruskal-Wallis). Where all runs of a load
-share noise (`level_noise.py`), loads are tested instead of runs, for a trend alone. All tests of one curve are
-corrected together (Holm). Where H0 is not rejected, equivalence is tested. Loads that were measured in their order
-cannot be told from time.
+Requests of one run share its batch, machine and time, so they are no independent sample: each run gives one value. H0:
+the value does not depend on load. H1: it rises or falls with load. Runs of a load may share noise, and a difference
+between loads in no order looks like that noise; so a trend alone is tested, and with repeats each load counts once, by
+its mean (t-test of the slope over the order of loads). Without repeats the runs are shuffled (Spearman's rank
+correlation). All tests of one curve are corrected together (Holm). Where H0 is not rejected, equivalence is tested.
+Loads that were measured in their order cannot be told from time.
 """
 
 import math
@@ -17,15 +17,17 @@ import numpy as np
 
 from engine_probe.analysis.compare.changes import SIGNIFICANT, variance_of_mean
 from engine_probe.analysis.statistics.level_noise import LevelNoise, in_rounds, level_noise
-from engine_probe.analysis.statistics.rank_tests import Reals, any_difference, cliffs_delta, holm, rho, trend_p
-from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, welch
+from engine_probe.analysis.statistics.rank_tests import Reals, cliffs_delta, holm, rho, trend_p
+from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, two_sided_p, welch
 
 MARGIN = 0.1  # relative to the lowest load: a smaller difference counts as equivalent
 SHARE_MARGIN = 0.05  # of requests
 UNSTABLE = 0.1  # range of a load's repeats over their mean
 IN_ORDER = 0.9  # rank correlation of load and time
 
-Verdict = Literal["rises", "falls", "differs", "not different", "cannot tell"]
+FEWEST_MEANS = 3  # loads with repeats, of which a slope has an error
+
+Verdict = Literal["rises", "falls", "not different", "cannot tell"]
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,17 @@ class Effect:
     """The test of one outcome against load; `effects` corrects `p`."""
 
     outcome: Outcome
-    question: Literal["trend", "any difference"]
     runs: int
     loads: int
     repeats: int  # of the load with the fewest
-    size: float  # rho of a trend, epsilon squared of any difference
+    size: float  # rho
     p: float
     lowest: float  # mean value at the lowest load
     highest: float  # mean value at the highest load
     delta: float | None  # Cliff's, over requests of the highest and the lowest load: descriptive, not tested
     furthest: Interval | None  # the 90 % interval that reaches furthest, of all loads against the lowest
     bound: float | None = None  # upper 95 % bound of a share that was always zero
-    by: Literal["runs", "loads", "curve"] = "runs"  # shuffled, or how far loads lie off a smooth curve
+    by: Literal["runs", "loads"] = "runs"  # shuffled runs, or the means of loads
     in_order: bool = False  # loads were measured in ascending or descending order: it may be an effect of time
 
     @property
@@ -73,7 +74,7 @@ class Effect:
     @property
     def verdict(self) -> Verdict:
         if self.rejected:
-            return "differs" if self.question == "any difference" else "rises" if self.size > 0 else "falls"
+            return "rises" if self.size > 0 else "falls"
         if self.bound is not None:
             return "not different" if self.bound <= SHARE_MARGIN else "cannot tell"
         margin = SHARE_MARGIN if self.outcome.share else MARGIN
@@ -100,16 +101,6 @@ class Effects:
     unstable: tuple[Unstable, ...]
     notes: tuple[str, ...]
 
-    @property
-    def telling(self) -> tuple[Effect, ...]:
-        """Return one effect per outcome: the trend, or the other test if only that is significant."""
-        best: dict[str, Effect] = {}
-        for effect in self.tested:
-            kept = best.setdefault(effect.outcome.name, effect)
-            if effect.rejected and not kept.rejected:
-                best[effect.outcome.name] = effect
-        return tuple(best.values())
-
 
 def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
     """Test every outcome of one curve; without a second load there is nothing to test."""
@@ -118,20 +109,12 @@ def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
         with_value = [run for run in runs if math.isfinite(run.values.get(outcome.name, math.nan))]
         if len({run.load for run in with_value}) < 2:
             continue
-        found += tests_of(outcome, with_value)
+        found.append(trend_of(outcome, with_value))
         if not outcome.share:
             shaky += unstable(outcome, with_value)
     if not found:
         return Effects((), (), ())
-    if single := list(dict.fromkeys(effect.outcome.name for effect in found if effect.repeats < 2)):
-        of = "" if len(single) == len({effect.outcome.name for effect in found}) else f" ({', '.join(single)})"
-        notes.append(
-            f"some loads have one run{of}: only a trend over all loads is tested, not one load against another"
-        )
-    notes += shared_noise_notes(found)
-    fewest, what = min((effect.loads, "loads") if effect.by == "loads" else (effect.runs, "runs") for effect in found)
-    if (least := 2 / math.factorial(min(fewest, 20))) * len(found) >= SIGNIFICANT:
-        notes.append(f"{fewest} {what} are too few for any trend to be significant (p >= {least:.2g})")
+    notes += too_few(found)
     if any(effect.in_order for effect in found):
         notes.append(
             "loads were measured in ascending or descending order, so that an effect of load cannot be told from a "
@@ -143,18 +126,16 @@ def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
     )
 
 
-def shared_noise_notes(found: Sequence[Effect]) -> Iterator[str]:
-    """Yield where runs of a load are no independent observations."""
-    if any(effect.by == "loads" for effect in found):
-        yield "the runs of a load followed each other: their mean counts once, and loads are shuffled"
-    if shared := [effect.outcome.name for effect in found if effect.by == "curve"]:
-        yield (
-            f"loads lie further from a smooth curve than their runs explain ({', '.join(shared)}): the trend is held "
-            "against that (t-test), and not against the scatter of runs"
-        )
+def too_few(found: Sequence[Effect]) -> Iterator[str]:
+    """Yield where no trend could be significant."""
+    if any(effect.by == "loads" and effect.loads < FEWEST_MEANS for effect in found):
+        yield f"a trend takes at least {FEWEST_MEANS} loads: runs of a load may share noise, so each load counts once"
+    shuffled = [effect.runs for effect in found if effect.by == "runs"]
+    if shuffled and (least := 2 / math.factorial(min(*shuffled, 20))) * len(found) >= SIGNIFICANT:
+        yield f"{min(shuffled)} runs are too few for any trend to be significant (p >= {least:.2g})"
 
 
-def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
+def trend_of(outcome: Outcome, runs: Sequence[RunSeen]) -> Effect:
     by_load = grouped(runs, outcome.name)
     loads = np.array([run.load for run in runs])
     values = np.array([run.values[outcome.name] for run in runs])
@@ -162,12 +143,11 @@ def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
     repeats = min(map(len, by_load.values()))
     apart = in_rounds((run.load, run.started) for run in runs)
     noise = level_noise(list(by_load), list(by_load.values())) if apart and not outcome.share else None
-    alike = repeats > 1 and not apart  # the runs of a load are one observation
-    trend = Effect(
+    repeated = len(runs) > len(by_load)
+    return Effect(
         outcome=outcome,
-        question="trend",
         size=rho(loads, values),
-        p=trend_p(*means_of(by_load)) if alike else trend_p(loads, values),
+        p=slope_p(list(by_load.values()), apart) if repeated else trend_p(loads, values),
         runs=len(runs),
         loads=len(by_load),
         repeats=repeats,
@@ -176,25 +156,37 @@ def tests_of(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Effect]:
         delta=delta_of(outcome.name, ends),
         furthest=furthest(by_load, noise) if apart and repeats > 1 and (noise or outcome.share) else None,
         bound=none_seen(outcome, runs) if outcome.share and not values.any() else None,
-        by="loads" if alike else "runs",
+        by="loads" if repeated else "runs",
         in_order=abs(rho(loads, [run.started for run in runs])) >= IN_ORDER,
     )
-    if noise and noise.shared:
-        return [replace(trend, p=noise.trend_p(), by="curve")]
-    if repeats < 2 or alike or not values.any():
-        return [trend]
-    size, p = any_difference(loads, values)
-    return [trend, replace(trend, question="any difference", size=size, p=p)]
 
 
-def means_of(by_load: Mapping[float, Sequence[float]]) -> tuple[Reals, Reals]:
-    """Return the loads and the mean of each."""
-    return np.array(list(by_load)), np.array([float(np.mean(values)) for values in by_load.values()])
+def slope_p(by_load: Sequence[Sequence[float]], in_rounds: bool) -> float:
+    """Return the two-sided p of a slope of means over the order of loads: of logarithms, if all values are above zero.
+
+    The error of the slope is how far the means lie off it, which shows what the runs of a load share; or how far the
+    slopes of the rounds differ, if that is more, which shows a drift within a round.
+    """
+    freedom, rounds = len(by_load) - 2, min(map(len, by_load)) if in_rounds else 1
+    if freedom < 1:
+        return 1.0
+    scale = np.log if min(map(min, by_load)) > 0 else np.array
+    places = np.arange(len(by_load)) - (len(by_load) - 1) / 2
+    places /= places @ places
+    means = np.array([float(np.mean(scale(group))) for group in by_load])
+    slope = float(places @ means)
+    left = means - means.mean() - slope * places / (places @ places)
+    variance = float(left @ left / freedom * (places @ places))
+    if rounds > 1:
+        between = float(np.var(places @ [scale(group[:rounds]) for group in by_load], ddof=1)) / rounds
+        if between > variance:
+            variance, freedom = between, min(freedom, 3 * (rounds - 1))
+    return two_sided_p(slope, math.sqrt(variance), freedom)
 
 
 def grouped(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:
     found: dict[float, list[float]] = {}
-    for run in sorted(runs, key=lambda each: each.load):
+    for run in sorted(runs, key=lambda each: (each.load, each.started)):
         found.setdefault(run.load, []).append(run.values[name])
     return found
 

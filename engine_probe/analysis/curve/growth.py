@@ -25,6 +25,7 @@ KINDS: tuple[Kind, ...] = ("spare", "shared", "plateau", "overload")
 NEAR = 0.8  # growth counts as proportional while a request gets this share of what it would get alone
 SMALL = 0.02  # a gain or a loss up to this is none
 ENDED, NO_GAIN = 0.005, 0.001  # what is left to gain where growth is said to end, and where it has ended for sure
+ENOUGH = 0.93  # of the curves that end, whose ends a range between measured levels holds
 DOUBT = 0.05  # that a range does not hold what it should
 ALIKE = 20  # how many times likelier a drift must make the errors of levels, for neighbours to deviate alike
 LIKELY = 0.75  # from here on an end of growth is named
@@ -125,18 +126,24 @@ class Growth:
     def saturation(self) -> tuple[float, float, float, float] | None:
         """Return the level to which growth goes on, the range in which it ends, and the certainty of this range.
 
-        None unless it is `LIKELY` that growth ends by the highest level. The range reaches to measured levels. The
-        level is the lowest whose throughput is within 2 % of the highest.
+        None unless it is `LIKELY` that growth ends by the highest level. The level is the lowest whose throughput is
+        within 2 % of the highest. The range around it is the one with the fewest measured levels that holds the end of
+        `ENOUGH` of the curves that end.
         """
         ended = self.ends.small <= self.most
         if self.ended < LIKELY:
             return None
-        first, _, last = quantiles(self.ends.growth[ended])
-        load = self.levels[int(np.argmax(self.mean_rates >= (1 - SMALL) * self.mean_rates.max()))]
-        low = min(load, max((level for level in self.levels if level <= first), default=self.levels[0]))
-        high = max(load, min((level for level in self.levels if level >= last), default=self.most))
-        sure = ended & (low <= self.ends.none) & (self.ends.small <= high)
-        return load, low, high, float(sure.mean())
+        place, count = int(np.argmax(self.mean_rates >= (1 - SMALL) * self.mean_rates.max())), len(self.levels)
+        after = np.searchsorted(self.levels, self.ends.none, "right") - 1  # an end may lie behind these levels
+        before = np.searchsorted(self.levels, self.ends.small, "left")  # and before these
+        sure = {
+            (low, high): float((ended & (low <= after) & (before <= high)).mean())
+            for low in range(place + 1)
+            for high in range(max(place, low + 1), count)
+        }
+        enough = [ends for ends in sure if sure[ends] >= ENOUGH * self.ended]
+        low, high = min(enough or [(0, count - 1)], key=lambda ends: (ends[1] - ends[0], -sure[ends]))
+        return self.levels[place], self.levels[low], self.levels[high], sure[low, high]
 
 
 def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | None:

@@ -1,8 +1,9 @@
 """How likely measured levels are, given a curve: their scatter around it is unknown, and may drift from level to level.
 
 Repeats say how much the mean of a level varies by chance. That is too little where the repeats of a level share what
-disturbs them; so the deviation of levels is what repeats show or, more likely, any in `DEVIATIONS`.
-What disturbs levels is independent, or drifts from one to the next. All of this is integrated out.
+disturbs them, or where no shape is quite that of the engine. So the deviation of levels is what repeats show; or up to
+`MOST_SHARED` times that of one run; or any in `DEVIATIONS`, as where there are no repeats. What disturbs levels is
+independent, or drifts from one to the next. All of this is integrated out.
 """
 
 import math
@@ -13,10 +14,13 @@ import numpy as np
 from engine_probe.analysis.curve.shapes import Reals
 
 DEVIATIONS = (0.01, 0.2)  # relative; no shape is taken to be more exact than the least
-FROM_REPEATS = 0.3  # weight of the deviation that repeats show
-DRIFTING = 0.3  # weight of a drift
+FROM_REPEATS = 0.4  # weight of the deviation that repeats show; nothing if they followed each other
+SHARED = 0.4  # weight of what repeats share
+MOST_SHARED = 4.0  # times the deviation of a run
+DRIFTING, BETWEEN_LEVELS = 0.3, 0.6  # weight of a drift: with repeats in rounds or none, and with others
 OWN = 1 / 9  # ratio of the variance that a drifting level has by itself to that of the drift
 SQUARES = np.linspace(math.log(1e-12), math.log(1e3), 300)  # logarithms of the sums of squares in a table
+SHARES = 12  # steps in which what repeats share is integrated
 VARIANCES = 2 * np.linspace(math.log(DEVIATIONS[0]), math.log(DEVIATIONS[1]), 60)  # logarithms
 
 
@@ -26,6 +30,8 @@ class Scatter:
 
     variance: float
     freedom: int
+    of_run: float  # the variance of a single run
+    in_rounds: bool = True  # repeats of a level did not follow each other
 
 
 class Likelihood:
@@ -35,6 +41,7 @@ class Likelihood:
         self._logs = np.log(rates)
         self._table = table(len(rates), scatter)
         self._contrasts, self._factor = drift(len(rates))
+        self._drifting = DRIFTING if scatter is None or scatter.in_rounds else BETWEEN_LEVELS
 
     def errors(self, fitted: Reals) -> Reals:
         """Return the relative errors of levels, with each curve scaled to their geometric mean."""
@@ -44,7 +51,7 @@ class Likelihood:
     def __call__(self, errors: Reals) -> Reals:
         """Return the logarithm of the likelihood of each row of errors."""
         alone, drifting = self.independent(errors), self.drifting(errors)
-        found = np.logaddexp(alone + math.log(1 - DRIFTING), drifting + math.log(DRIFTING))
+        found = np.logaddexp(alone + math.log(1 - self._drifting), drifting + math.log(self._drifting))
         return np.asarray(found, dtype=np.float64)
 
     def independent(self, errors: Reals) -> Reals:
@@ -61,11 +68,19 @@ def table(count: int, scatter: Scatter | None) -> Reals:
     """Return the logarithm of the likelihood for each of `SQUARES`: of so many levels, less one for the scale."""
     prior = np.full(len(VARIANCES), 1 / len(VARIANCES))
     if scatter:
-        shown = -scatter.freedom / 2 * (VARIANCES + max(scatter.variance, 1e-8) * np.exp(-VARIANCES))
-        from_repeats = np.exp(shown - shown.max())
-        prior = FROM_REPEATS * from_repeats / from_repeats.sum() + (1 - FROM_REPEATS) * prior
+        alone = FROM_REPEATS if scatter.in_rounds else 0.0
+        shared = np.geomspace(scatter.variance, MOST_SHARED**2 * scatter.of_run, SHARES)
+        prior = (1 - FROM_REPEATS - SHARED) * prior + alone * shown(scatter, scatter.variance)
+        prior += (FROM_REPEATS + SHARED - alone) * np.mean([shown(scatter, variance) for variance in shared], axis=0)
     logs = np.log(prior) - (count - 1) / 2 * VARIANCES - np.exp(SQUARES[:, None] - VARIANCES) / 2
     return np.asarray(np.logaddexp.reduce(logs, axis=1), dtype=np.float64)
+
+
+def shown(scatter: Scatter, variance: float) -> Reals:
+    """Return how likely each of `VARIANCES` is if repeats estimate it by this one."""
+    logs = -scatter.freedom / 2 * (VARIANCES + max(variance, 1e-8) * np.exp(-VARIANCES))
+    likely = np.exp(logs - logs.max())
+    return np.asarray(likely / likely.sum(), dtype=np.float64)
 
 
 def drift(count: int) -> tuple[Reals, float]:

@@ -189,15 +189,19 @@ def scatter(levels: Sequence[Level]) -> Scatter | None:
     if known is None:
         return None
     shares = [1 / len(level.repeated) for level in levels if level.repeated]
-    return Scatter(known.deviation**2 * float(np.mean(shares)), known.freedom)
+    variance = known.deviation**2
+    return Scatter(variance * float(np.mean(shares)), known.freedom, variance, all(level.in_rounds for level in levels))
 
 
 def lack_of_fit_p(levels: Sequence[Level], found: Growth) -> float | None:
-    """Return p of the F-test for lack of fit, of levels against the noise of repeats. None without repeats."""
+    """Return p of the F-test for lack of fit, of levels against the noise of repeats.
+
+    None without repeats, or if they followed each other: then levels differ by what happened between them, too.
+    """
     from scipy.special import fdtrc  # what scipy.stats asks, without its long import
 
     known, free = scatter(levels), len(levels) - 1 - found.fit.family.parameters
-    if known is None or free < 1 or not known.variance:
+    if known is None or not known.in_rounds or free < 1 or not known.variance:
         return None
     return float(fdtrc(free, known.freedom, found.fit.error**2 / known.variance))
 

@@ -25,13 +25,14 @@ Reals = npt.NDArray[np.float64]
 Growing = Literal["line", "bend", "slower", "exponential", "scalability", "power"]
 End = Literal["", "plateau", "slope", "later slope", "cliff"]
 
-# Prior weight of each end, and how many parameters it adds. Falls together weigh about as much as the plateau.
+# Prior weight of each end, and how many parameters it adds. Falls together weigh about as much as the plateau. Where
+# levels leave it open whether growth ends, ends of these weights are true as often as they say (calibration.md).
 ENDS: dict[End, tuple[float, int]] = {
     "": (1.0, 0),
-    "plateau": (1.5, 1),
-    "slope": (0.4, 2),
-    "later slope": (0.4, 3),
-    "cliff": (0.45, 2),
+    "plateau": (0.6, 1),
+    "slope": (0.16, 2),
+    "later slope": (0.16, 3),
+    "cliff": (0.18, 2),
 }
 PARAMETERS: dict[Growing, int] = {"line": 0, "bend": 1, "slower": 2, "exponential": 1, "scalability": 2, "power": 1}
 ENDLESS: tuple[Growing, ...] = ("exponential", "scalability", "power")

@@ -65,17 +65,10 @@ class LevelNoise:
         ratio, reach = self.means[one] / self.means[other], quantile(freedom, confidence) * error
         return ratio * math.exp(-reach), ratio * math.exp(min(reach, 700.0))
 
-    def trend_p(self) -> float:
-        """Return the two-sided p of a trend of the logarithm over the order of the levels."""
-        places = np.arange(len(self.means)) - (len(self.means) - 1) / 2
-        error, freedom = self._error(*range(len(places)), weights=places.tolist())
-        return two_sided_p(float(places @ np.log(self.means)), error, freedom)
-
-    def _error(self, *places: int, weights: Sequence[float] | None = None) -> tuple[float, float]:
-        """Return the standard error of a weighted sum of levels, and its degrees of freedom (Satterthwaite)."""
-        squared = [weight**2 for weight in weights or [1.0] * len(places)]
-        parts = [(square * self.variances[at], self.freedoms[at]) for at, square in zip(places, squared, strict=True)]
-        parts.append((self.shared * sum(squared), self.shared_freedom))
+    def _error(self, *places: int) -> tuple[float, float]:
+        """Return the standard error of a sum of levels, and its degrees of freedom (Satterthwaite)."""
+        parts = [(self.variances[at], self.freedoms[at]) for at in places]
+        parts.append((self.shared * len(places), self.shared_freedom))
         total = sum(variance for variance, _ in parts)
         squares = sum(variance**2 / freedom for variance, freedom in parts)
         return math.sqrt(total), total**2 / squares if squares else 1.0

@@ -46,21 +46,6 @@ def trend_p(loads: Reals, values: Reals) -> float:
     return float(np.mean(strengths >= abs(float(x @ y)) - 1e-9))
 
 
-def any_difference(loads: Reals, values: Reals) -> tuple[float, float]:
-    """Return epsilon squared of Kruskal-Wallis (the share of the ranks' variance that load explains) and its p."""
-    y = ranks(values)
-    member = (loads[:, None] == np.unique(loads)).astype(np.float64)
-
-    def between(ranked: Reals) -> Reals:
-        sums: Reals = ranked @ member
-        return np.asarray((sums**2 / member.sum(axis=0)).sum(axis=-1), dtype=np.float64)
-
-    whole, seen = float(y @ y), float(between(y))
-    if not whole:
-        return 0.0, 1.0
-    return seen / whole, float(np.mean(between(y[orders(len(y))]) >= seen - 1e-9))
-
-
 def cliffs_delta(low: Reals, high: Reals) -> float:
     """Return Cliff's delta: how much more often a value of `high` is above one of `low` than below, from -1 to 1."""
     ordered = np.sort(low)

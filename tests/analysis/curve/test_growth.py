@@ -12,7 +12,7 @@ from engine_probe.analysis.curve.growth import Growth, growth
 from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
 
 LEVELS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
-EXACT = Scatter(1e-6, 20)
+EXACT = Scatter(1e-6, 20, 2e-6)
 
 
 def found(rate: Callable[[float], float], levels: tuple[float, ...] = LEVELS, scatter: Scatter = EXACT) -> Growth:
@@ -56,7 +56,7 @@ def test_growth_that_goes_on_has_no_end() -> None:
 
 def test_an_end_that_may_lie_above_all_levels_has_no_upper_limit() -> None:
     """80 % at 60: with 5 % of noise it may as well be at 80."""
-    made = found(lambda load: load / (1 + load / 240), scatter=Scatter(0.05**2, 20))
+    made = found(lambda load: load / (1 + load / 240), scatter=Scatter(0.05**2, 20, 0.05**2))
     end = made.equilibrium()
     assert end is None or math.isinf(end[2])
 
@@ -81,7 +81,7 @@ def test_repeats_that_agree_make_a_bad_fit_unlikely() -> None:
         exact, bad = (float(likelihood(likelihood.errors(each))) for each in (rates, off))
         return exact - bad
 
-    assert worse(Scatter(1e-4, 30)) > worse(Scatter(25e-4, 30))
+    assert worse(Scatter(1e-4, 30, 1e-4)) > worse(Scatter(25e-4, 30, 25e-4))
 
 
 def test_neighbours_that_deviate_alike_speak_for_a_drift() -> None:
@@ -97,6 +97,6 @@ def test_an_end_of_growth_is_named_where_it_is_likely(scale: float, off: float, 
     """Levels alternate 5 % above and below; 2 % is left to gain at 47 and at 78, and 64 is the highest level."""
     levels = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
     errors = dict(zip(levels, [off, 1 / off] * 4, strict=False))
-    made = found(lambda load: -math.expm1(-load / scale) * errors[load], levels, Scatter(0.05**2, 20))
+    made = found(lambda load: -math.expm1(-load / scale) * errors[load], levels, Scatter(0.05**2, 20, 0.05**2))
     assert (made.saturation() is not None) is named
     assert (made.ended >= 0.75) is named

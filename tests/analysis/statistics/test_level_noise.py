@@ -94,13 +94,5 @@ def test_the_mean_of_the_smallest_squares_is_that_of_drawn_values() -> None:
     assert smallest_squares(6, 6) == pytest.approx(1, rel=0.01)
 
 
-def test_a_trend_over_levels_is_judged_by_their_noise() -> None:
-    flat, rising = level_noise(LOADS, [[10, 10.2]] * 7), level_noise(LOADS, [[10 + at, 10.2 + at] for at in range(7)])
-    assert flat is not None
-    assert rising is not None
-    assert flat.trend_p() == pytest.approx(1)
-    assert rising.trend_p() < 0.001
-
-
 def test_one_run_of_each_level_shows_no_noise() -> None:
     assert level_noise(LOADS, [[rate] for rate in RATES]) is None

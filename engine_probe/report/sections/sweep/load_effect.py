@@ -28,7 +28,7 @@ from engine_probe.text_format import capitalized, duration
 
 FAILURES = Outcome("requests not answered", "", share=True)
 ANSWERS = Outcome("answers that changed", "", share=True)
-ABOUT_EFFECT = "Effect: Spearman's rho (trend with load) or epsilon² (any difference between loads)."
+ABOUT_EFFECT = "Effect: Spearman's rho of runs and loads."
 ABOUT_DELTA = "Cliff's delta compares the requests of the highest and the lowest load; it is a description, not a test."
 ENOUGH_ANSWERS = 30
 TESTED = ("TTFT", "TPOT", "E2EL")
@@ -106,17 +106,11 @@ def value_text(effect: Effect, value: float) -> str:
     return f"{value:.1%}" if effect.outcome.share else f"{value:,.4g}"
 
 
-def size_of(effect: Effect) -> str:
-    return f"rho {effect.size:+.2f}" if effect.question == "trend" else f"epsilon² {effect.size:.2f}"
-
-
 def verdict(effect: Effect) -> str:
     """Return the result of a test in words; where no effect was shown, also how large one may be."""
     match effect.verdict:
         case "rises" | "falls":
             return f"{effect.verdict} with load{' or with time' if effect.in_order else ''}"
-        case "differs":
-            return "differs between loads, without a trend"
         case "not different":
             return f"not different: {within(effect)}"
         case _:
@@ -141,11 +135,17 @@ def caveats(found: Effects) -> Iterator[str]:
     if not found.tested:
         return
     runs, loads = (max(getattr(effect, name) for effect in found.tested) for name in ("runs", "loads"))
-    yield (
-        f"Permutation test of the hypothesis that load has no effect: {runs} runs at {loads} loads. Whole runs are "
-        "shuffled, because the requests of one run are not independent. "
-        f"p is corrected for {len(found.tested)} tests (Holm)."
-    )
+    if any(effect.by == "loads" for effect in found.tested):
+        test = (
+            f"Test of a trend over the order of {loads} loads (t-test), each with the mean of its runs: {runs} runs. "
+            "They may share what disturbs a load, as the requests of a run share what disturbs the run."
+        )
+    else:
+        test = (
+            f"Permutation test of the hypothesis that load has no effect: {runs} runs at {loads} loads. Whole runs are "
+            "shuffled, because the requests of one run are not independent."
+        )
+    yield f"{test} p is corrected for {len(found.tested)} tests (Holm)."
     for note in found.notes:
         yield f"{capitalized(note)}."
     if any(effect.outcome == ANSWERS for effect in found.tested):
@@ -183,10 +183,17 @@ def effect_table(found: Effects) -> Table:
         Column("p"),
         Column("verdict", words=True),
     )
-    return table(columns, map(effect_row, found.telling))
+    return table(columns, map(effect_row, found.tested))
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
     ends = value_text(effect, effect.lowest), value_text(effect, effect.highest)
     delta = "-" if effect.delta is None else f"{effect.delta:+.2f}"
-    return (capitalized(effect.outcome.name), *ends, size_of(effect), delta, f"{effect.p:.2g}", verdict(effect))
+    return (
+        capitalized(effect.outcome.name),
+        *ends,
+        f"rho {effect.size:+.2f}",
+        delta,
+        f"{effect.p:.2g}",
+        verdict(effect),
+    )

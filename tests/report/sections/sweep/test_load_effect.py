@@ -31,7 +31,7 @@ def report(*arguments: object) -> Result:
 def told(sweep: Path, scores: Path | None = None) -> dict[str, Effect]:
     points = open_sweep(sweep).points
     read = read_scores(scores, {point.id for point in points}) if scores else None
-    return {effect.outcome.name: effect for effect in load_effects(points, read).telling}
+    return {effect.outcome.name: effect for effect in load_effects(points, read).tested}
 
 
 def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
@@ -98,7 +98,6 @@ def effect(**values: Any) -> Effect:
     """A trend of the TTFT that is significant, but for what is given."""
     given: dict[str, Any] = {
         "outcome": Outcome("TTFT, median", "ms"),
-        "question": "trend",
         "runs": 6,
         "loads": 3,
         "repeats": 2,
@@ -118,7 +117,6 @@ def effect(**values: Any) -> Effect:
         ({}, "rises with load"),
         ({"size": -0.9}, "falls with load"),
         ({"in_order": True}, "rises with load or with time"),
-        ({"question": "any difference"}, "differs between loads, without a trend"),
         (
             {"p": 1.0, "furthest": (-0.02, 0.05)},
             "not different: -2.0% to +5.0% against the lowest load (90%), and 10% is the limit for 'no effect'",
