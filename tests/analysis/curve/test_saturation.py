@@ -100,14 +100,18 @@ def noisy() -> list[Planted]:
     return [planted(seed, GRIDS[list(GRIDS)[seed % 3]], 0.01, 1, ("slope", "cliff")[seed % 2]) for seed in range(40)]
 
 
-def test_of_ten_planted_peaks_nine_are_found_within_one_step(noisy: list[Planted]) -> None:
-    assert sum(made.found.saturation is not None and made.near(made.found.saturation.load) for made in noisy) >= 36
+def test_a_planted_peak_is_found_within_one_step_and_lies_in_its_range(noisy: list[Planted]) -> None:
+    """Of 40 the one at 16 of 32 and 64 may be missed: too few levels lie beyond it."""
+    told = [(made, made.found.saturation) for made in noisy if made.found.saturation]
+    assert len(told) >= 39
+    assert all(made.near(peak.load) for made, peak in told)
+    assert all(peak.low <= made.grid[made.peak] <= peak.high for made, peak in told)
 
 
 def test_the_end_of_proportional_growth_lies_about_where_it_is_told(noisy: list[Planted]) -> None:
     told = [(made.spare, made.found.equilibrium) for made in noisy if made.found.equilibrium]
-    assert len(told) >= 38
-    assert sum(0.8 * spare <= end.load <= 1.25 * spare for spare, end in told) >= 0.9 * len(told)
+    assert len(told) >= 39
+    assert all(0.8 * spare <= end.load <= 1.25 * spare for spare, end in told)
 
 
 @pytest.mark.lengthy
@@ -225,15 +229,18 @@ def test_levels_that_repeats_cannot_tell_from_the_best() -> None:
     repeats = {2: (49.0, 51.0, 50.0), 4: (90.0, 110.0, 100.0), 8: (100.0, 120.0, 110.0)}
     found = saturation([Level(n, sum(rates) / 3, n, 0.5, False, rates) for n, rates in repeats.items()])
     assert [level.load for level in found.not_different] == [4]
+    assert found.noise is not None
+    assert found.noise.freedoms == (4, 4, 4)  # two of their own and two of the others
     assert saturation([level(1, 10), level(2, 20)]).not_different == ()
 
 
 def test_two_repeats_of_each_level_tell_levels_apart_together() -> None:
     """Each pair lies 4 % apart: by itself it would say nothing (one degree of freedom), all of them do."""
-    rates = {1: 10, 2: 20, 4: 40, 8: 78, 12: 80, 16: 79, 24: 78, 32: 66}
+    rates = {1: 10, 2: 20, 4: 40, 8: 78, 12: 80, 16: 79, 24: 78, 32: 70}
     found = saturation([Level(n, r, n, 0.5, False, (r * 0.98, r * 1.02)) for n, r in rates.items()])
     assert found.noise is not None
     assert found.noise.deviation == pytest.approx(0.02 * 2**0.5)
+    assert found.noise.freedoms == (3,) * 8  # one of its own and two of the others
     assert not found.noise.shared
     assert [level.load for level in found.not_different] == [8, 16, 24]
     assert found.fallen is found.levels[-1]
