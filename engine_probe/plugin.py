@@ -6,7 +6,8 @@ user asks for a recording:
     ENGINE_PROBE_RECORD=runs/serving python -m vllm.entrypoints.openai.api_server ...
 
 Every engine core then records into a folder of its own below `runs/serving`, from when it is built until it is
-shut down. ENGINE_PROBE_FORCE=1 is the consent to a vLLM that the hooks do not know.
+shut down. ENGINE_PROBE_FORCE=1 is the consent to a vLLM that the hooks do not know; ENGINE_PROBE_OPERATORS=20@100 runs
+torch's profiler in 20 steps from step 100 on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 RECORD_VARIABLE = "ENGINE_PROBE_RECORD"
 FORCE_VARIABLE = "ENGINE_PROBE_FORCE"
+OPERATORS_VARIABLE = "ENGINE_PROBE_OPERATORS"
 
 # Below vLLM's own logger, so that these lines appear where and when vLLM's do.
 logger = logging.getLogger("vllm.engine_probe")
@@ -43,8 +45,11 @@ def register() -> None:
 
 def _watch() -> None:
     from engine_probe.hook.vllm_versions import check_version
+    from engine_probe.record.run_json import operator_window
 
     check_version(_forced())
+    if window := os.environ.get(OPERATORS_VARIABLE):
+        operator_window(window, OPERATORS_VARIABLE)
     from engine_probe.hook.core_lifecycle import hook_core_lifecycle
 
     hook_core_lifecycle(on_built=start, on_shutdown=stop)
@@ -63,7 +68,8 @@ def start(core: Any) -> None:
         from engine_probe.record.run_folder import new_folder
 
         folder = new_folder(Path(os.environ[RECORD_VARIABLE]))
-        _probes[id(core)] = Probe(core, folder, force=_forced()).__enter__()
+        window = os.environ.get(OPERATORS_VARIABLE) or None
+        _probes[id(core)] = Probe(core, folder, force=_forced(), operators=window).__enter__()
         logger.info("engine_probe records this engine into %s", folder)
     except Exception as error:
         logger.error("engine_probe does not record this engine: %s", error)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe import plugin
+from engine_probe import plugin, probe
 from engine_probe.errors import IncompleteRecordingWarning
 from engine_probe.hook import vllm_versions
 from engine_probe.record import run_folder
@@ -34,6 +34,38 @@ def test_a_core_that_cannot_be_recorded_is_said(
     plugin.start(object())
     assert "engine_probe does not record this engine: a object is not a vLLM engine" in caplog.text
     plugin.stop(object())  # was never recorded
+
+
+def test_a_window_of_operators_that_cannot_be_is_said_before_an_engine_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(plugin.RECORD_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(plugin.OPERATORS_VARIABLE, "20")
+    monkeypatch.setattr(plugin.logger, "propagate", True)
+    monkeypatch.setattr(vllm_versions, "check_version", lambda force: None)
+    monkeypatch.setitem(sys.modules, "engine_probe.hook.core_lifecycle", None)  # loading it would fail
+    plugin.register()
+    assert "ENGINE_PROBE_OPERATORS is '20'" in caplog.text
+
+
+def test_the_window_of_operators_reaches_the_probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    class Watching:
+        def __init__(self, core: object, folder: Path, **options: object) -> None:
+            asked.append(options["operators"])
+
+        def __enter__(self) -> None:
+            pass
+
+    monkeypatch.setenv(plugin.RECORD_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(probe, "Probe", Watching)
+    monkeypatch.setattr(plugin, "_probes", {})
+    first, second = object(), object()
+    plugin.start(first)
+    monkeypatch.setenv(plugin.OPERATORS_VARIABLE, "20@100")
+    plugin.start(second)
+    assert asked == [None, "20@100"]
 
 
 def test_what_fails_at_the_end_is_said_and_goes_no_further(
