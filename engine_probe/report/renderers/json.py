@@ -52,6 +52,7 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "limited_by": found.limits.shares,
             "hardware_use": hardware_use(found),
             "stalls": stalled(found.stalls),
+            "operators": found.operators,
             "money": accounted(money),
         }
     )

@@ -1,15 +1,18 @@
 """Where the forward's time goes: planted operators in the report, and what their window leaves out of other figures."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.step.operators import operator_times, profiled_span, profiled_steps
+from engine_probe.commands.report import command
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.document import Section, cell_words
@@ -112,6 +115,11 @@ def test_every_renderer_shows_the_section_and_its_colours(tmp_path: Path) -> Non
     assert "matrix products 5.00 ms" in console.export_text(), "also without --verbose"
     assert "matrix products" in markdown(document)
     assert {*OPERATOR_PAINTS.values(), OTHERS_PAINT} <= TERMINAL_PAINTS.keys()
+    written, page = tmp_path / "run.json", tmp_path / "run.html"
+    done = CliRunner().invoke(command, [str(run.folder), "--json", str(written), "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    assert json.loads(written.read_text())["operators"]["kinds"]["attention"] == 3 * MS
+    assert "Where the forward" in page.read_text()
 
 
 def test_a_device_counts_before_the_host(tmp_path: Path) -> None:
