@@ -4,6 +4,8 @@ The rate is NCCL's bus bandwidth: 2·(n-1)/n of the buffer crosses each GPU's li
 a time from a graph, as engines run them.
 """
 
+import os
+
 import torch
 
 from kernels_bench.benchmarks.context import Bench, Findings
@@ -43,4 +45,16 @@ def run(benches: tuple[Bench, ...]) -> Findings:
             size = values * BF16_BYTES
             moved = 2 * (num_gpus - 1) * size // num_gpus
             detail: dict[str, str | int | float] = {"cards": num_gpus, "buffer_bytes": size, "backend": backend}
+            detail["implementation"] = implementation(backend)
             yield rate("allreduce", name, "B/s", moved, samples, check, detail)
+
+
+def implementation(backend: str) -> str:
+    """Return what ran: NCCL chooses its algorithm by size and links itself, unless NCCL_ALGO tells it which.
+
+    An engine may run another one: vLLM has its own for short buffers of GPUs in one machine.
+    """
+    if backend != "nccl":
+        return backend
+    version = ".".join(map(str, torch.cuda.nccl.version()))
+    return f"NCCL {version}, {os.environ.get('NCCL_ALGO', 'its own choice of algorithm')}"

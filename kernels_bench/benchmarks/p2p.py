@@ -3,6 +3,7 @@
 Bytes are counted once in each direction, as they cross the link.
 """
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -12,7 +13,8 @@ from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.memory_bandwidth import MIB, same
 from kernels_bench.benchmarks.pcie import BothWays
 from kernels_bench.results import INVALID, Skipped
-from kernels_bench.timing.measure import Work, latency, rate
+from kernels_bench.timing.clocks import QueuedCudaClock
+from kernels_bench.timing.measure import Call, Work, latency, rate
 
 WANTED_BYTES = 256 * MIB
 FEW_BYTES = 8
@@ -42,8 +44,7 @@ def run(source: Bench, target: Bench) -> Findings:
     )
 
     few = _Transfer(source.torch_device, target.torch_device, received[:FEW_BYTES], sent[:FEW_BYTES])
-    samples = source.measure("latency", Work((few,), cold=False, graph=False))
-    yield latency("p2p", "latency", samples, {"bytes": FEW_BYTES})
+    yield from link_latency(source, few)
 
     if source.device.target < target.device.target:
         back = _Transfer(target.torch_device, source.torch_device, torch.empty_like(sent), torch.empty_like(received))
@@ -52,6 +53,18 @@ def run(source: Bench, target: Bench) -> Findings:
         _synchronize(source, target)
         check = same(received, sent.to(target.torch_device), "what was sent")
         yield rate("p2p", "both ways", "B/s", 2 * size, samples, check, detail)
+
+
+def link_latency(source: Bench, few: Call) -> Findings:
+    """Time a transfer of a few bytes behind a spinning kernel; the detail tells what two events alone take."""
+    queued = replace(source, clock=QueuedCudaClock(source.device, source.clock.frequency_mhz))
+    alone = queued.measure("latency of two events", Work((_nothing,), cold=False, graph=False))
+    samples = queued.measure("latency", Work((few,), cold=False, graph=False))
+    yield latency("p2p", "latency", samples, {"bytes": FEW_BYTES, "events_alone_ns": alone.median_ns})
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Transfer:

@@ -103,3 +103,37 @@ class CudaClock:
             size = max(2 * self.cache_bytes, self.flush_bytes)
             self._flusher = torch.empty(size, dtype=torch.uint8, device=self._device)
         self._flusher.zero_()
+
+
+class QueuedCudaClock(CudaClock):
+    """Times calls that all wait behind a spinning kernel, so that the host takes no part in what a short call takes.
+
+    On an idle stream the first event passes as soon as the host has recorded it, and the time would be what Python
+    takes to launch the call. Here a sample counts only if the kernel was still spinning when everything was launched.
+    """
+
+    first_cycles, most_cycles = 500_000, 1 << 31  # a third of a millisecond, more than a second
+
+    def __init__(self, device: Device, frequency_mhz: Callable[[], int | None]) -> None:
+        super().__init__(device, frequency_mhz)
+        self._cycles = self.first_cycles
+
+    def time_ns(self, calls: Sequence[Call], count: int, flush: bool) -> list[float]:
+        times: list[float] = []
+        torch.cuda.synchronize(self._device)
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            while len(times) < count:
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                torch.cuda._sleep(self._cycles)
+                start.record()
+                calls[len(times) % len(calls)]()
+                end.record()
+                in_time = not start.query()
+                self._stream.synchronize()
+                if in_time:
+                    times.append(start.elapsed_time(end) * 1e6)
+                elif self._cycles < self.most_cycles:
+                    self._cycles *= 2
+                else:
+                    raise RuntimeError("launching a call from Python takes more than a second here")
+        return times

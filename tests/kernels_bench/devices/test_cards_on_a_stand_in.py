@@ -87,7 +87,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         current_stream=lambda place: Stream(),
         synchronize=lambda place: None,
         can_device_access_peer=lambda one, other: True,
+        nccl=SimpleNamespace(version=lambda: (2, 27, 3)),
     )
+    monkeypatch.setattr(p2p, "QueuedCudaClock", lambda device, frequency: FakeClock(lambda sample: 2_000.0))
     for module in (pcie, p2p, launch_latency):
         monkeypatch.setattr(module.torch, "cuda", cuda)
 
@@ -152,6 +154,7 @@ def test_cards_among_each_other() -> None:
     there = figures(p2p.run(one, other))
     assert list(there) == ["one way", "latency", "both ways"]
     assert (there["one way"].work, there["both ways"].work) == (16 * MIB, 32 * MIB)
+    assert (there["latency"].value, there["latency"].detail["events_alone_ns"]) == (2_000, 2_000)
     assert list(figures(p2p.run(other, one))) == ["one way", "latency"]  # both ways once per pair
 
 
@@ -188,6 +191,9 @@ def test_all_cards_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 16 * 8192 * 2
     assert found["16 tokens × 8192"].work == 2 * 3 * size // 4  # the bus bandwidth of four
     assert all(figure.check and figure.check.passed for figure in found.values())
+    assert {figure.detail["implementation"] for figure in found.values()} == {
+        "NCCL 2.27.3, its own choice of algorithm"
+    }
     assert isinstance(findings[-1], Skipped)
     assert "not free on every GPU" in findings[-1].reason
 
@@ -219,7 +225,7 @@ def test_launches_are_told_one_by_one() -> None:
 def test_a_hopper_card_is_asked_for_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul, "SQUARE", 128)
     found = figures(matmul.squares(bench()))
-    assert list(found) == [f"{name} square" for name in ("bf16", "fp32", "tf32", "fp16", "fp8", "int8")]
+    assert list(found) == [f"{name} square" for name in ("bf16", "fp32", "tf32", "fp16", "fp8", "fp8 fast", "int8")]
     assert all(figure.check and figure.check.passed for figure in found.values())
     assert found["int8 square"].unit == "OP/s"
 
