@@ -15,7 +15,7 @@ from engine_probe.report.charts.telemetry import telemetry_charts
 from engine_probe.report.document import Document, Picture, Section, says
 from engine_probe.report.sections.money import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
-from engine_probe.report.sections.run.gpu_health import health_section, reduced_strip
+from engine_probe.report.sections.run.gpu_health import activity_words, health_section, reduced_strip
 from engine_probe.report.sections.run.graphs import graphs_section
 from engine_probe.report.sections.run.inside_the_step import inside_section
 from engine_probe.report.sections.run.latencies import latency_table, reliability
@@ -73,7 +73,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
         graphs_section(found.graphs),
         speculation_section(found.speculation),
         stalls_section(run, found.stalls, partial(stall_charts, run, found.stalls, name)),
-        roofline_section(found.roofline),
+        roofline_section(found.roofline, activity_words([run])),
         memory_section(run.facts, found.summary),
         hardware_section(run),
     )

@@ -74,6 +74,17 @@ def gpu_health(runs: Sequence[pa.Table]) -> GpuHealth:
     )
 
 
+# By NVML's GPM, in the order of the report; each value is that of the second before.
+ACTIVITY = ("sm_activity_percent", "tensor_activity_percent", "dram_bandwidth_percent")
+
+
+def activity(runs: Sequence[pa.Table]) -> dict[str, float] | None:
+    """Return the mean of each figure of GPM on one GPU, as far as it has them. None without any."""
+    together = pa.concat_tables(runs)
+    means = {column: pc.mean(together[column]).as_py() for column in ACTIVITY}
+    return {column: mean for column, mean in means.items() if mean is not None} or None
+
+
 def recorded(table: pa.Table, column: str) -> Integers:
     values: Integers = pc.drop_null(table[column]).to_numpy().astype(np.int64)
     return values

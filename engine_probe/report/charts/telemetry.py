@@ -36,6 +36,17 @@ OF_GPUS = (
         *("GPU memory", "GiB", 2.0**30),
         {"memory_used_bytes": "in use by all processes", "process_memory_bytes": "by this process"},
     ),
+    Quantity(
+        *("GPU activity", "%", 1.0),
+        {
+            "sm_activity_percent": "SMs busy",
+            "tensor_activity_percent": "tensor cores",
+            "dram_bandwidth_percent": "memory bandwidth",
+        },
+        " By the GPU's own counters (NVML's GPM), over the second before.",
+    ),
+    Quantity("NVLink traffic", "GB/s", 1e9, {"nvlink_tx_bytes_per_s": "sent", "nvlink_rx_bytes_per_s": "received"}),
+    Quantity("NVLink-C2C traffic", "GB/s", 1e9, {"c2c_tx_bytes_per_s": "sent", "c2c_rx_bytes_per_s": "received"}),
     Quantity("PCIe traffic", "GB/s", 1e9, {"pcie_tx_bytes_per_s": "sent", "pcie_rx_bytes_per_s": "received"}),
 )
 OF_HOST = (

@@ -8,6 +8,7 @@ from engine_probe.analysis.run.gpu_health import (
     REASONS,
     Extent,
     GpuHealth,
+    activity,
     devices,
     gpu_health,
     reduced_spans,
@@ -53,6 +54,21 @@ def gpu_samples(runs: Sequence[Run]) -> Iterator[tuple[str, list[pa.Table]]]:
     hosts = {host for host, _ in gpus}
     for (host, device), tables in sorted(gpus.items()):
         yield f"GPU {device}{f' of {host}' if len(hosts) > 1 else ''}", tables
+
+
+ACTIVITY_WORDS = {
+    "sm_activity_percent": "SMs busy {}",
+    "tensor_activity_percent": "tensor cores {} of the time",
+    "dram_bandwidth_percent": "memory {} of its bandwidth",
+}
+
+
+def activity_words(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield a sentence for each GPU that counts what its units do, to hold beside what follows from the model."""
+    for name, tables in gpu_samples(runs):
+        if means := activity(tables):
+            parts = (ACTIVITY_WORDS[column].format(percent(mean / 100)) for column, mean in means.items())
+            yield f"{name} by its own counters (NVML's GPM), gaps between steps included: {', '.join(parts)}."
 
 
 def phrases(gpu: GpuHealth) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The roofline of a run: a dot for each step under the measured ceilings, and the use of the hardware in sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -22,9 +22,10 @@ PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 MEASURE = "`engine_probe validate` measures them for later recordings"
 
 
-def roofline_section(found: Roofline | str) -> Section:
-    """Return the roofline chart and the shares of the ceilings in sentences."""
-    return Section("Use of the hardware", sentences=says(roofline_words(found)), charts=partial(roofline_chart, found))
+def roofline_section(found: Roofline | str, counted: Iterable[str] = ()) -> Section:
+    """Return the roofline chart and the shares of the ceilings in sentences, and what the GPUs counted themselves."""
+    sentences = (*says(roofline_words(found)), *says(counted))
+    return Section("Use of the hardware", sentences=sentences, charts=partial(roofline_chart, found))
 
 
 def roofline_chart(found: Roofline | str) -> Iterator[Lines]:

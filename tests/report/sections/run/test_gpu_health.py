@@ -54,3 +54,20 @@ def test_without_gpus_there_is_no_section(tmp_path: Path) -> None:
     text = said(folder(tmp_path / "run", {"time_ns": MS, "cpu_percent": 99.0}), tmp_path / "page.html")
     assert "GPU health" not in text
     assert "GPU clock throttling" not in (tmp_path / "page.html").read_text()
+
+
+def test_what_a_gpu_counted_itself_stands_beside_what_follows_from_the_model(tmp_path: Path) -> None:
+    """60 and 80 % are 70 % on average; the first second has none, and GPU 1 none at all."""
+    counted = gpu_samples(
+        0,
+        sm_activity_percent=[None, 60.0, 80.0],
+        tensor_activity_percent=[None, 30.0, 34.0],
+        dram_bandwidth_percent=[None, 55.0, 55.0],
+    )
+    text = said(folder(tmp_path / "run", *counted, *gpu_samples(1, temperature_c=[60])), tmp_path / "page.html")
+    (sentence,) = re.findall(r"(GPU \d) by its own counters.*?: ([^.]*)\.", text)
+    assert has_values(" ".join(sentence), "0", "70%", "32%", "55%")
+    page = (tmp_path / "page.html").read_text()
+    (charts,) = re.findall(r'"charts" type="application/json">(.*?)</script>', page, re.DOTALL)
+    (activity,) = (chart for chart in json.loads(charts) if chart["title"] == "GPU activity")
+    assert len(activity["series"]) == 3
