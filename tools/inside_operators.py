@@ -16,7 +16,7 @@ from engine_probe.record.run_json import operator_window
 from engine_probe.text_format import duration
 
 SECTION = "## Operators\n"
-WINDOW, PAIRS, TOKENS = operator_window("20@40"), 4, 120
+WINDOW, PAIRS, TOKENS = operator_window("20@40"), 3, 90
 FIRST_DECODE = 2  # the steps before it compute the prompts
 MOST_NAMES = 8
 
