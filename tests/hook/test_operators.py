@@ -164,9 +164,11 @@ def test_a_recording_that_is_ended_by_another_thread_stops_the_profiler_before_t
     worker = eager_worker()
     assert attach(worker, str(tmp_path), (20, 0)) is None
     run_step(worker)
-    thread = threading.Thread(target=detach, args=(worker,))
+    told: list[Any] = []
+    thread = threading.Thread(target=lambda: told.append(detach(worker)))
     thread.start()
     thread.join()
+    assert "another thread" in told[0]["operators"]["failure"]
     assert profiling()
     run_step(worker)
     assert not profiling()

@@ -34,11 +34,12 @@ NOTES = ("gpu_user_annotation", "overhead", "cuda_sync", "python_function")  # w
 class WindowProfiler:
     """Profiles one window of steps of one worker. Its failures stay inside, and `facts` tells them."""
 
-    def __init__(self, window: OperatorWindow, rank: int, worker: Any, folder: Path) -> None:
+    def __init__(self, window: OperatorWindow, rank: int, worker: Any, called: Any, folder: Path) -> None:
         self.first, self.last = window.first, window.last
         self.failure: str | None = None
         self.layers_missing: str | None = None
         self._rank, self._worker, self._folder = rank, worker, folder
+        self._called = called  # the object whose execute_model() the executor calls
         self._steps: list[Step] = []
         self._clocks: list[int] = []  # our clock less the profiler's, where the window began and ended
         self._layers: list[tuple[int, str | None]] = []  # when a layer began, or ended (None)
@@ -112,7 +113,7 @@ class WindowProfiler:
             self._stop()
             return call(*args, **kwargs)
 
-        call = gate.replace(self._worker, "execute_model", execute_model)
+        call = gate.replace(self._called, "execute_model", execute_model)
 
     def _stop(self) -> None:
         profiler, self._profiler = self._profiler, None
@@ -135,6 +136,8 @@ class WindowProfiler:
     def close(self) -> dict[str, Any]:
         """Write what was seen; return what `run.json` holds about it."""
         self.stop()
+        if self._profiler is not None:  # it goes on until the worker's next step, when nothing is written any more
+            self.failure, self._ended_ns = "another thread ended the recording within the window", now()
         rows = slices = 0
         try:
             rows, slices = self._write()

@@ -56,9 +56,9 @@ class WorkerHook:
         self._sees_reserve = self._reserve.exists()
         inner = getattr(worker, "worker", worker)  # vLLM's wrapper passes on calls, but not all attributes
         self._events, self._device_missing = device_events(inner)
-        self._window = None if window is None else WindowProfiler(window, self._rank, inner, folder)
         runner = getattr(inner, "model_runner", None)
         called = runner if hasattr(worker, BY_RAY) else worker
+        self._window = None if window is None else WindowProfiler(window, self._rank, inner, called, folder)
         try:
             self._call_execute = self._patches.replace(called, "execute_model", self._execute)
             if hasattr(called, "sample_tokens"):
