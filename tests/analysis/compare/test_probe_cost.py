@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.analysis.compare.probe_cost import ProbeCost, Timed, pair_of, probe_cost, probe_cost_line
+from tests.support.values import values
 
 
 def pairs(*seconds: tuple[float, float]) -> list[Timed]:
@@ -27,16 +28,13 @@ def test_the_interval_is_students_over_the_pairs() -> None:
     assert found is not None
     assert (found.pairs, found.longer) == (3, pytest.approx(0.2))
     assert found.half_width == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)  # t of two degrees of freedom
-    assert probe_cost_line(found) == (
-        "The probe changed the time of the same work by +20.0% ± 24.8%, with 95 % confidence from 3 pairs, "
-        "which is not significant."
-    )
+    assert values(probe_cost_line(found)) == ["+20.0%", "24.8%", "95", "3"]
+    assert "not significant" in probe_cost_line(found)
 
 
 def test_few_pairs_say_so_and_none_say_nothing() -> None:
     found = probe_cost(pairs((11, 10)))
     assert found == ProbeCost(1, pytest.approx(0.1), None)
-    assert probe_cost_line(found) == (
-        "The probe changed the time of the same work by +10.0%; 1 pair is too few for a confidence interval."
-    )
+    assert values(probe_cost_line(found)) == ["+10.0%", "1"]
+    assert "too few" in probe_cost_line(found)
     assert probe_cost([Timed("a", True, 1.0), Timed("b", False, 1.0)]) is None

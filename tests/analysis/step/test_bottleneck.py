@@ -10,6 +10,7 @@ import pytest
 
 from engine_probe.analysis.step.bottleneck import LIMITS, NAMES, idle_gaps, limits, sentence
 from tests.support.small_tables import table
+from tests.support.values import values
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]
@@ -76,8 +77,10 @@ def test_what_requests_waited_for_is_said_beside_the_pace(iterations: Make, requ
     )
     found = limits(facts(), steps, requests(), NO_PREEMPTIONS, WORKERS)
     assert found.main == "model"
-    assert sentence(found).startswith("The model was the bottleneck in 60% of the busy time: no request waited")
-    assert sentence(found).endswith("Requests waited for KV blocks in 40%.")
+    pace, waited = sentence(found).split(". ")
+    assert (values(pace), values(waited)) == (["60%"], ["40%"])
+    assert "model" in pace
+    assert "KV blocks" in waited
 
 
 def test_raising_is_no_help_against_what_is_no_setting(iterations: Make, requests: Make) -> None:
@@ -128,8 +131,8 @@ def test_shares_are_of_the_busy_time(iterations: Make, requests: Make) -> None:
     assert found.shares == pytest.approx(dict.fromkeys(NAMES, 0) | {"KV blocks": 0.6, "model": 0.4})
     assert found.idle_share == 0.5
     assert idle_gaps(steps).tolist() == [False] * 4 + [True]
-    assert sentence(found).startswith("Requests waited for KV blocks in 60% of the busy time, preemptions and")
-    assert sentence(found).endswith(" The engine had no request for 50% of the whole time.")
+    assert sentence(found).startswith("Requests waited for KV blocks")
+    assert (values(sentence(found))[0], values(sentence(found))[-1]) == ("60%", "50%")
 
 
 def test_every_limit_says_its_rule() -> None:

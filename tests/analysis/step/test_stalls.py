@@ -15,6 +15,7 @@ from engine_probe.analysis.step.step_time import busy_ns
 from tests.support import stalled_run
 from tests.support.small_tables import table
 from tests.support.stalled_run import MS, USUAL, began, decoding
+from tests.support.values import values
 
 STEPS = 100
 
@@ -91,7 +92,10 @@ def test_a_pause_counts_only_within_the_step() -> None:
     """A collection of 400 ms that ended 40 ms into the step."""
     row = only(found(decoding({50: 310}), [event("garbage collection", -360, 400, 400, 2)]))
     assert row["cause"] == "unknown"
-    assert row["detail"] == "most of it in execute; garbage collection at most 40.0 ms (generation 2)"
+    execute, collection = row["detail"].split("; ")
+    assert "execute" in execute
+    assert "garbage collection" in collection
+    assert values(collection) == ["40.0", "2"]
 
 
 def test_a_busy_thread_explains_no_more_than_its_cpu_time() -> None:
@@ -104,7 +108,8 @@ def test_of_several_causes_the_largest_is_named_and_the_rest_shown() -> None:
     windows = [event("waited for a processor", 50 * at - 20, 50, 10, 3) for at in range(6)]
     row = only(found(decoding({50: 310}), [*windows, event("garbage collection", 5, 200, 200, 2)]))
     assert (row["cause"], row["explained_ns"]) == ("garbage collection", 200 * MS)
-    assert row["detail"] == "generation 2; waited for a processor at most 60.0 ms (18 involuntary switches)"
+    assert values(row["detail"]) == ["2", "60.0", "18"]
+    assert "waited for a processor" in row["detail"]
 
 
 def test_a_worker_that_began_late() -> None:
@@ -126,10 +131,8 @@ def test_a_late_worker_is_not_named_where_something_else_explains_it() -> None:
         for index, begun in enumerate(decoding({50: 310})["start_ns"].to_pylist())
     ]
     row = only(found(decoding({50: 310}), [event("garbage collection", 5, 280, 280, 2)], table("workers", rows)))
-    assert (row["cause"], row["detail"]) == (
-        "garbage collection",
-        "generation 2; late worker at most 289 ms (rank 0)",
-    )
+    assert (row["cause"], values(row["detail"])) == ("garbage collection", ["2", "289", "0"])
+    assert "late worker" in row["detail"]
 
 
 def test_stalls_are_counted_by_cause() -> None:

@@ -32,6 +32,7 @@ from kernels_bench.results import (
     Verdict,
 )  # fmt: skip
 from tests.support.fake_bench import figure
+from tests.support.values import has_values, values
 
 EPYC = Device("cpu", "AMD EPYC", "cpu-1", 24 << 30, 32 << 20, 2)
 
@@ -161,7 +162,9 @@ def test_the_summary_counts_verdicts_and_right_results() -> None:
         for verdict in (MEASURED, FAIL)
     )
     first, second = summary(report(right, right, wrong)).splitlines()
-    assert first == "1 [bold red]FAIL[/], 2 [cyan]MEASURED[/]; 2 of 3 results right; 1 s (quick)"
+    assert values(first) == ["1", "2", "2", "3", "1"]  # FAIL, MEASURED, right, of, seconds
+    assert "[bold red]FAIL[/]" in first
+    assert "quick" in first
     assert "no pass mark known for this hardware" in second
 
 
@@ -171,11 +174,14 @@ def test_the_curve_of_a_sustained_run_in_a_line() -> None:
         Reading(2, sm_mhz=1700, power_mw=700_000),
         Reading(3, sm_mhz=1755, power_mw=699_900, temperature_c=67),
     ]
-    assert curve(readings) == (
-        "clock 1980 → 1755 MHz (1700 to 1980), power 650 → 699 W (650 to 700), temperature 50 → 67 °C (50 to 67)"
-    )
+    assert [values(part) for part in curve(readings).split(", ")] == [
+        ["1980", "1755", "1700", "1980"],
+        ["650", "699", "650", "700"],
+        ["50", "67", "50", "67"],
+    ]
     at_limit = [Reading(1, slowed_by=4), Reading(2, slowed_by=0), Reading(3, slowed_by=5), Reading(4, slowed_by=4)]
-    assert curve(at_limit) == "at the power limit in 75% of the samples"
+    assert values(curve(at_limit)) == ["75%"]
+    assert "power limit" in curve(at_limit)
     assert curve([Reading(1)]) == "the GPU does not report clock, power and temperature"
 
 
@@ -229,9 +235,10 @@ def test_a_doubtful_run_never_replaces_a_trusted_one_and_is_kept_beside_it(own_c
     later = report(beside_others(1e10), started=DAYS[0])
     assert len(store(later)) == 1
     assert read_ceilings("cpu-1")["memory copy"].value == 2e10
-    assert list(not_used(later)) == [
-        f"memory copy: 10.0 GB/s is doubtful ({BUSY}); the 20.0 GB/s of 2026-01-01 stays in use (trusted)"
-    ]
+    (told,) = not_used(later)
+    assert BUSY in told
+    assert has_values(told.partition(BUSY)[0], "10.0")
+    assert has_values(told.partition(BUSY)[2], "20.0")
 
 
 def test_a_trusted_run_replaces_a_doubtful_one(own_cache: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import engine_probe
 from engine_probe.errors import InputError
 from tests.support.recordings import facts, ran, write_run, write_sweep
-from tests.support.values import values
+from tests.support.values import has_values, values
 
 HOSTILE = '<script>alert(1)</script>"\x1b[31m\u202e'
 
@@ -72,7 +72,7 @@ def test_a_sweep_shows_its_curve_and_its_points(tmp_path: Path) -> None:
 def test_each_shows_itself_in_one_line(tmp_path: Path) -> None:
     swept = engine_probe.load_sweep(write_sweep(tmp_path, (1, 20)))
     run = swept.runs[1]
-    assert repr(run) == (f"<Run {tmp_path}/points/p20: complete, 81 steps, 20 requests, 2,130.5 output tokens/s>")
+    assert values(repr(run).partition("/points/p20")[2]) == ["81", "20", "2,130.5"]
     assert values(repr(run.summary())) == ["20", "0.4", "2,130.5", "50", "67.5", "50", "3.931", "100%", "6"]
     assert values(repr(run.summary().ttft)) == ["50", "67.5", "90", "260.8", "99", "104.2", "20"]
     assert values(repr(swept.points[1])) == ["20", "2,130.5", "50", "67.5"]
@@ -113,7 +113,7 @@ def test_a_summary_says_what_speaks_against_it(tmp_path: Path) -> None:
     shown = Elements(engine_probe.load(folder).summary()._repr_html_())
     words = " ".join(shown.words.split())
     assert "Boom" in words
-    assert "6 preemptions: 18.5% of all scheduled tokens were recomputed" in words
+    assert has_values(words, "6", "18.5%")
     assert shown.tags.count("tr") == 1 + 8
     assert "first token - arrival" in words
 

@@ -9,6 +9,7 @@ import pytest
 
 from engine_probe.analysis.step.phases import OUTSIDE, DeviceForwards, StepPhases
 from engine_probe.report.sections.run.inside_the_step import inside_section
+from tests.support.values import has_values, values
 
 MS = 1_000_000
 
@@ -36,8 +37,9 @@ def ranks(**facts: Any) -> dict[str, Any]:
 
 def test_the_longest_phase_comes_first_and_bars_are_as_long_as_steps() -> None:
     section = inside_section(phases(), None, ranks())
-    assert section.sentences[0].text.startswith("Forward took 60% of the workers' time")
-    assert "An average step took 15.0 ms (2 steps)" in section.sentences[0].text
+    assert section.sentences[0].text.startswith("Forward")
+    assert values(section.sentences[0].text)[0] == "60%"
+    assert has_values(section.sentences[0].text, "15.0", "2")
     one, four = section.bars[0].bars
     assert [sum(part.share for part in bar.parts) for bar in (one, four)] == pytest.approx([0.5, 1])
     assert "logits" not in [part.name for part in four.parts]
@@ -50,8 +52,9 @@ def test_a_device_is_told_by_its_own_times() -> None:
     device = DeviceForwards(5 * MS, 1 * MS, 1 / 6, 0.25, 0.1)
     texts = [sentence.text for sentence in inside_section(phases(), device, ranks()).sentences]
     assert len(texts) == 3
-    assert "5.00 ms on average, and 1.00 ms passed until the next one (17% of the time)" in texts[1]
-    assert texts[2].startswith("25% of the steps, with 10% of the forwards' time, were launch-bound")
+    assert has_values(texts[1], "5.00", "1.00", "17%")
+    assert values(texts[2])[:2] == ["25%", "10%"]
+    assert "launch-bound" in texts[2]
 
 
 def test_what_is_missing_has_its_reason_once() -> None:
