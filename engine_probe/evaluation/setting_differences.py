@@ -28,6 +28,9 @@ NAMED = {  # settings that change what an engine can do; the effect of other arg
     "versions": ("vllm", "distribution"),
     "process": ("host",),
 }
+COMPILATION = "compilation"  # recordings before schema version 5 lack it
+OF_COMPILATION = ("mode", "graph_mode", "max_capture_size")
+OF_SPECULATION = ("method", "num_speculative_tokens")
 ARGUMENTS = {
     "model_config": ("quantization", "enforce_eager"),
     "cache_config": ("cache_dtype", "gpu_memory_utilization"),
@@ -59,6 +62,8 @@ def setting_differences(old: Run, new: Run) -> list[SettingDifference]:
     """Return the differences, the workload's first, because another workload is another experiment."""
     before, after = settings(old.facts), settings(new.facts)
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if not old.facts.get(COMPILATION) or not new.facts.get(COMPILATION):
+        names = [name for name in names if not name.startswith(COMPILATION)]
     differences = [SettingDifference(name, told(before, name), told(after, name)) for name in names]
     return sorted(differences, key=lambda difference: not difference.of_workload)
 
@@ -88,6 +93,9 @@ def settings(facts: dict[str, Any]) -> dict[str, Any]:
     for group, keys in ARGUMENTS.items():
         config = arguments.get(group)
         values |= present("engine", keys, config) if isinstance(config, dict) else {}
+    drafts = arguments.get("speculative_config") or dict.fromkeys(OF_SPECULATION)
+    values |= present("speculative_config", OF_SPECULATION, drafts)
+    values |= present(COMPILATION, OF_COMPILATION, facts.get(COMPILATION) or {})
     hardware = facts.get("hardware") or {}
     values |= present("hardware", ("name", "cores"), hardware.get("host") or {})
     return values | {"hardware.gpus": [gpu.get("name") for gpu in hardware.get("gpus") or []]}

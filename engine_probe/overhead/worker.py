@@ -12,6 +12,7 @@ from engine_probe.overhead.paired import SEED, ColdCaches, Estimate, estimate
 
 WARM_UP = 20
 OUTPUT = SimpleNamespace(total_num_scheduled_tokens=1)  # what a step reads of a SchedulerOutput
+BATCH = (SimpleNamespace(value=0), SimpleNamespace(num_tokens=1))  # and of the batch that vLLM settles
 
 
 class Runner:
@@ -26,6 +27,10 @@ class Runner:
         self._chill()
         self.chilling_ns += now() - before
 
+    def _determine_batch_execution_and_padding(self) -> tuple[Any, ...]:
+        self.chill()
+        return BATCH
+
     def _model_forward(self, *args: Any, **kwargs: Any) -> None:
         self.chill()
 
@@ -34,6 +39,7 @@ class Runner:
 
     def execute_model(self, scheduler_output: Any) -> None:
         self.chill()
+        self._determine_batch_execution_and_padding()
         self._model_forward()
 
     def sample_tokens(self, grammar_output: Any) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from engine_probe.analysis.batch.graphs import graph_use
 from engine_probe.analysis.step.losses import straggler
 from engine_probe.analysis.step.phases import DeviceForwards, device_forwards
 from engine_probe.hook.workers import step_rows
@@ -19,7 +20,17 @@ from engine_probe.hook.workers.step_rows import attach, detach
 from engine_probe.record.reader import read_stream, read_workers
 from tests.support.simulated_device import Device, SimulatedCuda
 from tests.support.small_tables import table
-from tests.support.stand_in_workers import US, Planted, RunnerV1, RunnerV2, VirtualClock, Worker, run_step
+from tests.support.stand_in_workers import (
+    US,
+    GraphMode,
+    Planted,
+    RunnerV1,
+    RunnerV2,
+    VirtualClock,
+    Worker,
+    in_graphs,
+    run_step,
+)
 
 MS = 1_000 * US
 WITHIN = 0.02
@@ -64,10 +75,10 @@ class Rank:
         elif len(self.ends) > 1:
             self.clock.ns = max(self.clock.ns, self.ends[-2])
 
-    def step(self, forward: Forward, idle_ns: int = 0) -> None:
+    def step(self, forward: Forward, idle_ns: int = 0, tokens: int = 1) -> None:
         self.forward = forward
         self.clock.spend(idle_ns)
-        assert run_step(self.worker) == "tokens"
+        assert run_step(self.worker, tokens) == "tokens"
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, ranks: int = 1, drift: float = 0.0) -> SimulatedCuda:
@@ -145,6 +156,29 @@ def test_launch_bound_steps_are_told_from_gpu_bound_ones(monkeypatch: pytest.Mon
     bound = np.arange(40) % 4 > 0
     assert found.launch_bound_steps == 0.75
     assert found.launch_bound_share == pytest.approx((ends - begins)[bound].sum() / (ends - begins).sum(), rel=WITHIN)
+
+
+def test_planted_padding_is_recovered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of the steps a quarter is outside the graphs and long; of the tokens of the others every fourth is padding."""
+    cuda = machine(monkeypatch)
+    rank = Rank(cuda, 0, RunnerV1, asynchronous=False)
+    rank.worker.model_runner.dispatch = in_graphs((4, 8), GraphMode.FULL)
+    begin(cuda, rank, tmp_path)
+    for number in range(40):
+        inside = bool(number % 4)
+        rank.step(GRAPH if inside else EAGER_DECODE, tokens=6 if inside else 9)
+    workers = recorded(cuda, tmp_path, [rank])
+    begins, ends = truth(rank)
+    spans = ends - begins
+    steps = table("iterations", [{"iteration": number} for number in range(40)])
+    found = graph_use({"compilation": {"max_capture_size": 8}}, steps, workers, spans)
+    assert found is not None
+    assert [(mode.name, mode.steps, mode.padding_share) for mode in found.modes] == [
+        ("outside graphs", 10, 0),
+        ("full graph", 30, 0.25),
+    ]
+    planted = 0.25 * spans[np.arange(40) % 4 > 0].sum() / spans.sum()
+    assert found.padding_cost == pytest.approx(planted, rel=WITHIN)
 
 
 def test_hours_keep_microseconds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from engine_probe.analysis.batch.speculation import Speculation
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load
-from engine_probe.report.document import Section, Table, says, table
+from engine_probe.report.document import Column, Section, Table, says, table
 
 TITLE = "Speculative decoding over the load"
 GAIN = (
@@ -24,8 +24,15 @@ def speculation_sections(curves: Sequence[Curve]) -> Iterator[Section]:
 
 
 def levels_table(unit: str, rows: list[tuple[str, ...]]) -> Table:
-    titles = (unit, "draft tokens accepted", "accepted length", "first position accepted", "tokens per decode step")
-    return table((*titles, "output tokens/s"), rows)
+    columns = (
+        Column(unit, short=unit.replace(" ", "\n", 1)),
+        Column("draft tokens accepted", short="draft tokens\naccepted"),
+        Column("accepted length", short="accepted\nlength"),
+        Column("first position accepted", short="at first\nposition"),
+        Column("tokens per decode step", short="tokens per\ndecode step"),
+        Column("output tokens/s", short="output\ntokens/s"),
+    )
+    return table(columns, rows)
 
 
 def level_rows(points: Sequence[PointFigures]) -> Iterator[tuple[str, ...]]:
