@@ -64,6 +64,9 @@ def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> 
         gpu = gpu_energy(device, rows.filter(pc.equal(rows["device"], device)), begin, end)
         if isinstance(gpu, str):
             return f"GPU {device}: {gpu}"
+        window = str(devices.get(device, {}).get("power_window"))
+        if gpu.source == "power over time" and window.startswith("average"):
+            notes.append(f"GPU {device} reports power as an {window}: its energy is that of up to a second earlier")
         gpus.append(gpu)
     return Energy(tuple(gpus), tuple(notes))
 

@@ -168,3 +168,14 @@ def test_where_the_ranks_cards_cannot_be_told_there_is_no_figure(
 
 def test_without_uuids_a_card_for_each_rank_is_the_ranks(steps: pa.Table) -> None:
     assert found(steps, four_cards(), recorded(size=4, cards=CARDS)).watts == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(
+    ("window", "notes"), [("average of the last second", 1), ("instantaneous", 0), ("not known", 0), (None, 0)]
+)
+def test_power_that_is_an_average_of_the_past_is_said(steps: pa.Table, window: str | None, notes: int) -> None:
+    facts = recorded("GPU-a", power_window=window)
+    rows = samples(0, 500, 1000, power_mw=lambda _: 250_000)
+    assert len(found(steps, rows, facts).notes) == notes
+    counted = samples(0, 500, 1000, power_mw=lambda _: 250_000, energy_mj=lambda at: int(250 * at))
+    assert found(steps, counted, facts).notes == ()
