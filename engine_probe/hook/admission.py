@@ -28,7 +28,7 @@ class Admission:
         self.head: Any = None  # the waiting request that schedule() looked at last
         self.preempted = False  # this schedule() preempted a request, and then looks at no waiting one
         self._refused, self._needed = Reason.NOBODY, 0
-        self.local_hits: dict[str, int] = {}  # of requests with tokens from a KV connector, until they are admitted
+        self.local_hits: dict[str, int] = {}  # tokens in the prefix cache when blocks were allocated, until admission
         # Until 0.30 deferred requests wait in a queue of their own; since 0.31 they are a subset of two queues.
         second: Any = getattr(scheduler, "skipped_waiting", None)
         self.deferred: Any = second if second is not None else scheduler.deferred_waiting
@@ -55,7 +55,7 @@ class Admission:
             free = self._manager.block_pool.free_block_queue.num_free_blocks - kwargs.get("reserved_blocks", 0)
             fits = self._watermark and self._needed <= free
             self._refused = Reason.WATERMARK if fits else Reason.KV_BLOCKS
-        elif kwargs.get("num_external_computed_tokens"):
+        elif not self.head.num_computed_tokens:  # else a load has ended that began with an allocation of its own
             self.local_hits[self.head.request_id] = kwargs.get("num_new_computed_tokens", 0)
         return blocks
 
