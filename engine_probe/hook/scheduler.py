@@ -80,7 +80,7 @@ class SchedulerHook:
                     or output.total_num_scheduled_tokens != requests.scheduled_tokens
                     or output.scheduled_new_reqs
                     or output.scheduled_cached_reqs.resumed_req_ids
-                    or len(deferred) != requests.num_deferred
+                    or (requests.num_queued and len(deferred) != requests.num_deferred)
                 ):
                     requests.note_changes(iteration, called, output, reason)
                 free = free_queue.num_free_blocks
