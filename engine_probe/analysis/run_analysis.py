@@ -24,7 +24,7 @@ from engine_probe.analysis.step.losses import (
 from engine_probe.analysis.step.operators import OperatorTimes, operator_times, profiled_span, profiled_steps
 from engine_probe.analysis.step.phases import DeviceForwards, StepPhases, device_forwards, step_phases
 from engine_probe.analysis.step.roofline import Roofline, roofline
-from engine_probe.analysis.step.stalls import Stalls, stalls
+from engine_probe.analysis.step.stalls import Stalls, stalls, unseen_ns
 from engine_probe.analysis.step.step_time import busy_ns, step_time
 
 
@@ -76,7 +76,13 @@ def analyse(
         straggler=straggler(facts, workers),
         phases=step_phases(iterations, workers, idle, profiled),
         operators=operator_times(iterations, operators),
-        stalls=stalls(iterations, busy, in_other_processes(facts, workers), host_events, profiled),
+        stalls=stalls(
+            iterations,
+            busy + unseen_ns(iterations, requests, idle),
+            in_other_processes(facts, workers),
+            host_events,
+            profiled,
+        ),
         device=device_forwards(iterations, workers, idle),
         graphs=graph_use(facts, iterations, workers, busy, profiled),
         speculation=speculation(iterations, drafts),

@@ -1,8 +1,9 @@
 """Stalls: steps that took far longer than steps like them, each with its cause or "unknown".
 
-A step's time runs from the end of the step before, without waiting for a request. A cause is told by how much of that
-time it can have held the engine up: at most its overlap with the step. It is named if that is most of the excess. What
-holds up the engine core makes its workers begin late, so a late worker is named only if no other cause is.
+A step's time runs from the end of the step before, without waiting for a request: where the engine had none, from the
+last arrival before the step, as an engine that is held up between two steps does not see it. A cause is told by how
+much of that time it can have held the engine up: at most its overlap with the step. It is named if that is most of the
+excess. What holds up the engine core makes its workers begin late, so a late worker is named only if no other cause is.
 """
 
 from collections.abc import Iterator
@@ -101,7 +102,7 @@ def stalls(
         causes = [Cause(each.name, min(each.ns, over), each.detail) for each in causes]
         row = {"iteration": iteration, "start_ns": start, "duration_ns": end - start}
         row |= {"expected_ns": round(float(expected[place])), "excess_ns": over}
-        rows.append(row | verdict(causes, over, where(iterations, int(place))))
+        rows.append(row | verdict(causes, over, where(iterations, int(place), end - start)))
     judged = int(np.isfinite(expected).sum())
     left_out = 0 if profiled is None else int(profiled.sum())
     return Stalls(pa.Table.from_pylist(rows, STALLS), judged, len(busy) - judged - left_out, int(busy.sum()))
@@ -141,9 +142,21 @@ def number_words(kind: str, numbers: list[int | None], held: Integers) -> str:
     return NUMBERS[kind].format(known[int(held.argmax())] if kind == "garbage collection" else sum(known))
 
 
-def where(iterations: pa.Table, place: int) -> str:
+def where(iterations: pa.Table, place: int, took: int) -> str:
     """Say in which part of the step the most time went."""
-    return PARTS[max(PARTS, key=lambda part: iterations[f"{part}_ns"][place].as_py())]
+    parts = {part: int(iterations[f"{part}_ns"][place].as_py()) for part in PARTS}
+    parts["gap"] = min(parts["gap"], took - parts["schedule"] - parts["execute"] - parts["update"])
+    return PARTS[max(parts, key=lambda part: parts[part])]
+
+
+def unseen_ns(iterations: pa.Table, requests: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
+    """Return how long before each step after an idle gap the last request of that gap was handed over."""
+    arrivals = np.sort(requests["arrival_ns"].drop_null().to_numpy())
+    starts = iterations["start_ns"].to_numpy()
+    last = np.r_[np.iinfo(np.int64).min, arrivals][np.searchsorted(arrivals, starts, side="right")]
+    in_gap = idle & (last >= starts - iterations["gap_ns"].to_numpy())
+    found: Integers = np.where(in_gap, starts - np.where(in_gap, last, starts), 0)
+    return found
 
 
 def late_workers(iterations: pa.Table, workers: pa.Table, stalled: Integers) -> dict[int, Cause]:

@@ -10,7 +10,7 @@ import pytest
 
 from engine_probe.analysis.step import expected_time
 from engine_probe.analysis.step.expected_time import FEWEST, expected_ns, running_median
-from engine_probe.analysis.step.stalls import Stalls, stalls
+from engine_probe.analysis.step.stalls import Stalls, stalls, unseen_ns
 from engine_probe.analysis.step.step_time import busy_ns
 from tests.support import stalled_run
 from tests.support.small_tables import table
@@ -133,6 +133,37 @@ def test_a_late_worker_is_not_named_where_something_else_explains_it() -> None:
     row = only(found(decoding({50: 310}), [event("garbage collection", 5, 280, 280, 2)], table("workers", rows)))
     assert (row["cause"], values(row["detail"])) == ("garbage collection", ["2", "289", "0"])
     assert "late worker" in row["detail"]
+
+
+def after_a_gap(gap_ms: int, arrived_ms: list[int]) -> tuple[pa.Table, np.ndarray]:
+    """Every request ends with step 49; the next ones arrive so many ms into the gap before step 50."""
+    shift = np.where(np.arange(STEPS) < 50, 0, gap_ms * MS)
+    gaps = [gap_ms * MS if index == 50 else 0 for index in range(STEPS)]
+    iterations = decoding(gap_ns=gaps, finished_requests=[4 if index == 49 else 0 for index in range(STEPS)])
+    starts = pa.array(iterations["start_ns"].to_numpy() + shift)
+    iterations = iterations.set_column(iterations.schema.get_field_index("start_ns"), "start_ns", starts)
+    idle = np.arange(STEPS) == 50
+    requests = table("requests", [{"request_id": str(ms), "arrival_ns": began(50) + ms * MS} for ms in arrived_ms])
+    return iterations, busy_ns(iterations, idle) + unseen_ns(iterations, requests, idle)
+
+
+def test_an_engine_that_does_not_see_a_request_between_two_steps_stalls() -> None:
+    """A request is handed over 100 ms into a gap of 500 ms, and a garbage collection lasts from there to its end."""
+    iterations, busy = after_a_gap(500, [100])
+    ranks = table("workers", [])
+    row = only(stalls(iterations, busy, ranks, table("host_events", [])))
+    assert (row["iteration"], row["start_ns"], row["duration_ns"]) == (50, began(50) + 100 * MS, 410 * MS)
+    assert (row["cause"], row["detail"]) == ("unknown", "most of it between two steps")
+    collection = table("host_events", [event("garbage collection", 60, 430, 430, 2)])
+    row = only(stalls(iterations, busy, ranks, collection))
+    assert (row["cause"], row["explained_ns"]) == ("garbage collection", 390 * MS)
+
+
+@pytest.mark.parametrize("arrived_ms", [[], [100, 499], [-300]])
+def test_a_gap_without_a_request_is_no_stall(arrived_ms: list[int]) -> None:
+    """Nobody waits; the caller still hands over others; the request of an earlier step is not this one's."""
+    iterations, busy = after_a_gap(500, arrived_ms)
+    assert not stalls(iterations, busy, table("workers", []), table("host_events", [])).table.num_rows
 
 
 def test_stalls_are_counted_by_cause() -> None:
