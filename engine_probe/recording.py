@@ -136,6 +136,8 @@ class Recording:
             if self._asks_workers:
                 facts["workers"] = step_rows.detach_all(self.core.model_executor, self.workers_failure)
                 self.failure = self.failure or facts["workers"]["failure"]
+                for rank in facts["workers"]["ranks"]:
+                    self.recorder.host_events.extend(map(tuple, rank.pop("host_events")))
         with reported_to(self.fail):
             facts["telemetry"] = self.sampler.stop()
         self.sampler.stopping.set()  # even if that failed

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "notebook_view": set(),
     "files": {"errors", "text_format"},
     "record": {"errors", "files"},
-    "hook": {"errors", "record"},
+    "hook": {"errors", "record", "telemetry.core_thread"},
     "telemetry": {"errors", "record"},
     "workload": {"errors", "files"},
     "perplexity": {"errors", "files"},
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     # recorded codes mean.
     "analysis": {
         *("errors", "text_format", "files", "notebook_view", "engine.parallelism", "workload.load", "record.schema"),
+        "record.host_events",
     },
     "recordings": {
         *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),

@@ -1,7 +1,7 @@
 """Pauses of this process that Python and torch announce: garbage collections and compilations.
 
 Both are told to callbacks when they happen, so that a step costs nothing. A collection stops every Python thread of
-the process, whichever thread began it. Workers in processes of their own are not seen.
+the process, whichever thread began it. Each worker in a process of its own has a hook of its own.
 """
 
 from __future__ import annotations

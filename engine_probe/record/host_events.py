@@ -8,6 +8,7 @@ from typing import Any
 COLLECTION, COMPILATION = "garbage collection", "compilation"
 WRITER, TELEMETRY = "probe's writer", "probe's telemetry"
 FAULTS, NO_PROCESSOR = "page faults", "waited for a processor"
+OF_RANK = " of rank "  # follows the kind of what happened in a worker's own process
 
 LEAST_NS = 500_000  # a shorter event explains no stall, and there are too many of them to keep
 MOST_WAITING_ROWS = 10_000  # if more wait, the writer has ended

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.analysis.step.expected_time import expected_ns
+from engine_probe.record.host_events import COLLECTION, OF_RANK
 from engine_probe.text_format import duration
 
 Integers = npt.NDArray[np.int64]
@@ -137,9 +138,10 @@ def held_up(host_events: pa.Table, start: int, end: int) -> Iterator[Cause]:
 def number_words(kind: str, numbers: list[int | None], held: Integers) -> str:
     """Return the generation of the longest collection, or the sum of counts."""
     known = [number for number in numbers if number is not None]
+    kind = kind.partition(OF_RANK)[0]
     if kind not in NUMBERS or not known:
         return ""
-    return NUMBERS[kind].format(known[int(held.argmax())] if kind == "garbage collection" else sum(known))
+    return NUMBERS[kind].format(known[int(held.argmax())] if kind == COLLECTION else sum(known))
 
 
 def where(iterations: pa.Table, place: int, took: int) -> str:

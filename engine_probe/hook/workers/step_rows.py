@@ -21,14 +21,17 @@ from pathlib import Path
 from time import monotonic_ns as now
 from typing import Any
 
+from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
 from engine_probe.hook.workers.device_events import DeviceEvents
 from engine_probe.hook.workers.operators import WindowProfiler
 from engine_probe.hook.workers.phases import PhaseMarks, Step
+from engine_probe.record.host_events import OF_RANK, Events
 from engine_probe.record.run_folder import RESERVE_FILE
 from engine_probe.record.run_json import OperatorWindow
 from engine_probe.record.writer import FLUSH_SECONDS, STREAM_ROWS, TableStream
+from engine_probe.telemetry.core_thread import CoreThread
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +40,33 @@ MOST_WAITING = 32_768  # steps that the writing thread has not taken
 BY_RAY = "execute_model_ray"  # Ray's compiled graph calls this method of its workers, and this the runner's own
 
 
+class Pauses:
+    """Notes what holds up a worker in a process of its own, as telemetry and the recording do for the engine core."""
+
+    def __init__(self) -> None:
+        self._events: Events = deque()
+        self._thread_number = threading.get_native_id()
+        self._thread, self._hook = CoreThread(self._events), PauseHook(self._events)
+
+    def sample(self) -> None:
+        """Read what the kernel did to the worker's thread; the writing thread calls this."""
+        self._thread.sample(now(), self._thread_number)
+
+    def detach(self) -> None:
+        self._hook.detach()
+        self._thread.close()
+
+    def rows(self, rank: int) -> list[tuple[Any, ...]]:
+        """Return the events as rows of `host_events`, with the rank in their kind."""
+        return [(start, duration, f"{kind}{OF_RANK}{rank}", *more) for start, duration, kind, *more in self._events]
+
+
 class WorkerHook:
     """Hooks one worker. The worker's thread appends steps; a thread of the probe writes them."""
 
-    def __init__(self, worker: Any, folder: Path, window: OperatorWindow | None = None) -> None:
+    def __init__(
+        self, worker: Any, folder: Path, window: OperatorWindow | None = None, own_process: bool = False
+    ) -> None:
         self.failure: str | None = None
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
@@ -67,6 +93,7 @@ class WorkerHook:
         except BaseException:
             self._patches.undo()
             raise
+        self._pauses = Pauses() if own_process else None
         self._patches.active = True
         self._thread = threading.Thread(target=self._write, name="engine_probe-worker", daemon=True)
         self._thread.start()
@@ -143,6 +170,8 @@ class WorkerHook:
         while not self._stop.wait(FLUSH_SECONDS):
             if self.failure is None:
                 self._guarded(self._drain)
+                if self._pauses is not None:
+                    self._guarded(self._pauses.sample)
             if self._sees_reserve and not self._reserve.exists():
                 self._end()
                 break
@@ -152,6 +181,8 @@ class WorkerHook:
         self._patches.undo()
         if vars(self._worker).get(_ATTRIBUTE) is self:
             del vars(self._worker)[_ATTRIBUTE]
+        if self._pauses is not None:
+            self._pauses.detach()
         if self._window is not None:
             self._window.stop()
         self._guarded(self._close_stream)
@@ -190,6 +221,8 @@ class WorkerHook:
         self._patches.undo()
         self._stop.set()
         self._thread.join()
+        if self._pauses is not None:
+            self._pauses.detach()
         with self._events.chosen() if self._events is not None else nullcontext():
             if self.failure is None:
                 self._guarded(self._close_stream)
@@ -201,6 +234,7 @@ class WorkerHook:
         return {
             "rank": self._rank,
             "pid": os.getpid(),
+            "host_events": self._pauses.rows(self._rank) if self._pauses is not None else [],
             "rows": self._stream.rows,
             "failure": self.failure,
             "phases_missing": self._marks.missing,
@@ -229,11 +263,15 @@ def device_events(worker: Any) -> tuple[DeviceEvents | None, str | None]:
         return None, f"{type(error).__name__}: {error}"
 
 
-def attach(worker: Any, folder: str, window: tuple[int, int] | None = None) -> str | None:
+def attach(
+    worker: Any, folder: str, window: tuple[int, int] | None = None, core_process: int | None = None
+) -> str | None:
     """Attach to a worker, in whose process this runs; return the reason if that fails, else None."""
+    own_process = core_process not in (None, os.getpid())
     try:
         detach(worker)  # a recording that was never closed may have left its hook
-        setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder), OperatorWindow(*window) if window else None))
+        of_operators = OperatorWindow(*window) if window else None
+        setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder), of_operators, own_process))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -251,7 +289,7 @@ def detach(worker: Any) -> dict[str, Any] | None:
 def attach_all(executor: Any, folder: Path, window: OperatorWindow | None = None) -> str | None:
     """Attach to every worker; return the first reason why one was not attached, else None."""
     try:
-        answers = ask_workers(executor, attach, str(folder), window and (window.steps, window.first))
+        answers = ask_workers(executor, attach, str(folder), window and (window.steps, window.first), os.getpid())
     except Exception as error:  # a substitute executor has no workers
         return f"{type(error).__name__}: {error}"
     return next((answer for answer in answers if answer), None)

@@ -124,6 +124,17 @@ def test_a_worker_that_began_late() -> None:
     assert (row["cause"], row["explained_ns"], row["detail"]) == ("late worker", 254 * MS, "rank 1")
 
 
+def test_what_paused_a_worker_is_named_before_its_lateness() -> None:
+    rows = [
+        {"iteration": index, "rank": 1, "start_ns": begun + (290 if index == 50 else 1) * MS, "execute_ns": 5 * MS}
+        for index, begun in enumerate(decoding({50: 310})["start_ns"].to_pylist())
+    ]
+    paused = event("garbage collection of rank 1", 5, 280, 280, 2)
+    row = only(found(decoding({50: 310}), [paused], table("workers", rows)))
+    assert (row["cause"], row["explained_ns"]) == ("garbage collection of rank 1", 280 * MS)
+    assert row["detail"] == "generation 2; late worker at most 289 ms (rank 1)"
+
+
 def test_a_late_worker_is_not_named_where_something_else_explains_it() -> None:
     """What pauses the core makes its workers begin late, by a little more than the pause."""
     rows = [
