@@ -33,16 +33,7 @@ from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import PreemptionCause
 
 
-class StepState:
-    """Holds what every step reads or writes, close together: after a step the caches are cold."""
-
-    __slots__ = (
-        *("iteration", "note_due", "num_deferred", "num_queued", "reason", "scheduled_tokens"),
-        *("updated", "updated_ns", "updating"),
-    )
-
-
-class RequestCounters(StepState):
+class RequestCounters:
     """Follows the requests of one scheduler from their arrival until their rows are written."""
 
     def __init__(
