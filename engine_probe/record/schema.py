@@ -295,7 +295,8 @@ _HOST_EVENTS = (
         "text",
         "",
         "garbage collection or compilation in the engine core's process; the probe's writer or telemetry; page faults "
-        "of the engine core's thread between two samples, or its waits for a processor",
+        "of the engine core's thread between two samples, or its waits for a processor; what ends in 'of rank' and a "
+        "number happened in that worker's own process",
     ),
     (
         "held_ns",
