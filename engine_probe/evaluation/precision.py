@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from engine_probe.analysis.compare.changes import Change, corrected, difference
+from engine_probe.analysis.curve.levels import Rate, held_rate, while_held, whole_run_rate
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.perplexity.spec import Quality
 from engine_probe.recordings.perplexity import TextPoint, changed
@@ -22,7 +23,7 @@ class Engine:
     text: TextPoint
     change: Change | None  # of perplexity; None for the first engine, and if the two cannot be compared
     why_not: str  # why the two cannot be compared
-    rate: Repeated | None  # output tokens per second at the load where they are highest
+    rate: Repeated | None  # output tokens per second at the load where they are highest, while it was held
     at: str  # that load
     relative_rate: float | None
     rate_p: float | None  # of Welch's test, repeats against those of the first engine
@@ -41,10 +42,11 @@ def engines(swept: Swept) -> list[Engine]:
     results = {id_: next(judged) if isinstance(change, Change) else change for id_, change in changes.items()}
     by_id = {point.id: point for point in swept.points}
     measured = {text.id: [by_id[id_] for id_ in text.beside if by_id[id_].analysis] for text in swept.texts}
-    base_rates, base_weights = best(measured[first.id])[1], weights(measured[first.id])
+    rate_of = common_rate(list(measured.values()))
+    base_rates, base_weights = best(measured[first.id], rate_of)[1], weights(measured[first.id])
     names = short_names([name_of(text) for text in swept.texts])
     return [
-        engine(name, text, results.get(text.id, ""), measured[text.id], base_rates, base_weights)
+        engine(name, text, results.get(text.id, ""), measured[text.id], rate_of, base_rates, base_weights)
         for name, text in zip(names, swept.texts, strict=True)
     ]
 
@@ -64,10 +66,11 @@ def engine(
     text: TextPoint,
     change: Change | str,
     points: Sequence[SweptPoint],
+    rate_of: Rate,
     base_rates: Sequence[float],
     base_weights: int | None,
 ) -> Engine:
-    at, rates = best(points)
+    at, rates = best(points, rate_of)
     rate, base = repeated(rates), repeated(base_rates)
     weights_bytes = weights(points)
     kv = next((point.run.facts["kv"] for point in points if point.run), None)
@@ -86,13 +89,20 @@ def engine(
     )
 
 
-def best(points: Sequence[SweptPoint]) -> tuple[str, list[float]]:
+def common_rate(engines: Sequence[Sequence[SweptPoint]]) -> Rate:
+    """Return the throughput that is compared: while the load was held, if the curves of all engines have that."""
+    curves = ([point.figures for point in points if point.figures] for points in engines)
+    return held_rate if all(while_held(figures) for figures in curves) else whole_run_rate
+
+
+def best(points: Sequence[SweptPoint], rate_of: Rate) -> tuple[str, list[float]]:
     """Return the load with the highest mean output rate, and the rates of its repeats."""
     ordered = sorted(points, key=lambda point: (point.load, point.unit))
     levels: list[tuple[str, list[float]]] = []
     for (load, unit), same in groupby(ordered, key=lambda point: (point.load, point.unit)):
-        rates = [point.analysis.summary.output_tokens_per_s for point in same if point.analysis]
-        levels.append((f"{load:g} {unit}", rates))
+        rates = [rate for point in same if point.figures and (rate := rate_of(point.figures)) is not None]
+        if rates:
+            levels.append((f"{load:g} {unit}", rates))
     return max(levels, key=lambda level: sum(level[1]) / len(level[1]), default=("", []))
 
 

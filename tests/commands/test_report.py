@@ -129,7 +129,7 @@ def test_a_point_without_a_recording_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "concurrency 2 was not measured: no recording" in said(result)
     assert "concurrency 4 was not measured:" in said(result)
-    assert "A single level shows neither knee nor peak." in said(result)
+    assert "A single level, measured once, shows neither knee nor peak, nor how far its figures vary." in said(result)
     assert "Throughput and its regions" not in [
         chart["title"] for chart in drawn((tmp_path / "report.html").read_text())
     ]
@@ -192,7 +192,7 @@ def test_a_sweep_over_prompt_lengths_is_one_table_and_a_line(tmp_path: Path, mon
     monkeypatch.setenv("COLUMNS", "120")  # the settings of a row break in a narrower terminal
     result = report(tmp_path, "--html", tmp_path / "report.html")
     assert "input_len 48" in said(result)
-    assert "A single level shows" not in said(result)
+    assert "A single level" not in said(result)
     (line,) = (
         c for c in drawn((tmp_path / "report.html").read_text()) if c["title"].startswith("Time to first token by")
     )

@@ -27,6 +27,7 @@ SMALL = 0.02  # a gain or a loss up to this is none
 ENDED, NO_GAIN = 0.005, 0.001  # what is left to gain where growth is said to end, and where it has ended for sure
 ENOUGH = 0.93  # of the curves that end, whose ends a range between measured levels holds
 DOUBT = 0.05  # that a range does not hold what it should
+OF_CURVES = 0.02  # the share of curves that such a range leaves out: no engine has quite the shape of any of them
 ALIKE = 20  # how many times likelier a drift must make the errors of levels, for neighbours to deviate alike
 LIKELY = 0.75  # from here on an end of growth is named
 FAR = 64  # curves are followed up to this many times the highest level; an end past half of that is none
@@ -207,7 +208,8 @@ def first_below(values: Reals, loads: Reals) -> Reals:
 
 
 def quantiles(values: Reals) -> tuple[float, float, float]:
-    """Return the middle of a sample, and between which values all but `DOUBT` of it lies: low, middle, high."""
+    """Return the middle of a sample, and between which values all but `OF_CURVES` of it lies: low, middle, high."""
     ordered = np.sort(values)
-    low, middle, high = (ordered[int(share * (len(ordered) - 1))] for share in (DOUBT / 2, 0.5, 1 - DOUBT / 2))
+    shares = (OF_CURVES / 2, 0.5, 1 - OF_CURVES / 2)
+    low, middle, high = (ordered[int(share * (len(ordered) - 1))] for share in shares)
     return float(low), float(middle), float(high)

@@ -18,6 +18,7 @@ from engine_probe.analysis.statistics.student import ONE_SIDED
 WITHIN = 0.05  # of the highest throughput: what operating at a lower load may cost
 FULL = 0.995  # of the pool; more shows as 100 %
 MISFIT = 0.1  # root mean square of the relative errors beyond which no curve fits
+ONCE, NO_NOISE = ", measured once,", ", nor how far its figures vary"
 SURE = 0.9  # from here on a fall is told without a doubt
 
 
@@ -152,7 +153,8 @@ def saturation(measured: Sequence[Level]) -> Saturation:
     elif not levels:
         notes.append("no level was measured")
     elif len(levels) < 2:
-        notes.append("a single level shows neither knee nor peak")
+        once = len(levels[0].repeated) == 1
+        notes.append(f"a single level{ONCE if once else ''} shows neither knee nor peak{NO_NOISE if once else ''}")
     elif found is None:
         notes.append(f"{len(levels)} levels are too few to show a region")
     equilibrium = full = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -215,6 +215,9 @@ def test_one_level_is_a_figure_and_no_curve() -> None:
     found = saturation([level(8, 100.0)])
     assert (found.best, found.growth, found.equilibrium, found.region(8)) == (None, None, None, None)
     assert found.notes == ("a single level shows neither knee nor peak",)
+    (once,) = saturation([replace(level(8, 100.0), repeated=(100.0,))]).notes
+    assert "measured once" in once
+    assert "nor how far its figures vary" in once
     assert saturation([]).levels == ()
 
 
