@@ -20,6 +20,7 @@ MOST_SHARED = 4.0  # times the deviation of a run
 DRIFTING, BETWEEN_LEVELS = 0.3, 0.6  # weight of a drift: with repeats in rounds or none, and with others
 OWN = 1 / 9  # ratio of the variance that a drifting level has by itself to that of the drift
 SQUARES = np.linspace(math.log(1e-12), math.log(1e3), 300)  # logarithms of the sums of squares in a table
+LEAST_VARIANCE = 1e-8  # repeats that are exactly alike, as of a simulation, show none
 SHARES = 12  # steps in which what repeats share is integrated
 VARIANCES = 2 * np.linspace(math.log(DEVIATIONS[0]), math.log(DEVIATIONS[1]), 60)  # logarithms
 
@@ -69,7 +70,8 @@ def table(count: int, scatter: Scatter | None) -> Reals:
     prior = np.full(len(VARIANCES), 1 / len(VARIANCES))
     if scatter:
         alone = FROM_REPEATS if scatter.in_rounds else 0.0
-        shared = np.geomspace(scatter.variance, MOST_SHARED**2 * scatter.of_run, SHARES)
+        least, most = (max(end, LEAST_VARIANCE) for end in (scatter.variance, MOST_SHARED**2 * scatter.of_run))
+        shared = np.geomspace(least, most, SHARES)
         prior = (1 - FROM_REPEATS - SHARED) * prior + alone * shown(scatter, scatter.variance)
         prior += (FROM_REPEATS + SHARED - alone) * np.mean([shown(scatter, variance) for variance in shared], axis=0)
     logs = np.log(prior) - (count - 1) / 2 * VARIANCES - np.exp(SQUARES[:, None] - VARIANCES) / 2
@@ -78,7 +80,7 @@ def table(count: int, scatter: Scatter | None) -> Reals:
 
 def shown(scatter: Scatter, variance: float) -> Reals:
     """Return how likely each of `VARIANCES` is if repeats estimate it by this one."""
-    logs = -scatter.freedom / 2 * (VARIANCES + max(variance, 1e-8) * np.exp(-VARIANCES))
+    logs = -scatter.freedom / 2 * (VARIANCES + max(variance, LEAST_VARIANCE) * np.exp(-VARIANCES))
     likely = np.exp(logs - logs.max())
     return np.asarray(likely / likely.sum(), dtype=np.float64)
 

@@ -100,3 +100,12 @@ def test_an_end_of_growth_is_named_where_it_is_likely(scale: float, off: float, 
     made = found(lambda load: -math.expm1(-load / scale) * errors[load], levels, Scatter(0.05**2, 20, 0.05**2))
     assert (made.saturation() is not None) is named
     assert (made.ended >= 0.75) is named
+
+
+def test_repeats_that_are_exactly_alike_are_taken_as_nearly_so() -> None:
+    """A simulation without noise, or a point that was copied."""
+    rates = np.array([1.0, 1.9, 3.5])
+    alike, nearly = (Likelihood(rates, Scatter(variance, 20, variance)) for variance in (0.0, 1e-10))
+    errors = alike.errors(np.array([1.0, 2.0, 4.0]))
+    assert math.isfinite(alike(errors))
+    assert alike(errors) == nearly(errors)
