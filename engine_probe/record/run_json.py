@@ -17,7 +17,7 @@ WRITTEN_TABLES = SCHEMAS.keys() - set(RANK_TABLES)
 READABLE_TEXT = f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
 LATEST_NS = 2**62  # in the year 2116
 MOST_BLOCKS = 2**31 - 1  # what the columns of blocks hold
-MOST_PROFILED_STEPS = 200  # a large model has thousands of operators in a step, all kept until the end
+MOST_PROFILED_STEPS = 100  # a large model has thousands of operators in a step, all kept and folded at the end
 PARTS = {"linear", "experts", "head", "embedding", "other"}
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_NS)]
