@@ -40,9 +40,9 @@ WRITERS: dict[str, dict[str, str]] = {
         f"{POOL}.touch": "hooked",
         f"{POOL}.free_blocks": "hooked",
         f"{POOL}.get_new_blocks": "from 0 to 1, which neither counter counts",
-        f"{POOL}.unpin_blocks": "not followed: HiSparse",
-        f"{MANAGER} SingleTypeKVCacheManager._apply_cow": "not followed: copy on write of partly filled blocks",
-        f"{MANAGER} MambaManager.allocate_new_blocks": "not followed: copy on write of partly filled blocks",
+        f"{POOL}.unpin_blocks": "hooked: HiSparse",
+        f"{MANAGER} SingleTypeKVCacheManager._apply_cow": "hooked",
+        f"{MANAGER} MambaManager.allocate_new_blocks": "beside move_block_hashes, which is hooked",
     },
     "_block_hash": {
         f"{BLOCK}.set_block_hash": "of blocks in use, which are not counted before they are freed",
@@ -65,7 +65,7 @@ WRITERS: dict[str, dict[str, str]] = {
         f"{SCHEDULER}._handle_stopped_request": "hooked: streaming sessions",
         f"{SCHEDULER}._handle_failed_recving": "of requests that are not running",
         f"{SCHEDULER}._update_waiting_for_remote_kv": "of requests that are not running",
-        f"{SCHEDULER}._update_requests_with_invalid_blocks": "not followed: a load of a KV connector that failed",
+        f"{SCHEDULER}._update_requests_with_invalid_blocks": "hooked, and said by the recording: a KV connector failed",
     },
 }
 MUTATING = {"append", "remove", "pop", "insert", "extend", "clear"}

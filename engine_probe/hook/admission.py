@@ -51,13 +51,19 @@ class Admission:
 
     def _allocate(self, *args: Any, **kwargs: Any) -> Any:
         blocks = self._call_allocate(*args, **kwargs)
+        try:
+            self._note_allocation(blocks, kwargs)
+        except Exception as error:
+            self._events.fail(error)
+        return blocks
+
+    def _note_allocation(self, blocks: Any, asked: dict[str, Any]) -> None:
         if blocks is None:
-            free = self._manager.block_pool.free_block_queue.num_free_blocks - kwargs.get("reserved_blocks", 0)
+            free = self._manager.block_pool.free_block_queue.num_free_blocks - asked.get("reserved_blocks", 0)
             fits = self._watermark and self._needed <= free
             self._refused = Reason.WATERMARK if fits else Reason.KV_BLOCKS
         elif not self.head.num_computed_tokens:  # else a load has ended that began with an allocation of its own
-            self.local_hits[self.head.request_id] = kwargs.get("num_new_computed_tokens", 0)
-        return blocks
+            self.local_hits[self.head.request_id] = asked.get("num_new_computed_tokens", 0)
 
     def reason(self, output: Any) -> Reason:
         """Return why the first ready request was not admitted, or the first blocked one if none is ready."""

@@ -1,7 +1,5 @@
 """A pause in which no thread changes the scheduler, so that its requests and blocks can be counted."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

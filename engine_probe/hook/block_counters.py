@@ -1,10 +1,8 @@
 """Counters over vLLM's KV block pool: blocks in use, free blocks that still hold a cached prefix, shared blocks.
 
 The number of blocks in use is one subtraction. The other two change only when blocks are freed, found in the prefix
-cache, evicted from it, or when the cache is reset; with prefix caching on, these four methods of the pool are hooked.
+cache, evicted from it, or when the cache is reset; with prefix caching on, the methods that do it are hooked.
 """
-
-from __future__ import annotations
 
 from time import monotonic_ns as now
 from typing import Any
@@ -26,9 +24,14 @@ class BlockCounters:
         self.cached_free = self.shared = 0
         if pool.enable_caching:
             events.hook(pool, "touch", read=self._touch)
-            self._call_free = events.patches.replace(pool, "free_blocks", self._free_blocks)
+            self._hook_release(pool, "free_blocks", "ordered_blocks")
             events.hook(pool, "_maybe_evict_cached_block", self._evict)
             events.hook(pool, "reset_prefix_cache", self._reset_prefix_cache)
+            if hasattr(pool, "unpin_blocks"):  # HiSparse frees blocks that it may go on reading
+                self._hook_release(pool, "unpin_blocks", "blocks")
+            for owner, name in ((pool, "move_block_hashes"), *((manager, "_apply_cow") for manager in self._managers)):
+                if hasattr(owner, name):  # partly filled blocks are found in the cache from 0.28 on
+                    events.hook(owner, name, self._keep_for_copy)
 
     def begin(self) -> None:
         """Set the counters to what the pool holds now."""
@@ -79,27 +82,39 @@ class BlockCounters:
                 self.cached_free -= 1
         self._events.changed = True
 
-    def _free_blocks(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._events.patches.active:
-            return self._call_free(*args, **kwargs)
-        before = now()
-        if args:  # vLLM may pass an iterator, and the blocks are read twice
-            args = (list(args[0]), *args[1:])
-        elif "ordered_blocks" in kwargs:
-            kwargs["ordered_blocks"] = list(kwargs["ordered_blocks"])
-        try:
-            for block in argument(args, kwargs, 0, "ordered_blocks"):
-                if block.is_null:
-                    continue
-                if block.ref_cnt > 1:
-                    self.shared -= 1
-                elif block.block_hash is not None:
-                    self.cached_free += 1
-            self._events.changed = True
-            self._events.probe_ns += now() - before
-        except Exception as error:
-            self._events.fail(error)
-        return self._call_free(*args, **kwargs)
+    def _hook_release(self, pool: Any, name: str, blocks_name: str) -> None:
+        """Replace a method that takes references from blocks, so that they are counted before."""
+        call, events = getattr(pool, name), self._events
+
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            if not events.patches.active:
+                return call(*args, **kwargs)
+            before = now()
+            try:
+                blocks = list(argument(args, kwargs, 0, blocks_name))  # vLLM may pass an iterator, and both read it
+                args, kwargs = ((blocks, *args[1:]), kwargs) if args else (args, kwargs | {blocks_name: blocks})
+                self._free_blocks(blocks)
+                events.probe_ns += now() - before
+            except Exception as error:
+                events.fail(error)
+            return call(*args, **kwargs)
+
+        events.patches.replace(pool, name, replacement)
+
+    def _free_blocks(self, blocks: list[Any]) -> None:
+        for block in blocks:
+            if block.is_null:
+                continue
+            if block.ref_cnt > 1:
+                self.shared -= 1
+            elif block.block_hash is not None:
+                self.cached_free += 1
+        self._events.changed = True
+
+    def _keep_for_copy(self, call: Call) -> None:
+        """Count the reference that keeps a block until it has been copied, so that a request can write it."""
+        self.shared += 1
+        self._events.changed = True
 
     def _evict(self, call: Call) -> None:
         block = argument(call.args, call.kwargs, 0, "block")

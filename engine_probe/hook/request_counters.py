@@ -18,8 +18,6 @@ A note is a row of two kinds of figures, appended for an iteration in which some
 happened since the last note (arrived, preempted ...). Levels hold until the next note (running, waiting ...).
 """
 
-from __future__ import annotations
-
 from collections import deque
 from threading import get_native_id
 from typing import Any
@@ -62,12 +60,13 @@ class RequestCounters:
         self._finished_in_update: list[RequestState] = []
         self.iteration = 0  # the number of the next schedule()
         self.updated, self.updated_ns = -1, 0  # the last iteration whose update returned, and when
-        self._inexact_requests = self._turns = 0
+        self._inexact_requests = self._turns = self._failed_loads = 0
         self._resetting = False  # the prefix cache was reset since the last note, which may have preempted all requests
         events.hook(scheduler, "add_request", self._note_arrival)
         events.hook(scheduler, "reset_prefix_cache", read=self._note_reset)
         events.hook(scheduler, "_preempt_request", self._note_preemption, self._held)
         events.hook(scheduler, "_free_request", self._note_freed, self._held)
+        events.hook(scheduler, "_update_requests_with_invalid_blocks", self._note_failed_loads)
         if hasattr(scheduler, "_handle_stopped_request"):  # a vLLM without it has no streaming sessions
             events.hook(scheduler, "_handle_stopped_request", self._note_turn, self._held)
 
@@ -122,6 +121,10 @@ class RequestCounters:
         self._num_preempted += 1
         self._events.changed = True
         self._live_tokens -= lost
+
+    def _note_failed_loads(self, call: Call) -> None:
+        """Count the running requests whose tokens a KV connector failed to load, and which compute them again."""
+        self._failed_loads += sum(self.states[name].running for name in call.result[0])
 
     def _note_reset(self, reset_running_requests: bool = False, *_: Any, **__: Any) -> None:
         self._resetting = reset_running_requests
@@ -181,9 +184,8 @@ class RequestCounters:
         """Append the note of an iteration in which a request arrived, left, got no tokens or computed its prompt."""
         tokens, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
         running = self._scheduler.running
-        self._resetting = self._events.changed = (
-            False  # before anything is read, so that a request added meanwhile gets the next note
-        )
+        # Before anything is read, so that a request added meanwhile gets the next note.
+        self._resetting = self._events.changed = False
         new, resumed, *prefills = self._note_prefills(iteration, called, output)
         if self.idle or len(tokens) != len(running):
             self._note_idle(iteration, running, tokens)
@@ -192,8 +194,8 @@ class RequestCounters:
         self._live_tokens = self._live_after(iteration - 1) + output.total_num_scheduled_tokens + prefills[3]
         if drafts:
             self._drafted[iteration] = [*map(len, drafts.values())]
-        if self.speculates:
-            # vLLM takes rejected drafts back request by request: only the sum over the batch is exact.
+        if self.speculates or self._failed_loads:
+            # vLLM takes tokens back request by request: only the sum over the batch is exact.
             self._live_tokens = sum(request.num_computed_tokens for request in running)
         self._noted_iteration, self.scheduled_tokens = iteration, output.total_num_scheduled_tokens
         self.num_deferred, self.num_queued = len(self._admission.deferred), sum(map(len, self._admission.queues))
@@ -348,6 +350,7 @@ class RequestCounters:
             "requests_in_flight_at_close": len(self.states),
             "requests_with_unknown_token_times": self._inexact_requests,
             "turns_of_streaming_sessions": self._turns,
+            "failed_kv_loads": self._failed_loads,
         }
 
     def audit(self) -> list[str]:

@@ -1,7 +1,5 @@
 """The state of one request between its arrival and its row."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from time import monotonic_ns, time_ns
 from typing import Any

@@ -5,8 +5,6 @@ and `BlockCounters` count the rest when it happens. So the cost of a step does n
 queue, `schedule()` of step N+1 runs before `update_from_output()` of step N: the `SchedulerOutput` matches the halves.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns as now

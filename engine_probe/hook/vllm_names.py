@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 NAMES: dict[str, str] = {
     "vllm/v1/core/sched/scheduler.py Scheduler": (
-        "schedule update_from_output add_request _preempt_request _free_request running waiting requests "
+        "schedule update_from_output add_request _preempt_request _free_request "
+        "_update_requests_with_invalid_blocks running waiting requests "
         "kv_cache_manager kv_cache_config cache_config block_size num_spec_tokens policy "
         "max_num_running_reqs max_num_scheduled_tokens reset_prefix_cache vllm_config scheduler_config connector "
         "prefill_capacity_bound num_waiting_for_streaming_input _pause_state"

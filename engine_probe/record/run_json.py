@@ -313,6 +313,7 @@ class Close(msgspec.Struct):
 
     requests_in_flight_at_close: int | msgspec.UnsetType = msgspec.UNSET
     counters_not_audited: str | msgspec.UnsetType | None = msgspec.UNSET  # the reason
+    failed_kv_loads: int | msgspec.UnsetType = msgspec.UNSET  # of running requests, by a KV connector
     turns_of_streaming_sessions: int | msgspec.UnsetType = msgspec.UNSET  # that another followed
     values_kept_in_part: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table.column
     rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table

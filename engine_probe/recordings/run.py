@@ -25,7 +25,7 @@ from engine_probe.record.reader import (
     run_status,
 )
 from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
-from engine_probe.text_format import model_name, plain
+from engine_probe.text_format import counted, model_name, plain
 
 if TYPE_CHECKING:
     from engine_probe.analysis.run.slo import Slo
@@ -43,7 +43,15 @@ class Run(NotebookView):
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        say = (_status_note, _exception_note, _audit_note, _sessions_note, _telemetry_note, _misfits_note)
+        say = (
+            _status_note,
+            _exception_note,
+            _audit_note,
+            _sessions_note,
+            _failed_loads_note,
+            _telemetry_note,
+            _misfits_note,
+        )
         notes = [note(self) for note in say]
         self.notes = [note for note in notes if note]
 
@@ -215,6 +223,17 @@ def _sessions_note(run: Run) -> str | None:
     return (
         f"{turns:,} turns of streaming sessions were followed by another: each session is one request, with the "
         "output of its last turn and without token times, because vLLM forgets the turns before"
+    )
+
+
+def _failed_loads_note(run: Run) -> str | None:
+    failed = run.facts.get("close", {}).get("failed_kv_loads", 0)
+    if not failed:
+        return None
+    requests = counted(failed, "running request")
+    return (
+        f"a KV connector failed to load tokens of {requests}: what they computed again counts as decode tokens, "
+        "because vLLM takes such tokens back without a preemption"
     )
 
 

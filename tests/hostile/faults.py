@@ -31,19 +31,13 @@ from tests.hostile.page import HANG, LOST, OTHER, OUTSIDE, TABLE, TOKENS, TRACEB
 TITLE = "Planted faults"
 ROOMS = ("engine_probe.hook", "engine_probe.record", "engine_probe.telemetry")
 MODULES = ("engine_probe.probe", "engine_probe.recording")
-_BLOCKS, _REQUESTS, _WORKER, _PHASES = (
-    "hook.block_counters.BlockCounters.",
-    "hook.request_counters.RequestCounters.",
-    "hook.workers.step_rows.WorkerHook.",
-    "hook.workers.phases.PhaseMarks.",
-)
+_WORKER, _PHASES = "hook.workers.step_rows.WorkerHook.", "hook.workers.phases.PhaseMarks."
 # A fault that is planted at the edge of such a function is the caller's; what they call inside is attacked.
 NOT_ATTACKED = {
     "vLLM calls these in place of its own methods, and they hold the guard themselves": (
-        *(_BLOCKS + name for name in ("_touch", "_free_blocks", "_evict", "_reset_prefix_cache")),
-        _REQUESTS + "_add_request",
         *(_WORKER + name for name in ("_execute", "_sample", "_guarded", "_fail")),
-        *(_PHASES + name for name in ("_forward", "_forward_start", "_bookkeeping")),
+        *(_PHASES + name for name in ("_forward", "_forward_start", "_bookkeeping", "_pad", "_prepare")),
+        *("hook.admission.Admission._allocate", "hook.admission.Admission._count_needed"),
     ),
     "the user calls these, or makes them by making a Probe, before anything is attached": (
         *(

@@ -1,0 +1,17 @@
+"""What a recording says about itself beside its figures."""
+
+import json
+from pathlib import Path
+
+from engine_probe.recordings.run import load
+from tests.support.recordings import ran, write_run
+
+
+def test_failed_loads_of_a_kv_connector_are_said(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(4))
+    assert load(folder).notes == []
+    facts = json.loads((folder / "run.json").read_text())
+    facts["close"]["failed_kv_loads"] = 3
+    (folder / "run.json").write_text(json.dumps(facts))
+    (note,) = load(folder).notes
+    assert "3 running requests" in note
