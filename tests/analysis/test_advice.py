@@ -128,7 +128,7 @@ def test_a_full_pool_makes_kv_the_developers_measure() -> None:
     """256 blocks are full with 16: 16 each. A derivation that does not come out at whole bytes is left away."""
     (told,) = said([case(FALLS)], "developer")
     assert has_values(told.text, "16", "256", "16")
-    assert "1 KiB = 2 x 4 layers x 2 KV heads x 32 x 2 bytes" in told.text
+    assert values(told.text.partition(" = ")[2])[:5] == ["2", "4", "2", "32", "2"]
     (other,) = said([case(FALLS, pool=Pool(256, 16, 16 * 1000, 4, 2, 32))], "developer")
     assert " = " not in other.text
     assert said([case({1: 10, 2: 20, 4: 40, 8: 80}, full=100)], "developer") == []
@@ -175,7 +175,7 @@ def test_histories_that_a_full_pool_forgets_are_told_to_three_roles() -> None:
 
 def test_prompts_that_are_found_are_the_developers_to_keep() -> None:
     same = with_cache(case(FALLS), 16, (0.8, 0.8))
-    assert any("80% of the prompt tokens were found" in each.text for each in said([same], "developer"))
+    assert any(has_values(each.text, "80%") for each in said([same], "developer"))
     assert not any("conversation" in each.text for each in advice([same]))
 
 

@@ -20,6 +20,7 @@ from engine_probe.report.renderers.forest_plot import forest, reach
 from engine_probe.report.sections.compare.words import chance_words, ratio, short_names
 from tests.support.golden import write_repeated
 from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.values import values
 
 RATE = "output_tokens_per_s < -5%"
 HOSTILE = "a\x00\x1b[31m<b>&]]>\u202e\ufffe"
@@ -174,7 +175,7 @@ def test_what_lies_beyond_the_axis_is_an_arrow_with_its_figure() -> None:
     drawn = forest(rows, "changes")
     assert (drawn.count("<polygon"), drawn.count("<circle")) == (1, 1)
     assert ">+7900.0%<" in drawn
-    assert 'aria-label="changes. far +7900.0%. near +0.0%."' in drawn
+    assert values(drawn.partition("aria-label")[2])[:2] == ["+7900.0%", "+0.0%"]
 
 
 def test_an_interval_beyond_the_axis_ends_in_arrows_at_its_edges() -> None:
@@ -257,11 +258,11 @@ def test_earlier_sweeps_show_the_drift(sweeps: tuple[Path, Path, Path], history:
     """A sweep of another pool and the compared ones themselves are none of them."""
     wide, narrow, wider = sweeps
     text = " ".join(compare(wide, narrow, f"--history={wide}", *history, wider).stdout.split())
-    assert "include the drift between measurements, from 3 earlier measurements" in text
-    assert "wider is no earlier measurement of either side: KV blocks 90 → 120" in text
+    assert values(text.partition("include the drift")[2])[0] == "3"
+    assert values(text.partition("wider is no earlier measurement")[2])[:2] == ["90", "120"]
     assert text.count("with drift") == 1  # the title of the column
     same = " ".join(compare(wide, history[1], "--history", history[0], history[2]).stdout.split())
-    assert "The drift is larger than the change over all 2 points together: output tokens/s" in same
+    assert values(same.partition("The drift is larger than the change")[2])[0] == "2"
     assert " worse" not in text + same
     assert " better" not in text + same
 
@@ -280,7 +281,8 @@ def test_earlier_sweeps_of_another_machine_show_nothing(tmp_path: Path, history:
 
 def test_a_single_earlier_sweep_shows_no_drift(sweeps: tuple[Path, Path, Path], history: list[Path]) -> None:
     text = " ".join(compare(*sweeps[:2], "--history", history[0]).stdout.split())
-    assert "1 earlier measurement showed none: at least two of one side are needed" in text
+    assert values(text.partition(" earlier measurement")[0])[-1] == "1"
+    assert "at least two of one side are needed" in text
     assert "within sweeps" in text
     assert "with drift" not in text
 

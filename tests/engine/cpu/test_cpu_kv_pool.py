@@ -86,7 +86,7 @@ class TestTooLittleMemory:
         with pytest.raises(UnavailableError) as caught:
             choose_pool(SHAPE, {}, KvNeed(1, 10), free)
         assert has_values(str(caught.value), "4,096", "132.0", "36.0")
-        assert "lower max_model_len to 1,024, or end other processes" in str(caught.value)
+        assert values(str(caught.value).partition("lower max_model_len")[2])[0] == "1,024"
         choose_pool(SHAPE, {"max_model_len": 1024}, KvNeed(1, 10), free)
 
     def test_names_no_length_where_the_weights_alone_are_too_large(self) -> None:
@@ -108,11 +108,11 @@ class TestWhereItIsChosen:
     def test_a_choice_comes_with_its_sentence(self, model: Path) -> None:
         pool, sentence = chosen_pool(model, {}, KvNeed(32, 200))
         assert pool == {"kv_cache_memory_bytes": (32 * 3 + 1) * BLOCK_BYTES}
-        assert sentence.endswith("8.0 GiB of memory is free")
+        assert values(sentence)[-1] == "8.0"
 
     def test_ranks_share_what_is_free(self, model: Path) -> None:
         _, sentence = chosen_pool(model, {"tensor_parallel_size": 2}, KvNeed(32, 200))
-        assert sentence.endswith("4.0 GiB of memory is free")
+        assert values(sentence)[-1] == "4.0"
 
     @pytest.mark.parametrize(
         "told", [{"gpu_memory_utilization": 0.3}, {"kv_cache_memory_bytes": 1 << 20}, {"num_gpu_blocks_override": 64}]

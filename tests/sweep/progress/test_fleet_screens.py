@@ -16,6 +16,7 @@ from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import GroupEnded, LogText, Moved, Placed
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetState, FleetTerminal
 from engine_probe.sweep.results.point_results import Unmeasured
+from tests.support.values import has_values, values
 
 TODO = [
     Point(EngineSection("tiny"), WorkloadSection(32, 64, level), label=f"concurrency {level}") for level in (1, 2, 4)
@@ -49,9 +50,8 @@ def test_a_terminal_has_a_line_for_every_running_engine() -> None:
     assert told == "  ↻ node-a: no answer any longer; concurrency 1 is measured again on another machine"
     assert summary == "0 of 3 points, 1 engine running"
     assert engine.startswith("  node-b GPU 3 ")
-    assert engine.endswith(
-        "concurrency 2 · 25.0 tokens/s · 2 running · 1 waiting · KV 50%"
-    )  # what does not fit is left out
+    assert has_values(engine, "2", "25.0", "2", "1", "50%")
+    assert engine.endswith("KV 50%")  # what does not fit is left out
     assert rest == "  1 waiting for another machine"
 
 
@@ -123,7 +123,7 @@ def test_the_time_left_follows_from_what_was_measured() -> None:
     assert "left" not in whole.summary(begun + 60)
     whole.update(Placed("node-a"), 0)
     whole.update(row(1), 0)
-    assert whole.summary(begun + 60) == "2 of 3 points, 1 engine running, about 60 s left"
+    assert values(whole.summary(begun + 60)) == ["2", "3", "1", "60"]
     whole.update(GroupEnded(), 0)
     whole.update(row(2), None)
     assert whole.summary(begun + 60) == "3 of 3 points, 0 engines running"

@@ -122,12 +122,7 @@ def test_a_pipe_gets_a_line_for_each_phase_that_has_ended(
         screen.show(event)
     monkeypatch.setattr(module, "PLAIN_SECONDS", 0)
     screen.show(NOW)
-    assert capsys.readouterr().err.splitlines() == [
-        "starting vLLM on tiny",
-        "  importing vLLM 9 s",
-        "  compiling 12 s so far",
-        "engine started in 44 s",
-        "point 1 of 3: 1 users",
-        "  0 s: 1 users: 200.0 tokens/s, TTFT 14.7 ms, TPOT 5.45 ms (p50 of 12), 12 running, 3 waiting, KV 93%, "
-        "7 preempted",
-    ]
+    *started, point, now = capsys.readouterr().err.splitlines()
+    assert [values(line) for line in started] == [[], ["9"], ["12"], ["44"]]
+    assert values(point) == ["1", "3", "1"]
+    assert values(now) == ["0", "1", "200.0", "14.7", "5.45", "50", "12", "12", "3", "93%", "7"]

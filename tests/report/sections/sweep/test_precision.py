@@ -105,7 +105,7 @@ def test_one_table_holds_quality_speed_and_memory_against_the_first(sweep: Path)
     assert f"quantization fp8 against quantization none: perplexity is worse, {cost:+.2f}%" in told
     assert has_values(told, "1.25", "20", "0.50")
     assert has_values(told, "5,000", "50", "101")
-    assert "7 tokens at the end are in no window" in told
+    assert has_values(told[: told.index("in no window")], "7")
 
 
 def test_a_text_is_not_a_point_of_a_curve(sweep: Path) -> None:

@@ -54,7 +54,7 @@ def test_evicted_prefixes_are_reported(sweep: Path) -> None:
     assert round(loss.computed_again, 2) == 0.22
     text = said(sweep)
     assert has_values(text, "50%", "4", "25%", "14", "0%", "20")
-    assert "are 22% of all tokens scheduled at 20" in text
+    assert has_values(text, "22%", "20")
 
 
 def test_the_page_draws_it(sweep: Path, tmp_path: Path) -> None:
