@@ -21,9 +21,9 @@ FIRST_DECODE = 2  # the steps before it compute the prompts
 MOST_NAMES = 8
 NOISY = 0.05  # a pair that differs by more outside the window says more about the machine than about the window
 NOISE = (
-    "Other programs moved whole runs by more than a window could: these pairs show no cost of the window, neither inside "
-    "nor outside, and could not show one of a few per cent. By construction a worker's step outside the window has two "
-    "more comparisons of integers."
+    "Other programs moved whole runs by more than a window could: these pairs show no cost of the window, neither "
+    "inside nor outside, and could not show one of a few per cent. By construction a worker's step outside the window "
+    "has two more comparisons of integers."
 )
 
 Record = Callable[..., Run]
