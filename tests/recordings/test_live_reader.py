@@ -12,7 +12,7 @@ from tests.support.recordings import facts
 
 
 def row(number: int) -> list[list[object]]:
-    return [[f"r{number}"], [number], [5], [1], [2], [9], [8], [None], [None], [0]]
+    return [[f"r{number}"], [number], [5], [1], [2], [9], [8], [None], [None], [0], [None]]
 
 
 def test_what_is_new_comes_once(tmp_path: Path) -> None:
