@@ -4,10 +4,10 @@ ifneq ($(ENGINE_PROBE_FLAVOUR)$(PYTHON)$(shell test -s .venv.lock && echo cut of
 NAMED := $(if $(PYTHON),--this-python)
 .PHONY: .venv/.engine-probe-ready .venv/.engine-probe-sweep-ready
 endif
-# Bytecode that is not to lie beside the sources lies in .venv: without any, each of the processes that a sweep or a
+# Bytecode that is not to lie beside the sources lies in build/: without any, each of the processes that a sweep or a
 # test starts would compile all that it imports, vLLM too.
 ifdef PYTHONDONTWRITEBYTECODE
-export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/bytecode
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
 unexport PYTHONDONTWRITEBYTECODE
 endif
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
