@@ -120,7 +120,7 @@ class BlockCounters:
         block = argument(call.args, call.kwargs, 0, "block")
         if call.result and block.ref_cnt == 0 and not block.is_null:
             self.cached_free -= 1
-        self._events.changed = True
+            self._events.changed = True  # else a new block would cost each step a note
 
     def _reset_prefix_cache(self, call: Call) -> None:
         if call.result:
