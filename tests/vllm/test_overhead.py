@@ -17,7 +17,7 @@ from tests.support.command import engine_probe
 def test_the_command_writes_every_figure_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "overhead.json"
-    done = engine_probe("overhead", "--running", "1", "--pairs", "100", "--json", file)
+    done = engine_probe("overhead", "--running", "1", "--pairs", "100", "--json", file, COLUMNS="200")
     assert done.returncode == 0, done.stderr
     written = json.loads(file.read_text())
     (row,) = written["core"]
