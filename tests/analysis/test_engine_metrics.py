@@ -22,7 +22,7 @@ def made(**more: Any) -> dict[str, float | None]:
         ),
         limits=SimpleNamespace(idle_share=0.05),
         sequences_ended=12,
-        preemption_cost=PreemptionCost(4, 3, 0, 100, 100, 0.1, 900 * MS, 250.0 * MS, worst),
+        preemption_cost=PreemptionCost(4, 3, 0, 100, 100, 0.1, 900 * MS, 250.0 * MS, worst, {}),
         composition=None,
         kv_fragmentation=None,
         straggler=None,
