@@ -65,7 +65,7 @@ WRITERS: dict[str, dict[str, str]] = {
         f"{SCHEDULER}._handle_stopped_request": "hooked: streaming sessions",
         f"{SCHEDULER}._handle_failed_recving": "of requests that are not running",
         f"{SCHEDULER}._update_waiting_for_remote_kv": "of requests that are not running",
-        f"{SCHEDULER}._update_requests_with_invalid_blocks": "hooked, and said by the recording: a KV connector failed",
+        f"{SCHEDULER}._update_requests_with_invalid_blocks": "hooked: a KV connector failed to load them",
     },
 }
 MUTATING = {"append", "remove", "pop", "insert", "extend", "clear"}

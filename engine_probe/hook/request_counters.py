@@ -66,7 +66,7 @@ class RequestCounters:
         events.hook(scheduler, "reset_prefix_cache", read=self._note_reset)
         events.hook(scheduler, "_preempt_request", self._note_preemption, self._held)
         events.hook(scheduler, "_free_request", self._note_freed, self._held)
-        events.hook(scheduler, "_update_requests_with_invalid_blocks", self._note_failed_loads)
+        events.hook(scheduler, "_update_requests_with_invalid_blocks", self._note_failed_loads, self._computed)
         if hasattr(scheduler, "_handle_stopped_request"):  # a vLLM without it has no streaming sessions
             events.hook(scheduler, "_handle_stopped_request", self._note_turn, self._held)
 
@@ -122,9 +122,22 @@ class RequestCounters:
         self._events.changed = True
         self._live_tokens -= lost
 
+    def _computed(self, *_: Any, **__: Any) -> dict[str, int]:
+        return {request.request_id: request.num_computed_tokens for request in self._scheduler.running}
+
     def _note_failed_loads(self, call: Call) -> None:
-        """Count the running requests whose tokens a KV connector failed to load, and which compute them again."""
-        self._failed_loads += sum(self.states[name].running for name in call.result[0])
+        """Let running requests whose tokens a KV connector failed to load compute them again, and drop this token."""
+        updating = self.updated + 1 if self.updating is None else self.updating
+        for name in call.result[0] & call.before.keys():
+            state = self.states[name]
+            self._failed_loads += 1
+            state.lost_until = max(state.lost_until, call.before[name])
+            self._close_stretch(state, updating - 1)
+            if state.first_token_iteration == updating:
+                state.first_token_iteration = None
+                self._awaited_tokens[updating].remove((state, True))
+            self.prefilling[name] = None
+            self._events.changed = True
 
     def _note_reset(self, reset_running_requests: bool = False, *_: Any, **__: Any) -> None:
         self._resetting = reset_running_requests

@@ -228,13 +228,7 @@ def _sessions_note(run: Run) -> str | None:
 
 def _failed_loads_note(run: Run) -> str | None:
     failed = run.facts.get("close", {}).get("failed_kv_loads", 0)
-    if not failed:
-        return None
-    requests = counted(failed, "running request")
-    return (
-        f"a KV connector failed to load tokens of {requests}: what they computed again counts as decode tokens, "
-        "because vLLM takes such tokens back without a preemption"
-    )
+    return f"a KV connector failed to load tokens of {counted(failed, 'running request')}" if failed else None
 
 
 def _telemetry_note(run: Run) -> str | None:
