@@ -35,8 +35,9 @@ from rich.table import Table
 
 from engine_probe.errors import EngineProbeError
 from engine_probe.files.new_file import check_free
-from engine_probe.record.recorder import RING_ROWS, ROW_BYTES, Recorder, pack_row
+from engine_probe.record.recorder import FLOWS, LEVELS, RING_ROWS, ROW_BYTES, Recorder, pack_row
 from engine_probe.record.run_folder import RunFolder
+from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import Writer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,15 +142,47 @@ def blocks(age: int) -> int:
 
 def note(step: int, began: Sequence[tuple[int, int, int]], new: bool, left: int) -> tuple[int, ...]:
     prefill = PROMPT if new else 0
-    scheduled = len(began) - new + prefill
-    live = sum(PROMPT + step - first for first, _, _ in began)
-    return (new, new, 0, 0, left, 0, new, prefill, 0, 0, 0, len(began), 0, 0, len(began), scheduled, 0, 0, live)
+    running = len(began)
+    counts = {
+        "arrived_requests": new,
+        "new_requests": new,
+        "left_running_requests": left,
+        "prefilling_requests": new,
+        "prefill_tokens": prefill,
+        "running_requests": running,
+        "scheduled_requests": running,
+        "scheduled_tokens": running - new + prefill,
+        "kv_tokens_live": sum(PROMPT + step - first for first, _, _ in began),
+    }
+    return tuple(int(counts.get(name, 0)) for name in (*FLOWS, *LEVELS))
 
 
 def request(first: int, last: int, scheduled_ns: int, token_ns: int, end: int) -> tuple[Any, ...]:
-    times = (scheduled_ns - 2_000_000, scheduled_ns - 1_000_000, scheduled_ns, token_ns, end, end)
-    counts = (PROMPT, ANSWER, 0, 0, 0, blocks(ANSWER - 1), 0, "length")
-    return (f"r{first // EVERY}", *times, *counts, first, last, [first], [ANSWER], [], [])
+    row = {
+        "request_id": f"r{first // EVERY}",
+        "prompt_tokens": PROMPT,
+        "output_tokens": ANSWER,
+        "cached_tokens": 0,
+        "arrival_ns": scheduled_ns - 2_000_000,
+        "queued_ns": scheduled_ns - 1_000_000,
+        "first_scheduled_ns": scheduled_ns,
+        "first_token_ns": token_ns,
+        "last_token_ns": end,
+        "finished_ns": end,
+        "connector_tokens": 0,
+        "recomputed_tokens": 0,
+        "preemptions": 0,
+        "peak_kv_blocks": blocks(ANSWER - 1),
+        "priority": 0,
+        "finish_reason": "length",
+        "first_token_iteration": first,
+        "last_token_iteration": last,
+        "run_starts": [first],
+        "run_lengths": [ANSWER],
+        "burst_iterations": [],
+        "burst_tokens": [],
+    }
+    return tuple(row[name] for name in SCHEMAS["requests"].names)
 
 
 def measured(folder: RunFolder, rounds: int) -> Iterator[Cost]:

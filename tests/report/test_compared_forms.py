@@ -10,24 +10,19 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner, Result
 
 from engine_probe.analysis.compare.changes import METRICS, Change
-from engine_probe.commands.compare import command
 from engine_probe.evaluation import comparison
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.renderers.forest_plot import forest, reach
 from engine_probe.report.sections.compare.words import chance_words, ratio, short_names
+from tests.support.command import compare
 from tests.support.golden import write_repeated
 from tests.support.recordings import facts, ran, write_run, write_sweep
 from tests.support.values import values
 
 RATE = "output_tokens_per_s < -5%"
 HOSTILE = "a\x00\x1b[31m<b>&]]>\u202e\ufffe"
-
-
-def compare(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe.evaluation.occasions import compare_occasions
 from engine_probe.report.charts.compare import compare_charts
-from tests.report.test_compared_forms import compare
+from tests.support.command import compare
 from tests.support.golden import write_repeated
 from tests.support.recordings import facts, ran, write_run
 from tests.support.values import has_values, values

@@ -1,4 +1,4 @@
-"""Commands of this project in processes of their own."""
+"""Commands of this project, in processes of their own and in this one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from click.testing import CliRunner, Result
 
 ENGINE_SECONDS = 900  # for a command that starts engines; an import of vLLM alone takes half a minute on a busy machine
 
@@ -18,3 +20,10 @@ def engine_probe(*words: object, cwd: Path | None = None, **environment: str) ->
     command = [sys.executable, "-m", "engine_probe", *map(str, words)]
     known = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")} | environment
     return subprocess.run(command, cwd=cwd, env=known, capture_output=True, text=True, timeout=ENGINE_SECONDS)
+
+
+def compare(*arguments: object) -> Result:
+    """Run `engine_probe compare` in this process."""
+    from engine_probe.commands.compare import command
+
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])

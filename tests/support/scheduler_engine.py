@@ -61,11 +61,16 @@ class ExecutorWithWorker(SubstituteExecutor):
         return self.worker.sample_tokens(grammar_output, non_block=non_block)
 
 
+KEPT: list[LLMEngine] = []  # vLLM ends the process's groups, which other engines need, when an engine is collected
+
+
 def scheduler_engine(**arguments: Any) -> LLMEngine:
     spec = EngineSpec("tiny", {**ARGUMENTS, **arguments})
     known = {**llm_arguments(spec), "distributed_executor_backend": ExecutorWithWorker}
     known.pop("kv_cache_memory_bytes", None)  # there is no memory behind these blocks
-    return LLMEngine(EngineArgs(**known).create_engine_config(), ExecutorWithWorker, log_stats=False)
+    engine = LLMEngine(EngineArgs(**known).create_engine_config(), ExecutorWithWorker, log_stats=False)
+    KEPT.append(engine)
+    return engine
 
 
 def generate(engine: LLMEngine, count: int = 12, tokens: int = 40) -> dict[str, list[int]]:

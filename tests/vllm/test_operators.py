@@ -7,7 +7,7 @@ import pytest
 
 from engine_probe import Probe, Run
 from engine_probe.errors import InputError
-from tests.vllm.test_probe import generate, tokens_of
+from tests.support.generated import generate, tokens_of
 
 STEPS, FIRST = 6, 10
 
