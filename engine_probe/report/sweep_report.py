@@ -32,6 +32,7 @@ from engine_probe.report.sections.sweep.published import reference_section
 from engine_probe.report.sections.sweep.raised_limits import raised_section
 from engine_probe.report.sections.sweep.speculation import speculation_sections
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
+from engine_probe.text_format import counted
 
 LEAST_POINTS = 300
 
@@ -86,7 +87,7 @@ def first_runs(swept: Swept) -> dict[str, Run]:
 
 
 def sweep_origin(swept: Swept) -> str:
-    below = f"{len(swept.points)} points in {swept.folder}"
+    below = f"{counted(len(swept.points), 'point')} in {swept.folder}"
     if not swept.runs:
         return below
     models = ", ".join(dict.fromkeys(run.model_name for run in first_runs(swept).values()))
