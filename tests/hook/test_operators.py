@@ -65,6 +65,7 @@ def profiled(worker: Worker, folder: Path, window: tuple[int, int], steps: int =
     return read_stream(folder / "operators-0.arrows", "operators"), report["operators"]
 
 
+@pytest.mark.lengthy
 def test_only_the_steps_of_the_window_have_operators(tmp_path: Path) -> None:
     rows, told = profiled(eager_worker(), tmp_path, (2, 1))
     assert set(rows["iteration"].to_pylist()) == {1, 2}

@@ -21,6 +21,7 @@ def test_a_difference_between_the_subjects_cancels() -> None:
     assert found.half_width < 0.6
 
 
+@pytest.mark.lengthy
 def test_intervals_contain_the_planted_cost_as_often_as_they_say() -> None:
     """Neighbours share the drift: intervals that took them for independent would hold it in about half of the runs."""
     runs = [estimate(noisy(6.0, pairs=400, seed=seed)) for seed in range(100)]

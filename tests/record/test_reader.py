@@ -265,6 +265,7 @@ def test_flipped_bytes_are_noticed(
             assert kind == "torn" or rows is None
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", ["closed", "torn"])
 @given(junk=some.binary(max_size=400), where=some.floats(0, 1), replace=some.booleans())
 @fuzzed

@@ -46,6 +46,7 @@ def test_json_has_the_measurements_as_repeats(sides: tuple[list[Path], list[Path
     assert found["together"][0]["metric"] == "output_tokens_per_s"
 
 
+@pytest.mark.lengthy
 def test_options_may_stand_anywhere(sides: tuple[list[Path], list[Path]]) -> None:
     wide, (first, *others) = sides[0][:2], sides[1][:2]
     same = compare(*wide, "--against", first, *others).stdout

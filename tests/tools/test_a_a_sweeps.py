@@ -18,6 +18,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> list[Sweep]:
     return [(folder, opened(folder)) for folder in folders]
 
 
+@pytest.mark.lengthy
 def test_each_pair_and_each_division_is_judged_once(sweeps: list[Sweep]) -> None:
     alone, known, halves = pairs(sweeps, with_history=False), pairs(sweeps, with_history=True), divisions(sweeps)
     assert (len(alone), len(known), len(halves)) == (6, 6, 3)
@@ -33,6 +34,7 @@ def test_a_sweep_of_another_engine_is_told(sweeps: list[Sweep], tmp_path: Path) 
     assert found[0].broken
 
 
+@pytest.mark.lengthy
 def test_the_page_has_a_table_for_each(sweeps: list[Sweep], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place, page = sweeps[0][0].parent, tmp_path / "page.md"
     page.write_text("# Old\n\n## By hand\n\nkept\n")

@@ -100,6 +100,7 @@ def noisy() -> list[Planted]:
     return [planted(seed, GRIDS[list(GRIDS)[seed % 3]], 0.01, 1, ("slope", "cliff")[seed % 2]) for seed in range(40)]
 
 
+@pytest.mark.lengthy
 def test_a_planted_peak_is_found_within_one_step_and_lies_in_its_range(noisy: list[Planted]) -> None:
     """Of 40 the one at 16 of 32 and 64 may be missed: too few levels lie beyond it."""
     told = [(made, made.found.saturation) for made in noisy if made.found.saturation]
@@ -108,6 +109,7 @@ def test_a_planted_peak_is_found_within_one_step_and_lies_in_its_range(noisy: li
     assert all(peak.low <= made.grid[made.peak] <= peak.high for made, peak in told)
 
 
+@pytest.mark.lengthy
 def test_the_end_of_proportional_growth_lies_about_where_it_is_told(noisy: list[Planted]) -> None:
     told = [(made.spare, made.found.equilibrium) for made in noisy if made.found.equilibrium]
     assert len(told) >= 39
