@@ -22,6 +22,7 @@ BREAKS = {
     "enable_chunked_prefill": "token_budget",
     "padded_num_tokens": "token_budget",
     "num_new_tokens == 0": "token_budget",
+    "request_token_budget": "token_budget",  # until 0.30
 }
 
 

@@ -184,13 +184,17 @@ def grammars(llm: Any) -> dict[str, Any]:
 # ---- what keeps requests waiting ------------------------------------------------------------------------
 
 
+ACTIVE = "max_num_active_reqs"
+
+
 def short(count: int) -> list[Request]:
     return [(f"{i}", prompt(i, 40), greedy(12)) for i in range(count)]
 
 
 def with_settings(llm: Any, requests: list[Request], **settings: int) -> dict[str, Any]:
-    """Changed limits of the scheduler, or of its block manager, for one run."""
+    """Changed limits of the scheduler, or of its block manager, for one run; one that this vLLM lacks is left out."""
     scheduler = llm.llm_engine.engine_core.engine_core.scheduler
+    settings = {name: value for name, value in settings.items() if name != ACTIVE or hasattr(scheduler, name)}
     owners = {name: scheduler if hasattr(scheduler, name) else scheduler.kv_cache_manager for name in settings}
     before = {name: getattr(owner, name) for name, owner in owners.items()}
     for name, value in settings.items():

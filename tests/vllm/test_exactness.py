@@ -105,7 +105,8 @@ answer = {
 """
     answers = in_own_process("tiny", {**SMALL, "max_num_seqs": 16, "num_gpu_blocks_override": 40}, lines)
     for reason, answer in answers.items():
-        assert reason in exact(answer)["waiting_reasons"], reason
+        told = exact(answer)["waiting_reasons"]
+        assert reason in told or (reason == "MAX_NUM_ACTIVE_SEQS" and VERSION < "0.31"), reason
     assert "PREEMPTION" in answers["KV_BLOCKS"]["waiting_reasons"]
     causes = {row["cause"] for row in answers["PAUSE"]["preemptions"]}
     assert causes == {"reset of the prefix cache", "reset of the prefix cache in a pause"}
