@@ -37,9 +37,20 @@ def operators_section(found: OperatorTimes | None, facts: dict[str, Any]) -> Sec
     return Section(
         TITLE,
         sentences=(*says(time_words(found)), *other_words(found), *missing, *says(window_words(facts), "soft")),
-        bars=(operator_bars(found),),
-        tables=(kind_table(found), name_table(found)),
+        bars=(operator_bars(found, {"forward": found.kinds}, "Time by kind of operator"),),
+        parts=(parts_section(found),),
         shown="always",  # somebody asked for the window
+    )
+
+
+def parts_section(found: OperatorTimes) -> Section:
+    """Return the forward by layer, the other phases of the step, and the longest operators."""
+    layers = {f"  {BETWEEN if name == BETWEEN else f'in {name}'}": kinds for name, kinds in found.layers.items()}
+    phases = {name: kinds for name, kinds in found.phases.items() if name != "forward"}
+    return Section(
+        "By layer, phase and operator",
+        bars=(operator_bars(found, {**layers, **phases}, "Time in layers of the forward and in other phases"),),
+        tables=(kind_table(found), name_table(found)),
     )
 
 
@@ -92,12 +103,9 @@ def kind_words(kind: str) -> str:
     return {GAP: "gaps", "matrix product": "matrix products", "collective": "collectives"}.get(kind, kind)
 
 
-def operator_bars(found: OperatorTimes) -> Bars:
-    """Return a bar of the forward, of its layers by kind, and of the other phases of the step."""
-    layers = {f"  {BETWEEN if name == BETWEEN else f'in {name}'}": kinds for name, kinds in found.layers.items()}
-    phases = {name: kinds for name, kinds in found.phases.items() if name != "forward"}
-    rows: Mapping[str, dict[str, float]] = {"forward": found.kinds, **layers, **phases}
-    longest = max(sum(kinds.values()) for kinds in rows.values())
+def operator_bars(found: OperatorTimes, rows: Mapping[str, dict[str, float]], title: str) -> Bars:
+    """Return a bar for each row; the longest phase of the step has the full length."""
+    longest = max(found.forward_ns, *(sum(kinds.values()) for kinds in found.phases.values()))
     bars = []
     for name, kinds in rows.items():
         if sum(kinds.values()) < LEAST_PART * longest:
@@ -110,7 +118,7 @@ def operator_bars(found: OperatorTimes) -> Bars:
         bars.append(Bar(name, duration(sum(kinds.values())), tuple(parts)))
     clock = "GPU" if found.place == DEVICE else "host"
     note = f"Means over the profiled steps, by the {clock}'s clock. Each moment belongs to one kind, or to a gap."
-    return Bars("Time by kind of operator", note, tuple(bars))
+    return Bars(title, note, tuple(bars))
 
 
 def kind_table(found: OperatorTimes) -> Table:

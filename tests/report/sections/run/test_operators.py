@@ -94,15 +94,16 @@ def test_the_section_says_where_the_time_went(tmp_path: Path) -> None:
     assert "10.0 ms" in second
     assert "4 profiled steps" in second
     assert "my_own" in unknown
-    (bars,) = section.bars
-    assert [(bar.name.strip(), bar.total) for bar in bars.bars] == [
+    (part,) = section.parts
+    bars = [bar for bars in (*section.bars, *part.bars) for bar in bars.bars]
+    assert [(bar.name.strip(), bar.total) for bar in bars] == [
         ("forward", "10.0 ms"),
         ("in attention", "5.00 ms"),
         ("in MLP", "3.00 ms"),
         ("between layers", "2.00 ms"),
         ("sampling", "2.00 ms"),
     ]
-    kinds, names = section.tables
+    kinds, names = part.tables
     assert [cell_words(row[1]) for row in kinds.rows] == ["50.0%", "30.0%", "10.0%", "10.0%", "100.0%"]
     assert [cell_words(cell) for cell in names.rows[0]] == ["flash_fwd", "attention", "2", "30.0%", "3.00 ms"]
 
@@ -112,7 +113,9 @@ def test_every_renderer_shows_the_section_and_its_colours(tmp_path: Path) -> Non
     document = run_document(run, run.analysis())
     console = Console(width=120, file=io.StringIO(), record=True)
     print_document(document, console)
-    assert "matrix products 5.00 ms" in console.export_text(), "also without --verbose"
+    shown = console.export_text()
+    assert "matrix products 5.00 ms" in shown, "also without --verbose"
+    assert "in MLP" not in shown, "layers, phases and names take --verbose"
     assert "matrix products" in markdown(document)
     assert {*OPERATOR_PAINTS.values(), OTHERS_PAINT} <= TERMINAL_PAINTS.keys()
     written, page = tmp_path / "run.json", tmp_path / "run.html"
