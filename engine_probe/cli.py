@@ -29,7 +29,7 @@ HEADINGS = {
         "report": "summarise a run or sweep and name its bottleneck; --html writes a page",
         "compare": "compare runs or sweeps; --html writes a page, --fail-if fails a CI job",
         "trace": "convert a run or sweep to a trace for Perfetto",
-        "export": "convert a run or sweep to Parquet, CSV or the JSON of vllm bench",
+        "export": "convert a run or sweep to Parquet, CSV, the JSON of vllm bench, or a trace for Dynamo",
     },
     "This machine": {
         "doctor": "check whether a sweep can run on this machine",
