@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "record": {"errors", "files"},
     "hook": {"errors", "record", "telemetry.core_thread"},
     "telemetry": {"errors", "record"},
-    "workload": {"errors", "files"},
+    "workload": {"errors", "files", "text_format"},
     "perplexity": {"errors", "files"},
     "engine": {"errors", "files", "text_format"},
     # Descriptions that figures depend on: how many ranks an engine has, how hard a workload pushes it, and what the

@@ -112,10 +112,11 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 def title(point: Point) -> str:
     """Return the title: the model, the number of requests, the load, and their lengths."""
     from engine_probe.workload.load import load_words
+    from engine_probe.workload.spec import prompt_files
 
     work = point.workload
-    path = getattr(work.prompts, "path", None)
-    asked = f"from {Path(path).name}" if path else f"{work.input_len} + {work.output_len} tokens"
+    files = [Path(path).name for path in prompt_files(work.prompts)]
+    asked = f"from {', '.join(files)}" if files else f"{work.input_len} + {work.output_len} tokens"
     count = [] if work.requests is None else [f"{work.requests} requests"]
     return " · ".join(dict.fromkeys((point.label, *count, load_words(*work.load), asked)))
 

@@ -100,6 +100,8 @@ class _Driver:
         if len(session.requests) == 1:
             return new
         history = self._history.setdefault(number, [])
+        if history and session.requests[turn].question_id is not None and history[-1] == new[0]:
+            history.pop()  # the answer ended itself with the token by which the chat template ends it
         history += new
         return list(history)
 

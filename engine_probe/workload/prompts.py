@@ -21,6 +21,7 @@ class Turn(NamedTuple):
 
     prompt: list[int]
     output_len: int
+    question_id: str | None = None
 
 
 class Draft(NamedTuple):

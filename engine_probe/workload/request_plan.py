@@ -21,19 +21,21 @@ from engine_probe.workload.prompts import (
     random_drafts,
     shared_prefix_drafts,
 )
+from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions, question_drafts
 from engine_probe.workload.spec import Sampling, Workload
-from engine_probe.workload.trace_file import trace_drafts
+from engine_probe.workload.trace_file import Trace, trace_drafts
 
 SECOND_NS = 1_000_000_000
 MOST_SECONDS = 2**33  # 270 years, which fit 64 bits as nanoseconds
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class Request(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Holds one prompt; in a later turn of a conversation, only the tokens after the previous answer."""
 
     id: str
     prompt_token_ids: list[int]
     output_len: int
+    question_id: str | None = None  # of a question set
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -87,9 +89,12 @@ class Size(NamedTuple):
     output_len: int
 
 
-def make_plan(workload: Workload, encode: Encode | None = None) -> Plan:
-    """Make the plan; `encode`, which turns text into token ids, is needed only for a dataset."""
-    drafts, notes = drafts_of(workload, encode)
+def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: EncodeChat | None = None) -> Plan:
+    """Make the plan; `encode` turns a dataset's text into token ids, `encode_chat` the conversations of questions."""
+    if isinstance(workload.prompts, Questions):
+        drafts, notes = drafts_of_questions(workload, workload.prompts, encode_chat)
+    else:
+        drafts, notes = drafts_of(workload, encode)
     chances, arrivals = Chances(workload.seed), workload.arrivals
     closed = isinstance(arrivals, ClosedLoop)
     offsets = offsets_seconds(arrivals, [draft.timestamp_seconds for draft in drafts], chances.stream("arrivals"))
@@ -135,6 +140,19 @@ def nanoseconds(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
+def drafts_of_questions(
+    workload: Workload, questions: Questions, encode: EncodeChat | None
+) -> tuple[list[Draft], list[str]]:
+    """Draw the questions and the most tokens of their answers; return them, and notes about them."""
+    if encode is None:
+        raise InputError(f"{questions.paths[0]} holds text, but this model has no tokenizer: use prompts of token ids")
+    assert workload.output_len is not None
+    chances = Chances(workload.seed)
+    output = Lengths(workload.output_len, chances.stream("output lengths"))
+    drafts = question_drafts(questions, workload.num_prompts, output, encode, chances.stream("questions"))
+    return drafts, list(filter(None, [output.note("answers")]))
+
+
 def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], list[str]]:
     """Draw the prompts and answer lengths; return them, and notes about them."""
     prompts, count, chances = workload.prompts, workload.num_prompts, Chances(workload.seed)
@@ -158,6 +176,7 @@ def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], l
             case Conversations():
                 random = conversation_drafts(prompts, drawing, count)
         return list(random), drawing.notes
+    assert isinstance(prompts, Trace)
     return trace_drafts(prompts, count, chances)
 
 

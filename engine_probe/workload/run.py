@@ -8,6 +8,8 @@ from zlib import crc32
 from engine_probe.errors import InputError
 from engine_probe.workload.dataset_file import Dataset, Encode
 from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
+from engine_probe.workload.question_set.chat_tokens import chat_encoder
+from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions
 from engine_probe.workload.request_plan import Plan, Request, check_fits, make_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
@@ -58,7 +60,7 @@ def can_seed(engine: Any) -> bool:
 
 def plan_for(llm: Any, workload: Workload) -> Plan:
     """Plan a workload for this `vllm.LLM`; refuse requests that do not fit its `max_model_len`."""
-    plan = make_plan(workload, text_encoder(llm, workload))
+    plan = make_plan(workload, text_encoder(llm, workload), questions_encoder(llm, workload))
     if workload.sampling.temperature and not can_seed(llm.llm_engine):
         plan.notes.append(UNSEEDED)
     check_fits(plan, llm.llm_engine.model_config.max_model_len)
@@ -68,6 +70,13 @@ def plan_for(llm: Any, workload: Workload) -> Plan:
 def run_plan(llm: Any, plan: Plan, stop: Stop = NO_STOP, is_steady: SteadyCheck | None = None) -> Outcome:
     engine = llm.llm_engine
     return drive(engine, plan, sampling_parameters(plan, can_seed(engine)), stop, is_steady)
+
+
+def questions_encoder(llm: Any, workload: Workload) -> EncodeChat | None:
+    """Return the function that turns a conversation into this model's token ids; None unless questions are asked."""
+    if not isinstance(workload.prompts, Questions) or llm.llm_engine.model_config.skip_tokenizer_init:
+        return None
+    return chat_encoder(llm.get_tokenizer(), workload.prompts.paths[0])
 
 
 def text_encoder(llm: Any, workload: Workload) -> Encode | None:

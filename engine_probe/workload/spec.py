@@ -9,9 +9,19 @@ from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import DescriptionError, Length, Positive
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
+from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.trace_file import Trace
 
-Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Trace
+Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Questions | Trace
+
+FromFile = Dataset | Questions | Trace
+
+
+def prompt_files(prompts: Prompts | None) -> tuple[str, ...]:
+    """Return the names of the files that the prompts are read from."""
+    if isinstance(prompts, Questions):
+        return prompts.paths
+    return (prompts.path,) if isinstance(prompts, FromFile) else ()
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,10 +47,15 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        from_file = isinstance(self.prompts, Dataset | Trace)
+        from_file = isinstance(self.prompts, FromFile)
         if isinstance(self.prompts, Trace) and self.output_len is not None:
             raise DescriptionError("output_len is given, but a trace brings its own lengths: leave it out")
-        if not from_file and self.output_len is None:
+        if isinstance(self.prompts, Questions) and self.sampling.ignore_eos:
+            raise DescriptionError(
+                "sampling.ignore_eos is true, and an answer that must go on past its end cannot be judged: set it to "
+                "false for questions"
+            )
+        if (not from_file or isinstance(self.prompts, Questions)) and self.output_len is None:
             raise DescriptionError("output_len is missing: say how many tokens an answer has")
         if not from_file and self.num_prompts is None:
             raise DescriptionError("num_prompts is missing: say how many requests there are")

@@ -16,6 +16,7 @@ from kernels_bench.options import Number
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import WorkloadSection
     from engine_probe.workload.dataset_file import Dataset
+    from engine_probe.workload.question_set.question_prompts import Questions
     from engine_probe.workload.trace_file import Trace
 
 NUM_PROMPTS, LENGTH = 32, 128
@@ -29,6 +30,7 @@ DATASETS = {
     "burstgpt": ("trace", "burstgpt"),
     "mooncake": ("trace", "mooncake"),
 }
+QUESTIONS = "questions"
 RATE = Number(min=0, min_open=True, infinite=True)
 SHAPE = Number(min=0, min_open=True)
 SEED = click.IntRange(-(2**63), 2**63 - 1)  # what a message to the engine's process can hold
@@ -37,14 +39,18 @@ workload, arrivals = under("Workload"), under("Arrivals")
 OPTIONS = (
     workload(
         "--dataset-name",
-        type=click.Choice([RANDOM, *DATASETS]),
+        type=click.Choice([RANDOM, *DATASETS, QUESTIONS]),
         default=RANDOM,
         show_default=True,
         metavar="KIND",
-        help="Random tokens, or a file: sharegpt, alpaca, custom (JSON lines; also jsonl), or the traces burstgpt and "
-        "mooncake.",
+        help="Random tokens, or a file: sharegpt, alpaca, custom (JSON lines; also jsonl), questions with answer keys, "
+        "or the traces burstgpt and mooncake.",
     ),
-    workload("--dataset-path", metavar="FILE", help="Local file of prompts, or of a trace."),
+    workload(
+        "--dataset-path",
+        metavar="FILE",
+        help="Local file of prompts, or of a trace; for questions also english, french or malay, several with commas.",
+    ),
     workload(
         "--num-prompts",
         type=click.IntRange(1),
@@ -54,7 +60,7 @@ OPTIONS = (
     workload(
         "--output-len",
         type=click.IntRange(1),
-        help=f"Tokens of each answer [default: {LENGTH} for random prompts, otherwise the lengths in the file].",
+        help=f"Tokens of each answer [default: {LENGTH} for random prompts and questions, else as in the file].",
     ),
     workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts."),
     arrivals("--max-concurrency", type=click.IntRange(1), help="Maximum number of requests in flight [default: all]."),
@@ -93,35 +99,41 @@ class WorkloadOptions:
     def workload(self) -> WorkloadSection:
         """Return the workload; refuse contradictory options and unusable files."""
         from engine_probe.sweep.definition.sweep_file import WorkloadSection
+        from engine_probe.workload.question_set.question_prompts import Questions
+        from engine_probe.workload.spec import Sampling
 
         prompts = self._prompts()
         count = self.num_prompts or NUM_PROMPTS
         if prompts is not None:
             count = self._count(self._usable(prompts))
+        asks = isinstance(prompts, Questions)
         return WorkloadSection(
             input_len=None if prompts else self.input_len or LENGTH,
-            output_len=self.output_len or (None if prompts else LENGTH),
+            output_len=self.output_len or (LENGTH if asks or not prompts else None),
             concurrency=self.max_concurrency or count,
             num_prompts=count,
             prompts=prompts,
             arrivals=self._arrivals(),
+            sampling=Sampling(ignore_eos=not asks),
             seed=self.seed,
         )
 
-    def _prompts(self) -> Dataset | Trace | None:
+    def _prompts(self) -> Dataset | Questions | Trace | None:
         from engine_probe.workload.dataset_file import Dataset
+        from engine_probe.workload.question_set.question_prompts import Questions
         from engine_probe.workload.trace_file import Trace
 
         if self.dataset_name == RANDOM:
             if self.dataset_path is not None:
-                raise InputError(
-                    f"profile: --dataset-path {self.dataset_path} needs --dataset-name, its kind: {', '.join(DATASETS)}"
-                )
+                kinds = ", ".join((*DATASETS, QUESTIONS))
+                raise InputError(f"profile: --dataset-path {self.dataset_path} needs --dataset-name, its kind: {kinds}")
             return None
         if self.dataset_path is None:
             raise InputError(f"profile: --dataset-name {self.dataset_name} needs --dataset-path, a local file")
         if self.input_len is not None:
             raise InputError("profile: --input-len is for random prompts: leave it out, the file has its own prompts")
+        if self.dataset_name == QUESTIONS:
+            return Questions(tuple(self.dataset_path.split(",")))
         kind, form = DATASETS[self.dataset_name]
         named: Any = {"path": self.dataset_path, "format": form}
         if kind == "dataset":
@@ -130,11 +142,15 @@ class WorkloadOptions:
             raise InputError("profile: --output-len is given, but a trace has its own lengths: leave it out")
         return Trace(**named)
 
-    def _usable(self, prompts: Dataset | Trace) -> int:
+    def _usable(self, prompts: Dataset | Questions | Trace) -> int:
         """Count the usable requests of the file."""
         from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
+        from engine_probe.workload.question_set.question_file import read_question_sets
+        from engine_probe.workload.question_set.question_prompts import Questions
         from engine_probe.workload.trace_file import answered
 
+        if isinstance(prompts, Questions):
+            return len(read_question_sets(prompts.paths))
         if not isinstance(prompts, Dataset):
             return len(answered(prompts)[0])
         if self.output_len is None:
@@ -144,6 +160,8 @@ class WorkloadOptions:
     def _count(self, usable: int) -> int:
         if not usable:
             raise InputError(f"profile: {self.dataset_path} holds no usable request: name another with --dataset-path")
+        if self.dataset_name == QUESTIONS:  # asked again if there are not enough
+            return self.num_prompts or usable
         if self.num_prompts is not None and self.num_prompts > usable:
             raise InputError(
                 f"profile: --num-prompts is {self.num_prompts}, but {self.dataset_path} holds {usable} usable entries: "

@@ -16,7 +16,10 @@ from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.question_set.question_file import read_question_sets
+from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import check_fits, make_plan
+from engine_probe.workload.spec import prompt_files
 from engine_probe.workload.stop import Stop
 from kernels_bench.devices.cpu import cpu
 
@@ -192,7 +195,9 @@ def check_requests(found: list[Point]) -> None:
     check_files(found)
     for point in {repr((point.engine, point.workload)): point for point in found}.values():
         work = point.workload.description()
-        if isinstance(work.prompts, Dataset):
+        if isinstance(work.prompts, Questions):
+            check_tokenizer(point.engine, work.prompts.paths[0])
+        elif isinstance(work.prompts, Dataset):
             check_tokenizer(point.engine, work.prompts.path)
             check_entries(work.prompts, work.output_len is None)
         elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
@@ -222,8 +227,13 @@ def check_entries(dataset: Dataset, with_answers: bool) -> None:
 
 
 def check_files(found: list[Point]) -> None:
-    for path in dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in found):
-        if path is not None and not Path(path).is_file():
-            raise InputError(
-                f"workload.prompts.path: there is no file {path}: give yours with --set workload.prompts.path=FILE"
-            )
+    """Refuse files that are missing, and question sets with a broken line."""
+    for prompts in dict.fromkeys(point.workload.prompts for point in found):
+        if isinstance(prompts, Questions):
+            read_question_sets(prompts.paths)
+            continue
+        for path in prompt_files(prompts):
+            if not Path(path).is_file():
+                raise InputError(
+                    f"workload.prompts.path: there is no file {path}: give yours with --set workload.prompts.path=FILE"
+                )

@@ -20,6 +20,7 @@ from msgspec.inspect import (
     StructType,
     Type,
     UnionType,
+    VarTupleType,
     type_info,
 )
 
@@ -119,7 +120,7 @@ def word_of(one: Type) -> str:
             return "text"
         case LiteralType():
             return ", ".join(json.dumps(value) for value in one.values)
-        case ListType():
+        case ListType() | VarTupleType():
             return "list"
     return "table"
 

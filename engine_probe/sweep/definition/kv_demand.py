@@ -10,6 +10,7 @@ from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.trace_file import Trace
 
 
@@ -60,7 +61,7 @@ def longest(work: WorkloadSection) -> int | None:
     match work.prompts:
         case Dataset(max_total_len=most):
             return most
-        case Trace():
+        case Questions() | Trace():
             return None
         case SharedPrefix(prefix_len=prefix, input_len=asked):
             return prefix + highest(asked) + highest(work.output_len)

@@ -78,7 +78,7 @@ def hold_by_default(document: dict[str, Any]) -> None:
     if not isinstance(work, dict):
         return
     prompts, axis = work.get("prompts"), search.get("axis") if isinstance(search, dict) else None
-    from_file = isinstance(prompts, dict) and prompts.get("kind") in ("dataset", "trace")
+    from_file = isinstance(prompts, dict) and prompts.get("kind") in ("dataset", "questions", "trace")
     names = {f"workload.{key}" for key in work} | set(document["axes"]) | {str(axis)}
     given = {name.split(".")[1] for name in names if name.startswith("workload.")}
     work.setdefault("hold", "concurrency" in given and not given & {"num_prompts", "arrivals"} and not from_file)

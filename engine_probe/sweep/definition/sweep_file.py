@@ -23,9 +23,10 @@ from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length, Positive, Uniform
 from engine_probe.workload.load import MOST_LOAD, load_of, load_words
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
-from engine_probe.workload.spec import Prompts, Sampling
+from engine_probe.workload.question_set.question_file import MOST_TURNS
+from engine_probe.workload.question_set.question_prompts import Questions
+from engine_probe.workload.spec import FromFile, Prompts, Sampling
 from engine_probe.workload.stop import Steady, Stop
-from engine_probe.workload.trace_file import Trace
 from engine_probe.workload.warm_up import WarmUp
 
 ANSWERS_TO_HOLD = TURNOVERS + 1  # for each place in flight: one more than a level needs to take part in a curve
@@ -88,7 +89,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def from_file(self) -> bool:
-        return isinstance(self.prompts, Dataset | Trace)
+        return isinstance(self.prompts, FromFile)
 
     @property
     def max_in_flight(self) -> int:
@@ -132,6 +133,8 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return turns, turns
             case Dataset(format="sharegpt", turns=most):
                 return 1, most
+            case Questions():
+                return 1, MOST_TURNS
         return 1, 1
 
     @property

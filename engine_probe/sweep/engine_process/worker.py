@@ -34,8 +34,9 @@ from engine_probe.sweep.engine_process.messages import (
     Task,
 )
 from engine_probe.sweep.engine_process.steady_stop import SteadyStop
-from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_answers, write_driver_log
+from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_answers, write_driver_log, write_questions
 from engine_probe.workload.prompts import RandomPrompts
+from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
@@ -92,6 +93,8 @@ def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force:
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     facts = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
     with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators) as probe:
+        if isinstance(point.workload.prompts, Questions):
+            write_questions(Path(task.folder), point.workload.prompts)
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
         with report_failure(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady)

@@ -17,7 +17,7 @@ from engine_probe.sweep.execution.engine_run import EngineRun, Limits
 from engine_probe.sweep.execution.events import Event, Placed
 from engine_probe.sweep.execution.folders import new_log, point_folder
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
-from engine_probe.sweep.fleet.transfers import path_of, reading
+from engine_probe.sweep.fleet.transfers import reading
 
 LOG_BYTES = 1 << 20  # of the log at a time
 PIECE_BYTES = 8 << 20  # of a file at a time: what a call keeps in memory
@@ -113,9 +113,8 @@ class RemoteEngine:
             self._copies[path] = str(copy)
 
     def _with_files(self, point: Point) -> Point:
-        """Return the point, reading its data set from this machine's copy."""
-        path = path_of(point)
-        return point if path is None else reading(point, self._copies[path])
+        """Return the point, reading its data sets from this machine's copies."""
+        return reading(point, self._copies)
 
     def _files(self) -> tuple[tuple[str, int], ...]:
         if self._recording is None or not self._recording.is_dir():

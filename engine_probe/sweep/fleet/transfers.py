@@ -11,8 +11,9 @@ from engine_probe.errors import UnavailableError
 from engine_probe.files.new_file import writing
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.folders import PARTIAL, RESUMABLE, new_log, set_aside
-from engine_probe.workload.dataset_file import Dataset
-from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.question_set.question_file import find_question_set
+from engine_probe.workload.question_set.question_prompts import Questions
+from engine_probe.workload.spec import FromFile, prompt_files
 
 # Variables for vLLM are meant for the engines, wherever they run. Addresses and folders are each machine's own.
 CARRIED = ("VLLM_", "NCCL_", "OMP_", "TORCH")
@@ -24,32 +25,30 @@ def carried(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def datasets_of(point: Point, sent: set[str]) -> dict[str, bytes]:
-    """Return the data set that the point reads, unless it is in `sent`, to which it is added."""
-    path = path_of(point)
-    if path is None or path in sent:
-        return {}
-    sent.add(path)
+    """Return the data sets that the point reads, without those in `sent`, to which they are added."""
+    new = [path for path in paths_of(point) if path not in sent]
+    sent.update(new)
+    asks = isinstance(point.workload.prompts, Questions)
     try:
-        return {path: Path(path).expanduser().read_bytes()}
+        return {path: (find_question_set(path) if asks else Path(path).expanduser()).read_bytes() for path in new}
     except OSError as error:
-        raise UnavailableError(f"{path} cannot be read any longer: {error.strerror}") from error
+        raise UnavailableError(f"{error.filename} cannot be read any longer: {error.strerror}") from error
 
 
-def path_of(point: Point) -> str | None:
-    """Return the file that a point reads. None if it reads none."""
-    if point.quality is not None:
-        return point.quality.text
-    prompts = point.workload.prompts
-    return prompts.path if isinstance(prompts, Dataset | Trace) else None
+def paths_of(point: Point) -> tuple[str, ...]:
+    """Return the files that a point reads."""
+    return (point.quality.text,) if point.quality is not None else prompt_files(point.workload.prompts)
 
 
-def reading(point: Point, path: str) -> Point:
-    """Return the point with its file at another path."""
+def reading(point: Point, copies: Mapping[str, str]) -> Point:
+    """Return the point with its files at other paths."""
     replace = msgspec.structs.replace
     if point.quality is not None:
-        return replace(point, quality=replace(point.quality, text=path))
+        return replace(point, quality=replace(point.quality, text=copies[point.quality.text]))
     prompts = point.workload.prompts
-    assert isinstance(prompts, Dataset | Trace)
+    if not isinstance(prompts, FromFile):
+        return point
+    path = tuple(map(copies.__getitem__, prompts.paths)) if isinstance(prompts, Questions) else copies[prompts.path]
     return replace(point, workload=replace(point.workload, prompts=replace(prompts, path=path)))
 
 

@@ -26,6 +26,9 @@ from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, t
 from engine_probe.text_format import counted, long_duration, model_name
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
+from engine_probe.workload.question_set.question_file import read_question_sets, shipped_sets
+from engine_probe.workload.question_set.question_prompts import Questions
+from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.trace_file import Trace, answered
 
 TITLES = ("id", "point", "requests", "tokens in\nand out", "KV\ntokens", "share of\npool", "predicted\ntime")
@@ -98,8 +101,8 @@ def points_table(rows: Sequence[Sequence[str]]) -> Table:
 
 def missing_files(all_points: Sequence[Point], sweep: SweepFile) -> Iterator[tuple[str, str]]:
     """Yield each file that a run needs and that is not here, with the key that names it."""
-    paths = dict.fromkeys(getattr(point.workload.prompts, "path", None) for point in all_points)
-    named = [(path, "workload.prompts.path") for path in paths if path is not None]
+    paths = dict.fromkeys(path for point in all_points for path in prompt_files(point.workload.prompts))
+    named = [(path, "workload.prompts.path") for path in paths if path not in shipped_sets()]
     named += [(sweep.quality.text, "quality.text")] if sweep.quality else []
     yield from (pair for pair in named if not Path(pair[0]).expanduser().is_file())
 
@@ -148,13 +151,16 @@ def request_count(work: WorkloadSection) -> int | None:
 
     None if the file is not here, or if chance or the model's tokenizer decides which of its requests are sent.
     """
-    if work.requests is not None or work.num_prompts is not None or not isinstance(work.prompts, Dataset | Trace):
+    if work.requests is not None or work.num_prompts is not None or not isinstance(work.prompts, FromFile):
         return work.requests
     return requests_in_file(work.prompts)
 
 
 @cache
-def requests_in_file(prompts: Dataset | Trace) -> int | None:
+def requests_in_file(prompts: Dataset | Questions | Trace) -> int | None:
+    if isinstance(prompts, Questions):
+        here = all(name in shipped_sets() or Path(name).is_file() for name in prompts.paths)
+        return sum(len(question.asked) for question in read_question_sets(prompts.paths)) if here else None
     if not Path(prompts.path).is_file():
         return None
     if isinstance(prompts, Trace):

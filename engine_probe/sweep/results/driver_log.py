@@ -11,8 +11,10 @@ import msgspec
 
 from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
-from engine_probe.record.run_folder import ANSWERS_FILE, DRIVEN_FILE, process_started
+from engine_probe.record.run_folder import ANSWERS_FILE, DRIVEN_FILE, QUESTIONS_FILE, process_started
 from engine_probe.workload.driver import Outcome
+from engine_probe.workload.question_set.question_file import read_question_sets
+from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.stop import StopReason
 
@@ -108,6 +110,13 @@ def write_answers(folder: Path, outcome: Outcome) -> None:
     answers = {delivery.request_id: delivery.answer for delivery in outcome.deliveries if delivery.answer is not None}
     with writing(folder / ANSWERS_FILE):
         (folder / ANSWERS_FILE).write_bytes(msgspec.json.encode(answers))
+
+
+def write_questions(folder: Path, questions: Questions) -> None:
+    """Write a copy of the questions, so that the answers can be judged where their files are not."""
+    found = read_question_sets(questions.paths)
+    with writing(folder / QUESTIONS_FILE):
+        (folder / QUESTIONS_FILE).write_bytes(b"".join(msgspec.json.encode(question) + b"\n" for question in found))
 
 
 def read_driver_log(folder: Path) -> Driven:

@@ -145,7 +145,7 @@ def test_a_machine_of_a_fleet_gets_the_text(file: Path, tmp_path: Path) -> None:
     sent: set[str] = set()
     assert datasets_of(point, sent) == {f"{tmp_path}/said.txt": b"so it was said"}
     assert datasets_of(point, sent) == {}
-    there = reading(point, "/scratch/said.txt")
+    there = reading(point, {point.quality.text: "/scratch/said.txt"})
     assert there.quality is not None
     assert there.quality.text == "/scratch/said.txt"
 

@@ -1,0 +1,1 @@
+"""Questions with answer keys, from JSON Lines files: the file, and the prompts made of it."""
