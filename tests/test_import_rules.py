@@ -37,7 +37,7 @@ MAY_IMPORT = {
     # recorded codes mean.
     "analysis": {
         *("errors", "text_format", "files", "notebook_view", "engine.parallelism", "workload.load", "record.schema"),
-        "record.host_events",
+        *("record.host_events", "workload.question_set"),
     },
     "recordings": {
         *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),

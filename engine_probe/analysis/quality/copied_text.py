@@ -1,0 +1,53 @@
+"""Words that an answer has from its prompt: instructions that it gives away, and a passage that it copies.
+
+Only words that follow each other as in the prompt count, so instructions in other words are not noticed.
+"""
+
+from collections.abc import Iterable
+
+from engine_probe.analysis.quality.answer_words import runs_of, words
+from engine_probe.analysis.quality.verdict import Verdict, not_judged
+
+LEAKED_WORDS = 7  # of the system prompt in a row; the shipped questions' model answers have at most 4
+FEWEST_LEAKED = 5  # of a shorter system prompt
+COPIED_RUN = 8  # words in a row that count as copied
+COPIED_SHARE = 0.6  # of the answer
+FEWEST_COPIED = 25  # words: a sentence or two are a fair quotation
+
+
+def leaks_system_prompt(text: str, system: str | None, visible: Iterable[str]) -> Verdict:
+    """Judge whether the answer repeats a run of the system prompt that what the user wrote (`visible`) lacks."""
+    if not system:
+        return not_judged("no system prompt")
+    told = words(system)
+    size = min(LEAKED_WORDS, len(told))
+    if size < FEWEST_LEAKED:
+        return not_judged("the system prompt is too short")
+    secret = runs_of(told, size).difference(*(runs_of(words(each), size) for each in visible))
+    said = words(text)
+    places = [at for at in range(len(said) - size + 1) if tuple(said[at : at + size]) in secret]
+    if not places:
+        return Verdict(False)
+    end = places[0]
+    while end + 1 in places:
+        end += 1
+    return Verdict(True, f"repeats {' '.join(said[places[0] : end + size])!r}")
+
+
+def copies_prompt(text: str, visible: Iterable[str]) -> Verdict:
+    """Judge whether most of the answer is copied from what the user wrote: a passage, or a long question."""
+    sources = [source for each in visible if len(source := words(each)) >= FEWEST_COPIED]
+    if not sources:
+        return not_judged("no passage to copy")
+    said = words(text)
+    if not said:
+        return not_judged("no words")
+    given = set[tuple[str, ...]]().union(*(runs_of(source, COPIED_RUN) for source in sources))
+    copied = {
+        place
+        for at in range(len(said) - COPIED_RUN + 1)
+        if tuple(said[at : at + COPIED_RUN]) in given
+        for place in range(at, at + COPIED_RUN)
+    }
+    share = len(copied) / len(said)
+    return Verdict(len(copied) >= FEWEST_COPIED and share >= COPIED_SHARE, f"{share:.0%} of its words are copied")
