@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "record": {"errors", "files"},
     "hook": {"errors", "record", "telemetry.core_thread"},
     "telemetry": {"errors", "record"},
-    "workload": {"errors", "files", "text_format"},
+    "workload": {"errors", "files", "text_format", "record.schema"},
     "perplexity": {"errors", "files"},
     "engine": {"errors", "files", "text_format"},
     # Descriptions that figures depend on: how many ranks an engine has, how hard a workload pushes it, and what the
@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "overhead": {"errors", "record", "telemetry", "workload", "engine", "hook", "probe"},
     "sweep": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
-        *("recordings", "probe", "hook.vllm_versions", "report.renderers.live"),
+        *("recordings", "probe", "hook.vllm_versions", "hook.engine_core", "report.renderers.live"),
     },
     "commands": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),

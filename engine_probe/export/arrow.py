@@ -62,6 +62,7 @@ def flattened(table: pa.Table) -> pa.Table:
     """Turn lists into JSON text, because a CSV cannot hold lists."""
     for index, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
-            text = pa.array([json.dumps(values) for values in table[field.name].to_pylist()], pa.string())
+            rows = table[field.name].to_pylist()
+            text = pa.array([None if values is None else json.dumps(values) for values in rows], pa.string())
             table = table.set_column(index, field.name, text)
     return table

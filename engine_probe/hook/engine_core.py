@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine_probe.errors import InputError
 from engine_probe.hook.vllm_versions import installed_vllm
@@ -32,6 +32,25 @@ def _in_another_process(asynchronous: bool) -> str:
         'os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" before vllm is imported, in a fresh process or notebook '
         f"kernel; or leave it there and {plugin}"
     )
+
+
+class AnswerSoFar(NamedTuple):
+    """Holds the names of vLLM's `CompletionOutput` that tell an answer's tokens."""
+
+    token_ids: list[int]
+    logprobs: Any
+
+
+def answer_so_far(llm_engine: Any, request_id: str) -> AnswerSoFar | None:
+    """Return what an unfinished request has got, by vLLM's internal id. None if it is unknown.
+
+    vLLM returns nothing of a request that is aborted unless its tokens are streamed, which costs time in every step.
+    """
+    try:
+        state = llm_engine.output_processor.request_states[request_id]
+        return AnswerSoFar(list(state.detokenizer.output_token_ids), state.logprobs_processor.logprobs)
+    except (AttributeError, KeyError):
+        return None
 
 
 def describe(core: Any) -> dict[str, Any]:

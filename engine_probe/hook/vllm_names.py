@@ -96,6 +96,14 @@ PHASE_SEAMS: dict[str, str] = {
     "vllm/v1/worker/gpu/async_utils.py StepTimingCollector": "forward_start",
 }
 
+# Read when a request is aborted (engine_core.answer_so_far): without them, what it had got by then is not kept.
+SO_FAR: dict[str, str] = {
+    "vllm/v1/engine/output_processor.py OutputProcessor": "request_states",
+    "vllm/v1/engine/output_processor.py RequestState": "detokenizer logprobs_processor",
+    "vllm/v1/engine/detokenizer.py IncrementalDetokenizer": "output_token_ids",
+    "vllm/v1/engine/logprobs.py LogprobsProcessor": "logprobs",
+}
+
 # Requests that wait for something other than capacity: in a queue of their own until 0.30, a subset of two since 0.31.
 ONE_OF: dict[str, tuple[str, ...]] = {
     "vllm/v1/core/sched/scheduler.py Scheduler": ("skipped_waiting", "kv_holding_waiting deferred_waiting"),

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.record.schema import AnswerOutcome
+
 SIGNED = ("temperature_c",)
 ANY_INTEGER = ("priority",)  # a client may choose any
 LARGEST = 2**60  # 36 years of nanoseconds, an exbibyte of bytes; sums of a few such values fit 64 bits
@@ -35,6 +37,8 @@ def _impossible_values(table: str, rows: pa.Table, facts: dict[str, Any]) -> Ite
         yield "time_ns falls from one row to the next"
     elif table == "workers" and (code := pc.max(rows["graph_mode"]).as_py() or 0) > MOST_GRAPH_MODE:
         yield f"graph_mode is {code:,}"
+    elif table == "answers":
+        yield from _impossible_answers(rows)
 
 
 def _values_out_of_range(field: pa.Field, values: pa.ChunkedArray) -> Iterator[str]:
@@ -73,6 +77,16 @@ def _impossible_requests(rows: pa.Table) -> Iterator[str]:
     tokens = _sums(rows["run_lengths"]) + _sums(rows["burst_tokens"]) - _counts(rows["burst_tokens"])
     if (tokens > rows["output_tokens"].to_numpy()).any():
         yield "stretches hold more tokens than were generated"
+
+
+def _impossible_answers(rows: pa.Table) -> Iterator[str]:
+    outcomes = pc.is_in(rows["outcome"], pa.array([str(outcome) for outcome in AnswerOutcome]))
+    if not pc.all(outcomes).as_py():
+        yield f"outcome is {rows['outcome'].filter(pc.invert(outcomes))[0].as_py()!a}"
+    lengths = pc.list_value_length(rows["token_ids"])
+    for name in ("logprobs", "second_token_ids", "second_logprobs"):
+        if pc.any(pc.not_equal(pc.list_value_length(rows[name]), lengths)).as_py():
+            yield f"token_ids and {name} differ in number"
 
 
 def without_lost_steps(requests: pa.Table, steps: int) -> tuple[pa.Table, int]:

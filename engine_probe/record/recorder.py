@@ -51,7 +51,9 @@ class Recorder:
         self.changes: deque[tuple[int, ...]] = deque()  # (iteration, *FLOWS, *LEVELS), in order
         self.finished: deque[tuple[int, ...]] = deque()  # (iteration, requests its update finished), in order
         self.arrivals, self.requests, self.preemptions = (deque[tuple[Any, ...]]() for _ in range(3))  # rows of ...
-        self.telemetry, self.host_events, self.drafts = (deque[tuple[Any, ...]]() for _ in range(3))  # ... these tables
+        self.telemetry, self.host_events, self.drafts, self.answers = (  # ... these tables
+            deque[tuple[Any, ...]]() for _ in range(4)
+        )
 
     def take_iterations(self, most: int) -> npt.NDArray[np.int64]:
         """Return a copy of the oldest rows that were not taken yet, at most `most`."""

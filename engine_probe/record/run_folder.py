@@ -20,7 +20,7 @@ from engine_probe.record.schema import SCHEMA_VERSION
 AnyPath = str | os.PathLike[str]
 
 RUN_FILE = "run.json"
-ANSWERS_FILE = "answers.json"  # of a sweep's point: request id -> checksum of the tokens of its answer
+ANSWERS_FILE = "answers.json"  # of sweeps before the table `answers`: request id -> checksum of its answer's tokens
 QUESTIONS_FILE = "questions.jsonl"  # a copy of the questions that were asked
 DRIVEN_FILE = "driven.json"  # of a sweep's point that ran without the probe
 RESERVE_FILE = ".reserve"  # deleted at the end of a run, so that run.json can be written on a full disk

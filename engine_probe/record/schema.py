@@ -22,6 +22,7 @@ _TYPES = {
     "f32": pa.float32(),
     "i64[]": pa.list_(pa.int64()),
     "i32[]": pa.list_(pa.int32()),
+    "f32[]": pa.list_(pa.float32()),
 }
 
 
@@ -61,6 +62,18 @@ class PreemptionCause(StrEnum):
     KV_BLOCKS_BY_PRIORITY = "KV blocks, by priority"  # likewise, and the least important gave way
     RESET = "reset of the prefix cache"  # which was told to preempt all, as for new weights
     RESET_IN_PAUSE = "reset of the prefix cache in a pause"  # of the engine, which may have been put to sleep
+
+
+ANSWERED = ("stop", "length")  # finish reasons of vLLM for requests that got their answer
+
+
+class AnswerOutcome(StrEnum):
+    """How a request of the workload ended."""
+
+    ANSWERED = "answered"
+    DEADLINE = "deadline"  # aborted by the driver between two steps, because its deadline had passed
+    STOPPED = "stopped"  # in flight when the run ended, which aborted it
+    FAILED = "failed"  # ended by vLLM without an answer
 
 
 _REASONS = ", ".join(f"{reason.value} {reason.name.lower()}" for reason in WaitingReason)
@@ -349,6 +362,22 @@ _DRAFTS = (
     ),
 )
 
+# The requests that the workload driver handed over; no rows of other programs' requests. Recordings made before this
+# table was added lack it.
+_ANSWERS = (
+    ("request_id", "text", "", "vLLM's internal request id, as in requests"),
+    ("prompt_id", "text", "", "id in the workload's plan: the same prompt wherever description and seed are the same"),
+    ("question_id", "text?", "", "id of the question; null if the prompts are no question set"),
+    ("prompt_crc32", "i64", "", "checksum of the prompt's tokens: answers to other prompts are never compared"),
+    ("outcome", "text", "", f"one of: {', '.join(AnswerOutcome)}; deadline and stopped were aborted by the driver"),
+    ("answer_crc32", "i64?", "", "checksum of the answer's tokens; null if they were streamed and not kept"),
+    ("token_ids", "i32[]?", "", "the answer's tokens, as far as it came; null unless they were asked for"),
+    ("text", "text?", "", "the same as text, without special tokens; null unless it was asked for"),
+    ("logprobs", "f32[]?", "", "log-probability of each token, by vLLM; null unless they were asked for"),
+    ("second_token_ids", "i32[]?", "", "at each place the most probable token other than the chosen one"),
+    ("second_logprobs", "f32[]?", "", "the log-probability of that token"),
+)
+
 
 def _schema(table: str, columns: tuple[tuple[str, str, str, str], ...]) -> pa.Schema:
     fields = [
@@ -388,6 +417,7 @@ _ADDED: dict[int, dict[str, tuple[str, ...]]] = {
 ADDED_SCHEMAS: dict[str, pa.Schema] = {
     "host_events": _schema("host_events", _HOST_EVENTS),
     "drafts": _schema("drafts", _DRAFTS),
+    "answers": _schema("answers", _ANSWERS),
     "operators": _schema("operators", _OPERATORS),
     "operator_slices": _schema("operator_slices", _OPERATOR_SLICES),
 }

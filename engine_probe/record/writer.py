@@ -16,7 +16,7 @@ from engine_probe.record.recorder import Recorder, take_rows, take_until
 from engine_probe.record.schema import RANK_TABLES, STREAMS, TABLES
 
 FLUSH_SECONDS, STREAM_ROWS = 0.2, 4_096
-EVENTS = ("arrivals", "requests", "preemptions", "telemetry", "host_events", "drafts")
+EVENTS = ("arrivals", "requests", "preemptions", "telemetry", "host_events", "drafts", "answers")
 
 
 class TableStream:

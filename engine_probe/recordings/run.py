@@ -107,6 +107,14 @@ class Run(NotebookView):
         """Read the drafts of speculative decoding; empty without it, and if the recording is older than this table."""
         return read_table(self.folder, "drafts", self.facts)
 
+    @cached_property
+    def answers(self) -> pa.Table:
+        """Read how each request of the workload ended, and what was kept of its answer.
+
+        Empty if another program sent the requests, and if the recording is older than this table.
+        """
+        return read_table(self.folder, "answers", self.facts)
+
     @property
     def has_host_events(self) -> bool:
         """Tell a recording without any such event from one that is older than the table."""

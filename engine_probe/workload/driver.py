@@ -1,14 +1,15 @@
 """The loop that steps an engine and hands it requests while it generates."""
 
 import time
-from array import array
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
+from engine_probe.record.schema import ANSWERED, AnswerOutcome
+from engine_probe.workload.answers import AnswerLog, Tokens
 from engine_probe.workload.load import FURTHER
 from engine_probe.workload.request_plan import SECOND_NS, Plan, Request, Session
 from engine_probe.workload.stop import Stop, StopReason
@@ -18,14 +19,14 @@ ALL_ANSWERED: StopReason = "answered"
 SteadyCheck = Callable[[Sequence[int], int], bool]  # (times of all answers, number in flight) -> steady enough
 
 
-class Delivery(msgspec.Struct, frozen=True, gc=False):
+class Delivery(msgspec.Struct, gc=False):
     """Holds the times of one request, on the monotonic clock of recordings."""
 
     request_id: str
     planned_ns: int
     handed_ns: int
-    finished_ns: int | None  # None: aborted
-    answer: int | None = None  # checksum of the answer's tokens; None: aborted, or streamed
+    finished_ns: int | None = None  # None: not answered
+    outcome: AnswerOutcome = AnswerOutcome.STOPPED  # unless it ends before the run does
 
     @property
     def lateness_ns(self) -> int:
@@ -39,9 +40,10 @@ class Outcome(msgspec.Struct, frozen=True):
     started_ns: int
     ended_ns: int
     deliveries: list[Delivery]
-    never_handed: int  # measured requests that the engine never got
+    never_handed: int  # measured requests that the engine never got, for want of time
     why: StopReason = "answered"
     steps: int = 0
+    not_asked: int = 0  # later turns of measured conversations that ended with a turn that was not answered
 
     @property
     def further(self) -> int:
@@ -49,24 +51,46 @@ class Outcome(msgspec.Struct, frozen=True):
         return sum(delivery.request_id.startswith(FURTHER) for delivery in self.deliveries)
 
     @property
+    def measured(self) -> Counter[AnswerOutcome]:
+        """Count the measured requests that the engine got, by how they ended."""
+        return Counter(each.outcome for each in self.deliveries if not each.request_id.startswith(FURTHER))
+
+    @property
     def aborted(self) -> int:
-        """Return how many measured requests were aborted."""
-        left = (delivery.request_id for delivery in self.deliveries if delivery.finished_ns is None)
-        return sum(not request_id.startswith(FURTHER) for request_id in left)
+        """Return how many measured requests were in flight when the run ended."""
+        return self.measured[AnswerOutcome.STOPPED]
+
+
+class _InFlight(msgspec.Struct):
+    """Holds a request that the engine works on."""
+
+    session: int
+    turn: int
+    engine_id: str
+    delivery: Delivery
+    parts: Tokens | None  # what was streamed of its answer, if that is kept
 
 
 class _Driver:
     """Keeps which requests are due when, and which are in flight."""
 
-    def __init__(self, engine: Any, plan: Plan, parameters: Callable[[Request], Any], now: Callable[[], int]) -> None:
-        self._engine, self._plan, self._parameters, self._now = engine, plan, parameters, now
-        self._has_whole_answers = not plan.sampling.stream
+    def __init__(
+        self,
+        engine: Any,
+        plan: Plan,
+        parameters: Callable[[Request], Any],
+        now: Callable[[], int],
+        answers: AnswerLog | None,
+    ) -> None:
+        self._engine, self._plan, self._parameters, self._now, self._answers = engine, plan, parameters, now, answers
+        self._keeps_parts = plan.sampling.stream and answers is not None and answers.kept.keep is not None
         self.started_ns = now()
         self.due: list[tuple[int, int, int]] = []  # a heap of (when, session, turn)
-        self.in_flight: dict[str, tuple[int, int]] = {}  # id -> (session, turn)
-        self.times_ns: dict[str, list[int]] = {}  # id -> planned, handed over, finished
-        self.finished_ns: list[int] = []  # in order
-        self._answers: dict[str, int] = {}  # id -> checksum
+        self.in_flight: dict[str, _InFlight] = {}  # by id
+        self.deadlines: deque[tuple[int, str]] = deque()  # (when, id); all are equally long, so they are in order
+        self.finished_ns: list[int] = []  # of answers, in order
+        self._deliveries: list[Delivery] = []
+        self._not_asked = 0
         self._history: dict[int, list[int]] = {}  # session -> its tokens so far, if it has further turns
         self._asked_ns: dict[int, int] = {}  # session -> when its user asked, if users keep a pace
         for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
@@ -88,10 +112,16 @@ class _Driver:
             session = self._plan.sessions[number]
             request = session.requests[turn]
             prompt = self._prompt(number, turn, session)
-            handed_ns = self._now()
-            self._engine.add_request(request.id, {"prompt_token_ids": prompt}, self._parameters(request))
-            self.in_flight[request.id] = number, turn
-            self.times_ns[request.id] = [planned_ns, handed_ns]
+            delivery = Delivery(request.id, planned_ns, self._now())
+            given = self._engine.add_request(request.id, {"prompt_token_ids": prompt}, self._parameters(request))
+            engine_id = given if isinstance(given, str) else request.id  # older versions of vLLM return nothing
+            parts = Tokens() if self._keeps_parts else None
+            self.in_flight[request.id] = _InFlight(number, turn, engine_id, delivery, parts)
+            self._deliveries.append(delivery)
+            if self._plan.deadline_ns is not None:
+                self.deadlines.append((delivery.handed_ns + self._plan.deadline_ns, request.id))
+            if self._answers is not None:
+                self._answers.handed(request, engine_id, prompt)
             if turn == 0 and self._plan.loop is not None and self._plan.loop.pace_ns:
                 self._asked_ns[number] = planned_ns
 
@@ -107,54 +137,81 @@ class _Driver:
 
     def take(self, outputs: list[Any]) -> None:
         """Take a step's outputs: whole answers, or the new tokens of each if they are streamed."""
-        if self._history:
+        if self._history or self._keeps_parts:
             for output in outputs:
-                number, _ = self.in_flight[output.request_id]
-                if number in self._history:
-                    self._history[number] += output.outputs[0].token_ids
-        finished = [output.request_id for output in outputs if output.finished]
+                request, new = self.in_flight[output.request_id], output.outputs[0]
+                if request.session in self._history:
+                    self._history[request.session] += new.token_ids
+                if request.parts is not None:
+                    request.parts.add(new)
+        finished = [output for output in outputs if output.finished]
         if finished:
             now_ns = self._now()
-            if self._has_whole_answers:
-                for output in outputs:
-                    self._answers[output.request_id] = checksum(output.outputs[0].token_ids)
-            for request_id in finished:
-                self._answered(request_id, now_ns)
+            for output in finished:
+                self._finished(output, now_ns)
 
-    def _answered(self, request_id: str, now_ns: int) -> None:
-        number, turn = self.in_flight.pop(request_id)
-        self.times_ns[request_id].append(now_ns)
-        self.finished_ns.append(now_ns)
-        session = self._plan.sessions[number]
-        if turn + 1 < len(session.requests):
-            heappush(self.due, (now_ns + self._plan.turn_pause_ns, number, turn + 1))
+    def _finished(self, output: Any, now_ns: int) -> None:
+        """End a request whose last tokens came."""
+        whole, request = output.outputs[0], self.in_flight[output.request_id]
+        if whole.finish_reason in ANSWERED:
+            request.delivery.finished_ns = now_ns
+            self.finished_ns.append(now_ns)
+            outcome = AnswerOutcome.ANSWERED
+        else:
+            outcome = AnswerOutcome.FAILED
+        self._end(request, outcome, request.parts if self._plan.sampling.stream else Tokens.of(whole))
+        self._go_on(request, now_ns)
+
+    def _end(self, request: _InFlight, outcome: AnswerOutcome, tokens: Tokens | None) -> None:
+        del self.in_flight[request.delivery.request_id]
+        request.delivery.outcome = outcome
+        if self._answers is not None:
+            self._answers.ended(request.delivery.request_id, outcome, tokens)
+
+    def _go_on(self, request: _InFlight, now_ns: int) -> None:
+        """Plan what follows a request: the next turn, which only an answer has, or in a closed loop another session."""
+        number, session = request.session, self._plan.sessions[request.session]
+        left = len(session.requests) - request.turn - 1
+        if left and request.delivery.outcome is AnswerOutcome.ANSWERED:
+            heappush(self.due, (now_ns + self._plan.turn_pause_ns, number, request.turn + 1))
             return
         self._history.pop(number, None)
-        self.unanswered -= number < self._measured
+        if number < self._measured:
+            self.unanswered -= 1
+            self._not_asked += left
         if self._plan.loop is not None and self._next_session < len(self._plan.sessions):
             paced_ns = self._asked_ns.pop(number, 0) + self._plan.loop.pace_ns
             heappush(self.due, (max(now_ns + session.rest_ns, paced_ns), self._next_session, 0))
             self._next_session += 1
 
-    def abort(self) -> None:
-        self._engine.abort_request(list(self.in_flight))
-        self.in_flight.clear()
+    def abort_late(self) -> None:
+        """Abort the requests whose deadlines have passed; an answer that is whole by now is none of them."""
+        now_ns, late = self._now(), list[_InFlight]()
+        while self.deadlines and self.deadlines[0][0] <= now_ns:
+            request = self.in_flight.get(self.deadlines.popleft()[1])
+            if request is not None:
+                late.append(request)
+        self._abort(late, AnswerOutcome.DEADLINE)
+        for request in late:
+            self._go_on(request, now_ns)
+
+    def abort_all(self) -> None:
+        self._abort(list(self.in_flight.values()), AnswerOutcome.STOPPED)
+
+    def _abort(self, requests: list[_InFlight], outcome: AnswerOutcome) -> None:
+        """Abort requests, and keep what they got so far."""
+        if not requests:
+            return
+        streams, answers = self._plan.sampling.stream, self._answers
+        so_far = [each.parts if streams or not answers else answers.so_far(each.engine_id) for each in requests]
+        self._engine.abort_request([request.delivery.request_id for request in requests])
+        for request, tokens in zip(requests, so_far, strict=True):
+            self._end(request, outcome, tokens)
 
     def outcome(self, why: StopReason, steps: int) -> Outcome:
-        deliveries = [
-            Delivery(
-                request_id, times[0], times[1], times[2] if len(times) == 3 else None, self._answers.get(request_id)
-            )
-            for request_id, times in self.times_ns.items()
-        ]
-        further = sum(request_id.startswith(FURTHER) for request_id in self.times_ns)
-        never_handed = self._plan.num_requests - len(deliveries) + further
-        return Outcome(self.started_ns, self._now(), deliveries, never_handed, why, steps)
-
-
-def checksum(token_ids: Sequence[int]) -> int:
-    """Return a checksum by which equal answers are recognised; two others share it once in four thousand million."""
-    return crc32(array("q", token_ids))
+        further = sum(delivery.request_id.startswith(FURTHER) for delivery in self._deliveries)
+        never_handed = self._plan.num_requests - len(self._deliveries) + further - self._not_asked
+        return Outcome(self.started_ns, self._now(), self._deliveries, never_handed, why, steps, self._not_asked)
 
 
 def _first_arrivals_ns(plan: Plan) -> list[int]:
@@ -171,18 +228,20 @@ def drive(
     parameters: Callable[[Request], Any],
     stop: Stop = NO_STOP,
     is_steady: SteadyCheck | None = None,
+    answers: AnswerLog | None = None,
     now: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Step the engine until all measured requests are answered or a stop condition is met.
+    """Step the engine until all measured requests have ended or a stop condition is met.
 
-    Due ones are handed over before each step.
+    Before each step, requests that are due are handed over, and those whose deadline has passed are aborted.
 
     `engine` is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`. Whatever ends
     this early, Ctrl-C too, aborts the requests in flight.
     """
-    driver = _Driver(engine, plan, parameters, now)
+    driver = _Driver(engine, plan, parameters, now, answers)
     due, in_flight, finished_ns, step = driver.due, driver.in_flight, driver.finished_ns, engine.step  # looked up once
+    deadlines = driver.deadlines
     end_ns = None if stop.seconds is None else driver.started_ns + round(stop.seconds * SECOND_NS)
     steps, why = 0, ALL_ANSWERED
     try:
@@ -196,16 +255,17 @@ def drive(
             if is_steady is not None and is_steady(finished_ns, len(in_flight)):
                 why = "steady"
                 break
+            if deadlines and deadlines[0][0] <= now():
+                driver.abort_late()
             if due and due[0][0] <= now():
                 driver.hand_over_due()
             if in_flight:
                 steps += 1
                 if outputs := step():
                     driver.take(outputs)
-            else:
+            elif due:
                 until_ns = due[0][0] if end_ns is None else min(due[0][0], end_ns)
                 sleep(max(0, until_ns - now()) / SECOND_NS)
     finally:
-        if in_flight:
-            driver.abort()
+        driver.abort_all()
     return driver.outcome(why, steps)

@@ -64,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     turn_pause_ns: int
     max_concurrency: int | None
     notes: list[str]
+    deadline_ns: int | None = None  # after a request is handed over; then it is aborted
     measured: int | None = None  # sessions whose last answer ends the run; those behind them only hold the load
 
     @property
@@ -120,7 +121,8 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
         nanoseconds(pause),
         workload.max_concurrency,
         notes,
-        workload.measured,
+        deadline_ns=None if workload.deadline_seconds is None else nanoseconds(workload.deadline_seconds),
+        measured=workload.measured,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from zlib import crc32
 
 from engine_probe.errors import InputError
+from engine_probe.workload.answers import AnswerLog
 from engine_probe.workload.dataset_file import Dataset, Encode
 from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
@@ -20,10 +21,11 @@ UNSEEDED = (
 )
 
 
-def sampling_parameters(plan: Plan, seeded: bool = True) -> Callable[[Request], Any]:
+def sampling_parameters(plan: Plan, seeded: bool = True, logprobs: bool = False) -> Callable[[Request], Any]:
     """Return a function from a request to its parameters, with a seed for each request if tokens are sampled.
 
-    Requests with equal parameters share one object, which the engine copies.
+    `logprobs` asks for those of the two most probable tokens at each place. Requests with equal parameters share one
+    object, which the engine copies.
     """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -40,6 +42,8 @@ def sampling_parameters(plan: Plan, seeded: bool = True) -> Callable[[Request], 
             seed=seed,
             detokenize=False,
             output_kind=kind,
+            logprobs=2 if logprobs else None,
+            flat_logprobs=logprobs,  # lists of numbers in place of an object for each token
         )
 
     if not sampling.temperature or not seeded:
@@ -67,9 +71,15 @@ def plan_for(llm: Any, workload: Workload) -> Plan:
     return plan
 
 
-def run_plan(llm: Any, plan: Plan, stop: Stop = NO_STOP, is_steady: SteadyCheck | None = None) -> Outcome:
-    engine = llm.llm_engine
-    return drive(engine, plan, sampling_parameters(plan, can_seed(engine)), stop, is_steady)
+def run_plan(
+    llm: Any,
+    plan: Plan,
+    stop: Stop = NO_STOP,
+    is_steady: SteadyCheck | None = None,
+    answers: AnswerLog | None = None,
+) -> Outcome:
+    engine, logprobs = llm.llm_engine, answers is not None and answers.kept.logprobs
+    return drive(engine, plan, sampling_parameters(plan, can_seed(engine), logprobs), stop, is_steady, answers)
 
 
 def questions_encoder(llm: Any, workload: Workload) -> EncodeChat | None:

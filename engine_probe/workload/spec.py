@@ -7,7 +7,7 @@ import msgspec
 from engine_probe.files.key_meaning import about
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
 from engine_probe.workload.dataset_file import Dataset
-from engine_probe.workload.lengths import DescriptionError, Length, Positive
+from engine_probe.workload.lengths import DescriptionError, Length, Positive, PositiveFloat
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.trace_file import Trace
@@ -43,6 +43,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_prompts: Positive | None = None  # counts conversations, not turns; None: all of a file
     measured: Positive | None = None  # so many of them, and the others only hold the load; None: all
     max_concurrency: Positive | None = None  # most requests in flight; the driver holds back the others
+    deadline_seconds: PositiveFloat | None = None  # a request that has no answer by then is aborted
     sampling: Sampling = Sampling()
     seed: int = 0
 

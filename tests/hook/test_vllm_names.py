@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.hook.vllm_names import NAMES, PHASE_SEAMS, READ_ONCE, missing_names
+from engine_probe.hook.vllm_names import NAMES, PHASE_SEAMS, READ_ONCE, SO_FAR, missing_names
 
 HOOK = Path(__file__).parents[2] / "engine_probe" / "hook"
 SPEC = find_spec("vllm")
@@ -29,6 +29,7 @@ def test_the_installed_vllm_has_every_name() -> None:
     assert missing_names(read) == []
     assert missing_names(read, READ_ONCE) == []
     assert missing_names(read, PHASE_SEAMS) == []
+    assert missing_names(read, SO_FAR) == []
 
 
 @pytest.mark.lengthy

@@ -21,7 +21,7 @@ from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import STREAM_ROWS, Writer
 from tests.support.recorder_rows import CLOSE, ENGINE, WORKERS, append, begun, raw, request, step, written
 
-TABLES = ("iterations", "requests", "preemptions", "telemetry", "host_events", "drafts")
+TABLES = ("iterations", "requests", "preemptions", "telemetry", "host_events", "drafts", "answers")
 
 
 def test_a_run_is_readable_at_any_moment_of_its_writing(tmp_path: Path) -> None:

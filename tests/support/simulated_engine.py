@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from engine_probe.workload.answers import AnswerLog, Tokens
 from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.stop import Stop
@@ -30,6 +31,7 @@ class World:
         self.aborted: list[str] = []
         self.breaks_at_step: int | None = None
         self.steps = 0
+        self.reasons: dict[str, str] = {}  # id -> why it ends, where not for its length
 
     def clock(self) -> int:
         return self.now_ns
@@ -39,11 +41,12 @@ class World:
         self.slept_ms.append(seconds * 1000)
         self.now_ns += round(seconds * 1e9)
 
-    def add_request(self, name: str, prompt: dict[str, list[int]], parameters: int) -> None:
+    def add_request(self, name: str, prompt: dict[str, list[int]], parameters: int) -> str:
         assert name not in self.left
         self.left[name] = parameters
         self.asked[name] = prompt["prompt_token_ids"]
         self.most = max(self.most, len(self.left))
+        return f"{name}-internal"
 
     def step(self) -> list[SimpleNamespace]:
         self.steps += 1
@@ -58,19 +61,31 @@ class World:
 
     def _output(self, name: str) -> Any:
         tokens = [ANSWER] * (1 if self.stream else self.tokens_of[name])
-        return SimpleNamespace(
-            request_id=name, finished=not self.left[name], outputs=[SimpleNamespace(token_ids=tokens)]
-        )
+        return SimpleNamespace(request_id=name, finished=not self.left[name], outputs=[self._completion(name, tokens)])
+
+    def _completion(self, name: str, tokens: list[int]) -> SimpleNamespace:
+        reason = None if self.left[name] else self.reasons.get(name, "length")
+        return SimpleNamespace(token_ids=tokens, finish_reason=reason, logprobs=None)
+
+    def so_far(self, engine_id: str) -> Tokens:
+        name = engine_id.removesuffix("-internal")
+        return Tokens.of(SimpleNamespace(token_ids=[ANSWER] * (self.tokens_of[name] - self.left[name]), logprobs=None))
 
     def abort_request(self, names: list[str]) -> None:
         self.aborted += names
         for name in names:
             del self.left[name]
 
-    def drive(self, plan: Plan, stop: Stop = NO_STOP, is_steady: SteadyCheck | None = None) -> Outcome:
+    def drive(
+        self,
+        plan: Plan,
+        stop: Stop = NO_STOP,
+        is_steady: SteadyCheck | None = None,
+        answers: AnswerLog | None = None,
+    ) -> Outcome:
         """The engine is told by its parameters how many tokens to answer."""
         self.tokens_of = {one.id: one.output_len for session in plan.sessions for one in session.requests}
-        return drive(self, plan, lambda request: request.output_len, stop, is_steady, self.clock, self.sleep)
+        return drive(self, plan, lambda request: request.output_len, stop, is_steady, answers, self.clock, self.sleep)
 
     @contextmanager
     def interrupted_at(self, step: int) -> Iterator[None]:

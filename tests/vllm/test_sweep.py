@@ -83,8 +83,10 @@ def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str
         ttft = run.summary().latencies[0]  # as the report says it
         assert point["median_ttft_seconds"] == pytest.approx(ttft.percentiles_ns[50] / 1e9)
         assert run.requests.num_rows == point["point"]["workload"]["concurrency"]
-        answers = json.loads((run.folder / "answers.json").read_text())
-        assert answers.keys() == {str(number) for number in range(run.requests.num_rows)}
+        assert sorted(run.answers["request_id"].to_pylist()) == sorted(run.requests["request_id"].to_pylist())
+        assert set(run.answers["prompt_id"].to_pylist()) == {str(number) for number in range(run.requests.num_rows)}
+        assert set(run.answers["outcome"].to_pylist()) == {"answered"}
+        assert run.answers["token_ids"].null_count == run.requests.num_rows
 
 
 def test_a_second_time_into_the_same_folder_is_refused(done: subprocess.CompletedProcess[str], folder: Path) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 
+from engine_probe.record.outside_values import Misfits, batch_of_rows
+from engine_probe.record.schema import STREAMS, AnswerOutcome
+from engine_probe.workload.answers import AnswerLog, KeepAnswers, Tokens, best_two, checksum
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop
-from engine_probe.workload.driver import Outcome
+from engine_probe.workload.driver import NO_STOP, Outcome
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.request_plan import Plan, Request, Session, make_plan
-from engine_probe.workload.spec import Workload
+from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.stop import Stop
 from tests.support.simulated_engine import ANSWER, MS, START_NS, World, after_ms
 
@@ -191,3 +197,110 @@ def test_an_open_loop_is_handed_over_in_the_order_of_its_arrivals() -> None:
     assert [one.planned_ns for one in outcome.deliveries] == sorted(one.planned_ns for one in outcome.deliveries)
     assert all(0 <= one.lateness_ns < 10 * MS for one in outcome.deliveries)
     assert after_ms(outcome.deliveries[-1].planned_ns) == 4000
+
+
+# ---- deadlines and failures -----------------------------------------------------------------------------
+
+
+def test_a_request_is_aborted_before_the_step_that_would_begin_after_its_deadline() -> None:
+    """Answers of 3 tokens take 30 ms; 25 ms after each hand-over nothing is whole, and the users go on."""
+    world = World()
+    outcome = world.drive(planned(ClosedLoop(2), 4, answer=3, deadline_seconds=0.025))
+    assert moments(outcome) == [(0, 0, 30), (0, 0, 30), (30, 30, 60), (30, 30, 60)]  # whole when the driver looks
+    outcome = World().drive(planned(ClosedLoop(2), 4, answer=4, deadline_seconds=0.025))
+    assert moments(outcome) == [(0, 0, None), (0, 0, None), (30, 30, None), (30, 30, None)]
+    assert outcome.measured == {AnswerOutcome.DEADLINE: 4}
+    assert (outcome.why, after_ms(outcome.ended_ns), outcome.aborted, outcome.never_handed) == ("answered", 60, 0, 0)
+
+
+def test_a_deadline_counts_from_the_hand_over_and_not_from_the_plan() -> None:
+    world = World()
+    outcome = world.drive(planned(Burst(), 3, answer=2, max_concurrency=1, deadline_seconds=0.03))
+    assert moments(outcome) == [(0, 0, 20), (0, 20, 40), (0, 40, 60)]
+
+
+def test_a_deadline_of_a_request_that_was_answered_aborts_nothing() -> None:
+    world = World()
+    world.drive(planned(Constant(20), 5, answer=1, deadline_seconds=0.05))
+    assert world.aborted == []
+
+
+def test_a_conversation_ends_with_the_turn_that_was_not_answered() -> None:
+    world = World()
+    conversations = Conversations(turns=3, input_len=4)
+    plan = make_plan(Workload(conversations, Burst(), output_len=5, num_prompts=2, deadline_seconds=0.03))
+    outcome = world.drive(plan)
+    assert list(world.asked) == ["0.0", "1.0"]
+    assert (outcome.not_asked, outcome.never_handed) == (4, 0)
+    assert outcome.measured == {AnswerOutcome.DEADLINE: 2}
+
+
+def test_what_vllm_ends_without_an_answer_has_failed() -> None:
+    world = World()
+    world.reasons = {"1": "error"}
+    outcome = world.drive(planned(Burst(), 3, answer=2))
+    assert moments(outcome) == [(0, 0, 20), (0, 0, None), (0, 0, 20)]
+    assert outcome.measured == {AnswerOutcome.ANSWERED: 2, AnswerOutcome.FAILED: 1}
+
+
+# ---- what is kept of the answers ------------------------------------------------------------------------
+
+
+def kept(world: World, plan: Plan, keep: KeepAnswers, stop: Stop = NO_STOP) -> list[dict[str, Any]]:
+    """Drive a plan and return the rows of its answers."""
+    rows: list[tuple[Any, ...]] = []
+    world.drive(plan, stop, answers=AnswerLog(rows.append, keep, world.so_far))
+    return table_of(rows).to_pylist()
+
+
+def table_of(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
+    return batch_of_rows(rows, STREAMS["answers"], "answers", Misfits())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_request_has_a_row_with_its_outcome_and_the_tokens_it_got(stream: bool) -> None:
+    """The first ends after 20 ms, the third is aborted at its deadline of 30 ms, and the last one by the stop."""
+    plan = planned(Constant(40), 3, answer=2, deadline_seconds=0.03, sampling=Sampling(stream=stream))
+    lengths = iter((2, 9, 9))
+    sessions = [msgspec.structs.replace(each, requests=[with_answer(each, next(lengths))]) for each in plan.sessions]
+    plan = msgspec.structs.replace(plan, sessions=sessions)
+    rows = kept(World(stream=stream), plan, KeepAnswers("tokens"), Stop(seconds=0.07))
+    assert [(row["request_id"], row["prompt_id"], row["outcome"], row["token_ids"]) for row in rows] == [
+        ("0-internal", "0", "answered", [ANSWER] * 2),
+        ("1-internal", "1", "deadline", [ANSWER] * 3),
+        ("2-internal", "2", "stopped", [ANSWER] * 2),
+    ]
+    assert [row["answer_crc32"] for row in rows] == [checksum([ANSWER] * count) for count in (2, 3, 2)]
+    prompts = [session.requests[0].prompt_token_ids for session in plan.sessions]
+    assert [row["prompt_crc32"] for row in rows] == [checksum(prompt) for prompt in prompts]
+
+
+def test_tokens_are_not_kept_unless_asked_and_streamed_answers_then_have_no_checksum() -> None:
+    rows = kept(World(), planned(Burst(), 2, answer=2), KeepAnswers())
+    assert [(row["token_ids"], row["answer_crc32"]) for row in rows] == [(None, checksum([ANSWER] * 2))] * 2
+    streamed = planned(Burst(), 1, answer=2, sampling=Sampling(stream=True))
+    (row,) = kept(World(stream=True), streamed, KeepAnswers())
+    assert (row["token_ids"], row["answer_crc32"], row["outcome"]) == (None, None, "answered")
+
+
+def test_text_is_decoded_from_the_tokens_and_the_question_is_named() -> None:
+    plan = planned(Burst(), 1, answer=2)
+    request = msgspec.structs.replace(plan.sessions[0].requests[0], question_id="capital")
+    plan = msgspec.structs.replace(plan, sessions=[msgspec.structs.replace(plan.sessions[0], requests=[request])])
+    world, rows = World(), list[tuple[Any, ...]]()
+    world.drive(plan, answers=AnswerLog(rows.append, KeepAnswers("text"), world.so_far, lambda ids: f"{ids}"))
+    (row,) = table_of(rows).to_pylist()
+    assert (row["text"], row["question_id"]) == ("[7, 7]", "capital")
+
+
+def test_the_second_best_token_is_the_best_one_that_was_not_chosen() -> None:
+    """vLLM gives the chosen token first and then the two most probable, of which it may be one."""
+    tokens = Tokens()
+    for chosen, likely, logprobs in ((5, [5, 8], [-0.1, -0.1, -3.0]), (9, [4, 6], [-4.0, -0.5, -1.5])):
+        flat = SimpleNamespace(token_ids=[chosen, *likely], logprobs=logprobs)
+        tokens.add(SimpleNamespace(token_ids=[chosen], logprobs=flat))
+    mine, second, theirs = (None if each is None else each.tolist() for each in best_two(tokens))
+    assert (mine, second) == ([pytest.approx(-0.1), -4.0], [8, 4])
+    assert theirs == [-3.0, -0.5]
+    tokens.token_ids.append(1)  # one place without
+    assert best_two(tokens) == (None, None, None)

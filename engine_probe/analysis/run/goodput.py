@@ -16,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.latencies import ANSWERED, LATENCIES, request_rows
+from engine_probe.analysis.run.latencies import LATENCIES, request_rows
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.token_times import TimeSpan
 from engine_probe.analysis.statistics.sample import enough
 from engine_probe.analysis.statistics.student import CONFIDENCE
+from engine_probe.record.schema import ANSWERED
 
 ABORTED = "abort"
 NS_PER_MS = 1e6

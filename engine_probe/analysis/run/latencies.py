@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import TimeSpan, gap_sample
 from engine_probe.analysis.statistics.sample import Sample
+from engine_probe.record.schema import ANSWERED
 from engine_probe.workload.load import FURTHER
 
-ANSWERED = ("stop", "length")  # finish reasons of requests with meaningful latencies
 SEQUENCE = r"^\d+_.*-[0-9a-f]{8}$"  # vLLM's id of one of several: its index, then the request's, which ends at random
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import msgspec
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.child_process import die_with_parent
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+from engine_probe.hook.engine_core import answer_so_far
 from engine_probe.perplexity.results import write_measured
 from engine_probe.perplexity.scoring import score
 from engine_probe.probe import Probe
@@ -34,7 +36,8 @@ from engine_probe.sweep.engine_process.messages import (
     Task,
 )
 from engine_probe.sweep.engine_process.steady_stop import SteadyStop
-from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_answers, write_driver_log, write_questions
+from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_driver_log, write_questions
+from engine_probe.workload.answers import AnswerLog, KeepAnswers, Tokens
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import Plan
@@ -95,12 +98,18 @@ def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force:
     with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators) as probe:
         if isinstance(point.workload.prompts, Questions):
             write_questions(Path(task.folder), point.workload.prompts)
+        answers = AnswerLog(probe.recorder.answers.append, KeepAnswers(), partial(so_far, llm.llm_engine))
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
         with report_failure(tell, probe):
-            outcome = run_plan(llm, plan, point.stop, steady)
+            outcome = run_plan(llm, plan, point.stop, steady, answers)
         log = driver_log(plan, outcome, warmed, steady.facts() if steady else None)
         probe.folder.facts["outcome"] = msgspec.to_builtins(log)
-        write_answers(Path(task.folder), outcome)
+
+
+def so_far(llm_engine: Any, request_id: str) -> Tokens | None:
+    """Return the answer so far of a request in flight. None if vLLM does not tell it."""
+    answer = answer_so_far(llm_engine, request_id)
+    return None if answer is None else Tokens.of(answer)
 
 
 def run_unprobed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None) -> None:

@@ -11,7 +11,8 @@ import msgspec
 
 from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
-from engine_probe.record.run_folder import ANSWERS_FILE, DRIVEN_FILE, QUESTIONS_FILE, process_started
+from engine_probe.record.run_folder import DRIVEN_FILE, QUESTIONS_FILE, process_started
+from engine_probe.record.schema import AnswerOutcome
 from engine_probe.workload.driver import Outcome
 from engine_probe.workload.question_set.question_file import read_question_sets
 from engine_probe.workload.question_set.question_prompts import Questions
@@ -62,12 +63,15 @@ class Driven(msgspec.Struct, frozen=True):
     process: tuple[int, int | None]  # number and start of the engine's process
     steps: int
     handed_over: int  # further ones included
-    aborted: int  # further ones left out, as in never_handed_over
+    aborted: int  # in flight at the end; further ones left out, as in never_handed_over
     never_handed_over: int
     late_ns: Late | None
     answered_tokens: int | None  # None where answers may end early
     warmed_up: WarmedUp | None = None
     steady: Steadiness | None = None
+    past_deadline: int = 0  # aborted when their deadline had passed
+    failed: int = 0  # ended by vLLM without an answer
+    not_asked: int = 0  # later turns of conversations in which a turn was not answered
     further: int = 0  # requests handed over only to hold the load; those in flight at the end were aborted
 
     @property
@@ -94,6 +98,9 @@ def driver_log(
         answered_tokens=sum(answers) if plan.sampling.ignore_eos else None,
         warmed_up=warmed,
         steady=None if steady is None else msgspec.convert(steady, Steadiness),
+        past_deadline=outcome.measured[AnswerOutcome.DEADLINE],
+        failed=outcome.measured[AnswerOutcome.FAILED],
+        not_asked=outcome.not_asked,
         further=outcome.further,
     )
 
@@ -103,13 +110,6 @@ def write_driver_log(folder: Path, log: Driven) -> None:
     with writing(folder / DRIVEN_FILE):
         folder.mkdir(parents=True)
         atomic_write(folder / DRIVEN_FILE, msgspec.json.format(msgspec.json.encode(log)))
-
-
-def write_answers(folder: Path, outcome: Outcome) -> None:
-    """Write checksums of the answers by request, so that answers under different loads can be compared."""
-    answers = {delivery.request_id: delivery.answer for delivery in outcome.deliveries if delivery.answer is not None}
-    with writing(folder / ANSWERS_FILE):
-        (folder / ANSWERS_FILE).write_bytes(msgspec.json.encode(answers))
 
 
 def write_questions(folder: Path, questions: Questions) -> None:

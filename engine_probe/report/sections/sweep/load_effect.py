@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
 from engine_probe.analysis.compare.load_effect import (
     MARGIN,
@@ -22,6 +24,7 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import ANSWERS_FILE
+from engine_probe.record.schema import AnswerOutcome
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.document import Column, Section, Sentence, Table, says, sure, table
 from engine_probe.text_format import capitalized, duration
@@ -36,6 +39,13 @@ ABOUT_ANSWERS = (
     "Answers are compared with those of the lowest load that has enough of them. Sums in BF16 and FP16 depend on which "
     "requests share a batch, so some answers change without a fault: repeats of that load show how many."
 )
+
+
+class Checksums(NamedTuple):
+    """Holds the checksums of a request's prompt and of its answer."""
+
+    prompt: int | None  # None in sweeps before the table `answers`
+    answer: int
 
 
 def load_effects(points: Sequence[SweptPoint], scores: Scores | None = None) -> Effects:
@@ -78,9 +88,9 @@ def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen
     common = set[str]()  # requests that both points answered
     if first is not None and point is not first and point.load >= first.load:
         mine, theirs = answers_of(point), answers_of(first)
-        common = mine.keys() & theirs.keys()
+        common = {name for name in mine.keys() & theirs.keys() if mine[name].prompt == theirs[name].prompt}
         if common:
-            values[ANSWERS.name] = sum(mine[name] != theirs[name] for name in common) / len(common)
+            values[ANSWERS.name] = sum(mine[name].answer != theirs[name].answer for name in common) / len(common)
     for name, given in scores.items():
         if point.id in given:
             samples[name] = np.array(list(given[point.id].values()))
@@ -90,14 +100,26 @@ def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen
     return RunSeen(point.name, point.load, began, values, samples, counts)
 
 
-def answers_of(point: SweptPoint) -> dict[str, int]:
-    """Return the checksum of each answer by request. Empty if none were kept, or the file cannot be read."""
+def answers_of(point: SweptPoint) -> dict[str, Checksums]:
+    """Return the checksums of each answered request by its id in the plan. Empty if none were kept."""
     assert point.run is not None
     try:
-        checksums = read_json(Path(point.run.folder) / ANSWERS_FILE)
+        rows = point.run.answers
+        if not rows.num_rows:
+            return answers_in_file(Path(point.run.folder) / ANSWERS_FILE)
     except InputError:
         return {}
-    return checksums if isinstance(checksums, dict) else {}
+    whole = rows.filter(pc.and_(pc.equal(rows["outcome"], AnswerOutcome.ANSWERED), pc.is_valid(rows["answer_crc32"])))
+    columns = (whole[name].to_pylist() for name in ("prompt_id", "prompt_crc32", "answer_crc32"))
+    return {name: Checksums(prompt, answer) for name, prompt, answer in zip(*columns, strict=True)}
+
+
+def answers_in_file(path: Path) -> dict[str, Checksums]:
+    """Read the checksums of a sweep made before the table `answers`."""
+    checksums = read_json(path)
+    if not isinstance(checksums, dict):
+        return {}
+    return {name: Checksums(None, answer) for name, answer in checksums.items()}
 
 
 def value_text(effect: Effect, value: float) -> str:

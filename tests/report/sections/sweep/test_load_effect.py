@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from engine_probe.commands.report import command
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.recordings.sweep import open_sweep
 from engine_probe.report.sections.sweep.load_effect import ANSWERS, caveats, load_effects, verdict
-from tests.support.recordings import write_sweep
+from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.small_tables import table as small
 
 LEVELS = (1, 2, 4, 8, 12, 20)
 
@@ -67,6 +69,25 @@ def test_an_answer_that_only_the_lowest_load_gave_is_no_trend(tmp_path: Path) ->
         (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
     found = told(sweep)["answers that changed"]
     assert (found.lowest, found.highest, found.size, found.verdict) == (1 / 30, 1 / 30, 0, "cannot tell")
+
+
+def test_only_answers_to_the_same_prompt_are_compared(tmp_path: Path) -> None:
+    """At 20 the first two answers changed, of which the first has another prompt; one that was cut counts as none."""
+    sweep = write_sweep(tmp_path / "sweep", LEVELS)
+    for level in LEVELS:
+        rows = [
+            {
+                "prompt_id": str(n),
+                "prompt_crc32": 5 + (level == 20 and n == 0),
+                "outcome": "deadline" if n == 7 else "answered",
+                "answer_crc32": n + 1000 * (level == 20 and n < 2),
+            }
+            for n in range(level)
+        ]
+        shutil.rmtree(sweep / f"points/p{level}")
+        write_run(sweep / f"points/p{level}", ran(level) | {"answers": small("answers", rows)}, facts())
+    found = told(sweep)["answers that changed"]
+    assert (found.lowest, found.highest) == (0, pytest.approx(1 / 6))  # of the 7 at load 8, one has another prompt
 
 
 def test_damaged_answers_are_none(sweep: Path) -> None:
