@@ -33,8 +33,9 @@ $(READY): $(SETUP)
 sweep: $(SWEEP_READY) ## set up, then profile the embedded model on the real vLLM
 	@$(BIN)/python -m engine_probe sweep $(ARGS)
 
-# One run with arrivals in time, and the embedded sweep: what the notebooks open. A folder that is there is kept.
-recordings: runs/anatomy runs/knee ## what the notebooks open: a run and a sweep (two minutes)
+# What the notebooks open. A folder that is there is kept.
+RECORDINGS := anatomy knee pool
+recordings: $(RECORDINGS:%=runs/%) ## what the notebooks open: runs and sweeps of a small real model (minutes)
 
 runs/anatomy: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe profile --model smollm2 --num-prompts 72 --request-rate 3 --input-len 160 --output-len 48 \
@@ -42,6 +43,9 @@ runs/anatomy: | $(SWEEP_READY)
 
 runs/knee: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe sweep smoke --out $@
+
+runs/pool: | $(SWEEP_READY)
+	@$(BIN)/python -m engine_probe sweep kv_pressure --set "engine.arguments.num_gpu_blocks_override=[49,97,145]" --out $@
 
 test: $(READY) ## set up, then the everyday test suite
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not readme" $(ARGS)

@@ -1,16 +1,23 @@
-"""The notebooks: stripped in git, short cells, the public API alone, and they run on a recorded storm."""
+"""The notebooks: stripped in git, short cells, the public API alone; those that need no engine run here.
+
+`tests/vllm/test_notebook_runs.py` runs them on recordings of real engines.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.notebooks import NOTEBOOKS as FOLDER
+from tests.support.notebooks import executed, pictures, said, write_pools
+
 nbformat = pytest.importorskip("nbformat")
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_LINES = 20  # of one cell: a longer one belongs into the package
 MAY_IMPORT = {"os", "pathlib", "matplotlib", "numpy", "pandas", "engine_probe"}
 
@@ -48,6 +55,24 @@ class TestEveryNotebook:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "engine_probe":
                 assert node.attr in engine_probe.__all__
 
+    def test_it_ends_with_what_to_do(self, path: Path) -> None:
+        assert nbformat.read(path, as_version=4).cells[-1].cell_type == "markdown"
 
-def test_there_are_both() -> None:
-    assert {"anatomy_of_one_iteration", "where_the_knee_comes_from"} <= {path.stem for path in NOTEBOOKS}
+
+def test_a_recording_is_named_for_each_by_make() -> None:
+    """The folder that a notebook opens by default is one that `make recordings` makes."""
+    (listed,) = re.findall(r"^RECORDINGS := (.*)$", (FOLDER.parent / "Makefile").read_text(), re.MULTILINE)
+    opened = {
+        name for path in NOTEBOOKS for name in re.findall(r'"\.\./runs/(\w+)', path.read_text().replace("\\", ""))
+    }
+    assert opened == set(listed.split())
+
+
+@pytest.mark.lengthy
+def test_price_of_a_preemption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 requests of 88 tokens take 6 blocks of 16 each: 72 hold them all, 30 do not."""
+    monkeypatch.setenv("ENGINE_PROBE_POOL", str(write_pools(tmp_path, (30, 72))))
+    outputs = executed("price_of_a_preemption")
+    assert pictures(outputs) == 4
+    assert "How many blocks?" in said(outputs)
+    assert "<td>24.3</td>" in said(outputs)  # per cent of the tokens are computed twice

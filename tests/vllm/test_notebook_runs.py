@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from engine_probe import Probe
-from tests.support.command import ENGINE_SECONDS, engine_probe
+from tests.support.command import engine_probe
+from tests.support.notebooks import executed, pictures, said
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SWEEP = """
 question = "Where is the knee of a tiny one?"
 [engine]
@@ -49,26 +49,6 @@ def knee(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = engine_probe("sweep", "knee.toml", "--out", "out", cwd=place)
     assert done.returncode == 0, done.stderr
     return place / "out"
-
-
-def executed(name: str) -> list[Any]:
-    """The outputs of a notebook without an error and without a warning."""
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    nbclient.NotebookClient(
-        notebook, timeout=ENGINE_SECONDS, resources={"metadata": {"path": str(NOTEBOOKS)}}
-    ).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
-    return outputs
-
-
-def pictures(outputs: list[Any]) -> int:
-    return sum("image/png" in output.get("data", {}) for output in outputs)
-
-
-def said(outputs: list[Any]) -> str:
-    return " ".join(output.get("text", "") + output.get("data", {}).get("text/html", "") for output in outputs)
 
 
 def test_anatomy_of_one_iteration(storm: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,59 @@
+"""Notebooks executed from the first cell to the last, and the recordings that they open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.support.command import ENGINE_SECONDS
+from tests.support.recordings import facts, ran, write_run
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def executed(name: str) -> list[Any]:
+    """Return the outputs of a notebook without an error and without a warning."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    nbclient.NotebookClient(
+        notebook, timeout=ENGINE_SECONDS, resources={"metadata": {"path": str(NOTEBOOKS)}}
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    return outputs
+
+
+def pictures(outputs: list[Any]) -> int:
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def said(outputs: list[Any]) -> str:
+    return " ".join(output.get("text", "") + output.get("data", {}).get("text/html", "") for output in outputs)
+
+
+def write_pools(path: Path, sizes: tuple[int, ...], requests: int = 12) -> Path:
+    """Write a sweep over the KV pool's size: the same requests, one after the other, preempted where it is small."""
+    points = []
+    for blocks in sizes:
+        tables = ran(requests, blocks=blocks)
+        write_run(path / "points" / f"b{blocks}", tables | {"requests": arriving(tables["requests"])}, facts(blocks))
+        asked = {
+            "workload": {"concurrency": requests, "input_len": 48, "output_len": 40},
+            "engine": {"model": "tiny", "arguments": {"num_gpu_blocks_override": blocks}},
+        }
+        points.append({"id": f"b{blocks}", "point": asked, "status": "complete"})
+    (path / "sweep.json").write_text(json.dumps({"sweep": {"question": "How many blocks?"}, "points": points}))
+    return path
+
+
+def arriving(requests: pa.Table) -> pa.Table:
+    """Return simulated requests, which all arrive at zero, some nanoseconds apart in the order of their numbers."""
+    rows = requests.to_pylist()
+    for row in rows:
+        row["arrival_ns"] = row["queued_ns"] = int(row["request_id"].removeprefix("r"))
+        row["first_scheduled_ns"] = max(row["first_scheduled_ns"], row["queued_ns"])
+    return pa.Table.from_pylist(rows, requests.schema)
