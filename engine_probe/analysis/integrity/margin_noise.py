@@ -1,0 +1,125 @@
+"""How far numerics move the margin between the chosen and the second-best token, measured where both runs agree.
+
+Up to their first difference two greedy runs computed the same tokens, so that their margins should be equal; how far
+they are not is the noise of the arithmetic. Three things are read from these shifts.
+
+- Which requests are disturbed: their largest shift is far beyond those of the other requests. The largest shifts of
+  many requests follow a Gumbel distribution; its parameters come from their deciles, which a few faults cannot move.
+- The largest shift that numerics explain, from the requests that are not disturbed. A shift changes a token in
+  proportion to its size, if margins near zero are about equally frequent, so each shift is weighted by its size. The
+  tail beyond the measured shifts is exponential, and its scale is the upper bound that so many requests leave possible.
+- Without enough shifts to measure noise, the margins of all tokens: a change that would need a larger shift than the
+  smallest tenth of all margins is no near-tie.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine_probe.analysis.integrity.answers import Pair, Reals
+
+CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit
+DISTURBED_CHANCE = 0.01  # that any request without a fault is called disturbed
+FEWEST = 20  # shifts, or requests with one
+FEWEST_REQUESTS = 5
+DECILE = 0.1
+TAIL = 0.1  # share of the shifts from which the tail is fitted
+SMALLEST = 0.1  # share of all margins
+
+
+@dataclass(frozen=True)
+class MarginNoise:
+    """The noise of margins between a reference run and others, and what it explains."""
+
+    tokens: int  # compared: both runs chose the same token after the same tokens
+    shifted: int  # of them, those whose margin is not exactly the same
+    requests: int  # compared
+    shifted_requests: int
+    typical: float  # median of the shifts that are not zero; 0.0 without any
+    limit: float | None  # largest shift that numerics explain; None if too few margins shifted to measure it
+    smallest_margins: float  # a tenth of all margins are below this
+    disturbance: float  # largest shift of a request without a fault
+
+    @property
+    def bound(self) -> float:
+        """Return the shift beyond which a changed token is no near-tie."""
+        return self.smallest_margins if self.limit is None else self.limit
+
+
+def margin_shifts(pair: Pair) -> Reals:
+    """Return how far each margin moved, over the tokens that both answers begin with. Empty without log-probabilities.
+
+    Where the second-best token changed too, it is the least that either margin moved.
+    """
+    if pair.logprobs is None:
+        return np.empty(0)
+    mine, theirs = pair.logprobs
+    shifts: Reals = np.abs(theirs.margins[: pair.common] - mine.margins[: pair.common])
+    return np.nan_to_num(shifts, nan=0.0, posinf=0.0)  # of two margins without end nothing can be told
+
+
+def disturbance_limit(shifts: Sequence[Reals], smallest_margins: float) -> float:
+    """Return the largest shift that a request without a fault has, given the shifts of every request."""
+    most = np.array([request.max() for request in shifts if len(request)])
+    moved = most[most > 0]
+    if len(moved) < FEWEST:
+        return smallest_margins
+    step = min(float(request[request > 0].min()) for request in shifts if request.any())  # of rounded logits
+    low, middle, high = np.quantile(moved, (DECILE, 0.5, 1 - DECILE))
+    scale = (high - low + step) / (_gumbel(1 - DECILE) - _gumbel(DECILE))
+    return float(middle + step + scale * (_gumbel(1 - DISTURBED_CHANCE / len(most)) - _gumbel(0.5)))
+
+
+def _gumbel(share: float) -> float:
+    """Return a quantile of the standard Gumbel distribution."""
+    return -math.log(-math.log(share))
+
+
+def numeric_limit(shifts: Sequence[Reals], changes: int) -> float | None:
+    """Return the largest shift that numerics explain in so many changed tokens. None with too few shifts."""
+    moved = [request[request > 0] for request in shifts]
+    every = np.concatenate([np.empty(0), *moved])
+    if len(every) < FEWEST or sum(len(request) > 0 for request in moved) < FEWEST_REQUESTS:
+        return None
+    begin = float(np.quantile(every, 1 - TAIL))
+    excess, share = every[every > begin] - begin, float(np.mean(every > begin))
+    largest = float(every.max())
+    if not len(excess):  # at least a tenth are equal to the largest
+        return largest
+    independent = sum(bool((request > begin).any()) for request in moved)
+    scale = float(excess.mean()) * _upper_factor(independent)
+    limit, allowed = begin, CHANCE / max(1, changes) * float(every.mean())
+    for _ in range(100):  # a fixed point: the weighted tail beyond the limit is the chance allowed
+        limit = begin + scale * max(0.0, math.log((limit + scale) * share / allowed))
+    return max(limit, largest)
+
+
+def _upper_factor(count: int) -> float:
+    """Return the upper bound of an exponential's mean over its estimate from so many values."""
+    from scipy.special import chdtri
+
+    return float(2 * count / chdtri(2 * count, 1 - CHANCE))
+
+
+def margin_noise(pairs: Sequence[Pair], changes: int) -> MarginNoise:
+    """Measure the noise over all pairs with log-probabilities, in so many of which a token changed."""
+    shifts = [margin_shifts(pair) for pair in pairs]
+    margins = [pair.logprobs[0].margins for pair in pairs if pair.logprobs]
+    finite = [margin[np.isfinite(margin)] for margin in margins]
+    every = np.concatenate([np.empty(0), *finite])
+    smallest = float(np.quantile(every, SMALLEST)) if len(every) else 0.0
+    disturbed = disturbance_limit(shifts, smallest)
+    undisturbed = [request for request in shifts if len(request) and request.max() <= disturbed]
+    moved = np.concatenate([np.empty(0), *(request[request > 0] for request in undisturbed)])
+    return MarginNoise(
+        tokens=sum(map(len, undisturbed)),
+        shifted=len(moved),
+        requests=len(undisturbed),
+        shifted_requests=sum(bool(request.any()) for request in undisturbed),
+        typical=float(np.median(moved)) if len(moved) else 0.0,
+        limit=numeric_limit(undisturbed, changes),
+        smallest_margins=smallest,
+        disturbance=disturbed,
+    )
