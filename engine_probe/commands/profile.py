@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
 from engine_probe.commands.options.result_location import Results, holds_steps, open_results
 from engine_probe.commands.options.workload_options import WorkloadOptions, workload_options
-from engine_probe.errors import INTERRUPTED, UnavailableError
+from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
 
 if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import Point
+    from engine_probe.workload.answers import KeepAnswers
 
 RECORDING = "recording"
 
@@ -41,12 +42,20 @@ engine, output = under(ENGINE), under("Output")
     metavar="STEPS@FIRST",
     help="Run torch's profiler in these steps: where the forward's time goes. 20@100 is 20 steps from step 100 on.",
 )
+@output(
+    "--keep-answers",
+    type=click.Choice(["tokens", "text"]),
+    help="Keep the tokens of each answer, or its text as well [default: a checksum].",
+)
+@output("--answer-logprobs", is_flag=True, help="Also keep the log-probability of each token and of the best other.")
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/profile-<time>].")
 def command(
     model: str,
     out: str | None,
     force: bool,
     operators: str | None,
+    keep_answers: Literal["tokens", "text"] | None,
+    answer_logprobs: bool,
     engine_arguments: dict[str, object],
     **asked: Any,
 ) -> None:
@@ -55,20 +64,28 @@ def command(
     Options may be in any order, mixed with vLLM's engine arguments. Arguments after -- go to vLLM only: -- --seed 3.
     """
     from engine_probe.hook.workers.operators import check_torch
-    from engine_probe.sweep.definition.checks import check_engine, check_lengths, check_requests, check_window
+    from engine_probe.sweep.definition.checks import (
+        check_engine,
+        check_kept,
+        check_lengths,
+        check_requests,
+        check_window,
+    )
     from engine_probe.sweep.definition.request_memory import check_plans
     from engine_probe.sweep.definition.sweep_file import EngineSection, Point
     from engine_probe.sweep.preflight.memory_fit import check_fit
     from kernels_bench.devices.cpu import cpu
 
     workload = WorkloadOptions(**asked).workload()
-    point = Point(EngineSection(model, engine_arguments), workload, label=model, operators=operators)
+    kept = answers_to_keep(keep_answers, answer_logprobs)
+    point = Point(EngineSection(model, engine_arguments), workload, label=model, operators=operators, answers=kept)
     check_engine(point.engine.spec, "profile")
     check_lengths(point)
     check_fit([point])
     check_version(force)
     check_plans([point], cpu().memory_bytes)
     check_requests([point])
+    check_kept(point)
     if operators is not None:
         check_window(point)
         check_torch()
@@ -82,6 +99,14 @@ def command(
     finally:
         results.close()
     sys.exit(code)
+
+
+def answers_to_keep(keep: Literal["tokens", "text"] | None, logprobs: bool) -> KeepAnswers | None:
+    from engine_probe.workload.answers import KeepAnswers
+
+    if logprobs and keep is None:
+        raise InputError("profile: --answer-logprobs belong to tokens: add --keep-answers tokens")
+    return KeepAnswers(keep, logprobs) if keep is not None else None
 
 
 def show_interrupted(results: Results) -> None:

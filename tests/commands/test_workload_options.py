@@ -24,6 +24,7 @@ NOTHING: dict[str, Any] = {
     "num_prompts": None,
     "input_len": None,
     "output_len": None,
+    "deadline_seconds": None,
     "seed": 0,
     "max_concurrency": None,
     "request_rate": math.inf,

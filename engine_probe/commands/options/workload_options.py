@@ -62,6 +62,11 @@ OPTIONS = (
         type=click.IntRange(1),
         help=f"Tokens of each answer [default: {LENGTH} for random prompts and questions, else as in the file].",
     ),
+    workload(
+        "--deadline-seconds",
+        type=Number(min=0, min_open=True),
+        help="Abort a request without an answer after this long; it has failed [default: none].",
+    ),
     workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts."),
     arrivals("--max-concurrency", type=click.IntRange(1), help="Maximum number of requests in flight [default: all]."),
     arrivals("--request-rate", type=RATE, default=math.inf, help="Requests per second [default: all at the start]."),
@@ -90,6 +95,7 @@ class WorkloadOptions:
     num_prompts: int | None
     input_len: int | None
     output_len: int | None
+    deadline_seconds: float | None
     seed: int
     max_concurrency: int | None
     request_rate: float
@@ -114,6 +120,7 @@ class WorkloadOptions:
             num_prompts=count,
             prompts=prompts,
             arrivals=self._arrivals(),
+            deadline_seconds=self.deadline_seconds,
             sampling=Sampling(ignore_eos=not asks),
             seed=self.seed,
         )

@@ -53,6 +53,7 @@ def check_points(found: list[Point]) -> None:
         point.workload.description()
         check_stop(point)
         check_window(point)
+        check_kept(point)
         check_load(point.workload)
         check_lengths(point)
 
@@ -132,6 +133,25 @@ def check_window(point: Point) -> None:
         )
 
 
+def check_kept(point: Point) -> None:
+    """Refuse to keep what the engine does not give: text without a tokenizer, log-probabilities that are none."""
+    kept, arguments = point.answers, point.engine.arguments
+    if kept is None:
+        return
+    if not point.probe and kept.keep is not None:
+        raise InputError("probe = false: nothing is recorded: leave answers out")
+    if kept.keep == "text":
+        check_tokenizer(point.engine, 'answers.keep = "text" asks for text')
+    if kept.logprobs and str(arguments.get("logprobs_mode", "")).endswith("logits"):
+        raise InputError(
+            f"answers.logprobs: logprobs_mode is {arguments['logprobs_mode']}, which gives logits: leave it out"
+        )
+    if kept.logprobs and arguments.get("max_logprobs") in (0, 1):
+        raise InputError(
+            f"answers.logprobs needs two at each place, and max_logprobs is {arguments['max_logprobs']}: raise it to 2"
+        )
+
+
 def check_saturated(sweep: SweepFile) -> None:
     asked = sweep.stop.saturated
     if asked is None:
@@ -196,9 +216,9 @@ def check_requests(found: list[Point]) -> None:
     for point in {repr((point.engine, point.workload)): point for point in found}.values():
         work = point.workload.description()
         if isinstance(work.prompts, Questions):
-            check_tokenizer(point.engine, work.prompts.paths[0])
+            check_tokenizer(point.engine, f"{work.prompts.paths[0]} holds text")
         elif isinstance(work.prompts, Dataset):
-            check_tokenizer(point.engine, work.prompts.path)
+            check_tokenizer(point.engine, f"{work.prompts.path} holds text")
             check_entries(work.prompts, work.output_len is None)
         elif not (isinstance(point.workload.input_len, int) and isinstance(work.output_len, int)):
             longest = longest_asked(point) or longest_of(point)
@@ -207,12 +227,12 @@ def check_requests(found: list[Point]) -> None:
                 check_fits(make_plan(work), longest)
 
 
-def check_tokenizer(engine: EngineSection, path: str) -> None:
-    """Refuse a dataset of text for a model without a tokenizer."""
+def check_tokenizer(engine: EngineSection, why: str) -> None:
+    """Refuse text, asked or answered, for a model without a tokenizer."""
     without = engine.model in catalogue_names() and "tokenizer" not in engine.arguments
     if without or engine.arguments.get("skip_tokenizer_init"):
         raise InputError(
-            f"{path} holds text, and {engine.model} has no tokenizer: name one (engine argument tokenizer), "
+            f"{why}, and {engine.model} has no tokenizer: name one (engine argument tokenizer), "
             "or use a folder with weights and tokenizer as the model"
         )
 

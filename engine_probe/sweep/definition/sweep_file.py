@@ -18,9 +18,10 @@ from engine_probe.sweep.definition.axes import MOST_POINTS, Range, combinations,
 from engine_probe.sweep.definition.saturation_stop import Saturated
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.workload import spec
+from engine_probe.workload.answers import KeepAnswers
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop
 from engine_probe.workload.dataset_file import Dataset
-from engine_probe.workload.lengths import Length, Positive, Uniform
+from engine_probe.workload.lengths import Length, Positive, PositiveFloat, Uniform
 from engine_probe.workload.load import MOST_LOAD, load_of, load_words
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.question_set.question_file import MOST_TURNS
@@ -77,6 +78,14 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     sampling: Annotated[Sampling, about("How tokens are chosen and returned.")] = Sampling()
     seed: Annotated[int, about("The same seed gives the same requests, byte for byte.", 1)] = 0
+    deadline_seconds: Annotated[
+        PositiveFloat | None,
+        about(
+            "Longest time of a request, from when the engine gets it; one without an answer by then is aborted and has "
+            "failed.",
+            60.0,
+        ),
+    ] = None
     hold: Annotated[
         bool,
         about(
@@ -184,6 +193,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 num_prompts=None if self.sessions is None else self.sessions + further,
                 measured=measured,
                 max_concurrency=self.concurrency if self.arrivals else None,
+                deadline_seconds=self.deadline_seconds,
                 sampling=self.sampling,
                 seed=self.seed,
             )
@@ -229,6 +239,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     adaptive: Annotated[Adaptive | None, about("Search for a load instead of measuring a grid.")] = None
     stop: Annotated[StopSection, about("Conditions that end a point or an axis early.")] = StopSection()
     warm_up: Annotated[WarmUp, about("Requests before each recording begins.")] = WarmUp()
+    answers: Annotated[KeepAnswers | None, about("What is kept of each answer.")] = None
     probe: Annotated[
         bool, about("false records nothing and times whole answers only, for comparison. May be an axis.", False)
     ] = True
@@ -267,6 +278,7 @@ class Point(msgspec.Struct, frozen=True):
     warm_up: WarmUp = WarmUp()
     probe: bool = True
     operators: str | None = None  # the steps in which torch's profiler runs
+    answers: KeepAnswers | None = None  # what is kept of them besides a checksum
     quality: Quality | None = None  # measured instead of the workload: the perplexity of a text
     curve: dict[str, Any] = {}  # the settings, except the load, in which the sweep's points differ
 
@@ -281,11 +293,14 @@ class Point(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         asked = msgspec.to_builtins([self.workload, self.stop, self.warm_up])
-        if not self.workload.hold:
-            del asked[0]["hold"]  # a key that earlier sweeps did not have
+        for name in ("hold", "deadline_seconds"):  # keys that earlier sweeps did not have
+            if not asked[0][name]:
+                del asked[0][name]
         content = [self.engine.spec.key, asked, self.probe, self.repeat]
         if self.operators is not None:
             content.append(self.operators)
+        if self.answers is not None:
+            content.append(msgspec.to_builtins(self.answers))
         if self.quality is not None:
             content = [self.engine.spec.key, msgspec.to_builtins(self.quality)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -313,6 +328,7 @@ SECTIONS: dict[str, Keys] = {
     "stop.steady": Steady,
     "stop.saturated": Saturated,
     "warm_up": WarmUp,
+    "answers": KeepAnswers,
     "quality": Quality,
 }
 
@@ -334,9 +350,8 @@ def points(sweep: SweepFile) -> list[Point]:
             words = label(chosen, varying, unit) or load_words(load, unit)
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
-            found.append(
-                Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe, sweep.operators)
-            )
+            kept = (sweep.operators, sweep.answers)
+            found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe, *kept))
     settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
     found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
     order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}

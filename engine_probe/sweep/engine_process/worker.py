@@ -94,11 +94,14 @@ def report_failure(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
 def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell) -> None:
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
-    facts = {"workload": asked, "stop": msgspec.to_builtins(point.stop), "warm_up": msgspec.to_builtins(warmed)}
+    kept = point.answers or KeepAnswers()
+    told = {"stop": point.stop, "warm_up": warmed, "answers": kept}
+    facts = {"workload": asked, **{name: msgspec.to_builtins(value) for name, value in told.items()}}
     with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators) as probe:
         if isinstance(point.workload.prompts, Questions):
             write_questions(Path(task.folder), point.workload.prompts)
-        answers = AnswerLog(probe.recorder.answers.append, KeepAnswers(), partial(so_far, llm.llm_engine))
+        decode = partial(llm.get_tokenizer().decode, skip_special_tokens=True) if kept.keep == "text" else None
+        answers = AnswerLog(probe.recorder.answers.append, kept, partial(so_far, llm.llm_engine), decode)
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
         with report_failure(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady, answers)
