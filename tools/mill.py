@@ -35,7 +35,7 @@ from rich.table import Table
 
 from engine_probe.errors import EngineProbeError
 from engine_probe.files.new_file import check_free
-from engine_probe.record.recorder import FLOWS, LEVELS, RING_ROWS, ROW_BYTES, Recorder, pack_row
+from engine_probe.record.recorder import FLOWS, LEVELS, MOST_WAITING, Recorder
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import Writer
@@ -91,7 +91,7 @@ def write(steps: int, path: Path, progress: Progress | None = None) -> RunFolder
     writer = Writer(recorder, folder.path, failures.append)
     task = progress.add_task(f"{steps:,} steps", total=steps) if progress else None
     for step in mill(recorder, steps, folder.facts["clock"]["monotonic_ns"]):
-        while step - recorder.taken >= RING_ROWS - 1 and not failures:
+        while step - recorder.taken >= MOST_WAITING and not failures:
             time.sleep(0.001)
         if failures:
             break
@@ -129,8 +129,7 @@ def mill(recorder: Recorder, steps: int, now: int) -> Iterator[int]:
             recorder.finished.append((step, 1))
             recorder.requests.append(request(first, step, scheduled_ns, token_ns, end))
         row = (now - CALL_NS, now, returned, BLOCKS - used, updating, end, given, BLOCKS - after, PROBE_NS)
-        pack_row(recorder.ring, step % RING_ROWS * ROW_BYTES, *row)
-        recorder.appended = step + 1
+        recorder.iterations.append(row)
         now = end + CALL_NS
         yield step + 1
 

@@ -38,6 +38,7 @@ class Admission:
 
     def _note_look(self, call: Call) -> None:
         if self.head is None:
+            self._events.waiting = True  # so that the hot path asks for the reason, which puts the methods back
             self.watched, manager = Patches(), self._manager
             self._call_allocate = self.watched.replace(manager, "allocate_slots", self._allocate)
             if self._watermark:

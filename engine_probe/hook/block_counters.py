@@ -87,7 +87,7 @@ class BlockCounters:
         call, events = getattr(pool, name), self._events
 
         def replacement(*args: Any, **kwargs: Any) -> Any:
-            if not events.patches.active:
+            if not events.active:
                 return call(*args, **kwargs)
             before = now()
             try:
@@ -99,7 +99,7 @@ class BlockCounters:
                 events.fail(error)
             return call(*args, **kwargs)
 
-        events.patches.replace(pool, name, replacement)
+        events.replace(pool, name, replacement)
 
     def _free_blocks(self, blocks: list[Any]) -> None:
         for block in blocks:

@@ -50,16 +50,12 @@ class RequestCounters:
         self._num_preempted = self._num_left_running = self._num_left_waiting = 0
         # Levels of the last note.
         self._noted_iteration = -1
-        self.num_deferred = self.num_queued = self.scheduled_tokens = self.reason = 0
+        self._num_deferred = self._reason = 0
         self._live_tokens = 0
-        # The update that vLLM is in.
-        self.updating: int | None = None  # its iteration; None between updates
         self._drafted: dict[int, list[int]] = {}  # iteration -> the length of each draft
         self._bursts_possible = self.speculates  # one of its outputs may hold no token, or several
-        self.note_due = self.speculates  # it has more to note than the number of its outputs
+        events.note_due = self.speculates
         self._finished_in_update: list[RequestState] = []
-        self.iteration = 0  # the number of the next schedule()
-        self.updated, self.updated_ns = -1, 0  # the last iteration whose update returned, and when
         self._inexact_requests = self._turns = self._failed_loads = 0
         self._resetting = False  # the prefix cache was reset since the last note, which may have preempted all requests
         events.hook(scheduler, "add_request", self._note_arrival)
@@ -115,9 +111,9 @@ class RequestCounters:
         state = self.states[request_id]
         # Tokens of steps in flight are still delivered, unless vLLM is asked to drop them.
         drops_output = call.args[2] if len(call.args) > 2 else call.kwargs.get("drop_stale_output", False)
-        self._stop_running(state, self.updated if drops_output else self.iteration - 1)
+        self._stop_running(state, self._events.updated if drops_output else self._events.iteration - 1)
         self._close_preemption(state)
-        state.preempt(self.iteration, call.called_ns, lost, held, used, self._blocks.used(), self._cause())
+        state.preempt(self._events.iteration, call.called_ns, lost, held, used, self._blocks.used(), self._cause())
         self._num_preempted += 1
         self._events.changed = True
         self._live_tokens -= lost
@@ -127,7 +123,7 @@ class RequestCounters:
 
     def _note_failed_loads(self, call: Call) -> None:
         """Let running requests whose tokens a KV connector failed to load compute them again, and drop this token."""
-        updating = self.updated + 1 if self.updating is None else self.updating
+        updating = self._events.updated + 1 if self._events.updating is None else self._events.updating
         for name in call.result[0] & call.before.keys():
             state = self.states[name]
             self._failed_loads += 1
@@ -168,7 +164,7 @@ class RequestCounters:
         else:
             self._num_left_waiting += 1
         # In an update its token still counts; an abort between updates loses the tokens in flight.
-        self._stop_running(state, self.updated if self.updating is None else self.updating)
+        self._stop_running(state, self._events.updated if self._events.updating is None else self._events.updating)
         self._close_preemption(state)
 
     def _note_freed(self, call: Call) -> None:
@@ -178,12 +174,12 @@ class RequestCounters:
             return
         self._leave_running(state, computed)
         state.finish(held)
-        if self.updating is None:
+        if self._events.updating is None:
             self._append_row(state, call.returned_ns)
             return
         self._bursts_possible |= state.reason not in ("stop", "length")
         self._finished_in_update.append(state)
-        self.note_due = True
+        self._events.note_due = True
 
     def _append_row(self, state: RequestState, when: int) -> None:
         if not state.tokens_add_up():
@@ -192,6 +188,19 @@ class RequestCounters:
         self._recorder.requests.append(tuple(state.row(when).values()))
 
     # ---- after schedule(): notes, and only the requests that something happened to
+
+    def note_schedule(self, called: int, output: Any) -> None:
+        """Append a note unless the last one still holds."""
+        events, admission = self._events, self._admission
+        reason = admission.reason(output)
+        if (
+            events.changed
+            or reason != self._reason
+            or output.total_num_scheduled_tokens != events.scheduled_tokens
+            or output.scheduled_new_reqs
+            or len(admission.deferred) != self._num_deferred
+        ):
+            self.note_changes(events.iteration, called, output, reason)
 
     def note_changes(self, iteration: int, called: int, output: Any, reason: int) -> None:
         """Append the note of an iteration in which a request arrived, left, got no tokens or computed its prompt."""
@@ -210,15 +219,15 @@ class RequestCounters:
         if self.speculates or self._failed_loads:
             # vLLM takes tokens back request by request: only the sum over the batch is exact.
             self._live_tokens = sum(request.num_computed_tokens for request in running)
-        self._noted_iteration, self.scheduled_tokens = iteration, output.total_num_scheduled_tokens
-        self.num_deferred, self.num_queued = len(self._admission.deferred), sum(map(len, self._admission.queues))
-        self.reason = reason
+        self._noted_iteration, self._events.scheduled_tokens = iteration, output.total_num_scheduled_tokens
+        self._num_deferred, num_queued = len(self._admission.deferred), sum(map(len, self._admission.queues))
+        self._events.waiting, self._reason = num_queued > 0, reason
         flows = (  # in the order of recorder.FLOWS
             arrived, new, resumed, self._num_preempted, self._num_left_running, self._num_left_waiting,
             speculative_tokens, *prefills,
         )  # fmt: skip
         levels = (  # in the order of recorder.LEVELS
-            len(running), self.num_queued, self.num_deferred, len(tokens), self.scheduled_tokens,
+            len(running), num_queued, self._num_deferred, len(tokens), self._events.scheduled_tokens,
             self._blocks.cached_free, self._blocks.shared, self._live_tokens, reason,
         )  # fmt: skip
         self._recorder.changes.append((iteration, *flows, *levels))
@@ -228,7 +237,7 @@ class RequestCounters:
 
     def _live_after(self, iteration: int) -> int:
         """Return the live tokens after an iteration: all since the last note scheduled the same number of tokens."""
-        return self._live_tokens + (iteration - self._noted_iteration) * self.scheduled_tokens
+        return self._live_tokens + (iteration - self._noted_iteration) * self._events.scheduled_tokens
 
     def _note_prefills(self, iteration: int, called: int, output: Any) -> tuple[int, ...]:
         """Update the requests that are admitted in this iteration or still compute their prompt.
@@ -298,12 +307,12 @@ class RequestCounters:
         else:
             delivered = sum(len(batch.outputs) for batch in outputs.values())
         if self._finished_in_update:
-            if iteration > self.updated:  # a step scheduled before the probe attached has no row
+            if iteration > self._events.updated:  # a step scheduled before the probe attached has no row
                 self._recorder.finished.append((iteration, len(self._finished_in_update)))
             for state in self._finished_in_update:
                 self._append_row(state, returned)
             self._finished_in_update.clear()
-        self.note_due = bool(self._awaited_tokens) or self._bursts_possible
+        self._events.note_due = bool(self._awaited_tokens) or self._bursts_possible
         return delivered
 
     def _note_deliveries(self, iteration: int, outputs: dict[int, Any]) -> int:
@@ -334,14 +343,14 @@ class RequestCounters:
     def _close_stretch(self, state: RequestState, last: int) -> None:
         if not state.close_stretch(last):
             return
-        if last == self.updated:
-            state.last_token_ns = self.updated_ns
+        if last == self._events.updated:
+            state.last_token_ns = self._events.updated_ns
         else:
             self._await_token(last, state, False)
 
     def _await_token(self, iteration: int, state: RequestState, is_first: bool) -> None:
         self._awaited_tokens.setdefault(iteration, []).append((state, is_first))
-        self.note_due = True
+        self._events.note_due = True
 
     def _stop_running(self, state: RequestState, last: int) -> None:
         self.prefilling.pop(state.request_id, None)
@@ -371,5 +380,5 @@ class RequestCounters:
         if self.speculates:
             return []  # they are counted anew in every step
         held = sum(request.num_computed_tokens for request in self._scheduler.running)
-        counted = self._live_after(self.iteration - 1)
+        counted = self._live_after(self._events.iteration - 1)
         return [] if held == counted else [f"kv_tokens_live ended at {counted}, the running requests hold {held}"]

@@ -4,8 +4,8 @@ Every iteration packs its readings into one row of a ring, so that the garbage c
 are appended to a deque as a note. The engine's thread appends, the writer's takes; each counter has one writing thread.
 """
 
-import struct
 from collections import deque
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,8 @@ LEVELS = (
     "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live", "waiting_reason",
 )  # fmt: skip
 
-RING_ROWS = 32_768  # 2.4 MB, more than two seconds of steps of 85 µs
-CHECK_ROWS = 1_024  # the hook checks this often whether the ring has room
-_ROW = struct.Struct(f"{len(READINGS)}q")
-ROW_BYTES = _ROW.size
-pack_row = _ROW.pack_into
+MOST_WAITING = 32_768  # rows, some 13 MB: more than two seconds of steps of 85 µs
+CHECK_ROWS = 1_024  # the hook checks this often that not more are waiting
 
 
 class WriterBehindError(RuntimeError):
@@ -40,14 +37,13 @@ class WriterBehindError(RuntimeError):
 
 
 class Recorder:
-    """Holds rows until the writer takes them. The hook packs into `ring` itself: a call would double the cost."""
+    """Holds rows until the writer takes them."""
 
     def __init__(self) -> None:
         self.kv_blocks = self.core_thread = 0  # blocks of the pool; the kernel's id of the engine's thread
-        self.ring = bytearray(RING_ROWS * ROW_BYTES)
-        self._matrix: npt.NDArray[np.int64] = np.frombuffer(self.ring, dtype=np.int64).reshape(RING_ROWS, -1)
-        self.appended = 0  # whole rows, ever; written by the engine's thread
-        self.taken = 0  # rows taken out, ever; written by the writer's thread
+        self.iterations: deque[tuple[int, ...]] = deque()  # READINGS of each iteration, in order
+        self.taken = 0  # of them, ever
+        self.followers: list[deque[npt.NDArray[np.int64]]] = []  # each gets all that is taken
         self.changes: deque[tuple[int, ...]] = deque()  # (iteration, *FLOWS, *LEVELS), in order
         self.finished: deque[tuple[int, ...]] = deque()  # (iteration, requests its update finished), in order
         self.arrivals, self.requests, self.preemptions = (deque[tuple[Any, ...]]() for _ in range(3))  # rows of ...
@@ -56,11 +52,15 @@ class Recorder:
         )
 
     def take_iterations(self, most: int) -> npt.NDArray[np.int64]:
-        """Return a copy of the oldest rows that were not taken yet, at most `most`."""
-        first, count = self.taken, min(self.appended - self.taken, most)
-        rows: npt.NDArray[np.int64] = self._matrix[np.arange(first, first + count) % RING_ROWS]
-        self.taken = first + count
-        return rows
+        """Take the oldest rows, at most `most`, as a matrix."""
+        rows = take_rows(self.iterations, most)
+        self.taken += len(rows)
+        size = len(rows) * len(READINGS)
+        matrix = np.fromiter(chain.from_iterable(rows), np.int64, size).reshape(-1, len(READINGS))
+        if size:
+            for follower in self.followers:
+                follower.append(matrix)
+        return matrix
 
 
 def take_until(notes: deque[tuple[int, ...]], iteration: int) -> list[tuple[int, ...]]:

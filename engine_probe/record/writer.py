@@ -78,7 +78,7 @@ class Writer:
 
     def drain(self) -> None:
         """Write all rows so far, events first, so that every request that a step on disk finished has its row."""
-        recorder, until = self._recorder, self._recorder.appended
+        recorder, until = self._recorder, self._recorder.taken + len(self._recorder.iterations)
         for name in EVENTS:
             table = self.tables[name]
             while taken := take_rows(getattr(recorder, name), STREAM_ROWS):

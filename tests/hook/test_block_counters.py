@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from engine_probe.hook.block_counters import BlockCounters
-from engine_probe.hook.patches import Patches
 from engine_probe.hook.rare_events import RareEvents
 
 pytestmark = pytest.mark.lengthy  # imports vLLM
@@ -23,12 +22,12 @@ class Followed:
         self.manager = SimpleNamespace(req_to_blocks={}, _pending_cow_copies=[])
         self.manager._apply_cow = MethodType(SingleTypeKVCacheManager._apply_cow, self.manager)
         self.failures: list[BaseException] = []
-        patches = Patches()
+        events = RareEvents(self.failures.append)
         coordinator = SimpleNamespace(single_type_managers=(self.manager,))
         held = SimpleNamespace(block_pool=self.pool, coordinator=coordinator)
-        self.counters = BlockCounters(held, RareEvents(patches, self.failures.append))
+        self.counters = BlockCounters(held, events)
         self.counters.begin()
-        patches.active = True
+        events.active = True
 
     def cached(self, number: int) -> list[Any]:
         """Blocks in use that the prefix cache knows."""

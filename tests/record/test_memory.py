@@ -22,14 +22,14 @@ sys.path.insert(0, sys.argv[3])
 from tests.support.recorder_rows import CLOSE, ENGINE, KV_BLOCKS, WORKERS, note, request
 from engine_probe.record import writer as writer_module
 from engine_probe.record.run_folder import RunFolder
-from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
+from engine_probe.record.recorder import MOST_WAITING, READINGS, Recorder
 
 def peak_mb():
     # Not ru_maxrss, which a process inherits from whoever started it.
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
-def fill(recorder, ring, first, count):
+def fill(recorder, first, count):
     numbers = np.arange(first, first + count)
     rows = np.empty((count, len(READINGS)), dtype=np.int64)
     begin = numbers * 20_000_000 + random.integers(0, 100_000, count)
@@ -39,7 +39,6 @@ def fill(recorder, ring, first, count):
     rows[:, 4] = rows[:, 2] + random.integers(15_000_000, 17_000_000, count)
     rows[:, 5] = rows[:, 4] + random.integers(40_000, 60_000, count)
     rows[:, 6], rows[:, 7], rows[:, 8] = 64, rows[:, 3], random.integers(1_000, 3_000, count)
-    ring[numbers % RING_ROWS] = rows
     for number in range(first + -first % 20, first + count, 20):
         running = 60 + number % 9
         recorder.changes.append(note(number, arrived_requests=1, running_requests=running, scheduled_requests=running,
@@ -47,22 +46,21 @@ def fill(recorder, ring, first, count):
     for number in range(first + -first % 100, first + count, 100):
         recorder.finished.append((number, 1))
         recorder.requests.append(request(f"cmpl-{number}", number))
-    recorder.appended += count
+    recorder.iterations.extend(map(tuple, rows.tolist()))
 
 random = np.random.default_rng(7)
 total, out = int(sys.argv[1]), Path(sys.argv[2])
 writer_module.FLUSH_SECONDS = 0.001
 failures, recorder = [], Recorder()
 recorder.kv_blocks = KV_BLOCKS
-ring = np.frombuffer(recorder.ring, dtype=np.int64).reshape(RING_ROWS, -1)
 folder = RunFolder.create(out, ENGINE)
 writer = writer_module.Writer(recorder, out, failures.append)
 before, began = peak_mb(), time.monotonic()
-CHUNK = RING_ROWS // 2
+CHUNK = MOST_WAITING // 2
 for first in range(0, total, CHUNK):
-    while recorder.appended - recorder.taken > RING_ROWS - CHUNK:
+    while len(recorder.iterations) > MOST_WAITING - CHUNK:
         time.sleep(0.001)
-    fill(recorder, ring, first, min(CHUNK, total - first))
+    fill(recorder, first, min(CHUNK, total - first))
 recorded = time.monotonic()
 tables = writer.close()
 folder.finish(None, tables=tables, workers=WORKERS, close=CLOSE)

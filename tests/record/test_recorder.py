@@ -1,12 +1,13 @@
-"""The ring and the notes: every row comes out once, in order and unchanged."""
+"""Rows and notes: every row comes out once, in order and unchanged."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import Any
 
-from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder, take_rows, take_until
-from tests.support.recorder_rows import append, note, raw
+from engine_probe.record.recorder import READINGS, Recorder, take_rows, take_until
+from tests.support.recorder_rows import note, raw
 
 CALLED = READINGS.index("called_ns")
 
@@ -17,38 +18,20 @@ def taken(recorder: Recorder, most: int) -> list[int]:
 
 def test_rows_come_out_once_and_in_order() -> None:
     recorder = Recorder()
-    for number in range(5):
-        append(recorder, raw(called_ns=number))
+    recorder.iterations.extend(raw(called_ns=number) for number in range(5))
     assert taken(recorder, 3) == [0, 1, 2]
     assert taken(recorder, 3) == [3, 4]
     assert taken(recorder, 3) == []
-    assert (recorder.appended, recorder.taken) == (5, 5)
+    assert recorder.taken == 5
 
 
-def test_the_ring_wraps_within_a_take() -> None:
+def test_whoever_follows_gets_all_that_is_taken() -> None:
     recorder = Recorder()
-    for number in range(RING_ROWS - 2):
-        append(recorder, raw(called_ns=number))
-    assert len(taken(recorder, RING_ROWS)) == RING_ROWS - 2
-    for number in range(RING_ROWS - 2, RING_ROWS + 3):
-        append(recorder, raw(called_ns=number))
-    assert taken(recorder, 100) == list(range(RING_ROWS - 2, RING_ROWS + 3))
-
-
-def test_what_was_taken_does_not_change_when_its_place_is_used_again() -> None:
-    recorder = Recorder()
-    append(recorder, raw(called_ns=1))
-    rows = recorder.take_iterations(1)
-    for _ in range(RING_ROWS):
-        append(recorder, raw(called_ns=2))
-    assert rows[0, CALLED] == 1
-
-
-def test_a_full_ring_comes_out_whole() -> None:
-    recorder = Recorder()
-    for number in range(RING_ROWS):
-        append(recorder, raw(called_ns=number))
-    assert taken(recorder, 2 * RING_ROWS) == list(range(RING_ROWS))
+    follower: deque[Any] = deque()
+    recorder.followers.append(follower)
+    recorder.iterations.extend(raw(called_ns=number) for number in range(5))
+    assert [taken(recorder, 2), taken(recorder, 9), taken(recorder, 9)] == [[0, 1], [2, 3, 4], []]
+    assert [rows[:, CALLED].tolist() for rows in follower] == [[0, 1], [2, 3, 4]]
 
 
 def test_notes_wait_for_their_iteration() -> None:

@@ -19,7 +19,7 @@ from engine_probe.record import writer as writer_module
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import STREAM_ROWS, Writer
-from tests.support.recorder_rows import CLOSE, ENGINE, WORKERS, append, begun, raw, request, step, written
+from tests.support.recorder_rows import CLOSE, ENGINE, WORKERS, begun, raw, request, step, written
 
 TABLES = ("iterations", "requests", "preemptions", "telemetry", "host_events", "drafts", "answers")
 
@@ -171,7 +171,7 @@ def test_a_disk_that_fills_up_is_said_and_what_is_there_stays(
     assert isinstance(failures[0], OSError)
     assert "No space left" in run.notes[0]
     assert run.iterations["iteration"].to_pylist() == list(range(run.iterations.num_rows))
-    assert run.iterations.num_rows < recorder.appended
+    assert run.iterations.num_rows < recorder.taken + len(recorder.iterations)
 
 
 def test_a_value_beyond_its_column_ends_the_recording_and_is_named(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_value_beyond_its_column_ends_the_recording_and_is_named(tmp_path: Pat
     failures: list[BaseException] = []
     writer = Writer(recorder, folder.path, failures.append)
     step(recorder)
-    append(recorder, raw(delivered_tokens=2**40))
+    recorder.iterations.append(raw(delivered_tokens=2**40))
     assert writer.close() == {}
     assert "output_tokens" in str(failures[0])
 

@@ -1,4 +1,4 @@
-"""Recordings made by hand: raw rows and notes as the hook packs them, and run folders written from them."""
+"""Recordings made by hand: raw rows and notes as the hook appends them, and run folders written from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine_probe.record.recorder import FLOWS, LEVELS, READINGS, RING_ROWS, ROW_BYTES, Recorder, pack_row
+from engine_probe.record.recorder import FLOWS, LEVELS, READINGS, Recorder
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import Writer
 
@@ -43,7 +43,7 @@ WORKERS: dict[str, Any] = {"recorded": False, "reason": "made by hand", "ranks":
 
 
 def raw(**readings: int) -> tuple[int, ...]:
-    """One packed row; what is not named is zero."""
+    """One row; what is not named is zero."""
     assert readings.keys() <= set(READINGS)
     return tuple(readings.get(name, 0) for name in READINGS)
 
@@ -58,21 +58,14 @@ def rows_of(*rows: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array(rows, dtype=np.int64).reshape(len(rows), len(READINGS))
 
 
-def append(recorder: Recorder, row: tuple[int, ...]) -> None:
-    """As the hook does it."""
-    pack_row(recorder.ring, recorder.appended % RING_ROWS * ROW_BYTES, *row)
-    recorder.appended += 1
-
-
 def step(recorder: Recorder) -> None:
     """The next of a run of plain steps: a millisecond each, one request that gets one token."""
-    number = recorder.appended
+    number = recorder.taken + len(recorder.iterations)
     if number == 0:
         come = {"arrived_requests": 1, "new_requests": 1}
         recorder.changes.append(note(0, **come, running_requests=1, scheduled_requests=1, scheduled_tokens=1))
     begin = 1_000_000 * number
-    append(
-        recorder,
+    recorder.iterations.append(
         raw(
             left_core_ns=begin - 10,
             called_ns=begin,
@@ -83,7 +76,7 @@ def step(recorder: Recorder) -> None:
             delivered_tokens=1,
             free_blocks_after=KV_BLOCKS - 1,
             probe_ns=number % 7,
-        ),
+        )
     )
 
 

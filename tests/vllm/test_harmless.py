@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from engine_probe.hook.block_counters import BlockCounters
 from engine_probe.hook.request_counters import RequestCounters
 from engine_probe.hook.request_state import RequestState
 from engine_probe.hook.workers.step_rows import WorkerHook
-from engine_probe.record import arrow_files, columns, recorder, writer
+from engine_probe.record import arrow_files, columns, writer
+from engine_probe.record.recorder import Recorder
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import TableStream
 
@@ -96,7 +98,6 @@ PLANTS = {
     "counting a request's blocks when it is preempted": Plant(BlockCounters, "held", 1),
     "counting the used blocks": Plant(BlockCounters, "used", 1),
     "the row of a request": Plant(RequestState, "row"),
-    "the row of a step": Plant(scheduler, "pack_row"),
     "the columns": Plant(columns.Expander, "expand", 1),
     "the columns' types": Plant(writer, "narrow", 1),
     "the disk": Plant(TableStream, "write", 2, FULL),
@@ -139,14 +140,38 @@ def recorded_in_part(llm: Any, tokens: list[list[int]], out: Path, reason: str) 
     return run
 
 
+def put_rows_into(rows: deque[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next recorder keep its iterations there."""
+    make = Recorder.__init__
+
+    def made(recorder: Recorder) -> None:
+        make(recorder)
+        recorder.iterations = rows
+
+    monkeypatch.setattr(Recorder, "__init__", made)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_row_that_cannot_be_kept(
+    tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(deque[tuple[int, ...]]):
+        def append(self, row: tuple[int, ...]) -> None:
+            raise MemoryError("planted")
+
+    put_rows_into(Full(), monkeypatch)
+    assert recorded_in_part(tiny_llm, tokens, tmp_path / "run", "planted").iterations.num_rows == 0
+
+
 @pytest.mark.usefixtures("nothing_left")
 def test_a_value_that_no_column_holds(
     tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def far_too_many(ring: bytearray, offset: int, *readings: int) -> None:
-        recorder.pack_row(ring, offset, *readings[:6], 2**31, *readings[7:])
+    class FarTooMany(deque[tuple[int, ...]]):
+        def append(self, row: tuple[int, ...]) -> None:
+            super().append((*row[:6], 2**31, *row[7:]))
 
-    monkeypatch.setattr(scheduler, "pack_row", far_too_many)
+    put_rows_into(FarTooMany(), monkeypatch)
     recorded_in_part(tiny_llm, tokens, tmp_path / "run", "iterations.output_tokens holds a value beyond int32")
 
 
@@ -171,10 +196,10 @@ def test_a_disk_that_does_not_keep_up(
     tiny_llm: Any, tokens: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "FLUSH_SECONDS", 3_600)
-    monkeypatch.setattr(scheduler, "RING_ROWS", 16)
+    monkeypatch.setattr(scheduler, "MOST_WAITING", 12)
     monkeypatch.setattr(scheduler, "CHECK_ROWS", 4)
     run = recorded_in_part(tiny_llm, tokens, tmp_path / "run", "12 iterations are waiting for the disk")
-    assert run.iterations.num_rows == 12  # the last look after which four more still have room
+    assert run.iterations.num_rows == 12
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine_probe import InputError, Probe, load
-from engine_probe.hook import scheduler
-from engine_probe.record import recorder
 from tests.support.generated import generate, tokens_of
 
 
@@ -97,20 +96,20 @@ def test_a_failure_in_the_probe_leaves_the_tokens_alone(
     recorded: tuple[list[Any], list[Any], Path],
     tiny_llm: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     without, _, _ = recorded
+
+    class FailsAtTheFifth(deque[tuple[int, ...]]):
+        calls = 0
+
+        def append(self, row: tuple[int, ...]) -> None:
+            self.calls += 1
+            if self.calls == 5:
+                raise RuntimeError("planted")
+            super().append(row)
+
     probe = Probe(tiny_llm, tmp_path / "run")
-    calls = 0
-
-    def fail_at_the_fifth(*arguments: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 5:
-            raise RuntimeError("planted")
-        recorder.pack_row(*arguments)
-
-    monkeypatch.setattr(scheduler, "pack_row", fail_at_the_fifth)
+    probe.recorder.iterations = FailsAtTheFifth()
     with pytest.warns(UserWarning, match="planted"), probe:
         watched = generate(tiny_llm)
     assert tokens_of(watched) == tokens_of(without)

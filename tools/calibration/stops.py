@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine_probe.analysis.statistics.settled_rate import settled_rate
-from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
+from engine_probe.record.recorder import READINGS, Recorder
 from engine_probe.sweep.engine_process.steady_stop import COLLECT_NS, SteadyStop
 from engine_probe.workload.stop import Steady
 from tools.calibration.claims import Claim
@@ -95,12 +95,12 @@ def stop_claims(steps: Steps) -> Iterator[Claim]:
 
 def rate_when_stopped(steps: Steps) -> tuple[float, float] | None:
     """Let `[stop] steady` watch a run. Return the rate and the half width with which it ended it."""
-    recorder, clock = recorded(steps), Clock()
+    recorder, clock = Recorder(), Clock()
     rule = SteadyStop(Steady(within=WITHIN), recorder, clock)
     finished = list(range(ANSWER_NS, int(steps.ends_ns[-1]), ANSWER_NS))
     while clock.now_ns < steps.ends_ns[-1]:
         clock.now_ns += COLLECT_NS
-        recorder.appended = int(np.searchsorted(steps.ends_ns, clock.now_ns, "right"))
+        record(steps, clock.now_ns, recorder)
         if rule(finished[: clock.now_ns // ANSWER_NS], IN_FLIGHT):
             rate = rule.facts()["rate"]
             return rate["output_tokens_per_s"], rate["half_width"]
@@ -117,11 +117,12 @@ class Clock:
         return self.now_ns
 
 
-def recorded(steps: Steps) -> Recorder:
-    """Return a recorder whose ring holds the steps. None of them counts as appended yet."""
-    recorder = Recorder()
-    rows = np.frombuffer(recorder.ring, dtype=np.int64).reshape(RING_ROWS, -1)[: len(steps.ends_ns)]
-    rows[:, READINGS.index("called_ns")] = np.concatenate(([0], steps.ends_ns[:-1]))
-    rows[:, READINGS.index("update_returned_ns")] = steps.ends_ns
-    rows[:, READINGS.index("delivered_tokens")] = steps.tokens
-    return recorder
+def record(steps: Steps, until_ns: int, recorder: Recorder) -> None:
+    """Append the further steps that end by then, and take them as the writer does."""
+    first, last = recorder.taken, int(np.searchsorted(steps.ends_ns, until_ns, "right"))
+    rows = np.zeros((last - first, len(READINGS)), dtype=np.int64)
+    rows[:, READINGS.index("called_ns")] = np.concatenate(([0], steps.ends_ns))[first:last]
+    rows[:, READINGS.index("update_returned_ns")] = steps.ends_ns[first:last]
+    rows[:, READINGS.index("delivered_tokens")] = steps.tokens[first:last]
+    recorder.iterations.extend(map(tuple, rows.tolist()))
+    recorder.take_iterations(len(rows))

@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine_probe.analysis.statistics.settled_rate import Rate, settled_rate
-from engine_probe.record.recorder import READINGS, RING_ROWS, Recorder
+from engine_probe.record.recorder import READINGS, Recorder
 from engine_probe.workload.stop import FIRST_CHECK_SECONDS, Steady
 
-COLLECT_NS = 200_000_000  # the ring holds more than two seconds of the fastest steps
+COLLECT_NS = 200_000_000  # as often as the recorder's writer takes rows
 LATER = 1.25  # each check is this much later than the one before: constant checking finds it steady by chance
 CHECKS = 2  # in a row that must find it steady, for the same reason
 TURNOVERS = 2  # everything in flight must have been answered so often: one burst does not predict the next
@@ -23,9 +24,9 @@ class SteadyStop:
     """Called by the driver before every step; checks now and then."""
 
     def __init__(self, asked: Steady, recorder: Recorder, now: Callable[[], int] = time.monotonic_ns) -> None:
-        self._asked, self._recorder, self._now = asked, recorder, now
-        self._ring: npt.NDArray[np.int64] = np.frombuffer(recorder.ring, dtype=np.int64).reshape(RING_ROWS, -1)
-        self._collected = recorder.appended
+        self._asked, self._now = asked, now
+        self._taken: deque[npt.NDArray[np.int64]] = deque()  # by the recorder's writer
+        recorder.followers.append(self._taken)
         self._begin_ns: int | None = None
         self._ends: list[npt.NDArray[np.int64]] = []
         self._tokens: list[npt.NDArray[np.int64]] = []
@@ -49,16 +50,16 @@ class SteadyStop:
         return self._is_steady(finished_ns, in_flight)
 
     def _collect(self) -> None:
-        """Copy the new rows, because the recorder overwrites its ring."""
-        first, last = max(self._collected, self._recorder.appended - RING_ROWS), self._recorder.appended
-        if last == first:
-            return
-        rows = self._ring[np.arange(first, last) % RING_ROWS]
-        if self._begin_ns is None:
-            self._begin_ns = int(rows[0, CALLED])
-        self._ends.append(rows[:, ENDED])
-        self._tokens.append(rows[:, TOKENS])
-        self._collected = last
+        """Keep the columns that the rate needs, of the steps that ended since this began."""
+        while self._taken:
+            rows = self._taken.popleft()
+            rows = rows[rows[:, ENDED] >= self._began_ns]
+            if not len(rows):
+                continue
+            if self._begin_ns is None:
+                self._begin_ns = int(rows[0, CALLED])
+            self._ends.append(rows[:, ENDED].copy())
+            self._tokens.append(rows[:, TOKENS].copy())
 
     def _is_steady(self, finished_ns: Sequence[int], in_flight: int) -> bool:
         if self._begin_ns is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine_probe.record.recorder import Recorder
 from engine_probe.sweep.engine_process.steady_stop import COLLECT_NS, SteadyStop
 from engine_probe.workload.stop import Steady
-from tools.calibration.stops import Clock, Steps, recorded
+from tools.calibration.stops import Clock, Steps, record
 
 STEP_NS = 20_000_000
 SECOND_NS = 1_000_000_000
@@ -18,11 +19,11 @@ def watched(
 ) -> tuple[SteadyStop, float]:
     """Let the rule watch these steps. Return it and the second at which it ended them, or they ended themselves."""
     steps = Steps(np.cumsum(durations_ns).astype(np.int64))
-    recorder, clock = recorded(steps), Clock()
+    recorder, clock = Recorder(), Clock()
     rule = SteadyStop(asked, recorder, clock)
     while clock.now_ns < steps.ends_ns[-1]:
         clock.now_ns += COLLECT_NS
-        recorder.appended = int(np.searchsorted(steps.ends_ns, clock.now_ns, "right"))
+        record(steps, clock.now_ns, recorder)
         if rule(range(0, clock.now_ns, answers_every_ns), 8):
             break
     return rule, clock.now_ns / SECOND_NS
