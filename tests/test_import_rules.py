@@ -41,6 +41,7 @@ MAY_IMPORT = {
     },
     "recordings": {
         *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),
+        "workload.question_set",
     },
     "evaluation": {
         "errors",
@@ -49,7 +50,9 @@ MAY_IMPORT = {
         "recordings",
         "engine.parallelism",
         "perplexity.spec",
+        "text_format",
         "workload.load",
+        "workload.question_set",
     },
     "export": {"errors", "files", "record", "analysis", "recordings"},
     "report": {

@@ -24,8 +24,9 @@ from engine_probe.record.reader import (
     read_workers,
     run_status,
 )
-from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, RECORDING
+from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, QUESTIONS_FILE, RECORDING
 from engine_probe.text_format import counted, model_name, plain
+from engine_probe.workload.question_set.question_file import Question, read_question_sets
 
 if TYPE_CHECKING:
     from engine_probe.analysis.run.slo import Slo
@@ -114,6 +115,16 @@ class Run(NotebookView):
         Empty if another program sent the requests, and if the recording is older than this table.
         """
         return read_table(self.folder, "answers", self.facts)
+
+    @cached_property
+    def questions(self) -> dict[str, tuple[Question, int]]:
+        """Read the questions that were asked, and which turn of theirs, by the id that `answers` has.
+
+        Empty if the prompts were no question set.
+        """
+        path = self.folder / QUESTIONS_FILE
+        found = read_question_sets([str(path)]) if path.is_file() else []
+        return {question.turn_id(turn): (question, turn) for question in found for turn in range(len(question.asked))}
 
     @property
     def has_host_events(self) -> bool:

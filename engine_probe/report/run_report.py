@@ -21,6 +21,7 @@ from engine_probe.report.sections.run.inside_the_step import inside_section
 from engine_probe.report.sections.run.latencies import latency_table, reliability
 from engine_probe.report.sections.run.memory import memory_section
 from engine_probe.report.sections.run.operators import operators_section
+from engine_probe.report.sections.run.quality import quality_section
 from engine_probe.report.sections.run.roofline import roofline_section
 from engine_probe.report.sections.run.speculation import speculation_section
 from engine_probe.report.sections.run.stalls import stalls_section
@@ -40,7 +41,7 @@ def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Do
     verdict, *sections = run_sections(run, found, POINTS)
     paid = [money_section(money)] if money else []
     settings = settings_section({"": run}), ceilings_section(run.facts)
-    return Document(run.model_name, origin(run), verdict, (*sections, *paid, *settings))
+    return Document(run.model_name, origin(run), verdict, (quality_section(run), *sections, *paid, *settings))
 
 
 def origin(run: Run) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.costs import Money
 from engine_probe.evaluation.published import Reference, beside
+from engine_probe.evaluation.quality import curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
@@ -29,6 +30,7 @@ from engine_probe.report.sections.sweep.advice import advice_section
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import reference_section
+from engine_probe.report.sections.sweep.quality import quality_sections
 from engine_probe.report.sections.sweep.raised_limits import raised_section
 from engine_probe.report.sections.sweep.speculation import speculation_sections
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
@@ -53,13 +55,16 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
         yield from (drawn_beside(chart, published) for chart in charts)
 
+    qualities = curve_qualities(swept)
+    scores = with_accuracy(evaluation.scores, qualities)
     sections = (
+        *quality_sections(qualities),
         raised_section(curves),
         precision_section(swept, reference),
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),
-        *(effect_section(load_effects(swept.curves[curve.label], evaluation.scores), curve.label) for curve in curves),
+        *(effect_section(load_effects(swept.curves[curve.label], scores), curve.label) for curve in curves),
         *speculation_sections(curves),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),

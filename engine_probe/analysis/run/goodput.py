@@ -121,7 +121,7 @@ def reals(values: pa.ChunkedArray) -> Reals:
     return as_numpy(pc.fill_null(pc.cast(values, pa.float64()), math.nan))
 
 
-def share_range(kept: int, judged: int) -> tuple[float, float]:
+def share_range(kept: float, judged: int) -> tuple[float, float]:
     """Return Wilson's interval of a share, with requests taken as independent."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     share, weight = kept / judged, z * z / judged

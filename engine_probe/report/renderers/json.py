@@ -15,6 +15,7 @@ from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.quality.verdicts import Verdicts
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.level_noise import over_levels
@@ -25,6 +26,7 @@ from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
+from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
@@ -33,6 +35,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load, intervals
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
+JUDGED_NAMES = ("request_id", "prompt_id", "question_id", "language", "subject", "outcome")
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 
 
@@ -53,9 +56,24 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "hardware_use": hardware_use(found),
             "stalls": stalled(found.stalls),
             "operators": found.operators,
+            "answers": judged_answers(Judge().run(run)),
             "money": accounted(money),
         }
     )
+
+
+def judged_answers(found: RunQuality | None) -> dict[str, Any] | None:
+    """Return the verdicts on each answer: true, false, or null where it was not judged, and why."""
+    if found is None:
+        return None
+    return {"notes": found.notes, "requests": [judged_answer(answer) for answer in found.answers]}
+
+
+def judged_answer(answer: JudgedAnswer) -> dict[str, Any]:
+    named = {name: getattr(answer, name) for name in JUDGED_NAMES}
+    verdicts = {each.name: getattr(answer.verdicts, each.name) for each in fields(Verdicts)}
+    reasons = {name: verdict.reason for name, verdict in verdicts.items() if verdict.reason}
+    return {**named, "verdicts": {name: verdict.value for name, verdict in verdicts.items()}, "reasons": reasons}
 
 
 def stalled(found: Stalls) -> dict[str, Any]:
@@ -112,6 +130,11 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "advice": advised(swept, curves),
             "points": [point_figures(point) for point in swept.points],
             "watching": swept.probe_cost,
+            "answers": {
+                point: judged_answers(run)
+                for quality in curve_qualities(swept).values()
+                for point, run in quality.runs.items()
+            },
             "texts": [predicted(engine) for engine in engines(swept)],
             "money": accounted(money),
         }

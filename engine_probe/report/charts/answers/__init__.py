@@ -1,0 +1,1 @@
+"""Charts of what answers say."""

@@ -1,0 +1,46 @@
+"""The quality of one run's answers to a question set."""
+
+from engine_probe.analysis.quality.verdicts import FAULTS
+from engine_probe.errors import InputError
+from engine_probe.evaluation.quality import CORRECT, Judge, QualityLevel, RunQuality, groups_of
+from engine_probe.recordings.run import Run
+from engine_probe.report.charts.answers.quality import group_name
+from engine_probe.report.document import Section, Table, says, sure, table
+from engine_probe.report.sections.sweep.quality import HOW, NOT_FOUND, TITLE, interval, rate_cell
+
+
+def quality_section(run: Run) -> Section:
+    """Return the accuracy and the faults of a run's answers. Empty if it asked no questions of a set."""
+    try:
+        found = Judge().run(run)
+    except InputError as error:
+        return Section(TITLE, sentences=says([str(error)], "caution"), shown="always")
+    if found is None:
+        return Section()
+    notes = says(found.notes, "caution")
+    level = QualityLevel(0, found.answers)
+    right = level.rate(CORRECT)
+    if right is None:
+        return Section(TITLE, sentences=notes, shown="always")
+    words = f"{right.count} of {right.judged} answers are right: {right.share:.0%} ({interval(right)})."
+    return Section(
+        TITLE,
+        sentences=(*says([words, *fault_sentences(level)]), *notes),
+        tables=(group_table(level, found),),
+        details=sure(HOW, "Intervals are Wilson's with 95 %, over questions.", NOT_FOUND),
+        shown="always",
+    )
+
+
+def fault_sentences(level: QualityLevel) -> list[str]:
+    """Return which faults were seen, and which were judged and never seen."""
+    rates = {words: rate for name, words in FAULTS.items() if (rate := level.rate(name))}
+    seen = [f"{words} {rate.count} of {rate.judged}" for words, rate in rates.items() if rate.count]
+    never = [words for words, rate in rates.items() if not rate.count]
+    found = [f"Faults: {', '.join(seen)}."] if seen else []
+    return found + ([f"Never seen: {', '.join(never)}."] if never else [])
+
+
+def group_table(level: QualityLevel, found: RunQuality) -> Table:
+    rows = [[group_name(*group), rate_cell(level.rate(CORRECT, group))] for group in groups_of(found.answers)]
+    return table(("answers", "right"), rows)

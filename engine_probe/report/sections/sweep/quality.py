@@ -1,0 +1,161 @@
+"""The quality of answers over the load: is accuracy kept, and which faults come with load?"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from engine_probe.analysis.quality.load_effect import PairedChange, Rate
+from engine_probe.analysis.quality.verdicts import FAULTS
+from engine_probe.evaluation.quality import CORRECT, CurveQuality
+from engine_probe.report.charts.answers.quality import group_name, quality_charts
+from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, sure, table
+from engine_probe.text_format import counted
+from engine_probe.workload.load import level_words
+
+TITLE = "Quality of the answers"
+NOT_FOUND = (
+    "What a reader would have to understand to notice is not found: false statements beside a right answer, reasoning "
+    "that argues for a choice without naming it, and instructions given away in other words."
+)
+HOW = (
+    "Right: by each question's key. Wrong language: a third of the letters in sentences that can be told, or an answer "
+    "announced in another language. Contradiction: the letter answered and those the text calls right. Leak: seven "
+    "words in a row of the system prompt alone. Copy: 60% of an answer from its prompt. Repetitive: a phrase four "
+    "times in a row, or half of the runs of three words seen before. Context lost: a later turn's key is missed."
+)
+TESTED = (
+    "Each load is compared with the lowest, question by question (exact sign test; p is corrected for {count} tests, "
+    "Holm). A question counts once, however often it was asked; intervals are Wilson's over {questions} questions."
+)
+
+
+def quality_sections(found: Mapping[str, CurveQuality]) -> tuple[Section, ...]:
+    """Return a section for each curve. Empty if no questions of a set were asked."""
+    return tuple(quality_section(quality, label) for label, quality in found.items())
+
+
+def quality_section(found: CurveQuality, label: str) -> Section:
+    title = f"{TITLE}{f': {label}' if label else ''}"
+    notes = says(found.notes, "caution")
+    if not any(level.rate(CORRECT) for level in found.levels):
+        return Section(title, sentences=notes, shown="always")
+    return Section(
+        title,
+        sentences=(*verdict(found), *notes),
+        charts=partial(quality_charts, found),
+        tables=(accuracy_table(found), fault_table(found)),
+        details=sure(HOW, *tests(found), NOT_FOUND),
+        shown="always",
+    )
+
+
+def verdict(found: CurveQuality) -> Iterator[Sentence]:
+    """Yield what load does to accuracy, and each fault that comes or goes with it."""
+    yield accuracy_sentence(found)
+    seen = [name for name in FAULTS if found.varies(name)]
+    judged = [name for name in FAULTS if any(level.rate(name) for level in found.levels)]
+    for name in seen:
+        worst = strongest(found, name)
+        if worst is not None and worst.significant:
+            yield Sentence(fault_words(found, name, worst), "problem" if worst.more > worst.less else "plain")
+    quiet = [FAULTS[name] for name in seen if not any_significant(found, name)]
+    if quiet and len(found.levels) > 1:
+        yield Sentence(f"Seen, but with no shown effect of load: {', '.join(quiet)}.")
+    elif quiet:
+        yield Sentence(f"Seen: {', '.join(quiet)}.")
+    if len(seen) < len(judged):
+        yield Sentence(f"Never seen: {', '.join(FAULTS[name] for name in judged if name not in seen)}.")
+
+
+def accuracy_sentence(found: CurveQuality) -> Sentence:
+    levels = [(level.load, level.rate(CORRECT)) for level in found.levels]
+    known = [(load, rate) for load, rate in levels if rate is not None]
+    (first, low), (last, high) = known[0], known[-1]
+    words = f"{low.share:.0%} of the answers are right at {level_words(first, found.unit)}"
+    if first == last:
+        return Sentence(f"{words} ({interval(low)}).")
+    words += f", {high.share:.0%} at {last:g}"
+    change = strongest(found, CORRECT)
+    if change is None:
+        return Sentence(f"{words}.")
+    moved = f"{change.less} of {low.questions} questions do worse at {change.load:g} and {change.more} better"
+    if not change.significant:
+        return Sentence(f"{words}: no effect of load is shown ({moved}, p = {change.p:.2g}).", "good")
+    better = change.more > change.less
+    effect = "load raises accuracy" if better else "load costs accuracy"
+    return Sentence(f"{words}: {effect} ({moved}, p = {change.p:.2g}).", "good" if better else "problem")
+
+
+def strongest(found: CurveQuality, name: str) -> PairedChange | None:
+    """Return the comparison with the lowest p, of equal ones that with the highest load."""
+    changes = [change for change in found.changes if change.name == name]
+    return min(changes, key=lambda change: (change.p, -change.load), default=None)
+
+
+def any_significant(found: CurveQuality, name: str) -> bool:
+    return any(change.significant for change in found.changes if change.name == name)
+
+
+def fault_words(found: CurveQuality, name: str, change: PairedChange) -> str:
+    by_load = {level.load: level.rate(name) for level in found.levels}
+    known = [(load, rate) for load, rate in by_load.items() if rate is not None]
+    low, high = known[0], (change.load, by_load[change.load])
+    assert high[1] is not None
+    way = "more" if change.more > change.less else "less"
+    return (
+        f"{FAULTS[name].capitalize()}: {low[1].share:.1%} at {low[0]:g}, {high[1].share:.1%} at {high[0]:g}: {way} "
+        f"with load ({counted(change.more, 'question')} more often, {change.less} less often, p = {change.p:.2g})."
+    )
+
+
+def accuracy_table(found: CurveQuality) -> Table:
+    rows = [
+        [group_name(*group), *(rate_cell(level.rate(CORRECT, group)) for level in found.levels)]
+        for group in found.groups
+    ]
+    return table(load_columns("right answers", found), rows)
+
+
+def fault_table(found: CurveQuality) -> Table:
+    """Return the share of each fault that was judged at any load."""
+    rows = []
+    for name, words in FAULTS.items():
+        rates = [level.rate(name) for level in found.levels]
+        if any(rates):
+            rows.append(
+                [
+                    words,
+                    *(
+                        fault_cell(found, name, level.load, rate)
+                        for level, rate in zip(found.levels, rates, strict=True)
+                    ),
+                ]
+            )
+    return table(load_columns("answers with a fault", found), rows)
+
+
+def load_columns(title: str, found: CurveQuality) -> list[Column]:
+    return [Column(title, words=True), *(Column(f"{level.load:g}") for level in found.levels)]
+
+
+def rate_cell(rate: Rate | None) -> Cell | str:
+    return "-" if rate is None else Cell(f"{rate.share:.0%}", below=interval(rate))
+
+
+def fault_cell(found: CurveQuality, name: str, load: float, rate: Rate | None) -> Cell | str:
+    if rate is None:
+        return "-"
+    changes = [change for change in found.changes if (change.name, change.load) == (name, load)]
+    worse = any(change.significant and change.more > change.less for change in changes)
+    tone: Tone = "problem" if worse else "plain"
+    return Cell(f"{rate.share:.1%}", tone, f"{rate.count} of {rate.judged}")
+
+
+def interval(rate: Rate) -> str:
+    low, high = rate.interval
+    return f"{low:.0%} to {high:.0%}"
+
+
+def tests(found: CurveQuality) -> Iterator[str]:
+    rates = [rate for level in found.levels if (rate := level.rate(CORRECT))]
+    if found.changes:
+        yield TESTED.format(count=len(found.changes), questions=max(rate.questions for rate in rates))
