@@ -35,6 +35,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.levels import by_load, intervals
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
+ANSWER_QUALITY = "answer_quality"
 JUDGED_NAMES = ("request_id", "prompt_id", "question_id", "language", "subject", "outcome")
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 
@@ -56,16 +57,26 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "hardware_use": hardware_use(found),
             "stalls": stalled(found.stalls),
             "operators": found.operators,
-            "answers": judged_answers(Judge().run(run)),
+            **run_quality(run),
             "money": accounted(money),
         }
     )
 
 
-def judged_answers(found: RunQuality | None) -> dict[str, Any] | None:
+def run_quality(run: Run) -> dict[str, Any]:
+    """Return the verdicts on a run's answers. Empty if it asked no questions of a set."""
+    found = Judge().run(run)
+    return {} if found is None else {ANSWER_QUALITY: judged_answers(found)}
+
+
+def sweep_quality(swept: Swept) -> dict[str, Any]:
+    """Return the verdicts on each point's answers. Empty if no questions of a set were asked."""
+    runs = {point: run for quality in curve_qualities(swept).values() for point, run in quality.runs.items()}
+    return {ANSWER_QUALITY: {point: judged_answers(run) for point, run in runs.items()}} if runs else {}
+
+
+def judged_answers(found: RunQuality) -> dict[str, Any]:
     """Return the verdicts on each answer: true, false, or null where it was not judged, and why."""
-    if found is None:
-        return None
     return {"notes": found.notes, "requests": [judged_answer(answer) for answer in found.answers]}
 
 
@@ -130,11 +141,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "advice": advised(swept, curves),
             "points": [point_figures(point) for point in swept.points],
             "watching": swept.probe_cost,
-            "answers": {
-                point: judged_answers(run)
-                for quality in curve_qualities(swept).values()
-                for point, run in quality.runs.items()
-            },
+            **sweep_quality(swept),
             "texts": [predicted(engine) for engine in engines(swept)],
             "money": accounted(money),
         }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine_probe.evaluation.quality import Judge, curve_qualities
+from engine_probe.evaluation.quality import curve_qualities
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import Section, cell_words
-from engine_probe.report.renderers.json import judged_answers
+from engine_probe.report.renderers.json import run_quality, sweep_quality
 from engine_probe.report.sections.run.quality import quality_section
 from engine_probe.report.sections.sweep.quality import quality_sections
 from engine_probe.report.sweep_report import sweep_document
@@ -75,10 +75,16 @@ def test_a_single_run_has_its_accuracy_and_faults(tmp_path: Path) -> None:
 
 
 def test_json_has_each_verdict_with_its_reason(tmp_path: Path) -> None:
-    found = judged_answers(Judge().run(load(write_judged_run(tmp_path / "run", {ASKED[0]: "Answer: A"}))))
-    first = json.loads(json.dumps(found))["requests"][0]
+    run = load(write_judged_run(tmp_path / "run", {ASKED[0]: "Answer: A"}))
+    first = json.loads(json.dumps(run_quality(run)))["answer_quality"]["requests"][0]
     assert (first["question_id"], first["outcome"]) == (ASKED[0], "answered")
     assert first["verdicts"]["correct"] is False
     assert first["verdicts"]["leaked_prompt"] is None
     assert first["reasons"]["correct"] == "chose A, right is B"
     assert first["reasons"]["leaked_prompt"] == "no system prompt"
+
+
+def test_json_of_a_sweep_has_the_verdicts_by_point(tmp_path: Path) -> None:
+    found = sweep_quality(load_sweep(write_judged_sweep(tmp_path, {1: {}, 4: {}})))["answer_quality"]
+    assert list(found) == ["p1", "p4"]
+    assert len(found["p4"]["requests"]) == 28
