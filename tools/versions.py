@@ -161,8 +161,8 @@ def read_sources(version: str) -> Outcome:
     missing = [*missing_in(*required), *changed_parameters(folder), *unknown_writers(folder)]
     names = sum(len(names.split()) for table in required for names in table.values())
     total = names + len(PARAMETERS) + sum(map(len, WRITERS.values()))
-    no_phases = (f"no phases: {name}" for name in missing_in(PHASE_SEAMS))  # such a recording says so, and is whole
-    remarks = (f"{len(files)} files and the writers of {len(WRITERS)} fields", *missing, *no_phases)
+    not_seen = (f"no phases or collectives: {name}" for name in missing_in(PHASE_SEAMS))  # the recording says so
+    remarks = (f"{len(files)} files and the writers of {len(WRITERS)} fields", *missing, *not_seen)
     return Outcome(version, "sources", total - len(missing), len(missing), 0, time.monotonic() - began, remarks)
 
 

@@ -12,6 +12,7 @@ from engine_probe.analysis.batch.speculation import Speculation, speculation
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
 from engine_probe.analysis.step.ceiling_use import above, held_up
+from engine_probe.analysis.step.collectives import CollectiveWaits, collective_waits
 from engine_probe.analysis.step.losses import (
     Composition,
     PreemptionCost,
@@ -37,6 +38,7 @@ class RunAnalysis:
     composition: Composition | None
     kv_fragmentation: float | None
     straggler: Straggler | None
+    collectives: CollectiveWaits | None  # None without tensor parallelism, or where they were not timed
     phases: StepPhases | None
     operators: OperatorTimes | None  # None without a window of operators
     stalls: Stalls
@@ -59,6 +61,8 @@ def analyse(
     host_events: pa.Table,
     operators: pa.Table,
     drafts: pa.Table,
+    collectives: pa.Table,
+    operator_slices: pa.Table,
 ) -> RunAnalysis:
     """Analyse the tables of a run with at least one iteration, given its summary."""
     idle = idle_gaps(iterations)
@@ -74,6 +78,7 @@ def analyse(
         composition=composition(iterations, busy),
         kv_fragmentation=kv_fragmentation(facts, iterations),
         straggler=straggler(facts, workers),
+        collectives=collective_waits(facts, workers, collectives, operator_slices),
         phases=step_phases(iterations, workers, idle, profiled),
         operators=operator_times(iterations, operators),
         stalls=stalls(

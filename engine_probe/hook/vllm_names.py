@@ -84,7 +84,7 @@ READ_ONCE: dict[str, str] = {
     ),
 }
 
-# The seams of the phases (workers/phases.py): without them a recording has no phases, and run.json says so.
+# The seams of phases and collectives (workers/phases.py, workers/collectives.py): a recording without them says so.
 PHASE_SEAMS: dict[str, str] = {
     "vllm/v1/worker/gpu_model_runner.py GPUModelRunner": (
         "_model_forward _bookkeeping_sync _determine_batch_execution_and_padding execute_model sample_tokens"
@@ -94,6 +94,9 @@ PHASE_SEAMS: dict[str, str] = {
     "vllm/v1/worker/gpu/input_batch.py InputBatch": "num_tokens_after_padding",
     "vllm/forward_context.py BatchDescriptor": "num_tokens",
     "vllm/v1/worker/gpu/async_utils.py StepTimingCollector": "forward_start",
+    "vllm/distributed/parallel_state.py GroupCoordinator": (
+        "world_size _all_reduce_out_place _all_gather_out_place _reduce_scatter_out_place"
+    ),
 }
 
 # Read when a request is aborted (engine_core.answer_so_far): without them, what it had got by then is not kept.

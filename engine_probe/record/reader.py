@@ -132,6 +132,14 @@ def read_operator_slices(folder: Path, facts: dict[str, Any]) -> pa.Table:
     return _checked(_profiled(folder, "operator_slices", facts, "slices"), "operator_slices", folder, facts)
 
 
+def read_collectives(folder: Path, facts: dict[str, Any]) -> pa.Table:
+    """Read the times of each rank's collectives, sorted by iteration and rank."""
+    counts = {rank["rank"]: rank.get("collectives") for rank in facts.get("workers", {}).get("ranks", ())}
+    expected = {rank: rows for rank, rows in counts.items() if rows is not None}
+    rows = pa.concat_tables(_rank_tables(folder, "collectives", facts, expected).values())
+    return _checked(_in_order(rows, "iteration"), "collectives", folder, facts)
+
+
 def _profiled(folder: Path, table: str, facts: dict[str, Any], count: str) -> pa.Table:
     profiled = {rank["rank"]: rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())}
     expected = {rank: told[count] for rank, told in profiled.items() if told is not None}

@@ -212,6 +212,8 @@ class Rank(msgspec.Struct):
     device_missing: str | None = None  # why a GPU's times are not recorded
     device_clock: DeviceClock | None = None
     operators: Profiled | None = None
+    collectives: int | None = None  # rows of the table; None if the host does not time them
+    collectives_missing: str | None = None  # why it does not, although the rank shares its layers with others
 
 
 class Workers(msgspec.Struct):

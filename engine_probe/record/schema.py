@@ -321,6 +321,20 @@ _HOST_EVENTS = (
     ("number", "i64?", "", "generation of a garbage collection; number of page faults or of involuntary switches"),
 )
 
+# With tensor parallelism on a CPU, a row for each step with collectives in its forward, but for those that torch's
+# profiler slowed down. Recordings made before this table was added lack it.
+_COLLECTIVES = (
+    ("iteration", "i64", "", "number of the engine step since the probe was attached"),
+    ("rank", "i32", "", "rank of the worker"),
+    (
+        "durations_ns",
+        "i64[]",
+        "ns",
+        "host time of each collective of the tensor parallel group in the forward, in their order, waiting for the "
+        "other ranks included",
+    ),
+)
+
 # Of a window of steps in which torch's profiler ran (`hook/workers/operator_rows.py` says what belongs to what).
 _OPERATORS = (
     ("iteration", "i64", "", "number of the engine step since the probe was attached"),
@@ -420,8 +434,9 @@ ADDED_SCHEMAS: dict[str, pa.Schema] = {
     "answers": _schema("answers", _ANSWERS),
     "operators": _schema("operators", _OPERATORS),
     "operator_slices": _schema("operator_slices", _OPERATOR_SLICES),
+    "collectives": _schema("collectives", _COLLECTIVES),
 }
-RANK_TABLES = ("workers", "operators", "operator_slices")  # each rank writes a stream of its own
+RANK_TABLES = ("workers", "operators", "operator_slices", "collectives")  # each rank writes a stream of its own
 TABLES: dict[str, pa.Schema] = {**SCHEMAS, **ADDED_SCHEMAS}
 # With the stream that is only there during a recording, or after it was cut.
 STREAMS: dict[str, pa.Schema] = {**TABLES, "arrivals": _schema("arrivals", _ARRIVALS)}

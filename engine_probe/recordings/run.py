@@ -16,6 +16,7 @@ from engine_probe.record.reader import (
     CUT,
     find_run,
     has_table,
+    read_collectives,
     read_facts,
     read_in_flight,
     read_operator_slices,
@@ -146,6 +147,11 @@ class Run(NotebookView):
         """Read the operators and kernels in that window one by one."""
         return read_operator_slices(self.folder, self.facts)
 
+    @cached_property
+    def collectives(self) -> pa.Table:
+        """Read how long each collective took each rank; empty but for tensor parallelism on a CPU."""
+        return read_collectives(self.folder, self.facts)
+
     @property
     def profiled_span(self) -> tuple[int, int] | None:
         """Return when torch's profiler ran, which no latency counts. None without a window of operators."""
@@ -173,7 +179,7 @@ class Run(NotebookView):
         from engine_probe.analysis.run_analysis import analyse
 
         tables = (self.iterations, self.requests, self.preemptions, self.workers, self.host_events, self.operators)
-        return analyse(self.summary(slo), self.facts, *tables, self.drafts)
+        return analyse(self.summary(slo), self.facts, *tables, self.drafts, self.collectives, self.operator_slices)
 
     @cached_property
     def stalls(self) -> pa.Table:

@@ -15,6 +15,7 @@ from engine_probe.report.charts.telemetry import telemetry_charts
 from engine_probe.report.document import Document, Picture, Section, says
 from engine_probe.report.sections.money import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
+from engine_probe.report.sections.run.collectives import collectives_section
 from engine_probe.report.sections.run.gpu_health import activity_words, health_section, reduced_strip
 from engine_probe.report.sections.run.graphs import graphs_section
 from engine_probe.report.sections.run.inside_the_step import inside_section
@@ -70,6 +71,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
         ),
         Section("Steps", charts=partial(step_charts, run, name, points)),
         inside_section(found.phases, found.device, run.facts),
+        collectives_section(found.collectives, run.facts),
         operators_section(found.operators, run.facts),
         graphs_section(found.graphs),
         speculation_section(found.speculation),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.hook.workers import phases, step_rows
+from engine_probe.hook.workers import collectives, phases, step_rows
 
 US = 1_000
 
@@ -54,7 +54,7 @@ class VirtualClock:
         self.ns += ns
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (phases, step_rows):
+        for module in (collectives, phases, step_rows):
             monkeypatch.setattr(module, "now", self.now)
 
 

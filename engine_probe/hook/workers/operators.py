@@ -61,6 +61,18 @@ class WindowProfiler:
             activities.append(ProfilerActivity.CUDA)
         return profile(activities=activities, record_shapes=False, with_stack=False, profile_memory=False)
 
+    @property
+    def running(self) -> bool:
+        """Tell whether the profiler runs."""
+        return self._profiler is not None
+
+    def named(self, name: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a collective under its name, because what waits in it may be no operator of torch's."""
+        from torch.profiler import record_function
+
+        with record_function(f"vllm::{name}"):
+            return call(*args, **kwargs)
+
     def begin_step(self, number: int) -> None:
         """Call this before each step of the window."""
         try:
@@ -91,7 +103,7 @@ class WindowProfiler:
             pass
 
     def _hook_layers(self) -> None:
-        self.layers_missing = why_no_layers(self._worker)
+        self.layers_missing = why_compiled(self._worker)
         if self.layers_missing is not None:
             return
         runner, noted = self._worker.model_runner, self._layers
@@ -196,8 +208,8 @@ def layer_spans(noted: list[tuple[int, str | None]], until: int) -> list[Span]:
     return [Span(moment, end, kind) for (moment, kind), end in zip(noted, ends, strict=True) if kind is not None]
 
 
-def why_no_layers(worker: Any) -> str | None:
-    """Return the reason why the layers of a worker's model cannot be told apart, else None."""
+def why_compiled(worker: Any) -> str | None:
+    """Return the reason why Python sees neither layers nor collectives of a worker's model, else None."""
     try:
         mode = int(worker.vllm_config.compilation_config.mode or 0)
     except Exception as error:

@@ -24,6 +24,7 @@ from typing import Any
 from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
+from engine_probe.hook.workers.collectives import CollectiveTimes
 from engine_probe.hook.workers.device_events import DeviceEvents
 from engine_probe.hook.workers.operators import WindowProfiler
 from engine_probe.hook.workers.phases import PhaseMarks, Step
@@ -90,6 +91,7 @@ class WorkerHook:
             if hasattr(called, "sample_tokens"):
                 self._call_sample = self._patches.replace(called, "sample_tokens", self._sample)
             self._marks = PhaseMarks(runner, self._patches, self._fail, self._events)
+            self._collectives = CollectiveTimes(inner, self._rank, folder, self._patches, self._marks, self._window)
         except BaseException:
             self._patches.undo()
             raise
@@ -189,6 +191,7 @@ class WorkerHook:
 
     def _drain(self) -> None:
         """Write the steps whose device time is known; the others stay queued."""
+        self._collectives.drain()
         rows: list[tuple[Any, ...]] = []
         while self._done and (self._done[0].end is None or self._done[0].end.query()):
             step = self._done[0]
@@ -231,6 +234,8 @@ class WorkerHook:
         if self.failure is not None:
             with suppress(Exception):  # it may be what failed, and the first failure is what is told
                 self._stream.close()
+            with suppress(Exception):
+                self._collectives.close()
         return {
             "rank": self._rank,
             "pid": os.getpid(),
@@ -240,6 +245,8 @@ class WorkerHook:
             "phases_missing": self._marks.missing,
             "device_missing": self._device_missing,
             "device_clock": self._device_clock,
+            "collectives": self._collectives.rows,
+            "collectives_missing": self._collectives.missing,
             "operators": None if self._window is None else self._window.close(),
         }
 
@@ -249,6 +256,7 @@ class WorkerHook:
         if timed:
             timed[-1].synchronize()  # the recording is over, so waiting disturbs no measurement
         self._drain()
+        self._collectives.close()
         self._stream.close()
 
 

@@ -1,0 +1,104 @@
+"""How long each collective of a tensor parallel forward took a rank, on a CPU.
+
+The methods with which vLLM's group computes a collective are replaced on its instance. Only an eager engine on a CPU
+calls them in every step: on a GPU the host merely launches a collective, and compiled code no longer has these calls.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic_ns as now
+from typing import Any
+
+from engine_probe.hook.patches import Patches
+from engine_probe.hook.workers.operators import WindowProfiler, why_compiled
+from engine_probe.hook.workers.phases import PhaseMarks
+from engine_probe.record.writer import STREAM_ROWS, TableStream
+
+TABLE = "collectives"
+METHODS = ("_all_reduce_out_place", "_all_gather_out_place", "_reduce_scatter_out_place")
+ON_A_GPU = "on a GPU the host only launches them, and a window of operators is needed"
+
+
+class CollectiveTimes:
+    """Times the collectives in the forwards of one worker; `missing` is the reason if that is not possible."""
+
+    def __init__(
+        self, worker: Any, rank: int, folder: Path, patches: Patches, marks: PhaseMarks, window: WindowProfiler | None
+    ) -> None:
+        self._rank, self._patches, self._marks, self._window = rank, patches, marks, window
+        self._done: deque[tuple[int, list[int]]] = deque()  # for the writing thread
+        self._number, self._durations = -1, list[int]()  # of the step in progress
+        self._stream: TableStream | None = None
+        group = tensor_parallel_group()
+        self.missing = None if group is None else why_missing(worker)
+        if group is None or self.missing is not None:
+            return
+        self._stream = TableStream(folder, TABLE, f"{TABLE}-{rank}")
+        for name in METHODS:
+            if hasattr(group, name):
+                patches.replace(group, name, self._timed(name.strip("_"), getattr(group, name)))
+
+    def _timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the replacement of one method; in a window of operators it gives the collective a name there."""
+        patches, marks = self._patches, self._marks
+
+        def collective(*args: Any, **kwargs: Any) -> Any:
+            step = marks.step
+            if step is None or not patches.active:
+                return call(*args, **kwargs)
+            if self._window is not None and self._window.running:
+                return self._window.named(name, call, args, kwargs)
+            if step.forward_called is None or step.forward_returned is not None:
+                return call(*args, **kwargs)
+            if step.number != self._number:
+                self._begin(step.number)
+            before = now()
+            output = call(*args, **kwargs)
+            self._durations.append(now() - before)
+            return output
+
+        return collective
+
+    def _begin(self, number: int) -> None:
+        if self._durations:
+            self._done.append((self._number, self._durations))
+        self._number, self._durations = number, []
+
+    def drain(self) -> None:
+        """Write the steps that are over; the writing thread calls this."""
+        while self._stream is not None and self._done:
+            taken = [self._done.popleft() for _ in range(min(len(self._done), STREAM_ROWS))]
+            self._stream.write([[number for number, _ in taken], [self._rank] * len(taken), [ns for _, ns in taken]])
+
+    def close(self) -> None:
+        """Write the rest, when no step is in progress."""
+        if self._stream is not None:
+            self._begin(-1)
+            self.drain()
+            self._stream.close()
+
+    @property
+    def rows(self) -> int | None:
+        """Return the number of rows written. None if collectives are not timed."""
+        return None if self._stream is None else self._stream.rows
+
+
+def tensor_parallel_group() -> Any:
+    """Return vLLM's group of the ranks that share each layer with this process's worker. None if it has it alone."""
+    state = sys.modules.get("vllm.distributed.parallel_state")  # importing it here would take seconds
+    try:
+        group = None if state is None else state.get_tp_group()
+    except AssertionError:  # a substitute executor has no groups
+        return None
+    return group if group is not None and group.world_size > 1 else None
+
+
+def why_missing(worker: Any) -> str | None:
+    """Return the reason why the host cannot time a worker's collectives, else None."""
+    if getattr(getattr(worker, "device", None), "type", None) == "cuda":
+        return ON_A_GPU
+    return why_compiled(worker)
