@@ -80,9 +80,8 @@ def collective_waits(
     seen = collectives if collectives.num_rows else on_device(facts, workers, slices)
     ranks: list[RankWait] = []
     steps = count = 0
-    for first in range(
-        0, max(seen["rank"].to_pylist(), default=-1) + 1, size
-    ):  # the ranks of a group follow one another
+    last = max(seen["rank"].to_pylist(), default=-1)
+    for first in range(0, last + 1, size):  # the ranks of a group follow one another
         group = np.arange(first, first + size)
         found = list(of_group(group, workers, seen, forward))
         if found:
