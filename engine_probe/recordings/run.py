@@ -49,6 +49,7 @@ class Run(NotebookView):
             _status_note,
             _exception_note,
             _audit_note,
+            _silent_ranks_note,
             _sessions_note,
             _failed_loads_note,
             _telemetry_note,
@@ -238,6 +239,16 @@ def _exception_note(run: Run) -> str | None:
 def _audit_note(run: Run) -> str | None:
     reason = run.facts.get("close", {}).get("counters_not_audited")
     return f"the counters were not compared with the scheduler at the end ({reason})" if reason else None
+
+
+def _silent_ranks_note(run: Run) -> str | None:
+    """Name ranks that recorded no step although the engine ran some."""
+    steps = run.facts.get("tables", {}).get("iterations", {}).get("rows", 0)
+    silent = [str(rank["rank"]) for rank in run.facts.get("workers", {}).get("ranks", ()) if not rank["rows"]]
+    if not steps or not silent:
+        return None
+    ranks = f"rank{'s' * (len(silent) > 1)} {', '.join(silent)}"
+    return f"{ranks} recorded none of {counted(steps, 'step')}: no figure of phases, stalls or waiting is theirs"
 
 
 def _sessions_note(run: Run) -> str | None:

@@ -141,7 +141,8 @@ def open_point(
         if run.status != COMPLETE:
             return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
         found = run.analysis(slo)
-        held = held_load(asked.get("workload", asked), run.iterations, run.requests, found.summary.after_warm_up)
+        later, profiled = found.summary.after_warm_up, run.profiled_span
+        held = held_load(asked.get("workload", asked), run.iterations, run.requests, later, profiled)
         return SweptPoint(id_, curve, *load_, run, found, timed=probed(run, asked), held=held)
     except InputError as error:
         return SweptPoint(id_, curve, *load_, None, None, str(error))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine_probe.recordings.run import load
 from tests.support.recordings import ran, write_run
+from tests.support.small_tables import table
 
 
 def test_failed_loads_of_a_kv_connector_are_said(tmp_path: Path) -> None:
@@ -15,3 +16,14 @@ def test_failed_loads_of_a_kv_connector_are_said(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps(facts))
     (note,) = load(folder).notes
     assert "3 running requests" in note
+
+
+def test_a_rank_that_recorded_nothing_is_called_out(tmp_path: Path) -> None:
+    workers = table("workers", [{"iteration": 0, "rank": rank} for rank in (0, 1)])
+    folder = write_run(tmp_path / "run", ran(4) | {"workers": workers})
+    assert load(folder).notes == []
+    facts = json.loads((folder / "run.json").read_text())
+    facts["workers"]["ranks"][1]["rows"] = 0
+    (folder / "run.json").write_text(json.dumps(facts))
+    (note,) = load(folder).notes
+    assert note.startswith("rank 1 recorded none of ")

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp, within
 from engine_probe.analysis.run.latencies import answered
-from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
+from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiting_requests
+from engine_probe.analysis.step.operators import left_out_time
 from engine_probe.workload.load import CONCURRENCY, USERS, load_of
 
 # Answers for each request in flight. Requests that start together are at the same point of their answers for a while,
@@ -39,12 +40,17 @@ class HeldLoad:
 
 
 def held_load(
-    work: Mapping[str, Any], iterations: pa.Table, requests: pa.Table, later: AfterWarmUp | None
+    work: Mapping[str, Any],
+    iterations: pa.Table,
+    requests: pa.Table,
+    later: AfterWarmUp | None,
+    profiled: TimeSpan | None = None,
 ) -> HeldLoad | None:
     """Return the part of a run with this workload in which its load was held. None if that is missing or too short.
 
     A number of requests in flight is held from the first step with as many, running or waiting, to the last; it takes
-    TURNOVERS answers for each. Any other load is held after the warm-up, until the last arrival.
+    TURNOVERS answers for each. Any other load is held after the warm-up, until the last arrival. The throughput leaves
+    out what a window of operators touches.
     """
     load, unit = load_of(dict(work))
     ends, enough = update_end_ns(iterations), 0.0
@@ -64,8 +70,11 @@ def held_load(
     count = within(answered(requests), "last_token_ns", (begin_ns, end_ns)).num_rows
     if count < enough or end_ns <= begin_ns:
         return None
-    tokens = int(iterations["output_tokens"].to_numpy()[first:after].sum())
-    return HeldLoad(begin_ns, end_ns, count, tokens / ((end_ns - begin_ns) / 1e9))
+    tokens, ns = iterations["output_tokens"].to_numpy()[first:after], end_ns - begin_ns
+    if left_out := left_out_time(iterations, profiled):
+        tokens = tokens[left_out.kept[first:after]]
+        ns -= max(0, min(end_ns, left_out.end_ns) - max(begin_ns, left_out.begin_ns))
+    return HeldLoad(begin_ns, end_ns, count, int(tokens.sum()) / (ns / 1e9)) if ns else None
 
 
 def keeps_in_flight(work: Mapping[str, Any], unit: str) -> bool:

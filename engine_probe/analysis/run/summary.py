@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
-from engine_probe.analysis.step.operators import profiled_span, profiled_steps
+from engine_probe.analysis.step.operators import LeftOut, left_out_time, profiled_span, profiled_steps
 from engine_probe.notebook_view import NotebookView
 
 
@@ -105,9 +105,9 @@ def summarise(
     begin, end = int(column["start_ns"][0]), int(ends[-1])
     seconds, profiled = (end - begin) / 1e9, profiled_span(facts, iterations)
     whole, measured = answered(requests), without_further(facts, requests)
-    output, scheduled = int(column["output_tokens"].sum()), int(column["scheduled_tokens"].sum())
+    scheduled = int(column["scheduled_tokens"].sum())
     complete, prompt, answer = request_totals(requests)
-    later = after_warm_up(begin, ends, column["output_tokens"], whole, requests)
+    rates, near, later = throughput(iterations, requests, left_out_time(iterations, profiled))
     return Summary(
         status=status,
         notes=tuple(notes),
@@ -116,12 +116,12 @@ def summarise(
         requests_answered=complete,
         sequences_answered=whole.num_rows,
         requests_other=count_others(measured),
-        output_tokens=output,
+        output_tokens=int(column["output_tokens"].sum()),
         prompt_tokens=prompt,
         answer_tokens=answer,
-        output_tokens_per_s=output / seconds,
-        total_tokens_per_s=(answer + prompt) / seconds,
-        requests_per_s=complete / seconds,
+        output_tokens_per_s=rates.output_tokens,
+        total_tokens_per_s=rates.total_tokens,
+        requests_per_s=rates.requests,
         step=step_figures(iterations, profiled),
         shares=time_shares(column, end - begin),
         mean_running=mean_running(column, ends),
@@ -132,7 +132,7 @@ def summarise(
         preemptions=int(column["preempted_requests"].sum()),
         recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
         prefix_cache=prefix_cache(facts, iterations, requests),
-        near_peak=near_peak(column, ends),
+        near_peak=near,
         latencies=latencies(iterations, measured, profiled),
         goodput=goodput(measured, seconds, slo, profiled) if slo else None,
         after_warm_up=later,
@@ -141,6 +141,33 @@ def summarise(
         probe_median_ns=float(np.median(column["probe_ns"])),
         probe_uncounted=uncounted_cost(facts, column["running_requests"], end - begin),
     )
+
+
+class Rates(NamedTuple):
+    """Per second of the whole run."""
+
+    output_tokens: float
+    total_tokens: float
+    requests: float
+
+
+def throughput(
+    iterations: pa.Table, requests: pa.Table, left_out: LeftOut | None
+) -> tuple[Rates, NearPeak | None, AfterWarmUp | None]:
+    """Return the rates of the whole run, near its peak and after its warm-up, without what a window touches."""
+    column = {name: iterations[name].to_numpy() for name in ("start_ns", "running_requests", "output_tokens")}
+    begin, ends = int(column["start_ns"][0]), update_end_ns(iterations)
+    if left_out is not None:
+        column = {name: values[left_out.kept] for name, values in column.items()}
+        ends = left_out.closed(pa.chunked_array([ends[left_out.kept]])).to_numpy()
+        requests = left_out.without(requests)
+    complete, prompt, answer = request_totals(requests)
+    totals = (int(column["output_tokens"].sum()), prompt + answer, complete)
+    rates = Rates(*(total / ((int(ends[-1]) - begin) / 1e9) for total in totals))
+    later = after_warm_up(begin, ends, column["output_tokens"], answered(requests), requests)
+    if later is not None and left_out is not None:
+        later = replace(later, begin_ns=left_out.opened(later.begin_ns), end_ns=left_out.opened(later.end_ns))
+    return rates, near_peak(column, ends), later
 
 
 def request_totals(sequences: pa.Table) -> tuple[int, int, int]:

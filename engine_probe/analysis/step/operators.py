@@ -1,6 +1,6 @@
 """Where the time of the forward goes, by the operators and kernels that torch's profiler saw in a window of steps.
 
-Steps in the window take longer than others, so no latency, stall or phase counts what the window touches.
+Steps in the window take longer than others, so no latency, throughput, stall or phase counts what the window touches.
 """
 
 from dataclasses import dataclass
@@ -42,6 +42,52 @@ def profiled_steps(iterations: pa.Table, span: TimeSpan | None) -> npt.NDArray[n
         return np.zeros(iterations.num_rows, dtype=bool)
     found: npt.NDArray[np.bool_] = (iterations["start_ns"].to_numpy() < span[1]) & (update_end_ns(iterations) > span[0])
     return found
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The time that no throughput counts, from the end of the last step before the window to that of the window's last.
+
+    Nor does it count the tokens delivered and the requests answered in it: what is before and after counts as adjacent.
+    """
+
+    begin_ns: int
+    end_ns: int
+    kept: npt.NDArray[np.bool_]  # the steps outside
+
+    @property
+    def ns(self) -> int:
+        return self.end_ns - self.begin_ns
+
+    def closed(self, moments: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Move moments behind the window to where they were without it, and those inside to its begin."""
+        inside = pc.max_element_wise(pc.subtract(moments, self.begin_ns), 0, skip_nulls=False)
+        return pc.subtract(moments, pc.min_element_wise(inside, self.ns, skip_nulls=False))
+
+    def opened(self, moment: int) -> int:
+        """Move a moment back to where it was."""
+        return moment if moment <= self.begin_ns else moment + self.ns
+
+    def without(self, requests: pa.Table) -> pa.Table:
+        """Return the requests that were not answered inside, with arrivals and last tokens moved."""
+        last = requests["last_token_ns"]
+        inside = pc.and_(pc.greater(last, self.begin_ns), pc.less_equal(last, self.end_ns))
+        requests = requests.filter(pc.invert(pc.fill_null(inside, False)))
+        for name in ("arrival_ns", "last_token_ns"):
+            place = requests.schema.get_field_index(name)
+            requests = requests.set_column(place, requests.schema.field(place), self.closed(requests[name]))
+        return requests
+
+
+def left_out_time(iterations: pa.Table, span: TimeSpan | None) -> LeftOut | None:
+    """Return what the window takes from a throughput. None without a window, and if it touches every step."""
+    touched = profiled_steps(iterations, span)
+    if touched.all() or not touched.any():
+        return None
+    first, last = np.flatnonzero(touched)[[0, -1]].tolist()
+    ends = update_end_ns(iterations)
+    begin = int(ends[first - 1]) if first else iterations["start_ns"][0].as_py()
+    return LeftOut(begin, int(ends[last]), ~touched)
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,12 @@ class PointResult(msgspec.Struct, frozen=True):
     driven: Driven | None = None
     held_output_tokens_per_s: float | None = None  # while the load was held; None if it was not, or too short
     still_changing: bool = False  # the throughput never settled, or was still warming up at the end
+    untouched_output_tokens_per_s: float | None = None  # outside the window of operators; None without one
 
     @property
     def output_tokens_per_s(self) -> float:
-        return self.output_tokens / self.seconds
+        rate = self.untouched_output_tokens_per_s
+        return self.output_tokens / self.seconds if rate is None else rate
 
     @property
     def reached(self) -> Reached:
@@ -102,7 +104,8 @@ def measure(run: Run, point: Point) -> Row:
     found = run.analysis()
     summary, ttft_ns = found.summary, found.summary.ttft.percentiles_ns[50]
     work = msgspec.to_builtins(point.workload)
-    held = held_load(work, run.iterations, run.requests, summary.after_warm_up)
+    profiled = run.profiled_span
+    held = held_load(work, run.iterations, run.requests, summary.after_warm_up, profiled)
     return PointResult(
         id=run.folder.name,
         point=point,
@@ -122,6 +125,7 @@ def measure(run: Run, point: Point) -> Row:
         driven=driven_of(run),
         held_output_tokens_per_s=held.output_tokens_per_s if held else None,
         still_changing=summary.after_warm_up is not None and summary.after_warm_up.changing,
+        untouched_output_tokens_per_s=summary.output_tokens_per_s if profiled else None,
     )
 
 

@@ -72,8 +72,8 @@ def missing_words(facts: dict[str, Any]) -> Iterator[str]:
 def window_words(facts: dict[str, Any]) -> Iterator[str]:
     """Say what the window changes, and what it does not show."""
     yield (
-        "Latencies, goodput, stalls and phases leave out what the window touches; throughput and the bottleneck "
-        "include its steps."
+        "Latencies, throughput, goodput, stalls and phases leave out what the window touches; the bottleneck includes "
+        "its steps."
     )
     told = [rank["operators"] for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("operators")]
     for reason in dict.fromkeys(rank["layers_missing"] for rank in told if rank["layers_missing"]):
