@@ -52,7 +52,7 @@ def run(benches: tuple[Bench, ...]) -> Findings:
 def implementation(backend: str) -> str:
     """Return what ran: NCCL chooses its algorithm by size and links itself, unless NCCL_ALGO tells it which.
 
-    An engine may run another one: vLLM has its own for short buffers of GPUs in one machine.
+    What vLLM would run at that size, `judge/engine_all_reduce.py` adds where it is known.
     """
     if backend != "nccl":
         return backend

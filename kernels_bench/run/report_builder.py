@@ -10,6 +10,7 @@ from kernels_bench.devices.nvml import Nvml
 from kernels_bench.devices.specifications import specification_of
 from kernels_bench.judge import gpu_health, verdicts
 from kernels_bench.judge.doubts import UNSTABLE, doubts
+from kernels_bench.judge.engine_all_reduce import beside_engine
 from kernels_bench.judge.link_targets import by_path
 from kernels_bench.judge.outliers import outliers
 from kernels_bench.output.json_file import Baseline
@@ -109,7 +110,9 @@ def judged_one(state: Run, observation: Observation, names: dict[str, str], path
     reasons += tuple(doubt for doubt in doubtful if doubt != UNSTABLE)  # `judge` has added that one
     verdict = WARN if doubtful and verdict == PASS else verdict
     result = Result(verdict, reasons, target, figure=finding, others_share=others_share, doubts=doubtful)
-    return by_path(result, paths[target], specification) if target in paths else result
+    if target in paths:
+        return by_path(result, paths[target], specification)
+    return beside_engine(result, options.devices, paths)
 
 
 def measured_less(state: Run) -> tuple[str, ...]:
