@@ -32,17 +32,13 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Raised:
-    """One setting at two values, everything else alike."""
+class Effect:
+    """The throughput at one load, with one thing changed."""
 
-    setting: str
-    low: float
-    high: float
     others: Mapping[str, Any]  # the settings that both curves share
     load: float
     unit: str
-    waited: float  # share of the busy time in which requests waited for it at the low value, the least of its repeats
-    before: tuple[float, ...]  # output tokens/s of each repeat at the low value
+    before: tuple[float, ...]  # output tokens/s of each repeat
     after: tuple[float, ...]
 
     @property
@@ -57,6 +53,16 @@ class Raised:
             return None
         base = float(np.mean(self.before))
         return around[0] / base, around[1] / base
+
+
+@dataclass(frozen=True)
+class Raised(Effect):
+    """One setting at two values, everything else alike."""
+
+    setting: str
+    low: float
+    high: float
+    waited: float  # share of the busy time in which requests waited for it at the low value, the least of its repeats
 
 
 def raised_limits(curves: Sequence[Measured]) -> Iterator[Raised]:
@@ -74,7 +80,7 @@ def raised_limits(curves: Sequence[Measured]) -> Iterator[Raised]:
             others = {key: value for key, value in curve.settings.items() if key != name}
             low, high = curve.settings[name], higher.settings[name]
             before = rates(curve)[load]
-            yield Raised(name, low, high, others, load, curve.unit, waited[load], before, after[load])
+            yield Raised(others, load, curve.unit, before, after[load], name, low, high, waited[load])
 
 
 def next_higher(curve: Measured, name: str, curves: Sequence[Measured]) -> Measured | None:

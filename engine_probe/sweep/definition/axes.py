@@ -112,11 +112,13 @@ def matches(chosen: Values, rule: Mapping[str, Any]) -> bool:
 
 
 def documents(base: Mapping[str, Any], combined: list[Values]) -> Iterator[dict[str, Any]]:
-    """Yield a copy of the base for each combination, with the combination's values set."""
+    """Yield a copy of the base for each combination, with the combination's values set; {} leaves an argument out."""
     for chosen in combined:
         document = copy.deepcopy(dict(base))
         for name, value in chosen.items():
             put(document, name, value)
+            if value == {} and name.startswith(ARGUMENT):  # TOML has no word for an argument that is left out
+                del document["engine"]["arguments"][name.removeprefix(ARGUMENT)]
         yield document
 
 
@@ -138,11 +140,11 @@ def label(chosen: Values, varying: list[str], load_in: str = CONCURRENCY) -> str
 
 def spelled(value: Any) -> str:
     """Return a value as words: a table's values with their keys except `kind`, a path as its file's name."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         return " ".join(
             spelled(inner) if key == "kind" else f"{key} {Path(inner).name if key == 'path' else spelled(inner)}"
             for key, inner in value.items()
         )
     if isinstance(value, list):
         return " ".join(map(spelled, value))
-    return "none" if value is None else str(value)
+    return "none" if value is None or value == {} else str(value)

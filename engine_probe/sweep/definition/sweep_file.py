@@ -222,7 +222,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     axes: Annotated[
         dict[str, list[Any] | Range],
         about(
-            "What varies, each with a list of values or a range; every combination is a point.",
+            "What varies, each with a list of values or a range; every combination is a point. An empty table leaves an engine argument out.",
             {"workload.concurrency": [1, 4, 16]},
         ),
     ] = {}
@@ -247,7 +247,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         about(
             "Run torch's profiler in these steps of each point, STEPS@FIRST: where the forward's time goes. Latencies "
-            "leave out what the window touches; throughput includes its steps.",
+            "leave out what the window touches, and so does throughput.",
             "20@100",
         ),
     ] = None

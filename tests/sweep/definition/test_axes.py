@@ -223,3 +223,13 @@ def test_what_is_shared_is_not_counted_for_each(
 def test_a_distribution_that_no_float_holds_is_refused(length: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError, match=r"Expected `float` (<=|>)"):
         msgspec.convert(length, Length)
+
+
+def test_an_empty_table_leaves_an_argument_out(sweep: Any) -> None:
+    """TOML has no word for nothing."""
+    axis = '"engine.arguments.speculative_config" = [{}, { method = "ngram", num_speculative_tokens = 3 }]\n'
+    without, drafting = points(sweep(f"concurrency = 1\n[axes]\n{axis}"))
+    assert "speculative_config" not in without.engine.arguments
+    assert drafting.engine.arguments["speculative_config"] == {"method": "ngram", "num_speculative_tokens": 3}
+    assert "speculative_config none" in without.label
+    assert "ngram" in drafting.label

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.curve.raised_limits import Measured, Raised, raised_limits
+from engine_probe.analysis.curve.raised_limits import Effect, Measured, Raised, raised_limits
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.document import Cell, Column, Section, Tone, sure, table
@@ -38,7 +38,7 @@ def row(each: Raised) -> tuple[Cell | str, ...]:
     return each.setting, f"{each.low:g}", f"{each.high:g}", where, f"{each.waited:.0%}", change(each)
 
 
-def change(each: Raised) -> Cell:
+def change(each: Effect) -> Cell:
     if each.interval is None:
         return Cell(f"{each.relative:+.0%}", below="without repeats")
     low, high = each.interval

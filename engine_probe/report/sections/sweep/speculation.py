@@ -2,25 +2,80 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from engine_probe.analysis.batch.speculation import Speculation
+from engine_probe.analysis.curve.drafts_gain import drafts_gain
 from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.raised_limits import Effect, Measured
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load
-from engine_probe.report.document import Column, Section, Table, says, table
+from engine_probe.report.document import Column, Section, Table, says, sure, table
+from engine_probe.report.sections.sweep.raised_limits import change
+from engine_probe.workload.load import level_words
 
 TITLE = "Speculative decoding over the load"
+GAIN_TITLE = "What drafts gain or lose over the load"
 GAIN = (
-    "What drafts gain or lose at a load is the difference from a sweep of the same loads without speculative_config: "
-    "`engine_probe compare` of the two shows it."
+    "What drafts gain or lose at a load is the difference from the same loads without speculative_config: make it an "
+    "axis, with {} for none, or `engine_probe compare` two sweeps."
+)
+METHOD = (
+    "Throughput with drafts over that without, less one, of points that are alike otherwise. Intervals are Welch's "
+    "over repeats, with 95 %; they do not include what changes from sweep to sweep."
 )
 
 
 def speculation_sections(curves: Sequence[Curve]) -> Iterator[Section]:
-    """Yield a table for each curve whose points had drafts."""
+    """Yield what drafts gained, where the sweep measured it, and a table for each curve whose points had drafts."""
+    gains = drafts_gain([Measured(curve.settings, curve.unit, curve.figures) for curve in curves])
+    yield from (gain_section(name, gained) for name, gained in gains.items())
     for curve in curves:
         rows = list(level_rows(curve.figures))
         if rows:
-            yield Section(curve.named(TITLE), sentences=says([GAIN]), tables=(levels_table(curve.unit, rows),))
+            hint = () if gains else says([GAIN])
+            yield Section(curve.named(TITLE), sentences=hint, tables=(levels_table(curve.unit, rows),))
+
+
+def gain_section(name: str, gained: Sequence[Effect]) -> Section:
+    """Return the gain at each load, and from which load on drafts cost more than they give."""
+    unit = gained[0].unit
+    rows = [
+        (f"{each.load:g}", f"{np.mean(each.before):,.1f}", f"{np.mean(each.after):,.1f}", change(each))
+        for each in gained
+    ]
+    columns = (
+        Column(unit, short=unit.replace(" ", "\n", 1)),
+        Column("output tokens/s without drafts", short="tokens/s\nwithout"),
+        Column("with drafts"),
+        Column("gain"),
+    )
+    return Section(
+        f"{GAIN_TITLE} ({name})",
+        sentences=says(gain_words(gained)),
+        tables=(table(columns, rows),),
+        details=sure(METHOD),
+        shown="always",
+    )
+
+
+def gain_words(gained: Sequence[Effect]) -> Iterator[str]:
+    """Say at which loads drafts gained and at which they lost, by intervals where there are some."""
+    sides: dict[str, list[Effect]] = {"gained": [], "lost": []}
+    for each in gained:
+        low, high = each.interval or (each.relative, each.relative)
+        if low > 0 or high < 0:
+            sides["gained" if low > 0 else "lost"].append(each)
+    for word, some in sides.items():
+        if some:
+            loads = ", ".join(f"{abs(each.relative):.0%} at {level_words(each.load, each.unit)}" for each in some)
+            yield f"Drafts {word} throughput: {loads}."
+    if unsure := [
+        level_words(each.load, each.unit) for each in gained if not any(each in some for some in sides.values())
+    ]:
+        yield f"No difference is certain at {', '.join(unsure)}."
+    if any(each.interval is None for each in gained):
+        yield "Without repeats it is not known how much of this is chance."
 
 
 def levels_table(unit: str, rows: list[tuple[str, ...]]) -> Table:
