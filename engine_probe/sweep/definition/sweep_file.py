@@ -222,7 +222,8 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     axes: Annotated[
         dict[str, list[Any] | Range],
         about(
-            "What varies, each with a list of values or a range; every combination is a point. An empty table leaves an engine argument out.",
+            "What varies, each with a list of values or a range; every combination is a point. An empty table "
+            "leaves an engine argument out.",
             {"workload.concurrency": [1, 4, 16]},
         ),
     ] = {}
