@@ -219,7 +219,7 @@ def report_run(folder: Path, asked: Asked) -> Made:
 def report_sweep(folder: Path, asked: Asked) -> Made:
     """Return the report of a sweep; its code is 1 where a point that was watched has no whole recording."""
     from engine_probe.evaluation.costs import sweep_money
-    from engine_probe.evaluation.published import read_reference
+    from engine_probe.evaluation.published.figures import read_reference
     from engine_probe.evaluation.scores import read_scores
     from engine_probe.recordings.curve import curves
     from engine_probe.recordings.sweep import open_sweep

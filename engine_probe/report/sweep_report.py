@@ -6,7 +6,7 @@ from functools import partial
 
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.costs import Money
-from engine_probe.evaluation.published import Reference, beside
+from engine_probe.evaluation.published.figures import Reference, beside
 from engine_probe.evaluation.quality import curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.curve import Curve

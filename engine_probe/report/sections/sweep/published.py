@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine_probe.evaluation.published import Beside, Reference
+from engine_probe.evaluation.published.figures import Beside, Reference
 from engine_probe.report.charts.published import own_settings
 from engine_probe.report.document import Column, Section, says, table
 

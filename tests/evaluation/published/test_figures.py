@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe.commands.report import command
 from engine_probe.engine.models.catalogue import catalogue_names
-from engine_probe.evaluation.published import differences, read_reference, shipped
+from engine_probe.evaluation.published.figures import differences, read_reference, shipped
 from engine_probe.recordings.run import load
 from tests.support.recordings import facts, ran, write_run, write_sweep
 

@@ -18,7 +18,7 @@ from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.workload.load import CONCURRENCY, USERS
 
-FOLDER = Path(__file__).parent / "published_figures"
+FOLDER = Path(__file__).parent / "tables"
 
 
 @dataclass(frozen=True)
