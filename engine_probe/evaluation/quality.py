@@ -107,7 +107,8 @@ class Judge:
             question = known[0]
             named = (row["request_id"], row["prompt_id"], row["question_id"], question.language, question.subject)
             answers.append(JudgedAnswer(*named, row["outcome"], verdicts))
-        if rows and all(row["text"] is None for row in rows if row["outcome"] == ANSWERED):
+        whole = [row["text"] for row in rows if row["outcome"] == ANSWERED]
+        if whole and not any(text is not None for text in whole):
             notes = [NO_TEXT]
         elif unjudged := sum(answer.outcome != ANSWERED for answer in answers):
             notes.append(f"{counted(unjudged, 'request')} got no whole answer and were not judged")

@@ -37,6 +37,12 @@ def test_without_kept_texts_nothing_is_judged_and_this_is_said(tmp_path: Path) -
     assert {answer.verdicts.correct.value for answer in found.answers} == {None}
 
 
+def test_when_every_deadline_passed_that_is_said_and_not_that_texts_are_missing(tmp_path: Path) -> None:
+    found = Judge().run(load(write_judged_run(tmp_path / "run", dict.fromkeys(ASKED), late=len(ASKED))))
+    assert found is not None
+    assert found.notes[-1] == "28 requests got no whole answer and were not judged"
+
+
 def test_an_effect_of_load_is_found_question_by_question(tmp_path: Path) -> None:
     swept = load_sweep(write_judged_sweep(tmp_path, {1: {}, 8: {}, 32: dict.fromkeys(ASKED[:9], WRONG)}))
     found = curve_qualities(swept)[""]
