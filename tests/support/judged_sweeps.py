@@ -25,7 +25,7 @@ def write_judged_run(
     path: Path, planted: Planted = NOTHING, late: int = 0, asked: Sequence[tuple[Question, int]] = ENGLISH
 ) -> Path:
     """A run that was asked these questions once; the last `late` requests missed their deadline."""
-    tables = ran(len(asked), prompt=16, output=2, blocks=300)
+    tables = ran(len(asked), prompt=16, output=2, blocks=60)
     ids = tables["requests"]["request_id"].to_pylist()
     place = tables["requests"].schema.get_field_index("finish_reason")
     stopped = tables["requests"].set_column(place, "finish_reason", pa.array(["stop"] * len(ids)))

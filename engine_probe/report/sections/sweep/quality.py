@@ -5,7 +5,7 @@ from functools import partial
 
 from engine_probe.analysis.quality.load_effect import PairedChange, Rate
 from engine_probe.analysis.quality.verdicts import FAULTS
-from engine_probe.evaluation.quality import CORRECT, CurveQuality
+from engine_probe.evaluation.quality import CORRECT, CurveQuality, QualityLevel
 from engine_probe.report.charts.answers.quality import group_name, quality_charts
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, sure, table
 from engine_probe.text_format import counted
@@ -42,7 +42,7 @@ def quality_section(found: CurveQuality, label: str) -> Section:
         title,
         sentences=(*verdict(found), *notes),
         charts=partial(quality_charts, found),
-        tables=(accuracy_table(found), fault_table(found)),
+        tables=(accuracy_table(found), *fault_tables(found)),
         details=sure(HOW, *tests(found), NOT_FOUND),
         shown="always",
     )
@@ -115,22 +115,14 @@ def accuracy_table(found: CurveQuality) -> Table:
     return table(load_columns("right answers", found), rows)
 
 
-def fault_table(found: CurveQuality) -> Table:
-    """Return the share of each fault that was judged at any load."""
-    rows = []
-    for name, words in FAULTS.items():
-        rates = [level.rate(name) for level in found.levels]
-        if any(rates):
-            rows.append(
-                [
-                    words,
-                    *(
-                        fault_cell(found, name, level.load, rate)
-                        for level, rate in zip(found.levels, rates, strict=True)
-                    ),
-                ]
-            )
-    return table(load_columns("answers with a fault", found), rows)
+def fault_tables(found: CurveQuality) -> tuple[Table, ...]:
+    """Return the shares of the faults that were seen at any load. Empty if none was."""
+    rows = [
+        [words, *(fault_cell(found, name, level) for level in found.levels)]
+        for name, words in FAULTS.items()
+        if found.varies(name)
+    ]
+    return (table(load_columns("answers with a fault", found), rows),) if rows else ()
 
 
 def load_columns(title: str, found: CurveQuality) -> list[Column]:
@@ -141,10 +133,11 @@ def rate_cell(rate: Rate | None) -> Cell | str:
     return "-" if rate is None else Cell(f"{rate.share:.0%}", below=interval(rate))
 
 
-def fault_cell(found: CurveQuality, name: str, load: float, rate: Rate | None) -> Cell | str:
+def fault_cell(found: CurveQuality, name: str, level: QualityLevel) -> Cell | str:
+    rate = level.rate(name)
     if rate is None:
         return "-"
-    changes = [change for change in found.changes if (change.name, change.load) == (name, load)]
+    changes = [change for change in found.changes if (change.name, change.load) == (name, level.load)]
     worse = any(change.significant and change.more > change.less for change in changes)
     tone: Tone = "problem" if worse else "plain"
     return Cell(f"{rate.share:.1%}", tone, f"{rate.count} of {rate.judged}")
