@@ -37,8 +37,10 @@ from engine_probe.record.schema import SCHEMAS, TABLES
 from engine_probe.report.sections.run.operators import TITLE as OPERATORS_TITLE
 from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.text_format import duration
-from tools.inside_operators import operator_lines, operator_runs
+from tools.inside_operators import TOKENS as OPERATOR_TOKENS
+from tools.inside_operators import WINDOW, operator_lines
 from tools.screenshot import MARGIN, WIDTH, report
+from tools.window_cost import ARGUMENTS, measured
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
 PICTURE = PAGE.parents[1] / "pictures/stalls.png"
@@ -268,10 +270,11 @@ def stalls_text(llm: Any, model: str, write: bool) -> str:
 
 def operators_text(llm: Any, model: str, write: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        pairs = operator_runs(recorded, llm, Path(folder))
-        text = "\n".join(operator_lines(model, pairs))
+        run = recorded(llm, Path(folder, "operators"), {}, str(WINDOW), OPERATOR_TOKENS)
+        engines = [build_llm(EngineSpec("tiny", ARGUMENTS)) for _ in range(2)]
+        text = "\n".join(operator_lines(model, run, measured(engines, WINDOW, Path(folder))))
         if write:
-            photograph(pairs[-1][1], OPERATORS_PICTURE, OPERATORS_TITLE)
+            photograph(run, OPERATORS_PICTURE, OPERATORS_TITLE)
     return text
 
 
