@@ -7,7 +7,8 @@ they are not is the noise of the arithmetic. Three things are read from these sh
   many requests follow a Gumbel distribution; its parameters come from their deciles, which a few faults cannot move.
 - The largest shift that numerics explain, from the requests that are not disturbed. A shift changes a token in
   proportion to its size, if margins near zero are about equally frequent, so each shift is weighted by its size. The
-  tail beyond the measured shifts is exponential, and its scale is the upper bound that so many requests leave possible.
+  tail beyond the measured shifts falls off in proportion, step by step (exponential, or geometric where logits are
+  rounded), and no faster than so many requests can tell.
 - Without enough shifts to measure noise, the margins of all tokens: a change that would need a larger shift than the
   smallest tenth of all margins is no near-tie.
 """
@@ -26,6 +27,7 @@ FEWEST = 20  # shifts, or requests with one
 FEWEST_REQUESTS = 5
 DECILE = 0.1
 TAIL = 0.1  # share of the shifts from which the tail is fitted
+NEGLIGIBLE = 0.05  # of the sum of all shifts: together, shifts below a step are no more
 SMALLEST = 0.1  # share of all margins
 
 
@@ -66,10 +68,16 @@ def disturbance_limit(shifts: Sequence[Reals], smallest_margins: float) -> float
     moved = most[most > 0]
     if len(moved) < FEWEST:
         return smallest_margins
-    step = min(float(request[request > 0].min()) for request in shifts if request.any())  # of rounded logits
+    step = rounding_step(np.concatenate(shifts))
     low, middle, high = np.quantile(moved, (DECILE, 0.5, 1 - DECILE))
     scale = (high - low + step) / (_gumbel(1 - DECILE) - _gumbel(DECILE))
     return float(middle + step + scale * (_gumbel(1 - DISTURBED_CHANCE / len(most)) - _gumbel(0.5)))
+
+
+def rounding_step(shifts: Reals) -> float:
+    """Return the smallest shift that matters: BF16 logits move in steps, beside which float32 rounding is nothing."""
+    ordered = np.sort(shifts[shifts > 0])
+    return float(ordered[np.searchsorted(np.cumsum(ordered), NEGLIGIBLE * ordered.sum())])
 
 
 def _gumbel(share: float) -> float:
@@ -83,17 +91,16 @@ def numeric_limit(shifts: Sequence[Reals], changes: int) -> float | None:
     every = np.concatenate([np.empty(0), *moved])
     if len(every) < FEWEST or sum(len(request) > 0 for request in moved) < FEWEST_REQUESTS:
         return None
+    step = rounding_step(every)
     begin = float(np.quantile(every, 1 - TAIL))
-    excess, share = every[every > begin] - begin, float(np.mean(every > begin))
-    largest = float(every.max())
-    if not len(excess):  # at least a tenth are equal to the largest
-        return largest
-    independent = sum(bool((request > begin).any()) for request in moved)
-    scale = float(excess.mean()) * _upper_factor(independent)
+    over = every >= begin - step / 2
+    independent = sum(bool((request >= begin - step / 2).any()) for request in moved)
+    steps_beyond = _upper_factor(independent) * (float(np.mean(every[over] - begin)) / step + 1 / independent)
+    scale = step / math.log1p(1 / steps_beyond)
     limit, allowed = begin, CHANCE / max(1, changes) * float(every.mean())
     for _ in range(100):  # a fixed point: the weighted tail beyond the limit is the chance allowed
-        limit = begin + scale * max(0.0, math.log((limit + scale) * share / allowed))
-    return max(limit, largest)
+        limit = begin + scale * max(0.0, math.log((limit + scale) * float(over.mean()) / allowed))
+    return max(limit, float(every.max()))
 
 
 def _upper_factor(count: int) -> float:
