@@ -120,7 +120,7 @@ def command(
 
         sys.exit(show(folder))
     from engine_probe.analysis.run.slo import read_goodput
-    from engine_probe.evaluation.price_list import find_prices, prices_of
+    from engine_probe.evaluation.prices.price_list import find_prices, prices_of
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()

@@ -6,6 +6,7 @@ from functools import partial
 
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.costs import Money
+from engine_probe.evaluation.integrity import integrity
 from engine_probe.evaluation.published.figures import Reference, beside
 from engine_probe.evaluation.quality import curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
@@ -27,6 +28,7 @@ from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section
 from engine_probe.report.sections.sweep.advice import advice_section
+from engine_probe.report.sections.sweep.integrity import integrity_sections
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import reference_section
@@ -61,6 +63,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         *quality_sections(qualities),
         raised_section(curves),
         precision_section(swept, reference),
+        *integrity_sections(integrity(swept)),
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),

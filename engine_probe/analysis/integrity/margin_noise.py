@@ -39,7 +39,8 @@ class MarginNoise:
     shifted: int  # of them, those whose margin is not exactly the same
     requests: int  # compared
     shifted_requests: int
-    typical: float  # median of the shifts that are not zero; 0.0 without any
+    step: float  # smallest shift that matters: of rounded logits, their step; 0.0 without shifts
+    largest: float
     limit: float | None  # largest shift that numerics explain; None if too few margins shifted to measure it
     smallest_margins: float  # a tenth of all margins are below this
     disturbance: float  # largest shift of a request without a fault
@@ -125,7 +126,8 @@ def margin_noise(pairs: Sequence[Pair], changes: int) -> MarginNoise:
         shifted=len(moved),
         requests=len(undisturbed),
         shifted_requests=sum(bool(request.any()) for request in undisturbed),
-        typical=float(np.median(moved)) if len(moved) else 0.0,
+        step=rounding_step(moved) if len(moved) else 0.0,
+        largest=float(moved.max(initial=0.0)),
         limit=numeric_limit(undisturbed, changes),
         smallest_margins=smallest,
         disturbance=disturbed,

@@ -58,6 +58,11 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     metavar="KEY=VALUE",
     help="Change a key of the sweep: workload.output_len=8. A list makes an axis. May be repeated.",
 )
+@what(
+    "--check-integrity",
+    is_flag=True,
+    help="Compare the answers of all loads, token by token, with those of the lowest (greedy decoding only).",
+)
 @engine("--model", help="Measure this model instead of the sweep's.")
 @engine(
     "--ray", "address", metavar="ADDRESS", help="Run engines in parallel on a Ray cluster: auto, local or HOST:PORT."
@@ -76,6 +81,7 @@ def command(
     against: tuple[str, ...],
     rounds: int | None,
     settings: tuple[str, ...],
+    check_integrity: bool,
     model: str | None,
     address: str | None,
     force: bool,
@@ -100,6 +106,7 @@ def command(
     else:
         check_together(resume, out, bool(against), rounds)
         name = name or resume or "smoke"
+        settings += ("check_integrity=true",) * check_integrity
         sides = sides_of(name, against, settings, model)
         if dry_run:
             from engine_probe.commands.sweep.dry_run import predict_all

@@ -25,6 +25,8 @@ from engine_probe.analysis.step.stalls import Stalls
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.costs import Money, worth_showing
+from engine_probe.evaluation.integrity import figures as integrity_figures
+from engine_probe.evaluation.integrity import integrity
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.curve import Curve
@@ -139,6 +141,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "metrics": described(money),
             "curves": [curve_figures(curve) for curve in curves],
             "advice": advised(swept, curves),
+            "integrity": [integrity_figures(found) for found in integrity(swept)],
             "points": [point_figures(point) for point in swept.points],
             "watching": swept.probe_cost,
             **sweep_quality(swept),

@@ -19,6 +19,7 @@ from engine_probe.files.config_file import (
 from engine_probe.files.safe_read import read_toml
 from engine_probe.sweep.definition.axes import MODEL, check_axis
 from engine_probe.sweep.definition.checks import check_adaptive, check_points, check_reach, check_saturated
+from engine_probe.sweep.definition.integrity_check import check_comparable
 from engine_probe.sweep.definition.perplexity_points import check_quality
 from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, WorkloadSection, points
 from engine_probe.text_format import suggestion
@@ -65,6 +66,7 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         check_adaptive(sweep)
         check_saturated(sweep)
         check_points(points(sweep))
+        check_comparable(sweep, points(sweep))
         check_reach(sweep, points(sweep))
         check_quality(sweep)
     except InputError as error:

@@ -15,6 +15,7 @@ from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.key_meaning import about
 from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.definition.axes import MOST_POINTS, Range, combinations, documents, label
+from engine_probe.sweep.definition.integrity_check import kept_answers, with_second_reference
 from engine_probe.sweep.definition.saturation_stop import Saturated
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.workload import spec
@@ -241,6 +242,14 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop: Annotated[StopSection, about("Conditions that end a point or an axis early.")] = StopSection()
     warm_up: Annotated[WarmUp, about("Requests before each recording begins.")] = WarmUp()
     answers: Annotated[KeepAnswers | None, about("What is kept of each answer.")] = None
+    check_integrity: Annotated[
+        bool,
+        about(
+            "Compare the answers of all loads, token by token, with those of the lowest: keeps tokens and "
+            "log-probabilities, and measures the lowest load at least twice.",
+            True,
+        ),
+    ] = False
     probe: Annotated[
         bool, about("false records nothing and times whole answers only, for comparison. May be an axis.", False)
     ] = True
@@ -351,9 +360,11 @@ def points(sweep: SweepFile) -> list[Point]:
             words = label(chosen, varying, unit) or load_words(load, unit)
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
-            kept = (sweep.operators, sweep.answers)
+            kept = (sweep.operators, kept_answers(sweep.answers) if sweep.check_integrity else sweep.answers)
             found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe, *kept))
     settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
     found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
+    if sweep.check_integrity:
+        found = with_second_reference(found)
     order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}
     return sorted(found, key=lambda point: (order[point.engine.spec], point.repeat if sweep.interleave else 0))

@@ -1,0 +1,234 @@
+"""The answers of a sweep's points compared with those of the lowest load, within each curve.
+
+The reference is the first run at the lowest load. Curves are not compared with each other: another model, tokenizer or
+precision gives other answers.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine_probe.analysis.integrity.answers import Pair, aligned
+from engine_probe.analysis.integrity.compare import Compared, Comparison, Kind, compare
+from engine_probe.analysis.integrity.dependence import ComparedRun, Dependence, dependence
+from engine_probe.analysis.integrity.margin_noise import MarginNoise, margin_shifts
+from engine_probe.analysis.integrity.token_steps import TokenStep, TokenSteps
+from engine_probe.analysis.statistics.share import share_interval
+from engine_probe.analysis.statistics.student import Interval
+from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
+
+
+@dataclass(frozen=True)
+class Level:
+    """All runs at one load."""
+
+    load: float
+    runs: int
+    kinds: Mapping[Kind, int]
+    disturbed: int
+    preempted: int  # requests
+    not_compared: int
+    other_prompts: int  # requests whose prompt differs from that of the reference run
+
+    @property
+    def compared(self) -> int:
+        return sum(self.kinds.values())
+
+    @property
+    def changed(self) -> int:
+        return self.compared - self.kinds[Kind.IDENTICAL] - self.kinds[Kind.FAILED]
+
+    @property
+    def interval(self) -> Interval:
+        """Return the interval of the share of changed answers, as if requests were independent."""
+        return share_interval(self.changed, self.compared - self.kinds[Kind.FAILED])
+
+
+@dataclass(frozen=True)
+class Change:
+    """A request whose answer changed, failed or was disturbed, with the step that made the token in question."""
+
+    load: float
+    point: str  # its id
+    comparison: Comparison
+    step: TokenStep | None
+
+
+@dataclass(frozen=True)
+class CurveIntegrity:
+    """What became of the answers of one curve."""
+
+    label: str
+    unit: str
+    reference_load: float
+    levels: tuple[Level, ...]
+    changes: tuple[Change, ...]
+    noise: MarginNoise | None
+    tests: tuple[Dependence, ...]
+    first_moved: int | None  # shortest sequence, in tokens, at which a margin had moved; None if none did
+    on_cpu: bool
+
+    def count(self, kind: Kind) -> int:
+        return sum(level.kinds[kind] for level in self.levels)
+
+    @property
+    def compared(self) -> int:
+        return sum(level.compared for level in self.levels)
+
+    @property
+    def changed(self) -> int:
+        return sum(level.changed for level in self.levels)
+
+    @property
+    def faults(self) -> int:
+        """Return the number of requests in which something happened that numerics do not explain."""
+        return sum(change.comparison.is_fault for change in self.changes)
+
+    @property
+    def repeat(self) -> Level | None:
+        """Return the repeats of the reference's own load, which show the engine's noise. None without repeats."""
+        return next((level for level in self.levels if level.load == self.reference_load), None)
+
+
+def integrity(swept: Swept) -> list[CurveIntegrity]:
+    """Compare the answers within each curve whose reference run and another run kept tokens."""
+    found = (curve_integrity(label, points) for label, points in swept.curves.items())
+    return [each for each in found if each is not None]
+
+
+def curve_integrity(label: str, points: Sequence[SweptPoint]) -> CurveIntegrity | None:
+    """Compare the runs of one curve with the first run at its lowest load. None without answers to compare."""
+    kept = [
+        (point, point.run) for point in points if point.run is not None and point.analysis and has_tokens(point.run)
+    ]
+    if len(kept) < 2:
+        return None
+    ordered = sorted(kept, key=lambda each: (each[0].load, each[1].facts["clock"]["wall_ns"]))
+    (first, reference), *others = ordered
+    found = compare([aligned(reference.answers, run.answers) for _, run in others])
+    runs = [
+        ComparedRun(point.load, compared, steps_of(run))
+        for (point, run), compared in zip(others, found.runs, strict=True)
+    ]
+    if not any(compared.comparisons for compared in found.runs):
+        return None
+    loads = sorted({run.load for run in runs})
+    return CurveIntegrity(
+        label,
+        first.unit,
+        first.load,
+        tuple(level(load, [run for run in runs if run.load == load]) for load in loads),
+        tuple(changes([point for point, _ in others], runs)),
+        found.noise,
+        tuple(dependence(runs)),
+        first_moved(runs, found.noise),
+        on_cpu=not reference.facts["hardware"]["gpus"],
+    )
+
+
+def has_tokens(run: Run) -> bool:
+    tokens: pa.ChunkedArray = run.answers["token_ids"]
+    return bool(tokens.null_count < len(tokens))
+
+
+def steps_of(run: Run) -> TokenSteps:
+    return TokenSteps(run.facts, run.iterations, run.requests, run.preemptions, run.workers)
+
+
+def level(load: float, runs: Sequence[ComparedRun]) -> Level:
+    compared = [run.compared for run in runs]
+    return Level(
+        load,
+        len(runs),
+        {kind: sum(each.count(kind) for each in compared) for kind in Kind},
+        sum(each.disturbed for each in compared),
+        sum(preempted(run.steps.requests, run.compared) for run in runs),
+        sum(each.not_compared for each in compared),
+        sum(each.aligned.other_prompts for each in compared),
+    )
+
+
+def preempted(requests: pa.Table, compared: Compared) -> int:
+    """Return how many of the compared requests were preempted."""
+    ids = {each.request_id for each in compared.comparisons}
+    told = zip(requests["request_id"].to_pylist(), requests["preemptions"].to_pylist(), strict=True)
+    return sum(count > 0 for request_id, count in told if request_id in ids)
+
+
+def changes(points: Sequence[SweptPoint], runs: Sequence[ComparedRun]) -> Iterator[Change]:
+    """Yield all but the identical, undisturbed requests, with the step of their first other or disturbed token."""
+    for point, run in zip(points, runs, strict=True):
+        for each in run.compared.comparisons:
+            if each.kind is Kind.IDENTICAL and each.disturbed_token is None:
+                continue
+            token = each.token if each.token is not None else each.disturbed_token
+            step = None if token is None else run.steps.at(each.request_id, token)
+            yield Change(run.load, point.id, each, step)
+
+
+def first_moved(runs: Sequence[ComparedRun], noise: MarginNoise | None) -> int | None:
+    """Return the length of the shortest sequence at which a margin had moved by more than rounding."""
+    if noise is None or not noise.step:
+        return None
+    lengths = (
+        sequence_at(pair, run.steps.requests, noise.step / 2) for run in runs for pair in run.compared.aligned.pairs
+    )
+    return min((length for length in lengths if length is not None), default=None)
+
+
+def sequence_at(pair: Pair, requests: pa.Table, least: float) -> int | None:
+    """Return the tokens of prompt and answer when a margin first moved so far. None if it never did."""
+    places = np.flatnonzero(margin_shifts(pair) > least)
+    if not len(places):
+        return None
+    row = requests["request_id"].index(pair.other.request_id).as_py()
+    return None if row < 0 else int(requests["prompt_tokens"][row].as_py() + places[0])
+
+
+def figures(found: CurveIntegrity) -> dict[str, Any]:
+    """Return everything that was compared, for a machine."""
+    return {
+        "label": found.label,
+        "reference_load": found.reference_load,
+        "unit": found.unit,
+        "levels": [
+            {
+                "load": each.load,
+                "runs": each.runs,
+                "compared": each.compared,
+                "kinds": {kind.value: count for kind, count in each.kinds.items()},
+                "changed_interval": each.interval,
+                "disturbed": each.disturbed,
+                "preempted": each.preempted,
+                "not_compared": each.not_compared,
+                "other_prompts": each.other_prompts,
+            }
+            for each in found.levels
+        ],
+        "noise": found.noise,
+        "tests": found.tests,
+        "first_moved_at_tokens": found.first_moved,
+        "requests": [
+            {"load": each.load, "point": each.point, "step": each.step, **_of_comparison(each.comparison)}
+            for each in found.changes
+        ],
+    }
+
+
+def _of_comparison(each: Comparison) -> dict[str, Any]:
+    return {
+        "request_id": each.request_id,
+        "prompt_id": each.prompt_id,
+        "kind": each.kind.value,
+        "first_divergent_token": each.token,
+        "needed_shift": each.needed_shift,
+        "needed_shift_is_at_least": each.at_least,
+        "disturbed_token": each.disturbed_token,
+        "largest_shift_before": each.shift,
+        "why": each.why or None,
+    }

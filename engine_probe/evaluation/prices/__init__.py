@@ -1,0 +1,1 @@
+"""The shipped price lists, and how one is read."""
