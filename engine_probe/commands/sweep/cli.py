@@ -106,8 +106,7 @@ def command(
     else:
         check_together(resume, out, bool(against), rounds)
         name = name or resume or "smoke"
-        settings += ("check_integrity=true",) * check_integrity
-        sides = sides_of(name, against, settings, model)
+        sides = sides_of(name, against, (*settings, *["check_integrity=true"] * check_integrity), model)
         if dry_run:
             from engine_probe.commands.sweep.dry_run import predict_all
 
@@ -118,11 +117,10 @@ def command(
         from engine_probe.commands.sweep.reading import check_before_start
 
         check_before_start(sides, address is not None)
-        out = out or new_folder(name)
         one = partial(measure, name=Path(name).stem, address=address, force=force, verbose=verbose)
         if against:
-            sys.exit(measure_in_turns(sides, rounds or ROUNDS, local(out), one))
-        sys.exit(one(sides[0], out=out, resume=resume))
+            sys.exit(measure_in_turns(sides, rounds or ROUNDS, local(out or new_folder(name)), one))
+        sys.exit(one(sides[0], out=out or new_folder(name), resume=resume))
 
 
 def check_together(resume: str | None, out: str | None, against: bool, rounds: int | None) -> None:

@@ -1,43 +1,13 @@
-"""`check_integrity` of a sweep: what its points keep and repeat, and what cannot be compared token by token."""
-
-from __future__ import annotations
+"""The checks of `check_integrity`: what cannot be compared token by token is refused before an engine starts."""
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.workload.answers import KeepAnswers
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile
 from engine_probe.workload.prompts import Conversations
 
-if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import Point, SweepFile
-
 LEAVE_OUT = "or leave check_integrity out"
-
-
-def kept_answers(asked: KeepAnswers | None) -> KeepAnswers:
-    """Return what is kept to compare answers: their tokens, and log-probabilities to tell near-ties from faults."""
-    return KeepAnswers(keep=(asked.keep if asked else None) or "tokens", logprobs=True)
-
-
-def with_second_reference(found: Sequence[Point]) -> list[Point]:
-    """Repeat the lowest load of each curve if it has no repeat: the difference of the two is the engine's own noise."""
-    points = []
-    for point in found:
-        curve = [other for other in found if other.curve == point.curve]
-        lowest = min(other.load for other in curve)
-        alone = point.load == lowest and sum(other.load == lowest for other in curve) == 1
-        if not alone:
-            points.append(point)
-            continue
-        points += [
-            msgspec.structs.replace(point, repeat=repeat, label=f"{point.label}, {repeat + 1} of 2")
-            for repeat in range(2)
-        ]
-    return points
 
 
 def check_comparable(sweep: SweepFile, found: Sequence[Point]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, get_args
 
 import msgspec
@@ -15,7 +16,6 @@ from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.key_meaning import about
 from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.definition.axes import MOST_POINTS, Range, combinations, documents, label
-from engine_probe.sweep.definition.integrity_check import kept_answers, with_second_reference
 from engine_probe.sweep.definition.saturation_stop import Saturated
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.workload import spec
@@ -368,3 +368,25 @@ def points(sweep: SweepFile) -> list[Point]:
         found = with_second_reference(found)
     order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}
     return sorted(found, key=lambda point: (order[point.engine.spec], point.repeat if sweep.interleave else 0))
+
+
+def kept_answers(asked: KeepAnswers | None) -> KeepAnswers:
+    """Return what is kept to compare answers: their tokens, and log-probabilities to tell near-ties from faults."""
+    return KeepAnswers(keep=(asked.keep if asked else None) or "tokens", logprobs=True)
+
+
+def with_second_reference(found: Sequence[Point]) -> list[Point]:
+    """Repeat the lowest load of each curve if it has no repeat: the difference of the two is the engine's own noise."""
+    points = []
+    for point in found:
+        curve = [other for other in found if other.curve == point.curve]
+        lowest = min(other.load for other in curve)
+        alone = point.load == lowest and sum(other.load == lowest for other in curve) == 1
+        if not alone:
+            points.append(point)
+            continue
+        points += [
+            msgspec.structs.replace(point, repeat=repeat, label=f"{point.label}, {repeat + 1} of 2")
+            for repeat in range(2)
+        ]
+    return points
