@@ -67,10 +67,14 @@ class Named(NamedTuple):
 
 
 def marked(text: str, number: int) -> list[Named]:
-    """Return the letters that are announced as the answer, in their order; a letter alone is one, too."""
+    """Return the letters that are announced as the answer, in their order; a letter that begins the text is one, too.
+
+    A list of choices announces none.
+    """
     letters = ascii_uppercase[:number]
     first = text.strip().partition("\n")[0]
-    if (alone := ALONE.match(first) or FIRST.match(first)) and alone["letter"] in letters:
+    listed = {line["letter"] for each in text.splitlines() if (line := FIRST.match(each))}
+    if (alone := ALONE.match(first) or FIRST.match(first)) and alone["letter"] in letters and len(listed) < 2:
         begins = [Named(alone["letter"], 0, len(text) - len(text.lstrip()) + alone.end("letter"))]
     else:
         begins = []

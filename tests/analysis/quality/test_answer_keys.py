@@ -46,6 +46,8 @@ CHOICES = ("1945", "1957", "1963", "Carbon dioxide")
         ("Answer: Z", None),
         ("I do not know.", None),
         ("It was 1957 or 1963.", None),
+        ("A. 1945\nB. 1957\nC. 1963\nD. Carbon dioxide", None),
+        ("A. 1945\nB. 1957\nC. 1963\nD. Carbon dioxide\nAnswer: B", "B"),
         ("", None),
     ],
 )
