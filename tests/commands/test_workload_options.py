@@ -15,6 +15,7 @@ from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.workload.arrivals import OpenLoop, Replay
 from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.trace_file import Trace
 
 QUESTIONS = ["What is paging?", "Who wrote Hamlet?", "Name three primes."]
@@ -72,6 +73,15 @@ def test_every_kind_of_file_is_asked_whole_where_it_is_short(name: str, files: d
     assert isinstance(work.prompts, Dataset | Trace)
     assert work.prompts.format == DATASETS[name][1]
     check_requests([Point(EngineSection("tiny"), work)])
+
+
+def test_questions_come_from_several_sets_and_may_end_early() -> None:
+    work = options(dataset_name="questions", dataset_path="english,malay", max_concurrency=2).workload()
+    assert work.prompts == Questions(("english", "malay"))
+    assert (work.num_prompts, work.concurrency, work.output_len, work.sampling.ignore_eos) == (48, 2, 128, False)
+    check_requests([Point(EngineSection("smollm2"), work)])
+    with pytest.raises(InputError, match="tiny has no tokenizer"):
+        check_requests([Point(EngineSection("tiny"), work)])
 
 
 def test_output_len_wins_over_the_file() -> None:
