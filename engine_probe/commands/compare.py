@@ -57,7 +57,8 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
     "bounds",
     multiple=True,
     metavar="BOUND",
-    help='Exit 1 when this change occurs: "output_tokens_per_s < -5%". May be repeated.',
+    help='Exit 1 when this change occurs: "output_tokens_per_s < -5%"; or at this rate: "success_rate < 95%". May be '
+    "repeated.",
 )
 @judge("--strict", is_flag=True, help="Exit 1 also when a bound is open.")
 @reading_options.goodput

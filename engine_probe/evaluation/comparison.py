@@ -10,6 +10,7 @@ from engine_probe.analysis.compare.gates import Answer, Gate, Judged
 from engine_probe.analysis.compare.occasions import together_between
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.errors import InputError
 from engine_probe.evaluation.history import History, earlier_of, open_history
@@ -39,6 +40,7 @@ class Pair:
     seconds: float = 0.0  # duration of the later measurement, all repeats together
     lacks: Mapping[str, Has] = field(default_factory=dict)  # metrics that are not on both sides
     is_whole: bool = False  # all points together
+    success: Success | None = None  # of the later measurement, all repeats together; None if it is not known
 
     def change(self, metric: str) -> Change | None:
         return next((change for change in self.changes if change.metric.name == metric), None)
@@ -100,6 +102,9 @@ class Comparison:
             for name in self.missing:
                 text = answer_words(gate, "not measured", name, "no complete results on both sides")
                 yield Held(gate, None, name, "not measured", None, text)
+            if gate.is_level:
+                yield from self.held_rates(gate)
+                continue
             changed = [(pair, change) for pair in self.pairs if (change := pair.change(gate.metric))]
             if not changed and all(pair.lacks.get(gate.metric, "neither") == "neither" for pair in self.pairs):
                 metric = f"{gate.metric}: name limits with --goodput" if "goodput" in gate.metric else gate.metric
@@ -115,6 +120,26 @@ class Comparison:
             for (pair, change), judged in zip(changed, answers, strict=True):
                 text = answer_words(gate, judged.answer, pair.name, f"{percent(change)} {self.why(judged, change)}")
                 yield Held(gate, pair, pair.name, judged.answer, judged.p, text)
+
+    def held_rates(self, gate: Gate) -> Iterator[Held]:
+        """Yield whether each point's success rate is within a bound, and that of all points together."""
+        known = [(pair, pair.success) for pair in self.pairs if pair.success is not None]
+        if not known:
+            raise InputError(
+                f"--fail-if {gate.text!r}: these runs have no {gate.metric}: whether aborted requests failed is not "
+                "known"
+            )
+        for pair in self.pairs:
+            if pair.success is None and pair.point is not None:
+                text = answer_words(gate, "not measured", pair.name, "whether aborted requests failed is not known")
+                yield Held(gate, pair, pair.name, "not measured", None, text)
+        if (together := self.together) is not None and len(known) > 1:
+            known.append((together, summed([found for _, found in known])))
+        for pair, found in known:
+            answer = gate.judge_rate(found).answer
+            hint = "; more requests would decide" if answer == "open" else ""
+            text = answer_words(gate, answer, pair.name, f"{found.words}{hint}")
+            yield Held(gate, pair, pair.name, answer, None, text)
 
     def why(self, judged: Judged, change: Change) -> str:
         """Return the test behind an answer, and for an open one what would decide it."""
@@ -206,7 +231,14 @@ def only_in(one: Opened, other: Opened) -> list[str]:
 def pair(name: str, old: Side, new: Side, slo: Slo | None) -> Pair:
     before, after = ([run.summary(slo) for run in side.runs] for side in (old, new))
     seconds = sum(summary.seconds for summary in after)
-    return Pair(name, changes(before, after), old.point, seconds, lacking(before, after))
+    success = success_of(after)
+    return Pair(name, changes(before, after), old.point, seconds, lacking(before, after), success=success)
+
+
+def success_of(runs: Sequence[Summary]) -> Success | None:
+    """Return the success of several runs together. None if that of one is not known."""
+    known = [run.success for run in runs if run.success is not None]
+    return summed(known) if len(known) == len(runs) and known else None
 
 
 def with_curve_noise(pairs: Sequence[Pair]) -> Iterator[Pair]:

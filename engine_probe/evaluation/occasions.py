@@ -7,7 +7,7 @@ from pathlib import Path
 from engine_probe.analysis.compare.changes import changes_between, corrected
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.evaluation.comparison import Comparison, Pair, lacking
+from engine_probe.evaluation.comparison import Comparison, Pair, lacking, success_of
 from engine_probe.evaluation.measurement import Opened, opened, text_changes
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.remote_folder import place_name
@@ -83,7 +83,8 @@ def pair_between(name: str, old: Sequence[Opened], new: Sequence[Opened], slo: S
     before, after = ([[run.summary(slo) for run in each.points[name].runs] for each in side] for side in (old, new))
     seconds = sum(summary.seconds for runs in after for summary in runs)
     lacks = lacking(*([summary for runs in side for summary in runs] for side in (before, after)))
-    return Pair(name, changes_between(before, after), old[0].points[name].point, seconds, lacks)
+    success = success_of([summary for runs in after for summary in runs])
+    return Pair(name, changes_between(before, after), old[0].points[name].point, seconds, lacks, success=success)
 
 
 def unlike(folders: Sequence[Path], side: Sequence[Opened], name: str) -> Iterator[str]:

@@ -173,7 +173,7 @@ class Run(NotebookView):
 
         if not self.iterations.num_rows:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
-        return summarise(self.facts, self.status, self.notes, self.iterations, self.requests, slo)
+        return summarise(self.facts, self.status, self.notes, self.iterations, self.requests, slo, self.answers)
 
     def analysis(self, slo: Slo | None = None) -> RunAnalysis:
         """Compute all figures that a report shows: summary, bottleneck, losses and roofline."""

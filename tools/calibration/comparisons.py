@@ -47,6 +47,7 @@ class SimulatedRun:
     requests_per_s: float
     latencies: tuple[LatencyFigures, ...]
     goodput: None = None
+    success: None = None
     prefix_cache: None = None
     peak_kv_share: float = 0.5
     preemptions: int = 0

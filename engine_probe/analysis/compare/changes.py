@@ -21,6 +21,7 @@ from engine_probe.analysis.statistics.student import Interval, welch
 SIGNIFICANT = 0.05
 
 Verdict = Literal["better", "worse", "not shown to differ", "not tested"]
+SUCCESS_RATE = "success_rate"
 IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of metrics whose noise is in proportion to them
 
 
@@ -67,6 +68,14 @@ METRICS = (
     ),
     Metric(
         "requests_per_s", "requests/s", "requests/s", "more", "answered requests / time", lambda run: run.requests_per_s
+    ),
+    Metric(
+        SUCCESS_RATE,
+        "success rate",
+        "",
+        "more",
+        "answered / (answered + aborted past their deadline + failed)",
+        lambda run: run.success.rate if run.success else None,
     ),
     Metric(
         "goodput_requests_per_s",
@@ -218,6 +227,8 @@ def changes_between(before: Occasions, after: Occasions) -> list[Change]:
     found = []
     for metric in METRICS:
         old, new = occasion_means(metric, before), occasion_means(metric, after)
+        if metric.name == SUCCESS_RATE and {*(old or ()), *(new or ())} == {1.0}:
+            continue  # nothing failed on either side, which needs no words
         if old is not None and new is not None:
             found.append(Change(metric, old, new, *difference(old, new)))
     return found

@@ -5,6 +5,9 @@ broken or holds if the test is significant; otherwise it is open. All points tog
 points a broken bound is corrected for their number (Holm), since one of many is broken by chance more often than one
 alone. With one occasion on each side the drift between earlier ones is the measure; where that is not known the bound
 is open, too.
+
+A success rate without a sign, as in "success_rate < 95%", is bounded itself and not its change: the bound is broken if
+the whole Wilson interval of the rate after is beyond it, and holds if none of it is.
 """
 
 import difflib
@@ -15,15 +18,18 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, SIGNIFICANT, Change, difference
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, SIGNIFICANT, SUCCESS_RATE, Change, difference
 from engine_probe.analysis.compare.drift import apart
 from engine_probe.analysis.compare.perplexity import PairedChange
+from engine_probe.analysis.run.goodput import share_range
+from engine_probe.analysis.run.success import Success
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.errors import InputError
 
 FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*")
 
 
+MOST_PERCENT = 100
 Answer = Literal["holds", "broken", "open"]
 
 
@@ -39,6 +45,17 @@ class Gate:
     metric: str
     below: bool
     percent: float
+    is_level: bool = False  # bounds the rate after, and not its change
+
+    def judge_rate(self, found: Success) -> Judged:
+        """Judge the success rate of a measurement."""
+        low, high = (end * 100 for end in share_range(found.answered, found.asked))
+        if self.percent >= MOST_PERCENT:  # no interval ends at the bound: the count decides
+            low = high = found.rate * 100
+        if not self.below:
+            low, high = -high, -low
+        bound = self.percent if self.below else -self.percent
+        return Judged("broken" if high < bound else "holds" if low >= bound else "open", None)
 
     def judge_points(self, changes: Sequence[Change]) -> list[Judged]:
         """Judge the changes at single points, and correct those that break the bound for the number of points."""
@@ -94,4 +111,7 @@ def read_gate(text: str) -> Gate:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
         raise InputError(f"--fail-if {text!r}: there is no metric {name}: {hint}")
-    return Gate(text, name, sign == "<", float(percent))
+    is_level = name == SUCCESS_RATE and not percent.startswith(("+", "-"))
+    if is_level and not 0 < float(percent) <= MOST_PERCENT:
+        raise InputError(f'--fail-if {text!r}: a success rate is above 0% and at most 100%: write "success_rate < 95%"')
+    return Gate(text, name, sign == "<", float(percent), is_level)

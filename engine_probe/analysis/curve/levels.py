@@ -40,6 +40,14 @@ class PointFigures:
         """Return the share of the busy time in which requests waited for KV blocks or were preempted."""
         return self.limits.bound("KV blocks")
 
+    @property
+    def success_rate(self) -> float | None:
+        return self.summary.success.rate if self.summary.success else None
+
+    @property
+    def any_failed(self) -> bool:
+        return self.summary.success is not None and self.summary.success.any_failed
+
     def percentile_ns(self, latency: str, percent: int) -> float | None:
         (figures,) = (figures for figures in self.summary.latencies if figures.name == latency)
         return figures.percentiles_ns[percent]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.run.goodput import share_range
+from engine_probe.analysis.run.goodput import Goodput, share_range
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 
 Verdict = Literal["met", "broken", "open"]
@@ -90,17 +90,37 @@ def slo_level(load: float, points: Sequence[PointFigures]) -> SloLevel | None:
     low, high = share_range(kept, judged)
     agree = len({each.met for each in found}) == 1
     verdict: Verdict = "open" if not agree or low < wanted <= high else "met" if low >= wanted else "broken"
-    strains = [each.strain for each in found]
+    success_met, success_verdict = success_of(found)
+    strains = [each.worst_strain for each in found]
     return SloLevel(
         load=load,
         kept=kept,
         judged=judged,
-        met=kept >= wanted * judged - 1e-9,
-        verdict=verdict,
+        met=kept >= wanted * judged - 1e-9 and success_met,
+        verdict=worse(verdict, success_verdict),
         goodput=repeated([each.requests_per_s for each in found]),
         requests_per_s=float(np.mean([point.summary.requests_per_s for point in points])),
         strain=geometric_mean(strains),
     )
+
+
+def success_of(found: Sequence[Goodput]) -> tuple[bool, Verdict]:
+    """Return whether the success rate over all repeats is as the SLO asks, and whether that is significant."""
+    bound = found[0].slo.success_percent
+    if bound is None:
+        return True, "met"
+    known = [each.success for each in found if each.success is not None]
+    if len(known) < len(found):
+        return False, "open"
+    answered, asked = sum(each.answered for each in known), sum(each.asked for each in known)
+    low, high = share_range(answered, asked)
+    is_met = answered * 100 >= bound * asked - 1e-9
+    return is_met, "broken" if high * 100 < bound else "met" if low * 100 >= bound else "open"
+
+
+def worse(one: Verdict, other: Verdict) -> Verdict:
+    order: tuple[Verdict, ...] = ("broken", "open", "met")
+    return min(one, other, key=order.index)
 
 
 def geometric_mean(values: Sequence[float | None]) -> float | None:

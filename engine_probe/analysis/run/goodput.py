@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.latencies import LATENCIES, request_rows
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.success import ABORTED, Success, failed_ids, success
 from engine_probe.analysis.run.token_times import TimeSpan
 from engine_probe.analysis.statistics.sample import enough
 from engine_probe.analysis.statistics.student import CONFIDENCE
-from engine_probe.record.schema import ANSWERED
+from engine_probe.record.schema import ANSWERED, NO_ANSWERS
 
-ABORTED = "abort"
 NS_PER_MS = 1e6
 
 Reals = npt.NDArray[np.float64]
@@ -39,6 +39,7 @@ class Goodput:
     undecided: int  # aborted before a limit was exceeded, of unknown arrival, or beside a profiler: not judged
     seconds: float
     strain: float | None  # that the SLO's percentage of requests do not exceed; None with too few requests
+    success: Success | None = None  # of all requests; None if it is not known
 
     @property
     def requests_per_s(self) -> float:
@@ -50,20 +51,51 @@ class Goodput:
 
     @property
     def met(self) -> bool | None:
-        """Return whether the SLO is met. None without a judged request."""
-        return self.kept * 100 >= self.slo.percentile * self.judged - 1e-9 if self.judged else None
+        """Return whether the SLO is met. None without a judged request, or if its success rate is not known."""
+        if not self.judged or self.success_strain is None:
+            return None
+        return self.kept * 100 >= self.slo.percentile * self.judged - 1e-9 and self.success_strain <= 1
+
+    @property
+    def success_strain(self) -> float | None:
+        """Return the share of requests that failed, against the share that may. None if it is not known."""
+        if self.slo.success_percent is None:
+            return 0.0
+        if self.success is None:
+            return None
+        failed, allowed = self.success.asked - self.success.answered, 100 - self.slo.success_percent
+        if not failed:
+            return 0.0
+        return failed * 100 / (self.success.asked * allowed) if allowed else math.inf
+
+    @property
+    def worst_strain(self) -> float | None:
+        """Return how far the SLO is from being met, of latencies and of failures. None if that is not known."""
+        both = self.strain, self.success_strain
+        return None if both[0] is None or both[1] is None else max(both[0], both[1])
 
 
-def goodput(requests: pa.Table, seconds: float, slo: Slo, without: TimeSpan | None = None) -> Goodput:
-    """Judge the requests of a run that took so many seconds, but those that a time to leave out touches."""
+def goodput(
+    requests: pa.Table,
+    seconds: float,
+    slo: Slo,
+    without: TimeSpan | None = None,
+    answers: pa.Table = NO_ANSWERS,
+) -> Goodput:
+    """Judge the requests of a run that took so many seconds, but those that a time to leave out touches.
+
+    `answers` tells the aborted requests that had failed from those that the end of the run aborted.
+    """
     known = strains(requests, slo)
+    known[as_numpy(pc.is_in(requests["request_id"], failed_ids(answers)))] = np.inf
     if without is not None:
         begun, ended = (pc.fill_null(requests[name], 0).to_numpy() for name in ("arrival_ns", "finished_ns"))
         known[(begun < without[1]) & (ended > without[0])] = np.nan
     all_strains = of_requests(known, request_rows(requests))
     judged = all_strains[~np.isnan(all_strains)]
     undecided = len(all_strains) - len(judged)
-    return Goodput(slo, int((judged <= 1).sum()), len(judged), undecided, seconds, not_exceeded(judged, slo.percentile))
+    kept, strain = int((judged <= 1).sum()), not_exceeded(judged, slo.percentile)
+    return Goodput(slo, kept, len(judged), undecided, seconds, strain, success({}, requests, answers))
 
 
 def of_requests(strains: Reals, rows: npt.NDArray[np.int64]) -> Reals:

@@ -17,10 +17,12 @@ from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, mi
 from engine_probe.analysis.run.near_peak import NearPeak, near_peak
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.success import Success, success
 from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.analysis.step.operators import LeftOut, left_out_time, profiled_span, profiled_steps
 from engine_probe.notebook_view import NotebookView
+from engine_probe.record.schema import NO_ANSWERS
 
 
 class Uncounted(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ class Summary(ByName, NotebookView):
     requests_answered: int  # with all their sequences
     sequences_answered: int  # more than the requests where one asked for several (n > 1); latencies are of sequences
     requests_other: dict[str, int]  # aborted and failed, by vLLM's finish reason
+    success: Success | None  # how many of those that had the time for it were answered; None if that is not known
     output_tokens: int
     prompt_tokens: int  # of answered requests
     answer_tokens: int  # of answered requests
@@ -98,6 +101,7 @@ def summarise(
     iterations: pa.Table,
     requests: pa.Table,
     slo: Slo | None = None,
+    answers: pa.Table = NO_ANSWERS,
 ) -> Summary:
     """Summarise the tables of a run that is at least one iteration long."""
     column = {name: iterations[name].to_numpy() for name in iterations.column_names}
@@ -116,6 +120,7 @@ def summarise(
         requests_answered=complete,
         sequences_answered=whole.num_rows,
         requests_other=count_others(measured),
+        success=success(facts, requests, answers),
         output_tokens=int(column["output_tokens"].sum()),
         prompt_tokens=prompt,
         answer_tokens=answer,
@@ -134,7 +139,7 @@ def summarise(
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near,
         latencies=latencies(iterations, measured, profiled),
-        goodput=goodput(measured, seconds, slo, profiled) if slo else None,
+        goodput=goodput(measured, seconds, slo, profiled, answers) if slo else None,
         after_warm_up=later,
         after_warm_up_latencies=latencies(iterations, measured, profiled, later.window) if later else (),
         probe_share=int(column["probe_ns"].sum()) / (end - begin),

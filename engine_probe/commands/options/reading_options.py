@@ -36,7 +36,8 @@ goodput = under("Criteria")(
     "limits",
     multiple=True,
     metavar="LIMIT ...",
-    help="Count the requests that meet all of these limits, in ms: ttft:200 tpot:30 e2el:9000.",
+    help="Count the requests that meet all of these limits, in ms: ttft:200 tpot:30 e2el:9000; success:99 (%) bounds "
+    "the success rate.",
 )
 
 html = under("Output")(

@@ -62,9 +62,8 @@ def peak_output_tokens_per_s(curve: Curve, run: Run, _: float | None) -> float |
 
 
 def failed(figures: Any) -> float | None:
-    unanswered = sum(figures.summary.requests_other.values())
-    total = unanswered + figures.summary.requests_answered
-    return unanswered / total if total else None
+    found = figures.summary.success
+    return 1 - found.rate if found else None
 
 
 THROUGHPUT, OCCUPANCY = "Throughput and its regions", "KV occupancy"

@@ -48,6 +48,7 @@ def sweep_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
         yield occupancy(xs, alike)
         yield latency(xs, alike, "TTFT", "time to first token")
         yield latency(xs, alike, "TPOT", "time per output token")
+        yield from success_rates(xs, alike)
         yield from preempted(xs, alike)
         yield from cache_hits(xs, alike)
     yield from length_charts([point for curve in curves for point in curve.figures])
@@ -116,6 +117,23 @@ def latency(xs: Sequence[float], curves: Sequence[Curve], name: str, meaning: st
     note = f"{name}, {meaning}; percentiles only of points with enough requests."
     note += WHISKERS if any(line.high for line in series) else ""
     return Lines(capitalized(meaning), note, load_axis(curves[0].unit), [Axis(name, "ms")], list(xs), series)
+
+
+def success_rates(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
+    """Yield the success rate over the load; nothing if no request failed."""
+    if not any(point.any_failed for curve in curves for point in curve.figures):
+        return
+    series = [
+        Series(
+            curve.named("success rate"),
+            **over_loads(xs, curve.figures, lambda point: point.success_rate, 100, most=1),
+            style="both",
+            colour=number,
+        )
+        for number, curve in enumerate(curves)
+    ]
+    note = "Requests that were answered, of all that were asked and not in flight when the run ended."
+    yield Lines("Success rate", note, load_axis(curves[0].unit), [Axis("answered", "%")], list(xs), series)
 
 
 def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:

@@ -48,8 +48,10 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     def check(self) -> None:
         if self.last < self.first:
             raise InputError(f"adaptive: to = {self.last} is below from = {self.first}")
-        if self.goal == "slo" and (self.slo is None or not self.slo.limits_ms):
-            raise InputError("adaptive.slo is missing: say what is allowed: ttft_ms, tpot_ms, e2el_ms or several")
+        if self.goal == "slo" and (self.slo is None or self.slo.is_empty):
+            raise InputError(
+                "adaptive.slo is missing: say what is allowed: ttft_ms, tpot_ms, e2el_ms, success_percent or several"
+            )
         if self.goal == "saturation" and self.slo is not None:
             raise InputError('adaptive.slo is for goal = "slo": leave it out, or set the goal')
 

@@ -78,6 +78,8 @@ def slack(run: Run, slo: Slo) -> float:
     """Return how much of the tightest limit is left, as a share of it; negative if a limit is broken."""
     goodput = run.summary(slo).goodput
     assert goodput is not None
-    if goodput.strain is None:
+    if goodput.success_strain is None:
+        raise InputError(f"{run.folder}: whether aborted requests failed is not known: leave slo.success_percent out")
+    if goodput.worst_strain is None:
         raise InputError(f"{run.folder}: {goodput.judged} requests have no p{slo.percentile:g}: raise num_prompts")
-    return 1 - goodput.strain
+    return 1 - goodput.worst_strain

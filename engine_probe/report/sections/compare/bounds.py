@@ -33,6 +33,8 @@ def places(held: Sequence[Held]) -> str:
 
 
 def moved_words(held: Held) -> str:
+    if held.gate.is_level and held.pair is not None and held.pair.success is not None:
+        return held.pair.success.words
     change = held.pair.change(held.gate.metric) if held.pair else None
     return change_words(change) if change else ""
 

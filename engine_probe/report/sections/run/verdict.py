@@ -53,6 +53,8 @@ def headlines(summary: Summary) -> Iterator[str]:
         f"{counted(summary.output_tokens, 'token')}, {counted(summary.requests_answered, 'request')} answered"
         f"{sequences}{others}."
     )
+    if summary.success and summary.success.any_failed:
+        yield f"Success rate: {summary.success.words}."
     yield (
         f"Running requests: {summary.mean_running:.1f} on average, {summary.peak_running} at peak; waiting: "
         f"{summary.peak_waiting} at peak; KV blocks in use: {summary.mean_kv_share:.0%} on average, "

@@ -20,6 +20,7 @@ COUNTS = (
     Column("preempted", room="page"),
     Column("recomputed", short="re-\ncomputed", room="spare"),
 )
+SUCCESS = Column("success rate", short="success\nrate")
 CACHED = Column("prefix cache hit rate", short="cache\nhits", room="spare")
 TONES: dict[str, Tone] = {"spare": "good", "shared": "caution", "plateau": "caution", "overload": "problem"}
 FEWEST_LEVELS = 2  # of each curve, for tables of their own
@@ -42,6 +43,7 @@ def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
 def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     """Return one table of these curves, without a cache column where nothing was found in the cache."""
     cached = any(curve.has_cache_hits for curve in curves)
+    failed = any(point.any_failed for curve in curves for point in curve.figures)
     held = any(while_held(curve.figures) for curve in curves)
     means = rate_and_latencies([curve.figures for curve in curves])
     units = list(dict.fromkeys(curve.unit for curve in curves))
@@ -51,6 +53,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
         Column(load, words=len(units) > 1, short=short_load(load)),
         *(mean_column(*names, mean.reach) for names, mean in zip(MEANS, means, strict=True)),
         *[WHOLE_RUN] * held,
+        *[SUCCESS] * failed,
         *COUNTS,
         *[CACHED] * cached,
         Column("bottleneck", words=True, short="\nbottleneck"),
@@ -63,6 +66,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
             load_cell(repeats, "" if load == curve.unit else " " + curve.unit.removeprefix("requests ")),
             *mean_cells,
             *[f"{mean(map(whole_run_rate, repeats)):,.1f}"] * held,
+            *[success_cell(repeats)] * failed,
             *level_figures(repeats),
             *[cache_cell(repeats)] * cached,
             limits_cell(repeats),
@@ -98,6 +102,15 @@ def level_figures(repeats: Sequence[PointFigures]) -> tuple[str, ...]:
         f"{mean(repeat.summary.preemptions for repeat in repeats):,.4g}",
         f"{mean(repeat.summary.recomputed_share for repeat in repeats):.1%}",
     )
+
+
+def success_cell(repeats: Sequence[PointFigures]) -> Cell:
+    """Return the success rate over all repeats of a load."""
+    known = [found for repeat in repeats if (found := repeat.summary.success)]
+    if len(known) < len(repeats):
+        return Cell("-")
+    answered, asked = sum(found.answered for found in known), sum(found.asked for found in known)
+    return Cell(f"{answered / asked:.1%}", *(("problem",) if answered < asked else ()))
 
 
 def region_cell(curve: Curve, load: float) -> Cell:

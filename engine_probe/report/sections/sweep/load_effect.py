@@ -72,9 +72,8 @@ def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen
     assert point.run is not None
     assert point.analysis is not None
     summary, run = point.analysis.summary, point.run
-    failed = sum(summary.requests_other.values())
-    asked = summary.requests_answered + failed
-    values: dict[str, float] = {FAILURES.name: failed / asked} if asked else {}
+    found = summary.success
+    values: dict[str, float] = {FAILURES.name: 1 - found.rate} if found else {}
     samples: dict[str, Reals] = {}
     requests = answered(run.measured_requests)
     for latency in LATENCIES:
@@ -96,7 +95,7 @@ def seen(point: SweptPoint, first: SweptPoint | None, scores: Scores) -> RunSeen
             samples[name] = np.array(list(given[point.id].values()))
             values[name] = float(samples[name].mean())
     began = run.facts["clock"]["wall_ns"] / 1e9
-    counts = {FAILURES.name: asked, ANSWERS.name: len(common)}
+    counts = {FAILURES.name: found.asked if found else 0, ANSWERS.name: len(common)}
     return RunSeen(point.name, point.load, began, values, samples, counts)
 
 

@@ -97,6 +97,7 @@ def test_requests_of_several_sequences_are_not_taken_for_more_requests(sequences
         requests_answered=3,
         sequences_answered=sequences,
         requests_other={},
+        success=None,
         mean_running=1.0,
         peak_running=9,
         peak_waiting=0,
