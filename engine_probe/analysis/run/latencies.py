@@ -1,6 +1,6 @@
-"""Every latency of a request, declared once: name, unit, formula, function."""
+"""Every latency of a request, declared once: name, unit, formula, function; and its phases as spans of time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,12 @@ from engine_probe.record.schema import ANSWERED
 from engine_probe.workload.load import FURTHER
 
 SEQUENCE = r"^\d+_.*-[0-9a-f]{8}$"  # vLLM's id of one of several: its index, then the request's, which ends at random
+PHASES = (
+    ("queued", "queued_ns", "first_scheduled_ns"),
+    ("prefill", "first_scheduled_ns", "first_token_ns"),
+    ("decode", "first_token_ns", "last_token_ns"),
+)
+PREEMPTED = "preempted"
 
 
 @dataclass(frozen=True)
@@ -104,3 +110,19 @@ def request_rows(sequences: pa.Table) -> npt.NDArray[np.int64]:
 
 def count_requests(sequences: pa.Table) -> int:
     return len(np.unique(request_rows(sequences)))
+
+
+def request_spans(requests: pa.Table, preemptions: pa.Table, key: str) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each phase with its spans (key, begin_ns, end_ns); `key` is an integer column of requests.
+
+    A phase without a recorded beginning is left out. A phase that an abort ended, or a preemption without a resumption,
+    lasts until the scheduler freed the request.
+    """
+    for name, since, until in PHASES:
+        begun = requests.filter(pc.is_valid(requests[since]))
+        ends = pc.coalesce(begun[until], begun["finished_ns"])
+        yield name, pa.table({key: begun[key], "begin_ns": begun[since], "end_ns": ends})
+    keys = requests.select(["request_id", key, "finished_ns"])
+    rows = preemptions.select(["request_id", "preempted_ns", "resumed_ns"]).join(keys, "request_id", join_type="inner")
+    ends = pc.coalesce(rows["resumed_ns"], rows["finished_ns"])
+    yield PREEMPTED, pa.table({key: rows[key], "begin_ns": rows["preempted_ns"], "end_ns": ends})

@@ -109,7 +109,6 @@ def summarise(
     begin, end = int(column["start_ns"][0]), int(ends[-1])
     seconds, profiled = (end - begin) / 1e9, profiled_span(facts, iterations)
     whole, measured = answered(requests), without_further(facts, requests)
-    scheduled = int(column["scheduled_tokens"].sum())
     complete, prompt, answer = request_totals(requests)
     rates, near, later = throughput(iterations, requests, left_out_time(iterations, profiled))
     return Summary(
@@ -135,7 +134,7 @@ def summarise(
         mean_kv_share=mean_kv_blocks(column, ends) / facts["kv"]["blocks"],
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / facts["kv"]["blocks"],
         preemptions=int(column["preempted_requests"].sum()),
-        recomputed_share=int(column["recomputed_tokens"].sum()) / scheduled if scheduled else 0.0,
+        recomputed_share=float(column["recomputed_tokens"].sum() / max(1, column["scheduled_tokens"].sum())),
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near,
         latencies=latencies(iterations, measured, profiled),

@@ -7,8 +7,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.latencies import answered, time_per_output_token, time_to_first_token
-from engine_probe.analysis.run.request_phases import PHASES, PREEMPTED, request_spans
+from engine_probe.analysis.run.latencies import (
+    PHASES,
+    PREEMPTED,
+    answered,
+    request_spans,
+    time_per_output_token,
+    time_to_first_token,
+)
 from engine_probe.analysis.run.timeline import thinned
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Chart, Lines, Series, Spans, moments, numbers

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.request_phases import request_spans
+from engine_probe.analysis.run.latencies import request_spans
 from engine_probe.analysis.run.token_times import Integers, update_end_ns, waiting_requests
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
