@@ -104,8 +104,7 @@ def summarise(
     answers: pa.Table = NO_ANSWERS,
 ) -> Summary:
     """Summarise the tables of a run that is at least one iteration long."""
-    column = {name: iterations[name].to_numpy() for name in iterations.column_names}
-    ends = update_end_ns(iterations)
+    column, ends = {name: iterations[name].to_numpy() for name in iterations.column_names}, update_end_ns(iterations)
     begin, end = int(column["start_ns"][0]), int(ends[-1])
     seconds, profiled = (end - begin) / 1e9, profiled_span(facts, iterations)
     whole, measured = answered(requests), without_further(facts, requests)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.evaluation.published import FIGURES
+from engine_probe.evaluation.published.figures import FIGURES
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import Swept, open_sweep
 from engine_probe.report.charts.sweep import sweep_charts
