@@ -21,7 +21,7 @@ BREAKS = {
     "draft_slots": "input",
     "enable_chunked_prefill": "token_budget",
     "padded_num_tokens": "token_budget",
-    "num_new_tokens == 0": "token_budget",
+    "num_new_tokens == 0": "no_tokens",
     "request_token_budget": "token_budget",  # until 0.30
 }
 
@@ -80,6 +80,8 @@ class AdmissionWitness:
             return "max_num_seqs" if most == scheduler.max_num_running_reqs else "max_num_active_seqs"
         if where == "end of the loop's condition":
             return "token_budget"
+        if where == "no_tokens":  # left for it by the encoder, or by the alignment of its blocks
+            return "encoder" if waiting[0].has_encoder_inputs else "token_budget"
         if where == "input":  # or no queue that it may admit from
             if scheduler._pause_state:
                 return "pause"
