@@ -80,8 +80,8 @@ def test_questions_come_from_several_sets_and_may_end_early() -> None:
     assert work.prompts == Questions(("english", "malay"))
     assert (work.num_prompts, work.concurrency, work.output_len, work.sampling.ignore_eos) == (48, 2, 128, False)
     check_requests([Point(EngineSection("smollm2"), work)])
-    with pytest.raises(InputError, match="tiny has no tokenizer"):
-        check_requests([Point(EngineSection("tiny"), work)])
+    with pytest.raises(InputError, match="gpt2-xl has no tokenizer"):
+        check_requests([Point(EngineSection("gpt2-xl"), work)])
 
 
 def test_output_len_wins_over_the_file() -> None:

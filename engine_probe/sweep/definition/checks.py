@@ -8,6 +8,7 @@ from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
+from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_json import operator_window
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
@@ -217,6 +218,7 @@ def check_requests(found: list[Point]) -> None:
         work = point.workload.description()
         if isinstance(work.prompts, Questions):
             check_tokenizer(point.engine, f"{work.prompts.paths[0]} holds text")
+            check_chat_template(point.engine, work.prompts.paths[0])
         elif isinstance(work.prompts, Dataset):
             check_tokenizer(point.engine, f"{work.prompts.path} holds text")
             check_entries(work.prompts, work.output_len is None)
@@ -235,6 +237,24 @@ def check_tokenizer(engine: EngineSection, why: str) -> None:
             f"{why}, and {engine.model} has no tokenizer: name one (engine argument tokenizer), "
             "or use a folder with weights and tokenizer as the model"
         )
+
+
+def check_chat_template(engine: EngineSection, path: str) -> None:
+    """Refuse questions for a model that has no chat template, if its files are on this machine."""
+    named = str(engine.arguments.get("tokenizer") or engine.model)
+    folder = Path(named).expanduser()
+    if named != "tiny" and (not folder.is_dir() or has_chat_template(folder)):
+        return
+    raise InputError(
+        f"{path} asks questions, but {named} has no chat template: use a model that was taught to chat, such as smollm2"
+    )
+
+
+def has_chat_template(folder: Path) -> bool:
+    if any(folder.glob("chat_template*")) or not (folder / "tokenizer_config.json").is_file():
+        return True  # or not known
+    written = read_json(folder / "tokenizer_config.json")
+    return isinstance(written, dict) and bool(written.get("chat_template"))
 
 
 def check_entries(dataset: Dataset, with_answers: bool) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import Point, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.fleet.transfers import datasets_of, reading
 from engine_probe.sweep.preflight.dry_run import request_count
 from engine_probe.workload.question_set.question_prompts import Questions
@@ -43,6 +44,19 @@ def test_a_broken_line_is_refused_before_an_engine_starts(mine: Path) -> None:
     mine.write_text(json.dumps({**LINE, "answer": {"choice": "B"}}))
     with pytest.raises(InputError, match=r"mine.jsonl:1: answer.choice is 'B'"):
         check_requests([point])
+
+
+def test_a_model_that_cannot_chat_is_refused_before_an_engine_starts(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "tokenizer_config.json").write_text("{}")
+    (point,) = sweep_points()
+    for model in ("tiny", str(folder)):
+        with pytest.raises(InputError, match=f"english asks questions, but {model} has no chat template"):
+            check_requests([msgspec.structs.replace(point, engine=EngineSection(model))])
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    check_requests([msgspec.structs.replace(point, engine=EngineSection(str(folder)))])
+    check_requests([point])
 
 
 def test_questions_go_to_other_machines_and_are_read_there(mine: Path) -> None:
