@@ -63,8 +63,9 @@ def requests(plan: Plan) -> list[Request]:
 
 
 def test_the_shipped_sets_ask_the_same_in_three_languages() -> None:
-    assert shipped_sets() == ["english", "french", "malay"]
-    sets = [read_question_sets([name]) for name in shipped_sets()]
+    *languages, quiz = shipped_sets()
+    assert (languages, quiz) == (["english", "french", "malay"], "quiz")
+    sets = [read_question_sets([name]) for name in languages]
     assert [len(found) for found in sets] == [24, 24, 24]
     for found, language in zip(sets, ("en", "fr", "ms"), strict=True):
         assert {question.language for question in found} == {language}
@@ -74,6 +75,13 @@ def test_the_shipped_sets_ask_the_same_in_three_languages() -> None:
         assert sum(len(question.turns) == 2 for question in found) == 4
         assert any(question.system for question in found)
         assert any(question.context for question in found)
+
+
+def test_the_quiz_is_short_questions_behind_one_system_prompt() -> None:
+    found = read_question_sets(["quiz"])
+    assert len(found) == 64
+    assert len({question.system for question in found}) == 1
+    assert max(len(asked.question) for question in found for asked in question.asked) < 50
 
 
 def test_right_letters_of_the_shipped_sets_are_spread() -> None:

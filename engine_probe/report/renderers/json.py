@@ -71,6 +71,12 @@ def run_quality(run: Run) -> dict[str, Any]:
     return {} if found is None else {ANSWER_QUALITY: judged_answers(found)}
 
 
+def sweep_integrity(swept: Swept) -> dict[str, Any]:
+    """Return how answers compare over the load; no key if none were compared."""
+    found = integrity(swept)
+    return {"integrity": [integrity_figures(curve) for curve in found]} if found else {}
+
+
 def sweep_quality(swept: Swept) -> dict[str, Any]:
     """Return the verdicts on each point's answers. Empty if no questions of a set were asked."""
     runs = {point: run for quality in curve_qualities(swept).values() for point, run in quality.runs.items()}
@@ -141,7 +147,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "metrics": described(money),
             "curves": [curve_figures(curve) for curve in curves],
             "advice": advised(swept, curves),
-            "integrity": [integrity_figures(found) for found in integrity(swept)],
+            **sweep_integrity(swept),
             "points": [point_figures(point) for point in swept.points],
             "watching": swept.probe_cost,
             **sweep_quality(swept),

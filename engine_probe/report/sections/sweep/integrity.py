@@ -22,6 +22,7 @@ from engine_probe.report.document import (
     sure,
     table,
 )
+from engine_probe.report.sections.compare.words import enumerated
 from engine_probe.text_format import capitalized, counted
 
 TITLE = "Answers under load"
@@ -63,11 +64,11 @@ def verdicts(curve: CurveIntegrity) -> Iterator[Sentence]:
         yield Sentence(f"{counted(failed, 'request')} of {curve.compared:,} failed under load.", "caution")
     yield Sentence(own_noise(curve))
     if curve.changed:
-        yield from says(filter(None, (cause_words(test) for test in curve.tests)))
+        yield from says(cause_words(curve.tests))
 
 
 def headline(curve: CurveIntegrity) -> Sentence:
-    base = f"{curve.reference_load:g} {curve.unit}"
+    base = reference_words(curve)
     answered = curve.compared - curve.count(Kind.FAILED)
     if curve.faults:
         parts = [f"{curve.count(kind)} {kind.value}" for kind in (Kind.DIVERGED, Kind.CUT_SHORT) if curve.count(kind)]
@@ -97,7 +98,7 @@ def headline(curve: CurveIntegrity) -> Sentence:
 
 def own_noise(curve: CurveIntegrity) -> str:
     repeat = curve.repeat
-    base = f"{curve.reference_load:g} {curve.unit}"
+    base = reference_words(curve)
     if repeat is None:
         return f"{capitalized(base)} was measured once, so the engine's own noise at the lowest load is not known."
     if not repeat.changed:
@@ -108,12 +109,20 @@ def own_noise(curve: CurveIntegrity) -> str:
     )
 
 
-def cause_words(test: Dependence) -> str:
-    """Say in a sentence what a test showed. Empty if nothing was tested."""
-    if test.odds is None or test.p is None:
-        return ""
-    shown = "depends" if test.p < SIGNIFICANT else "is not shown to depend"
-    return f"Divergence {shown} on {test.cause} ({odds_words(test)})."
+def reference_words(curve: CurveIntegrity) -> str:
+    unit = curve.unit.removesuffix("s") if curve.reference_load == 1 else curve.unit
+    return f"{curve.reference_load:g} {unit}"
+
+
+def cause_words(tests: Sequence[Dependence]) -> Iterator[str]:
+    """Yield what divergence depends on, with the size of the effect, and what has no effect that shows."""
+    shown = [test for test in tests if test.p is not None and test.p < SIGNIFICANT]
+    for test in shown:
+        yield f"Divergence depends on {test.cause} ({odds_words(test)})."
+    if others := [test.cause for test in tests if test.p is not None and test not in shown]:
+        yield f"No effect on divergence is shown of {enumerated(others)}."
+    if untested := [test for test in tests if test.p is None]:
+        yield f"Not tested: {'; '.join(f'{test.cause}, because {test.why_not}' for test in untested)}."
 
 
 def odds_words(test: Dependence) -> str:
@@ -137,7 +146,7 @@ def share_bars(curve: CurveIntegrity) -> Bars:
         )
         repeats = " (repeat)" if level.load == curve.reference_load else ""
         bars.append(Bar(f"{level.load:g} {curve.unit}{repeats}", f"{level.compared}", parts))
-    return Bars("What became of the answers", f"Against {curve.reference_load:g} {curve.unit}.", tuple(bars))
+    return Bars("What became of the answers", f"Against {reference_words(curve)}.", tuple(bars))
 
 
 def charts(curve: CurveIntegrity) -> Iterator[Lines]:

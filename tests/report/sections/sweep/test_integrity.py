@@ -33,8 +33,8 @@ def texts(section: Section) -> list[str]:
 def test_identical_answers_are_said_to_be_the_same(tmp_path: Path) -> None:
     section = section_of(tmp_path, Answered(1), Answered(1), Answered(8), Answered(32))
     first, own = texts(section)
-    assert first == f"Answers stay the same: all {3 * PROMPTS} are identical to those at 1 concurrent requests."
-    assert own == "The engine repeats itself at 1 concurrent requests: 24 of 24 answers are identical."
+    assert first == f"Answers stay the same: all {3 * PROMPTS} are identical to those at 1 concurrent request."
+    assert own == "The engine repeats itself at 1 concurrent request: 24 of 24 answers are identical."
     assert section.sentences[0].tone == "good"
 
 
@@ -56,7 +56,7 @@ def test_a_fault_is_the_first_sentence(tmp_path: Path) -> None:
     first = section.sentences[0]
     assert first.tone == "problem"
     assert first.text == (
-        f"Answers are not right under load: 1 of {2 * PROMPTS} differ from those at 1 concurrent requests in a way "
+        f"Answers are not right under load: 1 of {2 * PROMPTS} differ from those at 1 concurrent request in a way "
         "that numerics do not explain (1 cut short)."
     )
     (table,) = section.parts[0].tables
