@@ -1,14 +1,16 @@
 """The report of a sweep: where growth ends, advice, and the evidence; on pages also each point."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from engine_probe.analysis.compare.load_effect import Effects
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.costs import Money
 from engine_probe.evaluation.integrity import integrity
+from engine_probe.evaluation.published.claims import Evidence, judged_claims
 from engine_probe.evaluation.published.figures import Reference, beside
-from engine_probe.evaluation.quality import curve_qualities, with_accuracy
+from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
@@ -28,6 +30,7 @@ from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section
 from engine_probe.report.sections.sweep.advice import advice_section
+from engine_probe.report.sections.sweep.claims import claims_section
 from engine_probe.report.sections.sweep.integrity import integrity_sections
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
@@ -59,7 +62,9 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
 
     qualities = curve_qualities(swept)
     scores = with_accuracy(evaluation.scores, qualities)
+    tested = {curve.label: load_effects(swept.curves[curve.label], scores) for curve in curves}
     sections = (
+        *claim_sections(swept, reference, tested, qualities),
         *quality_sections(qualities),
         raised_section(curves),
         precision_section(swept, reference),
@@ -67,7 +72,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),
-        *(effect_section(load_effects(swept.curves[curve.label], scores), curve.label) for curve in curves),
+        *(effect_section(found, label) for label, found in tested.items()),
         *speculation_sections(curves),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
@@ -75,6 +80,16 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     )
     verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
+
+
+def claim_sections(
+    swept: Swept, reference: Reference | None, tested: Mapping[str, Effects], qualities: Mapping[str, CurveQuality]
+) -> Iterator[Section]:
+    """Yield the published claims beside what each curve shows of them."""
+    for label, effects in tested.items() if reference else ():
+        assert reference is not None
+        evidence = Evidence(swept.curves[label], effects, qualities.get(label))
+        yield claims_section(reference, judged_claims(reference.claims, evidence), label)
 
 
 def sweep_page_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation = Evaluation()) -> Document:

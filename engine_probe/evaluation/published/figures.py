@@ -12,6 +12,7 @@ import numpy as np
 
 from engine_probe.analysis.compare.changes import METRICS
 from engine_probe.errors import InputError
+from engine_probe.evaluation.published.claims import MEASURES, Claim
 from engine_probe.files.safe_read import read_toml
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
@@ -61,6 +62,12 @@ def peak_output_tokens_per_s(curve: Curve, run: Run, _: float | None) -> float |
     return max((rate for rate in rates if rate is not None), default=None)
 
 
+def mean_ms(figures: Any, latency: str) -> float | None:
+    (found,) = (each for each in figures.summary.latencies if each.name == latency)
+    mean: float | None = found.mean_ms
+    return mean
+
+
 def failed(figures: Any) -> float | None:
     found = figures.summary.success
     return 1 - found.rate if found else None
@@ -95,6 +102,7 @@ FIGURES: dict[str, Figure] = {
     "ttft_p99_ms": Figure("TTFT p99, ms", "{:,.4g}".format, "", of_metric("ttft_p99_ms")),
     "tpot_p99_ms": Figure("TPOT p99, ms", "{:,.4g}".format, "", of_metric("tpot_p99_ms")),
     "e2el_p50_ms": Figure("E2EL p50, ms", "{:,.4g}".format, "", of_metric("e2el_p50_ms")),
+    "e2el_mean_ms": Figure("E2EL mean, ms", "{:,.4g}".format, "", at_load(lambda found: mean_ms(found, "E2EL"))),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
 }
 
@@ -122,6 +130,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     figures: list[Published] = []
     precisions: list[PublishedPrecision] = []
+    claims: list[Claim] = []
     doubt: str = ""
     setting: dict[str, str | int] = {}
     load_in: Literal["concurrent requests", "requests/s"] = "concurrent requests"  # what `at` counts
@@ -168,6 +177,11 @@ def read_reference(name: str) -> Reference:
         if figure.what not in FIGURES:
             raise InputError(
                 f"--reference {path}: figures[{number}].what is {figure.what!r}: known are {', '.join(FIGURES)}"
+            )
+    for number, claim in enumerate(reference.claims):
+        if claim.measure not in MEASURES:
+            raise InputError(
+                f"--reference {path}: claims[{number}].measure is {claim.measure!r}: known are {', '.join(MEASURES)}"
             )
     return reference
 

@@ -1,0 +1,91 @@
+"""Published claims are held against the sweep's own tests, and are said to be unmeasured where nothing judges them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from engine_probe.analysis.compare.load_effect import Effect, Effects, Outcome
+from engine_probe.commands.report import command
+from engine_probe.errors import InputError
+from engine_probe.evaluation.published.claims import FAILURES, LATENCY, MEASURES, Evidence, Finding
+from engine_probe.evaluation.published.figures import read_reference
+from engine_probe.evaluation.quality import curve_qualities
+from engine_probe.recordings.sweep import load_sweep
+from tests.support.judged_sweeps import ENGLISH, write_judged_sweep
+from tests.support.recordings import write_sweep
+
+ASKED = [question.turn_id(turn) for question, turn in ENGLISH]
+MALAY = "Peristiwa itu berlaku di sebuah kampung yang kecil di tepi sungai, dan ramai orang melihatnya."
+SHARE, TIME = Outcome(FAILURES, "", share=True), Outcome(LATENCY, "ms")
+
+
+def judged(measure: str, folder: Path, *tested: Effect) -> Finding:
+    swept = load_sweep(folder)
+    return MEASURES[measure](Evidence(swept.points, Effects(tested, (), ()), curve_qualities(swept).get("")))
+
+
+def effect(outcome: Outcome, lowest: float, highest: float, p: float, furthest: float = 0.5) -> Effect:
+    size = 1.0 if highest > lowest else -1.0
+    return Effect(outcome, 9, 3, 3, size, p, lowest, highest, None, (-furthest, furthest))
+
+
+@pytest.mark.parametrize(
+    ("tested", "holds"),
+    [
+        (effect(SHARE, 0.0, 0.8, 0.001), "holds"),
+        (effect(SHARE, 0.2, 0.1, 0.001), "does not hold"),
+        (effect(SHARE, 0.1, 0.3, 0.2), "not shown"),
+        (effect(SHARE, 0.1, 0.1, 0.9, furthest=0.01), "does not hold"),
+    ],
+)
+def test_a_claim_about_load_is_as_good_as_its_test(tmp_path: Path, tested: Effect, holds: str) -> None:
+    found = judged("failures", write_sweep(tmp_path, (1, 8)), tested)
+    assert found.holds == holds
+    assert f"{tested.highest:.0%} at 8; p = {tested.p:.2g}" in found.words
+
+
+@pytest.mark.parametrize(("highest", "holds"), [(33_000, "does not hold"), (200_000, "holds")])
+def test_latency_in_proportion_to_the_load_is_not_faster_than_load(tmp_path: Path, highest: float, holds: str) -> None:
+    """As published: 3.5 s at 1 user and 33 s at 32."""
+    found = judged("faster_than_load", write_sweep(tmp_path, (1, 32)), effect(TIME, 3_500, highest, 0.01))
+    assert found == Finding(holds, f"{highest / 3_500:.1f} times the latency at 32 times the load")
+
+
+def test_a_fault_that_comes_with_load_holds_and_one_that_was_there_before_is_not_shown(tmp_path: Path) -> None:
+    planted = dict.fromkeys(ASKED[8:20], MALAY)
+    came = write_judged_sweep(tmp_path / "came", {1: {}, 32: planted})
+    stayed = write_judged_sweep(tmp_path / "stayed", {1: planted, 32: planted})
+    assert judged("wrong_language", came).holds == "holds"
+    assert judged("accuracy", came).holds == "holds"
+    assert judged("wrong_language", stayed).holds == "not shown"
+    assert judged("leaked_prompt", came) == Finding("not shown", "0% at 1, 0% at 32")
+
+
+@pytest.mark.parametrize("measure", sorted(MEASURES))
+def test_what_was_not_measured_is_said(tmp_path: Path, measure: str) -> None:
+    found = judged(measure, write_sweep(tmp_path, (8,)))
+    assert found.holds == "not measured"
+    assert found.words
+
+
+def test_a_loss_of_kv_cache_is_judged_only_where_it_happened(tmp_path: Path) -> None:
+    found = judged("lost_kv_cache", write_judged_sweep(tmp_path, {1: {}, 32: {}}))
+    assert found.holds == "not measured"
+    assert found.words.startswith("no request lost its KV cache; the pool was at most ")
+
+
+def test_the_report_says_how_many_claims_hold_and_lists_them(tmp_path: Path) -> None:
+    folder = write_judged_sweep(tmp_path / "sweep", {1: {}, 32: dict.fromkeys(ASKED[8:20], MALAY)})
+    result = CliRunner().invoke(command, [str(folder), "--reference", "l40s_stress"])
+    assert result.exit_code == 0, result.exception
+    assert "Published claims: One L40S under 1 to 32 users" in result.stdout
+    assert f"Of {len(read_reference('l40s_stress').claims)} claims: 2 hold here" in result.stdout
+
+
+def test_an_unknown_measure_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "toy.toml").write_text('title = "t"\nsource = "s"\n[[claims]]\nclaim = "c"\nmeasure = "mood"\n')
+    with pytest.raises(InputError, match=r"claims\[0\].measure is 'mood': known are failures, "):
+        read_reference(str(tmp_path / "toy.toml"))
