@@ -233,6 +233,7 @@ def test_every_moment_is_moved_and_no_duration() -> None:
         "forward",
         "bookkeep",
         "duration",
+        "durations",
         "held",
     )
     durations = {f"{part}_ns" for part in parts}
