@@ -72,6 +72,13 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Add `%%probe` to a notebook: `%load_ext engine_probe`."""
+    from engine_probe.notebook_magic import register
+
+    register(shell)
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)
 

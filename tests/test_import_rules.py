@@ -71,6 +71,7 @@ MAY_IMPORT = {
     "probe_arguments": {"errors", "record"},
     "recording": {"errors", "record", "hook", "telemetry"},
     "probe": {"errors", "record", "hook", "telemetry", "recordings", "recording", "probe_arguments"},
+    "notebook_magic": {"errors", "probe", "recordings.run"},
     "plugin": {"record", "hook", "probe", "engine.cpu.amx"},
     "overhead": {"errors", "record", "telemetry", "workload", "engine", "hook", "probe"},
     "sweep": {
@@ -84,7 +85,7 @@ MAY_IMPORT = {
     },
     "cli": {"errors", "text_format", "commands"},
     "__main__": {"cli"},
-    "__init__": {"errors", "probe", "recordings", "engine.models.embedded"},
+    "__init__": {"errors", "probe", "recordings", "engine.models.embedded", "notebook_magic"},
 }
 
 # Data flows one way within the report: charts and sections make a document, and renderers draw it.
