@@ -34,7 +34,7 @@ sweep: $(SWEEP_READY) ## set up, then profile the embedded model on the real vLL
 	@$(BIN)/python -m engine_probe sweep $(ARGS)
 
 # What the notebooks open. A folder that is there is kept.
-RECORDINGS := anatomy knee pool
+RECORDINGS := anatomy hardware.json inside knee pool ranks
 recordings: $(RECORDINGS:%=runs/%) ## what the notebooks open: runs and sweeps of a small real model (minutes)
 
 runs/anatomy: | $(SWEEP_READY)
@@ -43,6 +43,19 @@ runs/anatomy: | $(SWEEP_READY)
 
 runs/knee: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe sweep smoke --out $@
+
+runs/hardware.json: | $(SWEEP_READY)
+	@mkdir -p runs && { $(BIN)/python -m engine_probe validate --quick --only memory,gemm --json $@ || test -s $@; }
+
+# After the hardware, whose ceilings it carries.
+runs/inside: | $(SWEEP_READY) runs/hardware.json
+	@$(BIN)/python -m engine_probe profile --model smollm2 --num-prompts 32 --request-rate 2 --input-len 96 --output-len 24 \
+		--seed 1 --operators 8@40 --out $@ --dtype float32 --block-size 32 --num-gpu-blocks-override 129 --max-model-len 512 \
+		--max-num-batched-tokens 128 --enforce-eager
+
+# One core for each rank, as it were a GPU.
+runs/ranks: | $(SWEEP_READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m engine_probe sweep notebooks/two_ranks.toml --out $@
 
 runs/pool: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe sweep kv_pressure --set "engine.arguments.num_gpu_blocks_override=[49,97,145]" --out $@

@@ -29,6 +29,8 @@ from engine_probe.errors import (
 
 if TYPE_CHECKING:
     from engine_probe.engine.models.embedded import embedded_model
+    from engine_probe.evaluation.comparison import Comparison, compare
+    from engine_probe.evaluation.costs import costs
     from engine_probe.probe import Probe
     from engine_probe.recordings.forward_passes import ForwardPasses
     from engine_probe.recordings.opening import load
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Comparison",
     "EngineProbeError",
     "ForwardPasses",
     "IncompleteRecordingWarning",
@@ -48,16 +51,21 @@ __all__ = [
     "UnavailableError",
     "UnsupportedVersionError",
     "__version__",
+    "compare",
+    "costs",
     "embedded_model",
     "load",
     "load_sweep",
 ]
 
 _HOMES = {
+    "Comparison": "engine_probe.evaluation.comparison",
     "ForwardPasses": "engine_probe.recordings.forward_passes",
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.recordings.run",
     "Swept": "engine_probe.recordings.sweep",
+    "compare": "engine_probe.evaluation.comparison",
+    "costs": "engine_probe.evaluation.costs",
     "embedded_model": "engine_probe.engine.models.embedded",
     "load": "engine_probe.recordings.opening",
     "load_sweep": "engine_probe.recordings.sweep",

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from page_kit.chart_words import chart_words, line_words
+from page_kit.chart_words import chart_words, line_words, number
 from page_kit.html import Html, element, joined
+from page_kit.readout import readout, thinned
 from page_kit.scale import Scale, ticks
 from page_kit.svg import colour, drawing, stroke, text
 
@@ -61,9 +62,18 @@ class Frame:
 
 
 def chart(
-    title: str, series: Sequence[Series], x: Scale, y: Scale, regions: Sequence[Region] = (), frame: Frame | None = None
+    title: str,
+    series: Sequence[Series],
+    x: Scale,
+    y: Scale,
+    regions: Sequence[Region] = (),
+    frame: Frame | None = None,
+    hover: bool = False,
 ) -> Html:
-    """Draw series over a common x, y from zero, with a key below. Nothing where there is no point."""
+    """Draw series over a common x, y from zero, with a key below. Nothing where there is no point.
+
+    With `hover` the values at an x are shown while the mouse is over it, in place of the points' tooltips.
+    """
     frame = frame or Frame()
     xs = [point[0] for line in series for point in line.points]
     if not xs:
@@ -88,6 +98,9 @@ def chart(
         for line in series:
             spots = [(across(at), down(value, line.right), tooltip) for at, value, tooltip in line.points]
             yield from drawn(line, spots, frame.floor)
+        if hover:
+            told = [(across(at), words) for at, words in readings(series, x, y)]
+            yield from readout(told, frame.left, frame.left + frame.wide, frame.top, frame.floor)
 
     descriptions = (
         line_words(line.label, [point[:2] for point in line.points], x.label, "%" if line.right else y.label)
@@ -95,6 +108,19 @@ def chart(
     )
     svg = drawing(frame.width, frame.height, chart_words(title, descriptions), parts())
     return joined((element("div", svg, class_="drawn"), key((line.label, line.colour) for line in series)))
+
+
+def readings(series: Sequence[Series], x: Scale, y: Scale) -> Iterator[tuple[float, str]]:
+    """Yield places on x, evenly chosen if there are many, each with the values of all series there, in words."""
+    values = [{at: value for at, value, _ in line.points} for line in series]
+    places = sorted({at for line in values for at in line})
+    for at in (places[place] for place in thinned(len(places))):
+        shown = (
+            f"{line.label} {number(value[at])}{' %' if line.right else f' {y.label}' if len(series) == 1 else ''}"
+            for line, value in zip(series, values, strict=True)
+            if at in value
+        )
+        yield at, f"{x.label} {x.shown(at)}: {', '.join(shown)}"
 
 
 def axes(

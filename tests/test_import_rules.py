@@ -46,6 +46,8 @@ MAY_IMPORT = {
     "evaluation": {
         "errors",
         "files",
+        "notebook_view",
+        "text_format",
         "analysis",
         "recordings",
         "engine.parallelism",
@@ -85,7 +87,7 @@ MAY_IMPORT = {
     },
     "cli": {"errors", "text_format", "commands"},
     "__main__": {"cli"},
-    "__init__": {"errors", "probe", "recordings", "engine.models.embedded", "notebook_magic"},
+    "__init__": {"errors", "probe", "recordings", "evaluation", "engine.models.embedded", "notebook_magic"},
 }
 
 # Data flows one way within the report: charts and sections make a document, and renderers draw it.

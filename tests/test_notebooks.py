@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 
+from kernels_bench.output.json_file import write_report
+from tests.support.hardware_facts import hardware, memory
+from tests.support.hardware_reports import box
 from tests.support.notebooks import NOTEBOOKS as FOLDER
-from tests.support.notebooks import executed, pictures, said, write_pools
+from tests.support.notebooks import executed, pictures, said, write_pools, write_ranks
+from tests.support.recordings import ran, write_run, write_sweep
 
 nbformat = pytest.importorskip("nbformat")
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_LINES = 20  # of one cell: a longer one belongs into the package
-MAY_IMPORT = {"os", "pathlib", "matplotlib", "numpy", "pandas", "engine_probe"}
+MAY_IMPORT = {"json", "os", "pathlib", "matplotlib", "numpy", "pandas", "engine_probe"}
 
 
 def code_cells(path: Path) -> list[Any]:
@@ -63,7 +67,7 @@ def test_a_recording_is_named_for_each_by_make() -> None:
     """The folder that a notebook opens by default is one that `make recordings` makes."""
     (listed,) = re.findall(r"^RECORDINGS := (.*)$", (FOLDER.parent / "Makefile").read_text(), re.MULTILINE)
     opened = {
-        name for path in NOTEBOOKS for name in re.findall(r'"\.\./runs/(\w+)', path.read_text().replace("\\", ""))
+        name for path in NOTEBOOKS for name in re.findall(r'"\.\./runs/([\w.]+)', path.read_text().replace("\\", ""))
     }
     assert opened == set(listed.split())
 
@@ -76,3 +80,34 @@ def test_price_of_a_preemption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert pictures(outputs) == 4
     assert "How many blocks?" in said(outputs)
     assert "<td>24.3</td>" in said(outputs)  # per cent of the tokens are computed twice
+
+
+@pytest.mark.lengthy
+def test_is_this_hardware_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box of two cards, and a run that carries the ceilings of one."""
+    write_report(box(2), tmp_path / "hardware.json")
+    monkeypatch.setenv("ENGINE_PROBE_HARDWARE", str(tmp_path / "hardware.json"))
+    monkeypatch.setenv("ENGINE_PROBE_INSIDE", str(write_run(tmp_path / "run", ran(20), hardware(memory()))))
+    outputs = executed("is_this_hardware_healthy")
+    assert pictures(outputs) == 3
+    assert "NVIDIA H200" in said(outputs)
+
+
+@pytest.mark.lengthy
+def test_from_concurrency_to_money(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """451 tokens/s for 0.08 EUR an hour are 0.049 EUR for a million."""
+    prices = (FOLDER / "prices.toml").read_text().replace("1.50", "0.03")
+    (tmp_path / "prices.toml").write_text(prices)
+    monkeypatch.setenv("ENGINE_PROBE_PRICES", str(tmp_path / "prices.toml"))
+    monkeypatch.setenv("ENGINE_PROBE_SWEEP", str(write_sweep(tmp_path, (1, 2, 4, 8, 12, 20))))
+    outputs = executed("from_concurrency_to_money")
+    assert pictures(outputs) == 4
+    assert "<td>0.049</td>" in said(outputs)
+
+
+@pytest.mark.lengthy
+def test_two_gpus_or_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_PROBE_RANKS", str(write_ranks(tmp_path, (1, 4, 12))))
+    outputs = executed("two_gpus_or_one")
+    assert pictures(outputs) == 4
+    assert "One rank or two?" in said(outputs)

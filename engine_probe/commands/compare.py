@@ -96,7 +96,7 @@ def command(
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.analysis.run.slo import read_goodput
-    from engine_probe.evaluation.comparison import compare
+    from engine_probe.evaluation.comparison import compare_each
     from engine_probe.evaluation.occasions import compare_occasions
     from engine_probe.report.compare_document import compare_document
     from engine_probe.report.renderers.html_document import html_page
@@ -110,7 +110,7 @@ def command(
     if others and earlier:
         raise InputError("--history is for one measurement on each side: with --against, name all of them as sides")
     slo = read_goodput(list(limits))
-    found = [compare_occasions(folders, others, slo)] if others else compare(folders[0], folders[1:], slo, earlier)
+    found = [compare_occasions(folders, others, slo)] if others else compare_each(folders[0], folders[1:], slo, earlier)
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
     if page is not None:
         with fresh_file(page) as file:

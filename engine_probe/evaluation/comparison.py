@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +17,10 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.history import History, earlier_of, open_history
 from engine_probe.evaluation.measurement import Opened, Side, opened, text_changes
 from engine_probe.evaluation.setting_differences import SettingDifference, difference_lines, setting_differences
+from engine_probe.notebook_view import NotebookView
 from engine_probe.recordings.remote_folder import place_name
 from engine_probe.recordings.sweep_point import SweptPoint
+from engine_probe.text_format import counted, plain
 
 Outcome = Answer | Literal["not measured"]
 ANSWERS: dict[Outcome, str] = {
@@ -62,8 +65,8 @@ class Held:
         return self.answer in ("broken", "not measured") or (strict and self.answer == "open")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(NotebookView):
     before: str
     after: str
     pairs: list[Pair]
@@ -76,6 +79,11 @@ class Comparison:
     unlike: tuple[str, ...] = ()  # a sentence for each of them whose settings are not those of the first of its side
     earlier: int = 0  # earlier measurements of either side
     left_out: tuple[str, ...] = ()  # a sentence for each that is none of them
+
+    def __repr__(self) -> str:
+        return plain(
+            f"<Comparison {self.after} against {self.before}: {counted(len(self.pairs), 'point')} on both sides>"
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -170,7 +178,12 @@ def without(gate: Gate, pair: Pair, has: Has) -> Held:
     return Held(gate, pair, pair.name, "not measured", None, text)
 
 
-def compare(
+def compare(before: str | PathLike[str], after: str | PathLike[str]) -> Comparison:
+    """Compare two runs or two sweeps: the settings in which they differ, and how far each metric moved."""
+    return compare_each(Path(before), [Path(after)])[0]
+
+
+def compare_each(
     first: Path, others: Sequence[Path], slo: Slo | None = None, earlier: Sequence[Path] = ()
 ) -> list[Comparison]:
     """Compare each measurement with the first; earlier ones of the same engines show the drift between two.

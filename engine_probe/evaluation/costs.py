@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from os import PathLike, fspath
 from pathlib import Path
 
 from engine_probe.analysis.curve.slo_capacity import most_load
@@ -14,6 +15,7 @@ from engine_probe.analysis.run.energy import energy
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
+from engine_probe.evaluation.price_list import find_prices, read_prices
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
@@ -53,6 +55,12 @@ class Money:
     @property
     def currency(self) -> str:
         return self.prices.currency if self.prices else ""
+
+
+def costs(swept: Swept, price_list: str | PathLike[str]) -> Money:
+    """Compute what a sweep's tokens cost under a price list: the path of a TOML file, or the name of a shipped one."""
+    path = find_prices(fspath(price_list))
+    return sweep_money(swept, curves(swept.points), read_prices(str(path)), None, path.parent)
 
 
 def sweep_money(swept: Swept, drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.evaluation.comparison import compare
+from engine_probe.evaluation.comparison import compare_each
 from engine_probe.evaluation.history import earlier_of, open_history
 from engine_probe.evaluation.measurement import opened
 from tests.support.golden import write_repeated
@@ -59,6 +59,6 @@ def test_each_is_sorted_to_the_side_that_it_repeats(sides: tuple[Path, Path], tm
     found = earlier_of(history, opened(sides[0]), opened(sides[1]), NAMES)
     assert [len(side) for side in found.sides] == [2, 1]
     assert found.left_out == []
-    (compared,) = compare(sides[0], [sides[1]], earlier=folders)
+    (compared,) = compare_each(sides[0], [sides[1]], earlier=folders)
     rate = compared.pairs[0].changes[0]
     assert [len(values) for values in rate.earlier] == [2, 1]

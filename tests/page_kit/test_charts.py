@@ -9,6 +9,7 @@ import pytest
 from page_kit.chart_words import line_words
 from page_kit.line_chart import Region, Series, chart
 from page_kit.page import asset
+from page_kit.readout import MOST_BANDS
 from page_kit.scale import Scale, ticks
 from tests.support.values import values
 
@@ -26,6 +27,23 @@ def test_a_level_holds_until_the_next_value_and_an_area_stands_on_the_axis() -> 
     assert [spot.split(",")[0] for spot in path.split()] == ["62.0", "870.0", "870.0"]
     (outline,) = re.findall(r'<polygon points="([^"]+)"', drawn)
     assert outline.split()[0] == "62.0,230"
+
+
+def test_the_values_under_the_mouse_are_hidden_until_then() -> None:
+    """The bands meet halfway between two values, and end with the plot."""
+    series = [Series("a", ((0, 5, ""), (1, 7, ""))), Series("b", ((1, 50, ""),), right=True)]
+    drawn = chart("it", series, Scale("s"), Scale("ms"), hover=True)
+    words = re.findall(r'<text [^>]*visibility="hidden"[^>]*>([^<]+)</text>', drawn)
+    assert words == ["s 0: a 5", "s 1: a 7, b 50 %"]
+    bands = re.findall(r'<rect x="([\d.]+)" y="24" width="([\d.]+)"', drawn)
+    assert bands == [("62.0", "404.0"), ("466.0", "404.0")]
+    assert "visibility" not in chart("it", series, Scale("s"), Scale("ms"))
+
+
+def test_a_long_line_has_few_bands_from_its_first_value_to_its_last() -> None:
+    line = Series("a", [(float(x), 1.0, "") for x in range(1000)])
+    words = re.findall(r">s ([\d,]+): a 1 ms<", chart("it", [line], Scale("s"), Scale("ms"), hover=True))
+    assert (len(words), words[0], words[-1]) == (MOST_BANDS, "0", "999")
 
 
 def test_each_kind_of_region_has_a_colour_of_its_own() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command import ENGINE_SECONDS
 from tests.support.recordings import facts, ran, write_run
+from tests.support.small_tables import table
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -57,3 +58,31 @@ def arriving(requests: pa.Table) -> pa.Table:
         row["arrival_ns"] = row["queued_ns"] = int(row["request_id"].removeprefix("r"))
         row["first_scheduled_ns"] = max(row["first_scheduled_ns"], row["queued_ns"])
     return pa.Table.from_pylist(rows, requests.schema)
+
+
+def write_ranks(path: Path, levels: tuple[int, ...]) -> Path:
+    """Write a sweep of one rank and two over the load: with two, a forward takes half the time."""
+    points = []
+    for ranks in (1, 2):
+        for level in levels:
+            name = f"t{ranks}-{level}"
+            write_run(path / "points" / name, with_ranks(ran(level), ranks))
+            arguments = {"tensor_parallel_size": ranks}
+            asked = {"workload": {"concurrency": level}, "engine": {"model": "tiny", "arguments": arguments}}
+            points.append({"id": name, "point": asked, "status": "complete"})
+    (path / "sweep.json").write_text(json.dumps({"sweep": {"question": "One rank or two?"}, "points": points}))
+    return path
+
+
+def with_ranks(tables: dict[str, pa.Table], ranks: int) -> dict[str, pa.Table]:
+    """Return simulated tables with the steps of ranks, each of which begins its forward a microsecond later."""
+    rows = []
+    for step in tables["iterations"].to_pylist():
+        begin, model = step["start_ns"] + step["schedule_ns"], step["execute_ns"]
+        forward = (model - 100_000) // ranks
+        for rank in range(ranks):
+            moments = {"start_ns": begin, "forward_start_ns": begin + 10_000 + 1_000 * rank, "forward_ns": forward}
+            moments |= {"execute_ns": forward + 50_000, "sample_start_ns": begin + forward + 50_000}
+            moments |= {"sample_ns": 20_000, "bookkeep_ns": 5_000, "scheduled_tokens": step["scheduled_tokens"]}
+            rows.append({"iteration": step["iteration"], "rank": rank} | moments)
+    return tables | {"workers": table("workers", rows)}

@@ -9,6 +9,7 @@ import pytest
 
 from engine_probe import Probe
 from tests.support.command import engine_probe
+from tests.support.generated import generate
 from tests.support.notebooks import executed, pictures, said
 
 SWEEP = """
@@ -67,3 +68,12 @@ def test_where_the_knee_comes_from(knee: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "the shortest request takes 2 blocks at admission, the longest 4 at its end, of 48" in said(outputs)
     assert "so 24 can be admitted, and 12 can surely end together" in said(outputs)
     assert "Where is the knee of a tiny one?" in said(outputs)
+
+
+def test_inside_the_step(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Probe(tiny_llm, tmp_path / "run", operators="4@20"):
+        generate(tiny_llm, count=8, tokens=60)
+    monkeypatch.setenv("ENGINE_PROBE_INSIDE", str(tmp_path / "run"))
+    outputs = executed("inside_the_step")
+    assert pictures(outputs) == 4
+    assert "matrix product" in said(outputs)

@@ -1,23 +1,29 @@
-"""How a run and a sweep show themselves in Jupyter: small, without scripts, on light and on dark."""
+"""How runs, sweeps and comparisons show themselves in Jupyter: small, without scripts, on light and on dark."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import singledispatch
+from itertools import islice
 
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run.timeline import thinned
 from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import EngineProbeError
+from engine_probe.evaluation.comparison import Comparison
 from engine_probe.record.schema import TABLES
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.model import numbers
+from engine_probe.report.charts.compare import compare_charts
+from engine_probe.report.charts.model import Lines, numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
+from engine_probe.report.sections.compare.changes import changes_section
+from engine_probe.report.sections.compare.verdict import compare_verdict
+from engine_probe.report.sections.compare.words import short_names
 from engine_probe.report.sections.forward_passes import forward_pass_document
 from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_verdict
@@ -30,6 +36,7 @@ from page_kit.scale import Scale
 
 POINTS = 320  # of a line, for 540 pixels
 MOST_ROWS = 40
+MOST_CHARTS = 2  # of a comparison: throughput and time to the first token
 SOFT = "opacity:.72;font-size:12px;overflow-wrap:anywhere"
 TITLE = "font-weight:600;margin-top:8px"
 STYLES: dict[Tone, str] = {
@@ -139,7 +146,7 @@ def pressure(run: Run) -> Html:
         series("waiting", seconds, numbers(few.columns["waiting"]), 1, "step"),
     ]
     time, requests = Scale("seconds", from_zero=True), Scale("requests", whole=True)
-    return chart("running, waiting and KV over time", lines, time, requests, frame=FRAME)
+    return chart("running, waiting and KV over time", lines, time, requests, frame=FRAME, hover=True)
 
 
 def series(label: str, xs: Sequence[float], values: Sequence[float | None], colour: int, style: str) -> Series:
@@ -167,7 +174,37 @@ def throughput_charts(curves: Sequence[Curve]) -> Iterator[Html]:
             lines.append(series(curve.label or "output tokens/s", xs, [rates.get(x) for x in xs], number, "both"))
         shaded = regions(alike[0]) if len(alike) == 1 else []
         load, rate = Scale(unit, from_zero=True, whole=unit != RATE), Scale("tokens/s")
-        yield chart("throughput over the load", lines, load, rate, shaded, FRAME)
+        yield chart("throughput over the load", lines, load, rate, shaded, FRAME, hover=True)
+
+
+@html_of.register
+def comparison_html(comparison: Comparison) -> str:
+    """Return what differs and what changed, with the curves of both sides if there are several loads."""
+    head = element("b", f"{comparison.after} against {comparison.before}")
+    charts = map(lines_chart, islice(compare_charts([comparison], short_names(both(comparison))), MOST_CHARTS))
+    changes = section_parts(changes_section(comparison), charts)
+    return page_of(head, *section_parts(compare_verdict(comparison, ())), *changes)
+
+
+def both(comparison: Comparison) -> list[str]:
+    return [comparison.before, comparison.after]
+
+
+def lines_chart(data: Lines) -> Html:
+    """Draw a chart of a report in its plainest form: without intervals and repeats."""
+    xs = [x for x in data.xs if x is not None]
+    drawn = [series(each.label, xs, each.values, each.colour, "both") for each in data.series]
+    (axis, *_) = data.y
+    y = Scale(axis.unit or axis.label)
+    title = element("div", data.title, style=TITLE)
+    return joined(
+        (
+            title,
+            chart(
+                data.title, drawn, Scale(data.x.label, from_zero=True, whole=data.x.whole), y, frame=FRAME, hover=True
+            ),
+        )
+    )
 
 
 def table(data: Table) -> Html:

@@ -166,3 +166,26 @@ def test_settings_in_which_points_differ_are_columns(tmp_path: Path) -> None:
 def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder of a sweep"):
         engine_probe.load_sweep(tmp_path)
+
+
+def test_two_sweeps_show_what_changed_and_both_curves(tmp_path: Path) -> None:
+    """The pool of the second holds half as much."""
+    sides = [write_sweep(tmp_path / name, (1, 4, 12), blocks=blocks) for name, blocks in (("a", 60), ("b", 30))]
+    compared = engine_probe.compare(*sides)
+    assert repr(compared) == f"<Comparison {sides[1]} against {sides[0]}: 3 points on both sides>"
+    found = Elements(compared._repr_html_())
+    assert "output tokens/s" in found.words
+    assert "script" not in found.tags
+    assert found.tags.count("svg") == 2
+    assert found.tags.count("circle") == 2 * 2 * 3  # charts x sides x loads
+    assert "concurrent requests 12: b " not in found.words  # the sides stand in their order
+    assert "concurrent requests 12: a " in found.words
+
+
+def test_two_runs_show_their_changes_without_a_curve(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / name, ran(12, blocks=blocks), facts(blocks)) for name, blocks in (("a", 60), ("b", 30))
+    ]
+    found = Elements(engine_probe.compare(*runs)._repr_html_())
+    assert "svg" not in found.tags
+    assert found.tags.count("table") == 1
