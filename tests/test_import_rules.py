@@ -52,7 +52,6 @@ MAY_IMPORT = {
         "recordings",
         "engine.parallelism",
         "perplexity.spec",
-        "text_format",
         "workload.load",
         "workload.question_set",
     },
