@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from engine_probe.analysis.quality.answer_words import runs_of, words
 from engine_probe.analysis.quality.verdict import Verdict, not_judged
 
-LEAKED_WORDS = 7  # of the system prompt in a row; the shipped questions' model answers have at most 4
+LEAKED_WORDS = 7  # of the system prompt in a row; the model answers to the shipped questions have at most 2
 FEWEST_LEAKED = 5  # of a shorter system prompt
 COPIED_RUN = 8  # words in a row that count as copied
 COPIED_SHARE = 0.6  # of the answer

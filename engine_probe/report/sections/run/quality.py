@@ -6,7 +6,7 @@ from engine_probe.evaluation.quality import CORRECT, Judge, QualityLevel, RunQua
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.answers.quality import group_name
 from engine_probe.report.document import Section, Table, says, sure, table
-from engine_probe.report.sections.sweep.quality import HOW, NOT_FOUND, TITLE, interval, rate_cell
+from engine_probe.report.sections.quality_words import HOW, NOT_FOUND, TITLE, interval, rate_cell
 
 
 def quality_section(run: Run) -> Section:

@@ -3,25 +3,15 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from engine_probe.analysis.quality.load_effect import PairedChange, Rate
+from engine_probe.analysis.quality.load_effect import PairedChange
 from engine_probe.analysis.quality.verdicts import FAULTS
 from engine_probe.evaluation.quality import CORRECT, CurveQuality, QualityLevel
 from engine_probe.report.charts.answers.quality import group_name, quality_charts
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, sure, table
+from engine_probe.report.sections.quality_words import HOW, NOT_FOUND, TITLE, interval, rate_cell
 from engine_probe.text_format import counted
 from engine_probe.workload.load import level_words
 
-TITLE = "Quality of the answers"
-NOT_FOUND = (
-    "What a reader would have to understand to notice is not found: false statements beside a right answer, reasoning "
-    "that argues for a choice without naming it, and instructions given away in other words."
-)
-HOW = (
-    "Right: by each question's key. Wrong language: a third of the letters in sentences that can be told, or an answer "
-    "announced in another language. Contradiction: the letter answered and those the text calls right. Leak: seven "
-    "words in a row of the system prompt alone. Copy: 60% of an answer from its prompt. Repetitive: a phrase four "
-    "times in a row, or half of the runs of three words seen before. Context lost: a later turn's key is missed."
-)
 TESTED = (
     "Each load is compared with the lowest, question by question (exact sign test; p is corrected for {count} tests, "
     "Holm). A question counts once, however often it was asked; intervals are Wilson's over {questions} questions."
@@ -129,10 +119,6 @@ def load_columns(title: str, found: CurveQuality) -> list[Column]:
     return [Column(title, words=True), *(Column(f"{level.load:g}") for level in found.levels)]
 
 
-def rate_cell(rate: Rate | None) -> Cell | str:
-    return "-" if rate is None else Cell(f"{rate.share:.0%}", below=interval(rate))
-
-
 def fault_cell(found: CurveQuality, name: str, level: QualityLevel) -> Cell | str:
     rate = level.rate(name)
     if rate is None:
@@ -141,11 +127,6 @@ def fault_cell(found: CurveQuality, name: str, level: QualityLevel) -> Cell | st
     worse = any(change.significant and change.more > change.less for change in changes)
     tone: Tone = "problem" if worse else "plain"
     return Cell(f"{rate.share:.1%}", tone, f"{rate.count} of {rate.judged}")
-
-
-def interval(rate: Rate) -> str:
-    low, high = rate.interval
-    return f"{low:.0%} to {high:.0%}"
 
 
 def tests(found: CurveQuality) -> Iterator[str]:
