@@ -128,7 +128,8 @@ def mill(recorder: Recorder, steps: int, now: int) -> Iterator[int]:
             after, left = used - blocks(ANSWER - 1), 1
             recorder.finished.append((step, 1))
             recorder.requests.append(request(first, step, scheduled_ns, token_ns, end))
-        row = (now - CALL_NS, now, returned, BLOCKS - used, updating, end, given, BLOCKS - after, PROBE_NS)
+        free, free_after = BLOCKS - used, BLOCKS - after
+        row = (step, now - CALL_NS, now, returned, free, returned, updating, end, given, free_after, PROBE_NS, end)
         recorder.iterations.append(row)
         now = end + CALL_NS
         yield step + 1

@@ -25,7 +25,7 @@ class BlockCounters:
         if pool.enable_caching:
             events.hook(pool, "touch", read=self._touch)
             self._hook_release(pool, "free_blocks", "ordered_blocks")
-            events.hook(pool, "_maybe_evict_cached_block", self._evict)
+            self._hook_eviction(pool)
             events.hook(pool, "reset_prefix_cache", self._reset_prefix_cache)
             if hasattr(pool, "unpin_blocks"):  # HiSparse frees blocks that it may go on reading
                 self._hook_release(pool, "unpin_blocks", "blocks")
@@ -116,11 +116,23 @@ class BlockCounters:
         self.shared += 1
         self._events.changed = True
 
-    def _evict(self, call: Call) -> None:
-        block = argument(call.args, call.kwargs, 0, "block")
-        if call.result and block.ref_cnt == 0 and not block.is_null:
-            self.cached_free -= 1
-            self._events.changed = True  # else a new block would cost each step a note
+    def _hook_eviction(self, pool: Any) -> None:
+        """Replace the method that every new block passes, most of which held no cached prefix and cost one call."""
+        call, events = pool._maybe_evict_cached_block, self._events
+
+        def _evict(*args: Any, **kwargs: Any) -> Any:
+            evicted = call(*args, **kwargs)
+            if evicted and events.active:
+                try:
+                    block = argument(args, kwargs, 0, "block")
+                    if block.ref_cnt == 0 and not block.is_null:
+                        self.cached_free -= 1
+                        events.changed = True
+                except Exception as error:
+                    events.fail(error)
+            return evicted
+
+        events.replace(pool, "_maybe_evict_cached_block", _evict)
 
     def _reset_prefix_cache(self, call: Call) -> None:
         if call.result:

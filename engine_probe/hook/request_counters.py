@@ -25,7 +25,7 @@ from typing import Any
 from engine_probe.hook.admission import Admission
 from engine_probe.hook.block_counters import BlockCounters
 from engine_probe.hook.patches import argument
-from engine_probe.hook.rare_events import Call, RareEvents
+from engine_probe.hook.rare_events import UPDATE_RETURNED, Call, RareEvents
 from engine_probe.hook.request_state import RequestState
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import PreemptionCause
@@ -45,16 +45,12 @@ class RequestCounters:
         self.idle: set[str] = set()
         # iteration -> requests that get their first (True) or last (False) token in it
         self._awaited_tokens: dict[int, list[tuple[RequestState, bool]]] = {}
-        # Flows since the last note.
         self._arrived_ids: deque[str] = deque()  # a deque, because other threads may add requests
-        self._num_preempted = self._num_left_running = self._num_left_waiting = 0
-        # Levels of the last note.
+        self._num_preempted = self._num_left_running = self._num_left_waiting = 0  # since the last note:
         self._noted_iteration = -1
-        self._num_deferred = self._reason = 0
-        self._live_tokens = 0
+        self._noted, self._live_tokens = (0, 0, 0), 0
         self._drafted: dict[int, list[int]] = {}  # iteration -> the length of each draft
-        self._bursts_possible = self.speculates  # one of its outputs may hold no token, or several
-        events.note_due = self.speculates
+        events.note_due = self._bursts_possible = self.speculates  # an output may hold no token, or several
         self._finished_in_update: list[RequestState] = []
         self._inexact_requests = self._turns = self._failed_loads = 0
         self._resetting = False  # the prefix cache was reset since the last note, which may have preempted all requests
@@ -189,21 +185,13 @@ class RequestCounters:
 
     # ---- after schedule(): notes, and only the requests that something happened to
 
-    def note_schedule(self, called: int, output: Any) -> None:
-        """Append a note unless the last one still holds."""
+    def note_changes(self, iteration: int, called: int, output: Any) -> None:
+        """Append a note if a request arrived, left, got no tokens, computed its prompt or waits for another reason."""
         events, admission = self._events, self._admission
-        reason = admission.reason(output)
-        if (
-            events.changed
-            or reason != self._reason
-            or output.total_num_scheduled_tokens != events.scheduled_tokens
-            or output.scheduled_new_reqs
-            or len(admission.deferred) != self._num_deferred
-        ):
-            self.note_changes(events.iteration, called, output, reason)
-
-    def note_changes(self, iteration: int, called: int, output: Any, reason: int) -> None:
-        """Append the note of an iteration in which a request arrived, left, got no tokens or computed its prompt."""
+        reason, num_deferred = admission.reason(output), len(admission.deferred)
+        noted = (reason, num_deferred, output.total_num_scheduled_tokens)
+        if noted == self._noted and not (events.changed or output.scheduled_new_reqs):
+            return
         tokens, drafts = output.num_scheduled_tokens, output.scheduled_spec_decode_tokens
         running = self._scheduler.running
         # Before anything is read, so that a request added meanwhile gets the next note.
@@ -220,14 +208,14 @@ class RequestCounters:
             # vLLM takes tokens back request by request: only the sum over the batch is exact.
             self._live_tokens = sum(request.num_computed_tokens for request in running)
         self._noted_iteration, self._events.scheduled_tokens = iteration, output.total_num_scheduled_tokens
-        self._num_deferred, num_queued = len(self._admission.deferred), sum(map(len, self._admission.queues))
-        self._events.waiting, self._reason = num_queued > 0, reason
+        num_queued = sum(map(len, admission.queues))
+        events.waiting, self._noted = num_queued > 0, noted
         flows = (  # in the order of recorder.FLOWS
             arrived, new, resumed, self._num_preempted, self._num_left_running, self._num_left_waiting,
             speculative_tokens, *prefills,
         )  # fmt: skip
         levels = (  # in the order of recorder.LEVELS
-            len(running), num_queued, self._num_deferred, len(tokens), self._events.scheduled_tokens,
+            len(running), num_queued, num_deferred, len(tokens), self._events.scheduled_tokens,
             self._blocks.cached_free, self._blocks.shared, self._live_tokens, reason,
         )  # fmt: skip
         self._recorder.changes.append((iteration, *flows, *levels))
@@ -295,7 +283,7 @@ class RequestCounters:
 
     # ---- after update_from_output()
 
-    def note_update(self, iteration: int, returned: int, outputs: dict[int, Any]) -> int:
+    def note_update(self, iteration: int, returned: int, outputs: dict[int, Any], delivered: int) -> int:
         """Stamp first and last tokens, append rows of finished requests; return the number of tokens delivered."""
         for state, is_first in self._awaited_tokens.pop(iteration, ()):
             if is_first:
@@ -304,8 +292,6 @@ class RequestCounters:
                 state.last_token_ns = returned
         if self._bursts_possible:
             delivered = self._note_deliveries(iteration, outputs)
-        else:
-            delivered = sum(len(batch.outputs) for batch in outputs.values())
         if self._finished_in_update:
             if iteration > self._events.updated:  # a step scheduled before the probe attached has no row
                 self._recorder.finished.append((iteration, len(self._finished_in_update)))
@@ -344,7 +330,7 @@ class RequestCounters:
         if not state.close_stretch(last):
             return
         if last == self._events.updated:
-            state.last_token_ns = self._events.updated_ns
+            state.last_token_ns = self._events.last_row()[UPDATE_RETURNED]
         else:
             self._await_token(last, state, False)
 

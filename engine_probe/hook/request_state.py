@@ -107,8 +107,7 @@ class RequestState:
     def drop_token_times(self) -> None:
         """Leave all token times unknown, where the stretches would give wrong ones."""
         self.run_starts, self.run_lengths, self.bursts = [], [], []
-        self.first_token_ns = self.last_token_ns = None
-        self.first_token_iteration = self.last_token_iteration = None
+        self.first_token_ns = self.last_token_ns = self.first_token_iteration = self.last_token_iteration = None
 
     def row(self, finished_ns: int) -> dict[str, Any]:
         """Return the row of `requests`."""

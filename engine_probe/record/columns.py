@@ -24,6 +24,7 @@ class Expander:
         count, first = len(rows), self._next
         iterations = np.arange(first, first + count)
         raw: dict[str, Column] = dict(zip(READINGS, rows.T, strict=True))
+        after_update = raw["update_noted_ns"] - raw["update_returned_ns"]
         flows = dict(zip(FLOWS, scatter(changes, first, count, len(FLOWS)), strict=True))
         notes = np.array([self._last_note, *changes], dtype=np.int64)
         since = notes[np.searchsorted(notes[:, 0], iterations, side="right") - 1]
@@ -45,7 +46,7 @@ class Expander:
             "kv_blocks_scheduled": kv_blocks - raw["free_blocks"],
             "kv_blocks_updated": kv_blocks - raw["free_blocks_after"],
             "kv_tokens_live": levels["kv_tokens_live"] + (iterations - since[:, 0]) * levels["scheduled_tokens"],
-            "probe_ns": raw["probe_ns"],
+            "probe_ns": raw["noted_ns"] - raw["returned_ns"] + after_update + raw["events_ns"],
         }
 
 

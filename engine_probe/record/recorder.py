@@ -1,7 +1,6 @@
-"""The buffer between the engine's thread and the writer: constant memory, constant work per iteration.
+"""The buffer between the engine's thread and the writer: bounded memory, constant work per iteration.
 
-Every iteration packs its readings into one row of a ring, so that the garbage collector has nothing to do. Rare changes
-are appended to a deque as a note. The engine's thread appends, the writer's takes; each counter has one writing thread.
+Every iteration appends one tuple of readings, a rare change a note. The engine's thread appends, the writer's takes.
 """
 
 from collections import deque
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Packed for every iteration. left_core_ns is the last return from the scheduler before this schedule().
+# Read in every iteration. left_core_ns is the last return from the scheduler before this schedule(). The probe's own
+# work after it ended at noted_ns, that after the update at update_noted_ns; on rare events it took events_ns.
 READINGS = (
-    "left_core_ns", "called_ns", "returned_ns", "free_blocks",
-    "update_called_ns", "update_returned_ns", "delivered_tokens", "free_blocks_after", "probe_ns",
+    "iteration", "left_core_ns", "called_ns", "returned_ns", "free_blocks", "noted_ns",
+    "update_called_ns", "update_returned_ns", "delivered_tokens", "free_blocks_after", "events_ns", "update_noted_ns",
 )  # fmt: skip
 # A note holds flows, which are zero in iterations without a note ...
 FLOWS = (
@@ -28,12 +28,7 @@ LEVELS = (
     "kv_blocks_cached_free", "kv_blocks_shared", "kv_tokens_live", "waiting_reason",
 )  # fmt: skip
 
-MOST_WAITING = 32_768  # rows, some 13 MB: more than two seconds of steps of 85 µs
-CHECK_ROWS = 1_024  # the hook checks this often that not more are waiting
-
-
-class WriterBehindError(RuntimeError):
-    """Raised when the disk did not take the rows in time; the probe stops rather than delay the engine."""
+MOST_WAITING = 32_768  # rows, some 16 MB, two seconds of steps of 85 µs; then the probe stops, not the engine
 
 
 class Recorder:
@@ -43,6 +38,7 @@ class Recorder:
         self.kv_blocks = self.core_thread = 0  # blocks of the pool; the kernel's id of the engine's thread
         self.iterations: deque[tuple[int, ...]] = deque()  # READINGS of each iteration, in order
         self.taken = 0  # of them, ever
+        self._last_taken = (-1,) * len(READINGS)
         self.followers: list[deque[npt.NDArray[np.int64]]] = []  # each gets all that is taken
         self.changes: deque[tuple[int, ...]] = deque()  # (iteration, *FLOWS, *LEVELS), in order
         self.finished: deque[tuple[int, ...]] = deque()  # (iteration, requests its update finished), in order
@@ -51,15 +47,23 @@ class Recorder:
             deque[tuple[Any, ...]]() for _ in range(4)
         )
 
+    def last_row(self) -> tuple[int, ...]:
+        """Return the row that was appended last; the engine's thread may call this while the writer's takes rows."""
+        try:
+            return self.iterations[-1]
+        except IndexError:
+            return self._last_taken
+
     def take_iterations(self, most: int) -> npt.NDArray[np.int64]:
         """Take the oldest rows, at most `most`, as a matrix."""
-        rows = take_rows(self.iterations, most)
+        if count := min(len(self.iterations), most):
+            self._last_taken = self.iterations[count - 1]  # before it is gone, for `last_row`
+        rows = take_rows(self.iterations, count)
         self.taken += len(rows)
         size = len(rows) * len(READINGS)
         matrix = np.fromiter(chain.from_iterable(rows), np.int64, size).reshape(-1, len(READINGS))
-        if size:
-            for follower in self.followers:
-                follower.append(matrix)
+        for follower in self.followers:
+            follower.append(matrix)
         return matrix
 
 

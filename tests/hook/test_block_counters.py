@@ -22,7 +22,7 @@ class Followed:
         self.manager = SimpleNamespace(req_to_blocks={}, _pending_cow_copies=[])
         self.manager._apply_cow = MethodType(SingleTypeKVCacheManager._apply_cow, self.manager)
         self.failures: list[BaseException] = []
-        events = RareEvents(self.failures.append)
+        events = RareEvents(self.failures.append, lambda: ())
         coordinator = SimpleNamespace(single_type_managers=(self.manager,))
         held = SimpleNamespace(block_pool=self.pool, coordinator=coordinator)
         self.counters = BlockCounters(held, events)

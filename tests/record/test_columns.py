@@ -48,7 +48,7 @@ ROWS = rows_of(
             free_blocks=KV_BLOCKS - 6,
             free_blocks_after=KV_BLOCKS - 5,
             delivered_tokens=3,
-            probe_ns=2,
+            events_ns=2,
         )
         for begin in range(1_000, 7_000, 1_000)
     )

@@ -33,12 +33,12 @@ def fill(recorder, first, count):
     numbers = np.arange(first, first + count)
     rows = np.empty((count, len(READINGS)), dtype=np.int64)
     begin = numbers * 20_000_000 + random.integers(0, 100_000, count)
-    rows[:, 0], rows[:, 1] = begin - random.integers(1_000, 9_000, count), begin
-    rows[:, 2] = begin + random.integers(80_000, 120_000, count)
-    rows[:, 3] = KV_BLOCKS - numbers // 50 % 90
-    rows[:, 4] = rows[:, 2] + random.integers(15_000_000, 17_000_000, count)
-    rows[:, 5] = rows[:, 4] + random.integers(40_000, 60_000, count)
-    rows[:, 6], rows[:, 7], rows[:, 8] = 64, rows[:, 3], random.integers(1_000, 3_000, count)
+    rows[:, 0], rows[:, 1], rows[:, 2] = numbers, begin - random.integers(1_000, 9_000, count), begin
+    rows[:, 3] = begin + random.integers(80_000, 120_000, count)
+    rows[:, 4], rows[:, 5] = KV_BLOCKS - numbers // 50 % 90, rows[:, 3] + 500
+    rows[:, 6] = rows[:, 3] + random.integers(15_000_000, 17_000_000, count)
+    rows[:, 7] = rows[:, 6] + random.integers(40_000, 60_000, count)
+    rows[:, 8], rows[:, 9], rows[:, 11] = 64, rows[:, 4], rows[:, 7] + random.integers(500, 2_500, count)
     for number in range(first + -first % 20, first + count, 20):
         running = 60 + number % 9
         recorder.changes.append(note(number, arrived_requests=1, running_requests=running, scheduled_requests=running,

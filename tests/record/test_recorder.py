@@ -31,7 +31,7 @@ def test_whoever_follows_gets_all_that_is_taken() -> None:
     recorder.followers.append(follower)
     recorder.iterations.extend(raw(called_ns=number) for number in range(5))
     assert [taken(recorder, 2), taken(recorder, 9), taken(recorder, 9)] == [[0, 1], [2, 3, 4], []]
-    assert [rows[:, CALLED].tolist() for rows in follower] == [[0, 1], [2, 3, 4]]
+    assert [rows[:, CALLED].tolist() for rows in follower] == [[0, 1], [2, 3, 4], []]
 
 
 def test_notes_wait_for_their_iteration() -> None:

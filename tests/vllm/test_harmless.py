@@ -169,7 +169,7 @@ def test_a_value_that_no_column_holds(
 ) -> None:
     class FarTooMany(deque[tuple[int, ...]]):
         def append(self, row: tuple[int, ...]) -> None:
-            super().append((*row[:6], 2**31, *row[7:]))
+            super().append((*row[:8], 2**31, *row[9:]))
 
     put_rows_into(FarTooMany(), monkeypatch)
     recorded_in_part(tiny_llm, tokens, tmp_path / "run", "iterations.output_tokens holds a value beyond int32")
@@ -197,7 +197,6 @@ def test_a_disk_that_does_not_keep_up(
 ) -> None:
     monkeypatch.setattr(writer, "FLUSH_SECONDS", 3_600)
     monkeypatch.setattr(scheduler, "MOST_WAITING", 12)
-    monkeypatch.setattr(scheduler, "CHECK_ROWS", 4)
     run = recorded_in_part(tiny_llm, tokens, tmp_path / "run", "12 iterations are waiting for the disk")
     assert run.iterations.num_rows == 12
 
