@@ -32,6 +32,25 @@ class ClosedLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     spread_seconds: Annotated[NotNegative, about("Users start evenly spread over this many seconds.", 40.0)] = 0.0
 
 
+class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="steps"):
+    """Levels of users, one after another: all of a level are answered, nobody asks for a while, the next level begins.
+
+    `outcome.levels` in run.json holds when each level began and ended.
+    """
+
+    levels: Annotated[
+        Annotated[list[Positive], msgspec.Meta(min_length=1)], about("Number of users of each level.", [1, 5])
+    ]
+    pause_seconds: Annotated[
+        NotNegative, about("Seconds between the last answer of a level and the next level.", 5.0)
+    ] = 1.0
+    requests: Annotated[Positive, about("Requests of each user at each level, one after another.", 4)] = 1
+
+    @property
+    def num_requests(self) -> int:
+        return sum(self.levels) * self.requests
+
+
 class OpenLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="open_loop"):
     """A request rate independent of the engine; rate and burstiness as in `vllm bench`.
 
@@ -69,11 +88,11 @@ class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     speed: Annotated[PositiveFloat, about("Speed-up over the recorded times.", 2.0)] = 1.0
 
 
-Arrivals = Burst | ClosedLoop | OpenLoop | Constant | Ramp | Replay
+Arrivals = Burst | ClosedLoop | Steps | OpenLoop | Constant | Ramp | Replay
 
 
 def offsets_seconds(arrivals: Arrivals, timestamps: list[float], chance: Random) -> list[float]:
-    """Return each request's arrival after the start; zeros in a closed loop, where answers decide.
+    """Return each request's arrival after the start; zeros in a closed loop and in steps, where answers decide.
 
     `timestamps` are those of the trace, or zeros.
     """
@@ -90,7 +109,7 @@ def offsets_seconds(arrivals: Arrivals, timestamps: list[float], chance: Random)
             return list(accumulate(intervals(rates, burstiness, chance)))
         case Replay(speed):
             return [(timestamp - timestamps[0]) / speed for timestamp in timestamps]
-        case Burst() | ClosedLoop():
+        case Burst() | ClosedLoop() | Steps():
             return [0.0] * count
 
 

@@ -34,6 +34,14 @@ class Delivery(msgspec.Struct, gc=False):
         return self.handed_ns - self.planned_ns
 
 
+class Level(msgspec.Struct):
+    """Holds when a level of users began and ended, on the monotonic clock of recordings."""
+
+    users: int
+    started_ns: int
+    ended_ns: int | None = None  # None: the run ended before
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """Holds what became of a plan; deliveries are in the order in which the engine got them."""
 
@@ -44,6 +52,7 @@ class Outcome(msgspec.Struct, frozen=True):
     why: StopReason = "answered"
     steps: int = 0
     not_asked: int = 0  # later turns of measured conversations that ended with a turn that was not answered
+    levels: list[Level] = []  # of arrivals in steps
 
     @property
     def further(self) -> int:
@@ -93,9 +102,14 @@ class _Driver:
         self._not_asked = 0
         self._history: dict[int, list[int]] = {}  # session -> its tokens so far, if it has further turns
         self._asked_ns: dict[int, int] = {}  # session -> when its user asked, if users keep a pace
-        for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
-            heappush(self.due, (self.started_ns + offset_ns, number, 0))
-        self._next_session = len(self.due)  # waits for a free user
+        self._levels: list[Level] = []
+        self._unanswered_in_level = self._next_session = 0  # the next session waits for a free user
+        if plan.steps:
+            self._begin_level(self.started_ns)
+        else:
+            for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
+                heappush(self.due, (self.started_ns + offset_ns, number, 0))
+            self._next_session = len(self.due)
         self._measured = len(plan.measured_sessions)
         self.unanswered = self._measured  # sessions
 
@@ -179,10 +193,32 @@ class _Driver:
         if number < self._measured:
             self.unanswered -= 1
             self._not_asked += left
-        if self._plan.loop is not None and self._next_session < len(self._plan.sessions):
+        if self._plan.steps:
+            self._go_on_in_level(now_ns)
+        elif self._plan.loop is not None and self._next_session < len(self._plan.sessions):
             paced_ns = self._asked_ns.pop(number, 0) + self._plan.loop.pace_ns
             heappush(self.due, (max(now_ns + session.rest_ns, paced_ns), self._next_session, 0))
             self._next_session += 1
+
+    def _begin_level(self, when_ns: int) -> None:
+        step = self._plan.steps[len(self._levels)]
+        self._levels.append(Level(step.users, when_ns))
+        self._unanswered_in_level = step.sessions
+        for number in range(self._next_session, self._next_session + step.users):
+            heappush(self.due, (when_ns, number, 0))
+        self._next_session += step.users
+
+    def _go_on_in_level(self, now_ns: int) -> None:
+        """Let the user whose request ended ask again; once all of a level have ended, begin the next after a pause."""
+        self._unanswered_in_level -= 1
+        done, steps = len(self._levels), self._plan.steps
+        if self._next_session < sum(step.sessions for step in steps[:done]):
+            heappush(self.due, (now_ns, self._next_session, 0))
+            self._next_session += 1
+        elif not self._unanswered_in_level:
+            self._levels[-1].ended_ns = now_ns
+            if done < len(steps):
+                self._begin_level(now_ns + steps[done - 1].pause_ns)
 
     def abort_late(self) -> None:
         """Abort the requests whose deadlines have passed; an answer that is whole by now is none of them."""
@@ -211,7 +247,9 @@ class _Driver:
     def outcome(self, why: StopReason, steps: int) -> Outcome:
         further = sum(delivery.request_id.startswith(FURTHER) for delivery in self._deliveries)
         never_handed = self._plan.num_requests - len(self._deliveries) + further - self._not_asked
-        return Outcome(self.started_ns, self._now(), self._deliveries, never_handed, why, steps, self._not_asked)
+        return Outcome(
+            self.started_ns, self._now(), self._deliveries, never_handed, why, steps, self._not_asked, self._levels
+        )
 
 
 def _first_arrivals_ns(plan: Plan) -> list[int]:

@@ -13,6 +13,8 @@ def load_of(work: dict[str, Any]) -> tuple[float, str]:
     for key, unit in (("request_rate", RATE), ("users", USERS)):
         if key in arrivals:
             return positive(arrivals[key], key), unit
+    if isinstance(levels := arrivals.get("levels"), list) and levels:
+        return max(positive(level, "levels") for level in levels), USERS
     if arrivals.get("kind", "burst") != "burst":
         return float(work.get("num_prompts") or 0), IN_ALL
     given = (value for name in ("concurrency", "num_prompts") if (value := work.get(name)) is not None)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.workload.arrivals import ClosedLoop, offsets_seconds, think_seconds
+from engine_probe.workload.arrivals import ClosedLoop, Steps, offsets_seconds, think_seconds
 from engine_probe.workload.dataset_file import Dataset, Encode, dataset_drafts
 from engine_probe.workload.lengths import Lengths
 from engine_probe.workload.load import FURTHER
@@ -54,6 +54,14 @@ class Loop(msgspec.Struct, frozen=True):
     spread_ns: int
 
 
+class Step(msgspec.Struct, frozen=True):
+    """Describes a level of users, and the time without requests behind it."""
+
+    users: int
+    sessions: int
+    pause_ns: int
+
+
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Holds all requests of a workload in the order of arrival."""
 
@@ -65,6 +73,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     max_concurrency: int | None
     notes: list[str]
     deadline_ns: int | None = None  # after a request is handed over; then it is aborted
+    steps: list[Step] = []  # of levels of users, one after another
     measured: int | None = None  # sessions whose last answer ends the run; those behind them only hold the load
 
     @property
@@ -97,7 +106,7 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
     else:
         drafts, notes = drafts_of(workload, encode)
     chances, arrivals = Chances(workload.seed), workload.arrivals
-    closed = isinstance(arrivals, ClosedLoop)
+    closed = isinstance(arrivals, ClosedLoop | Steps)
     offsets = offsets_seconds(arrivals, [draft.timestamp_seconds for draft in drafts], chances.stream("arrivals"))
     thinking = chances.stream("thinking")
     sessions = [
@@ -122,6 +131,7 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
         workload.max_concurrency,
         notes,
         deadline_ns=None if workload.deadline_seconds is None else nanoseconds(workload.deadline_seconds),
+        steps=steps_of(arrivals) if isinstance(arrivals, Steps) else [],
         measured=workload.measured,
     )
 
@@ -134,6 +144,11 @@ def request_id(workload: Workload, session: int) -> str:
 
 def loop_of(arrivals: ClosedLoop) -> Loop:
     return Loop(arrivals.users, nanoseconds(arrivals.pace_seconds), nanoseconds(arrivals.spread_seconds))
+
+
+def steps_of(arrivals: Steps) -> list[Step]:
+    pause_ns = nanoseconds(arrivals.pause_seconds)
+    return [Step(users, users * arrivals.requests, pause_ns) for users in arrivals.levels]
 
 
 def nanoseconds(seconds: float) -> int:

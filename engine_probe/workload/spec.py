@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from engine_probe.files.key_meaning import about
-from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay
+from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay, Steps
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import DescriptionError, Length, Positive, PositiveFloat
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
@@ -62,5 +62,10 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise DescriptionError("num_prompts is missing: say how many requests there are")
         if isinstance(self.arrivals, Replay) and not isinstance(self.prompts, Trace):
             raise DescriptionError("arrivals are replayed, but only a trace has times: use prompts of kind trace")
+        if isinstance(self.arrivals, Steps) and self.num_prompts != self.arrivals.num_requests:
+            raise DescriptionError(
+                f"arrivals of kind steps ask {self.arrivals.num_requests} times, and num_prompts is "
+                f"{self.num_prompts}: leave num_prompts out"
+            )
         if isinstance(self.arrivals, ClosedLoop) and self.max_concurrency is not None:
             raise DescriptionError("max_concurrency says the same as the users of a closed loop: leave it out")

@@ -13,7 +13,7 @@ import pytest
 from engine_probe.record.outside_values import Misfits, batch_of_rows
 from engine_probe.record.schema import STREAMS, AnswerOutcome
 from engine_probe.workload.answers import AnswerLog, KeepAnswers, Tokens, best_two, checksum
-from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop
+from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop, Steps
 from engine_probe.workload.driver import NO_STOP, Outcome
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.request_plan import Plan, Request, Session, make_plan
@@ -197,6 +197,26 @@ def test_an_open_loop_is_handed_over_in_the_order_of_its_arrivals() -> None:
     assert [one.planned_ns for one in outcome.deliveries] == sorted(one.planned_ns for one in outcome.deliveries)
     assert all(0 <= one.lateness_ns < 10 * MS for one in outcome.deliveries)
     assert after_ms(outcome.deliveries[-1].planned_ns) == 4000
+
+
+def test_levels_of_users_follow_one_another_after_a_pause() -> None:
+    """One user, a stop of 50 ms, two users; each asks twice, and an answer takes 20 ms."""
+    world = World()
+    outcome = world.drive(planned(Steps([1, 2], pause_seconds=0.05, requests=2), 6, answer=2))
+    assert moments(outcome) == [
+        *((0, 0, 20), (20, 20, 40)),
+        *((90, 90, 110), (90, 90, 110), (110, 110, 130), (110, 110, 130)),
+    ]
+    assert world.slept_ms == [50]
+    levels = [(level.users, after_ms(level.started_ns), after_ms(level.ended_ns)) for level in outcome.levels]
+    assert levels == [(1, 0, 40), (2, 90, 130)]
+
+
+def test_a_level_ends_with_its_deadlines_too_and_one_that_was_cut_has_no_end() -> None:
+    plan = planned(Steps([2, 1], pause_seconds=0.01), 3, answer=9, deadline_seconds=0.03)
+    outcome = World().drive(plan, Stop(seconds=0.055))
+    levels = [(level.users, after_ms(level.started_ns), after_ms(level.ended_ns)) for level in outcome.levels]
+    assert levels == [(2, 0, 30), (1, 40, None)]
 
 
 # ---- deadlines and failures -----------------------------------------------------------------------------

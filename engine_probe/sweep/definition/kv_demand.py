@@ -6,7 +6,7 @@ from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.perplexity.scoring import TOKENS_AT_ONCE
 from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
-from engine_probe.workload.arrivals import ClosedLoop
+from engine_probe.workload.arrivals import ClosedLoop, Steps
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, SharedPrefix
@@ -47,7 +47,7 @@ def need_of_text(asked: Quality) -> KvNeed:
 def most_in_flight(work: WorkloadSection) -> int | None:
     """Return the most requests in flight. None for all of a file."""
     everything = work.from_file and work.num_prompts is None
-    bounded = work.concurrency is not None or isinstance(work.arrivals, ClosedLoop)
+    bounded = work.concurrency is not None or isinstance(work.arrivals, ClosedLoop | Steps)
     return None if everything and not bounded else work.max_in_flight
 
 

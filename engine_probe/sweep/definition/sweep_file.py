@@ -20,7 +20,7 @@ from engine_probe.sweep.definition.saturation_stop import Saturated
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.workload import spec
 from engine_probe.workload.answers import KeepAnswers
-from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop
+from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Steps
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length, Positive, PositiveFloat, Uniform
 from engine_probe.workload.load import MOST_LOAD, load_of, load_words
@@ -104,6 +104,8 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def max_in_flight(self) -> int:
         """Return the most requests that may be in flight."""
+        if isinstance(self.arrivals, Steps):
+            return max(self.arrivals.levels)
         users = self.arrivals.users if isinstance(self.arrivals, ClosedLoop) else None
         return self.concurrency or users or self.num_prompts or 1
 
@@ -126,6 +128,8 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def sessions(self) -> int | None:
         """Return the number of conversations, of one or more requests. None for all of a file."""
+        if isinstance(self.arrivals, Steps):
+            return self.num_prompts or self.arrivals.num_requests
         return self.num_prompts or (None if self.from_file else self.max_in_flight * self._each)
 
     @property

@@ -15,7 +15,7 @@ from engine_probe.engine.parallelism import weight_shards
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.earlier_sweeps import Past
-from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop
+from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
 
 CACHED_BYTES = GIB  # smaller weights may be read from a cache and not from memory
 
@@ -72,6 +72,8 @@ def arriving(point: Point) -> float:
     match arrivals:
         case OpenLoop() | Constant():
             return sessions / arrivals.request_rate
+        case Steps():
+            return arrivals.pause_seconds * (len(arrivals.levels) - 1)
         case ClosedLoop():
             rounds, user = divmod(sessions - 1, arrivals.users)
             spread = min(arrivals.spread_seconds, arrivals.pace_seconds)  # a wider spread only makes it later
