@@ -134,7 +134,7 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
         (
             "[axes]",
             'arrivals = { kind = "bursty" }\n[axes]',
-            'workload.arrivals.kind is "bursty", expected burst, closed_loop, open_loop, constant, ramp or replay: '
+            'workload.arrivals.kind is "bursty", expected burst, closed_loop, steps, open_loop, constant, ramp or replay: '
             "did you mean burst?",
         ),
         (
