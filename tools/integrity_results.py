@@ -16,7 +16,7 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.integrity import CurveIntegrity, integrity
 from engine_probe.recordings.sweep import Swept, load_sweep
 from engine_probe.report.renderers.markdown import section_lines
-from engine_probe.report.sections.sweep.integrity import integrity_sections
+from engine_probe.report.sections.sweep.integrity import integrity_sections, ratio
 
 TOP = "# Do greedy answers stay the same under load?"
 ENDED_EARLY = "Outputs are incomplete after a preemption (vLLM issue 16832)"
@@ -82,7 +82,7 @@ def preempted(curve: CurveIntegrity) -> str:
     if tested.p is None or tested.odds is None:
         return f"{words}; not tested: {tested.why_not}."
     odds = tested.odds
-    return f"{words}; odds × {odds.ratio:.2g} ({odds.low:.2g} to {odds.high:.2g}), p = {tested.p:.2g}."
+    return f"{words}; odds × {ratio(odds.ratio)} ({ratio(odds.low)} to {ratio(odds.high)}), p = {tested.p:.2g}."
 
 
 def ended_early(curve: CurveIntegrity) -> str:

@@ -18,6 +18,7 @@ from engine_probe.analysis.statistics.student import CONFIDENCE
 
 FURTHEST = 30.0  # logarithm of the largest odds ratio, between the smallest and the largest exposure of any stratum
 HALVINGS = 50
+SMALL = 16  # members of a stratum: those of larger ones are taken together where their exposures are equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +95,19 @@ def _drawn(exposures: Reals, count: int, shuffles: int, chance: np.random.Genera
 def log_likelihood(strata: Sequence[Stratum]) -> Callable[[float], float]:
     """Return the conditional log-likelihood as a function of the logarithm of the odds ratio."""
     of_events = sum(float(stratum.exposures[stratum.events].sum()) for stratum in strata)
-    alike: dict[tuple[int, int], list[Reals]] = {}  # exposures of strata with as many members and events
+    alike: dict[tuple[int, int], list[Reals]] = {}  # exposures of small strata with as many members and events
+    large: list[Callable[[float], float]] = []
     for stratum in strata:
-        alike.setdefault((len(stratum.events), int(stratum.events.sum())), []).append(stratum.exposures)
+        members, events = len(stratum.events), int(stratum.events.sum())
+        if members > SMALL:
+            large.append(_choices_by_value(stratum.exposures, events))
+        else:
+            alike.setdefault((members, events), []).append(stratum.exposures)
     groups = [(count, np.array(exposures).T) for (_, count), exposures in alike.items()]
 
     def value(effect: float) -> float:
-        return effect * of_events - sum(_log_choices(effect * exposures, count) for count, exposures in groups)
+        small = sum(_log_choices(effect * exposures, count) for count, exposures in groups)
+        return effect * of_events - small - sum(choices(effect) for choices in large)
 
     return value
 
@@ -110,13 +117,37 @@ def _log_choices(logs: Reals, count: int) -> float:
 
     Columns are strata, whose logarithms are added.
     """
-    if count == 1:
-        return float(np.logaddexp.reduce(logs, axis=0).sum())
     sums = np.full((count + 1, logs.shape[1]), -math.inf)
     sums[0] = 0.0
     for row in logs:
         sums[1:] = np.logaddexp(sums[1:], sums[:-1] + row)
     return float(sums[-1].sum())
+
+
+def _choices_by_value(exposures: Reals, count: int) -> Callable[[float], float]:
+    """Return the same for one stratum as a function of the effect; equal exposures are taken together."""
+    values, members = np.unique(exposures, return_counts=True)
+    taken = np.arange(count + 1)
+    ways = [_log_binomials(int(alike), count) for alike in members]
+    left = taken[:, None] - taken[None, :]  # events chosen before, by events chosen in all and of this value
+
+    def value(effect: float) -> float:
+        sums = np.where(taken == 0, 0.0, -math.inf)
+        for exposure, of_value in zip(values, ways, strict=True):
+            before = np.where(left >= 0, sums[np.maximum(left, 0)], -math.inf)
+            sums = np.logaddexp.reduce(before + of_value + effect * exposure * taken, axis=1)
+        return float(sums[-1])
+
+    return value
+
+
+def _log_binomials(members: int, most: int) -> Reals:
+    """Return the logarithm of the ways to take 0, 1 ... `most` of so many members."""
+    from scipy.special import gammaln
+
+    taken = np.minimum(np.arange(most + 1), members)
+    ways: Reals = gammaln(members + 1) - gammaln(taken + 1) - gammaln(members - taken + 1)
+    return np.where(np.arange(most + 1) <= members, ways, -math.inf)
 
 
 def _highest(function: Callable[[float], float], low: float, high: float) -> float:

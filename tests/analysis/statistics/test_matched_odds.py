@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from engine_probe.analysis.statistics.matched_odds import Stratum, informative, matched_odds, shuffled_p
+from engine_probe.analysis.statistics import matched_odds as matched_odds_module
+from engine_probe.analysis.statistics.matched_odds import (
+    Stratum,
+    informative,
+    log_likelihood,
+    matched_odds,
+    shuffled_p,
+)
 
 
 def stratum(exposures: list[float], events: list[int]) -> Stratum:
@@ -38,6 +45,16 @@ def test_several_events_in_a_stratum_have_their_exact_likelihood() -> None:
     expected = sum(count * way * found.ratio**count for count, way in enumerate(ways))
     total = sum(way * found.ratio**count for count, way in enumerate(ways))
     assert expected / total == pytest.approx(3.0, abs=1e-3)
+
+
+def test_large_strata_have_the_same_likelihood_as_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(2)
+    strata = [Stratum(chance.integers(0, 4, 14) / 2, chance.random(14) < 0.3) for _ in range(20)]
+    small = log_likelihood(informative(strata))
+    monkeypatch.setattr(matched_odds_module, "SMALL", 2)
+    large = log_likelihood(informative(strata))
+    for effect in (-2.0, 0.0, 0.7):
+        assert large(effect) == pytest.approx(small(effect))
 
 
 def test_events_of_exposed_ones_only_have_no_upper_end() -> None:

@@ -110,8 +110,11 @@ def own_noise(curve: CurveIntegrity) -> str:
 
 
 def reference_words(curve: CurveIntegrity) -> str:
-    unit = curve.unit.removesuffix("s") if curve.reference_load == 1 else curve.unit
-    return f"{curve.reference_load:g} {unit}"
+    return load_name(curve.reference_load, curve.unit)
+
+
+def load_name(load: float, unit: str) -> str:
+    return f"{load:g} {unit.removesuffix('s') if load == 1 else unit}"
 
 
 def cause_words(tests: Sequence[Dependence]) -> Iterator[str]:
@@ -145,7 +148,7 @@ def share_bars(curve: CurveIntegrity) -> Bars:
             if count
         )
         repeats = " (repeat)" if level.load == curve.reference_load else ""
-        bars.append(Bar(f"{level.load:g} {curve.unit}{repeats}", f"{level.compared}", parts))
+        bars.append(Bar(f"{load_name(level.load, curve.unit)}{repeats}", f"{level.compared}", parts))
     return Bars("What became of the answers", f"Against {reference_words(curve)}.", tuple(bars))
 
 
