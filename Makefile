@@ -34,7 +34,7 @@ sweep: $(SWEEP_READY) ## set up, then profile the embedded model on the real vLL
 	@$(BIN)/python -m engine_probe sweep $(ARGS)
 
 # What the notebooks open. A folder that is there is kept.
-RECORDINGS := anatomy hardware.json inside knee pool ranks
+RECORDINGS := anatomy hardware.json inside integrity knee pool ranks
 recordings: $(RECORDINGS:%=runs/%) ## what the notebooks open: runs and sweeps of a small real model (minutes)
 
 runs/anatomy: | $(SWEEP_READY)
@@ -52,6 +52,9 @@ runs/inside: | $(SWEEP_READY) runs/hardware.json
 	@$(BIN)/python -m engine_probe profile --model smollm2 --num-prompts 32 --request-rate 2 --input-len 96 --output-len 24 \
 		--seed 1 --operators 8@40 --out $@ --dtype float32 --block-size 32 --num-gpu-blocks-override 129 --max-model-len 512 \
 		--max-num-batched-tokens 128 --enforce-eager
+
+runs/integrity: | $(SWEEP_READY)
+	@$(BIN)/python -m engine_probe sweep integrity --set workload.num_prompts=32 --out $@
 
 # One core for each rank, as it were a GPU.
 runs/ranks: | $(SWEEP_READY)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engine_probe.engine.models.embedded import embedded_model
     from engine_probe.evaluation.comparison import Comparison, compare
     from engine_probe.evaluation.costs import costs
+    from engine_probe.evaluation.integrity import integrity
     from engine_probe.probe import Probe
     from engine_probe.recordings.forward_passes import ForwardPasses
     from engine_probe.recordings.opening import load
@@ -54,6 +55,7 @@ __all__ = [
     "compare",
     "costs",
     "embedded_model",
+    "integrity",
     "load",
     "load_sweep",
 ]
@@ -67,6 +69,7 @@ _HOMES = {
     "compare": "engine_probe.evaluation.comparison",
     "costs": "engine_probe.evaluation.costs",
     "embedded_model": "engine_probe.engine.models.embedded",
+    "integrity": "engine_probe.evaluation.integrity",
     "load": "engine_probe.recordings.opening",
     "load_sweep": "engine_probe.recordings.sweep",
 }

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from kernels_bench.output.json_file import write_report
+from tests.support.answered_sweeps import Answered, cut, write_answered_sweep
 from tests.support.hardware_facts import hardware, memory
 from tests.support.hardware_reports import box
 from tests.support.notebooks import NOTEBOOKS as FOLDER
 from tests.support.notebooks import executed, pictures, said, write_pools, write_ranks
 from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.simulated_answers import normal
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -111,3 +113,15 @@ def test_two_gpus_or_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     outputs = executed("two_gpus_or_one")
     assert pictures(outputs) == 4
     assert "One rank or two?" in said(outputs)
+
+
+@pytest.mark.lengthy
+def test_does_the_answer_stay_right_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 48 answers some change by noise, half of them under preemption, and one is cut short."""
+    noise = normal(0.03)
+    runs = [Answered(1), Answered(8, noise, damage=cut(5, 20)), Answered(32, noise, blocks=40)]
+    monkeypatch.setenv("ENGINE_PROBE_INTEGRITY", str(write_answered_sweep(tmp_path, runs)))
+    outputs = executed("does_the_answer_stay_right_under_load")
+    assert pictures(outputs) == 3
+    assert "near-tie" in said(outputs)
+    assert "cut short" in said(outputs)

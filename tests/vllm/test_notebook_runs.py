@@ -1,7 +1,12 @@
-"""The notebooks run, from the first cell to the last, on recordings of a real engine whose KV pool was full."""
+"""The notebooks run, from the first cell to the last, on recordings of a real engine whose KV pool was full.
+
+`tests/test_notebooks.py` runs those that a simulated engine can record.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,7 @@ import pytest
 from engine_probe import Probe
 from tests.support.command import engine_probe
 from tests.support.generated import generate
-from tests.support.notebooks import executed, pictures, said
+from tests.support.notebooks import NOTEBOOKS, executed, pictures, said
 
 SWEEP = """
 question = "Where is the knee of a tiny one?"
@@ -77,3 +82,13 @@ def test_inside_the_step(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.Monk
     outputs = executed("inside_the_step")
     assert pictures(outputs) == 4
     assert "matrix product" in said(outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)  # eight recordings of a small real model, and eight notebooks
+def test_all_run_on_what_make_records() -> None:
+    """In this checkout, where a recording that is there is kept."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_"))}
+    subprocess.run(["make", "recordings"], cwd=NOTEBOOKS.parent, env=known, check=True, capture_output=True)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        assert pictures(executed(path.stem)), path.stem
