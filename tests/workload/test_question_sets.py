@@ -63,8 +63,8 @@ def requests(plan: Plan) -> list[Request]:
 
 
 def test_the_shipped_sets_ask_the_same_in_three_languages() -> None:
-    *languages, quiz = shipped_sets()
-    assert (languages, quiz) == (["english", "french", "malay"], "quiz")
+    languages = ["english", "french", "malay"]
+    assert shipped_sets() == sorted([*languages, "explanations"])
     sets = [read_question_sets([name]) for name in languages]
     assert [len(found) for found in sets] == [24, 24, 24]
     for found, language in zip(sets, ("en", "fr", "ms"), strict=True):
@@ -77,8 +77,8 @@ def test_the_shipped_sets_ask_the_same_in_three_languages() -> None:
         assert any(question.context for question in found)
 
 
-def test_the_quiz_is_short_questions_behind_one_system_prompt() -> None:
-    found = read_question_sets(["quiz"])
+def test_explanations_are_short_questions_behind_one_system_prompt() -> None:
+    found = read_question_sets(["explanations"])
     assert len(found) == 64
     assert len({question.system for question in found}) == 1
     assert max(len(asked.question) for question in found for asked in question.asked) < 50

@@ -52,7 +52,10 @@ class Questions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
     path: Annotated[
         str | tuple[str, ...],
-        about("A JSON Lines file, or a shipped set (english, french, malay, quiz); a list for several.", ["english"]),
+        about(
+            "A JSON Lines file, or a shipped set (english, explanations, french, malay); a list for several.",
+            ["english"],
+        ),
     ]
 
     @property
