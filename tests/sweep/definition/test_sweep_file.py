@@ -134,8 +134,8 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
         (
             "[axes]",
             'arrivals = { kind = "bursty" }\n[axes]',
-            'workload.arrivals.kind is "bursty", expected burst, closed_loop, steps, open_loop, constant, ramp or replay: '
-            "did you mean burst?",
+            'workload.arrivals.kind is "bursty", expected burst, closed_loop, steps, open_loop, constant, ramp or '
+            "replay: did you mean burst?",
         ),
         (
             "[axes]",
