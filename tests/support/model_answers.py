@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from engine_probe.workload.question_set.question_file import Question, read_question_sets, shipped_sets
+from engine_probe.workload.question_set.question_file import Question, read_question_sets
 
 ANSWERS: dict[str, str] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
-QUESTIONS: list[Question] = read_question_sets(shipped_sets())
+SETS = ("english", "french", "malay")  # ask the same in three languages
+QUESTIONS: list[Question] = read_question_sets(SETS)
 TURNS = [(question, turn) for question in QUESTIONS for turn in range(len(question.asked))]
 
 

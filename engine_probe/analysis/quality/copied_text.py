@@ -12,6 +12,8 @@ LEAKED_WORDS = 7  # of the system prompt in a row; the model answers to the ship
 FEWEST_LEAKED = 5  # of a shorter system prompt
 COPIED_RUN = 8  # words in a row that count as copied
 COPIED_SHARE = 0.6  # of the answer
+FEWEST_ASKED = 5  # words of a question that an answer can repeat
+ADDED_SHARE = 0.5  # of a repeated question: an answer that adds fewer words is the question again
 FEWEST_COPIED = 25  # words: a sentence or two are a fair quotation
 
 
@@ -34,8 +36,10 @@ def leaks_system_prompt(text: str, system: str | None, visible: Iterable[str]) -
     return Verdict(True, f"repeats {' '.join(said[places[0] : end + size])!r}")
 
 
-def copies_prompt(text: str, visible: Iterable[str]) -> Verdict:
-    """Judge whether most of the answer is copied from what the user wrote: a passage, or a long question."""
+def copies_prompt(text: str, visible: Iterable[str], questions: Iterable[str] = ()) -> Verdict:
+    """Judge whether most of the answer is copied from what the user wrote: a passage, or a question asked so far."""
+    if repeated := repeated_question(text, questions):
+        return Verdict(True, f"repeats the question {repeated!r}")
     sources = [source for each in visible if len(source := words(each)) >= FEWEST_COPIED]
     if not sources:
         return not_judged("no passage to copy")
@@ -51,3 +55,14 @@ def copies_prompt(text: str, visible: Iterable[str]) -> Verdict:
     }
     share = len(copied) / len(said)
     return Verdict(len(copied) >= FEWEST_COPIED and share >= COPIED_SHARE, f"{share:.0%} of its words are copied")
+
+
+def repeated_question(text: str, questions: Iterable[str]) -> str | None:
+    """Return the question that the answer begins with and adds little to. None if there is none."""
+    said = words(text)
+    for question in questions:
+        asked = words(question)
+        added = len(said) - len(asked)
+        if len(asked) >= FEWEST_ASKED and said[: len(asked)] == asked and added < ADDED_SHARE * len(asked):
+            return question
+    return None

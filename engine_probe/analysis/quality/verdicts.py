@@ -54,7 +54,7 @@ def judge(
         wrong_language=is_in_wrong_language(text, question.language, "\n".join(visible), detector),
         contradiction=contradicts_itself(text, asked.choices),
         leaked_prompt=leaks_system_prompt(text, question.system, visible),
-        copied_prompt=copies_prompt(text, visible),
+        copied_prompt=copies_prompt(text, visible, [asked.question for asked in question.asked[: turn + 1]]),
         context_lost=Verdict(not correct.value, correct.reason) if turn else not_judged("a first turn"),
         repetitive=repeats_itself(text),
         truncated=was_cut(finish_reason),

@@ -49,7 +49,7 @@ OPTIONS = (
     workload(
         "--dataset-path",
         metavar="FILE",
-        help="Local file of prompts, or of a trace; for questions also english, french or malay, several with commas.",
+        help="Local file of prompts, or of a trace; for questions also english, french, malay or quiz; several with commas.",
     ),
     workload(
         "--num-prompts",

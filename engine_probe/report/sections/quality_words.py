@@ -11,8 +11,9 @@ NOT_FOUND = (
 HOW = (
     "Right: by each question's key. Wrong language: a third of the letters in sentences that can be told, or an answer "
     "announced in another language. Contradiction: the letter answered and those the text calls right. Leak: seven "
-    "words in a row of the system prompt alone. Copy: 60% of an answer from its prompt. Repetitive: a phrase four "
-    "times in a row, or half of the runs of three words seen before. Context lost: a later turn's key is missed."
+    "words in a row of the system prompt alone. Copy: 60% of an answer from its prompt, or the question again. "
+    "Repetitive: a phrase four times in a row, or half of the runs of three words seen before. Context lost: a later "
+    "turn's key is missed."
 )
 
 

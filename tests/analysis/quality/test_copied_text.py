@@ -66,6 +66,21 @@ def test_a_fair_quotation_is_no_copy() -> None:
     assert copies_prompt(f"It says: {quoted}. {own} {own}", [PASSAGE]).value is False
 
 
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ("In which year did the wall fall?", True),
+        ("In which year did the wall fall, it was", True),
+        ("In which year did the wall fall? It fell in 1989.", False),
+        ("The wall fell in 1989.", False),
+        ("", False),
+    ],
+)
+def test_a_question_that_comes_back_without_an_answer_is_a_copy(text: str, repeats: bool) -> None:
+    found = copies_prompt(text, [PASSAGE], ["Who built it?", "In which year did the wall fall?"])
+    assert bool(found.value) is repeats
+
+
 def test_without_a_passage_nothing_is_judged() -> None:
     assert copies_prompt(PASSAGE, ["Who was it?"]).value is None
 
