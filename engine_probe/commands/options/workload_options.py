@@ -49,7 +49,8 @@ OPTIONS = (
     workload(
         "--dataset-path",
         metavar="FILE",
-        help="Local file of prompts, or of a trace; for questions also english, french, malay or quiz; several with commas.",
+        help="Local file of prompts, or of a trace; for questions also english, french, malay or quiz, and several "
+        "with commas.",
     ),
     workload(
         "--num-prompts",
