@@ -269,8 +269,9 @@ TESTS = (
     "Tests of the hypothesis that divergence does not depend on a cause: load within each prompt; batch size at the "
     "same token of the same prompt, in the runs that had not diverged before it; preemption and recomputation before "
     "the token, among the requests of a run that had not diverged before it. Events are shuffled within these strata; "
-    "the odds ratio is of a conditional logistic regression, p corrected for all tests (Holm). Requests of one run "
-    "share its batches, so that p of the load is too small where whole runs are not the units."
+    "the odds ratio is of a conditional logistic regression, its interval of that test alone, p corrected for all "
+    "tests (Holm). Requests of one run share its batches, so that p of the load is too small where whole runs are not the "
+    "units."
 )
 
 
