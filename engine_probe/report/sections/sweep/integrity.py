@@ -270,8 +270,8 @@ TESTS = (
     "same token of the same prompt, in the runs that had not diverged before it; preemption and recomputation before "
     "the token, among the requests of a run that had not diverged before it. Events are shuffled within these strata; "
     "the odds ratio is of a conditional logistic regression, its interval of that test alone, p corrected for all "
-    "tests (Holm). Requests of one run share its batches, so that p of the load is too small where whole runs are not the "
-    "units."
+    "tests (Holm). Requests of one run share its batches, so that p of the load is too small where whole runs are not "
+    "the units."
 )
 
 
