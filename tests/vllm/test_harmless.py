@@ -18,6 +18,7 @@ from engine_probe.hook import request_counters, scheduler
 from engine_probe.hook.block_counters import BlockCounters
 from engine_probe.hook.request_counters import RequestCounters
 from engine_probe.hook.request_state import RequestState
+from engine_probe.hook.workers import step_rows
 from engine_probe.hook.workers.step_rows import WorkerHook
 from engine_probe.record import arrow_files, columns, writer
 from engine_probe.record.recorder import Recorder
@@ -107,8 +108,7 @@ PLANTS = {
     "the audit": Plant(BlockCounters, "audit", 1),
     "the closed file": Plant(arrow_files, "finalise", 2, FULL),
     "the end of a stream": Plant(TableStream, "close", 2, FULL),
-    "the worker's step": Plant(WorkerHook, "_note_execute"),
-    "the worker's sampling": Plant(WorkerHook, "_note_sample"),
+    "the worker's step": Plant(step_rows, "new_step"),
     "the worker's writing": Plant(WorkerHook, "_drain", 1),
     "the worker's disk": Plant(WorkerHook, "_close_stream", 1, FULL),
 }

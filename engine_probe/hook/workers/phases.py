@@ -19,6 +19,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic_ns as now
 from typing import Any
 
@@ -26,9 +27,9 @@ from engine_probe.hook.patches import Patches, argument
 from engine_probe.hook.workers.device_events import DeviceEvents
 
 
-@dataclass(slots=True)
+@dataclass
 class Step:
-    """Holds one step of a worker. Steps are used again once their rows are written, so that none is allocated."""
+    """Holds one step of a worker. What does not happen in a step stays the class's, and costs nothing."""
 
     number: int = 0
     called: int = 0
@@ -65,6 +66,9 @@ class Step:
         )
 
 
+new_step = partial(Step.__new__, Step)  # sets no field, and is one call
+
+
 class PhaseMarks:
     """Notes when the step in progress passes from one phase to the next; `missing` is the reason if it cannot."""
 
@@ -75,15 +79,16 @@ class PhaseMarks:
         self._patches, self._fail, self._events = patches, fail, events
         self.missing: str | None = None
         if hasattr(runner, "_model_forward"):
-            self._call_forward = patches.replace(runner, "_model_forward", self._forward)
+            patches.replace(runner, "_model_forward", self._forward_hook(runner._model_forward))
             if hasattr(runner, "_bookkeeping_sync"):
-                self._call_bookkeeping = patches.replace(runner, "_bookkeeping_sync", self._bookkeeping)
+                patches.replace(runner, "_bookkeeping_sync", self._bookkeeping_hook(runner._bookkeeping_sync))
         elif hasattr(runner, "step_timing"):
             self._call_start = patches.replace(runner.step_timing, "forward_start", self._forward_start)
         else:
             self.missing = f"{type(runner).__name__} of this vLLM does not tell where its forward begins"
         if hasattr(runner, "_determine_batch_execution_and_padding"):
-            self._call_pad = patches.replace(runner, "_determine_batch_execution_and_padding", self._pad)
+            settle = runner._determine_batch_execution_and_padding
+            patches.replace(runner, "_determine_batch_execution_and_padding", self._padding_hook(settle))
         elif hasattr(runner, "prepare_inputs"):
             self._descriptor_at = list(inspect.signature(runner.prepare_inputs).parameters).index("batch_desc")
             self._call_prepare = patches.replace(runner, "prepare_inputs", self._prepare)
@@ -99,20 +104,31 @@ class PhaseMarks:
             step.start = self._events.record()
         step.forward_called = now()
 
-    def _forward(self, *args: Any, **kwargs: Any) -> Any:
-        step = self.step
-        if step is None or step.forward_called is not None or not self._patches.active:
-            return self._call_forward(*args, **kwargs)
-        try:
-            self._begin_forward(step)
-        except Exception as error:
-            self._fail(error)
-        output = self._call_forward(*args, **kwargs)
-        try:
-            self.end_forward(step)
-        except Exception as error:
-            self._fail(error)
-        return output
+    # Closures without further calls where they can, because a model leaves the CPU's caches cold.
+    def _forward_hook(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        marks, patches, fail, clock, on_device = self, self._patches, self._fail, now, self._events is not None
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            step = marks.step
+            if step is None or step.forward_called is not None or not patches.active:
+                return call(*args, **kwargs)
+            if not on_device:
+                step.forward_called = clock()
+                output = call(*args, **kwargs)
+                step.forward_returned = clock()
+                return output
+            try:
+                marks._begin_forward(step)
+            except Exception as error:
+                fail(error)
+            output = call(*args, **kwargs)
+            try:
+                marks.end_forward(step)
+            except Exception as error:
+                fail(error)
+            return output
+
+        return forward
 
     def _forward_start(self, *args: Any, **kwargs: Any) -> Any:
         output = self._call_start(*args, **kwargs)
@@ -124,20 +140,32 @@ class PhaseMarks:
                 self._fail(error)
         return output
 
-    def _bookkeeping(self, *args: Any, **kwargs: Any) -> Any:
-        if self.step is not None and self._patches.active:
-            self.step.bookkeeping_called = now()
-        return self._call_bookkeeping(*args, **kwargs)
+    def _bookkeeping_hook(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        marks, patches, clock = self, self._patches, now
 
-    def _pad(self, *args: Any, **kwargs: Any) -> Any:
-        output = self._call_pad(*args, **kwargs)
-        step = self.step
-        if step is not None and step.forward_called is None and self._patches.active:
-            try:
-                step.graph_mode, step.computed_tokens = output[0], output[1].num_tokens
-            except Exception as error:
-                self._fail(error)
-        return output
+        def bookkeeping(*args: Any, **kwargs: Any) -> Any:
+            step = marks.step
+            if step is not None and patches.active:
+                step.bookkeeping_called = clock()
+            return call(*args, **kwargs)
+
+        return bookkeeping
+
+    def _padding_hook(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        marks, patches, fail = self, self._patches, self._fail
+
+        def settle(*args: Any, **kwargs: Any) -> Any:
+            output = call(*args, **kwargs)
+            step = marks.step
+            if step is not None and step.forward_called is None and patches.active:
+                try:
+                    step.graph_mode = output[0]
+                    step.computed_tokens = output[1].num_tokens
+                except Exception as error:
+                    fail(error)
+            return output
+
+        return settle
 
     def _prepare(self, *args: Any, **kwargs: Any) -> Any:
         output = self._call_prepare(*args, **kwargs)

@@ -22,12 +22,12 @@ from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.hook.host_events import PauseHook
-from engine_probe.hook.patches import Patches, argument
+from engine_probe.hook.patches import Patches
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
 from engine_probe.hook.workers.collectives import CollectiveTimes
 from engine_probe.hook.workers.device_events import DeviceEvents
 from engine_probe.hook.workers.operators import WindowProfiler
-from engine_probe.hook.workers.phases import PhaseMarks, Step
+from engine_probe.hook.workers.phases import PhaseMarks, Step, new_step
 from engine_probe.record.host_events import OF_RANK, Events
 from engine_probe.record.run_folder import RESERVE_FILE
 from engine_probe.record.run_json import OperatorWindow
@@ -71,11 +71,8 @@ class WorkerHook:
         self.failure: str | None = None
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
-        self._steps = 0
         self._device_clock: dict[str, Any] | None = None
-        self._unsampled: Step | None = None  # execute_model() returned, sample_tokens() has not been called
-        self._done: deque[Step] = deque()  # for the writing thread ...
-        self._written: deque[Step] = deque()  # ... and back from it
+        self._done: deque[Step] = deque()  # for the writing thread
         self._patches = Patches()
         self._worker, self._stop = worker, threading.Event()
         # The file is removed when the recording ends. A worker on another machine never sees it.
@@ -83,14 +80,15 @@ class WorkerHook:
         self._sees_reserve = self._reserve.exists()
         inner = getattr(worker, "worker", worker)  # vLLM's wrapper passes on calls, but not all attributes
         self._events, self._device_missing = device_events(inner)
-        runner = getattr(inner, "model_runner", None)
-        called = runner if hasattr(worker, BY_RAY) else worker
+        runner: Any = getattr(inner, "model_runner", None)
+        called: Any = runner if hasattr(worker, BY_RAY) else worker
         self._window = None if window is None else WindowProfiler(window, self._rank, inner, called, folder)
         try:
-            self._call_execute = self._patches.replace(called, "execute_model", self._execute)
-            if hasattr(called, "sample_tokens"):
-                self._call_sample = self._patches.replace(called, "sample_tokens", self._sample)
             self._marks = PhaseMarks(runner, self._patches, self._fail, self._events)
+            self._finish_step = self._finisher()
+            self._patches.replace(called, "execute_model", self._execute_hook(called.execute_model))
+            if hasattr(called, "sample_tokens"):
+                self._patches.replace(called, "sample_tokens", self._sample_hook(called.sample_tokens))
             self._collectives = CollectiveTimes(inner, self._rank, folder, self._patches, self._marks, self._window)
         except BaseException:
             self._patches.undo()
@@ -100,69 +98,78 @@ class WorkerHook:
         self._thread = threading.Thread(target=self._write, name="engine_probe-worker", daemon=True)
         self._thread.start()
 
-    def _execute(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._patches.active:
-            return self._call_execute(*args, **kwargs)
-        try:
-            step = self._begin_step()
-        except Exception as error:
-            self._fail(error)
-            return self._call_execute(*args, **kwargs)
-        output = self._call_execute(*args, **kwargs)
-        try:
-            self._note_execute(step, args, kwargs, output)
-        except Exception as error:
-            self._fail(error)
-        return output
+    # Closures without further calls, because a model leaves the CPU's caches cold.
+    def _execute_hook(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the replacement of `execute_model()`, which begins a step."""
+        marks, window, finish = self._marks, self._window, self._finish_step
+        patches, fail, begin, clock, number = self._patches, self._fail, new_step, now, 0
 
-    def _begin_step(self) -> Step:
-        if self._unsampled is not None:
-            self._finish_step()
-        step = self._written.popleft() if self._written else Step()
-        step.number = self._steps
-        step.forward_called = step.forward_returned = step.sample_called = step.bookkeeping_called = None
-        step.start = step.end = step.graph_mode = step.computed_tokens = None
-        self._marks.step = step
-        step.called = now()
-        if self._window is not None and self._window.first <= self._steps <= self._window.last:
-            self._window.begin_step(self._steps)
-        return step
+        def execute_model(*args: Any, **kwargs: Any) -> Any:
+            nonlocal number
+            if not patches.active:
+                return call(*args, **kwargs)
+            try:
+                if marks.step is not None:
+                    finish(marks.step)
+                marks.step = step = begin()
+                step.number = number
+                step.called = clock()
+                if window is not None and window.first <= number <= window.last:
+                    window.begin_step(number)
+            except Exception as error:
+                fail(error)
+                return call(*args, **kwargs)
+            output = call(*args, **kwargs)
+            try:
+                if step.forward_called is not None and step.forward_returned is None:
+                    marks.end_forward(step)
+                step.returned = clock()
+                step.scheduled_tokens = (args[0] if args else kwargs["scheduler_output"]).total_num_scheduled_tokens
+                number += 1
+                if output is not None:  # else vLLM calls sample_tokens() for the tokens
+                    finish(step)
+            except Exception as error:
+                fail(error)
+            return output
 
-    def _note_execute(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if step.forward_called is not None and step.forward_returned is None:
-            self._marks.end_forward(step)
-        step.returned = now()
-        step.scheduled_tokens = argument(args, kwargs, 0, "scheduler_output").total_num_scheduled_tokens
-        self._steps += 1
-        self._unsampled = step
-        if output is not None:  # else vLLM calls sample_tokens() for the tokens
-            self._finish_step()
+        return execute_model
 
-    def _sample(self, *args: Any, **kwargs: Any) -> Any:
-        step = self._unsampled
-        if step is None or not self._patches.active:
-            return self._call_sample(*args, **kwargs)
-        called = now()
-        output = self._call_sample(*args, **kwargs)
-        try:
-            self._note_sample(step, called)
-        except Exception as error:
-            self._fail(error)
-        return output
+    def _sample_hook(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the replacement of `sample_tokens()`, which ends a step."""
+        marks, patches, finish, fail, clock = self._marks, self._patches, self._finish_step, self._fail, now
 
-    def _note_sample(self, step: Step, called: int) -> None:
-        step.sample_called, step.sample_returned = called, now()
-        self._finish_step()
+        def sample_tokens(*args: Any, **kwargs: Any) -> Any:
+            step = marks.step
+            if step is None or not step.returned or not patches.active:
+                return call(*args, **kwargs)
+            called = clock()
+            output = call(*args, **kwargs)
+            step.sample_returned = clock()
+            step.sample_called = called
+            try:
+                finish(step)
+            except Exception as error:
+                fail(error)
+            return output
 
-    def _finish_step(self) -> None:
-        self._marks.step = None
-        if self._unsampled is not None:
-            if len(self._done) >= MOST_WAITING:
-                raise RuntimeError(f"{MOST_WAITING:,} steps are waiting for the disk or the device")
-            if self._window is not None and self._window.first <= self._unsampled.number <= self._window.last:
-                self._window.end_step(self._unsampled)
-            self._done.append(self._unsampled)
-            self._unsampled = None
+        return sample_tokens
+
+    def _finisher(self) -> Callable[[Step], None]:
+        """Return what hands a step to the writing thread, unless its execute_model() failed."""
+        marks, window, done, append, size = self._marks, self._window, self._done, self._done.append, len
+        most_waiting = MOST_WAITING
+
+        def finish(step: Step) -> None:
+            marks.step = None
+            if not step.returned:
+                return
+            if size(done) >= most_waiting:
+                raise RuntimeError(f"{most_waiting:,} steps are waiting for the disk or the device")
+            if window is not None and window.first <= step.number <= window.last:
+                window.end_step(step)
+            append(step)
+
+        return finish
 
     # ---- the writing thread -----------------------------------------------------------------------------
 
@@ -199,7 +206,7 @@ class WorkerHook:
             if self._events is not None and step.end is not None:
                 on_device = self._events.place(step.start, step.end)
             rows.append(step.row(self._rank, on_device))
-            self._written.append(self._done.popleft())
+            self._done.popleft()
             if len(rows) == STREAM_ROWS:
                 self._stream.write(list(zip(*rows, strict=True)))
                 rows = []
@@ -251,7 +258,8 @@ class WorkerHook:
         }
 
     def _close_stream(self) -> None:
-        self._finish_step()
+        if self._marks.step is not None:
+            self._finish_step(self._marks.step)
         timed = [step.end for step in self._done if step.end is not None]
         if timed:
             timed[-1].synchronize()  # the recording is over, so waiting disturbs no measurement
