@@ -57,12 +57,10 @@ class Tokens:
             tokens.likely_ids, tokens.likely_logprobs = flat.token_ids, flat.logprobs
         return tokens
 
-    def add(self, answer: Any) -> None:
-        """Add what was streamed in a step."""
-        self.token_ids += answer.token_ids
-        if answer.logprobs is not None:
-            self.likely_ids += answer.logprobs.token_ids
-            self.likely_logprobs += answer.logprobs.logprobs
+    def add_logprobs(self, flat: Any) -> None:
+        """Add those of tokens that were streamed in a step."""
+        self.likely_ids += flat.token_ids
+        self.likely_logprobs += flat.logprobs
 
 
 SoFar = Callable[[str], Tokens | None]  # the answer so far of a request in flight, by the engine's own id

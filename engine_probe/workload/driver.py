@@ -77,7 +77,6 @@ class _InFlight(msgspec.Struct):
     turn: int
     engine_id: str
     delivery: Delivery
-    parts: Tokens | None  # what was streamed of its answer, if that is kept
 
 
 class _Driver:
@@ -93,6 +92,7 @@ class _Driver:
     ) -> None:
         self._engine, self._plan, self._parameters, self._now, self._answers = engine, plan, parameters, now, answers
         self._keeps_parts = plan.sampling.stream and answers is not None and answers.kept.keep is not None
+        self._parts: dict[str, Tokens] = {}  # id -> what was streamed of its answer, if that is kept
         self.started_ns = now()
         self.due: list[tuple[int, int, int]] = []  # a heap of (when, session, turn)
         self.in_flight: dict[str, _InFlight] = {}  # by id
@@ -129,8 +129,9 @@ class _Driver:
             delivery = Delivery(request.id, planned_ns, self._now())
             given = self._engine.add_request(request.id, {"prompt_token_ids": prompt}, self._parameters(request))
             engine_id = given if isinstance(given, str) else request.id  # older versions of vLLM return nothing
-            parts = Tokens() if self._keeps_parts else None
-            self.in_flight[request.id] = _InFlight(number, turn, engine_id, delivery, parts)
+            if self._keeps_parts:
+                self._parts[request.id] = Tokens()
+            self.in_flight[request.id] = _InFlight(number, turn, engine_id, delivery)
             self._deliveries.append(delivery)
             if self._plan.deadline_ns is not None:
                 self.deadlines.append((delivery.handed_ns + self._plan.deadline_ns, request.id))
@@ -151,13 +152,18 @@ class _Driver:
 
     def take(self, outputs: list[Any]) -> None:
         """Take a step's outputs: whole answers, or the new tokens of each if they are streamed."""
-        if self._history or self._keeps_parts:
+        if self._keeps_parts:  # hundreds in each step
+            parts = self._parts
             for output in outputs:
-                request, new = self.in_flight[output.request_id], output.outputs[0]
-                if request.session in self._history:
-                    self._history[request.session] += new.token_ids
-                if request.parts is not None:
-                    request.parts.add(new)
+                new = output.outputs[0]
+                parts[output.request_id].token_ids += new.token_ids
+                if new.logprobs is not None:
+                    parts[output.request_id].add_logprobs(new.logprobs)
+        if self._history:
+            for output in outputs:
+                number = self.in_flight[output.request_id].session
+                if number in self._history:
+                    self._history[number] += output.outputs[0].token_ids
         finished = [output for output in outputs if output.finished]
         if finished:
             now_ns = self._now()
@@ -173,14 +179,15 @@ class _Driver:
             outcome = AnswerOutcome.ANSWERED
         else:
             outcome = AnswerOutcome.FAILED
-        self._end(request, outcome, request.parts if self._plan.sampling.stream else Tokens.of(whole))
+        self._end(request, outcome, None if self._plan.sampling.stream else Tokens.of(whole))
         self._go_on(request, now_ns)
 
     def _end(self, request: _InFlight, outcome: AnswerOutcome, tokens: Tokens | None) -> None:
-        del self.in_flight[request.delivery.request_id]
+        request_id = request.delivery.request_id
+        del self.in_flight[request_id]
         request.delivery.outcome = outcome
         if self._answers is not None:
-            self._answers.ended(request.delivery.request_id, outcome, tokens)
+            self._answers.ended(request_id, outcome, self._parts.pop(request_id, tokens))
 
     def _go_on(self, request: _InFlight, now_ns: int) -> None:
         """Plan what follows a request: the next turn, which only an answer has, or in a closed loop another session."""
@@ -238,8 +245,8 @@ class _Driver:
         """Abort requests, and keep what they got so far."""
         if not requests:
             return
-        streams, answers = self._plan.sampling.stream, self._answers
-        so_far = [each.parts if streams or not answers else answers.so_far(each.engine_id) for each in requests]
+        answers = None if self._plan.sampling.stream else self._answers
+        so_far = [answers.so_far(request.engine_id) if answers else None for request in requests]
         self._engine.abort_request([request.delivery.request_id for request in requests])
         for request, tokens in zip(requests, so_far, strict=True):
             self._end(request, outcome, tokens)

@@ -317,8 +317,8 @@ def test_the_second_best_token_is_the_best_one_that_was_not_chosen() -> None:
     """vLLM gives the chosen token first and then the two most probable, of which it may be one."""
     tokens = Tokens()
     for chosen, likely, logprobs in ((5, [5, 8], [-0.1, -0.1, -3.0]), (9, [4, 6], [-4.0, -0.5, -1.5])):
-        flat = SimpleNamespace(token_ids=[chosen, *likely], logprobs=logprobs)
-        tokens.add(SimpleNamespace(token_ids=[chosen], logprobs=flat))
+        tokens.token_ids.append(chosen)
+        tokens.add_logprobs(SimpleNamespace(token_ids=[chosen, *likely], logprobs=logprobs))
     mine, second, theirs = (None if each is None else each.tolist() for each in best_two(tokens))
     assert (mine, second) == ([pytest.approx(-0.1), -4.0], [8, 4])
     assert theirs == [-3.0, -0.5]
