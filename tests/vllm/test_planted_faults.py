@@ -10,12 +10,15 @@ import pytest
 
 from engine_probe.analysis.integrity.answers import aligned
 from engine_probe.analysis.integrity.compare import Comparison, Kind, compare
+from engine_probe.analysis.quality.language import language_detector
+from engine_probe.analysis.quality.verdicts import judge
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.run import plan_for
 from engine_probe.workload.spec import Workload
 from tests.support.engine_answers import engine_answers
+from tests.support.model_answers import QUESTIONS, answer_to
 from tests.support.planted_faults import (
     CutAnswer,
     Fault,
@@ -27,6 +30,7 @@ from tests.support.planted_faults import (
 )
 
 PROMPT, ANSWER = 40, 24  # tokens: two KV blocks of 32 in `tiny_llm`
+BY_ID = {question.id: question for question in QUESTIONS}
 NAMES = {str(number) for number in range(12)}
 
 
@@ -96,6 +100,20 @@ def test_all_at_once_are_told_apart(tiny_llm: Any, plan: Plan, reference: pa.Tab
     assert found["7"].token == 0
     assert "to prompt 5" in found["8"].why
     assert "without 1 token" in found["2"].why
+
+
+def test_leaked_prompts_and_switches_of_language_are_found_in_the_text(tiny_llm: Any, plan: Plan) -> None:
+    question = BY_ID["en-history-03"]
+    leak, switch = question.system, answer_to(BY_ID["fr-history-03"], 0)
+    assert leak
+    encode = tiny_llm.get_tokenizer().encode
+    with planted_faults(tiny_llm, [OtherText("4", encode(leak)), OtherText("10", encode(switch))]):
+        table = engine_answers(tiny_llm, plan)
+    detector = language_detector(["en", "fr"])
+    texts = zip(table["prompt_id"].to_pylist(), table["text"].to_pylist(), strict=True)
+    found = {name: judge(text, question, 0, "stop", detector) for name, text in texts}
+    assert [name for name, each in found.items() if each.leaked_prompt.value] == ["4"]
+    assert not detector or [name for name, each in found.items() if each.wrong_language.value] == ["10"]
 
 
 def test_the_engine_is_as_before_afterwards(tiny_llm: Any, plan: Plan, reference: pa.Table) -> None:

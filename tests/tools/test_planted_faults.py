@@ -1,0 +1,25 @@
+"""The page of planted faults states what was found, with intervals, and what was accused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.simulated_faults import Count, Rates
+from tools import planted_faults
+
+
+def test_the_page_has_rates_with_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = Count(planted=10, found=5, named=4, runs=2, runs_found=2, clean=990, accused=0)
+    clean = Count(runs=2, clean=1000, accused=1)
+    monkeypatch.setattr(planted_faults, "rates", lambda seeds: Rates(clean, {"lost token": count}))
+    monkeypatch.setattr(planted_faults, "text_rates", lambda seeds, detector: {"language switch": count})
+    page = tmp_path / "page.md"
+    monkeypatch.setattr("sys.argv", ["planted_faults", "--seeds", "2", "--write", str(page)])
+    planted_faults.main()
+    text = page.read_text()
+    assert "1 of 1000 (at most 0.556%) are accused" in text
+    row = "5 of 10 | 18.7% to 81.3% | 40.0% | 2 of 2 (at least 15.8%) | 0 of 990 (at most 0.372%) |"
+    assert f"| lost token | {row}" in text
+    assert f"| language switch | {row}" in text
