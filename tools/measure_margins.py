@@ -33,10 +33,11 @@ from tests.support.planted_faults import WrongBlock, planted_faults
 COMMAND = "python -m tools.measure_margins tests/support/measured_margins.json --model {model}"
 PROMPTS, TOKENS = 32, 32
 RANDOM_TOKENS = 100
-BLOCKS = 49  # of 32 tokens, so that BUSY requests preempt each other and CALM ones do not
+BLOCK = 32  # tokens
+BLOCKS = 49  # so that BUSY requests preempt each other and CALM ones do not
 CALM, BUSY = 4, 16  # concurrent requests
 ENGINE = {
-    "block_size": 32,
+    "block_size": BLOCK,
     "num_gpu_blocks_override": BLOCKS,
     "enable_prefix_caching": False,
     "max_model_len": 512,
@@ -74,7 +75,7 @@ def moves(pair: Pair, begin: int = 0) -> list[float]:
     return np.round(moved, 4).tolist()
 
 
-def effects(pairs: dict[str, Pair], faults: list[WrongBlock]) -> Iterator[dict[str, Any]]:
+def effects(plan: Plan, pairs: dict[str, Pair], faults: list[WrongBlock]) -> Iterator[dict[str, Any]]:
     """Yield what each wrong block did to the margins from its token on, and to the first divergent token."""
     for fault in faults:
         pair = pairs[fault.victim]
@@ -84,7 +85,18 @@ def effects(pairs: dict[str, Pair], faults: list[WrongBlock]) -> Iterator[dict[s
         if token is not None:
             needed = round(float(sum(each.margins[token] for each in pair.logprobs)), 4)
         swaps = token is not None and pair.swaps_the_best_two(token)
-        yield {"moves": moves(pair, fault.token), "needed_shift": needed, "swaps_the_best_two": swaps}
+        yield {
+            "same_tokens": same_tokens(plan, int(fault.victim), int(fault.donor)),
+            "moves": moves(pair, fault.token),
+            "needed_shift": needed,
+            "swaps_the_best_two": swaps,
+        }
+
+
+def same_tokens(plan: Plan, victim: int, donor: int) -> int:
+    """Return how many tokens of the first block both prompts have at the same place."""
+    mine, theirs = (plan.sessions[number].requests[0].prompt_token_ids[:BLOCK] for number in (victim, donor))
+    return sum(map(int.__eq__, mine, theirs))
 
 
 PLANS = {"smollm2": question_plan, "tiny": random_plan}
@@ -108,7 +120,7 @@ def measured(llm: Any, model: str) -> dict[str, Any]:
         "changed": sum(each.changed for each in verdicts.comparisons),
         "margins": [np.round(pair.logprobs[0].margins, 4).tolist() for pair in clean.pairs if pair.logprobs],
         "noise": [moves(pair) for pair in clean.pairs],
-        "wrong_blocks": list(effects({pair.other.prompt_id: pair for pair in hit.pairs}, faults)),
+        "wrong_blocks": list(effects(plan, {pair.other.prompt_id: pair for pair in hit.pairs}, faults)),
     }
 
 

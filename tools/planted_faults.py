@@ -16,6 +16,7 @@ from tests.support.simulated_faults import FAULTS, MEASURED, REQUESTS, TOKENS, C
 from tests.support.simulated_text_faults import LANGUAGES, text_rates
 
 AIM = 0.95  # of runs with faults in one request of a hundred
+SAME_TOKENS = 24  # of a block
 TEXT_SEEDS = 200  # judging texts is fast
 HEAD = "| fault | found | 95 % interval | named as such | runs with a finding | requests accused without a fault |"
 
@@ -86,6 +87,9 @@ def origin(seeds: int) -> Iterator[str]:
     yield f"- Under load {MEASURED['changed']} of {MEASURED['requests']} real answers changed."
     yield f"- Load moved {moved(MEASURED['noise'])}; a wrong block moved {moved(hit)}, before a token changed."
     yield "  The verdict rests on a request's largest move, which noise of load can hide, not on how many moved."
+    alike = sum(each["same_tokens"] >= SAME_TOKENS for each in blocks)
+    yield f"- {alike} of the {len(blocks)} wrong blocks hold at least {SAME_TOKENS} of 32 tokens of the right one:"
+    yield "  prompts begin with the chat template's system prompt. These are mild faults."
     yield f"- {silent} of the {len(blocks)} real wrong blocks moved no margin and changed no token: nothing shows them."
     yield "- A fault begins anywhere after the second token; close to an answer's end it has few tokens to show in."
     yield "- Texts are the model answers of the shipped questions: 8 words to all of a system prompt stand between two"
