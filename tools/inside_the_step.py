@@ -10,7 +10,6 @@ import argparse
 import gc
 import mmap
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -25,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from playwright.sync_api import sync_playwright
 
 from engine_probe import Probe, Run
 from engine_probe.analysis.step.stalls import Stalls, stalls
@@ -39,7 +37,7 @@ from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.text_format import duration
 from tools.inside_operators import TOKENS as OPERATOR_TOKENS
 from tools.inside_operators import WINDOW, operator_lines
-from tools.screenshot import MARGIN, WIDTH, report
+from tools.screenshot import photograph_section
 from tools.window_cost import ARGUMENTS, measured
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
@@ -189,26 +187,6 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
     yield f"\n{costs()}"
 
 
-def photograph(run: Run, picture: Path, title: str) -> None:
-    """Write a picture of the section as a browser shows it."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page = Path(folder, "page.html")
-        report(run.folder, page)
-        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": WIDTH, "height": 900})
-        shown.goto(page.as_uri())
-        heading = shown.locator("h2", has_text=title)
-        heading.scroll_into_view_if_needed()  # charts are drawn when they come into view
-        shown.wait_for_timeout(1_000)
-        tops = [each.bounding_box() for each in shown.locator("h2").all()]
-        top, bottom = (tops[tops.index(heading.bounding_box()) + after]["y"] for after in (0, 1))
-        scrolled = shown.evaluate("window.scrollY")
-        clip = {"x": 0, "y": top + scrolled - MARGIN, "width": WIDTH, "height": bottom - top}
-        shown.screenshot(path=picture, clip=clip, full_page=True)
-        browser.close()
-
-
 def verdict(found: Stalls) -> str:
     causes = ", ".join(f"{cause} {count:,} ({duration(ns)})" for cause, (count, ns) in found.by_cause.items())
     return f"{found.table.num_rows:,} of {found.judged:,} steps stalled{f': {causes}' if causes else ''}."
@@ -264,7 +242,7 @@ def stalls_text(llm: Any, model: str, write: bool) -> str:
         runs = recorded(llm, Path(folder, "plain"), {}), recorded(llm, Path(folder, "paused"), pauses)
         text = "\n".join(section(model, *runs))
         if write:
-            photograph(runs[1], PICTURE, "Stalls")
+            photograph_section(runs[1].folder, PICTURE, "Stalls")
     return text
 
 
@@ -274,7 +252,7 @@ def operators_text(llm: Any, model: str, write: bool) -> str:
         engines = [build_llm(EngineSpec("tiny", ARGUMENTS)) for _ in range(2)]
         text = "\n".join(operator_lines(model, run, measured(engines, WINDOW, Path(folder))))
         if write:
-            photograph(run, OPERATORS_PICTURE, OPERATORS_TITLE)
+            photograph_section(run.folder, OPERATORS_PICTURE, OPERATORS_TITLE)
     return text
 
 

@@ -1,6 +1,6 @@
 """What holds, on a real engine, of the claims that load and preemption change greedy answers.
 
-Usage: `python tools/integrity_results.py FOLDER ... --write docs/results/integrity.md`, from an environment that has
+Usage: `python -m tools.integrity_results FOLDER ... --write docs/results/integrity.md`, from an environment that has
 engine_probe; each FOLDER is of a sweep with check_integrity, such as `engine_probe sweep integrity --out FOLDER`.
 """
 
@@ -16,7 +16,8 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.integrity import CurveIntegrity, integrity
 from engine_probe.recordings.sweep import Swept, load_sweep
 from engine_probe.report.renderers.markdown import section_lines
-from engine_probe.report.sections.sweep.integrity import integrity_sections, ratio
+from engine_probe.report.sections.sweep.integrity import TITLE, integrity_sections, ratio
+from tools.screenshot import photograph_section
 
 TOP = "# Do greedy answers stay the same under load?"
 ENDED_EARLY = "Outputs are incomplete after a preemption (vLLM issue 16832)"
@@ -95,6 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("folders", type=Path, nargs="+", help="sweeps with check_integrity")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the page to FILE; notes below it stay")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="also write the README's pictures of the first sweep's section"
+    )
     asked = parser.parse_args()
     try:
         lines = list(document(asked.folders))
@@ -104,6 +108,8 @@ def main() -> None:
     if asked.write:
         _, heading, kept = asked.write.read_text().partition("\n## Notes\n") if asked.write.exists() else ("", "", "")
         asked.write.write_text("\n".join(lines) + f"\n{heading}{kept}")
+    for scheme in ("light", "dark") if asked.pictures else ():
+        photograph_section(asked.folders[0], asked.pictures / f"integrity-{scheme}.png", TITLE, scheme)
 
 
 if __name__ == "__main__":

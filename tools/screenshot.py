@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import sync_playwright
 
@@ -42,11 +43,34 @@ def photograph(page: Path, chromium: str, pictures: Path) -> list[Path]:
     return made
 
 
+def photograph_section(folder: Path, picture: Path, title: str, scheme: Literal["light", "dark"] = "light") -> None:
+    """Write a picture of a section of the report on a run or sweep, without the parts that are folded."""
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
+        page = Path(place, "page.html")
+        report(folder, page)
+        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        sheet = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme=scheme)
+        sheet.goto(page.as_uri())
+        heading = sheet.locator("h2", has_text=title)
+        heading.scroll_into_view_if_needed()  # charts are drawn when they come into view
+        sheet.wait_for_timeout(1_000)
+        tops = [each.bounding_box() for each in sheet.locator("h2").all()]
+        top, bottom = (tops[tops.index(heading.bounding_box()) + after]["y"] for after in (0, 1))
+        scrolled = sheet.evaluate("window.scrollY")
+        clip = {"x": 0, "y": top + scrolled - MARGIN, "width": WIDTH, "height": bottom - top}
+        sheet.screenshot(path=picture, clip=clip, full_page=True)
+        browser.close()
+
+
+def chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 def main() -> int:
     given = [Path(word).resolve() for word in sys.argv[1:3]]
     sweep, pictures = [*given, *(ROOT / "runs" / "knee", ROOT / "docs" / "pictures")[len(given) :]]
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+    browser = chromium()
+    if browser is None:
         sys.stderr.write("screenshot: no Chromium on this machine: install one (apt-get install chromium)\n")
         return 3
     if not (sweep / "sweep.json").is_file():
@@ -57,7 +81,7 @@ def main() -> int:
         if code := report(sweep, page):
             sys.stderr.write(f"screenshot: not every point of {sweep} was measured: make recordings anew\n")
             return code
-        made = photograph(page, chromium, pictures)
+        made = photograph(page, browser, pictures)
     for picture in made:
         print(f"{picture}: {picture.stat().st_size:,} bytes")
     return int(any(picture.stat().st_size > MOST_BYTES for picture in made))

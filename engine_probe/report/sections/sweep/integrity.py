@@ -51,8 +51,7 @@ def integrity_sections(found: Sequence[CurveIntegrity]) -> Iterator[Section]:
             charts=partial(charts, curve),
             bars=(share_bars(curve),),
             tables=(level_table(curve),),
-            parts=(request_section(curve),) if curve.changes else (),
-            details=sure(*doubts(curve)),
+            details=(*([request_section(curve)] if curve.changes else []), *sure(*doubts(curve))),
             shown="always",
         )
 

@@ -27,7 +27,7 @@ def quality_section(found: CurveQuality, label: str) -> Section:
     title = f"{TITLE}{f': {label}' if label else ''}"
     notes = says(found.notes, "caution")
     if not any(level.rate(CORRECT) for level in found.levels):
-        return Section(title, sentences=notes, shown="always")
+        return Section(title, sentences=says(found.notes))
     return Section(
         title,
         sentences=(*verdict(found), *notes),

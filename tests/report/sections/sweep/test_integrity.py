@@ -59,7 +59,7 @@ def test_a_fault_is_the_first_sentence(tmp_path: Path) -> None:
         f"Answers are not right under load: 1 of {2 * PROMPTS} differ from those at 1 concurrent request in a way "
         "that numerics do not explain (1 cut short)."
     )
-    (table,) = section.parts[0].tables
+    (table,) = section.details[0].tables
     assert cell_words(table.rows[0][0]) == "5"
 
 
@@ -76,7 +76,7 @@ def test_missing_log_probabilities_are_said(tmp_path: Path) -> None:
     gone = without("logprobs", "second_token_ids", "second_logprobs")
     section = section_of(tmp_path, Answered(1, damage=gone), Answered(8, NOISE, damage=gone))
     assert "it cannot be told (no log-probabilities)" in texts(section)[0]
-    (sure,) = section.details
+    (_, sure) = section.details
     assert "Without log-probabilities a near-tie cannot be told from a fault" in sure.sentences[0].text
 
 
