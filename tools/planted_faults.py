@@ -86,7 +86,7 @@ def origin(seeds: int) -> Iterator[str]:
     yield from (f"  - {line}" for line in MEASURED["origin"])
     yield f"- Under load {MEASURED['changed']} of {MEASURED['requests']} real answers changed."
     yield f"- Load moved {moved(MEASURED['noise'])}; a wrong block moved {moved(hit)}, before a token changed."
-    yield "  The verdict rests on a request's largest move, which noise of load can hide, not on how many moved."
+    yield "  The verdict rests on a request's largest move and its largest moves in a row."
     alike = sum(each["same_tokens"] >= SAME_TOKENS for each in blocks)
     yield f"- {alike} of the {len(blocks)} wrong blocks hold at least {SAME_TOKENS} of 32 tokens of the right one:"
     yield "  prompts begin with the chat template's system prompt. These are mild faults."

@@ -436,7 +436,7 @@ ADDED_SCHEMAS: dict[str, pa.Schema] = {
     "operator_slices": _schema("operator_slices", _OPERATOR_SLICES),
     "collectives": _schema("collectives", _COLLECTIVES),
 }
-NO_ANSWERS = ADDED_SCHEMAS["answers"].empty_table()
+NO_ANSWERS = pa.Table.from_batches([], ADDED_SCHEMAS["answers"])  # empty_table() would import pandas now
 RANK_TABLES = ("workers", "operators", "operator_slices", "collectives")  # each rank writes a stream of its own
 TABLES: dict[str, pa.Schema] = {**SCHEMAS, **ADDED_SCHEMAS}
 # With the stream that is only there during a recording, or after it was cut.

@@ -288,7 +288,7 @@ def test_history_is_for_one_on_each_side(sweeps: tuple[Path, Path, Path], histor
 
 
 def test_a_sweep_against_itself_has_two_lines_in_each_chart(sweeps: tuple[Path, Path, Path]) -> None:
-    found = comparison.compare(sweeps[0], [sweeps[0]])
+    found = comparison.compare_each(sweeps[0], [sweeps[0]])
     charts = list(compare_charts(found, ["wide", "wide"]))
     assert [len(chart.series) for chart in charts] == [2, 2, 2, 2]
 

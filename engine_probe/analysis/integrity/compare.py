@@ -111,13 +111,12 @@ def _comparable(pair: Pair) -> bool:
 def _comparison(pair: Pair, noise: MarginNoise | None, known: dict[bytes, set[str]]) -> Comparison:
     """Return the verdict on one request, with what was measured before its first divergent token."""
     shifts = margin_shifts(pair)
-    beyond = np.flatnonzero(shifts > (noise.disturbance if noise else 0.0))
     found = Comparison(
         pair.other.request_id,
         pair.other.prompt_id,
         Kind.IDENTICAL,
         token=pair.first_difference,
-        disturbed_token=int(beyond[0]) if beyond.size else None,
+        disturbed_token=noise.disturbed_token(shifts) if noise else None,
         shift=float(shifts.max()) if len(shifts) else 0.0,
         common=pair.common,
     )

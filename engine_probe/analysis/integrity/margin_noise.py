@@ -3,8 +3,10 @@
 Up to their first difference two greedy runs computed the same tokens, so that their margins should be equal; how far
 they are not is the noise of the arithmetic. Three things are read from these shifts.
 
-- Which requests are disturbed: their largest shift is far beyond those of the other requests. The largest shifts of
-  many requests follow a Gumbel distribution; its parameters come from their deciles, which a few faults cannot move.
+- Which requests are disturbed: their largest shift, or the largest sum of shifts in a stretch of tokens, is far beyond
+  those of the other requests. A token computed from a wrong KV block may move no further than numerics move some
+  tokens, but so do those after it. The largest values of many requests follow a Gumbel distribution; its parameters
+  come from their deciles, which a few faults cannot move.
 - The largest shift that numerics explain, from the requests that are not disturbed. A shift changes a token in
   proportion to its size, if margins near zero are about equally frequent, so each shift is weighted by its size. The
   tail beyond the measured shifts falls off in proportion, step by step (exponential, or geometric where logits are
@@ -14,18 +16,20 @@ they are not is the noise of the arithmetic. Three things are read from these sh
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from engine_probe.analysis.integrity.answers import Pair, Reals
 
 CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit
-DISTURBED_CHANCE = 0.01  # that any request without a fault is called disturbed
+DISTURBED_CHANCE = 0.01  # that any request without a fault is called disturbed, half of it by each of two values
 FEWEST = 20  # shifts, or requests with one
 FEWEST_REQUESTS = 5
 DECILE = 0.1
+STRETCH = 8  # tokens whose shifts are added up
 TAIL = 0.1  # share of the shifts from which the tail is fitted
 NEGLIGIBLE = 0.05  # of the sum of all shifts: together, shifts below a step are no more
 SMALLEST = 0.1  # share of all margins
@@ -44,11 +48,17 @@ class MarginNoise:
     limit: float | None  # largest shift that numerics explain; None if too few margins shifted to measure it
     smallest_margins: float  # a tenth of all margins are below this
     disturbance: float  # largest shift of a request without a fault
+    stretch_disturbance: float  # largest sum of shifts over STRETCH tokens of such a request
 
     @property
     def bound(self) -> float:
         """Return the shift beyond which a changed token is no near-tie."""
         return self.smallest_margins if self.limit is None else self.limit
+
+    def disturbed_token(self, shifts: Reals) -> int | None:
+        """Return the first token at which a request's shifts are beyond those of requests without a fault."""
+        beyond = (shifts > self.disturbance) | (stretches(shifts) > self.stretch_disturbance)
+        return int(beyond.argmax()) if beyond.any() else None
 
 
 def margin_shifts(pair: Pair) -> Reals:
@@ -63,16 +73,37 @@ def margin_shifts(pair: Pair) -> Reals:
     return np.nan_to_num(shifts, nan=0.0, posinf=0.0)  # of two margins without end nothing can be told
 
 
-def disturbance_limit(shifts: Sequence[Reals], smallest_margins: float) -> float:
-    """Return the largest shift that a request without a fault has, given the shifts of every request."""
-    most = np.array([request.max() for request in shifts if len(request)])
+def stretches(shifts: Reals) -> Reals:
+    """Return for each token the sum of the shifts in the stretch that ends with it."""
+    sums = np.cumsum(np.concatenate([np.zeros(STRETCH), shifts]))
+    found: Reals = sums[STRETCH:] - sums[:-STRETCH]
+    return found
+
+
+def disturbance_limit(requests: Sequence[Reals], step: float, otherwise: float, *, sums: bool = False) -> float:
+    """Return the largest value that a request without a fault has, given the values of every request."""
+    most = np.array([request.max() for request in requests if len(request)])
     moved = most[most > 0]
     if len(moved) < FEWEST:
-        return smallest_margins
-    step = rounding_step(np.concatenate(shifts))
-    low, middle, high = np.quantile(moved, (DECILE, 0.5, 1 - DECILE))
-    scale = (high - low + step) / (_gumbel(1 - DECILE) - _gumbel(DECILE))
-    return float(middle + step + scale * (_gumbel(1 - DISTURBED_CHANCE / len(most)) - _gumbel(0.5)))
+        return otherwise
+    low, middle, high = map(float, np.quantile(moved, (DECILE, 0.5, 1 - DECILE)))
+
+    def limit(quantile: Callable[[float], float]) -> float:
+        scale = (high - low + step) / (quantile(1 - DECILE) - quantile(DECILE))
+        return float(middle + step + scale * (quantile(1 - DISTURBED_CHANCE / 2 / len(most)) - quantile(0.5)))
+
+    normal = _symmetry(low, middle, high, step, len(moved)) if sums else 0.0
+    return normal * limit(NormalDist().inv_cdf) + (1 - normal) * limit(_gumbel)
+
+
+def _symmetry(low: float, middle: float, high: float, step: float, count: int) -> float:
+    """Return 1 for deciles as symmetric as a normal distribution's, 0 for those of a Gumbel distribution.
+
+    Two standard errors of so many values count against symmetry.
+    """
+    of_gumbel = (_gumbel(1 - DECILE) - _gumbel(0.5)) / (_gumbel(0.5) - _gumbel(DECILE))
+    measured = (high - middle + step / 2) / (middle - low + step / 2) + 2 / math.sqrt(count)
+    return min(1.0, max(0.0, (of_gumbel - measured) / (of_gumbel - 1)))
 
 
 def rounding_step(shifts: Reals) -> float:
@@ -118,8 +149,16 @@ def margin_noise(pairs: Sequence[Pair], changes: int) -> MarginNoise:
     finite = [margin[np.isfinite(margin)] for margin in margins]
     every = np.concatenate([np.empty(0), *finite])
     smallest = float(np.quantile(every, SMALLEST)) if len(every) else 0.0
-    disturbed = disturbance_limit(shifts, smallest)
-    undisturbed = [request for request in shifts if len(request) and request.max() <= disturbed]
+    all_shifts = np.concatenate([np.empty(0), *shifts])
+    step = rounding_step(all_shifts) if all_shifts.any() else 0.0
+    sums = [stretches(request) for request in shifts]
+    one = disturbance_limit(shifts, step, smallest)
+    several = disturbance_limit(sums, step, STRETCH * smallest, sums=True)
+    undisturbed = [
+        request
+        for request, summed in zip(shifts, sums, strict=True)
+        if len(request) and request.max() <= one and summed.max() <= several
+    ]
     moved = np.concatenate([np.empty(0), *(request[request > 0] for request in undisturbed)])
     return MarginNoise(
         tokens=sum(map(len, undisturbed)),
@@ -130,5 +169,6 @@ def margin_noise(pairs: Sequence[Pair], changes: int) -> MarginNoise:
         largest=float(moved.max(initial=0.0)),
         limit=numeric_limit(undisturbed, changes),
         smallest_margins=smallest,
-        disturbance=disturbed,
+        disturbance=one,
+        stretch_disturbance=several,
     )

@@ -6,7 +6,7 @@ from functools import partial
 from engine_probe.analysis.compare.changes import SIGNIFICANT
 from engine_probe.analysis.integrity.compare import Comparison, Kind
 from engine_probe.analysis.integrity.dependence import Dependence
-from engine_probe.analysis.integrity.margin_noise import MarginNoise
+from engine_probe.analysis.integrity.margin_noise import STRETCH, MarginNoise
 from engine_probe.evaluation.integrity import Change, CurveIntegrity, Level
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.report.document import (
@@ -289,8 +289,10 @@ def noise_words(noise: MarginNoise) -> Iterator[str]:
         "with a chance of 5% for the whole comparison, of shifts weighted by their size."
     )
     yield (
-        f"A request is disturbed if a margin moved by more than {noise.disturbance:.3g} before its first divergent "
-        "token (chance of 1% for the whole comparison, by the largest shifts of all requests)."
+        f"A request is disturbed if before its first divergent token a margin moved by more than "
+        f"{noise.disturbance:.3g}, or the margins of {STRETCH} tokens in a row by more than "
+        f"{noise.stretch_disturbance:.3g} together (chance of 1% for the whole comparison, by the largest of all "
+        "requests)."
     )
 
 
