@@ -78,6 +78,8 @@ def headline(curve: CurveIntegrity) -> Sentence:
             f"way that numerics do not explain ({', '.join(parts)}).",
             "problem",
         )
+    if not answered:
+        return Sentence("No answer under load could be compared: none was whole.", "caution")
     if not curve.changed:
         return Sentence(f"Answers stay the same: all {answered:,} are identical to those at {base}.", "good")
     near, undecided = curve.count(Kind.NEAR_TIE), curve.count(Kind.UNDECIDED)

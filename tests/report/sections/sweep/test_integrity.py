@@ -38,6 +38,13 @@ def test_identical_answers_are_said_to_be_the_same(tmp_path: Path) -> None:
     assert section.sentences[0].tone == "good"
 
 
+def test_without_a_whole_answer_nothing_is_said_to_be_the_same(tmp_path: Path) -> None:
+    section = section_of(tmp_path, Answered(1), Answered(8, damage=failed(*range(PROMPTS))))
+    first, second, *_ = texts(section)
+    assert first == "No answer under load could be compared: none was whole."
+    assert second == f"{PROMPTS} requests of {PROMPTS} failed under load."
+
+
 def test_near_ties_are_no_fault_and_their_causes_are_tested(tmp_path: Path) -> None:
     section = section_of(
         tmp_path, Answered(1), Answered(1), Answered(8, normal(0.08)), Answered(32, normal(0.08), blocks=40)
