@@ -37,6 +37,9 @@ sweep: $(SWEEP_READY) ## set up, then profile the embedded model on the real vLL
 RECORDINGS := anatomy hardware.json inside integrity knee pool ranks
 recordings: $(RECORDINGS:%=runs/%) ## what the notebooks open: runs and sweeps of a small real model (minutes)
 
+notebooks: recordings | $(READY) ## every notebook on those recordings, from the first cell to the last
+	@$(BIN)/python -m tests.support.notebooks
+
 runs/anatomy: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe profile --model smollm2 --num-prompts 72 --request-rate 3 --input-len 160 --output-len 48 \
 		--seed 1 --out $@ --block-size 32 --num-gpu-blocks-override 97 --max-model-len 512 --max-num-batched-tokens 512 --enforce-eager
@@ -124,4 +127,4 @@ measure-calibration: $(READY) ## how often conclusions from simulated sweeps are
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions test-upstream docs lint types wheel lock measure-set-up measure-calibration clean
+.PHONY: help sweep recordings notebooks screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions test-upstream docs lint types wheel lock measure-set-up measure-calibration clean

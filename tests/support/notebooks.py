@@ -1,8 +1,12 @@
-"""Notebooks executed from the first cell to the last, and the recordings that they open."""
+"""Notebooks executed from the first cell to the last, and the recordings that they open.
+
+`make notebooks` runs all of them on what `make recordings` makes.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +90,14 @@ def with_ranks(tables: dict[str, pa.Table], ranks: int) -> dict[str, pa.Table]:
             moments |= {"sample_ns": 20_000, "bookkeep_ns": 5_000, "scheduled_tokens": step["scheduled_tokens"]}
             rows.append({"iteration": step["iteration"], "rank": rank} | moments)
     return tables | {"workers": table("workers", rows)}
+
+
+def main() -> None:
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        begun = time.monotonic()
+        shown = pictures(executed(path.stem))
+        print(f"{path.name}: {shown} pictures in {time.monotonic() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

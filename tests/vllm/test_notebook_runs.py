@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 from engine_probe import Probe
 from tests.support.command import engine_probe
 from tests.support.generated import generate
-from tests.support.notebooks import NOTEBOOKS, executed, pictures, said
+from tests.support.notebooks import executed, pictures, said
 
 SWEEP = """
 question = "Where is the knee of a tiny one?"
@@ -82,13 +80,3 @@ def test_inside_the_step(tiny_llm: Any, tmp_path: Path, monkeypatch: pytest.Monk
     outputs = executed("inside_the_step")
     assert pictures(outputs) == 4
     assert "matrix product" in said(outputs)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)  # eight recordings of a small real model, and eight notebooks
-def test_all_run_on_what_make_records() -> None:
-    """In this checkout, where a recording that is there is kept."""
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_"))}
-    subprocess.run(["make", "recordings"], cwd=NOTEBOOKS.parent, env=known, check=True, capture_output=True)
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        assert pictures(executed(path.stem)), path.stem
