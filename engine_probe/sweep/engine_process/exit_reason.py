@@ -13,6 +13,7 @@ from engine_probe.engine.failures import LESS_IN_A_STEP, WORDS, is_out_of_memory
 from engine_probe.errors import EngineProbeError, UnavailableError
 
 LOG_PREFIX = re.compile(r"^(\(.*?\) )?(ERROR|FATAL|CRITICAL) [\d-]+ [\d:]+ \[[^]]*\] ")
+WARNING = re.compile(r"^(\(.*?\) )?WARNING ")  # may quote an exception that vLLM has dealt with
 ERROR = re.compile(r"\b(\w*Error|\w*Exception|ERROR|FATAL)\b")
 ENFORCED = re.compile(r"^\[enforce fail at \S+\] .*?\. ")  # where in torch's source
 MOST_QUOTED = 300  # characters of an error
@@ -60,7 +61,7 @@ def last_error(text: str) -> str:
     What follows a crash is stacks, in which names of functions look like errors.
     """
     lines = [line.strip() for line in text.partition(FATAL)[0].splitlines() if line.strip()]
-    errors = [line for line in lines if ERROR.search(line) or WORDS.search(line)]
+    errors = [line for line in lines if (ERROR.search(line) or WORDS.search(line)) and not WARNING.match(line)]
     return LOG_PREFIX.sub("", errors[-1])[:MOST_QUOTED] if errors else ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.sweep.engine_process import exit_reason
-from engine_probe.sweep.engine_process.exit_reason import engine_ended, likely_cause, running, worker_crash
+from engine_probe.sweep.engine_process.exit_reason import engine_ended, last_error, likely_cause, running, worker_crash
 from engine_probe.sweep.engine_process.process import ENGINE_ENVIRONMENT
 
 VLLM_CRASH = """INFO loading
@@ -79,6 +79,12 @@ def test_an_error_before_the_crash_is_quoted_and_no_line_of_its_stacks(tmp_path:
     sentence = str(engine_ended(-signal.SIGILL, log, kills=0))
     assert 'forward ("RuntimeError: tile"), likely ' in sentence
     assert "ValueError" not in sentence
+
+
+def test_a_warning_that_quotes_an_exception_is_no_error() -> None:
+    warning = "(MainProcess pid=1) WARNING 11-30 01:02:14 [utils.py:597] Failed to create it. Exception: no primitive"
+    assert last_error(f"{warning}\n") == ""
+    assert last_error(f"MemoryError: 5 GiB\n{warning}\n") == "MemoryError: 5 GiB"
 
 
 @pytest.mark.parametrize(("amx", "word"), [(True, "AMX"), (False, "--deep")])
