@@ -96,15 +96,22 @@ class CurveIntegrity:
 
 
 def integrity(swept: Swept) -> list[CurveIntegrity]:
-    """Compare the answers within each curve whose reference run and another run kept tokens."""
+    """Compare the answers within each curve whose reference run and another run kept tokens of greedy answers."""
     found = (curve_integrity(label, points) for label, points in swept.curves.items())
     return [each for each in found if each is not None]
+
+
+def sampled_runs(swept: Swept) -> list[Run]:
+    """Return the runs whose kept answers are not compared, because they differ even without load."""
+    return [run for run in swept.runs if has_tokens(run) and is_sampled(run)]
 
 
 def curve_integrity(label: str, points: Sequence[SweptPoint]) -> CurveIntegrity | None:
     """Compare the runs of one curve with the first run at its lowest load. None without answers to compare."""
     kept = [
-        (point, point.run) for point in points if point.run is not None and point.analysis and has_tokens(point.run)
+        (point, point.run)
+        for point in points
+        if point.run is not None and point.analysis and has_tokens(point.run) and not is_sampled(point.run)
     ]
     if len(kept) < 2:
         return None
@@ -134,6 +141,11 @@ def curve_integrity(label: str, points: Sequence[SweptPoint]) -> CurveIntegrity 
 def has_tokens(run: Run) -> bool:
     tokens: pa.ChunkedArray = run.answers["token_ids"]
     return bool(tokens.null_count < len(tokens))
+
+
+def is_sampled(run: Run) -> bool:
+    """Return whether tokens were drawn at random, by the workload's temperature."""
+    return bool(((run.facts.get("workload") or {}).get("sampling") or {}).get("temperature"))
 
 
 def steps_of(run: Run) -> TokenSteps:

@@ -7,7 +7,7 @@ from functools import partial
 from engine_probe.analysis.compare.load_effect import Effects
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.costs import Money
-from engine_probe.evaluation.integrity import integrity
+from engine_probe.evaluation.integrity import integrity, sampled_runs
 from engine_probe.evaluation.published.claims import Evidence, judged_claims
 from engine_probe.evaluation.published.figures import Reference, beside
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
@@ -31,7 +31,7 @@ from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section
 from engine_probe.report.sections.sweep.advice import advice_section
 from engine_probe.report.sections.sweep.claims import claims_section
-from engine_probe.report.sections.sweep.integrity import integrity_sections
+from engine_probe.report.sections.sweep.integrity import integrity_sections, sampled_section
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import reference_section
@@ -69,6 +69,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         raised_section(curves),
         precision_section(swept, reference),
         *integrity_sections(integrity(swept)),
+        sampled_section(sampled_runs(swept)),
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),

@@ -8,6 +8,7 @@ from engine_probe.analysis.integrity.compare import Comparison, Kind
 from engine_probe.analysis.integrity.dependence import Dependence
 from engine_probe.analysis.integrity.margin_noise import STRETCH, MarginNoise
 from engine_probe.evaluation.integrity import Change, CurveIntegrity, Level
+from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.report.document import (
     Bar,
@@ -56,6 +57,17 @@ def integrity_sections(found: Sequence[CurveIntegrity]) -> Iterator[Section]:
         )
 
 
+def sampled_section(runs: Sequence[Run]) -> Section:
+    """Say that sampled answers are not compared. Empty without any."""
+    if not runs:
+        return Section()
+    words = f"The answers of {counted(len(runs), 'run')} were sampled (temperature above 0)"
+    return Section(
+        f"{TITLE}, not compared",
+        sentences=says([f"{words}: they differ even without load. Only greedy answers are compared."], "caution"),
+    )
+
+
 def verdicts(curve: CurveIntegrity) -> Iterator[Sentence]:
     """Yield whether answers stay right, what divergence depends on, and what the engine's own repeats show."""
     yield headline(curve)
@@ -86,8 +98,8 @@ def headline(curve: CurveIntegrity) -> Sentence:
     if undecided:
         reasons = {each.comparison.why for each in curve.changes if each.comparison.kind is Kind.UNDECIDED}
         return Sentence(
-            f"{curve.changed} of {answered:,} answers diverged from those at {base}: {near} at near-ties, and of "
-            f"{undecided} it cannot be told ({', '.join(sorted(reasons))}).",
+            f"{curve.changed} of {answered:,} answers diverged from those at {base}: {near} at near-ties; the cause of "
+            f"{undecided} cannot be told ({', '.join(sorted(reasons))}).",
             "caution",
         )
     return Sentence(
@@ -124,7 +136,7 @@ def cause_words(tests: Sequence[Dependence]) -> Iterator[str]:
     for test in shown:
         yield f"Divergence depends on {test.cause} ({odds_words(test)})."
     if others := [test.cause for test in tests if test.p is not None and test not in shown]:
-        yield f"No effect on divergence is shown of {enumerated(others)}."
+        yield f"Divergence is not shown to depend on {enumerated(others)}."
     if untested := [test for test in tests if test.p is None]:
         yield f"Not tested: {'; '.join(f'{test.cause}, because {test.why_not}' for test in untested)}."
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from engine_probe.evaluation.costs import sweep_money
-from engine_probe.evaluation.integrity import integrity
+from engine_probe.evaluation.integrity import integrity, sampled_runs
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import Section, cell_words
 from engine_probe.report.renderers.json import sweep_figures
-from engine_probe.report.sections.sweep.integrity import integrity_sections
+from engine_probe.report.sections.sweep.integrity import integrity_sections, sampled_section
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.answered_sweeps import PROMPTS, Answered, cut, failed, without, write_answered_sweep
 from tests.support.simulated_answers import normal
@@ -43,6 +43,17 @@ def test_without_a_whole_answer_nothing_is_said_to_be_the_same(tmp_path: Path) -
     first, second, *_ = texts(section)
     assert first == "No answer under load could be compared: none was whole."
     assert second == f"{PROMPTS} requests of {PROMPTS} failed under load."
+
+
+def test_sampled_answers_are_not_compared_and_this_is_said(tmp_path: Path) -> None:
+    folder = write_answered_sweep(tmp_path, [Answered(1), Answered(8, damage=cut(5, 20))])
+    for path in folder.glob("points/*/run.json"):
+        run = json.loads(path.read_text()) | {"workload": {"sampling": {"temperature": 0.8}}}
+        path.write_text(json.dumps(run))
+    swept = load_sweep(folder)
+    assert not integrity(swept)
+    (words,) = texts(sampled_section(sampled_runs(swept)))
+    assert words.startswith("The answers of 2 runs were sampled (temperature above 0)")
 
 
 def test_near_ties_are_no_fault_and_their_causes_are_tested(tmp_path: Path) -> None:
@@ -82,7 +93,7 @@ def test_a_lowest_load_without_repeats_is_said(tmp_path: Path) -> None:
 def test_missing_log_probabilities_are_said(tmp_path: Path) -> None:
     gone = without("logprobs", "second_token_ids", "second_logprobs")
     section = section_of(tmp_path, Answered(1, damage=gone), Answered(8, NOISE, damage=gone))
-    assert "it cannot be told (no log-probabilities)" in texts(section)[0]
+    assert "cannot be told (no log-probabilities)" in texts(section)[0]
     (_, sure) = section.details
     assert "Without log-probabilities a near-tie cannot be told from a fault" in sure.sentences[0].text
 
