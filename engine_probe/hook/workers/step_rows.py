@@ -92,6 +92,7 @@ class WorkerHook:
             self._collectives = CollectiveTimes(inner, self._rank, folder, self._patches, self._marks, self._window)
         except BaseException:
             self._patches.undo()
+            self._stream.close()
             raise
         self._pauses = Pauses() if own_process else None
         self._patches.active = True
