@@ -5,7 +5,7 @@ from functools import partial
 
 from engine_probe.analysis.quality.load_effect import PairedChange
 from engine_probe.analysis.quality.verdicts import FAULTS
-from engine_probe.evaluation.quality import CORRECT, CurveQuality, QualityLevel
+from engine_probe.evaluation.quality import CORRECT, NO_TEXT, CurveQuality, QualityLevel
 from engine_probe.report.charts.answers.quality import group_name, quality_charts
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, sure, table
 from engine_probe.report.sections.quality_words import HOW, NOT_FOUND, TITLE, interval, rate_cell
@@ -25,9 +25,11 @@ def quality_sections(found: Mapping[str, CurveQuality]) -> tuple[Section, ...]:
 
 def quality_section(found: CurveQuality, label: str) -> Section:
     title = f"{TITLE}{f': {label}' if label else ''}"
+    if found.notes == (NO_TEXT,):
+        return Section(title, sentences=says(found.notes))  # as asked, and no caution
     notes = says(found.notes, "caution")
     if not any(level.rate(CORRECT) for level in found.levels):
-        return Section(title, sentences=says(found.notes))
+        return Section(title, sentences=notes, shown="always")
     return Section(
         title,
         sentences=(*verdict(found), *notes),
