@@ -6,6 +6,7 @@ from statistics import mean
 
 from engine_probe.analysis.curve.levels import PointFigures, while_held, whole_run_rate
 from engine_probe.analysis.curve.regions import MEANINGS, letter
+from engine_probe.analysis.run.success import summed
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.document import Cell, Column, Table, Tone, table
@@ -109,8 +110,8 @@ def success_cell(repeats: Sequence[PointFigures]) -> Cell:
     known = [found for repeat in repeats if (found := repeat.summary.success)]
     if len(known) < len(repeats):
         return Cell("-")
-    answered, asked = sum(found.answered for found in known), sum(found.asked for found in known)
-    return Cell(f"{answered / asked:.1%}", *(("problem",) if answered < asked else ()))
+    together = summed(known)
+    return Cell(f"{together.rate:.1%}", "problem" if together.any_failed else "plain")
 
 
 def region_cell(curve: Curve, load: float) -> Cell:

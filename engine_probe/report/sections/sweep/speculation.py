@@ -60,22 +60,20 @@ def gain_section(name: str, gained: Sequence[Effect]) -> Section:
 
 
 def gain_words(gained: Sequence[Effect]) -> Iterator[str]:
-    """Say at which loads drafts gained and at which they lost, by intervals where there are some."""
-    sides: dict[str, list[Effect]] = {"gained": [], "lost": []}
-    for each in gained:
-        low, high = each.interval or (each.relative, each.relative)
-        if low > 0 or high < 0:
-            sides["gained" if low > 0 else "lost"].append(each)
+    """Say at which loads drafts gained and at which they lost, by their intervals; of single runs nothing is said."""
+    sides: dict[str, list[Effect]] = {"gained": [], "lost": [], "unsure": []}
+    repeated = [(each, each.interval) for each in gained if each.interval is not None]
+    for each, (low, high) in repeated:
+        sides["gained" if low > 0 else "lost" if high < 0 else "unsure"].append(each)
+    unsure = sides.pop("unsure")
     for word, some in sides.items():
         if some:
             loads = ", ".join(f"{abs(each.relative):.0%} at {level_words(each.load, each.unit)}" for each in some)
             yield f"Drafts {word} throughput: {loads}."
-    if unsure := [
-        level_words(each.load, each.unit) for each in gained if not any(each in some for some in sides.values())
-    ]:
-        yield f"No difference is certain at {', '.join(unsure)}."
-    if any(each.interval is None for each in gained):
-        yield "Without repeats it is not known how much of this is chance."
+    if unsure:
+        yield f"No difference is certain at {', '.join(level_words(each.load, each.unit) for each in unsure)}."
+    if len(repeated) < len(gained):
+        yield "Without repeats it is not known whether drafts gain or lose: the table may show chance."
 
 
 def levels_table(unit: str, rows: list[tuple[str, ...]]) -> Table:
