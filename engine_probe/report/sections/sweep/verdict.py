@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from engine_probe.analysis.curve.regions import region_sentences
 from engine_probe.analysis.curve.saturation import WITHIN, KvSaturation, Level, Saturation
+from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.statistics.level_noise import FEWEST
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
@@ -25,7 +26,7 @@ def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], It
     """Return the problems of a sweep, then where each curve ends: one sentence for each where there are several."""
     parts = [curve_section(curve) for curve in curves if curve.worth_words or len(curves) == 1]
     tables = level_tables(curves)
-    cautions = tuple(sweep_cautions(swept))
+    cautions = (*sweep_cautions(swept), *failure_words(curves))
     probe_cost = says(swept.probe_off_lines)
     if len(parts) == 1 and not parts[0].title:
         (only,) = parts
@@ -42,6 +43,20 @@ def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
         yield Sentence(f"{swept.folder} holds no point yet: the sweep ended before its first", "problem")
     yield from says(sweep_warnings(analyses), "problem")
     yield from says((*swept.unmeasured, *sweep_doubts(analyses)), "caution")
+
+
+def failure_words(curves: Sequence[Curve]) -> Iterator[Sentence]:
+    """Yield for each curve how many requests failed, at each load at which some did."""
+    for curve in curves:
+        by_load: dict[float, list[Success]] = {}
+        for figures in curve.figures:
+            if (found := figures.summary.success) is not None:
+                by_load.setdefault(figures.load, []).append(found)
+        rates = {load: summed(found) for load, found in sorted(by_load.items())}
+        failed = [f"{1 - found.rate:.1%} at {load:g}" for load, found in rates.items() if found.any_failed]
+        if failed:
+            words = f"Requests fail: {', '.join(failed)} {curve.unit}. Throughput counts their tokens, too."
+            yield Sentence(words, "problem", curve.label)
 
 
 def curve_section(curve: Curve) -> Section:

@@ -10,6 +10,7 @@ from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import Swept, open_sweep
 from engine_probe.report.charts.sweep import sweep_charts
 from engine_probe.report.sections.sweep.levels import level_tables
+from engine_probe.report.sections.sweep.verdict import sweep_verdict
 from tests.support.recordings import facts, ran, write_run
 from tests.support.small_tables import table
 
@@ -42,9 +43,19 @@ def test_each_level_shows_its_success_rate_once_a_request_failed(tmp_path: Path)
     assert [failed(found[0], swept.runs[0], load) for load in (1, 5, 8)] == pytest.approx([0, 0.8, 0.25])
 
 
+def test_failures_come_first_in_the_verdict(tmp_path: Path) -> None:
+    swept = sweep(tmp_path, {1: 0, 5: 4, 8: 2})
+    first = sweep_verdict(swept, curves(swept.points), tuple).sentences[0]
+    assert first.tone == "problem"
+    assert first.text == (
+        "Requests fail: 80.0% at 5, 25.0% at 8 concurrent requests. Throughput counts their tokens, too."
+    )
+
+
 def test_no_failure_needs_no_words(tmp_path: Path) -> None:
     swept = sweep(tmp_path, {1: 0, 5: 0})
     found = curves(swept.points)
     (levels,) = level_tables(found)
     assert "success rate" not in [column.title for column in levels.columns]
     assert "Success rate" not in [chart.title for chart in sweep_charts(swept, found)]
+    assert not [each for each in sweep_verdict(swept, found, tuple).sentences if "fail" in each.text]
