@@ -1,6 +1,5 @@
 """What a person sees of engines that run side by side: where each runs, how far it is, and how long all will take."""
 
-import sys
 import threading
 import time
 from collections import Counter
@@ -34,6 +33,7 @@ from engine_probe.sweep.progress.progress_lines import (
     live_line,
     mark_of,
     place_in,
+    print_line,
     result_line,
     scoring_line,
 )
@@ -241,7 +241,7 @@ class FleetPlain:
         place = f"[{group.place}] " if group and group.place else ""
         if group is not None:
             group.printed_at = time.monotonic()
-        print(f"{place}{line}", file=sys.stderr, flush=True)
+        print_line(f"{place}{line}")
 
 
 def moved_line(event: Moved) -> str:

@@ -1,6 +1,7 @@
 """The lines about a running sweep that a terminal and a log share."""
 
 import math
+import sys
 
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
@@ -9,6 +10,12 @@ from engine_probe.sweep.execution.events import SearchEnded
 from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unprobed
 from engine_probe.text_format import duration
 from engine_probe.workload.stop import FIRST_CHECK_SECONDS
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard error in one write, so that a Ctrl-C cannot separate it from its end."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def live_line(point: Point, now: Moment) -> str:

@@ -25,6 +25,7 @@ from engine_probe.sweep.progress.progress_lines import (
     live_line,
     mark_of,
     place_in,
+    print_line,
     result_line,
     scoring_line,
 )
@@ -219,7 +220,7 @@ class PlainScreen:
 
     def _print(self, line: str) -> None:
         self._last = time.monotonic()
-        print(line, file=sys.stderr, flush=True)
+        print_line(line)
 
     def _show_log(self) -> None:
         if self._log is None or not self._log.is_file():

@@ -16,6 +16,7 @@ from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.progress import screens as module
 from engine_probe.sweep.progress.fleet_screens import FleetTerminal
+from engine_probe.sweep.progress.progress_lines import print_line
 from engine_probe.sweep.progress.screens import PlainScreen, TerminalScreen
 from engine_probe.sweep.results.point_results import Unmeasured
 from tests.support.values import values
@@ -58,6 +59,22 @@ def test_the_picture_always_has_five_lines(width: int, events: int) -> None:
 def test_a_bar_is_as_wide_as_the_terminal(width: int) -> None:
     full = Moment(TODO[0].workload.output_tokens, 1, 0, 0.5, 0, 5.0)
     assert drawn(width, [Began(0), full])[3] == "━" * width
+
+
+class Interrupted(io.StringIO):
+    """A stream whose second write is interrupted, as by a Ctrl-C that arrives after the first."""
+
+    def write(self, text: str) -> int:
+        if self.getvalue():
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def test_a_line_and_its_end_cannot_be_separated_by_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Interrupted()
+    monkeypatch.setattr("sys.stderr", stream)
+    print_line("starting vLLM on tiny")
+    assert stream.getvalue() == "starting vLLM on tiny\n"
 
 
 def test_a_start_shows_the_phase_and_those_before_it() -> None:
