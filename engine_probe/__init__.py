@@ -30,8 +30,8 @@ from engine_probe.errors import (
 if TYPE_CHECKING:
     from engine_probe.engine.models.embedded import embedded_model
     from engine_probe.evaluation.comparison import Comparison, compare
-    from engine_probe.evaluation.costs import costs
     from engine_probe.evaluation.integrity import integrity
+    from engine_probe.evaluation.money.costs import costs
     from engine_probe.probe import Probe
     from engine_probe.recordings.forward_passes import ForwardPasses
     from engine_probe.recordings.opening import load
@@ -67,7 +67,7 @@ _HOMES = {
     "Run": "engine_probe.recordings.run",
     "Swept": "engine_probe.recordings.sweep",
     "compare": "engine_probe.evaluation.comparison",
-    "costs": "engine_probe.evaluation.costs",
+    "costs": "engine_probe.evaluation.money.costs",
     "embedded_model": "engine_probe.engine.models.embedded",
     "integrity": "engine_probe.evaluation.integrity",
     "load": "engine_probe.recordings.opening",

@@ -120,7 +120,7 @@ def command(
 
         sys.exit(show(folder))
     from engine_probe.analysis.run.slo import read_goodput
-    from engine_probe.evaluation.prices.price_list import find_prices, prices_of
+    from engine_probe.evaluation.money.price_list import find_prices, prices_of
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
@@ -202,7 +202,7 @@ def report_forward_passes(path: Path) -> Made:
 
 
 def report_run(folder: Path, asked: Asked) -> Made:
-    from engine_probe.evaluation.costs import run_money
+    from engine_probe.evaluation.money.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
     from engine_probe.report.renderers.json import run_figures
@@ -218,7 +218,7 @@ def report_run(folder: Path, asked: Asked) -> Made:
 
 def report_sweep(folder: Path, asked: Asked) -> Made:
     """Return the report of a sweep; its code is 1 where a point that was watched has no whole recording."""
-    from engine_probe.evaluation.costs import sweep_money
+    from engine_probe.evaluation.money.costs import sweep_money
     from engine_probe.evaluation.published.figures import read_reference
     from engine_probe.evaluation.scores import read_scores
     from engine_probe.recordings.curve import curves

@@ -7,13 +7,13 @@ import pyarrow as pa
 
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
-from engine_probe.evaluation.costs import Money
+from engine_probe.evaluation.money.costs import Money
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.requests import request_charts
 from engine_probe.report.charts.run import load_charts, origin_ns, stall_charts, step_charts
 from engine_probe.report.charts.telemetry import telemetry_charts
 from engine_probe.report.document import Document, Picture, Section, says
-from engine_probe.report.sections.money import money_section
+from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.collectives import collectives_section
 from engine_probe.report.sections.run.gpu_health import activity_words, health_section, reduced_strip

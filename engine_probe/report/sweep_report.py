@@ -6,8 +6,8 @@ from functools import partial
 
 from engine_probe.analysis.compare.load_effect import Effects
 from engine_probe.evaluation.advice import advised
-from engine_probe.evaluation.costs import Money
 from engine_probe.evaluation.integrity import integrity, sampled_runs
+from engine_probe.evaluation.money.costs import Money
 from engine_probe.evaluation.published.claims import Evidence, judged_claims
 from engine_probe.evaluation.published.figures import Reference, beside
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
@@ -18,13 +18,13 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.model import Chart
 from engine_probe.report.charts.models import across_charts
-from engine_probe.report.charts.money import money_charts
+from engine_probe.report.charts.money.curves import money_charts
 from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.slo import slo_charts
 from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.run_report import POINTS, origin, run_sections
-from engine_probe.report.sections.money import money_section
+from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section

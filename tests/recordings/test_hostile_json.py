@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from engine_probe import InputError, load, load_sweep
 from engine_probe.commands import compare
-from engine_probe.evaluation.prices.price_list import read_prices
+from engine_probe.evaluation.money.price_list import read_prices
 from engine_probe.evaluation.published.figures import read_reference
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.files.safe_read import read_toml

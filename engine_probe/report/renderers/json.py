@@ -24,9 +24,9 @@ from engine_probe.analysis.step.ceiling_use import uses
 from engine_probe.analysis.step.stalls import Stalls
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.comparison import Comparison
-from engine_probe.evaluation.costs import Money, worth_showing
 from engine_probe.evaluation.integrity import figures as integrity_figures
 from engine_probe.evaluation.integrity import integrity
+from engine_probe.evaluation.money.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.curve import Curve

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.commands.report import command
-from engine_probe.evaluation.prices.price_list import SHIPPED, read_prices
+from engine_probe.evaluation.money.price_list import SHIPPED, read_prices
 from tests.support.recordings import MS, facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
 from tests.support.values import has_values, values

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.evaluation.costs import sweep_money
 from engine_probe.evaluation.integrity import integrity, sampled_runs
+from engine_probe.evaluation.money.costs import sweep_money
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import Section, cell_words

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from engine_probe.analysis.money.curve_costs import CurveCosts, Level
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
-from engine_probe.evaluation.costs import Cards, Costed, Money
+from engine_probe.evaluation.money.costs import Cards, Costed, Money
 from engine_probe.text_format import capitalized, figures
 from engine_probe.workload.load import level_words
 

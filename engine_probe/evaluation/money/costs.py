@@ -15,7 +15,7 @@ from engine_probe.analysis.run.energy import energy
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
-from engine_probe.evaluation.prices.price_list import find_prices, read_prices
+from engine_probe.evaluation.money.price_list import find_prices, read_prices
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.money.curve_costs import MONEY, Level, MoneyMetric
-from engine_probe.evaluation.costs import Costed, Money, worth_showing
+from engine_probe.evaluation.money.costs import Costed, Money, worth_showing
 from engine_probe.report.document import Column, Section, Table, says, table
-from engine_probe.report.sections.money_words import amount, verdicts
-from engine_probe.report.sections.money_words import rate as per_minute
+from engine_probe.report.sections.money.words import amount, verdicts
+from engine_probe.report.sections.money.words import rate as per_minute
 from engine_probe.report.sections.sweep.levels import short_load
 from engine_probe.workload.load import level_words
 

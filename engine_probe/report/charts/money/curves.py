@@ -1,12 +1,13 @@
-"""Money and energy as curves over the load, and options over the demand."""
+"""Money and energy as curves over the load."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from engine_probe.analysis.money.curve_costs import MONEY
-from engine_probe.evaluation.costs import Costed, Money
+from engine_probe.evaluation.money.costs import Costed, Money
 from engine_probe.report.charts.levels import any_of
-from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, numbers, of_levels
+from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, of_levels
+from engine_probe.report.charts.money.options import options_chart
 from engine_probe.report.charts.sweep import INTERVALS
 from engine_probe.text_format import capitalized
 
@@ -76,24 +77,3 @@ def profit_chart(curve: Costed, currency: str) -> Iterator[Lines]:
     note = "Break-even is interpolated linearly between the levels on either side of it."
     heading = f"Revenue, cost and profit{f' ({curve.label})' if curve.label else ''}"
     yield Lines(heading, note, load_axis(curve.unit), [Axis("an hour", currency)], list(xs), series, regions)
-
-
-def options_chart(found: Money) -> Lines:
-    """Return the monthly cost of the cheapest option for each demand."""
-    edges = [0.0, *(step.up_to_per_minute for step in found.steps)]
-    xs = [edge for pair in pairwise(edges) for edge in pair]
-    costs = [step.per_month for step in found.steps for _ in range(2)]
-    kinds = list(dict.fromkeys(step.name for step in found.steps))
-    names = [step.name for step in found.steps for _ in range(2)]
-    pairs = list(zip(costs, names, strict=True))
-    values = {kind: numbers([cost if name == kind else None for cost, name in pairs]) for kind in kinds}
-    series = [Series(kind, line, 0, "both", number) for number, (kind, line) in enumerate(values.items())]
-    note = f"The cheapest by demand, engines of one kind side by side: {', '.join(step.words for step in found.steps)}."
-    return Lines(
-        "Options by demand",
-        note,
-        Axis("demand", "requests/min"),
-        [Axis("a month", found.currency)],
-        numbers(xs),
-        series,
-    )

@@ -11,7 +11,7 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import convert
 from engine_probe.files.safe_read import read_toml
 
-SHIPPED = Path(__file__).parent
+SHIPPED = Path(__file__).parent / "shipped"
 UNNAMED = ""  # currency of prices that were given without one
 AMOUNT = re.compile(r"\s*(\d*\.?\d+)\s*([^\s\d.]*)\s*")
 CURRENCY = re.compile(r"[A-Za-z]{3}|[^\w\s]|")  # a code of ISO 4217, a sign, or nothing

@@ -1,0 +1,1 @@
+"""Costs, earnings and hardware options of runs and sweeps, and the price lists that they are computed from."""

@@ -1,1 +1,0 @@
-"""The shipped price lists, and how one is read."""

@@ -1,0 +1,1 @@
+"""Charts of costs, earnings and energy over the load, and of hardware options over the demand."""

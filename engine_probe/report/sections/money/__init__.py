@@ -1,0 +1,1 @@
+"""Costs, earnings, energy and hardware options: the section, and its sentences."""
