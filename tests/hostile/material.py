@@ -14,8 +14,11 @@ import msgspec
 from kernels_bench.devices.cpu import cpu
 from kernels_bench.results import Report
 from tests.hostile import mutations
+from tests.support.answered_sweeps import Answered, write_answered_sweep
 from tests.support.hardware_reports import box
+from tests.support.judged_sweeps import write_judged_sweep
 from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.simulated_answers import normal
 from tests.support.small_tables import table
 
 Call = tuple[str, ...] | Callable[[Path], object]  # words for `engine_probe`, or a function of the sandbox
@@ -28,6 +31,10 @@ RUN_COMMANDS: tuple[Call, ...] = (
     ("export", "{in}/run", "--to", "vllm-bench-serve", "--save-detailed", "--out", "{out}/serve.json"),
 )
 SWEEP_REPORT = ("report", "{in}/sweep", "--html", "{out}/page.html", "--json", "{out}/figures.json")
+JUDGED_REPORT, ANSWERED_REPORT = (
+    ("report", "{in}/" + name, "--html", "{out}/page.html", "--json", "{out}/figures.json")
+    for name in ("judged", "answered")
+)
 
 
 def run_in_a_notebook(sandbox: Path) -> None:
@@ -63,6 +70,12 @@ def text_to_predict(sandbox: Path) -> None:
     from engine_probe.perplexity.text import read_text
 
     read_text(Quality(str(sandbox / "in" / "text.txt"), window=16))
+
+
+def questions_of_a_set(sandbox: Path) -> None:
+    from engine_probe.workload.question_set.question_file import read_question_sets
+
+    assert read_question_sets([str(sandbox / "in" / "questions.jsonl")])
 
 
 def plan_of(kind: str, form: str, name: str) -> Call:
@@ -131,6 +144,10 @@ def targets() -> list[Target]:
         found.append(Target(f"stream {name}", f"cut/{name}.arrows", mutations.STREAM, cut))
     found += [
         Target("stream workers", "run/workers-0.arrows", mutations.STREAM, runs),
+        Target("table answers, of questions", "judged/points/p4/answers.arrow", mutations.TABLE, (JUDGED_REPORT,)),
+        Target("table answers, with tokens", "answered/points/p1/answers.arrow", mutations.TABLE, (ANSWERED_REPORT,)),
+        Target("a run's questions", "judged/points/p4/questions.jsonl", mutations.JSON_LINES, (JUDGED_REPORT,)),
+        Target("question set", "questions.jsonl", mutations.JSON_LINES, (questions_of_a_set,)),
         Target("sweep.json", "sweep/sweep.json", mutations.JSON, sweeps),
         Target("a point's run.json", "sweep/points/p2/run.json", mutations.JSON, sweeps),
         Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,)),
@@ -226,6 +243,7 @@ def make(folder: Path) -> None:
     make_cut(folder / "cut", tables)
     for name in ("sweep", "sweep2"):
         make_sweep(folder / name)
+    make_answers(folder)
     make_texts(folder)
     make_workloads(folder)
     report = box(2)
@@ -282,6 +300,13 @@ def make_sweep(folder: Path) -> None:
     for level in (1, 2, 4):
         answers = {f"r{number}": number for number in range(level)}
         (folder / "points" / f"p{level}" / "answers.json").write_text(json.dumps(answers))
+
+
+def make_answers(folder: Path) -> None:
+    """Sweeps whose answers are judged by questions, and compared token by token."""
+    write_judged_sweep(folder / "judged", {1: {}, 4: {}})
+    write_answered_sweep(folder / "answered", [Answered(1), Answered(8, normal(0.05))])
+    (folder / "questions.jsonl").write_bytes((folder / "judged/points/p4/questions.jsonl").read_bytes())
 
 
 def make_texts(folder: Path) -> None:
