@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 import venv
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,10 @@ FILLED_IN = {"git+URL": f"git+file://{ROOT}"}
 SERVER = re.compile(r"api_server|\bserve\b")
 SERVER_URL = "http://127.0.0.1:8000"
 INSTALLER = ("pip ", "uvx ")
+# A machine of a fifth of the speed would sweep for an hour. There a reader presses Ctrl-C; so does the test, and what
+# was measured until then must be there.
+SWEEP = "make sweep"
+SWEEP_SECONDS = 900
 
 
 def printed() -> list[tuple[str, str]]:
@@ -107,7 +112,10 @@ def test_it_runs_as_printed(
             text = text.replace(placeholder, value)
         if text.startswith(INSTALLER):
             environment = request.getfixturevalue("empty_environment")
-        run(["bash", "-c", text], checkout, environment)
+        if text == SWEEP:
+            sweep(checkout, environment)
+        else:
+            run(["bash", "-c", text], checkout, environment)
 
 
 def run(command: list[str], checkout: Path, environment: dict[str, str]) -> None:
@@ -122,6 +130,38 @@ def run(command: list[str], checkout: Path, environment: dict[str, str]) -> None
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert "Traceback" not in done.stderr
+
+
+def sweep(checkout: Path, environment: dict[str, str]) -> None:
+    """The sweep ends by itself, or after SWEEP_SECONDS by Ctrl-C; a finished point is a row then."""
+    log = checkout / "sweep.log"
+    with log.open("w") as written:
+        making = subprocess.Popen(
+            ["bash", "-c", f"trap - INT; exec {SWEEP}"],
+            cwd=checkout,
+            env=environment,
+            stdout=written,
+            stderr=written,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            making.wait(SWEEP_SECONDS)
+            interrupted = False
+        except subprocess.TimeoutExpired:
+            interrupted = True
+            warnings.warn(f"`{SWEEP}` was interrupted after {SWEEP_SECONDS} s", stacklevel=1)
+            os.killpg(making.pid, signal.SIGINT)  # as a terminal does
+            making.wait(120)
+        finally:
+            if making.poll() is None:
+                os.killpg(making.pid, signal.SIGKILL)
+    told = log.read_text(errors="replace")
+    assert "Traceback" not in told, told[-3000:]
+    assert (making.returncode != 0) == interrupted, told[-3000:]
+    (folder,) = (path.parent for path in (checkout / "runs").rglob("sweep.json"))
+    rows = json.loads((folder / "sweep.json").read_text())["points"]
+    assert any(row["status"] == "complete" for row in rows), told[-3000:]
 
 
 def serve(text: str, checkout: Path, environment: dict[str, str]) -> None:
