@@ -34,9 +34,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from engine_probe.analysis.compare.changes import METRICS
+from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import held_rate
-from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.recordings.curve import curves
 
 LONGEST_NAME = 200

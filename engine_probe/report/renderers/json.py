@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
+from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.compare.gates import Gate
 from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
-from engine_probe.analysis.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.money.curve_costs import MONEY
 from engine_probe.analysis.quality.verdicts import Verdicts
 from engine_probe.analysis.run.summary import Summary

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine_probe.analysis.compare.changes import METRICS
-from engine_probe.analysis.engine_metrics import ENGINE_METRICS
+from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.money.curve_costs import MONEY
 from engine_probe.analysis.step.losses import Composition, PreemptedRequest, PreemptionCost, Straggler
 
