@@ -59,6 +59,7 @@ class Moment:
     seconds: float
     answered: Medians = NO_MEDIANS
     step_ns: float | None = None  # mean duration of the steps since the last moment
+    idle: bool = False  # nothing was left in flight after the last step
 
 
 class LiveReader:
@@ -92,15 +93,18 @@ class LiveReader:
             self._latencies.add(pa.Table.from_batches(batches))
         if self._last is None or self._blocks is None:
             return None
+        running, waiting = self._last["running_requests"], self._last["waiting_requests"]
+        waiting += self._last["deferred_requests"]
         return Moment(
             output_tokens=self._output_tokens,
-            running=self._last["running_requests"],
-            waiting=self._last["waiting_requests"] + self._last["deferred_requests"],
+            running=running,
+            waiting=waiting,
             kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
             preemptions=self._preemptions,
             seconds=(_step_end(self._last) - self._begin_ns) / 1e9,
             answered=self._latencies.medians(),
             step_ns=self._step_ns,
+            idle=running + waiting == self._last["finished_requests"],
         )
 
 

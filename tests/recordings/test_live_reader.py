@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import TableStream
@@ -52,4 +54,18 @@ def test_deferred_requests_are_among_those_that_wait(tmp_path: Path) -> None:
     now = LiveReader(tmp_path / "run").progress()
     stream.close()
     assert now is not None
-    assert (now.running, now.waiting) == (4, 5)
+    assert (now.running, now.waiting, now.idle) == (4, 5, False)
+
+
+@pytest.mark.parametrize(("finished", "waiting", "idle"), [(4, 0, True), (3, 0, False), (4, 1, False)])
+def test_an_engine_is_idle_when_its_last_request_has_ended(
+    tmp_path: Path, finished: int, waiting: int, idle: bool
+) -> None:
+    RunFolder.create(tmp_path / "run", facts())
+    stream = TableStream(tmp_path / "run", "iterations")
+    levels = {"running_requests": 4, "waiting_requests": waiting, "deferred_requests": 0, "finished_requests": finished}
+    stream.write([[levels.get(field.name, 1)] for field in SCHEMAS["iterations"]])
+    now = LiveReader(tmp_path / "run").progress()
+    stream.close()
+    assert now is not None
+    assert now.idle == idle

@@ -276,9 +276,14 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, about("Longest start of an engine, in seconds; a slower one is killed.", 600.0, gt=0)
     ] = 3600.0
     point_seconds: Annotated[
-        float,
-        about("Longest time of a point, in seconds; a slower one is stopped and recorded as failed.", 600.0, gt=0),
-    ] = 1800.0
+        PositiveFloat | None,
+        about(
+            "Longest time of a point, in seconds; a slower one is stopped and recorded as failed. Default: 30 minutes, "
+            "and for what it asks 1 s a step (or its weights at 10 GB/s) and 1 s for 20 prompt tokens; it is stopped "
+            "earlier if a step takes 30 minutes.",
+            600.0,
+        ),
+    ] = None
 
 
 class Point(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ from engine_probe.sweep.engine_process.start_log import StartLog
 from engine_probe.sweep.execution.events import Event, Show
 from engine_probe.sweep.execution.folders import LOG_FILE, new_log, set_aside
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
+from engine_probe.sweep.execution.point_timeout import PointTimeout, PointTimeoutError
 from engine_probe.sweep.results.point_results import Row, row_at
 
 TICK_SECONDS = 1.0
@@ -41,15 +42,11 @@ SHORT_TICK_SECONDS = 0.25  # of a point that someone waits for
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How long an engine may take (None: no limit), and the most KV cache that its points can use (None: unknown)."""
+    """How long an engine may take, and the most KV cache that its points can use (None: unknown)."""
 
-    start_seconds: float | None = None  # until its first point begins
-    point_seconds: float | None = None
+    start_seconds: float | None = None  # until its first point begins; None: no limit
+    point_seconds: float | None = None  # None: as long as what a point asks for may take
     need: KvNeed | None = None
-
-
-class PointTimeoutError(UnavailableError):
-    """A point took longer than `point_seconds`; the engine did not die."""
 
 
 def measure_point(
@@ -157,15 +154,16 @@ class EngineRun:
             case Notice():
                 self._events.append(message)
             case None | Scoring() if self._live is not None:
-                self._events.append(self._live.progress() if message is None else message)
-                if self._is_over(seconds := self._limits.point_seconds):
-                    raise PointTimeoutError(f"given up after {seconds:g} s (point_seconds)")
+                progress = self._live.progress() if message is None else message
+                self._events.append(progress)
+                self._timeout.check(progress)
             case None | StartStep() if self._has_begun:
                 self._events.append(None)
             case None | StartStep():
                 log = self._start_log
                 self._events.append(log.progress() if message is None else log.enter(message.text))
-                if self._is_over(seconds := self._limits.start_seconds):
+                seconds = self._limits.start_seconds
+                if seconds is not None and time.monotonic() - self._since > seconds:
                     without = f"given up after {seconds:g} s without a first point (start_seconds)"
                     raise UnavailableError(f"{without}; all the engine said is in {self.log}")
         return None
@@ -173,8 +171,9 @@ class EngineRun:
     def _begin_point(self) -> None:
         if not self._has_begun:
             self._events.append(self._start_log.started())
-        self._has_begun, self._since = True, time.monotonic()
+        self._has_begun = True
         self._live = LiveReader(self._planned.folder)
+        self._timeout = PointTimeout(self._planned.point, self._limits.point_seconds)
         self._events.append(Began(self._planned.number))
 
     def _end_point(self, message: Ended | Refused) -> Measurement:
@@ -190,9 +189,6 @@ class EngineRun:
         self._process.wait_for_end()
         kind = InputError if message.exit_code == InputError.exit_code else UnavailableError
         raise kind(f"{message.sentence}{worker_crash(self.log)}; all the engine said is in {self.log}")
-
-    def _is_over(self, seconds: float | None) -> bool:
-        return seconds is not None and time.monotonic() - self._since > seconds
 
     def _lost(self, error: EngineProbeError) -> Measurement:
         """End the engine after an error, and return the row of the point that was lost."""

@@ -15,14 +15,15 @@ from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.preflight.duration_estimate import (
     AT_LEAST,
-    Bandwidth,
+    DeviceSpeed,
     Estimate,
     engine_start,
     estimate,
-    measured_bandwidth,
+    measured_speed,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, tokens_in_flight
+from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.text_format import counted, long_duration, model_name
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
@@ -41,11 +42,11 @@ def show_points(
 
     `past` holds points measured earlier on this hardware, found in the folder `where`.
     """
-    all_points, bandwidth = points(sweep), measured_bandwidth(hardware)
+    all_points, device = points(sweep), measured_speed(hardware)
     host_bytes = None if where is None or hardware.get("gpus") else hardware["host"]["memory_bytes"]
     too_large = {point.key for point in all_points if host_bytes is not None and exceeds_host(point, host_bytes)}
     possible = [point for point in all_points if point.key not in too_large]
-    estimates = {} if where is None else {point.key: estimate(point, past, bandwidth) for point in possible}
+    estimates = {} if where is None else {point.key: estimate(point, past, device) for point in possible}
     rows = [
         [
             point.key,
@@ -69,11 +70,12 @@ def show_points(
     if where is None:
         console.print("No times: the speed of the fleet's machines is not known here.")
     else:
-        estimated = [guess for point in possible if (guess := estimates[point.key])]
-        if estimated and not sweep.adaptive:
-            console.print(total_line(estimated, len(possible), engines, engine_start(possible, past)))
-        for line in time_lines(estimated, len(possible), where, bandwidth):
+        found = [guess for point in possible if (guess := estimates[point.key])]
+        if found and not sweep.adaptive:
+            console.print(total_line(found, len(possible), engines, engine_start(possible, past)))
+        for line in time_lines(found, len(possible), where, device):
             console.print(line)
+    console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
     if host_bytes is not None and too_large:
         console.print(
             f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "
@@ -116,13 +118,25 @@ def total_line(known: Sequence[Estimate], asked: int, engines: int, start_second
     return f"Predicted: {bound}{total} for {len(known)} of {asked} points{start}."
 
 
-def time_lines(known: Sequence[Estimate], asked: int, where: Path, bandwidth: Bandwidth | None) -> Iterator[str]:
+def limit_line(possible: Sequence[Point], given: float | None) -> str:
+    """Say after which time a point is given up."""
+    if given is not None:
+        return f"A point is given up after {long_duration(given)} (point_seconds)."
+    limits = {longest_time(point) for point in possible}
+    known = sorted(limit for limit in limits if limit is not None)
+    shown = " to ".join(dict.fromkeys(long_duration(limit) for limit in (*known[:1], *known[-1:])))
+    by_tokens = f"{shown}, depending on what it asks, or " if known else ""
+    stalled = f"{long_duration(STALL_SECONDS)} without a step"
+    return f"A point is given up after {by_tokens}{stalled} (point_seconds sets another limit)."
+
+
+def time_lines(known: Sequence[Estimate], asked: int, where: Path, device: DeviceSpeed | None) -> Iterator[str]:
     """Explain what the predicted times rest on, and why some points have none."""
     if any(guess.is_bound for guess in known):
         yield AT_LEAST
-        if bandwidth and bandwidth.doubts:
+        if device and device.doubts:
             yield (
-                f"The bandwidth behind ≥ is {bandwidth.bytes_per_second / 1e9:.3g} GB/s: {'; '.join(bandwidth.doubts)}."
+                f"The bandwidth behind ≥ is {device.bytes_per_second / 1e9:.3g} GB/s: {'; '.join(device.doubts)}."
                 " If it was measured too low, the bound is too high."
             )
     if any(not guess.is_bound for guess in known):
@@ -130,8 +144,8 @@ def time_lines(known: Sequence[Estimate], asked: int, where: Path, bandwidth: Ba
     if len(known) < asked:
         yield (
             f"{counted(asked - len(known), 'point')} without a time: no earlier sweep in {where} measured this "
-            "engine near this load (--like FOLDER looks elsewhere), and no bound follows from the memory bandwidth "
-            "(`engine_probe validate` measures it; small models are not bound by it)."
+            "engine near this load (--like FOLDER looks elsewhere), and no bound follows from the machine's ceilings "
+            "(`engine_probe validate` measures them; small models are not bound by them)."
         )
 
 

@@ -1,4 +1,4 @@
-"""How long points will take, predicted from what was measured: earlier sweeps, or this machine's memory bandwidth."""
+"""How long points will take, predicted from what was measured: earlier sweeps, or this machine's ceilings."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine_probe.analysis.step.ceilings import doubts_of
+from engine_probe.analysis.step.ceilings import COMPUTE, doubts_of
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
-from engine_probe.engine.models.geometry import GIB, geometry
+from engine_probe.engine.models.geometry import BYTES, GIB, Geometry, geometry
 from engine_probe.engine.parallelism import weight_shards
-from engine_probe.errors import InputError
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
@@ -20,8 +19,8 @@ from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
 CACHED_BYTES = GIB  # smaller weights may be read from a cache and not from memory
 
 AT_LEAST = (
-    "≥: at least this, because every step reads all weights at the memory bandwidth measured here, and because the "
-    "last request has to arrive."
+    "≥: at least this, because every step reads all weights and the keys and values of its requests at the memory "
+    "bandwidth measured here, prompts are multiplied at the rate measured here, and the last request has to arrive."
 )
 
 Basis = Literal["the same point", "this engine at other loads", "at least"]
@@ -36,14 +35,15 @@ class Estimate(msgspec.Struct, frozen=True):
         return self.basis == "at least"
 
 
-class Bandwidth(msgspec.Struct, frozen=True):
-    """The memory bandwidth of one device, as `engine_probe validate` measured it."""
+class DeviceSpeed(msgspec.Struct, frozen=True):
+    """What one device moves and multiplies, as `engine_probe validate` measured it."""
 
     bytes_per_second: float
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # about the bandwidth
+    multiplies: dict[str, float] = {}  # operations per second by number format; empty: not measured
 
 
-def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) -> Estimate | None:
+def estimate(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> Estimate | None:
     """Predict the seconds of a point, from the best basis that was measured. None without any."""
     again = [one.seconds for one in past if one.key == point.key]
     again = again or [one.seconds for one in past if alike(one.point, point) and load(one.point) == load(point)]
@@ -51,8 +51,8 @@ def estimate(point: Point, past: Sequence[Past], bandwidth: Bandwidth | None) ->
         return Estimate(median(again), "the same point")
     if (rate := interpolated(point, past)) and (tokens := tokens_to_come(point)):
         return Estimate(limited(tokens / rate, point), "this engine at other loads")
-    if (least := reading_weights(point, bandwidth)) is not None:
-        return Estimate(limited(least, point), "at least")
+    if device and (bounds := [reading(point, device), multiplying(point, device)]) != [None, None]:
+        return Estimate(limited(max(bound or 0.0 for bound in bounds), point), "at least")
     if arriving(point):
         return Estimate(limited(0.0, point), "at least")
     return None
@@ -117,13 +117,52 @@ def interpolated(point: Point, past: Sequence[Past]) -> float | None:
     return next((rate for in_flight, rate in known if in_flight == wanted), None)
 
 
-def reading_weights(point: Point, bandwidth: Bandwidth | None) -> float | None:
-    """Return the seconds that reading all weights in every step takes, a lower bound of the point's time."""
+def reading(point: Point, device: DeviceSpeed) -> float | None:
+    """Return the seconds that reading weights and KV cache in every step takes, a lower bound of the point's time."""
     weights = weights_bytes(point)
     steps = fewest_steps(point)
-    if bandwidth is None or weights is None or steps is None or weights < CACHED_BYTES:
+    if weights is None or steps is None or weights < CACHED_BYTES:
         return None
-    return steps * weights / weight_shards(point.engine.arguments) / bandwidth.bytes_per_second
+    moved = steps * weights + kv_bytes_read(point)
+    return moved / weight_shards(point.engine.arguments) / device.bytes_per_second
+
+
+def kv_bytes_read(point: Point) -> float:
+    """Return the KV bytes that all decode steps read: each token's step those of all tokens before it.
+
+    0 unless every request has a prompt of its own and fixed lengths.
+    """
+    per_token, lengths = kv_bytes_per_token(point), fixed_lengths(point)
+    if per_token is None or lengths is None:
+        return 0.0
+    requests, prompt, answer = lengths
+    return requests * (answer - 1) * (prompt + answer / 2) * per_token
+
+
+def multiplying(point: Point, device: DeviceSpeed) -> float | None:
+    """Return the seconds that the matrix products of all prompts take, a lower bound of the point's time."""
+    shape, lengths = shape_of(point), fixed_lengths(point)
+    if shape is None or lengths is None or shape.quantized or "quantization" in point.engine.arguments:
+        return None
+    dtype = str(point.engine.arguments.get("dtype", "auto"))
+    rate = device.multiplies.get(shape.dtype if dtype == "auto" else dtype)
+    if rate is None or shape.weights_bytes() < CACHED_BYTES:
+        return None
+    requests, prompt, _ = lengths
+    attention = 2 * shape.layers * shape.heads * shape.head_size * prompt**2  # scores and sums, half of them masked
+    operations = requests * (2 * shape.linear_parameters * prompt + attention)
+    return operations / weight_shards(point.engine.arguments) / rate
+
+
+def fixed_lengths(point: Point) -> tuple[int, int, int] | None:
+    """Return the requests that are all answered, and the tokens of each prompt and answer. None if they differ."""
+    work, ends_early = point.workload, point.stop.requests is not None or point.stop.steady is not None
+    whole = work.prompts is None and isinstance(work.input_len, int) and isinstance(work.output_len, int)
+    if ends_early or not whole or work.requests is None or not work.sampling.ignore_eos:
+        return None
+    assert isinstance(work.input_len, int)
+    assert isinstance(work.output_len, int)
+    return work.requests, work.input_len, work.output_len
 
 
 def fewest_steps(point: Point) -> int | None:
@@ -146,17 +185,30 @@ def fewest_steps(point: Point) -> int | None:
 
 def weights_bytes(point: Point) -> float | None:
     """Return the bytes of the weights by the publisher's configuration. None if that is not known here."""
-    arguments = point.engine.arguments
-    if point.engine.model not in catalogue_names() or "quantization" in arguments:
+    arguments, shape = point.engine.arguments, shape_of(point)
+    if shape is None or "quantization" in arguments:
         return None
-    try:
-        return geometry(catalogue_config(point.engine.model)).weights_bytes(str(arguments.get("dtype", "auto")))
-    except (KeyError, InputError):
-        return None
+    dtype = str(arguments.get("dtype", "auto"))
+    return shape.weights_bytes(dtype) if dtype in ("auto", *BYTES) else None
 
 
-def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:
-    """Return the best memory test on the device that engines would use. None if it was not measured."""
+def kv_bytes_per_token(point: Point) -> int | None:
+    """Return the KV bytes of a token over all ranks. None for a model whose geometry is not shipped."""
+    shape, arguments = shape_of(point), point.engine.arguments
+    kept_as, computed_as = str(arguments.get("kv_cache_dtype", "auto")), str(arguments.get("dtype", "auto"))
+    if shape is None:
+        return None
+    return shape.kv_bytes_per_token(computed_as if kept_as == "auto" and computed_as in BYTES else kept_as)
+
+
+def shape_of(point: Point) -> Geometry | None:
+    """Return the geometry of a model of the catalogue. None for others."""
+    known = point.engine.model in catalogue_names()
+    return geometry(catalogue_config(point.engine.model)) if known else None
+
+
+def measured_speed(hardware: dict[str, Any]) -> DeviceSpeed | None:
+    """Return the best tests of the device that engines would use. None if its memory was not measured."""
     ceilings: dict[str, dict[str, Any]] = hardware.get("ceilings", {})
     uuids = [gpu["uuid"] for gpu in hardware.get("gpus", [])]
     devices = [ceilings[uuid] for uuid in uuids if uuid in ceilings] if uuids else list(ceilings.values())
@@ -169,7 +221,12 @@ def measured_bandwidth(hardware: dict[str, Any]) -> Bandwidth | None:
     if not measured:
         return None
     best = max(measured, key=lambda ceiling: float(ceiling["value"]))
-    return Bandwidth(best["value"], doubts_of(best))
+    products = {
+        dtype: max(rates)
+        for dtype, names in COMPUTE.items()
+        if (rates := [float(device[name]["value"]) for device in devices for name in names if name in device])
+    }
+    return DeviceSpeed(best["value"], doubts_of(best), products)
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:

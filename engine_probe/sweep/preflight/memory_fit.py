@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine_probe.engine.cpu.cpu_binding import check_cores
-from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
-from engine_probe.engine.models.geometry import BYTES, GIB, geometry
+from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.parallelism import SIZES, rank_count, weight_shards
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.preflight.duration_estimate import weights_bytes
+from engine_probe.sweep.preflight.duration_estimate import kv_bytes_per_token, weights_bytes
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from kernels_bench.devices.cpu import cpu
 
@@ -42,16 +41,6 @@ def pool_tokens(point: Point) -> int | None:
     if isinstance(given, int) and per_token is not None:
         return int(given * weight_shards(arguments) // per_token)
     return None
-
-
-def kv_bytes_per_token(point: Point) -> int | None:
-    """Return the KV bytes of a token over all ranks. None for a model whose geometry is not shipped."""
-    if point.engine.model not in catalogue_names():
-        return None
-    arguments = point.engine.arguments
-    kept_as, computed_as = str(arguments.get("kv_cache_dtype", "auto")), str(arguments.get("dtype", "auto"))
-    shape = geometry(catalogue_config(point.engine.model))
-    return shape.kv_bytes_per_token(computed_as if kept_as == "auto" and computed_as in BYTES else kept_as)
 
 
 def check_fit(found: Sequence[Point]) -> None:

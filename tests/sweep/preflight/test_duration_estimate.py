@@ -19,12 +19,12 @@ from engine_probe.sweep.definition.loader import find_sweep, read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.duration_estimate import (
-    Bandwidth,
+    DeviceSpeed,
     Estimate,
     engine_start,
     estimate,
     fewest_steps,
-    measured_bandwidth,
+    measured_speed,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
@@ -78,14 +78,14 @@ def test_another_engine_load_or_length_says_nothing(point: Point) -> None:
     assert estimate(point, PAST, None) is None
 
 
-def test_no_step_is_faster_than_reading_the_weights() -> None:
-    """8.03e9 parameters of two bytes at 1,606 GB/s are 10 ms a step; 100 steps, twice."""
-    found = estimate(asked(10, 20), [], Bandwidth(1606 * GB))
+def test_no_step_is_faster_than_reading_the_weights_and_the_kv_cache() -> None:
+    """8.03e9 parameters of two bytes at 1,606 GB/s are 10 ms a step; 100 steps, twice; and 131,072 KV bytes a token."""
+    found = estimate(asked(10, 20), [], DeviceSpeed(1606 * GB))
     assert found is not None
     assert found.basis == "at least"
-    assert found.seconds == pytest.approx(2.0, rel=0.01)
+    assert found.seconds == pytest.approx(2.0 + 20 * 99 * (128 + 50) * 131072 / (1606 * GB), rel=0.001)
     halved = EngineSection("llama-3.1-8b", {"tensor_parallel_size": 2})
-    assert estimate(asked(10, 20, halved), [], Bandwidth(1606 * GB)) == Estimate(found.seconds / 2, "at least")
+    assert estimate(asked(10, 20, halved), [], DeviceSpeed(1606 * GB)) == Estimate(found.seconds / 2, "at least")
 
 
 @pytest.mark.parametrize(
@@ -109,37 +109,64 @@ def test_the_fewest_steps_are_a_bound_or_nothing(workload: WorkloadSection, stop
 
 def test_the_arrivals_of_conversations_are_those_of_their_first_turns() -> None:
     slow = WorkloadSection(None, 100, None, 100, Conversations(4, 64), OpenLoop(2.0))
-    found = estimate(Point(LLAMA, slow), [], Bandwidth(1606 * GB))
+    found = estimate(Point(LLAMA, slow), [], DeviceSpeed(1606 * GB))
     assert found is not None
     assert found.seconds == 50
 
 
 def test_weights_that_a_cache_may_hold_say_nothing_of_time() -> None:
-    assert estimate(asked(1, engine=EngineSection("tiny")), [], Bandwidth(GB)) is None
+    assert estimate(asked(1, engine=EngineSection("tiny")), [], DeviceSpeed(GB)) is None
 
 
 def test_arrivals_and_the_time_limit_count() -> None:
     slow = Point(LLAMA, WorkloadSection(128, 100, None, 100, arrivals=OpenLoop(2.0)))
-    found = estimate(slow, [], Bandwidth(1606 * GB))
+    found = estimate(slow, [], DeviceSpeed(1606 * GB))
     assert found is not None
     assert found.seconds == 50
     short = msgspec.structs.replace(slow, stop=Stop(seconds=9.0))
-    assert estimate(short, [], Bandwidth(1606 * GB)) == Estimate(9.0, "at least")
+    assert estimate(short, [], DeviceSpeed(1606 * GB)) == Estimate(9.0, "at least")
 
 
-def test_the_bandwidth_is_that_of_the_cards_where_there_are_cards() -> None:
+def test_no_prompt_is_faster_than_its_matrix_products() -> None:
+    """6.98e9 parameters in matrices at two operations a token, and the masked half of 32 layers of 4,096 squares."""
+    prompt = Point(LLAMA, WorkloadSection(64000, 1, 1, 3))
+    device = DeviceSpeed(1606 * GB, multiplies={"bfloat16": 800e12, "float32": 1.0})
+    operations = 3 * (2 * 6.979e9 * 64000 + 2 * 32 * 4096 * 64000**2)
+    found = estimate(prompt, [], device)
+    assert found is not None
+    assert found.basis == "at least"
+    assert found.seconds == pytest.approx(operations / 800e12, rel=0.001)
+    tiny = msgspec.structs.replace(prompt, engine=EngineSection("tiny"))
+    quantized = msgspec.structs.replace(prompt, engine=EngineSection("llama-3.1-70b-fp8"))
+    assert estimate(tiny, [], device) is None
+    assert estimate(quantized, [], DeviceSpeed(1e30, multiplies={"bfloat16": 1.0})).seconds < 1e-9
+
+
+def test_a_long_answer_is_bound_by_its_own_keys_and_values() -> None:
+    """128,000 steps read 14.5 GB of weights and on average 64,128 tokens of 131,072 bytes, over two GPUs."""
+    shape = {"tensor_parallel_size": 2, "max_model_len": 131072}
+    long = Point(EngineSection("mistral-7b-128k", shape), WorkloadSection(128, 128_000))
+    found = estimate(long, [], DeviceSpeed(3900 * GB))
+    assert found is not None
+    assert found.seconds == pytest.approx(128_000 * (7241732096 * 2 + 64_128 * 131_072) / 2 / (3900 * GB), rel=0.001)
+
+
+def test_the_speed_is_that_of_the_cards_where_there_are_cards() -> None:
     def ceiling(value: float, unit: str = "B/s") -> dict[str, Any]:
         return {"value": value, "unit": unit, "verdict": "trusted"}
 
-    host = {"memory copy": ceiling(20 * GB), "gemm bf16": ceiling(9e12, "FLOP/s")}
-    card = {"memory copy": ceiling(2000 * GB), "memory read": ceiling(2100 * GB)}
+    host = {"memory copy": ceiling(20 * GB), "gemm int8 square": ceiling(9e12, "FLOP/s")}
+    products = {"gemm bf16 square": ceiling(7e14, "FLOP/s"), "gemm bf16 best shape": ceiling(8e14, "FLOP/s")}
+    card = {"memory copy": ceiling(2000 * GB), "memory read": ceiling(2100 * GB), **products}
     ceilings = {"cpu-1": host, "GPU-a": card}
-    assert measured_bandwidth({"ceilings": ceilings, "gpus": [{"uuid": "GPU-a"}]}) == Bandwidth(2100 * GB)
-    assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": []}) == Bandwidth(20 * GB)
+    assert measured_speed({"ceilings": ceilings, "gpus": [{"uuid": "GPU-a"}]}) == DeviceSpeed(
+        2100 * GB, multiplies={"bfloat16": 8e14}
+    )
+    assert measured_speed({"ceilings": {"cpu-1": host}, "gpus": []}) == DeviceSpeed(20 * GB)
     host["memory copy"] |= {"verdict": "doubtful", "doubts": ["unstable"]}
-    assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": []}) == Bandwidth(20 * GB, ("unstable",))
-    assert measured_bandwidth({"ceilings": {"cpu-1": host}, "gpus": [{"uuid": "GPU-b"}]}) is None
-    assert measured_bandwidth({"ceilings": {}, "gpus": []}) is None
+    assert measured_speed({"ceilings": {"cpu-1": host}, "gpus": []}) == DeviceSpeed(20 * GB, ("unstable",))
+    assert measured_speed({"ceilings": {"cpu-1": host}, "gpus": [{"uuid": "GPU-b"}]}) is None
+    assert measured_speed({"ceilings": {}, "gpus": []}) is None
 
 
 def test_an_engine_starts_as_fast_as_it_did() -> None:
