@@ -41,7 +41,7 @@ MAY_IMPORT = {
     },
     "recordings": {
         *("errors", "text_format", "files", "notebook_view", "record", "analysis", "perplexity", "workload.load"),
-        "workload.question_set",
+        *("workload.question_set", "engine.parallelism"),
     },
     "evaluation": {
         "errors",

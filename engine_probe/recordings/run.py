@@ -70,6 +70,12 @@ class Run(NotebookView):
         return None if not ranks or None in ranks else sum(ranks)
 
     @property
+    def parameters(self) -> int | None:
+        """Return the number of the model's parameters, counted from its layers. None unless one rank holds them all."""
+        ranks = self.facts.get("loaded") or []
+        return int(ranks[0]["parameters"]) if len(ranks) == 1 else None
+
+    @property
     def finished(self) -> bool:
         return self.status != RECORDING
 

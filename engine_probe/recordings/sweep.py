@@ -98,6 +98,12 @@ class Swept(NotebookView):
         return [point.run for point in self.points if point.run and point.analysis]
 
     @property
+    def first_runs(self) -> dict[str, Run]:
+        """Return a run of each curve that has one."""
+        found = {label: [point.run for point in points if point.run] for label, points in self.curves.items()}
+        return {label: runs[0] for label, runs in found.items() if runs}
+
+    @property
     def table(self) -> pa.Table:
         """Return a row for each point: its settings, its metrics and its bottleneck."""
         return sweep_table(self.points, self.settings)

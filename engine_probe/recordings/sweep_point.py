@@ -1,7 +1,7 @@
 """A point of an opened sweep: its recording, or why it has none; without the probe, its time by the driver's clock."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class SweptPoint(NotebookView):
     reason: str = ""
     timed: Timed | None = None  # by the driver's clock, if it was recorded
     held: HeldLoad | None = None  # the part in which the load was held; None if it is missing or too short
+    asked: Mapping[str, Any] = field(default_factory=dict)  # all its settings, as in `sweep.json`
 
     @property
     def unprobed(self) -> bool:
@@ -132,17 +133,18 @@ def open_point(
     """Open a point; an error becomes the reason for its missing recording."""
     place = folder / POINTS_FOLDER / Path(id_).name
     without = ran_unprobed(place, asked)
+    point = SweptPoint(id_, curve, *load_, None, None, reason, asked=asked)
     if not without and not (place / "run.json").is_file():
-        return SweptPoint(id_, curve, *load_, None, None, reason)
+        return point
     try:
         if without:
-            return SweptPoint(id_, curve, *load_, None, None, reason, read_unprobed(place, asked))
+            return replace(point, timed=read_unprobed(place, asked))
         run = load(place)
         if run.status != COMPLETE:
-            return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
+            return replace(point, run=run, reason="; ".join(run.notes))
         found = run.analysis(slo)
         later, profiled = found.summary.after_warm_up, run.profiled_span
         held = held_load(asked.get("workload", asked), run.iterations, run.requests, later, profiled)
-        return SweptPoint(id_, curve, *load_, run, found, timed=probed(run, asked), held=held)
+        return replace(point, run=run, analysis=found, reason="", timed=probed(run, asked), held=held)
     except InputError as error:
-        return SweptPoint(id_, curve, *load_, None, None, str(error))
+        return replace(point, reason=str(error))

@@ -51,8 +51,8 @@ def of_metric(name: str) -> Callable[[Curve, Run, float | None], float | None]:
 
 
 def kv_saturation(curve: Curve, _: Run, __: float | None) -> float | None:
-    kv = curve.found.kv
-    return float(np.mean(kv.derived)) if kv.derived else kv.reached
+    holds = curve.found.kv.holds
+    return None if holds is None else float(np.mean(holds))
 
 
 def peak_output_tokens_per_s(curve: Curve, run: Run, _: float | None) -> float | None:
