@@ -230,7 +230,7 @@ def report_run(folder: Path, asked: Asked) -> Made:
 def report_sweep(folder: Path, asked: Asked) -> Made:
     """Return the report of a sweep; its code is 1 where a point that was watched has no whole recording."""
     from engine_probe.evaluation.money.costs import sweep_money
-    from engine_probe.evaluation.published.figures import read_reference
+    from engine_probe.evaluation.published.reference import read_reference
     from engine_probe.evaluation.scores import read_scores
     from engine_probe.recordings.curve import curves
     from engine_probe.recordings.sweep import open_sweep
@@ -258,7 +258,7 @@ def report_sweep(folder: Path, asked: Asked) -> Made:
 def report_experiment(folders: Sequence[Path], asked: Asked) -> Made:
     """Return the report of several sweeps; its code is 1 where one of their points has no whole recording."""
     from engine_probe.evaluation.money.costs import sweep_money
-    from engine_probe.evaluation.published.figures import read_reference
+    from engine_probe.evaluation.published.reference import read_reference
     from engine_probe.recordings.experiment import open_experiment
     from engine_probe.report.experiment_report import experiment_document
     from engine_probe.report.renderers.json import experiment_figures

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from engine_probe.evaluation.published.figures import beside
+from engine_probe.evaluation.published.beside import beside
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.report.charts.experiment.models import across_charts

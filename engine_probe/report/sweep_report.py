@@ -8,8 +8,9 @@ from engine_probe.analysis.compare.load_effect import Effects
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.integrity import integrity, sampled_runs
 from engine_probe.evaluation.money.costs import Money
+from engine_probe.evaluation.published.beside import beside
 from engine_probe.evaluation.published.claims import Evidence, judged_claims
-from engine_probe.evaluation.published.figures import Reference, beside
+from engine_probe.evaluation.published.reference import Reference
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.curve import Curve
