@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from engine_probe.analysis.money.prices import Prices
+from engine_probe.analysis.money.run_costs import NO_PRICES, RunCosts
+from engine_probe.analysis.money.work import NO_GPUS, GpuUse, Work
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp, after_warm_up, within
 from engine_probe.analysis.run.goodput import Goodput, goodput
 from engine_probe.analysis.run.latencies import (
@@ -92,6 +95,26 @@ class Summary(ByName, NotebookView):
     probe_share: float  # of the whole time, by the probe's own clock
     probe_median_ns: float  # per step, by the probe's own clock
     probe_uncounted: UncountedCost | None  # None if it is not measured on that machine
+    gpus: GpuUse
+    prices: Prices = NO_PRICES  # energy needs none
+
+    @property
+    def work(self) -> Work:
+        """Return what the run did and took, on which its costs depend."""
+        latency = self.e2el.mean_ns
+        return Work(
+            output_tokens_per_s=self.answer_tokens / self.seconds,
+            input_tokens_per_s=self.prompt_tokens / self.seconds,
+            requests_per_s=self.requests_per_s,
+            latency_s=None if latency is None else latency / 1e9,
+            gpus=self.gpus,
+            made_tokens_per_s=self.output_tokens / self.seconds,
+            ended_requests_per_s=(self.requests_answered + sum(self.requests_other.values())) / self.seconds,
+        )
+
+    @property
+    def costs(self) -> RunCosts:
+        return RunCosts(self.work, self.prices)
 
     def __repr__(self) -> str:
         return (
@@ -110,8 +133,25 @@ def summarise(
     requests: pa.Table,
     slo: Slo | None = None,
     answers: pa.Table = NO_ANSWERS,
+    gpus: GpuUse = NO_GPUS,
 ) -> Summary:
-    """Summarise the tables of a run that is at least one iteration long."""
+    """Summarise the tables of a run that is at least one iteration long; with an SLO also its goodput."""
+    summary = unjudged(facts, status, notes, iterations, requests, answers, gpus)
+    if slo is None:
+        return summary
+    measured, profiled = without_further(facts, requests), profiled_span(facts, iterations)
+    return replace(summary, goodput=goodput(measured, summary.seconds, slo, profiled, answers))
+
+
+def unjudged(
+    facts: dict[str, Any],
+    status: str,
+    notes: list[str],
+    iterations: pa.Table,
+    requests: pa.Table,
+    answers: pa.Table,
+    gpus: GpuUse,
+) -> Summary:
     column, ends = {name: iterations[name].to_numpy() for name in iterations.column_names}, update_end_ns(iterations)
     whole_ns, profiled = int(ends[-1]) - int(column["start_ns"][0]), profiled_span(facts, iterations)
     seconds, measured = whole_ns / 1e9, without_further(facts, requests)
@@ -145,12 +185,13 @@ def summarise(
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near,
         latencies=latencies(iterations, measured, profiled),
-        goodput=goodput(measured, seconds, slo, profiled, answers) if slo else None,
+        goodput=None,
         after_warm_up=later,
         after_warm_up_latencies=latencies(iterations, measured, profiled, later.window) if later else (),
         probe_share=int(column["probe_ns"].sum()) / whole_ns,
         probe_median_ns=float(np.median(column["probe_ns"])),
         probe_uncounted=uncounted_cost(facts, column["running_requests"], whole_ns),
+        gpus=gpus,
     )
 
 

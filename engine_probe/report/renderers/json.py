@@ -14,7 +14,7 @@ from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
-from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.quality.verdicts import Verdicts
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
@@ -109,7 +109,8 @@ def stalled(found: Stalls) -> dict[str, Any]:
 
 def summary_figures(summary: Summary) -> dict[str, Any]:
     """Return the summary under the names that this JSON has always had."""
-    return {JSON_NAMES.get(field.name, field.name): getattr(summary, field.name) for field in fields(summary)}
+    names = [field.name for field in fields(summary) if field.name != "prices"]  # `money` has them
+    return {JSON_NAMES.get(name, name): getattr(summary, name) for name in names}
 
 
 def figures_of(found: RunAnalysis) -> dict[str, float | None]:
