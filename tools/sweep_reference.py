@@ -37,7 +37,7 @@ output_len = 32
 ```
 
 - An axis is named by the key it varies: `engine.model`, `engine.arguments.<name>`, `workload.<key>` or a key inside it
-  (`workload.arrivals.request_rate`), or `probe`. Several axes make every combination.
+  (`workload.arrivals.request_rate`), `replicas` or `probe`. Several axes make every combination.
 - `--set KEY=VALUE` changes a key for one sweep, `--model` the model; a list in `--set` makes an axis.
 - An unknown key is refused with the nearest known one, before an engine starts.
 - Editors: a first line `#:schema ./sweep.schema.json` gives completion and checks (Even Better TOML, Taplo); the file
@@ -66,7 +66,12 @@ def section(place: str, found: list[Table]) -> Iterator[str]:
 
 
 def heading(place: str) -> str:
-    named = {"": "The file itself", LENGTH: "A length", "axes[...]": "A range, as a value of `[axes]`"}
+    named = {
+        "": "The file itself",
+        LENGTH: "A length",
+        "axes[...]": "A range, as a value of `[axes]`",
+        "mix[]": "`[[mix]]`",
+    }
     return named.get(place, f"`[{place}]`")
 
 

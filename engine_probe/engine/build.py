@@ -34,16 +34,18 @@ def build_llm(
     *,
     multiprocess: bool = False,
     need: KvNeed | None = None,
+    engines_here: int = 1,
     say: Callable[[str], None] = silent,
     note: Callable[[str], None] = silent,
 ) -> LLM:
     """Start an engine in this process, where a probe reaches it, or with its core in another process.
 
-    On the CPU build the KV pool's size is chosen by `need`, unless `spec` sets it. `say` gets messages about steps that
+    On the CPU build the KV pool's size is chosen by `need`, unless `spec` sets it, from this engine's part of the
+    memory if `engines_here` start at the same time. `say` gets messages about steps that
     take longer than two seconds before vLLM starts to log, `note` those about what was chosen.
     """
     arguments = llm_arguments(spec, say)
-    pool, sentence = chosen_pool(Path(str(arguments["model"])), arguments, need)
+    pool, sentence = chosen_pool(Path(str(arguments["model"])), arguments, need, engines_here)
     if sentence:
         note(sentence)
     say(IMPORTING)

@@ -23,7 +23,7 @@ from engine_probe.notebook_view import NotebookView
 from engine_probe.recordings.curve import points_by_curve
 from engine_probe.recordings.perplexity import TextPoint, open_text
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep_point import SweptPoint, open_point, unprobed_lines
+from engine_probe.recordings.sweep_point import NO_RECORDING, SweptPoint, alone, open_point, unprobed_lines
 from engine_probe.workload.load import load_of
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Swept(NotebookView):
         """Return a sentence for each reason why points have no recording."""
         lost: dict[str, Counter[str]] = {}
         for point in self.points:
-            if not (point.analysis or point.unprobed):
+            if not point.measured:
                 lost.setdefault(point.reason, Counter())[point.name] += 1
         return [f"{lost_points(names)}: {reason}" for reason, names in lost.items()]
 
@@ -95,13 +95,13 @@ class Swept(NotebookView):
     @property
     def runs(self) -> list[Run]:
         """Return the complete recordings, in the order of their points."""
-        return [point.run for point in self.points if point.run and point.analysis]
+        return [run for point in self.points for run in point.runs]
 
     @property
-    def first_runs(self) -> dict[str, Run]:
-        """Return a run of each curve that has one."""
-        found = {label: [point.run for point in points if point.run] for label, points in self.curves.items()}
-        return {label: runs[0] for label, runs in found.items() if runs}
+    def clusters(self) -> list[SweptPoint]:
+        """Return the measured points if several engines measured any of them together; else none."""
+        together = any(point.cluster and len(point.cluster.engines) > 1 for point in self.points)
+        return [point for point in self.points if point.cluster] if together else []
 
     @property
     def table(self) -> pa.Table:
@@ -113,9 +113,10 @@ class Swept(NotebookView):
         return frame
 
     def __repr__(self) -> str:
-        alone = sum(point.unprobed for point in self.points)
-        also = f", {alone} without the probe" if alone else ""
-        return f"<Swept {self.folder} ({len(self.runs) + alone} of {len(self.points)} points measured{also})>"
+        without = sum(point.unprobed for point in self.points)
+        also = f", {without} without the probe" if without else ""
+        measured = sum(point.measured for point in self.points)
+        return f"<Swept {self.folder} ({measured} of {len(self.points)} points measured{also})>"
 
 
 def is_sweep(folder: Path) -> bool:
@@ -148,11 +149,15 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         loads = [load_of(row["point"].get("workload", row["point"])) for row in rows]
         curves = curves_of([row["point"] for row in rows], loads)
         varied = varied_settings([row["point"] for row in rows])
-        reasons = [str(row.get("reason") or "no recording") for row in rows]
+        reasons = [str(row.get("reason") or NO_RECORDING) for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
     asked = zip(ids, curves, loads, reasons, (row["point"] for row in rows), strict=True)
     points = tuple(open_point(folder, *each, slo) for each in asked)
+    if any(point.cluster for point in points):
+        points = tuple(
+            point if point.cluster else alone(point, row["point"]) for point, row in zip(points, rows, strict=True)
+        )
     return Swept(folder, question, points, varied, sweep, texts=predicted)
 
 

@@ -1,7 +1,7 @@
 """A point of an opened sweep: its recording, or why it has none; without the probe, its time by the driver's clock."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.notebook_view import NotebookView
 from engine_probe.record.run_folder import COMPLETE, DRIVEN_FILE
+from engine_probe.recordings.cluster import Cluster, cluster_of, measured_together, open_cluster
 from engine_probe.recordings.perplexity import POINTS_FOLDER
 from engine_probe.recordings.run import Run, load
 from engine_probe.text_format import counted, duration, plain
 from engine_probe.workload.load import load_words
+
+NO_RECORDING = "no recording"  # the reason of a row that gives none
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -76,7 +79,18 @@ class SweptPoint(NotebookView):
     reason: str = ""
     timed: Timed | None = None  # by the driver's clock, if it was recorded
     held: HeldLoad | None = None  # the part in which the load was held; None if it is missing or too short
-    asked: Mapping[str, Any] = field(default_factory=dict)  # all its settings, as in `sweep.json`
+    cluster: Cluster | None = None  # if several engines measured it; of a single one beside such points, itself
+
+    @property
+    def measured(self) -> bool:
+        return self.analysis is not None or self.unprobed or self.cluster is not None
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return its complete recordings: one, or one of each engine."""
+        if self.cluster is not None:
+            return [engine.run for engine in self.cluster.engines]
+        return [self.run] if self.run and self.analysis else []
 
     @property
     def unprobed(self) -> bool:
@@ -112,6 +126,9 @@ class SweptPoint(NotebookView):
         )
 
     def __repr__(self) -> str:
+        if self.cluster is not None:
+            together = f"{self.cluster.output_tokens_per_s:,.1f} output tokens/s of {len(self.cluster.engines)} engines"
+            return plain(f"<SweptPoint {self.name}: {together}>")
         if self.analysis is None:
             return plain(f"<SweptPoint {self.name}: {self.reason}>")
         found = self.analysis.summary
@@ -132,19 +149,41 @@ def open_point(
 ) -> SweptPoint:
     """Open a point; an error becomes the reason for its missing recording."""
     place = folder / POINTS_FOLDER / Path(id_).name
+    if measured_together(asked):
+        return open_together(place, SweptPoint(id_, curve, *load_, None, None, reason), asked, slo)
     without = ran_unprobed(place, asked)
-    point = SweptPoint(id_, curve, *load_, None, None, reason, asked=asked)
     if not without and not (place / "run.json").is_file():
-        return point
+        return SweptPoint(id_, curve, *load_, None, None, reason)
     try:
         if without:
-            return replace(point, timed=read_unprobed(place, asked))
+            return SweptPoint(id_, curve, *load_, None, None, reason, read_unprobed(place, asked))
         run = load(place)
         if run.status != COMPLETE:
-            return replace(point, run=run, reason="; ".join(run.notes))
+            return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
         found = run.analysis(slo)
         later, profiled = found.summary.after_warm_up, run.profiled_span
         held = held_load(asked.get("workload", asked), run.iterations, run.requests, later, profiled)
-        return replace(point, run=run, analysis=found, reason="", timed=probed(run, asked), held=held)
+        return SweptPoint(id_, curve, *load_, run, found, timed=probed(run, asked), held=held)
     except InputError as error:
-        return replace(point, reason=str(error))
+        return SweptPoint(id_, curve, *load_, None, None, str(error))
+
+
+def open_together(place: Path, point: SweptPoint, asked: dict[str, Any], slo: Slo | None) -> SweptPoint:
+    """Open a point that several engines measured; it has no figures unless all of them are complete."""
+    if not place.is_dir():
+        return point
+    try:
+        return replace(point, cluster=open_cluster(place, asked, slo), reason="")
+    except InputError as error:
+        return replace(point, reason=point.reason if point.reason != NO_RECORDING else str(error))
+
+
+def alone(point: SweptPoint, asked: dict[str, Any]) -> SweptPoint:
+    """Return the point of a single engine as a cluster of one, to be shown beside larger ones."""
+    if point.run is None or point.analysis is None:
+        return point
+    work = asked.get("workload", asked)
+    try:
+        return replace(point, cluster=cluster_of([point.run], [point.analysis], [(0, work)]))
+    except InputError:
+        return point

@@ -22,6 +22,12 @@ class Sample:
     def of(cls, values: npt.ArrayLike) -> Self:
         return cls(np.asarray(values, dtype=np.float64))
 
+    @classmethod
+    def joined(cls, samples: Sequence[Self]) -> Self:
+        """Return the values of all samples as one."""
+        weights = [np.ones(len(one.values), dtype=np.int64) if one.weights is None else one.weights for one in samples]
+        return cls(np.concatenate([one.values for one in samples]), np.concatenate(weights))
+
     @property
     def count(self) -> int:
         return len(self.values) if self.weights is None else int(self.weights.sum())

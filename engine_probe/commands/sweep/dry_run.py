@@ -7,12 +7,12 @@ import click
 
 from engine_probe.commands.options.console import output_console
 from engine_probe.sweep.definition.request_memory import check_plans
-from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
-from engine_probe.sweep.preflight.memory_fit import check_gpus
+from engine_probe.sweep.preflight.memory_fit import check_gpus, check_shares
 from engine_probe.telemetry.hardware import hardware_facts
 
 
@@ -30,10 +30,11 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     where = checked_folder(like) if like else Path("runs")
     if address is not None:
         with connected(address) as cluster:
-            check_claims((point.engine.spec for point in points(sweep)), cluster.nodes())
+            check_claims([point.engines for point in points(sweep)], cluster.nodes())
         show_points(sweep, [], None, {}, console)
         return
     hardware = hardware_facts()
-    check_plans(points(sweep), hardware["host"]["memory_bytes"])
+    check_plans(apart(points(sweep)), hardware["host"]["memory_bytes"])
     check_gpus(points(sweep), hardware["gpus"])
+    check_shares(points(sweep), len(hardware["gpus"]))
     show_points(sweep, earlier(where, hardware), where, hardware, console)

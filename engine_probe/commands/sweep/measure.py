@@ -30,7 +30,7 @@ from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
 from engine_probe.sweep.fleet.runner import Fleet
-from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
+from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host, check_shares
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
 from engine_probe.sweep.progress.screens import PlainScreen, Screen, TerminalScreen
 from engine_probe.sweep.results.driver_log import between
@@ -87,10 +87,11 @@ def here(found: list[Point], force: bool) -> Iterator[Engines]:
     check_gpus(found, gpus)
     if not gpus:
         check_host(found, cpu().memory_bytes)
+    check_shares(found, len(gpus))
     check_version(force)
     if any(point.operators is not None for point in found):
         check_torch()
-    yield LocalEngines()
+    yield LocalEngines(len(gpus))
 
 
 @contextmanager
@@ -98,7 +99,7 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
     """Refuses what its machines cannot hold, or what they would measure with other programs."""
     with connected(address) as cluster:
         nodes = cluster.nodes()
-        fit = check_claims((point.engine.spec for point in found), nodes)
+        fit = check_claims([point.engines for point in found], nodes)
         cluster.check_installed(fit, force)
         if warning := mixed_gpus(fit):
             click.echo(warning, err=True)

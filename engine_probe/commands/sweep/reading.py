@@ -8,7 +8,7 @@ from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.perplexity_points import check_texts, texts
 from engine_probe.sweep.definition.request_memory import check_plans
-from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
 from engine_probe.sweep.preflight.memory_fit import check_fit
 from kernels_bench.devices.cpu import cpu
 
@@ -16,7 +16,7 @@ from kernels_bench.devices.cpu import cpu
 def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
     """Read a sweep, also from a URI, and refuse points whose KV pool cannot hold a request."""
     sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
-    check_fit(points(sweep))
+    check_fit(apart(points(sweep)))
     return sweep
 
 
@@ -24,8 +24,8 @@ def check_before_start(sweeps: Sequence[SweepFile], on_fleet: bool) -> None:
     """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
     for sweep in sweeps:
         if not on_fleet:
-            check_plans(points(sweep), cpu().memory_bytes)
-        check_requests(points(sweep))
+            check_plans(apart(points(sweep)), cpu().memory_bytes)
+        check_requests(apart(points(sweep)))
         check_texts(texts(sweep))
 
 

@@ -66,14 +66,16 @@ def pool_of_blocks(folder: Path, arguments: Mapping[str, object]) -> dict[str, o
     return {"kv_cache_memory_bytes": blocks * _blocks(shape, arguments).bytes} if shape else {}
 
 
-def chosen_pool(folder: Path, arguments: Mapping[str, object], need: KvNeed | None) -> tuple[dict[str, object], str]:
+def chosen_pool(
+    folder: Path, arguments: Mapping[str, object], need: KvNeed | None, engines_here: int = 1
+) -> tuple[dict[str, object], str]:
     """Return `kv_cache_memory_bytes` as an argument, and a sentence about it; both are empty if the user chose a size.
 
     `need` is None if the need of the workload is not known before.
     """
     if "num_gpu_blocks_override" in arguments or _has_size(arguments) or not cpu_build():
         return {}, ""
-    free = available_bytes(rank_count(arguments))
+    free = available_bytes(rank_count(arguments) * engines_here)
     pool_bytes, sentence = choose_pool(_shape(folder, arguments), arguments, need, free)
     return {"kv_cache_memory_bytes": pool_bytes}, sentence
 

@@ -12,12 +12,13 @@ import msgspec
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import put
 from engine_probe.files.key_meaning import about
-from engine_probe.text_format import plain, suggestion
+from engine_probe.text_format import counted, plain, suggestion
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 
 MOST_POINTS = 10_000
 MOST_NAMED = 20  # values of an axis in an error
 MODEL, ARGUMENT, WORKLOAD, PROBE = "engine.model", "engine.arguments.", "workload.", "probe"
+REPLICAS = "replicas"
 LOADS = {f"{WORKLOAD}arrivals.users": USERS, f"{WORKLOAD}arrivals.request_rate": RATE}
 
 Values = Mapping[str, Any]  # one combination: axis -> value
@@ -56,10 +57,10 @@ def check_number(points: int) -> None:
 
 
 def check_axis(name: str, workload_fields: tuple[str, ...]) -> None:
-    """Refuse an axis that is not engine.model, engine.arguments.<name>, workload.<field> or a part of it, or probe."""
-    if name in (MODEL, PROBE) or (name.startswith(ARGUMENT) and len(name) > len(ARGUMENT)):
+    """Refuse an axis other than engine.model, engine.arguments.<name>, workload.<field>, replicas and probe."""
+    if name in (MODEL, PROBE, REPLICAS) or (name.startswith(ARGUMENT) and len(name) > len(ARGUMENT)):
         return
-    known = [MODEL, f"{ARGUMENT}<name>", *(f"{WORKLOAD}{field}" for field in workload_fields), PROBE]
+    known = [MODEL, f"{ARGUMENT}<name>", *(f"{WORKLOAD}{field}" for field in workload_fields), REPLICAS, PROBE]
     if ".".join(name.split(".")[:2]) not in known:
         raise InputError(f"axes: {name} cannot vary" + suggestion(name, known, f": only {', '.join(known)} can"))
 
@@ -131,7 +132,9 @@ def label(chosen: Values, varying: list[str], load_in: str = CONCURRENCY) -> str
             words.append("probe on" if chosen[name] else "probe off")
             continue
         value = spelled(chosen[name])
-        if name == f"{WORKLOAD}concurrency":
+        if name == REPLICAS:
+            words.append(counted(chosen[name], "replica"))
+        elif name == f"{WORKLOAD}concurrency":
             words.append(f"{'' if load_in == CONCURRENCY else 'max '}concurrency {value}")
         else:
             words.append(f"{value} {LOADS[name]}" if name in LOADS else f"{short} {value}")

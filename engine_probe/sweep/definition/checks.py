@@ -12,7 +12,7 @@ from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_json import operator_window
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
 from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
@@ -24,6 +24,7 @@ from engine_probe.workload.spec import prompt_files
 from engine_probe.workload.stop import Stop
 from kernels_bench.devices.cpu import cpu
 
+MOST_ENGINES = 1024
 CONCURRENCY, USERS = f"{WORKLOAD}concurrency", f"{WORKLOAD}arrivals.users"
 
 
@@ -36,6 +37,22 @@ def check_adaptive(sweep: SweepFile) -> None:
     check_axis(sweep.adaptive.axis, WorkloadSection.__struct_fields__)
     if sweep.adaptive.axis in sweep.axes:
         raise InputError(f"axes.{sweep.adaptive.axis} is searched already (adaptive.axis): leave one of the two out")
+
+
+def check_together(sweep: SweepFile) -> None:
+    """Refuse what has no meaning, or no figure yet, where several engines measure a point together."""
+    found = [point for point in points(sweep) if point.together]
+    if not found:
+        return
+    what = "mix" if sweep.mix else f"replicas = {found[0].replicas}"
+    if most := [point.engines for point in found if len(point.engines) > MOST_ENGINES]:
+        raise InputError(f"{what}: {len(most[0]):,} engines are more than {MOST_ENGINES} at a point: lower replicas")
+    if sweep.adaptive is not None:
+        raise InputError(f"{what}: a search varies the load of one engine: leave [adaptive] out")
+    if sweep.check_integrity:
+        raise InputError(f"{what}: check_integrity compares the answers of one engine: leave it out")
+    if not all(point.probe for point in found):
+        raise InputError(f"{what}: probe = false: the sum over engines is counted in their recordings: leave it out")
 
 
 def check_reach(sweep: SweepFile, found: list[Point]) -> None:

@@ -18,10 +18,16 @@ from engine_probe.files.config_file import (
 )
 from engine_probe.files.safe_read import read_toml
 from engine_probe.sweep.definition.axes import MODEL, check_axis
-from engine_probe.sweep.definition.checks import check_adaptive, check_points, check_reach, check_saturated
+from engine_probe.sweep.definition.checks import (
+    check_adaptive,
+    check_points,
+    check_reach,
+    check_saturated,
+    check_together,
+)
 from engine_probe.sweep.definition.integrity_check import check_comparable
 from engine_probe.sweep.definition.perplexity_points import check_quality
-from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, WorkloadSection, apart, points
 from engine_probe.text_format import suggestion
 
 
@@ -65,7 +71,8 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
             check_axis(axis, WorkloadSection.__struct_fields__)
         check_adaptive(sweep)
         check_saturated(sweep)
-        check_points(points(sweep))
+        check_together(sweep)
+        check_points(apart(points(sweep)))
         check_comparable(sweep, points(sweep))
         check_reach(sweep, points(sweep))
         check_quality(sweep)
@@ -76,13 +83,19 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
 
 def hold_by_default(document: dict[str, Any]) -> None:
     """Hold a concurrency unless the file says how many requests there are, or when they arrive."""
-    work, search = document.get("workload"), document.get("adaptive")
+    search, mix = document.get("adaptive"), document.get("mix")
+    axis = search.get("axis") if isinstance(search, dict) else None
+    varied = {name.split(".")[1] for name in (*document["axes"], str(axis)) if name.startswith("workload.")}
+    hold_unless_given(document.get("workload"), varied)
+    for one in mix if isinstance(mix, list) else ():
+        hold_unless_given(one.get("workload") if isinstance(one, dict) else None, set())
+
+
+def hold_unless_given(work: Any, varied: set[str]) -> None:
     if not isinstance(work, dict):
         return
-    prompts, axis = work.get("prompts"), search.get("axis") if isinstance(search, dict) else None
+    prompts, given = work.get("prompts"), varied | set(work)
     from_file = isinstance(prompts, dict) and prompts.get("kind") in ("dataset", "questions", "trace")
-    names = {f"workload.{key}" for key in work} | set(document["axes"]) | {str(axis)}
-    given = {name.split(".")[1] for name in names if name.startswith("workload.")}
     work.setdefault("hold", "concurrency" in given and not given & {"num_prompts", "arrivals"} and not from_file)
 
 

@@ -55,8 +55,15 @@ AXES = """\
 #[[exclude]]
 #"workload.concurrency" = [16]
 """
+MIX = """\
+# Other engines that run beside these at each point, with a load of their own.
+#[[mix]]
+#replicas = 4
+#engine = { model = "tiny" }
+#workload = { input_len = 64, output_len = 32, concurrency = 4 }
+"""
 PARTS = {f"{table.place}.{key.name}": key.text for table in tables() for key in table.keys}
-BY_HAND = {"axes[...]": AXES, LENGTH: ""}  # places whose text is written above
+BY_HAND = {"mix[]": MIX, "axes[...]": AXES, LENGTH: ""}  # places whose text is written above
 
 
 def starter_file(model: str = MODEL) -> str:

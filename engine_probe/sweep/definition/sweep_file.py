@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, get_args
 
 import msgspec
@@ -206,6 +206,16 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(f"workload: {error}") from error
 
 
+class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Further engines that run beside the sweep's own at each point, with a load of their own."""
+
+    engine: Annotated[EngineSection, about("The model and the engine arguments of these engines.")]
+    replicas: Annotated[Positive, about("How many of them.", 4)] = 1
+    workload: Annotated[
+        WorkloadSection | None, about("The requests of each of them. Left out: those of the sweep's own engine.")
+    ] = None
+
+
 class StopSection(Stop, frozen=True, forbid_unknown_fields=True):
     """Conditions that end a point or an axis early. Without this section, a point ends with the last answer."""
 
@@ -232,6 +242,18 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             {"workload.concurrency": [1, 4, 16]},
         ),
     ] = {}
+    replicas: Annotated[
+        Positive,
+        about(
+            "Engines that measure each point together, each with the whole workload to itself; the point's throughput "
+            "is their sum while all of them run. May be an axis.",
+            12,
+        ),
+    ] = 1
+    mix: Annotated[
+        list[Mix],
+        about("Other engines that run beside these at each point.", [{"engine": {"model": "tiny"}, "replicas": 4}]),
+    ] = []
     include: Annotated[
         list[dict[str, Any]], about("Extra points; each gives a value for every axis.", [{"workload.concurrency": 100}])
     ] = []
@@ -300,6 +322,43 @@ class Point(msgspec.Struct, frozen=True):
     answers: KeepAnswers | None = None  # what is kept of them besides a checksum
     quality: Quality | None = None  # measured instead of the workload: the perplexity of a text
     curve: dict[str, Any] = {}  # the settings, except the load, in which the sweep's points differ
+    replicas: int = 1  # engines that are measured together
+    mix: tuple[Mix, ...] = ()  # and others beside them
+
+    @property
+    def together(self) -> bool:
+        """Return whether several engines measure this point."""
+        return self.replicas > 1 or bool(self.mix)
+
+    @property
+    def parts(self) -> list[tuple["Point", int]]:
+        """Return the point as each kind of engine measures it, and how many engines of that kind there are."""
+        alone = msgspec.structs.replace(self, replicas=1, mix=())
+        beside = [
+            msgspec.structs.replace(
+                alone,
+                engine=one.engine,
+                workload=one.workload or self.workload,
+                label=f"{self.label}, mix[{number}]",
+            )
+            for number, one in enumerate(self.mix)
+        ]
+        return list(zip([alone, *beside], [self.replicas, *(one.replicas for one in self.mix)], strict=True))
+
+    @property
+    def each_engine(self) -> list["Point"]:
+        """Return the point once for each of its engines, as that engine measures it."""
+        return [part for part, count in self.parts for _ in range(count)]
+
+    @property
+    def engines(self) -> tuple[EngineSpec, ...]:
+        return tuple(part.engine.spec for part in self.each_engine)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Return the output tokens of all engines. None if they are not known before."""
+        tokens = [part.workload.output_tokens for part in self.each_engine]
+        return None if None in tokens else sum(each or 0 for each in tokens)
 
     @property
     def load(self) -> float:
@@ -320,6 +379,8 @@ class Point(msgspec.Struct, frozen=True):
             content.append(self.operators)
         if self.answers is not None:
             content.append(msgspec.to_builtins(self.answers))
+        if self.together:
+            content.append(msgspec.to_builtins([self.replicas, self.mix]))
         if self.quality is not None:
             content = [self.engine.spec.key, msgspec.to_builtins(self.quality)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -331,6 +392,7 @@ class _Varied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: EngineSection
     workload: WorkloadSection
     probe: bool
+    replicas: Positive
 
 
 SECTIONS: dict[str, Keys] = {
@@ -340,6 +402,7 @@ SECTIONS: dict[str, Keys] = {
     "workload.arrivals": get_args(Arrivals),
     "workload.prompts": get_args(Prompts),
     "workload.sampling": Sampling,
+    "mix[]": Mix,
     "axes[...]": Range,
     "adaptive": Adaptive,
     "adaptive.slo": Slo,
@@ -354,7 +417,7 @@ SECTIONS: dict[str, Keys] = {
 
 def points(sweep: SweepFile) -> list[Point]:
     """Return a point for every combination and repeat, ordered by engine."""
-    base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload, sweep.probe))
+    base = msgspec.to_builtins(_Varied(sweep.engine, sweep.workload, sweep.probe, sweep.replicas))
     combined = combinations(sweep.axes, sweep.include, sweep.exclude)
     if len(combined) * sweep.repeats > MOST_POINTS:
         raise InputError(
@@ -370,13 +433,19 @@ def points(sweep: SweepFile) -> list[Point]:
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
             kept = (sweep.operators, kept_answers(sweep.answers) if sweep.check_integrity else sweep.answers)
-            found.append(Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe, *kept))
+            point = Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe, *kept)
+            found.append(msgspec.structs.replace(point, replicas=one.replicas, mix=tuple(sweep.mix)))
     settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
     found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
     if sweep.check_integrity:
         found = with_second_reference(found)
-    order = {spec: number for number, spec in enumerate(dict.fromkeys(point.engine.spec for point in found))}
-    return sorted(found, key=lambda point: (order[point.engine.spec], point.repeat if sweep.interleave else 0))
+    order = {engines: number for number, engines in enumerate(dict.fromkeys(point.engines for point in found))}
+    return sorted(found, key=lambda point: (order[point.engines], point.repeat if sweep.interleave else 0))
+
+
+def apart(found: Iterable[Point]) -> list[Point]:
+    """Return the points as single engines measure them, for checks of an engine and its requests."""
+    return [part for point in found for part, _ in point.parts]
 
 
 def kept_answers(asked: KeepAnswers | None) -> KeepAnswers:

@@ -13,6 +13,8 @@ class Job(msgspec.Struct, frozen=True):
     engine: EngineSection
     force: bool = False
     need: KvNeed | None = None  # the most KV cache that its points can use
+    cores: tuple[int, ...] = ()  # those it may use; empty: all
+    engines_here: int = 1  # that start at the same time and share this machine's memory
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -20,6 +22,13 @@ class Task(msgspec.Struct, frozen=True):
 
     point: Point
     folder: str
+    together: bool = False  # with other engines: once warm, it waits for a `Start`
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The moment at which all engines of a point begin."""
+
+    wall_ns: int
 
 
 class StartStep(msgspec.Struct, frozen=True, tag=True):
@@ -36,6 +45,12 @@ class Notice(msgspec.Struct, frozen=True, tag=True):
 
 class Began(msgspec.Struct, frozen=True, tag=True):
     """The measurement of the point with this number has begun."""
+
+    number: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The engine is warm, and waits for the others of its point."""
 
     number: int
 
@@ -60,4 +75,4 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Message = StartStep | Notice | Began | Scoring | Ended | Refused | Failed
+Message = StartStep | Notice | Began | Ready | Scoring | Ended | Refused | Failed

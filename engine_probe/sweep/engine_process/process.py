@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import msgspec
 
 from engine_probe.engine.failures import kernel_kills
 from engine_probe.sweep.engine_process.exit_reason import engine_ended
-from engine_probe.sweep.engine_process.messages import Job, Message, Task
+from engine_probe.sweep.engine_process.messages import Job, Message, Start, Task
 
 END_SECONDS = 20  # for the engine to let go of its memory and files
 # What the user sets wins. OpenMP's threads spin while they wait: on a CPU engine with another program on one of its
@@ -25,7 +26,7 @@ MESSAGES = msgspec.json.Decoder(Message)
 class EngineProcess:
     """A process that runs `worker.py`, so that vLLM's output goes to a file and its death is survived."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._log = log
         self._kills_before = kernel_kills()
         self._messages, self._rest = deque[Message](), b""
@@ -40,7 +41,7 @@ class EngineProcess:
                     stderr=subprocess.STDOUT,
                     pass_fds=[writing],
                     start_new_session=True,  # Ctrl-C is for this process to answer
-                    env=ENGINE_ENVIRONMENT | os.environ,
+                    env=ENGINE_ENVIRONMENT | os.environ | dict(environment or {}),
                 )
         except BaseException:
             os.close(self._pipe)
@@ -48,8 +49,8 @@ class EngineProcess:
         finally:
             os.close(writing)
 
-    def give(self, line: Job | Task) -> None:
-        """Send the job, or the next point. Ignore a closed pipe; `receive` raises why the process ended."""
+    def give(self, line: Job | Task | Start) -> None:
+        """Send the job, the next point, or its start. Ignore a closed pipe; `receive` raises why the process ended."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.write(msgspec.json.encode(line) + b"\n")

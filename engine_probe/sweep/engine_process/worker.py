@@ -31,7 +31,9 @@ from engine_probe.sweep.engine_process.messages import (
     Job,
     Message,
     Notice,
+    Ready,
     Refused,
+    Start,
     StartStep,
     Task,
 )
@@ -46,14 +48,21 @@ from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 
 Tell = Callable[[Message], None]
+CommonStart = Callable[[], int]  # blocks until all engines of the point are warm; returns when they begin, in wall time
 
 FIRST_TOKENS = 4
 OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are measured
 
 
-def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
+def measure_all(job: Job, tasks: Iterable[Task], tell: Tell, common_start: CommonStart) -> None:
     """Measure every task on one warm engine, each recorded into a folder of its own."""
-    llm = build_llm(job.engine.spec, need=job.need, say=lambda t: tell(StartStep(t)), note=lambda t: tell(Notice(t)))
+    llm = build_llm(
+        job.engine.spec,
+        need=job.need,
+        engines_here=job.engines_here,
+        say=lambda text: tell(StartStep(text)),
+        note=lambda text: tell(Notice(text)),
+    )
     for number, task in enumerate(tasks):
         point = task.point
         tell(Began(number))
@@ -69,8 +78,12 @@ def measure_all(job: Job, tasks: Iterable[Task], tell: Tell) -> None:
         except InputError as error:
             tell(Refused(number, str(error)))
             continue
+        start_ns = None
+        if task.together:
+            tell(Ready(number))
+            start_ns = common_start()
         if point.probe:
-            run_probed(llm, task, plan, warmed, job.force, tell)
+            run_probed(llm, task, plan, warmed, job.force, tell, start_ns)
         else:
             with report_failure(tell):
                 run_unprobed(llm, task, plan, warmed)
@@ -91,7 +104,9 @@ def report_failure(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
         raise
 
 
-def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell) -> None:
+def run_probed(
+    llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell, start_ns: int | None = None
+) -> None:
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     kept = point.answers or KeepAnswers()
@@ -103,10 +118,17 @@ def run_probed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force:
         decode = partial(llm.get_tokenizer().decode, skip_special_tokens=True) if kept.keep == "text" else None
         answers = AnswerLog(probe.recorder.answers.append, kept, partial(so_far, llm.llm_engine), decode)
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
+        wait_until(start_ns)
         with report_failure(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady, answers)
         log = driver_log(plan, outcome, warmed, steady.facts() if steady else None)
         probe.folder.facts["outcome"] = msgspec.to_builtins(log)
+
+
+def wait_until(wall_ns: int | None) -> None:
+    """Sleep until this moment of the wall clock; not at all if it has passed, or is None."""
+    if wall_ns is not None:
+        time.sleep(max(0, wall_ns - time.time_ns()) / 1e9)
 
 
 def so_far(llm_engine: Any, request_id: str) -> Tokens | None:
@@ -150,12 +172,20 @@ def main() -> None:
     lines = sys.stdin.buffer
     job = msgspec.json.decode(lines.readline(), type=Job)
     tasks = (msgspec.json.decode(line, type=Task) for line in lines)
+    if job.cores:
+        os.sched_setaffinity(0, job.cores)
 
     def tell(message: Message) -> None:
         os.write(pipe, msgspec.json.encode(message) + b"\n")
 
+    def common_start() -> int:
+        line = lines.readline()
+        if not line:  # the sweep has ended
+            sys.exit()
+        return msgspec.json.decode(line, type=Start).wall_ns
+
     try:
-        measure_all(job, tasks, tell)
+        measure_all(job, tasks, tell, common_start)
     except EngineProbeError as error:
         tell(Failed(str(error), error.exit_code))
         sys.exit(error.exit_code)

@@ -17,8 +17,8 @@ from engine_probe.sweep.results.point_results import SKIPPED, Row, Unmeasured
 class EngineGroup(Protocol):
     """The points of one engine, asked for one at a time; each row is recorded before the next point is asked for."""
 
-    engine: EngineSection
-    need: KvNeed | None  # the most KV cache that a point can use; None if that is unknown
+    engines: list[EngineSection]  # that measure each point together; mostly one
+    needs: list[KvNeed | None]  # the most KV cache of each that a point can use; None if that is unknown
 
     def next_point(self) -> PlannedPoint | None:
         """Return the next point, with its row if it need not be measured. None when no point is left."""
@@ -31,14 +31,18 @@ class EngineGroup(Protocol):
 
 
 class GridGroup:
-    """Points of a grid on one engine, without those that need not be measured."""
+    """Points of a grid on one engine, or on several together, without those that need not be measured."""
 
     def __init__(
-        self, planned: Iterable[PlannedPoint], need: KvNeed | None, skip: SkipSaturated, failures: EngineFailures
+        self,
+        planned: Iterable[PlannedPoint],
+        needs: list[KvNeed | None],
+        skip: SkipSaturated,
+        failures: EngineFailures,
     ) -> None:
         self._left = deque(planned)
         self._skip, self._failures = skip, failures
-        self.engine, self.need = self._left[0].point.engine, need
+        self.engines, self.needs = [point.engine for point in self._left[0].point.each_engine], needs
 
     def next_point(self) -> PlannedPoint | None:
         if not self._left:
@@ -59,9 +63,9 @@ class GridGroup:
 
 
 def by_engine(planned: Iterable[PlannedPoint], first: Collection[str]) -> list[list[PlannedPoint]]:
-    """Return the points of each engine; points and engines with an id in `first` come before the others."""
-    groups: dict[EngineSpec, list[PlannedPoint]] = {}
+    """Return the points of each engine, or set of engines; those with an id in `first` come before the others."""
+    groups: dict[tuple[EngineSpec, ...], list[PlannedPoint]] = {}
     for one in planned:
-        groups.setdefault(one.point.engine.spec, []).append(one)
+        groups.setdefault(one.point.engines, []).append(one)
     in_order = [sorted(group, key=lambda one: one.point.key not in first) for group in groups.values()]
     return sorted(in_order, key=lambda group: group[0].point.key not in first)

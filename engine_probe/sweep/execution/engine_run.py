@@ -14,6 +14,7 @@ import pyarrow as pa
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.perplexity.scoring import Scoring
+from engine_probe.record.run_folder import REPLICA_FOLDER
 from engine_probe.recordings.live_reader import LiveReader
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
@@ -25,16 +26,20 @@ from engine_probe.sweep.engine_process.messages import (
     Job,
     Message,
     Notice,
+    Ready,
     Refused,
+    Start,
     StartStep,
     Task,
 )
 from engine_probe.sweep.engine_process.process import EngineProcess
 from engine_probe.sweep.engine_process.start_log import StartLog
 from engine_probe.sweep.execution.events import Event, Show
-from engine_probe.sweep.execution.folders import LOG_FILE, new_log, set_aside
+from engine_probe.sweep.execution.folders import LOG_FILE, LOG_STEM, new_log, set_aside
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.execution.point_timeout import PointTimeout, PointTimeoutError
+from engine_probe.sweep.replicas.machine_shares import WHOLE, MachineShare, shares_here
+from engine_probe.sweep.replicas.start_gate import StartSlot
 from engine_probe.sweep.results.point_results import Row, row_at
 
 TICK_SECONDS = 1.0
@@ -77,26 +82,38 @@ class EngineRun:
         force: bool,
         limits: Limits,
         tick_seconds: float | None = None,
+        share: MachineShare = WHOLE,
     ) -> None:
         self._engine, self._new_log, self._force, self._limits = engine, new_log, force, limits
-        self._tick_seconds = tick_seconds or TICK_SECONDS
+        self._tick_seconds, self._share = tick_seconds or TICK_SECONDS, share
         self._process: EngineProcess | None = None
         self._events: list[Event] = []
         self.log: Path | None = None  # of the engine that runs, or ran last
 
-    def measure(self, planned: PlannedPoint, show: Show) -> Measurement:
-        """Measure one point. Raise `EngineStartError` if the engine ends before its first point begins."""
-        self.begin(planned)
+    def measure(self, planned: PlannedPoint, show: Show, slot: StartSlot | None = None) -> Measurement:
+        """Measure one point, with the other engines of the slot's gate if there is one.
+
+        Raise `EngineStartError` if the engine ends before its first point begins.
+        """
+        self.begin(planned, together=slot is not None)
         while True:
             events, measurement = self.advance()
             for event in events:
                 show(event)
             if measurement is not None:
                 return measurement
+            if slot is not None and (start_ns := slot.attend(events)) is not None:
+                self.start_at(start_ns)
 
-    def begin(self, planned: PlannedPoint) -> None:
+    def begin(self, planned: PlannedPoint, together: bool = False) -> None:
         """Name the next point; the next call of `advance` gives it to the engine."""
-        self._planned, self._given = planned, False
+        self._planned, self._given, self._together = planned, False, together
+
+    def start_at(self, wall_ns: int) -> None:
+        """Tell the engine, which is ready, when all engines of the point begin."""
+        assert self._process is not None
+        self._process.give(Start(wall_ns))
+        self._waits, self._timeout = False, PointTimeout(self._planned.point, self._limits.point_seconds)
 
     def advance(self) -> tuple[list[Event], Measurement | None]:
         """Wait for the next message or tick. Return what happened, and the measurement if the point has ended."""
@@ -125,8 +142,8 @@ class EngineRun:
         is_new = self._process is None
         process = self._process or self._start()
         set_aside(self._planned.folder)
-        process.give(Task(self._planned.point, str(self._planned.folder)))
-        self._given = True
+        process.give(Task(self._planned.point, str(self._planned.folder), self._together))
+        self._given, self._waits = True, False
         if is_new:
             # Imports pandas now, while the engine starts, and not between its first two points. In a thread of its own,
             # because Python loses a Ctrl-C that arrives in a callback of its import system.
@@ -136,8 +153,9 @@ class EngineRun:
         self._has_begun = False
         self._live: LiveReader | None = None  # of the point that is being measured
         self.log = self._new_log()
-        self._process = EngineProcess(self.log)
-        self._process.give(Job(self._engine, self._force, self._limits.need))
+        share = self._share
+        self._process = EngineProcess(self.log, share.environment)
+        self._process.give(Job(self._engine, self._force, self._limits.need, share.cores, share.engines))
         self._start_log, self._since = StartLog(self.log, self._tick_seconds), time.monotonic()
         self._events.append(StartStep(f"starting vLLM on {self._engine.model}"))
         return self._process
@@ -151,12 +169,16 @@ class EngineRun:
                 return self._end_point(message)
             case Failed():
                 self._fail(message)
+            case Ready():
+                self._waits = True
+                self._events.append(message)
             case Notice():
                 self._events.append(message)
             case None | Scoring() if self._live is not None:
                 progress = self._live.progress() if message is None else message
                 self._events.append(progress)
-                self._timeout.check(progress)
+                if not self._waits:  # for other engines, which have limits of their own
+                    self._timeout.check(progress)
             case None | StartStep() if self._has_begun:
                 self._events.append(None)
             case None | StartStep():
@@ -202,8 +224,11 @@ class EngineRun:
 class Engine(Protocol):
     """An engine that measures one point after another."""
 
-    def measure(self, planned: PlannedPoint, show: Show) -> Measurement:
-        """Measure one point. Raise `EngineStartError` if the engine ends before its first point begins."""
+    def measure(self, planned: PlannedPoint, show: Show, slot: StartSlot | None = None) -> Measurement:
+        """Measure one point. Raise `EngineStartError` if the engine ends before its first point begins.
+
+        With a slot it is one of several engines: it waits for the common start, and raises when the point is over.
+        """
 
     def close(self) -> None:
         """End the engine, even in the middle of a point."""
@@ -212,19 +237,35 @@ class Engine(Protocol):
 class Engines(Protocol):
     """Where the engines of a sweep run."""
 
-    def engine(self, engine: EngineSection, folder: Path, force: bool, limits: Limits) -> Engine:
-        """Return the engine of one group; it starts with its first point."""
+    def engines(
+        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[Limits]
+    ) -> Sequence[Engine]:
+        """Return the engines of one group, which measure its points together; they start with their first point."""
 
-    def run_groups(self, groups: Sequence[Callable[[], None]]) -> None:
-        """Call each, which measures the points of one engine group."""
+    def run_groups(self, groups: Sequence[Callable[[], None]], side_by_side: bool = True) -> None:
+        """Call each, which measures the points of one engine group; several of them at a time only if they may."""
 
 
 class LocalEngines:
     """Engines in processes of this machine, one group after the other."""
 
-    def engine(self, engine: EngineSection, folder: Path, force: bool, limits: Limits) -> EngineRun:
-        return EngineRun(engine, partial(new_log, folder), force, limits)
+    def __init__(self, num_gpus: int = 0) -> None:
+        self._num_gpus = num_gpus
 
-    def run_groups(self, groups: Sequence[Callable[[], None]]) -> None:
+    def engines(
+        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[Limits]
+    ) -> Sequence[Engine]:
+        shares = shares_here([engine.spec for engine in engines], self._num_gpus)
+        names = (
+            [LOG_STEM]
+            if len(engines) == 1
+            else [f"{LOG_STEM}-of-{REPLICA_FOLDER.format(n + 1)}" for n in range(len(engines))]
+        )
+        return [
+            EngineRun(engine, partial(new_log, folder, name), force, own, share=share)
+            for engine, name, own, share in zip(engines, names, limits, shares, strict=True)
+        ]
+
+    def run_groups(self, groups: Sequence[Callable[[], None]], side_by_side: bool = True) -> None:
         for group in groups:
             group()

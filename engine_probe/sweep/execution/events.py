@@ -8,7 +8,7 @@ from engine_probe.engine.start_phases import Started, Starting
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.search import Adaptive, Found
-from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
+from engine_probe.sweep.engine_process.messages import Began, Notice, Ready, StartStep
 from engine_probe.sweep.results.point_results import Row
 
 
@@ -62,6 +62,7 @@ Event = (
     | Starting
     | Started
     | Began
+    | Ready
     | Scoring
     | Moment
     | Row

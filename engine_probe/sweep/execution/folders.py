@@ -5,7 +5,8 @@ from pathlib import Path
 
 from engine_probe.sweep.definition.sweep_file import Point
 
-LOG_FILE = "engine.log"
+LOG_STEM = "engine"
+LOG_FILE = f"{LOG_STEM}.log"
 RESUMABLE = "every finished point is kept, continue with --resume"  # where it cannot be written to any more
 PARTIAL = ".partial"  # ends the name of a recording that is being copied here, which begins with a dot
 
@@ -21,7 +22,7 @@ def set_aside(recording: Path) -> None:
         recording.rename(recording.with_name(f"{recording.name}.cut-{number}"))
 
 
-def new_log(folder: Path) -> Path:
+def new_log(folder: Path, stem: str = LOG_STEM) -> Path:
     """Return `engine.log`, or the next free number: every engine has a log of its own."""
-    names = itertools.chain([LOG_FILE], (f"engine-{number}.log" for number in itertools.count(2)))
+    names = itertools.chain([f"{stem}.log"], (f"{stem}-{number}.log" for number in itertools.count(2)))
     return next(folder / name for name in names if not (folder / name).exists())

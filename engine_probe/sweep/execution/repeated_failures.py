@@ -22,6 +22,8 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 ELSEWHERE = re.compile(r"root cause", re.IGNORECASE)  # vLLM's words for whatever its other process died of
 MEMORY = re.compile(rf"\bmemory\b|{WORDS.pattern}", re.IGNORECASE)
 
+Specs = tuple[EngineSpec, ...]  # of the engines that measure a point; mostly one
+
 
 @dataclass(frozen=True)
 class Death:
@@ -41,23 +43,23 @@ class EngineFailures:
     unless the reason is memory, or only points elsewhere, for then another engine may well start.
     """
 
-    deaths: dict[EngineSpec, list[Death]] = field(default_factory=dict)  # since a point was measured
-    failed_starts: list[tuple[EngineSpec, str]] = field(default_factory=list)
+    deaths: dict[Specs, list[Death]] = field(default_factory=dict)  # since a point was measured
+    failed_starts: list[tuple[Specs, str]] = field(default_factory=list)
     any_started: bool = False
 
-    def record(self, engine: EngineSpec, measurement: Measurement) -> None:
+    def record(self, engine: Specs, measurement: Measurement) -> None:
         """Count a death; a point that is measured ends the count."""
         if not isinstance(measurement.row, Unmeasured):
             self.deaths.pop(engine, None)
         elif measurement.engine_died:
             self.deaths.setdefault(engine, []).append(Death(measurement.row.point, measurement.row.reason))
 
-    def failed_to_start(self, engine: EngineSpec, reason: str) -> None:
+    def failed_to_start(self, engine: Specs, reason: str) -> None:
         self.failed_starts.append((engine, reason))
 
     def reason_not_to_try(self, point: Point) -> str | None:
         """Return why this point is left out. None where it is to be measured."""
-        deaths = self.deaths.get(point.engine.spec, [])
+        deaths = self.deaths.get(point.engines, [])
         if len(deaths) < 2 or without_numbers(deaths[-2].reason) != without_numbers(deaths[-1].reason):
             return None
         before, last = deaths[-2:]
@@ -69,7 +71,7 @@ class EngineFailures:
             given_up = True
         return f"{NOT_TRIED}the engine died twice the same way ({last.reason})" if given_up else None
 
-    def reason_not_to_start(self, engine: EngineSpec) -> str | None:
+    def reason_not_to_start(self, engine: Specs) -> str | None:
         """Return why this engine is not started. None where it is to be started."""
         own = [reason for failed, reason in self.failed_starts if failed == engine]
         if len(own) >= 2 and without_numbers(own[-2]) == without_numbers(own[-1]):
@@ -84,7 +86,7 @@ class EngineFailures:
 class GuardedEngine:
     """An engine whose failures are counted; once it has failed to start it is not started again."""
 
-    def __init__(self, engine: Engine, spec: EngineSpec, failures: EngineFailures) -> None:
+    def __init__(self, engine: Engine, spec: Specs, failures: EngineFailures) -> None:
         self._engine, self._spec, self._failures = engine, spec, failures
         reason = failures.reason_not_to_start(spec)
         self._given_up = EngineStartError(reason, UnavailableError.exit_code) if reason else None

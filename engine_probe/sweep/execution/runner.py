@@ -25,6 +25,7 @@ from engine_probe.sweep.execution.results_file import ResultsFile
 from engine_probe.sweep.execution.resume import check_grid, kept_of_search, untried_ids
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.execution.skip_saturated import SkipSaturated
+from engine_probe.sweep.replicas.replica_set import ReplicaSet
 from engine_probe.sweep.results.point_results import Unmeasured, finished
 
 
@@ -43,7 +44,8 @@ def run_sweep(
     """
     run = _SweepRun(sweep, folder, todo, listener, engines, force)
     groups = run.plan_searches() if sweep.adaptive else run.plan_grid()
-    engines.run_groups([partial(run.measure_group, number, group) for number, group in enumerate(groups)])
+    side_by_side = all(len(group.engines) == 1 for group in groups)
+    engines.run_groups([partial(run.measure_group, number, group) for number, group in enumerate(groups)], side_by_side)
 
 
 class _SweepRun:
@@ -59,9 +61,11 @@ class _SweepRun:
     def measure_group(self, number: int, group: EngineGroup) -> None:
         """Measure the points of one engine group, one after the other."""
         show = partial(self._show, number)
-        limits = Limits(self._sweep.start_seconds, self._sweep.point_seconds, group.need)
-        with closing(self._engines.engine(group.engine, self._folder, self._force, limits)) as group_engine:
-            engine = GuardedEngine(group_engine, group.engine.spec, self._failures)
+        limits = [Limits(self._sweep.start_seconds, self._sweep.point_seconds, need) for need in group.needs]
+        engines = self._engines.engines(group.engines, self._folder, self._force, limits)
+        with closing(engines[0] if len(engines) == 1 else ReplicaSet(engines)) as group_engine:
+            specs = tuple(engine.spec for engine in group.engines)
+            engine = GuardedEngine(group_engine, specs, self._failures)
             while (planned := self._next_point(group)) is not None:
                 row = planned.row or engine.measure(planned, show)
                 with self._turn:
@@ -108,13 +112,14 @@ class _SweepRun:
         return left
 
     def _grid_group(self, planned: list[PlannedPoint]) -> GridGroup:
-        spec = planned[0].point.engine.spec
+        engines = planned[0].point.engines
         skip = SkipSaturated(self._sweep.stop.saturated)
         for row in self._results.rows.values():
             skip.record(row)
         # Points that were measured before count too, so that a resumed sweep has the same KV pool.
-        need = need_of_all([point for point in self._todo if point.engine.spec == spec])
-        return GridGroup(planned, need, skip, self._failures)
+        same = [point.each_engine for point in self._todo if point.engines == engines]
+        needs = [need_of_all(of_engine) for of_engine in zip(*same, strict=True)]
+        return GridGroup(planned, needs, skip, self._failures)
 
     def _next_point(self, group: EngineGroup) -> PlannedPoint | None:
         with self._turn:

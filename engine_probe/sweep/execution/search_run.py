@@ -28,7 +28,8 @@ class SearchRun:
         self._adaptive, self._base, self._folder, self._points, self._repeats = adaptive, base, folder, points, repeats
         self._search, self._tried = adaptive.search(repeats), Counter[int]()
         self._value: int | None = next(self._search)
-        self.engine, self.need = base.engine, need_of(self._point(adaptive.last, 0))
+        self.engines = [base.engine]
+        self.needs = [need_of(self._point(adaptive.last, 0))]
         self.name = curve_name(base.curve)
         self.found = Found(None, None, None)
         self.problem: str | None = None  # why it ended early

@@ -44,4 +44,4 @@ def curve_and_level(point: Point, axis: str) -> tuple[str, float]:
     name = axis.removeprefix(WORKLOAD)
     level = value_at(workload, name)
     put(workload, name, None)
-    return json.dumps([point.engine.spec.key, workload, point.probe], sort_keys=True), float(level)
+    return json.dumps([[engine.key for engine in point.engines], workload, point.probe], sort_keys=True), float(level)

@@ -18,9 +18,11 @@ from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
 from engine_probe.sweep.execution.folders import RESUMABLE
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.fleet.cluster import Calls, Cluster, LiveNodes, LostError, Worker
+from engine_probe.sweep.fleet.placing_order import Turn
 from engine_probe.sweep.fleet.remote_engine import Update
 from engine_probe.sweep.fleet.resources import Claim
 from engine_probe.sweep.fleet.transfers import arriving, carried, datasets_of, from_anywhere, reserve_log
+from engine_probe.sweep.replicas.start_gate import StartSlot
 from engine_probe.sweep.results.point_results import Unmeasured
 
 MOST_PLACES = 3  # on which one point is tried before it is a row with its reason
@@ -52,45 +54,61 @@ class Place:
 class FleetEngine:
     """Measures one point after another; a point whose machine is lost is measured again on another one."""
 
-    def __init__(self, machines: Machines, engine: EngineSection, folder: Path, force: bool, limits: Limits) -> None:
-        self._machines, self._calls = machines, machines.calls
+    def __init__(
+        self,
+        machines: Machines,
+        engine: EngineSection,
+        folder: Path,
+        force: bool,
+        limits: Limits,
+        turn: Turn | None = None,
+    ) -> None:
+        self._machines, self._calls, self._turn = machines, machines.calls, turn
         self._engine, self._folder, self._force, self._limits = engine, folder, force, limits
         self._place: Place | None = None
         self._recording: Path | None = None  # of a point that is being measured
 
-    def measure(self, planned: PlannedPoint, show: Show) -> Measurement:
-        """Measure one point, on three machines at most."""
-        for tries in range(1, MOST_PLACES + 1):
+    def measure(self, planned: PlannedPoint, show: Show, slot: StartSlot | None = None) -> Measurement:
+        """Measure one point, on three machines at most; with other engines only once, as they would have to wait."""
+        most = MOST_PLACES if slot is None else 1
+        for tries in range(1, most + 1):
             try:
-                place = self._place or self._find_place(show)
-                return self._measure_at(place, planned, show)
+                place = self._place or self._find_place(show, slot)
+                return self._measure_at(place, planned, show, slot)
             except LostError as error:
                 host = self._lose_place()
-                if tries < MOST_PLACES:
+                if tries < most:
                     show(Moved(planned.number, planned.point.label, host, str(error)))
-                lost = f"lost with its machine {MOST_PLACES} times, at last on {host}: {error}"
+                times = f" {most} times, at last on" if slot is None else ""
+                lost = f"lost with its machine{times} {host}: {error}"
             self.close()
         return Measurement(planned.failed(lost))
 
-    def _find_place(self, show: Show) -> Place:
+    def _find_place(self, show: Show, slot: StartSlot | None) -> Place:
         """Wait until a machine has room for the engine."""
         while True:
+            if self._turn is not None:
+                self._turn.wait(slot)
             claim = self._machines.nodes.claim(self._engine.spec)
             show(StartStep(f"waiting for a machine with {claim}"))
             avoid = self._machines.nodes.avoided(claim)
             remote_engine = from_anywhere(self._engine), self._force, self._limits, carried(os.environ)
             worker = self._machines.cluster.start_worker(claim, avoid, *remote_engine)
             self._place = place = Place(worker, claim, avoid)
-            if self._arrives(place):
+            if self._arrives(place, slot):
+                if self._turn is not None:
+                    self._turn.note(is_placed=True)
                 show(place.placed)
                 return place
             self.close()
 
-    def _arrives(self, place: Place) -> bool:
+    def _arrives(self, place: Place, slot: StartSlot | None) -> bool:
         """Wait for the worker's machine. False if another one must be asked for. Raise if no machine has room."""
         nodes, since = self._machines.nodes, time.monotonic()
         call = place.worker.where()
         while not self._calls.wait(call, TICK_SECONDS):
+            if slot is not None:
+                slot.check()
             if nodes.has_room(place.claim, place.avoid):
                 since = time.monotonic()
             elif (claim := nodes.claim(self._engine.spec)) != place.claim or nodes.avoided(claim) != place.avoid:
@@ -104,9 +122,12 @@ class FleetEngine:
             raise EngineStartError(str(error), error.exit_code) from error
         return True
 
-    def _measure_at(self, place: Place, planned: PlannedPoint, show: Show) -> Measurement:
+    def _measure_at(
+        self, place: Place, planned: PlannedPoint, show: Show, slot: StartSlot | None = None
+    ) -> Measurement:
         """Give the point to the engine, and follow it until it has ended and its recording is here."""
-        task, files = (planned.number, planned.point), datasets_of(planned.point, place.sent)
+        together = slot is not None
+        task, files = (planned.number, planned.point, together), datasets_of(planned.point, place.sent)
         self._recording = planned.folder
         call = place.worker.next(task, files)
         while True:
@@ -119,6 +140,8 @@ class FleetEngine:
                 raise EngineStartError(with_log(sentence, update, log), exit_code)
             if update.measurement is not None:
                 break
+            if slot is not None and (start_ns := slot.attend(update.events)) is not None:
+                self._calls.answer(place.worker.start_at(start_ns))
             call = place.worker.next(None, {})
         self._download(place, update, planned.folder)
         self._recording = None
@@ -166,6 +189,8 @@ class FleetEngine:
     def close(self) -> None:
         """End the engine, fetch what it recorded of an interrupted point, and free its machine."""
         place, self._place = self._place, None
+        if self._turn is not None:
+            self._turn.note(is_placed=False)
         recording, self._recording = self._recording, None
         if place is None:
             return

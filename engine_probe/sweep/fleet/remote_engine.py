@@ -56,22 +56,26 @@ class RemoteEngine:
         os.environ.update(self._environment)
         return Placed(os.uname().nodename, gpus, os.getpid())
 
-    def next(self, task: tuple[int, Point] | None, datasets: dict[str, bytes]) -> Update:
+    def next(self, task: tuple[int, Point, bool] | None, datasets: dict[str, bytes]) -> Update:
         """Wait for something to happen, but no longer than a tick. A new point is given with the first call for it.
 
         With the point come the data sets that it reads and that were not sent before, by their paths at home.
         """
         if task is not None:
-            number, point = task
+            number, point, together = task
             self._keep(datasets)
             self._recording = point_folder(self._folder(), point)
-            self._run.begin(PlannedPoint(number, self._with_files(point), self._recording))
+            self._run.begin(PlannedPoint(number, self._with_files(point), self._recording), together)
         try:
             events, measurement = self._run.advance()
         except EngineStartError as error:
             return self._with_log(Update(start_error=(str(error), error.exit_code)))
         files = self._files() if measurement is not None else ()
         return self._with_log(Update(tuple(events), measurement, files=files))
+
+    def start_at(self, wall_ns: int) -> None:
+        """Tell the engine, which is ready, when it begins together with others."""
+        self._run.start_at(wall_ns)
 
     def read(self, name: str, offset: int) -> bytes:
         """Return a piece of a file of the point that ended last."""

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -67,10 +67,14 @@ def check_one_machine(arguments: Mapping[str, object]) -> None:
         raise InputError("engine.arguments.nnodes: an engine over several machines is run without --ray")
 
 
-def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
-    """Refuse an engine that no machine of this fleet can hold. Return the machines that engines may run on."""
+def check_claims(groups: Iterable[Sequence[EngineSpec]], nodes: list[Node]) -> list[Node]:
+    """Refuse an engine that no machine of this fleet can hold, and engines that it cannot hold together.
+
+    Return the machines that engines may run on.
+    """
     fitting: dict[str, Node] = {}
-    for spec in dict.fromkeys(specs):
+    together = list(dict.fromkeys(map(tuple, groups)))
+    for spec in dict.fromkeys(spec for specs in together for spec in specs):
         claim = claim_of(spec, nodes, has_gpus(nodes))
         if fit := {node.id: node for node in nodes if claim.fits(node)}:
             check_ranks(spec, fit.values(), claim)
@@ -84,7 +88,35 @@ def check_claims(specs: Iterable[EngineSpec], nodes: list[Node]) -> list[Node]:
             f"{counted(claim.cpus, 'CPU')} on one machine, and the largest of this fleet ({most.host}) has "
             f"{counted(most.gpus, 'GPU')} and {counted(most.cpus, 'CPU')}: ask for fewer ranks, or add a larger node"
         )
+    for specs in together:
+        check_room(specs, list(fitting.values()))
     return list(fitting.values())
+
+
+def check_room(specs: Sequence[EngineSpec], nodes: list[Node]) -> None:
+    """Refuse engines for which the fleet has no room at the same time: the largest are placed first, where it is least.
+
+    That finds room for all if there is any, as long as sizes divide each other.
+    """
+    claims = [claim_of(spec, nodes, has_gpus(nodes)) for spec in specs]
+    free = [(node.gpus, node.cpus) for node in nodes]
+    for claim in sorted(claims, key=lambda one: (one.gpus, one.cpus), reverse=True):
+        room = [place for place, (gpus, cpus) in enumerate(free) if gpus >= claim.gpus and cpus >= claim.cpus]
+        if not room:
+            raise InputError(no_room(claims, nodes))
+        place = min(room, key=lambda at: free[at])
+        free[place] = free[place][0] - claim.gpus, free[place][1] - claim.cpus
+
+
+def no_room(claims: Sequence[Claim], nodes: Sequence[Node]) -> str:
+    parts = ", ".join(f"{count} with {claim}" for claim, count in Counter(map(str, claims)).items())
+    gpus = sum(claim.gpus for claim in claims)
+    if gpus:
+        there = sum(int(node.gpus) for node in nodes)
+        needed, has = counted(gpus, "GPU"), f"{there} on {counted(len(nodes), 'machine')}"
+    else:
+        needed, has = counted(len(claims), "machine"), f"{len(nodes)}: on CPUs each engine takes a machine"
+    return f"{len(claims)} engines together ({parts}) need {needed}, and this fleet has {has}: lower replicas"
 
 
 def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: Claim) -> None:

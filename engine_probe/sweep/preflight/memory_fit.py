@@ -8,13 +8,13 @@ from engine_probe.engine.cpu.cpu_binding import check_cores
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.parallelism import SIZES, rank_count, weight_shards
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.definition.sweep_file import Point, apart
 from engine_probe.sweep.preflight.duration_estimate import kv_bytes_per_token, weights_bytes
+from engine_probe.sweep.replicas.machine_shares import shares_here
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from kernels_bench.devices.cpu import cpu
 
 WHOLE_GPU = 1.0
-NULL_EXECUTOR = "engine_probe.engine.null_executor.SubstituteExecutor"  # loads no weights
 
 
 def tokens_each(point: Point) -> int | None:
@@ -57,11 +57,12 @@ def check_fit(found: Sequence[Point]) -> None:
 
 def check_gpus(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
     """Refuse points that need more GPUs or GPU memory than this machine has; without GPUs, more cores."""
+    alone = apart(found)
     if not gpus:
-        for spec in {point.engine.spec for point in found}:
+        for spec in {point.engine.spec for point in alone}:
             check_cores(spec.arguments)
         return
-    for point in {point.engine.spec: point for point in found}.values():
+    for point in {point.engine.spec: point for point in alone}.values():
         needed, shards = rank_count(point.engine.arguments), weight_shards(point.engine.arguments)
         if needed > len(gpus):
             raise InputError(
@@ -81,6 +82,8 @@ def check_gpus(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
 def check_host(found: Sequence[Point], memory_bytes: int) -> None:
     """Refuse weights larger than the memory of a machine without GPUs, where loading them would end in a kill."""
     for point in found:
+        check_host_together(point, memory_bytes)
+    for point in apart(found):
         if exceeds_host(point, memory_bytes):
             raise InputError(
                 f"{point.label}: the weights of {point.engine.model} take {(weights_bytes(point) or 0) / GIB:.1f} GiB, "
@@ -89,9 +92,26 @@ def check_host(found: Sequence[Point], memory_bytes: int) -> None:
             )
 
 
+def check_host_together(point: Point, memory_bytes: int) -> None:
+    """Refuse engines whose weights do not fit into this machine's memory together."""
+    weights = [weights_bytes(one) or 0.0 for one in point.each_engine]
+    if len(weights) > 1 and max(weights) <= memory_bytes < sum(weights):
+        raise InputError(
+            f"{point.label}: the weights of {len(weights)} engines take {sum(weights) / GIB:.1f} GiB, and this machine "
+            f"has {memory_bytes / GIB:.1f} GiB of memory: lower replicas, or measure on a fleet (--ray)"
+        )
+
+
+def check_shares(found: Sequence[Point], num_gpus: int) -> None:
+    """Refuse points whose engines need more GPUs, or without GPUs more cores, than this machine has."""
+    for point in {point.engines: point for point in found}.values():
+        try:
+            shares_here(point.engines, num_gpus)
+        except InputError as error:
+            raise InputError(f"{point.label}: {error}") from error
+
+
 def exceeds_host(point: Point, memory_bytes: int) -> bool:
-    if point.engine.arguments.get("distributed_executor_backend") == NULL_EXECUTOR:
-        return False
     weights = weights_bytes(point)
     return weights is not None and weights > memory_bytes
 

@@ -83,7 +83,7 @@ class GroupState:
         """Return how much of the point is done, and of how much. None for the latter if it is unknown."""
         if isinstance(self.moment, Scoring):
             return self.moment.done, self.moment.windows
-        total = self.point.workload.output_tokens if self.point else None
+        total = self.point.output_tokens if self.point else None
         return (self.moment.output_tokens if self.moment and self.point else 0), total
 
     def update(self, event: Event, todo: list[Point]) -> None:

@@ -54,7 +54,11 @@ def result_line(result: Row) -> str:
     if isinstance(result, Unprobed):
         return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, probe off"
     changing = ", still changing" if result.still_changing else ""
-    return f"{start} {result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s{changing}{ending(result)}"
+    rate = f"{result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s"
+    if result.replicas:
+        rates = [replica.output_tokens_per_s for replica in result.replicas]
+        rate = f"{rate} in which all {len(rates)} engines ran ({min(rates):.1f} to {max(rates):.1f} each)"
+    return f"{start} {rate}{changing}{ending(result)}"
 
 
 def scored_words(result: Scored) -> str:

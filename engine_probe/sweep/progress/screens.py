@@ -97,7 +97,7 @@ class TerminalScreen(PictureScreen):
                 point = self._todo[number]
                 self._remaining.began(point, time.monotonic())
                 self._doing = place_in(number, self._total)
-                self._begin(point.label, point.workload.output_tokens)
+                self._begin(point.label, point.output_tokens)
                 self._figures = [] if point.quality else ["warming up"]
             case MeasuredBefore(number):
                 self._doing = f"{place_in(number, self._total)}: measured before"

@@ -19,7 +19,7 @@ class Remaining:
 
     def __init__(self, todo: Sequence[Point]) -> None:
         self._left = {point.key: point for point in todo}
-        self._engine = {point.key: point.engine.spec.key for point in todo}
+        self._engine = {point.key: "".join(engine.key for engine in point.engines) for point in todo}
         self._seconds: list[float] = []  # of every point so far
         self._of_load: dict[tuple[str, bytes], list[float]] = defaultdict(list)
         # By engine and requests in flight: tokens and seconds.

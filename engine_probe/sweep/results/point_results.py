@@ -1,6 +1,7 @@
 """The rows of a sweep: the figures of a point's recording, or the reason why there are none."""
 
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 
@@ -10,10 +11,12 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.results import Measured, read_measured
 from engine_probe.perplexity.text import read_text, text_sha256
 from engine_probe.record.run_folder import COMPLETE
+from engine_probe.recordings.cluster import open_cluster
 from engine_probe.recordings.run import Run, load
 from engine_probe.sweep.definition.saturation_stop import Reached
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.results.driver_log import Driven, read_driver_log
+from engine_probe.sweep.results.replica_results import ReplicaResult, replica_results
 
 FAILED, SKIPPED = "failed", "skipped"
 
@@ -39,7 +42,11 @@ class Unprobed(msgspec.Struct, frozen=True):
 
 
 class PointResult(msgspec.Struct, frozen=True):
-    """One measured point: figures of its run's summary and limits, as a report computes them."""
+    """One measured point: figures of its run's summary and limits, as a report computes them.
+
+    Of a point that several engines measured together: seconds and tokens are those of the time in which all ran, the
+    median is over all requests, shares are means over the engines or those of the fullest, and the rest are sums.
+    """
 
     id: str
     point: Point
@@ -60,6 +67,7 @@ class PointResult(msgspec.Struct, frozen=True):
     held_output_tokens_per_s: float | None = None  # while the load was held; None if it was not, or too short
     still_changing: bool = False  # the throughput never settled, or was still warming up at the end
     untouched_output_tokens_per_s: float | None = None  # outside the window of operators; None without one
+    replicas: list[ReplicaResult] = []  # each engine's own figures, if several measured the point together
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -129,6 +137,35 @@ def measure(run: Run, point: Point) -> Row:
     )
 
 
+def measured_together(folder: Path, point: Point) -> PointResult:
+    """Return the row of a point that several engines measured together."""
+    cluster = open_cluster(folder, msgspec.to_builtins(point))
+    each, window = [engine.analysis for engine in cluster.engines], cluster.window
+    scheduled = sum(int(engine.run.iterations["scheduled_tokens"].to_numpy().sum()) for engine in cluster.engines)
+    recomputed = sum(one.preemption_cost.recomputed_tokens for one in each)
+    limits = {name for one in each for name in one.limits.shares}
+    ttft_ns = cluster.ttft.percentiles_ns[50]
+    return PointResult(
+        id=folder.name,
+        point=point,
+        status=COMPLETE,
+        iterations=sum(one.summary.iterations for one in each),
+        seconds=window.seconds,
+        output_tokens=window.output_tokens,
+        recomputed_tokens=recomputed,
+        recomputed_share=recomputed / max(1, scheduled),
+        preemptions=sum(one.summary.preemptions for one in each),
+        mean_running=sum(one.summary.mean_running for one in each),
+        peak_running=sum(one.summary.peak_running for one in each),
+        peak_waiting=sum(one.summary.peak_waiting for one in each),
+        peak_kv_share=max(one.summary.peak_kv_share for one in each),
+        median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
+        limited_by={name: fmean(one.limits.shares.get(name, 0.0) for one in each) for name in sorted(limits)},
+        held_output_tokens_per_s=cluster.output_tokens_per_s if window.held else None,
+        replicas=replica_results(cluster),
+    )
+
+
 def driven_of(run: Run) -> Driven | None:
     """Return the driver's account of a run. None if another program drove it."""
     try:
@@ -141,6 +178,8 @@ def row_at(folder: Path, point: Point) -> Row:
     """Return the row of what was measured into this folder."""
     if point.quality is not None:
         return scored(folder, point, read_measured(folder))
+    if point.together:
+        return measured_together(folder, point)
     if point.probe:
         return measure(load(folder), point)
     return Unprobed(folder.name, point, read_driver_log(folder))

@@ -131,9 +131,9 @@ def test_a_measured_point_in_between_starts_the_count_again(sweep: SweepFile) ->
     first, second, third, last = points(asked(sweep, workload__concurrency=[1, 2, 4, 8]))
     failures = EngineFailures()
     for measurement in (died(first), measured(second), died(third)):
-        failures.record(first.engine.spec, measurement)
+        failures.record(first.engines, measurement)
     assert failures.reason_not_to_try(last) is None
-    failures.record(first.engine.spec, died(second))
+    failures.record(first.engines, died(second))
     assert "died twice the same way" in str(failures.reason_not_to_try(last))
 
 

@@ -28,8 +28,8 @@ SEARCH = Adaptive(LOAD, 1, 8, resolution=0.5)
 class NoEngine:
     """Engines that must not be started."""
 
-    def engine(self, *asked: Any) -> NoEngine:
-        return self
+    def engines(self, *asked: Any) -> list[NoEngine]:
+        return [self]
 
     def measure(self, *asked: Any) -> Any:
         raise AssertionError("an engine is started for it")
@@ -37,7 +37,7 @@ class NoEngine:
     def close(self) -> None:
         pass
 
-    def run_groups(self, groups: Any) -> None:
+    def run_groups(self, groups: Any, side_by_side: bool = True) -> None:
         for group in groups:
             group()
 

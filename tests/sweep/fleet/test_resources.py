@@ -38,13 +38,13 @@ def test_without_cards_an_engine_takes_a_whole_machine_of_the_largest_kind() -> 
 
 
 def test_the_machines_that_will_be_used_are_named() -> None:
-    assert check_claims([engine(), engine(tensor_parallel_size=2)], [HEAD, FOUR, ONE]) == [FOUR, ONE]
-    assert check_claims([engine()], [SMALL, LARGE]) == [LARGE]
+    assert check_claims([[engine()], [engine(tensor_parallel_size=2)]], [HEAD, FOUR, ONE]) == [FOUR, ONE]
+    assert check_claims([[engine()]], [SMALL, LARGE]) == [LARGE]
 
 
 def test_what_no_machine_holds_is_refused_with_what_it_wants_and_the_largest_has() -> None:
     with pytest.raises(InputError) as refused:
-        check_claims([engine(), engine(tensor_parallel_size=8)], [HEAD, FOUR, ONE])
+        check_claims([[engine()], [engine(tensor_parallel_size=8)]], [HEAD, FOUR, ONE])
     assert values(str(refused.value)) == ["8", "8", "8", "4", "64"]
     assert "(four)" in str(refused.value)
 
@@ -53,17 +53,17 @@ def test_on_processors_each_rank_wants_a_core(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     wide = engine(tensor_parallel_size=16, pipeline_parallel_size=4)
     with pytest.raises(InputError) as refused:
-        check_claims([engine(), wide], [SMALL, LARGE])
+        check_claims([[engine()], [wide]], [SMALL, LARGE])
     assert values(str(refused.value)) == ["16", "4", "64", "32"]
     assert "(large)" in str(refused.value)
-    assert check_claims([engine(tensor_parallel_size=32)], [SMALL, LARGE]) == [LARGE]
+    assert check_claims([[engine(tensor_parallel_size=32)]], [SMALL, LARGE]) == [LARGE]
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "|".join(["0"] * 64))  # who shares cores out by hand may
-    assert check_claims([wide], [SMALL, LARGE]) == [LARGE]
+    assert check_claims([[wide]], [SMALL, LARGE]) == [LARGE]
 
 
 def test_a_fleet_without_a_core_is_refused() -> None:
     with pytest.raises(InputError, match="no machine with a CPU"):
-        check_claims([engine()], [Node("a", "head", 0, 0)])
+        check_claims([[engine()]], [Node("a", "head", 0, 0)])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_fleet_without_a_core_is_refused() -> None:
 )
 def test_an_engine_that_looks_for_machines_itself_is_refused(arguments: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        check_claims([engine(**arguments)], [FOUR])
+        check_claims([[engine(**arguments)]], [FOUR])
 
 
 def test_different_cards_are_told_once() -> None:

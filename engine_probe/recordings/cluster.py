@@ -1,0 +1,134 @@
+"""A point that several engines measured together: their recordings on one clock, and the figures of all of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine_probe.analysis.cluster.latencies import latencies_of_all
+from engine_probe.analysis.cluster.window import CommonWindow, common_window, engine_times
+from engine_probe.analysis.curve.held_load import held_load
+from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.success import Success, summed
+from engine_probe.analysis.run_analysis import RunAnalysis
+from engine_probe.engine.parallelism import recorded_rank_count
+from engine_probe.errors import InputError
+from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER
+from engine_probe.recordings.run import Run, load
+
+
+@dataclass(frozen=True)
+class ClusterEngine:
+    """One of the engines, with its own recording."""
+
+    number: int  # from 1
+    kind: int  # 0: the sweep's own engine; then those of its mix
+    run: Run
+    analysis: RunAnalysis
+    work: Mapping[str, Any]  # its workload
+
+    @property
+    def gpus(self) -> int | None:
+        """Return how many GPUs it used; 0 on CPUs. None if its recording does not tell."""
+        return recorded_rank_count(self.run.facts) if self.run.facts.get("hardware", {}).get("gpus") else 0
+
+    @property
+    def place(self) -> str:
+        """Name the machine, and the GPUs or cores that the engine had."""
+        facts = self.run.facts
+        gpus = ", ".join(str(gpu.get("index", "")) for gpu in facts.get("hardware", {}).get("gpus") or [])
+        host = str(facts["process"]["host"])
+        return f"{host} GPU {gpus}" if gpus else host
+
+
+@dataclass(frozen=True)
+class Cluster(ByName):
+    """The figures of a point: the sum in the window in which all engines run, and latencies of all requests.
+
+    Latencies have their names in `vllm bench`, as those of a run: `cluster.ttft.p50_ms`.
+    """
+
+    engines: tuple[ClusterEngine, ...]
+    window: CommonWindow
+    latencies: tuple[LatencyFigures, ...]
+    success: Success | None  # None if it is not known of every engine
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        return self.window.output_tokens_per_s
+
+    @property
+    def gpus(self) -> int | None:
+        """Return the GPUs of all engines. None on CPUs, or if a recording does not tell."""
+        counts = [engine.gpus for engine in self.engines]
+        return None if None in counts else sum(count or 0 for count in counts) or None
+
+    @property
+    def kinds(self) -> list[list[int]]:
+        """Return the places, from 0, of the engines of each kind."""
+        found: dict[int, list[int]] = {}
+        for place, engine in enumerate(self.engines):
+            found.setdefault(engine.kind, []).append(place)
+        return list(found.values())
+
+
+def measured_together(asked: Mapping[str, Any]) -> bool:
+    """Return whether a point's settings ask for several engines."""
+    return (asked.get("replicas") or 1) > 1 or bool(asked.get("mix"))
+
+
+def workloads(asked: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return kind and workload of each engine that a point asks for."""
+    own = asked.get("workload", asked)
+    parts = [(asked.get("replicas") or 1, own)]
+    parts += [(one.get("replicas") or 1, one.get("workload") or own) for one in asked.get("mix") or ()]
+    return [(kind, work) for kind, (count, work) in enumerate(parts) for _ in range(count)]
+
+
+def open_cluster(folder: Path, asked: Mapping[str, Any], slo: Slo | None = None) -> Cluster:
+    """Open the recordings below a point's folder. Raise `InputError` if one is missing or incomplete."""
+    runs = [load(folder / REPLICA_FOLDER.format(number + 1)) for number in range(len(workloads(asked)))]
+    for number, run in enumerate(runs, 1):
+        if run.status != COMPLETE:
+            raise InputError(f"engine {number} of {len(runs)}: {'; '.join(run.notes)}")
+        if not run.iterations.num_rows:
+            raise InputError(f"engine {number} of {len(runs)}: it ended before the engine's first step")
+    return cluster_of(runs, [run.analysis(slo) for run in runs], workloads(asked))
+
+
+def cluster_of(
+    runs: Sequence[Run], analyses: Sequence[RunAnalysis], kinds: Sequence[tuple[int, Mapping[str, Any]]]
+) -> Cluster:
+    """Return the figures of engines that ran at the same time."""
+    engines = tuple(
+        ClusterEngine(number, kind, run, analysis, work)
+        for number, (run, analysis, (kind, work)) in enumerate(zip(runs, analyses, kinds, strict=True), 1)
+    )
+    ahead = clocks_ahead(runs)
+    times = [engine_times(one.run.iterations, held_span(one), ns) for one, ns in zip(engines, ahead, strict=True)]
+    window = common_window(times)
+    if window is None:
+        raise InputError("its engines never ran at the same time, so there is no sum: give each more requests")
+    tables = [(run.iterations, run.measured_requests, run.profiled_span) for run in runs]
+    known = [one.analysis.summary.success for one in engines]
+    counted = [one for one in known if one is not None]
+    return Cluster(engines, window, latencies_of_all(tables), summed(counted) if len(counted) == len(known) else None)
+
+
+def held_span(engine: ClusterEngine) -> tuple[int, int] | None:
+    """Return when the engine held its load. None if it did not, or for too short a time."""
+    run, later = engine.run, engine.analysis.summary.after_warm_up
+    held = held_load(engine.work, run.iterations, run.requests, later, run.profiled_span)
+    return (held.begin_ns, held.end_ns) if held else None
+
+
+def clocks_ahead(runs: Sequence[Run]) -> list[int]:
+    """Return how far each recording's clock is ahead of the common one.
+
+    Engines of one machine share its monotonic clock. Those of several are laid on the wall clock, which the machines
+    are taken to agree on.
+    """
+    if len({run.facts["process"]["host"] for run in runs}) == 1:
+        return [0] * len(runs)
+    return [run.facts["clock"]["monotonic_ns"] - run.facts["clock"]["wall_ns"] for run in runs]

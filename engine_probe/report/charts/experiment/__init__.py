@@ -1,1 +1,0 @@
-"""Charts of several models, settings or sweeps together."""

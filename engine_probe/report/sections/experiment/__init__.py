@@ -1,1 +1,0 @@
-"""Sections of several sweeps as one experiment."""

@@ -1,0 +1,65 @@
+"""The figures of a point that two engines measured, against a count from other tables of the same recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine_probe.analysis.run.token_times import token_times
+from engine_probe.errors import InputError
+from engine_probe.recordings.cluster import Cluster, open_cluster
+from engine_probe.recordings.run import load
+from tests.support.recordings import ran, write_run
+
+ASKED = {"replicas": 2, "workload": {"concurrency": 4, "input_len": 48, "output_len": 40}}
+
+
+@pytest.fixture
+def point(tmp_path: Path) -> Path:
+    write_run(tmp_path / "replica-1", ran(4, later=12))
+    write_run(tmp_path / "replica-2", ran(4, output=30, later=8))
+    return tmp_path
+
+
+def truth(cluster: Cluster) -> int:
+    """Count tokens in the window by the times of every request's tokens, which the product does not use for the sum."""
+    window, count = cluster.window, 0
+    for engine in cluster.engines:
+        times = token_times(engine.run.iterations, engine.run.requests)["time_ns"].to_numpy()
+        count += int(np.count_nonzero((times > window.begin_ns) & (times <= window.end_ns)))
+    return count
+
+
+def test_the_sum_is_that_of_all_tokens_in_the_common_window(point: Path) -> None:
+    cluster = open_cluster(point, ASKED)
+    assert cluster.window.output_tokens == truth(cluster) > 0
+    assert cluster.output_tokens_per_s == pytest.approx(sum(cluster.window.rates))
+    assert cluster.window.share < 1
+
+
+def test_latencies_are_of_all_requests_and_not_means_of_percentiles(point: Path) -> None:
+    cluster = open_cluster(point, ASKED)
+    both = np.concatenate(
+        [
+            (engine.run.requests["first_token_ns"].to_numpy() - engine.run.requests["arrival_ns"].to_numpy())
+            for engine in cluster.engines
+        ]
+    )
+    assert cluster.ttft.count == len(both) == 16 + 12
+    assert cluster.ttft.percentiles_ns[50] == pytest.approx(np.percentile(both, 50))
+    assert cluster.ttft.percentiles_ns[90] == pytest.approx(np.percentile(both, 90))
+
+
+def test_each_engine_keeps_its_own_recording(point: Path) -> None:
+    cluster = open_cluster(point, ASKED)
+    assert [load(point / f"replica-{engine.number}").iterations.num_rows for engine in cluster.engines] == [
+        engine.analysis.summary.iterations for engine in cluster.engines
+    ]
+    assert cluster.gpus is None
+
+
+def test_one_that_is_missing_is_named(point: Path) -> None:
+    with pytest.raises(InputError, match="replica-3"):
+        open_cluster(point, {**ASKED, "replicas": 3})
