@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from engine_probe.evaluation.integrity import integrity
     from engine_probe.evaluation.money.costs import costs
     from engine_probe.probe import Probe
+    from engine_probe.recordings.experiment import Experiment, load_experiment
     from engine_probe.recordings.forward_passes import ForwardPasses
     from engine_probe.recordings.opening import load
     from engine_probe.recordings.run import Run
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "EngineProbeError",
+    "Experiment",
     "ForwardPasses",
     "IncompleteRecordingWarning",
     "InputError",
@@ -57,11 +59,13 @@ __all__ = [
     "embedded_model",
     "integrity",
     "load",
+    "load_experiment",
     "load_sweep",
 ]
 
 _HOMES = {
     "Comparison": "engine_probe.evaluation.comparison",
+    "Experiment": "engine_probe.recordings.experiment",
     "ForwardPasses": "engine_probe.recordings.forward_passes",
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.recordings.run",
@@ -71,6 +75,7 @@ _HOMES = {
     "embedded_model": "engine_probe.engine.models.embedded",
     "integrity": "engine_probe.evaluation.integrity",
     "load": "engine_probe.recordings.opening",
+    "load_experiment": "engine_probe.recordings.experiment",
     "load_sweep": "engine_probe.recordings.sweep",
 }
 

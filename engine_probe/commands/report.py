@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -47,12 +47,13 @@ class Made:
 
 RUN_MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
 SWEEP_MORE = "--verbose shows advice, latencies over the load and statistics; --html FILE draws the charts."
+EXPERIMENT_MORE = "--verbose shows every level and all settings; --html FILE draws the charts."
 PASSES_MORE = "--html FILE draws the charts."
 output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
 
 @click.command("report", cls=reading_options.WithGoodput)
-@click.argument("folder", type=recorded)
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=recorded)
 @reading_options.html
 @output("--json", "figures", metavar="FILE", type=FILE, help="Write every figure; - is standard output.")
 @output(
@@ -84,7 +85,7 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 @costs("--cost-per-hour", metavar="SUM", help="Total cost of the engine per hour: 2.5 or 2.5EUR.")
 @costs("--price-per-million", metavar="SUM", help="Price per million output tokens: 0.6 or 0.6EUR.")
 def command(
-    folder: Path,
+    folders: tuple[Path, ...],
     page: Path | None,
     figures: Path | None,
     text: Path | None,
@@ -99,6 +100,8 @@ def command(
 ) -> None:
     """Summarise a run or sweep, and name its bottleneck and the load from which on it limits.
 
+    Several sweeps are reported as one experiment: their curves in common charts, and a sentence for each.
+
     FOLDER may also be a report file of `engine_probe validate --json`, or a forward-pass trace of NVIDIA Dynamo.
     """
     check_free(page, figures, text)
@@ -106,14 +109,15 @@ def command(
     from engine_probe.recordings.perplexity import text_folder
     from engine_probe.recordings.sweep import is_sweep
 
-    if is_trace(folder):
+    folder, several = folders[0], len(folders) > 1
+    if is_trace(folder) and not several:
         refuse_for_a_trace(folder, limits, prices, cost_per_hour, price_per_million, scores, reference)
         write(report_forward_passes(folder), page, figures, text, verbose)
         return
-    other = folder.is_file() or (not is_sweep(folder) and text_folder(folder))
+    other = not several and (folder.is_file() or (not is_sweep(folder) and text_folder(folder)))
     if text is not None and other:
         raise InputError(f"--markdown {text}: {folder} is neither a run nor a sweep: leave --markdown out")
-    if folder.is_file():
+    if other and folder.is_file():
         report_hardware(folder, page)
     if other:
         from engine_probe.commands.perplexity import show
@@ -125,9 +129,7 @@ def command(
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
     asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference)
-    if not is_sweep(folder):
-        refuse_for_a_run(folder, scores, reference)
-    made = (report_sweep if is_sweep(folder) else report_run)(folder, asked)
+    made = report_experiment(folders, asked) if several else report_one(folder, asked)
     write(made, page, figures, text, verbose)
     sys.exit(made.code)
 
@@ -201,6 +203,15 @@ def report_forward_passes(path: Path) -> Made:
     return Made(document, lambda: document, lambda: pass_figures(passes), PASSES_MORE, code=0)
 
 
+def report_one(folder: Path, asked: Asked) -> Made:
+    from engine_probe.recordings.sweep import is_sweep
+
+    if is_sweep(folder):
+        return report_sweep(folder, asked)
+    refuse_for_a_run(folder, asked.scores, asked.reference)
+    return report_run(folder, asked)
+
+
 def report_run(folder: Path, asked: Asked) -> Made:
     from engine_probe.evaluation.money.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
@@ -219,7 +230,7 @@ def report_run(folder: Path, asked: Asked) -> Made:
 def report_sweep(folder: Path, asked: Asked) -> Made:
     """Return the report of a sweep; its code is 1 where a point that was watched has no whole recording."""
     from engine_probe.evaluation.money.costs import sweep_money
-    from engine_probe.evaluation.published.figures import read_reference
+    from engine_probe.evaluation.published.reference import read_reference
     from engine_probe.evaluation.scores import read_scores
     from engine_probe.recordings.curve import curves
     from engine_probe.recordings.sweep import open_sweep
@@ -239,4 +250,30 @@ def report_sweep(folder: Path, asked: Asked) -> Made:
         lambda: sweep_figures(swept, found, money),
         SWEEP_MORE,
         code=0 if swept.points and whole else 1,
+    )
+
+
+def report_experiment(folders: Sequence[Path], asked: Asked) -> Made:
+    """Return the report of several sweeps; its code is 1 where one of their points has no whole recording."""
+    from engine_probe.evaluation.money.costs import sweep_money
+    from engine_probe.evaluation.published.reference import read_reference
+    from engine_probe.recordings.experiment import open_experiment
+    from engine_probe.report.experiment_report import experiment_document
+    from engine_probe.report.renderers.json import experiment_figures
+    from engine_probe.report.sweep_report import Evaluation
+
+    if asked.scores is not None:
+        raise InputError(f"--score names the points of one sweep, and {len(folders)} are given: name one of them")
+    reference = None if asked.reference is None else read_reference(asked.reference)
+    experiment = open_experiment(folders, asked.slo)
+    found = experiment.curves
+    money = sweep_money(experiment.together, found, asked.prices, asked.slo, asked.at)
+    document = experiment_document(experiment, found, Evaluation(money, reference))
+    points = experiment.together.points
+    return Made(
+        document,
+        lambda: document,
+        lambda: experiment_figures(experiment, found, money),
+        EXPERIMENT_MORE,
+        code=0 if points and all(point.analysis or point.unprobed for point in points) else 1,
     )

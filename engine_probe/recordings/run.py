@@ -30,6 +30,7 @@ from engine_probe.text_format import counted, model_name, plain
 from engine_probe.workload.question_set.question_file import Question, read_question_sets
 
 if TYPE_CHECKING:
+    from engine_probe.analysis.money.work import GpuUse
     from engine_probe.analysis.run.slo import Slo
     from engine_probe.analysis.run.summary import Summary
     from engine_probe.analysis.run_analysis import RunAnalysis
@@ -68,6 +69,12 @@ class Run(NotebookView):
         """Return the size of all ranks' weights, as vLLM counts them. None if a rank has no figure."""
         ranks = [rank.get("weights_bytes") for rank in self.facts.get("memory") or []]
         return None if not ranks or None in ranks else sum(ranks)
+
+    @property
+    def parameters(self) -> int | None:
+        """Return the number of the model's parameters, counted from its layers. None unless one rank holds them all."""
+        ranks = self.facts.get("loaded") or []
+        return int(ranks[0]["parameters"]) if len(ranks) == 1 else None
 
     @property
     def finished(self) -> bool:
@@ -167,13 +174,22 @@ class Run(NotebookView):
 
         return without_further(self.facts, self.requests)
 
+    @cached_property
+    def gpus(self) -> GpuUse:
+        """Return the engine's GPUs and their energy."""
+        from engine_probe.analysis.money.work import gpu_use
+        from engine_probe.analysis.run.energy import energy
+
+        return gpu_use(self.facts, lambda: energy(self.facts, self.iterations, self.telemetry))
+
     def summary(self, slo: Slo | None = None) -> Summary:
         """Summarise the run; with an SLO also its goodput."""
         from engine_probe.analysis.run.summary import summarise
 
         if not self.iterations.num_rows:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
-        return summarise(self.facts, self.status, self.notes, self.iterations, self.requests, slo, self.answers)
+        tables = (self.iterations, self.requests, slo, self.answers)
+        return summarise(self.facts, self.status, self.notes, *tables, self.gpus)
 
     def analysis(self, slo: Slo | None = None) -> RunAnalysis:
         """Compute all figures that a report shows: summary, bottleneck, losses and roofline."""

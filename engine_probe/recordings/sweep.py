@@ -104,6 +104,12 @@ class Swept(NotebookView):
         return [point for point in self.points if point.cluster] if together else []
 
     @property
+    def first_runs(self) -> dict[str, Run]:
+        """Return a run of each curve that has one."""
+        found = {label: [point.run for point in points if point.run] for label, points in self.curves.items()}
+        return {label: runs[0] for label, runs in found.items() if runs}
+
+    @property
     def table(self) -> pa.Table:
         """Return a row for each point: its settings, its metrics and its bottleneck."""
         return sweep_table(self.points, self.settings)
@@ -155,9 +161,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     asked = zip(ids, curves, loads, reasons, (row["point"] for row in rows), strict=True)
     points = tuple(open_point(folder, *each, slo) for each in asked)
     if any(point.cluster for point in points):
-        points = tuple(
-            point if point.cluster else alone(point, row["point"]) for point, row in zip(points, rows, strict=True)
-        )
+        points = tuple(point if point.cluster else alone(point) for point in points)
     return Swept(folder, question, points, varied, sweep, texts=predicted)
 
 

@@ -1,7 +1,7 @@
 """A point of an opened sweep: its recording, or why it has none; without the probe, its time by the driver's clock."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class SweptPoint(NotebookView):
     reason: str = ""
     timed: Timed | None = None  # by the driver's clock, if it was recorded
     held: HeldLoad | None = None  # the part in which the load was held; None if it is missing or too short
+    asked: Mapping[str, Any] = field(default_factory=dict)  # all its settings, as in `sweep.json`
     cluster: Cluster | None = None  # if several engines measured it; of a single one beside such points, itself
 
     @property
@@ -149,40 +150,41 @@ def open_point(
 ) -> SweptPoint:
     """Open a point; an error becomes the reason for its missing recording."""
     place = folder / POINTS_FOLDER / Path(id_).name
+    point = SweptPoint(id_, curve, *load_, None, None, reason, asked=asked)
     if measured_together(asked):
-        return open_together(place, SweptPoint(id_, curve, *load_, None, None, reason), asked, slo)
+        return open_together(place, point, slo)
     without = ran_unprobed(place, asked)
     if not without and not (place / "run.json").is_file():
-        return SweptPoint(id_, curve, *load_, None, None, reason)
+        return point
     try:
         if without:
-            return SweptPoint(id_, curve, *load_, None, None, reason, read_unprobed(place, asked))
+            return replace(point, timed=read_unprobed(place, asked))
         run = load(place)
         if run.status != COMPLETE:
-            return SweptPoint(id_, curve, *load_, run, None, "; ".join(run.notes))
+            return replace(point, run=run, reason="; ".join(run.notes))
         found = run.analysis(slo)
         later, profiled = found.summary.after_warm_up, run.profiled_span
         held = held_load(asked.get("workload", asked), run.iterations, run.requests, later, profiled)
-        return SweptPoint(id_, curve, *load_, run, found, timed=probed(run, asked), held=held)
+        return replace(point, run=run, analysis=found, reason="", timed=probed(run, asked), held=held)
     except InputError as error:
-        return SweptPoint(id_, curve, *load_, None, None, str(error))
+        return replace(point, reason=str(error))
 
 
-def open_together(place: Path, point: SweptPoint, asked: dict[str, Any], slo: Slo | None) -> SweptPoint:
+def open_together(place: Path, point: SweptPoint, slo: Slo | None) -> SweptPoint:
     """Open a point that several engines measured; it has no figures unless all of them are complete."""
     if not place.is_dir():
         return point
     try:
-        return replace(point, cluster=open_cluster(place, asked, slo), reason="")
+        return replace(point, cluster=open_cluster(place, point.asked, slo), reason="")
     except InputError as error:
         return replace(point, reason=point.reason if point.reason != NO_RECORDING else str(error))
 
 
-def alone(point: SweptPoint, asked: dict[str, Any]) -> SweptPoint:
+def alone(point: SweptPoint) -> SweptPoint:
     """Return the point of a single engine as a cluster of one, to be shown beside larger ones."""
     if point.run is None or point.analysis is None:
         return point
-    work = asked.get("workload", asked)
+    work = point.asked.get("workload", point.asked)
     try:
         return replace(point, cluster=cluster_of([point.run], [point.analysis], [(0, work)]))
     except InputError:

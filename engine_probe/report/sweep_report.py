@@ -8,16 +8,16 @@ from engine_probe.analysis.compare.load_effect import Effects
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.integrity import integrity, sampled_runs
 from engine_probe.evaluation.money.costs import Money
+from engine_probe.evaluation.published.beside import beside
 from engine_probe.evaluation.published.claims import Evidence, judged_claims
-from engine_probe.evaluation.published.figures import Reference, beside
+from engine_probe.evaluation.published.reference import Reference
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.curve import Curve
-from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
+from engine_probe.report.charts.experiment.models import across_charts
 from engine_probe.report.charts.model import Chart
-from engine_probe.report.charts.models import across_charts
 from engine_probe.report.charts.money.curves import money_charts
 from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.slo import slo_charts
@@ -96,7 +96,7 @@ def claim_sections(
 def sweep_page_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation = Evaluation()) -> Document:
     """Return the document with each point and the settings, which only pages have room for."""
     document = sweep_document(swept, curves, evaluation)
-    engines = first_runs(swept)
+    engines = swept.first_runs
     if not engines:
         return document
     first = next(iter(engines.values()))
@@ -104,17 +104,11 @@ def sweep_page_document(swept: Swept, curves: Sequence[Curve], evaluation: Evalu
     return replace(document, sections=(*document.sections, *below))
 
 
-def first_runs(swept: Swept) -> dict[str, Run]:
-    """Return a run of each curve that has one."""
-    first = {label: next((point.run for point in points if point.run), None) for label, points in swept.curves.items()}
-    return {label: run for label, run in first.items() if run}
-
-
 def sweep_origin(swept: Swept) -> str:
     below = f"{counted(len(swept.points), 'point')} in {swept.folder}"
     if not swept.runs:
         return below
-    models = ", ".join(dict.fromkeys(run.model_name for run in first_runs(swept).values()))
+    models = ", ".join(dict.fromkeys(run.model_name for run in swept.first_runs.values()))
     return f"{below}; {models}, {origin(swept.runs[0])}"
 
 

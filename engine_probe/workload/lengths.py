@@ -13,6 +13,7 @@ MOST_TOKENS = 2**24  # of a prompt or answer in a file; the longest context wind
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Tokens = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Mean = Annotated[float, msgspec.Meta(gt=1, le=1e9)]
 Sigma = Annotated[float, msgspec.Meta(gt=0, le=50)]  # exp() of a draw eight sigmas out is still finite
 
 
@@ -54,7 +55,18 @@ class Lognormal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         check_limits(self.low, self.high)
 
 
-Length = Positive | Uniform | Normal | Lognormal
+class Geometric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="geometric"):
+    """Ends after each token with the same probability, as a model that may stop anywhere; cut to the limits."""
+
+    mean: Annotated[Mean, about("Mean length before the cut, in tokens: an answer ends with probability 1/mean.", 700)]
+    high: Annotated[Positive, about("Longer draws are cut to this, as by max_tokens.", 512)]
+    low: Annotated[Positive, about("Shorter draws are raised to this.", 16)] = 1
+
+    def __post_init__(self) -> None:
+        check_limits(self.low, self.high)
+
+
+Length = Positive | Uniform | Normal | Lognormal | Geometric
 
 
 def check_limits(low: int, high: int) -> None:
@@ -78,6 +90,9 @@ class Lengths:
                 return self._clip(self._chance.gauss(mean, deviation), low, high)
             case Lognormal(median, sigma, high, low):
                 return self._clip(math.exp(self._chance.gauss(math.log(median), sigma)), low, high)
+            case Geometric(mean, high, low):
+                drawn = 1 + int(math.log1p(-self._chance.random()) / math.log1p(-1 / mean))
+                return self._clip(drawn, low, high)
             case fixed:
                 return fixed
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from engine_probe import InputError, load, load_sweep
 from engine_probe.commands import compare
 from engine_probe.evaluation.money.price_list import read_prices
-from engine_probe.evaluation.published.figures import read_reference
+from engine_probe.evaluation.published.reference import read_reference
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.files.safe_read import read_toml
 from engine_probe.perplexity.results import read_measured

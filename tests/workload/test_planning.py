@@ -13,7 +13,7 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, ClosedLoop, Constant, OpenLoop, Ramp, Replay
-from engine_probe.workload.lengths import Lognormal, Normal, Uniform
+from engine_probe.workload.lengths import Geometric, Length, Lognormal, Normal, Uniform
 from engine_probe.workload.prompts import Chances, Conversations, Drawing, RandomPrompts, SharedPrefix, random_drafts
 from engine_probe.workload.request_plan import Plan, check_fits, make_plan, sizes
 from engine_probe.workload.spec import Sampling, Workload
@@ -81,6 +81,31 @@ def test_lengths_are_exact_or_from_their_distribution() -> None:
     assert {drawing.output.draw() for _ in range(100)} == {2, 3, 4}
     assert drawing.notes == []
     assert chance.stream("a").random() != chance.stream("b").random()
+
+
+def test_geometric_lengths_end_at_each_token_with_the_same_probability() -> None:
+    length = Geometric(mean=100, high=512)
+    drawing = Drawing(0, 8, length)
+    lengths = [drawing.output.draw() for _ in range(20_000)]
+    for tokens in (1, 50, 100, 300):
+        expected = 0.99**tokens
+        assert sum(one > tokens for one in lengths) / 20_000 == pytest.approx(expected, abs=0.012)
+    assert (min(lengths), max(lengths)) == (1, 512)
+    assert lengths[:50] == [Drawing(0, 8, length).output.draw(), *lengths[1:50]]  # the seed decides
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        ({"mean": 1, "high": 512}, "Expected `float` > 1"),
+        ({"mean": float("inf"), "high": 512}, "Expected `float` <="),
+        ({"mean": 20, "high": 0}, "Expected `int` >= 1"),
+        ({"mean": 20, "high": 8, "low": 9}, "low = 9 is above high = 8"),
+    ],
+)
+def test_a_geometric_length_that_cannot_be_is_refused(length: dict[str, float], words: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=words):
+        msgspec.convert({"kind": "geometric", **length}, Length)
 
 
 def test_what_is_clipped_is_said() -> None:

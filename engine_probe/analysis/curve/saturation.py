@@ -58,6 +58,11 @@ class KvSaturation:
         """Return whether no level filled the pool, so that only the derived load is known."""
         return self.reached is None and self.derived is not None
 
+    @property
+    def holds(self) -> tuple[float, float] | None:
+        """Return how many concurrent requests fill the pool, as a range: derived, or else the first level it waited."""
+        return self.derived or (None if self.reached is None else (self.reached, self.reached))
+
 
 @dataclass(frozen=True)
 class Saturation:

@@ -48,3 +48,22 @@ def flat(settings: Settings) -> dict[str, Any]:
     for name, value in settings.items():
         found |= flat(value) if isinstance(value, dict) and name != "curve" else {name: value}
     return found
+
+
+def distinguishing(settings: Sequence[Settings], first: Sequence[str] = ()) -> list[str]:
+    """Return as few names as tell all of these apart, those in `first` before others; all that differ if none do."""
+    differ = differing(settings)
+    ordered = [name for name in first if name in differ] + [name for name in differ if name not in first]
+
+    def groups(names: Sequence[str]) -> int:
+        return len({json.dumps([each.get(name) for name in names]) for each in settings})
+
+    chosen: list[str] = []
+    for name in ordered:
+        if groups([*chosen, name]) > groups(chosen):
+            chosen.append(name)
+    most = groups(chosen)
+    for name in reversed(chosen):  # what a later name tells, too
+        if groups(others := [each for each in chosen if each != name]) == most:
+            chosen = others
+    return chosen

@@ -1,51 +1,29 @@
-"""The work of one run, and its costs and earnings under a price list.
+"""The costs and earnings of one run under a price list.
 
-revenue = price per token x tokens/s x time; cost = fixed + energy; profit = revenue - cost. Tokens are those of
-answered requests: an aborted answer earns nothing, although its work is in the cost.
+revenue = price per token x tokens/s x time; cost = fixed + variable + energy + bursts; profit = revenue - cost.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Literal
 
-from engine_probe.analysis.money.prices import Prices
-from engine_probe.analysis.run.energy import Energy
-from engine_probe.analysis.run.summary import Summary
-from engine_probe.engine.parallelism import recorded_rank_count
+from engine_probe.analysis.money.prices import Burst, Cost, Prices, VariableCost
+from engine_probe.analysis.money.work import Work
 
 PER_HOUR = 3600.0
 MILLION = 1e6
+GIB = 2**30
+NO_PRICES = Prices(currency="")  # energy needs none
+
+Kind = Literal["fixed", "variable", "energy", "burst"]
 
 
 @dataclass(frozen=True)
-class Work:
-    """The work of one run, and the GPUs and energy that it took."""
-
-    load: float
-    output_tokens_per_s: float  # of answered requests
-    input_tokens_per_s: float
-    requests_per_s: float
-    latency_s: float | None  # mean end-to-end latency
-    cards: int | None  # None if not recorded
-    energy: Energy | str
-    started_ns: int = 0  # by the wall clock; 0 if not known
-
-    @property
-    def watts(self) -> float | None:
-        return None if isinstance(self.energy, str) else self.energy.watts
-
-
-def work(load: float, summary: Summary, facts: dict[str, Any], energy: Energy | str) -> Work:
-    (latency,) = (each.mean_ns for each in summary.latencies if each.name == "E2EL")
-    return Work(
-        load=load,
-        output_tokens_per_s=summary.answer_tokens / summary.seconds,
-        input_tokens_per_s=summary.prompt_tokens / summary.seconds,
-        requests_per_s=summary.requests_per_s,
-        latency_s=None if latency is None else latency / 1e9,
-        cards=recorded_rank_count(facts),
-        energy=energy,
-        started_ns=facts["clock"]["wall_ns"],
-    )
+class CostItem:
+    name: str
+    kind: Kind
+    per_hour: float
 
 
 @dataclass(frozen=True)
@@ -54,37 +32,78 @@ class RunCosts:
 
     work: Work
     prices: Prices
-    with_energy: bool  # whether energy is counted, which takes the energy of all runs of a curve
+    with_energy: bool = True  # whether energy is counted, which takes the energy of all runs of a curve
+    load: tuple[float, str] | None = None  # and its unit, on which bursts depend
+
+    @cached_property
+    def items(self) -> tuple[CostItem, ...] | None:
+        """Return the cost of each item of the price list. None if that of one is not known."""
+        parts = (*self._fixed(), *self._variable(), *self._energy(), *self._bursts())
+        known = [CostItem(name, kind, per_hour) for name, kind, per_hour in parts if per_hour is not None]
+        return tuple(known) if len(known) == len(parts) else None
+
+    def _fixed(self) -> Iterator[tuple[str, Kind, float | None]]:
+        for item in self.prices.fixed:
+            yield item.name, "fixed", self._fixed_cost(item)
+
+    def _fixed_cost(self, item: Cost) -> float | None:
+        count = self.work.gpus.cards if item.per_card else 1
+        return None if count is None else item.hourly(self.prices.hours_per_month) * count
+
+    def _variable(self) -> Iterator[tuple[str, Kind, float | None]]:
+        for item in self.prices.variable:
+            if item.per_kwh is None or self.with_energy:
+                yield item.name, "variable", self._variable_cost(item)
+
+    def _variable_cost(self, item: VariableCost) -> float | None:
+        done = self.work
+        if item.per_million_output_tokens is not None:
+            return item.per_million_output_tokens * done.made_tokens_per_s * PER_HOUR / MILLION
+        if item.per_million_input_tokens is not None:
+            return item.per_million_input_tokens * done.input_tokens_per_s * PER_HOUR / MILLION
+        if item.per_1000_requests is not None:
+            return item.per_1000_requests * done.ended_requests_per_s * PER_HOUR / 1000
+        if item.per_kwh is not None:
+            return None if self._kilowatts is None else item.per_kwh * self._kilowatts
+        assert item.per_gib is not None
+        bytes_per_s = (
+            item.bytes_per_request * done.ended_requests_per_s
+            + item.bytes_per_output_token * done.made_tokens_per_s
+            + item.bytes_per_input_token * done.input_tokens_per_s
+        )
+        return item.per_gib * bytes_per_s * PER_HOUR / GIB
 
     @property
-    def fixed_per_hour(self) -> float | None:
-        if self.work.cards is None and any(item.per_card for item in self.prices.fixed):
-            return None
-        times = ((item, (self.work.cards or 1) if item.per_card else 1) for item in self.prices.fixed)
-        return sum(item.hourly(self.prices.hours_per_month) * count for item, count in times)
+    def _kilowatts(self) -> float | None:
+        """Return the power of the GPUs and, if it is given, of the host. None if the GPUs' is not known."""
+        host = self.prices.power.host_watts if self.prices.power else 0.0
+        return None if self.work.watts is None else (self.work.watts + host) / 1000
 
-    @property
-    def energy_per_hour(self) -> float | None:
+    def _energy(self) -> Iterator[tuple[str, Kind, float | None]]:
         power = self.prices.power
-        if power is None or not self.with_energy:
-            return 0.0
-        if self.work.watts is None:
-            return None
-        return (self.work.watts + power.host_watts) / 1000 * power.overhead * power.per_kwh
+        if power is not None and self.with_energy:
+            used = self._kilowatts
+            yield "energy", "energy", None if used is None else used * power.overhead * power.per_kwh
+
+    def _bursts(self) -> Iterator[tuple[str, Kind, float | None]]:
+        for item in self.prices.burst:
+            if self.load is not None and fits(item, self.load[1]):
+                yield item.name, "burst", item.hourly(self.load[0], self.prices.hours_per_month)
+
+    def of_kinds(self, *kinds: Kind) -> float | None:
+        """Return the cost per hour of all items of these kinds."""
+        items = self.items
+        return None if items is None else sum(item.per_hour for item in items if item.kind in kinds)
 
     @property
     def cost_per_hour(self) -> float | None:
-        if not self.prices.fixed and not (self.prices.power and self.with_energy):
-            return None
-        parts = (self.fixed_per_hour, self.energy_per_hour)
-        return None if parts[0] is None or parts[1] is None else parts[0] + parts[1]
+        return sum(item.per_hour for item in self.items) if self.items else None
 
     @property
     def revenue_per_hour(self) -> float:
-        sold, made = self.prices.sold, self.work
+        sold, done = self.prices.sold, self.work
         paid = (
-            sold.per_million_output_tokens * made.output_tokens_per_s
-            + sold.per_million_input_tokens * made.input_tokens_per_s
+            sold.million_output_tokens * done.output_tokens_per_s + sold.million_input_tokens * done.input_tokens_per_s
         )
         return paid / MILLION * PER_HOUR
 
@@ -92,6 +111,28 @@ class RunCosts:
     def profit_per_hour(self) -> float | None:
         return None if self.cost_per_hour is None else self.revenue_per_hour - self.cost_per_hour
 
+    @property
+    def break_even_price(self) -> float | None:
+        """Return the price per million output tokens at which revenue equals cost, the price of prompts as it is.
+
+        None without a cost or output tokens; 0 if the prompts alone pay for it.
+        """
+        cost, rate = self.cost_per_hour, self.work.output_tokens_per_s
+        if cost is None or not rate:
+            return None
+        prompts = self.prices.sold.million_input_tokens * self.work.input_tokens_per_s / MILLION * PER_HOUR
+        return max(0.0, cost - prompts) / (rate * PER_HOUR) * MILLION
+
     def cost_of(self, per_s: float, many: float) -> float | None:
         """Return the cost of `many` items made at `per_s`."""
         return self.cost_per_hour / (per_s * PER_HOUR) * many if per_s and self.cost_per_hour is not None else None
+
+    def joules_per(self, per_s: float) -> float | None:
+        """Return the energy of the GPUs for each item made at `per_s`."""
+        watts = self.work.watts
+        return watts / per_s if watts is not None and per_s else None
+
+
+def fits(item: Burst, unit: str) -> bool:
+    """Return whether a burst is above a load in this unit."""
+    return item.above[1] == unit

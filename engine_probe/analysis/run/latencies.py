@@ -82,6 +82,22 @@ def answered(requests: pa.Table) -> pa.Table:
     return requests.filter(is_answered(requests))
 
 
+def makespan_seconds(requests: pa.Table) -> float | None:
+    """Return the time from the first arrival of a burst to its last answer.
+
+    None if a request arrived after the first token of another, or was not answered.
+    """
+    whole = answered(requests)
+    if not requests.num_rows or whole.num_rows < requests.num_rows or requests["arrival_ns"].null_count:
+        return None
+    arrivals, last_token = pc.min_max(requests["arrival_ns"]).as_py(), pc.max(requests["last_token_ns"]).as_py()
+    first_token = pc.min(requests["first_token_ns"]).as_py()
+    if first_token is None or arrivals["max"] > first_token:
+        return None
+    seconds: float = (last_token - arrivals["min"]) / 1e9
+    return seconds
+
+
 def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
     """Leave out the requests that only held the load to the end: of these, short answers alone were completed."""
     work = facts.get("workload")

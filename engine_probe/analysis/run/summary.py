@@ -10,9 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from engine_probe.analysis.money.prices import Prices
+from engine_probe.analysis.money.run_costs import NO_PRICES, RunCosts
+from engine_probe.analysis.money.work import NO_GPUS, GpuUse, Work
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp, after_warm_up, within
 from engine_probe.analysis.run.goodput import Goodput, goodput
-from engine_probe.analysis.run.latencies import LATENCIES, answered, is_answered, request_rows, without_further
+from engine_probe.analysis.run.latencies import (
+    LATENCIES,
+    answered,
+    is_answered,
+    makespan_seconds,
+    request_rows,
+    without_further,
+)
 from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, milliseconds_text
 from engine_probe.analysis.run.near_peak import NearPeak, near_peak
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
@@ -66,6 +76,7 @@ class Summary(ByName, NotebookView):
     output_tokens_per_s: float
     total_tokens_per_s: float  # prompt and output tokens of answered requests
     requests_per_s: float
+    makespan_seconds: float | None  # first arrival to last answer; None unless all requests came at once, all answered
     step: LatencyFigures
     shares: dict[str, float]  # of the whole time: schedule, execute, update, outside
     mean_running: float
@@ -84,6 +95,26 @@ class Summary(ByName, NotebookView):
     probe_share: float  # of the whole time, by the probe's own clock
     probe_median_ns: float  # per step, by the probe's own clock
     probe_uncounted: UncountedCost | None  # None if it is not measured on that machine
+    gpus: GpuUse
+    prices: Prices = NO_PRICES  # energy needs none
+
+    @property
+    def work(self) -> Work:
+        """Return what the run did and took, on which its costs depend."""
+        latency = self.e2el.mean_ns
+        return Work(
+            output_tokens_per_s=self.answer_tokens / self.seconds,
+            input_tokens_per_s=self.prompt_tokens / self.seconds,
+            requests_per_s=self.requests_per_s,
+            latency_s=None if latency is None else latency / 1e9,
+            gpus=self.gpus,
+            made_tokens_per_s=self.output_tokens / self.seconds,
+            ended_requests_per_s=(self.requests_answered + sum(self.requests_other.values())) / self.seconds,
+        )
+
+    @property
+    def costs(self) -> RunCosts:
+        return RunCosts(self.work, self.prices)
 
     def __repr__(self) -> str:
         return (
@@ -102,12 +133,28 @@ def summarise(
     requests: pa.Table,
     slo: Slo | None = None,
     answers: pa.Table = NO_ANSWERS,
+    gpus: GpuUse = NO_GPUS,
 ) -> Summary:
-    """Summarise the tables of a run that is at least one iteration long."""
+    """Summarise the tables of a run that is at least one iteration long; with an SLO also its goodput."""
+    summary = unjudged(facts, status, notes, iterations, requests, answers, gpus)
+    if slo is None:
+        return summary
+    measured, profiled = without_further(facts, requests), profiled_span(facts, iterations)
+    return replace(summary, goodput=goodput(measured, summary.seconds, slo, profiled, answers))
+
+
+def unjudged(
+    facts: dict[str, Any],
+    status: str,
+    notes: list[str],
+    iterations: pa.Table,
+    requests: pa.Table,
+    answers: pa.Table,
+    gpus: GpuUse,
+) -> Summary:
     column, ends = {name: iterations[name].to_numpy() for name in iterations.column_names}, update_end_ns(iterations)
-    begin, end = int(column["start_ns"][0]), int(ends[-1])
-    seconds, profiled = (end - begin) / 1e9, profiled_span(facts, iterations)
-    whole, measured = answered(requests), without_further(facts, requests)
+    whole_ns, profiled = int(ends[-1]) - int(column["start_ns"][0]), profiled_span(facts, iterations)
+    seconds, measured = whole_ns / 1e9, without_further(facts, requests)
     complete, prompt, answer = request_totals(requests)
     rates, near, later = throughput(iterations, requests, left_out_time(iterations, profiled))
     return Summary(
@@ -116,7 +163,7 @@ def summarise(
         iterations=iterations.num_rows,
         seconds=seconds,
         requests_answered=complete,
-        sequences_answered=whole.num_rows,
+        sequences_answered=answered(requests).num_rows,
         requests_other=count_others(measured),
         success=success(facts, requests, answers),
         output_tokens=int(column["output_tokens"].sum()),
@@ -125,8 +172,9 @@ def summarise(
         output_tokens_per_s=rates.output_tokens,
         total_tokens_per_s=rates.total_tokens,
         requests_per_s=rates.requests,
+        makespan_seconds=makespan_seconds(measured),
         step=step_figures(iterations, profiled),
-        shares=time_shares(column, end - begin),
+        shares=time_shares(column, whole_ns),
         mean_running=mean_running(column, ends),
         peak_running=int(column["running_requests"].max()),
         peak_waiting=int(waiting_requests(iterations).max()),
@@ -137,12 +185,13 @@ def summarise(
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near,
         latencies=latencies(iterations, measured, profiled),
-        goodput=goodput(measured, seconds, slo, profiled, answers) if slo else None,
+        goodput=None,
         after_warm_up=later,
         after_warm_up_latencies=latencies(iterations, measured, profiled, later.window) if later else (),
-        probe_share=int(column["probe_ns"].sum()) / (end - begin),
+        probe_share=int(column["probe_ns"].sum()) / whole_ns,
         probe_median_ns=float(np.median(column["probe_ns"])),
-        probe_uncounted=uncounted_cost(facts, column["running_requests"], end - begin),
+        probe_uncounted=uncounted_cost(facts, column["running_requests"], whole_ns),
+        gpus=gpus,
     )
 
 

@@ -54,6 +54,20 @@ class LevelNoise:
         error, freedom = self._error(lower, higher)
         return two_sided_p(math.log(self.means[higher] / self.means[lower]), error, freedom) / 2
 
+    def lead_p(self, lower: int, higher: int, lead: float) -> float:
+        """Return the one-sided p of a lead of one level over another.
+
+        The lead may count more than the means, such as costs that have no noise.
+        """
+        parts = [(self.means[at] ** 2 * self.variances[at], self.freedoms[at]) for at in (lower, higher)]
+        squared = self.means[lower] ** 2 + self.means[higher] ** 2
+        parts.append((squared * self.shared, self.shared_freedom))
+        total = sum(variance for variance, _ in parts)
+        squares = sum(variance**2 / freedom for variance, freedom in parts)
+        if not squares:
+            return 0.0 if lead > 0 else 1.0
+        return two_sided_p(lead, math.sqrt(total), total**2 / squares) / 2
+
     def shows(self, one: int, other: int) -> float:
         """Return the least relative difference of two levels that is significant."""
         error, freedom = self._error(one, other)

@@ -6,12 +6,12 @@ from itertools import combinations
 from os import PathLike, fspath
 from pathlib import Path
 
+from engine_probe.analysis.curve.levels import measured_in_rounds
 from engine_probe.analysis.curve.slo_capacity import most_load
-from engine_probe.analysis.money.curve_costs import CurveCosts, curve_costs
+from engine_probe.analysis.money.curve_costs import CurveCosts, LoadedWork, curve_costs
 from engine_probe.analysis.money.hardware_options import More, Offered, Step, cheapest, more_cards
 from engine_probe.analysis.money.prices import Option, Prices
-from engine_probe.analysis.money.run_costs import Work, work
-from engine_probe.analysis.run.energy import energy
+from engine_probe.analysis.money.run_costs import NO_PRICES
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError
@@ -20,8 +20,6 @@ from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
 from engine_probe.workload.load import level_words
-
-NO_PRICES = Prices(currency="")  # energy needs none
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Costed:
     unit: str
     costs: CurveCosts
     cards: int | None
+    curve: Curve | None = None  # None for a single run
 
 
 @dataclass(frozen=True)
@@ -67,37 +66,26 @@ def sweep_money(swept: Swept, drawn: Sequence[Curve], prices: Prices | None, slo
     """Compute the costs of every curve; `at` is the folder from which a price list names recordings."""
     costs = []
     for curve in drawn:
-        points = (point for point in swept.points if point.label == curve.label)
-        work_done = [
-            costed_work(point.load, point.run, point.analysis) for point in points if point.run and point.analysis
-        ]
-        if work_done:
-            costs.append(costed(curve.label, curve.unit, work_done, prices))
+        work = [LoadedWork(point.load, point.summary.work, point.started_ns) for point in curve.figures]
+        if work:
+            costs.append(costed(curve, work, measured_in_rounds(curve.figures), prices))
     return money(costs, drawn, prices, slo, at)
 
 
 def run_money(run: Run, analysis: RunAnalysis, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
-    return money([costed("", "", [costed_work(1, run, analysis)], prices)], [], prices, slo, at)
+    found = curve_costs([LoadedWork(1, analysis.summary.work)], prices or NO_PRICES)
+    return money([Costed("", "", found, analysis.summary.gpus.cards)], [], prices, slo, at)
 
 
-def costed(label: str, unit: str, work_done: Sequence[Work], prices: Prices | None) -> Costed:
-    num_gpus = {done.cards for done in work_done}
-    costs = curve_costs(work_done, prices or NO_PRICES)
-    return Costed(label, unit, costs, num_gpus.pop() if len(num_gpus) == 1 else None)
+def costed(curve: Curve, work: Sequence[LoadedWork], apart: bool, prices: Prices | None) -> Costed:
+    num_gpus = {each.work.gpus.cards for each in work}
+    found = curve_costs(work, prices or NO_PRICES, curve.unit, apart)
+    return Costed(curve.label, curve.unit, found, num_gpus.pop() if len(num_gpus) == 1 else None, curve)
 
 
 def money(costs: list[Costed], drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:
     offered = [sustained(option, prices, slo, at) for option in prices.options] if prices else []
     return Money(prices, tuple(costs), tuple(gpu_pairs(costs, drawn)), tuple(offered), tuple(cheapest(offered)))
-
-
-def costed_work(load_: float, run: Run, analysis: RunAnalysis) -> Work:
-    """Return what a run did and the energy it took; damaged telemetry only makes the energy unknown."""
-    try:
-        taken = energy(run.facts, run.iterations, run.telemetry)
-    except InputError as error:
-        taken = str(error)
-    return work(load_, analysis.summary, run.facts, taken)
 
 
 def gpu_pairs(costs: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Cards]:

@@ -30,6 +30,7 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim: str
     measure: str
     published: str = ""
+    section: str = ""  # of the document
     doubt: str = ""
 
 

@@ -1,25 +1,17 @@
-"""Tables of published figures, and the figures among them that a measured curve can be compared with."""
+"""The figures that tables publish and a measured curve gives, too: each declared once, with how it is measured."""
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 
 from engine_probe.analysis.compare.changes import METRICS
-from engine_probe.errors import InputError
-from engine_probe.evaluation.published.claims import MEASURES, Claim
-from engine_probe.files.safe_read import read_toml
+from engine_probe.analysis.run.gpu_health import devices, gpu_health, rows_of
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep import Swept
-from engine_probe.workload.load import CONCURRENCY, USERS
 
-FOLDER = Path(__file__).parent / "tables"
+Measure = Callable[[Curve, Sequence[Run], float | None], float | None]  # of a curve, its runs, and the load
 
 
 @dataclass(frozen=True)
@@ -29,14 +21,14 @@ class Figure:
     words: str
     form: Callable[[float], str]
     chart: str
-    measured: Callable[[Curve, Run, float | None], float | None]
+    measured: Measure
     scale: float = 1.0  # to the chart's unit
 
 
-def at_load(value: Callable[[Any], float | None]) -> Callable[[Curve, Run, float | None], float | None]:
+def at_load(value: Callable[[Any], float | None]) -> Measure:
     """Return a function for the mean over the repeats of a load, which is None if one of them has no value."""
 
-    def measured(curve: Curve, _: Run, at: float | None) -> float | None:
+    def measured(curve: Curve, _: Sequence[Run], at: float | None) -> float | None:
         repeats = [value(figures) for figures in curve.figures if figures.load == at]
         values = [repeat for repeat in repeats if repeat is not None]
         return float(np.mean(values)) if values and len(values) == len(repeats) else None
@@ -44,21 +36,21 @@ def at_load(value: Callable[[Any], float | None]) -> Callable[[Curve, Run, float
     return measured
 
 
-def of_metric(name: str) -> Callable[[Curve, Run, float | None], float | None]:
+def of_metric(name: str) -> Measure:
     """Return a function for the mean of a metric that `compare` has, too."""
     (metric,) = (metric for metric in METRICS if metric.name == name)
     return at_load(lambda figures: metric.value(figures.summary))
 
 
-def kv_saturation(curve: Curve, _: Run, __: float | None) -> float | None:
-    kv = curve.found.kv
-    return float(np.mean(kv.derived)) if kv.derived else kv.reached
+def kv_saturation(curve: Curve, _: Sequence[Run], __: float | None) -> float | None:
+    holds = curve.found.kv.holds
+    return None if holds is None else float(np.mean(holds))
 
 
-def peak_output_tokens_per_s(curve: Curve, run: Run, _: float | None) -> float | None:
+def peak_output_tokens_per_s(curve: Curve, runs: Sequence[Run], _: float | None) -> float | None:
     """Return the highest rate of all measured loads, each averaged over its repeats."""
     measured = of_metric("output_tokens_per_s")
-    rates = [measured(curve, run, load) for load in {figures.load for figures in curve.figures}]
+    rates = [measured(curve, runs, load) for load in {figures.load for figures in curve.figures}]
     return max((rate for rate in rates if rate is not None), default=None)
 
 
@@ -66,6 +58,55 @@ def mean_ms(figures: Any, latency: str) -> float | None:
     (found,) = (each for each in figures.summary.latencies if each.name == latency)
     mean: float | None = found.mean_ms
     return mean
+
+
+def per_minute(figures: Any) -> float:
+    rate: float = figures.summary.requests_per_s
+    return 60 * rate
+
+
+def tokens_per_answer(figures: Any) -> float | None:
+    found = figures.summary
+    return found.answer_tokens / found.requests_answered if found.requests_answered else None
+
+
+def speed_up(curve: Curve, runs: Sequence[Run], at: float | None) -> float | None:
+    """Return how much faster a burst of so many requests is than one after another: N x makespan of 1 / that of N."""
+    makespan = at_load(lambda figures: figures.summary.makespan_seconds)
+    alone, together = makespan(curve, runs, 1), makespan(curve, runs, at)
+    return at * alone / together if at and alone and together else None
+
+
+def of_gpu(value: Callable[[Any], float | None]) -> Measure:
+    """Return a function for a figure of the first GPU's telemetry over all runs of a curve. None without a GPU."""
+
+    def measured(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
+        tables = [run.telemetry for run in runs]
+        found = [device for table in tables for device in devices(table)]
+        return value(gpu_health([rows_of(table, found[0]) for table in tables])) if found else None
+
+    return measured
+
+
+def of_memory(column: str, of: str = "") -> Measure:
+    """Return a function for a part of the first GPU's memory, as vLLM and the probe count it: in GiB, or a share."""
+
+    def measured(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
+        rows = [row for row in runs[0].facts.get("memory") or () if row["total_bytes"] and row["device"] != "cpu"]
+        values = [row[column] for row in rows if row["device"] == rows[0]["device"]]
+        if not values or None in values:
+            return None
+        held: float = sum(values)
+        return held / (rows[0][of] if of else 2**30)
+
+    return measured
+
+
+def loading_seconds(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
+    """Return the time that loading and preparing the weights took, by the lines of vLLM's log."""
+    phases = next((told["phases"] for run in runs if (told := run.facts.get("start_phases"))), ())
+    loading = [phase["seconds"] for phase in phases if phase["name"] in ("loading weights", "preparing the weights")]
+    return sum(loading) if loading else None
 
 
 def failed(figures: Any) -> float | None:
@@ -86,13 +127,13 @@ FIGURES: dict[str, Figure] = {
         "KV capacity, tokens",
         "{:,.0f}".format,
         "",
-        lambda _, run, __: run.facts["kv"]["blocks"] * run.facts["kv"]["block_size_tokens"],
+        lambda _, runs, __: runs[0].facts["kv"]["blocks"] * runs[0].facts["kv"]["block_size_tokens"],
     ),
     "weights_gib": Figure(
         "weights, GiB",
         "{:,.4g}".format,
         "",
-        lambda _, run, __: None if run.weights_bytes is None else run.weights_bytes / 2**30,
+        lambda _, runs, __: None if runs[0].weights_bytes is None else runs[0].weights_bytes / 2**30,
     ),
     "output_tokens_per_s": Figure("output tokens/s", "{:,.4g}".format, THROUGHPUT, of_metric("output_tokens_per_s")),
     "peak_output_tokens_per_s": Figure("peak output tokens/s", "{:,.4g}".format, "", peak_output_tokens_per_s),
@@ -103,153 +144,25 @@ FIGURES: dict[str, Figure] = {
     "tpot_p99_ms": Figure("TPOT p99, ms", "{:,.4g}".format, "", of_metric("tpot_p99_ms")),
     "e2el_p50_ms": Figure("E2EL p50, ms", "{:,.4g}".format, "", of_metric("e2el_p50_ms")),
     "e2el_mean_ms": Figure("E2EL mean, ms", "{:,.4g}".format, "", at_load(lambda found: mean_ms(found, "E2EL"))),
+    "makespan_s": Figure(
+        "makespan of a burst, s", "{:,.4g}".format, "", at_load(lambda found: found.summary.makespan_seconds)
+    ),
+    "speed_up": Figure("speed-up of a burst", "{:,.3g}".format, "", speed_up),
+    "requests_per_min": Figure("requests/min", "{:,.4g}".format, "", at_load(per_minute)),
+    "tokens_per_answer": Figure("tokens per answer", "{:,.4g}".format, "", at_load(tokens_per_answer)),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
+    "loading_s": Figure("loading the weights, s", "{:,.4g}".format, "", loading_seconds),
+    "weights_gib_of_gpu": Figure("weights of one GPU, GiB", "{:,.4g}".format, "", of_memory("weights_bytes")),
+    "reserved_gib_of_gpu": Figure("reserved on one GPU, GiB", "{:,.4g}".format, "", of_memory("reserved_bytes")),
+    "reserved_share": Figure("reserved of a GPU", "{:.1%}".format, "", of_memory("reserved_bytes", "total_bytes")),
+    "gpu_memory_gib": Figure("memory of a GPU, GiB", "{:,.4g}".format, "", of_memory("total_bytes")),
+    "temperature_max_c": Figure(
+        "GPU temperature, highest, °C",
+        "{:,.3g}".format,
+        "",
+        of_gpu(lambda gpu: gpu.temperature_c.most if gpu.temperature_c else None),
+    ),
+    "power_mean_w": Figure(
+        "GPU power, mean, W", "{:,.4g}".format, "", of_gpu(lambda gpu: gpu.power_w.mean if gpu.power_w else None)
+    ),
 }
-
-
-class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    model: str
-    what: str
-    value: Annotated[float, msgspec.Meta(gt=0)]
-    at: Annotated[float, msgspec.Meta(gt=0)] | None = None  # the load; None: the figure belongs to the whole curve
-    doubt: str = ""
-    setting: dict[str, str | int] = {}
-
-
-class PublishedPrecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Holds a row of a table of precisions; throughput and memory are relative to the first row."""
-
-    name: str
-    perplexity: Annotated[float, msgspec.Meta(gt=1)]
-    throughput: Annotated[float, msgspec.Meta(gt=0)]
-    memory: Annotated[float, msgspec.Meta(gt=0)]
-
-
-class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    title: str
-    source: str
-    figures: list[Published] = []
-    precisions: list[PublishedPrecision] = []
-    claims: list[Claim] = []
-    doubt: str = ""
-    setting: dict[str, str | int] = {}
-    load_in: Literal["concurrent requests", "requests/s"] = "concurrent requests"  # what `at` counts
-
-    def counts(self, unit: str) -> bool:
-        """Return whether loads of this unit can be compared; users count as concurrent requests, as in most tables."""
-        return unit == self.load_in or (unit == USERS and self.load_in == CONCURRENCY)
-
-
-@dataclass(frozen=True)
-class Beside:
-    """Holds a published figure and the measured one; `differs` names the settings that differ."""
-
-    curve: Curve
-    published: Published
-    measured: float | None
-    differs: tuple[str, ...]
-
-    @property
-    def figure(self) -> Figure:
-        return FIGURES[self.published.what]
-
-    @property
-    def ratio(self) -> float | None:
-        return None if self.measured is None else self.measured / self.published.value
-
-
-def shipped() -> list[str]:
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
-
-
-def read_reference(name: str) -> Reference:
-    """Read a table by its path or the name of a shipped one."""
-    path = next((path for path in (Path(name), FOLDER / f"{name}.toml") if path.is_file()), None)
-    if path is None:
-        raise InputError(f"--reference {name}: no such file, and shipped are {', '.join(shipped())}")
-    try:
-        reference = msgspec.convert(read_toml(path), Reference)
-    except InputError as error:
-        raise InputError(f"--reference {error}") from error
-    except msgspec.ValidationError as error:
-        raise InputError(f"--reference {path}: {error}") from error
-    for number, figure in enumerate(reference.figures):
-        if figure.what not in FIGURES:
-            raise InputError(
-                f"--reference {path}: figures[{number}].what is {figure.what!r}: known are {', '.join(FIGURES)}"
-            )
-    for number, claim in enumerate(reference.claims):
-        if claim.measure not in MEASURES:
-            raise InputError(
-                f"--reference {path}: claims[{number}].measure is {claim.measure!r}: known are {', '.join(MEASURES)}"
-            )
-    return reference
-
-
-def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[Beside]:
-    """Return the published figures of the models that were measured, for curves that count load in the same unit."""
-    pairs = []
-    for curve in curves:
-        run = next((point.run for point in swept.curves[curve.label] if point.run and point.analysis), None)
-        if run is None or not reference.counts(curve.unit):
-            continue
-        number = next(at for at, point in enumerate(swept.points) if point.run is run)
-        settings = {**(swept.asked.get("engine") or {}), **swept.settings[number]}
-        models = {plain_model(run.facts["model"]["name"]), plain_model(str(settings.get("model", "")))}
-        for published in reference.figures:
-            if plain_model(published.model) in models:
-                measured = FIGURES[published.what].measured(curve, run, published.at)
-                differs = tuple(differences({**reference.setting, **published.setting}, run))
-                pairs.append(Beside(curve, published, measured, differs))
-    return pairs
-
-
-def plain_model(name: str) -> str:
-    """Return a model's name in lower case, without its publisher or folder."""
-    return name.rstrip("/").rpartition("/")[2].lower()
-
-
-def differences(setting: dict[str, str | int], run: Run) -> Iterator[str]:
-    gpus = run.facts.get("hardware", {}).get("gpus") or []
-    workload = run.facts.get("workload") or {}
-    parallel = run.facts["engine"]["arguments"].get("parallel_config") or {}
-    measured: dict[str, Any] = {
-        **workload,
-        **parallel,
-        "gpu": gpus[0].get("name", "") if gpus else "no GPU",
-        "precision": precision(run.facts),
-    }
-    is_same: dict[str, Callable[[Any, Any], bool]] = {"gpu": same_gpu, "precision": same_precision}
-    for name, published in setting.items():
-        value = measured.get(name)
-        if value is None:
-            yield f"{name} not recorded here"
-        elif not is_same.get(name, same_value)(value, published):
-            yield f"{name} {value} for {published}"
-
-
-def precision(facts: dict[str, Any]) -> str | None:
-    """Return the quantization method and the type of most weights, or the model's type if it is not quantised."""
-    config = facts["engine"]["arguments"].get("model_config") or {}
-    if "quantization" not in config:
-        return None
-    if config["quantization"] is None:
-        return str(facts["model"]["dtype"])
-    sizes: Counter[str] = Counter()
-    for rank in facts.get("loaded") or []:
-        sizes.update(rank["dtypes"])
-    return " in ".join((str(config["quantization"]), *(dtype for dtype, _ in sizes.most_common(1))))
-
-
-def same_value(measured: Any, published: Any) -> bool:
-    return bool(measured == published)
-
-
-def same_gpu(measured: Any, published: Any) -> bool:
-    """Return whether the published name occurs as whole words: an L40S is not an L4."""
-    return re.search(rf"\b{re.escape(str(published))}\b", str(measured), re.IGNORECASE) is not None
-
-
-def same_precision(measured: Any, published: Any) -> bool:
-    """Return whether the published method is a part of vLLM's name, which may add its kernels, as in awq_marlin."""
-    return str(published).lower() in re.split(r"[ _]", str(measured).lower())

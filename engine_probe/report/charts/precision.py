@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from engine_probe.evaluation.precision import Engine
-from engine_probe.evaluation.published.figures import Reference
+from engine_probe.evaluation.published.reference import Reference
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.charts.published import PUBLISHED_COLOUR
 

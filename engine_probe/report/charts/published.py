@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engine_probe.evaluation.published.figures import Beside
+from engine_probe.evaluation.published.beside import Beside
 from engine_probe.report.charts.model import Chart, Lines, Mark, Series
 
 PUBLISHED_COLOUR = 6
@@ -20,18 +20,20 @@ def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:
     for pair in found:
         if pair.figure.chart != chart.title:
             continue
-        if pair.published.at is None:
-            mark = Mark(series_name(pair), pair.published.value)
-            chart = msgspec.structs.replace(chart, marks=[*chart.marks, mark])
-        else:
-            dots.setdefault(series_name(pair), {})[pair.published.at] = pair.published.value * pair.figure.scale
+        for end, value in pair.published.ends.items():
+            if pair.published.at is None:
+                chart = msgspec.structs.replace(chart, marks=[*chart.marks, Mark(series_name(pair, end), value)])
+            else:
+                dots.setdefault(series_name(pair, end), {})[pair.published.at] = value * pair.figure.scale
     for label, values in dots.items():
         chart = with_dots(chart, label, values)
     return chart
 
 
-def series_name(pair: Beside) -> str:
-    return pair.curve.named(f"published{own_settings(pair)}{'; other settings' if pair.differs else ''}")
+def series_name(pair: Beside, end: str) -> str:
+    """Name a published value, or an end of a band: `published`, `published, at most`."""
+    which = f", {end}" if end else ""
+    return pair.curve.named(f"published{which}{own_settings(pair)}{'; other settings' if pair.differs else ''}")
 
 
 def own_settings(pair: Beside) -> str:

@@ -43,7 +43,13 @@ def by_unit(curves: Sequence[Curve]) -> Iterator[tuple[list[float], list[Curve]]
 
 
 def sweep_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
-    """Yield all charts over the load but throughput, which is part of the verdict."""
+    """Yield all charts of a sweep but throughput, which is part of the verdict."""
+    yield from charts_over_load(curves)
+    yield from length_charts([point for curve in curves for point in curve.figures])
+    yield from over_time([point for point in swept.points if point.run and point.analysis])
+
+
+def charts_over_load(curves: Sequence[Curve]) -> Iterator[Lines]:
     for xs, alike in by_unit(curves):
         yield occupancy(xs, alike)
         yield latency(xs, alike, "TTFT", "time to first token")
@@ -51,8 +57,6 @@ def sweep_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
         yield from success_rates(xs, alike)
         yield from preempted(xs, alike)
         yield from cache_hits(xs, alike)
-    yield from length_charts([point for curve in curves for point in curve.figures])
-    yield from over_time([point for point in swept.points if point.run and point.analysis])
 
 
 def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:

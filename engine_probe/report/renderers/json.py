@@ -14,7 +14,7 @@ from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
-from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.quality.verdicts import Verdicts
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
@@ -30,6 +30,7 @@ from engine_probe.evaluation.money.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.curve import Curve
+from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
@@ -108,7 +109,8 @@ def stalled(found: Stalls) -> dict[str, Any]:
 
 def summary_figures(summary: Summary) -> dict[str, Any]:
     """Return the summary under the names that this JSON has always had."""
-    return {JSON_NAMES.get(field.name, field.name): getattr(summary, field.name) for field in fields(summary)}
+    names = [field.name for field in fields(summary) if field.name != "prices"]  # `money` has them
+    return {JSON_NAMES.get(name, name): getattr(summary, name) for name in names}
 
 
 def figures_of(found: RunAnalysis) -> dict[str, float | None]:
@@ -155,6 +157,38 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "money": accounted(money),
         }
     )
+
+
+def experiment_figures(experiment: Experiment, curves: Sequence[Curve], money: Money) -> bytes:
+    """Return the figures of several sweeps; the id of a point begins with the name of its sweep."""
+    together, runs = experiment.together, experiment.together.first_runs
+    return encoded(
+        {
+            "kind": "experiment",
+            "title": experiment.title,
+            "sweeps": [
+                {"name": name, "folder": str(swept.folder), "question": swept.question}
+                for name, swept in experiment.sweeps.items()
+            ],
+            "differences": experiment.differences,
+            "metrics": described(money),
+            "curves": [{**curve_figures(curve), "engine": engine_size(runs.get(curve.label))} for curve in curves],
+            "points": [point_figures(point) for point in together.points],
+            "money": accounted(money),
+        }
+    )
+
+
+def engine_size(run: Run | None) -> dict[str, Any] | None:
+    """Return the size of a model and of its KV pool; null where it was not recorded."""
+    if run is None:
+        return None
+    return {
+        "model": run.model_name,
+        "weights_bytes": run.weights_bytes,
+        "parameters": run.parameters,
+        "kv_capacity_tokens": run.facts["kv"]["blocks"] * run.facts["kv"]["block_size_tokens"],
+    }
 
 
 def point_figures(point: SweptPoint) -> dict[str, Any]:

@@ -13,17 +13,20 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.record.schema import TABLES
 from engine_probe.recordings.curve import Curve, curves
+from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.compare import compare_charts
+from engine_probe.report.charts.experiment.models import SATURATION_TITLES, across_charts
 from engine_probe.report.charts.model import Lines, numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
 from engine_probe.report.sections.compare.changes import changes_section
 from engine_probe.report.sections.compare.verdict import compare_verdict
 from engine_probe.report.sections.compare.words import short_names
+from engine_probe.report.sections.experiment.verdict import experiment_verdict
 from engine_probe.report.sections.forward_passes import forward_pass_document
 from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_verdict
@@ -160,6 +163,16 @@ def sweep_html(swept: Swept) -> str:
     head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
     measured = curves(swept.points)
     return page_of(head, *section_parts(sweep_verdict(swept, measured, tuple), throughput_charts(measured)))
+
+
+@html_of.register
+def experiment_html(experiment: Experiment) -> str:
+    """Return what each curve of an experiment comes to, and all of them in the charts that have room in a notebook."""
+    head = element("div", element("b", experiment.title), element("div", ", ".join(experiment.sweeps), style=SOFT))
+    swept, measured = experiment.together, experiment.curves
+    sizes = (chart for chart in across_charts(swept, measured) if chart.title in SATURATION_TITLES)
+    charts = joined((*throughput_charts(measured), *map(lines_chart, sizes)))
+    return page_of(head, *section_parts(experiment_verdict(experiment, measured, swept.first_runs, tuple), [charts]))
 
 
 def throughput_charts(curves: Sequence[Curve]) -> Iterator[Html]:

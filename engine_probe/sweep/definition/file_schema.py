@@ -25,10 +25,10 @@ from msgspec.inspect import (
 )
 
 from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile
-from engine_probe.workload.lengths import Lognormal, Normal, Uniform
+from engine_probe.workload.lengths import Geometric, Lognormal, Normal, Uniform
 
 LENGTH = "a length"  # the place of the tables that describe random lengths
-LENGTH_TYPES: tuple[type[msgspec.Struct], ...] = (Uniform, Normal, Lognormal)
+LENGTH_TYPES: tuple[type[msgspec.Struct], ...] = (Uniform, Normal, Lognormal, Geometric)
 LENGTH_NAMES = {kind.__name__ for kind in LENGTH_TYPES}
 
 

@@ -24,6 +24,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
+from engine_probe.sweep.preflight.pool_demand import peak_tokens
 from engine_probe.text_format import counted, long_duration, model_name
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
@@ -155,9 +156,16 @@ def size_cells(point: Point, past: Sequence[Past]) -> list[str]:
     pool = pool_tokens(point) or next(
         (one.kv_tokens for one in past if one.point.engine.spec == point.engine.spec), None
     )
-    needed = None if work.in_flight is None else tokens_in_flight(point, work.in_flight)
+    needed = tokens_needed(point)
     share = "-" if pool is None or needed is None else f"{needed / pool:.0%}"
     return [length(request_count(work)), lengths(work), length(needed), share]
+
+
+def tokens_needed(point: Point) -> int | None:
+    """Return the most KV tokens that the requests hold at one time, if the pool has room. None if that is not known."""
+    block, in_flight = point.engine.arguments.get("block_size"), point.workload.in_flight
+    peak = peak_tokens(point, block if isinstance(block, int) else 1)
+    return peak if peak is not None or in_flight is None else tokens_in_flight(point, in_flight)
 
 
 def request_count(work: WorkloadSection) -> int | None:

@@ -13,7 +13,9 @@ from engine_probe.engine.models.catalogue import catalogue_config, catalogue_nam
 from engine_probe.engine.models.geometry import BYTES, GIB, Geometry, geometry
 from engine_probe.engine.parallelism import weight_shards
 from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.preflight import pool_demand
 from engine_probe.sweep.preflight.earlier_sweeps import Past
+from engine_probe.sweep.preflight.pool_demand import answer_tokens
 from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
 
 CACHED_BYTES = GIB  # smaller weights may be read from a cache and not from memory
@@ -98,8 +100,10 @@ def load(point: Point) -> tuple[int, int | None]:
 def tokens_to_come(point: Point) -> int | None:
     """Return the output tokens of a point. None if they are not known before, or if `stop.steady` ends it."""
     work, answers = point.workload, point.stop.requests
-    if point.stop.steady is not None or work.output_tokens is None or work.requests is None:
+    if point.stop.steady is not None or work.requests is None or not work.sampling.ignore_eos:
         return None
+    if work.output_tokens is None:
+        return answer_tokens(point) if answers is None else None
     return work.output_tokens // work.requests * min(work.requests, answers or work.requests)
 
 
@@ -168,12 +172,14 @@ def fixed_lengths(point: Point) -> tuple[int, int, int] | None:
 def fewest_steps(point: Point) -> int | None:
     """Return the fewest steps of a point: one per token of a request, and turns one after another.
 
-    None if a step may give more than one token, or if lengths are not fixed.
+    None if a step may give more than one token, or if the lengths are not known before.
     """
     work, stop = point.workload, point.stop
     speculates = "speculative_config" in point.engine.arguments
-    if speculates or stop.steady is not None or not isinstance(work.output_len, int) or not work.sampling.ignore_eos:
+    if speculates or stop.steady is not None or not work.sampling.ignore_eos:
         return None
+    if not isinstance(work.output_len, int):
+        return pool_demand.fewest_steps(point) if stop.requests is None else None
     if stop.requests is not None:
         return math.ceil(stop.requests / work.max_in_flight) * work.output_len
     return (

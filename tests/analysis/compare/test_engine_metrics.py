@@ -7,7 +7,7 @@ from typing import Any
 
 from engine_probe.analysis.compare.changes import METRICS
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
-from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.step.losses import Composition, PreemptedRequest, PreemptionCost, Straggler
 
 MS = 1_000_000

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.curve.settings import curve_name, curve_settings
+from engine_probe.analysis.curve.settings import curve_name, curve_settings, distinguishing
 from engine_probe.workload.load import load_of
 
 
@@ -58,3 +58,21 @@ def test_the_number_of_requests_at_one_load_is_a_setting() -> None:
 def test_what_a_sweep_wrote_as_its_curve_is_no_setting() -> None:
     first, second = point(1) | {"curve": {"max_num_seqs": 4}}, point(2) | {"curve": {}}
     assert settings(first, second) == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("several", "names"),
+    [
+        ([{"model": "a", "seqs": 1, "sweep": "x"}, {"model": "b", "seqs": 2, "sweep": "y"}], ["model"]),
+        ([{"model": "a", "seqs": 1, "sweep": "x"}, {"model": "a", "seqs": 2, "sweep": "y"}], ["seqs"]),
+        ([{"model": "a", "seqs": 1, "sweep": "x"}, {"model": "a", "seqs": 1, "sweep": "y"}], ["sweep"]),
+        ([{"model": m, "seqs": s, "sweep": "x"} for m in "ab" for s in (1, 2)], ["model", "seqs"]),
+        ([{"model": "a", "seqs": 1}, {"model": "b", "seqs": 1}, {"model": "b", "seqs": 2}], ["model", "seqs"]),
+        ([{"model": "a", "id": 1}, {"model": "b", "id": 2}, {"model": "b", "id": 3}], ["id"]),
+        ([{"model": "a"}, {"model": "a"}], []),
+    ],
+)
+def test_curves_are_named_by_as_few_settings_as_tell_them_apart(
+    several: list[dict[str, Any]], names: list[str]
+) -> None:
+    assert distinguishing(several, ("model",)) == names

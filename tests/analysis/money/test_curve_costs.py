@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
+import msgspec
 import pytest
 
-from engine_probe.analysis.money.curve_costs import MONEY, CurveCosts, curve_costs
-from engine_probe.analysis.money.prices import Cost, Power, Prices, Sold, Users
-from engine_probe.analysis.money.run_costs import RunCosts, Work
+from engine_probe.analysis.money.curve_costs import CurveCosts, LoadedWork, curve_costs
+from engine_probe.analysis.money.metrics import MONEY
+from engine_probe.analysis.money.prices import Burst, Cost, Power, Prices, Sold, Users, VariableCost
+from engine_probe.analysis.money.run_costs import RunCosts
+from engine_probe.analysis.money.work import GpuUse, Work
 from engine_probe.analysis.run.energy import Energy, GpuEnergy
 from tests.support.values import values
 
 NO_GPU = "no GPU was sampled"
 
 
-def work(load: float = 1, output: float = 1000, energy: Energy | str = NO_GPU, **more: Any) -> Work:
-    """1,000 output tokens/s, 3,000 tokens/s in, 10 requests/s of 2 s each, on one card."""
-    told = {"input_tokens_per_s": 3 * output, "requests_per_s": output / 100, "latency_s": 2.0, "cards": 1} | more
-    return Work(load=load, output_tokens_per_s=output, energy=energy, **told)
+def work(output: float = 1000, energy: Energy | str = NO_GPU, cards: int | None = 1, **more: Any) -> Work:
+    """1,000 output tokens/s, 3,000 tokens/s in, 10 requests/s of 2 s each, on one GPU; nothing is aborted."""
+    told = {"input_tokens_per_s": 3 * output, "requests_per_s": output / 100, "latency_s": 2.0} | more
+    told = {"made_tokens_per_s": output, "ended_requests_per_s": told["requests_per_s"]} | told
+    return Work(output_tokens_per_s=output, gpus=GpuUse(cards, energy), **told)
+
+
+def at(load: float, output: float = 1000, started_ns: int = 0, **more: Any) -> LoadedWork:
+    return LoadedWork(load, work(output, **more), started_ns)
 
 
 def watts(power: float) -> Energy:
@@ -43,6 +53,15 @@ def test_revenue_is_the_price_of_tokens_times_tokens() -> None:
     prices = Prices("EUR", sold=Sold(2.0, 0.5), fixed=[Cost("all", per_hour=7.2)])
     assert figures(work(), prices)["revenue_per_hour"] == pytest.approx(12.6)
     assert figures(work(), prices)["profit_per_hour"] == pytest.approx(5.4)
+    in_thousands = Prices("EUR", sold=Sold(per_1000_output_tokens=0.002, per_1000_input_tokens=0.0005))
+    assert figures(work(), in_thousands)["revenue_per_hour"] == pytest.approx(12.6)
+
+
+def test_the_break_even_price_is_what_output_tokens_must_earn_beside_prompts() -> None:
+    """7.20 an hour, of which 10.8 million prompt tokens at 0.5 pay 5.40: 1.80 for 3.6 million output tokens."""
+    prices = Prices("EUR", sold=Sold(2.0, 0.5), fixed=[Cost("all", per_hour=7.2)])
+    assert figures(work(), prices)["break_even_price"] == pytest.approx(0.5)
+    assert figures(work(), Prices("EUR", sold=Sold(2.0, 5.0), fixed=prices.fixed))["break_even_price"] == 0
 
 
 def test_every_kind_of_fixed_cost_is_brought_to_an_hour() -> None:
@@ -60,6 +79,46 @@ def test_a_month_is_as_long_as_the_list_says() -> None:
     assert figures(work(), prices)["cost_per_hour"] == pytest.approx(0.70, abs=1e-3)
 
 
+def test_a_purchase_is_written_off_to_what_it_is_still_worth_and_shared() -> None:
+    """(9,766 - 1,000) over a year of 8,766 hours are 1 an hour, of which a quarter is this engine's."""
+    items = [Cost("server", price=9766, years=1, residual=1000, share=0.25)]
+    assert figures(work(), Prices("EUR", fixed=items))["cost_per_hour"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("item", "per_hour"),
+    [
+        (VariableCost("licence", per_million_output_tokens=0.5), 2.25),  # 4.5 million an hour, with aborted ones
+        (VariableCost("licence", per_million_input_tokens=0.1), 1.08),
+        (VariableCost("gateway", per_1000_requests=0.01), 0.45),  # 45,000 an hour, with aborted ones
+        (VariableCost("water", per_kwh=2.0), 1.0),  # 400 W of the GPUs and 100 W of the host
+        (VariableCost("egress", per_gib=0.5, bytes_per_request=2**30 / 45000), 0.5),
+        (VariableCost("egress", per_gib=0.5, bytes_per_output_token=2**30 / 4.5e6), 0.5),
+        (VariableCost("egress", per_gib=0.5, bytes_per_input_token=2**30 / 10.8e6), 0.5),
+    ],
+)
+def test_a_variable_cost_follows_the_work(item: VariableCost, per_hour: float) -> None:
+    prices = Prices("EUR", variable=[item], power=Power(0.0, 1.5, 100))
+    done = work(energy=watts(400), made_tokens_per_s=1250, ended_requests_per_s=12.5)
+    assert figures(done, prices)["cost_per_hour"] == pytest.approx(per_hour)
+
+
+@pytest.mark.parametrize(("load", "per_hour"), [(64, 1), (65, 3), (128, 3), (129, 5)])
+def test_a_burst_costs_above_its_load_and_again_for_each_further_one(load: float, per_hour: float) -> None:
+    burst = Burst("server", above_concurrency=64, each=64, per_hour=2)
+    prices = Prices("EUR", fixed=[Cost("all", per_hour=1)], burst=[burst])
+    (level,) = curve_costs([at(load)], prices, "concurrent requests").levels
+    assert level.mean("cost_per_hour") == per_hour
+    assert [item.kind for item in level.items] == ["fixed", "burst"]
+
+
+def test_a_burst_of_another_unit_is_left_out_aloud() -> None:
+    prices = Prices("EUR", fixed=[Cost("all", per_hour=1)], burst=[Burst("server", above_users=1, per_hour=2)])
+    found = curve_costs([at(8)], prices, "concurrent requests")
+    assert found.levels[0].mean("cost_per_hour") == 1
+    assert "server is not in the cost: it is needed above 1 users" in found.notes[0]
+
+
 def test_energy_is_power_with_cooling_at_the_price_of_energy() -> None:
     """(400 W + 100 W) x 1.5 at 0.20 per kWh are 0.15 an hour."""
     prices = Prices("EUR", power=Power(0.20, 1.5, 100))
@@ -71,7 +130,7 @@ def test_energy_is_power_with_cooling_at_the_price_of_energy() -> None:
 
 def test_without_telemetry_there_is_no_energy_and_it_is_said() -> None:
     prices = Prices("EUR", fixed=[Cost("all", per_hour=7.2)], power=Power(0.2))
-    done = curve_costs([work(1), work(2, energy=watts(400))], prices)
+    done = curve_costs([at(1), at(2, energy=watts(400))], prices)
     assert not done.with_energy
     assert values(done.notes[0]) == ["1", "2"]
     assert [level.mean("cost_per_hour") for level in done.levels] == [7.2, 7.2]  # no step between the two
@@ -87,7 +146,7 @@ def test_a_cost_of_energy_alone_is_unknown_without_it() -> None:
 
 def test_costs_per_card_need_to_know_the_cards() -> None:
     prices = Prices("EUR", fixed=[Cost("card", per_hour=1, per_card=True)])
-    done = curve_costs([work(cards=None)], prices)
+    done = curve_costs([at(1, cards=None)], prices)
     assert done.levels[0].mean("cost_per_hour") is None
     assert "the number of the engine's GPUs is not recorded" in done.notes[0]
 
@@ -114,7 +173,7 @@ def test_users_are_not_concurrent_requests(asked: Users, latency: float, users: 
 def earning(*rates: float) -> CurveCosts:
     """Costs 3.6 an hour and sells a million tokens for 1: break-even at 1,000 tokens/s."""
     prices = Prices("EUR", sold=Sold(1.0), fixed=[Cost("all", per_hour=3.6)])
-    return curve_costs([work(2**number, rate) for number, rate in enumerate(rates)], prices)
+    return curve_costs([at(2**number, rate) for number, rate in enumerate(rates)], prices)
 
 
 def test_break_even_lies_between_the_levels_where_profit_turns() -> None:
@@ -138,13 +197,91 @@ def test_the_best_level_is_the_one_of_most_profit() -> None:
 
 
 def test_repeats_give_an_interval() -> None:
+    """1,000 and 900 tokens/s at both loads: 950 ± 23 % (t of two degrees of freedom is 4.303)."""
     prices = Prices("EUR", fixed=[Cost("all", per_hour=3.6)])
-    name, rates = "cost_per_million_output_tokens", ((1, 1000), (2, 1000), (1, 500), (2, 500))
-    in_rounds = [work(load, rate, started_ns=at) for at, (load, rate) in enumerate(rates)]
-    found = curve_costs(in_rounds, prices).levels[0].figures[name]
+    name, runs = "cost_per_million_output_tokens", [at(load, rate) for rate in (1000, 900) for load in (1, 2)]
+    found = curve_costs(runs, prices).levels[0].figures[name]
     assert found is not None
-    assert (found.mean, found.count) == (1.5, 2)
-    assert found.reach == pytest.approx(4.303 * 0.5, abs=1e-2)  # t of two degrees of freedom: both loads
-    load_by_load = curve_costs(sorted(in_rounds, key=lambda each: each.load)[:2], prices).levels[0].figures[name]
-    assert load_by_load is not None
-    assert (load_by_load.mean, load_by_load.reach) == (1.5, None)
+    assert (found.mean, found.count) == (pytest.approx(1.0556, abs=1e-4), 2)
+    assert found.high == pytest.approx(found.mean / (1 - 4.303 * 50 / 950), abs=1e-3)
+    one_after_another = curve_costs(runs, prices, apart=False).levels[0].figures[name]
+    assert one_after_another is not None
+    assert (one_after_another.mean, one_after_another.reach) == (found.mean, None)
+
+
+def noisy(loads_and_rates: dict[float, float], deviation: float = 0.02, repeats: int = 8) -> list[LoadedWork]:
+    """Repeats in rounds, each a rate that varies by chance about the true one."""
+    chance = random.Random(7)
+    return [
+        at(load, rate * chance.gauss(1, deviation)) for _ in range(repeats) for load, rate in loads_and_rates.items()
+    ]
+
+
+def scaled(load: float) -> float:
+    """The universal scalability law: 310 tokens/s alone, 1,664 at 16, 1,291 at 64."""
+    return 310 * load / (1 + 0.1 * (load - 1) + 0.002 * load * (load - 1))
+
+
+RATES = {load: scaled(load) for load in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)}
+EARNING = Prices("EUR", sold=Sold(1.0), fixed=[Cost("all", per_hour=3.6)])
+
+
+def test_an_interval_of_profit_is_that_of_throughput_also_where_profit_is_near_zero() -> None:
+    """937 tokens/s earn 3.37 an hour, of which 3.6 are costs: 2 % of the one is 29 % of the other."""
+    found = {level.load: level for level in curve_costs(noisy(RATES), EARNING).levels}
+    profit, revenue = (found[4].figures[name] for name in ("profit_per_hour", "revenue_per_hour"))
+    assert profit is not None
+    assert revenue is not None
+    assert profit.mean == pytest.approx(-0.23, abs=0.05)
+    assert profit.reach == pytest.approx(revenue.reach)
+    cost = found[4].figures["cost_per_million_output_tokens"]
+    assert cost is not None
+    assert cost.low == pytest.approx(3.6 / (revenue.high or 0.0), rel=1e-3)
+    assert cost.high == pytest.approx(3.6 / (revenue.low or 0.0), rel=1e-3)
+
+
+def test_variable_costs_per_token_have_no_noise_of_throughput() -> None:
+    prices = Prices("EUR", variable=[VariableCost("licence", per_million_output_tokens=0.5)])
+    cost = curve_costs(noisy(RATES), prices).levels[3].figures["cost_per_million_output_tokens"]
+    assert cost is not None
+    assert (cost.low, cost.mean, cost.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_the_range_of_a_break_even_holds_the_true_one_and_shrinks_with_the_noise() -> None:
+    """1,000 tokens/s lie between 937 (at 4) and 1,057 (at 5)."""
+    true, wide = 4 + (1000 - scaled(4)) / (scaled(5) - scaled(4)), []
+    rates = {load: scaled(load) for load in (1, 2, 3, 4, 5, 6, 8, 10, 12)}
+    for deviation in (0.1, 0.01):
+        (crossing,) = curve_costs(noisy(rates, deviation), EARNING).break_even
+        assert crossing.low is not None
+        assert crossing.high is not None
+        assert crossing.low < true < crossing.high
+        wide.append(crossing.high - crossing.low)
+    assert wide[1] < wide[0] / 5
+
+
+def test_a_break_even_that_noise_leaves_open_has_no_end() -> None:
+    """At the highest level the profit is 3 % of the revenue, which varies by 10 %."""
+    (crossing,) = curve_costs(noisy({1: 300.0, 2: 600.0, 4: 1030.0}, 0.1, repeats=3), EARNING).break_even
+    assert crossing.high == math.inf
+    (single,) = earning(500, 1500).break_even
+    assert (single.low, single.high) == (None, None)
+
+
+def test_the_best_level_is_told_from_those_that_are_surely_worse() -> None:
+    assert curve_costs(noisy(RATES), EARNING).as_good == (16, 32)
+    assert curve_costs(noisy(RATES), EARNING, apart=False).as_good == ()
+    dear = msgspec.structs.replace(EARNING, burst=[Burst("staff", above_concurrency=20, per_hour=1.0)])
+    assert curve_costs(noisy(RATES), dear, "concurrent requests").as_good == (16,)
+
+
+def test_what_holds_at_which_price() -> None:
+    """At three quarters of the price 1,333 tokens/s are needed, at half of it 2,000 and at twice the price 500."""
+    prices = {price.factor: price for price in curve_costs(noisy(RATES, 0.001), EARNING).at_prices}
+    assert prices[0.5].profitable == ()
+    assert prices[0.75].profitable == (8, 16, 32)
+    assert prices[1].profitable == (8, 16, 32, 64)
+    assert prices[2].profitable == (2, 4, 8, 16, 32, 64)
+    assert (prices[0.5].million_output_tokens, prices[2].best_load) == (0.5, 16)
+    assert prices[2].best_profit == pytest.approx(2 * 3.6 * scaled(16) / 1000 - 3.6, rel=0.01)
+    assert curve_costs(noisy(RATES), Prices("EUR", fixed=EARNING.fixed)).at_prices == ()

@@ -225,3 +225,23 @@ def test_requests_that_only_held_the_load_are_in_no_latency_and_none_that_was_lo
     assert [each.count for each in as_it_is.latencies if each.name == "E2EL"] == [2]
     assert (held.requests_other, as_it_is.requests_other) == ({}, {"abort": 1})
     assert held.requests_per_s == as_it_is.requests_per_s == pytest.approx(5)
+
+
+def test_a_burst_takes_from_its_first_arrival_to_its_last_answer(iterations: Make, requests: Make) -> None:
+    later = answered(arrival_ns=5 * MS, last_token_ns=440 * MS)
+    assert summarise(FACTS, "complete", [], iterations(44), requests(answered(), later)).makespan_seconds == 0.44
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"arrival_ns": 21 * MS},  # after the first token of the other
+        {"finish_reason": "abort"},
+        {"arrival_ns": None},
+    ],
+)
+def test_what_is_no_burst_or_was_not_answered_has_no_makespan(
+    iterations: Make, requests: Make, other: dict[str, Any]
+) -> None:
+    rows = requests(answered(), answered(**other))
+    assert summarise(FACTS, "complete", [], iterations(44), rows).makespan_seconds is None

@@ -11,7 +11,7 @@ from engine_probe.analysis.compare.load_effect import Effect, Effects, Outcome
 from engine_probe.commands.report import command
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.claims import FAILURES, LATENCY, MEASURES, Evidence, Finding
-from engine_probe.evaluation.published.figures import read_reference
+from engine_probe.evaluation.published.reference import read_reference
 from engine_probe.evaluation.quality import curve_qualities
 from engine_probe.recordings.sweep import load_sweep
 from tests.support.judged_sweeps import ENGLISH, write_judged_sweep

@@ -7,13 +7,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.commands.report import command
 from engine_probe.engine.models.catalogue import catalogue_names
-from engine_probe.evaluation.published.figures import differences, read_reference, shipped
+from engine_probe.evaluation.published.beside import beside, differences
+from engine_probe.evaluation.published.reference import read_reference, shipped
+from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load
+from engine_probe.recordings.sweep import load_sweep
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 MADE = """
@@ -114,6 +118,40 @@ def test_a_peak_without_a_load_is_held_against_the_best_load_that_was_measured(s
     assert row[3:6] == ["-", "100", f"{most:,.4g}"]
 
 
+@pytest.mark.parametrize(
+    ("band", "words", "judged"),
+    [
+        ("low = 30\nhigh = 500", "30 to 500", "within"),
+        ("high = 500", "at most 500", "within"),
+        ("low = 500", "at least 500", None),
+    ],
+)
+def test_a_band_is_met_within_its_ends_and_missed_by_its_nearer_end(
+    sweep: Path, tmp_path: Path, band: str, words: str, judged: str | None
+) -> None:
+    (tmp_path / "toy.toml").write_text(MADE.replace("value = 40", band))
+    result = report(sweep, "--reference", tmp_path / "toy.toml", "--html", tmp_path / "page.html").output
+    (row,) = (line for line in result.splitlines() if line.startswith("TTFT p50, ms"))
+    assert words in row
+    measured = float(row.split(words)[1].split()[0])
+    assert (judged or f"{measured / 500:.2f}") in row
+    labels = [series["label"] for series in charts(tmp_path / "page.html")["Time to first token"]["series"]]
+    assert sum(label.startswith("published, at ") for label in labels) == band.count("=")
+
+
+def test_a_burst_is_held_against_its_makespan_and_the_speed_up_that_follows(sweep: Path, tmp_path: Path) -> None:
+    """The times of the requests are known: all arrive at 0."""
+    more = [f'[[figures]]\nmodel = "tiny"\nwhat = "{what}"\nat = 8\nvalue = 1\n' for what in ("makespan_s", "speed_up")]
+    (tmp_path / "toy.toml").write_text(MADE + "".join(more))
+    found = beside(read_reference(str(tmp_path / "toy.toml")), swept := load_sweep(sweep), curves(swept.points))
+    last = {
+        point.load: pc.max(point.run.requests["last_token_ns"]).as_py() / 1e9 for point in swept.points if point.run
+    }
+    makespan, speed_up = (pair.measured for pair in found[-2:])
+    assert makespan == pytest.approx(last[8])
+    assert speed_up == pytest.approx(8 * last[1] / last[8])
+
+
 BF16, INT8, AWQ = {"bfloat16": 900, "float32": 1}, {"int8": 800, "bfloat16": 100}, {"int32": 500, "float16": 90}
 
 
@@ -163,7 +201,7 @@ def test_a_card_is_not_another_whose_name_begins_alike(tmp_path: Path, name: str
 def test_what_is_shipped_says_where_it_is_from_and_names_models_that_exist(name: str) -> None:
     found = read_reference(name)
     assert found.source
-    assert found.doubt
+    assert found.doubt or found.document
     assert {figure.model for figure in found.figures} <= set(catalogue_names())
     told = [(each.model, each.what, each.at, str(each.setting)) for each in found.figures]
     assert len(told) == len(set(told))  # one would hide the other in its chart
@@ -175,6 +213,9 @@ def test_what_is_shipped_says_where_it_is_from_and_names_models_that_exist(name:
         (MADE.replace("saturation_point", "saturation"), "figures[0].what is 'saturation': known are saturation_point"),
         (MADE.replace("value = 9", "value = 0"), "$.figures[0].value"),
         (MADE.replace("value = 9", "valeu = 9"), "valeu"),
+        (MADE.replace("value = 9", "high = 9\nvalue = 9"), "figures[0]"),
+        (MADE.replace("value = 9", ""), "figures[0]"),
+        (MADE.replace("value = 9", "low = 9\nhigh = 8"), "low is 9 and high 8"),
         ("title = 1 2", "line 1"),
         (None, "no such file, and shipped are l40s,"),
     ],

@@ -92,7 +92,7 @@ def test_quick_flags_take_the_place_of_a_list(sweep: Path, tmp_path: Path) -> No
     charts = drawn(tmp_path / "page.html")
     assert charts["Cost per million output tokens"]["y"][0]["unit"] == "EUR"
     regions = charts["Revenue, cost and profit"]["regions"]
-    assert [region["label"] for region in regions] == ["loss", "profit"]
+    assert [region["label"] for region in regions] == ["A spare", "B shared", "C overload"]
     assert regions[0]["end"] == regions[1]["begin"]
     assert "Energy per output token" not in charts  # no card, no energy
 

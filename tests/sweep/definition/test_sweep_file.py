@@ -150,7 +150,7 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
         (
             "input_len = 32",
             'input_len = { kind = "uniforn", low = 1, high = 2 }',
-            'workload.input_len.kind is "uniforn", expected uniform, normal or lognormal: did you mean uniform',
+            'input_len.kind is "uniforn", expected uniform, normal, lognormal or geometric: did you mean uniform',
         ),
         (
             "[axes]",

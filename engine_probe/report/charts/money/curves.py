@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from engine_probe.analysis.money.curve_costs import MONEY
+from engine_probe.analysis.money.curve_costs import CurveCosts
+from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.evaluation.money.costs import Costed, Money
 from engine_probe.report.charts.levels import any_of
-from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, of_levels
+from engine_probe.report.charts.model import Axis, Chart, Lines, Mark, Region, Series, load_axis, of_levels
 from engine_probe.report.charts.money.options import options_chart
-from engine_probe.report.charts.sweep import INTERVALS
+from engine_probe.report.charts.sweep import INTERVALS, regions
 from engine_probe.text_format import capitalized
 
+COST = "cost_per_million_output_tokens"
 CURVES = (
-    ("Cost per million output tokens", "cost_per_million_output_tokens"),
+    ("Cost per million output tokens", COST),
     ("Energy per output token", "joules_per_output_token"),
 )
 
@@ -24,10 +26,10 @@ def money_charts(found: Money) -> Iterator[Chart]:
         xs = sorted({level.load for curve in alike for level in curve.costs.levels})
         if len(xs) < 2:
             continue
-        for heading, name in CURVES:
-            yield from over_load(alike, xs, heading, name, found.currency)
         for curve in alike:
             yield from profit_chart(curve, found.currency)
+        for heading, name in CURVES:
+            yield from over_load(alike, xs, heading, name, found.currency)
     if len(found.steps) > 1:
         yield options_chart(found)
 
@@ -50,6 +52,8 @@ def over_load(alike: Sequence[Costed], xs: Sequence[float], heading: str, name: 
     series = [curve for curve in series if any_of(curve.values)]
     if not series:
         return
+    if name == COST and len(alike) == 1 and alike[0].costs.sells:
+        series += price_lines(alike[0], xs)
     (metric,) = (metric for metric in MONEY if metric.name == name)
     unit = metric.unit.format(currency)
     intervals = INTERVALS if any(curve.high for curve in series) else ""
@@ -57,23 +61,47 @@ def over_load(alike: Sequence[Costed], xs: Sequence[float], heading: str, name: 
     yield Lines(heading, note, load_axis(alike[0].unit), [Axis(metric.title, unit)], list(xs), series)
 
 
+def price_lines(curve: Costed, xs: Sequence[float]) -> Iterator[Series]:
+    """Yield the price that is paid, and the break-even price where prompts are paid for, too."""
+    sold = curve.costs.prices.sold
+    if sold.million_input_tokens:
+        yield line(curve, xs, "break_even_price", "break-even price, prompts at theirs", 1)
+    yield Series("price", [sold.million_output_tokens for _ in xs], style="dashed", colour=2)
+
+
 def profit_chart(curve: Costed, currency: str) -> Iterator[Lines]:
-    """Yield revenue, cost and profit, with regions of profit and loss between the break-even points."""
+    """Yield revenue, cost and profit, over the regions of the curve, with break-even and the highest profit marked."""
     costs = curve.costs
-    if not any(level.mean("revenue_per_hour") for level in costs.levels):
+    if not costs.sells:
         return
     xs = [level.load for level in costs.levels]
     names = (("revenue_per_hour", "revenue", 0), ("cost_per_hour", "cost", 1), ("profit_per_hour", "profit", 2))
     series = [line(curve, xs, name, label, colour) for name, label, colour in names]
     if not any_of(series[2].values):
         return
+    shaded = regions(curve.curve) if curve.curve else []
+    note = "Break-even is interpolated linearly between the levels on either side of it."
+    note += "" if shaded else " Shaded: profit and loss, since too few levels show regions of the curve."
+    note += INTERVALS if any(line.high for line in series) else ""
+    heading = f"Revenue, cost and profit{f' ({curve.label})' if curve.label else ''}"
+    axes = (load_axis(curve.unit), [Axis("an hour", currency)])
+    yield Lines(heading, note, *axes, list(xs), series, shaded or profit_and_loss(costs), list(marks(costs)))
+
+
+def profit_and_loss(costs: CurveCosts) -> list[Region]:
+    """Return the stretches of profit and of loss between the break-even points."""
     begins_with_loss = (costs.levels[0].mean("profit_per_hour") or 0) < 0
     ends = [None, *(point.at for point in costs.break_even), None]
     kinds = [("profit", "spare"), ("loss", "overload")]
-    regions = [
+    return [
         Region(*kinds[(number + begins_with_loss) % 2], begin, end)
         for number, (begin, end) in enumerate(pairwise(ends))
     ]
-    note = "Break-even is interpolated linearly between the levels on either side of it."
-    heading = f"Revenue, cost and profit{f' ({curve.label})' if curve.label else ''}"
-    yield Lines(heading, note, load_axis(curve.unit), [Axis("an hour", currency)], list(xs), series, regions)
+
+
+def marks(costs: CurveCosts) -> Iterator[Mark]:
+    for point in costs.break_even:
+        yield Mark("break-even" if point.into_profit else "into loss", float(f"{point.at:.3g}"))
+    best = costs.best("profit_per_hour")
+    if best and (best.mean("profit_per_hour") or 0.0) > 0:
+        yield Mark("highest profit", best.load)

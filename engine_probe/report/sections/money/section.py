@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.money.curve_costs import MONEY, Level, MoneyMetric
+from engine_probe.analysis.money.curve_costs import AtPrice, Level
+from engine_probe.analysis.money.metrics import MONEY, MoneyMetric
 from engine_probe.evaluation.money.costs import Costed, Money, worth_showing
 from engine_probe.report.document import Column, Section, Table, says, table
 from engine_probe.report.sections.money.words import amount, verdicts
 from engine_probe.report.sections.money.words import rate as per_minute
 from engine_probe.report.sections.sweep.levels import short_load
+from engine_probe.text_format import percent
 from engine_probe.workload.load import level_words
 
 SHORT = {
     "cost_per_million_output_tokens": "cost per\n1M out",
     "cost_per_1000_requests": "cost per\n1k requests",
+    "break_even_price": "break-even\nprice 1M out",
     "cost_per_hour": "cost\n/h",
     "revenue_per_hour": "revenue\n/h",
     "profit_per_hour": "profit\n/h",
@@ -20,7 +23,7 @@ SHORT = {
     "requests_in_flight": "in\nflight",
     "users": "\nusers",
 }  # column titles of a terminal
-WITH_INTERVAL = ("cost_per_million_output_tokens", "profit_per_hour", "joules_per_output_token")
+WITH_INTERVAL = ("cost_per_million_output_tokens", "break_even_price", "joules_per_output_token")
 
 
 def shown_metrics(found: Money) -> list[MoneyMetric]:
@@ -29,6 +32,8 @@ def shown_metrics(found: Money) -> list[MoneyMetric]:
     metrics = [metric for metric in MONEY if any(level.mean(metric.name) is not None for level in levels)]
     sold = any(level.mean("revenue_per_hour") for level in levels)
     hidden = set() if sold else {"revenue_per_hour", "profit_per_hour"}
+    if not found.prices or not (sold and found.prices.sold.million_input_tokens):
+        hidden.add("break_even_price")  # the cost per million output tokens
     hidden |= set() if any(metric.name == "users" for metric in metrics) else {"requests_in_flight"}
     return [metric for metric in metrics if metric.name not in hidden]
 
@@ -37,6 +42,8 @@ def cell(level: Level, metric: MoneyMetric) -> str:
     figure = level.figures[metric.name]
     if figure is None:
         return "-"
+    if figure.reach and metric.name == "profit_per_hour":  # may be near zero
+        return f"{amount(figure.mean, '')} ± {amount(figure.reach, '')}"
     relative = metric.name in WITH_INTERVAL and figure.mean
     spread = f" ± {figure.reach / abs(figure.mean):.0%}" if relative and figure.reach else ""
     return amount(figure.mean, "") + spread
@@ -86,6 +93,7 @@ def money_section(found: Money) -> Section:
         return Section()
     metrics = shown_metrics(found)
     tables = [level_table(found, metrics)] if metrics else []
+    tables += [*breakdowns(found), *price_tables(found)]
     tables += [cards_table(found)] if found.cards else []
     if found.offered:
         tables.append(table(OPTIONS, option_rows(found), title="Options"))
@@ -110,6 +118,46 @@ def level_table(found: Money, metrics: Sequence[MoneyMetric]) -> Table:
         for level in curve.costs.levels
     )
     return table((*columns, *[Column("settings", words=True)] * several), rows)
+
+
+def breakdowns(found: Money) -> Iterator[Table]:
+    """Yield what makes up the cost where most is earned, or tokens are cheapest; nothing of a single item."""
+    for curve in found.curves:
+        costs = curve.costs
+        best = costs.best("profit_per_hour") if costs.sells else None
+        level = best or costs.best("cost_per_million_output_tokens", least=True) or costs.levels[0]
+        items = [item for item in level.items if item.per_hour]
+        whole = sum(item.per_hour for item in items)
+        if len(items) < 2:
+            continue
+        rows = [(item.name, item.kind, amount(item.per_hour, ""), percent(item.per_hour / whole)) for item in items]
+        place = f" at {level_words(level.load, curve.unit)}" if curve.unit else ""
+        hour = f"{found.currency}/h".strip("/")
+        title = named(f"Cost{place}", curve.label)
+        yield table(("item", "kind", hour, "share"), rows, words=(0, 1), title=title)
+
+
+def price_tables(found: Money) -> Iterator[Table]:
+    """Yield what each curve earns at multiples of the list's prices."""
+    for curve in found.curves:
+        rows = [price_row(curve, price) for price in curve.costs.at_prices]
+        if rows:
+            title = named("What holds at which price", curve.label)
+            titles = ("× prices", f"{found.currency} per 1M out".strip(), "profit at", "highest at", "profit/h there")
+            note = "The load and its throughput as they are: what fewer or more customers would ask is not known."
+            yield table(titles, rows, words=(2, 3), title=title, note=note)
+
+
+def price_row(curve: Costed, at: AtPrice) -> tuple[str, ...]:
+    loads = "no load measured" if not at.profitable else ", ".join(f"{load:g}" for load in at.profitable)
+    if len(at.profitable) == len(curve.costs.levels):
+        loads = "every load measured"
+    best = level_words(at.best_load, curve.unit)
+    return f"{at.factor:g}", amount(at.million_output_tokens, ""), loads, best, amount(at.best_profit, "")
+
+
+def named(title: str, label: str) -> str:
+    return f"{title} ({label})" if label else title
 
 
 def metric_column(metric: MoneyMetric, currency: str) -> Column:

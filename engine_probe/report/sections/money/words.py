@@ -1,8 +1,10 @@
 """Money and energy in sentences."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.money.curve_costs import CurveCosts, Level
+from engine_probe.analysis.curve.regions import MEANINGS, where
+from engine_probe.analysis.money.curve_costs import Crossing, CurveCosts, Level
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.money.costs import Cards, Costed, Money
@@ -35,12 +37,12 @@ def curve_verdicts(curve: Costed, currency: str) -> Iterator[str]:
     if len(costs.levels) == 1:
         yield from level_verdicts(costs.levels[0], currency, costs)
         return
+    if costs.sells:
+        yield from profit_verdicts(curve, currency)
     if low := costs.best("cost_per_million_output_tokens", least=True):
         cost = low.mean("cost_per_million_output_tokens")
         cheapest = f"tokens are cheapest at {level_words(low.load, unit)}"
         yield f"{cheapest}: {amount(cost, currency)} per million output tokens."
-    if any(level.mean("revenue_per_hour") for level in costs.levels):
-        yield from profit_verdicts(costs, unit, currency)
     if least := costs.best("joules_per_output_token", least=True):
         yield (
             f"an output token takes the least energy at {level_words(least.load, unit)}: "
@@ -62,22 +64,71 @@ def habit(prices: Prices) -> str:
     return f"who ask every {prices.users.request_every_s:g} s"
 
 
-def profit_verdicts(costs: CurveCosts, unit: str, currency: str) -> Iterator[str]:
+def profit_verdicts(curve: Costed, currency: str) -> Iterator[str]:
+    costs, unit = curve.costs, curve.unit
     profits = [profit for level in costs.levels if (profit := level.mean("profit_per_hour")) is not None]
     top = costs.best("profit_per_hour")
     if not profits or top is None:
         return
+    yield best_verdict(costs, top, unit, currency)
+    yield from region_verdict(curve, top)
     for point in costs.break_even:
         what = "break-even" if point.into_profit else "it becomes a loss"
-        yield f"{what} at about {figures(point.at)} {unit} (interpolated between {point.below:g} and {point.above:g})."
+        yield f"{what} at about {figures(point.at)} {unit} ({crossing_range(point)})."
     if not costs.break_even:
         yield "profit at every level measured." if profits[0] >= 0 else "loss at every level measured."
-    best = top.mean("profit_per_hour") or 0.0
     if uncertain := [level.load for level in costs.levels if includes_zero(level.figures["profit_per_hour"])]:
-        loads = ", ".join([*(f"{load:g}" for load in uncertain[:-1]), level_words(uncertain[-1], unit)])
-        yield f"at {loads} repeats do not show whether it is a profit or a loss."
-    word = "profit is highest" if best >= 0 else "the loss is smallest"
-    yield f"{word} at {level_words(top.load, unit)}: {amount(best, f'{currency}/h' if currency else 'an hour')}."
+        yield f"at {loads_in_words(uncertain, unit)} repeats do not show whether it is a profit or a loss."
+    yield from price_verdict(costs, unit, currency)
+
+
+def best_verdict(costs: CurveCosts, top: Level, unit: str, currency: str) -> str:
+    profit = top.figures["profit_per_hour"]
+    assert profit is not None
+    word = "profit is highest" if profit.mean >= 0 else "the loss is smallest"
+    hourly = f"{currency}/h" if currency else "an hour"
+    others = [load for load in costs.as_good if load != top.load]
+    alike = f"; at {loads_in_words(others, unit)} it is not shown to be lower" if others else ""
+    between = "" if profit.low is None else f" ({amount(profit.low, '')} to {amount(profit.high, '')})"
+    return f"{word} at {level_words(top.load, unit)}: {amount(profit.mean, hourly)}{between}{alike}."
+
+
+def crossing_range(point: Crossing) -> str:
+    """Return where a change into profit or loss lies for sure, if repeats show it, and how it was interpolated."""
+    interpolated = f"interpolated between {point.below:g} and {point.above:g}"
+    if point.low is None or point.high is None:
+        return interpolated
+    if math.isinf(point.high):
+        return f"{interpolated}; above {figures(point.low)} by the intervals over repeats"
+    return f"{figures(point.low)} to {figures(point.high)} by the intervals over repeats"
+
+
+def region_verdict(curve: Costed, top: Level) -> Iterator[str]:
+    """Yield where on the throughput curve the most is earned: providers are advised to stay near saturation."""
+    found = curve.curve.found if curve.curve else None
+    kind = found.region(top.load) if found and top.load in [level.load for level in found.levels] else None
+    if found is None or kind is None:
+        return
+    at = f"; the saturation point is {where(found.saturation, curve.unit)}" if found.saturation else ""
+    region, _, _ = MEANINGS[kind].partition(":")
+    yield f"this load is in region {region}{at}."
+
+
+def price_verdict(costs: CurveCosts, unit: str, currency: str) -> Iterator[str]:
+    """Yield the lowest price that any load can hold."""
+    low = costs.best("break_even_price", least=True)
+    if low is None:
+        return
+    floor, price = low.mean("break_even_price") or 0.0, costs.prices.sold.million_output_tokens
+    prompts = " (prompts at their price)" if costs.prices.sold.million_input_tokens else ""
+    yield (
+        f"no load pays below {amount(floor, currency)} per million output tokens{prompts}, the break-even price at "
+        f"{level_words(low.load, unit)}; the price is {amount(price, currency)}."
+    )
+
+
+def loads_in_words(loads: Sequence[float], unit: str) -> str:
+    return ", ".join([*(f"{load:g}" for load in loads[:-1]), level_words(loads[-1], unit)])
 
 
 def includes_zero(profit: Repeated | None) -> bool:

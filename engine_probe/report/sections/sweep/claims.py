@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from engine_probe.evaluation.published.claims import Holds, JudgedClaim
-from engine_probe.evaluation.published.figures import Reference
+from engine_probe.evaluation.published.reference import Reference
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, sure, table
 from engine_probe.text_format import counted
 

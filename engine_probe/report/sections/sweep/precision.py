@@ -5,7 +5,7 @@ from functools import partial
 
 from engine_probe.analysis.compare.changes import SIGNIFICANT, Change
 from engine_probe.evaluation.precision import JUDGED, Engine, engines, text_definition
-from engine_probe.evaluation.published.figures import Reference
+from engine_probe.evaluation.published.reference import Reference
 from engine_probe.recordings.perplexity import TextPoint
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.precision import trade

@@ -1,8 +1,9 @@
 """Published figures beside measured ones in a table, always labelled as published."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from engine_probe.evaluation.published.figures import Beside, Reference
+from engine_probe.evaluation.published.beside import Beside
+from engine_probe.evaluation.published.reference import Published, Reference
 from engine_probe.report.charts.published import own_settings
 from engine_probe.report.document import Column, Section, says, table
 
@@ -22,14 +23,29 @@ def reference_rows(found: Sequence[Beside]) -> list[list[str]]:
         [
             pair.curve.named(pair.figure.words + own_settings(pair)),
             "-" if pair.published.at is None else f"{pair.published.at:g}",
-            pair.figure.form(pair.published.value),
+            published_words(pair.published, pair.figure.form),
             "not measured" if pair.measured is None else pair.figure.form(pair.measured),
-            "-" if pair.ratio is None else f"{pair.ratio:.2f}",
+            ratio_words(pair),
             ", ".join(pair.differs) or "none of those known",
             pair.published.doubt,
         ]
         for pair in found
     ]
+
+
+def published_words(published: Published, form: Callable[[float], str]) -> str:
+    """Return the value, or the band: `3,000 to 5,000`, `at most 80`."""
+    if published.value is not None:
+        return form(published.value)
+    if published.low is not None and published.high is not None:
+        return f"{form(published.low)} to {form(published.high)}"
+    return " ".join(f"{name} {form(number)}" for name, number in published.ends.items())
+
+
+def ratio_words(pair: Beside) -> str:
+    if pair.measured is None:
+        return "-"
+    return "within" if pair.ratio is None else f"{pair.ratio:.2f}"
 
 
 def nothing_beside(reference: Reference) -> str:

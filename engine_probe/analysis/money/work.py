@@ -1,0 +1,54 @@
+"""The work of one run, and the GPUs and energy that it took: what costs and earnings are computed from.
+
+Tokens, requests and time are those of the whole run. Only answered requests are sold; an aborted answer earns nothing,
+although its tokens were made.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine_probe.analysis.run.energy import Energy
+from engine_probe.engine.parallelism import recorded_rank_count
+from engine_probe.errors import InputError
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """The GPUs of a run, and the energy that they took."""
+
+    cards: int | None = None  # of all ranks; None if not recorded
+    energy: Energy | str = "telemetry was not read"  # a string says why it is not known
+
+
+NO_GPUS = GpuUse()
+
+
+@dataclass(frozen=True)
+class Work:
+    output_tokens_per_s: float  # of answered requests
+    input_tokens_per_s: float  # of answered requests
+    requests_per_s: float  # answered
+    latency_s: float | None  # mean end-to-end latency
+    gpus: GpuUse
+    made_tokens_per_s: float  # output tokens, of aborted answers, too
+    ended_requests_per_s: float  # answered or not
+
+    @property
+    def watts(self) -> float | None:
+        """Return the mean power of the GPUs. None if it is not known."""
+        return None if isinstance(self.gpus.energy, str) else self.gpus.energy.watts
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Return the tokens of answered requests, of prompts and answers."""
+        return self.output_tokens_per_s + self.input_tokens_per_s
+
+
+def gpu_use(facts: Mapping[str, Any], energy: Callable[[], Energy | str]) -> GpuUse:
+    """Return the GPUs of a recording; telemetry that is damaged only makes their energy unknown."""
+    try:
+        taken = energy()
+    except InputError as error:
+        taken = str(error)
+    return GpuUse(recorded_rank_count(facts), taken)

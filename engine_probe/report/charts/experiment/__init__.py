@@ -1,0 +1,1 @@
+"""Charts of several models, settings or sweeps together."""

@@ -1,0 +1,61 @@
+"""The report of several sweeps as one experiment: what each curve comes to, common charts, published figures, costs."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from engine_probe.evaluation.published.beside import beside
+from engine_probe.recordings.curve import Curve
+from engine_probe.recordings.experiment import Experiment
+from engine_probe.report.charts.experiment.models import across_charts
+from engine_probe.report.charts.model import Chart, Lines
+from engine_probe.report.charts.money.curves import money_charts
+from engine_probe.report.charts.published import drawn_beside
+from engine_probe.report.charts.slo import slo_charts
+from engine_probe.report.charts.sweep import charts_over_load, throughput_charts
+from engine_probe.report.document import Document, Section
+from engine_probe.report.sections.experiment.verdict import experiment_verdict
+from engine_probe.report.sections.money.section import money_section
+from engine_probe.report.sections.run.gpu_health import health_section
+from engine_probe.report.sections.settings import LOADS, settings_section
+from engine_probe.report.sections.sweep.levels import level_tables
+from engine_probe.report.sections.sweep.published import reference_section
+from engine_probe.report.sections.sweep.raised_limits import raised_section
+from engine_probe.report.sweep_report import Evaluation
+from engine_probe.text_format import counted
+
+ALONE = Evaluation()  # without costs and published figures
+
+
+def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluation: Evaluation = ALONE) -> Document:
+    """Return the report; the points themselves are in the reports of the sweeps."""
+    swept, money, reference = experiment.together, evaluation.money, evaluation.reference
+    published = beside(reference, swept, curves) if reference else []
+
+    def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
+        yield from (drawn_beside(chart, published) for chart in charts)
+
+    runs = swept.first_runs
+    sections = (
+        Section("Across the curves", charts=lambda: with_published(across_charts(swept, curves))),
+        raised_section(curves),
+        Section("Over the load", charts=lambda: with_published(load_charts(curves))),
+        Section("Each level", tables=level_tables(curves)),
+        health_section(swept.runs),
+        *([reference_section(reference, published)] if reference else []),
+        *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
+        *([settings_section(runs, LOADS)] if runs else []),
+    )
+    verdict = experiment_verdict(experiment, curves, runs, lambda: with_published(throughput_charts(curves)))
+    return Document(experiment.title, experiment_origin(experiment), verdict, sections)
+
+
+def load_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
+    """Yield the charts over the load, except the verdict's."""
+    yield from slo_charts(curves)
+    yield from charts_over_load(curves)
+
+
+def experiment_origin(experiment: Experiment) -> str:
+    counts = f"{counted(len(experiment.together.points), 'point')} of {counted(len(experiment.sweeps), 'sweep')}"
+    return f"{counts} in {experiment.together.folder}: {', '.join(experiment.sweeps)}"

@@ -1,0 +1,1 @@
+"""Sections of several sweeps as one experiment."""
