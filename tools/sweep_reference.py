@@ -71,6 +71,7 @@ def heading(place: str) -> str:
         LENGTH: "A length",
         "axes[...]": "A range, as a value of `[axes]`",
         "mix[]": "`[[mix]]`",
+        "search.arguments[...]": "An argument, as a value of `[search.arguments]`",
     }
     return named.get(place, f"`[{place}]`")
 

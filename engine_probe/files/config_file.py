@@ -1,5 +1,6 @@
 """TOML documents converted to types, with errors that name the key, its value and what to write instead."""
 
+import copy
 import json
 import math
 import re
@@ -90,13 +91,15 @@ def convert(
 
 def located(message: str, document: Mapping[str, Any], kind: type[Section]) -> str:
     """Replace `[...]` in msgspec's message by the key, in a table with arbitrary keys."""
-    found = re.search(r" - at `\$\.(\w+)\[\.\.\.\]", message)
+    found = re.search(r" - at `\$\.([\w.]+)\[\.\.\.\]", message)
     if found is None:
         return message
     name = found[1]
-    for key, value in document[name].items():
+    for key, value in value_at(document, name).items():
+        alone = copy.deepcopy(dict(document))
+        put(alone, name, {key: value})
         try:
-            msgspec.convert({**document, name: {key: value}}, kind)
+            msgspec.convert(alone, kind)
         except msgspec.ValidationError as error:
             if str(error) == message:
                 return message.replace("[...]", f'["{key}"]', 1)

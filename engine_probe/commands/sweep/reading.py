@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from engine_probe.errors import InputError
 from engine_probe.recordings.remote_folder import is_uri, local_copy
+from engine_probe.sweep.argument_search.checks import check_can_search
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.perplexity_points import check_texts, texts
@@ -23,6 +24,7 @@ def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
 def check_before_start(sweeps: Sequence[SweepFile], on_fleet: bool) -> None:
     """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
     for sweep in sweeps:
+        check_can_search(sweep)
         if not on_fleet:
             check_plans(apart(points(sweep)), cpu().memory_bytes)
         check_requests(apart(points(sweep)))
@@ -47,6 +49,8 @@ def check_shared(before: SweepFile, after: SweepFile) -> None:
     for side, sweep in (("the sweep", before), ("--against", after)):
         if sweep.adaptive:
             raise InputError(f"{side} searches for its loads, which differ each time: --against needs fixed points")
+        if sweep.search:
+            raise InputError(f"{side} searches for engine arguments: --against needs fixed points")
     labels = [
         {each.label.rpartition(", ")[0] if sweep.repeats > 1 else each.label for each in points(sweep)}
         for sweep in (before, after)

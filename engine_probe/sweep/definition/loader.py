@@ -17,6 +17,7 @@ from engine_probe.files.config_file import (
     settle,
 )
 from engine_probe.files.safe_read import read_toml
+from engine_probe.sweep.argument_search.checks import check_search
 from engine_probe.sweep.definition.axes import MODEL, check_axis
 from engine_probe.sweep.definition.checks import (
     check_adaptive,
@@ -69,6 +70,7 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         sweep = convert(document, SweepFile, SECTIONS)
         for axis in sweep.axes:
             check_axis(axis, WorkloadSection.__struct_fields__)
+        check_search(sweep)
         check_adaptive(sweep)
         check_saturated(sweep)
         check_together(sweep)

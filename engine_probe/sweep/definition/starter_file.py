@@ -62,8 +62,30 @@ MIX = """\
 #engine = { model = "tiny" }
 #workload = { input_len = 64, output_len = 32, concurrency = 4 }
 """
+SEARCH = """\
+# Instead of axes: search engine arguments for the most throughput, by default 19 settings and then 3
+# repeats of the best and the first. An argument has low and high (perhaps log or step), or choices.
+# objective may also be "goodput_requests_per_s", which needs limits (search.slo).
+#[search]
+#kind = "engine_arguments"
+#objective = "output_tokens_per_s"
+#trials = 19
+#confirm = 3
+#seed = 0
+#[search.arguments.max_num_seqs]
+#low = 4
+#high = 256
+#log = true
+#[search.arguments.max_num_batched_tokens]
+#low = 256
+#high = 4096
+#step = 256
+#[search.arguments.block_size]
+#choices = [16, 32]
+"""
 PARTS = {f"{table.place}.{key.name}": key.text for table in tables() for key in table.keys}
-BY_HAND = {"mix[]": MIX, "axes[...]": AXES, LENGTH: ""}  # places whose text is written above
+# places whose text is written above
+BY_HAND = {"mix[]": MIX, "axes[...]": AXES, "search": SEARCH, "search.arguments[...]": "", LENGTH: ""}
 
 
 def starter_file(model: str = MODEL) -> str:

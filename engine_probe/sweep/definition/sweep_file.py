@@ -15,6 +15,7 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.key_meaning import about
 from engine_probe.perplexity.spec import Quality
+from engine_probe.sweep.argument_search.space import ArgumentSearch, Span
 from engine_probe.sweep.definition.axes import MOST_POINTS, Range, combinations, documents, label
 from engine_probe.sweep.definition.saturation_stop import Saturated
 from engine_probe.sweep.definition.search import Adaptive
@@ -265,6 +266,7 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = []
     adaptive: Annotated[Adaptive | None, about("Search for a load instead of measuring a grid.")] = None
+    search: Annotated[ArgumentSearch | None, about("Search for engine arguments instead of measuring a grid.")] = None
     stop: Annotated[StopSection, about("Conditions that end a point or an axis early.")] = StopSection()
     warm_up: Annotated[WarmUp, about("Requests before each recording begins.")] = WarmUp()
     answers: Annotated[KeepAnswers | None, about("What is kept of each answer.")] = None
@@ -406,6 +408,9 @@ SECTIONS: dict[str, Keys] = {
     "axes[...]": Range,
     "adaptive": Adaptive,
     "adaptive.slo": Slo,
+    "search": ArgumentSearch,
+    "search.arguments[...]": Span,
+    "search.slo": Slo,
     "stop": StopSection,
     "stop.steady": Steady,
     "stop.saturated": Saturated,

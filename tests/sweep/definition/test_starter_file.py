@@ -72,8 +72,9 @@ def test_each_part_of_it_may_be_set(part: str) -> None:
     """Each line alone where several of one key are shown, else the whole part."""
     base = "question = 'x'\n[engine]\nmodel = 'tiny'\n[workload]\n"
     lines = [line[1:] for line in part.splitlines() if UNSET.match(line)]
+    of_tables = "[search]" in lines
     names = [line.partition(" = ")[0] for line in lines]
-    alternatives = [[line] for line in lines] if len(set(names)) < len(names) else [lines]
+    alternatives = [[line] for line in lines] if len(set(names)) < len(names) and not of_tables else [lines]
     for chosen in alternatives:
         text = "\n".join(chosen)
         if part.startswith("# The question that"):
@@ -82,6 +83,9 @@ def test_each_part_of_it_may_be_set(part: str) -> None:
             document = tomllib.loads(f"{base}[engine.arguments]\n{text}")
         elif "[axes]" in part:
             document = tomllib.loads(f"{base}[axes]\n{text}")
+        elif "[search.slo]" in part:
+            arguments = "arguments = {max_num_seqs = {low = 1, high = 2}}"
+            document = tomllib.loads(f"{base}[search]\nkind = 'engine_arguments'\n{arguments}\n{text}")
         elif "[adaptive.slo]" in part:
             document = tomllib.loads(f"{base}[adaptive]\naxis = 'workload.concurrency'\nfrom = 1\nto = 2\n{text}")
         else:

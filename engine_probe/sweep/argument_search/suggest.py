@@ -1,0 +1,132 @@
+"""The next setting of a search, suggested by Optuna from the trials so far.
+
+Each suggestion has a study of its own, filled with all finished trials and seeded by its number: it depends on the seed
+and the trials alone. With so few trials Optuna's Gaussian process finds more than its tree-structured estimator: on
+simulated engines of four arguments with 3 % noise and an SLO, 19 trials came within 5 % of the best in 80 % and 40 % of
+searches.
+"""
+
+import itertools
+import json
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from engine_probe.analysis.compare.argument_trials import Trial
+from engine_probe.errors import InputError
+from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, Span
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+NEEDED = ("optuna", "torch")  # torch comes with vLLM
+STARTUP = 4  # trials at random before the model is used
+TRIES = 3  # for a setting that was not tried
+MOST_LISTED = 20_000  # settings of a small space, which can be listed
+LIMIT = "limits"  # Optuna's name of our constraint, which is met at zero or below
+FAILED, MOST_STRAIN = 1.0, 10.0  # how far beyond its limit a failed setting counts, and how far any
+
+
+def check_installed() -> None:
+    """Refuse a search without Optuna, before anything starts."""
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise InputError(f'search needs {name}, which is not installed here: pip install "engine-probe[search]"')
+
+
+def suggest(search: ArgumentSearch, tried: Sequence[Trial]) -> Setting | None:
+    """Return a setting that was not tried. None if all were."""
+    done = {trial.name for trial in tried}
+    for setting in asked(search, tried):
+        if Trial("", setting, 0, None).name not in done:
+            return setting
+    return untried(search, done, Random(f"{search.seed}/{len(tried)}"))
+
+
+def asked(search: ArgumentSearch, tried: Sequence[Trial]) -> Iterator[dict[str, Any]]:
+    """Yield what Optuna suggests; each is another one, as long as it finds others."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = {name: distribution(span) for name, span in search.arguments.items()}
+    seed = Random(f"{search.seed}/{len(tried)}").getrandbits(32)
+    study = optuna.create_study(direction="maximize", sampler=sampler(seed))
+    known = [
+        trial for trial in tried if all(span.holds(trial.setting[name]) for name, span in search.arguments.items())
+    ]
+    study.add_trials(past_trials(search, known, space))
+    for _ in range(TRIES):
+        parameters = study.ask(space).params
+        yield {name: value_of(span, parameters[name]) for name, span in search.arguments.items()}
+
+
+def sampler(seed: int) -> "BaseSampler":
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP)
+
+
+def past_trials(
+    search: ArgumentSearch, tried: Sequence[Trial], space: dict[str, "BaseDistribution"]
+) -> Iterator["FrozenTrial"]:
+    """Yield the trials as Optuna takes them: a failed one has the lowest value measured, and breaks the limit."""
+    from optuna.trial import create_trial
+
+    worst = min((trial.value for trial in tried if trial.score), default=0.0)
+    is_limited = search.slo is not None or any(trial.score is None for trial in tried)
+    for trial in tried:
+        yield create_trial(
+            params={name: parameter_of(span, trial.setting[name]) for name, span in search.arguments.items()},
+            distributions=space,
+            value=trial.value if trial.score else worst,
+            constraints={LIMIT: excess(trial)} if is_limited else None,
+        )
+
+
+def excess(trial: Trial) -> float:
+    """Return how far a trial is beyond its limits; zero or less if it meets them."""
+    if trial.score is None or (trial.limited and trial.score.strain is None):
+        return FAILED
+    return -FAILED if trial.score.strain is None else min(trial.score.strain, MOST_STRAIN) - 1
+
+
+def distribution(span: Span) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if span.choices is not None:
+        return CategoricalDistribution([json.dumps(choice) for choice in span.choices])
+    assert span.low is not None
+    assert span.high is not None
+    if span.is_whole:
+        low, step = int(span.low), int(span.step or 1)
+        return IntDistribution(low, low + (int(span.high) - low) // step * step, log=span.log, step=step)
+    high = span.high
+    if span.step is not None:
+        high = span.low + math.floor((span.high - span.low) / span.step + 1e-9) * span.step
+    return FloatDistribution(span.low, high, log=span.log, step=span.step)
+
+
+def parameter_of(span: Span, value: Any) -> Any:
+    return value if span.choices is None else json.dumps(value)
+
+
+def value_of(span: Span, parameter: Any) -> Any:
+    return parameter if span.choices is None else json.loads(parameter)
+
+
+def untried(search: ArgumentSearch, done: set[str], chance: Random) -> Setting | None:
+    """Return a random setting that was not tried. None if all were, or too many to list were suggested again."""
+    total = search.settings
+    if total is None or total > MOST_LISTED:
+        return None
+    listed = [span.listed for span in search.arguments.values()]
+    every = (dict(zip(search.arguments, values, strict=True)) for values in itertools.product(*listed))
+    left = [setting for setting in every if Trial("", setting, 0, None).name not in done]
+    return chance.choice(left) if left else None
