@@ -63,7 +63,7 @@ def measure(
             finally:
                 if report and any(row.status == COMPLETE for row in rows):
                     show(rows, results)
-    return exit_code(rows)
+    return exit_code(rows, sweep.search is not None)
 
 
 def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
@@ -106,20 +106,23 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
         yield Fleet(cluster)
 
 
-def exit_code(rows: list[Row]) -> int:
-    """0 when every point is measured, 1 when some are; when none is, why, and the code of that."""
+def exit_code(rows: list[Row], failures_are_results: bool) -> int:
+    """0 when every point is measured, 1 when some are; when none is, why, and the code of that.
+
+    In a search over engine arguments, a setting that cannot run is a result.
+    """
     lost = [row for row in rows if isinstance(row, Unmeasured) and row.status != SKIPPED]
     if lost and len(lost) == len(rows):
         tried = [row for row in lost if not row.reason.startswith(NOT_TRIED)]
         last = (tried or lost)[-1]
         click.echo("\n".join(map(plain, f"engine_probe: {last.reason}".splitlines())), err=True)
         return last.exit_code
-    return 1 if lost else 0
+    return 1 if lost and not failures_are_results else 0
 
 
 def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], engines: Engines) -> None:
     """Show every event, and add the row of every point to `rows`."""
-    todo = [] if sweep.adaptive else [*points(sweep), *texts(sweep)]  # a search adds its own
+    todo = [] if sweep.adaptive or sweep.search else [*points(sweep), *texts(sweep)]  # a search adds its own
     reasons: set[str] = set()
     try:
         with screen_for(engines, todo, results.folder, verbose) as screen:

@@ -7,7 +7,7 @@ from typing import Protocol
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.sweep.definition.sweep_file import EngineSection
-from engine_probe.sweep.execution.events import SearchEnded
+from engine_probe.sweep.execution.events import BestSoFar, SearchEnded
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures
 from engine_probe.sweep.execution.skip_saturated import SkipSaturated
@@ -26,8 +26,8 @@ class EngineGroup(Protocol):
     def record(self, row: Row) -> None:
         """Take the row of the point that was asked for last."""
 
-    def result(self) -> SearchEnded | None:
-        """Return what a search found. None for a grid."""
+    def result(self) -> SearchEnded | BestSoFar | None:
+        """Return what a search found, or where it is. None for a grid."""
 
 
 class GridGroup:

@@ -27,6 +27,17 @@ class SearchEnded(msgspec.Struct, frozen=True):
     problem: str | None  # why it ended early
 
 
+class BestSoFar(msgspec.Struct, frozen=True):
+    """Where a search over engine arguments is, after a trial."""
+
+    trials: int  # so far
+    of: int
+    setting: str  # the best so far; empty if none is feasible
+    value: float | None
+    unit: str
+    gain: float | None  # over the baseline; None if that is the best, or was not measured
+
+
 class Placed(msgspec.Struct, frozen=True):
     """The engine of this group has a machine of the fleet."""
 
@@ -68,6 +79,7 @@ Event = (
     | Row
     | MeasuredBefore
     | SearchEnded
+    | BestSoFar
     | Placed
     | Moved
     | GroupEnded

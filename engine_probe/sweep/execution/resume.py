@@ -1,6 +1,6 @@
 """Resuming in a folder: a sweep that does not ask for a point that is finished there is refused before it starts."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import RESULT_FILE, put
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE
+from engine_probe.sweep.argument_search.space import ArgumentSearch
 from engine_probe.sweep.definition.axes import WORKLOAD
-from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.execution.folders import point_folder
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
-from engine_probe.sweep.results.point_results import Row, finished
+from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, finished
 
 MOST_NAMED = 3
 WAY_OUT = "ask for those points too, name no sweep to go on with the one in the folder, or measure elsewhere with --out"
@@ -43,6 +44,47 @@ def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
             kept.append(found)
     refuse(folder, others)
     return kept
+
+
+def kept_of_trials(folder: Path, search: ArgumentSearch, base: Point, failed: Mapping[str, Unmeasured]) -> list[Row]:
+    """Return the rows of trials that differ from the base by the searched arguments alone; refuse others."""
+    kept: list[Row] = []
+    others = []
+    for row in finished_rows(folder):
+        point = with_arguments_of(row, search, base)
+        if point is None:
+            others.append(row)
+        elif found := finished(point_folder(folder, point), point):
+            kept.append(found)
+    refuse(folder, others)
+    return [*kept, *failed.values()]
+
+
+def with_arguments_of(row: dict[str, Any], search: ArgumentSearch, base: Point) -> Point | None:
+    """Return the point of this row if it is the base with other values of the searched arguments. None if not."""
+    try:
+        point = msgspec.convert(row["point"], Point)
+    except (KeyError, msgspec.ValidationError):
+        return None  # of another version, which had other words for it
+    given = {name: value for name, value in point.engine.arguments.items() if name in search.arguments}
+    fixed = {name: value for name, value in base.engine.arguments.items() if name not in search.arguments}
+    moved = msgspec.structs.replace(
+        base,
+        engine=EngineSection(base.engine.model, fixed | given),
+        repeat=point.repeat,
+        label=point.label,
+        curve=point.curve,
+    )
+    return moved if moved.key == row["id"] else None
+
+
+def failed_rows(folder: Path) -> dict[str, Unmeasured]:
+    """Return the trials that an earlier run could not measure, by id: a search learns from them as they are."""
+    rows = rows_of(folder, lambda row: row["status"] == FAILED and not str(row["reason"]).startswith(NOT_TRIED))
+    try:
+        return {row["id"]: msgspec.convert(row, Unmeasured) for row in rows}
+    except (KeyError, msgspec.ValidationError):
+        return {}  # of another version; they are tried again
 
 
 def finished_rows(folder: Path) -> list[dict[str, Any]]:

@@ -12,17 +12,18 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from engine_probe.sweep.argument_search.trials import ArgumentTrials
 from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by_engine
 from engine_probe.sweep.execution.engine_run import Engines, Limits
-from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved
+from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved, SearchEnded
 from engine_probe.sweep.execution.folders import point_folder
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile
-from engine_probe.sweep.execution.resume import check_grid, kept_of_search, untried_ids
+from engine_probe.sweep.execution.resume import check_grid, failed_rows, kept_of_search, kept_of_trials, untried_ids
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.execution.skip_saturated import SkipSaturated
 from engine_probe.sweep.replicas.replica_set import ReplicaSet
@@ -43,6 +44,9 @@ def run_sweep(
     read, not measured again.
     """
     run = _SweepRun(sweep, folder, todo, listener, engines, force)
+    if sweep.search:
+        engines.run_groups([run.measure_trials])
+        return
     groups = run.plan_searches() if sweep.adaptive else run.plan_grid()
     side_by_side = all(len(group.engines) == 1 for group in groups)
     engines.run_groups([partial(run.measure_group, number, group) for number, group in enumerate(groups)], side_by_side)
@@ -76,9 +80,21 @@ class _SweepRun:
                     show(row)
         with self._turn:
             if result := group.result():
-                self._results.add_search(result.curve, result.found)
+                if isinstance(result, SearchEnded):
+                    self._results.add_search(result.curve, result.found)
                 show(result)
             show(GroupEnded())
+
+    def measure_trials(self) -> None:
+        """Measure the trials of a search over engine arguments, each of which follows from those before."""
+        search, (base,) = self._sweep.search, points(self._sweep)
+        assert search is not None
+        failed = failed_rows(self._folder)
+        self._results.kept.extend(kept_of_trials(self._folder, search, base, failed))
+        self._results.save()
+        trials = ArgumentTrials(search, base, self._folder, self._todo, failed)
+        for number, group in enumerate(trials.groups()):
+            self.measure_group(number, group)
 
     def plan_searches(self) -> Sequence[EngineGroup]:
         """Return a group for each curve that is searched."""

@@ -1,6 +1,6 @@
 """What `--dry-run` shows: the points, how much KV cache they need, and how long they will take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +25,7 @@ from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.sweep.preflight.pool_demand import peak_tokens
+from engine_probe.sweep.preflight.search_space import show_search
 from engine_probe.text_format import counted, long_duration, model_name
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
@@ -62,6 +63,33 @@ def show_points(
     if len(models) == 1:  # with several, each label names its model
         console.print(f"Model: {model_name(models.pop())}", soft_wrap=True)
     console.print(points_table(rows))
+    if sweep.search is not None:
+        show_search(sweep.search, estimates.get(all_points[0].key), engine_start(possible, past), console)
+    else:
+        show_times(sweep, possible, estimates, past, where, device, console)
+    console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
+    if host_bytes is not None and too_large:
+        console.print(
+            f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "
+            f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU."
+        )
+    for path, key in missing_files(all_points, sweep):
+        console.print(
+            f"There is no file {path} here: a run needs it; give yours with --set {key}=FILE.", soft_wrap=True
+        )
+
+
+def show_times(
+    sweep: SweepFile,
+    possible: Sequence[Point],
+    estimates: Mapping[str, Estimate | None],
+    past: Sequence[Past],
+    where: Path | None,
+    device: DeviceSpeed | None,
+    console: Console,
+) -> None:
+    """Print how many points there are on how many engines, and how long they will take."""
+    all_points = points(sweep)
     engines = len(list(groupby(all_points, key=lambda point: point.engine.spec)))
     search = ", of which a search measures as many loads as it needs" if sweep.adaptive else ""
     console.print(f"{counted(len(all_points), 'point')} on {counted(engines, 'engine')}{search}.")
@@ -76,16 +104,6 @@ def show_points(
             console.print(total_line(found, len(possible), engines, engine_start(possible, past)))
         for line in time_lines(found, len(possible), where, device):
             console.print(line)
-    console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
-    if host_bytes is not None and too_large:
-        console.print(
-            f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "
-            f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU."
-        )
-    for path, key in missing_files(all_points, sweep):
-        console.print(
-            f"There is no file {path} here: a run needs it; give yours with --set {key}=FILE.", soft_wrap=True
-        )
 
 
 def points_table(rows: Sequence[Sequence[str]]) -> Table:

@@ -19,6 +19,7 @@ from engine_probe.report.renderers.live import FittingLine
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
 from engine_probe.sweep.execution.events import (
+    BestSoFar,
     Event,
     GroupEnded,
     LogText,
@@ -165,7 +166,7 @@ class FleetTerminal(PictureScreen):
                 self._console.print(f"  {escape(text)}{where}")
             case Moved():
                 self._console.print(f"  [yellow]↻[/] {escape(moved_line(event))}")
-            case SearchEnded():
+            case SearchEnded() | BestSoFar():
                 self._console.print(escape(found_line(event)))
 
     def picture(self) -> Group:
@@ -225,7 +226,7 @@ class FleetPlain:
                 self._print(self._fleet.summary(time.monotonic()))
             case Moved():
                 self._print(moved_line(event))
-            case SearchEnded():
+            case SearchEnded() | BestSoFar():
                 self._print(found_line(event))
             case LogText(text) if self._verbose:
                 for line in text.splitlines():

@@ -6,7 +6,7 @@ import sys
 from engine_probe.perplexity.scoring import Scoring
 from engine_probe.recordings.live_reader import Moment
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.execution.events import SearchEnded
+from engine_probe.sweep.execution.events import BestSoFar, SearchEnded
 from engine_probe.sweep.results.point_results import SKIPPED, PointResult, Row, Scored, Unmeasured, Unprobed
 from engine_probe.text_format import duration
 from engine_probe.workload.stop import FIRST_CHECK_SECONDS
@@ -91,8 +91,10 @@ def place_in(number: int, total: int) -> str:
     return f"point {number + 1} of {total}" if total else f"point {number + 1}"
 
 
-def found_line(event: SearchEnded) -> str:
+def found_line(event: SearchEnded | BestSoFar) -> str:
     """Say what a search found, and between which measured values it lies."""
+    if isinstance(event, BestSoFar):
+        return best_line(event)
     name, found = event.adaptive.axis.rpartition(".")[2], event.found
     start = f"{event.curve}: " if event.curve else ""
     if found.best is None:
@@ -103,6 +105,15 @@ def found_line(event: SearchEnded) -> str:
     high = f", highest at {found.highest}" if found.highest not in (None, found.best) else ""
     judged = {None: "", True: "; repeats confirm it", False: "; repeats do not settle it: chance may move it"}
     return f"{start}{goal} {name} {found.best}{high}{narrowed}{judged[found.sure]}"
+
+
+def best_line(event: BestSoFar) -> str:
+    """Say which setting is the best so far, and what it gains."""
+    start = f"trial {event.trials} of {event.of}"
+    if event.value is None:
+        return f"{start}: no setting meets the limits so far"
+    gain = "" if event.gain is None else f", {event.gain:+.0%} against the baseline"
+    return f"{start}; best so far: {event.value:,.1f} {event.unit}{gain} ({event.setting})"
 
 
 def mark_of(row: Row) -> str:

@@ -18,7 +18,7 @@ from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine, LiveView, clock, two_ends
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
-from engine_probe.sweep.execution.events import Event, MeasuredBefore, SearchEnded
+from engine_probe.sweep.execution.events import BestSoFar, Event, MeasuredBefore, SearchEnded
 from engine_probe.sweep.progress.progress_lines import (
     found_line,
     live_figures,
@@ -106,7 +106,7 @@ class TerminalScreen(PictureScreen):
             case Scoring():
                 self._done, self._of = event.done, event.windows
                 self._figures = [scoring_line(self._todo[self._number], event)]
-            case SearchEnded():
+            case SearchEnded() | BestSoFar():
                 self._console.print(escape(found_line(event)))
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
@@ -199,7 +199,7 @@ class PlainScreen:
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
                 self._print(f"  {result_line(event)}")
-            case SearchEnded():
+            case SearchEnded() | BestSoFar():
                 self._print(found_line(event))
             case None | Moment() | Scoring():
                 self._scoring = event if isinstance(event, Scoring) else self._scoring

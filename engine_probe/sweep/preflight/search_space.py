@@ -1,0 +1,44 @@
+"""What `--dry-run` shows of a search over engine arguments: its space, how many points, and how long they will take."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from engine_probe.sweep.argument_search.space import ArgumentSearch
+from engine_probe.sweep.preflight.duration_estimate import Estimate
+from engine_probe.text_format import long_duration
+
+
+def show_search(search: ArgumentSearch, guess: Estimate | None, start_seconds: float | None, console: Console) -> None:
+    """Print the space and the points; `guess` and `start_seconds` are of the baseline, None where not known."""
+    space = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    space.add_column("argument")
+    space.add_column("values", overflow="fold")
+    space.add_column("how many", justify="right")
+    for name, span in search.arguments.items():
+        space.add_row(name, span.words, "-" if span.count is None else f"{span.count:,}")
+    console.print(space)
+    for line in lines(search, guess, start_seconds):
+        console.print(line, soft_wrap=True)
+
+
+def lines(search: ArgumentSearch, guess: Estimate | None, start_seconds: float | None) -> list[str]:
+    within = f" that meets {search.slo.words}" if search.slo else ""
+    known = "any number of" if search.settings is None else f"{search.settings:,}"
+    repeats = f" and {2 * search.confirm} repeats of the first and the best" if search.confirm else ""
+    return [
+        f"A search over {known} settings for the highest {search.objective}{within}: {search.trials} trials{repeats}, "
+        f"{search.points} points, each on an engine of its own.",
+        time_line(search, guess, start_seconds),
+    ]
+
+
+def time_line(search: ArgumentSearch, guess: Estimate | None, start_seconds: float | None) -> str:
+    if guess is None:
+        return "No time: no earlier sweep measured the baseline here (--like FOLDER looks elsewhere)."
+    bound = "at least " if guess.is_bound else ""
+    starts = "; engine starts come on top"
+    if start_seconds is not None:
+        starts = f", and {search.points} engine starts of about {long_duration(start_seconds)}"
+    total, each = long_duration(guess.seconds * search.points), long_duration(guess.seconds)
+    return f"Predicted: {bound}{total}, if each point takes {each} as the baseline does{starts}."
