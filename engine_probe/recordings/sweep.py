@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from engine_probe.analysis.compare.probe_cost import ProbeCost, Timed, probe_cost
 from engine_probe.analysis.curve.settings import curve_settings, differing, flat
 from engine_probe.analysis.run.slo import Slo
@@ -138,7 +140,7 @@ def load_sweep(path: str | os.PathLike[str]) -> Swept:
 
 
 def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
-    """Open a sweep's folder; `slo` adds goodput to the summaries."""
+    """Open a sweep's folder; `slo` adds goodput to the summaries, as does that of a search over engine arguments."""
     path = folder / RESULT_FILE
     try:
         document = read_json(path)
@@ -146,6 +148,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         if not isinstance(sweep.get("axes") or {}, dict):
             raise ValueError(f"axes is {sweep['axes']!r}")
         question = str(sweep["question"])
+        slo = slo or slo_of_search(sweep)
         texts = [row for row in document["points"] if row["point"].get("quality")]
         rows = [row for row in document["points"] if not row["point"].get("quality")]
         predicted = tuple(open_text(folder, row, rows) for row in texts)
@@ -163,6 +166,12 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
     if any(point.cluster for point in points):
         points = tuple(point if point.cluster else alone(point) for point in points)
     return Swept(folder, question, points, varied, sweep, texts=predicted)
+
+
+def slo_of_search(sweep: dict[str, Any]) -> Slo | None:
+    """Return the limits by which a search over engine arguments judged its trials. None without."""
+    limits = (sweep.get("search") or {}).get("slo")
+    return None if limits is None else msgspec.convert(limits, Slo)
 
 
 def curves_of(points: list[dict[str, Any]], loads: list[tuple[float, str]]) -> list[dict[str, Any]]:

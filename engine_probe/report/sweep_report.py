@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from engine_probe.analysis.compare.argument_trials import ArgumentTrials
 from engine_probe.analysis.compare.load_effect import Effects
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.integrity import integrity, sampled_runs
@@ -13,8 +14,9 @@ from engine_probe.evaluation.published.claims import Evidence, judged_claims
 from engine_probe.evaluation.published.reference import Reference
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
+from engine_probe.recordings.argument_trials import trials_of
 from engine_probe.recordings.curve import Curve
-from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep import Swept, slo_of_search
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.experiment.models import across_charts
 from engine_probe.report.charts.model import Chart
@@ -22,18 +24,17 @@ from engine_probe.report.charts.money.curves import money_charts
 from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.slo import slo_charts
 from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
-from engine_probe.report.document import Document, Section
+from engine_probe.report.document import Document, Section, says
 from engine_probe.report.run_report import POINTS, origin, run_sections
+from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.money.section import money_section
-from engine_probe.report.sections.run.ceilings import ceilings_section
+from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section
 from engine_probe.report.sections.sweep.advice import advice_section
 from engine_probe.report.sections.sweep.claims import claims_section
 from engine_probe.report.sections.sweep.integrity import integrity_sections, sampled_section
-from engine_probe.report.sections.sweep.lengths.growth import growth_section
-from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import reference_section
@@ -56,6 +57,8 @@ class Evaluation:
 
 
 def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation = Evaluation()) -> Document:
+    if (found := trials_of(swept)) is not None:
+        return search_document(swept, found)
     money, reference = evaluation.money, evaluation.reference
     published = beside(reference, swept, curves) if reference else []
 
@@ -65,12 +68,9 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     qualities = curve_qualities(swept)
     scores = with_accuracy(evaluation.scores, qualities)
     tested = {curve.label: load_effects(swept.curves[curve.label], scores) for curve in curves}
-    growth = growth_section(curves)
     sections = (
         *claim_sections(swept, reference, tested, qualities),
         *quality_sections(qualities),
-        replace(growth, sentences=()),
-        streaming_section(curves),
         raised_section(curves),
         precision_section(swept, reference),
         *integrity_sections(integrity(swept)),
@@ -85,8 +85,15 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
     )
     verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
-    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
+
+
+def search_document(swept: Swept, found: ArgumentTrials) -> Document:
+    """Return the document of a search over engine arguments, which has one load and no curves."""
+    verdict, *sections = search_sections(found, slo_of_search(swept.asked))
+    cautions = tuple(says(sweep_doubts([point.analysis for point in swept.points if point.analysis]), "caution"))
+    verdict = replace(verdict, sentences=(*cautions, *verdict.sentences))
+    return Document(swept.question, sweep_origin(swept), verdict, (*sections, health_section(swept.runs)))
 
 
 def claim_sections(

@@ -19,7 +19,6 @@ def latency_table(summary: Summary) -> Table:
         "n",
         "mean",
         *(f"p{percent}" for percent in PERCENTILES),
-        Column("largest", room="spare"),
         *later,
         Column("definition", words=True),
     )
@@ -38,8 +37,7 @@ def latency_rows(summary: Summary) -> Iterator[list[str]]:
         percentiles = (duration(latency.percentiles_ns[percent]) for percent in PERCENTILES)
         apart = later.get(latency.name, {})
         aside = (duration(apart.get(int(title.rpartition("p")[2]))) for title in later_titles(summary))
-        mean, largest = duration(latency.mean_ns), duration(latency.largest_ns)
-        yield [latency.name, f"{latency.count:,}", mean, *percentiles, largest, *aside, latency.formula]
+        yield [latency.name, f"{latency.count:,}", duration(latency.mean_ns), *percentiles, *aside, latency.formula]
 
 
 def reliability(summary: Summary) -> Section:

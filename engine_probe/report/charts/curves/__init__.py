@@ -1,1 +1,0 @@
-"""Charts of what a sweep varies besides the load: lengths."""

@@ -1,0 +1,258 @@
+"""A search over engine arguments: the best setting and its gain, the trials as a chart and a table, and the effects."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine_probe.analysis.compare.argument_trials import ArgumentTrials, Effect, Gain, Trial
+from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.statistics.repeats import repeated
+from engine_probe.report.charts.model import Axis, Lines, Series
+from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, sure, table
+from engine_probe.report.sections.compare.words import signed
+from engine_probe.text_format import counted
+
+SIGNIFICANT = 0.05
+MOST_GAIN = 10.0  # the end of an interval beyond which it says nothing
+LONGEST_REASON = 160  # characters of a reason in the table
+METHOD = (
+    "The best of many measurements is partly the luckiest. The gain is therefore that of the repeats alone, made after "
+    "the search in turns with the baseline, each on a new engine (Welch of the logarithms, 95 %); it does not include "
+    "what changes from one day to another."
+)
+EFFECT_METHOD = (
+    "Numbers: Spearman's rank correlation; choices: medians. p is of a permutation test, corrected for the number of "
+    "arguments (Holm). The search looks where it found more, and arguments vary together: no planned experiment."
+)
+
+
+def search_sections(found: ArgumentTrials, slo: Slo | None) -> Iterator[Section]:
+    """Yield the verdict, the effects of the arguments, and the trials."""
+    yield Section(
+        figures=tuple(figures(found)),
+        sentences=(*verdict(found, slo), *says(counts(found, slo))),
+        charts=lambda: [trials_chart(found)],
+        details=sure(*doubts(found)),
+        shown="always",
+    )
+    yield effects_section(found)
+    yield Section("Trials", tables=(trials_table(found),), shown="always")
+
+
+def figures(found: ArgumentTrials) -> Iterator[Figure]:
+    if found.gain is not None:
+        interval = found.gain.interval
+        mark = "" if interval is not None and interval[0] > 0 else "not shown"
+        yield Figure("gain over the baseline", signed(found.gain.relative, 0), mark)
+        yield Figure(f"best setting, {found.unit}", rate_words(found.gain.after))
+        yield Figure(f"baseline, {found.unit}", rate_words(found.gain.before))
+
+
+def verdict(found: ArgumentTrials, slo: Slo | None) -> Iterator[Sentence]:
+    """Yield the best setting, what it gains and how sure that is."""
+    best = found.challenger
+    if best is None:
+        reason = "meets the limits" if found.infeasible and not found.first.is_feasible else "besides the baseline runs"
+        yield Sentence(f"No setting {reason}.", "problem")
+        return
+    name, gain = curve_name(best.setting), found.gain
+    if gain is None:
+        yield Sentence(f"Best of {counted(len(found.searched), 'setting')}: {name}. {alone(found, best)}", "caution")
+        return
+    yield Sentence(gain_words(found, name, gain))
+    if limits := limit_words(found, best, slo):
+        yield limits
+    if gain.interval is not None and gain.interval[0] > 0:
+        yield Sentence(f"Its arguments: {options(best.setting)}", command=True)
+
+
+def alone(found: ArgumentTrials, best: Trial) -> str:
+    """Say what single measurements show."""
+    value = f"{best.value:,.1f} {found.unit}"
+    if found.first.score is None:
+        return f"It gave {value}; the baseline could not run."
+    return (
+        f"It gave {value}, {signed(best.value / found.first.value - 1, 0)} against the baseline, in one measurement "
+        "each: the best of many is partly the luckiest (search.confirm repeats both)."
+    )
+
+
+def gain_words(found: ArgumentTrials, name: str, gain: Gain) -> str:
+    after, before = (f"{rate_words(side)} {found.unit}" for side in (gain.after, gain.before))
+    repeats = f"{len(gain.after)} repeats" if len(gain.after) > 1 else "one repeat"
+    change, interval = signed(gain.relative, 0), gain.interval
+    if interval is None:
+        return f"Best setting: {name}: {after}, {change} against the baseline ({before}); {repeats}, no interval."
+    if interval[1] > MOST_GAIN:
+        return f"The repeats differ too much to compare {name} ({after}) with the baseline ({before})."
+    low, high = (signed(end, 0) for end in interval)
+    sure = f"{change} ({low} to {high}, 95 %, {repeats} of each in turns)"
+    if interval[0] > 0:
+        return f"Best setting: {name}: {after}, a gain of {sure} over the baseline ({before})."
+    if interval[1] < 0:
+        return f"No setting beats the baseline ({before}): the best other, {name}, gives {after}: {sure}."
+    return f"No gain over the baseline ({before}) is shown: the best other setting, {name}, gives {after}: {sure}."
+
+
+def rate_words(values: Sequence[float]) -> str:
+    over = repeated(values)
+    assert over is not None
+    if over.reach is not None and over.reach > over.mean:
+        return f"{over.mean:,.1f} ({min(values):,.1f} to {max(values):,.1f})"
+    reach = "" if over.reach is None else f" ± {over.reach / over.mean:.0%}"
+    return f"{over.mean:,.1f}{reach}"
+
+
+def limit_words(found: ArgumentTrials, best: Trial, slo: Slo | None) -> Sentence | None:
+    """Say how often the best setting and the baseline met the limits when they were repeated."""
+    if slo is None:
+        return None
+    words = []
+    for name, side in (("The best setting", best), ("the baseline", found.first)):
+        repeats = found.repeats(side)
+        words.append(f"{name} in {sum(each.is_feasible for each in repeats)} of {len(repeats)} repeats")
+    missed = not all(each.is_feasible for each in found.repeats(best))
+    met = f"meets {slo.words} ({slo.percentile:g} % of the requests)"
+    near = ": it is near the limit" if missed else ""
+    return Sentence(f"{words[0]} {met}{near}; {words[1]}.", "caution" if missed else "plain")
+
+
+def counts(found: ArgumentTrials, slo: Slo | None) -> Iterator[str]:
+    words = [f"{counted(len(found.searched), 'setting')} tried"]
+    if found.infeasible:
+        words.append(f"{len(found.infeasible)} miss {slo.words if slo else 'the limits'}")
+    if found.failed:
+        words.append(f"{len(found.failed)} could not run")
+    yield f"{', '.join(words)}."
+
+
+def doubts(found: ArgumentTrials) -> Iterator[str]:
+    yield METHOD
+    if found.challenger and found.gain:
+        kept = sum(found.gain.after) / len(found.gain.after)
+        value, more = f"{found.challenger.value:,.1f}", signed(found.challenger.value / kept - 1, 1)
+        yield f"In the search itself the best setting measured {value}: {more} against its repeats."
+
+
+def options(setting: Mapping[str, Any]) -> str:
+    """Return a setting as vLLM's command line takes it; what is left to vLLM is left out."""
+    words = []
+    for name, value in setting.items():
+        dashed = name.replace("_", "-")
+        if value == "default":
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{dashed}" if value else f"--no-{dashed}")
+        else:
+            words.append(f"--{dashed}={value if isinstance(value, str) else json.dumps(value)}")
+    return " ".join(words)
+
+
+def trials_chart(found: ArgumentTrials) -> Lines:
+    """Return the value of each trial by its number, the best so far, and the repeats behind them."""
+    numbers = range(1, len(found.trials) + 1)
+
+    def values(wanted: Any) -> list[float | None]:
+        return [trial.value if trial.score and wanted(trial) else None for trial in found.trials]
+
+    best, so_far = None, list[float | None]()
+    for trial in found.trials:
+        if not trial.repeat and trial.is_feasible:
+            best = max(best or 0.0, trial.value)
+        so_far.append(None if trial.repeat else best)
+    missed = values(lambda each: not each.repeat and not each.is_feasible)
+    series = [
+        Series("best so far", so_far, style="step", colour=0),
+        Series("setting", values(lambda each: not each.repeat and each.is_feasible), style="dots", colour=0),
+        Series("misses the limits", missed, style="dots", colour=3),
+        Series("baseline", values(lambda each: each.name == found.first.name), style="dots", colour=2),
+    ]
+    if (again := found.challenger) is not None:
+        series.append(
+            Series(
+                "best, repeated", values(lambda each: each.repeat and each.name == again.name), style="dots", colour=1
+            )
+        )
+    lost = [str(number) for number, trial in zip(numbers, found.trials, strict=True) if trial.score is None]
+    note = f"Could not run: trial {', '.join(lost)}." if lost else ""
+    shown = [each for each in series if any(value is not None for value in each.values)]
+    return Lines("Trials", note, Axis("trial", whole=True), [Axis(found.unit)], [float(n) for n in numbers], shown)
+
+
+def trials_table(found: ArgumentTrials) -> Table:
+    """Return a row for each setting, in the order of the search."""
+    limited = found.first.limited
+    columns = (
+        Column("trial"),
+        *(Column(name, words=True, short=name.replace("_", "_\n", 2)) for name in found.first.setting),
+        Column(found.unit, short=found.unit.replace(" ", "\n", 1)),
+        Column("against the baseline", short="against\nbaseline"),
+        *[Column("of the tightest limit", short="of the\nlimit")] * limited,
+        Column("repeats", short="repeats"),
+        Column("outcome", words=True),
+    )
+    return table(columns, (row(found, number, trial) for number, trial in enumerate(found.searched, 1)))
+
+
+def row(found: ArgumentTrials, number: int, trial: Trial) -> tuple[Cell | str, ...]:
+    first, score, repeats = found.first, trial.score, found.repeats(trial)
+    against = score and first.score and trial is not first
+    strain = "-" if score is None or score.strain is None else f"{score.strain:.0%}"
+    return (
+        str(number),
+        *(value if isinstance(value, str) else json.dumps(value) for value in trial.setting.values()),
+        f"{trial.value:,.1f}" if score else "-",
+        signed(trial.value / first.value - 1, 0) if against else "-",
+        *[strain] * first.limited,
+        rate_words([each.value for each in repeats]) if repeats else "-",
+        outcome(found, trial),
+    )
+
+
+def outcome(found: ArgumentTrials, trial: Trial) -> Cell:
+    if trial.score is None:
+        cut = trial.reason[:LONGEST_REASON] + " ..." * (len(trial.reason) > LONGEST_REASON)
+        return Cell(f"could not run: {cut}", "problem")
+    if not trial.is_feasible:
+        return Cell("misses the limits", "caution")
+    if trial is found.first:
+        return Cell("baseline")
+    return Cell("best", "good") if trial is found.challenger else Cell("")
+
+
+def effects_section(found: ArgumentTrials) -> Section:
+    """Return what each argument did, as far as the trials support it."""
+    if not found.effects:
+        return Section()
+    known = [each for each in found.effects if each.p < SIGNIFICANT]
+    unknown = [each.argument for each in found.effects if each.p >= SIGNIFICANT]
+    sentences = [*map(effect_words, known)]
+    if unknown:
+        sentences.append(f"No effect of {', '.join(unknown)} is shown by these trials.")
+    columns = (Column("argument", words=True), Column("effect", words=True), Column("p"))
+    rows = ((each.argument, effect_cell(each), chance(each.p)) for each in found.effects)
+    return Section(
+        "Effect of each argument",
+        sentences=says(sentences),
+        tables=(table(columns, rows),),
+        details=sure(EFFECT_METHOD),
+        shown="always",
+    )
+
+
+def chance(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def effect_words(effect: Effect) -> str:
+    if effect.correlation is None:
+        best = max(effect.medians, key=lambda choice: effect.medians[choice][0])
+        return f"{effect.argument}: {best} gave the most."
+    return f"{effect.argument}: higher values gave {'more' if effect.correlation > 0 else 'less'}."
+
+
+def effect_cell(effect: Effect) -> str:
+    if effect.correlation is not None:
+        return f"rank correlation {effect.correlation:+.2f}"
+    return ", ".join(f"{choice}: {median:,.1f} ({count})" for choice, (median, count) in effect.medians.items())

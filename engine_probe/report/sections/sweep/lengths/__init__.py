@@ -1,1 +1,0 @@
-"""What the lengths of prompts and answers change, and what streaming changes."""
